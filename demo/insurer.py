@@ -1,0 +1,123 @@
+"""The insurer's side as the demo uses it: publish plans, import policies, list and check claims."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from demo.wire import call
+from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, policy_pb2
+from services.common.grpc_edge import sync_channel
+
+# A page of claims with 50 lines each stays below a megabyte.
+_PAGE = 100
+_IMPORT_S = 60.0
+_BOOKS_S = 60.0
+
+UNDECIDED = frozenset(
+    {
+        claims_pb2.CLAIM_STATE_UNSPECIFIED,
+        claims_pb2.CLAIM_STATE_RECEIVED,
+        claims_pb2.CLAIM_STATE_REGISTERED,
+        claims_pb2.CLAIM_STATE_ADJUDICATING,
+    }
+)
+# Still on its way by itself; every other state is an end, or waits for a person.
+MOVING = UNDECIDED | {
+    claims_pb2.CLAIM_STATE_AUTO_APPROVED,
+    claims_pb2.CLAIM_STATE_APPROVED,
+    claims_pb2.CLAIM_STATE_PAYABLE,
+    claims_pb2.CLAIM_STATE_PAYMENT_SENT,
+}
+PENDED = frozenset(
+    {
+        claims_pb2.CLAIM_STATE_PENDED_INFO,
+        claims_pb2.CLAIM_STATE_PENDED_REVIEW,
+        claims_pb2.CLAIM_STATE_PENDED_FRAUD,
+    }
+)
+
+
+class Insurer:
+    """A connection to the claims service."""
+
+    def __init__(self, target: str) -> None:
+        self._channel = sync_channel(target)
+        self._claims = claims_pb2_grpc.ClaimsServiceStub(self._channel)
+        self._settled: list[claims_pb2.Claim] = []
+        self._place = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._channel.close()
+
+    def publish(self, plan: Path) -> str:
+        """Publish a plan file; its version.
+
+        Raises: CallRefused.
+        """
+        request = claims_pb2.PublishPlanRequest(request_id=_fresh(), yaml=plan.read_bytes())
+        return call(self._claims.PublishPlan, request, what=f"publishing {plan.name}").plan_version
+
+    def import_policies(
+        self, policies: Sequence[policy_pb2.Policy], *, dry_run: bool
+    ) -> claims_pb2.ImportPoliciesResponse:
+        """Import policies, or say what an import would do.
+
+        Raises: CallRefused naming every fault.
+        """
+        request = claims_pb2.ImportPoliciesRequest(
+            request_id=_fresh(), policies=policies, dry_run=dry_run
+        )
+        what = "the policies' dry run" if dry_run else "the policies' import"
+        return call(self._claims.ImportPolicies, request, what=what, within_s=_IMPORT_S)
+
+    def claims(self, *, anew: bool = False) -> list[claims_pb2.Claim]:
+        """All claims, oldest first. Pages at rest are not asked for again, unless `anew`."""
+        if anew:
+            self._settled, self._place = [], ""
+        fresh: list[claims_pb2.Claim] = []
+        place = self._place
+        while True:
+            request = claims_pb2.ListClaimsRequest(
+                parent="policies/-", page_size=_PAGE, page_token=place
+            )
+            page = call(self._claims.ListClaims, request, what="listing the claims")
+            fresh.extend(page.claims)
+            place = page.next_page_token
+            if not place:
+                return self._settled + fresh
+            if all(claim.state not in MOVING for claim in fresh):
+                self._settled += fresh
+                self._place = place
+                fresh = []
+
+    def explain(self, name: str) -> claims_pb2.ExplainClaimResponse:
+        """One claim's decision in words.
+
+        Raises: CallRefused.
+        """
+        request = claims_pb2.ExplainClaimRequest(name=name)
+        return call(self._claims.ExplainClaim, request, what=f"explaining {name}")
+
+    def books(self) -> claims_pb2.CheckBooksResponse:
+        """The state of the books.
+
+        Raises: CallRefused.
+        """
+        request = claims_pb2.CheckBooksRequest()
+        return call(self._claims.CheckBooks, request, what="checking the books", within_s=_BOOKS_S)
+
+
+def _fresh() -> str:
+    return f"demo-{uuid.uuid4().hex}"

@@ -1,0 +1,229 @@
+"""What a run gave, checked against what it must give. Asks no service; decides nothing anew.
+
+The checks add every line up again from the wire: they share no code with the engine or the ledger.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from demo.bank import BookEntry
+from demo.bridge import Pulled
+from demo.insurer import MOVING, PENDED, UNDECIDED
+from demo.scenario import Scenario
+from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
+from lipei.his_bridge.v1 import his_bridge_pb2
+
+# The promise of the issue: so many claims need no person.
+_UNTOUCHED_SHARE = 0.90
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that must hold, and what was found."""
+
+    name: str
+    holds: bool
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Everything that the services and the bank answered at the end."""
+
+    scenario: Scenario
+    pulled: Pulled
+    claims: Sequence[claims_pb2.Claim]
+    books: claims_pb2.CheckBooksResponse
+    quarantine: Sequence[his_bridge_pb2.QuarantinedRecord]
+    refusals: Sequence[his_bridge_pb2.ReleasedBill]
+    bank_book: Mapping[str, BookEntry]
+    elapsed_s: float
+
+    @property
+    def decided(self) -> list[claims_pb2.Claim]:
+        """Claims with a decision."""
+        return [claim for claim in self.claims if claim.HasField("decision")]
+
+    @property
+    def paid(self) -> list[claims_pb2.Claim]:
+        """Claims whose payout the bank confirmed."""
+        return [claim for claim in self.claims if claim.state == claims_pb2.CLAIM_STATE_PAID]
+
+    @property
+    def owed(self) -> list[claims_pb2.Claim]:
+        """Claims that were approved with something to pay."""
+        unpaid = PENDED | UNDECIDED | {claims_pb2.CLAIM_STATE_DENIED}
+        return [
+            claim
+            for claim in self.decided
+            if claim.state not in unpaid and claim.decision.benefit.minor_units > 0
+        ]
+
+    @property
+    def pended(self) -> int:
+        """Claims that wait for papers or a person."""
+        return sum(claim.state in PENDED for claim in self.claims)
+
+    @property
+    def denied(self) -> int:
+        """Claims refused in full."""
+        return sum(claim.state == claims_pb2.CLAIM_STATE_DENIED for claim in self.claims)
+
+    @property
+    def untouched(self) -> int:
+        """Claims decided on their merits without a person: paid, cut, at zero or denied."""
+        return len(self.decided) - self.pended
+
+    @property
+    def decision_ms(self) -> list[float]:
+        """From a claim's intake to its decision, ascending."""
+        return sorted(
+            _ms(claim.create_time, claim.decide_time)
+            for claim in self.claims
+            if claim.HasField("decide_time")
+        )
+
+    @property
+    def payout_ms(self) -> list[float]:
+        """From a decision to the bank's confirmation, ascending."""
+        return sorted(_ms(claim.decide_time, claim.pay_time) for claim in self.paid)
+
+    def reasons(self) -> dict[str, tuple[int, int]]:
+        """Reason → lines and minor units, the costliest first."""
+        lines: Counter[reason_pb2.Reason.ValueType] = Counter()
+        amounts: Counter[reason_pb2.Reason.ValueType] = Counter()
+        for share in _shares(self.decided):
+            lines[share.reason] += 1
+            amounts[share.reason] += share.amount.minor_units
+        return {
+            reason_pb2.Reason.Name(reason).removeprefix("REASON_"): (lines[reason], amount)
+            for reason, amount in amounts.most_common()
+        }
+
+    def set_aside(self) -> Counter[str]:
+        """Quarantine reason → records."""
+        return Counter(fault.reason for record in self.quarantine for fault in record.faults[:1])
+
+
+def summary(results: Results) -> dict[str, Any]:
+    """What build/demo/summary.json holds; amounts in minor units, times in milliseconds."""
+    decision, payout = results.decision_ms, results.payout_ms
+    return {
+        "bills_pulled": results.pulled.bills,
+        "claims_total": len(results.claims),
+        "decided_untouched": results.untouched,
+        "pended": results.pended,
+        "denied": results.denied,
+        "quarantined": len(results.quarantine),
+        "paid_claims": len(results.paid),
+        "paid_minor_units": sum(claim.paid.minor_units for claim in results.paid),
+        "conservation_violations": results.books.conservation_violations
+        + len(unbalanced(results.decided)),
+        "ledger_sum": results.books.ledger_sum_minor_units,
+        "decision_ms_p50": percentile(decision, 0.50),
+        "decision_ms_p99": percentile(decision, 0.99),
+        "payout_ms_p50": percentile(payout, 0.50),
+        "payout_ms_p99": percentile(payout, 0.99),
+        "currency": results.scenario.currency,
+        "seed": results.scenario.seed,
+        "billed_minor_units": sum(one.decision.billed.minor_units for one in results.decided),
+        "refused_bills": results.pulled.refused,
+        "reasons": {
+            name: {"lines": lines, "minor_units": amount}
+            for name, (lines, amount) in results.reasons().items()
+        },
+        "quarantine_reasons": dict(sorted(results.set_aside().items())),
+        "elapsed_s": round(results.elapsed_s, 1),
+        "checks": {check.name: check.holds for check in checks(results)},
+    }
+
+
+def checks(results: Results) -> list[Check]:
+    """Everything that must hold at the end of a run."""
+    expected, books = results.scenario.expected, results.books
+    total, untouched = len(results.claims), results.untouched
+    moving = sum(claim.state in MOVING for claim in results.claims)
+    ours = {
+        claim.end_to_end_id: BookEntry(claim.paid.minor_units, claim.paid.currency_code)
+        for claim in results.paid
+    }
+    bare = sum(
+        share.reason != reason_pb2.REASON_BENEFIT and not share.clause
+        for share in _shares(results.decided)
+    )
+    return [
+        _equal("bills pulled", results.pulled.bills, expected.bills),
+        _equal("records set aside", len(results.quarantine), expected.quarantined),
+        _equal("bills of strangers refused", results.pulled.refused, expected.refused),
+        _equal("claims opened", total, expected.claims),
+        _equal("claims still on their way", moving, 0),
+        Check(
+            name="decided without a person",
+            holds=total > 0 and untouched >= _UNTOUCHED_SHARE * total,
+            found=f"{untouched} of {total}",
+        ),
+        _equal("cuts without a clause", bare, 0),
+        _equal("decisions that do not add up", len(unbalanced(results.decided)), 0),
+        _equal("conservation violations in the books", books.conservation_violations, 0),
+        _equal("sum of the ledger", books.ledger_sum_minor_units, 0),
+        _equal("payouts that differ from the benefit", books.payout_mismatches, 0),
+        _equal("approved claims paid", len(results.paid), len(results.owed)),
+        Check(
+            name="the bank's book is ours",
+            holds=bool(ours) and ours == dict(results.bank_book),
+            found=f"{len(results.bank_book)} payouts there, {len(ours)} here",
+        ),
+    ]
+
+
+def unbalanced(claims: Sequence[claims_pb2.Claim]) -> list[str]:
+    """Names of claims whose decision does not add up, to the minor unit, by our own addition."""
+    return [claim.name for claim in claims if not _adds_up(claim.decision)]
+
+
+def percentile(ascending: Sequence[float], share: float) -> float | None:
+    """The nearest-rank percentile; None of nothing.
+
+    >>> percentile([1.0, 2.0, 3.0, 4.0], 0.5)
+    2.0
+    """
+    if not ascending:
+        return None
+    rank = -(-len(ascending) * int(share * 100) // 100)
+    return round(ascending[max(0, rank - 1)], 1)
+
+
+def _adds_up(decision: decision_pb2.Decision) -> bool:
+    insurer = decision_pb2.BEARER_INSURER
+    lines_hold = all(
+        line.billed.minor_units == sum(share.amount.minor_units for share in line.shares)
+        and line.benefit.minor_units
+        == sum(share.amount.minor_units for share in line.shares if share.bearer == insurer)
+        for line in decision.lines
+    )
+    return (
+        lines_hold
+        and decision.billed.minor_units == sum(line.billed.minor_units for line in decision.lines)
+        and decision.benefit.minor_units == sum(line.benefit.minor_units for line in decision.lines)
+    )
+
+
+def _shares(claims: Sequence[claims_pb2.Claim]) -> Iterator[decision_pb2.BearerShare]:
+    for claim in claims:
+        for line in claim.decision.lines:
+            yield from line.shares
+
+
+def _equal(name: str, found: int, expected: int) -> Check:
+    text = str(found) if found == expected else f"{found}, expected {expected}"
+    return Check(name=name, holds=found == expected, found=text)
+
+
+def _ms(begin: Timestamp, end: Timestamp) -> float:
+    return (end.ToNanoseconds() - begin.ToNanoseconds()) / 1e6

@@ -1,0 +1,165 @@
+"""One run of the demo, from an empty state to checked results, on real servers."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo import bank, screen
+from demo.bridge import Bridge
+from demo.his import running_his
+from demo.insurer import MOVING, UNDECIDED, Insurer
+from demo.processes import ChildFailed
+from demo.progress import Reporter, Snapshot
+from demo.results import Results, checks, summary
+from demo.scenario import PLANS, Scenario
+from demo.stack import Stack, fresh_state, running_stack
+
+_POLL_S = 1.0
+# Nothing moved for so long: something hangs, and waiting longer helps nobody.
+_STALL_S = 90.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Where a run keeps its state and leaves its results."""
+
+    state: Path
+    out: Path
+
+
+def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool) -> Results:
+    """Fill a hospital, start the stack, let bills become money, and show what came of it.
+
+    Writes summary.json. Everything that was started is stopped before this returns or raises; with
+    `keep` only when the person says so by Ctrl-C.
+
+    Raises: ChildFailed, CallRefused, LoadRefused, StateRefused.
+    """
+    begun = time.monotonic()
+    state = fresh_state(folders.state)
+    reporter.say(scenario.title)
+    with running_his(state / "his") as his:
+        title = "Filling the hospital's FHIR server"
+        with reporter.bar(title, len(scenario.resources)) as done:
+            his.fill(scenario.resources, done)
+        reporter.say("Starting Temporal, the services, the workers and the sandbox bank")
+        with running_stack(state, scenario.hospital, his.base_url) as stack:
+            results = _settle(scenario, stack, reporter, begun)
+            folders.out.mkdir(parents=True, exist_ok=True)
+            _write(folders.out / "summary.json", results)
+            with Insurer(stack.addresses["claims"]) as insurer:
+                hints = _hints(stack, folders, keep=keep)
+                screen.show(results, insurer, reporter, hints=hints)
+            if keep:
+                _wait_for_ctrl_c(stack, reporter)
+    return results
+
+
+def _settle(scenario: Scenario, stack: Stack, reporter: Reporter, begun: float) -> Results:
+    addresses = stack.addresses
+    with (
+        Insurer(addresses["claims"]) as insurer,
+        Bridge(addresses["his_bridge"], scenario.hospital) as bridge,
+    ):
+        _set_terms(scenario, insurer, reporter)
+        stack.start_pull(scenario.hospital)
+        _follow(scenario, stack, reporter, insurer, bridge)
+        return Results(
+            scenario=scenario,
+            pulled=bridge.pulled(),
+            claims=insurer.claims(anew=True),
+            books=insurer.books(),
+            quarantine=bridge.quarantine(),
+            refusals=bridge.refusals(),
+            bank_book=bank.book(addresses["bank"]),
+            elapsed_s=time.monotonic() - begun,
+        )
+
+
+def _set_terms(scenario: Scenario, insurer: Insurer, reporter: Reporter) -> None:
+    """Plans first, then policies, each batch checked by a dry run."""
+    for plan in scenario.plans:
+        reporter.say(f"Published plan {insurer.publish(PLANS / f'{plan}.yaml')}")
+    for policies in scenario.policies:
+        trial = insurer.import_policies(policies, dry_run=True)
+        people = sum(len(policy.members) for policy in policies)
+        reporter.say(
+            f"Policies from {min(policy.start_date for policy in policies)}: dry run would create "
+            f"{trial.created} with {people} people, {len(trial.faults)} faults"
+        )
+        done = insurer.import_policies(policies, dry_run=False)
+        reporter.say(f"  imported {done.created}")
+
+
+def _follow(
+    scenario: Scenario, stack: Stack, reporter: Reporter, insurer: Insurer, bridge: Bridge
+) -> None:
+    """Return when every bill is answered for and every claim rests.
+
+    Raises: ChildFailed when the stack ends, or nothing moves any more.
+    """
+    expected = scenario.expected
+    last, moved = None, time.monotonic()
+    with reporter.board(expected.bills) as board:
+        while True:
+            stack.child.must_run()
+            pulled, claims = bridge.pulled(), insurer.claims()
+            undecided = sum(claim.state in UNDECIDED for claim in claims)
+            moving = sum(claim.state in MOVING for claim in claims)
+            now = Snapshot(
+                bills=pulled.bills,
+                quarantined=pulled.quarantined,
+                claims=len(claims),
+                decided=len(claims) - undecided,
+                owed=sum(claim.decision.benefit.minor_units > 0 for claim in claims),
+                paid=sum(claim.HasField("pay_time") for claim in claims),
+            )
+            board(now)
+            if pulled.bills >= expected.bills and not pulled.pending and not moving:
+                return
+            state = (now, pulled.pending, moving)
+            if state != last:
+                last, moved = state, time.monotonic()
+            elif time.monotonic() - moved > _STALL_S:
+                raise ChildFailed(
+                    f"Nothing moved for {_STALL_S:.0f} s: {pulled.bills} of {expected.bills} bills "
+                    f"pulled, {pulled.pending} not answered for, {moving} claims on their way.\n"
+                    f"Logs: {stack.state / 'logs'}\n{stack.child.tail()}"
+                )
+            time.sleep(_POLL_S)
+
+
+def _hints(stack: Stack, folders: Folders, *, keep: bool) -> list[str]:
+    """Where to look next; with `keep` at what is running."""
+    files = [f"numbers: {folders.out / 'summary.json'}", f"logs: {folders.state / 'logs'}"]
+    if not keep:
+        return [*files, "to look inside, keep the stack running: lipei demo --keep"]
+    return [
+        *files,
+        f"every workflow in Temporal's UI: {stack.addresses.get('temporal_ui', 'not running')}",
+        f"lipei claims explain --state {folders.state} {{claim}}",
+        f"lipei claims replay --state {folders.state} {{claim}}",
+    ]
+
+
+def _write(path: Path, results: Results) -> None:
+    text = json.dumps(summary(results), indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _wait_for_ctrl_c(stack: Stack, reporter: Reporter) -> None:
+    reporter.say("The stack goes on running; Ctrl-C stops it.")
+    try:
+        while True:
+            stack.child.must_run()
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        reporter.say("Stopping")
+
+
+def failures(results: Results) -> list[str]:
+    """Sentences about the checks that do not hold."""
+    return [f"{check.name}: {check.found}" for check in checks(results) if not check.holds]

@@ -1,0 +1,90 @@
+"""Our own stack as the demo uses it: `lipei up` as a child process, addresses from its state."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.processes import Child, ChildFailed, program
+from demo.scenario import PROFILES
+from services.common.state import read_addresses
+
+_START_S = 90.0
+_COMMAND_S = 30.0
+# `lipei up` stops five layers of processes in order, each with a grace of its own.
+_STOP_S = 60.0
+# The demo asks for its pull itself, once plans and policies are in.
+_PULL_INTERVAL_S = 3600
+_MARK = ".lipei-demo"
+
+
+class StateRefused(RuntimeError):
+    """The state directory holds something that is not a demo's; nothing was touched."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """A running stack."""
+
+    state: Path
+    addresses: dict[str, str]
+    child: Child
+    environ: dict[str, str]
+
+    def start_pull(self, hospital: str) -> None:
+        """Have the hospital's schedule run now.
+
+        Raises: ChildFailed when the command fails.
+        """
+        command = [program("lipei"), "his", "pull", hospital, "--state", str(self.state)]
+        done = subprocess.run(  # noqa: S603 -- our own program, no shell
+            command, capture_output=True, text=True, timeout=_COMMAND_S, check=False
+        )
+        if done.returncode != 0:
+            raise ChildFailed(f"`lipei his pull {hospital}` failed.\n{done.stderr[-2000:]}")
+
+
+def fresh_state(state: Path) -> Path:
+    """An empty state directory; what an earlier demo left there is removed.
+
+    Raises: StateRefused when the directory holds anything else.
+    """
+    state = state.absolute()
+    if state.exists():
+        if any(state.iterdir()) and not (state / _MARK).exists():
+            raise StateRefused(f"{state} is not empty and not a demo's; choose another --state")
+        shutil.rmtree(state)
+    state.mkdir(mode=0o700, parents=True)
+    (state / _MARK).touch()
+    return state
+
+
+@contextmanager
+def running_stack(state: Path, hospital: str, his_url: str) -> Iterator[Stack]:
+    """The stack with one hospital's bridge; stopped at the end, whatever happens.
+
+    Raises: ChildFailed when it does not come up.
+    """
+    profiles = state / "profiles"
+    profiles.mkdir()
+    shutil.copy(PROFILES / f"{hospital}.yaml", profiles)
+    variable = hospital.upper().replace("-", "_")
+    environ = {
+        f"LIPEI_HIS_BRIDGE_BASE_URL_{variable}": his_url,
+        "LIPEI_PULL_INTERVAL_S": str(_PULL_INTERVAL_S),
+    }
+    child = Child(
+        "lipei up",
+        [program("lipei"), "up", "--state", str(state), "--profiles", str(profiles)],
+        log=state / "logs" / "up.log",
+        cwd=state,
+        environ=environ,
+        grace_s=_STOP_S,
+    )
+    with child:
+        child.wait_until((state / "ready").exists, within_s=_START_S)
+        yield Stack(state=state, addresses=read_addresses(state), child=child, environ=environ)

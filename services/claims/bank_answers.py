@@ -1,0 +1,288 @@
+"""Reading what the bank answers: each file is kept as it came, then does what it says, once.
+
+Only ACSC pays and only RJCT fails. A rejection as duplicate says that the bank has the payment
+already: it is no outcome, and the bank is asked for a fresh report. A word that contradicts what is
+known changes nothing and is named as a fault for a person. Knows no gRPC, and no clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+
+import msgspec
+from sqlalchemy import Connection
+
+from services.claims.core.ledger import Kind
+from services.claims.core.life_cycle import Event, IllegalMove
+from services.claims.payouts import iso20022
+from services.claims.payouts.bank import Bank
+from services.claims.payouts.iso20022 import PaymentStatus, StatusReport
+from services.claims.storage import payouts as stored
+from services.claims.storage.ledger import resolve
+from services.claims.storage.payout_tables import PayoutState
+from services.claims.storage.payouts import Payout, StoredAnswer
+from services.common.database import Database
+from services.common.money import format_minor
+from services.common.sealing import CannotOpen, Sealer
+
+# Payments in one transaction: some 0.2 s of SQLite's only writer.
+_PAYMENTS_A_TRANSACTION = 100
+_ANSWERS_AT_ONCE = 20
+# On the way. ACCC, settled on the payee's account, follows an ACSC: paid is ACSC.
+_ON_THE_WAY = frozenset(
+    {"RCVD", "PDNG", "ACTC", "ACCP", "ACSP", "ACWC", "ACWP", "ACFC", "ACCC", "PATC"}
+)
+
+# Moves the payout's claim in the same transaction; raises IllegalMove when its state forbids it.
+MoveClaim = Callable[[Connection, Payout, Event, int], None]
+
+
+class AnswersRead(msgspec.Struct, frozen=True, kw_only=True):
+    """What the bank's answers did: payouts paid and failed now, and how many are still open.
+
+    Faults name codes and ids, never people; each needs a person's look.
+    """
+
+    paid: int
+    failed: int
+    open: int
+    faults: tuple[str, ...]
+
+
+class _Done(msgspec.Struct):
+    paid: int = 0
+    failed: int = 0
+    faults: list[str] = msgspec.field(default_factory=list)
+
+
+async def read_answers(
+    database: Database,
+    bank: Bank,
+    sealer: Sealer,
+    paying_account: str,
+    *,
+    move_claim: MoveClaim,
+    at_us: int,
+) -> AnswersRead:
+    """Take the bank's new files in, then let each do what it says: once, whoever repeats it.
+
+    Claims move in the transaction that posts or voids their transfer. A file that cannot be read
+    waits with its bytes, and the others go on.
+
+    Raises: BankUnreachable; what was taken in before stays and is read next time.
+    """
+    done = _Done()
+    while True:
+        after = await database.run(_cursor, database, paying_account)
+        files = [(answer.id, answer.data) for answer in await bank.answers(after)]
+        if not files:
+            break
+        await database.run(_take_in, database, sealer, paying_account, files, at_us)
+    await database.run(_read_all, database, sealer, move_claim, at_us, done)
+    for message_id in await database.run(_in_doubt, database, paying_account):
+        report = [("", await bank.report(message_id))]
+        await database.run(_take_in, database, sealer, paying_account, report, at_us)
+    await database.run(_read_all, database, sealer, move_claim, at_us, done)
+    still_open = await database.run(_open, database, paying_account)
+    return AnswersRead(
+        paid=done.paid, failed=done.failed, open=still_open, faults=tuple(done.faults)
+    )
+
+
+def _take_in(
+    database: Database,
+    sealer: Sealer,
+    paying_account: str,
+    files: Sequence[tuple[str, bytes]],
+    at_us: int,
+) -> None:
+    """Keep files and move the cursor in one transaction, before anybody looks into them.
+
+    A file that was asked for has no place in the stream (an empty id) and moves no cursor.
+    """
+    with database.writing() as connection:
+        for answer_id, data in files:
+            sha256 = hashlib.sha256(data).hexdigest()
+            stored.store_answer(
+                connection,
+                sha256=sha256,
+                paying_account=paying_account,
+                answer_id=answer_id,
+                sealed=sealer.seal(data, **_place(sha256, paying_account)),
+                at_us=at_us,
+            )
+        if files[-1][0]:
+            stored.move_cursor(connection, paying_account, files[-1][0])
+
+
+def _read_all(
+    database: Database, sealer: Sealer, move_claim: MoveClaim, at_us: int, done: _Done
+) -> None:
+    while True:
+        with database.reading() as connection:
+            waiting = stored.unread_answers(connection, _ANSWERS_AT_ONCE)
+        for answer in waiting:
+            _read(database, sealer, answer, move_claim, at_us, done)
+        if not waiting:
+            return
+
+
+def _read(
+    database: Database,
+    sealer: Sealer,
+    answer: StoredAnswer,
+    move_claim: MoveClaim,
+    at_us: int,
+    done: _Done,
+) -> None:
+    faults: list[str] = []
+    try:
+        data = sealer.open(answer.sealed, **_place(answer.sha256, answer.paying_account))
+        report = iso20022.read_report(data)
+    except CannotOpen:
+        faults.append(f"CANNOT_OPEN answer {answer.seq}")
+    except iso20022.InvalidDocument as error:
+        faults += [f"{each.reason} answer {answer.seq}: {each.path}" for each in error.faults]
+    else:
+        _apply_all(database, report, move_claim, at_us, done, faults)
+    with database.writing() as connection:
+        stored.finish_answer(connection, answer.seq, faults, at_us)
+    done.faults += faults
+
+
+def _apply_all(
+    database: Database,
+    report: StatusReport,
+    move_claim: MoveClaim,
+    at_us: int,
+    done: _Done,
+    faults: list[str],
+) -> None:
+    with database.reading() as connection:
+        on_file = stored.payouts_of_file(connection, report.order_id)
+    if not on_file:
+        faults.append(f"UNKNOWN_ORDER {_printable(report.order_id)}")
+    said = list(_every_payment(report, on_file))
+    for start in range(0, len(said), _PAYMENTS_A_TRANSACTION):
+        part = said[start : start + _PAYMENTS_A_TRANSACTION]
+        with database.writing() as connection:
+            ids = [status.end_to_end_id for status in part]
+            known = stored.payouts_by_end_to_end(connection, ids)
+            for status in part:
+                payout = known.get(status.end_to_end_id)
+                fault = _mismatch(payout, status, report)
+                if payout is None or fault:
+                    faults.append(f"{fault} {_printable(status.end_to_end_id)}")
+                    continue
+                _apply(connection, payout, status, move_claim, at_us, done, faults)
+    if on_file:
+        with database.writing() as connection:
+            stored.note_answered(connection, report.order_id, at_us)
+
+
+def _every_payment(report: StatusReport, on_file: Sequence[Payout]) -> Iterator[PaymentStatus]:
+    """What the report says of each payment: its own word, else its batch's, else the order's."""
+    yield from report.payments
+    named = {status.end_to_end_id for status in report.payments}
+    batches = {batch.batch_id: batch for batch in report.batches if batch.status}
+    for payout in on_file:
+        if payout.end_to_end_id in named:
+            continue
+        name = iso20022.batch_id(report.order_id, payout.currency)
+        batch = batches.get(name)
+        status = batch.status if batch else report.order_status
+        reasons = batch.reasons if batch else report.order_reasons
+        # PART of a batch or order says nothing of a payment that is not named.
+        if status not in ("", "PART"):
+            yield PaymentStatus(
+                end_to_end_id=payout.end_to_end_id, status=status, reasons=reasons, batch_id=name
+            )
+
+
+def _mismatch(payout: Payout | None, status: PaymentStatus, report: StatusReport) -> str:
+    """Why the word cannot be about this payout; empty when it can."""
+    if payout is None:
+        return "UNKNOWN_PAYMENT"
+    if payout.message_id != report.order_id:
+        return "OTHER_ORDER"
+    if status.amount is not None:
+        amount = Decimal(format_minor(payout.amount, payout.currency))
+        if (status.amount, status.currency) != (amount, payout.currency):
+            return "OTHER_AMOUNT"
+    return ""
+
+
+def _apply(
+    connection: Connection,
+    payout: Payout,
+    status: PaymentStatus,
+    move_claim: MoveClaim,
+    at_us: int,
+    done: _Done,
+    faults: list[str],
+) -> None:
+    duplicate = [reason for reason in status.reasons if reason in iso20022.DUPLICATE_REASONS]
+    rejected = status.status == iso20022.REJECTED
+    reason = ",".join(status.reasons)[:80]
+    if status.status in _ON_THE_WAY or (rejected and duplicate):
+        reason = duplicate[0] if duplicate else reason
+        stored.note_status(connection, payout.id, status.status, reason)
+        return
+    if status.status == iso20022.SETTLED:
+        outcome, kind, event = PayoutState.PAID, Kind.POST, Event.CONFIRM_PAYMENT
+    elif rejected:
+        outcome, kind, event = PayoutState.FAILED, Kind.VOID, Event.REFUSE_PAYMENT
+    else:
+        # A cancellation, a hold or a code from later years: a person must look.
+        stored.note_status(connection, payout.id, status.status, reason)
+        faults.append(f"UNKNOWN_STATUS {_printable(status.status)} {payout.end_to_end_id}")
+        return
+    if not stored.close_payout(connection, payout.id, outcome, status.status, reason, at_us):
+        if payout.state is not outcome:
+            fault = f"CONTRADICTION {payout.state} {status.status} {payout.end_to_end_id}"
+            faults.append(fault)
+        return
+    resolve(
+        connection,
+        payout.pending_transfer_id,
+        kind,
+        transfer_id=uuid.uuid4().hex,
+        at_us=at_us,
+    )
+    done.paid += outcome is PayoutState.PAID
+    done.failed += outcome is PayoutState.FAILED
+    try:
+        # The books follow the bank even where the claim cannot: the money has moved.
+        with connection.begin_nested():
+            move_claim(connection, payout, event, at_us)
+    except IllegalMove as error:
+        faults.append(f"ILLEGAL_MOVE {error.state} {error.event} {payout.end_to_end_id}")
+
+
+def _cursor(database: Database, paying_account: str) -> str:
+    with database.reading() as connection:
+        return stored.cursor_of(connection, paying_account)
+
+
+def _in_doubt(database: Database, paying_account: str) -> list[str]:
+    reasons = sorted(iso20022.DUPLICATE_REASONS)
+    with database.reading() as connection:
+        return stored.files_in_doubt(connection, paying_account, reasons)
+
+
+def _open(database: Database, paying_account: str) -> int:
+    with database.reading() as connection:
+        return stored.open_payouts(connection, paying_account)
+
+
+def _place(sha256: str, paying_account: str) -> dict[str, str]:
+    return {"table": "bank_answer", "column": "sealed", "row": sha256, "subject": paying_account}
+
+
+def _printable(text: str) -> str:
+    # Chosen by the sender, and on its way into a log.
+    return re.sub(r"[^A-Za-z0-9-]", "?", text)[:35]

@@ -1,0 +1,129 @@
+"""What deductibles, ceilings and counts hold, period by period, and what a decision adds to them.
+
+Knows neither why an amount is added nor where balances are stored.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from services.claims.core.decision import UsageChange
+from services.claims.core.facts import Balance, PolicySnapshot, Scope, UsageSnapshot, usage_snapshot
+from services.claims.core.plan import Period
+from services.common.dated import add_months
+
+_Key = tuple[str, Scope, date | None]
+
+
+def policy_year_start(start: date, day: date) -> date:
+    """First day of the policy year that `day` lies in, for a policy that began on `start`.
+
+    >>> policy_year_start(date(2024, 2, 29), date(2026, 2, 28))
+    datetime.date(2026, 2, 28)
+    """
+    years = day.year - start.year
+    if add_months(start, 12 * years) > day:
+        years -= 1
+    return add_months(start, 12 * years)
+
+
+def period_start(period: Period | None, policy: PolicySnapshot, day: date) -> date | None:
+    """First day of the period that `day` lies in; None for life and for one treatment."""
+    match period:
+        case Period.POLICY_YEAR:
+            return policy_year_start(policy.start, day)
+        case Period.CALENDAR_YEAR:
+            return date(day.year, 1, 1)
+        case Period.CALENDAR_MONTH:
+            return date(day.year, day.month, 1)
+        case _:
+            return None
+
+
+class Tally:
+    """The accumulators while one claim is decided: stored balances, and what this claim adds."""
+
+    __slots__ = ("_added", "_day", "_policy", "_starts", "_used")
+
+    def __init__(self, policy: PolicySnapshot, usage: UsageSnapshot, day: date) -> None:
+        self._policy = policy
+        self._day = day
+        self._used = {
+            (one.accumulator, one.scope, one.period_start): (one.amount, one.count)
+            for one in usage.balances
+        }
+        self._added: dict[_Key, list[int]] = {}
+        self._starts: dict[Period | None, date | None] = {}
+
+    def left(self, accumulator: str, scope: Scope, period: Period | None, limit: int) -> int:
+        """What of an amount's limit is left, never below 0."""
+        key = self._key(accumulator, scope, period)
+        added = self._added.get(key)
+        used = self._used[key][0] if key in self._used else 0
+        return max(0, limit - used - (added[0] if added else 0))
+
+    def count_left(self, accumulator: str, scope: Scope, period: Period | None, limit: int) -> int:
+        """What of a count's limit is left, never below 0."""
+        key = self._key(accumulator, scope, period)
+        return max(0, limit - (self._used[key][1] if key in self._used else 0))
+
+    def add(
+        self,
+        accumulator: str,
+        scope: Scope,
+        period: Period | None,
+        *,
+        amount: int = 0,
+        count: int = 0,
+    ) -> None:
+        """Add to an accumulator; adding nothing leaves no trace."""
+        if amount or count:
+            added = self._added.setdefault(self._key(accumulator, scope, period), [0, 0])
+            added[0] += amount
+            added[1] += count
+
+    def changes(self) -> tuple[UsageChange, ...]:
+        """What the claim adds, in canonical order; what counts one treatment only is not in it."""
+        ordered = sorted(self._added, key=lambda key: (key[0], key[1], key[2] or date.min))
+        return tuple(
+            UsageChange(
+                accumulator=key[0],
+                scope=key[1],
+                period_start=key[2],
+                amount=self._added[key][0],
+                count=self._added[key][1],
+            )
+            for key in ordered
+            if key[1] is not Scope.TREATMENT
+        )
+
+    def _key(self, accumulator: str, scope: Scope, period: Period | None) -> _Key:
+        if period not in self._starts:
+            self._starts[period] = period_start(period, self._policy, self._day)
+        return (accumulator, scope, self._starts[period])
+
+
+def with_changes(
+    usage: UsageSnapshot, changes: tuple[UsageChange, ...], *, release: bool = False
+) -> UsageSnapshot:
+    """The usage after a decision's changes, or after their exact release. Services stay.
+
+    Raises: ValueError when a release takes back more than was there.
+    """
+    sign = -1 if release else 1
+    totals = {
+        (one.accumulator, one.scope, one.period_start): (one.amount, one.count)
+        for one in usage.balances
+    }
+    for change in changes:
+        key = (change.accumulator, change.scope, change.period_start)
+        amount, count = totals.get(key, (0, 0))
+        totals[key] = (amount + sign * change.amount, count + sign * change.count)
+        if min(totals[key]) < 0:
+            raise ValueError(f"{change.accumulator}: released more than was used")
+    balances = (
+        Balance(accumulator=key[0], scope=key[1], period_start=key[2], amount=amount, count=count)
+        for key, (amount, count) in totals.items()
+        if amount or count
+    )
+    return usage_snapshot(balances, usage.services)

@@ -1,0 +1,243 @@
+"""One claim while it is decided: the terms of its days, its lines, and what is known of each.
+
+It gathers facts and terms and decides nothing. Knows no storage.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+
+from services.claims.core.accumulators import Tally, policy_year_start
+from services.claims.core.facts import (
+    BillFacts,
+    Coding,
+    CoverInterval,
+    HospitalTier,
+    LineFacts,
+    PolicySnapshot,
+    PriorPayments,
+    UsageSnapshot,
+)
+from services.claims.core.plan import Plan, Section, StayDay
+from services.claims.core.reasons import Reason
+from services.claims.core.terms import PriceByCode, Terms, prices_on, terms_on
+
+
+@dataclass(slots=True)
+class Missing:
+    """A fact that a term reads and nobody stated; `awaits` is its stable name."""
+
+    awaits: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedShare:
+    """The insurer's share for a line, and the clause that says so."""
+
+    value: Decimal
+    clause: str
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Why a line is denied, under which clause."""
+
+    reason: Reason
+    clause: str
+
+
+@dataclass(slots=True)
+class Line:
+    """One line while it is decided."""
+
+    facts: LineFacts
+    service_date: date
+    diagnosis: Coding | None
+    section: Section | None = None
+    section_unknown: bool = False
+    repeats: bool = False
+    share: AppliedShare | Missing | None = None
+    refusal: Refusal | None = None
+    missing: list[Missing] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Provider:
+    """What is known of the bill's provider on the day of the terms; `prices` None is no list."""
+
+    tier: HospitalTier | None
+    network: str | None
+    listed: bool
+    prices: PriceByCode | None
+
+
+@dataclass(slots=True)
+class Claim:
+    """One claim while it is decided.
+
+    `terms` are of the day that prices and limits look at, `cover_terms` of the day that cover
+    looks at. `before` holds the accumulators before this claim. `cover` None is no cover,
+    `category` None is unknown.
+    """
+
+    plan: Plan
+    policy: PolicySnapshot
+    usage: UsageSnapshot
+    bill: BillFacts
+    prior: PriorPayments
+    cover: CoverInterval | None
+    cover_day: date
+    terms_day: date
+    cover_terms: Terms
+    terms: Terms
+    provider: Provider
+    outcome_tier: str | None
+    lines: list[Line]
+    before: Tally
+    category: str | None = ""
+
+    @property
+    def social_insurance_used(self) -> bool | None:
+        """Whether the bill was settled through social insurance; None is unknown."""
+        stated = self.bill.social_insurance
+        return stated.used if stated is not None else None
+
+
+def open_claim(
+    plan: Plan,
+    policy: PolicySnapshot,
+    usage: UsageSnapshot,
+    bill: BillFacts,
+    prior: PriorPayments,
+) -> Claim:
+    """The claim with everything looked up that does not depend on a rule.
+
+    Raises: NoTermsInForce when the plan has no terms yet on the policy's days.
+    """
+    cover_day = _stay_day(bill, plan.general.cover_day)
+    cover = _cover(policy, bill, plan.general.cover_day)
+    terms_day = _within(policy, _stay_day(bill, plan.general.terms_day))
+    if cover is not None:
+        # Cover ended during the stay: the last policy year's terms hold.
+        terms_day = min(terms_day, cover.end - timedelta(days=1))
+    terms = terms_on(plan, terms_day)
+    claim = Claim(
+        plan=plan,
+        policy=policy,
+        usage=usage,
+        bill=bill,
+        prior=prior,
+        cover=cover,
+        cover_day=cover_day,
+        terms_day=terms_day,
+        cover_terms=terms_on(plan, _within(policy, cover_day)),
+        terms=terms,
+        provider=_provider(terms, bill, terms_day),
+        outcome_tier=_outcome_tier(policy, terms_day),
+        lines=_lines(terms, bill),
+        before=Tally(policy, usage, terms_day),
+    )
+    claim.category = _category(claim)
+    _mark_repeats(claim)
+    return claim
+
+
+def _stay_day(bill: BillFacts, day: StayDay) -> date:
+    return bill.start_date if day is StayDay.START else bill.end_date
+
+
+def _within(policy: PolicySnapshot, day: date) -> date:
+    return min(max(day, policy.start), policy.end - timedelta(days=1))
+
+
+def _cover(policy: PolicySnapshot, bill: BillFacts, looks_at: StayDay) -> CoverInterval | None:
+    """The stretch of cover that answers for the stay.
+
+    A stay that began under a policy that this one renews without a gap, and ends under this one,
+    is this one's: it belongs to the year of discharge.
+    """
+    day = _stay_day(bill, looks_at)
+    for interval in policy.member.cover:
+        if interval.continuous_since <= day < interval.end and bill.end_date >= interval.start:
+            return interval
+    return None
+
+
+def _outcome_tier(policy: PolicySnapshot, day: date) -> str | None:
+    """The tier that was certified by the start of the policy year; a later one waits for the next.
+
+    None is no tier: the member has no programme, or has reached nothing yet.
+    """
+    tier = policy.member.outcome_tier
+    if tier is None or tier.certified > policy_year_start(policy.start, day):
+        return None
+    return tier.tier
+
+
+def _provider(terms: Terms, bill: BillFacts, day: date) -> Provider:
+    listed = terms.providers.get(bill.provider_id)
+    prices = None if bill.price_list is None else prices_on(bill.price_list.prices, day)
+    if listed is None:
+        return Provider(tier=bill.hospital_tier, network=None, listed=False, prices=prices)
+    return Provider(
+        tier=listed.tier or bill.hospital_tier,
+        network=listed.network,
+        listed=listed.listed,
+        prices=listed.prices if prices is None else prices,
+    )
+
+
+def _lines(terms: Terms, bill: BillFacts) -> list[Line]:
+    by_number = {diagnosis.number: diagnosis.code for diagnosis in bill.diagnoses}
+    principal = next((one.code for one in bill.diagnoses if one.principal), None)
+    lines = []
+    for facts in bill.lines:
+        numbers = facts.diagnosis_numbers
+        section, unknown = terms.sections_for(facts.code, bill.care_type)
+        lines.append(
+            Line(
+                facts=facts,
+                service_date=facts.service_date or bill.end_date,
+                diagnosis=by_number[numbers[0]] if numbers else principal,
+                section=section,
+                section_unknown=unknown,
+            )
+        )
+    return lines
+
+
+def _category(claim: Claim) -> str | None:
+    """The first category in the plan's order that any line meets; None hangs on the care type."""
+    plan, bill = claim.plan, claim.bill
+    if bill.care_type is None and any(one.care_types for one in plan.categories):
+        return None
+    sections = {line.section.id for line in claim.lines if line.section is not None}
+    for category in plan.categories:
+        if category.overnight and bill.end_date > bill.start_date:
+            return category.id
+        in_section = not category.sections or not sections.isdisjoint(category.sections)
+        in_care = not category.care_types or bill.care_type in category.care_types
+        if (category.sections or category.care_types) and in_section and in_care:
+            return category.id
+    return plan.default_category
+
+
+def _mark_repeats(claim: Claim) -> None:
+    """Mark the lines that were allowed before under another bill number, one for one."""
+    if not claim.usage.services:
+        return
+    bill = claim.bill
+    earlier = Counter(
+        (one.provider_id, one.code, one.service_date, one.quantity, one.unit_price)
+        for one in claim.usage.services
+        if one.bill_number != bill.bill_number
+    )
+    for line in claim.lines:
+        facts = line.facts
+        key = (bill.provider_id, facts.code, line.service_date, facts.quantity, facts.unit_price)
+        if facts.billed and earlier[key] > 0:
+            earlier[key] -= 1
+            line.repeats = True

@@ -1,0 +1,357 @@
+"""What a decision is made from: the policy, its usage, the bill and earlier payers, all frozen.
+
+Amounts are whole minor units of the bill's currency, prices and quantities decimals, dates
+calendar dates in the hospital's zone, periods half-open. Knows no database, no wire and no clock.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+
+from services.common.dated import Dated
+
+# A unit limit counts in ten-thousandths of a unit: quantities have at most four places.
+UNIT_SCALE = 10_000
+
+
+class CareType(enum.StrEnum):
+    """How the care was given; the names of lipei.type.v1.CareType."""
+
+    OUTPATIENT = "outpatient"
+    EMERGENCY = "emergency"
+    INPATIENT = "inpatient"
+    PHARMACY = "pharmacy"
+    CHRONIC = "chronic"
+    ONLINE = "online"
+
+
+class HospitalTier(enum.StrEnum):
+    """The grade of a hospital; the names of lipei.type.v1.HospitalTier."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+    TERTIARY = "tertiary"
+
+
+class Sex(enum.StrEnum):
+    """Sex as on the identity document; the names of lipei.claims.v1.Sex."""
+
+    FEMALE = "female"
+    MALE = "male"
+
+
+class Relationship(enum.StrEnum):
+    """Relationship to the policyholder; the names of lipei.claims.v1.Relationship."""
+
+    SELF = "self"
+    SPOUSE = "spouse"
+    CHILD = "child"
+    PARENT = "parent"
+
+
+class PreExistingTerms(enum.StrEnum):
+    """What was agreed about a disclosed condition; names of lipei.claims.v1.PreExistingTerms."""
+
+    EXCLUDED = "excluded"
+    COVERED = "covered"
+    AT_SHARE = "at_share"
+
+
+class Scope(enum.StrEnum):
+    """Whose use an accumulator adds up; `treatment` is one claim and is never stored."""
+
+    TREATMENT = "treatment"
+    MEMBER = "member"
+    FAMILY = "family"
+    POLICY = "policy"
+
+
+class Facts(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Common shape of facts: frozen, and defaults are left out of the canonical bytes.
+
+    A field that a later engine adds with a default so leaves the hash of stored facts alone. Only
+    None, "", (), 0, false and enum members may be defaults: others are compared by identity, and
+    equal facts would get different bytes.
+    """
+
+
+class Coding(Facts, frozen=True):
+    """A code and the URI of the system that gives it its meaning."""
+
+    system: str
+    code: str
+
+
+# --- the policy ---
+
+
+class CoverInterval(Facts, frozen=True):
+    """One unbroken stretch of a member's cover under this policy, half-open.
+
+    `continuous_since` is the first day of cover without a gap, through policies that this one
+    renews: waiting periods are counted from it. It is `start` for a new policy.
+    """
+
+    start: date
+    end: date
+    continuous_since: date
+
+
+class DisclosedCondition(Facts, frozen=True):
+    """A condition from before the cover, named by the prefix of its diagnosis code.
+
+    `terms` None leaves it to the plan's rule; `share` is the insurer's, for AT_SHARE.
+    """
+
+    code_prefix: str
+    terms: PreExistingTerms | None = None
+    share: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        if self.share is not None:
+            _keep_plain(self, "share", self.share)
+
+
+class OutcomeTier(Facts, frozen=True):
+    """A tier reached in a health programme, and the day on which it was certified."""
+
+    tier: str
+    certified: date
+
+
+class MemberFacts(Facts, frozen=True):
+    """The insured person, as far as terms read it. `social_insurance` None is unknown."""
+
+    member_id: str
+    birth_date: date
+    relationship: Relationship
+    cover: tuple[CoverInterval, ...]
+    sex: Sex | None = None
+    disclosed_conditions: tuple[DisclosedCondition, ...] = ()
+    outcome_tier: OutcomeTier | None = None
+    social_insurance: bool | None = None
+
+
+class PolicySnapshot(Facts, frozen=True):
+    """One policy's revision as it stood for this decision; `start` and `end` are half-open."""
+
+    policy_id: str
+    revision: int
+    start: date
+    end: date
+    member: MemberFacts
+
+
+# --- usage ---
+
+
+class Balance(Facts, frozen=True):
+    """What an accumulator holds before the decision.
+
+    `accumulator` is the plan's id of the deductible, ceiling or count, `period_start` None for
+    life. `amount` is in minor units, or in ten-thousandths of a unit for a unit limit.
+    """
+
+    accumulator: str
+    scope: Scope
+    period_start: date | None = None
+    amount: int = 0
+    count: int = 0
+
+
+class EarlierService(Facts, frozen=True):
+    """A service of the same member that an earlier decision in force allowed."""
+
+    bill_number: str
+    provider_id: str
+    code: Coding
+    service_date: date
+    quantity: Decimal
+    unit_price: Decimal
+
+    def __post_init__(self) -> None:
+        _keep_plain(self, "quantity", self.quantity)
+        _keep_plain(self, "unit_price", self.unit_price)
+
+
+class UsageSnapshot(Facts, frozen=True):
+    """The member's, family's and policy's use so far, without this claim's own earlier decision.
+
+    Build it with `usage_snapshot`, which puts it in canonical order.
+    """
+
+    balances: tuple[Balance, ...] = ()
+    services: tuple[EarlierService, ...] = ()
+
+
+def usage_snapshot(
+    balances: Iterable[Balance] = (), services: Iterable[EarlierService] = ()
+) -> UsageSnapshot:
+    """The usage in canonical order, so that the order of rows in storage never moves a hash.
+
+    Raises: ValueError when one accumulator has two balances for the same scope and period.
+    """
+    ordered = sorted(balances, key=balance_key)
+    keys = Counter(balance_key(balance) for balance in ordered)
+    twice = sorted(key[0] for key, times in keys.items() if times > 1)
+    if twice:
+        raise ValueError(f"two balances for one accumulator and period: {', '.join(twice)}")
+    return UsageSnapshot(
+        balances=tuple(ordered), services=tuple(sorted(services, key=_service_key))
+    )
+
+
+def balance_key(balance: Balance) -> tuple[str, str, str]:
+    """What makes a balance one row: accumulator, scope, first day of the period ("" for life)."""
+    start = "" if balance.period_start is None else balance.period_start.isoformat()
+    return (balance.accumulator, balance.scope.value, start)
+
+
+# --- the bill ---
+
+
+class DiagnosisFacts(Facts, frozen=True):
+    """One diagnosis of the bill; lines refer to its number."""
+
+    number: int
+    code: Coding
+    principal: bool = False
+
+
+class LineFacts(Facts, frozen=True):
+    """One charge. `service_date` None is the bill's last day; `fund_paid` None is not stated.
+
+    `billed` is quantity × unit price, rounded once.
+    """
+
+    number: int
+    code: Coding
+    quantity: Decimal
+    unit_price: Decimal
+    billed: int
+    service_date: date | None = None
+    diagnosis_numbers: tuple[int, ...] = ()
+    fund_paid: int | None = None
+
+    def __post_init__(self) -> None:
+        _keep_plain(self, "quantity", self.quantity)
+        _keep_plain(self, "unit_price", self.unit_price)
+
+
+class SocialInsuranceFacts(Facts, frozen=True):
+    """What social insurance (医保) did for the bill.
+
+    `used` None is unknown. `fund_paid` is what its funds paid for the whole bill, None when
+    only lines state it. `account_paid` came out of the patient's own medical account.
+    """
+
+    used: bool | None = None
+    fund_paid: int | None = None
+    account_paid: int = 0
+
+
+class ContractPrice(Facts, frozen=True):
+    """A code of the provider's price list and its dated price; None on a day takes it off."""
+
+    code: Coding
+    price: Dated[Decimal]
+
+    def __post_init__(self) -> None:
+        plain = tuple(
+            (day, None if price is None else plain_decimal(price))
+            for day, price in self.price.values
+        )
+        msgspec.structs.force_setattr(self, "price", Dated(values=plain))
+
+
+class PriceList(Facts, frozen=True):
+    """The provider's price list, at least as far as this bill's codes go.
+
+    It stands beside the plan's own list and goes before it. Empty `prices` mean that the
+    provider has a list and that none of the bill's codes is in it.
+    """
+
+    prices: tuple[ContractPrice, ...] = ()
+
+
+class BillFacts(Facts, frozen=True):
+    """One final bill. `hospital_tier` and `care_type` None are unknown.
+
+    `direct_billing` says that the provider bills the insurer under a contract and so bears what
+    it charges above the contract's price.
+    """
+
+    bill_number: str
+    provider_id: str
+    start_date: date
+    end_date: date
+    currency: str
+    lines: tuple[LineFacts, ...]
+    hospital_tier: HospitalTier | None = None
+    care_type: CareType | None = None
+    diagnoses: tuple[DiagnosisFacts, ...] = ()
+    social_insurance: SocialInsuranceFacts | None = None
+    price_list: PriceList | None = None
+    direct_billing: bool = False
+
+
+# --- earlier payers ---
+
+
+class LinePayment(Facts, frozen=True):
+    """What an earlier insurer paid for one line."""
+
+    number: int
+    amount: int
+
+
+class PriorPayment(Facts, frozen=True):
+    """What one earlier commercial insurer paid: for the bill, or line by line.
+
+    `lines` empty spreads `amount` over the bill; else they must add up to it.
+    """
+
+    payer: str
+    amount: int
+    lines: tuple[LinePayment, ...] = ()
+
+
+class PriorPayments(Facts, frozen=True):
+    """Earlier commercial insurers, in coordination order. Social insurance is on the bill."""
+
+    payments: tuple[PriorPayment, ...] = ()
+
+
+def plain_decimal(value: Decimal) -> Decimal:
+    """The same number in the one form that canonical bytes use.
+
+    >>> plain_decimal(Decimal("2.50")), plain_decimal(Decimal("1E+2"))
+    (Decimal('2.5'), Decimal('100'))
+    """
+    if value == value.to_integral_value():
+        return value.quantize(Decimal(1))
+    return value.normalize()
+
+
+def _keep_plain(facts: Facts, field: str, value: Decimal) -> None:
+    msgspec.structs.force_setattr(facts, field, plain_decimal(value))
+
+
+def _service_key(service: EarlierService) -> tuple[str, ...]:
+    return (
+        service.service_date.isoformat(),
+        service.provider_id,
+        service.code.system,
+        service.code.code,
+        service.bill_number,
+        str(service.quantity),
+        str(service.unit_price),
+    )

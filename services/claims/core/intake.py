@@ -1,0 +1,136 @@
+"""What makes a bill unacceptable: it opens no claim and is refused with every fault at once.
+
+Knows no policy and no terms, save the plan's currency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import msgspec
+
+from services.claims.core.facts import BillFacts, LineFacts, PriorPayments
+from services.common.money import MAX_MINOR_UNITS, currency_exponent, round_half_up
+
+
+class BillFault(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong with a bill: the field, a stable reason, what to do."""
+
+    field: str
+    reason: str
+    text: str
+
+
+class UnacceptableBill(ValueError):
+    """A bill that cannot be decided; `faults` names everything that is wrong with it."""
+
+    def __init__(self, faults: tuple[BillFault, ...]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(f"{fault.field}: {fault.text}" for fault in faults))
+
+
+def bill_faults(bill: BillFacts, prior: PriorPayments, currency: str) -> tuple[BillFault, ...]:
+    """Every fault of a bill and of what earlier payers paid on it; empty when it is acceptable.
+
+    `currency` is the plan's. Amounts above the bill, lines that are not quantity × price, and
+    dates that end before they start are faults; a service that is merely not covered is none.
+    """
+    faults = list(_head_faults(bill, currency))
+    for index, line in enumerate(bill.lines):
+        faults += _line_faults(f"lines[{index}]", line, bill)
+    faults += _payment_faults(bill, prior)
+    return tuple(faults)
+
+
+def _head_faults(bill: BillFacts, currency: str) -> Iterator[BillFault]:
+    if bill.currency != currency:
+        yield _fault("currency", "WRONG_CURRENCY", f"the plan pays in {currency}")
+    if bill.end_date < bill.start_date:
+        yield _fault("end_date", "END_BEFORE_START", "the bill ends before it starts")
+    if not bill.lines or sum(line.billed for line in bill.lines) == 0:
+        yield _fault("lines", "NOTHING_BILLED", "nothing is billed; send the lines")
+    if len({line.number for line in bill.lines}) != len(bill.lines):
+        yield _fault("lines", "DUPLICATE_NUMBER", "two lines have one number")
+    numbers = {diagnosis.number for diagnosis in bill.diagnoses}
+    if len(numbers) != len(bill.diagnoses):
+        yield _fault("diagnoses", "DUPLICATE_NUMBER", "two diagnoses have one number")
+
+
+def _line_faults(where: str, line: LineFacts, bill: BillFacts) -> Iterator[BillFault]:
+    if line.quantity <= 0:
+        yield _fault(f"{where}.quantity", "NOT_POSITIVE", "a quantity must be above 0")
+    if line.unit_price < 0:
+        yield _fault(f"{where}.unit_price", "NEGATIVE", "a price must not be negative")
+    if not 0 <= line.billed <= MAX_MINOR_UNITS:
+        yield _fault(f"{where}.billed", "OUT_OF_RANGE", "an amount must be from 0 to 10^15")
+    elif line.billed != priced(line.quantity, line.unit_price, bill.currency):
+        yield _fault(
+            f"{where}.billed",
+            "NOT_QUANTITY_TIMES_PRICE",
+            "the amount must be quantity × unit price, rounded once, half up",
+        )
+    known = {diagnosis.number for diagnosis in bill.diagnoses}
+    for number in line.diagnosis_numbers:
+        if number not in known:
+            text = f"the bill has no diagnosis {number}"
+            yield _fault(f"{where}.diagnosis_numbers", "UNKNOWN_DIAGNOSIS", text)
+
+
+def _payment_faults(bill: BillFacts, prior: PriorPayments) -> Iterator[BillFault]:
+    billed = {line.number: line.billed for line in bill.lines}
+    paid = dict.fromkeys(billed, 0)
+    for line in bill.lines:
+        fund_paid = line.fund_paid or 0
+        if fund_paid < 0:
+            yield _fault("lines.fund_paid", "NEGATIVE", "a payment must not be negative")
+        paid[line.number] += fund_paid
+    total = sum(paid.values())
+    yield from _fund_faults(bill, total)
+    if bill.social_insurance is not None:
+        total = max(total, bill.social_insurance.fund_paid or 0)
+        total += max(0, bill.social_insurance.account_paid)
+    for index, payment in enumerate(prior.payments):
+        where = f"prior.payments[{index}]"
+        if payment.amount < 0 or any(line.amount < 0 for line in payment.lines):
+            yield _fault(where, "NEGATIVE", "a payment must not be negative")
+        if payment.lines and sum(line.amount for line in payment.lines) != payment.amount:
+            yield _fault(where, "LINES_DO_NOT_ADD_UP", "the lines do not add up to the amount")
+        for one in payment.lines:
+            if one.number not in billed:
+                yield _fault(where, "UNKNOWN_LINE", f"the bill has no line {one.number}")
+            else:
+                paid[one.number] += one.amount
+        total += payment.amount
+    above = [number for number, amount in paid.items() if amount > billed[number]]
+    if above:
+        text = f"more was paid than billed on line {', '.join(map(str, above))}"
+        yield _fault("lines", "PAID_ABOVE_BILL", text)
+    elif total > sum(billed.values()):
+        yield _fault("lines", "PAID_ABOVE_BILL", "more was paid than was billed")
+
+
+def _fund_faults(bill: BillFacts, lines_paid: int) -> Iterator[BillFault]:
+    stated = bill.social_insurance
+    if stated is None:
+        return
+    if (stated.fund_paid or 0) < 0 or stated.account_paid < 0:
+        yield _fault("social_insurance", "NEGATIVE", "a payment must not be negative")
+    if stated.used is False and ((stated.fund_paid or 0) > 0 or lines_paid > 0):
+        text = "social insurance paid although it was not used"
+        yield _fault("social_insurance.used", "CONTRADICTION", text)
+    if stated.fund_paid is None:
+        return
+    open_lines = any(line.fund_paid is None for line in bill.lines)
+    if lines_paid > stated.fund_paid or (lines_paid != stated.fund_paid and not open_lines):
+        text = "the lines' payments do not add up to the bill's"
+        yield _fault("social_insurance.fund_paid", "LINES_DO_NOT_ADD_UP", text)
+
+
+def priced(quantity: Decimal, unit_price: Decimal, currency: str) -> int:
+    """Minor units of quantity × price, rounded once, half up."""
+    return round_half_up((quantity * unit_price).scaleb(currency_exponent(currency)))
+
+
+def _fault(field: str, reason: str, text: str) -> BillFault:
+    return BillFault(field=field, reason=reason, text=text)

@@ -1,0 +1,436 @@
+"""A benefit plan as data: every term with its clause, every value with the days it holds.
+
+The loader builds it from a plan file; its canonical bytes are hashed and name the version. It
+knows neither YAML nor how terms are applied.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+
+from services.claims.core.decision import Bearer
+from services.claims.core.facts import (
+    CareType,
+    ContractPrice,
+    HospitalTier,
+    PreExistingTerms,
+    Relationship,
+    Scope,
+)
+from services.common.dated import Dated
+
+
+class Period(enum.StrEnum):
+    """How long an accumulator adds up before it begins anew."""
+
+    POLICY_YEAR = "policy_year"
+    CALENDAR_YEAR = "calendar_year"
+    CALENDAR_MONTH = "calendar_month"
+    LIFETIME = "lifetime"
+
+
+class StayDay(enum.StrEnum):
+    """Which day of a stay a family of terms looks at."""
+
+    START = "stay_start"
+    END = "stay_end"
+
+
+class WaitingUnit(enum.StrEnum):
+    """Unit of a waiting period."""
+
+    DAYS = "days"
+    MONTHS = "months"
+
+
+class PatientCost(enum.StrEnum):
+    """What of the patient's money may count toward an out-of-pocket maximum."""
+
+    DEDUCTIBLE = "deductible"
+    COPAY = "copay"
+    COINSURANCE = "coinsurance"
+
+
+class Part(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    cache_hash=True,
+):
+    """Common shape of a plan's parts: frozen, defaults left out of the canonical bytes."""
+
+
+class Text(Part, frozen=True):
+    """The same words in Chinese and English."""
+
+    zh: str
+    en: str
+
+
+class Clause(Part, frozen=True):
+    """A clause of the contract: its number and a short text."""
+
+    id: str
+    text: Text
+
+
+# --- codes ---
+
+
+class SystemCodes(Part, frozen=True):
+    """Codes of one system: exact ones, and prefixes that stand for all codes below them."""
+
+    system: str
+    exact: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+
+class CodeSet(Part, frozen=True):
+    """A named, dated set of codes; services and diagnoses alike."""
+
+    id: str
+    codes: Dated[tuple[SystemCodes, ...]]
+
+
+# --- what a term is about ---
+
+
+class Ages(Part, frozen=True):
+    """A band of completed years on the service date, both ends included; None is open."""
+
+    first: int | None = None
+    last: int | None = None
+
+
+class Covers(Part, frozen=True):
+    """Which lines an accumulator is about; both empty is every line."""
+
+    sections: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+
+class When(Part, frozen=True):
+    """Conditions that must all hold; an empty one is no condition.
+
+    A condition whose fact is unknown makes the line wait for the fact.
+    """
+
+    social_insurance_used: bool | None = None
+    insured_with_social_insurance: bool | None = None
+    tiers: tuple[HospitalTier, ...] = ()
+    networks: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    care_types: tuple[CareType, ...] = ()
+    diagnoses: tuple[str, ...] = ()
+    outcome_tiers: tuple[str, ...] = ()
+
+
+# --- terms ---
+
+
+class Section(Part, frozen=True):
+    """A section of benefits and the codes that it takes; without `codes`, all that are left."""
+
+    id: str
+    clause: str
+    name: Text
+    in_force: Dated[bool]
+    care_types: tuple[CareType, ...] = ()
+    codes: tuple[str, ...] = ()
+
+
+class Category(Part, frozen=True):
+    """A kind of claim; the first in the plan's order that any line meets is the claim's."""
+
+    id: str
+    name: Text
+    sections: tuple[str, ...] = ()
+    care_types: tuple[CareType, ...] = ()
+    overnight: bool = False
+
+
+class Eligibility(Part, frozen=True):
+    """A relationship that may be insured, at which ages."""
+
+    id: str
+    clause: str
+    relationship: Relationship
+    values: Dated[Ages]
+
+
+class Exclusion(Part, frozen=True):
+    """What the plan does not cover: lines that meet all that is given."""
+
+    id: str
+    clause: str
+    in_force: Dated[bool]
+    codes: tuple[str, ...] = ()
+    diagnoses: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+
+
+class PreExistingValue(Part, frozen=True):
+    """What holds for a pre-existing condition; `share` with AT_SHARE only."""
+
+    terms: PreExistingTerms
+    share: Decimal | None = None
+
+
+class PreExistingRule(Part, frozen=True):
+    """What holds for pre-existing conditions of these diagnoses."""
+
+    id: str
+    clause: str
+    diagnoses: tuple[str, ...]
+    values: Dated[PreExistingValue]
+
+
+class PreExisting(Part, frozen=True):
+    """What holds for disclosed conditions that the policy itself leaves to the plan."""
+
+    clause: str
+    otherwise: Dated[PreExistingValue]
+    rules: tuple[PreExistingRule, ...] = ()
+
+
+class WaitingPeriod(Part, frozen=True):
+    """A time from the first day of cover in which nothing is paid, save for what is exempt."""
+
+    id: str
+    clause: str
+    unit: WaitingUnit
+    values: Dated[int]
+    ages: Ages
+    sections: tuple[str, ...] = ()
+    diagnoses: tuple[str, ...] = ()
+    exempt_diagnoses: tuple[str, ...] = ()
+    exempt_care_types: tuple[CareType, ...] = ()
+
+
+class Qualification(Part, frozen=True):
+    """What a provider must be: of these tiers, in these networks, on the plan's list."""
+
+    tiers: tuple[HospitalTier, ...] = ()
+    networks: tuple[str, ...] = ()
+    listed: bool = False
+
+
+class ProviderRule(Part, frozen=True):
+    """Which providers qualify for which care."""
+
+    id: str
+    clause: str
+    values: Dated[Qualification]
+    sections: tuple[str, ...] = ()
+    care_types: tuple[CareType, ...] = ()
+
+
+class ExceptionInForce(Part, frozen=True):
+    """An exception and the days on which it holds."""
+
+    clause: str
+    in_force: Dated[bool]
+
+
+class PlanProvider(Part, frozen=True):
+    """A provider on the plan's list; what is said here goes before what the bill says.
+
+    `prices` None is a provider without a price list: its billed prices stand.
+    """
+
+    id: str
+    listed: Dated[bool]
+    name: Text | None = None
+    tier: Dated[HospitalTier] | None = None
+    network: Dated[str] | None = None
+    prices: tuple[ContractPrice, ...] | None = None
+
+
+class Providers(Part, frozen=True):
+    """Who may treat the plan's members."""
+
+    rules: tuple[ProviderRule, ...] = ()
+    emergency_exception: ExceptionInForce | None = None
+    listing: tuple[PlanProvider, ...] = ()
+
+
+class FixedLimit(Part, frozen=True):
+    """The most that is allowed for one unit, in minor units."""
+
+    id: str
+    clause: str
+    values: Dated[int]
+    codes: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+
+
+class UnitLimit(Part, frozen=True):
+    """The most units that are allowed in a period; what is above is cut."""
+
+    id: str
+    clause: str
+    values: Dated[int]
+    scope: Scope
+    period: Period | None = None
+    codes: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+
+
+class Deductible(Part, frozen=True):
+    """What the patient bears first, in minor units a period."""
+
+    id: str
+    clause: str
+    values: Dated[int]
+    scope: Scope
+    covers: Covers
+    period: Period | None = None
+    social_insurance_counts: bool = False
+
+
+class Copay(Part, frozen=True):
+    """What the patient bears per visit, in minor units; the first one whose conditions hold."""
+
+    id: str
+    clause: str
+    values: Dated[int]
+    when: When
+
+
+class Share(Part, frozen=True):
+    """The insurer's share in [0, 1]; the first one whose conditions hold."""
+
+    id: str
+    clause: str
+    values: Dated[Decimal]
+    when: When
+
+
+class OutOfPocketMaximum(Part, frozen=True):
+    """What the patient bears at most, in minor units a period; above it the share is 1."""
+
+    id: str
+    clause: str
+    values: Dated[int]
+    scope: Scope
+    period: Period
+    counts: tuple[PatientCost, ...]
+    covers: Covers
+
+
+class Ceiling(Part, frozen=True):
+    """What the insurer pays at most, in minor units a period."""
+
+    id: str
+    clause: str
+    values: Dated[int]
+    scope: Scope
+    covers: Covers
+    period: Period | None = None
+
+    @property
+    def of_section(self) -> bool:
+        """Whether it bounds a part of the plan and not all of it."""
+        return bool(self.covers.sections or self.covers.categories)
+
+
+class CountLimit(Part, frozen=True):
+    """How many claims a period are paid at most."""
+
+    id: str
+    clause: str
+    values: Dated[int]
+    scope: Scope
+    period: Period
+    covers: Covers
+
+
+class AutoPayCeiling(Part, frozen=True):
+    """Above this benefit, in minor units, a person must look at the claim."""
+
+    clause: str
+    values: Dated[int]
+
+
+class General(Part, frozen=True):
+    """Clauses of what holds for every claim, and which day of a stay terms look at."""
+
+    not_covered: str
+    outside_sections: str
+    duplicates: str
+    impossible_dates: str
+    missing_facts: str
+    cover_day: StayDay = StayDay.START
+    terms_day: StayDay = StayDay.END
+
+
+class Prices(Part, frozen=True):
+    """The clause of contract prices, and who bears what is charged above them."""
+
+    clause: str
+    above_contract_direct: Bearer = Bearer.PROVIDER
+    above_contract_otherwise: Bearer = Bearer.PATIENT
+
+
+class SocialInsuranceTerms(Part, frozen=True):
+    """The clause of social insurance, and whose money the patient's own account is."""
+
+    clause: str
+    account_paid_is: Bearer = Bearer.PATIENT
+
+
+class Coordination(Part, frozen=True):
+    """The clause under which earlier insurers' money replaces this plan's."""
+
+    clause: str
+
+
+class Plan(Part, frozen=True):
+    """One benefit plan. It has terms from `first_day` on, and none before."""
+
+    format: int
+    id: str
+    name: Text
+    currency: str
+    first_day: date
+    clauses: tuple[Clause, ...]
+    general: General
+    sections: tuple[Section, ...]
+    shares: tuple[Share, ...]
+    pre_existing: PreExisting
+    prices: Prices
+    social_insurance: SocialInsuranceTerms
+    coordination: Coordination
+    providers: Providers
+    code_sets: tuple[CodeSet, ...] = ()
+    categories: tuple[Category, ...] = ()
+    default_category: str = ""
+    eligibility: tuple[Eligibility, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    waiting_periods: tuple[WaitingPeriod, ...] = ()
+    fixed_limits: tuple[FixedLimit, ...] = ()
+    unit_limits: tuple[UnitLimit, ...] = ()
+    deductibles: tuple[Deductible, ...] = ()
+    copays: tuple[Copay, ...] = ()
+    out_of_pocket: tuple[OutOfPocketMaximum, ...] = ()
+    ceilings: tuple[Ceiling, ...] = ()
+    count_limits: tuple[CountLimit, ...] = ()
+    auto_pay_ceiling: AutoPayCeiling | None = None
+
+
+def clause_text(plan: Plan, clause: str) -> Text:
+    """The short text of a clause.
+
+    Raises: KeyError when the plan has no such clause; the loader lets no plan refer to one.
+    """
+    for known in plan.clauses:
+        if known.id == clause:
+            return known.text
+    raise KeyError(clause)

@@ -1,0 +1,262 @@
+"""A plan's terms on one day: every dated value looked up once, code sets ready to be asked.
+
+Terms are the same between two days on which anything changes, so they are made once per plan and
+stretch and kept. Knows no claim.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+import msgspec
+
+from services.claims.core.facts import (
+    CareType,
+    Coding,
+    ContractPrice,
+    HospitalTier,
+)
+from services.claims.core.plan import (
+    Ages,
+    Ceiling,
+    Copay,
+    CountLimit,
+    Deductible,
+    Eligibility,
+    Exclusion,
+    FixedLimit,
+    OutOfPocketMaximum,
+    Part,
+    Plan,
+    PlanProvider,
+    PreExistingRule,
+    PreExistingValue,
+    ProviderRule,
+    Qualification,
+    Section,
+    Share,
+    SystemCodes,
+    UnitLimit,
+    WaitingPeriod,
+)
+from services.common.dated import Dated, NoTermsInForce
+
+PriceByCode = dict[tuple[str, str], Decimal]
+
+
+class CodeMatcher:
+    """Answers whether a code is in any of some code sets."""
+
+    __slots__ = ("_exact", "_prefixes")
+
+    def __init__(self, codes: Iterable[SystemCodes]) -> None:
+        self._exact: set[tuple[str, str]] = set()
+        prefixes: dict[str, tuple[str, ...]] = {}
+        for one in codes:
+            self._exact.update((one.system, code) for code in one.exact)
+            prefixes[one.system] = prefixes.get(one.system, ()) + one.prefixes
+        self._prefixes = {system: found for system, found in prefixes.items() if found}
+
+    def has(self, code: Coding) -> bool:
+        """Whether the sets hold the code, itself or by a prefix."""
+        if (code.system, code.code) in self._exact:
+            return True
+        prefixes = self._prefixes.get(code.system)
+        return prefixes is not None and code.code.startswith(prefixes)
+
+
+TermT = TypeVar("TermT")
+ValueT = TypeVar("ValueT")
+
+
+@dataclass(frozen=True, slots=True)
+class InForce(Generic[TermT, ValueT]):
+    """A term, its value of the day, and matchers for the code sets that it names (None: none)."""
+
+    term: TermT
+    value: ValueT
+    codes: CodeMatcher | None = None
+    diagnoses: CodeMatcher | None = None
+    exempt: CodeMatcher | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTerms:
+    """What the plan says of one provider on the day; `prices` None is no price list."""
+
+    listed: bool
+    tier: HospitalTier | None
+    network: str | None
+    prices: PriceByCode | None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Everything of a plan that is in force on one day; what has ended is not in it."""
+
+    plan: Plan
+    sections: tuple[InForce[Section, bool], ...]
+    eligibility: tuple[InForce[Eligibility, Ages], ...]
+    exclusions: tuple[InForce[Exclusion, bool], ...]
+    pre_existing: tuple[InForce[PreExistingRule, PreExistingValue], ...]
+    pre_existing_otherwise: PreExistingValue | None
+    waiting_periods: tuple[InForce[WaitingPeriod, int], ...]
+    provider_rules: tuple[InForce[ProviderRule, Qualification], ...]
+    emergency_exception: bool
+    providers: dict[str, ProviderTerms]
+    fixed_limits: tuple[InForce[FixedLimit, int], ...]
+    unit_limits: tuple[InForce[UnitLimit, int], ...]
+    deductibles: tuple[InForce[Deductible, int], ...]
+    copays: tuple[InForce[Copay, int], ...]
+    shares: tuple[InForce[Share, Decimal], ...]
+    out_of_pocket: tuple[InForce[OutOfPocketMaximum, int], ...]
+    ceilings: tuple[InForce[Ceiling, int], ...]
+    count_limits: tuple[InForce[CountLimit, int], ...]
+    auto_pay_ceiling: int | None
+    reads_category: bool
+
+    def sections_for(self, code: Coding, care_type: CareType | None) -> tuple[Section | None, bool]:
+        """The section that takes a code, and whether that hangs on an unknown care type.
+
+        A section that names the code goes before one that takes all that is left.
+        """
+        left: Section | None = None
+        for one in self.sections:
+            section = one.term
+            if one.codes is not None and not one.codes.has(code):
+                continue
+            if section.care_types and care_type not in section.care_types:
+                if care_type is None:
+                    return None, True
+                continue
+            if one.codes is not None:
+                return section, False
+            left = left or section
+        return left, False
+
+
+def terms_on(plan: Plan, day: date) -> Terms:
+    """The plan's terms on a day.
+
+    Raises: NoTermsInForce when the plan has no terms yet on that day.
+    """
+    if day < plan.first_day:
+        raise NoTermsInForce(f"plan {plan.id} has no terms before {plan.first_day.isoformat()}")
+    days = _days_of_change(plan)
+    return _terms_from(plan, days[bisect_right(days, day) - 1])
+
+
+def prices_on(prices: Iterable[ContractPrice], day: date) -> PriceByCode:
+    """The codes of a price list that have a price on the day, with it."""
+    found: PriceByCode = {}
+    for one in prices:
+        if one.price.values[0][0] <= day and (price := one.price.on(day)) is not None:
+            found[(one.code.system, one.code.code)] = price
+    return found
+
+
+@lru_cache(maxsize=64)
+def _days_of_change(plan: Plan) -> tuple[date, ...]:
+    days = {day for day in _days(plan) if day > plan.first_day}
+    return (plan.first_day, *sorted(days))
+
+
+def _days(part: object) -> Iterator[date]:
+    if isinstance(part, Dated):
+        yield from (day for day, _ in part.values)
+    elif isinstance(part, msgspec.Struct):
+        for name in part.__struct_fields__:
+            yield from _days(getattr(part, name))
+    elif isinstance(part, tuple):
+        for one in part:
+            yield from _days(one)
+
+
+@lru_cache(maxsize=256)
+def _terms_from(plan: Plan, day: date) -> Terms:
+    """The terms of the stretch that begins on `day`."""
+    sets = {one.id: one.codes.on(day) or () for one in plan.code_sets}
+
+    def matcher(ids: tuple[str, ...]) -> CodeMatcher | None:
+        if not ids:
+            return None
+        return CodeMatcher(codes for set_id in ids for codes in sets[set_id])
+
+    emergency = plan.providers.emergency_exception
+    return Terms(
+        plan=plan,
+        sections=_on_day(plan.sections, lambda t: t.in_force, day, matcher),
+        eligibility=_on_day(plan.eligibility, lambda t: t.values, day, matcher),
+        exclusions=_on_day(plan.exclusions, lambda t: t.in_force, day, matcher),
+        pre_existing=_on_day(plan.pre_existing.rules, lambda t: t.values, day, matcher),
+        pre_existing_otherwise=plan.pre_existing.otherwise.on(day),
+        waiting_periods=_on_day(plan.waiting_periods, lambda t: t.values, day, matcher),
+        provider_rules=_on_day(plan.providers.rules, lambda t: t.values, day, matcher),
+        emergency_exception=emergency is not None and bool(emergency.in_force.on(day)),
+        providers={one.id: _provider(one, day) for one in plan.providers.listing},
+        fixed_limits=_on_day(plan.fixed_limits, lambda t: t.values, day, matcher),
+        unit_limits=_on_day(plan.unit_limits, lambda t: t.values, day, matcher),
+        deductibles=_on_day(plan.deductibles, lambda t: t.values, day, matcher),
+        copays=_on_day(plan.copays, lambda t: t.values, day, matcher),
+        shares=_on_day(plan.shares, lambda t: t.values, day, matcher),
+        out_of_pocket=_on_day(plan.out_of_pocket, lambda t: t.values, day, matcher),
+        ceilings=_on_day(plan.ceilings, lambda t: t.values, day, matcher),
+        count_limits=_on_day(plan.count_limits, lambda t: t.values, day, matcher),
+        auto_pay_ceiling=plan.auto_pay_ceiling.values.on(day) if plan.auto_pay_ceiling else None,
+        reads_category=_reads_category(plan),
+    )
+
+
+_T = TypeVar("_T", bound=Part)
+_V = TypeVar("_V")
+
+
+def _on_day(
+    terms: Iterable[_T],
+    value_of: Callable[[_T], Dated[_V]],
+    day: date,
+    matcher: Callable[[tuple[str, ...]], CodeMatcher | None],
+) -> tuple[InForce[_T, _V], ...]:
+    """The terms that have a value, with it: null is no limit and no term, zero is a value."""
+    found = []
+    for term in terms:
+        value = value_of(term).on(day)
+        if value is None or value is False:
+            continue
+        when = getattr(term, "when", term)
+        found.append(
+            InForce(
+                term,
+                value,
+                codes=matcher(getattr(term, "codes", ())),
+                diagnoses=matcher(getattr(when, "diagnoses", ())),
+                exempt=matcher(getattr(term, "exempt_diagnoses", ())),
+            )
+        )
+    return tuple(found)
+
+
+def _reads_category(plan: Plan) -> bool:
+    covers = (
+        *(one.covers for one in plan.deductibles),
+        *(one.covers for one in plan.out_of_pocket),
+        *(one.covers for one in plan.ceilings),
+        *(one.covers for one in plan.count_limits),
+    )
+    whens = (*(one.when for one in plan.shares), *(one.when for one in plan.copays))
+    return any(one.categories for one in covers) or any(one.categories for one in whens)
+
+
+def _provider(provider: PlanProvider, day: date) -> ProviderTerms:
+    return ProviderTerms(
+        listed=bool(provider.listed.on(day)),
+        tier=provider.tier.on(day) if provider.tier else None,
+        network=provider.network.on(day) if provider.network else None,
+        prices=None if provider.prices is None else prices_on(provider.prices, day),
+    )

@@ -1,0 +1,155 @@
+"""Taking a bill in: who is insured, which policies answer for it, and one claim under each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+from lipei.claims.v1 import claims_pb2
+from lipei.type.v1 import bill_pb2
+from sqlalchemy import Connection
+
+from services.claims.bill_intake import bill_faults, start_day
+from services.claims.core.plan import Plan
+from services.claims.messages import claim_name
+from services.claims.plan_shelf import PlanShelf
+from services.claims.storage import claims as store
+from services.claims.storage import policies
+from services.claims.terms import PolicyTerms
+from services.common.grpc_edge import Refused, Violation, invalid
+from services.common.request_id import request_id_faults
+
+METHOD = "SubmitClaim"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Claims that a bill has opened, by (policy, claim), and those opened just now."""
+
+    claims: tuple[tuple[str, str], ...]
+    fresh: tuple[tuple[str, str], ...] = ()
+
+
+def check(request: claims_pb2.SubmitClaimRequest) -> str:
+    """Content hash of a request without faults; who sends the bill, and how, is not in it.
+
+    Raises: Refused with every fault, or when the bill is not final.
+    """
+    faults: list[Violation] = request_id_faults(request.request_id)
+    if not request.HasField("bill"):
+        raise invalid([*faults, Violation("bill", "MISSING", "hand a bill in")])
+    faults += bill_faults(request.bill)
+    if request.wait.seconds < 0 or request.wait.nanos < 0:
+        faults.append(Violation("wait", "NEGATIVE", "must not be negative"))
+    if faults:
+        raise invalid(faults)
+    if request.bill.kind != bill_pb2.BILL_KIND_FINAL:
+        text = "only a final bill opens a claim; send it again when it is final"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_NOT_FINAL", text)
+    content = bill_pb2.Bill()
+    content.CopyFrom(request.bill)
+    content.ClearField("name")
+    return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
+
+
+def take_in(
+    connection: Connection,
+    plans: PlanShelf,
+    request: claims_pb2.SubmitClaimRequest,
+    bill_hash: str,
+    at_us: int,
+) -> Taken:
+    """Open one claim per policy in force, in coordination order; or find those that exist.
+
+    A known member without cover on the day gets a claim too, to be denied.
+
+    Raises: Refused for other content under a known id, an unknown member or another currency.
+    """
+    known = _known(connection, request, bill_hash)
+    if known is not None:
+        return known
+    bill = request.bill
+    person_id = policies.find_person(connection, bill.member_token)
+    if person_id is None:
+        text = "no policy insures this member; import the policy first, then send the bill again"
+        raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
+    answering = _answering(connection, bill, person_id)
+    store.lock(connection, (entry[0] for entry in answering), [person_id])
+    existing = _same_bill(connection, bill, bill_hash)  # again, now that we are alone
+    opened = existing or tuple(
+        (
+            terms.policy_id,
+            store.open_claim(
+                connection,
+                store.NewClaim(
+                    policy_id=terms.policy_id,
+                    person_id=person_id,
+                    member_id=member_id,
+                    request_id=request.request_id,
+                    provider_id=bill.provider_id,
+                    bill_number=bill.bill_number,
+                    bill_hash=bill_hash,
+                    bill=bill.SerializeToString(deterministic=True),
+                    currency=_currency(plans.plan(connection, terms.plan_version), bill),
+                ),
+                at_us,
+            ),
+        )
+        for _policy_id, member_id, terms in answering
+    )
+    names = "\n".join(claim_name(*claim) for claim in opened)
+    store.remember_answer(
+        connection, METHOD, request.request_id, bill_hash, names.encode(), at_us
+    )
+    return Taken(opened, () if existing else opened)
+
+
+def _known(
+    connection: Connection, request: claims_pb2.SubmitClaimRequest, bill_hash: str
+) -> Taken | None:
+    try:
+        answer = store.answered(connection, METHOD, request.request_id, bill_hash)
+    except store.OtherContent:
+        text = "this request_id was used with another bill; make a new one"
+        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+    if answer is None:
+        return None
+    claims = []
+    for name in answer.decode().split("\n"):
+        _, policy_id, _, claim_id = name.split("/")
+        claims.append((policy_id, claim_id))
+    return Taken(tuple(claims))
+
+
+def _same_bill(
+    connection: Connection, bill: bill_pb2.Bill, bill_hash: str
+) -> tuple[tuple[str, str], ...]:
+    rows = store.claims_of_bill(connection, bill.provider_id, bill.bill_number)
+    if any(row.bill_hash != bill_hash for row in rows):
+        text = "this provider's bill number was taken in with other content; ask the hospital"
+        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "BILL_CONFLICT", text)
+    return tuple((row.policy_id, row.id) for row in rows)
+
+
+def _answering(
+    connection: Connection, bill: bill_pb2.Bill, person_id: str
+) -> Sequence[tuple[str, str, PolicyTerms]]:
+    day = start_day(bill)
+    insured = [
+        (policy_id, member_id, policies.terms_on(connection, policy_id, day))
+        for policy_id, member_id in policies.policies_of(connection, person_id)
+    ]
+    in_force = [entry for entry in insured if entry[2].covers(entry[1], day)]
+    return in_force or insured[-1:]
+
+
+def _currency(plan: Plan, bill: bill_pb2.Bill) -> str:
+    currency = bill.total.currency_code
+    if plan.currency != currency:
+        text = f"the plan pays in {plan.currency}, the bill is in {currency}"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "OTHER_CURRENCY", text)
+    return currency
+
+

@@ -1,0 +1,190 @@
+"""The claims process: wires storage, Temporal and the bank to the edge, and sweeps what was left."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from lipei.claims.v1 import claims_pb2_grpc, settlement_pb2_grpc
+from pydantic import ValidationError
+
+from services.claims.in_flight import InFlight
+from services.claims.messages import claim_name
+from services.claims.paying import Debtor, Payments
+from services.claims.payouts.bank import Bank
+from services.claims.plan_shelf import PlanShelf
+from services.claims.servicer import ClaimsParts, ClaimsServicer
+from services.claims.settlement import SettlementServicer
+from services.claims.storage import claims as store
+from services.common import log
+from services.common.database import Database, UnknownSchema, migrate
+from services.common.grpc_edge import Serving, serve
+from services.common.identity import member_token
+from services.common.sealing import Sealer
+from services.common.settings import (
+    LipeiSettings,
+    UnknownSetting,
+    faults_of,
+    member_token_key_file,
+    member_token_key_version,
+    refuse_unknown,
+    sealing_key_file,
+)
+from services.common.state import load_or_make_key, read_addresses, state_dir
+from services.common.temporal.connection import connect
+from services.common.temporal.settling import ClaimWorkflows
+
+SEALING_KEY_ID = "k1"
+SWEEP_EVERY_S = 1.0
+PAYOUTS_EVERY_S = 0.5
+# A claim stored this long ago without a started workflow was left by a killed process.
+UNSTARTED_AFTER_S = 5.0
+# A started claim still undecided after this long is started again under the same id: harmless if
+# its workflow lives, and what saves it if Temporal's database was lost.
+STALE_AFTER_S = 120.0
+SWEEP_AT_ONCE = 50
+
+
+class ClaimsSettings(LipeiSettings):
+    """What claims reads besides the common settings."""
+
+    claims_address: str = "127.0.0.1:0"
+    claims_database_url: str = ""
+    # Beyond about ten decisions at once the local Temporal server only adds latency (EVIDENCE).
+    claims_max_in_flight: int = 8
+    claims_paying_account: str = "main"
+    claims_debtor_name: str = "lipei example insurer"
+    claims_debtor_account: str = "6222000000000001"
+    claims_debtor_bank: str = "104100000004"
+    bank_url: str = ""
+
+
+class Sweeper:
+    """Starts what nobody started; any number of replicas may sweep the same rows."""
+
+    def __init__(
+        self, database: Database, workflows: ClaimWorkflows, payments: Payments, account: str
+    ) -> None:
+        self._database = database
+        self._workflows = workflows
+        self._payments = payments
+        self._account = account
+
+    async def sweep_claims(self) -> None:
+        """Start claims whose workflow was never started, or may be lost."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            try:
+                left = await self._database.run(self._left)
+                for policy_id, claim_id in left:
+                    await self._workflows.start(claim_name(policy_id, claim_id), claim_id)
+                if left:
+                    await self._database.run(self._mark, [claim_id for _, claim_id in left])
+                    log.logger().info("swept", claims=len(left))
+            except Exception as fault:  # noqa: BLE001 - Temporal may be away; the next round comes
+                log.logger().warning("sweep_failed", fault=type(fault).__name__)
+
+    def _left(self) -> list[tuple[str, str]]:
+        now = now_us()
+        with self._database.reading() as connection:
+            rows = store.not_started(
+                connection,
+                unstarted_since_us=now - int(UNSTARTED_AFTER_S * 1e6),
+                stale_since_us=now - int(STALE_AFTER_S * 1e6),
+                most=SWEEP_AT_ONCE,
+            )
+            return [(row.policy_id, row.id) for row in rows]
+
+    def _mark(self, claim_ids: list[str]) -> None:
+        with self._database.writing() as connection:
+            store.mark_started(connection, claim_ids, now_us())
+
+    async def start_payouts(self) -> None:
+        """Start the payout run whenever something is payable, unsent or unanswered."""
+        while True:
+            await asyncio.sleep(PAYOUTS_EVERY_S)
+            try:
+                if await self._payments.work_left(self._account):
+                    await self._workflows.run_payouts(self._account)
+            except Exception as fault:  # noqa: BLE001 - Temporal may be away; the next round comes
+                log.logger().warning("payouts_not_started", fault=type(fault).__name__)
+
+
+def now_us() -> int:
+    """Microseconds since 1970 in UTC."""
+    return time.time_ns() // 1_000
+
+
+async def run(settings: ClaimsSettings) -> None:
+    """Serve until SIGTERM."""
+    state = state_dir(settings.state)
+    database = Database(settings.claims_database_url or f"sqlite:///{state / 'claims.db'}")
+    migrate(database, "services.claims")
+    client = await connect(state)
+    workflows = ClaimWorkflows(client)
+    key = load_or_make_key(member_token_key_file(state))
+    sealer = Sealer(
+        {SEALING_KEY_ID: load_or_make_key(sealing_key_file(state))}, SEALING_KEY_ID
+    )
+    version = member_token_key_version()
+    parts = ClaimsParts(
+        database=database,
+        plans=PlanShelf(),
+        workflows=workflows,
+        sealer=sealer,
+        token=lambda kind, number: member_token(kind, number, key=key, key_version=version),
+        now_us=now_us,
+    )
+    payments = _payments(settings, state, parts)
+    sweeper = Sweeper(database, workflows, payments, settings.claims_paying_account)
+    in_flight = InFlight(settings.claims_max_in_flight)
+    await serve(
+        [
+            Serving(
+                claims_pb2_grpc.add_ClaimsServiceServicer_to_server,
+                ClaimsServicer(parts, in_flight),
+                "lipei.claims.v1.ClaimsService",
+            ),
+            Serving(
+                settlement_pb2_grpc.add_SettlementServiceServicer_to_server,
+                SettlementServicer(parts, payments),
+                "lipei.claims.v1.SettlementService",
+            ),
+        ],
+        name="claims",
+        address=settings.claims_address,
+        state=state,
+        background=[sweeper.sweep_claims, sweeper.start_payouts],
+    )
+    database.close()
+
+
+def _payments(settings: ClaimsSettings, state: Path, parts: ClaimsParts) -> Payments:
+    bank_url = settings.bank_url or read_addresses(state).get("bank", "")
+    debtor = Debtor(
+        name=settings.claims_debtor_name,
+        account=settings.claims_debtor_account,
+        bank=settings.claims_debtor_bank,
+    )
+    return Payments(
+        parts.database, Bank(bank_url), parts.sealer, debtor, now_us=parts.now_us
+    )
+
+
+def main() -> None:
+    """Run, or say in one line each what keeps it from running."""
+    try:
+        refuse_unknown()
+        settings = ClaimsSettings()
+        log.configure("claims", settings.log_level)
+        asyncio.run(run(settings))
+    except ValidationError as error:
+        sys.exit("\n".join(faults_of(error)))
+    except (UnknownSetting, UnknownSchema) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""From stored claims and decisions to the wire's messages. Computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from lipei.claims.v1 import claims_pb2, decision_pb2, policy_pb2, reason_pb2
+from lipei.type.v1 import coding_pb2, money_pb2
+from sqlalchemy import Row
+
+from services.claims.core.decision import Bearer, Decision, DecisionLine, LineOutcome
+from services.claims.core.life_cycle import ClaimState
+from services.claims.core.reasons import WORDS
+from services.claims.storage.books import Books
+
+STATES = {
+    state: claims_pb2.ClaimState.Value(f"CLAIM_STATE_{state.name}") for state in ClaimState
+}
+STATE_OF = {number: state for state, number in STATES.items()}
+_BEARERS = {b: decision_pb2.Bearer.Value(f"BEARER_{b.name}") for b in Bearer}
+_OUTCOMES = {o: decision_pb2.LineOutcome.Value(f"LINE_OUTCOME_{o.name}") for o in LineOutcome}
+
+
+def claim_name(policy_id: str, claim_id: str) -> str:
+    """Resource name of a claim."""
+    return f"policies/{policy_id}/claims/{claim_id}"
+
+
+def money(amount: int, currency: str) -> money_pb2.Money:
+    """Minor units as a message."""
+    return money_pb2.Money(currency_code=currency, minor_units=amount)
+
+
+def timestamp(at_us: int) -> Timestamp:
+    """Microseconds since 1970 as a message."""
+    return Timestamp(seconds=at_us // 1_000_000, nanos=at_us % 1_000_000 * 1_000)
+
+
+def claim_message(
+    row: Row[Any], decided: Decision | None, moves: Sequence[Row[Any]] = ()
+) -> claims_pb2.Claim:
+    """One claim; `decided` is its decision in force, `moves` its history."""
+    message = claims_pb2.Claim(
+        name=claim_name(row.policy_id, row.id),
+        member=f"members/{row.person_id}",
+        bill_number=row.bill_number,
+        provider_id=row.provider_id,
+        state=STATES[ClaimState(row.state)],
+        create_time=timestamp(row.created_us),
+        paid=money(row.paid, row.currency),
+        end_to_end_id=row.end_to_end_id or "",
+        moves=[_move_message(move) for move in moves],
+    )
+    if decided is not None:
+        message.decision.CopyFrom(decision_message(decided))
+    if row.decided_us is not None:
+        message.decide_time.CopyFrom(timestamp(row.decided_us))
+    if row.paid_us is not None:
+        message.pay_time.CopyFrom(timestamp(row.paid_us))
+    return message
+
+
+def _move_message(move: Row[Any]) -> claims_pb2.ClaimMove:
+    before = claims_pb2.CLAIM_STATE_UNSPECIFIED
+    return claims_pb2.ClaimMove(
+        from_state=STATES[ClaimState(move.from_state)] if move.from_state else before,
+        to_state=STATES[ClaimState(move.to_state)],
+        actor=move.actor,
+        cause=move.event,
+        time=timestamp(move.at_us),
+        clock=move.clock,
+    )
+
+
+def decision_message(decided: Decision) -> decision_pb2.Decision:
+    """A decision, line by line."""
+    currency = decided.currency
+    return decision_pb2.Decision(
+        plan_version=decided.plan_version,
+        engine_version=decided.engine_version,
+        input_hash=decided.input_hash,
+        output_hash=decided.output_hash,
+        billed=money(decided.billed, currency),
+        allowed=money(decided.allowed, currency),
+        benefit=money(decided.benefit, currency),
+        lines=[_line_message(line, currency) for line in decided.lines],
+        usage_changes=[
+            decision_pb2.UsageChange(
+                accumulator=change.accumulator,
+                scope=change.scope.value,
+                period_start=change.period_start.isoformat() if change.period_start else "",
+                amount_minor_units=change.amount,
+                count=change.count,
+            )
+            for change in decided.usage_changes
+        ],
+    )
+
+
+def _line_message(line: DecisionLine, currency: str) -> decision_pb2.DecisionLine:
+    return decision_pb2.DecisionLine(
+        number=line.number,
+        code=coding_pb2.Coding(system=line.code.system, code=line.code.code),
+        section=line.section,
+        outcome=_OUTCOMES[line.outcome],
+        billed=money(line.billed, currency),
+        allowed=money(line.allowed, currency),
+        benefit=money(line.benefit, currency),
+        shares=[
+            decision_pb2.BearerShare(
+                bearer=_BEARERS[share.bearer],
+                reason=reason_pb2.Reason.Value(f"REASON_{share.reason.name}"),
+                clause=share.clause,
+                amount=money(share.amount, currency),
+            )
+            for share in line.shares
+        ],
+    )
+
+
+def reason_messages(decided: Decision) -> list[policy_pb2.ReasonText]:
+    """Every reason that occurs in a decision, in order of precedence, with codes and sentences."""
+    occurring = {share.reason for line in decided.lines for share in line.shares}
+    return [
+        policy_pb2.ReasonText(
+            reason=reason_pb2.Reason.Value(f"REASON_{reason.name}"),
+            carc=WORDS[reason].carc,
+            rarc=WORDS[reason].rarc,
+            group_code=WORDS[reason].group_code,
+            text_zh=WORDS[reason].zh,
+            text_en=WORDS[reason].en,
+        )
+        for reason in sorted(occurring)
+    ]
+
+
+def books_message(found: Books) -> claims_pb2.CheckBooksResponse:
+    """The state of the books."""
+    return claims_pb2.CheckBooksResponse(
+        balances=[
+            claims_pb2.AccountBalance(
+                account=balance.account,
+                posted=money(balance.posted, balance.currency),
+                pending=money(balance.pending, balance.currency),
+            )
+            for balance in found.trial.accounts
+        ],
+        ledger_sum_minor_units=found.trial.off,
+        conservation_violations=found.conservation_violations,
+        claims=[
+            claims_pb2.StateCount(state=STATES[state], count=count)
+            for state, count in found.states.items()
+        ],
+        paid_count=found.paid_count,
+        paid=[money(amount, currency) for currency, amount in sorted(found.paid.items())],
+        payout_mismatches=found.payout_mismatches,
+    )

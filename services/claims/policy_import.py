@@ -1,0 +1,126 @@
+"""Importing policies: all or none, in one transaction, the dry run by the same path."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import msgspec
+from lipei.claims.v1 import claims_pb2, policy_pb2
+from sqlalchemy import Connection
+
+from services.claims.policy_intake import Known, PayeeTerms, TakenPolicy, taken
+from services.claims.storage import policies
+from services.common.sealing import Sealer
+
+PAYEE_TABLE, PAYEE_COLUMN = "payee_account", "sealed"
+
+
+class DryRun(Exception):
+    """Rolls the transaction back; carries the answer."""
+
+    def __init__(self, answer: claims_pb2.ImportPoliciesResponse) -> None:
+        super().__init__("nothing is stored")
+        self.answer = answer
+
+
+def import_policies(
+    connection: Connection,
+    request: claims_pb2.ImportPoliciesRequest,
+    *,
+    token: Callable[[str, str], str],
+    sealer: Sealer,
+    at_us: int,
+) -> claims_pb2.ImportPoliciesResponse:
+    """Store every policy that is new or newly revised.
+
+    Raises: DryRun, carrying the answer, for a dry run or when any policy has a fault; the caller's
+    transaction is to be rolled back then.
+    """
+    answer = claims_pb2.ImportPoliciesResponse()
+    known = Known(
+        plan_version=lambda plan: policies.newest_plan(connection, plan),
+        policy_exists=lambda policy_id: policies.newest_revision(connection, policy_id) is not None,
+        earlier_cover=lambda policy_id, of: policies.cover_of(connection, policy_id, of),
+        token=token,
+    )
+    for index, policy in enumerate(request.policies):
+        found = taken(policy, index, known)
+        if isinstance(found, list):
+            answer.faults.extend(found)
+            continue
+        fault = _store(connection, found, token, sealer, at_us, answer)
+        if fault is not None:
+            field, reason, text = fault
+            answer.faults.append(
+                policy_pb2.PolicyFault(
+                    index=index, field=f"policies[{index}].{field}", reason=reason, text=text
+                )
+            )
+    if request.dry_run or answer.faults:
+        raise DryRun(answer)
+    return answer
+
+
+def _store(
+    connection: Connection,
+    found: TakenPolicy,
+    token: Callable[[str, str], str],
+    sealer: Sealer,
+    at_us: int,
+    answer: claims_pb2.ImportPoliciesResponse,
+) -> tuple[str, str, str] | None:
+    terms = found.terms
+    # Keyed, because an account number alone could be guessed from a plain hash.
+    payees = token("PAYEES", repr(found.payees)) if found.payees else ""
+    digest = policies.content_hash(terms, dict(found.tokens), payees)
+    stored = policies.known_revision(connection, terms.policy_id, terms.revision)
+    if stored == digest:
+        answer.unchanged += 1
+        return None
+    if stored is not None:
+        return "revision", "REVISION_CONFLICT", "was imported with other content; raise it"
+    newest = policies.newest_revision(connection, terms.policy_id)
+    if terms.revision != (newest or 0) + 1:
+        return "revision", "BAD_REVISION", f"must be {(newest or 0) + 1}, the next one"
+    for member_id, of in found.tokens.items():
+        earlier = policies.token_of(connection, terms.policy_id, member_id)
+        if earlier not in (None, of):
+            text = "a member_id stands for one person for ever; take a new one"
+            return "members", "MEMBER_CHANGED", text
+    policies.store_revision(connection, terms, dict(found.tokens), digest, at_us)
+    for payee in found.payees:
+        _store_payee(connection, terms.policy_id, terms.revision, payee, sealer)
+    if newest is None:
+        answer.created += 1
+    else:
+        answer.revised += 1
+    return None
+
+
+def _store_payee(
+    connection: Connection, policy_id: str, revision: int, payee: PayeeTerms, sealer: Sealer
+) -> None:
+    account_id = uuid.uuid4().hex
+    plain = msgspec.json.encode((payee.holder_name, payee.account_number, payee.bank_code))
+    policies.store_payee(
+        connection,
+        account_id=account_id,
+        policy_id=policy_id,
+        revision=revision,
+        valid_from=payee.valid_from,
+        sealed=sealer.seal(
+            plain, table=PAYEE_TABLE, column=PAYEE_COLUMN, row=account_id, subject=policy_id
+        ),
+    )
+
+
+def open_payee(sealer: Sealer, account_id: str, policy_id: str, sealed: bytes) -> tuple[str, ...]:
+    """Holder's name, account number and bank code of a stored account.
+
+    Raises: CannotOpen when the row was swapped or altered.
+    """
+    plain = sealer.open(
+        sealed, table=PAYEE_TABLE, column=PAYEE_COLUMN, row=account_id, subject=policy_id
+    )
+    return msgspec.json.decode(plain, type=tuple[str, str, str])

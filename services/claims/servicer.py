@@ -1,0 +1,389 @@
+"""ClaimsService: what an insurer's intake, claims team and auditors ask. Decides nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1 import claims_pb2_grpc
+from sqlalchemy import Connection, Row
+
+from services.claims import intake
+from services.claims.core import canonical
+from services.claims.core.adjudicate import adjudicate
+from services.claims.core.decision import ENGINE_VERSION, Decision
+from services.claims.core.explain import explain
+from services.claims.core.life_cycle import ClaimState
+from services.claims.in_flight import InFlight
+from services.claims.messages import (
+    STATE_OF,
+    books_message,
+    claim_message,
+    claim_name,
+    reason_messages,
+)
+from services.claims.plan_shelf import PlanShelf
+from services.claims.plans.loader import load_plan
+from services.claims.policy_import import DryRun, import_policies
+from services.claims.storage import policies
+from services.claims.storage import claims as store
+from services.claims.storage.books import read_books
+from services.common.database import Database
+from services.common.grpc_edge import (
+    Refused,
+    Violation,
+    invalid,
+    not_found,
+    page_token,
+    parse_page_token,
+    remaining_s,
+)
+from services.common.request_id import request_id_faults
+from services.common.sealing import Sealer
+from services.common.strict_yaml import StrictYamlError
+
+Context = grpc.aio.ServicerContext[Any, Any]
+# The answer leaves this long before the caller's deadline, so that it arrives in time.
+DEADLINE_MARGIN_S = 0.2
+LONGEST_WAIT_S = 60.0
+DEFAULT_PAGE, LARGEST_PAGE = 100, 500
+MOST_POLICIES = 1_000
+
+
+class Workflows(Protocol):
+    """What the service asks of Temporal."""
+
+    def decided(self, claim_name: str, claim_id: str, update_id: str) -> Awaitable[None]:
+        """Start the claim's workflow if need be; return once it has decided."""
+
+
+@dataclass(frozen=True)
+class ClaimsParts:
+    """What main.py wires into both servicers."""
+
+    database: Database
+    plans: PlanShelf
+    workflows: Workflows
+    sealer: Sealer
+    token: Callable[[str, str], str]
+    now_us: Callable[[], int]
+
+
+class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
+    """Answers from the database; only SubmitClaim waits, and only for workflows."""
+
+    def __init__(self, parts: ClaimsParts, in_flight: InFlight) -> None:
+        self._parts = parts
+        self._database = parts.database
+        self._in_flight = in_flight
+
+    async def SubmitClaim(
+        self, request: pb.SubmitClaimRequest, context: Context
+    ) -> pb.SubmitClaimResponse:
+        """Take the bill in, start its claims, and wait for the decisions as long as asked."""
+        bill_hash = intake.check(request)
+        patience_s = _patience_s(request, context)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience_s
+        await self._in_flight.enter(patience_s=patience_s)
+        try:
+            taken = await self._database.run(self._take_in, request, bill_hash)
+        except BaseException:
+            self._in_flight.leave()
+            raise
+        deciding = self._in_flight.hold(self._decided(taken, request.request_id))
+        left_s = until - loop.time()
+        if left_s > 0:
+            await asyncio.wait([deciding], timeout=left_s)
+        claims = await self._database.run(self._claims, taken.claims)
+        return pb.SubmitClaimResponse(claims=claims)
+
+    def _take_in(self, request: pb.SubmitClaimRequest, bill_hash: str) -> intake.Taken:
+        with self._database.writing() as connection:
+            return intake.take_in(
+                connection, self._parts.plans, request, bill_hash, self._parts.now_us()
+            )
+
+    async def _decided(self, taken: intake.Taken, update_id: str) -> None:
+        waiting = await self._database.run(self._undecided, taken.claims)
+        if not waiting:
+            return
+        started = [
+            self._parts.workflows.decided(claim_name(*claim), claim[1], update_id)
+            for claim in waiting
+        ]
+        await asyncio.gather(*started)
+
+    def _undecided(self, claims: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        with self._database.reading() as connection:
+            rows = [store.find_claim(connection, *claim) for claim in claims]
+        return [
+            (row.policy_id, row.id)
+            for row in rows
+            if row is not None and ClaimState(row.state) in store.UNDECIDED
+        ]
+
+    def _claims(self, claims: Sequence[tuple[str, str]]) -> list[pb.Claim]:
+        with self._database.reading() as connection:
+            rows = [store.find_claim(connection, *claim) for claim in claims]
+            return _messages(connection, [row for row in rows if row is not None])
+
+    async def GetClaim(self, request: pb.GetClaimRequest, context: Context) -> pb.GetClaimResponse:
+        """One claim with its decision and history."""
+        return pb.GetClaimResponse(claim=await self._database.run(self._get, request.name))
+
+    def _get(self, name: str) -> pb.Claim:
+        with self._database.reading() as connection:
+            row = find(connection, name)
+            decided = _decision(connection, row)
+            return claim_message(row, decided, store.moves_of(connection, row.id))
+
+    async def ListClaims(
+        self, request: pb.ListClaimsRequest, context: Context
+    ) -> pb.ListClaimsResponse:
+        """A page of claims, oldest first."""
+        parent = request.parent.split("/")
+        faults = []
+        if len(parent) != 2 or parent[0] != "policies" or not parent[1]:
+            faults.append(Violation("parent", "MALFORMED", 'must be "policies/{policy}" or "-"'))
+        if request.page_size < 0:
+            faults.append(Violation("page_size", "NEGATIVE", "must not be negative"))
+        if request.state and request.state not in STATE_OF:
+            faults.append(Violation("state", "UNKNOWN_VALUE", "is not a state"))
+        if faults:
+            raise invalid(faults)
+        most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
+        after = int(parse_page_token(request.page_token, f"claims {request.parent}") or 0)
+        policy_id = None if parent[1] == "-" else parent[1]
+        state = STATE_OF[request.state] if request.state else None
+        return await self._database.run(self._list, policy_id, state, after, most)
+
+    def _list(
+        self, policy_id: str | None, state: ClaimState | None, after: int, most: int
+    ) -> pb.ListClaimsResponse:
+        with self._database.reading() as connection:
+            rows = store.list_claims(
+                connection, policy_id=policy_id, state=state, after=after, most=most
+            )
+            answer = pb.ListClaimsResponse(claims=_messages(connection, rows))
+        if len(rows) == most:
+            kind = f"claims policies/{policy_id or '-'}"
+            answer.next_page_token = page_token(kind, str(rows[-1].seq))
+        return answer
+
+    async def ExplainClaim(
+        self, request: pb.ExplainClaimRequest, context: Context
+    ) -> pb.ExplainClaimResponse:
+        """The decision in sentences, in Chinese and English."""
+        return await self._database.run(self._explain, request.name)
+
+    def _explain(self, name: str) -> pb.ExplainClaimResponse:
+        with self._database.reading() as connection:
+            row, stored = _decided_row(connection, name)
+            decided = canonical.decision_from(stored.output)
+            plan = self._parts.plans.plan(connection, decided.plan_version)
+        told = explain(plan, decided)
+        return pb.ExplainClaimResponse(
+            claim=claim_message(row, decided),
+            text_zh="\n".join(told.zh),
+            text_en="\n".join(told.en),
+            reasons=reason_messages(decided),
+        )
+
+    async def ReplayClaim(
+        self, request: pb.ReplayClaimRequest, context: Context
+    ) -> pb.ReplayClaimResponse:
+        """Decide again from stored inputs and compare."""
+        return await self._database.run(self._replay, request.name)
+
+    def _replay(self, name: str) -> pb.ReplayClaimResponse:
+        with self._database.reading() as connection:
+            _, stored = _decided_row(connection, name)
+            plan = self._parts.plans.plan(connection, stored.plan_version)
+        inputs = canonical.inputs_from(stored.inputs)
+        again = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
+        said = canonical.output_hash(canonical.decision_from(stored.output))
+        if not (
+            again.output_hash == stored.output_hash == said
+            and again.input_hash == stored.input_hash
+            and again.plan_version == stored.plan_version
+        ):
+            raise Refused(
+                grpc.StatusCode.DATA_LOSS,
+                "DECISION_ALTERED",
+                "the stored decision is not what its inputs give; stop and investigate",
+                metadata={
+                    "stored_output_hash": stored.output_hash,
+                    "hash_of_stored_output": said,
+                    "recomputed_output_hash": again.output_hash,
+                    "stored_input_hash": stored.input_hash,
+                    "recomputed_input_hash": again.input_hash,
+                },
+            )
+        return pb.ReplayClaimResponse(
+            input_hash=again.input_hash,
+            output_hash=again.output_hash,
+            decided_by=stored.engine_version,
+            recomputed_by=ENGINE_VERSION,
+        )
+
+    async def ImportPolicies(
+        self, request: pb.ImportPoliciesRequest, context: Context
+    ) -> pb.ImportPoliciesResponse:
+        """Policies, members and accounts, all or none."""
+        faults = request_id_faults(request.request_id)
+        if not 1 <= len(request.policies) <= MOST_POLICIES:
+            faults.append(
+                Violation("policies", "BAD_COUNT", f"import 1 to {MOST_POLICIES} policies")
+            )
+        if faults:
+            raise invalid(faults)
+        return await self._database.run(self._import, request)
+
+    def _import(self, request: pb.ImportPoliciesRequest) -> pb.ImportPoliciesResponse:
+        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        work = functools.partial(
+            import_policies,
+            request=request,
+            token=self._parts.token,
+            sealer=self._parts.sealer,
+            at_us=self._parts.now_us(),
+        )
+        try:
+            with self._database.writing() as connection:
+                return _once(
+                    connection,
+                    ("ImportPolicies", request.request_id, body, self._parts.now_us()),
+                    work,
+                    pb.ImportPoliciesResponse,
+                )
+        except DryRun as found:
+            if not request.dry_run:
+                raise _import_refused(found.answer) from None
+            return found.answer
+
+    async def PublishPlan(
+        self, request: pb.PublishPlanRequest, context: Context
+    ) -> pb.PublishPlanResponse:
+        """A plan file under the hash of its content."""
+        faults = request_id_faults(request.request_id)
+        try:
+            plan = load_plan(request.yaml, "yaml")
+        except StrictYamlError as error:
+            faults += [
+                Violation(f"yaml:{f.line} {f.path}", f.reason, f.text) for f in error.faults
+            ]
+            raise invalid(faults) from None
+        if faults:
+            raise invalid(faults)
+        version = canonical.plan_version(plan)
+        return await self._database.run(self._publish, request, version, plan.id)
+
+    def _publish(
+        self, request: pb.PublishPlanRequest, version: str, plan_id: str
+    ) -> pb.PublishPlanResponse:
+        at_us = self._parts.now_us()
+
+        def work(connection: Connection) -> pb.PublishPlanResponse:
+            policies.store_plan(connection, version, plan_id, request.yaml, at_us)
+            return pb.PublishPlanResponse(plan_version=version)
+
+        body = hashlib.sha256(request.yaml).hexdigest()
+        with self._database.writing() as connection:
+            key = ("PublishPlan", request.request_id, body, at_us)
+            return _once(connection, key, work, pb.PublishPlanResponse)
+
+    async def CheckBooks(
+        self, request: pb.CheckBooksRequest, context: Context
+    ) -> pb.CheckBooksResponse:
+        """Trial balance, conservation, payouts against claims."""
+        return await self._database.run(self._check_books)
+
+    def _check_books(self) -> pb.CheckBooksResponse:
+        with self._database.reading() as connection:
+            found = read_books(connection)
+        return books_message(found)
+
+
+def find(connection: Connection, name: str) -> Row[Any]:
+    """The claim of a resource name.
+
+    Raises: Refused when the name is malformed or nothing has it.
+    """
+    parts = name.split("/")
+    if len(parts) != 4 or parts[0] != "policies" or parts[2] != "claims":
+        text = 'must be "policies/{policy}/claims/{claim}"'
+        raise invalid([Violation("name", "MALFORMED", text)])
+    row = store.find_claim(connection, parts[1], parts[3])
+    if row is None:
+        raise not_found("claim", name)
+    return row
+
+
+def _decided_row(connection: Connection, name: str) -> tuple[Row[Any], Row[Any]]:
+    row = find(connection, name)
+    if row.decision_id is None:
+        text = "the claim is not decided yet; wait"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
+    return row, store.decision_of(connection, row.decision_id)
+
+
+def _decision(connection: Connection, row: Row[Any]) -> Decision | None:
+    if row.decision_id is None:
+        return None
+    return canonical.decision_from(store.decision_of(connection, row.decision_id).output)
+
+
+def _messages(connection: Connection, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
+    ids = [row.decision_id for row in rows if row.decision_id]
+    outputs = store.decisions_of(connection, ids) if ids else {}
+    return [
+        claim_message(
+            row,
+            canonical.decision_from(outputs[row.decision_id]) if row.decision_id else None,
+        )
+        for row in rows
+    ]
+
+
+def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:
+    wait_s = request.wait.ToNanoseconds() / 1e9
+    margin = remaining_s(context, LONGEST_WAIT_S) - DEADLINE_MARGIN_S
+    return max(0.0, min(wait_s, margin, LONGEST_WAIT_S))
+
+
+def _once(
+    connection: Connection,
+    key: tuple[str, str, str, int],
+    work: Callable[[Connection], Any],
+    answer_type: type[Any],
+) -> Any:
+    method, request_id, body, at_us = key
+    try:
+        stored = store.answered(connection, method, request_id, body)
+    except store.OtherContent:
+        text = "this request_id was used with other content; make a new one"
+        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+    if stored is not None:
+        return answer_type.FromString(stored)
+    answer = work(connection)
+    store.remember_answer(connection, method, request_id, body, answer.SerializeToString(), at_us)
+    return answer
+
+
+def _import_refused(answer: pb.ImportPoliciesResponse) -> Refused:
+    faults = [Violation(f.field, f.reason, f.text) for f in answer.faults]
+    if all(fault.reason == "REVISION_CONFLICT" for fault in faults):
+        return Refused(
+            grpc.StatusCode.ALREADY_EXISTS,
+            "REVISION_CONFLICT",
+            "a revision was imported before with other content; raise the revision",
+            violations=faults,
+        )
+    return invalid(faults)

@@ -1,0 +1,250 @@
+"""SettlementService: the workflows' steps, each one transaction that is safe to repeat."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import grpc
+from lipei.claims.v1 import settlement_pb2 as pb
+from lipei.claims.v1 import settlement_pb2_grpc
+from lipei.type.v1 import bill_pb2
+from sqlalchemy import Connection, Row
+
+from services.claims.bill_intake import bill_facts, start_day
+from services.claims.core import canonical, ledger
+from services.claims.core.adjudicate import adjudicate
+from services.claims.core.decision import Decision, Disposition
+from services.claims.core.facts import (
+    LinePayment,
+    PriorPayment,
+    PriorPayments,
+    usage_snapshot,
+)
+from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.messages import STATES, claim_name, money
+from services.claims.paying import Payments
+from services.claims.servicer import ClaimsParts, Context, find
+from services.claims.storage import claims as store
+from services.claims.storage import policies
+from services.claims.storage.ledger import post_transfers
+from services.common.grpc_edge import Refused, Violation, invalid
+
+ENGINE = "engine"
+# An earlier claim of the member is usually decided within milliseconds.
+TURN_RETRY_S = 0.05
+# A pended claim of an earlier policy waits for a person.
+PENDED_RETRY_S = 30.0
+MOST_IN_BATCH = 200
+
+_EVENTS = {
+    Disposition.AUTO_APPROVED: Event.AUTO_APPROVE,
+    Disposition.DENIED: Event.DENY,
+    Disposition.PENDED_INFO: Event.ASK_FOR_PAPERS,
+    Disposition.PENDED_REVIEW: Event.REFER_TO_REVIEW,
+    Disposition.PENDED_FRAUD: Event.SUSPECT_FRAUD,
+}
+
+
+class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
+    """For the service role only. Every step reads the claim first and does only what is left."""
+
+    def __init__(self, parts: ClaimsParts, payments: Payments) -> None:
+        self._parts = parts
+        self._database = parts.database
+        self._payments = payments
+
+    async def RegisterClaim(
+        self, request: pb.RegisterClaimRequest, context: Context
+    ) -> pb.RegisterClaimResponse:
+        """received -> registered; any later state stays."""
+        state = await self._database.run(self._register, request.name)
+        return pb.RegisterClaimResponse(state=STATES[state])
+
+    def _register(self, name: str) -> ClaimState:
+        with self._database.writing() as connection:
+            return self._registered(connection, find(connection, name))
+
+    def _registered(self, connection: Connection, row: Row[Any]) -> ClaimState:
+        if ClaimState(row.state) is not ClaimState.RECEIVED:
+            return ClaimState(row.state)
+        return store.move_claim(connection, row.id, Event.REGISTER, ENGINE, self._parts.now_us())
+
+    async def AdjudicateClaim(
+        self, request: pb.AdjudicateClaimRequest, context: Context
+    ) -> pb.AdjudicateClaimResponse:
+        """Decide, or answer with the decision that stands."""
+        return await self._database.run(self._adjudicate, request.name)
+
+    def _adjudicate(self, name: str) -> pb.AdjudicateClaimResponse:
+        with self._database.writing() as connection:
+            row = find(connection, name)
+            store.lock(connection, [row.policy_id], [row.person_id])
+            decided = self._decided(connection, find(connection, name))
+            row = find(connection, name)
+        return pb.AdjudicateClaimResponse(
+            state=STATES[ClaimState(row.state)],
+            benefit=money(decided.benefit, decided.currency),
+            output_hash=decided.output_hash,
+        )
+
+    def _decided(self, connection: Connection, row: Row[Any]) -> Decision:
+        if row.decision_id is not None:
+            return canonical.decision_from(
+                store.decision_of(connection, row.decision_id).output
+            )
+        if ClaimState(row.state) is ClaimState.RECEIVED:
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION, "NOT_REGISTERED", "register the claim first"
+            )
+        if store.waits_for_earlier(connection, row):
+            raise Refused(
+                grpc.StatusCode.ABORTED,
+                "EARLIER_CLAIM_OPEN",
+                "an earlier claim of the member is not decided yet; wait",
+                retry_after_s=TURN_RETRY_S,
+            )
+        at_us = self._parts.now_us()
+        inputs = self._inputs(connection, row)
+        plan = self._parts.plans.plan(connection, inputs.plan_version)
+        decided = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
+        store.move_claim(connection, row.id, Event.BEGIN_ADJUDICATION, ENGINE, at_us)
+        decision_id = store.store_decision(connection, row, inputs, decided, at_us)
+        store.move_claim(
+            connection,
+            row.id,
+            _EVENTS[decided.disposition],
+            ENGINE,
+            at_us,
+            decision_id=decision_id,
+            benefit=decided.benefit,
+            decided_us=at_us,
+        )
+        return decided
+
+    def _inputs(self, connection: Connection, row: Row[Any]) -> canonical.Inputs:
+        bill = bill_pb2.Bill.FromString(row.bill)
+        facts = bill_facts(bill)
+        terms = policies.terms_on(connection, row.policy_id, start_day(bill))
+        member = terms.member(row.member_id)
+        if member is None:  # the revision of that day insured others; the newest one knows them
+            terms = policies.newest_terms(connection, row.policy_id)
+            member = terms.member(row.member_id)
+        if member is None:
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION, "UNKNOWN_MEMBER", "no revision insures them"
+            )
+        usage = usage_snapshot(
+            store.balances(connection, row.policy_id, row.member_id),
+            store.earlier_services(connection, row, [line.code for line in facts.lines]),
+        )
+        return canonical.Inputs(
+            plan_version=terms.plan_version,
+            policy=terms.snapshot(member),
+            usage=usage,
+            bill=facts,
+            prior=self._prior(connection, row),
+        )
+
+    def _prior(self, connection: Connection, row: Row[Any]) -> PriorPayments:
+        payments = []
+        for earlier in store.earlier_policies(connection, row):
+            if ClaimState(earlier.state) in store.PENDED:
+                raise Refused(
+                    grpc.StatusCode.ABORTED,
+                    "EARLIER_POLICY_PENDED",
+                    "the same bill is pended under an earlier policy; wait",
+                    retry_after_s=PENDED_RETRY_S,
+                )
+            if not earlier.benefit:
+                continue
+            stored = store.decision_of(connection, earlier.decision_id)
+            lines = tuple(
+                LinePayment(number=line.number, amount=line.benefit)
+                for line in canonical.decision_from(stored.output).lines
+                if line.benefit
+            )
+            payments.append(
+                PriorPayment(payer=earlier.policy_id, amount=earlier.benefit, lines=lines)
+            )
+        return PriorPayments(payments=tuple(payments))
+
+    async def ReleasePayment(
+        self, request: pb.ReleasePaymentRequest, context: Context
+    ) -> pb.ReleasePaymentResponse:
+        """A decided claim on to payable, with the debt in the ledger, or to closed_zero."""
+        state = await self._database.run(self._release, request.name)
+        return pb.ReleasePaymentResponse(state=STATES[state])
+
+    def _release(self, name: str) -> ClaimState:
+        with self._database.writing() as connection:
+            return self._released(connection, find(connection, name))
+
+    def _released(self, connection: Connection, row: Row[Any]) -> ClaimState:
+        state = ClaimState(row.state)
+        if state in store.UNDECIDED:
+            text = "the claim is not decided yet"
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
+        if state not in (ClaimState.AUTO_APPROVED, ClaimState.APPROVED):
+            return state
+        at_us = self._parts.now_us()
+        if not row.benefit:
+            return store.move_claim(connection, row.id, Event.CLOSE_WITHOUT_PAYMENT, ENGINE, at_us)
+        owed = ledger.owe(
+            transfer_id=uuid.uuid4().hex,
+            claim_id=row.id,
+            decision_id=row.decision_id,
+            amount=row.benefit,
+            currency=row.currency,
+        )
+        post_transfers(connection, [owed], at_us=at_us)
+        return store.move_claim(connection, row.id, Event.RELEASE_PAYMENT, ENGINE, at_us)
+
+    async def SettleClaims(
+        self, request: pb.SettleClaimsRequest, context: Context
+    ) -> pb.SettleClaimsResponse:
+        """Register, decide and release a batch in one transaction."""
+        if not 1 <= len(request.names) <= MOST_IN_BATCH:
+            text = f"settle 1 to {MOST_IN_BATCH} claims at once"
+            raise invalid([Violation("names", "BAD_COUNT", text)])
+        if len(set(request.names)) < len(request.names):
+            raise invalid([Violation("names", "DUPLICATE", "a claim stands twice")])
+        claims = await self._database.run(self._settle, list(request.names))
+        return pb.SettleClaimsResponse(claims=claims)
+
+    def _settle(self, names: list[str]) -> list[pb.SettledClaim]:
+        with self._database.writing() as connection:
+            rows = [find(connection, name) for name in names]
+            store.lock(connection, (row.policy_id for row in rows), (r.person_id for r in rows))
+            for row in sorted(rows, key=lambda row: int(row.seq)):
+                name = claim_name(row.policy_id, row.id)
+                self._registered(connection, find(connection, name))
+                self._decided(connection, find(connection, name))
+                self._released(connection, find(connection, name))
+            return [_settled(find(connection, name)) for name in names]
+
+    async def GatherPayouts(
+        self, request: pb.GatherPayoutsRequest, context: Context
+    ) -> pb.GatherPayoutsResponse:
+        """Payable claims into one payment file."""
+        return await self._payments.gather(request)
+
+    async def SendPaymentFile(
+        self, request: pb.SendPaymentFileRequest, context: Context
+    ) -> pb.SendPaymentFileResponse:
+        """The file to the bank, once."""
+        return await self._payments.send(request)
+
+    async def ReadBankAnswers(
+        self, request: pb.ReadBankAnswersRequest, context: Context
+    ) -> pb.ReadBankAnswersResponse:
+        """Claims on to paid or payment_failed."""
+        return await self._payments.read_answers(request)
+
+
+def _settled(row: Row[Any]) -> pb.SettledClaim:
+    return pb.SettledClaim(
+        name=claim_name(row.policy_id, row.id),
+        state=STATES[ClaimState(row.state)],
+        benefit=money(row.benefit or 0, row.currency),
+    )

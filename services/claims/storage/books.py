@@ -1,0 +1,105 @@
+"""What an auditor asks of the books: does every decision add up, is every payout one claim's benefit?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from services.claims.core.decision import Bearer
+from services.claims.core.life_cycle import ClaimState
+from services.claims.storage.claims import count_states
+from services.claims.storage.ledger import TrialBalance, trial_balance
+from services.claims.storage.tables import claim, decision, decision_line, decision_share
+
+_PAID_STATES = (ClaimState.PAID.value,)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The state of the books; `conservation_violations` and `payout_mismatches` must be 0."""
+
+    trial: TrialBalance
+    conservation_violations: int
+    payout_mismatches: int
+    states: dict[ClaimState, int]
+    paid_count: int
+    paid: dict[str, int]
+
+
+def read_books(connection: Connection) -> Books:
+    """Add everything up anew from the stored rows, trusting no total that was written."""
+    paid = connection.execute(
+        select(claim.c.currency, func.count(), func.sum(claim.c.paid))
+        .where(claim.c.paid > 0)
+        .group_by(claim.c.currency)
+    ).all()
+    mismatches = select(func.count()).where(
+        claim.c.state.in_(_PAID_STATES), claim.c.paid != func.coalesce(claim.c.benefit, 0)
+    )
+    return Books(
+        trial=trial_balance(connection),
+        conservation_violations=_lines_that_do_not_add_up(connection)
+        + _decisions_that_do_not_add_up(connection),
+        payout_mismatches=int(connection.execute(mismatches).scalar_one()),
+        states=count_states(connection),
+        paid_count=sum(int(row[1]) for row in paid),
+        paid={row[0]: int(row[2]) for row in paid},
+    )
+
+
+def _lines_that_do_not_add_up(connection: Connection) -> int:
+    per_line = (
+        select(
+            decision_share.c.decision_id,
+            decision_share.c.number,
+            func.sum(decision_share.c.amount).label("borne"),
+            func.sum(decision_share.c.amount)
+            .filter(decision_share.c.bearer == Bearer.INSURER.value)
+            .label("insured"),
+        )
+        .group_by(decision_share.c.decision_id, decision_share.c.number)
+        .subquery()
+    )
+    same_line = and_(
+        per_line.c.decision_id == decision_line.c.decision_id,
+        per_line.c.number == decision_line.c.number,
+    )
+    faulty = (
+        select(func.count())
+        .select_from(decision_line.outerjoin(per_line, same_line))
+        .where(
+            or_(
+                func.coalesce(per_line.c.borne, 0) != decision_line.c.billed,
+                func.coalesce(per_line.c.insured, 0) != decision_line.c.benefit,
+            )
+        )
+    )
+    return int(connection.execute(faulty).scalar_one())
+
+
+def _decisions_that_do_not_add_up(connection: Connection) -> int:
+    per_decision = (
+        select(
+            decision_line.c.decision_id,
+            func.count().label("lines"),
+            func.sum(decision_line.c.billed).label("billed"),
+            func.sum(decision_line.c.benefit).label("benefit"),
+        )
+        .group_by(decision_line.c.decision_id)
+        .subquery()
+    )
+    faulty = (
+        select(func.count())
+        .select_from(
+            decision.outerjoin(per_decision, per_decision.c.decision_id == decision.c.id)
+        )
+        .where(
+            or_(
+                func.coalesce(per_decision.c.lines, 0) != decision.c.lines,
+                func.coalesce(per_decision.c.billed, 0) != decision.c.billed,
+                func.coalesce(per_decision.c.benefit, 0) != decision.c.benefit,
+            )
+        )
+    )
+    return int(connection.execute(faulty).scalar_one())

@@ -1,0 +1,431 @@
+"""Claims, their moves, decisions and usage in the claims database. Decides nothing.
+
+Every function works in the caller's transaction; what belongs together is written together.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
+
+from services.claims.core import canonical
+from services.claims.core.decision import Decision, LineOutcome, UsageChange
+from services.claims.core.facts import Balance, BillFacts, Coding, EarlierService, Scope
+from services.claims.core.life_cycle import ClaimState, Event, advance
+from services.claims.storage.tables import (
+    claim,
+    claim_move,
+    decision,
+    decision_line,
+    decision_share,
+    person,
+    policy,
+    request_log,
+    usage_balance,
+)
+
+ClaimRow = Row[Any]
+UNDECIDED = (ClaimState.RECEIVED, ClaimState.REGISTERED, ClaimState.ADJUDICATING)
+PENDED = (ClaimState.PENDED_INFO, ClaimState.PENDED_REVIEW, ClaimState.PENDED_FRAUD)
+# Accumulators that the whole policy shares have no subject.
+_SHARED = (Scope.FAMILY, Scope.POLICY)
+
+
+class OtherContent(ValueError):
+    """A request_id or bill number was used before with other content."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewClaim:
+    """One claim as intake opens it: one bill under one policy."""
+
+    policy_id: str
+    person_id: str
+    member_id: str
+    request_id: str
+    provider_id: str
+    bill_number: str
+    bill_hash: str
+    bill: bytes
+    currency: str
+
+
+def answered(
+    connection: Connection, method: str, request_id: str, request_hash: str
+) -> bytes | None:
+    """The stored answer of a repeated request; None for a new request_id.
+
+    Raises: OtherContent when the request_id was used with another body.
+    """
+    found = select(request_log.c.request_hash, request_log.c.response).where(
+        request_log.c.method == method, request_log.c.request_id == request_id
+    )
+    row = connection.execute(found).first()
+    if row is None:
+        return None
+    if row.request_hash != request_hash:
+        raise OtherContent(request_id)
+    return bytes(row.response)
+
+
+def remember_answer(
+    connection: Connection,
+    method: str,
+    request_id: str,
+    request_hash: str,
+    response: bytes,
+    at_us: int,
+) -> None:
+    """Keep the answer of a request for ever."""
+    row = {
+        "method": method,
+        "request_id": request_id,
+        "request_hash": request_hash,
+        "response": response,
+        "at_us": at_us,
+    }
+    connection.execute(insert(request_log), row)
+
+
+def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable[str]) -> None:
+    """Serialise what follows per policy and member.
+
+    First all policies, then all people, each in order: two transactions never wait for each other
+    in a circle. SQLite needs nothing: its write transactions begin IMMEDIATE, one at a time.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    for table, ids in ((policy, policy_ids), (person, person_ids)):
+        rows = select(table.c.id).where(table.c.id.in_(set(ids))).order_by(table.c.id)
+        connection.execute(rows.with_for_update()).all()
+
+
+def claims_of_bill(
+    connection: Connection, provider_id: str, bill_number: str
+) -> Sequence[ClaimRow]:
+    """Claims that this bill opened, in coordination order."""
+    found = select(claim).where(
+        claim.c.provider_id == provider_id, claim.c.bill_number == bill_number
+    )
+    return connection.execute(found.order_by(claim.c.seq)).all()
+
+
+def open_claim(connection: Connection, new: NewClaim, at_us: int) -> str:
+    """Store a claim as received, next in the member's order; its opaque id."""
+    number = connection.execute(
+        update(person)
+        .where(person.c.id == new.person_id)
+        .values(claims_received=person.c.claims_received + 1)
+        .returning(person.c.claims_received)
+    ).scalar_one()
+    claim_id = uuid.uuid4().hex
+    row = {name: getattr(new, name) for name in new.__slots__}
+    connection.execute(
+        insert(claim),
+        {
+            **row,
+            "id": claim_id,
+            "person_seq": number,
+            "state": ClaimState.RECEIVED.value,
+            "created_us": at_us,
+        },
+    )
+    _record_move(connection, claim_id, None, ClaimState.RECEIVED, "receive", "intake", "", at_us)
+    return claim_id
+
+
+def find_claim(connection: Connection, policy_id: str, claim_id: str) -> ClaimRow | None:
+    """The claim's row; None when it does not exist under this policy."""
+    found = select(claim).where(claim.c.id == claim_id, claim.c.policy_id == policy_id)
+    return connection.execute(found).first()
+
+
+def list_claims(
+    connection: Connection, *, policy_id: str | None, state: ClaimState | None, after: int, most: int
+) -> Sequence[ClaimRow]:
+    """Claims after a position, oldest first."""
+    found = select(claim).where(claim.c.seq > after).order_by(claim.c.seq).limit(most)
+    if policy_id is not None:
+        found = found.where(claim.c.policy_id == policy_id)
+    if state is not None:
+        found = found.where(claim.c.state == state.value)
+    return connection.execute(found).all()
+
+
+def moves_of(connection: Connection, claim_id: str) -> Sequence[Row[Any]]:
+    """Every move of a claim, oldest first."""
+    found = select(claim_move).where(claim_move.c.claim_id == claim_id)
+    return connection.execute(found.order_by(claim_move.c.seq)).all()
+
+
+def move_claim(
+    connection: Connection, claim_id: str, event: Event, actor: str, at_us: int, **columns: Any
+) -> ClaimState:
+    """Move a claim by the table of the life cycle and record the move; the state after.
+
+    Raises: IllegalMove when the event is not in the table; nothing is changed then.
+    """
+    state = ClaimState(
+        connection.execute(select(claim.c.state).where(claim.c.id == claim_id)).scalar_one()
+    )
+    to = advance(state, event)
+    connection.execute(
+        update(claim).where(claim.c.id == claim_id).values(state=to.state.value, **columns)
+    )
+    _record_move(connection, claim_id, state, to.state, event.value, actor, to.clock, at_us)
+    return to.state
+
+
+def _record_move(
+    connection: Connection,
+    claim_id: str,
+    from_state: ClaimState | None,
+    to_state: ClaimState,
+    event: str,
+    actor: str,
+    clock: str,
+    at_us: int,
+) -> None:
+    row = {
+        "claim_id": claim_id,
+        "from_state": from_state.value if from_state else None,
+        "to_state": to_state.value,
+        "event": event,
+        "actor": actor,
+        "clock": clock,
+        "at_us": at_us,
+    }
+    connection.execute(insert(claim_move), row)
+
+
+def waits_for_earlier(connection: Connection, row: ClaimRow) -> bool:
+    """Whether an earlier claim of the member is not decided yet."""
+    earlier = select(func.count()).where(
+        claim.c.person_id == row.person_id,
+        claim.c.person_seq < row.person_seq,
+        claim.c.state.in_([state.value for state in UNDECIDED]),
+    )
+    return bool(connection.execute(earlier).scalar_one())
+
+
+def earlier_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow]:
+    """Claims of the same bill under policies that come first in coordination."""
+    found = select(claim).where(
+        claim.c.provider_id == row.provider_id,
+        claim.c.bill_number == row.bill_number,
+        claim.c.person_id == row.person_id,
+        claim.c.person_seq < row.person_seq,
+    )
+    return connection.execute(found.order_by(claim.c.seq)).all()
+
+
+def balances(connection: Connection, policy_id: str, member_id: str) -> list[Balance]:
+    """Accumulators of the member and of the policy as a whole."""
+    found = select(usage_balance).where(
+        usage_balance.c.policy_id == policy_id, usage_balance.c.subject.in_(["", member_id])
+    )
+    return [
+        Balance(
+            accumulator=row.accumulator,
+            scope=Scope(row.scope),
+            period_start=date.fromisoformat(row.period_start) if row.period_start else None,
+            amount=row.amount,
+            count=row.count,
+        )
+        for row in connection.execute(found)
+    ]
+
+
+def earlier_services(
+    connection: Connection, row: ClaimRow, codes: Iterable[Coding]
+) -> list[EarlierService]:
+    """What decisions in force allowed the member under this policy, among these codes."""
+    wanted = {(code.system, code.code) for code in codes}
+    found = (
+        select(decision_line, claim.c.bill_number)
+        .join(claim, and_(claim.c.id == decision_line.c.claim_id))
+        .where(
+            decision_line.c.person_id == row.person_id,
+            decision_line.c.code.in_(sorted({code for _, code in wanted})),
+            decision_line.c.decision_id == claim.c.decision_id,
+            decision_line.c.outcome != LineOutcome.DENIED.value,
+            claim.c.policy_id == row.policy_id,
+            claim.c.id != row.id,
+        )
+    )
+    return [
+        EarlierService(
+            bill_number=line.bill_number,
+            provider_id=line.provider_id,
+            code=Coding(system=line.code_system, code=line.code),
+            service_date=date.fromisoformat(line.service_date),
+            quantity=Decimal(line.quantity),
+            unit_price=Decimal(line.unit_price),
+        )
+        for line in connection.execute(found)
+        if (line.code_system, line.code) in wanted
+    ]
+
+
+def store_decision(
+    connection: Connection,
+    row: ClaimRow,
+    inputs: canonical.Inputs,
+    decided: Decision,
+    at_us: int,
+) -> str:
+    """Write lines and shares, seal them with the decision, and move the accumulators; its id.
+
+    The database itself refuses a decision that does not add up to the fen.
+    """
+    decision_id = uuid.uuid4().hex
+    connection.execute(
+        insert(decision_line), _line_rows(decision_id, row, inputs.bill, decided)
+    )
+    shares = [
+        {
+            "decision_id": decision_id,
+            "number": line.number,
+            "position": position,
+            "bearer": share.bearer.value,
+            "reason": share.reason.name.lower(),
+            "clause": share.clause,
+            "amount": share.amount,
+        }
+        for line in decided.lines
+        for position, share in enumerate(line.shares)
+    ]
+    if shares:
+        connection.execute(insert(decision_share), shares)
+    position = connection.execute(
+        select(func.count()).where(decision.c.claim_id == row.id)
+    ).scalar_one()
+    connection.execute(
+        insert(decision),
+        {
+            "id": decision_id,
+            "claim_id": row.id,
+            "position": position,
+            "plan_version": decided.plan_version,
+            "engine_version": decided.engine_version,
+            "input_hash": decided.input_hash,
+            "output_hash": decided.output_hash,
+            "inputs": canonical.inputs_bytes(inputs),
+            "output": canonical.decision_bytes(decided),
+            "currency": decided.currency,
+            "billed": decided.billed,
+            "allowed": decided.allowed,
+            "benefit": decided.benefit,
+            "lines": len(decided.lines),
+            "at_us": at_us,
+        },
+    )
+    use(connection, row.policy_id, row.member_id, decided.usage_changes)
+    return decision_id
+
+
+def _line_rows(
+    decision_id: str, row: ClaimRow, bill: BillFacts, decided: Decision
+) -> list[dict[str, Any]]:
+    billed = {line.number: line for line in bill.lines}
+    rows = []
+    for line in decided.lines:
+        charge = billed[line.number]
+        rows.append(
+            {
+                "decision_id": decision_id,
+                "number": line.number,
+                "person_id": row.person_id,
+                "claim_id": row.id,
+                "provider_id": row.provider_id,
+                "code_system": line.code.system,
+                "code": line.code.code,
+                "service_date": (charge.service_date or bill.end_date).isoformat(),
+                "quantity": str(charge.quantity),
+                "unit_price": str(charge.unit_price),
+                "outcome": line.outcome.value,
+                "billed": line.billed,
+                "allowed": line.allowed,
+                "benefit": line.benefit,
+            }
+        )
+    return rows
+
+
+def use(
+    connection: Connection,
+    policy_id: str,
+    member_id: str,
+    changes: Sequence[UsageChange],
+    *,
+    sign: int = 1,
+) -> None:
+    """Add a decision's use to the accumulators; with sign -1 release exactly the same."""
+    for change in changes:
+        key = {
+            "policy_id": policy_id,
+            "subject": "" if change.scope in _SHARED else member_id,
+            "accumulator": change.accumulator,
+            "scope": change.scope.value,
+            "period_start": change.period_start.isoformat() if change.period_start else "",
+        }
+        here = and_(*(usage_balance.c[name] == value for name, value in key.items()))
+        # Read, then write: safe only because the caller's transaction is the only writer of this
+        # policy and member (BEGIN IMMEDIATE, or the row locks); tests show the loss without.
+        found = connection.execute(
+            select(usage_balance.c.amount, usage_balance.c.count).where(here)
+        ).first()
+        amount, count = (found.amount, found.count) if found else (0, 0)
+        values = {"amount": amount + sign * change.amount, "count": count + sign * change.count}
+        if found:
+            connection.execute(update(usage_balance).where(here).values(**values))
+        else:
+            connection.execute(insert(usage_balance), {**key, **values})
+
+
+def decision_of(connection: Connection, decision_id: str) -> Row[Any]:
+    """The stored decision, inputs and output as bytes."""
+    return connection.execute(select(decision).where(decision.c.id == decision_id)).one()
+
+
+def decisions_of(connection: Connection, ids: Sequence[str]) -> dict[str, bytes]:
+    """Output bytes of decisions by id."""
+    found = select(decision.c.id, decision.c.output).where(decision.c.id.in_(ids))
+    return {row.id: row.output for row in connection.execute(found)}
+
+
+def mark_started(connection: Connection, claim_ids: Sequence[str], at_us: int) -> None:
+    """Remember that the claims' workflows were started."""
+    connection.execute(update(claim).where(claim.c.id.in_(claim_ids)).values(started_us=at_us))
+
+
+def not_started(
+    connection: Connection, *, unstarted_since_us: int, stale_since_us: int, most: int
+) -> Sequence[ClaimRow]:
+    """Undecided claims whose workflow was never started, or started so long ago that it may be lost."""
+    found = select(claim.c.id, claim.c.policy_id).where(
+        claim.c.state.in_([state.value for state in UNDECIDED]),
+        or_(
+            and_(claim.c.started_us.is_(None), claim.c.created_us < unstarted_since_us),
+            claim.c.started_us < stale_since_us,
+        ),
+    )
+    return connection.execute(found.order_by(claim.c.seq).limit(most)).all()
+
+
+def payable_claims(most: int) -> Select[Any]:
+    """The oldest payable claims."""
+    found = select(claim).where(claim.c.state == ClaimState.PAYABLE.value)
+    return found.order_by(claim.c.seq).limit(most)
+
+
+def count_states(connection: Connection) -> dict[ClaimState, int]:
+    """How many claims stand in each state."""
+    rows = connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state))
+    return {ClaimState(state): int(count) for state, count in rows}

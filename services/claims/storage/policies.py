@@ -1,0 +1,215 @@
+"""Plans and policies in the claims database: published and imported once, read as of a day."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import date
+
+import msgspec
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from services.claims.core.canonical import sha256
+from services.claims.core.facts import CoverInterval
+from services.claims.storage.tables import (
+    insured,
+    payee_account,
+    person,
+    plan_version,
+    policy,
+    policy_revision,
+)
+from services.claims.terms import PolicyTerms
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_terms = msgspec.json.Decoder(PolicyTerms)
+
+
+def store_plan(connection: Connection, version: str, plan_id: str, yaml: bytes, at_us: int) -> bool:
+    """Publish a version; False when it was published before, and nothing is changed then."""
+    if plan_yaml(connection, version) is not None:
+        return False
+    row = {"version": version, "plan_id": plan_id, "yaml": yaml, "at_us": at_us}
+    connection.execute(insert(plan_version), row)
+    return True
+
+
+def plan_yaml(connection: Connection, version: str) -> bytes | None:
+    """The plan file of a version as it was published."""
+    found = select(plan_version.c.yaml).where(plan_version.c.version == version)
+    return connection.execute(found).scalar_one_or_none()
+
+
+def newest_plan(connection: Connection, plan: str) -> str | None:
+    """The version that a policy means: itself when it names a hash, else the one published last."""
+    wanted = select(plan_version.c.version)
+    if "@" in plan:
+        wanted = wanted.where(plan_version.c.version == plan)
+    else:
+        wanted = wanted.where(plan_version.c.plan_id == plan)
+    return connection.execute(wanted.order_by(plan_version.c.seq.desc()).limit(1)).scalar()
+
+
+def content_hash(terms: PolicyTerms, tokens: dict[str, str], payees: str) -> str:
+    """What makes two imports of a revision the same."""
+    return sha256(_encoder.encode((terms, tokens, payees)))
+
+
+def known_revision(connection: Connection, policy_id: str, revision: int) -> str | None:
+    """Content hash of a stored revision; None when it is not stored."""
+    found = select(policy_revision.c.content_hash).where(
+        policy_revision.c.policy_id == policy_id, policy_revision.c.revision == revision
+    )
+    return connection.execute(found).scalar_one_or_none()
+
+
+def newest_revision(connection: Connection, policy_id: str) -> int | None:
+    """Number of the newest revision; None for an unknown policy."""
+    found = select(policy.c.revision).where(policy.c.id == policy_id)
+    return connection.execute(found).scalar_one_or_none()
+
+
+def store_revision(
+    connection: Connection, terms: PolicyTerms, tokens: dict[str, str], digest: str, at_us: int
+) -> None:
+    """Append a revision, and the people and the policy if they are new."""
+    _lock_imports(connection)
+    if newest_revision(connection, terms.policy_id) is None:
+        seq = connection.execute(select(func.count()).select_from(policy)).scalar_one()
+        row = {"id": terms.policy_id, "seq": seq, "revision": terms.revision}
+        connection.execute(insert(policy), row)
+    else:
+        connection.execute(
+            update(policy).where(policy.c.id == terms.policy_id).values(revision=terms.revision)
+        )
+    connection.execute(
+        insert(policy_revision),
+        {
+            "policy_id": terms.policy_id,
+            "revision": terms.revision,
+            "effective_date": terms.effective.isoformat(),
+            "plan_version": terms.plan_version,
+            "content_hash": digest,
+            "terms": _encoder.encode(terms),
+            "at_us": at_us,
+        },
+    )
+    for member_id, token in tokens.items():
+        row = {
+            "policy_id": terms.policy_id,
+            "member_id": member_id,
+            "person_id": _person_id(connection, token),
+        }
+        _insert_new(connection, insured, row)
+
+
+def _lock_imports(connection: Connection) -> None:
+    # SQLite has one writer anyway; on PostgreSQL imports of one policy must not interleave.
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(0x706F6C)))
+
+
+def _person_id(connection: Connection, token: str) -> str:
+    found = find_person(connection, token)
+    if found is None:
+        found = uuid.uuid4().hex
+        connection.execute(insert(person), {"id": found, "member_token": token})
+    return found
+
+
+def _insert_new(connection: Connection, table: object, row: dict[str, object]) -> None:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(table).values(row).on_conflict_do_nothing())
+
+
+def find_person(connection: Connection, token: str) -> str | None:
+    """Our opaque id of the person behind a member token."""
+    found = select(person.c.id).where(person.c.member_token == token)
+    return connection.execute(found).scalar_one_or_none()
+
+
+def store_payee(
+    connection: Connection,
+    *,
+    account_id: str,
+    policy_id: str,
+    revision: int,
+    valid_from: date,
+    sealed: bytes,
+) -> None:
+    """Append a sealed payee account."""
+    row = {
+        "id": account_id,
+        "policy_id": policy_id,
+        "revision": revision,
+        "valid_from": valid_from.isoformat(),
+        "sealed": sealed,
+    }
+    connection.execute(insert(payee_account), row)
+
+
+def payee_on(connection: Connection, policy_id: str, day: date) -> tuple[str, bytes] | None:
+    """Id and sealed bytes of the account that is used on a day, by the newest revision."""
+    newest = (
+        select(payee_account.c.id, payee_account.c.sealed)
+        .where(
+            payee_account.c.policy_id == policy_id,
+            payee_account.c.valid_from <= day.isoformat(),
+        )
+        .order_by(payee_account.c.revision.desc(), payee_account.c.valid_from.desc())
+        .limit(1)
+    )
+    row = connection.execute(newest).first()
+    return None if row is None else (row.id, row.sealed)
+
+
+def terms_on(connection: Connection, policy_id: str, day: date) -> PolicyTerms:
+    """The revision in force on a day, whenever it was entered; the first one before all."""
+    revisions = (
+        select(policy_revision.c.effective_date, policy_revision.c.terms)
+        .where(policy_revision.c.policy_id == policy_id)
+        .order_by(policy_revision.c.revision)
+    )
+    rows = connection.execute(revisions).all()
+    in_force = [row for row in rows if row.effective_date <= day.isoformat()]
+    return _terms.decode((in_force or rows[:1])[-1].terms)
+
+
+def policies_of(connection: Connection, person_id: str) -> list[tuple[str, str]]:
+    """(policy, member id) of a person, the oldest policy first: the order of coordination."""
+    rows = connection.execute(
+        select(insured.c.policy_id, insured.c.member_id)
+        .join(policy, policy.c.id == insured.c.policy_id)
+        .where(insured.c.person_id == person_id)
+        .order_by(policy.c.seq)
+    )
+    found = [(row.policy_id, row.member_id) for row in rows]
+    return sorted(found, key=lambda entry: terms_on(connection, entry[0], date.min).start)
+
+
+def cover_of(connection: Connection, policy_id: str, token: str) -> CoverInterval | None:
+    """The last stretch of cover that a policy gave the person behind a token."""
+    row = connection.execute(
+        select(insured.c.member_id)
+        .join(person, person.c.id == insured.c.person_id)
+        .where(insured.c.policy_id == policy_id, person.c.member_token == token)
+    ).first()
+    if row is None:
+        return None
+    member = newest_terms(connection, policy_id).member(row.member_id)
+    return member.cover[-1] if member and member.cover else None
+
+
+def token_of(connection: Connection, policy_id: str, member_id: str) -> str | None:
+    """The member token behind a policy's member id; None when it is new."""
+    found = (
+        select(person.c.member_token)
+        .join(insured, insured.c.person_id == person.c.id)
+        .where(insured.c.policy_id == policy_id, insured.c.member_id == member_id)
+    )
+    return connection.execute(found).scalar_one_or_none()
+
+
+def newest_terms(connection: Connection, policy_id: str) -> PolicyTerms:
+    """The last revision."""
+    return terms_on(connection, policy_id, date.max)

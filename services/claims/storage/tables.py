@@ -1,0 +1,272 @@
+"""Tables of the claims database, as SQLAlchemy Core. Times are microseconds since 1970 in UTC.
+
+Medical content stands in `bill` and `decision` as bytes; amounts, states and codes in columns.
+Tables that are evidence refuse UPDATE and DELETE by trigger (see APPEND_ONLY and the migration).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+# SQLite numbers rows by itself only under the type INTEGER.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+# Answers to writes, for ever: the same request_id gives the same answer, another body is refused.
+request_log = Table(
+    "request_log",
+    metadata,
+    Column("method", String(40), primary_key=True),
+    Column("request_id", String(64), primary_key=True),
+    Column("request_hash", String(64), nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+plan_version = Table(
+    "plan_version",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("version", String(160), nullable=False, unique=True),
+    Column("plan_id", String(80), nullable=False, index=True),
+    Column("yaml", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+policy = Table(
+    "policy",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("revision", Integer, nullable=False),
+)
+
+# Each endorsement is a new revision; old ones stay, because decisions read them for ever.
+policy_revision = Table(
+    "policy_revision",
+    metadata,
+    Column("policy_id", String(64), ForeignKey("policy.id"), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("effective_date", String(10), nullable=False),
+    Column("plan_version", String(160), ForeignKey("plan_version.version"), nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("terms", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+person = Table(
+    "person",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("member_token", String(96), nullable=False, unique=True),
+    Column("claims_received", BigInteger, nullable=False, server_default="0"),
+)
+
+# Who is insured where; which days, the policy's revisions tell.
+insured = Table(
+    "insured",
+    metadata,
+    Column("policy_id", String(64), ForeignKey("policy.id"), primary_key=True),
+    Column("member_id", String(64), primary_key=True),
+    Column("person_id", String(32), ForeignKey("person.id"), nullable=False, index=True),
+)
+
+payee_account = Table(
+    "payee_account",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("policy_id", String(64), ForeignKey("policy.id"), nullable=False, index=True),
+    Column("revision", Integer, nullable=False),
+    Column("valid_from", String(10), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+claim = Table(
+    "claim",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("policy_id", String(64), ForeignKey("policy.id"), nullable=False),
+    Column("person_id", String(32), ForeignKey("person.id"), nullable=False),
+    Column("member_id", String(64), nullable=False),
+    Column("person_seq", BigInteger, nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("provider_id", String(128), nullable=False),
+    Column("bill_number", String(128), nullable=False),
+    Column("bill_hash", String(64), nullable=False),
+    Column("bill", LargeBinary, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("state", String(24), nullable=False),
+    Column("started_us", BigInteger),
+    Column("decision_id", String(32)),
+    Column("benefit", BigInteger),
+    Column("paid", BigInteger, nullable=False, server_default="0"),
+    Column("end_to_end_id", String(35)),
+    Column("created_us", BigInteger, nullable=False),
+    Column("decided_us", BigInteger),
+    Column("paid_us", BigInteger),
+    UniqueConstraint("policy_id", "provider_id", "bill_number"),
+    UniqueConstraint("person_id", "person_seq"),
+    Index("ix_claim_state_seq", "state", "seq"),
+    Index("ix_claim_policy_id_seq", "policy_id", "seq"),
+)
+
+claim_move = Table(
+    "claim_move",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("claim_id", String(32), nullable=False, index=True),
+    Column("from_state", String(24)),
+    Column("to_state", String(24), nullable=False),
+    Column("event", String(40), nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("clock", String(10), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# Lines and shares are written before their decision; the decision's row seals them: a trigger
+# refuses it unless every line and the whole claim add up, and refuses lines and shares after it.
+decision_line = Table(
+    "decision_line",
+    metadata,
+    Column("decision_id", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("person_id", String(32), nullable=False),
+    Column("claim_id", String(32), nullable=False),
+    Column("provider_id", String(128), nullable=False),
+    Column("code_system", String(255), nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("service_date", String(10), nullable=False),
+    Column("quantity", String(24), nullable=False),
+    Column("unit_price", String(24), nullable=False),
+    Column("outcome", String(10), nullable=False),
+    Column("billed", BigInteger, nullable=False),
+    Column("allowed", BigInteger, nullable=False),
+    Column("benefit", BigInteger, nullable=False),
+    CheckConstraint("billed >= 0 AND allowed >= 0 AND benefit >= 0", name="not_negative"),
+    CheckConstraint("benefit <= billed", name="benefit_within_billed"),
+    Index("ix_decision_line_history", "person_id", "code", "service_date"),
+)
+
+decision_share = Table(
+    "decision_share",
+    metadata,
+    Column("decision_id", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("bearer", String(12), nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("clause", String(80), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    CheckConstraint("amount > 0", name="positive"),
+)
+
+decision = Table(
+    "decision",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("claim_id", String(32), nullable=False, index=True),
+    Column("position", Integer, nullable=False),
+    Column("plan_version", String(160), nullable=False),
+    Column("engine_version", String(20), nullable=False),
+    Column("input_hash", String(64), nullable=False),
+    Column("output_hash", String(64), nullable=False),
+    Column("inputs", LargeBinary, nullable=False),
+    Column("output", LargeBinary, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("billed", BigInteger, nullable=False),
+    Column("allowed", BigInteger, nullable=False),
+    Column("benefit", BigInteger, nullable=False),
+    Column("lines", Integer, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    UniqueConstraint("claim_id", "position"),
+)
+
+# Accumulators. `subject` is the member id, or empty where the whole policy shares one.
+usage_balance = Table(
+    "usage_balance",
+    metadata,
+    Column("policy_id", String(64), primary_key=True),
+    Column("subject", String(64), primary_key=True),
+    Column("accumulator", String(80), primary_key=True),
+    Column("scope", String(12), primary_key=True),
+    Column("period_start", String(10), primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    CheckConstraint("amount >= 0 AND count >= 0", name="not_negative"),
+)
+
+APPEND_ONLY = (
+    "request_log",
+    "plan_version",
+    "policy_revision",
+    "payee_account",
+    "claim_move",
+    "decision_line",
+    "decision_share",
+    "decision",
+)
+
+
+def decision_seal_ddl(dialect: str) -> list[str]:
+    """Triggers that let no decision in whose lines or shares do not add up to what was billed."""
+    sums = {
+        "lines_missing": "(SELECT COUNT(*) FROM decision_line l WHERE l.decision_id = NEW.id)"
+        " <> NEW.lines",
+        "claim_sum": "(SELECT COALESCE(SUM(l.billed), 0) FROM decision_line l"
+        " WHERE l.decision_id = NEW.id) <> NEW.billed",
+        "benefit_sum": "(SELECT COALESCE(SUM(s.amount), 0) FROM decision_share s"
+        " WHERE s.decision_id = NEW.id AND s.bearer = 'insurer') <> NEW.benefit",
+        "line_sum": "EXISTS (SELECT 1 FROM decision_line l WHERE l.decision_id = NEW.id"
+        " AND l.billed <> (SELECT COALESCE(SUM(s.amount), 0) FROM decision_share s"
+        " WHERE s.decision_id = NEW.id AND s.number = l.number))",
+        "line_benefit": "EXISTS (SELECT 1 FROM decision_line l WHERE l.decision_id = NEW.id"
+        " AND l.benefit <> (SELECT COALESCE(SUM(s.amount), 0) FROM decision_share s"
+        " WHERE s.decision_id = NEW.id AND s.number = l.number AND s.bearer = 'insurer'))",
+        "stray_share": "(SELECT COALESCE(SUM(s.amount), 0) FROM decision_share s"
+        " WHERE s.decision_id = NEW.id) <> NEW.billed",
+    }
+    sealed = "EXISTS (SELECT 1 FROM decision d WHERE d.id = NEW.decision_id)"
+    guards = {("decision", name): condition for name, condition in sums.items()}
+    guards["decision_line", "sealed"] = sealed
+    guards["decision_share", "sealed"] = sealed
+    if dialect == "sqlite":
+        return [
+            f"CREATE TRIGGER {table}_{name} BEFORE INSERT ON {table} WHEN {condition} "
+            f"BEGIN SELECT RAISE(ABORT, 'decision does not add up: {name}'); END"
+            for (table, name), condition in guards.items()
+        ]
+    statements = []
+    for table in ("decision", "decision_line", "decision_share"):
+        checks = " ".join(
+            f"IF {condition} THEN RAISE EXCEPTION 'decision does not add up: {name}'; END IF;"
+            for (owner, name), condition in guards.items()
+            if owner == table
+        )
+        statements += [
+            f"CREATE FUNCTION {table}_seal() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN {checks} RETURN NEW; END $$",
+            f"CREATE TRIGGER {table}_seal BEFORE INSERT ON {table} "
+            f"FOR EACH ROW EXECUTE FUNCTION {table}_seal()",
+        ]
+    return statements

@@ -1,0 +1,105 @@
+"""Exact money: decimals in, whole minor units out. Knows no plan, no ledger and no wire."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
+
+# ISO 4217 exponents of the currencies that plans may use.
+_EXPONENTS = {
+    "CNY": 2,
+    "EUR": 2,
+    "GBP": 2,
+    "HKD": 2,
+    "JPY": 0,
+    "KRW": 0,
+    "MOP": 2,
+    "SGD": 2,
+    "TWD": 2,
+    "USD": 2,
+}
+# Decimal() itself accepts full-width digits, "1_000", "1e400" and "NaN"; amounts never do.
+_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?", re.ASCII)
+MAX_MINOR_UNITS = 10**15
+
+
+def currency_exponent(currency: str) -> int:
+    """Decimal places of a currency's minor unit.
+
+    Raises: KeyError when the currency is not one that plans may use.
+    """
+    return _EXPONENTS[currency]
+
+
+def parse_decimal(text: str, *, places: int, what: str) -> Decimal:
+    """Read a plain ASCII decimal with at most `places` decimal places.
+
+    >>> parse_decimal("12.50", places=2, what="price")
+    Decimal('12.50')
+
+    Raises: ValueError, naming `what`, for signs other than a leading minus, exponents, NaN,
+    group separators, non-ASCII digits, leading zeros or too many places.
+    """
+    if not _PLAIN.fullmatch(text):
+        raise ValueError(f"{what} is not a plain decimal such as 12.50")
+    value = Decimal(text)
+    if -int(value.as_tuple().exponent) > places:
+        raise ValueError(f"{what} has more than {places} decimal places")
+    return value
+
+
+def minor_units(amount: Decimal, currency: str) -> int:
+    """Exact minor units of an amount in major units.
+
+    Raises: ValueError when the amount has a fraction of a minor unit or is out of range;
+    KeyError for an unknown currency.
+    """
+    scaled = amount.scaleb(currency_exponent(currency))
+    if scaled != scaled.to_integral_value():
+        raise ValueError(f"{amount} is not a whole number of minor units of {currency}")
+    if abs(scaled) > MAX_MINOR_UNITS:
+        raise ValueError(f"{amount} is out of range")
+    return int(scaled)
+
+
+def round_half_up(value: Decimal) -> int:
+    """Nearest whole number; a half goes away from zero.
+
+    >>> round_half_up(Decimal("2.5")), round_half_up(Decimal("-2.5"))
+    (3, -3)
+    """
+    return int(value.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def format_minor(amount: int, currency: str) -> str:
+    """Amount in major units as plain text.
+
+    >>> format_minor(-1205, "CNY")
+    '-12.05'
+    """
+    places = currency_exponent(currency)
+    if places == 0:
+        return str(amount)
+    whole, rest = divmod(abs(amount), 10**places)
+    return f"{'-' if amount < 0 else ''}{whole}.{rest:0{places}d}"
+
+
+def spread(total: int, weights: Sequence[int]) -> list[int]:
+    """Split `total` in proportion to `weights`: largest remainder first, ties in order.
+
+    The parts are whole numbers and add up to `total` exactly; all weights 0 give all parts 0.
+
+    >>> spread(10, [1, 1, 1])
+    [4, 3, 3]
+    """
+    whole = sum(weights)
+    if whole == 0:
+        return [0] * len(weights)
+    parts = [total * weight // whole for weight in weights]
+    remainders = [total * weight % whole for weight in weights]
+    missing = total - sum(parts)
+    by_remainder = sorted(range(len(weights)), key=lambda i: (-remainders[i], i))
+    for i in by_remainder[:missing]:
+        parts[i] += 1
+    return parts

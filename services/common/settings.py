@@ -1,0 +1,110 @@
+"""Settings from LIPEI_* variables. An unknown one stops the start: it is a typing error, or a promise nobody keeps."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "LIPEI_"
+
+
+class UnknownSetting(ValueError):
+    """At least one LIPEI_* variable that nobody reads, or a value that cannot be used."""
+
+
+class LipeiSettings(BaseSettings):
+    """What every process of an installation reads; a service adds its own fields."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    state: Path = Path(".lipei")
+    log_level: str = "info"
+
+
+def key_file(state: Path, variable: str, name: str) -> Path:
+    """The file named by LIPEI_{variable}, else `keys/{name}` in the state directory."""
+    named = os.environ.get(PREFIX + variable)
+    return Path(named) if named else state / "keys" / name
+
+
+def member_token_key_file(state: Path) -> Path:
+    """Where the key shared by insurer and hospitals stands."""
+    return key_file(state, "MEMBER_TOKEN_KEY_FILE", "member_token.key")
+
+
+def member_token_key_version() -> str:
+    """Version of that key, written into every token."""
+    return os.environ.get(PREFIX + "MEMBER_TOKEN_KEY_VERSION", "k1")
+
+
+def sealing_key_file(state: Path) -> Path:
+    """Where the key that seals columns stands."""
+    return key_file(state, "SEALING_KEY_FILE", "sealing.key")
+
+
+def temporal_codec_key_file(state: Path) -> Path:
+    """Where the key that encrypts Temporal payloads stands."""
+    return key_file(state, "TEMPORAL_CODEC_KEY_FILE", "temporal_codec.key")
+
+
+# Every setting of every process, so that one service accepts what another reads.
+KNOWN: dict[str, str] = {
+    "STATE": "directory of databases, keys and addresses; default .lipei",
+    "LOG_LEVEL": "debug, info, warning or error",
+    "CLAIMS_ADDRESS": "host:port where claims listens; default 127.0.0.1:0",
+    "CLAIMS_DATABASE_URL": "SQLAlchemy URL; default SQLite in the state directory",
+    "CLAIMS_MAX_IN_FLIGHT": "claims being decided at once; more are refused early",
+    "CLAIMS_PAYING_ACCOUNT": "name of the account that pays; default main",
+    "CLAIMS_DEBTOR_NAME": "name of the paying insurer on payment files",
+    "CLAIMS_DEBTOR_ACCOUNT": "account number of the paying insurer on payment files",
+    "CLAIMS_DEBTOR_BANK": "clearing code of the paying insurer's bank",
+    "HIS_BRIDGE_ADDRESS": "host:port where the bridge listens; default 127.0.0.1:0",
+    "HIS_BRIDGE_DATABASE_URL": "SQLAlchemy URL; default SQLite in the state directory",
+    "HIS_BRIDGE_PROFILES": "folder of source profiles (YAML)",
+    "PRICING_ADDRESS": "host:port where pricing listens; default 127.0.0.1:0",
+    "PRICING_DATABASE_URL": "SQLAlchemy URL; default SQLite in the state directory",
+    "PRICING_TARIFFS": "folder of tariffs; default the examples",
+    "BANK_URL": "base URL of the bank's file interface",
+    "MEMBER_TOKEN_KEY_FILE": "key shared by insurer and hospitals; default in the state directory",
+    "MEMBER_TOKEN_KEY_VERSION": "version written into tokens; default k1",
+    "SEALING_KEY_FILE": "key that seals columns; default in the state directory",
+    "TEMPORAL_CODEC_KEY_FILE": "key that encrypts Temporal payloads; default in the state directory",
+    "PULL_INTERVAL_S": "seconds between two pulls of a hospital",
+}
+# Prefixes with a free ending, for example LIPEI_HIS_BRIDGE_BASE_URL_GENERAL.
+KNOWN_PREFIXES = ("HIS_BRIDGE_BASE_URL_",)
+
+
+def refuse_unknown(environ: Mapping[str, str] | None = None) -> None:
+    """Stop when a LIPEI_* variable is not a setting of any process.
+
+    Raises: UnknownSetting naming all of them, each with the nearest known name.
+    """
+    environ = os.environ if environ is None else environ
+    unknown = [
+        name
+        for name in sorted(environ)
+        if name.startswith(PREFIX)
+        and name.removeprefix(PREFIX) not in KNOWN
+        and not name.removeprefix(PREFIX).startswith(KNOWN_PREFIXES)
+    ]
+    if unknown:
+        raise UnknownSetting("\n".join(_advice(name) for name in unknown))
+
+
+def _advice(name: str) -> str:
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), KNOWN, n=1)
+    hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+    return f"{name} is not a setting{hint}"
+
+
+def faults_of(error: ValidationError) -> Iterable[str]:
+    """One sentence per fault of a settings object, without the values."""
+    for fault in error.errors(include_input=False, include_url=False):
+        where = "_".join(str(part) for part in fault["loc"]).upper()
+        yield f"{PREFIX}{where}: {fault['msg']}"

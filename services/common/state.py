@@ -1,0 +1,70 @@
+"""The state directory of one installation: addresses, key files, private to its owner."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_RUN = "run.json"
+
+
+def state_dir(path: Path) -> Path:
+    """The directory, made private (0700) if it did not exist."""
+    path = path.absolute()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def _locked(state: Path) -> Iterator[None]:
+    with (state / ".run.lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def read_addresses(state: Path) -> dict[str, str]:
+    """Name → address of what runs here; empty when nothing does."""
+    try:
+        found = json.loads((state / _RUN).read_text())
+    except FileNotFoundError:
+        return {}
+    return {str(name): str(address) for name, address in found.items()}
+
+
+def record_address(state: Path, name: str, address: str | None) -> None:
+    """Write one address into run.json, or take it out with None. Safe among processes."""
+    state_dir(state)
+    with _locked(state):
+        addresses = read_addresses(state)
+        if address is None:
+            addresses.pop(name, None)
+        else:
+            addresses[name] = address
+        fresh = state / f"{_RUN}.new"
+        fresh.write_text(json.dumps(addresses, indent=1, sort_keys=True) + "\n")
+        fresh.replace(state / _RUN)
+
+
+def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
+    """The key in the file, made with fresh randomness (0600) if the file does not exist.
+
+    Two processes that start at once get the same key.
+
+    Raises: ValueError when the file holds something else than `length` bytes in hex.
+    """
+    path = path.absolute()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(path.parent):
+        if not path.exists():
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w") as file:
+                file.write(secrets.token_hex(length) + "\n")
+    key = bytes.fromhex(path.read_text().strip())
+    if len(key) != length:
+        raise ValueError(f"the key file {path.name} does not hold {length} bytes in hex")
+    return key

@@ -1,0 +1,1 @@
+"""Everything that speaks to Temporal: connection, converter, codec and names."""

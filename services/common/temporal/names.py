@@ -1,0 +1,30 @@
+"""Names on the Temporal side: workflows, updates, task queues, ids. Services start workflows by these."""
+
+from __future__ import annotations
+
+SETTLE_CLAIM = "SettleClaim"
+RUN_PAYOUTS = "RunPayouts"
+PULL_BILLS = "PullBills"
+
+DECISION_UPDATE = "decision"
+CLAIMS_QUEUE = "claims"
+
+
+def hospital_queue(hospital: str) -> str:
+    """Task queue that only the worker inside this hospital polls."""
+    return f"hospital-{hospital}"
+
+
+def settle_claim_id(claim_id: str) -> str:
+    """Workflow id of one claim; the claim id is opaque, because Temporal never encrypts ids."""
+    return f"claims/{claim_id}"
+
+
+def run_payouts_id(paying_account: str) -> str:
+    """Workflow id of the payout run of one paying account: never two at once."""
+    return f"payouts/{paying_account}"
+
+
+def pull_schedule_id(hospital: str) -> str:
+    """Schedule that pulls one hospital's bills."""
+    return f"pull-bills/{hospital}"

@@ -1,0 +1,69 @@
+"""What claims asks of Temporal: start a claim's workflow, wait for its decision, run payouts."""
+
+from __future__ import annotations
+
+from lipei.claims.v1.settlement_pb2 import (
+    AdjudicateClaimResponse,
+    RunPayoutsWork,
+    SettleClaimWork,
+)
+from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from services.common.temporal import names
+
+
+class ClaimWorkflows:
+    """Starts workflows by name; the claims database, not Temporal, owns idempotency."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
+        """Start the claim's workflow if need be and return once it has decided.
+
+        The decision itself is read from the database. A workflow that has ended already, or that
+        the server has forgotten, is no fault.
+        """
+        start = WithStartWorkflowOperation(
+            names.SETTLE_CLAIM,
+            SettleClaimWork(name=claim_name),
+            id=names.settle_claim_id(claim_id),
+            task_queue=names.CLAIMS_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        )
+        try:
+            await self._client.execute_update_with_start_workflow(
+                names.DECISION_UPDATE,
+                id=update_id,
+                start_workflow_operation=start,
+                result_type=AdjudicateClaimResponse,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+
+    async def start(self, claim_name: str, claim_id: str) -> None:
+        """Start the claim's workflow unless it runs or has ended."""
+        try:
+            await self._client.start_workflow(
+                names.SETTLE_CLAIM,
+                SettleClaimWork(name=claim_name),
+                id=names.settle_claim_id(claim_id),
+                task_queue=names.CLAIMS_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+
+    async def run_payouts(self, paying_account: str) -> None:
+        """Start the payout run of an account unless it runs."""
+        await self._client.start_workflow(
+            names.RUN_PAYOUTS,
+            RunPayoutsWork(paying_account=paying_account),
+            id=names.run_payouts_id(paying_account),
+            task_queue=names.CLAIMS_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )

@@ -1,0 +1,104 @@
+"""A bill as it may leave the hospital: complete, balanced, pseudonymous. Amounts are whole minor units."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+
+class CareType(StrEnum):
+    """How the care was given."""
+
+    OUTPATIENT = "OUTPATIENT"
+    EMERGENCY = "EMERGENCY"
+    INPATIENT = "INPATIENT"
+    PHARMACY = "PHARMACY"
+    CHRONIC = "CHRONIC"
+    ONLINE = "ONLINE"
+
+
+class Tier(StrEnum):
+    """The grade of a hospital (医院等级)."""
+
+    PRIMARY = "PRIMARY"
+    SECONDARY = "SECONDARY"
+    TERTIARY = "TERTIARY"
+
+
+class Coding(msgspec.Struct, frozen=True, kw_only=True):
+    """A code, the system that gives it meaning, and the system's public text for it."""
+
+    system: str
+    code: str
+    display: str = ""
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """What the patient was treated for."""
+
+    number: int
+    code: Coding
+    principal: bool = False
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One charge. `billed` is quantity × unit price, rounded once, half up."""
+
+    number: int
+    code: Coding
+    quantity: Decimal
+    unit_price: Decimal
+    billed: int
+    local_code: Coding | None = None
+    service_time: datetime | None = None
+    diagnosis_numbers: tuple[int, ...] = ()
+    fund_paid: int | None = None
+
+
+class SocialInsurance(msgspec.Struct, frozen=True, kw_only=True):
+    """What social insurance (医保) did for the bill. None is unknown, never 0."""
+
+    used: bool | None = None
+    fund_paid: int | None = None
+    account_paid: int | None = None
+
+
+class Bill(msgspec.Struct, frozen=True, kw_only=True):
+    """One bill. `total` is the sum of the lines; `end` is not before `start`."""
+
+    bill_number: str
+    provider_id: str
+    care_type: CareType
+    member_token: str
+    start: datetime
+    end: datetime
+    zone: str
+    currency: str
+    total: int
+    lines: tuple[Line, ...]
+    diagnoses: tuple[Diagnosis, ...] = ()
+    tier: Tier | None = None
+    social_insurance: SocialInsurance | None = None
+
+
+class Provenance(StrEnum):
+    """Who vouches for a reading."""
+
+    LABORATORY = "LABORATORY"
+    CLINIC = "CLINIC"
+    DEVICE = "DEVICE"
+    TYPED = "TYPED"
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """One measurement, with its value exactly as the source wrote it."""
+
+    member_token: str
+    code: Coding
+    value: Decimal
+    unit: str
+    effective: datetime
+    provenance: Provenance

@@ -1,0 +1,148 @@
+"""A FHIR search answer cut into its records, byte for byte as the server sent them. Judges no record.
+
+One record that is not JSON must not take its neighbours along: when the page cannot be read as a
+whole, the records are cut out by their brackets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+
+import msgspec
+
+from services.his_bridge.dialects.fhir_r4.structs import Header, Meta
+from services.his_bridge.dialects.strict_json import StrictDecoder, names_of
+
+INSTANT = re.compile(
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})", re.ASCII
+)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]', re.DOTALL)
+_CLOSES = {b"}": b"{", b"]": b"["}
+
+
+class NotABundle(ValueError):
+    """The answer is no searchset Bundle."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of a page. `updated` is None when the server does not say, or badly."""
+
+    raw: bytes
+    kind: str
+    record_id: str
+    version: str
+    updated: datetime | None
+
+
+class Framed(msgspec.Struct, frozen=True, kw_only=True):
+    """A page: its records in the server's order, and whether the server says that there are more.
+
+    `says_more` is proof of more; its absence proves nothing.
+    """
+
+    entries: tuple[Entry, ...]
+    says_more: bool
+
+
+class _Search(msgspec.Struct):
+    mode: str | None = None
+
+
+class _Link(msgspec.Struct):
+    relation: str | None = None
+
+
+class _Entry(msgspec.Struct, rename="camel"):
+    resource: msgspec.Raw = msgspec.Raw(b"")
+    search: _Search | None = None
+
+
+class _Bundle(msgspec.Struct, rename="camel"):
+    resource_type: str
+    type: str | None = None
+    entry: list[_Entry] = []
+    link: list[_Link] = []
+
+
+_BUNDLE = msgspec.json.Decoder(_Bundle)
+_HEADER = msgspec.json.Decoder(Header)
+_LOOSE_HEADER = StrictDecoder(Header, names_of(Header, Meta))
+
+
+def frame(page: bytes, kind: str) -> Framed:
+    """The records of this kind in a search answer; warnings and included records are left out.
+
+    Raises: NotABundle when the answer is something else, such as a login page.
+    """
+    try:
+        bundle = _BUNDLE.decode(page)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        spans, says_more = _cut(page), False
+    else:
+        if bundle.resource_type != "Bundle":
+            raise NotABundle("not a Bundle")
+        says_more = any(link.relation == "next" for link in bundle.link)
+        spans = [
+            bytes(entry.resource)
+            for entry in bundle.entry
+            if entry.search is None or entry.search.mode in (None, "match")
+        ]
+    entries = [_entry(raw) for raw in spans if raw]
+    return Framed(
+        entries=tuple(entry for entry in entries if entry.kind == kind), says_more=says_more
+    )
+
+
+def moment_of(text: str | None) -> datetime | None:
+    """A FHIR instant; None when it is missing or impossible."""
+    if text is None or not INSTANT.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _entry(raw: bytes) -> Entry:
+    try:
+        header: Header | None = _HEADER.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        header, _ = _LOOSE_HEADER.decode(raw)
+    header = header or Header()
+    meta = header.meta or Meta()
+    # A record without an id is told apart by its bytes, so that it still waits in quarantine once.
+    return Entry(
+        raw=raw,
+        kind=header.resource_type or "",
+        record_id=header.id or f"sha256-{hashlib.sha256(raw).hexdigest()[:32]}",
+        version=meta.version_id or meta.last_updated or "",
+        updated=moment_of(meta.last_updated),
+    )
+
+
+def _cut(page: bytes) -> list[bytes]:
+    """What stands at entry[*].resource, found by brackets alone."""
+    spans: list[bytes] = []
+    stack: list[tuple[bytes, bytes, int]] = []  # opening bracket, key before it, position
+    key = last_text = b""
+    for match in _TOKEN.finditer(page):
+        token = match.group()
+        if token == b":":
+            key = last_text
+        elif token in (b"{", b"["):
+            stack.append((token, key, match.start()))
+            key = b""
+        elif token in (b"}", b"]"):
+            if not stack or stack[-1][0] != _CLOSES[token]:
+                break
+            _, opened_by, start = stack.pop()
+            in_entry = len(stack) == 3 and stack[1][1] == b'"entry"'
+            if in_entry and opened_by == b'"resource"':
+                spans.append(page[start : match.end()])
+        else:
+            last_text = token
+    if not spans:
+        raise NotABundle("not a Bundle with entries")
+    return spans

@@ -1,0 +1,240 @@
+"""The parts of FHIR R4 resources that the bridge reads; all else is skipped unread. Shape only.
+
+Numbers stay raw text until they are read as decimals: a float never exists. Free text
+(`CodeableConcept.text`, narrative, notes, `Reference.display`) has no field here.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+NO_NUMBER = msgspec.Raw(b"")
+
+
+class _Element(msgspec.Struct, rename="camel", frozen=True):
+    """A FHIR element."""
+
+
+class Meta(_Element):
+    """Version and time of the last change, as the server says."""
+
+    version_id: str | None = None
+    last_updated: str | None = None
+
+
+class Coding(_Element):
+    """A code."""
+
+    system: str | None = None
+    code: str | None = None
+    display: str | None = None
+
+
+class CodeableConcept(_Element):
+    """One thing in several codes."""
+
+    coding: list[Coding] = []
+
+
+class Identifier(_Element):
+    """A number that somebody gave."""
+
+    system: str | None = None
+    value: str | None = None
+    use: str | None = None
+
+
+class Reference(_Element):
+    """A pointer to another resource."""
+
+    reference: str | None = None
+
+
+class Period(_Element):
+    """From and to."""
+
+    start: str | None = None
+    end: str | None = None
+
+
+class Money(_Element):
+    """An amount."""
+
+    value: msgspec.Raw = NO_NUMBER
+    currency: str | None = None
+
+
+class Quantity(_Element):
+    """A measured or counted amount."""
+
+    value: msgspec.Raw = NO_NUMBER
+    unit: str | None = None
+    system: str | None = None
+    code: str | None = None
+    comparator: str | None = None
+
+
+class Extension(_Element):
+    """What FHIR has no field for."""
+
+    url: str | None = None
+    value_boolean: bool | None = None
+    value_code: str | None = None
+    value_money: Money | None = None
+    extension: list[Extension] = []
+
+
+class ClaimDiagnosis(_Element):
+    """A diagnosis of a claim."""
+
+    sequence: msgspec.Raw = NO_NUMBER
+    diagnosis_reference: Reference | None = None
+    diagnosis_codeable_concept: CodeableConcept | None = None
+    type: list[CodeableConcept] = []
+
+
+class ClaimItem(_Element):
+    """A line of a claim."""
+
+    sequence: msgspec.Raw = NO_NUMBER
+    product_or_service: CodeableConcept | None = None
+    quantity: Quantity | None = None
+    unit_price: Money | None = None
+    factor: msgspec.Raw = NO_NUMBER
+    net: Money | None = None
+    serviced_date: str | None = None
+    serviced_period: Period | None = None
+    diagnosis_sequence: list[msgspec.Raw] = []
+    encounter: list[Reference] = []
+    extension: list[Extension] = []
+
+
+class Claim(_Element):
+    """A bill."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    meta: Meta | None = None
+    identifier: list[Identifier] = []
+    status: str | None = None
+    use: str | None = None
+    type: CodeableConcept | None = None
+    patient: Reference | None = None
+    provider: Reference | None = None
+    billable_period: Period | None = None
+    created: str | None = None
+    prescription: Reference | None = None
+    diagnosis: list[ClaimDiagnosis] = []
+    item: list[ClaimItem] = []
+    total: Money | None = None
+    extension: list[Extension] = []
+    contained: list[msgspec.Raw] = []
+
+
+class HumanName(_Element):
+    """A name, read only to keep it from leaving."""
+
+    text: str | None = None
+    family: str | None = None
+    given: list[str] = []
+
+
+class ContactPoint(_Element):
+    """A telephone number or the like, read only to keep it from leaving."""
+
+    value: str | None = None
+
+
+class Address(_Element):
+    """An address, read only to keep it from leaving."""
+
+    text: str | None = None
+    line: list[str] = []
+
+
+class Patient(_Element):
+    """The person treated."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    identifier: list[Identifier] = []
+    name: list[HumanName] = []
+    telecom: list[ContactPoint] = []
+    address: list[Address] = []
+
+
+class Encounter(_Element):
+    """A visit or stay."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    class_: Coding | None = msgspec.field(default=None, name="class")
+    period: Period | None = None
+
+
+class Condition(_Element):
+    """A disease of a patient."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    code: CodeableConcept | None = None
+
+
+class Organization(_Element):
+    """A provider."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    identifier: list[Identifier] = []
+    extension: list[Extension] = []
+
+
+class MedicationRequest(_Element):
+    """A prescription."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    medication_codeable_concept: CodeableConcept | None = None
+
+
+class ObservationComponent(_Element):
+    """One of several values measured together."""
+
+    code: CodeableConcept | None = None
+    value_quantity: Quantity | None = None
+
+
+class Observation(_Element):
+    """A measurement."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    meta: Meta | None = None
+    status: str | None = None
+    category: list[CodeableConcept] = []
+    code: CodeableConcept | None = None
+    subject: Reference | None = None
+    effective_date_time: str | None = None
+    effective_instant: str | None = None
+    effective_period: Period | None = None
+    value_quantity: Quantity | None = None
+    component: list[ObservationComponent] = []
+    contained: list[msgspec.Raw] = []
+
+
+class Header(_Element):
+    """What every resource says about itself."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    meta: Meta | None = None
+
+
+Supporting = Patient | Encounter | Condition | Organization | MedicationRequest
+SUPPORTING: dict[str, type[Supporting]] = {
+    "Patient": Patient,
+    "Encounter": Encounter,
+    "Condition": Condition,
+    "Organization": Organization,
+    "MedicationRequest": MedicationRequest,
+}

@@ -1,0 +1,158 @@
+"""JSON bytes to typed structs, naming every fault of structure at once. Knows no dialect.
+
+The fast path costs two scans in C. Only a record that fails it is taken apart slowly: each wrong
+value is named, replaced by nothing and the record is read again, so that the rest of it is judged
+as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from services.his_bridge.core.faults import Fault, Reason
+
+T = TypeVar("T")
+
+MAX_DEPTH = 60
+MAX_FAULTS = 100
+_EXPECTED = re.compile(r"Expected `([^`]*)`.*?(?: - at `\$([^`]*)`)?$", re.DOTALL)
+_STEP = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]")
+
+
+class _Repetition(ValueError):
+    """A key stands twice in one object."""
+
+
+class _Number(str):
+    """A number as it was written."""
+
+
+class _Constant(str):
+    """NaN, Infinity or -Infinity."""
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object with its keys as written, repetitions included."""
+
+
+class StrictDecoder(Generic[T]):
+    """Reads one kind of record. `names` are keys that may stand in a fault's path."""
+
+    def __init__(self, kind: type[T], names: Collection[str]) -> None:
+        self._decoder = msgspec.json.Decoder(kind)
+        self._names = frozenset(names)
+
+    def decode(self, raw: bytes) -> tuple[T | None, tuple[Fault, ...]]:
+        """The record, and the faults of its structure; None when nothing of it can be read."""
+        try:
+            json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition)
+            return self._decoder.decode(raw), ()
+        except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError included
+            return self._repaired(raw)
+
+    def _repaired(self, raw: bytes) -> tuple[T | None, tuple[Fault, ...]]:
+        try:
+            loose = json.loads(
+                raw.decode("utf-8"),
+                object_pairs_hook=_Pairs,
+                parse_float=_Number,
+                parse_int=_Number,
+                parse_constant=_Constant,
+            )
+        except RecursionError:
+            return None, (Fault(reason=Reason.TOO_DEEP, path=""),)
+        except ValueError:
+            return None, (Fault(reason=Reason.NOT_JSON, path=""),)
+        faults: list[Fault] = []
+        tree = self._tree(loose, "", 0, faults)
+        if not isinstance(tree, dict):
+            return None, (*faults, Fault(reason=Reason.NOT_JSON, path=""))
+        while len(faults) < MAX_FAULTS:
+            try:
+                return self._decoder.decode(_written(tree)), tuple(faults)
+            except msgspec.ValidationError as error:
+                path, neutral = _place_of(error)
+                faults.append(Fault(reason=Reason.WRONG_TYPE, path=path.removeprefix(".")))
+                if not path or not _put(tree, path, neutral):
+                    break
+        return None, tuple(faults)
+
+    def _tree(self, node: Any, path: str, depth: int, faults: list[Fault]) -> Any:
+        if depth > MAX_DEPTH:
+            faults.append(Fault(reason=Reason.TOO_DEEP, path=path))
+            return None
+        if isinstance(node, _Constant):
+            faults.append(Fault(reason=Reason.NOT_A_NUMBER, path=path))
+            return None
+        if isinstance(node, _Pairs):
+            found: dict[str, Any] = {}
+            for key, value in node:
+                shown = key if key in self._names else "?"
+                where = f"{path}.{shown}" if path else shown
+                if key in found:
+                    faults.append(Fault(reason=Reason.DUPLICATE_KEY, path=where))
+                else:
+                    found[key] = self._tree(value, where, depth + 1, faults)
+            return found
+        if isinstance(node, list):
+            return [
+                self._tree(value, f"{path}[{index}]", depth + 1, faults)
+                for index, value in enumerate(node)
+            ]
+        return node
+
+
+def names_of(*structs: type[msgspec.Struct]) -> frozenset[str]:
+    """All keys that these structs read."""
+    return frozenset(
+        field.encode_name for struct in structs for field in msgspec.structs.fields(struct)
+    )
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Repetition
+    return found
+
+
+def _written(node: Any) -> bytes:
+    """The tree as JSON, numbers exactly as they were."""
+    if isinstance(node, _Number):
+        return node.encode()
+    if isinstance(node, dict):
+        parts = (json.dumps(key).encode() + b":" + _written(node[key]) for key in node)
+        return b"{" + b",".join(parts) + b"}"
+    if isinstance(node, list):
+        return b"[" + b",".join(map(_written, node)) + b"]"
+    return json.dumps(node).encode()
+
+
+def _place_of(error: msgspec.ValidationError) -> tuple[str, Any]:
+    """Where a wrong value stands, and the nothing to put in its place."""
+    match = _EXPECTED.search(str(error))
+    if match is None:
+        return "", None
+    expected, path = match.group(1), match.group(2) or ""
+    if "null" in expected:
+        return path, None
+    nothing: Mapping[str, Any] = {"object": {}, "array": [], "str": "", "int": _Number("0")}
+    return path, nothing.get(expected)
+
+
+def _put(tree: Any, path: str, value: Any) -> bool:
+    steps = [name or int(index) for name, index in _STEP.findall(path)]
+    node = tree
+    try:
+        for step in steps[:-1]:
+            node = node[step]
+        changed = node[steps[-1]] != value
+        node[steps[-1]] = value
+    except (KeyError, IndexError, TypeError):
+        return False
+    return bool(changed)

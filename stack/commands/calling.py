@@ -1,0 +1,88 @@
+"""Calls to the running services, and failed calls as sentences. A user never sees a stack trace."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import grpc
+
+from services.common.grpc_edge import RpcFault, error_of, sync_channel
+from services.common.state import read_addresses
+
+CALL_S = 30.0
+_ADVICE = {
+    grpc.StatusCode.UNAVAILABLE: "it does not answer; `lipei status` says what runs",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time; the same command may be repeated",
+    grpc.StatusCode.UNIMPLEMENTED: "it runs an older version that cannot do this",
+}
+
+
+class Failed(Exception):
+    """What went wrong, in sentences for a person, and the exit code: 1, or 2 for wrong use."""
+
+    def __init__(self, *lines: str, exit_code: int = 1) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+        self.exit_code = exit_code
+
+
+class CallFailed(Failed):
+    """A service refused a call, or did not answer; `fault` is what it said."""
+
+    def __init__(self, service: str, fault: RpcFault) -> None:
+        super().__init__(*sentences(service, fault))
+        self.fault = fault
+
+
+def addresses(state: Path) -> dict[str, str]:
+    """What runs on this state directory.
+
+    Raises: Failed when nothing does.
+    """
+    known = read_addresses(state)
+    if not known:
+        raise Failed(f"nothing is running here ({state.absolute()}); start with `lipei up`")
+    return known
+
+
+@contextlib.contextmanager
+def calling(state: Path, service: str) -> Iterator[grpc.Channel]:
+    """A channel to a running service.
+
+    Raises: Failed when it does not run here; CallFailed instead of grpc.RpcError.
+    """
+    address = addresses(state).get(service)
+    if address is None:
+        raise Failed(f"{service} is not running here; `lipei status` says what is")
+    with contextlib.closing(sync_channel(address)) as channel:
+        try:
+            yield channel
+        except grpc.RpcError as error:
+            raise CallFailed(service, error_of(error)) from None
+
+
+def sentences(service: str, fault: RpcFault) -> list[str]:
+    """A failed call for a person: what, then every violation and every fact on a line of its own."""
+    said = _ADVICE.get(fault.code) or fault.text or fault.reason
+    lines = [f"{service}: {said}"]
+    if fault.violations:
+        count = len(fault.violations)
+        lines = [f"{service} refused: {count} {'fault' if count == 1 else 'faults'}"]
+        lines += [f"  {v.field}: {v.text} [{v.reason}]" for v in fault.violations]
+    lines += [f"  {name}: {value}" for name, value in sorted(fault.metadata.items())]
+    if fault.retry_after_s is not None:
+        lines.append(f"  try again in {fault.retry_after_s:.1f} s")
+    return lines
+
+
+def fresh_request_id(given: str = "") -> str:
+    """The given id, else one that was never used."""
+    return given or uuid.uuid4().hex
+
+
+def each_on_a_line(first: str, faults: Sequence[str]) -> Failed:
+    """A failure of several faults."""
+    return Failed(first, *(f"  {fault}" for fault in faults))

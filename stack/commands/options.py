@@ -1,0 +1,31 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_STATE = Path(".lipei")
+
+State = Annotated[
+    Path,
+    typer.Option("--state", envvar="LIPEI_STATE", help="The state directory of the installation."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+RequestId = Annotated[
+    str, typer.Option("--request-id", help="Id of this request; a fresh one when absent.")
+]
+
+
+class Language(StrEnum):
+    """Languages of sentences."""
+
+    ZH = "zh"
+    EN = "en"
+    BOTH = "both"
+
+
+Lang = Annotated[Language, typer.Option("--lang", help="Language of the sentences.")]

@@ -1,0 +1,149 @@
+"""What `lipei up` runs: every child of one installation, in order. Starts nothing itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.common.settings import (
+    member_token_key_file,
+    sealing_key_file,
+    temporal_codec_key_file,
+)
+from services.common.state import load_or_make_key, read_addresses, record_address
+from services.common.temporal import names
+from stack.child import Launch
+from stack.probes import grpc_serves, http_answers, tcp_accepts
+from stack.supervisor import ChildSpec
+from stack.temporal_server import temporal_server
+
+# Order of starting; stopping goes the other way.
+_GROUND, _SERVICES, _WORKERS = range(3)
+SERVICES = ("claims", "his_bridge", "pricing")
+_ANYWHERE = "127.0.0.1:0"
+
+
+class NotThere(RuntimeError):
+    """Something that settings say runs elsewhere does not answer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Installation:
+    """Where one installation keeps its state, what it serves, what runs elsewhere already."""
+
+    state: Path
+    hospitals: Sequence[str]
+    environ: Mapping[str, str]  # on top of our own, for every child
+
+    def children(self) -> list[ChildSpec]:
+        """Every child, in the order of the table that people see.
+
+        Raises: NoTemporal.
+        """
+        queues = [names.CLAIMS_QUEUE, *map(names.hospital_queue, self.hospitals)]
+        ground = []
+        if not self._elsewhere("TEMPORAL_ADDRESS"):
+            namespace = self._setting("TEMPORAL_NAMESPACE") or "default"
+            ground.append(temporal_server(self.state, stage=_GROUND, namespace=namespace))
+        if not self._elsewhere("LIPEI_BANK_URL"):
+            ground.append(self._bank())
+        services = [self._service(name) for name in SERVICES]
+        return [*ground, *services, *(self._worker(queue) for queue in queues)]
+
+    def prepare(self) -> None:
+        """Make the shared keys, forget a dead run's addresses, record what runs elsewhere.
+
+        Raises: NotThere when something that settings name does not answer.
+        """
+        for key_file in (member_token_key_file, sealing_key_file, temporal_codec_key_file):
+            load_or_make_key(key_file(self.state))
+        for name in read_addresses(self.state):
+            record_address(self.state, name, None)
+        if address := self._elsewhere("TEMPORAL_ADDRESS"):
+            if not tcp_accepts(address, timeout_s=5.0):
+                raise NotThere(f"TEMPORAL_ADDRESS={address} does not answer; start it or unset it")
+            record_address(self.state, "temporal", address)
+        if url := self._elsewhere("LIPEI_BANK_URL"):
+            if not http_answers(url):
+                raise NotThere(f"LIPEI_BANK_URL={url} does not answer; start it or unset it")
+            record_address(self.state, "bank", url)
+
+    def _setting(self, variable: str) -> str:
+        return self.environ.get(variable) or os.environ.get(variable, "")
+
+    _elsewhere = _setting
+
+    def _environ(self) -> dict[str, str]:
+        """What a child gets: the state, where the code is, and what is known to run by now."""
+        known = read_addresses(self.state)
+        environ = {
+            "LIPEI_STATE": str(self.state),
+            "PYTHONPATH": os.pathsep.join(_code_roots()),
+            "PYTHONUNBUFFERED": "1",
+        }
+        if "temporal" in known:
+            environ["TEMPORAL_ADDRESS"] = known["temporal"]
+        if "bank" in known:
+            environ["LIPEI_BANK_URL"] = known["bank"]
+        return {**environ, **self.environ}
+
+    def _module(self, module: str, *arguments: str, **environ: str) -> Launch:
+        command = [sys.executable, "-P", "-m", module, *arguments]
+        return Launch(command=command, environ={**self._environ(), **environ})
+
+    def _service(self, name: str) -> ChildSpec:
+        variable = f"LIPEI_{name.upper()}_ADDRESS"
+        bind = self._setting(variable) or _ANYWHERE
+        served: dict[str, str] = {}
+
+        def prepare() -> Launch:
+            record_address(self.state, name, None)
+            # Clients keep the address that they read once, so a restart must keep it too.
+            address = served.get(name, bind)
+            return self._module(f"services.{name}.main", **{variable: address})
+
+        def ready(_pid: int) -> bool:
+            address = read_addresses(self.state).get(name)
+            if address is None or not grpc_serves(address):
+                return False
+            served[name] = address
+            return True
+
+        return ChildSpec(name=name, stage=_SERVICES, prepare=prepare, ready=ready)
+
+    def _worker(self, queue: str) -> ChildSpec:
+        name = f"worker:{queue}"
+
+        def prepare() -> Launch:
+            record_address(self.state, name, None)
+            return self._module("workflows.worker", "--queue", queue)
+
+        def ready(pid: int) -> bool:
+            return read_addresses(self.state).get(name) == str(pid)
+
+        return ChildSpec(name=name, stage=_WORKERS, prepare=prepare, ready=ready, grace_s=12.0)
+
+    def _bank(self) -> ChildSpec:
+        def prepare() -> Launch:
+            record_address(self.state, "bank", None)
+            return self._module("stack.sandbox_bank")
+
+        def ready(_pid: int) -> bool:
+            url = read_addresses(self.state).get("bank")
+            return url is not None and http_answers(url)
+
+        return ChildSpec(name="bank", stage=_GROUND, prepare=prepare, ready=ready)
+
+
+def _code_roots() -> list[str]:
+    """Folders from which this process took its code, so that children run the same."""
+    roots = [Path(__file__).parents[1]]
+    wire = importlib.util.find_spec("lipei.claims.v1.claims_pb2")
+    if wire is not None and wire.origin is not None:
+        roots.append(Path(wire.origin).parents[3])
+    more = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return list(dict.fromkeys([*map(str, roots), *filter(None, more)]))

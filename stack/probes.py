@@ -1,0 +1,53 @@
+"""Whether something answers: gRPC health, HTTP, a bare TCP port. Each asks once and briefly."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import grpc
+import httpx
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.common.grpc_edge import sync_channel
+
+_ASK_S = 1.0
+
+
+def grpc_serves(address: str, service: str = "") -> bool:
+    """Whether the server's standard health service says SERVING."""
+    with contextlib.closing(sync_channel(address)) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            question = health_pb2.HealthCheckRequest(service=service)
+            answer = stub.Check(question, timeout=_ASK_S)  # type: ignore[attr-defined]  # not in the stubs
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def http_answers(url: str) -> bool:
+    """Whether something speaks HTTP there and is not in trouble; a 404 is an answer."""
+    try:
+        return httpx.get(url, timeout=_ASK_S, trust_env=False).status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
+def tcp_accepts(address: str, timeout_s: float = _ASK_S) -> bool:
+    """Whether a connection to host:port is accepted."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout_s).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that were free a moment ago, all different."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

@@ -1,0 +1,236 @@
+"""The generated hospital: the same seed, the same bytes; bills are right unless planted."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import care, fhir
+from demo.codes import DISEASES, SERVICES
+from demo.hospital import QUARANTINED, Bill, Hospital, Planted, generate
+from demo.insured import LATE_START
+from demo.people import MEDICAL_PLAN, check_digit
+from demo.scenario import generated
+
+ROOT = Path(__file__).parents[2]
+SEEDS = [1, 7, 20250101]
+FINGERPRINT = """
+import hashlib, json
+from demo.scenario import generated
+scenario = generated(7)
+digest = hashlib.sha256(json.dumps(scenario.resources, ensure_ascii=False).encode())
+for policies in scenario.policies:
+    for policy in policies:
+        digest.update(policy.SerializeToString(deterministic=True))
+print(digest.hexdigest())
+"""
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def hospital(request: pytest.FixtureRequest) -> Hospital:
+    return generate(request.param)
+
+
+def claims_of(hospital: Hospital) -> dict[str, dict[str, Any]]:
+    """Bill number → FHIR Claim."""
+    return {
+        one["identifier"][0]["value"]: one
+        for one in fhir.resources(hospital)
+        if one["resourceType"] == "Claim"
+    }
+
+
+def fingerprint(hash_seed: str) -> str:
+    """The hospital of seed 7 as another process makes it."""
+    environ = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}"}
+    command = [sys.executable, "-c", FINGERPRINT]
+    return subprocess.run(
+        command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_the_same_seed_gives_the_same_bytes_in_every_process() -> None:
+    assert fingerprint("1") == fingerprint("2")
+
+
+def test_another_seed_gives_another_hospital() -> None:
+    texts = [json.dumps(fhir.resources(generate(seed))).encode() for seed in SEEDS]
+    assert len({hashlib.sha256(text).hexdigest() for text in texts}) == len(SEEDS)
+
+
+def test_the_hospital_has_the_size_that_was_asked_for(hospital: Hospital) -> None:
+    assert len(hospital.roster.people) == 50
+    assert len(hospital.bills) == 200
+    assert len({bill.number for bill in hospital.bills}) == 200
+
+
+@pytest.mark.parametrize("people", [20, 21, 34])
+@pytest.mark.parametrize("bills", [40, 77])
+def test_small_hospitals_hold_every_kind_of_oddity(people: int, bills: int) -> None:
+    small = generate(3, people=people, bills=bills)
+    assert len(small.roster.people) == people
+    assert len(small.bills) == bills
+    assert {bill.planted for bill in small.bills} == set(Planted)
+
+
+def test_every_bill_as_made_out_adds_up(hospital: Hospital) -> None:
+    for bill in hospital.bills:
+        for line in bill.lines:
+            exact = line.quantity * line.service.price
+            assert line.net == exact.quantize(Decimal("0.01"), ROUND_HALF_UP)
+            assert line.fund_paid is None or 0 <= line.fund_paid <= line.net
+            assert (line.fund_paid is None) == (not bill.social)
+        assert 0 <= bill.account_paid <= bill.total - bill.fund_paid
+
+
+def balanced(claim: dict[str, Any]) -> bool:
+    """Whether a FHIR claim's numbers agree, read as exact decimals."""
+
+    def exact(node: Any) -> Decimal:
+        return Decimal(str(node["value"]))
+
+    lines = claim["item"]
+    multiply = all(
+        (exact(line["quantity"]) * exact(line["unitPrice"])).quantize(
+            Decimal("0.01"), ROUND_HALF_UP
+        )
+        == exact(line["net"])
+        and exact(line["net"]) > 0
+        for line in lines
+    )
+    funds = [exact(e["valueMoney"]) for line in lines for e in line.get("extension", [])]
+    stated = [
+        exact(part["valueMoney"])
+        for part in claim["extension"][0]["extension"]
+        if part["url"] == "fundPaid"
+    ]
+    return (
+        multiply
+        and sum(map(exact, (line["net"] for line in lines))) == exact(claim["total"])
+        and sum(funds) == sum(stated)
+    )
+
+
+def test_only_bills_with_planted_numbers_do_not_balance_in_fhir(hospital: Hospital) -> None:
+    claims = claims_of(hospital)
+    wrong = {Planted.UNBALANCED, Planted.WRONG_LINE, Planted.NEGATIVE}
+    for bill in hospital.bills:
+        assert balanced(claims[bill.number]) == (bill.planted not in wrong), bill.planted
+
+
+def test_each_planted_fault_is_the_only_fault_of_its_bill(hospital: Hospital) -> None:
+    claims = claims_of(hospital)
+    patients = {o["id"]: o for o in fhir.resources(hospital) if o["resourceType"] == "Patient"}
+    for bill in hospital.bills:
+        claim = claims[bill.number]
+        period = claim["billablePeriod"]
+        system = claim["item"][0]["productOrService"]["coding"][0]["system"]
+        identifiers = patients[bill.person.key]["identifier"]
+        impossible = period["start"].startswith("2025-02-30")
+        faults = {
+            Planted.IMPOSSIBLE_DATE: impossible,
+            Planted.END_BEFORE_START: not impossible and period["end"] < period["start"],
+            Planted.UNKNOWN_CODE: system != "urn:lipei:demo:yibao-code",
+            Planted.NO_IDENTITY: all(one["system"] != fhir.CN_ID for one in identifiers),
+            Planted.NEGATIVE: any(line["net"]["value"] < 0 for line in claim["item"]),
+        }
+        for fault, found in faults.items():
+            assert found == (bill.planted is fault), (bill.number, fault)
+
+
+def content(bill: Bill, claims: dict[str, dict[str, Any]]) -> str:
+    """A bill without its number and without ids of records."""
+    claim = {**claims[bill.number]}
+    for key in ("id", "identifier", "diagnosis"):
+        del claim[key]
+    claim["item"] = [{**item, "encounter": None} for item in claim["item"]]
+    return json.dumps([claim, bill.diseases], sort_keys=True)
+
+
+def test_duplicates_and_nothing_else_repeat_an_earlier_bill(hospital: Hospital) -> None:
+    claims = claims_of(hospital)
+    seen: set[str] = set()
+    for bill in hospital.bills:
+        text = content(bill, claims)
+        assert (text in seen) == (bill.planted is Planted.DUPLICATE)
+        seen.add(text)
+
+
+def test_nobody_is_billed_twice_for_one_day_except_by_duplicates(hospital: Hospital) -> None:
+    days: Counter[tuple[str, date]] = Counter()
+    for bill in hospital.bills:
+        if bill.planted is not Planted.DUPLICATE:
+            for index in range((bill.end.date() - bill.start.date()).days + 1):
+                days[bill.person.key, bill.start.date() + timedelta(days=index)] += 1
+    assert set(days.values()) == {1}
+
+
+def test_planted_denials_have_the_facts_that_deny_them(hospital: Hospital) -> None:
+    roster = hospital.roster
+    for bill in hospital.bills:
+        if bill.planted is Planted.UNKNOWN_MEMBER:
+            assert bill.person not in roster.people
+        elif bill.planted in {Planted.WAITING, Planted.PRE_EXISTING, Planted.CLEAN}:
+            cover = roster.cover_of(bill.person)
+            agreed = next(o.disclosed for o in cover.insured if o.person == bill.person)
+            excluded = any(
+                bill.diseases[0].startswith(one.code_prefix)
+                for one in agreed
+                if one.terms == "EXCLUDED"
+            )
+            served = (bill.start.date() - cover.start).days >= 30 or bool(cover.previous)
+            assert excluded == (bill.planted is Planted.PRE_EXISTING)
+            assert served == (bill.planted is not Planted.WAITING)
+
+
+def test_policies_of_the_year_cover_everybody_once(hospital: Hospital) -> None:
+    year = [one for one in hospital.roster.covers if one.last.year == 2025]
+    covered = Counter(one.person.key for cover in year for one in cover.insured)
+    assert covered == Counter(person.key for person in hospital.roster.people)
+    for cover in year:
+        assert bool(cover.previous) == (cover.start != LATE_START)
+        assert [one.relationship for one in cover.insured].count("SELF") == 1
+        heads = [one.person for one in cover.insured if one.relationship == "SELF"]
+        assert heads[0].diabetic or cover.plan == MEDICAL_PLAN
+
+
+def test_identity_numbers_are_well_formed_unique_and_of_no_existing_area(
+    hospital: Hospital,
+) -> None:
+    numbers = [person.id_number for person in hospital.roster.people]
+    assert len(set(numbers)) == len(numbers)
+    for number in numbers:
+        assert number is not None
+        assert number.startswith("99")
+        assert number[-1] == check_digit(number[:17])
+
+
+# The two examples of GB 11643-1999.
+@pytest.mark.parametrize("number", ["11010519491231002X", "440524188001010014"])
+def test_the_check_digit_is_the_standards(number: str) -> None:
+    assert check_digit(number[:17]) == number[17]
+
+
+def test_treatments_use_codes_that_exist() -> None:
+    every = [*care.TREATMENTS, care.KIDNEY_STAY, care.DIABETES_REFILL, care.PRESSURE_REFILL]
+    every += [care.COSMETIC, care.DENTAL, care.LUMBAR]
+    used = {use.code for treatment in every for use in treatment.uses}
+    assert used <= SERVICES.keys()
+    assert {code for treatment in every for code in treatment.diseases} <= DISEASES.keys()
+
+
+def test_a_scenario_expects_what_was_planted() -> None:
+    scenario = generated(5)
+    planted = Counter(bill.planted for bill in generate(5).bills)
+    aside = sum(planted[kind] for kind in QUARANTINED)
+    assert scenario.expected.quarantined == aside == 8
+    assert scenario.expected.refused == planted[Planted.UNKNOWN_MEMBER] == 1
+    assert scenario.expected.claims == 200 - aside - 1

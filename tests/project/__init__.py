@@ -1,0 +1,1 @@
+"""Tests of the tree itself: its walls, its locks, its wheel, its words."""

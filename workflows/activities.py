@@ -1,0 +1,197 @@
+"""The steps of the workflows: each one gRPC call, its refusal turned into a retry or a final failure.
+
+Failure messages carry stable reasons only; they stay in Temporal's history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import grpc
+from lipei.claims.v1 import claims_pb2, claims_pb2_grpc
+from lipei.claims.v1 import settlement_pb2 as pb
+from lipei.claims.v1 import settlement_pb2_grpc
+from lipei.his_bridge.v1 import his_bridge_pb2, his_bridge_pb2_grpc, work_pb2
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from services.common.grpc_edge import RpcFault, error_of
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+# Shorter than the steps' start_to_close_timeout, so that the call fails before the step is given up.
+CALL_TIMEOUT_S = 4.5
+BANK_CALL_TIMEOUT_S = 19.0
+PULL_CALL_TIMEOUT_S = 55.0
+BILLS_PER_PAGE = 100
+# Repeating the same call cannot help with these.
+_FINAL = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.DATA_LOSS,
+}
+
+
+async def _call(rpc: Callable[..., Awaitable[A]], request: Any, timeout_s: float) -> A:
+    try:
+        return await rpc(request, timeout=timeout_s)
+    except grpc.RpcError as error:
+        fault = error_of(error)
+        raise _failure(fault) from None
+
+
+def _failure(fault: RpcFault) -> ApplicationError:
+    pause = fault.retry_after_s
+    return ApplicationError(
+        f"{fault.code.name} {fault.reason}",
+        type=fault.reason,
+        non_retryable=fault.code in _FINAL,
+        next_retry_delay=None if pause is None else timedelta(seconds=pause),
+    )
+
+
+class SettlementSteps:
+    """Steps of settle_claim and run_payouts, towards claims."""
+
+    def __init__(self, claims: grpc.aio.Channel) -> None:
+        self._settlement = settlement_pb2_grpc.SettlementServiceStub(claims)
+
+    @activity.defn(name="RegisterClaim")
+    async def register_claim(self, request: pb.RegisterClaimRequest) -> pb.RegisterClaimResponse:
+        """Give the claim its place in the member's order."""
+        return await _call(self._settlement.RegisterClaim, request, CALL_TIMEOUT_S)
+
+    @activity.defn(name="AdjudicateClaim")
+    async def adjudicate_claim(
+        self, request: pb.AdjudicateClaimRequest
+    ) -> pb.AdjudicateClaimResponse:
+        """Decide the claim; waits its turn by being retried."""
+        return await _call(self._settlement.AdjudicateClaim, request, CALL_TIMEOUT_S)
+
+    @activity.defn(name="ReleasePayment")
+    async def release_payment(
+        self, request: pb.ReleasePaymentRequest
+    ) -> pb.ReleasePaymentResponse:
+        """Move a decided claim on to payable or closed."""
+        return await _call(self._settlement.ReleasePayment, request, CALL_TIMEOUT_S)
+
+    @activity.defn(name="GatherPayouts")
+    async def gather_payouts(self, request: pb.GatherPayoutsRequest) -> pb.GatherPayoutsResponse:
+        """Make a payment file of what is payable."""
+        return await _call(self._settlement.GatherPayouts, request, CALL_TIMEOUT_S)
+
+    @activity.defn(name="SendPaymentFile")
+    async def send_payment_file(
+        self, request: pb.SendPaymentFileRequest
+    ) -> pb.SendPaymentFileResponse:
+        """Hand the file to the bank, or ask what became of it."""
+        return await _call(self._settlement.SendPaymentFile, request, BANK_CALL_TIMEOUT_S)
+
+    @activity.defn(name="ReadBankAnswers")
+    async def read_bank_answers(
+        self, request: pb.ReadBankAnswersRequest
+    ) -> pb.ReadBankAnswersResponse:
+        """Book what the bank has confirmed or refused."""
+        return await _call(self._settlement.ReadBankAnswers, request, CALL_TIMEOUT_S)
+
+    def all(self) -> list[Callable[..., Any]]:
+        """What the worker registers."""
+        return [
+            self.register_claim,
+            self.adjudicate_claim,
+            self.release_payment,
+            self.gather_payouts,
+            self.send_payment_file,
+            self.read_bank_answers,
+        ]
+
+
+class HospitalSteps:
+    """Steps of pull_bills, inside the hospital: towards its bridge, and out to claims."""
+
+    def __init__(self, bridge: grpc.aio.Channel, claims: grpc.aio.Channel) -> None:
+        self._bridge = his_bridge_pb2_grpc.HisBridgeServiceStub(bridge)
+        self._claims = claims_pb2_grpc.ClaimsServiceStub(claims)
+
+    @activity.defn(name="PullBills")
+    async def pull_bills(
+        self, request: his_bridge_pb2.PullBillsRequest
+    ) -> his_bridge_pb2.PullBillsResponse:
+        """Let the bridge fetch what is new."""
+        return await _call(self._bridge.PullBills, request, PULL_CALL_TIMEOUT_S)
+
+    @activity.defn(name="SubmitReleasedBills")
+    async def submit_released_bills(
+        self, work: work_pb2.PullBillsWork
+    ) -> work_pb2.SubmitReleasedBillsResult:
+        """Hand every released bill to claims, in the order of release, and record its answer.
+
+        Waits for no decision. A killed activity repeats at most one page, which claims answers
+        with the claims that exist.
+        """
+        result = work_pb2.SubmitReleasedBillsResult()
+        while True:
+            listing = his_bridge_pb2.ListBillsRequest(
+                parent=work.hospital,
+                page_size=BILLS_PER_PAGE,
+                delivery_state=his_bridge_pb2.DELIVERY_STATE_PENDING,
+            )
+            page = await _call(self._bridge.ListBills, listing, CALL_TIMEOUT_S)
+            if not page.bills:
+                return result
+            told = [await self._submit(released.bill) for released in page.bills]
+            acknowledge = his_bridge_pb2.AcknowledgeBillsRequest(
+                parent=work.hospital, acknowledgements=told, request_id=_digest(told)
+            )
+            await _call(self._bridge.AcknowledgeBills, acknowledge, CALL_TIMEOUT_S)
+            for entry in told:
+                if entry.delivery.state == his_bridge_pb2.DELIVERY_STATE_TAKEN:
+                    result.taken += 1
+                else:
+                    result.refused += 1
+
+    async def _submit(self, bill: Any) -> his_bridge_pb2.Acknowledgement:
+        body = bill.SerializeToString(deterministic=True)
+        request = claims_pb2.SubmitClaimRequest(
+            request_id=hashlib.sha256(body).hexdigest(), bill=bill
+        )
+        told = his_bridge_pb2.Acknowledgement(bill=bill.name)
+        while True:
+            activity.heartbeat()
+            try:
+                answer = await self._claims.SubmitClaim(request, timeout=CALL_TIMEOUT_S)
+            except grpc.RpcError as error:
+                fault = error_of(error)
+                if fault.code is grpc.StatusCode.RESOURCE_EXHAUSTED and fault.retry_after_s:
+                    await asyncio.sleep(fault.retry_after_s)
+                    continue
+                if fault.code not in _FINAL:
+                    raise _failure(fault) from None
+                reasons = [v.reason for v in fault.violations] or [fault.reason]
+                told.delivery.state = his_bridge_pb2.DELIVERY_STATE_REFUSED
+                told.delivery.refusal_reasons.extend(dict.fromkeys(reasons))
+                return told
+            told.delivery.state = his_bridge_pb2.DELIVERY_STATE_TAKEN
+            told.delivery.claims.extend(claim.name for claim in answer.claims)
+            return told
+
+    def all(self) -> list[Callable[..., Any]]:
+        """What the worker registers."""
+        return [self.pull_bills, self.submit_released_bills]
+
+
+def _digest(told: list[his_bridge_pb2.Acknowledgement]) -> str:
+    whole = hashlib.sha256()
+    for entry in told:
+        whole.update(entry.SerializeToString(deterministic=True))
+    return whole.hexdigest()
