@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
@@ -26,7 +25,7 @@ _EXPECTED_FAULTS = (
     FolderRefused,
     LoadRefused,
     StateRefused,
-    subprocess.TimeoutExpired,
+    TimeoutError,
 )
 
 

@@ -88,7 +88,7 @@ def _covers(
     family_only: Person,
 ) -> list[Cover]:
     holder = home[0][0]
-    account = f"6990{chance.randrange(10**12):012d}"
+    account = f"6990{chance.randrange(10**11):011d}8"
     groups = [
         (DIABETES_PLAN, [(one, "SELF")]) for one, _ in home if one.diabetic and one != family_only
     ]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.processes import Child, ChildFailed, program
+from demo.processes import Child, program
 from demo.scenario import PROFILES
 from services.common.state import read_addresses
+from services.common.temporal.schedules import trigger_pull
 
 _START_S = 90.0
-_COMMAND_S = 30.0
+_TRIGGER_S = 30.0
 # `lipei up` stops five layers of processes in order, each with a grace of its own.
 _STOP_S = 60.0
 # The demo asks for its pull itself, once plans and policies are in.
@@ -36,16 +37,11 @@ class Stack:
     environ: dict[str, str]
 
     def start_pull(self, hospital: str) -> None:
-        """Have the hospital's schedule run now.
+        """Have the hospital's schedule pull now, instead of at its next turn.
 
-        Raises: ChildFailed when the command fails.
+        Raises: TimeoutError when Temporal does not answer.
         """
-        command = [program("lipei"), "his", "pull", hospital, "--state", str(self.state)]
-        done = subprocess.run(  # noqa: S603 -- our own program, no shell
-            command, capture_output=True, text=True, timeout=_COMMAND_S, check=False
-        )
-        if done.returncode != 0:
-            raise ChildFailed(f"`lipei his pull {hospital}` failed.\n{done.stderr[-2000:]}")
+        asyncio.run(asyncio.wait_for(trigger_pull(self.state, hospital), _TRIGGER_S))
 
 
 def fresh_state(state: Path) -> Path:

@@ -58,7 +58,10 @@ def read(folder: Path) -> Read:
     bills = sum(_start(one)[:4] in map(str, YEARS) for one in claims)
     return Read(
         resources=(*resources, *claims),
-        policies=tuple(tuple(_policy(one, year) for one in patients) for year in YEARS),
+        policies=tuple(
+            tuple(_policy(one, year, number) for number, one in enumerate(patients, start=1))
+            for year in YEARS
+        ),
         bills=bills,
         outside=len(claims) - bills,
     )
@@ -90,11 +93,11 @@ def _references(node: object) -> Iterator[str]:
             yield from _references(value)
 
 
-def _policy(patient: Resource, year: int) -> policy_pb2.Policy:
+def _policy(patient: Resource, year: int, serial: int) -> policy_pb2.Policy:
     """A calendar year's policy; the later year renews the earlier one without a gap."""
     key = patient["id"]
     earlier = year - 1
-    number = next(i["value"] for i in patient["identifier"] if i.get("system") == _SSN)
+    document = next(i["value"] for i in patient["identifier"] if i.get("system") == _SSN)
     name = patient["name"][0]
     start = date(year, 1, 1).isoformat()
     return policy_pb2.Policy(
@@ -108,7 +111,7 @@ def _policy(patient: Resource, year: int) -> policy_pb2.Policy:
         members=[
             policy_pb2.InsuredMember(
                 member_id=key,
-                document=policy_pb2.IdentityDocument(kind="US-SSN", number=number),
+                document=policy_pb2.IdentityDocument(kind="US-SSN", number=document),
                 birth_date=patient["birthDate"],
                 sex=_SEX[patient["gender"]],
                 relationship=policy_pb2.RELATIONSHIP_SELF,
@@ -117,8 +120,8 @@ def _policy(patient: Resource, year: int) -> policy_pb2.Policy:
         payee_accounts=[
             policy_pb2.PayeeAccount(
                 holder_name=f"{name['given'][0]} {name['family']}",
-                # Derived from the synthetic person's number; no bank has such an account.
-                account_number=f"0000{number.replace('-', '')}",
+                # No bank has such an account.
+                account_number=f"0000{serial:08d}1",
                 bank_code="ZZZZUS00",
                 valid_from=start,
             )

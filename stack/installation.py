@@ -61,8 +61,7 @@ class Installation:
         """
         for key_file in (member_token_key_file, sealing_key_file, temporal_codec_key_file):
             load_or_make_key(key_file(self.state))
-        for name in read_addresses(self.state):
-            record_address(self.state, name, None)
+        forget_addresses(self.state)
         if address := self._elsewhere("TEMPORAL_ADDRESS"):
             if not tcp_accepts(address, timeout_s=5.0):
                 raise NotThere(f"TEMPORAL_ADDRESS={address} does not answer; start it or unset it")
@@ -82,7 +81,7 @@ class Installation:
         known = read_addresses(self.state)
         environ = {
             "LIPEI_STATE": str(self.state),
-            "PYTHONPATH": os.pathsep.join(_code_roots()),
+            "PYTHONPATH": os.pathsep.join(code_roots()),
             "PYTHONUNBUFFERED": "1",
         }
         if "temporal" in known:
@@ -139,7 +138,13 @@ class Installation:
         return ChildSpec(name="bank", stage=_GROUND, prepare=prepare, ready=ready)
 
 
-def _code_roots() -> list[str]:
+def forget_addresses(state: Path) -> None:
+    """Take every address out of run.json: nothing runs here."""
+    for name in read_addresses(state):
+        record_address(state, name, None)
+
+
+def code_roots() -> list[str]:
     """Folders from which this process took its code, so that children run the same."""
     roots = [Path(__file__).parents[1]]
     wire = importlib.util.find_spec("lipei.claims.v1.claims_pb2")

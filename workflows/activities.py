@@ -1,4 +1,4 @@
-"""The steps of the workflows: each one gRPC call, its refusal turned into a retry or a final failure.
+"""The steps of the workflows: each one gRPC call, a refusal becoming a retry or a final failure.
 
 Failure messages carry stable reasons only; they stay in Temporal's history.
 """
@@ -12,19 +12,18 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import grpc
-from lipei.claims.v1 import claims_pb2, claims_pb2_grpc
-from lipei.claims.v1 import settlement_pb2 as pb
-from lipei.claims.v1 import settlement_pb2_grpc
-from lipei.his_bridge.v1 import his_bridge_pb2, his_bridge_pb2_grpc, work_pb2
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, settlement_pb2_grpc
+from lipei.claims.v1 import settlement_pb2 as pb
+from lipei.his_bridge.v1 import his_bridge_pb2, his_bridge_pb2_grpc, work_pb2
 from services.common.grpc_edge import RpcFault, error_of
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-# Shorter than the steps' start_to_close_timeout, so that the call fails before the step is given up.
+# Shorter than the steps' start_to_close_timeout: the call fails before the step is given up.
 CALL_TIMEOUT_S = 4.5
 BANK_CALL_TIMEOUT_S = 19.0
 PULL_CALL_TIMEOUT_S = 55.0
@@ -79,9 +78,7 @@ class SettlementSteps:
         return await _call(self._settlement.AdjudicateClaim, request, CALL_TIMEOUT_S)
 
     @activity.defn(name="ReleasePayment")
-    async def release_payment(
-        self, request: pb.ReleasePaymentRequest
-    ) -> pb.ReleasePaymentResponse:
+    async def release_payment(self, request: pb.ReleasePaymentRequest) -> pb.ReleasePaymentResponse:
         """Move a decided claim on to payable or closed."""
         return await _call(self._settlement.ReleasePayment, request, CALL_TIMEOUT_S)
 

@@ -9,7 +9,6 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from lipei.his_bridge.v1 import his_bridge_pb2, work_pb2
-
     from services.common.temporal import names
     from workflows.activities import HospitalSteps
 

@@ -10,7 +10,6 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from lipei.claims.v1 import settlement_pb2 as pb
-
     from services.common.temporal import names
     from workflows.activities import SettlementSteps
     from workflows.steps import step, try_step

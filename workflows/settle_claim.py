@@ -6,7 +6,6 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from lipei.claims.v1 import settlement_pb2 as pb
-
     from services.common.temporal import names
     from workflows.activities import SettlementSteps
     from workflows.steps import step

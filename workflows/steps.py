@@ -1,4 +1,4 @@
-"""How every step of a workflow runs: as a local activity, with the time-outs and retries of one place."""
+"""How every step of a workflow runs: a local activity, with time-outs and retries in one place."""
 
 from __future__ import annotations
 

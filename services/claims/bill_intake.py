@@ -10,8 +10,10 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2
 
+from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2
+from services.claims.core import intake as core_intake
+from services.claims.core.adjudicate import NO_PRIOR_PAYMENTS
 from services.claims.core.facts import (
     BillFacts,
     CareType,
@@ -101,7 +103,7 @@ def _time_faults(bill: bill_pb2.Bill, add: _Add) -> None:
         else:
             times[field] = getattr(bill, field).ToNanoseconds()
     if len(times) == 2 and times["end_time"] < times["start_time"]:
-        add("end_time", "ENDS_BEFORE_START", "must not lie before start_time")
+        add("end_time", "END_BEFORE_START", "must not lie before start_time")
 
 
 def _possible(time: Timestamp) -> bool:
@@ -121,7 +123,7 @@ def _diagnosis_faults(bill: bill_pb2.Bill, add: _Add) -> None:
         add("diagnoses", "TOO_MANY", f"at most {MAX_DIAGNOSES}")
     for number, times in Counter(d.number for d in bill.diagnoses).items():
         if times > 1 or number < 1:
-            add("diagnoses", "BAD_NUMBER", f"number {number} is not unique from 1")
+            add("diagnoses", "DUPLICATE_NUMBER", f"number {number} is not unique from 1")
     for i, diagnosis in enumerate(bill.diagnoses):
         _coding_faults(diagnosis.code, f"diagnoses[{i}].code", add)
 
@@ -131,7 +133,7 @@ def _line_faults(bill: bill_pb2.Bill, currency: str, add: _Add) -> None:
         add("lines", "BAD_COUNT", f"a bill has 1 to {MAX_LINES} lines")
     for number, times in Counter(line.number for line in bill.lines).items():
         if times > 1 or number < 1:
-            add("lines", "BAD_NUMBER", f"number {number} is not unique from 1")
+            add("lines", "DUPLICATE_NUMBER", f"number {number} is not unique from 1")
     diagnoses = {d.number for d in bill.diagnoses}
     for i, line in enumerate(bill.lines):
         path = f"lines[{i}]"
@@ -169,7 +171,7 @@ def _charge_faults(line: bill_pb2.BillLine, path: str, currency: str, add: _Add)
         add(f"{path}.unit_price", "OUT_OF_RANGE", "quantity × unit_price is too large")
     elif round_half_up(price) != line.billed.minor_units:
         text = f"must be quantity × unit_price = {format_minor(round_half_up(price), currency)}"
-        add(f"{path}.billed", "DOES_NOT_MULTIPLY", text)
+        add(f"{path}.billed", "NOT_QUANTITY_TIMES_PRICE", text)
 
 
 def _amount_faults(amount: money_pb2.Money, path: str, currency: str, add: _Add) -> None:
@@ -203,6 +205,12 @@ def _total_faults(bill: bill_pb2.Bill, currency: str, add: _Add) -> None:
         if sum(stated) > fund or (complete and sum(stated) != fund):
             text = f"lines state {sum(stated)} minor units, the bill states {fund}"
             add("social_insurance.fund_paid", "LINES_DO_NOT_ADD_UP", text)
+
+
+def core_faults(bill: bill_pb2.Bill) -> list[Violation]:
+    """What adjudication itself would refuse in a bill that the wire's checks let pass."""
+    found = core_intake.bill_faults(bill_facts(bill), NO_PRIOR_PAYMENTS, bill.total.currency_code)
+    return [Violation(f"bill.{fault.field}", fault.reason, fault.text) for fault in found]
 
 
 def start_day(bill: bill_pb2.Bill) -> date:

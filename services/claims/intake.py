@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
-from lipei.claims.v1 import claims_pb2
-from lipei.type.v1 import bill_pb2
 from sqlalchemy import Connection
 
-from services.claims.bill_intake import bill_faults, start_day
+from lipei.claims.v1 import claims_pb2
+from lipei.type.v1 import bill_pb2
+from services.claims.bill_intake import bill_faults, core_faults, start_day
 from services.claims.core.plan import Plan
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
@@ -43,6 +43,7 @@ def check(request: claims_pb2.SubmitClaimRequest) -> str:
     faults += bill_faults(request.bill)
     if request.wait.seconds < 0 or request.wait.nanos < 0:
         faults.append(Violation("wait", "NEGATIVE", "must not be negative"))
+    faults = faults or core_faults(request.bill)
     if faults:
         raise invalid(faults)
     if request.bill.kind != bill_pb2.BILL_KIND_FINAL:
@@ -100,9 +101,7 @@ def take_in(
         for _policy_id, member_id, terms in answering
     )
     names = "\n".join(claim_name(*claim) for claim in opened)
-    store.remember_answer(
-        connection, METHOD, request.request_id, bill_hash, names.encode(), at_us
-    )
+    store.remember_answer(connection, METHOD, request.request_id, bill_hash, names.encode(), at_us)
     return Taken(opened, () if existing else opened)
 
 
@@ -151,5 +150,3 @@ def _currency(plan: Plan, bill: bill_pb2.Bill) -> str:
         text = f"the plan pays in {plan.currency}, the bill is in {currency}"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "OTHER_CURRENCY", text)
     return currency
-
-

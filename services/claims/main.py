@@ -1,4 +1,4 @@
-"""The claims process: wires storage, Temporal and the bank to the edge, and sweeps what was left."""
+"""The claims process: wires storage, Temporal and bank to the edge, and sweeps what was left."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import sys
 import time
 from pathlib import Path
 
-from lipei.claims.v1 import claims_pb2_grpc, settlement_pb2_grpc
 from pydantic import ValidationError
 
+from lipei.claims.v1 import claims_pb2_grpc, settlement_pb2_grpc
 from services.claims.in_flight import InFlight
 from services.claims.messages import claim_name
-from services.claims.paying import Debtor, Payments
+from services.claims.paying import Payments
+from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
+from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
@@ -89,13 +91,12 @@ class Sweeper:
     def _left(self) -> list[tuple[str, str]]:
         now = now_us()
         with self._database.reading() as connection:
-            rows = store.not_started(
+            return store.not_started(
                 connection,
                 unstarted_since_us=now - int(UNSTARTED_AFTER_S * 1e6),
                 stale_since_us=now - int(STALE_AFTER_S * 1e6),
                 most=SWEEP_AT_ONCE,
             )
-            return [(row.policy_id, row.id) for row in rows]
 
     def _mark(self, claim_ids: list[str]) -> None:
         with self._database.writing() as connection:
@@ -106,7 +107,7 @@ class Sweeper:
         while True:
             await asyncio.sleep(PAYOUTS_EVERY_S)
             try:
-                if await self._payments.work_left(self._account):
+                if await self._payments.work_left():
                     await self._workflows.run_payouts(self._account)
             except Exception as fault:  # noqa: BLE001 - Temporal may be away; the next round comes
                 log.logger().warning("payouts_not_started", fault=type(fault).__name__)
@@ -125,9 +126,7 @@ async def run(settings: ClaimsSettings) -> None:
     client = await connect(state)
     workflows = ClaimWorkflows(client)
     key = load_or_make_key(member_token_key_file(state))
-    sealer = Sealer(
-        {SEALING_KEY_ID: load_or_make_key(sealing_key_file(state))}, SEALING_KEY_ID
-    )
+    sealer = Sealer({SEALING_KEY_ID: load_or_make_key(sealing_key_file(state))}, SEALING_KEY_ID)
     version = member_token_key_version()
     parts = ClaimsParts(
         database=database,
@@ -163,14 +162,13 @@ async def run(settings: ClaimsSettings) -> None:
 
 def _payments(settings: ClaimsSettings, state: Path, parts: ClaimsParts) -> Payments:
     bank_url = settings.bank_url or read_addresses(state).get("bank", "")
-    debtor = Debtor(
-        name=settings.claims_debtor_name,
-        account=settings.claims_debtor_account,
-        bank=settings.claims_debtor_bank,
+    debtor = Party(
+        holder_name=settings.claims_debtor_name,
+        account_number=settings.claims_debtor_account,
+        bank_code=settings.claims_debtor_bank,
     )
-    return Payments(
-        parts.database, Bank(bank_url), parts.sealer, debtor, now_us=parts.now_us
-    )
+    paying = PayingAccount(name=settings.claims_paying_account, debtor=debtor)
+    return Payments(parts.database, Bank(bank_url), parts.sealer, paying, now_us=parts.now_us)
 
 
 def main() -> None:

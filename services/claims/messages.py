@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from lipei.claims.v1 import claims_pb2, decision_pb2, policy_pb2, reason_pb2
-from lipei.type.v1 import coding_pb2, money_pb2
 from sqlalchemy import Row
 
+from lipei.claims.v1 import claims_pb2, decision_pb2, policy_pb2, reason_pb2
+from lipei.type.v1 import coding_pb2, money_pb2
 from services.claims.core.decision import Bearer, Decision, DecisionLine, LineOutcome
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.reasons import WORDS
 from services.claims.storage.books import Books
 
-STATES = {
-    state: claims_pb2.ClaimState.Value(f"CLAIM_STATE_{state.name}") for state in ClaimState
-}
+STATES = {state: claims_pb2.ClaimState.Value(f"CLAIM_STATE_{state.name}") for state in ClaimState}
 STATE_OF = {number: state for state, number in STATES.items()}
 _BEARERS = {b: decision_pb2.Bearer.Value(f"BEARER_{b.name}") for b in Bearer}
 _OUTCOMES = {o: decision_pb2.LineOutcome.Value(f"LINE_OUTCOME_{o.name}") for o in LineOutcome}

@@ -6,11 +6,14 @@ import uuid
 from collections.abc import Callable
 
 import msgspec
-from lipei.claims.v1 import claims_pb2, policy_pb2
 from sqlalchemy import Connection
 
-from services.claims.policy_intake import Known, PayeeTerms, TakenPolicy, taken
+from lipei.claims.v1 import claims_pb2, policy_pb2
+from services.claims.payouts.iso20022 import Party
+from services.claims.plan_shelf import PlanShelf
+from services.claims.policy_intake import Known, PayeeTerms, PublishedPlan, TakenPolicy, taken
 from services.claims.storage import policies
+from services.claims.storage.claims import unblock_payouts
 from services.common.sealing import Sealer
 
 PAYEE_TABLE, PAYEE_COLUMN = "payee_account", "sealed"
@@ -28,6 +31,7 @@ def import_policies(
     connection: Connection,
     request: claims_pb2.ImportPoliciesRequest,
     *,
+    plans: PlanShelf,
     token: Callable[[str, str], str],
     sealer: Sealer,
     at_us: int,
@@ -39,7 +43,7 @@ def import_policies(
     """
     answer = claims_pb2.ImportPoliciesResponse()
     known = Known(
-        plan_version=lambda plan: policies.newest_plan(connection, plan),
+        plan=lambda plan: _published(connection, plans, plan),
         policy_exists=lambda policy_id: policies.newest_revision(connection, policy_id) is not None,
         earlier_cover=lambda policy_id, of: policies.cover_of(connection, policy_id, of),
         token=token,
@@ -62,6 +66,13 @@ def import_policies(
     return answer
 
 
+def _published(connection: Connection, plans: PlanShelf, plan: str) -> PublishedPlan | None:
+    version = policies.newest_plan(connection, plan)
+    if version is None:
+        return None
+    return PublishedPlan(version, plans.plan(connection, version).first_day)
+
+
 def _store(
     connection: Connection,
     found: TakenPolicy,
@@ -72,7 +83,7 @@ def _store(
 ) -> tuple[str, str, str] | None:
     terms = found.terms
     # Keyed, because an account number alone could be guessed from a plain hash.
-    payees = token("PAYEES", repr(found.payees)) if found.payees else ""
+    payees = token("PAYEES", _payee_text(found.payees)) if found.payees else ""
     digest = policies.content_hash(terms, dict(found.tokens), payees)
     stored = policies.known_revision(connection, terms.policy_id, terms.revision)
     if stored == digest:
@@ -94,15 +105,21 @@ def _store(
     if newest is None:
         answer.created += 1
     else:
+        unblock_payouts(connection, terms.policy_id)
         answer.revised += 1
     return None
+
+
+def _payee_text(payees: tuple[PayeeTerms, ...]) -> str:
+    rows = [(payee.valid_from, payee.party) for payee in payees]
+    return msgspec.json.encode(rows).decode()
 
 
 def _store_payee(
     connection: Connection, policy_id: str, revision: int, payee: PayeeTerms, sealer: Sealer
 ) -> None:
     account_id = uuid.uuid4().hex
-    plain = msgspec.json.encode((payee.holder_name, payee.account_number, payee.bank_code))
+    plain = msgspec.json.encode(payee.party)
     policies.store_payee(
         connection,
         account_id=account_id,
@@ -115,7 +132,7 @@ def _store_payee(
     )
 
 
-def open_payee(sealer: Sealer, account_id: str, policy_id: str, sealed: bytes) -> tuple[str, ...]:
+def open_payee(sealer: Sealer, account_id: str, policy_id: str, sealed: bytes) -> Party:
     """Holder's name, account number and bank code of a stored account.
 
     Raises: CannotOpen when the row was swapped or altered.
@@ -123,4 +140,4 @@ def open_payee(sealer: Sealer, account_id: str, policy_id: str, sealed: bytes) -
     plain = sealer.open(
         sealed, table=PAYEE_TABLE, column=PAYEE_COLUMN, row=account_id, subject=policy_id
     )
-    return msgspec.json.decode(plain, type=tuple[str, str, str])
+    return msgspec.json.decode(plain, type=Party)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
-from lipei.claims.v1 import policy_pb2 as pb
 from msgspec import structs
 
+from lipei.claims.v1 import policy_pb2 as pb
 from services.claims.core.facts import (
     CoverInterval,
     DisclosedCondition,
@@ -24,6 +24,7 @@ from services.claims.core.facts import (
     Relationship,
     Sex,
 )
+from services.claims.payouts.iso20022 import Party, party_faults
 from services.claims.terms import PolicyTerms
 from services.common.dated import half_open
 from services.common.money import parse_decimal
@@ -31,8 +32,6 @@ from services.common.money import parse_decimal
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,31}", re.ASCII)
-_ACCOUNT = re.compile(r"[A-Za-z0-9]{4,34}", re.ASCII)
-_BANK = re.compile(r"[0-9]{12}|[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", re.ASCII)
 _KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9:./_-]{0,127}", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 1900, 2199
 _NO_DAY = date.min  # stands in for a faulty day; a policy with faults never leaves here
@@ -54,9 +53,7 @@ _RELATIONSHIP = {
 class PayeeTerms:
     """One payee account as imported; sealed before it is stored."""
 
-    holder_name: str
-    account_number: str
-    bank_code: str
+    party: Party
     valid_from: date
 
 
@@ -69,11 +66,19 @@ class TakenPolicy:
     payees: tuple[PayeeTerms, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedPlan:
+    """A plan's version name and the first day on which it has terms."""
+
+    version: str
+    first_day: date
+
+
 @dataclass(frozen=True)
 class Known:
-    """What the intake may look up: plans by name, and cover that an earlier policy gave a person."""
+    """What the intake may look up: plans by name, cover that an earlier policy gave a person."""
 
-    plan_version: Callable[[str], str | None]
+    plan: Callable[[str], PublishedPlan | None]
     policy_exists: Callable[[str], bool]
     earlier_cover: Callable[[str, str], CoverInterval | None]
     token: Callable[[str, str], str]
@@ -86,9 +91,7 @@ class _Faults:
 
     def add(self, path: str, reason: str, text: str) -> None:
         where = f"policies[{self.index}].{path}"
-        self.found.append(
-            pb.PolicyFault(index=self.index, field=where, reason=reason, text=text)
-        )
+        self.found.append(pb.PolicyFault(index=self.index, field=where, reason=reason, text=text))
 
     def day(self, text: str, path: str) -> date | None:
         try:
@@ -110,13 +113,16 @@ def taken(policy: pb.Policy, index: int, known: Known) -> TakenPolicy | list[pb.
     """The policy's terms, tokens and accounts; or all its faults, without personal values."""
     faults = _Faults(index)
     faults.name(policy.policy_id, "policy_id")
-    plan_version = known.plan_version(policy.plan)
-    if plan_version is None:
+    plan = known.plan(policy.plan)
+    if plan is None:
         faults.add("plan", "UNKNOWN_PLAN", "no such plan is published; publish it first")
     start = faults.day(policy.start_date, "start_date")
     last = faults.day(policy.last_date, "last_date")
     if start and last and last < start:
         faults.add("last_date", "ENDS_BEFORE_START", "must not lie before start_date")
+    if plan and start and start < plan.first_day:
+        text = f"the plan has no terms before {plan.first_day.isoformat()}"
+        faults.add("start_date", "NO_TERMS_IN_FORCE", text)
     if policy.revision < 1:
         faults.add("revision", "BAD_REVISION", "counts from 1")
     effective = _effective(policy, start, last, faults)
@@ -125,11 +131,11 @@ def taken(policy: pb.Policy, index: int, known: Known) -> TakenPolicy | list[pb.
         faults.add("previous_policy_id", "UNKNOWN_POLICY", "import the previous policy first")
     members, tokens = _members(policy, start, last, known, faults)
     payees = _payees(policy, faults)
-    if faults.found or not (start and last and effective and plan_version):
+    if faults.found or not (start and last and effective and plan):
         return faults.found
     terms = PolicyTerms(
         policy_id=policy.policy_id,
-        plan_version=plan_version,
+        plan_version=plan.version,
         start=start,
         end=half_open(last),
         previous_policy_id=previous,
@@ -190,9 +196,7 @@ def _continued(member: MemberFacts, earlier: CoverInterval | None) -> MemberFact
     return structs.replace(member, cover=(joined,))
 
 
-def _token(
-    document: pb.IdentityDocument, path: str, known: Known, faults: _Faults
-) -> str | None:
+def _token(document: pb.IdentityDocument, path: str, known: Known, faults: _Faults) -> str | None:
     if not _KIND.fullmatch(document.kind):
         faults.add(f"{path}.kind", "MALFORMED_KIND", 'name the kind of document, as "CN-ID"')
         return None
@@ -292,18 +296,16 @@ def _payees(policy: pb.Policy, faults: _Faults) -> list[PayeeTerms]:
     payees: dict[date, PayeeTerms] = {}
     for i, account in enumerate(policy.payee_accounts):
         path = f"payee_accounts[{i}]"
-        if not 1 <= len(account.holder_name.strip()) <= 140:
-            faults.add(f"{path}.holder_name", "MALFORMED_NAME", "must have 1 to 140 characters")
-        if not _ACCOUNT.fullmatch(account.account_number):
-            text = "must be 4 to 34 letters or digits, without spaces"
-            faults.add(f"{path}.account_number", "MALFORMED_ACCOUNT", text)
-        if not _BANK.fullmatch(account.bank_code):
-            faults.add(f"{path}.bank_code", "MALFORMED_BANK", "must be 12 digits (CNAPS) or a BIC")
+        party = Party(
+            holder_name=account.holder_name.strip(),
+            account_number=account.account_number,
+            bank_code=account.bank_code,
+        )
+        for fault in party_faults(party, path):
+            faults.add(fault.path, fault.reason, fault.text)
         day = faults.day(account.valid_from, f"{path}.valid_from")
         if day and day in payees:
             faults.add(f"{path}.valid_from", "DUPLICATE_ACCOUNT", "two accounts from one day")
         if day:
-            payees[day] = PayeeTerms(
-                account.holder_name.strip(), account.account_number, account.bank_code, day
-            )
+            payees[day] = PayeeTerms(party, day)
     return list(payees.values())

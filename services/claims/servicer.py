@@ -7,13 +7,13 @@ import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import grpc
-from lipei.claims.v1 import claims_pb2 as pb
-from lipei.claims.v1 import claims_pb2_grpc
 from sqlalchemy import Connection, Row
 
+from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1 import claims_pb2_grpc
 from services.claims import intake
 from services.claims.core import canonical
 from services.claims.core.adjudicate import adjudicate
@@ -31,8 +31,8 @@ from services.claims.messages import (
 from services.claims.plan_shelf import PlanShelf
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
-from services.claims.storage import policies
 from services.claims.storage import claims as store
+from services.claims.storage import policies
 from services.claims.storage.books import read_books
 from services.common.database import Database
 from services.common.grpc_edge import (
@@ -48,6 +48,7 @@ from services.common.request_id import request_id_faults
 from services.common.sealing import Sealer
 from services.common.strict_yaml import StrictYamlError
 
+Answer = TypeVar("Answer", pb.ImportPoliciesResponse, pb.PublishPlanResponse)
 Context = grpc.aio.ServicerContext[Any, Any]
 # The answer leaves this long before the caller's deadline, so that it arrives in time.
 DEADLINE_MARGIN_S = 0.2
@@ -251,6 +252,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         work = functools.partial(
             import_policies,
             request=request,
+            plans=self._parts.plans,
             token=self._parts.token,
             sealer=self._parts.sealer,
             at_us=self._parts.now_us(),
@@ -276,9 +278,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         try:
             plan = load_plan(request.yaml, "yaml")
         except StrictYamlError as error:
-            faults += [
-                Violation(f"yaml:{f.line} {f.path}", f.reason, f.text) for f in error.faults
-            ]
+            faults += [Violation(f"yaml:{f.line} {f.path}", f.reason, f.text) for f in error.faults]
             raise invalid(faults) from None
         if faults:
             raise invalid(faults)
@@ -361,9 +361,9 @@ def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:
 def _once(
     connection: Connection,
     key: tuple[str, str, str, int],
-    work: Callable[[Connection], Any],
-    answer_type: type[Any],
-) -> Any:
+    work: Callable[[Connection], Answer],
+    answer_type: type[Answer],
+) -> Answer:
     method, request_id, body, at_us = key
     try:
         stored = store.answered(connection, method, request_id, body)
@@ -371,7 +371,9 @@ def _once(
         text = "this request_id was used with other content; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
     if stored is not None:
-        return answer_type.FromString(stored)
+        known = answer_type()
+        known.ParseFromString(stored)
+        return known
     answer = work(connection)
     store.remember_answer(connection, method, request_id, body, answer.SerializeToString(), at_us)
     return answer

@@ -6,11 +6,11 @@ import uuid
 from typing import Any
 
 import grpc
+from sqlalchemy import Connection, Row
+
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.claims.v1 import settlement_pb2_grpc
 from lipei.type.v1 import bill_pb2
-from sqlalchemy import Connection, Row
-
 from services.claims.bill_intake import bill_facts, start_day
 from services.claims.core import canonical, ledger
 from services.claims.core.adjudicate import adjudicate
@@ -57,7 +57,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     async def RegisterClaim(
         self, request: pb.RegisterClaimRequest, context: Context
     ) -> pb.RegisterClaimResponse:
-        """received -> registered; any later state stays."""
+        """Received -> registered; any later state stays."""
         state = await self._database.run(self._register, request.name)
         return pb.RegisterClaimResponse(state=STATES[state])
 
@@ -90,9 +90,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
     def _decided(self, connection: Connection, row: Row[Any]) -> Decision:
         if row.decision_id is not None:
-            return canonical.decision_from(
-                store.decision_of(connection, row.decision_id).output
-            )
+            return canonical.decision_from(store.decision_of(connection, row.decision_id).output)
         if ClaimState(row.state) is ClaimState.RECEIVED:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION, "NOT_REGISTERED", "register the claim first"

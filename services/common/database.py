@@ -2,16 +2,19 @@
 
 Every write transaction on SQLite opens with BEGIN IMMEDIATE, and here is the only place that says
 so: with a plain BEGIN three writers lost updates or were refused as locked (EVIDENCE, Databases).
+Any other transaction cannot write, on either database.
 """
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
+from contextvars import copy_context
 from importlib import resources
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -48,16 +51,23 @@ class Database:
         elif parsed.get_backend_name() == "postgresql":
             self.engine = create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
-                pool_size=threads,
+                pool_size=threads + 1,
                 max_overflow=0,
                 pool_pre_ping=True,
+                hide_parameters=True,
             )
         else:
             raise ValueError("the database URL must begin with sqlite: or postgresql:")
+        self._reading_options: dict[str, Any] = (
+            {}
+            if self.is_sqlite
+            else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        )
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="database")
         # SQLite has one writer. Threads of one process take turns here, fairly and at once,
         # instead of polling its lock with ever longer sleeps; other processes still poll.
         self._writer = threading.Lock() if self.is_sqlite else nullcontext()
+        self._here = threading.local()
 
     @property
     def is_sqlite(self) -> bool:
@@ -66,20 +76,26 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A write transaction: committed at the end, rolled back on any exception."""
+        """A write transaction: committed at the end, rolled back on any exception.
+
+        Raises: RuntimeError inside another one of this thread, which would wait for it for ever.
+        """
+        if getattr(self._here, "writing", False):
+            raise RuntimeError("a write transaction is open in this thread; pass its connection on")
         with self._writer, self.engine.connect() as plain:
-            connection = plain.execution_options(**{_WRITES: True})
-            with connection.begin():
-                yield connection
+            self._here.writing = True
+            try:
+                connection = plain.execution_options(**{_WRITES: True})
+                with connection.begin():
+                    yield connection
+            finally:
+                self._here.writing = False
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state throughout and is never committed."""
-        with self.engine.connect() as connection:
-            if not self.is_sqlite:
-                connection = connection.execution_options(
-                    isolation_level="REPEATABLE READ", postgresql_readonly=True
-                )
+        with self.engine.connect() as plain:
+            connection = plain.execution_options(**self._reading_options)
             with connection.begin() as transaction:
                 yield connection
                 transaction.rollback()
@@ -87,7 +103,8 @@ class Database:
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do blocking work in the bounded pool. More than `threads` calls wait in line."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: work(*args, **kwargs))
+        context = copy_context()  # a thread's log lines name the service as well
+        return await loop.run_in_executor(self._pool, lambda: context.run(work, *args, **kwargs))
 
     def close(self) -> None:
         """Wait for running work and drop all connections."""
@@ -96,13 +113,15 @@ class Database:
 
 
 def _sqlite(url: URL, threads: int) -> Engine:
-    if url.database:
-        Path(url.database).absolute().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not url.database or url.database.startswith((":", "file:")):
+        raise ValueError("a SQLite database URL must name a file: sqlite:///path")
+    _prepare_file(url.database)
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),
         pool_size=threads + 1,
         max_overflow=0,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
@@ -110,16 +129,35 @@ def _sqlite(url: URL, threads: int) -> Engine:
         raw.isolation_level = None  # the driver must not open transactions of its own
         cursor = raw.cursor()
         # FULL: an acknowledged payment survives a power cut, at 1.5 ms a commit (EVIDENCE).
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        # Without recursive triggers, INSERT OR REPLACE deletes past an append-only table's trigger.
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _prepare_file(path: str) -> None:
+    Path(path).absolute().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Two processes that switch a fresh file to WAL at once: one is told "locked", whatever its
+    # timeout. So they take turns.
+    with _file_lock(path), closing(sqlite3.connect(path, BUSY_TIMEOUT_MS / 1000)) as raw:
+        (mode,) = raw.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise RuntimeError("SQLite cannot keep a write-ahead log there; use a local disk")
+
+
+@contextmanager
+def _file_lock(path: str) -> Iterator[None]:
+    with Path(f"{path}.lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def migrate(database: Database, package: str) -> None:
@@ -133,7 +171,7 @@ def migrate(database: Database, package: str) -> None:
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         scripts = ScriptDirectory.from_config(config)
-        with _migration_lock(database), database.writing() as connection:
+        with database.writing() as connection:  # on SQLite that is the lock
             if not database.is_sqlite:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             _upgrade(connection, config, scripts)
@@ -142,7 +180,7 @@ def migrate(database: Database, package: str) -> None:
 def _upgrade(connection: Connection, config: Config, scripts: ScriptDirectory) -> None:
     def revisions(current: Any, _context: Any) -> Any:
         try:
-            return scripts._upgrade_revs("head", current)
+            return scripts._upgrade_revs("head", current)  # noqa: SLF001 - what alembic's own command calls
         except CommandError:
             raise UnknownSchema(
                 "the database has a schema that this version of lipei does not know; "
@@ -152,17 +190,6 @@ def _upgrade(connection: Connection, config: Config, scripts: ScriptDirectory) -
     with EnvironmentContext(config, scripts, fn=revisions) as environment:
         environment.configure(connection=connection)
         environment.run_migrations()
-
-
-@contextmanager
-def _migration_lock(database: Database) -> Iterator[None]:
-    path = database.engine.url.database
-    if not database.is_sqlite or not path or path == ":memory:":
-        yield
-        return
-    with Path(f"{path}.migrate").open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def append_only_ddl(table: str, dialect: str) -> list[str]:

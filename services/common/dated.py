@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 import msgspec
@@ -22,6 +23,12 @@ class Dated(msgspec.Struct, Generic[T], frozen=True):
     """
 
     values: tuple[tuple[date, T | None], ...]
+
+    def __post_init__(self) -> None:
+        """Refuse values that `on` would misread."""
+        days = [day for day, _ in self.values]
+        if not days or any(later <= earlier for earlier, later in pairwise(days)):
+            raise ValueError("dated values need a first day each, ascending and without repeats")
 
     def on(self, day: date) -> T | None:
         """The value in force on `day`; None when it has ended.

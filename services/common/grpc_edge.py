@@ -84,9 +84,7 @@ def not_found(what: str, name: str) -> Refused:
 
 def status_of(refused: Refused) -> status_pb2.Status:
     """The google.rpc.Status with ErrorInfo, BadRequest and RetryInfo as they apply."""
-    status = status_pb2.Status(
-        code=code_pb2.Code.Value(refused.code.name), message=refused.text
-    )
+    status = status_pb2.Status(code=code_pb2.Code.Value(refused.code.name), message=refused.text)
     info = error_details_pb2.ErrorInfo(reason=refused.reason, domain=DOMAIN)
     info.metadata.update(refused.metadata)
     _add(status, info)
@@ -121,6 +119,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
+        """Wrap the unary method so that nothing leaves it untyped."""
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler

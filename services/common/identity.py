@@ -7,17 +7,20 @@ import hmac
 import re
 import unicodedata
 
-_NOISE = re.compile(r"[\s\-\u2010-\u2015.·/]+")
+_NOISE = re.compile(r"[\s\-\u2010-\u2015\u2212.·/()]+")
+_VERSION = re.compile(r"[a-z0-9]{1,16}", re.ASCII)
 _TOKEN = re.compile(r"[a-z0-9]{1,16}\.[0-9a-f]{64}", re.ASCII)
 
 
 def normalised(number: str) -> str:
-    """A document number without spaces, hyphens, full-width forms and letter case.
+    """A document number without spaces, hyphens, brackets, full-width forms and letter case.
 
-    >>> normalised(" 11010１19900307 002x")  # doctest: +SKIP
+    >>> normalised(" 11010１19900307－002x")
     '11010119900307002X'
     """
-    return _NOISE.sub("", unicodedata.normalize("NFKC", number)).upper()
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", number).upper())
+    # Zero-width characters (Cf) come along with copied text and cannot be seen.
+    return "".join(c for c in _NOISE.sub("", plain) if unicodedata.category(c) != "Cf")
 
 
 def member_token(kind: str, number: str, *, key: bytes, key_version: str) -> str:
@@ -26,8 +29,11 @@ def member_token(kind: str, number: str, *, key: bytes, key_version: str) -> str
     The key is shared by one insurer with its hospitals; without it a token tells nothing, and two
     insurers' tokens of one person do not match.
 
-    Raises: ValueError when the kind or the number is empty.
+    Raises: ValueError when the kind or the number is empty, or for a key version that is not 1 to
+    16 small letters and digits.
     """
+    if not _VERSION.fullmatch(key_version):
+        raise ValueError("a member token's key version is 1 to 16 of a-z 0-9")
     plain = normalised(number)
     if not kind or not plain:
         raise ValueError("an identity document needs a kind and a number")

@@ -9,7 +9,7 @@ import structlog
 
 
 def configure(service: str, level: str = "info") -> None:
-    """Set structlog up for a process. Third parties' loggers stay at warnings without tracebacks."""
+    """Set structlog up for a process; third parties' loggers stay at warnings, no tracebacks."""
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation, Overflow
 
 # ISO 4217 exponents of the currencies that plans may use.
 _EXPONENTS = {
@@ -22,6 +22,8 @@ _EXPONENTS = {
 # Decimal() itself accepts full-width digits, "1_000", "1e400" and "NaN"; amounts never do.
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?", re.ASCII)
 MAX_MINOR_UNITS = 10**15
+# The default context rounds to 28 digits without a word, and a fraction would look whole.
+_EXACT = Context(prec=40, traps=[Inexact, InvalidOperation, Overflow])
 
 
 def currency_exponent(currency: str) -> int:
@@ -55,12 +57,17 @@ def minor_units(amount: Decimal, currency: str) -> int:
     Raises: ValueError when the amount has a fraction of a minor unit or is out of range;
     KeyError for an unknown currency.
     """
-    scaled = amount.scaleb(currency_exponent(currency))
-    if scaled != scaled.to_integral_value():
-        raise ValueError(f"{amount} is not a whole number of minor units of {currency}")
+    places = currency_exponent(currency)
+    if not amount.is_finite() or (amount and amount.adjusted() + places > 18):
+        raise ValueError(f"{amount} is out of range")
+    try:
+        scaled = int(_EXACT.quantize(_EXACT.scaleb(amount, places), Decimal(1)))
+    except ArithmeticError:
+        text = f"{amount} is not a whole number of minor units of {currency}"
+        raise ValueError(text) from None
     if abs(scaled) > MAX_MINOR_UNITS:
         raise ValueError(f"{amount} is out of range")
-    return int(scaled)
+    return scaled
 
 
 def round_half_up(value: Decimal) -> int:
@@ -88,14 +95,21 @@ def format_minor(amount: int, currency: str) -> str:
 def spread(total: int, weights: Sequence[int]) -> list[int]:
     """Split `total` in proportion to `weights`: largest remainder first, ties in order.
 
-    The parts are whole numbers and add up to `total` exactly; all weights 0 give all parts 0.
+    The parts are whole numbers and add up to `total` exactly; all weights 0 give all parts 0. A
+    negative total gives the same parts with the other sign, so that a reversal undoes its original.
 
-    >>> spread(10, [1, 1, 1])
-    [4, 3, 3]
+    >>> spread(10, [1, 1, 1]), spread(-10, [1, 1, 1])
+    ([4, 3, 3], [-4, -3, -3])
+
+    Raises: ValueError for a negative weight.
     """
+    if any(weight < 0 for weight in weights):
+        raise ValueError("weights must not be negative")
     whole = sum(weights)
     if whole == 0:
         return [0] * len(weights)
+    if total < 0:
+        return [-part for part in spread(-total, weights)]
     parts = [total * weight // whole for weight in weights]
     remainders = [total * weight % whole for weight in weights]
     missing = total - sum(parts)

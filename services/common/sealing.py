@@ -1,4 +1,4 @@
-"""AES-GCM sealing of single values, bound to where they stand, so that a swapped row does not open."""
+"""AES-GCM sealing of single values, bound to where they stand: a swapped row does not open."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ class Sealer:
     def __init__(self, keys: Mapping[str, bytes], current: str) -> None:
         if current not in keys:
             raise ValueError("the current sealing key is not among the keys")
+        for key_id in keys:
+            if not key_id.isascii() or not 1 <= len(key_id) <= 255:
+                raise ValueError("a sealing key's id is 1 to 255 ASCII characters")
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
         self._current = current
 

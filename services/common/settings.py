@@ -1,4 +1,4 @@
-"""Settings from LIPEI_* variables. An unknown one stops the start: it is a typing error, or a promise nobody keeps."""
+"""Settings from LIPEI_* variables. An unknown one stops the start: it would be silently ignored."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,7 +24,7 @@ class LipeiSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     state: Path = Path(".lipei")
-    log_level: str = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 def key_file(state: Path, variable: str, name: str) -> Path:
@@ -63,6 +64,7 @@ KNOWN: dict[str, str] = {
     "CLAIMS_DEBTOR_NAME": "name of the paying insurer on payment files",
     "CLAIMS_DEBTOR_ACCOUNT": "account number of the paying insurer on payment files",
     "CLAIMS_DEBTOR_BANK": "clearing code of the paying insurer's bank",
+    "CLAIMS_TARGET": "host:port of claims for a worker elsewhere; default the one in run.json",
     "HIS_BRIDGE_ADDRESS": "host:port where the bridge listens; default 127.0.0.1:0",
     "HIS_BRIDGE_DATABASE_URL": "SQLAlchemy URL; default SQLite in the state directory",
     "HIS_BRIDGE_PROFILES": "folder of source profiles (YAML)",
@@ -73,7 +75,7 @@ KNOWN: dict[str, str] = {
     "MEMBER_TOKEN_KEY_FILE": "key shared by insurer and hospitals; default in the state directory",
     "MEMBER_TOKEN_KEY_VERSION": "version written into tokens; default k1",
     "SEALING_KEY_FILE": "key that seals columns; default in the state directory",
-    "TEMPORAL_CODEC_KEY_FILE": "key that encrypts Temporal payloads; default in the state directory",
+    "TEMPORAL_CODEC_KEY_FILE": "key that encrypts Temporal payloads; default in the state folder",
     "PULL_INTERVAL_S": "seconds between two pulls of a hospital",
 }
 # Prefixes with a free ending, for example LIPEI_HIS_BRIDGE_BASE_URL_GENERAL.
@@ -86,19 +88,24 @@ def refuse_unknown(environ: Mapping[str, str] | None = None) -> None:
     Raises: UnknownSetting naming all of them, each with the nearest known name.
     """
     environ = os.environ if environ is None else environ
+    # pydantic reads lipei_state as well as LIPEI_STATE; the odd spellings are refused.
     unknown = [
         name
         for name in sorted(environ)
-        if name.startswith(PREFIX)
-        and name.removeprefix(PREFIX) not in KNOWN
-        and not name.removeprefix(PREFIX).startswith(KNOWN_PREFIXES)
+        if name.upper().startswith(PREFIX) and not _is_known(name.removeprefix(PREFIX))
     ]
     if unknown:
         raise UnknownSetting("\n".join(_advice(name) for name in unknown))
 
 
+def _is_known(name: str) -> bool:
+    return name in KNOWN or any(
+        name.startswith(prefix) and name != prefix for prefix in KNOWN_PREFIXES
+    )
+
+
 def _advice(name: str) -> str:
-    near = difflib.get_close_matches(name.removeprefix(PREFIX), KNOWN, n=1)
+    near = difflib.get_close_matches(name[len(PREFIX) :].upper(), KNOWN, n=1)
     hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
     return f"{name} is not a setting{hint}"
 

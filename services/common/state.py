@@ -45,26 +45,60 @@ def record_address(state: Path, name: str, address: str | None) -> None:
             addresses.pop(name, None)
         else:
             addresses[name] = address
-        fresh = state / f"{_RUN}.new"
-        fresh.write_text(json.dumps(addresses, indent=1, sort_keys=True) + "\n")
-        fresh.replace(state / _RUN)
+        _write(state, addresses)
+
+
+def forget_address(state: Path, name: str, address: str) -> None:
+    """Take an address out of run.json, unless a successor has recorded its own by now."""
+    state_dir(state)
+    with _locked(state):
+        addresses = read_addresses(state)
+        if addresses.get(name) == address:
+            del addresses[name]
+            _write(state, addresses)
+
+
+def _write(state: Path, addresses: dict[str, str]) -> None:
+    fresh = state / f"{_RUN}.new"
+    fresh.write_text(json.dumps(addresses, indent=1, sort_keys=True) + "\n")
+    fresh.replace(state / _RUN)
 
 
 def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
     """The key in the file, made with fresh randomness (0600) if the file does not exist.
 
-    Two processes that start at once get the same key.
+    Two processes that start at once get the same key. An existing file may be read-only, in a
+    directory where nothing can be written.
 
     Raises: ValueError when the file holds something else than `length` bytes in hex.
     """
     path = path.absolute()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _locked(path.parent):
-        if not path.exists():
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w") as file:
-                file.write(secrets.token_hex(length) + "\n")
-    key = bytes.fromhex(path.read_text().strip())
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(path.parent):
+            if not path.exists():
+                _make_key(path, length)
+    try:
+        key = bytes.fromhex(path.read_text().strip())
+    except ValueError:
+        key = b""
     if len(key) != length:
         raise ValueError(f"the key file {path.name} does not hold {length} bytes in hex")
     return key
+
+
+def _make_key(path: Path, length: int) -> None:
+    # On the disk before its first use: what a lost key has sealed is lost as well.
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(secrets.token_hex(length) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,17 +1,46 @@
-"""YAML that refuses to guess: every fault of a file at once, each with its line. Knows no schema."""
+"""YAML that refuses to guess: every fault of a file at once, with its line. Knows no schema."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+from ruamel.yaml.reader import ReaderError
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
-_TAG = "tag:yaml.org,2002:"
+MAX_FAULTS = 500
+
+# What plain (unquoted) text means here. Everything that some reader of YAML 1.1 or 1.2 takes for
+# something else than text is refused below, so that no two readers disagree about a file.
+_CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})", re.ASCII)
+_FLOAT = re.compile(
+    r"""[-+]?(?:\.[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:e[-+]?[0-9]+)?
+    |[-+]?[0-9][0-9_]*(?::[0-9]{1,2})*\.[0-9_]*|[-+]?\.inf|\.nan""",
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
+)
+_OTHER_INT = re.compile(
+    r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-f_]+|[0-9_]+|[0-9][0-9_]*(?::[0-9]{1,2})+)",
+    re.ASCII | re.IGNORECASE,
+)
+_OTHER_CONSTANT = re.compile(r"yes|no|on|off|true|false|null|=|<<", re.ASCII | re.IGNORECASE)
+_FOREIGN_DIGITS = re.compile(r"[-+]?[\d.,_]*[^\D0-9][\d.,_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,104 +79,178 @@ class YamlList(list[Any]):
 def load(text: str | bytes, source: str) -> YamlMap:
     """Read one document whose top is a mapping.
 
-    Scalars come out as text, whole numbers, true/false or None; dates stay text. `line` and
-    `lines` count from 1.
+    Scalars come out as text, whole numbers of at most 18 digits, true/false or None; dates stay
+    text. `line` and `lines` count from 1.
 
-    Raises: StrictYamlError for duplicate keys, floats, anchors, aliases, tags, keys that are not
-    text, more than one document, bytes that are not UTF-8, or a file above 1 MiB.
+    Raises: StrictYamlError for duplicate keys, floats, anchors, aliases, tags, directives, keys
+    that are not text, plain scalars that readers of YAML disagree about (010, 1_000, yes, 12:30),
+    more than one document, bytes that are not UTF-8, or a file above 1 MiB.
     """
-    if len(text) > MAX_BYTES:
-        raise StrictYamlError([Fault("", 1, "TOO_LARGE", "the file is above 1 MiB")], source)
-    if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = error.object[: error.start].count(b"\n") + 1
-            fault = Fault("", line, "NOT_UTF8", "the file is not UTF-8; save it as UTF-8")
-            raise StrictYamlError([fault], source) from None
-    faults: list[Fault] = []
-    tops = _documents(text, source)
-    if len(tops) != 1 or not isinstance(tops[0], MappingNode):
-        fault = Fault("", 1, "NOT_A_MAPPING", "the file must hold one mapping of keys to values")
-        raise StrictYamlError([fault], source)
-    tree = _value(tops[0], "", faults, 0)
-    if faults:
-        raise StrictYamlError(faults, source)
-    return cast(YamlMap, tree)
-
-
-def _documents(text: str, source: str) -> list[Node]:
-    reader = YAML(typ="safe", pure=True)
+    clear = _decoded(text, source)
+    reading = _Reading(clear)
+    if (mark_at := clear.find("\ufeff", 1)) > 0:
+        line = clear.count("\n", 0, mark_at) + 1
+        reading.fault("", line, "NOT_YAML", "a byte order mark inside the file; delete it")
+    tree: YamlMap | None = None
     try:
-        return [node for node in reader.compose_all(text) if node is not None]
+        tree = reading.document()
+    except _StopReading:
+        pass
     except MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = mark.line + 1 if mark else 1
-        problem = error.problem or "cannot be read"
-        raise StrictYamlError([Fault("", line, "NOT_YAML", problem)], source) from None
-    except (YAMLError, RecursionError, ValueError) as error:
-        text_of_fault = f"cannot be read as YAML ({type(error).__name__})"
-        raise StrictYamlError([Fault("", 1, "NOT_YAML", text_of_fault)], source) from None
+        mark = error.problem_mark or error.context_mark
+        reading.fault("", mark.line + 1 if mark else 1, "NOT_YAML", _one_line(error.problem))
+    except ReaderError as error:
+        line = clear.count("\n", 0, error.position) + 1
+        reading.fault("", line, "NOT_YAML", "a character that YAML does not allow")
+    except Exception as error:  # noqa: BLE001 - the parser trips over some files; they are at fault
+        line = reading.line
+        reading.fault("", line, "NOT_YAML", f"cannot be read as YAML ({type(error).__name__})")
+    if reading.faults or tree is None:
+        raise StrictYamlError(reading.faults, source)
+    return tree
 
 
-def _value(node: Node, path: str, faults: list[Fault], depth: int) -> Any:
-    line = node.start_mark.line + 1
-    if depth > MAX_DEPTH:
-        faults.append(Fault(path, line, "TOO_DEEP", f"nested more than {MAX_DEPTH} levels"))
-        return None
-    if node.anchor:
-        faults.append(Fault(path, line, "ANCHOR", "anchors and aliases are not allowed"))
-        return None
-    if isinstance(node, MappingNode):
-        return _mapping(node, path, faults, depth)
-    if isinstance(node, SequenceNode):
+def _decoded(text: str | bytes, source: str) -> str:
+    try:
+        raw = text.encode("utf-8") if isinstance(text, str) else text
+        clear = raw.decode("utf-8")
+    except UnicodeError as error:
+        place = error.start if isinstance(error, UnicodeDecodeError | UnicodeEncodeError) else 0
+        before = text[:place]
+        line = (before.count("\n") if isinstance(before, str) else before.count(b"\n")) + 1
+        fault = Fault("", line, "NOT_UTF8", "the file is not UTF-8; save it as UTF-8")
+        raise StrictYamlError([fault], source) from None
+    if len(raw) > MAX_BYTES:
+        raise StrictYamlError([Fault("", 1, "TOO_LARGE", "the file is above 1 MiB")], source)
+    return clear
+
+
+def _one_line(problem: str | None) -> str:
+    return " ".join((problem or "cannot be read as YAML").split())
+
+
+class _StopReading(Exception):
+    """Reading on would cost more than it tells; the faults are noted."""
+
+
+class _Reading:
+    """One pass over the parser's events. Nothing of YAML's own typing is used."""
+
+    def __init__(self, text: str) -> None:
+        self.faults: list[Fault] = []
+        self.line = 1
+        self._text = text
+        self._events: Iterator[Event] = YAML(typ="safe", pure=True).parse(text)
+
+    def fault(self, path: str, line: int, reason: str, text: str) -> None:
+        self.faults.append(Fault(path, line, reason, text))
+        if len(self.faults) == MAX_FAULTS:
+            text = f"more than {MAX_FAULTS} faults; the rest of the file was not read"
+            self.faults.append(Fault("", line, "TOO_MANY_FAULTS", text))
+            raise _StopReading
+
+    def document(self) -> YamlMap | None:
+        self._next()  # the stream's start
+        start = self._next()
+        if not isinstance(start, DocumentStartEvent):
+            self.fault("", 1, "NOT_A_MAPPING", _NOT_A_MAPPING)
+            return None
+        head = self._text.splitlines()[: start.start_mark.line]
+        for number, written in enumerate(head, 1):
+            if written.startswith("%"):
+                self.fault("", number, "DIRECTIVE", "lines that begin with % are not allowed")
+        top = self._next()
+        tree = self._value(top, "", 0)
+        if not isinstance(top, MappingStartEvent):
+            self.fault("", self.line, "NOT_A_MAPPING", _NOT_A_MAPPING)
+        self._next()  # the document's end
+        if not isinstance(self._next(), StreamEndEvent):
+            text = "the file must hold one document; keep each in its own file"
+            self.fault("", self.line, "SEVERAL_DOCUMENTS", text)
+        return tree if isinstance(tree, YamlMap) else None
+
+    def _next(self) -> Event:
+        event = next(self._events)
+        self.line = event.start_mark.line + 1
+        return event
+
+    def _value(self, event: Event, path: str, depth: int) -> Any:
+        line = event.start_mark.line + 1
+        if depth > MAX_DEPTH:
+            self.fault(path, line, "TOO_DEEP", f"nested more than {MAX_DEPTH} levels")
+            raise _StopReading  # the parser's time grows with the square of the depth
+        self._refuse_indirection(event, path, line)
+        if isinstance(event, MappingStartEvent):
+            return self._mapping(path, line, depth)
+        if isinstance(event, SequenceStartEvent):
+            return self._sequence(path, line, depth)
+        return self._scalar(event, path, line) if isinstance(event, ScalarEvent) else None
+
+    def _refuse_indirection(self, event: Event, path: str, line: int) -> None:
+        if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
+            self.fault(path, line, "ANCHOR", "anchors and aliases are not allowed")
+        if getattr(event, "tag", None) is not None:
+            self.fault(path, line, "TAG", "tags (!) are not allowed; quote text that begins so")
+
+    def _sequence(self, path: str, line: int, depth: int) -> YamlList:
         items = YamlList()
-        items.line = line
-        items.lines = [child.start_mark.line + 1 for child in node.value]
-        items.extend(
-            _value(child, f"{path}[{i}]", faults, depth + 1) for i, child in enumerate(node.value)
-        )
+        items.line, items.lines = line, []
+        while not isinstance(event := self._next(), SequenceEndEvent):
+            items.lines.append(self.line)
+            items.append(self._value(event, f"{path}[{len(items)}]", depth + 1))
         return items
-    return _scalar(node, path, line, faults)  # YAML has three kinds of node
 
+    def _mapping(self, path: str, line: int, depth: int) -> YamlMap:
+        result = YamlMap()
+        result.line, result.lines = line, {}
+        while not isinstance(event := self._next(), MappingEndEvent):
+            key_line = self.line
+            key = self._key(event, path, depth)
+            where = path if key is None else f"{path}.{key}" if path else key
+            if key is not None and key in result.lines:
+                text = f"the key stands twice; first in line {result.lines[key]}"
+                self.fault(where, key_line, "DUPLICATE_KEY", text)
+                key = None
+            elif key is not None:
+                result.lines[key] = key_line
+            value = self._value(self._next(), where, depth + 1)
+            if key is not None:
+                result[key] = value
+        return result
 
-def _mapping(node: MappingNode, path: str, faults: list[Fault], depth: int) -> YamlMap:
-    result = YamlMap()
-    result.line = node.start_mark.line + 1
-    result.lines = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        if not isinstance(key_node, ScalarNode) or key_node.anchor:
-            faults.append(Fault(path, line, "KEY_NOT_TEXT", "a key must be plain text"))
-            continue
-        key = str(key_node.value)
-        where = f"{path}.{key}" if path else key
+    def _key(self, event: Event, path: str, depth: int) -> str | None:
+        line = event.start_mark.line + 1
+        if not isinstance(event, ScalarEvent):
+            self.fault(path, line, "KEY_NOT_TEXT", "a key must be plain text")
+            self._value(event, path, depth + 1)
+            return None
+        self._refuse_indirection(event, path, line)
+        key = str(event.value)
         if key == "<<":
-            faults.append(Fault(where, line, "ANCHOR", "merging mappings is not allowed"))
-        elif key in result:
-            first = result.lines[key]
-            text = f"the key stands twice; first in line {first}"
-            faults.append(Fault(where, line, "DUPLICATE_KEY", text))
-        else:
-            result.lines[key] = line
-            result[key] = _value(value_node, where, faults, depth + 1)
-    return result
+            self.fault(path, line, "ANCHOR", "merging mappings is not allowed")
+            return None
+        if not key or "\n" in key:
+            self.fault(path, line, "KEY_NOT_TEXT", "a key must be one line of text")
+            return None
+        return key
 
-
-def _scalar(node: Node, path: str, line: int, faults: list[Fault]) -> Any:
-    tag = str(node.tag)
-    text = str(node.value)
-    if tag in (_TAG + "str", _TAG + "timestamp"):
+    def _scalar(self, event: ScalarEvent, path: str, line: int) -> Any:
+        text = str(event.value)
+        if not event.implicit[0]:
+            return text  # quoted, a block, or tagged and refused already
+        if text in _CONSTANTS:
+            return _CONSTANTS[text]
+        if _WHOLE.fullmatch(text):
+            return int(text)
+        if _OTHER_INT.fullmatch(text) or _OTHER_CONSTANT.fullmatch(text):
+            self.fault(path, line, "SCALAR", f"readers disagree about {text[:40]}: {_PLAIN_FORMS}")
+        elif _FLOAT.fullmatch(text):
+            advice = f'write "{text[:40]}" in quotes: numbers with a point are text here'
+            self.fault(path, line, "FLOAT", advice)
+        elif not text.isascii() and _FOREIGN_DIGITS.fullmatch(text):
+            self.fault(path, line, "SCALAR", "write numbers with the digits 0 to 9")
         return text
-    if tag == _TAG + "null":
-        return None
-    if tag == _TAG + "bool" and text in ("true", "false"):
-        return text == "true"
-    if tag == _TAG + "int" and text.isascii() and text.removeprefix("-").isdigit():
-        return int(text)
-    if tag == _TAG + "float":
-        reason, advice = "FLOAT", f'write "{text}" in quotes: numbers with a point are text here'
-    else:
-        reason, advice = "SCALAR", "use text, a whole number, true, false or null"
-    faults.append(Fault(path, line, reason, advice))
-    return None
+
+
+_NOT_A_MAPPING = "the file must hold one mapping of keys to values"
+_PLAIN_FORMS = "write a whole number, true, false or null, or put it in quotes"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -65,7 +65,7 @@ def calling(state: Path, service: str) -> Iterator[grpc.Channel]:
 
 
 def sentences(service: str, fault: RpcFault) -> list[str]:
-    """A failed call for a person: what, then every violation and every fact on a line of its own."""
+    """A failed call for a person: what, then every violation and fact on a line of its own."""
     said = _ADVICE.get(fault.code) or fault.text or fault.reason
     lines = [f"{service}: {said}"]
     if fault.violations:
@@ -83,6 +83,12 @@ def fresh_request_id(given: str = "") -> str:
     return given or uuid.uuid4().hex
 
 
-def each_on_a_line(first: str, faults: Sequence[str]) -> Failed:
-    """A failure of several faults."""
-    return Failed(first, *(f"  {fault}" for fault in faults))
+def content_of(file: Path) -> bytes:
+    """The bytes of a file that a person named.
+
+    Raises: Failed when it cannot be read.
+    """
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Failed(f"{file}: {error.strerror or 'cannot be read'}", exit_code=2) from None

@@ -5,22 +5,31 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from lipei.type.v1.money_pb2 import Money
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lipei.type.v1.money_pb2 import Money
 from services.common.money import format_minor
 
 # Piped tables must not break amounts at the 80 columns that a missing terminal is taken for.
 _PIPED_COLUMNS = 160
+
+
+class Enum(Protocol):
+    """A protobuf enum, as generated."""
+
+    def keys(self) -> Iterable[str]:
+        """Names of the values."""
+
+    def Name(self, number: Any) -> str:  # noqa: N802 -- protobuf's
+        """Name of one value."""
 
 
 def console(*, quiet: bool = False) -> Console:
@@ -70,15 +79,14 @@ def number(amount: Money) -> str:
     return format_minor(amount.minor_units, amount.currency_code)
 
 
-def word(enum: EnumTypeWrapper, value: int) -> str:
+def word(enum: Enum, value: int) -> str:
     """An enum value as people write it.
 
     >>> from lipei.claims.v1 import decision_pb2
     >>> word(decision_pb2.Bearer, decision_pb2.BEARER_PRIOR_PAYER)
     'prior payer'
     """
-    names = enum.keys()
-    prefix = names[0].removesuffix("UNSPECIFIED")
+    prefix = next(iter(enum.keys())).removesuffix("UNSPECIFIED")
     try:
         name = enum.Name(value)
     except ValueError:

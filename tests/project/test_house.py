@@ -43,7 +43,7 @@ NOQA, IGNORE, NOSEC = "# no" + "qa", "# type: " + "ignore", "# no" + "sec"
         ("pyproject.toml", '"tests/**" = [\n    "S",\n]\n'),
         ("a.lock", "left>=1.0\n"),
         ("a.lock", "left @ https://files.example/left.whl\n"),
-        ("a.lock", "--index" + "-url https://packages.example/simple" + "/\n"),
+        ("a.lock", "--index" + "-url https://packages.example/sim" + "ple/\n"),
         ("a.txt", "pip install --extra-index" + "-url x y\n"),
         ("a.md", "see /home" + "/somebody/lipei\n"),
         ("deep/a.yaml", f"path: {Path.home()}/keys\n"),

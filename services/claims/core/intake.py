@@ -5,7 +5,7 @@ Knows no policy and no terms, save the plan's currency.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -79,17 +79,7 @@ def _line_faults(where: str, line: LineFacts, bill: BillFacts) -> Iterator[BillF
 
 def _payment_faults(bill: BillFacts, prior: PriorPayments) -> Iterator[BillFault]:
     billed = {line.number: line.billed for line in bill.lines}
-    paid = dict.fromkeys(billed, 0)
-    for line in bill.lines:
-        fund_paid = line.fund_paid or 0
-        if fund_paid < 0:
-            yield _fault("lines.fund_paid", "NEGATIVE", "a payment must not be negative")
-        paid[line.number] += fund_paid
-    total = sum(paid.values())
-    yield from _fund_faults(bill, total)
-    if bill.social_insurance is not None:
-        total = max(total, bill.social_insurance.fund_paid or 0)
-        total += max(0, bill.social_insurance.account_paid)
+    paid = {line.number: line.fund_paid or 0 for line in bill.lines}
     for index, payment in enumerate(prior.payments):
         where = f"prior.payments[{index}]"
         if payment.amount < 0 or any(line.amount < 0 for line in payment.lines):
@@ -101,28 +91,47 @@ def _payment_faults(bill: BillFacts, prior: PriorPayments) -> Iterator[BillFault
                 yield _fault(where, "UNKNOWN_LINE", f"the bill has no line {one.number}")
             else:
                 paid[one.number] += one.amount
-        total += payment.amount
     above = [number for number, amount in paid.items() if amount > billed[number]]
     if above:
         text = f"more was paid than billed on line {', '.join(map(str, above))}"
         yield _fault("lines", "PAID_ABOVE_BILL", text)
-    elif total > sum(billed.values()):
+    yield from _fund_faults(bill, paid)
+    if sum(_bill_payments(bill, prior)) + sum(paid.values()) > sum(billed.values()):
         yield _fault("lines", "PAID_ABOVE_BILL", "more was paid than was billed")
 
 
-def _fund_faults(bill: BillFacts, lines_paid: int) -> Iterator[BillFault]:
+def _bill_payments(bill: BillFacts, prior: PriorPayments) -> Iterator[int]:
+    """What was paid for the bill and not for its lines."""
+    yield from (payment.amount for payment in prior.payments if not payment.lines)
+    if bill.social_insurance is not None:
+        yield _open_fund(bill)
+        yield bill.social_insurance.account_paid
+
+
+def _open_fund(bill: BillFacts) -> int:
+    """What social insurance's funds paid beyond what lines state."""
+    stated = bill.social_insurance
+    if stated is None or stated.fund_paid is None:
+        return 0
+    return stated.fund_paid - sum(line.fund_paid or 0 for line in bill.lines)
+
+
+def _fund_faults(bill: BillFacts, paid: Mapping[int, int]) -> Iterator[BillFault]:
+    """`paid` is what lines state, by line number, earlier insurers included."""
+    if any((line.fund_paid or 0) < 0 for line in bill.lines):
+        yield _fault("lines", "NEGATIVE", "a payment must not be negative")
     stated = bill.social_insurance
     if stated is None:
         return
     if (stated.fund_paid or 0) < 0 or stated.account_paid < 0:
         yield _fault("social_insurance", "NEGATIVE", "a payment must not be negative")
-    if stated.used is False and ((stated.fund_paid or 0) > 0 or lines_paid > 0):
+    by_lines = sum(line.fund_paid or 0 for line in bill.lines)
+    if stated.used is False and (by_lines > 0 or (stated.fund_paid or 0) > 0):
         text = "social insurance paid although it was not used"
         yield _fault("social_insurance.used", "CONTRADICTION", text)
-    if stated.fund_paid is None:
-        return
-    open_lines = any(line.fund_paid is None for line in bill.lines)
-    if lines_paid > stated.fund_paid or (lines_paid != stated.fund_paid and not open_lines):
+    silent = [line for line in bill.lines if line.fund_paid is None]
+    room = sum(line.billed - paid[line.number] for line in silent)
+    if not 0 <= _open_fund(bill) <= max(0, room):
         text = "the lines' payments do not add up to the bill's"
         yield _fault("social_insurance.fund_paid", "LINES_DO_NOT_ADD_UP", text)
 

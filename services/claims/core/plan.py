@@ -320,9 +320,9 @@ class OutOfPocketMaximum(Part, frozen=True):
     clause: str
     values: Dated[int]
     scope: Scope
-    period: Period
     counts: tuple[PatientCost, ...]
     covers: Covers
+    period: Period | None = None
 
 
 class Ceiling(Part, frozen=True):

@@ -69,7 +69,7 @@ class ReasonWords(msgspec.Struct, frozen=True, kw_only=True):
 
     `carc` is empty for what is paid as promised; `carc_also` are narrower codes of the same
     reason. The group code is the usual bearer's; a provider's amount goes out under CO. In the
-    sentences {amount} is the money and {clause} the plan's clause.
+    sentences {amount} is the money, {clause} the plan's clause and {bearer} who bears it.
     """
 
     carc: str
@@ -211,8 +211,8 @@ WORDS: dict[Reason, ReasonWords] = {
         group_code="CO",
         fhir_system=C4BB_ADJUDICATION,
         fhir_code="discount",
-        zh="{amount} 高于协议价格（条款 {clause}）",
-        en="{amount} is above the contract price (clause {clause})",
+        zh="{amount} 高于协议价格（条款 {clause}），由{bearer}承担",
+        en="{amount} is above the contract price and is for {bearer} to bear (clause {clause})",
     ),
     Reason.UNIT_LIMIT: _patient(
         "119",

@@ -18,7 +18,12 @@ from services.claims.core.conditions import (
     limits_line,
     plan_share,
 )
-from services.claims.core.facts import CareType, DisclosedCondition, PreExistingTerms
+from services.claims.core.facts import (
+    UNIT_SCALE,
+    CareType,
+    DisclosedCondition,
+    PreExistingTerms,
+)
 from services.claims.core.plan import (
     Ceiling,
     CountLimit,
@@ -182,13 +187,20 @@ def not_in_price_list(claim: Claim, line: Line) -> Finding:
 
 
 def count_used_up(claim: Claim, line: Line) -> Finding:
-    """The count that covers the line is used up."""
+    """The count, or the units, that the plan pays for were used up before the claim."""
     for one in claim.terms.count_limits:
         term = one.term
         if not one.value or not covers(term.covers, claim, line):
             continue
         if not claim.before.count_left(term.id, term.scope, term.period, one.value):
             return term.clause
+    for limit in claim.terms.unit_limits:
+        units = limit.term
+        if not limit.value or not limits_line(limit, units.sections, line):
+            continue
+        most = limit.value * UNIT_SCALE
+        if not claim.before.left(units.id, units.scope, units.period, most):
+            return units.clause
     return None
 
 

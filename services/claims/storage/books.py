@@ -1,4 +1,4 @@
-"""What an auditor asks of the books: does every decision add up, is every payout one claim's benefit?"""
+"""What an auditor asks of the books: that decisions add up and payouts are claims' benefits."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ def _decisions_that_do_not_add_up(connection: Connection) -> int:
     )
     faulty = (
         select(func.count())
-        .select_from(
-            decision.outerjoin(per_decision, per_decision.c.decision_id == decision.c.id)
-        )
+        .select_from(decision.outerjoin(per_decision, per_decision.c.decision_id == decision.c.id))
         .where(
             or_(
                 func.coalesce(per_decision.c.lines, 0) != decision.c.lines,

@@ -12,7 +12,17 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from services.claims.core import canonical
 from services.claims.core.decision import Decision, LineOutcome, UsageChange
@@ -147,7 +157,12 @@ def find_claim(connection: Connection, policy_id: str, claim_id: str) -> ClaimRo
 
 
 def list_claims(
-    connection: Connection, *, policy_id: str | None, state: ClaimState | None, after: int, most: int
+    connection: Connection,
+    *,
+    policy_id: str | None,
+    state: ClaimState | None,
+    after: int,
+    most: int,
 ) -> Sequence[ClaimRow]:
     """Claims after a position, oldest first."""
     found = select(claim).where(claim.c.seq > after).order_by(claim.c.seq).limit(most)
@@ -236,7 +251,7 @@ def balances(connection: Connection, policy_id: str, member_id: str) -> list[Bal
             scope=Scope(row.scope),
             period_start=date.fromisoformat(row.period_start) if row.period_start else None,
             amount=row.amount,
-            count=row.count,
+            count=row.uses,
         )
         for row in connection.execute(found)
     ]
@@ -285,9 +300,7 @@ def store_decision(
     The database itself refuses a decision that does not add up to the fen.
     """
     decision_id = uuid.uuid4().hex
-    connection.execute(
-        insert(decision_line), _line_rows(decision_id, row, inputs.bill, decided)
-    )
+    connection.execute(insert(decision_line), _line_rows(decision_id, row, inputs.bill, decided))
     shares = [
         {
             "decision_id": decision_id,
@@ -379,10 +392,10 @@ def use(
         # Read, then write: safe only because the caller's transaction is the only writer of this
         # policy and member (BEGIN IMMEDIATE, or the row locks); tests show the loss without.
         found = connection.execute(
-            select(usage_balance.c.amount, usage_balance.c.count).where(here)
+            select(usage_balance.c.amount, usage_balance.c.uses).where(here)
         ).first()
-        amount, count = (found.amount, found.count) if found else (0, 0)
-        values = {"amount": amount + sign * change.amount, "count": count + sign * change.count}
+        amount, uses = (found.amount, found.uses) if found else (0, 0)
+        values = {"amount": amount + sign * change.amount, "uses": uses + sign * change.count}
         if found:
             connection.execute(update(usage_balance).where(here).values(**values))
         else:
@@ -407,22 +420,48 @@ def mark_started(connection: Connection, claim_ids: Sequence[str], at_us: int) -
 
 def not_started(
     connection: Connection, *, unstarted_since_us: int, stale_since_us: int, most: int
-) -> Sequence[ClaimRow]:
-    """Undecided claims whose workflow was never started, or started so long ago that it may be lost."""
-    found = select(claim.c.id, claim.c.policy_id).where(
+) -> list[tuple[str, str]]:
+    """(policy, claim) of undecided claims never started, or started so long ago as to be lost."""
+    found = select(claim.c.policy_id, claim.c.id).where(
         claim.c.state.in_([state.value for state in UNDECIDED]),
         or_(
             and_(claim.c.started_us.is_(None), claim.c.created_us < unstarted_since_us),
             claim.c.started_us < stale_since_us,
         ),
     )
+    rows = connection.execute(found.order_by(claim.c.seq).limit(most))
+    return [(policy_id, claim_id) for policy_id, claim_id in rows]
+
+
+def payable_claims(connection: Connection, now_us: int, most: int) -> Sequence[ClaimRow]:
+    """The oldest payable claims that are not blocked; their rows locked on PostgreSQL."""
+    found = select(claim).where(_payable_at(now_us)).with_for_update(skip_locked=True)
     return connection.execute(found.order_by(claim.c.seq).limit(most)).all()
 
 
-def payable_claims(most: int) -> Select[Any]:
-    """The oldest payable claims."""
-    found = select(claim).where(claim.c.state == ClaimState.PAYABLE.value)
-    return found.order_by(claim.c.seq).limit(most)
+def anything_payable(connection: Connection, now_us: int) -> bool:
+    """Whether a claim waits for its payout."""
+    found = select(claim.c.id).where(_payable_at(now_us)).limit(1)
+    return connection.execute(found).first() is not None
+
+
+def _payable_at(now_us: int) -> ColumnElement[bool]:
+    free = or_(claim.c.blocked_until_us.is_(None), claim.c.blocked_until_us < now_us)
+    return and_(claim.c.state == ClaimState.PAYABLE.value, free)
+
+
+def block_payouts(connection: Connection, claim_ids: Sequence[str], until_us: int) -> None:
+    """Leave claims that cannot be paid as things stand alone until then."""
+    connection.execute(
+        update(claim).where(claim.c.id.in_(claim_ids)).values(blocked_until_us=until_us)
+    )
+
+
+def unblock_payouts(connection: Connection, policy_id: str) -> None:
+    """Look at the policy's blocked claims again: its accounts may have been mended."""
+    connection.execute(
+        update(claim).where(claim.c.policy_id == policy_id).values(blocked_until_us=None)
+    )
 
 
 def count_states(connection: Connection) -> dict[ClaimState, int]:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    and_,
     case,
     func,
     literal,
@@ -102,7 +103,8 @@ class AccountBalance(msgspec.Struct, frozen=True, kw_only=True):
 class TrialBalance(msgspec.Struct, frozen=True, kw_only=True):
     """All balances. `off` is how far the books are from balancing; anything but 0 is a fault.
 
-    It adds the absolute sums of every currency, posted and pending: faults never cancel out.
+    It adds the absolute sums of every currency, posted and pending, and every amount by which a
+    post or void is not its pending's: faults never cancel out.
     """
 
     accounts: tuple[AccountBalance, ...]
@@ -212,11 +214,27 @@ def trial_balance(connection: Connection) -> TrialBalance:
         AccountBalance(account=name, currency=currency, posted=int(done), pending=int(open_))
         for name, currency, done, open_ in rows
     )
-    off = 0
+    off = _off_pending(connection)
     for currency in {account.currency for account in accounts}:
         held = [account for account in accounts if account.currency == currency]
         off += abs(sum(each.posted for each in held)) + abs(sum(each.pending for each in held))
     return TrialBalance(accounts=accounts, off=off)
+
+
+def _off_pending(connection: Connection) -> int:
+    """Amounts of posts and voids that mirror no pending. The trigger lets none in."""
+    done, pending = ledger_transfer.alias("done"), ledger_transfer.alias("pending")
+    mirrors = and_(
+        pending.c.id == done.c.resolves,
+        pending.c.kind == Kind.PENDING.value,
+        *(pending.c[name] == done.c[name] for name in ("debit", "credit", "amount", "currency")),
+    )
+    astray = (
+        select(func.coalesce(func.sum(done.c.amount), 0))
+        .select_from(done.outerjoin(pending, mirrors))
+        .where(done.c.kind.in_(RESOLVING), pending.c.id.is_(None))
+    )
+    return int(connection.execute(astray).scalar_one())
 
 
 def _check_resolutions(connection: Connection, transfers: Sequence[Transfer]) -> None:

@@ -121,6 +121,8 @@ claim = Table(
     Column("decision_id", String(32)),
     Column("benefit", BigInteger),
     Column("paid", BigInteger, nullable=False, server_default="0"),
+    # No bank could pay it as things stand; looked at again then, or when the policy is revised.
+    Column("blocked_until_us", BigInteger),
     Column("end_to_end_id", String(35)),
     Column("created_us", BigInteger, nullable=False),
     Column("decided_us", BigInteger),
@@ -212,8 +214,8 @@ usage_balance = Table(
     Column("scope", String(12), primary_key=True),
     Column("period_start", String(10), primary_key=True),
     Column("amount", BigInteger, nullable=False),
-    Column("count", BigInteger, nullable=False),
-    CheckConstraint("amount >= 0 AND count >= 0", name="not_negative"),
+    Column("uses", BigInteger, nullable=False),
+    CheckConstraint("amount >= 0 AND uses >= 0", name="not_negative"),
 )
 
 APPEND_ONLY = (
@@ -263,10 +265,15 @@ def decision_seal_ddl(dialect: str) -> list[str]:
             for (owner, name), condition in guards.items()
             if owner == table
         )
+        function = f"{table}_seal"
         statements += [
-            f"CREATE FUNCTION {table}_seal() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN {checks} RETURN NEW; END $$",
-            f"CREATE TRIGGER {table}_seal BEFORE INSERT ON {table} "
-            f"FOR EACH ROW EXECUTE FUNCTION {table}_seal()",
+            (
+                f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$$ BEGIN {checks} RETURN NEW; END $$"
+            ),
+            (
+                f"CREATE TRIGGER {function} BEFORE INSERT ON {table} "
+                f"FOR EACH ROW EXECUTE FUNCTION {function}()"
+            ),
         ]
     return statements

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
@@ -17,6 +18,8 @@ class EncryptingCodec(PayloadCodec):
     """Encrypts with the current key; decrypts with the key whose id the payload names."""
 
     def __init__(self, keys: Mapping[str, bytes], current: str) -> None:
+        if current not in keys:
+            raise ValueError("the current codec key is not among the keys")
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
         self._current = current
 
@@ -34,8 +37,8 @@ class EncryptingCodec(PayloadCodec):
     async def decode(self, payloads: Iterable[Payload]) -> list[Payload]:
         """The payloads as they were.
 
-        Raises: ValueError for a payload that is not encrypted or names an unknown key; clear text
-        in a history means that somebody wrote past the codec.
+        Raises: ValueError for a payload that is not encrypted, names an unknown key or was altered;
+        clear text in a history means that somebody wrote past the codec.
         """
         return [self._decoded(payload) for payload in payloads]
 
@@ -47,4 +50,7 @@ class EncryptingCodec(PayloadCodec):
         if cipher is None:
             raise ValueError("a payload names an unknown key")
         nonce, body = payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:]
-        return Payload.FromString(cipher.decrypt(nonce, body, key_id))
+        try:
+            return Payload.FromString(cipher.decrypt(nonce, body, key_id))
+        except (InvalidTag, ValueError):
+            raise ValueError("a payload was altered, or encrypted with another key") from None

@@ -40,4 +40,3 @@ async def connect(state: Path, **more: Any) -> Client:
         except RuntimeError:
             await asyncio.sleep(_CONNECT_PAUSE_S)
     return await Client.connect(**settings)
-

@@ -1,4 +1,4 @@
-"""Names on the Temporal side: workflows, updates, task queues, ids. Services start workflows by these."""
+"""Names on the Temporal side: workflows, updates, queues, ids. Workflows are started by these."""
 
 from __future__ import annotations
 

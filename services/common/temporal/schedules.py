@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from lipei.his_bridge.v1.work_pb2 import PullBillsWork
 from temporalio.client import (
     Client,
     Schedule,
@@ -19,6 +18,7 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
+from lipei.his_bridge.v1.work_pb2 import PullBillsWork
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
 from lipei.claims.v1.settlement_pb2 import (
     AdjudicateClaimResponse,
     RunPayoutsWork,
     SettleClaimWork,
 )
-from temporalio.client import Client, WithStartWorkflowOperation
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
-
 from services.common.temporal import names
 
 
@@ -26,7 +28,7 @@ class ClaimWorkflows:
         The decision itself is read from the database. A workflow that has ended already, or that
         the server has forgotten, is no fault.
         """
-        start = WithStartWorkflowOperation(
+        start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
             names.SETTLE_CLAIM,
             SettleClaimWork(name=claim_name),
             id=names.settle_claim_id(claim_id),

@@ -31,13 +31,14 @@ class BillStatus(StrEnum):
 class BillEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened to one bill.
 
-    `order` ranks the bill's events as the hospital made them, whenever they arrived. A reversal
+    `order` ranks the bill's events as the hospital made them, whenever they arrived: time of the
+    change at the source, then number of arrival. A reversal
     names the event that it takes back, or None for everything before it; it carries no bill.
     """
 
     event_id: str
     kind: EventKind
-    order: tuple[str, int]
+    order: tuple[int, int]
     bill: Bill | None = None
     reverses: str | None = None
 

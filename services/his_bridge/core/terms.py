@@ -91,6 +91,7 @@ class SourceTerms(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis_codes: CodeRules
     tier: Tier | None = None
     care_type_default: CareType | None = None
+    encounter_types: Mapping[tuple[str, str], CareType] = {}  # by system and code
     principal: Principal = Principal.MARKED
     pharmacy_code_from_prescription: bool = False
     line_without_net: LineWithoutNet = LineWithoutNet()

@@ -93,9 +93,7 @@ def compile_rates(tariff: Tariff) -> Rates:
 
 def _share(step: str, zh: str, en: str, share_millionths: int) -> Label:
     share = factor_text(share_millionths) if share_millionths else "0"
-    return Label(
-        step, "", 0, f"{zh}，占毛保费 {share}", f"{en}, a share of {share} of the gross premium"
-    )
+    return Label(step, "", 0, f"{zh}，占毛保费 {share}", f"{en}, {share} of the gross premium")
 
 
 def _cause(cause: Cause, features: tuple[Feature, ...]) -> CauseRates:
@@ -175,7 +173,7 @@ def _level_labels(
             table.name,
             f"{feature.name} {level.name}",
             factors[level.name],
-            f"{feature.zh}为{level.zh}",
+            f"{feature.zh} {level.zh}",
             f"{feature.en} {level.en}",
         )
         if level.priced

@@ -18,6 +18,8 @@ from services.his_bridge.dialects.strict_json import StrictDecoder, names_of
 INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})", re.ASCII
 )
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+_VERSION = re.compile(r"[!-~]{1,64}", re.ASCII)
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]', re.DOTALL)
 _CLOSES = {b"}": b"{", b"]": b"["}
 
@@ -37,13 +39,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Framed(msgspec.Struct, frozen=True, kw_only=True):
-    """A page: its records in the server's order, and whether the server says that there are more.
+    """A page: its records in the server's order, and what the server says of the rest.
 
-    `says_more` is proof of more; its absence proves nothing.
+    `says_more` is proof of more; its absence proves nothing. `total` counts what matches the
+    search, where the server tells.
     """
 
     entries: tuple[Entry, ...]
     says_more: bool
+    total: int | None
 
 
 class _Search(msgspec.Struct):
@@ -61,7 +65,7 @@ class _Entry(msgspec.Struct, rename="camel"):
 
 class _Bundle(msgspec.Struct, rename="camel"):
     resource_type: str
-    type: str | None = None
+    total: int | None = None
     entry: list[_Entry] = []
     link: list[_Link] = []
 
@@ -79,10 +83,11 @@ def frame(page: bytes, kind: str) -> Framed:
     try:
         bundle = _BUNDLE.decode(page)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        spans, says_more = _cut(page), False
+        spans, says_more, total = _cut(page), False, None
     else:
         if bundle.resource_type != "Bundle":
             raise NotABundle("not a Bundle")
+        total = bundle.total
         says_more = any(link.relation == "next" for link in bundle.link)
         spans = [
             bytes(entry.resource)
@@ -91,7 +96,9 @@ def frame(page: bytes, kind: str) -> Framed:
         ]
     entries = [_entry(raw) for raw in spans if raw]
     return Framed(
-        entries=tuple(entry for entry in entries if entry.kind == kind), says_more=says_more
+        entries=tuple(entry for entry in entries if entry.kind == kind),
+        says_more=says_more,
+        total=total,
     )
 
 
@@ -112,14 +119,19 @@ def _entry(raw: bytes) -> Entry:
         header, _ = _LOOSE_HEADER.decode(raw)
     header = header or Header()
     meta = header.meta or Meta()
-    # A record without an id is told apart by its bytes, so that it still waits in quarantine once.
+    record_id, version = header.id or "", meta.version_id or meta.last_updated or ""
+    # A record without a proper id is told apart by its bytes: it still waits in quarantine, once.
     return Entry(
         raw=raw,
         kind=header.resource_type or "",
-        record_id=header.id or f"sha256-{hashlib.sha256(raw).hexdigest()[:32]}",
-        version=meta.version_id or meta.last_updated or "",
+        record_id=record_id if _ID.fullmatch(record_id) else _digest(raw),
+        version=version if _VERSION.fullmatch(version) else _digest(version.encode()),
         updated=moment_of(meta.last_updated),
     )
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256-{hashlib.sha256(content).hexdigest()[:32]}"
 
 
 def _cut(page: bytes) -> list[bytes]:

@@ -19,11 +19,11 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _MOMENT = re.compile(
     r"(\d{4}-\d{2}-\d{2})T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?", re.ASCII
 )
-_FIRST_YEAR, _LAST_YEAR = 1900, 2199
+_FIRST_YEAR, _LAST_YEAR = 1990, 2199  # as claims accepts them
 _WHOLE = re.compile(rb"[1-9][0-9]{0,8}")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _LITERAL = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[^/]{1,64})?", re.ASCII)
-MAX_TEXT = 100
+MAX_TEXT = 64  # codes, numbers of bills and providers, as claims accepts them
 
 
 class Findings:
@@ -43,8 +43,10 @@ class Findings:
             self.faults.append(Fault(reason=reason, path=path))
 
     def broken_at(self, path: str) -> bool:
-        """Whether something was there that could not be read."""
-        return any(_is_within(broken, path) for broken in self._broken)
+        """Whether something stood there, or around it, that could not be read."""
+        return any(
+            _is_within(broken, path) or _is_within(path, broken) for broken in self._broken
+        )
 
     def decimal(self, raw: msgspec.Raw, path: str, *, places: int) -> Decimal | None:
         """A plain decimal as it was written; strings, exponents and too many digits are faults."""
@@ -77,7 +79,13 @@ class Findings:
         return value if money.currency == currency else None
 
     def moment(
-        self, text: str | None, path: str, zone: ZoneInfo, *, day_ends: bool = False
+        self,
+        text: str | None,
+        path: str,
+        zone: ZoneInfo,
+        *,
+        day_ends: bool = False,
+        any_year: bool = False,
     ) -> datetime | None:
         """A FHIR dateTime in UTC. A bare date is its first second in the zone, or its last."""
         if text is None:
@@ -89,18 +97,19 @@ class Findings:
         try:
             if found is None and not _DATE.fullmatch(text):
                 raise ValueError
-            if not _FIRST_YEAR <= int(text[:4]) <= _LAST_YEAR:
+            if not any_year and not _FIRST_YEAR <= int(text[:4]) <= _LAST_YEAR:
                 raise ValueError
             if found is not None:
                 return datetime.fromisoformat(text).astimezone(UTC)
             return _of_day(date.fromisoformat(text), zone, day_ends)
-        except ValueError:
+        except (ValueError, OverflowError):
             self.add(Reason.TIME_IMPOSSIBLE, path)
             return None
 
-    def text(self, text: str, path: str) -> str | None:
+    def text(self, text: str, path: str, *, ascii_only: bool = False) -> str | None:
         """A short text without control characters or blanks around it."""
-        if not 0 < len(text) <= MAX_TEXT or not text.isprintable() or text != text.strip():
+        fits = 0 < len(text) <= MAX_TEXT and text.isprintable() and text == text.strip()
+        if not fits or (ascii_only and not text.isascii()):
             self.add(Reason.TEXT_MALFORMED, path)
             return None
         return text
@@ -116,10 +125,9 @@ class Findings:
                 continue
             where = f"{path}.coding[{index}]"
             code = self.text(coding.code, f"{where}.code")
-            system = self.text(coding.system, f"{where}.system")
-            if code is not None and system is not None:
+            if code is not None:
                 codings.append(
-                    LocalCoding(system=system, code=code, display=coding.display or "")
+                    LocalCoding(system=coding.system, code=code, display=coding.display or "")
                 )
         if not codings and self.broken_at(path):
             return None

@@ -169,6 +169,7 @@ class Encounter(_Element):
     resource_type: str | None = None
     id: str | None = None
     class_: Coding | None = msgspec.field(default=None, name="class")
+    type: list[CodeableConcept] = []
     period: Period | None = None
 
 

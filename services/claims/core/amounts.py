@@ -1,0 +1,299 @@
+"""The arithmetic of one line in the order of CONVENTIONS: from the billed amount to the benefit.
+
+Every step moves money from one bearer and reason to another and loses none. It knows neither why
+a line was let through nor how the result is written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from services.claims.core.accumulators import Tally
+from services.claims.core.claim import AppliedShare, Claim, Line, Refusal
+from services.claims.core.conditions import covers, holds, limits_line
+from services.claims.core.decision import Bearer
+from services.claims.core.facts import UNIT_SCALE
+from services.claims.core.intake import priced
+from services.claims.core.plan import Copay, PatientCost
+from services.claims.core.reasons import Reason
+from services.common.money import currency_exponent, round_half_up
+
+
+@dataclass(slots=True)
+class Cut:
+    """A part of the line that the insurer does not pay."""
+
+    reason: Reason
+    clause: str
+    bearer: Bearer
+    amount: int
+
+
+@dataclass(slots=True)
+class Amounts:
+    """What becomes of one line's money. billed = benefit + social + prior + cuts, always.
+
+    That holds once `absorb` has taken `social` and `prior` out of the cuts.
+    """
+
+    line: Line
+    billed: int
+    refusal: Refusal | None
+    allowed: int = 0
+    units: Decimal = Decimal(0)
+    share: AppliedShare | None = None
+    social: int = 0
+    prior: int = 0
+    benefit: int = 0
+    cuts: list[Cut] = field(default_factory=list)
+
+    def cut(
+        self, reason: Reason, clause: str, amount: int, bearer: Bearer = Bearer.PATIENT
+    ) -> None:
+        """Note a part that the insurer does not pay; nothing is noted for nothing."""
+        if amount:
+            self.cuts.append(Cut(reason, clause, bearer, amount))
+
+
+@dataclass(slots=True)
+class Visit:
+    """What the lines of one visit share: the accumulators, and the copay that is left."""
+
+    tally: Tally
+    reserve: bool
+    copay: Copay | None = None
+    copay_left: int = 0
+
+
+def allow(claim: Claim, line: Line, units: Tally) -> Amounts:
+    """Steps 1 to 3: contract price, units, fixed limit per unit. The allowed amount rounds once.
+
+    `units` counts the units of this claim's lines so far; a line for which none are left is
+    refused.
+    """
+    facts, currency = line.facts, claim.bill.currency
+    result = Amounts(line=line, billed=facts.billed, refusal=line.refusal, allowed=facts.billed)
+    if result.refusal is not None:
+        result.allowed = 0
+        return result
+    price, quantity = facts.unit_price, facts.quantity
+    contract = _contract_price(claim, line)
+    if contract is not None and contract < price:
+        price = contract
+        bearer = (
+            claim.plan.prices.above_contract_direct
+            if claim.bill.direct_billing
+            else claim.plan.prices.above_contract_otherwise
+        )
+        allowed = min(result.allowed, priced(quantity, price, currency))
+        clause = claim.plan.prices.clause
+        result.cut(Reason.PRICE_ABOVE_CONTRACT, clause, result.allowed - allowed, bearer)
+        result.allowed = allowed
+    _limit_units(claim, result, price, units)
+    if result.refusal is None:
+        _limit_price(claim, result, price)
+    return result
+
+
+def _contract_price(claim: Claim, line: Line) -> Decimal | None:
+    prices = claim.provider.prices
+    return None if prices is None else prices.get((line.facts.code.system, line.facts.code.code))
+
+
+def _limit_units(claim: Claim, result: Amounts, price: Decimal, units: Tally) -> None:
+    """Step 2: what is above the units left is cut; with none left the line is refused."""
+    line = result.line
+    wanted = int(line.facts.quantity * UNIT_SCALE)
+    left, clause = wanted, ""
+    limits = [one for one in claim.terms.unit_limits if limits_line(one, one.term.sections, line)]
+    for one in limits:
+        term = one.term
+        room = units.left(term.id, term.scope, term.period, one.value * UNIT_SCALE)
+        if room < left:
+            left, clause = room, term.clause
+    if left == 0:
+        result.refusal = Refusal(Reason.FREQUENCY, clause)
+        result.cuts, result.allowed = [], 0
+        return
+    for one in limits:
+        units.add(one.term.id, one.term.scope, one.term.period, amount=left)
+    result.units = Decimal(left) / UNIT_SCALE
+    if left < wanted:
+        allowed = min(result.allowed, priced(result.units, price, claim.bill.currency))
+        result.cut(Reason.FREQUENCY, clause, result.allowed - allowed)
+        result.allowed = allowed
+
+
+def _limit_price(claim: Claim, result: Amounts, price: Decimal) -> None:
+    """Step 3: the tightest fixed limit per unit."""
+    limit, clause = price, ""
+    places = currency_exponent(claim.bill.currency)
+    for one in claim.terms.fixed_limits:
+        if limits_line(one, one.term.sections, result.line):
+            most = Decimal(one.value).scaleb(-places)
+            if most < limit:
+                limit, clause = most, one.term.clause
+    if limit < price:
+        allowed = min(result.allowed, priced(result.units, limit, claim.bill.currency))
+        result.cut(Reason.UNIT_LIMIT, clause, result.allowed - allowed)
+        result.allowed = allowed
+
+
+def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
+    """Steps 4 to 10 for a line that nothing refused: from the allowed amount to the benefit.
+
+    To reserve, a line is paid the most it could be: without deductible.
+    """
+    line, share = result.line, result.share
+    used_up = _used_up(claim, line, visit.tally)
+    if used_up is not None or share is None:
+        result.refusal = used_up
+        result.cuts, result.allowed = [], 0
+        return
+    rest = result.allowed - min(result.social, result.allowed)
+    borne: dict[PatientCost, int] = {}
+    rest -= _deduct(claim, result, visit, rest, borne)
+    rest -= _copay(claim, result, visit, rest, borne)
+    benefit = round_half_up(rest * share.value)
+    coinsurance = _within_out_of_pocket(claim, line, visit.tally, rest - benefit, borne)
+    result.cut(Reason.COINSURANCE, share.clause, coinsurance)
+    result.benefit = _within_ceilings(claim, result, visit.tally, rest - coinsurance)
+    absorb(result)
+    _count_up(claim, result, visit.tally)
+
+
+def _used_up(claim: Claim, line: Line, tally: Tally) -> Refusal | None:
+    """The ceiling that earlier lines of this claim have used up."""
+    for one in claim.terms.ceilings:
+        term = one.term
+        if covers(term.covers, claim, line) and not tally.left(
+            term.id, term.scope, term.period, one.value
+        ):
+            reason = Reason.SECTION_CEILING if term.of_section else Reason.CEILING
+            return Refusal(reason, term.clause)
+    return None
+
+
+def _deduct(
+    claim: Claim, result: Amounts, visit: Visit, rest: int, borne: dict[PatientCost, int]
+) -> int:
+    """Step 5: every deductible that covers the line, in the plan's order."""
+    if visit.reserve:
+        return 0
+    paid_by_fund = min(result.social, result.allowed)
+    deducted = 0
+    for one in claim.terms.deductibles:
+        term = one.term
+        if not covers(term.covers, claim, result.line):
+            continue
+        left = visit.tally.left(term.id, term.scope, term.period, one.value)
+        by_fund = min(left, paid_by_fund) if term.social_insurance_counts else 0
+        amount = min(left - by_fund, rest - deducted)
+        visit.tally.add(term.id, term.scope, term.period, amount=amount + by_fund)
+        result.cut(Reason.DEDUCTIBLE, term.clause, amount)
+        deducted += amount
+    borne[PatientCost.DEDUCTIBLE] = deducted
+    return deducted
+
+
+def _copay(
+    claim: Claim, result: Amounts, visit: Visit, rest: int, borne: dict[PatientCost, int]
+) -> int:
+    """Step 6: on the visit's first allowed line; what is above the line carries to the next."""
+    for one in claim.terms.copays:
+        if visit.copay not in (None, one.term):
+            continue
+        if holds(one.term.when, one.diagnoses, claim, result.line) is not True:
+            continue
+        if visit.copay is None:
+            visit.copay, visit.copay_left = one.term, one.value
+        amount = min(rest, visit.copay_left)
+        visit.copay_left -= amount
+        result.cut(Reason.COPAY, one.term.clause, amount)
+        borne[PatientCost.COPAY] = amount
+        return amount
+    return 0
+
+
+def _within_out_of_pocket(
+    claim: Claim, line: Line, tally: Tally, coinsurance: int, borne: dict[PatientCost, int]
+) -> int:
+    """Step 7: the patient's share, as far as out-of-pocket maxima leave it with the patient."""
+    applying = [one for one in claim.terms.out_of_pocket if covers(one.term.covers, claim, line)]
+    for one in applying:
+        term = one.term
+        before = sum(amount for cost, amount in borne.items() if cost in term.counts)
+        room = max(0, tally.left(term.id, term.scope, term.period, one.value) - before)
+        if PatientCost.COINSURANCE in term.counts or room == 0:
+            coinsurance = min(coinsurance, room)
+    borne[PatientCost.COINSURANCE] = coinsurance
+    for one in applying:
+        term = one.term
+        counted = sum(amount for cost, amount in borne.items() if cost in term.counts)
+        tally.add(term.id, term.scope, term.period, amount=counted)
+    return coinsurance
+
+
+def _within_ceilings(claim: Claim, result: Amounts, tally: Tally, benefit: int) -> int:
+    """Steps 8 and 9: section ceilings, then those of member, family and policy; tightest binds."""
+    for of_section, reason in ((True, Reason.SECTION_CEILING), (False, Reason.CEILING)):
+        most, clause = benefit, ""
+        for one in claim.terms.ceilings:
+            term = one.term
+            if term.of_section is of_section and covers(term.covers, claim, result.line):
+                left = tally.left(term.id, term.scope, term.period, one.value)
+                if left < most:
+                    most, clause = left, term.clause
+        result.cut(reason, clause, benefit - most)
+        benefit = most
+    return benefit
+
+
+def _count_up(claim: Claim, result: Amounts, tally: Tally) -> None:
+    """What the line uses of ceilings, and of unit limits."""
+    for one in claim.terms.ceilings:
+        if covers(one.term.covers, claim, result.line):
+            tally.add(one.term.id, one.term.scope, one.term.period, amount=result.benefit)
+    for limit in claim.terms.unit_limits:
+        if limits_line(limit, limit.term.sections, result.line):
+            term = limit.term
+            tally.add(term.id, term.scope, term.period, amount=int(result.units * UNIT_SCALE))
+
+
+# What a payment above the allowed amount takes back first, and what earlier insurers replace.
+_PRICE_SIDE = (Reason.PRICE_ABOVE_CONTRACT, Reason.FREQUENCY, Reason.UNIT_LIMIT)
+_PATIENT_SIDE = (
+    Reason.COPAY,
+    Reason.COINSURANCE,
+    Reason.DEDUCTIBLE,
+    Reason.SECTION_CEILING,
+    Reason.CEILING,
+)
+
+
+def absorb(result: Amounts) -> None:
+    """Step 10: earlier payers' money takes the place of cuts, and at last of the benefit.
+
+    Social insurance above the allowed amount takes back price cuts. Earlier insurers replace the
+    patient's copay, coinsurance and deductible, then what ceilings cut, then the benefit, which
+    so never exceeds what they leave; what they paid above the allowed amount takes back price cuts.
+    """
+    by_fund = min(result.social, result.allowed)
+    _take(result, result.social - by_fund, _PRICE_SIDE)
+    by_insurers = min(result.prior, result.allowed - by_fund)
+    _take(result, result.prior - by_insurers, _PRICE_SIDE)
+    result.benefit -= _take(result, by_insurers, _PATIENT_SIDE)
+    result.cuts = [one for one in result.cuts if one.amount]
+
+
+def _take(result: Amounts, money: int, reasons: Iterable[Reason]) -> int:
+    """Take money out of cuts in this order of reasons; what is left."""
+    for reason in reasons:
+        for one in result.cuts:
+            if one.reason is reason:
+                taken = min(one.amount, money)
+                one.amount -= taken
+                money -= taken
+    return money

@@ -1,0 +1,187 @@
+"""A decision in sentences that a member understands, in Chinese and English, to the fen.
+
+Every cut is named with its clause, and each line's parts add up to what was billed. It only
+retells what the decision says; it decides nothing and asks nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.claims.core.decision import Bearer, Decision, DecisionLine, Disposition, Pend
+from services.claims.core.plan import Plan, Text, clause_text
+from services.claims.core.reasons import WORDS, Reason
+from services.common.money import format_minor
+
+_NO_TEXTS: Mapping[int, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The same sentences in Chinese and English: claim, lines, what it waits for, clauses."""
+
+    zh: tuple[str, ...]
+    en: tuple[str, ...]
+
+
+def explain(
+    plan: Plan, decision: Decision, line_texts: Mapping[int, str] = _NO_TEXTS
+) -> Explanation:
+    """The decision in words: one paragraph for the claim, one a line, one for each clause named.
+
+    `line_texts` are public texts of the services by line number; without one a line shows its code.
+
+    Raises: KeyError when the decision names a clause that the plan has not: it is another plan's.
+    """
+    zh, en = _Words("zh", decision.currency), _Words("en", decision.currency)
+    clauses = {clause: clause_text(plan, clause) for clause in _clauses(decision)}
+    sections = {section.id: section.name for section in plan.sections}
+    return Explanation(
+        zh=_paragraphs(zh, decision, sections, clauses, line_texts),
+        en=_paragraphs(en, decision, sections, clauses, line_texts),
+    )
+
+
+_DISPOSITIONS = {
+    Disposition.AUTO_APPROVED: Text(zh="已自动核定", en="Decided"),
+    Disposition.DENIED: Text(zh="不予赔付", en="Denied"),
+    Disposition.PENDED_INFO: Text(zh="待补充资料", en="Waiting for papers"),
+    Disposition.PENDED_REVIEW: Text(zh="待人工审核", en="Waiting for review"),
+    Disposition.PENDED_FRAUD: Text(zh="待调查", en="Waiting for investigation"),
+}
+_BEARERS = {
+    Bearer.INSURER: Text(zh="保险公司", en="the insurer"),
+    Bearer.PRIOR_PAYER: Text(zh="医保或其他保险", en="social insurance or another insurer"),
+    Bearer.PATIENT: Text(zh="您", en="you"),
+    Bearer.PROVIDER: Text(zh="医疗机构", en="the provider"),
+}
+_AWAITED = {
+    "social_insurance.used": Text(
+        zh="是否经医保结算", en="whether social insurance settled the bill"
+    ),
+    "member.social_insurance": Text(
+        zh="被保险人是否参加医保", en="whether the member has social insurance"
+    ),
+    "provider.tier": Text(zh="医疗机构等级", en="the provider's tier"),
+    "bill.care_type": Text(zh="就诊类型", en="how the care was given"),
+    "line.diagnosis": Text(zh="诊断", en="the diagnosis"),
+    "review.auto_pay_ceiling": Text(
+        zh="人工审核（金额超过自动赔付上限）",
+        en="a person, as the amount is above automatic payment",
+    ),
+}
+_CURRENCIES = {"CNY": "元", "USD": "美元", "HKD": "港元", "EUR": "欧元", "JPY": "日元"}
+
+
+class _Words:
+    """One language: amounts and the fixed parts of sentences."""
+
+    def __init__(self, language: str, currency: str) -> None:
+        self.zh = language == "zh"
+        self._currency = currency
+
+    def of(self, text: Text) -> str:
+        return text.zh if self.zh else text.en
+
+    def money(self, amount: int) -> str:
+        plain = format_minor(amount, self._currency)
+        if self.zh:
+            return f"{plain} {_CURRENCIES.get(self._currency, self._currency)}"
+        return f"{self._currency} {plain}"
+
+    def pick(self, zh: str, en: str) -> str:
+        return zh if self.zh else en
+
+
+def _paragraphs(
+    words: _Words,
+    decision: Decision,
+    sections: Mapping[str, Text],
+    clauses: Mapping[str, Text],
+    line_texts: Mapping[int, str],
+) -> tuple[str, ...]:
+    return (
+        _claim(words, decision),
+        *(_line(words, line, sections, line_texts) for line in decision.lines),
+        *(_pend(words, pend) for pend in decision.pends),
+        *(
+            f"{words.pick('条款', 'Clause')} {clause}{words.pick('：', ': ')}{words.of(text)}"
+            for clause, text in clauses.items()
+        ),
+    )
+
+
+def _claim(words: _Words, decision: Decision) -> str:
+    borne = dict.fromkeys(Bearer, 0)
+    for line in decision.lines:
+        for share in line.shares:
+            borne[share.bearer] += share.amount
+    parts = [
+        f"{words.of(_BEARERS[bearer])} {words.money(amount)}"
+        for bearer, amount in borne.items()
+        if amount or bearer is Bearer.INSURER
+    ]
+    return words.pick(
+        f"{words.of(_DISPOSITIONS[decision.disposition])}。账单合计 {words.money(decision.billed)}"
+        f" = {' + '.join(parts)}。",
+        f"{words.of(_DISPOSITIONS[decision.disposition])}. Billed {words.money(decision.billed)}"
+        f" = {' + '.join(parts)}.",
+    )
+
+
+def _line(
+    words: _Words,
+    line: DecisionLine,
+    sections: Mapping[str, Text],
+    line_texts: Mapping[int, str],
+) -> str:
+    what = line_texts.get(line.number, line.code.code)
+    if line.section:
+        section = words.of(sections[line.section])
+        what = words.pick(f"{what}（{section}）", f"{what} ({section})")
+    sentences = [
+        _sentence(words, share.reason, share.clause, share.amount, share.bearer)
+        for share in line.shares
+    ]
+    if not sentences and line.reason is not None:
+        sentences = [_sentence(words, line.reason, line.clause, 0, Bearer.PATIENT)]
+    billed = words.money(line.billed)
+    if words.zh:
+        told = "；".join(sentences) or "未收费"
+        return f"第 {line.number} 行 {what}：账单 {billed} = {told}。"
+    told = "; ".join(sentences) or "nothing was charged"
+    return f"Line {line.number} {what}: billed {billed} = {told}."
+
+
+def _sentence(words: _Words, reason: Reason, clause: str, amount: int, bearer: Bearer) -> str:
+    template = WORDS[reason].zh if words.zh else WORDS[reason].en
+    return template.format(
+        amount=words.money(amount), clause=clause, bearer=words.of(_BEARERS[bearer])
+    )
+
+
+def _pend(words: _Words, pend: Pend) -> str:
+    awaited = words.of(_AWAITED[pend.awaits])
+    if pend.line is None:
+        return words.pick(
+            f"等待：{awaited}（条款 {pend.clause}）。",
+            f"Waits for {awaited} (clause {pend.clause}).",
+        )
+    return words.pick(
+        f"第 {pend.line} 行等待：{awaited}（条款 {pend.clause}）。",
+        f"Line {pend.line} waits for {awaited} (clause {pend.clause}).",
+    )
+
+
+def _clauses(decision: Decision) -> tuple[str, ...]:
+    """Every clause that the decision names, in the order of its lines."""
+    named: dict[str, None] = {}
+    for line in decision.lines:
+        for share in line.shares:
+            named[share.clause] = None
+        if line.clause:
+            named[line.clause] = None
+    for pend in decision.pends:
+        named[pend.clause] = None
+    return tuple(named)

@@ -1,0 +1,179 @@
+"""The payout steps as SettlementService offers them: whose account, which claims, which answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import grpc
+from sqlalchemy import Connection
+
+from lipei.claims.v1 import settlement_pb2 as pb
+from services.claims import bank_answers, payout_steps
+from services.claims.core.life_cycle import Event
+from services.claims.payout_steps import Payable, PayingAccount, Sending
+from services.claims.payouts.bank import Bank, BankUnreachable
+from services.claims.payouts.iso20022 import Party
+from services.claims.policy_import import open_payee
+from services.claims.storage import claims as store
+from services.claims.storage import payouts, policies
+from services.claims.storage.payouts import Payout
+from services.common.database import Database
+from services.common.grpc_edge import Refused, Violation, invalid, not_found
+from services.common.log import logger
+from services.common.sealing import Sealer
+
+BANK = "bank"
+MOST_PAYOUTS = 500
+# A claim without a payable account waits for its policy's next revision, or this long.
+BLOCKED_FOR_US = 3_600_000_000
+BANK_RETRY_S = 2.0
+_FILES = "paymentFiles/"
+
+
+class Payments:
+    """Payouts of this installation's paying account. Holds no transaction while the bank works."""
+
+    def __init__(
+        self,
+        database: Database,
+        bank: Bank,
+        sealer: Sealer,
+        paying: PayingAccount,
+        *,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._database = database
+        self._bank = bank
+        self._sealer = sealer
+        self._paying = paying
+        self._now_us = now_us
+
+    async def work_left(self) -> bool:
+        """Whether anything is payable, unsent or unanswered."""
+        return await self._database.run(self._work_left)
+
+    def _work_left(self) -> bool:
+        with self._database.reading() as connection:
+            return (
+                store.anything_payable(connection, self._now_us())
+                or bool(payouts.unsent_files(connection, self._paying.name))
+                or payouts.open_payouts(connection, self._paying.name) > 0
+            )
+
+    async def gather(self, request: pb.GatherPayoutsRequest) -> pb.GatherPayoutsResponse:
+        """Payable claims into one prepared file."""
+        self._check_account(request.paying_account)
+        if not 0 <= request.max_payouts <= MOST_PAYOUTS:
+            text = f"must be 0 to {MOST_PAYOUTS}"
+            raise invalid([Violation("max_payouts", "OUT_OF_RANGE", text)])
+        return await self._database.run(self._gather, request.max_payouts or MOST_PAYOUTS)
+
+    def _gather(self, most: int) -> pb.GatherPayoutsResponse:
+        now_us = self._now_us()
+        with self._database.writing() as connection:
+            before = payouts.open_payouts(connection, self._paying.name)
+            gathered = payout_steps.gather(
+                connection,
+                self._paying,
+                self._sealer,
+                payables=self._payables,
+                move_claim=_move,
+                at_us=now_us,
+                limit=most,
+            )
+            unpayable = [entry.claim_id for entry in gathered.unpayable]
+            if unpayable:
+                store.block_payouts(connection, unpayable, now_us + BLOCKED_FOR_US)
+                logger().warning("unpayable_claims", claims=unpayable)
+            unsent = payouts.unsent_files(connection, self._paying.name)
+        return pb.GatherPayoutsResponse(
+            payment_file=_FILES + gathered.message_id if gathered.message_id else "",
+            payouts=gathered.payouts,
+            unsent_files=[_FILES + message_id for message_id in unsent],
+            open_payouts=before,
+        )
+
+    def _payables(self, connection: Connection, most: int) -> Sequence[Payable]:
+        now_us = self._now_us()
+        found: list[Payable] = []
+        without: list[str] = []
+        for row in store.payable_claims(connection, now_us, most):
+            payee = self._payee(connection, row.policy_id, self._today(now_us))
+            if payee is None:
+                without.append(row.id)
+                continue
+            found.append(
+                Payable(claim_id=row.id, amount=row.benefit, currency=row.currency, payee=payee)
+            )
+        if without:
+            store.block_payouts(connection, without, now_us + BLOCKED_FOR_US)
+            logger().warning("claims_without_payee_account", claims=without)
+        return found
+
+    def _payee(self, connection: Connection, policy_id: str, day: date) -> Party | None:
+        stored = policies.payee_on(connection, policy_id, day)
+        if stored is None:
+            return None
+        account_id, sealed = stored
+        return open_payee(self._sealer, account_id, policy_id, sealed)
+
+    def _today(self, now_us: int) -> date:
+        now = datetime.fromtimestamp(now_us / 1e6, UTC)
+        return now.astimezone(ZoneInfo(self._paying.zone)).date()
+
+    async def send(self, request: pb.SendPaymentFileRequest) -> pb.SendPaymentFileResponse:
+        """The file to the bank; an unknown outcome is asked about, not sent again."""
+        message_id = request.payment_file.removeprefix(_FILES)
+        try:
+            outcome = await payout_steps.send_file(
+                self._database, self._bank, self._sealer, message_id, self._now_us()
+            )
+        except payout_steps.UnknownPaymentFile:
+            raise not_found("payment file", request.payment_file) from None
+        if outcome is Sending.WITH_BANK:
+            return pb.SendPaymentFileResponse()
+        raise Refused(
+            grpc.StatusCode.ABORTED,
+            outcome.value.upper(),
+            "the bank is not known to have the file; wait and repeat, it is asked first",
+            retry_after_s=BANK_RETRY_S,
+        )
+
+    async def read_answers(self, request: pb.ReadBankAnswersRequest) -> pb.ReadBankAnswersResponse:
+        """What the bank has confirmed or refused since last time."""
+        self._check_account(request.paying_account)
+        try:
+            done = await bank_answers.read_answers(
+                self._database,
+                self._bank,
+                self._sealer,
+                self._paying.name,
+                move_claim=_move,
+                at_us=self._now_us(),
+            )
+        except BankUnreachable:
+            raise Refused(
+                grpc.StatusCode.UNAVAILABLE,
+                "BANK_UNREACHABLE",
+                "the bank does not answer; repeat",
+                retry_after_s=BANK_RETRY_S,
+            ) from None
+        for fault in done.faults:
+            logger().warning("bank_answer_fault", fault=fault)
+        return pb.ReadBankAnswersResponse(paid=done.paid, failed=done.failed, open=done.open)
+
+    def _check_account(self, name: str) -> None:
+        if name != self._paying.name:
+            text = f'this installation pays from "{self._paying.name}"'
+            raise invalid([Violation("paying_account", "UNKNOWN_ACCOUNT", text)])
+
+
+def _move(connection: Connection, payout: Payout, event: Event, at_us: int) -> None:
+    columns: dict[str, object] = {}
+    if event is Event.SEND_PAYMENT:
+        columns["end_to_end_id"] = payout.end_to_end_id
+    if event is Event.CONFIRM_PAYMENT:
+        columns.update(paid=payout.amount, paid_us=at_us)
+    store.move_claim(connection, payout.claim_id, event, BANK, at_us, **columns)

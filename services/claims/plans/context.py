@@ -1,0 +1,176 @@
+"""What the readers of terms share: the file's definitions, references, conditions, units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeVar
+
+from services.claims.core.facts import (
+    CareType,
+    HospitalTier,
+    Scope,
+)
+from services.claims.core.plan import (
+    Ages,
+    Covers,
+    Period,
+    Text,
+    When,
+)
+from services.claims.plans.code_systems import CODE_SYSTEMS
+from services.claims.plans.reader import EnumT, Mapping, Value
+from services.common.dated import Dated
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Context:
+    """What the file's head and its earlier parts define."""
+
+    currency: str
+    first_day: date
+    clauses: tuple[str, ...] = ()
+    code_sets: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+
+    def clause(self, term: Mapping, key: str = "clause") -> str:
+        """The clause that a term names."""
+        return term.get(key).reference(self.clauses, "clause")
+
+    def money(self, term: Mapping) -> Dated[int]:
+        """Dated amounts in the plan's currency."""
+        expect_unit(term, self.currency)
+        return term.get("values").dated(lambda v: v.money(self.currency), self.first_day)
+
+    def in_force(self, term: Mapping) -> Dated[bool]:
+        """The days on which something holds."""
+        return term.get("in_force").dated(Value.boolean, self.first_day)
+
+    def sets(self, term: Mapping, key: str) -> tuple[str, ...]:
+        """Code sets that a term names."""
+        return references(term, key, self.code_sets, "code set")
+
+    def of_sections(self, term: Mapping) -> tuple[str, ...]:
+        """Sections that a term names."""
+        return references(term, "sections", self.sections, "section")
+
+
+def read_text(value: Value) -> Text:
+    """The same words in Chinese and English."""
+    words = value.mapping()
+    text = Text(zh=words.get("zh").text(), en=words.get("en").text())
+    words.done()
+    return text
+
+
+def references(term: Mapping, key: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
+    """Ids of things that the file defines; absent is none, an empty list is a fault."""
+    found = term.maybe(key)
+    if found is None:
+        return ()
+    items = found.items()
+    if not items:
+        found.fault("EMPTY_LIST", f"name a {what}, or leave {key} out")
+    return tuple(item.reference(known, what) for item in items)
+
+
+def choices(term: Mapping, key: str, words: type[EnumT]) -> tuple[EnumT, ...]:
+    """Words of one kind; absent is none, an empty list is a fault."""
+    found = term.maybe(key)
+    if found is None:
+        return ()
+    items = found.items()
+    if not items:
+        found.fault("EMPTY_LIST", f"write at least one of {', '.join(words)}, or leave {key} out")
+    return tuple(item.choice(words) for item in items)
+
+
+def each(owner: Mapping, key: str, read: Callable[[Mapping], T]) -> tuple[T, ...]:
+    """The mappings of an optional list, each read whole."""
+    found = []
+    for item in owner.items(key):
+        term = item.mapping()
+        found.append(read(term))
+        term.done()
+    return tuple(found)
+
+
+def system_uri(value: Value) -> str:
+    """The URI of a code system named by its short word."""
+    if isinstance(value.value, str) and value.value in CODE_SYSTEMS:
+        return CODE_SYSTEMS[value.value].uri
+    value.fault("UNKNOWN_CODE_SYSTEM", f"write one of {', '.join(CODE_SYSTEMS)}")
+    return "?"
+
+
+def expect_unit(term: Mapping, unit: str) -> None:
+    """Note a fault unless the term says this unit."""
+    found = term.get("unit")
+    if found.value != unit:
+        found.fault("WRONG_UNIT", f"the unit here is {unit}")
+
+
+def read_scope(term: Mapping) -> tuple[Scope, Period | None]:
+    """Whose use counts, over which period; one treatment has none."""
+    scope = term.get("scope").choice(Scope)
+    if scope is Scope.TREATMENT:
+        if term.has("period"):
+            term.get("period").fault("NO_PERIOD", "one treatment has no period; leave it out")
+        return scope, None
+    return scope, term.get("period").choice(Period)
+
+
+def read_covers(term: Mapping, context: Context) -> Covers:
+    """What an accumulator is about; absent is every line."""
+    found = term.maybe("covers")
+    if found is None:
+        return Covers()
+    covered = found.mapping()
+    covers = Covers(
+        sections=context.of_sections(covered),
+        categories=references(covered, "categories", context.categories, "category"),
+    )
+    covered.done()
+    return covers
+
+
+def read_when(term: Mapping, context: Context) -> When:
+    """The conditions of a share or copay; absent is none."""
+    found = term.maybe("when")
+    if found is None:
+        return When()
+    given = found.mapping()
+    used = given.maybe("social_insurance_used")
+    insured = given.maybe("insured_with_social_insurance")
+    when = When(
+        social_insurance_used=None if used is None else used.boolean(),
+        insured_with_social_insurance=None if insured is None else insured.boolean(),
+        tiers=choices(given, "tiers", HospitalTier),
+        networks=references(given, "networks", context.networks, "network"),
+        sections=context.of_sections(given),
+        categories=references(given, "categories", context.categories, "category"),
+        care_types=choices(given, "care_types", CareType),
+        diagnoses=context.sets(given, "diagnoses"),
+        outcome_tiers=tuple(item.ident() for item in given.items("outcome_tiers")),
+    )
+    given.done()
+    return when
+
+
+def read_ages(value: Value) -> Ages:
+    """A band of completed years, both ends included."""
+    band = value.mapping()
+    first, last = band.maybe("from"), band.maybe("to")
+    ages = Ages(
+        first=None if first is None else first.whole(),
+        last=None if last is None else last.whole(),
+    )
+    band.done()
+    if ages.first is not None and ages.last is not None and ages.last < ages.first:
+        value.fault("EMPTY_BAND", "the last age lies before the first")
+    return ages

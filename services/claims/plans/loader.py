@@ -1,0 +1,301 @@
+"""From a plan file to a plan, or to every fault of the file with its line.
+
+What today's engine cannot apply is an unknown key and refused; nothing is silently ignored. The
+language: docs/plans.md.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from services.claims.core.decision import Bearer
+from services.claims.core.facts import CareType
+from services.claims.core.plan import (
+    Category,
+    Clause,
+    CodeSet,
+    Coordination,
+    General,
+    Plan,
+    PreExisting,
+    PreExistingRule,
+    Prices,
+    Section,
+    SocialInsuranceTerms,
+    StayDay,
+    SystemCodes,
+)
+from services.claims.plans.amount_terms import (
+    read_auto_pay_ceiling,
+    read_ceilings,
+    read_copays,
+    read_count_limits,
+    read_deductibles,
+    read_fixed_limits,
+    read_out_of_pocket,
+    read_shares,
+    read_unit_limits,
+)
+from services.claims.plans.checks import check_plan
+from services.claims.plans.code_systems import CODE_SYSTEMS
+from services.claims.plans.context import Context, choices, each, read_text
+from services.claims.plans.reader import Faults, Mapping, Value
+from services.claims.plans.rule_terms import (
+    read_eligibility,
+    read_exclusions,
+    read_pre_existing_value,
+    read_providers,
+    read_waiting_periods,
+)
+from services.common.money import currency_exponent
+from services.common.strict_yaml import load
+
+FORMAT = 1
+
+
+def load_plan(yaml: bytes | str, source: str) -> Plan:
+    """The plan that a file holds. `source` names the file in faults.
+
+    Raises: StrictYamlError with every fault of the file: unknown or duplicate keys, floats,
+    impossible or unordered dates, unknown code systems and references, shares outside [0, 1],
+    terms without clause, code sets that overlap, shares that can never be reached.
+    """
+    faults = Faults(source)
+    plan = _plan(Mapping(faults, load(yaml, source)))
+    faults.check()
+    return plan
+
+
+def load_plan_file(path: Path) -> Plan:
+    """The plan of a file on disk.
+
+    Raises: StrictYamlError as load_plan; OSError when the file cannot be read.
+    """
+    return load_plan(path.read_bytes(), str(path))
+
+
+def _plan(top: Mapping) -> Plan:
+    written = top.get("format")
+    if written.whole() != FORMAT:
+        written.fault("UNKNOWN_FORMAT", f"this version reads format {FORMAT}")
+    plan_id, name = top.get("id").ident(), read_text(top.get("name"))
+    context = Context(currency=_currency(top), first_day=top.get("first_day").day())
+    clauses = _clauses(top)
+    context.clauses = tuple(one.id for one in clauses)
+    code_sets = _code_sets(top, context.first_day)
+    context.code_sets = tuple(one.id for one in code_sets)
+    sections = _sections(top, context)
+    context.sections = tuple(one.id for one in sections)
+    categories, default_category = _categories(top, context)
+    context.categories = tuple(one.id for one in categories)
+    plan = Plan(
+        format=FORMAT,
+        id=plan_id,
+        name=name,
+        currency=context.currency,
+        first_day=context.first_day,
+        clauses=clauses,
+        code_sets=code_sets,
+        sections=sections,
+        categories=categories,
+        default_category=default_category,
+        providers=read_providers(top, context),  # first: it defines the networks
+        general=_general(top, context),
+        eligibility=read_eligibility(top, context),
+        exclusions=read_exclusions(top, context),
+        pre_existing=_pre_existing(top, context),
+        waiting_periods=read_waiting_periods(top, context),
+        prices=_prices(top, context),
+        social_insurance=_social_insurance(top, context),
+        fixed_limits=read_fixed_limits(top, context),
+        unit_limits=read_unit_limits(top, context),
+        deductibles=read_deductibles(top, context),
+        copays=read_copays(top, context),
+        shares=read_shares(top, context),
+        out_of_pocket=read_out_of_pocket(top, context),
+        ceilings=read_ceilings(top, context),
+        count_limits=read_count_limits(top, context),
+        coordination=_coordination(top, context),
+        auto_pay_ceiling=read_auto_pay_ceiling(top, context),
+    )
+    top.done()
+    check_plan(plan, top)
+    return plan
+
+
+def _currency(top: Mapping) -> str:
+    value = top.get("currency")
+    text = value.text()
+    try:
+        currency_exponent(text)
+    except KeyError:
+        value.fault("UNKNOWN_CURRENCY", "write an ISO 4217 code that plans may use, such as CNY")
+        return "CNY"
+    return text
+
+
+def _clauses(top: Mapping) -> tuple[Clause, ...]:
+    clauses = top.get("clauses").mapping()
+    return tuple(Clause(id=key, text=read_text(clauses.get(key))) for key in clauses.names())
+
+
+def _code_sets(top: Mapping, first_day: date) -> tuple[CodeSet, ...]:
+    found = top.maybe("code_sets")
+    if found is None:
+        return ()
+    sets = found.mapping()
+    return tuple(
+        CodeSet(id=sets.name(key), codes=sets.get(key).dated(_codes, first_day))
+        for key in sets.names()
+    )
+
+
+def _codes(value: Value) -> tuple[SystemCodes, ...]:
+    """Codes by system: "E11*" and every code of a hierarchical system stand for those below."""
+    by_system = value.mapping()
+    found = []
+    for name in by_system.names():
+        codes = by_system.get(name)
+        if name not in CODE_SYSTEMS:
+            known = ", ".join(CODE_SYSTEMS)
+            codes.fault("UNKNOWN_CODE_SYSTEM", f"{name!r} is not a code system; known: {known}")
+            continue
+        system = CODE_SYSTEMS[name]
+        exact: list[str] = []
+        prefixes: list[str] = []
+        for item in codes.items():
+            code = item.text()
+            star = code.endswith("*")
+            if not code.removesuffix("*") or "*" in code[:-1]:
+                item.fault("BAD_CODE", 'write a code, or its beginning and one star: "0031*"')
+            (prefixes if star or system.hierarchical else exact).append(code.removesuffix("*"))
+        if len({*exact, *prefixes}) != len(exact) + len(prefixes):
+            codes.fault("DUPLICATE_CODE", "a code stands twice in the list")
+        found.append(SystemCodes(system=system.uri, exact=tuple(exact), prefixes=tuple(prefixes)))
+    return tuple(found)
+
+
+def _sections(top: Mapping, context: Context) -> tuple[Section, ...]:
+    if not top.get("sections").items():
+        top.fault("MISSING_KEY", "a plan has at least one section", "sections")
+    return each(
+        top,
+        "sections",
+        lambda term: Section(
+            id=term.get("id").ident(),
+            clause=context.clause(term),
+            name=read_text(term.get("name")),
+            in_force=context.in_force(term),
+            care_types=choices(term, "care_types", CareType),
+            codes=context.sets(term, "codes"),
+        ),
+    )
+
+
+def _categories(top: Mapping, context: Context) -> tuple[tuple[Category, ...], str]:
+    found = top.maybe("categories")
+    if found is None:
+        return (), ""
+    block = found.mapping()
+
+    def read(term: Mapping) -> Category:
+        overnight = term.maybe("overnight")
+        return Category(
+            id=term.get("id").ident(),
+            name=read_text(term.get("name")),
+            sections=context.of_sections(term),
+            care_types=choices(term, "care_types", CareType),
+            overnight=False if overnight is None else overnight.boolean(),
+        )
+
+    categories = each(block, "order", read)
+    default = block.get("default").reference((one.id for one in categories), "category")
+    block.done()
+    return categories, default
+
+
+def _general(top: Mapping, context: Context) -> General:
+    block = top.get("general").mapping()
+
+    def day(key: str, otherwise: StayDay) -> StayDay:
+        found = block.maybe(key)
+        return otherwise if found is None else found.choice(StayDay)
+
+    general = General(
+        not_covered=context.clause(block, "not_covered"),
+        outside_sections=context.clause(block, "outside_sections"),
+        duplicates=context.clause(block, "duplicates"),
+        impossible_dates=context.clause(block, "impossible_dates"),
+        missing_facts=context.clause(block, "missing_facts"),
+        cover_day=day("cover_day", StayDay.START),
+        terms_day=day("terms_day", StayDay.END),
+    )
+    block.done()
+    return general
+
+
+def _pre_existing(top: Mapping, context: Context) -> PreExisting:
+    block = top.get("pre_existing").mapping()
+
+    def read(term: Mapping) -> PreExistingRule:
+        term.get("diagnoses")
+        return PreExistingRule(
+            id=term.get("id").ident(),
+            clause=context.clause(term),
+            diagnoses=context.sets(term, "diagnoses"),
+            values=term.get("values").dated(read_pre_existing_value, context.first_day),
+        )
+
+    found = PreExisting(
+        clause=context.clause(block),
+        otherwise=block.get("otherwise").dated(read_pre_existing_value, context.first_day),
+        rules=each(block, "rules", read),
+    )
+    block.done()
+    return found
+
+
+def _prices(top: Mapping, context: Context) -> Prices:
+    block = top.get("prices").mapping()
+    above = block.maybe("above_contract")
+    direct, otherwise = Bearer.PROVIDER, Bearer.PATIENT
+    if above is not None:
+        bearers = above.mapping()
+        direct = _bearer(bearers.get("direct_billing"), Bearer.PROVIDER, Bearer.PATIENT)
+        otherwise = _bearer(bearers.get("otherwise"), Bearer.PROVIDER, Bearer.PATIENT)
+        bearers.done()
+    prices = Prices(
+        clause=context.clause(block),
+        above_contract_direct=direct,
+        above_contract_otherwise=otherwise,
+    )
+    block.done()
+    return prices
+
+
+def _social_insurance(top: Mapping, context: Context) -> SocialInsuranceTerms:
+    block = top.get("social_insurance").mapping()
+    account = block.maybe("account_paid_is")
+    terms = SocialInsuranceTerms(
+        clause=context.clause(block),
+        account_paid_is=Bearer.PATIENT
+        if account is None
+        else _bearer(account, Bearer.PATIENT, Bearer.PRIOR_PAYER),
+    )
+    block.done()
+    return terms
+
+
+def _coordination(top: Mapping, context: Context) -> Coordination:
+    block = top.get("coordination").mapping()
+    found = Coordination(clause=context.clause(block))
+    block.done()
+    return found
+
+
+def _bearer(value: Value, *allowed: Bearer) -> Bearer:
+    if value.value in [one.value for one in allowed]:
+        return Bearer(value.value)
+    value.fault("UNKNOWN_WORD", f"write {' or '.join(one.value for one in allowed)}")
+    return allowed[0]

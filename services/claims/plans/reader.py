@@ -1,0 +1,269 @@
+"""Reads a strict YAML tree key by key and gathers every fault instead of stopping at the first.
+
+A reader that meets a fault answers with a harmless stand-in, so that reading goes on; whoever
+asks for the result gets all faults at once. Knows neither plans nor cases.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Iterable
+from datetime import date
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from services.common.dated import Dated
+from services.common.money import minor_units, parse_decimal
+from services.common.strict_yaml import Fault, StrictYamlError, YamlList, YamlMap
+
+T = TypeVar("T")
+EnumT = TypeVar("EnumT", bound=enum.StrEnum)
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_ID = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
+_MISSING = object()
+# Stands in for a date that could not be read; never leaves this module alive.
+STAND_IN = date(1900, 1, 1)
+
+
+class Faults:
+    """The faults of one file."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._found: list[Fault] = []
+
+    def add(self, path: str, line: int, reason: str, text: str) -> None:
+        """Note one fault: where, a stable reason, what is wrong and what to do."""
+        self._found.append(Fault(path=path, line=line, reason=reason, text=text))
+
+    def check(self) -> None:
+        """Raise if there is any.
+
+        Raises: StrictYamlError with every fault noted so far.
+        """
+        if self._found:
+            raise StrictYamlError(self._found, self.source)
+
+
+class Value:
+    """One value of the tree, its path and its line."""
+
+    def __init__(self, faults: Faults, value: Any, path: str, line: int) -> None:
+        self.faults = faults
+        self.value = value
+        self.path = path
+        self.line = line
+
+    def fault(self, reason: str, text: str) -> None:
+        """Note a fault of this value."""
+        self.faults.add(self.path, self.line, reason, text)
+
+    def text(self) -> str:
+        """A text that is not empty."""
+        if isinstance(self.value, str) and self.value.strip():
+            return self.value
+        self.fault("NOT_TEXT", "write text" if self.value is None else "write text, in quotes")
+        return "?"
+
+    def ident(self) -> str:
+        """An id: lower-case letters, digits, hyphens and underscores, beginning with a letter."""
+        if isinstance(self.value, str) and _ID.fullmatch(self.value):
+            return self.value
+        self.fault("NOT_AN_ID", "an id is a-z, 0-9, - and _, and begins with a letter")
+        return "?"
+
+    def boolean(self) -> bool:
+        """True or false."""
+        if isinstance(self.value, bool):
+            return self.value
+        self.fault("NOT_A_BOOLEAN", "write true or false")
+        return False
+
+    def whole(self, *, least: int = 0) -> int:
+        """A whole number."""
+        if isinstance(self.value, int) and not isinstance(self.value, bool):
+            if self.value >= least:
+                return self.value
+            self.fault("OUT_OF_RANGE", f"must be at least {least}")
+            return least
+        self.fault("NOT_A_WHOLE_NUMBER", "write a whole number")
+        return least
+
+    def decimal(self, *, places: int) -> Decimal:
+        """A decimal that is not negative, written as text or as a whole number."""
+        raw = self.value
+        if isinstance(raw, int) and not isinstance(raw, bool):
+            raw = str(raw)
+        if not isinstance(raw, str):
+            self.fault("NOT_AN_AMOUNT", 'write a number in quotes, such as "12.50"')
+            return Decimal(0)
+        try:
+            number = parse_decimal(raw, places=places, what="the number")
+        except ValueError as error:
+            self.fault("NOT_AN_AMOUNT", str(error))
+            return Decimal(0)
+        if number < 0:
+            self.fault("NEGATIVE", "must not be negative")
+        return abs(number)
+
+    def money(self, currency: str) -> int:
+        """An amount in major units, as minor units."""
+        number = self.decimal(places=6)
+        try:
+            return minor_units(number, currency)
+        except (ValueError, KeyError):
+            self.fault("NOT_AN_AMOUNT", f"{number} is not a whole number of minor units")
+            return 0
+
+    def share(self) -> Decimal:
+        """The insurer's share in [0, 1]."""
+        number = self.decimal(places=6)
+        if number <= 1:
+            return number
+        self.fault("SHARE_OUT_OF_RANGE", "a share is the insurer's and lies in [0, 1]")
+        return Decimal(1)
+
+    def day(self) -> date:
+        """A calendar date."""
+        if isinstance(self.value, str) and _DATE.fullmatch(self.value):
+            try:
+                return date.fromisoformat(self.value)
+            except ValueError:
+                self.fault("IMPOSSIBLE_DATE", f"{self.value} is no day of the calendar")
+                return STAND_IN
+        self.fault("NOT_A_DATE", "write a date as 2026-01-31")
+        return STAND_IN
+
+    def choice(self, choices: type[EnumT]) -> EnumT:
+        """One of a list of words."""
+        known = [one.value for one in choices]
+        if isinstance(self.value, str) and self.value in known:
+            return choices(self.value)
+        self.fault("UNKNOWN_WORD", f"write one of {', '.join(known)}")
+        return next(iter(choices))
+
+    def reference(self, known: Iterable[str], what: str) -> str:
+        """The id of something that the file defines."""
+        if isinstance(self.value, str) and self.value in set(known):
+            return self.value
+        self.fault("UNKNOWN_REFERENCE", f"the file defines no {what} {self.value!r}")
+        return "?"
+
+    def mapping(self) -> Mapping:
+        """A mapping; an empty one stands in for anything else."""
+        if isinstance(self.value, YamlMap):
+            return Mapping(self.faults, self.value, self.path)
+        self.fault("NOT_A_MAPPING", "write keys and values here")
+        empty = YamlMap()
+        empty.line, empty.lines = self.line, {}
+        return Mapping(self.faults, empty, self.path, silent=True)
+
+    def items(self) -> list[Value]:
+        """The items of a list."""
+        if isinstance(self.value, YamlList):
+            return [
+                Value(self.faults, item, f"{self.path}[{index}]", self.value.lines[index])
+                for index, item in enumerate(self.value)
+            ]
+        self.fault("NOT_A_LIST", "write a list here")
+        return []
+
+    def dated(self, parse: Callable[[Value], T], first_day: date) -> Dated[T]:
+        """Values by the day from which they hold; null ends one.
+
+        Days ascend, and the first is not after `first_day`: what begins later says null before.
+        """
+        if not isinstance(self.value, YamlMap) or not self.value:
+            self.fault("NOT_DATED", 'write values by date, such as 2026-01-01: "10.00"')
+            return Dated(values=((first_day, None),))
+        values: list[tuple[date, T | None]] = []
+        for key, item in self.value.items():
+            line = self.value.lines[key]
+            at = Value(self.faults, key, f"{self.path}.{key}", line)
+            day = at.day()
+            if values and STAND_IN != day <= values[-1][0]:
+                at.fault("DATES_OUT_OF_ORDER", "dates must ascend, the newest last")
+            one = Value(self.faults, item, f"{self.path}.{key}", line)
+            values.append((day, None if item is None else parse(one)))
+        if STAND_IN != first_day < values[0][0]:
+            self.fault(
+                "NO_FIRST_VALUE",
+                f"nothing is said for {first_day}, the plan's first day; write null if none holds",
+            )
+        return Dated(values=tuple(values))
+
+
+class Mapping:
+    """One mapping; `done` notes every key that nobody asked for."""
+
+    def __init__(
+        self, faults: Faults, tree: YamlMap, path: str = "", *, silent: bool = False
+    ) -> None:
+        self.faults = faults
+        self.line = tree.line
+        self.path = path
+        self._tree = tree
+        self._asked: set[str] = set()
+        self._silent = silent
+
+    def names(self) -> tuple[str, ...]:
+        """The keys in the file's order."""
+        return tuple(self._tree)
+
+    def has(self, key: str) -> bool:
+        """Whether the key stands there, whatever its value."""
+        return key in self._tree
+
+    def name(self, key: str) -> str:
+        """A key that is itself an id."""
+        where = f"{self.path}.{key}" if self.path else key
+        return Value(self.faults, key, where, self._tree.lines[key]).ident()
+
+    def get(self, key: str) -> Value:
+        """The value of a required key."""
+        found = self.maybe(key)
+        if found is None:
+            where = f"{self.path}.{key}" if self.path else key
+            if not self._silent:
+                self.faults.add(where, self.line, "MISSING_KEY", f'the key "{key}" is missing')
+            return Value(_Deaf(), None, where, self.line)
+        return found
+
+    def maybe(self, key: str) -> Value | None:
+        """The value of an optional key; None when it does not stand there."""
+        self._asked.add(key)
+        value = self._tree.get(key, _MISSING)
+        if value is _MISSING:
+            return None
+        where = f"{self.path}.{key}" if self.path else key
+        return Value(self.faults, value, where, self._tree.lines[key])
+
+    def items(self, key: str) -> list[Value]:
+        """The items of an optional list; none when it does not stand there."""
+        found = self.maybe(key)
+        return [] if found is None else found.items()
+
+    def fault(self, reason: str, text: str, key: str = "") -> None:
+        """Note a fault of the mapping, or of one of its keys."""
+        line = self._tree.lines.get(key, self.line)
+        where = ".".join(part for part in (self.path, key) if part)
+        self.faults.add(where, line, reason, text)
+
+    def done(self) -> None:
+        """Note every key that is not known here."""
+        for key in self._tree:
+            if key not in self._asked:
+                known = ", ".join(sorted(self._asked))
+                self.fault("UNKNOWN_KEY", f'the key "{key}" is not known here; known: {known}', key)
+
+
+class _Deaf(Faults):
+    """Hears no faults: a missing key is one fault, not two."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def add(self, path: str, line: int, reason: str, text: str) -> None:
+        """Hear nothing."""

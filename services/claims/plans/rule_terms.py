@@ -1,0 +1,196 @@
+"""Reads the terms of a plan file that refuse or let through; whether they fit is checked later."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from services.claims.core.facts import (
+    CareType,
+    Coding,
+    ContractPrice,
+    HospitalTier,
+    PreExistingTerms,
+    Relationship,
+)
+from services.claims.core.plan import (
+    Ages,
+    Eligibility,
+    ExceptionInForce,
+    Exclusion,
+    PlanProvider,
+    PreExistingValue,
+    ProviderRule,
+    Providers,
+    Qualification,
+    WaitingPeriod,
+    WaitingUnit,
+)
+from services.claims.plans.context import (
+    Context,
+    choices,
+    each,
+    expect_unit,
+    read_ages,
+    read_text,
+    references,
+    system_uri,
+)
+from services.claims.plans.reader import Mapping, Value
+
+T = TypeVar("T")
+
+
+def read_eligibility(top: Mapping, context: Context) -> tuple[Eligibility, ...]:
+    """Who may be insured, at which ages."""
+
+    def read(term: Mapping) -> Eligibility:
+        expect_unit(term, "years")
+        return Eligibility(
+            id=term.get("id").ident(),
+            clause=context.clause(term),
+            relationship=term.get("relationship").choice(Relationship),
+            values=term.get("values").dated(read_ages, context.first_day),
+        )
+
+    return each(top, "eligibility", read)
+
+
+def read_exclusions(top: Mapping, context: Context) -> tuple[Exclusion, ...]:
+    """What the plan does not cover."""
+
+    def read(term: Mapping) -> Exclusion:
+        exclusion = Exclusion(
+            id=term.get("id").ident(),
+            clause=context.clause(term),
+            in_force=context.in_force(term),
+            codes=context.sets(term, "codes"),
+            diagnoses=context.sets(term, "diagnoses"),
+            sections=context.of_sections(term),
+        )
+        if not (exclusion.codes or exclusion.diagnoses or exclusion.sections):
+            term.fault("EXCLUDES_EVERYTHING", "say which codes, diagnoses or sections it excludes")
+        return exclusion
+
+    return each(top, "exclusions", read)
+
+
+def read_pre_existing_value(value: Value) -> PreExistingValue:
+    """covered, excluded, or the insurer's share."""
+    words = (PreExistingTerms.COVERED.value, PreExistingTerms.EXCLUDED.value)
+    if value.value in words:
+        return PreExistingValue(terms=PreExistingTerms(value.value))
+    if isinstance(value.value, str) and not value.value[:1].isdigit():
+        value.fault("UNKNOWN_WORD", f'write {" or ".join(words)}, or a share such as "0.60"')
+        return PreExistingValue(terms=PreExistingTerms.COVERED)
+    return PreExistingValue(terms=PreExistingTerms.AT_SHARE, share=value.share())
+
+
+def read_waiting_periods(top: Mapping, context: Context) -> tuple[WaitingPeriod, ...]:
+    """Times from the first day of cover in which nothing is paid."""
+
+    def read(term: Mapping) -> WaitingPeriod:
+        ages = term.maybe("ages")
+        exempt = term.maybe("exempt")
+        exempt_diagnoses: tuple[str, ...] = ()
+        exempt_care_types: tuple[CareType, ...] = ()
+        if exempt is not None:
+            exempted = exempt.mapping()
+            exempt_diagnoses = context.sets(exempted, "diagnoses")
+            exempt_care_types = choices(exempted, "care_types", CareType)
+            exempted.done()
+        return WaitingPeriod(
+            id=term.get("id").ident(),
+            clause=context.clause(term),
+            unit=term.get("unit").choice(WaitingUnit),
+            values=term.get("values").dated(Value.whole, context.first_day),
+            ages=Ages() if ages is None else read_ages(ages),
+            sections=context.of_sections(term),
+            diagnoses=context.sets(term, "diagnoses"),
+            exempt_diagnoses=exempt_diagnoses,
+            exempt_care_types=exempt_care_types,
+        )
+
+    return each(top, "waiting_periods", read)
+
+
+def read_providers(top: Mapping, context: Context) -> Providers:
+    """The provider list, and who qualifies for which care."""
+    found = top.maybe("providers")
+    if found is None:
+        return Providers()
+    block = found.mapping()
+    listing = each(block, "list", lambda term: _provider(term, context))
+    context.networks = tuple(
+        dict.fromkeys(
+            network
+            for one in listing
+            if one.network is not None
+            for _, network in one.network.values
+            if network is not None
+        )
+    )
+    exception = block.maybe("emergency_exception")
+    emergency = None
+    if exception is not None:
+        term = exception.mapping()
+        emergency = ExceptionInForce(clause=context.clause(term), in_force=context.in_force(term))
+        term.done()
+    providers = Providers(
+        rules=each(block, "rules", lambda term: _provider_rule(term, context)),
+        emergency_exception=emergency,
+        listing=listing,
+    )
+    block.done()
+    return providers
+
+
+def _provider(term: Mapping, context: Context) -> PlanProvider:
+    name, tier, network = term.maybe("name"), term.maybe("tier"), term.maybe("network")
+    return PlanProvider(
+        id=term.get("id").text(),
+        listed=term.get("listed").dated(Value.boolean, context.first_day),
+        name=None if name is None else read_text(name),
+        tier=None
+        if tier is None
+        else tier.dated(lambda v: v.choice(HospitalTier), context.first_day),
+        network=None if network is None else network.dated(Value.ident, context.first_day),
+        prices=read_price_list(term, context) if term.has("prices") else None,
+    )
+
+
+def read_price_list(owner: Mapping, context: Context) -> tuple[ContractPrice, ...]:
+    """The contract prices under the key `prices`; a code stands once."""
+
+    def read(term: Mapping) -> ContractPrice:
+        expect_unit(term, context.currency)
+        code = term.get("code")
+        return ContractPrice(
+            code=Coding(system=system_uri(term.get("system")), code=code.text()),
+            price=term.get("values").dated(lambda v: v.decimal(places=6), context.first_day),
+        )
+
+    prices = each(owner, "prices", read)
+    if len({one.code for one in prices}) != len(prices):
+        owner.fault("DUPLICATE_CODE", "a code stands twice in the price list", "prices")
+    return prices
+
+
+def _provider_rule(term: Mapping, context: Context) -> ProviderRule:
+    def qualification(value: Value) -> Qualification:
+        wanted = value.mapping()
+        listed = wanted.maybe("listed")
+        found = Qualification(
+            tiers=choices(wanted, "tiers", HospitalTier),
+            networks=references(wanted, "networks", context.networks, "network"),
+            listed=False if listed is None else listed.boolean(),
+        )
+        wanted.done()
+        return found
+
+    return ProviderRule(
+        id=term.get("id").ident(),
+        clause=context.clause(term),
+        values=term.get("values").dated(qualification, context.first_day),
+        sections=context.of_sections(term),
+        care_types=choices(term, "care_types", CareType),
+    )

@@ -1,0 +1,6 @@
+"""FHIR R4: Claims as bills, Observations as readings. Bytes in, records out; no socket, no clock."""
+
+from services.his_bridge.dialects.fhir_r4.bundle import Entry, Framed, NotABundle, frame
+from services.his_bridge.dialects.fhir_r4.readers import ClaimReader, ObservationReader
+
+__all__ = ["ClaimReader", "Entry", "Framed", "NotABundle", "ObservationReader", "frame"]

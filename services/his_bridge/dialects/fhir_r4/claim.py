@@ -1,0 +1,312 @@
+"""A FHIR R4 Claim, with what it points at, as a bill. Fetches nothing, rounds nothing, maps no code."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from services.his_bridge.core.bill import CareType, Tier
+from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.parsed import ParsedBill, Person
+from services.his_bridge.core.terms import SourceTerms
+from services.his_bridge.dialects.fhir_r4.claim_lines import read_diagnoses, read_lines
+from services.his_bridge.dialects.fhir_r4.claim_money import read_social_insurance
+from services.his_bridge.dialects.fhir_r4.findings import Findings
+from services.his_bridge.dialects.fhir_r4.structs import (
+    Claim,
+    Condition,
+    Encounter,
+    MedicationRequest,
+    Organization,
+    Patient,
+    Period,
+)
+from services.his_bridge.dialects.fhir_r4.support import (
+    NAMES,
+    Key,
+    Support,
+    contained_in,
+    person_of,
+    provider_id_of,
+    resolve,
+)
+from services.his_bridge.dialects.strict_json import StrictDecoder
+
+TIER_EXTENSION = "urn:lipei:fhir:hospital-tier"
+MONEY_PLACES = 6
+_DECODER = StrictDecoder(Claim, NAMES)
+_STATUSES = {"active", "cancelled", "draft", "entered-in-error"}
+# HL7 v3 ActCode of Encounter.class; when a bill covers several, the heaviest counts.
+_CARE_TYPES = {
+    "IMP": CareType.INPATIENT,
+    "ACUTE": CareType.INPATIENT,
+    "NONAC": CareType.INPATIENT,
+    "EMER": CareType.EMERGENCY,
+    "AMB": CareType.OUTPATIENT,
+    "VR": CareType.ONLINE,
+}
+_WEIGHT = list(dict.fromkeys(_CARE_TYPES.values()))
+
+
+class Nature(StrEnum):
+    """What a Claim is to the bridge."""
+
+    BILL = "bill"
+    WITHDRAWN = "withdrawn"  # cancelled, or entered in error
+    NO_BILL = "no bill"  # a draft, or a request before treatment
+
+
+class DecodedClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """A Claim and the faults of its structure; without a claim nothing of it could be read."""
+
+    claim: Claim | None
+    faults: tuple[Fault, ...]
+
+
+def decode_claim(raw: bytes) -> DecodedClaim:
+    """Read a Claim's bytes. Never raises: what is wrong stands in the faults."""
+    claim, faults = _DECODER.decode(raw)
+    return DecodedClaim(claim=claim, faults=faults)
+
+
+def nature_of(decoded: DecodedClaim) -> Nature:
+    """Whether to release, take back or leave alone. What cannot be told is a bill with faults."""
+    claim = decoded.claim
+    if claim is None:
+        return Nature.BILL
+    if claim.use in ("preauthorization", "predetermination") or claim.status == "draft":
+        return Nature.NO_BILL
+    if claim.status in ("cancelled", "entered-in-error"):
+        return Nature.WITHDRAWN
+    return Nature.BILL
+
+
+def billing_day(decoded: DecodedClaim, terms: SourceTerms) -> date | None:
+    """The day, in the hospital's zone, on which the bill ends; None when it cannot be told."""
+    claim = decoded.claim
+    if claim is None:
+        return None
+    period = claim.billable_period or Period()
+    zone = ZoneInfo(terms.zone)
+    unheard = Findings(())
+    for text in (period.end, period.start, claim.created):
+        moment = unheard.moment(text, "", zone, any_year=True)
+        if moment is not None:
+            return moment.astimezone(zone).date()
+    return None
+
+
+def needs_of(decoded: DecodedClaim, terms: SourceTerms) -> set[Key]:
+    """What the source must look up before the claim can be read; contained resources excepted."""
+    if decoded.claim is None:
+        return set()
+    keys = _References(decoded.claim, Findings(()), terms).all()
+    return {key for key in keys if not key[1].startswith("#")}
+
+
+def read_claim(
+    decoded: DecodedClaim, fallback_number: str, support: Support, terms: SourceTerms
+) -> ParsedBill | tuple[Fault, ...]:
+    """The bill that a Claim states, or only faults when nothing of it could be read.
+
+    `fallback_number` is the bill's number when the claim carries no identifier: its id.
+    """
+    claim = decoded.claim
+    if claim is None:
+        return decoded.faults
+    findings = Findings(decoded.faults)
+    references = _References(claim, findings, terms)
+    support = {**support, **contained_in(claim.contained)} if claim.contained else support
+    zone = ZoneInfo(terms.zone)
+    if claim.status not in _STATUSES:
+        findings.add(Reason.STATUS_UNKNOWN, "status")
+    if claim.use != "claim":
+        findings.add(Reason.STATUS_UNKNOWN, "use")
+    patient = resolve(findings, references.patient, "patient", Patient, support)
+    provider_id, tier = _provider(claim, references, support, findings, terms)
+    encounters = [
+        found
+        for path, key in references.encounters.items()
+        if (found := resolve(findings, key, path, Encounter, support)) is not None
+    ]
+    start, end = _times(claim, encounters, findings, zone)
+    conditions = {
+        path: resolve(findings, key, path, Condition, support)
+        for path, key in references.conditions.items()
+    }
+    prescription = resolve(
+        findings, references.prescription, "prescription", MedicationRequest, support
+    )
+    diagnoses = read_diagnoses(claim, conditions, findings, terms)
+    total = findings.money(claim.total, "total", terms.currency, places=MONEY_PLACES)
+    person: Person | None = None
+    if patient is not None:
+        person = person_of(patient, "patient", terms)
+    return ParsedBill(
+        bill_number=_bill_number(claim, fallback_number, findings),
+        provider_id=provider_id,
+        tier=tier,
+        care_type=_care_type(claim, references, encounters, findings, terms),
+        start=start,
+        end=end,
+        diagnoses=diagnoses,
+        lines=read_lines(claim, {d.number for d in diagnoses}, prescription, findings, terms),
+        total=total,
+        total_path="total",
+        states_total=claim.total is not None or findings.broken_at("total"),
+        person=person,
+        social_insurance=read_social_insurance(claim.extension, findings, terms),
+        faults=tuple(findings.faults),
+    )
+
+
+class _References:
+    """Everything a claim points at, by the path of the pointer."""
+
+    def __init__(self, claim: Claim, findings: Findings, terms: SourceTerms) -> None:
+        def key_of(text: str | None, path: str, kind: str) -> Key | None:
+            return findings.reference(text, path, kind, terms.base_url)
+
+        patient = claim.patient.reference if claim.patient else None
+        self.patient = key_of(patient, "patient", "Patient")
+        self.provider: Key | None = None
+        if claim.provider or terms.provider_id is None:
+            provider = claim.provider.reference if claim.provider else None
+            if provider is not None or terms.provider_id is None:
+                self.provider = key_of(provider, "provider", "Organization")
+        self.prescription: Key | None = None
+        if claim.prescription and terms.pharmacy_code_from_prescription:
+            text = claim.prescription.reference
+            self.prescription = key_of(text, "prescription", "MedicationRequest")
+        self.conditions: dict[str, Key | None] = {}
+        for index, diagnosis in enumerate(claim.diagnosis):
+            if diagnosis.diagnosis_reference is not None:
+                path = f"diagnosis[{index}].diagnosisReference"
+                text = diagnosis.diagnosis_reference.reference
+                self.conditions[path] = key_of(text, path, "Condition")
+        self.encounters: dict[str, Key | None] = {}
+        for index, item in enumerate(claim.item):
+            for inner, encounter in enumerate(item.encounter):
+                path = f"item[{index}].encounter[{inner}]"
+                self.encounters[path] = key_of(encounter.reference, path, "Encounter")
+
+    def all(self) -> set[Key]:
+        single = (self.patient, self.provider, self.prescription)
+        every = (*single, *self.conditions.values(), *self.encounters.values())
+        return {key for key in every if key is not None}
+
+
+def _bill_number(claim: Claim, fallback: str, findings: Findings) -> str | None:
+    if claim.identifier and claim.identifier[0].value:
+        return findings.text(
+            claim.identifier[0].value, "identifier[0].value", ascii_only=True
+        )
+    return fallback
+
+
+def _provider(
+    claim: Claim,
+    references: _References,
+    support: Support,
+    findings: Findings,
+    terms: SourceTerms,
+) -> tuple[str | None, Tier | None]:
+    organization = resolve(findings, references.provider, "provider", Organization, support)
+    if organization is None:
+        return terms.provider_id, terms.tier
+    tier = terms.tier
+    for extension in organization.extension:
+        if extension.url == TIER_EXTENSION:
+            try:
+                tier = Tier((extension.value_code or "").upper())
+            except ValueError:
+                findings.add(Reason.TIER_UNKNOWN, "provider->extension")
+    if terms.provider_id is not None or terms.provider_system is None:
+        return terms.provider_id, tier
+    return provider_id_of(organization, "provider", findings, terms.provider_system), tier
+
+
+def _care_type(
+    claim: Claim,
+    references: _References,
+    encounters: list[Encounter],
+    findings: Findings,
+    terms: SourceTerms,
+) -> CareType | None:
+    kinds = claim.type.coding if claim.type else []
+    if any(coding.code == "pharmacy" for coding in kinds):
+        return CareType.PHARMACY
+    if not references.encounters:
+        if terms.care_type_default is None:
+            findings.add(Reason.CARE_TYPE_UNKNOWN, "item")
+        return terms.care_type_default
+    found = []
+    for encounter in encounters:
+        care_type = _care_type_of(encounter, terms)
+        if care_type is None:
+            findings.add(Reason.CARE_TYPE_UNKNOWN, "item[0].encounter[0]->class")
+        else:
+            found.append(care_type)
+    return min(found, key=_rank_of, default=None)
+
+
+def _care_type_of(encounter: Encounter, terms: SourceTerms) -> CareType | None:
+    for concept in encounter.type if terms.encounter_types else ():
+        for coding in concept.coding:
+            declared = terms.encounter_types.get((coding.system or "", coding.code or ""))
+            if declared is not None:
+                return declared
+    code = encounter.class_.code if encounter.class_ else None
+    return _CARE_TYPES.get(code or "", terms.care_type_default)
+
+
+def _rank_of(care_type: CareType) -> int:
+    return _WEIGHT.index(care_type) if care_type in _WEIGHT else len(_WEIGHT)
+
+
+def _times(
+    claim: Claim, encounters: list[Encounter], findings: Findings, zone: ZoneInfo
+) -> tuple[datetime | None, datetime | None]:
+    """Begin and end of the visit or stay: the encounter's, else the billed period's."""
+    billed = _period(claim.billable_period, "billablePeriod", findings, zone)
+    stays = [
+        _period(encounter.period, "item[0].encounter[0]->period", findings, zone)
+        for encounter in encounters
+    ]
+    starts = [start for start, _ in stays if start is not None]
+    ends = [end for _, end in stays]
+    start = min(starts) if starts else billed[0]
+    last = [end for end in ends if end is not None]
+    end = max(last) if last and len(last) == len(ends) else billed[1]
+    for moment, name in ((start, "start"), (end, "end")):
+        path = f"billablePeriod.{name}"
+        said = claim.billable_period is not None and getattr(claim.billable_period, name)
+        if moment is None and not said:
+            findings.add(Reason.TIME_MISSING, path)
+    if start is not None and end is not None and end < start:
+        findings.add(Reason.END_BEFORE_START, "billablePeriod")
+    return start, end
+
+
+def _period(
+    period: Period | None, path: str, findings: Findings, zone: ZoneInfo
+) -> tuple[datetime | None, datetime | None]:
+    if period is None:
+        return None, None
+    start = findings.moment(period.start, f"{path}.start", zone)
+    end = findings.moment(period.end, f"{path}.end", zone, day_ends=True)
+    if start is not None and end is not None and end < start:
+        findings.add(Reason.END_BEFORE_START, path)
+    return start, end
+
+
+def claimed_total(decoded: DecodedClaim, terms: SourceTerms) -> Decimal | None:
+    """What the record claims as its total, when that can be read; for the quarantine's list."""
+    if decoded.claim is None:
+        return None
+    total = decoded.claim.total
+    return Findings(()).money(total, "total", terms.currency, places=MONEY_PLACES)

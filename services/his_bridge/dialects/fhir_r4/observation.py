@@ -1,0 +1,175 @@
+"""A FHIR R4 Observation as readings: laboratory values and vital signs that programmes use. Converts no unit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from services.his_bridge.core.bill import Provenance
+from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.parsed import ParsedReading, ParsedReadings
+from services.his_bridge.core.terms import ReadingRule, SourceTerms
+from services.his_bridge.dialects.fhir_r4.findings import Findings
+from services.his_bridge.dialects.fhir_r4.structs import (
+    CodeableConcept,
+    Observation,
+    Patient,
+    Quantity,
+)
+from services.his_bridge.dialects.fhir_r4.support import (
+    NAMES,
+    Key,
+    Support,
+    contained_in,
+    person_of,
+    resolve,
+)
+from services.his_bridge.dialects.strict_json import StrictDecoder
+
+LOINC = "http://loinc.org"
+VALUE_PLACES = 18
+_DECODER = StrictDecoder(Observation, NAMES)
+_RELEASED = {"final", "amended", "corrected"}
+_NOT_YET = {"registered", "preliminary"}
+_WITHDRAWN = {"cancelled", "entered-in-error"}
+
+
+class DecodedObservation(msgspec.Struct, frozen=True, kw_only=True):
+    """An Observation and the faults of its structure."""
+
+    observation: Observation | None
+    faults: tuple[Fault, ...]
+
+
+def decode_observation(raw: bytes) -> DecodedObservation:
+    """Read an Observation's bytes. Never raises: what is wrong stands in the faults."""
+    observation, faults = _DECODER.decode(raw)
+    return DecodedObservation(observation=observation, faults=faults)
+
+
+def is_wanted(decoded: DecodedObservation, terms: SourceTerms) -> bool:
+    """Whether a programme uses it. What cannot be told is wanted, so that it waits in quarantine."""
+    seen = decoded.observation
+    if seen is None:
+        return True
+    if seen.status in _NOT_YET:
+        return False
+    return any(rule is not None for rule, _, _ in _measured(seen, terms))
+
+
+def is_withdrawn(decoded: DecodedObservation) -> bool:
+    """Whether the hospital takes the measurement back."""
+    return decoded.observation is not None and decoded.observation.status in _WITHDRAWN
+
+
+def needs_of(decoded: DecodedObservation, terms: SourceTerms) -> set[Key]:
+    """What the source must look up before the readings can be read."""
+    key = _subject(decoded.observation, Findings(()), terms) if decoded.observation else None
+    return set() if key is None or key[1].startswith("#") else {key}
+
+
+def read_observation(
+    decoded: DecodedObservation, support: Support, terms: SourceTerms
+) -> ParsedReadings:
+    """The readings that an Observation states; blood pressure is two."""
+    seen = decoded.observation
+    if seen is None:
+        return ParsedReadings(readings=(), person=None, faults=decoded.faults)
+    findings = Findings(decoded.faults)
+    support = {**support, **contained_in(seen.contained)} if seen.contained else support
+    patient = resolve(findings, _subject(seen, findings, terms), "subject", Patient, support)
+    if seen.status not in _RELEASED:
+        findings.add(Reason.STATUS_UNKNOWN, "status")
+    effective = _effective(seen, findings, ZoneInfo(terms.zone))
+    provenance = _provenance(seen, terms)
+    if provenance is None:
+        findings.add(Reason.PROVENANCE_UNKNOWN, "category")
+    readings = []
+    for rule, quantity, path in _measured(seen, terms):
+        if rule is None:
+            continue
+        reading = _reading(rule, quantity, path, effective, provenance, findings)
+        if reading is not None:
+            readings.append(reading)
+    return ParsedReadings(
+        readings=tuple(readings),
+        person=None if patient is None else person_of(patient, "subject", terms),
+        faults=tuple(findings.faults),
+    )
+
+
+def _subject(seen: Observation, findings: Findings, terms: SourceTerms) -> Key | None:
+    text = seen.subject.reference if seen.subject else None
+    return findings.reference(text, "subject", "Patient", terms.base_url)
+
+
+def _measured(
+    seen: Observation, terms: SourceTerms
+) -> list[tuple[ReadingRule | None, Quantity | None, str]]:
+    whole = (_rule_for(seen.code, terms), seen.value_quantity, "valueQuantity")
+    return [
+        whole,
+        *(
+            (_rule_for(part.code, terms), part.value_quantity, f"component[{i}].valueQuantity")
+            for i, part in enumerate(seen.component)
+        ),
+    ]
+
+
+def _rule_for(concept: CodeableConcept | None, terms: SourceTerms) -> ReadingRule | None:
+    codes = {c.code for c in concept.coding if c.system == LOINC} if concept else set()
+    return next((rule for rule in terms.readings if rule.code in codes), None)
+
+
+def _provenance(seen: Observation, terms: SourceTerms) -> Provenance | None:
+    for category in seen.category:
+        for coding in category.coding:
+            if coding.code in terms.provenances:
+                return terms.provenances[coding.code]
+    return None
+
+
+def _effective(seen: Observation, findings: Findings, zone: ZoneInfo) -> datetime | None:
+    for text, path in (
+        (seen.effective_date_time, "effectiveDateTime"),
+        (seen.effective_instant, "effectiveInstant"),
+        (seen.effective_period.start if seen.effective_period else None, "effectivePeriod.start"),
+    ):
+        if text is not None:
+            return findings.moment(text, path, zone)
+    findings.add(Reason.TIME_MISSING, "effectiveDateTime")
+    return None
+
+
+def _reading(
+    rule: ReadingRule,
+    quantity: Quantity | None,
+    path: str,
+    effective: datetime | None,
+    provenance: Provenance | None,
+    findings: Findings,
+) -> ParsedReading | None:
+    if quantity is None:
+        findings.add(Reason.VALUE_MISSING, path)
+        return None
+    if quantity.comparator is not None:
+        findings.add(Reason.VALUE_NOT_EXACT, f"{path}.comparator")
+    unit = quantity.code or quantity.unit
+    if unit is None or unit not in rule.units:
+        findings.add(Reason.UNIT_UNKNOWN, f"{path}.code")
+    value = findings.decimal(quantity.value, f"{path}.value", places=VALUE_PLACES)
+    if value is not None and value < 0:
+        findings.add(Reason.NEGATIVE_AMOUNT, f"{path}.value")
+    if value is None or unit is None or effective is None or provenance is None:
+        return None
+    return ParsedReading(
+        component=rule.code,
+        system=LOINC,
+        code=rule.code,
+        value=value,
+        unit=unit,
+        effective=effective,
+        provenance=provenance,
+    )

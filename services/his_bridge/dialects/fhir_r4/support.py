@@ -1,0 +1,146 @@
+"""The resources that bills and readings point at: read once, looked up by type and id. Asks no server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar, cast
+
+import msgspec
+
+from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.parsed import Identity, Person
+from services.his_bridge.core.terms import SourceTerms
+from services.his_bridge.dialects.fhir_r4 import structs
+from services.his_bridge.dialects.fhir_r4.findings import Findings
+from services.his_bridge.dialects.fhir_r4.structs import (
+    SUPPORTING,
+    HumanName,
+    Organization,
+    Patient,
+    Supporting,
+)
+from services.his_bridge.dialects.strict_json import StrictDecoder, names_of
+
+R = TypeVar("R", bound=Supporting)
+Key = tuple[str, str]
+
+# Below this a text is too common to be searched for in what leaves.
+_SHORTEST_NUMBER = 6
+_SHORTEST_LATIN = 4
+_SHORTEST_HAN = 2
+NAMES = names_of(
+    *(
+        kind
+        for kind in vars(structs).values()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    )
+)
+_DECODERS = {name: StrictDecoder(kind, NAMES) for name, kind in SUPPORTING.items()}
+
+
+class Supported(msgspec.Struct, frozen=True, kw_only=True):
+    """A resource that others point at, with the faults of its structure."""
+
+    resource: Supporting | None
+    faults: tuple[Fault, ...]
+
+
+Support = Mapping[Key, Supported]
+
+
+def read_supporting(kind: str, raw: bytes) -> Supported:
+    """Read one Patient, Encounter, Condition, Organization or MedicationRequest."""
+    resource, faults = _DECODERS[kind].decode(raw)
+    return Supported(resource=resource, faults=faults)
+
+
+def contained_in(raw: list[msgspec.Raw]) -> dict[Key, Supported]:
+    """Contained resources, their ids marked with "#"."""
+    found: dict[Key, Supported] = {}
+    for each in raw:
+        try:
+            header = msgspec.json.decode(bytes(each), type=structs.Header)
+        except (msgspec.DecodeError, RecursionError):
+            continue  # whoever points at it gets a fault
+        if header.resource_type in SUPPORTING and header.id:
+            key = (header.resource_type, f"#{header.id}")
+            found[key] = read_supporting(header.resource_type, bytes(each))
+    return found
+
+
+def resolve(
+    findings: Findings, key: Key | None, path: str, kind: type[R], support: Support
+) -> R | None:
+    """The resource that a reference means; its own faults are named behind an arrow."""
+    if key is None:
+        return None
+    found = support.get(key)
+    if found is None:
+        findings.add(Reason.REFERENCE_NOT_FOUND, path)
+        return None
+    for fault in found.faults:
+        findings.add(fault.reason, f"{path}->{fault.path}")
+    return cast(R, found.resource) if isinstance(found.resource, kind) else None
+
+
+def person_of(patient: Patient, path: str, terms: SourceTerms) -> Person:
+    """Who the patient is, by the first kind of document in the profile's order that is there."""
+    faults: list[Fault] = []
+    identity: Identity | None = None
+    for rule in terms.identities:
+        values = {
+            entry.value.strip()
+            for entry in patient.identifier
+            if entry.system == rule.system and entry.value and entry.use != "old"
+        } - {""}
+        if len(values) > 1:
+            faults.append(Fault(reason=Reason.IDENTITY_AMBIGUOUS, path=f"{path}->identifier"))
+            break
+        if values:
+            identity = Identity(kind=rule.kind, number=values.pop())
+            break
+    else:
+        faults.append(Fault(reason=Reason.IDENTITY_MISSING, path=f"{path}->identifier"))
+    names, parts = _names_of(patient.name)
+    numbers = {entry.value for entry in (*patient.identifier, *patient.telecom)} | {
+        text for place in patient.address for text in (place.text, *place.line)
+    }
+    numbers.add(patient.id)
+    return Person(
+        identity=identity,
+        names=names,
+        name_parts=parts,
+        numbers=frozenset(text for text in numbers if text and len(text) >= _SHORTEST_NUMBER),
+        faults=tuple(faults),
+    )
+
+
+def provider_id_of(organization: Organization, path: str, findings: Findings, system: str) -> str | None:
+    """The provider's identifier of the profile's system."""
+    for index, entry in enumerate(organization.identifier):
+        if entry.system == system and entry.value:
+            where = f"{path}->identifier[{index}].value"
+            return findings.text(entry.value, where, ascii_only=True)
+    findings.add(Reason.PROVIDER_UNKNOWN, path)
+    return None
+
+
+def _names_of(names: list[HumanName]) -> tuple[frozenset[str], frozenset[str]]:
+    whole: set[str] = set()
+    parts: set[str] = set()
+    for name in names:
+        given, family = "".join(name.given), name.family or ""
+        whole.add(name.text or "")
+        if family and given:
+            spaced = " ".join(name.given)
+            whole |= {family + given, f"{family} {spaced}", f"{spaced} {family}"}
+            whole |= {f"{first} {family}" for first in name.given}
+        parts |= {family, given, *name.given, *(name.text or "").split()}
+    return (
+        frozenset(text for text in whole if _is_telling(text)),
+        frozenset(text for text in parts if _is_telling(text)),
+    )
+
+
+def _is_telling(text: str) -> bool:
+    return len(text) >= (_SHORTEST_LATIN if text.isascii() else _SHORTEST_HAN)

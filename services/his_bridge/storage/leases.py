@@ -1,0 +1,84 @@
+"""One poller per hospital and channel, and numbers that commit in order."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from services.his_bridge.storage.tables import last_seq, lease
+
+
+class LeaseLost(Exception):
+    """Another poller holds the lease; nothing of this transaction may be committed."""
+
+
+def acquire(
+    connection: Connection, hospital: str, channel: str, holder: str, *, now_us: int, until_us: int
+) -> int | None:
+    """Take the lease if it is free or has expired; else when it expires."""
+    mine = lease.c.hospital == hospital, lease.c.channel == channel
+    found = connection.execute(
+        select(lease.c.holder, lease.c.expires_us).where(*mine).with_for_update()
+    ).first()
+    if found is None:
+        row = {
+            "hospital": hospital,
+            "channel": channel,
+            "holder": holder,
+            "expires_us": until_us,
+        }
+        added = connection.execute(_insert(connection, lease).values(row).on_conflict_do_nothing())
+        return None if added.rowcount == 1 else until_us
+    if found.holder != holder and found.expires_us > now_us:
+        return int(found.expires_us)
+    connection.execute(update(lease).where(*mine).values(holder=holder, expires_us=until_us))
+    return None
+
+
+def renew(
+    connection: Connection, hospital: str, channel: str, holder: str, *, until_us: int
+) -> None:
+    """Show a sign of life. Every write of a pull does so first: it also shuts other pollers out.
+
+    Raises: LeaseLost.
+    """
+    kept = connection.execute(
+        update(lease)
+        .where(
+            lease.c.hospital == hospital, lease.c.channel == channel, lease.c.holder == holder
+        )
+        .values(expires_us=until_us)
+    )
+    if kept.rowcount != 1:
+        raise LeaseLost(f"another poller took {hospital}/{channel}")
+
+
+def release(connection: Connection, hospital: str, channel: str, holder: str) -> None:
+    """Give the lease back; nothing happens when another poller has it."""
+    connection.execute(
+        delete(lease).where(
+            lease.c.hospital == hospital, lease.c.channel == channel, lease.c.holder == holder
+        )
+    )
+
+
+def next_numbers(connection: Connection, name: str, count: int) -> int:
+    """The first of `count` new numbers of a list.
+
+    The list's row stays locked until commit, so numbers become visible in their order and a reader
+    who remembers the last number that it saw misses none.
+    """
+    row = {"list": name, "value": 0}
+    connection.execute(_insert(connection, last_seq).values(row).on_conflict_do_nothing())
+    last = connection.execute(
+        update(last_seq)
+        .where(last_seq.c.list == name)
+        .values(value=last_seq.c.value + count)
+        .returning(last_seq.c.value)
+    ).scalar_one()
+    return int(last) - count + 1
+
+
+def _insert(connection: Connection, table: object) -> postgresql.Insert | sqlite.Insert:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)  # type: ignore[no-any-return,arg-type]  # both dialects have it

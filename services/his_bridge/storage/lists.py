@@ -1,0 +1,188 @@
+"""What the bridge has to show: released bills, readings, quarantine, and the insurer's answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, insert, select, update
+
+from services.his_bridge.core.bill import Bill
+from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.storage.tables import (
+    acknowledgement,
+    quarantine,
+    reading,
+    released_bill,
+)
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the insurer did with one bill: TAKEN with claims, or REFUSED with reasons."""
+
+    bill: str
+    delivery: str
+    claims: tuple[str, ...]
+    refusal_reasons: tuple[str, ...]
+
+
+class UnknownBills(LookupError):
+    """At least one bill of an acknowledgement was never released; nothing was recorded."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"{len(names)} unknown")
+        self.names = tuple(names)
+
+
+class TakenBefore(ValueError):
+    """A bill that was taken cannot be refused afterwards; nothing was recorded."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"{len(names)} taken")
+        self.names = tuple(names)
+
+
+class OtherContent(ValueError):
+    """The request id was used before with other content; nothing was recorded."""
+
+
+def bill_named(connection: Connection, hospital: str, name: str) -> Row[Any] | None:
+    """One released bill."""
+    return connection.execute(
+        select(released_bill).where(
+            released_bill.c.hospital == hospital, released_bill.c.name == name
+        )
+    ).first()
+
+
+def bills_after(
+    connection: Connection, hospital: str, seq: int, most: int, delivery: str | None
+) -> Sequence[Row[Any]]:
+    """Released bills in the order of their release, after a number."""
+    query = select(released_bill).where(
+        released_bill.c.hospital == hospital, released_bill.c.seq > seq
+    )
+    if delivery is not None:
+        query = query.where(released_bill.c.delivery == delivery)
+    return connection.execute(query.order_by(released_bill.c.seq).limit(most)).all()
+
+
+def readings_after(
+    connection: Connection, member_token: str | None, seq: int, most: int
+) -> Sequence[Row[Any]]:
+    """Readings of one member, or of all, in the order of their release, after a number."""
+    query = select(reading).where(reading.c.seq > seq)
+    if member_token is not None:
+        query = query.where(reading.c.member_token == member_token)
+    return connection.execute(query.order_by(reading.c.seq).limit(most)).all()
+
+
+def quarantine_after(
+    connection: Connection, hospital: str, seq: int, most: int
+) -> Sequence[Row[Any]]:
+    """Records that wait for a person, oldest first, after a number."""
+    return connection.execute(
+        select(quarantine)
+        .where(quarantine.c.hospital == hospital, quarantine.c.seq > seq)
+        .order_by(quarantine.c.seq)
+        .limit(most)
+    ).all()
+
+
+def acknowledge(
+    connection: Connection,
+    hospital: str,
+    request_id: str,
+    answers: Sequence[Answer],
+    *,
+    now_us: int,
+) -> None:
+    """Record the insurer's answers, all or none. Repeating a request changes nothing.
+
+    Raises: UnknownBills, TakenBefore, OtherContent.
+    """
+    request_hash = hashlib.sha256(msgspec.json.encode(answers)).hexdigest()
+    if request_id:
+        before = connection.execute(
+            select(acknowledgement.c.request_hash).where(
+                acknowledgement.c.hospital == hospital,
+                acknowledgement.c.request_id == request_id,
+            )
+        ).scalar_one_or_none()
+        if before == request_hash:
+            return
+        if before is not None:
+            raise OtherContent("request_id used before")
+    names = [answer.bill for answer in answers]
+    states = {
+        row.name: row.delivery
+        for row in connection.execute(
+            select(released_bill.c.name, released_bill.c.delivery)
+            .where(released_bill.c.hospital == hospital, released_bill.c.name.in_(names))
+            .order_by(released_bill.c.seq)
+            .with_for_update()
+        )
+    }
+    unknown = [name for name in names if name not in states]
+    if unknown:
+        raise UnknownBills(unknown)
+    late = [a.bill for a in answers if states[a.bill] == "TAKEN" and a.delivery != "TAKEN"]
+    if late:
+        raise TakenBefore(late)
+    for answer in answers:
+        connection.execute(
+            update(released_bill)
+            .where(released_bill.c.hospital == hospital, released_bill.c.name == answer.bill)
+            .values(
+                delivery=answer.delivery,
+                claims=msgspec.json.encode(answer.claims),
+                refusal_reasons=msgspec.json.encode(answer.refusal_reasons),
+            )
+        )
+    if request_id:
+        connection.execute(
+            insert(acknowledgement),
+            {
+                "hospital": hospital,
+                "request_id": request_id,
+                "request_hash": request_hash,
+                "at_us": now_us,
+            },
+        )
+
+
+def totals_by_day(
+    connection: Connection, hospital: str, first: date, last: date
+) -> dict[date, DayTotals]:
+    """What the bridge holds per day of billing: ids, their number and the sum of their totals.
+
+    Every bill counts once, as its last event left it; a reversed one not at all.
+    """
+    rows = connection.execute(
+        select(
+            released_bill.c.external_id,
+            released_bill.c.day,
+            released_bill.c.total_minor,
+            released_bill.c.kind,
+        )
+        .where(released_bill.c.hospital == hospital)
+        .order_by(released_bill.c.seq)
+    )
+    latest = {row.external_id: row for row in rows}
+    found: dict[date, DayTotals] = {}
+    for external_id, row in latest.items():
+        day = date.fromisoformat(row.day)
+        if row.kind != "REVERSAL" and first <= day <= last:
+            found[day] = found.get(day, DayTotals()).with_bill(external_id, row.total_minor)
+    return found
+
+
+def body_of(row: Row[Any]) -> Bill:
+    """The bill in a released row."""
+    return _BILL.decode(row.body)
+
+
+_BILL = msgspec.json.Decoder(Bill)

@@ -1,0 +1,168 @@
+"""Tables of the bridge's database, as SQLAlchemy Core. Times are microseconds since 1970 in UTC.
+
+Identities stand in `inbox.raw` and nowhere else; everything below it speaks of member tokens.
+Events of bills refuse UPDATE and DELETE by trigger (see APPEND_ONLY and the migration).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+# SQLite numbers rows by itself only under the type INTEGER.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+# One poller per hospital and channel: who holds it, and until when without a sign of life.
+lease = Table(
+    "lease",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("channel", String(16), primary_key=True),
+    Column("holder", String(32), nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+)
+
+# Where the next page begins. `scope` names what is asked for: another base URL or period starts
+# from the beginning, and the inbox tells what is known.
+read_cursor = Table(
+    "read_cursor",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("channel", String(16), primary_key=True),
+    Column("scope", String(64), primary_key=True),
+    Column("position", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# Every record as it came, byte for byte, committed before anything is made of it.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("hospital", String(64), nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("external_id", String(128), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    UniqueConstraint("hospital", "channel", "external_id", "version", "sha256"),
+    Index(
+        "ix_inbox_pending",
+        "hospital",
+        "channel",
+        "id",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+)
+
+# What happened to each bill; a bill's state is a fold over these.
+bill_event = Table(
+    "bill_event",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("bill_id", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("external_id", String(128), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("inbox_id", _Serial, ForeignKey("inbox.id"), nullable=False),
+    Column("body", LargeBinary),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_bill_event_external", "hospital", "external_id"),
+)
+
+# What the insurer is offered: one row per event that changed its bill. `seq` follows the order of
+# commits, so that a reader who remembers the last one misses nothing.
+released_bill = Table(
+    "released_bill",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("name", String(40), nullable=False),
+    Column("external_id", String(128), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("day", String(10), nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("released_us", BigInteger, nullable=False),
+    Column("delivery", String(16), nullable=False),
+    Column("claims", LargeBinary, nullable=False),
+    Column("refusal_reasons", LargeBinary, nullable=False),
+    UniqueConstraint("hospital", "name"),
+    Index("ix_released_bill_delivery", "hospital", "delivery", "seq"),
+    Index("ix_released_bill_day", "hospital", "day"),
+)
+
+# Answers of the insurer, by request: the same request changes nothing, another body is refused.
+acknowledgement = Table(
+    "acknowledgement",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("request_id", String(64), primary_key=True),
+    Column("request_hash", String(64), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+reading = Table(
+    "reading",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", String(32), nullable=False, unique=True),
+    Column("hospital", String(64), nullable=False),
+    Column("external_id", String(128), nullable=False),
+    Column("component", String(16), nullable=False),
+    Column("member_token", String(96), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("inbox_id", _Serial, ForeignKey("inbox.id"), nullable=False),
+    UniqueConstraint("hospital", "external_id", "component"),
+    Index("ix_reading_member", "member_token", "seq"),
+)
+
+# Records that wait for a person: reasons and places, never values.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("name", String(32), nullable=False, unique=True),
+    Column("inbox_id", _Serial, ForeignKey("inbox.id"), nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("faults", LargeBinary, nullable=False),
+    Column("total_minor", BigInteger),
+    Column("currency", String(3), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# Last number given per list. The row is locked until commit: numbers commit in their order.
+last_seq = Table(
+    "last_seq",
+    metadata,
+    Column("list", String(96), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+APPEND_ONLY = ("bill_event",)

@@ -1,0 +1,51 @@
+"""The `lipei` command. Registers the commands and turns failures into sentences."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from stack.commands import books, claims, demo, his, plans, policies, quote, status, up
+from stack.commands.calling import Failed
+
+app = typer.Typer(
+    name="lipei",
+    help="Health-claim settlement: bills in, decided and paid claims out, every cent explained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(up.up)
+app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(demo.demo)
+app.command()(status.status)
+app.add_typer(plans.app, name="plan")
+app.add_typer(policies.app, name="policies")
+app.add_typer(claims.app, name="claims")
+app.add_typer(his.app, name="his")
+app.command()(books.books)
+app.command()(quote.quote)
+
+
+def main() -> None:
+    """Run the command of the command line; exit 0 done, 1 failed, 2 wrong use."""
+    try:
+        app()
+    except Failed as failed:
+        for line in failed.lines:
+            print(line, file=sys.stderr)
+        sys.exit(failed.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; don't let the interpreter complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""`lipei claims ...`: ask about claims, and hand a bill in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import Parse, ParseError
+
+from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
+from lipei.his_bridge.v1.his_bridge_pb2 import GetBillRequest
+from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
+from lipei.type.v1.bill_pb2 import Bill
+from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
+from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
+from stack.commands.printing import console, plain, print_json, word
+from stack.decision_text import adding_up, claim_table, decision_tables, reason_table
+
+app = typer.Typer(no_args_is_help=True, help="Claims: list, show, explain, replay, submit.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help='"policies/{p}/claims/{c}"')]
+_LARGEST_PAGE = 500
+
+
+@app.command("list")
+def list_claims(
+    policy: Annotated[str, typer.Argument(metavar="[POLICY]", help="All policies when absent.")] = (
+        "-"
+    ),
+    of_state: Annotated[
+        str, typer.Option("--in", help="Only claims in this state, for example paid.")
+    ] = "",
+    most: Annotated[int, typer.Option("--most", min=1, help="At most so many.")] = 100,
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """List claims, oldest first. Changes nothing."""
+    wanted = _claim_state(of_state)
+    with calling(state, "claims") as channel:
+        request = pb.ListClaimsRequest(
+            parent=f"policies/{policy.removeprefix('policies/')}", state=wanted
+        )
+        found = list(_pages(ClaimsServiceStub(channel), request, most))
+    if as_json:
+        print_json({"claims": [plain(claim) for claim in found]})
+        return
+    console().print(claim_table(found))
+    if len(found) == most:
+        console().print(f"the first {most}; --most asks for more")
+
+
+def _pages(stub: ClaimsServiceStub, request: pb.ListClaimsRequest, most: int) -> Iterator[pb.Claim]:
+    left = most
+    while left > 0:
+        request.page_size = min(left, _LARGEST_PAGE)
+        page = stub.ListClaims(request, timeout=CALL_S)
+        yield from page.claims
+        left -= len(page.claims)
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            return
+
+
+def _claim_state(text: str) -> pb.ClaimState.ValueType:
+    if not text:
+        return pb.CLAIM_STATE_UNSPECIFIED
+    name = "CLAIM_STATE_" + text.strip().upper().replace(" ", "_").replace("-", "_")
+    if name not in pb.ClaimState.keys():  # noqa: SIM118 -- no dict, has no `in`
+        known = ", ".join(word(pb.ClaimState, value) for value in pb.ClaimState.values() if value)
+        raise Failed(f'"{text}" is no state of a claim; the states: {known}', exit_code=2)
+    return pb.ClaimState.Value(name)
+
+
+@app.command()
+def show(
+    name: Name, state: State = DEFAULT_STATE, as_json: AsJson = False, lang: Lang = Language.EN
+) -> None:
+    """Show one claim: its lines, who bears what, and its history. Changes nothing."""
+    with calling(state, "claims") as channel:
+        answer = ClaimsServiceStub(channel).GetClaim(pb.GetClaimRequest(name=name), timeout=CALL_S)
+    if as_json:
+        print_json(answer.claim)
+        return
+    for part in decision_tables(answer.claim, lang, with_history=True):
+        console().print(part)
+
+
+@app.command()
+def explain(
+    name: Name, lang: Lang = Language.BOTH, state: State = DEFAULT_STATE, as_json: AsJson = False
+) -> None:
+    """Explain a decision to the fen, clause by clause, and show that it adds up."""
+    with calling(state, "claims") as channel:
+        stub = ClaimsServiceStub(channel)
+        answer = stub.ExplainClaim(pb.ExplainClaimRequest(name=name), timeout=CALL_S)
+    sums = adding_up(answer.claim.decision, lang)
+    if as_json:
+        print_json({**plain(answer), "adds_up": sums.holds})
+    else:
+        out = console()
+        if lang is not Language.EN:
+            out.print(answer.text_zh, markup=False)
+        if lang is Language.BOTH:
+            out.print()
+        if lang is not Language.ZH:
+            out.print(answer.text_en, markup=False)
+        for part in decision_tables(answer.claim, lang, with_history=False):
+            out.print(part)
+        out.print(reason_table(answer.reasons, lang))
+        for line in sums.lines:
+            out.print(line, markup=False)
+    if not sums.holds:
+        raise Failed(f"{name}: the decision does not add up; stop and investigate")
+
+
+@app.command()
+def replay(name: Name, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
+    """Recompute a decision from its stored inputs and compare the hashes. Changes nothing."""
+    with calling(state, "claims") as channel:
+        stub = ClaimsServiceStub(channel)
+        answer = stub.ReplayClaim(pb.ReplayClaimRequest(name=name), timeout=CALL_S)
+    if as_json:
+        print_json(answer)
+        return
+    out = console()
+    out.print(f"{name}: the same decision", markup=False)
+    out.print(f"  input   {answer.input_hash}")
+    out.print(f"  output  {answer.output_hash}")
+    out.print(f"  decided by engine {answer.decided_by}, recomputed by {answer.recomputed_by}")
+
+
+@app.command()
+def submit(
+    bill: Annotated[
+        str,
+        typer.Argument(
+            metavar="BILL", help='A JSON file of lipei.type.v1.Bill, or "hospitals/{h}/bills/{b}".'
+        ),
+    ],
+    wait_s: Annotated[float, typer.Option("--wait", min=0, max=60, help="Seconds.")] = 10.0,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Hand a bill in and wait for its decisions. Repeating it opens no second claim."""
+    content = _bill(bill, state)
+    request = pb.SubmitClaimRequest(request_id=fresh_request_id(request_id), bill=content)
+    patience = Duration()
+    patience.FromMilliseconds(int(wait_s * 1000))
+    request.wait.CopyFrom(patience)
+    with calling(state, "claims") as channel:
+        answer = ClaimsServiceStub(channel).SubmitClaim(request, timeout=wait_s + CALL_S)
+    if as_json:
+        print_json(answer)
+        return
+    console().print(claim_table(answer.claims))
+    if any(not claim.HasField("decision") for claim in answer.claims):
+        console().print("not decided yet; ask again with `lipei claims show NAME`")
+
+
+def _bill(text: str, state: Path) -> Bill:
+    if text.startswith("hospitals/"):
+        with calling(state, "his_bridge") as channel:
+            stub = HisBridgeServiceStub(channel)
+            return stub.GetBill(GetBillRequest(name=text), timeout=CALL_S).bill.bill
+    try:
+        content = Path(text).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"{text}: cannot be read ({type(error).__name__})", exit_code=2) from None
+    try:
+        return Parse(content, Bill())
+    except ParseError as error:
+        raise Failed(f"{text}: not a bill: {error}") from None

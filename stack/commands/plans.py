@@ -1,0 +1,63 @@
+"""`lipei plan ...`: check a plan file, test it on an actuary's cases, publish it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipei.claims.v1.claims_pb2 import PublishPlanRequest
+from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
+from services.claims.plans.loader import load_plan
+from services.common.strict_yaml import StrictYamlError
+from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
+from stack.commands.options import DEFAULT_STATE, AsJson, State
+from stack.commands.printing import console, print_json
+
+app = typer.Typer(no_args_is_help=True, help="Plan files: check, test, publish.")
+
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file (YAML).")]
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Plan files (YAML).")],
+    as_json: AsJson = False,
+) -> None:
+    """Check plan files: every fault with file and line. Needs nothing that runs."""
+    faults: list[str] = []
+    found = []
+    for file in files:
+        try:
+            load_plan(content_of(file), str(file))
+        except StrictYamlError as error:
+            faults += str(error).splitlines()
+            found += [
+                {"file": str(file), "line": f.line, "path": f.path, "reason": f.reason}
+                | {"text": f.text}
+                for f in error.faults
+            ]
+    if as_json:
+        print_json({"faults": found})
+    if faults:
+        raise Failed(*faults, f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
+    if not as_json:
+        console().print(f"{len(files)} without fault")
+
+
+@app.command()
+def publish(file: PlanFile, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
+    """Publish a plan file under the hash of its content. A published version never changes."""
+    content = content_of(file)
+    try:
+        load_plan(content, str(file))
+    except StrictYamlError as error:
+        raise Failed(*str(error).splitlines()) from None
+    with calling(state, "claims") as channel:
+        request = PublishPlanRequest(request_id=fresh_request_id(), yaml=content)
+        answer = ClaimsServiceStub(channel).PublishPlan(request, timeout=CALL_S)
+    if as_json:
+        print_json(answer)
+    else:
+        console().print(answer.plan_version, soft_wrap=True)

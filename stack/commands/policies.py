@@ -1,0 +1,78 @@
+"""`lipei policies import FILE`: policies, members and payee accounts into claims."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
+from services.common.strict_yaml import StrictYamlError
+from stack.commands.calling import CallFailed, Failed, calling, content_of, fresh_request_id
+from stack.commands.options import DEFAULT_STATE, AsJson, State
+from stack.commands.printing import console, print_json
+from stack.policy_file import PolicyFile, read_policy_file
+
+app = typer.Typer(no_args_is_help=True, help="Policies: import.")
+
+MOST = 1_000  # of one request, which is all or none
+_CALL_S = 120.0
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `import` a word of its own while it is the only one."""
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML; see docs/operating.md.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; store nothing.")
+    ] = False,
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Import policies, all or none. Every fault is named with its line."""
+    read = _read(file)
+    request = pb.ImportPoliciesRequest(
+        request_id=fresh_request_id(), policies=read.policies, dry_run=dry_run
+    )
+    try:
+        with calling(state, "claims") as channel:
+            answer = ClaimsServiceStub(channel).ImportPolicies(request, timeout=_CALL_S)
+    except CallFailed as refused:
+        if not refused.fault.violations:
+            raise
+        faults = [(v.field, v.text, v.reason) for v in refused.fault.violations]
+        raise _faulty(file, read, faults) from None
+    if answer.faults:
+        raise _faulty(file, read, [(f.field, f.text, f.reason) for f in answer.faults])
+    if as_json:
+        print_json(answer)
+        return
+    would = "would be " if dry_run else ""
+    console().print(
+        f"{answer.created} {would}created, {answer.revised} {would}revised, "
+        f"{answer.unchanged} unchanged"
+    )
+
+
+def _read(file: Path) -> PolicyFile:
+    try:
+        read = read_policy_file(content_of(file), str(file))
+    except StrictYamlError as error:
+        raise Failed(*str(error).splitlines()) from None
+    if len(read.policies) > MOST:
+        raise Failed(f"{file}: {len(read.policies)} policies; split it, {MOST} are the most")
+    return read
+
+
+def _faulty(file: Path, read: PolicyFile, faults: list[tuple[str, str, str]]) -> Failed:
+    count = len(faults)
+    return Failed(
+        *(f"{file}:{read.line_of(field)}: {field}: {text} [{why}]" for field, text, why in faults),
+        f"{count} {'fault' if count == 1 else 'faults'}; nothing was stored",
+    )

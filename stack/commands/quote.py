@@ -1,0 +1,88 @@
+"""`lipei quote`: one person's premium with every step of the waterfall."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+
+from lipei.pricing.v1 import pricing_pb2 as pb
+from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
+from services.common.money import currency_exponent
+from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
+from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
+from stack.commands.printing import console, money, print_json, rows, table
+
+_E4 = 10_000  # steps count in 1/10,000 of the minor unit
+
+
+def quote(
+    tariff: Annotated[str, typer.Argument(help='"{tariff}" or "{tariff}@sha256:{hash}"')],
+    start_date: Annotated[str, typer.Option("--start-date", help="First day, YYYY-MM-DD.")],
+    feature: Annotated[
+        list[str] | None,
+        typer.Option("--feature", metavar="NAME=VALUE", help="Repeat per feature."),
+    ] = None,
+    policy: Annotated[str, typer.Option("--policy", help="The policy that it is for.")] = "quote",
+    request_id: RequestId = "",
+    lang: Lang = Language.EN,
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Price one person's next policy year and explain every step. Binds nobody."""
+    request = pb.QuotePremiumRequest(
+        request_id=fresh_request_id(request_id),
+        parent=f"policies/{policy.removeprefix('policies/')}",
+        tariff=tariff,
+        start_date=start_date,
+        features=_features(feature or []),
+    )
+    with calling(state, "pricing") as channel:
+        answer = PricingServiceStub(channel).QuotePremium(request, timeout=CALL_S).quote
+    if as_json:
+        print_json(answer)
+    else:
+        _show(answer, lang)
+    if sum(step.difference_e4 for step in answer.steps) != answer.premium.minor_units * _E4:
+        raise Failed("the steps do not add up to the premium; stop and investigate")
+
+
+def _features(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    faults = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            faults.append(f'  "{text}": write NAME=VALUE')
+        elif name in found:
+            faults.append(f'  "{name}": given twice')
+        found[name] = value
+    if faults:
+        raise Failed("--feature:", *faults, exit_code=2)
+    return found
+
+
+def _show(answer: pb.Quote, lang: Language) -> None:
+    currency = answer.premium.currency_code
+    made = table(
+        *("step", "cell", "factor", "difference", "premium", "meaning"),
+        right=("factor", "difference", "premium"),
+        title=f"{answer.name}\n{answer.tariff}, from {answer.start_date}, amounts in {currency}",
+    )
+    for step in answer.steps:
+        factor = f"{Decimal(step.factor_millionths).scaleb(-6):f}" if step.factor_millionths else ""
+        meaning = {
+            Language.EN: step.text_en,
+            Language.ZH: step.text_zh,
+            Language.BOTH: f"{step.text_zh} {step.text_en}",
+        }[lang]
+        amounts = (_major(step.difference_e4, currency), _major(step.premium_e4, currency))
+        rows(made, [(step.step, step.cell, factor, *amounts, meaning)])
+    console().print(made)
+    total = _major(sum(step.difference_e4 for step in answer.steps), currency)
+    console().print(f"premium {money(answer.premium)} = sum of the differences {total}")
+
+
+def _major(amount_e4: int, currency: str) -> str:
+    return f"{Decimal(amount_e4).scaleb(-4 - currency_exponent(currency)):f}"

@@ -1,0 +1,86 @@
+"""`lipei status`: what runs on a state directory and whether it answers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stack.commands.calling import Failed, addresses
+from stack.commands.options import DEFAULT_STATE, AsJson, State
+from stack.commands.printing import console, print_json, rows, table
+from stack.installation import SERVICES
+from stack.probes import grpc_serves, http_answers, tcp_accepts
+from stack.supervisor import PROCESSES_FILE, READY_FILE
+
+_WORKER = "worker:"
+
+
+def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
+    """Show what runs here and whether it answers; exit 1 when something does not."""
+    known = addresses(state)
+    processes = _processes(state)
+    found = []
+    for name in dict.fromkeys([*processes, *known]):
+        address = known.get(name, "")
+        account = processes.get(name, {})
+        found.append(
+            {
+                "name": name,
+                "address": "" if name.startswith(_WORKER) else address,
+                "answers": bool(address) and _probe(name)(address),
+                "state": account.get("state", "not supervised here"),
+                "pid": account.get("pid", 0),
+                "restarts": account.get("restarts", 0),
+                "last_word": account.get("last_word", ""),
+            }
+        )
+    ready = (state / READY_FILE).exists()
+    if as_json:
+        print_json({"ready": ready, "parts": found})
+    else:
+        made = table("part", "address", "answers", "process", "pid", "restarts", "last word")
+        console().print(rows(made, (_row(part) for part in found)))
+    silent = [str(part["name"]) for part in found if not part["answers"]]
+    if silent:
+        raise Failed(f"no answer from: {', '.join(silent)}; logs are in {state / 'logs'}")
+
+
+def _row(part: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        part["name"],
+        part["address"],
+        "yes" if part["answers"] else "no",
+        part["state"],
+        str(part["pid"] or ""),
+        str(part["restarts"]),
+        part["last_word"],
+    )
+
+
+def _processes(state: Path) -> dict[str, dict[str, Any]]:
+    try:
+        found: dict[str, dict[str, Any]] = json.loads((state / PROCESSES_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _probe(name: str) -> Callable[[str], bool]:
+    if name in SERVICES:
+        return grpc_serves
+    if name.startswith(_WORKER):
+        return _lives
+    if name == "temporal":
+        return tcp_accepts
+    return http_answers
+
+
+def _lives(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (OSError, ValueError):
+        return False
+    return True

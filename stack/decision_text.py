@@ -1,0 +1,167 @@
+"""A decision as tables, and the proof on screen that it adds up. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1 import decision_pb2, policy_pb2, reason_pb2
+from services.common.money import format_minor
+from stack.commands.options import Language
+from stack.commands.printing import money, number, rows, table, when, word
+
+_ZH = {
+    decision_pb2.BEARER_INSURER: "保险公司",
+    decision_pb2.BEARER_PRIOR_PAYER: "在先支付方",
+    decision_pb2.BEARER_PATIENT: "患者",
+    decision_pb2.BEARER_PROVIDER: "医疗机构",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sums:
+    """Whether billed = sum over bearers on every line and in total, and the sums as sentences."""
+
+    holds: bool
+    lines: tuple[str, ...]
+
+
+def claim_table(claims: Iterable[pb.Claim]) -> Table:
+    """Claims, one a row."""
+    made = table(
+        *("claim", "bill", "state", "billed", "benefit", "paid", "taken in (UTC)"),
+        right=("billed", "benefit", "paid"),
+    )
+    return rows(
+        made,
+        (
+            (
+                claim.name,
+                claim.bill_number,
+                word(pb.ClaimState, claim.state),
+                money(claim.decision.billed),
+                money(claim.decision.benefit),
+                money(claim.paid),
+                when(claim.create_time),
+            )
+            for claim in claims
+        ),
+    )
+
+
+def decision_tables(
+    claim: pb.Claim, lang: Language, *, with_history: bool
+) -> Iterator[RenderableType]:
+    """The claim, its lines with every share and clause, and its moves."""
+    yield claim_table([claim])
+    if claim.HasField("decision"):
+        yield f"plan {claim.decision.plan_version}\noutput {claim.decision.output_hash}"
+        yield _line_table(claim.decision, lang)
+    else:
+        yield "not decided yet"
+    if with_history:
+        moves = table("when (UTC)", "from", "to", "actor", "cause", "clock")
+        yield rows(moves, (_move(move) for move in claim.moves))
+
+
+def _move(move: pb.ClaimMove) -> tuple[str, ...]:
+    before = word(pb.ClaimState, move.from_state) if move.from_state else ""
+    after = word(pb.ClaimState, move.to_state)
+    return (when(move.time), before, after, move.actor, move.cause, move.clock)
+
+
+def _line_table(decision: decision_pb2.Decision, lang: Language) -> Table:
+    currency = decision.billed.currency_code
+    made = table(
+        *("line", "service", "section", "outcome", "billed", "allowed", "benefit"),
+        *("amount", "borne by", "because of", "clause"),
+        right=("billed", "allowed", "benefit", "amount"),
+        title=f"amounts in {currency}",
+    )
+    for line in decision.lines:
+        what = line.code.display or line.code.code
+        head = (
+            str(line.number),
+            what if what == line.code.code else f"{line.code.code} {what}",
+            line.section,
+            word(decision_pb2.LineOutcome, line.outcome),
+            number(line.billed),
+            number(line.allowed),
+            number(line.benefit),
+        )
+        for place, share in enumerate(line.shares):
+            tail = (
+                number(share.amount),
+                _bearer(share.bearer, lang),
+                word(reason_pb2.Reason, share.reason),
+                share.clause,
+            )
+            rows(made, [(*(head if place == 0 else [""] * len(head)), *tail)])
+        if not line.shares:
+            rows(made, [(*head, "", "", "", "")])
+    return made
+
+
+def _bearer(bearer: decision_pb2.Bearer.ValueType, lang: Language) -> str:
+    english = word(decision_pb2.Bearer, bearer)
+    chinese = _ZH.get(bearer, english)
+    return {
+        Language.EN: english,
+        Language.ZH: chinese,
+        Language.BOTH: f"{english} {chinese}",
+    }[lang]
+
+
+def reason_table(reasons: Iterable[policy_pb2.ReasonText], lang: Language) -> Table:
+    """The reasons that occur, with their X12 codes and sentences."""
+    made = table("reason", "X12", "meaning")
+    for reason in reasons:
+        codes = f"{reason.group_code} {reason.carc}".strip()
+        if reason.rarc:
+            codes = f"{codes} {reason.rarc}"
+        wanted = {
+            Language.EN: (reason.text_en,),
+            Language.ZH: (reason.text_zh,),
+            Language.BOTH: (reason.text_zh, reason.text_en),
+        }[lang]
+        rows(made, [(word(reason_pb2.Reason, reason.reason), codes, "\n".join(wanted))])
+    return made
+
+
+def adding_up(decision: decision_pb2.Decision, lang: Language) -> Sums:
+    """Add up what the server sent, by line and by bearer, without trusting its totals."""
+    currency = decision.billed.currency_code
+    faults: list[str] = []
+    by_bearer = dict.fromkeys(_ZH, 0)
+    benefit = 0
+    for line in decision.lines:
+        borne = 0
+        for share in line.shares:
+            by_bearer[share.bearer] = by_bearer.get(share.bearer, 0) + share.amount.minor_units
+            borne += share.amount.minor_units
+        insurers = sum(
+            share.amount.minor_units
+            for share in line.shares
+            if share.bearer == decision_pb2.BEARER_INSURER
+        )
+        benefit += line.benefit.minor_units
+        if borne != line.billed.minor_units or insurers != line.benefit.minor_units:
+            faults.append(f"line {line.number} does not add up")
+    billed = sum(line.billed.minor_units for line in decision.lines)
+    if billed != decision.billed.minor_units or sum(by_bearer.values()) != billed:
+        faults.append("the lines do not add up to the billed total")
+    if not benefit == decision.benefit.minor_units == by_bearer[decision_pb2.BEARER_INSURER]:
+        faults.append("the lines' benefits do not add up to the benefit")
+    terms = " + ".join(
+        f"{_bearer(bearer, lang)} {format_minor(amount, currency)}"
+        for bearer, amount in by_bearer.items()
+    )
+    total = format_minor(decision.billed.minor_units, currency)
+    label = {Language.EN: "billed", Language.ZH: "账单金额", Language.BOTH: "billed 账单金额"}[lang]
+    if faults:
+        return Sums(holds=False, lines=(f"{label} {total} {currency}: {terms}", *faults))
+    return Sums(holds=True, lines=(f"{label} {total} {currency} = {terms}",))

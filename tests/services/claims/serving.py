@@ -1,0 +1,157 @@
+"""The claims service over a real socket and a real database, with workflows that need no Temporal."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from lipei.claims.v1 import claims_pb2_grpc, settlement_pb2, settlement_pb2_grpc
+
+from services.claims.in_flight import InFlight
+from services.claims.main import now_us
+from services.claims.paying import Payments
+from services.claims.payout_steps import PayingAccount
+from services.claims.payouts.bank import Bank
+from services.claims.payouts.iso20022 import Party
+from services.claims.plan_shelf import PlanShelf
+from services.claims.servicer import ClaimsParts, ClaimsServicer
+from services.claims.settlement import SettlementServicer
+from services.common.database import Database, migrate
+from services.common.grpc_edge import ErrorInterceptor, Refused, sync_channel
+from services.common.identity import member_token
+from services.common.sealing import Sealer
+
+TOKEN_KEY = bytes(range(32))
+SEALER = Sealer({"k1": bytes(range(32, 64))}, "k1")
+INSURER = Party(
+    holder_name="Test Insurer", account_number="6222000000000001", bank_code="104100000004"
+)
+
+
+def token(kind: str, number: str) -> str:
+    """The member token under the tests' key."""
+    return member_token(kind, number, key=TOKEN_KEY, key_version="k1")
+
+
+class StepByStep:
+    """Workflows as the service sees them: takes each claim through the real steps, in order."""
+
+    settlement: SettlementServicer
+
+    def __init__(self, *, pause_s: float = 0.0) -> None:
+        self.started: list[str] = []
+        self.pause_s = pause_s
+
+    async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
+        self.started.append(claim_name)
+        await asyncio.sleep(self.pause_s)
+        steps, nobody = self.settlement, None
+        await steps.RegisterClaim(
+            settlement_pb2.RegisterClaimRequest(name=claim_name), nobody  # type: ignore[arg-type]
+        )
+        while True:
+            try:
+                await steps.AdjudicateClaim(
+                    settlement_pb2.AdjudicateClaimRequest(name=claim_name), nobody  # type: ignore[arg-type]
+                )
+                break
+            except Refused as refused:
+                if refused.code is not grpc.StatusCode.ABORTED:
+                    raise
+                await asyncio.sleep(0.01)
+        await steps.ReleasePayment(
+            settlement_pb2.ReleasePaymentRequest(name=claim_name), nobody  # type: ignore[arg-type]
+        )
+
+
+class Stuck(StepByStep):
+    """Workflows whose worker is down."""
+
+    async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
+        self.started.append(claim_name)
+        await asyncio.sleep(3600)
+
+
+@dataclass
+class Served:
+    """A running claims service and its stubs."""
+
+    address: str
+    database: Database
+    workflows: StepByStep
+    claims: claims_pb2_grpc.ClaimsServiceStub
+    settlement: settlement_pb2_grpc.SettlementServiceStub
+    request_ids: Iterator[str] = field(
+        default_factory=lambda: (f"request-{n}" for n in itertools.count(1))
+    )
+
+
+@contextmanager
+def served(
+    database_url: str,
+    *,
+    workflows: StepByStep | None = None,
+    most_in_flight: int = 8,
+    bank_url: str = "http://127.0.0.1:9",
+) -> Iterator[Served]:
+    """Serve on a free port until the block ends."""
+    database = Database(database_url)
+    migrate(database, "services.claims")
+    flows = workflows or StepByStep()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="claims")
+    thread.start()
+
+    async def start() -> tuple[grpc.aio.Server, int]:
+        parts = ClaimsParts(
+            database=database,
+            plans=PlanShelf(),
+            workflows=flows,
+            sealer=SEALER,
+            token=token,
+            now_us=now_us,
+        )
+        paying = PayingAccount(name="main", debtor=INSURER)
+        payments = Payments(database, Bank(bank_url), SEALER, paying, now_us=now_us)
+        flows.settlement = SettlementServicer(parts, payments)
+        server: Any = grpc.aio.server(interceptors=[ErrorInterceptor()])
+        claims_pb2_grpc.add_ClaimsServiceServicer_to_server(
+            ClaimsServicer(parts, InFlight(most_in_flight)), server
+        )
+        settlement_pb2_grpc.add_SettlementServiceServicer_to_server(flows.settlement, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        return server, port
+
+    server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
+    address = f"127.0.0.1:{port}"
+    channel = sync_channel(address)
+    try:
+        yield Served(
+            address=address,
+            database=database,
+            workflows=flows,
+            claims=claims_pb2_grpc.ClaimsServiceStub(channel),
+            settlement=settlement_pb2_grpc.SettlementServiceStub(channel),
+        )
+    finally:
+        channel.close()
+        asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(20)
+        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(20)
+        loop.close()
+        database.close()
+
+
+async def _cancel_all() -> None:
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

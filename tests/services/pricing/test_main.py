@@ -1,0 +1,89 @@
+"""Starting and stopping the pricing process: what survives a stop, and what forbids a start."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import grpc
+import pytest
+
+from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
+from services.common.grpc_edge import sync_channel
+from services.common.state import read_addresses
+from tests.services.pricing.at_hand import DEMO, DEMO_FILE, WOMAN_52, demo_tree, sealed
+from tests.services.pricing.process import PATIENCE_S, serving, start
+
+
+def ask(address: str) -> pricing_pb2.Quote:
+    request = pricing_pb2.QuotePremiumRequest(
+        request_id="r1",
+        parent="policies/p1",
+        tariff=DEMO,
+        start_date="2026-12-01",
+        features=WOMAN_52,
+    )
+    with sync_channel(address) as channel:
+        stub = pricing_pb2_grpc.PricingServiceStub(channel)
+        return stub.QuotePremium(request, timeout=20).quote
+
+
+def test_a_quote_outlives_the_process_and_its_tariff(tmp_path: Path) -> None:
+    state, tariffs = tmp_path / "state", tmp_path / "tariffs"
+    tariffs.mkdir()
+    shutil.copy(DEMO_FILE, tariffs)
+    settings = {"LIPEI_PRICING_TARIFFS": str(tariffs)}
+    with serving(state, settings) as pricing:
+        first = ask(pricing.address)
+        assert read_addresses(state)["pricing"] == pricing.address
+        assert pricing.stop(signal.SIGTERM) == 0
+    assert "pricing" not in read_addresses(state)
+    with pytest.raises(grpc.RpcError):
+        ask(pricing.address)
+    (tariffs / DEMO_FILE.name).unlink()
+    tree = demo_tree()
+    tree["tariff"]["id"] = "successor"
+    (tariffs / "successor.json").write_bytes(sealed(tree))
+    with serving(state, settings) as pricing:
+        assert ask(pricing.address) == first
+        assert pricing.stop(signal.SIGINT) == 0
+
+
+def refused(state: Path, settings: dict[str, str]) -> str:
+    process = start(state, settings)
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert "pricing" not in read_addresses(state)
+    assert "Traceback" not in said
+    return said
+
+
+def test_a_tariff_that_misses_its_golden_quotes_forbids_the_start(tmp_path: Path) -> None:
+    tree = demo_tree()
+    tree["tariff"]["golden_quotes"][0]["premium_minor"] += 1
+    tree["tariff"]["golden_quotes"][1]["premium_minor"] -= 1
+    (tmp_path / "off.json").write_bytes(sealed(tree))
+    said = refused(tmp_path / "state", {"LIPEI_PRICING_TARIFFS": str(tmp_path)})
+    assert "off.json: tariff.golden_quotes[0].premium_minor" in said
+    assert "off.json: tariff.golden_quotes[1].premium_minor" in said
+    assert not (tmp_path / "state" / "pricing.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"LIPEI_PRICING_TARIF": "x"}, "LIPEI_PRICING_TARIF is not a setting"),
+        ({"LIPEI_PRICING_DATABASE_URL": "oracle://x"}, "must begin with sqlite: or postgresql:"),
+        (
+            {"LIPEI_PRICING_DATABASE_URL": "postgresql://u:hushhush@127.0.0.1:1/x"},
+            "LIPEI_PRICING_DATABASE_URL",
+        ),
+    ],
+)
+def test_a_bad_setting_forbids_the_start(
+    tmp_path: Path, settings: dict[str, str], words: str
+) -> None:
+    said = refused(tmp_path / "state", settings)
+    assert words in said
+    assert "hushhush" not in said

@@ -1,0 +1,323 @@
+"""PricingService over real sockets, on both databases: answers, refusals, and what is not said."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
+from services.common.database import Database
+from services.common.grpc_edge import Refused, RpcFault, error_of, sync_channel
+from services.common.sealing import Sealer
+from services.pricing.core.book import Book
+from services.pricing.servicer import FULL_NAME, PricingServicer
+from services.pricing.storage import QuoteStore
+from tests.postgres import fresh_database
+from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced
+from tests.services.pricing.process import serving
+
+Stub = pricing_pb2_grpc.PricingServiceStub
+Request = pricing_pb2.QuotePremiumRequest
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def target(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """One running service per kind of database, for all tests of this module."""
+    state = tmp_path_factory.mktemp("state")
+    if request.param == "sqlite":
+        with serving(state) as pricing:
+            yield pricing.address
+    else:
+        server = request.getfixturevalue("postgres_url")
+        with (
+            fresh_database(server) as url,
+            serving(state, {"LIPEI_PRICING_DATABASE_URL": url}) as pricing,
+        ):
+            yield pricing.address
+
+
+@pytest.fixture
+def channel(target: str) -> Iterator[grpc.Channel]:
+    with sync_channel(target) as found:
+        yield found
+
+
+@pytest.fixture
+def stub(channel: grpc.Channel) -> Stub:
+    return Stub(channel)
+
+
+@pytest.fixture
+def asking(request: pytest.FixtureRequest) -> Callable[..., Request]:
+    """Requests with an id of this test's own."""
+
+    def made(**changes: Any) -> Request:
+        told: dict[str, Any] = {
+            "request_id": hashlib.sha256(request.node.nodeid.encode()).hexdigest(),
+            "parent": "policies/p-1",
+            "tariff": DEMO,
+            "start_date": "2026-12-01",
+            "features": WOMAN_52,
+        }
+        return Request(**told | changes)
+
+    return made
+
+
+def refusal(stub: Stub, request: Request) -> RpcFault:
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.QuotePremium(request, timeout=20)
+    return error_of(refused.value)
+
+
+def test_a_quote_is_explained_to_the_fen_and_kept(
+    stub: Stub, asking: Callable[..., Request]
+) -> None:
+    before = datetime.now(UTC)
+    quote = stub.QuotePremium(asking(), timeout=20).quote
+    expected = priced(demo_rates(), WOMAN_52)
+    assert quote.premium.minor_units == expected.premium_minor == 345_371
+    assert quote.premium.currency_code == "CNY"
+    assert quote.tariff == demo_rates().version
+    assert quote.start_date == "2026-12-01"
+    assert before <= quote.create_time.ToDatetime(UTC) <= datetime.now(UTC)
+    assert sum(step.difference_e4 for step in quote.steps) == 345_371 * 10_000
+    steps = {step.step: step for step in quote.steps}
+    assert steps["inpatient.hba1c"].cell == "hba1c_percent 7.0-7.4"
+    assert steps["inpatient.hba1c"].factor_millionths == 900_000
+    assert steps["inpatient.hba1c"].text_zh == "住院医疗：糖化血红蛋白 7.0–7.4 %，系数 0.9"
+    assert steps["inpatient.hba1c"].text_en == "Inpatient care: HbA1c 7.0–7.4 %, factor 0.9"
+    assert steps["inpatient.systolic"].cell == "systolic_mmhg not applicable"
+    assert quote.name.startswith("policies/p-1/quotes/")
+    assert stub.GetQuote(pricing_pb2.GetQuoteRequest(name=quote.name), timeout=20).quote == quote
+
+
+def test_the_very_version_prices_like_the_active_one(
+    stub: Stub, asking: Callable[..., Request]
+) -> None:
+    quote = stub.QuotePremium(asking(tariff=demo_rates().version), timeout=20).quote
+    assert quote.premium.minor_units == 345_371
+
+
+def test_a_repeated_request_gets_the_stored_quote(
+    stub: Stub, asking: Callable[..., Request]
+) -> None:
+    first = stub.QuotePremium(asking(), timeout=20)
+    assert stub.QuotePremium(asking(), timeout=20) == first
+    assert stub.QuotePremium(asking(request_id="another"), timeout=20) != first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parent": "policies/p-2"},
+        {"tariff": demo_rates().version},
+        {"start_date": "2026-12-02"},
+        {"start_date": "never"},
+        {"features": {**WOMAN_52, "hba1c_percent": "7.3"}},
+        {"features": {**WOMAN_52, "hba1c_percent": "7.20"}},
+        {"features": {}},
+    ],
+)
+def test_a_request_id_with_other_content_is_refused(
+    stub: Stub, asking: Callable[..., Request], change: dict[str, Any]
+) -> None:
+    stub.QuotePremium(asking(), timeout=20)
+    fault = refusal(stub, asking(**change))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
+def test_requests_that_race_get_one_quote(stub: Stub, asking: Callable[..., Request]) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        found = list(
+            pool.map(lambda _: stub.QuotePremium(asking(), timeout=20).quote.name, range(24))
+        )
+    assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        ({"request_id": ""}, "request_id", "NOT_AN_ID"),
+        ({"request_id": "x" * 65}, "request_id", "NOT_AN_ID"),
+        ({"request_id": "理赔"}, "request_id", "NOT_AN_ID"),
+        ({"parent": "p-1"}, "parent", "NOT_A_NAME"),
+        ({"parent": "policies/p-1/quotes"}, "parent", "NOT_A_NAME"),
+        ({"parent": "policies/../x"}, "parent", "NOT_A_NAME"),
+        ({"tariff": ""}, "tariff", "NOT_A_NAME"),
+        ({"tariff": "DEMO"}, "tariff", "NOT_A_NAME"),
+        ({"start_date": ""}, "start_date", "BAD_DATE"),
+        ({"start_date": "2026-02-29"}, "start_date", "BAD_DATE"),
+        ({"start_date": "20261201"}, "start_date", "BAD_DATE"),
+        ({"start_date": "2026-W49-2"}, "start_date", "BAD_DATE"),
+        ({"start_date": "２０２６-12-01"}, "start_date", "BAD_DATE"),
+        ({"start_date": "2026-12-01T00:00:00Z"}, "start_date", "BAD_DATE"),
+        ({"features": {}}, 'features["age"]', "MISSING_FEATURE"),
+        ({"features": {**WOMAN_52, "age": "５２"}}, 'features["age"]', "BAD_DECIMAL"),
+        ({"features": {**WOMAN_52, "age": "NaN"}}, 'features["age"]', "BAD_DECIMAL"),
+        ({"features": {**WOMAN_52, "age": "1e400"}}, 'features["age"]', "BAD_DECIMAL"),
+        ({"features": {**WOMAN_52, "smoker": "no"}}, 'features["smoker"]', "UNKNOWN_FEATURE"),
+        ({"features": {**WOMAN_52, "王小明": "1"}}, 'features["?"]', "UNKNOWN_FEATURE"),
+        (
+            {"features": {**WOMAN_52, "systolic_mmhg": "13682"}},
+            'features["systolic_mmhg"]',
+            "OUT_OF_BOUNDS",
+        ),
+        ({"features": {f"f{i}": "1" for i in range(65)}}, "features", "TOO_MANY"),
+    ],
+)
+def test_a_bad_field_is_named(
+    stub: Stub, asking: Callable[..., Request], change: dict[str, Any], field: str, reason: str
+) -> None:
+    fault = refusal(stub, asking(**change))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert (field, reason) in {(v.field, v.reason) for v in fault.violations}
+
+
+def test_all_violations_come_at_once_and_no_value_goes_back(stub: Stub) -> None:
+    fault = refusal(
+        stub,
+        Request(
+            request_id="two words",
+            parent="policies/",
+            tariff=DEMO,
+            start_date="2026-02-30",
+            features={
+                "age": "1e400",
+                "condition": "type1_diabetes",
+                "hba1c_percent": "55",
+                "systolic_mmhg": "13682",
+                "sax": "F",
+            },
+        ),
+    )
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert [(v.field, v.reason) for v in fault.violations] == [
+        ("request_id", "NOT_AN_ID"),
+        ("parent", "NOT_A_NAME"),
+        ("start_date", "BAD_DATE"),
+        ('features["age"]', "BAD_DECIMAL"),
+        ('features["sex"]', "MISSING_FEATURE"),
+        ('features["condition"]', "NOT_PRICED"),
+        ('features["hba1c_percent"]', "OUT_OF_BOUNDS"),
+        ('features["systolic_mmhg"]', "OUT_OF_BOUNDS"),
+        ('features["sax"]', "UNKNOWN_FEATURE"),
+    ]
+    said = fault.text + str(fault.violations)
+    for value in ("1e400", "13682", "55", "2026-02-30", "two words"):
+        assert value not in said
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"features": {**WOMAN_52, "age": "80"}}, 'features["age"]'),
+        ({"features": {**WOMAN_52, "condition": "type1_diabetes"}}, 'features["condition"]'),
+        ({"start_date": "2025-12-31"}, "start_date"),
+        ({"start_date": "2025-12-31", "tariff": demo_rates().version}, "start_date"),
+    ],
+)
+def test_what_the_tariff_does_not_price_is_declined_apart(
+    stub: Stub, asking: Callable[..., Request], change: dict[str, Any], field: str
+) -> None:
+    fault = refusal(stub, asking(**change))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NO_PRICE")
+    assert [v.field for v in fault.violations] == [field]
+
+
+@pytest.mark.parametrize("tariff", ["another", f"{DEMO}@sha256:{'0' * 64}"])
+def test_an_unknown_tariff_is_answered_with_the_loaded_ones(
+    stub: Stub, asking: Callable[..., Request], tariff: str
+) -> None:
+    fault = refusal(stub, asking(tariff=tariff))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.NOT_FOUND, "NO_SUCH_TARIFF")
+    assert fault.metadata["loaded"] == demo_rates().version
+    fault = refusal(stub, asking(tariff=tariff, start_date=""))
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert [v.field for v in fault.violations] == ["start_date", "tariff"]
+
+
+def test_a_refused_request_leaves_nothing_behind(
+    stub: Stub, asking: Callable[..., Request]
+) -> None:
+    refusal(stub, asking(features={**WOMAN_52, "age": "80"}))
+    assert stub.QuotePremium(asking(), timeout=20).quote.premium.minor_units == 345_371
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("policies/p-1/quotes/" + "0" * 32, grpc.StatusCode.NOT_FOUND),
+        ("policies/p-1/quotes/1", grpc.StatusCode.INVALID_ARGUMENT),
+        ("", grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+def test_a_quote_that_is_not_there(stub: Stub, name: str, code: grpc.StatusCode) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.GetQuote(pricing_pb2.GetQuoteRequest(name=name), timeout=20)
+    assert error_of(refused.value).code is code
+
+
+def test_another_policy_does_not_see_the_quote(stub: Stub, asking: Callable[..., Request]) -> None:
+    name = stub.QuotePremium(asking(), timeout=20).quote.name
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.GetQuote(pricing_pb2.GetQuoteRequest(name=name.replace("p-1", "p-2")), timeout=20)
+    assert error_of(refused.value).code is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_request_of_5_mb_is_refused_and_the_next_is_served(
+    stub: Stub, asking: Callable[..., Request]
+) -> None:
+    fault = refusal(stub, asking(features={"x" * (5 << 20): "1"}))
+    assert fault.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert stub.QuotePremium(asking(), timeout=20).quote.name
+
+
+def test_the_longest_refusal_fits_into_its_header(
+    stub: Stub, asking: Callable[..., Request]
+) -> None:
+    flood = {f"{i:03}" + "f" * 37: "理" * 1000 for i in range(60)}
+    fault = refusal(stub, asking(request_id="", parent="", start_date="", features=flood))
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert len(fault.violations) == 3 + 3 + 9
+
+
+def test_health_and_reflection_answer(channel: grpc.Channel) -> None:
+    health: Any = health_pb2_grpc.HealthStub(channel)
+    for service in ("", FULL_NAME):
+        found = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
+        assert found.status == health_pb2.HealthCheckResponse.SERVING
+    asked = reflection_pb2.ServerReflectionRequest(list_services="")
+    mirror: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+    answers = mirror.ServerReflectionInfo(iter([asked]), timeout=20)
+    names = {service.name for service in next(answers).list_services_response.service}
+    assert FULL_NAME in names
+
+
+@pytest.mark.parametrize("rpc", ["QuotePremium", "GetQuote"])
+def test_a_database_that_is_away_is_a_reason_to_retry(rpc: str) -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/nowhere", threads=1)
+    servicer = PricingServicer(
+        Book([demo_rates()]), database, QuoteStore(database, Sealer({"k1": bytes(32)}, "k1"))
+    )
+    request: Any = SimpleNamespace(
+        request_id="r", parent="policies/p", tariff=DEMO, start_date="2026-12-01",
+        features=WOMAN_52, name="policies/p/quotes/" + "0" * 32,
+    )  # fmt: skip  # one request of either kind
+    with pytest.raises(Refused) as refused:
+        asyncio.run(getattr(servicer, rpc)(request, cast(Any, None)))
+    assert refused.value.code is grpc.StatusCode.UNAVAILABLE
+    assert refused.value.retry_after_s == 1.0
+    database.close()
