@@ -200,7 +200,12 @@ TREATMENTS: tuple[Treatment, ...] = (
         diseases=("K80.1",),
         nights=(5, 8),
         ages=(25, 120),
-        uses=(*_WARD, *_once(ULTRASOUND, GALLBLADDER, ANAESTHESIA), Use(code=OMEPRAZOLE)),
+        uses=(
+            *_WARD,
+            *_once(ULTRASOUND, GALLBLADDER, ANAESTHESIA),
+            Use(code=OMEPRAZOLE),
+            Use(code=VIP_BED, least=1, most=3, chance=0.5),
+        ),
     ),
     Treatment(
         name="a heart attack with stents",

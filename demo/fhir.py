@@ -204,6 +204,10 @@ def _with_fault(claim: Resource, bill: Bill) -> Resource:
             first["net"] = _money(-bill.lines[0].net)
             first["unitPrice"] = _money(-bill.lines[0].service.price)
             claim["total"] = _money(bill.total - 2 * bill.lines[0].net)
+        case Planted.FACT_MISSING:
+            del claim["extension"]
+            for item in claim["item"]:
+                item.pop("extension", None)
         case _:
             pass
     return claim

@@ -34,6 +34,7 @@ class Planted(StrEnum):
     PRE_EXISTING = "a condition excluded at underwriting"
     WAITING = "illness within the waiting period"
     UNKNOWN_MEMBER = "a patient whom no policy insures"
+    FACT_MISSING = "nobody says whether social insurance was used"
     # The bridge sets these aside.
     UNBALANCED = "lines do not add up to the total"
     WRONG_LINE = "quantity times price is not the line's amount"
@@ -62,6 +63,7 @@ _PER_200 = {
     Planted.PRE_EXISTING: 4,
     Planted.WAITING: 2,
     Planted.UNKNOWN_MEMBER: 1,
+    Planted.FACT_MISSING: 2,
     Planted.UNBALANCED: 2,
     Planted.WRONG_LINE: 1,
     Planted.UNKNOWN_CODE: 1,
@@ -285,6 +287,11 @@ def _planted(
     bills.extend(
         year.visit(stranger, cold, Planted.UNKNOWN_MEMBER)
         for _ in range(counts[Planted.UNKNOWN_MEMBER])
+    )
+    social = [one for one in adults if one.social]
+    bills.extend(
+        year.visit(year.chance.choice(social), cold, Planted.FACT_MISSING)
+        for _ in range(counts[Planted.FACT_MISSING])
     )
     for kind in sorted(QUARANTINED):
         for _ in range(counts[kind]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,9 @@ YEAR = 2025
 FIRST, LAST = date(YEAR, 1, 1), date(YEAR, 12, 31)
 # New customers of this day have no earlier policy, so that their waiting periods run.
 LATE_START = date(YEAR, 6, 1)
+# Diabetics' results of the year before, in turn; empty: not in the programme.
+_TIERS = ("controlled", "", "improving")
+TIERS_CERTIFIED = date(YEAR - 1, 12, 15)
 
 _SIZES = (3, 2, 4, 1, 3, 2)
 _RELATIVES = ("SELF", "SPOUSE", "PARENT", "CHILD")
@@ -49,7 +53,9 @@ def enrol(chance: random.Random, town: Town, people: int) -> Roster:
     for index, home in enumerate(households):
         new = index >= len(households) - 2
         covers.extend(_covers(chance, home, number=index + 1, new=new, family_only=uncovered))
-    return Roster(people=tuple(everyone), covers=tuple(_with_disclosures(covers, uncovered)))
+    return Roster(
+        people=tuple(everyone), covers=tuple(_with_tiers(_with_disclosures(covers, uncovered)))
+    )
 
 
 def _households(chance: random.Random, town: Town, people: int) -> list[list[tuple[Person, str]]]:
@@ -157,3 +163,17 @@ def _with_disclosures(covers: Sequence[Cover], uncovered: Person) -> list[Cover]
         )
         for cover in covers
     ]
+
+
+def _with_tiers(covers: Sequence[Cover]) -> list[Cover]:
+    """Diabetics who were in a programme the year before, with what they reached."""
+    tiers = itertools.cycle(_TIERS)
+    found = []
+    for cover in covers:
+        if cover.plan == DIABETES_PLAN and cover.last == LAST:
+            tier = next(tiers)
+            insured = tuple(replace(one, outcome_tier=tier) for one in cover.insured)
+            found.append(replace(cover, insured=insured))
+        else:
+            found.append(cover)
+    return found

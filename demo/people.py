@@ -53,6 +53,8 @@ class Insured:
     person: Person
     relationship: str
     disclosed: tuple[Disclosed, ...] = ()
+    # Reached in a health programme before the policy year; empty without one.
+    outcome_tier: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

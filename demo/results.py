@@ -162,6 +162,11 @@ def checks(results: Results) -> list[Check]:
         _equal("records set aside", len(results.quarantine), expected.quarantined),
         _equal("bills of strangers refused", results.pulled.refused, expected.refused),
         _equal("claims opened", total, expected.claims),
+        *(
+            []
+            if expected.pended is None
+            else [_equal("claims that wait for papers", results.pended, expected.pended)]
+        ),
         _equal("claims still on their way", moving, 0),
         Check(
             name="decided without a person",

@@ -13,6 +13,7 @@ from pathlib import Path
 from demo import fhir, synthea
 from demo.his import Resource
 from demo.hospital import QUARANTINED, Planted, generate
+from demo.insured import TIERS_CERTIFIED
 from demo.people import DIABETES_PLAN, MEDICAL_PLAN, Cover, Insured
 from lipei.claims.v1 import policy_pb2
 
@@ -30,6 +31,8 @@ class Expected:
     claims: int
     quarantined: int
     refused: int
+    # Wait for a paper or a person; what a plan's terms read is not known before the run elsewhere.
+    pended: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,7 @@ def generated(seed: int, *, people: int = 50, bills: int = 200) -> Scenario:
             claims=bills - quarantined - strangers,
             quarantined=quarantined,
             refused=strangers,
+            pended=planted.count(Planted.FACT_MISSING),
         ),
     )
 
@@ -134,4 +138,9 @@ def _member(one: Insured) -> policy_pb2.InsuredMember:
             for condition in one.disclosed
         ],
         social_insurance=person.social,
+        outcome_tier=policy_pb2.OutcomeTier(
+            tier=one.outcome_tier, certified_date=TIERS_CERTIFIED.isoformat()
+        )
+        if one.outcome_tier
+        else None,
     )

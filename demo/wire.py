@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from services.common.grpc_edge import error_of
+from services.common.refusals import error_of
 
 Answer = TypeVar("Answer")
 

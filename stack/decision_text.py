@@ -15,8 +15,8 @@ from stack.commands.options import Language
 from stack.commands.printing import money, number, rows, table, when, word
 
 _ZH = {
-    decision_pb2.BEARER_INSURER: "保险公司",
-    decision_pb2.BEARER_PRIOR_PAYER: "在先支付方",
+    decision_pb2.BEARER_INSURER: "保险人",
+    decision_pb2.BEARER_PRIOR_PAYER: "先行赔付方",
     decision_pb2.BEARER_PATIENT: "患者",
     decision_pb2.BEARER_PROVIDER: "医疗机构",
 }
@@ -74,14 +74,25 @@ def _move(move: pb.ClaimMove) -> tuple[str, ...]:
     return (when(move.time), before, after, move.actor, move.cause, move.clock)
 
 
-def _line_table(decision: decision_pb2.Decision, lang: Language) -> Table:
-    currency = decision.billed.currency_code
-    made = table(
+_HEADINGS = {
+    Language.EN: (
         *("line", "service", "section", "outcome", "billed", "allowed", "benefit"),
         *("amount", "borne by", "because of", "clause"),
-        right=("billed", "allowed", "benefit", "amount"),
-        title=f"amounts in {currency}",
+    ),
+    Language.ZH: (
+        *("明细行", "项目", "责任分项", "结论", "账单金额", "合理金额", "赔付金额"),
+        *("金额", "承担方", "理由", "条款"),
+    ),
+}
+_AMOUNTS = slice(4, 8)
+
+
+def _line_table(decision: decision_pb2.Decision, lang: Language) -> Table:
+    headings = _HEADINGS.get(lang) or tuple(
+        f"{chinese}\n{english}"
+        for chinese, english in zip(_HEADINGS[Language.ZH], _HEADINGS[Language.EN], strict=True)
     )
+    made = table(*headings, right=headings[_AMOUNTS], title=decision.billed.currency_code)
     for line in decision.lines:
         what = line.code.display or line.code.code
         head = (
@@ -116,20 +127,16 @@ def _bearer(bearer: decision_pb2.Bearer.ValueType, lang: Language) -> str:
     }[lang]
 
 
-def reason_table(reasons: Iterable[policy_pb2.ReasonText], lang: Language) -> Table:
-    """The reasons that occur, with their X12 codes and sentences."""
-    made = table("reason", "X12", "meaning")
-    for reason in reasons:
-        codes = f"{reason.group_code} {reason.carc}".strip()
-        if reason.rarc:
-            codes = f"{codes} {reason.rarc}"
-        wanted = {
-            Language.EN: (reason.text_en,),
-            Language.ZH: (reason.text_zh,),
-            Language.BOTH: (reason.text_zh, reason.text_en),
-        }[lang]
-        rows(made, [(word(reason_pb2.Reason, reason.reason), codes, "\n".join(wanted))])
-    return made
+def reason_table(reasons: Iterable[policy_pb2.ReasonText]) -> Table:
+    """The reasons that occur, with the X12 codes under which they go out."""
+    made = table("reason", "X12 group", "CARC", "RARC")
+    return rows(
+        made,
+        (
+            (word(reason_pb2.Reason, reason.reason), reason.group_code, reason.carc, reason.rarc)
+            for reason in reasons
+        ),
+    )
 
 
 def adding_up(decision: decision_pb2.Decision, lang: Language) -> Sums:

@@ -20,7 +20,7 @@ def grpc_serves(address: str, service: str = "") -> bool:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             question = health_pb2.HealthCheckRequest(service=service)
-            answer = stub.Check(question, timeout=_ASK_S)  # type: ignore[attr-defined]  # not in the stubs
+            answer = stub.Check(question, timeout=_ASK_S)
         except grpc.RpcError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -171,7 +171,10 @@ def migrate(database: Database, package: str) -> None:
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         scripts = ScriptDirectory.from_config(config)
-        with database.writing() as connection:  # on SQLite that is the lock
+        # SQLite's own lock would give up on a long migration after the busy timeout.
+        path = database.engine.url.database if database.is_sqlite else None
+        turn = _file_lock(path) if path else nullcontext()
+        with turn, database.writing() as connection:
             if not database.is_sqlite:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             _upgrade(connection, config, scripts)

@@ -11,107 +11,57 @@ import base64
 import binascii
 import signal
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf import any_pb2
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.common.log import logger
-from services.common.state import record_address
+from services.common.log import logger, places_of
+from services.common.refusals import (
+    AMPLE_BYTES,
+    DETAILS_KEY,
+    MODEST_BYTES,
+    Refused,
+    RpcFault,
+    Violation,
+    error_of,
+    invalid,
+    not_found,
+    status_of,
+    wire_text,
+)
+from services.common.state import forget_address, record_address
 
-DOMAIN = "lipei"
+__all__ = [
+    "ErrorInterceptor",
+    "Refused",
+    "RpcFault",
+    "Serving",
+    "Violation",
+    "channel",
+    "error_of",
+    "invalid",
+    "not_found",
+    "page_token",
+    "parse_page_token",
+    "remaining_s",
+    "serve",
+    "status_of",
+    "sync_channel",
+    "until_stopped",
+]
+
 MAX_MESSAGE_BYTES = 4 << 20
 STOP_GRACE_S = 5.0
-_DETAILS_KEY = "grpc-status-details-bin"
+_USER_AGENT = "lipei"
 _INTERNAL_TEXT = "unexpected fault inside the service; report the correlation id to its operator"
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One fault of a request: the field's path, a stable reason, what to do."""
-
-    field: str
-    reason: str
-    text: str
-
-
-class Refused(Exception):
-    """A request that is answered with a typed error instead of a result."""
-
-    def __init__(
-        self,
-        code: grpc.StatusCode,
-        reason: str,
-        text: str,
-        *,
-        metadata: Mapping[str, str] | None = None,
-        retry_after_s: float | None = None,
-        violations: Sequence[Violation] = (),
-    ) -> None:
-        super().__init__(text)
-        self.code = code
-        self.reason = reason
-        self.text = text
-        self.metadata = dict(metadata or {})
-        self.retry_after_s = retry_after_s
-        self.violations = tuple(violations)
-
-
-def invalid(violations: Sequence[Violation]) -> Refused:
-    """INVALID_ARGUMENT that names every fault of the request at once."""
-    text = "; ".join(f"{v.field}: {v.text}" for v in violations[:20])
-    return Refused(
-        grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", text[:2000], violations=violations
-    )
-
-
-def not_found(what: str, name: str) -> Refused:
-    """NOT_FOUND for a resource name, which is opaque and so may be repeated."""
-    return Refused(
-        grpc.StatusCode.NOT_FOUND,
-        "NOT_FOUND",
-        f"no such {what}",
-        metadata={"name": name[:200]},
-    )
-
-
-def status_of(refused: Refused) -> status_pb2.Status:
-    """The google.rpc.Status with ErrorInfo, BadRequest and RetryInfo as they apply."""
-    status = status_pb2.Status(code=code_pb2.Code.Value(refused.code.name), message=refused.text)
-    info = error_details_pb2.ErrorInfo(reason=refused.reason, domain=DOMAIN)
-    info.metadata.update(refused.metadata)
-    _add(status, info)
-    if refused.violations:
-        bad = error_details_pb2.BadRequest(
-            field_violations=[
-                error_details_pb2.BadRequest.FieldViolation(
-                    field=v.field, reason=v.reason, description=v.text
-                )
-                for v in refused.violations
-            ]
-        )
-        _add(status, bad)
-    if refused.retry_after_s is not None:
-        delay = Duration()
-        delay.FromNanoseconds(int(refused.retry_after_s * 1e9))
-        _add(status, error_details_pb2.RetryInfo(retry_delay=delay))
-    return status
-
-
-def _add(status: status_pb2.Status, detail: Any) -> None:
-    packed = any_pb2.Any()
-    packed.Pack(detail)
-    status.details.append(packed)
-
-
-class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Turns Refused into a rich status and anything unexpected into a bare INTERNAL."""
 
     async def intercept_service(
@@ -139,7 +89,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
                     method=method,
                     correlation=correlation,
                     fault=type(fault).__name__,
-                    at=_place_of(fault),
+                    at=places_of(fault)[-1:],
                 )
                 await _abort(
                     context,
@@ -156,24 +106,18 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
         )
 
 
-def _place_of(fault: BaseException) -> str:
-    trace = fault.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return ""
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-
-
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], refused: Refused) -> NoReturn:
-    details = status_of(refused).SerializeToString()
-    await context.abort(refused.code, refused.text, ((_DETAILS_KEY, details),))
+    metadata = dict(context.invocation_metadata() or ())
+    ours = str(metadata.get("user-agent", "")).startswith(_USER_AGENT)
+    status = status_of(refused, room=AMPLE_BYTES if ours else MODEST_BYTES)
+    details = status.SerializeToString()
+    await context.abort(refused.code, wire_text(refused.text), ((DETAILS_KEY, details),))
     raise AssertionError("abort always raises")
 
 
 def remaining_s(context: grpc.aio.ServicerContext[Any, Any], default: float) -> float:
     """Seconds until the caller's deadline; `default` when the caller set none."""
-    left = context.time_remaining()
+    left: Any = context.time_remaining()  # None without a deadline, whatever the stubs say
     return default if left is None else max(0.0, float(left))
 
 
@@ -199,48 +143,12 @@ def parse_page_token(token: str, kind: str) -> str | None:
     return position
 
 
-@dataclass(frozen=True, slots=True)
-class RpcFault:
-    """What a caller reads out of a failed call."""
-
-    code: grpc.StatusCode
-    reason: str
-    text: str
-    violations: tuple[Violation, ...]
-    retry_after_s: float | None
-    metadata: dict[str, str]
-
-
-def error_of(error: grpc.RpcError) -> RpcFault:
-    """The typed fault inside an RpcError of the sync or the asyncio API."""
-    call: Any = error
-    code = call.code()
-    reason, violations, retry = "", [], None
-    metadata: dict[str, str] = {}
-    for key, value in call.trailing_metadata() or ():
-        if key != _DETAILS_KEY:
-            continue
-        status = status_pb2.Status.FromString(value)
-        for detail in status.details:
-            info = error_details_pb2.ErrorInfo()
-            bad = error_details_pb2.BadRequest()
-            pause = error_details_pb2.RetryInfo()
-            if detail.Unpack(info):
-                reason = info.reason
-                metadata = dict(info.metadata)
-            elif detail.Unpack(bad):
-                violations += [
-                    Violation(v.field, v.reason, v.description) for v in bad.field_violations
-                ]
-            elif detail.Unpack(pause):
-                retry = pause.retry_delay.ToNanoseconds() / 1e9
-    text = str(call.details() or "")
-    return RpcFault(code, reason or code.name, text, tuple(violations), retry, metadata)
-
-
 # An idle channel must notice a killed peer within seconds, not after the kernel's minutes.
 _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_metadata_size", 2 * AMPLE_BYTES),
+    ("grpc.absolute_max_metadata_size", 2 * AMPLE_BYTES),
+    ("grpc.primary_user_agent", _USER_AGENT),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -289,7 +197,7 @@ async def serve(
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ],
     )
-    alive = health.aio.HealthServicer()  # type: ignore[attr-defined]  # stubs lack the asyncio half
+    alive = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(alive, server)
     names = [service.full_name for service in services]
     for service in services:
@@ -297,38 +205,56 @@ async def serve(
     reflection.enable_server_reflection(
         [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
     )
-    port = server.add_insecure_port(address)
-    host = address.rpartition(":")[0]
+    port = _bound(server, address)
+    listens_at = f"{address.rpartition(':')[0]}:{port}"
+    stopping = _stop_signals()
     await server.start()
     for full_name in ["", *names]:
         await alive.set(full_name, health_pb2.HealthCheckResponse.SERVING)
-    record_address(state, name, f"{host}:{port}")
+    record_address(state, name, listens_at)
     logger().info("serving", name=name, port=port)
     try:
-        await until_stopped(background)
+        await _until(stopping, background)
     finally:
-        record_address(state, name, None)
+        forget_address(state, name, listens_at)
         await alive.enter_graceful_shutdown()
         await server.stop(STOP_GRACE_S)
         logger().info("stopped", name=name)
 
 
+def _bound(server: grpc.aio.Server, address: str) -> int:
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError:
+        raise SystemExit(f"cannot listen on {address}; is it taken, or not of this host?") from None
+
+
 async def until_stopped(background: Sequence[Callable[[], Awaitable[None]]] = ()) -> None:
     """Run the background coroutines until SIGTERM or SIGINT; then cancel them.
 
-    Raises: whatever a background coroutine raised.
+    Raises: whatever a background coroutine raised; RuntimeError when one returned.
     """
-    stop = asyncio.Event()
+    await _until(_stop_signals(), background)
+
+
+def _stop_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+async def _until(
+    stopping: asyncio.Event, background: Sequence[Callable[[], Awaitable[None]]]
+) -> None:
     tasks = [asyncio.ensure_future(work()) for work in background]
-    waiting = asyncio.ensure_future(stop.wait())
+    waiting = asyncio.ensure_future(stopping.wait())
     try:
         done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            if task is not waiting:
-                task.result()
+        for task in done - {waiting}:
+            task.result()
+            raise RuntimeError("a background coroutine returned, but it is to run until the end")
     finally:
         for task in (*tasks, waiting):
             task.cancel()

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+import threading
+import traceback
+from pathlib import Path
+from types import TracebackType
 
 import structlog
 
+_FRAMES = 12
+
 
 def configure(service: str, level: str = "info") -> None:
-    """Set structlog up for a process; third parties' loggers stay at warnings, no tracebacks."""
+    """Set logging up for a process.
+
+    Of third parties' loggers and of a crash, one learns where and of what type, never the message:
+    it may hold what a request or a database row held.
+    """
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
@@ -22,13 +33,48 @@ def configure(service: str, level: str = "info") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     structlog.contextvars.bind_contextvars(service=service)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_WithoutMessages())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     # The SDK writes failing activities with their arguments and traceback.
     for name in ("temporalio.activity", "temporalio.workflow", "temporalio.worker"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    sys.excepthook = _crashed
+    threading.excepthook = _thread_crashed
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:
     """The process's logger. Say an event's name and codes: `logger().info("pulled", count=3)`."""
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return log
+
+
+def places_of(fault: BaseException) -> list[str]:
+    """The last frames of a fault as "file:line", innermost last; without its text."""
+    frames = traceback.extract_tb(fault.__traceback__)[-_FRAMES:]
+    return [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
+
+
+class _WithoutMessages(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "event": "third_party",
+            "logger": record.name,
+            "level": record.levelname.lower(),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["fault"] = type(record.exc_info[1]).__name__
+            line["at"] = places_of(record.exc_info[1])
+        return json.dumps(line)
+
+
+def _crashed(
+    kind: type[BaseException], fault: BaseException, _traceback: TracebackType | None
+) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        logger().critical("crashed", fault=kind.__name__, at=places_of(fault))
+
+
+def _thread_crashed(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None:
+        _crashed(args.exc_type, args.exc_value, args.exc_traceback)

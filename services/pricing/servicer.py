@@ -18,6 +18,7 @@ from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from lipei.type.v1 import money_pb2
 from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
+from services.common.request_id import request_id_faults
 from services.pricing.core.book import Book, TariffNotInForce, UnknownTariff, is_tariff_name
 from services.pricing.core.features import NOT_PRICED, FeatureFault, Features, read
 from services.pricing.core.quote import Asked, Quote, quoted
@@ -34,7 +35,6 @@ MAX_FEATURES = 64
 _LISTED_VERSIONS = 10
 _RETRY_S = 1.0
 
-_REQUEST_ID = re.compile(r"[!-~]{1,64}", re.ASCII)
 _POLICY = re.compile(r"policies/([A-Za-z0-9](?:[A-Za-z0-9._~-]{0,63}))", re.ASCII)
 _QUOTE = re.compile(_POLICY.pattern + r"/quotes/([0-9a-f]{32})", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -68,7 +68,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pricing_pb2.QuotePremiumResponse:
         """Price one person's policy year and store the quote; see the proto for every answer."""
         asked, violations = _asked(request)
-        if _REQUEST_ID.fullmatch(request.request_id):
+        if not request_id_faults(request.request_id):
             earlier = await self._run(self._store.by_request, request.request_id)
             if earlier is not None:
                 return _response(earlier, asked)
@@ -155,10 +155,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
 
 
 def _asked(request: pricing_pb2.QuotePremiumRequest) -> tuple[Asked, list[Violation]]:
-    violations = []
-    if not _REQUEST_ID.fullmatch(request.request_id):
-        text = "must be 1 to 64 printable ASCII characters without spaces"
-        violations.append(Violation("request_id", "NOT_AN_ID", text))
+    violations = request_id_faults(request.request_id)
     parent = _POLICY.fullmatch(request.parent)
     if parent is None:
         violations.append(Violation("parent", "NOT_A_NAME", "must read policies/{policy}"))

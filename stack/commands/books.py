@@ -6,7 +6,7 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
 from stack.commands.calling import Failed, calling
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import console, money, print_json, rows, table, word
+from stack.commands.printing import console, money, print_json, rows, say, table, word
 
 _CALL_S = 120.0  # it reads every decision
 
@@ -43,8 +43,8 @@ def _show(answer: pb.CheckBooksResponse) -> None:
     counts = ((word(pb.ClaimState, c.state), str(c.count)) for c in answer.claims)
     out.print(rows(states, counts))
     paid = ", ".join(map(money, answer.paid)) or "nothing"
-    out.print(f"confirmed by the bank: {answer.paid_count} payouts, {paid}")
-    out.print(
+    say(f"payouts confirmed by the bank: {answer.paid_count}, {paid}")
+    say(
         f"ledger sum {answer.ledger_sum_minor_units}, "
         f"decisions that do not add up {answer.conservation_violations}, "
         f"payouts that differ {answer.payout_mismatches}"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import grpc
 
-from services.common.grpc_edge import RpcFault, error_of, sync_channel
+from services.common.grpc_edge import sync_channel
+from services.common.refusals import RpcFault, error_of
 from services.common.state import read_addresses
 
 CALL_S = 30.0

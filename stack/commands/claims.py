@@ -17,7 +17,7 @@ from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1.bill_pb2 import Bill
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
-from stack.commands.printing import console, plain, print_json, word
+from stack.commands.printing import console, plain, print_json, say, word
 from stack.decision_text import adding_up, claim_table, decision_tables, reason_table
 
 app = typer.Typer(no_args_is_help=True, help="Claims: list, show, explain, replay, submit.")
@@ -50,7 +50,7 @@ def list_claims(
         return
     console().print(claim_table(found))
     if len(found) == most:
-        console().print(f"the first {most}; --most asks for more")
+        say(f"the first {most}; --most asks for more")
 
 
 def _pages(stub: ClaimsServiceStub, request: pb.ListClaimsRequest, most: int) -> Iterator[pb.Claim]:
@@ -101,18 +101,15 @@ def explain(
     if as_json:
         print_json({**plain(answer), "adds_up": sums.holds})
     else:
-        out = console()
         if lang is not Language.EN:
-            out.print(answer.text_zh, markup=False)
-        if lang is Language.BOTH:
-            out.print()
+            say(answer.text_zh + "\n")
         if lang is not Language.ZH:
-            out.print(answer.text_en, markup=False)
+            say(answer.text_en + "\n")
         for part in decision_tables(answer.claim, lang, with_history=False):
-            out.print(part)
-        out.print(reason_table(answer.reasons, lang))
+            console().print(part)
+        console().print(reason_table(answer.reasons))
         for line in sums.lines:
-            out.print(line, markup=False)
+            say(line)
     if not sums.holds:
         raise Failed(f"{name}: the decision does not add up; stop and investigate")
 
@@ -126,11 +123,10 @@ def replay(name: Name, state: State = DEFAULT_STATE, as_json: AsJson = False) ->
     if as_json:
         print_json(answer)
         return
-    out = console()
-    out.print(f"{name}: the same decision", markup=False)
-    out.print(f"  input   {answer.input_hash}")
-    out.print(f"  output  {answer.output_hash}")
-    out.print(f"  decided by engine {answer.decided_by}, recomputed by {answer.recomputed_by}")
+    say(f"{name}: the same decision")
+    say(f"  input   {answer.input_hash}")
+    say(f"  output  {answer.output_hash}")
+    say(f"  decided by engine {answer.decided_by}, recomputed by {answer.recomputed_by}")
 
 
 @app.command()
@@ -159,7 +155,7 @@ def submit(
         return
     console().print(claim_table(answer.claims))
     if any(not claim.HasField("decision") for claim in answer.claims):
-        console().print("not decided yet; ask again with `lipei claims show NAME`")
+        say("not decided yet; ask again with `lipei claims show NAME`")
 
 
 def _bill(text: str, state: Path) -> Bill:

@@ -12,7 +12,7 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from stack.commands.calling import CALL_S, Failed, addresses, calling
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import console, money, plain, print_json, rows, table, when, word
+from stack.commands.printing import console, money, plain, print_json, rows, say, table, when, word
 
 app = typer.Typer(no_args_is_help=True, help="Hospitals: pull, status, quarantine.")
 
@@ -42,7 +42,7 @@ def pull(hospital: Hospital, state: State = DEFAULT_STATE) -> None:
         asyncio.run(trigger_pull(state, hospital))
     except Exception as error:  # noqa: BLE001 -- the SDK's errors are unknown outside common.temporal
         raise Failed(f"Temporal did not start the pull ({type(error).__name__})") from None
-    console().print(f"pulling; `lipei his status {hospital}` says how far it is", markup=False)
+    say(f"pulling; `lipei his status {hospital}` says how far it is")
 
 
 @app.command()
@@ -84,7 +84,7 @@ def quarantine(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson
         if not record.faults:
             rows(made, [(*head, "", "")])
     console().print(made)
-    console().print(f"{len(records)} in quarantine")
+    say(f"{len(records)} in quarantine")
 
 
 def _quarantine(stub: HisBridgeServiceStub, hospital: str) -> list[pb.QuarantinedRecord]:

@@ -9,11 +9,13 @@ import typer
 
 from lipei.claims.v1.claims_pb2 import PublishPlanRequest
 from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
+from services.claims.core.plan import Plan
+from services.claims.plans.cases import run_cases
 from services.claims.plans.loader import load_plan
 from services.common.strict_yaml import StrictYamlError
 from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import console, print_json
+from stack.commands.printing import print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="Plan files: check, test, publish.")
 
@@ -43,21 +45,51 @@ def check(
     if faults:
         raise Failed(*faults, f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
     if not as_json:
-        console().print(f"{len(files)} without fault")
+        say(f"{len(files)} without fault")
+
+
+@app.command("test")
+def run_tests(
+    plan: PlanFile,
+    cases: Annotated[list[Path], typer.Argument(metavar="CASES...", help="Case files (YAML).")],
+) -> None:
+    """Decide an actuary's cases under a plan file and say where they differ.
+
+    Needs nothing that runs; stores nothing. Exit 1 when a case differs.
+    """
+    terms = _load(plan)
+    faults: list[str] = []
+    differ = 0
+    for file in cases:
+        try:
+            report = run_cases(terms, content_of(file), str(file))
+        except StrictYamlError as error:
+            faults += str(error).splitlines()
+            continue
+        say("\n".join(report.lines()))
+        differ += not report.passed
+    if faults:
+        raise Failed(*faults)
+    if differ:
+        raise Failed(f"{differ} of {len(cases)} files with cases that differ")
+
+
+def _load(file: Path) -> Plan:
+    try:
+        return load_plan(content_of(file), str(file))
+    except StrictYamlError as error:
+        raise Failed(*str(error).splitlines()) from None
 
 
 @app.command()
 def publish(file: PlanFile, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """Publish a plan file under the hash of its content. A published version never changes."""
+    _load(file)  # faults come with the file's lines, before anything is asked
     content = content_of(file)
-    try:
-        load_plan(content, str(file))
-    except StrictYamlError as error:
-        raise Failed(*str(error).splitlines()) from None
     with calling(state, "claims") as channel:
         request = PublishPlanRequest(request_id=fresh_request_id(), yaml=content)
         answer = ClaimsServiceStub(channel).PublishPlan(request, timeout=CALL_S)
     if as_json:
         print_json(answer)
     else:
-        console().print(answer.plan_version, soft_wrap=True)
+        say(answer.plan_version)

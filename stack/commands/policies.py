@@ -12,7 +12,7 @@ from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
 from services.common.strict_yaml import StrictYamlError
 from stack.commands.calling import CallFailed, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import console, print_json
+from stack.commands.printing import print_json, say
 from stack.policy_file import PolicyFile, read_policy_file
 
 app = typer.Typer(no_args_is_help=True, help="Policies: import.")
@@ -54,7 +54,7 @@ def import_file(
         print_json(answer)
         return
     would = "would be " if dry_run else ""
-    console().print(
+    say(
         f"{answer.created} {would}created, {answer.revised} {would}revised, "
         f"{answer.unchanged} unchanged"
     )

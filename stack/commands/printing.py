@@ -38,6 +38,11 @@ def console(*, quiet: bool = False) -> Console:
     return Console(width=width, quiet=quiet, highlight=False, soft_wrap=False)
 
 
+def say(text: str) -> None:
+    """Print text as it is: no markup, and no line broken that was none."""
+    console().print(text, markup=False, soft_wrap=True)
+
+
 def table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
     """An empty table; the columns in `right` hold amounts and are never broken."""
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)

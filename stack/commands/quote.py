@@ -12,7 +12,7 @@ from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.money import currency_exponent
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
-from stack.commands.printing import console, money, print_json, rows, table
+from stack.commands.printing import console, money, print_json, rows, say, table
 
 _E4 = 10_000  # steps count in 1/10,000 of the minor unit
 
@@ -81,7 +81,7 @@ def _show(answer: pb.Quote, lang: Language) -> None:
         rows(made, [(step.step, step.cell, factor, *amounts, meaning)])
     console().print(made)
     total = _major(sum(step.difference_e4 for step in answer.steps), currency)
-    console().print(f"premium {money(answer.premium)} = sum of the differences {total}")
+    say(f"premium {money(answer.premium)} = sum of the differences {total}")
 
 
 def _major(amount_e4: int, currency: str) -> str:

@@ -31,7 +31,7 @@ def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
                 "name": name,
                 "address": "" if name.startswith(_WORKER) else address,
                 "answers": bool(address) and _probe(name)(address),
-                "state": account.get("state", "not supervised here"),
+                "state": account.get("state", ""),
                 "pid": account.get("pid", 0),
                 "restarts": account.get("restarts", 0),
                 "last_word": account.get("last_word", ""),

@@ -109,7 +109,8 @@ def balanced(claim: dict[str, Any]) -> bool:
     funds = [exact(e["valueMoney"]) for line in lines for e in line.get("extension", [])]
     stated = [
         exact(part["valueMoney"])
-        for part in claim["extension"][0]["extension"]
+        for extension in claim.get("extension", [])
+        for part in extension["extension"]
         if part["url"] == "fundPaid"
     ]
     return (
@@ -140,6 +141,7 @@ def test_each_planted_fault_is_the_only_fault_of_its_bill(hospital: Hospital) ->
             Planted.END_BEFORE_START: not impossible and period["end"] < period["start"],
             Planted.UNKNOWN_CODE: system != "urn:lipei:demo:yibao-code",
             Planted.NO_IDENTITY: all(one["system"] != fhir.CN_ID for one in identifiers),
+            Planted.FACT_MISSING: "extension" not in claim,
             Planted.NEGATIVE: any(line["net"]["value"] < 0 for line in claim["item"]),
         }
         for fault, found in faults.items():

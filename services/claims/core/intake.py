@@ -105,7 +105,6 @@ def _bill_payments(bill: BillFacts, prior: PriorPayments) -> Iterator[int]:
     yield from (payment.amount for payment in prior.payments if not payment.lines)
     if bill.social_insurance is not None:
         yield _open_fund(bill)
-        yield bill.social_insurance.account_paid
 
 
 def _open_fund(bill: BillFacts) -> int:
@@ -126,6 +125,10 @@ def _fund_faults(bill: BillFacts, paid: Mapping[int, int]) -> Iterator[BillFault
     if (stated.fund_paid or 0) < 0 or stated.account_paid < 0:
         yield _fault("social_insurance", "NEGATIVE", "a payment must not be negative")
     by_lines = sum(line.fund_paid or 0 for line in bill.lines)
+    # The patient's own money: an earlier insurer may have paid it back, so it adds to no payer's.
+    funds = max(by_lines, stated.fund_paid or 0)
+    if funds + stated.account_paid > sum(line.billed for line in bill.lines):
+        yield _fault("social_insurance", "PAID_ABOVE_BILL", "more was paid than was billed")
     if stated.used is False and (by_lines > 0 or (stated.fund_paid or 0) > 0):
         text = "social insurance paid although it was not used"
         yield _fault("social_insurance.used", "CONTRADICTION", text)

@@ -44,7 +44,7 @@ class Faults:
         Raises: StrictYamlError with every fault noted so far.
         """
         if self._found:
-            raise StrictYamlError(self._found, self.source)
+            raise StrictYamlError(list(dict.fromkeys(self._found)), self.source)
 
 
 class Value:
@@ -220,6 +220,13 @@ class Mapping:
         """A key that is itself an id."""
         where = f"{self.path}.{key}" if self.path else key
         return Value(self.faults, key, where, self._tree.lines[key]).ident()
+
+    def number(self, key: str) -> int:
+        """A key that is a whole number."""
+        if key.isascii() and key.isdigit():
+            return int(key)
+        self.fault("NOT_A_WHOLE_NUMBER", "write a whole number as the key", key)
+        return 0
 
     def get(self, key: str) -> Value:
         """The value of a required key."""

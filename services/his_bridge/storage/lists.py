@@ -19,6 +19,8 @@ from services.his_bridge.storage.tables import (
     released_bill,
 )
 
+_BILL = msgspec.json.Decoder(Bill)
+
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What the insurer did with one bill: TAKEN with claims, or REFUSED with reasons."""
@@ -183,6 +185,3 @@ def totals_by_day(
 def body_of(row: Row[Any]) -> Bill:
     """The bill in a released row."""
     return _BILL.decode(row.body)
-
-
-_BILL = msgspec.json.Decoder(Bill)

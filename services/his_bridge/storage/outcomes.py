@@ -6,6 +6,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
@@ -239,8 +240,6 @@ class _Batch:
 
 
 def _day_of(bill: Bill) -> str:
-    from zoneinfo import ZoneInfo
-
     return bill.end.astimezone(ZoneInfo(bill.zone)).date().isoformat()
 
 

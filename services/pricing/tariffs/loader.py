@@ -121,7 +121,7 @@ def _judged(content: bytes) -> tuple[Rates | None, list[Fault]]:
     if found:
         return None, [*faults, *found]
     rates = compile_rates(tariff)
-    return rates, [*faults]
+    return rates, [*faults, *golden_faults(rates)]
 
 
 def _hash_faults(tree: dict[str, Any]) -> Iterator[Fault]:

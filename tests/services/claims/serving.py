@@ -53,12 +53,14 @@ class StepByStep:
         await asyncio.sleep(self.pause_s)
         steps, nobody = self.settlement, None
         await steps.RegisterClaim(
-            settlement_pb2.RegisterClaimRequest(name=claim_name), nobody  # type: ignore[arg-type]
+            settlement_pb2.RegisterClaimRequest(name=claim_name),
+            nobody,  # type: ignore[arg-type]
         )
         while True:
             try:
                 await steps.AdjudicateClaim(
-                    settlement_pb2.AdjudicateClaimRequest(name=claim_name), nobody  # type: ignore[arg-type]
+                    settlement_pb2.AdjudicateClaimRequest(name=claim_name),
+                    nobody,  # type: ignore[arg-type]
                 )
                 break
             except Refused as refused:
@@ -66,7 +68,8 @@ class StepByStep:
                     raise
                 await asyncio.sleep(0.01)
         await steps.ReleasePayment(
-            settlement_pb2.ReleasePaymentRequest(name=claim_name), nobody  # type: ignore[arg-type]
+            settlement_pb2.ReleasePaymentRequest(name=claim_name),
+            nobody,  # type: ignore[arg-type]
         )
 
 

@@ -52,7 +52,10 @@ def test_a_quote_outlives_the_process_and_its_tariff(tmp_path: Path) -> None:
 
 def refused(state: Path, settings: dict[str, str]) -> str:
     process = start(state, settings)
-    _, said = process.communicate(timeout=PATIENCE_S)
+    try:
+        _, said = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()  # one that serves nevertheless is not left behind
     assert process.returncode == 1
     assert "pricing" not in read_addresses(state)
     assert "Traceback" not in said

@@ -150,9 +150,9 @@ def test_requests_that_race_get_one_quote(stub: Stub, asking: Callable[..., Requ
 @pytest.mark.parametrize(
     ("change", "field", "reason"),
     [
-        ({"request_id": ""}, "request_id", "NOT_AN_ID"),
-        ({"request_id": "x" * 65}, "request_id", "NOT_AN_ID"),
-        ({"request_id": "理赔"}, "request_id", "NOT_AN_ID"),
+        ({"request_id": ""}, "request_id", "MALFORMED"),
+        ({"request_id": "x" * 65}, "request_id", "MALFORMED"),
+        ({"request_id": "理赔"}, "request_id", "MALFORMED"),
         ({"parent": "p-1"}, "parent", "NOT_A_NAME"),
         ({"parent": "policies/p-1/quotes"}, "parent", "NOT_A_NAME"),
         ({"parent": "policies/../x"}, "parent", "NOT_A_NAME"),
@@ -205,7 +205,7 @@ def test_all_violations_come_at_once_and_no_value_goes_back(stub: Stub) -> None:
     )
     assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
     assert [(v.field, v.reason) for v in fault.violations] == [
-        ("request_id", "NOT_AN_ID"),
+        ("request_id", "MALFORMED"),
         ("parent", "NOT_A_NAME"),
         ("start_date", "BAD_DATE"),
         ('features["age"]', "BAD_DECIMAL"),

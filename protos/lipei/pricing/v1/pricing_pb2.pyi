@@ -62,7 +62,8 @@ class QuotePremiumRequest(_message.Message):
     @_builtins.property
     def features(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The person's features by the tariff's names, for example {"age": "52", "sex": "F", "hba1c_percent": "7.4"}.
-        Numbers as decimals in the unit of the tariff's table.
+        Numbers as plain decimals in the unit of the tariff's feature; at most 64 features. Errors name a feature, never
+        its value.
         """
 
     def __init__(

@@ -30,7 +30,7 @@ class PricingServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping; retry with back-off.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
     """
 
@@ -57,7 +57,7 @@ class PricingServiceServicer:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping; retry with back-off.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
     """
 
@@ -67,7 +67,8 @@ class PricingServiceServicer:
 
         ALREADY_EXISTS: the request_id was used with other content; make a new one.
         NOT_FOUND: no such tariff; list what is loaded in the ErrorInfo's metadata.
-        FAILED_PRECONDITION: the tariff has no cell for one of the features; the violations name each.
+        FAILED_PRECONDITION: the request is in order, but the tariff is not valid on start_date or has no price for one of
+        the features (too old, a disease it does not cover); the violations name each. Ask another tariff, or decline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,7 +109,7 @@ class PricingService:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping; retry with back-off.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
     """
 

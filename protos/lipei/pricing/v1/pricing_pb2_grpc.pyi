@@ -31,7 +31,7 @@ class PricingServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping; retry with back-off.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
     """
 
@@ -45,7 +45,8 @@ class PricingServiceStub:
 
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
     NOT_FOUND: no such tariff; list what is loaded in the ErrorInfo's metadata.
-    FAILED_PRECONDITION: the tariff has no cell for one of the features; the violations name each.
+    FAILED_PRECONDITION: the request is in order, but the tariff is not valid on start_date or has no price for one of
+    the features (too old, a disease it does not cover); the violations name each. Ask another tariff, or decline.
     """
     GetQuote: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.GetQuoteRequest, _pricing_pb2.GetQuoteResponse]
     """A stored quote.
@@ -59,7 +60,7 @@ class PricingServiceAsyncStub(PricingServiceStub):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping; retry with back-off.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
     """
 
@@ -70,7 +71,8 @@ class PricingServiceAsyncStub(PricingServiceStub):
 
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
     NOT_FOUND: no such tariff; list what is loaded in the ErrorInfo's metadata.
-    FAILED_PRECONDITION: the tariff has no cell for one of the features; the violations name each.
+    FAILED_PRECONDITION: the request is in order, but the tariff is not valid on start_date or has no price for one of
+    the features (too old, a disease it does not cover); the violations name each. Ask another tariff, or decline.
     """
     GetQuote: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetQuoteRequest, _pricing_pb2.GetQuoteResponse]  # type: ignore[assignment]
     """A stored quote.
@@ -83,7 +85,7 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping; retry with back-off.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
     """
 
@@ -98,7 +100,8 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         ALREADY_EXISTS: the request_id was used with other content; make a new one.
         NOT_FOUND: no such tariff; list what is loaded in the ErrorInfo's metadata.
-        FAILED_PRECONDITION: the tariff has no cell for one of the features; the violations name each.
+        FAILED_PRECONDITION: the request is in order, but the tariff is not valid on start_date or has no price for one of
+        the features (too old, a disease it does not cover); the violations name each. Ask another tariff, or decline.
         """
 
     @_abc_1.abstractmethod

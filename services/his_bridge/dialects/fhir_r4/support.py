@@ -51,6 +51,9 @@ Support = Mapping[Key, Supported]
 def read_supporting(kind: str, raw: bytes) -> Supported:
     """Read one Patient, Encounter, Condition, Organization or MedicationRequest."""
     resource, faults = _DECODERS[kind].decode(raw)
+    if resource is not None and resource.resource_type != kind:
+        wrong = Fault(reason=Reason.WRONG_TYPE, path="resourceType")
+        return Supported(resource=None, faults=(*faults, wrong))
     return Supported(resource=resource, faults=faults)
 
 

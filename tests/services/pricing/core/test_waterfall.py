@@ -208,6 +208,26 @@ def test_grossing_up_rounds_half_up(net: int, share: int, gross: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("base_e4", "factor_millionths", "after_e4"),
+    [(3, 500_000, 2), (5, 500_000, 3), (1, 499_999, 0), (1, 500_000, 1), (7, 1_000_000, 7)],
+)
+def test_a_factor_rounds_half_up_at_once(
+    base_e4: int, factor_millionths: int, after_e4: int
+) -> None:
+    demo = demo_rates().tariff
+    table = demo.causes[0].tables[0]
+    assert isinstance(table, BandTable)
+    cell = Band(first="18", last="79", factor_millionths=factor_millionths)
+    only = msgspec.structs.replace(table, cells=(cell,))
+    cause = Cause(name="only", zh="唯一", en="only", base_e4=base_e4, tables=(only, only))
+    rates = compile_rates(msgspec.structs.replace(demo, causes=(cause,)))
+    first, second = price(rates, [30, 0, 0, None, None]).steps[1:3]
+    assert first.premium_e4 == after_e4
+    # The second factor meets the rounded amount, not the exact one.
+    assert second.premium_e4 == (2 * after_e4 * factor_millionths + 1_000_000) // 2_000_000
+
+
+@pytest.mark.parametrize(
     ("net_e4", "to_minor_units", "premium"),
     [
         (4_999, 1, 0),

@@ -1,0 +1,123 @@
+"""Reads what must come out of a case's event: who bears what, because of what, and the balances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from services.claims.core.decision import Bearer, Disposition, LineOutcome
+from services.claims.core.facts import UNIT_SCALE
+from services.claims.core.plan import Plan
+from services.claims.core.reasons import Reason
+from services.claims.plans.accumulator_units import Accumulator, accumulators
+from services.claims.plans.reader import Mapping, Value
+
+REASONS = {reason.name.lower(): reason for reason in Reason}
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedLine:
+    """What must come out for one line; None is not looked at."""
+
+    outcome: LineOutcome | None = None
+    section: str | None = None
+    allowed: int | None = None
+    benefit: int | None = None
+    because: dict[tuple[Reason, str], int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What must come out of an event; None is not looked at, balances are those listed."""
+
+    refused: tuple[str, ...] = ()
+    decision: Disposition | None = None
+    paid_by: dict[Bearer, int] | None = None
+    because: dict[tuple[Reason, str], int] | None = None
+    awaits: tuple[str, ...] | None = None
+    lines: dict[int, ExpectedLine] = field(default_factory=dict)
+    balances: dict[str, int] = field(default_factory=dict)
+
+
+class ExpectationReader:
+    """Reads expectations under one plan, whose clauses and accumulators they name."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.accumulators = accumulators(plan)
+
+    def expected(self, told: Mapping) -> Expected:
+        """What a case says under `expect`."""
+        decision, awaits, lines = told.maybe("decision"), told.maybe("awaits"), told.maybe("lines")
+        balances = told.maybe("balances")
+        expected = Expected(
+            refused=tuple(item.text() for item in told.items("refused")),
+            decision=None if decision is None else decision.choice(Disposition),
+            paid_by=self._paid_by(told.maybe("paid_by")),
+            because=self._because(told.maybe("because")),
+            awaits=None if awaits is None else tuple(one.text() for one in awaits.items()),
+            lines={} if lines is None else self._expected_lines(lines.mapping()),
+            balances={} if balances is None else self._expected_balances(balances.mapping()),
+        )
+        told.done()
+        return expected
+
+    def _paid_by(self, found: Value | None) -> dict[Bearer, int] | None:
+        if found is None:
+            return None
+        told = found.mapping()
+        bearers = {bearer: told.maybe(bearer.value) for bearer in Bearer}
+        told.done()
+        return {
+            bearer: amount.money(self._plan.currency)
+            for bearer, amount in bearers.items()
+            if amount is not None
+        }
+
+    def _because(self, found: Value | None) -> dict[tuple[Reason, str], int] | None:
+        """Amounts by "reason clause", for example "deductible 2.4"."""
+        if found is None:
+            return None
+        told = found.mapping()
+        clauses = {clause.id for clause in self._plan.clauses}
+        amounts = {}
+        for key in told.names():
+            reason, _, clause = key.partition(" ")
+            if reason not in REASONS or clause not in clauses:
+                text = f'write a reason and a clause of the plan, as "deductible 2.4"; not {key!r}'
+                told.get(key).fault("UNKNOWN_REASON", text)
+            else:
+                amounts[REASONS[reason], clause] = told.get(key).money(self._plan.currency)
+        return amounts
+
+    def _expected_lines(self, told: Mapping) -> dict[int, ExpectedLine]:
+        lines = {}
+        for key in told.names():
+            line = told.get(key).mapping()
+            outcome, section = line.maybe("outcome"), line.maybe("section")
+            allowed, benefit = line.maybe("allowed"), line.maybe("benefit")
+            lines[told.number(key)] = ExpectedLine(
+                outcome=None if outcome is None else outcome.choice(LineOutcome),
+                section=None if section is None else section.text(),
+                allowed=None if allowed is None else allowed.money(self._plan.currency),
+                benefit=None if benefit is None else benefit.money(self._plan.currency),
+                because=self._because(line.maybe("because")),
+            )
+            line.done()
+        return lines
+
+    def _expected_balances(self, told: Mapping) -> dict[str, int]:
+        balances = {}
+        for key in told.names():
+            if key in self.accumulators:
+                balances[key] = self.quantity(self.accumulators[key], told.get(key))
+            else:
+                told.get(key).fault("UNKNOWN_REFERENCE", f"the plan has no accumulator {key!r}")
+        return balances
+
+    def quantity(self, accumulator: Accumulator, value: Value) -> int:
+        """Money in major units, units as a decimal, or a count."""
+        if accumulator.counts:
+            return value.whole()
+        if accumulator.units:
+            return int(value.decimal(places=4) * UNIT_SCALE)
+        return value.money(self._plan.currency)

@@ -1,0 +1,382 @@
+"""Reads case files: facts and a sequence of events with what must come out. Format: docs/cases.md.
+
+Unknown keys are refused; every fault of a file is told at once with its line. Runs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from services.claims.core.facts import (
+    Balance,
+    BillFacts,
+    CareType,
+    Coding,
+    CoverInterval,
+    DiagnosisFacts,
+    DisclosedCondition,
+    EarlierService,
+    HospitalTier,
+    LineFacts,
+    LinePayment,
+    MemberFacts,
+    OutcomeTier,
+    PolicySnapshot,
+    PreExistingTerms,
+    PriceList,
+    PriorPayment,
+    PriorPayments,
+    Relationship,
+    Sex,
+    SocialInsuranceFacts,
+)
+from services.claims.core.intake import priced
+from services.claims.core.plan import Plan
+from services.claims.plans.accumulator_units import Accumulator
+from services.claims.plans.case_expectations import ExpectationReader, Expected
+from services.claims.plans.code_systems import CODE_SYSTEMS
+from services.claims.plans.context import Context, each, system_uri
+from services.claims.plans.reader import Faults, Mapping, Value
+from services.claims.plans.rule_terms import read_price_list
+from services.common.dated import half_open
+from services.common.strict_yaml import load
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A claim, or the withdrawal of an earlier one (`bill` None)."""
+
+    name: str
+    line: int
+    who: str
+    bill: BillFacts | None
+    prior: PriorPayments
+    expected: Expected
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One sentence, its facts and its events. History without a member's name is everybody's."""
+
+    name: str
+    line: int
+    policies: dict[str, PolicySnapshot]
+    balances: tuple[tuple[str, Balance], ...]
+    services: tuple[tuple[str, EarlierService], ...]
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What a file's `given` and a case's own keys say together."""
+
+    codes: str
+    diagnoses: str
+    providers: dict[str, _CaseProvider]
+
+
+@dataclass(frozen=True, slots=True)
+class _CaseProvider:
+    tier: HospitalTier | None
+    prices: PriceList | None
+
+
+def read_cases(plan: Plan, yaml: bytes | str, source: str) -> tuple[Case, ...]:
+    """The cases of a file written for this plan.
+
+    Raises: StrictYamlError with every fault of the file.
+    """
+    faults = Faults(source)
+    top = Mapping(faults, load(yaml, source))
+    written_for = top.get("plan")
+    if written_for.text() != plan.id:
+        written_for.fault("OTHER_PLAN", f"these cases are for {written_for.value}, not {plan.id}")
+    given = top.maybe("given")
+    reader = _CaseReader(plan, given.mapping() if given is not None else None)
+    cases = tuple(each(top, "cases", reader.case))
+    if not cases and top.has("cases"):
+        top.fault("NO_CASES", "write at least one case", "cases")
+    top.get("cases")
+    top.done()
+    names = [case.name for case in cases]
+    for case in cases:
+        if names.count(case.name) > 1:
+            faults.add("cases", case.line, "DUPLICATE_NAME", f"two cases are named {case.name!r}")
+    faults.check()
+    return cases
+
+
+class _CaseReader:
+    """Reads cases under one plan and one `given`."""
+
+    def __init__(self, plan: Plan, given: Mapping | None) -> None:
+        self._plan = plan
+        self._context = Context(currency=plan.currency, first_day=date.max)
+        self._expectations = ExpectationReader(plan)
+        self._accumulators = self._expectations.accumulators
+        self._given = given
+        if given is not None:
+            for key in ("codes", "diagnoses", "member", "members", "policy", "providers"):
+                given.maybe(key)
+            given.done()
+
+    def case(self, term: Mapping) -> Case:
+        """One case; what it does not say itself is taken from `given`."""
+        setting = _Setting(
+            codes=self._system(term, "codes"),
+            diagnoses=self._system(term, "diagnoses"),
+            providers=self._providers(self._either(term, "providers")),
+        )
+        policies = self._policies(term)
+        history = term.maybe("history")
+        balances: tuple[tuple[str, Balance], ...] = ()
+        services: tuple[tuple[str, EarlierService], ...] = ()
+        if history is not None:
+            told = history.mapping()
+            balances = each(told, "balances", lambda t: self._balance(t, policies))
+            services = each(told, "services", lambda t: self._service(t, setting, policies))
+            told.done()
+        name = term.get("case").text()
+        events = each(term, "events", lambda t: self._event(t, setting, policies))
+        if not events:
+            term.fault("NO_EVENTS", "write at least one event", "events")
+        return Case(name, term.line, policies, balances, services, events)
+
+    def _either(self, term: Mapping, key: str) -> Value | None:
+        found = term.maybe(key)
+        if found is None and self._given is not None:
+            return self._given.maybe(key)
+        return found
+
+    def _system(self, term: Mapping, key: str) -> str:
+        found = self._either(term, key)
+        return CODE_SYSTEMS["icd-10"].uri if found is None else system_uri(found)
+
+    def _policies(self, term: Mapping) -> dict[str, PolicySnapshot]:
+        """One snapshot a member; a case has `member`, or `members` by name."""
+        many, one = self._either(term, "members"), self._either(term, "member")
+        policy = self._either(term, "policy")
+        if policy is None or (many is None and one is None):
+            term.fault("MISSING_KEY", "a case needs a member and a policy, its own or given")
+            return {}
+        if term.has("member") and term.has("members"):
+            term.fault("CONTRADICTION", "write member or members, not both", "members")
+        if many is not None and not term.has("member"):
+            members = many.mapping()
+            people = {name: members.get(name) for name in members.names()}
+        else:
+            people = {"": one} if one is not None else {}
+        return {name: self._policy(policy, name, person) for name, person in people.items()}
+
+    def _policy(self, policy: Value, name: str, person: Value) -> PolicySnapshot:
+        terms = policy.mapping()
+        start, end = terms.get("first_day").day(), half_open(terms.get("last_day").day())
+        since = terms.maybe("covered_since")
+        told = person.mapping()
+        cover_first, cover_last = told.maybe("cover_first_day"), told.maybe("cover_last_day")
+        first = start if cover_first is None else cover_first.day()
+        member = MemberFacts(
+            member_id=name or "member",
+            birth_date=told.get("born").day(),
+            relationship=_or(told.maybe("relationship"), Relationship, Relationship.SELF),
+            cover=(
+                CoverInterval(
+                    start=first,
+                    end=end if cover_last is None else half_open(cover_last.day()),
+                    continuous_since=first if since is None else since.day(),
+                ),
+            ),
+            sex=None if (sex := told.maybe("sex")) is None else sex.choice(Sex),
+            disclosed_conditions=each(told, "disclosed", _condition),
+            outcome_tier=self._tier(told),
+            social_insurance=_boolean(told.maybe("social_insurance")),
+        )
+        told.done()
+        terms.done()
+        return PolicySnapshot(policy_id="policy", revision=1, start=start, end=end, member=member)
+
+    def _tier(self, told: Mapping) -> OutcomeTier | None:
+        found = told.maybe("outcome_tier")
+        if found is None:
+            return None
+        tier = found.mapping()
+        outcome = OutcomeTier(tier=tier.get("tier").ident(), certified=tier.get("certified").day())
+        tier.done()
+        return outcome
+
+    def _providers(self, found: Value | None) -> dict[str, _CaseProvider]:
+        if found is None:
+            return {}
+        providers = found.mapping()
+        result = {}
+        for name in providers.names():
+            told = providers.get(name).mapping()
+            tier = told.maybe("tier")
+            result[name] = _CaseProvider(
+                tier=None if tier is None else tier.choice(HospitalTier),
+                prices=PriceList(prices=read_price_list(told, self._context))
+                if told.has("prices")
+                else None,
+            )
+            told.done()
+        return result
+
+    def _who(self, term: Mapping, policies: dict[str, PolicySnapshot]) -> str:
+        found = term.maybe("member")
+        if found is not None:
+            return found.reference(policies, "member")
+        return next(iter(policies), "")
+
+    def _balance(self, term: Mapping, policies: dict[str, PolicySnapshot]) -> tuple[str, Balance]:
+        accumulator = self._accumulator(term.get("accumulator"))
+        period = term.maybe("period")
+        used = self._expectations.quantity(accumulator, term.get("used"))
+        balance = Balance(
+            accumulator=accumulator.id,
+            scope=accumulator.scope,
+            period_start=None if period is None else period.day(),
+            amount=0 if accumulator.counts else used,
+            count=used if accumulator.counts else 0,
+        )
+        return self._who(term, policies), balance
+
+    def _service(
+        self, term: Mapping, setting: _Setting, policies: dict[str, PolicySnapshot]
+    ) -> tuple[str, EarlierService]:
+        service = EarlierService(
+            bill_number=term.get("bill").text(),
+            provider_id=term.get("provider").text(),
+            code=_coding(term, setting.codes),
+            service_date=term.get("day").day(),
+            quantity=_number(term.maybe("quantity"), Decimal(1), places=4),
+            unit_price=term.get("price").decimal(places=6),
+        )
+        return self._who(term, policies), service
+
+    def _accumulator(self, value: Value) -> Accumulator:
+        name = value.reference(self._accumulators, "accumulator in the plan")
+        return self._accumulators.get(name) or next(
+            iter(self._accumulators.values()), Accumulator.nothing()
+        )
+
+    def _event(
+        self, term: Mapping, setting: _Setting, policies: dict[str, PolicySnapshot]
+    ) -> Event:
+        who = self._who(term, policies)
+        withdrawn = term.maybe("withdraw")
+        if withdrawn is not None:
+            name, bill, prior = withdrawn.text(), None, PriorPayments()
+        else:
+            name = term.get("claim").text()
+            bill = self._bill(term, name, setting)
+            prior = PriorPayments(payments=each(term, "earlier_insurers", self._payment))
+        expected = self._expectations.expected(term.get("expect").mapping())
+        return Event(name, term.line, who, bill, prior, expected)
+
+    def _bill(self, term: Mapping, name: str, setting: _Setting) -> BillFacts:
+        day = term.maybe("day")
+        start = term.get("from").day() if day is None else day.day()
+        end = term.get("to").day() if day is None else day.day()
+        care, provider_id = term.maybe("care"), term.get("provider").text()
+        provider = setting.providers.get(provider_id, _CaseProvider(None, None))
+        diagnoses = term.items("diagnoses")
+        return BillFacts(
+            bill_number=name,
+            provider_id=provider_id,
+            start_date=start,
+            end_date=end,
+            currency=self._plan.currency,
+            lines=tuple(
+                self._line(item.mapping(), number, setting)
+                for number, item in enumerate(term.items("lines"), start=1)
+            ),
+            hospital_tier=provider.tier,
+            care_type=None if care is None else care.choice(CareType),
+            diagnoses=tuple(
+                DiagnosisFacts(
+                    number=number,
+                    code=Coding(system=setting.diagnoses, code=one.text()),
+                    principal=number == 1,
+                )
+                for number, one in enumerate(diagnoses, start=1)
+            ),
+            social_insurance=self._social_insurance(term),
+            price_list=provider.prices,
+            direct_billing=_boolean(term.maybe("direct_billing")) or False,
+        )
+
+    def _line(self, term: Mapping, number: int, setting: _Setting) -> LineFacts:
+        quantity = _number(term.maybe("quantity"), Decimal(1), places=4)
+        price = term.get("price").decimal(places=6)
+        day, fund = term.maybe("day"), term.maybe("fund_paid")
+        line = LineFacts(
+            number=number,
+            code=_coding(term, setting.codes),
+            quantity=quantity,
+            unit_price=price,
+            billed=priced(quantity, price, self._plan.currency),
+            service_date=None if day is None else day.day(),
+            diagnosis_numbers=tuple(item.whole(least=1) for item in term.items("diagnoses")),
+            fund_paid=None if fund is None else fund.money(self._plan.currency),
+        )
+        term.done()
+        return line
+
+    def _social_insurance(self, term: Mapping) -> SocialInsuranceFacts | None:
+        found = term.maybe("social_insurance")
+        if found is None:
+            return None
+        told = found.mapping()
+        paid, account = told.maybe("paid"), told.maybe("account_paid")
+        facts = SocialInsuranceFacts(
+            used=_boolean(told.maybe("used")),
+            fund_paid=None if paid is None else paid.money(self._plan.currency),
+            account_paid=0 if account is None else account.money(self._plan.currency),
+        )
+        told.done()
+        return facts
+
+    def _payment(self, term: Mapping) -> PriorPayment:
+        lines = term.maybe("lines")
+        by_line: tuple[LinePayment, ...] = ()
+        if lines is not None:
+            told = lines.mapping()
+            by_line = tuple(
+                LinePayment(
+                    number=told.number(key), amount=told.get(key).money(self._plan.currency)
+                )
+                for key in told.names()
+            )
+        return PriorPayment(
+            payer=term.get("payer").text(),
+            amount=term.get("paid").money(self._plan.currency),
+            lines=by_line,
+        )
+
+
+def _coding(term: Mapping, system: str) -> Coding:
+    own = term.maybe("system")
+    return Coding(system=system if own is None else system_uri(own), code=term.get("code").text())
+
+
+def _condition(term: Mapping) -> DisclosedCondition:
+    terms, share = term.maybe("terms"), term.maybe("share")
+    return DisclosedCondition(
+        code_prefix=term.get("diagnosis").text(),
+        terms=None if terms is None else terms.choice(PreExistingTerms),
+        share=None if share is None else share.share(),
+    )
+
+
+def _or(value: Value | None, words: type[Relationship], otherwise: Relationship) -> Relationship:
+    return otherwise if value is None else value.choice(words)
+
+
+def _boolean(value: Value | None) -> bool | None:
+    return None if value is None else value.boolean()
+
+
+def _number(value: Value | None, otherwise: Decimal, *, places: int) -> Decimal:
+    return otherwise if value is None else value.decimal(places=places)

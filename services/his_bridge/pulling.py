@@ -1,0 +1,267 @@
+"""One bounded pull of one hospital: fetch, store, acknowledge by moving the cursor, read, release.
+
+No transaction is open while the hospital is asked. Every step may be cut off anywhere: what was
+fetched lies in the inbox, what was not yet read is read by the next pull, and unique keys make each
+record count once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+
+from services.common import log
+from services.common.database import Database
+from services.his_bridge.core.outcomes import Outcome
+from services.his_bridge.dialects.port import Glance, Key, RecordReader
+from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.sources.port import Page, Source
+from services.his_bridge.storage import inbox, leases, outcomes
+from services.his_bridge.storage.inbox import Arrived, Pending, Stored
+from services.his_bridge.storage.leases import LeaseLost
+
+# Records in one transaction (EVIDENCE, HIS: batches of 200).
+BATCH = 200
+
+NowUs = Callable[[], int]
+Looked = tuple[Pending, Glance]
+
+
+class LeaseHeld(Exception):
+    """Another pull of this hospital is under way."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__("another pull holds the lease")
+        self.retry_after_s = retry_after_s
+
+
+class PullReport(msgspec.Struct, kw_only=True):
+    """What a pull did. `more`: the source had more when it ended."""
+
+    received: int = 0
+    released: int = 0
+    quarantined: int = 0
+    filtered: int = 0
+    more: bool = False
+
+
+class Puller:
+    """Pulls one channel (bills or readings) of one hospital."""
+
+    def __init__(
+        self,
+        channel: str,
+        profile: SourceProfile,
+        source: Source,
+        reader: RecordReader,
+        database: Database,
+        now_us: NowUs,
+    ) -> None:
+        self._channel = channel
+        self._hospital = profile.terms.hospital
+        self._currency = profile.terms.currency
+        self._lease_us = profile.limits.lease_s * 1_000_000
+        self._scope = _scope_of(profile)
+        self._source = source
+        self._reader = reader
+        self._database = database
+        self._now_us = now_us
+
+    async def pull(self, max_records: int, until_us: int) -> PullReport:
+        """Pull until so many new records came, the source has no more, or the time is up.
+
+        At least one page is fetched. What earlier pulls left unread is read first.
+
+        Raises: LeaseHeld; SourceFault, with everything kept that was fetched.
+        """
+        report = PullReport()
+        async with self._leased() as holder:
+            await self._read_left_over(holder, report)
+            cursor = await self._database.run(self._cursor)
+            looked_at = 0
+            report.more = True
+            while report.more:
+                page = await self._source.fetch(self._reader.kind, cursor)
+                stored, looked = await self._database.run(self._store, holder, page)
+                report.received += stored.received
+                report.quarantined += stored.conflicts
+                report.filtered += stored.filtered
+                await self._read(holder, looked, report)
+                cursor, report.more = page.cursor, not page.swept
+                looked_at += stored.received + stored.filtered
+                if looked_at >= max_records or self._now_us() >= until_us:
+                    break
+        log.logger().info(
+            "pulled",
+            hospital=self._hospital,
+            channel=self._channel,
+            received=report.received,
+            released=report.released,
+            quarantined=report.quarantined,
+            filtered=report.filtered,
+            more=report.more,
+        )
+        return report
+
+    @asynccontextmanager
+    async def _leased(self) -> AsyncIterator[str]:
+        """The lease, kept alive while the hospital is slow, given back at the end."""
+        holder = uuid.uuid4().hex
+        held_until = await self._database.run(self._acquire, holder)
+        if held_until is not None:
+            raise LeaseHeld(max(0.1, (held_until - self._now_us()) / 1e6))
+        beat = asyncio.ensure_future(self._keep_alive(holder))
+        try:
+            yield holder
+        except LeaseLost:
+            raise LeaseHeld(self._lease_us / 1e6) from None
+        finally:
+            beat.cancel()
+            with suppress(asyncio.CancelledError, LeaseLost):
+                await beat
+            # Shielded: a caller that hangs up must not leave the next one waiting.
+            await asyncio.shield(self._database.run(self._give_back, holder))
+
+    async def _keep_alive(self, holder: str) -> None:
+        while True:
+            await asyncio.sleep(self._lease_us / 3e6)
+            await self._database.run(self._renew, holder)
+
+    async def _read_left_over(self, holder: str, report: PullReport) -> None:
+        while True:
+            left = await self._database.run(self._left_over)
+            if not left:
+                return
+            looked = await self._database.run(self._glance, left)
+            await self._read(holder, looked, report)
+
+    async def _read(self, holder: str, looked: Sequence[Looked], report: PullReport) -> None:
+        for start in range(0, len(looked), BATCH):
+            batch = looked[start : start + BATCH]
+            needs = {key for _, glance in batch for key in glance.needs}
+            support = await self._source.look_up(needs) if needs else {}
+            settled = await self._database.run(self._settle, holder, batch, support)
+            report.released += settled.released
+            report.quarantined += settled.quarantined
+            report.filtered += settled.filtered
+
+    # What follows blocks, and runs in the database's thread pool.
+
+    def _acquire(self, holder: str) -> int | None:
+        now_us = self._now_us()
+        with self._database.writing() as connection:
+            return leases.acquire(
+                connection,
+                self._hospital,
+                self._channel,
+                holder,
+                now_us=now_us,
+                until_us=now_us + self._lease_us,
+            )
+
+    def _renew(self, holder: str) -> None:
+        with self._database.writing() as connection:
+            self._hold(connection, holder)
+
+    def _hold(self, connection: Any, holder: str) -> None:
+        leases.renew(
+            connection,
+            self._hospital,
+            self._channel,
+            holder,
+            until_us=self._now_us() + self._lease_us,
+        )
+
+    def _give_back(self, holder: str) -> None:
+        with self._database.writing() as connection:
+            leases.release(connection, self._hospital, self._channel, holder)
+
+    def _cursor(self) -> bytes | None:
+        with self._database.reading() as connection:
+            return inbox.cursor_of(connection, self._hospital, self._channel, self._scope)
+
+    def _left_over(self) -> list[Pending]:
+        with self._database.reading() as connection:
+            return inbox.left_over(connection, self._hospital, self._channel, BATCH)
+
+    def _glance(self, pending: Sequence[Pending]) -> list[Looked]:
+        return [(entry, self._reader.glance(entry.raw)) for entry in pending]
+
+    def _store(self, holder: str, page: Page) -> tuple[Stored, list[Looked]]:
+        glances = [self._reader.glance(record.raw) for record in page.records]
+        arrived = [
+            Arrived(
+                external_id=f"{record.kind}/{record.record_id}",
+                version=record.version,
+                updated_us=0 if record.updated is None else _micros(record.updated.timestamp()),
+                raw=record.raw,
+                keep_out=glance.keep_out,
+            )
+            for record, glance in zip(page.records, glances, strict=True)
+        ]
+        now_us = self._now_us()
+        with self._database.writing() as connection:
+            self._hold(connection, holder)
+            stored = inbox.store(
+                connection,
+                self._hospital,
+                self._channel,
+                arrived,
+                currency=self._currency,
+                now_us=now_us,
+            )
+            inbox.move_cursor(
+                connection,
+                self._hospital,
+                self._channel,
+                self._scope,
+                page.cursor,
+                now_us=now_us,
+            )
+        return stored, [(entry, glances[position]) for position, entry in stored.pending]
+
+    def _settle(
+        self, holder: str, batch: Sequence[Looked], found: Mapping[Key, bytes]
+    ) -> outcomes.Settled:
+        support = {
+            key: self._reader.read_supporting(key[0], raw) for key, raw in found.items()
+        }
+        judged: list[tuple[Pending, Outcome]] = [
+            (entry, self._reader.judge(_record_id(entry), glance, support))
+            for entry, glance in batch
+        ]
+        with self._database.writing() as connection:
+            self._hold(connection, holder)
+            return outcomes.settle(
+                connection,
+                self._hospital,
+                judged,
+                currency=self._currency,
+                now_us=self._now_us(),
+            )
+
+
+def _record_id(entry: Pending) -> str:
+    return entry.external_id.partition("/")[2]
+
+
+def _micros(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+def _scope_of(profile: SourceProfile) -> str:
+    """What the cursor belongs to: another server, period or choice of readings begins anew."""
+    terms = profile.terms
+    parts = (
+        terms.base_url,
+        terms.first_day,
+        terms.last_day,
+        [rule.code for rule in terms.readings],
+    )
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

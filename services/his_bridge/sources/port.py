@@ -1,0 +1,74 @@
+"""One port for every way of getting records out of a hospital."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import date, datetime
+from typing import Protocol
+
+import msgspec
+
+from services.his_bridge.core.reconciliation import DayTotals
+
+Key = tuple[str, str]
+
+
+class RawRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A record as the source sent it. `updated` is the source's time of its last change."""
+
+    kind: str
+    record_id: str
+    version: str
+    updated: datetime | None
+    raw: bytes
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Some records, and where the next page begins. `swept`: the source had no more just now."""
+
+    records: tuple[RawRecord, ...]
+    cursor: bytes
+    swept: bool
+
+
+class SourceFault(Exception):
+    """The source cannot be read now.
+
+    With `retry_after_s` waiting helps: it is away, or asks to slow down. Without, a person must
+    look: it refuses us, or it answers in a way that would lose records unseen.
+    """
+
+    def __init__(self, reason: str, text: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{reason}: {text}")
+        self.reason = reason
+        self.text = text
+        self.retry_after_s = retry_after_s
+
+
+class Source(Protocol):
+    """A hospital's system, read page by page. Keeps no place of its own: the cursor is the caller's."""
+
+    async def fetch(self, kind: str, cursor: bytes | None) -> Page:
+        """The page at a cursor; None begins at the oldest record. Every page moves on or sweeps.
+
+        Raises: SourceFault.
+        """
+        ...
+
+    async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
+        """Records that others point at, in batches; what the source does not have is left out.
+
+        Raises: SourceFault.
+        """
+        ...
+
+    async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
+        """What the source holds per day of billing, both days included, read from the beginning.
+
+        Raises: SourceFault.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Drop the connections."""
+        ...

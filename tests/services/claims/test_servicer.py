@@ -1,0 +1,407 @@
+"""ClaimsService as its callers see it: over a real socket, on both databases."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1 import policy_pb2
+from lipei.type.v1 import bill_pb2
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from services.common.grpc_edge import RpcFault, error_of
+from tests.services.claims.given import (
+    BED,
+    DRUG,
+    bill,
+    id_number,
+    imported,
+    line,
+    policy,
+    publish,
+    submission,
+    yuan,
+)
+from tests.services.claims.serving import Served, Stuck, served
+
+
+@pytest.fixture
+def service(database_url: str) -> Iterator[Served]:
+    with served(database_url) as running:
+        publish(running)
+        imported(running, policy(1))
+        yield running
+
+
+@pytest.fixture
+def small_service(tmp_path: object) -> Iterator[Served]:
+    with served(f"sqlite:///{tmp_path}/claims.db") as running:
+        publish(running)
+        imported(running, policy(1))
+        yield running
+
+
+def refused(call: object, request: Message) -> RpcFault:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request)  # type: ignore[operator]
+    return error_of(caught.value)
+
+
+def test_a_bill_is_answered_with_its_decision(service: Served) -> None:
+    answer = service.claims.SubmitClaim(submission(bill("B1")))
+    (claim,) = answer.claims
+    assert claim.decision.benefit == yuan("20000")
+    assert claim.state in (pb.CLAIM_STATE_AUTO_APPROVED, pb.CLAIM_STATE_PAYABLE)
+    assert claim.name.startswith("policies/p1/claims/")
+
+
+def test_the_same_request_is_answered_with_the_same_claim(service: Served) -> None:
+    request = submission(bill("B1"), request_id="once")
+    first = service.claims.SubmitClaim(request)
+    again = service.claims.SubmitClaim(request)
+    assert [claim.name for claim in again.claims] == [claim.name for claim in first.claims]
+    assert again.claims[0].decision == first.claims[0].decision
+    assert len(service.workflows.started) == 1
+
+
+def test_a_decided_request_does_not_need_the_workflows(service: Served) -> None:
+    request = submission(bill("B1"), request_id="once")
+    service.claims.SubmitClaim(request)
+    service.workflows.pause_s = 3600
+    assert service.claims.SubmitClaim(request).claims[0].decision.benefit == yuan("20000")
+
+
+def test_a_request_id_with_another_bill_is_refused(service: Served) -> None:
+    service.claims.SubmitClaim(submission(bill("B1"), request_id="once"))
+    fault = refused(service.claims.SubmitClaim, submission(bill("B2"), request_id="once"))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
+def test_the_same_bill_sent_by_another_settles_once(service: Served) -> None:
+    sent = bill("B1")
+    from_hospital = bill_pb2.Bill()
+    from_hospital.CopyFrom(sent)
+    from_hospital.name = "hospitals/general/bills/1"
+    first = service.claims.SubmitClaim(submission(from_hospital))
+    second = service.claims.SubmitClaim(submission(sent))
+    assert first.claims[0].name == second.claims[0].name
+
+
+def test_the_same_bill_number_with_other_content_is_a_conflict(service: Served) -> None:
+    service.claims.SubmitClaim(submission(bill("B1")))
+    fault = refused(service.claims.SubmitClaim, submission(bill("B1", line(1, DRUG, "1.00"))))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.ALREADY_EXISTS, "BILL_CONFLICT")
+
+
+def test_every_fault_of_a_bill_is_named_at_once(service: Served) -> None:
+    wrong = bill("B1", line(1, DRUG, "10.00"), line(1, BED, "5.00"))
+    wrong.lines[0].quantity = "NaN"
+    wrong.lines[1].unit_price = "1e400"
+    wrong.lines[1].billed.currency_code = "USD"
+    wrong.lines[1].diagnosis_numbers.append(7)
+    wrong.total.minor_units = 1
+    wrong.time_zone = "Mars/Olympus"
+    wrong.end_time.seconds = wrong.start_time.seconds - 1
+    wrong.member_token = "not a token"
+    wrong.provider_id = ""
+    wrong.care_type = bill_pb2.CARE_TYPE_UNSPECIFIED
+    fault = refused(service.claims.SubmitClaim, submission(wrong, request_id="no spaces!"))
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert {(v.field, v.reason) for v in fault.violations} >= {
+        ("request_id", "MALFORMED"),
+        ("bill.provider_id", "MALFORMED"),
+        ("bill.member_token", "MALFORMED"),
+        ("bill.care_type", "MISSING"),
+        ("bill.time_zone", "UNKNOWN_ZONE"),
+        ("bill.end_time", "END_BEFORE_START"),
+        ("bill.lines", "DUPLICATE_NUMBER"),
+        ("bill.lines[0].quantity", "MALFORMED_DECIMAL"),
+        ("bill.lines[1].unit_price", "MALFORMED_DECIMAL"),
+        ("bill.lines[1].billed.currency_code", "OTHER_CURRENCY"),
+        ("bill.lines[1].diagnosis_numbers", "UNKNOWN_DIAGNOSIS"),
+        ("bill.total", "LINES_DO_NOT_ADD_UP"),
+    }
+    assert not service.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-")).claims
+
+
+@pytest.mark.parametrize("quantity", ["-1", "0", "１", "1_0", "1e1", "Infinity", "", "0.00001"])
+def test_a_quantity_that_is_no_plain_positive_decimal_is_refused(
+    small_service: Served, quantity: str
+) -> None:
+    wrong = bill("B1")
+    wrong.lines[0].quantity = quantity
+    fault = refused(small_service.claims.SubmitClaim, submission(wrong))
+    assert "bill.lines[0].quantity" in {v.field for v in fault.violations}
+
+
+def test_refusals_open_no_claim(service: Served) -> None:
+    stranger = refused(service.claims.SubmitClaim, submission(bill("B1", person=999)))
+    assert (stranger.code, stranger.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER")
+    interim = bill("B2")
+    interim.kind = bill_pb2.BILL_KIND_INTERIM
+    fault = refused(service.claims.SubmitClaim, submission(interim))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "BILL_NOT_FINAL")
+    dollars = bill("B3")
+    for amount in (dollars.total, dollars.lines[0].billed, dollars.social_insurance.fund_paid):
+        amount.currency_code = "USD"
+    fault = refused(service.claims.SubmitClaim, submission(dollars))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OTHER_CURRENCY")
+    assert not service.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-")).claims
+
+
+def test_a_known_member_without_cover_gets_a_denied_claim(service: Served) -> None:
+    late = bill("B1", days=("2027-02-01", "2027-02-03"))
+    (claim,) = service.claims.SubmitClaim(submission(late)).claims
+    assert claim.state == pb.CLAIM_STATE_DENIED
+    assert {share.reason for share in claim.decision.lines[0].shares} == {2}
+
+
+def test_the_same_service_under_another_number_is_a_duplicate(service: Served) -> None:
+    service.claims.SubmitClaim(submission(bill("B1")))
+    (again,) = service.claims.SubmitClaim(submission(bill("B2"))).claims
+    assert again.state == pb.CLAIM_STATE_DENIED
+    assert [share.reason for share in again.decision.lines[0].shares] == [4]
+
+
+def test_one_claim_opens_under_each_policy_in_coordination_order(service: Served) -> None:
+    second = policy(2)
+    second.members[0].document.number = id_number(100)
+    imported(service, second)
+    answer = service.claims.SubmitClaim(submission(bill("B1")))
+    assert [claim.name.split("/")[1] for claim in answer.claims] == ["p1", "p2"]
+    first, later = (claim.decision for claim in answer.claims)
+    assert first.benefit == yuan("20000")
+    # The second pays at most what the first left: its own 20,000 of benefit, cut to 10,000.
+    assert later.benefit == yuan("10000")
+
+
+def test_fifty_at_once_are_all_decided_and_the_deductible_is_used_once(service: Served) -> None:
+    def submit(number: int) -> int:
+        request = submission(bill(f"B{number}", line(1, DRUG, f"{1000 + number}.00")), wait_s=30)
+        (claim,) = service.claims.SubmitClaim(request, timeout=40).claims
+        return int(claim.decision.benefit.minor_units)
+
+    with ThreadPoolExecutor(50) as pool:
+        benefits = list(pool.map(submit, range(50)))
+    billed = sum((1000 + number) * 100 for number in range(50))
+    assert sum(benefits) == billed - 1_000_000
+    books = service.claims.CheckBooks(pb.CheckBooksRequest())
+    assert books.ledger_sum_minor_units == books.conservation_violations == 0
+
+
+def test_overload_is_refused_early_and_stores_nothing(tmp_path: object) -> None:
+    with served(f"sqlite:///{tmp_path}/claims.db", workflows=Stuck(), most_in_flight=2) as running:
+        publish(running)
+        imported(running, policy(1))
+        for number in (1, 2):
+            running.claims.SubmitClaim(submission(bill(f"B{number}"), wait_s=0))
+        fault = refused(running.claims.SubmitClaim, submission(bill("B3"), wait_s=0))
+        assert fault.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert fault.retry_after_s
+        listed = running.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-"))
+        assert [claim.bill_number for claim in listed.claims] == ["B1", "B2"]
+
+
+def test_a_caller_who_does_not_wait_gets_the_stored_claim(tmp_path: object) -> None:
+    with served(f"sqlite:///{tmp_path}/claims.db", workflows=Stuck()) as running:
+        publish(running)
+        imported(running, policy(1))
+        (claim,) = running.claims.SubmitClaim(submission(bill("B1"), wait_s=0.2)).claims
+        assert claim.state == pb.CLAIM_STATE_RECEIVED
+        assert not claim.HasField("decision")
+
+
+def test_pages_hold_every_claim_once(service: Served) -> None:
+    for number in range(5):
+        service.claims.SubmitClaim(submission(bill(f"B{number}")))
+    seen: list[str] = []
+    request = pb.ListClaimsRequest(parent="policies/p1", page_size=2)
+    while True:
+        page = service.claims.ListClaims(request)
+        seen += [claim.bill_number for claim in page.claims]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    assert seen == [f"B{number}" for number in range(5)]
+    request.parent = "policies/-"
+    assert refused(service.claims.ListClaims, request).violations[0].field == "page_token"
+
+
+def test_replay_recomputes_the_decision_and_notices_an_altered_one(service: Served) -> None:
+    (claim,) = service.claims.SubmitClaim(submission(bill("B1"))).claims
+    request = pb.ReplayClaimRequest(name=claim.name)
+    assert service.claims.ReplayClaim(request).output_hash == claim.decision.output_hash
+    alter = "UPDATE decision SET output = :forged"
+    with service.database.reading() as connection:
+        output = bytes(connection.execute(text("SELECT output FROM decision")).scalar_one())
+    forged = output.replace(b'"benefit":2000000', b'"benefit":2100000')
+    assert forged != output
+    with pytest.raises(DBAPIError, match="append-only"), service.database.writing() as connection:
+        connection.execute(text(alter), {"forged": forged})
+    with service.database.writing() as connection:  # an intruder with the database's own rights
+        for trigger in _triggers(service.database.is_sqlite):
+            connection.execute(text(trigger))
+        connection.execute(text(alter), {"forged": forged})
+    fault = refused(service.claims.ReplayClaim, request)
+    assert (fault.code, fault.reason) == (grpc.StatusCode.DATA_LOSS, "DECISION_ALTERED")
+
+
+def _triggers(sqlite: bool) -> list[str]:
+    if sqlite:
+        return ["DROP TRIGGER decision_no_update"]
+    return ["DROP TRIGGER decision_append_only ON decision"]
+
+
+def test_a_decision_that_does_not_add_up_cannot_be_written(service: Served) -> None:
+    service.claims.SubmitClaim(submission(bill("B1")))
+    copy = (
+        "INSERT INTO decision SELECT 'forged', claim_id, 9, plan_version, engine_version, "
+        "input_hash, output_hash, inputs, output, currency, billed, allowed, benefit, lines, at_us "
+        "FROM decision"
+    )
+    line_copy = (
+        "INSERT INTO decision_line SELECT 'forged', number, person_id, claim_id, provider_id, "
+        "code_system, code, service_date, quantity, unit_price, outcome, billed, allowed, benefit "
+        "FROM decision_line"
+    )
+    with pytest.raises(DBAPIError, match="add up"), service.database.writing() as connection:
+        connection.execute(text(line_copy))
+        connection.execute(text(copy))
+    shares = (
+        "INSERT INTO decision_share SELECT 'forged', number, position, bearer, reason, clause, "
+        "amount - {} FROM decision_share"
+    )
+    with pytest.raises(DBAPIError, match="add up"), service.database.writing() as connection:
+        connection.execute(text(line_copy))
+        connection.execute(text(shares.format(1)))
+        connection.execute(text(copy))
+    with pytest.raises(DBAPIError, match="add up"), service.database.writing() as connection:
+        connection.execute(
+            text(
+                shares.format(0)
+                .replace("'forged'", "decision_id")
+                .replace("position,", "position + 5,")
+            )
+        )
+    with service.database.writing() as connection:  # the control: whole, it may be written
+        connection.execute(text(line_copy))
+        connection.execute(text(shares.format(0)))
+        connection.execute(text(copy))
+
+
+def test_explanations_add_up_to_the_fen(service: Served) -> None:
+    lines = [line(1, DRUG, "33333.333", "1.5"), line(2, BED, "1200.00", "3")]
+    (claim,) = service.claims.SubmitClaim(submission(bill("B1", *lines, fund_paid="777.77"))).claims
+    told = service.claims.ExplainClaim(pb.ExplainClaimRequest(name=claim.name))
+    for decided in told.claim.decision.lines:
+        shares = [share.amount.minor_units for share in decided.shares]
+        assert sum(shares) == decided.billed.minor_units
+        assert all(share.clause and share.clause in told.text_zh for share in decided.shares)
+    assert "条款" in told.text_zh
+    assert "clause" in told.text_en
+    assert {reason.carc for reason in told.reasons} >= {"1"}
+
+
+def test_importing_again_changes_nothing_and_another_content_is_a_conflict(
+    service: Served,
+) -> None:
+    assert imported(service, policy(1)).unchanged == 1
+    fault = _import_refused(service, policy(1, last_date="2026-11-30"))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REVISION_CONFLICT")
+    endorsed = policy(1, last_date="2026-11-30", revision=2, effective_date="2026-03-01")
+    assert imported(service, endorsed).revised == 1
+
+
+def test_a_dry_run_stores_nothing_and_says_what_would_be_done(service: Served) -> None:
+    assert imported(service, policy(2), dry_run=True).created == 1
+    assert imported(service, policy(2), dry_run=True).created == 1
+    fault = refused(service.claims.SubmitClaim, submission(bill("B1", person=200)))
+    assert fault.reason == "UNKNOWN_MEMBER"
+
+
+def test_one_bad_policy_keeps_all_out_and_every_fault_is_named(service: Served) -> None:
+    bad = policy(3, start_date="2026-02-30", plan="no-such-plan")
+    bad.members[0].birth_date = "yesterday"
+    bad.members[0].disclosed_conditions.append(
+        policy_pb2.DisclosedCondition(
+            code_prefix="E11", terms=policy_pb2.PRE_EXISTING_TERMS_AT_SHARE, share="1.5"
+        )
+    )
+    bad.payee_accounts[0].bank_code = "?"
+    fault = _import_refused(service, policy(2), bad)
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert {v.field for v in fault.violations} == {
+        "policies[1].plan",
+        "policies[1].start_date",
+        "policies[1].members[0].birth_date",
+        "policies[1].members[0].disclosed_conditions[0].share",
+        "policies[1].payee_accounts[0].bank_code",
+    }
+    personal = id_number(300)
+    assert personal not in fault.text + "".join(v.text for v in fault.violations)
+    assert imported(service, policy(2)).created == 1
+
+
+def test_no_identity_and_no_account_number_is_stored_in_clear(
+    tmp_path: object, database_url: str
+) -> None:
+    with served(f"sqlite:///{tmp_path}/claims.db") as running:
+        publish(running)
+        imported(running, policy(1))
+        running.claims.SubmitClaim(submission(bill("B1")))
+    stored = b"".join(path.read_bytes() for path in _files(tmp_path))
+    for personal in (id_number(100), "6222000000000001", "王小明"):
+        assert personal.encode() not in stored
+    assert b"B1" in stored  # the control: what is looked for would be found
+
+
+def _files(folder: object) -> list[Path]:
+    return [path for path in Path(str(folder)).iterdir() if path.is_file()]
+
+
+def test_a_plan_with_faults_is_refused_with_their_lines(service: Served) -> None:
+    request = pb.PublishPlanRequest(
+        request_id="plan", yaml=b"format: 1\nid: x\nid: y\nshare: 0.8\n"
+    )
+    fault = refused(service.claims.PublishPlan, request)
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert {"yaml:3 id", "yaml:4 share"} <= {v.field for v in fault.violations}
+
+
+def test_malformed_names_and_unknown_claims_are_told_apart(service: Served) -> None:
+    fault = refused(service.claims.GetClaim, pb.GetClaimRequest(name="claims/1"))
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    fault = refused(service.claims.GetClaim, pb.GetClaimRequest(name="policies/p1/claims/none"))
+    assert fault.code is grpc.StatusCode.NOT_FOUND
+
+
+def _import_refused(service: Served, *policies: policy_pb2.Policy) -> RpcFault:
+    with pytest.raises(grpc.RpcError) as caught:
+        imported(service, *policies)
+    return error_of(caught.value)
+
+
+def test_two_servers_on_one_database_serialise_a_members_usage(postgres_database: str) -> None:
+    with served(postgres_database) as first, served(postgres_database) as second:
+        publish(first)
+        imported(first, policy(1))
+        benefits: list[int] = []
+        lock = threading.Lock()
+
+        def submit(number: int) -> None:
+            server = (first, second)[number % 2]
+            request = submission(bill(f"B{number}", line(1, DRUG, f"{2000 + number}")), wait_s=30)
+            (claim,) = server.claims.SubmitClaim(request, timeout=40).claims
+            with lock:
+                benefits.append(claim.decision.benefit.minor_units)
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(submit, range(30)))
+    assert sum(benefits) == sum((2000 + n) * 100 for n in range(30)) - 1_000_000

@@ -1,0 +1,127 @@
+"""SettlementService: each step once, in the member's order, a batch in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from lipei.claims.v1 import claims_pb2
+from lipei.claims.v1 import settlement_pb2 as pb
+
+from services.common.grpc_edge import error_of
+from tests.services.claims.given import (
+    DRUG,
+    bill,
+    id_number,
+    imported,
+    line,
+    policy,
+    publish,
+    submission,
+    yuan,
+)
+from tests.services.claims.serving import Served, Stuck, served
+
+
+@pytest.fixture
+def service(database_url: str) -> Iterator[Served]:
+    """Claims whose workflows never come, so that a test takes the steps itself."""
+    with served(database_url, workflows=Stuck(), most_in_flight=500) as running:
+        publish(running)
+        imported(running, policy(1, people=2), policy(2))
+        yield running
+
+
+def received(service: Served, number: int, *, person: int = 100) -> str:
+    given = bill(f"B{number}", line(1, DRUG, f"{8000 + number}.00"), person=person)
+    (claim,) = service.claims.SubmitClaim(submission(given, wait_s=0)).claims
+    return str(claim.name)
+
+
+def test_steps_may_be_repeated_and_change_nothing(service: Served) -> None:
+    name = received(service, 1)
+    steps = service.settlement
+    for _ in range(2):
+        registered = steps.RegisterClaim(pb.RegisterClaimRequest(name=name))
+    assert registered.state == claims_pb2.CLAIM_STATE_REGISTERED
+    decided = [steps.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name)) for _ in range(2)]
+    assert decided[0] == decided[1]
+    for _ in range(2):
+        released = steps.ReleasePayment(pb.ReleasePaymentRequest(name=name))
+    assert released.state == claims_pb2.CLAIM_STATE_CLOSED_ZERO  # 8,001 is within the deductible
+    claim = service.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
+    assert [move.cause for move in claim.moves] == [
+        "receive",
+        "register",
+        "begin_adjudication",
+        "auto_approve",
+        "close_without_payment",
+    ]
+
+
+def test_steps_out_of_order_are_refused(service: Served) -> None:
+    name = received(service, 1)
+    for call, request in (
+        (service.settlement.AdjudicateClaim, pb.AdjudicateClaimRequest(name=name)),
+        (service.settlement.ReleasePayment, pb.ReleasePaymentRequest(name=name)),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(request)
+        assert error_of(caught.value).code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_a_later_claim_of_the_member_waits_its_turn_and_others_do_not(service: Served) -> None:
+    first, second, other = (
+        received(service, 1),
+        received(service, 2),
+        received(service, 3, person=101),
+    )
+    for name in (first, second, other):
+        service.settlement.RegisterClaim(pb.RegisterClaimRequest(name=name))
+    with pytest.raises(grpc.RpcError) as caught:
+        service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=second))
+    fault = error_of(caught.value)
+    assert (fault.code, fault.reason) == (grpc.StatusCode.ABORTED, "EARLIER_CLAIM_OPEN")
+    assert fault.retry_after_s
+    service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=other))
+    service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=first))
+    decided = service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=second))
+    assert decided.benefit == yuan("6003")  # 8,001 + 8,002 less 10,000
+
+
+def test_a_batch_is_settled_in_one_transaction(service: Served) -> None:
+    names = [received(service, number) for number in range(1, 21)]
+    batch = pb.SettleClaimsRequest(names=names)
+    settled = service.settlement.SettleClaims(batch)
+    assert [claim.name for claim in settled.claims] == names
+    total = sum(8000 + number for number in range(1, 21)) - 10_000
+    assert sum(claim.benefit.minor_units for claim in settled.claims) == total * 100
+    assert service.settlement.SettleClaims(batch) == settled
+    books = service.claims.CheckBooks(claims_pb2.CheckBooksRequest())
+    owed = {balance.account: balance.posted.minor_units for balance in books.balances}
+    assert owed == {"claims:incurred": total * 100, "claims:payable": -total * 100}
+
+
+def test_a_batch_with_an_unknown_claim_does_nothing(service: Served) -> None:
+    name = received(service, 1)
+    with pytest.raises(grpc.RpcError) as caught:
+        service.settlement.SettleClaims(
+            pb.SettleClaimsRequest(names=[name, "policies/p1/claims/none"])
+        )
+    assert error_of(caught.value).code is grpc.StatusCode.NOT_FOUND
+    claim = service.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
+    assert claim.state == claims_pb2.CLAIM_STATE_RECEIVED
+
+
+def test_a_batch_across_policies_and_people_adds_up(service: Served) -> None:
+    second = policy(3)
+    second.members[0].document.number = id_number(100)
+    imported(service, second)
+    given = bill("B9", line(1, DRUG, "50000.00"))
+    claims = service.claims.SubmitClaim(submission(given, wait_s=0)).claims
+    names = [claim.name for claim in claims]
+    assert len(names) == 2
+    settled = service.settlement.SettleClaims(pb.SettleClaimsRequest(names=names))
+    benefits = {claim.name.split("/")[1]: claim.benefit for claim in settled.claims}
+    assert benefits == {"p1": yuan("40000"), "p3": yuan("10000")}
