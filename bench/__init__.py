@@ -1,1 +1,1 @@
-"""Benchmarks with floors: `make bench` runs them and fails when one is missed."""
+"""Benchmarks with their floors. `make bench` writes build/bench/summary.json."""

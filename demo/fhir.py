@@ -16,7 +16,7 @@ from demo.people import Person
 
 Resource = dict[str, Any]
 
-CN_ID = "urn:oid:2.16.156.112604.1.2.1"
+CN_ID = "urn:oid:2.16.156.10011.1.3"
 RECORD_NUMBER = "urn:lipei:demo:mrn"
 PROVIDER = "urn:lipei:demo:provider"
 BILL_NUMBER = "urn:lipei:demo:bill-number"

@@ -17,6 +17,7 @@ from services.common.money import format_minor
 
 _REASONS = 8
 _EXPLAINED_LINES = 6
+_ASIDE = 10
 
 
 class Explains(Protocol):
@@ -126,15 +127,22 @@ def _set_aside(results: Results, reporter: Reporter) -> None:
     if not results.quarantine and not results.refusals:
         return
     reporter.console.print(Rule(Text("set aside, with reasons", "bold"), characters="─"))
-    grid = Table.grid(padding=(0, 2))
-    for record in results.quarantine:
-        first = record.faults[0]
-        grid.add_row(record.name.rsplit("/", 1)[-1], record.stage, first.reason, first.path)
-    for released in results.refusals:
-        grid.add_row(
-            released.bill.bill_number, "insurer", ", ".join(released.delivery.refusal_reasons), ""
+    rows = [
+        (record.stage, first.reason, f"{first.path}: {first.text}")
+        for record in results.quarantine
+        for first in record.faults[:1]
+    ] + [
+        (
+            "insurer",
+            ", ".join(released.delivery.refusal_reasons),
+            f"bill {released.bill.bill_number}",
         )
-    reporter.console.print(Padding(grid, (0, 0, 0, 1)), width=WIDTH)
+        for released in results.refusals
+    ]
+    for stage, reason, text in rows[:_ASIDE]:
+        _line(reporter, f"{stage:<9} {reason:<23} {text}")
+    if len(rows) > _ASIDE:
+        _line(reporter, f"and {len(rows) - _ASIDE} more: lipei his quarantine")
 
 
 def _checks(results: Results, reporter: Reporter) -> None:
@@ -157,6 +165,13 @@ def _next(claim: claims_pb2.Claim | None, reporter: Reporter, hints: Sequence[st
     reporter.console.print(Rule(Text("next", "bold"), characters="─"))
     for hint in hints:
         _indented(reporter, hint.replace("{claim}", claim.name if claim is not None else "NAME"))
+
+
+def _line(reporter: Reporter, text: str) -> None:
+    """One line of the screen, cut where it would wrap."""
+    line = Text(f" {text}")
+    line.truncate(WIDTH, overflow="ellipsis")
+    reporter.console.print(line)
 
 
 def _indented(reporter: Reporter, text: str) -> None:

@@ -76,6 +76,12 @@ class Server(ThreadingHTTPServer):
         self.faults = faults
         self.control = control
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A caller who hangs up is no news; anything else is."""
+        fault = sys.exc_info()[0]
+        if fault is not None and not issubclass(fault, ConnectionError):
+            print(f"a request failed: {fault.__name__}", file=sys.stderr, flush=True)
+
     @property
     def url(self) -> str:
         """Where it is reached."""
@@ -117,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._say(HTTPStatus.NOT_FOUND, {"error": "no such place"})
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base class's name
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Nothing: files and answers are in the book."""
 
     def _take(self, body: bytes) -> None:

@@ -207,10 +207,11 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             raise invalid([Violation("names", "BAD_COUNT", text)])
         if len(set(request.names)) < len(request.names):
             raise invalid([Violation("names", "DUPLICATE", "a claim stands twice")])
-        claims = await self._database.run(self._settle, list(request.names))
+        claims = await self._database.run(self.settle, list(request.names))
         return pb.SettleClaimsResponse(claims=claims)
 
-    def _settle(self, names: list[str]) -> list[pb.SettledClaim]:
+    def settle(self, names: list[str]) -> list[pb.SettledClaim]:
+        """The batch itself; blocks, and belongs into the database's thread pool."""
         with self._database.writing() as connection:
             rows = [find(connection, name) for name in names]
             store.lock(connection, (row.policy_id for row in rows), (r.person_id for r in rows))

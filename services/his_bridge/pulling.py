@@ -11,10 +11,10 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from contextlib import asynccontextmanager
 
 import msgspec
+from sqlalchemy import Connection
 
 from services.common import log
 from services.common.database import Database
@@ -123,8 +123,7 @@ class Puller:
             raise LeaseHeld(self._lease_us / 1e6) from None
         finally:
             beat.cancel()
-            with suppress(asyncio.CancelledError, LeaseLost):
-                await beat
+            await asyncio.gather(beat, return_exceptions=True)
             # Shielded: a caller that hangs up must not leave the next one waiting.
             await asyncio.shield(self._database.run(self._give_back, holder))
 
@@ -169,7 +168,7 @@ class Puller:
         with self._database.writing() as connection:
             self._hold(connection, holder)
 
-    def _hold(self, connection: Any, holder: str) -> None:
+    def _hold(self, connection: Connection, holder: str) -> None:
         leases.renew(
             connection,
             self._hospital,
@@ -229,9 +228,7 @@ class Puller:
     def _settle(
         self, holder: str, batch: Sequence[Looked], found: Mapping[Key, bytes]
     ) -> outcomes.Settled:
-        support = {
-            key: self._reader.read_supporting(key[0], raw) for key, raw in found.items()
-        }
+        support = {key: self._reader.read_supporting(key[0], raw) for key, raw in found.items()}
         judged: list[tuple[Pending, Outcome]] = [
             (entry, self._reader.judge(_record_id(entry), glance, support))
             for entry, glance in batch

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from services.common.settings import PREFIX, UnknownSetting, refuse_unknown
 from services.common.state import read_addresses, state_dir
+from services.his_bridge.profiles.loader import ProfileError, load_profiles
 from stack.commands.calling import Failed
 from stack.commands.options import DEFAULT_STATE, State
 from stack.commands.printing import console, rows, table
-from stack.hospitals import NoProfiles, hospitals_of
 from stack.installation import Installation, NotThere, forget_addresses
 from stack.supervisor import (
     AlreadyRunning,
@@ -29,7 +29,7 @@ from stack.supervisor import (
 )
 from stack.temporal_server import NoTemporal
 
-_FAILURES = (AlreadyRunning, CannotStart, NoProfiles, NotThere, NoTemporal)
+_FAILURES = (AlreadyRunning, CannotStart, ProfileError, NotThere, NoTemporal)
 
 Url = Annotated[str, typer.Option(metavar="URL", help="Database; SQLite in the state when absent.")]
 
@@ -66,8 +66,9 @@ def up(
 
 
 def _run(state: Path, environ: Mapping[str, str], *, quiet: bool) -> None:
-    named = environ.get("LIPEI_HIS_BRIDGE_PROFILES") or os.environ.get("LIPEI_HIS_BRIDGE_PROFILES")
-    hospitals = hospitals_of(Path(named)) if named else ()
+    whole = {**os.environ, **environ}
+    named = whole.get("LIPEI_HIS_BRIDGE_PROFILES")
+    hospitals = tuple(load_profiles(Path(named), whole)) if named else ()
     installation = Installation(state=state, hospitals=hospitals, environ=environ)
     children = installation.children()
     installation.prepare()

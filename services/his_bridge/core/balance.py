@@ -1,4 +1,4 @@
-"""Whether a bill's lines add up to its total, to the smallest coin. Exact decimals in, minor units out. Pure."""
+"""Whether a bill's lines add up to its total. Exact decimals in, minor units out. Pure."""
 
 from __future__ import annotations
 

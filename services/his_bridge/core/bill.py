@@ -1,4 +1,4 @@
-"""A bill as it may leave the hospital: complete, balanced, pseudonymous. Amounts are whole minor units."""
+"""A bill as it may leave the hospital: balanced, pseudonymous; amounts in minor units. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to a bill over time, and the bill that results: a fold over appended events. Pure."""
+"""What happens to a bill over time, and the bill that results: a fold over events. Pure."""
 
 from __future__ import annotations
 
@@ -78,8 +78,10 @@ def fold(events: Sequence[BillEvent]) -> FoldedBill | None:
     stated = [index for index, event in enumerate(standing) if event.kind in _STATEMENTS]
     if not stated:
         if not taken_back:
-            return None if not parked else FoldedBill(
-                status=BillStatus.OPEN, bill=None, parked=tuple(parked)
+            return (
+                None
+                if not parked
+                else FoldedBill(status=BillStatus.OPEN, bill=None, parked=tuple(parked))
             )
         return FoldedBill(status=BillStatus.REVERSED, bill=None, parked=tuple(parked))
     base = standing[stated[-1]]

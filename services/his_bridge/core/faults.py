@@ -1,4 +1,4 @@
-"""Why a record cannot be released: stable reasons in order of precedence, with advice. Knows no record's values."""
+"""Why a record cannot be released: stable reasons, ranked, with advice. Knows no values."""
 
 from __future__ import annotations
 
@@ -70,71 +70,92 @@ class Reason(StrEnum):
 
 
 # In order of precedence: the record's stage is that of its first fault in this order.
-ADVICE: dict[Reason, tuple[Stage, str]] = {
-    Reason.NOT_JSON: (Stage.PARSE, "not one JSON object in UTF-8; have the HIS send it anew"),
-    Reason.TOO_DEEP: (Stage.PARSE, "nested too deeply to be a record of this kind"),
-    Reason.DUPLICATE_KEY: (Stage.PARSE, "a key stands twice in one object; nobody can say which counts"),
-    Reason.WRONG_TYPE: (Stage.PARSE, "not the kind of value that belongs here (text, number, object, list)"),
-    Reason.NOT_A_NUMBER: (Stage.PARSE, "NaN and Infinity are no numbers; correct the value at the HIS"),
-    Reason.NUMBER_MALFORMED: (
-        Stage.PARSE,
-        "not a plain decimal with the allowed number of digits; write it without exponent",
-    ),
-    Reason.NUMBER_REPEATED: (Stage.PARSE, "missing, below 1 or used before; number the entries from 1"),
-    Reason.TEXT_MALFORMED: (Stage.PARSE, "empty, too long, or holds control characters"),
-    Reason.STATUS_UNKNOWN: (Stage.PARSE, "missing or not a status of this kind of record"),
-    Reason.REFERENCE_MISSING: (Stage.PARSE, "the record must say which one it means"),
-    Reason.REFERENCE_MALFORMED: (
-        Stage.PARSE,
-        "not Type/id, urn:uuid:id, #contained or a URL of this source, or of another type",
-    ),
-    Reason.REFERENCE_ELSEWHERE: (Stage.PARSE, "points at another server; the bridge asks only its own source"),
-    Reason.REFERENCE_NOT_FOUND: (Stage.PARSE, "the source has no such record; send it, then the bill anew"),
-    Reason.TIME_MISSING: (Stage.PARSE, "begin and end must be given, here or in the encounter"),
-    Reason.TIME_IMPOSSIBLE: (Stage.PARSE, "not a date of the calendar, or not written YYYY-MM-DD[Thh:mm:ss+zz:zz]"),
-    Reason.TIME_WITHOUT_ZONE: (Stage.PARSE, "a time of day needs its offset from UTC"),
-    Reason.END_BEFORE_START: (Stage.PARSE, "ends before it begins"),
-    Reason.CARE_TYPE_UNKNOWN: (
-        Stage.PARSE,
-        "the encounter's class is missing or not one that the bridge knows; set it, or the profile's default",
-    ),
-    Reason.PROVIDER_UNKNOWN: (Stage.PARSE, "the organization has no identifier of the profile's system"),
-    Reason.TIER_UNKNOWN: (Stage.PARSE, "the tier is primary, secondary or tertiary"),
-    Reason.NO_LINES: (Stage.PARSE, "a bill without lines says nothing about what was done"),
-    Reason.FACTOR_UNSUPPORTED: (Stage.PARSE, "a price factor other than 1 is not supported; send final prices"),
-    Reason.QUANTITY_NOT_POSITIVE: (Stage.PARSE, "a charge needs a quantity above 0; take lines back by a reversal"),
-    Reason.NEGATIVE_AMOUNT: (Stage.PARSE, "an amount is not negative; take charges back by a reversal"),
-    Reason.WRONG_CURRENCY: (Stage.PARSE, "missing, or not the currency of the source's profile"),
-    Reason.DIAGNOSIS_NUMBER_UNKNOWN: (Stage.PARSE, "the bill has no diagnosis of this number"),
-    Reason.VALUE_MISSING: (Stage.PARSE, "a reading needs a value"),
-    Reason.VALUE_NOT_EXACT: (Stage.PARSE, "a bound such as < is not a value"),
-    Reason.UNIT_UNKNOWN: (Stage.PARSE, "not one of the units that the profile lists for this reading"),
-    Reason.PROVENANCE_UNKNOWN: (Stage.PARSE, "no category that the profile assigns to a laboratory, clinic or device"),
-    Reason.IDENTITY_MISSING: (Stage.IDENTITY, "no identity document of the kinds that the profile lists"),
-    Reason.IDENTITY_AMBIGUOUS: (Stage.IDENTITY, "two different numbers of one kind; correct the patient's record"),
-    Reason.PERSONAL_DATA: (Stage.IDENTITY, "would carry the patient's name or number out of the hospital"),
-    Reason.CODE_MISSING: (Stage.MAP, "no code; text alone cannot be decided on"),
-    Reason.CODE_SYSTEM_UNKNOWN: (Stage.MAP, "no code of a system that the profile accepts or maps"),
-    Reason.CODE_NOT_MAPPED: (Stage.MAP, "the profile's map has no standard code for this one; add it"),
-    Reason.AMOUNT_TOO_FINE: (Stage.BALANCE, "has a fraction of the smallest coin"),
-    Reason.AMOUNT_OUT_OF_RANGE: (Stage.BALANCE, "larger than any bill"),
-    Reason.TOTAL_MISSING: (Stage.BALANCE, "the bill must state its total"),
-    Reason.LINE_WITHOUT_AMOUNT: (Stage.BALANCE, "neither net nor unit price, and the profile declares no rule for it"),
-    Reason.PRICE_NOT_EXACT: (Stage.BALANCE, "no unit price of six places gives this net; state the unit price"),
-    Reason.LINE_DOES_NOT_MULTIPLY: (Stage.BALANCE, "net is not quantity times unit price, rounded once, half up"),
-    Reason.LINES_DO_NOT_ADD_UP: (Stage.BALANCE, "the lines do not add up to the total under the source's profile"),
-    Reason.FUND_PAID_DOES_NOT_ADD_UP: (
-        Stage.BALANCE,
-        "what the funds paid exceeds its line, or the lines do not add up to the bill's",
-    ),
-    Reason.SOCIAL_INSURANCE_CONTRADICTS: (
-        Stage.BALANCE,
-        "says that social insurance was not used and that it paid, or that it paid more than the total",
-    ),
-    Reason.SAME_VERSION_OTHER_CONTENT: (
-        Stage.CONFLICT,
-        "this version came before with other content; have the HIS raise the version",
-    ),
+_ADVICE: dict[Stage, dict[Reason, str]] = {
+    Stage.PARSE: {
+        Reason.NOT_JSON: "not one JSON object in UTF-8; have the HIS send it anew",
+        Reason.TOO_DEEP: "nested too deeply to be a record of this kind",
+        Reason.DUPLICATE_KEY: "stands twice in one object; nobody can say which counts",
+        Reason.WRONG_TYPE: "not the kind of value that belongs here",
+        Reason.NOT_A_NUMBER: "NaN and Infinity are no numbers; correct the value at the HIS",
+        Reason.NUMBER_MALFORMED: (
+            "no plain decimal with the allowed digits; write it without exponent"
+        ),
+        Reason.NUMBER_REPEATED: "missing, below 1 or used before; number the entries from 1",
+        Reason.TEXT_MALFORMED: "empty, too long, or holds control characters",
+        Reason.STATUS_UNKNOWN: "missing or not a status of this kind of record",
+        Reason.REFERENCE_MISSING: "the record must say which one it means",
+        Reason.REFERENCE_MALFORMED: (
+            "not Type/id, urn:uuid:id, #id or a URL of this source; or another type"
+        ),
+        Reason.REFERENCE_ELSEWHERE: "points at another server; the bridge asks only its own source",
+        Reason.REFERENCE_NOT_FOUND: "the source has no such record; send it, then the bill anew",
+        Reason.TIME_MISSING: "begin and end must be given, here or in the encounter",
+        Reason.TIME_IMPOSSIBLE: (
+            "no date of the calendar, or not written YYYY-MM-DD[Thh:mm:ss+zz:zz]"
+        ),
+        Reason.TIME_WITHOUT_ZONE: "a time of day needs its offset from UTC",
+        Reason.END_BEFORE_START: "ends before it begins",
+        Reason.CARE_TYPE_UNKNOWN: (
+            "the encounter's class is missing or unknown; set it, or a default"
+        ),
+        Reason.PROVIDER_UNKNOWN: "the organization has no identifier of the profile's system",
+        Reason.TIER_UNKNOWN: "the tier is primary, secondary or tertiary",
+        Reason.NO_LINES: "a bill without lines says nothing about what was done",
+        Reason.FACTOR_UNSUPPORTED: (
+            "a price factor other than 1 is not supported; send final prices"
+        ),
+        Reason.QUANTITY_NOT_POSITIVE: (
+            "a charge needs a quantity above 0; take lines back by a reversal"
+        ),
+        Reason.NEGATIVE_AMOUNT: "an amount is not negative; take charges back by a reversal",
+        Reason.WRONG_CURRENCY: "missing, or not the currency of the source's profile",
+        Reason.DIAGNOSIS_NUMBER_UNKNOWN: "the bill has no diagnosis of this number",
+        Reason.VALUE_MISSING: "a reading needs a value",
+        Reason.VALUE_NOT_EXACT: "a bound such as < is not a value",
+        Reason.UNIT_UNKNOWN: "not one of the units that the profile lists for this reading",
+        Reason.PROVENANCE_UNKNOWN: "no category that the profile assigns to anybody who vouches",
+    },
+    Stage.IDENTITY: {
+        Reason.IDENTITY_MISSING: "no identity document of the kinds that the profile lists",
+        Reason.IDENTITY_AMBIGUOUS: (
+            "two different numbers of one kind; correct the patient's record"
+        ),
+        Reason.PERSONAL_DATA: "would carry the patient's name or number out of the hospital",
+    },
+    Stage.MAP: {
+        Reason.CODE_MISSING: "no code; text alone cannot be decided on",
+        Reason.CODE_SYSTEM_UNKNOWN: "no code of a system that the profile accepts or maps",
+        Reason.CODE_NOT_MAPPED: "the profile's map has no standard code for this one; add it",
+    },
+    Stage.BALANCE: {
+        Reason.AMOUNT_TOO_FINE: "has a fraction of the smallest coin",
+        Reason.AMOUNT_OUT_OF_RANGE: "larger than any bill",
+        Reason.TOTAL_MISSING: "the bill must state its total",
+        Reason.LINE_WITHOUT_AMOUNT: (
+            "neither net nor unit price, and the profile has no rule for it"
+        ),
+        Reason.PRICE_NOT_EXACT: "no unit price of six places gives this net; state the unit price",
+        Reason.LINE_DOES_NOT_MULTIPLY: (
+            "net is not quantity times unit price, rounded once, half up"
+        ),
+        Reason.LINES_DO_NOT_ADD_UP: (
+            "the lines do not add up to the total under the source's profile"
+        ),
+        Reason.FUND_PAID_DOES_NOT_ADD_UP: (
+            "exceeds its line, or the lines do not add up to the bill's"
+        ),
+        Reason.SOCIAL_INSURANCE_CONTRADICTS: (
+            "said to be unused and to have paid, or to have paid above the total"
+        ),
+    },
+    Stage.CONFLICT: {
+        Reason.SAME_VERSION_OTHER_CONTENT: (
+            "came before with other content; have the HIS raise the version"
+        ),
+    },
+}
+ADVICE = {
+    reason: (stage, text) for stage, texts in _ADVICE.items() for reason, text in texts.items()
 }
 _RANK = {reason: rank for rank, reason in enumerate(ADVICE)}
 

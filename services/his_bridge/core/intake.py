@@ -182,8 +182,6 @@ def _assembled(
                 diagnosis_numbers=line.diagnosis_numbers,
                 fund_paid=priced.fund_paid,
             )
-            for line, (code, local), priced in zip(
-                parsed.lines, codes, amounts.lines, strict=True
-            )
+            for line, (code, local), priced in zip(parsed.lines, codes, amounts.lines, strict=True)
         ),
     )

@@ -25,7 +25,7 @@ class DayTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DayDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """How one day differs: ids only at the source, ids only here, and the source's total less ours."""
+    """How one day differs: ids on one side only, and the source's total less ours."""
 
     day: date
     missing_here: frozenset[str]

@@ -57,8 +57,10 @@ def _without_display(coding: Coding, secrets: list[str]) -> Coding:
 def _all_texts(bill: Bill) -> Iterable[str]:
     for _, text in _fixed_texts(bill):
         yield text
-    for entry in (*bill.diagnoses, *bill.lines):
-        yield entry.code.display
+    for diagnosis in bill.diagnoses:
+        yield diagnosis.code.display
+    for line in bill.lines:
+        yield line.code.display
 
 
 def _fixed_texts(bill: Bill) -> Iterable[tuple[str, str]]:

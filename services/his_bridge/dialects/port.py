@@ -1,4 +1,4 @@
-"""What every dialect does for the pull: glance at a record, then judge it with what it points at."""
+"""What every dialect does for the pull: glance at a record, then judge it."""
 
 from __future__ import annotations
 

@@ -31,9 +31,13 @@ class _Repetition(ValueError):
 class _Number(str):
     """A number as it was written."""
 
+    __slots__ = ()
+
 
 class _Constant(str):
     """NaN, Infinity or -Infinity."""
+
+    __slots__ = ()
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -1,4 +1,4 @@
-"""Source profiles from YAML files: strict, every fault of every file at once. Opens no connection."""
+"""Source profiles from YAML: strict, every fault of every file at once."""
 
 from __future__ import annotations
 

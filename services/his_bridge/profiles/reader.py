@@ -1,4 +1,4 @@
-"""Reads values out of a strictly loaded YAML tree and names every fault with its line. Knows no schema."""
+"""Reads values out of a strict YAML tree and names every fault with its line."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Section:
         return value
 
     def flag(self, key: str, default: bool) -> bool:
-        """true or false."""
+        """A yes or no, written true or false."""
         value = self._take(key, required=False)
         if value is None:
             return default

@@ -84,9 +84,7 @@ class HospitalHttp:
             except (httpx.TransportError, TimeoutError):
                 if last:
                     text = "the source does not answer"
-                    raise SourceFault(
-                        "SOURCE_AWAY", text, retry_after_s=COME_BACK_S
-                    ) from None
+                    raise SourceFault("SOURCE_AWAY", text, retry_after_s=COME_BACK_S) from None
                 await self._sleep(_pause(attempt))
                 continue
             if status == _OK:
@@ -103,7 +101,7 @@ class HospitalHttp:
         raise AssertionError("the last attempt returns or raises")
 
     async def _pace(self) -> None:
-        """Keep requests apart. Whoever comes first takes the next free moment, so none is starved."""
+        """Keep requests apart: whoever comes first takes the next free moment."""
         clock = asyncio.get_running_loop().time
         start = max(clock(), self._next_start)
         self._next_start = start + 1 / self._limits.requests_per_s

@@ -46,7 +46,7 @@ class SourceFault(Exception):
 
 
 class Source(Protocol):
-    """A hospital's system, read page by page. Keeps no place of its own: the cursor is the caller's."""
+    """A hospital's system, read page by page. The cursor is the caller's; it keeps no place."""
 
     async def fetch(self, kind: str, cursor: bytes | None) -> Page:
         """The page at a cursor; None begins at the oldest record. Every page moves on or sweeps.

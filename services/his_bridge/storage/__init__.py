@@ -1,1 +1,1 @@
-"""The bridge's own database: what came in, what went out, what waits. Times are microseconds since 1970 in UTC."""
+"""The bridge's own database: what came in, what went out, what waits."""

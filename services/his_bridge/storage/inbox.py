@@ -1,4 +1,4 @@
-"""Records as they came: stored before they are read, once each, with the cursor in the same transaction."""
+"""Records as they came: stored before they are read, once each, together with the cursor."""
 
 from __future__ import annotations
 
@@ -126,14 +126,10 @@ def store(
 
 
 def left_over(connection: Connection, hospital: str, channel: str, most: int) -> list[Pending]:
-    """Stored records that nobody has read, oldest first: an earlier pull did not come to its end."""
+    """Stored records that nobody has read, oldest first: an earlier pull was cut off."""
     rows = connection.execute(
-        select(
-            inbox.c.id, inbox.c.external_id, inbox.c.raw, inbox.c.updated_us, inbox.c.at_us
-        )
-        .where(
-            inbox.c.hospital == hospital, inbox.c.channel == channel, inbox.c.state == PENDING
-        )
+        select(inbox.c.id, inbox.c.external_id, inbox.c.raw, inbox.c.updated_us, inbox.c.at_us)
+        .where(inbox.c.hospital == hospital, inbox.c.channel == channel, inbox.c.state == PENDING)
         .order_by(inbox.c.id)
         .limit(most)
     )

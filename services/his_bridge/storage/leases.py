@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.his_bridge.storage.tables import last_seq, lease
@@ -44,9 +44,7 @@ def renew(
     """
     kept = connection.execute(
         update(lease)
-        .where(
-            lease.c.hospital == hospital, lease.c.channel == channel, lease.c.holder == holder
-        )
+        .where(lease.c.hospital == hospital, lease.c.channel == channel, lease.c.holder == holder)
         .values(expires_us=until_us)
     )
     if kept.rowcount != 1:
@@ -81,4 +79,4 @@ def next_numbers(connection: Connection, name: str, count: int) -> int:
 
 def _insert(connection: Connection, table: object) -> postgresql.Insert | sqlite.Insert:
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table)  # type: ignore[no-any-return,arg-type]  # both dialects have it
+    return dialect.insert(table)  # type: ignore[no-any-return]  # both dialects have it

@@ -1,4 +1,4 @@
-"""What was read out of records, made durable: events, released bills, readings, quarantine; one transaction a batch."""
+"""What was read out of records, made durable: one transaction a batch."""
 
 from __future__ import annotations
 
@@ -115,9 +115,7 @@ class _Batch:
             self._connection.execute(insert(released_bill), self._new_bills)
         self._write_readings()
         for state, ids in self._states.items():
-            self._connection.execute(
-                update(inbox).where(inbox.c.id.in_(ids)).values(state=state)
-            )
+            self._connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(state=state))
         return Settled(
             released=len(self._new_bills) + len(self._new_readings),
             quarantined=len(self._aside),
@@ -257,9 +255,7 @@ def _events_of(
             bill_event.c.updated_us,
             bill_event.c.body,
         )
-        .where(
-            bill_event.c.hospital == hospital, bill_event.c.external_id.in_(external_ids)
-        )
+        .where(bill_event.c.hospital == hospital, bill_event.c.external_id.in_(external_ids))
         .order_by(bill_event.c.bill_id, bill_event.c.number)
     )
     found: dict[str, tuple[str, list[BillEvent]]] = {}
@@ -280,8 +276,8 @@ def _readings_of(
     if not external_ids:
         return {}
     rows = connection.execute(
-        select(
-            reading.c.external_id, reading.c.component, reading.c.name, reading.c.body
-        ).where(reading.c.hospital == hospital, reading.c.external_id.in_(external_ids))
+        select(reading.c.external_id, reading.c.component, reading.c.name, reading.c.body).where(
+            reading.c.hospital == hospital, reading.c.external_id.in_(external_ids)
+        )
     )
     return {(row.external_id, row.component): (row.name, row.body) for row in rows}

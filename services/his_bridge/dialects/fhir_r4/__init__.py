@@ -1,4 +1,4 @@
-"""FHIR R4: Claims as bills, Observations as readings. Bytes in, records out; no socket, no clock."""
+"""FHIR R4: Claims as bills, Observations as readings. No socket, no clock."""
 
 from services.his_bridge.dialects.fhir_r4.bundle import Entry, Framed, NotABundle, frame
 from services.his_bridge.dialects.fhir_r4.readers import ClaimReader, ObservationReader

@@ -1,4 +1,4 @@
-"""A FHIR search answer cut into its records, byte for byte as the server sent them. Judges no record.
+"""A FHIR search answer cut into its records, byte for byte. Judges no record.
 
 One record that is not JSON must not take its neighbours along: when the page cannot be read as a
 whole, the records are cut out by their brackets.

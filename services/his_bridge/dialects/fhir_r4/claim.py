@@ -1,4 +1,4 @@
-"""A FHIR R4 Claim, with what it points at, as a bill. Fetches nothing, rounds nothing, maps no code."""
+"""A FHIR R4 Claim, with what it points at, as a bill. Fetches nothing and maps no code."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from services.his_bridge.core.bill import CareType, Tier
+from services.his_bridge.core.bill import Tier
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.parsed import ParsedBill, Person
 from services.his_bridge.core.terms import SourceTerms
+from services.his_bridge.dialects.fhir_r4.claim_care import care_type_of
 from services.his_bridge.dialects.fhir_r4.claim_lines import read_diagnoses, read_lines
 from services.his_bridge.dialects.fhir_r4.claim_money import read_social_insurance
 from services.his_bridge.dialects.fhir_r4.findings import Findings
@@ -40,16 +41,6 @@ TIER_EXTENSION = "urn:lipei:fhir:hospital-tier"
 MONEY_PLACES = 6
 _DECODER = StrictDecoder(Claim, NAMES)
 _STATUSES = {"active", "cancelled", "draft", "entered-in-error"}
-# HL7 v3 ActCode of Encounter.class; when a bill covers several, the heaviest counts.
-_CARE_TYPES = {
-    "IMP": CareType.INPATIENT,
-    "ACUTE": CareType.INPATIENT,
-    "NONAC": CareType.INPATIENT,
-    "EMER": CareType.EMERGENCY,
-    "AMB": CareType.OUTPATIENT,
-    "VR": CareType.ONLINE,
-}
-_WEIGHT = list(dict.fromkeys(_CARE_TYPES.values()))
 
 
 class Nature(StrEnum):
@@ -127,7 +118,7 @@ def read_claim(
     if claim.use != "claim":
         findings.add(Reason.STATUS_UNKNOWN, "use")
     patient = resolve(findings, references.patient, "patient", Patient, support)
-    provider_id, tier = _provider(claim, references, support, findings, terms)
+    provider_id, tier = _provider(references, support, findings, terms)
     encounters = [
         found
         for path, key in references.encounters.items()
@@ -150,7 +141,7 @@ def read_claim(
         bill_number=_bill_number(claim, fallback_number, findings),
         provider_id=provider_id,
         tier=tier,
-        care_type=_care_type(claim, references, encounters, findings, terms),
+        care_type=care_type_of(claim, encounters, findings, terms),
         start=start,
         end=end,
         diagnoses=diagnoses,
@@ -202,18 +193,12 @@ class _References:
 
 def _bill_number(claim: Claim, fallback: str, findings: Findings) -> str | None:
     if claim.identifier and claim.identifier[0].value:
-        return findings.text(
-            claim.identifier[0].value, "identifier[0].value", ascii_only=True
-        )
+        return findings.text(claim.identifier[0].value, "identifier[0].value", ascii_only=True)
     return fallback
 
 
 def _provider(
-    claim: Claim,
-    references: _References,
-    support: Support,
-    findings: Findings,
-    terms: SourceTerms,
+    references: _References, support: Support, findings: Findings, terms: SourceTerms
 ) -> tuple[str | None, Tier | None]:
     organization = resolve(findings, references.provider, "provider", Organization, support)
     if organization is None:
@@ -228,44 +213,6 @@ def _provider(
     if terms.provider_id is not None or terms.provider_system is None:
         return terms.provider_id, tier
     return provider_id_of(organization, "provider", findings, terms.provider_system), tier
-
-
-def _care_type(
-    claim: Claim,
-    references: _References,
-    encounters: list[Encounter],
-    findings: Findings,
-    terms: SourceTerms,
-) -> CareType | None:
-    kinds = claim.type.coding if claim.type else []
-    if any(coding.code == "pharmacy" for coding in kinds):
-        return CareType.PHARMACY
-    if not references.encounters:
-        if terms.care_type_default is None:
-            findings.add(Reason.CARE_TYPE_UNKNOWN, "item")
-        return terms.care_type_default
-    found = []
-    for encounter in encounters:
-        care_type = _care_type_of(encounter, terms)
-        if care_type is None:
-            findings.add(Reason.CARE_TYPE_UNKNOWN, "item[0].encounter[0]->class")
-        else:
-            found.append(care_type)
-    return min(found, key=_rank_of, default=None)
-
-
-def _care_type_of(encounter: Encounter, terms: SourceTerms) -> CareType | None:
-    for concept in encounter.type if terms.encounter_types else ():
-        for coding in concept.coding:
-            declared = terms.encounter_types.get((coding.system or "", coding.code or ""))
-            if declared is not None:
-                return declared
-    code = encounter.class_.code if encounter.class_ else None
-    return _CARE_TYPES.get(code or "", terms.care_type_default)
-
-
-def _rank_of(care_type: CareType) -> int:
-    return _WEIGHT.index(care_type) if care_type in _WEIGHT else len(_WEIGHT)
 
 
 def _times(

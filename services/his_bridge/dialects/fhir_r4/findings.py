@@ -22,7 +22,9 @@ _MOMENT = re.compile(
 _FIRST_YEAR, _LAST_YEAR = 1990, 2199  # as claims accepts them
 _WHOLE = re.compile(rb"[1-9][0-9]{0,8}")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
-_LITERAL = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[^/]{1,64})?", re.ASCII)
+_LITERAL = re.compile(
+    r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[^/]{1,64})?", re.ASCII
+)
 MAX_TEXT = 64  # codes, numbers of bills and providers, as claims accepts them
 
 
@@ -44,9 +46,7 @@ class Findings:
 
     def broken_at(self, path: str) -> bool:
         """Whether something stood there, or around it, that could not be read."""
-        return any(
-            _is_within(broken, path) or _is_within(path, broken) for broken in self._broken
-        )
+        return any(_is_within(broken, path) or _is_within(path, broken) for broken in self._broken)
 
     def decimal(self, raw: msgspec.Raw, path: str, *, places: int) -> Decimal | None:
         """A plain decimal as it was written; strings, exponents and too many digits are faults."""
@@ -166,7 +166,7 @@ class Findings:
 
 
 def _is_within(path: str, outer: str) -> bool:
-    return path == outer or outer == "" or path.startswith((outer + ".", outer + "["))
+    return outer in (path, "") or path.startswith((outer + ".", outer + "["))
 
 
 def _of_day(day: date, zone: ZoneInfo, day_ends: bool) -> datetime:

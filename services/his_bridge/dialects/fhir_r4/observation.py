@@ -1,4 +1,4 @@
-"""A FHIR R4 Observation as readings: laboratory values and vital signs that programmes use. Converts no unit."""
+"""A FHIR R4 Observation as the readings that programmes use. Converts no unit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def decode_observation(raw: bytes) -> DecodedObservation:
 
 
 def is_wanted(decoded: DecodedObservation, terms: SourceTerms) -> bool:
-    """Whether a programme uses it. What cannot be told is wanted, so that it waits in quarantine."""
+    """Whether a programme uses it. What cannot be told is wanted: it waits in quarantine."""
     seen = decoded.observation
     if seen is None:
         return True
@@ -126,8 +126,9 @@ def _rule_for(concept: CodeableConcept | None, terms: SourceTerms) -> ReadingRul
 def _provenance(seen: Observation, terms: SourceTerms) -> Provenance | None:
     for category in seen.category:
         for coding in category.coding:
-            if coding.code in terms.provenances:
-                return terms.provenances[coding.code]
+            found = terms.provenances.get(coding.code or "")
+            if found is not None:
+                return found
     return None
 
 

@@ -65,9 +65,7 @@ class ClaimReader:
             return SetAside(faults=parsed)
         person, token = _pseudonym(parsed.person, "patient", self._tokens)
         try:
-            bill = whole_bill(
-                msgspec.structs.replace(parsed, person=person), token, self._terms
-            )
+            bill = whole_bill(msgspec.structs.replace(parsed, person=person), token, self._terms)
         except Held as held:
             return SetAside(faults=held.faults, total=self._total(decoded))
         return BillStated(bill=bill, day=bill.end.astimezone(self._zone).date())

@@ -11,7 +11,7 @@ import msgspec
 NO_NUMBER = msgspec.Raw(b"")
 
 
-class _Element(msgspec.Struct, rename="camel", frozen=True):
+class _Element(msgspec.Struct, rename="camel"):
     """A FHIR element."""
 
 

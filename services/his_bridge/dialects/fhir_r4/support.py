@@ -1,4 +1,4 @@
-"""The resources that bills and readings point at: read once, looked up by type and id. Asks no server."""
+"""What bills and readings point at: read once, looked up by type and id. Asks no server."""
 
 from __future__ import annotations
 
@@ -105,10 +105,9 @@ def person_of(patient: Patient, path: str, terms: SourceTerms) -> Person:
     else:
         faults.append(Fault(reason=Reason.IDENTITY_MISSING, path=f"{path}->identifier"))
     names, parts = _names_of(patient.name)
-    numbers = {entry.value for entry in (*patient.identifier, *patient.telecom)} | {
-        text for place in patient.address for text in (place.text, *place.line)
-    }
-    numbers.add(patient.id)
+    numbers = {patient.id, *(entry.value for entry in patient.identifier)}
+    numbers |= {entry.value for entry in patient.telecom}
+    numbers |= {text for place in patient.address for text in (place.text, *place.line)}
     return Person(
         identity=identity,
         names=names,
@@ -118,7 +117,9 @@ def person_of(patient: Patient, path: str, terms: SourceTerms) -> Person:
     )
 
 
-def provider_id_of(organization: Organization, path: str, findings: Findings, system: str) -> str | None:
+def provider_id_of(
+    organization: Organization, path: str, findings: Findings, system: str
+) -> str | None:
     """The provider's identifier of the profile's system."""
     for index, entry in enumerate(organization.identifier):
         if entry.system == system and entry.value:

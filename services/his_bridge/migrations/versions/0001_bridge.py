@@ -121,9 +121,7 @@ def _bills() -> None:
         sa.PrimaryKeyConstraint("hospital", "seq", name="pk_released_bill"),
         sa.UniqueConstraint("hospital", "name", name="uq_released_bill_hospital_name"),
     )
-    op.create_index(
-        "ix_released_bill_delivery", "released_bill", ["hospital", "delivery", "seq"]
-    )
+    op.create_index("ix_released_bill_delivery", "released_bill", ["hospital", "delivery", "seq"])
     op.create_index("ix_released_bill_day", "released_bill", ["hospital", "day"])
     op.create_table(
         "acknowledgement",

@@ -1,0 +1,112 @@
+"""The bridge's process: profiles, sources and storage wired to the edge."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lipei.his_bridge.v1 import his_bridge_pb2_grpc
+from services.common import log
+from services.common.database import Database, UnknownSchema, migrate
+from services.common.grpc_edge import Serving, serve
+from services.common.identity import member_token
+from services.common.settings import (
+    LipeiSettings,
+    UnknownSetting,
+    faults_of,
+    member_token_key_file,
+    member_token_key_version,
+    refuse_unknown,
+)
+from services.common.state import load_or_make_key, state_dir
+from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
+from services.his_bridge.dialects.port import Tokens
+from services.his_bridge.profiles.loader import ProfileError, SourceProfile, load_profiles
+from services.his_bridge.pulling import Puller
+from services.his_bridge.servicer import HisBridgeServicer, Hospital
+from services.his_bridge.sources.fhir_rest import FhirRest
+from services.his_bridge.sources.port import Source
+
+EXAMPLE_PROFILES = Path(__file__).parent / "profiles"
+
+
+class BridgeSettings(LipeiSettings):
+    """What the bridge reads besides the common settings."""
+
+    his_bridge_address: str = "127.0.0.1:0"
+    his_bridge_database_url: str = ""
+    his_bridge_profiles: Path = EXAMPLE_PROFILES
+
+
+def now_us() -> int:
+    """Microseconds since 1970 in UTC."""
+    return time.time_ns() // 1_000
+
+
+def hospital_of(
+    profile: SourceProfile, source: Source, database: Database, tokens: Tokens
+) -> Hospital:
+    """One hospital's pulls. Another dialect or source is another branch here."""
+    claims = ClaimReader(profile.terms, tokens)
+    observations = ObservationReader(profile.terms, tokens)
+    return Hospital(
+        bills=Puller("bills", profile, source, claims, database, now_us),
+        readings=Puller("readings", profile, source, observations, database, now_us),
+    )
+
+
+async def run(settings: BridgeSettings) -> None:
+    """Serve until SIGTERM."""
+    state = state_dir(settings.state)
+    profiles = load_profiles(settings.his_bridge_profiles, os.environ)
+    database = Database(settings.his_bridge_database_url or f"sqlite:///{state / 'his_bridge.db'}")
+    migrate(database, "services.his_bridge")
+    key, version = load_or_make_key(member_token_key_file(state)), member_token_key_version()
+
+    def tokens(kind: str, number: str) -> str:
+        return member_token(kind, number, key=key, key_version=version)
+
+    sources = {name: FhirRest(profile) for name, profile in profiles.items()}
+    hospitals = {
+        name: hospital_of(profile, sources[name], database, tokens)
+        for name, profile in profiles.items()
+    }
+    try:
+        await serve(
+            [
+                Serving(
+                    his_bridge_pb2_grpc.add_HisBridgeServiceServicer_to_server,
+                    HisBridgeServicer(database, hospitals, now_us),
+                    "lipei.his_bridge.v1.HisBridgeService",
+                )
+            ],
+            name="his_bridge",
+            address=settings.his_bridge_address,
+            state=state,
+        )
+    finally:
+        for source in sources.values():
+            await source.close()
+        database.close()
+
+
+def main() -> None:
+    """Run, or say in one line each what keeps it from running."""
+    try:
+        refuse_unknown()
+        settings = BridgeSettings()
+        log.configure("his_bridge", settings.log_level)
+        asyncio.run(run(settings))
+    except ValidationError as error:
+        sys.exit("\n".join(faults_of(error)))
+    except (UnknownSetting, UnknownSchema, ProfileError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

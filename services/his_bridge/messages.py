@@ -1,0 +1,153 @@
+"""Between the bridge's own values and the wire. Decides nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import Row
+
+from lipei.his_bridge.v1 import his_bridge_pb2 as pb
+from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2, reading_pb2
+from services.his_bridge.core import bill as core
+from services.his_bridge.core.faults import Fault
+
+_BILL = msgspec.json.Decoder(core.Bill)
+_READING = msgspec.json.Decoder(core.Reading)
+_FAULTS = msgspec.json.Decoder(list[Fault])
+_TEXTS = msgspec.json.Decoder(list[str])
+_TIERS: dict[core.Tier | None, bill_pb2.HospitalTier.ValueType] = {
+    None: bill_pb2.HOSPITAL_TIER_UNSPECIFIED,
+    core.Tier.PRIMARY: bill_pb2.HOSPITAL_TIER_PRIMARY,
+    core.Tier.SECONDARY: bill_pb2.HOSPITAL_TIER_SECONDARY,
+    core.Tier.TERTIARY: bill_pb2.HOSPITAL_TIER_TERTIARY,
+}
+
+
+def released_bill(row: Row[Any]) -> pb.ReleasedBill:
+    """A released bill and what became of it."""
+    return pb.ReleasedBill(
+        bill=bill(
+            _BILL.decode(row.body),
+            name=f"hospitals/{row.hospital}/bills/{row.name}",
+            kind=row.kind,
+        ),
+        receive_time=_moment(row.received_us),
+        release_time=_moment(row.released_us),
+        delivery=pb.Delivery(
+            state=pb.DeliveryState.Value(f"DELIVERY_STATE_{row.delivery}"),
+            claims=_TEXTS.decode(row.claims),
+            refusal_reasons=_TEXTS.decode(row.refusal_reasons),
+        ),
+    )
+
+
+def bill(found: core.Bill, *, name: str, kind: str) -> bill_pb2.Bill:
+    """A bill on the wire."""
+    message = bill_pb2.Bill(
+        name=name,
+        bill_number=found.bill_number,
+        provider_id=found.provider_id,
+        hospital_tier=_TIERS[found.tier],
+        kind=bill_pb2.BillKind.Value(f"BILL_KIND_{kind}"),
+        member_token=found.member_token,
+        care_type=bill_pb2.CareType.Value(f"CARE_TYPE_{found.care_type}"),
+        start_time=_time(found.start),
+        end_time=_time(found.end),
+        time_zone=found.zone,
+        diagnoses=[
+            bill_pb2.Diagnosis(
+                number=entry.number, code=_coding(entry.code), principal=entry.principal
+            )
+            for entry in found.diagnoses
+        ],
+        lines=[_line(line, found.currency) for line in found.lines],
+        total=_money(found.total, found.currency),
+    )
+    social = found.social_insurance
+    if social is not None:
+        message.social_insurance.CopyFrom(
+            bill_pb2.SocialInsurance(
+                used=social.used,
+                fund_paid=_money(social.fund_paid, found.currency),
+                account_paid=_money(social.account_paid, found.currency),
+            )
+        )
+    return message
+
+
+def reading(row: Row[Any]) -> reading_pb2.Reading:
+    """A reading on the wire."""
+    found = _READING.decode(row.body)
+    return reading_pb2.Reading(
+        name=f"members/{found.member_token}/readings/{row.name}",
+        member_token=found.member_token,
+        code=_coding(found.code),
+        value=_plain(found.value),
+        unit=found.unit,
+        effective_time=_time(found.effective),
+        provenance=reading_pb2.ReadingProvenance.Value(f"READING_PROVENANCE_{found.provenance}"),
+    )
+
+
+def quarantined(row: Row[Any]) -> pb.QuarantinedRecord:
+    """A record that waits for a person: reasons and places, no values but the total."""
+    record = pb.QuarantinedRecord(
+        name=f"hospitals/{row.hospital}/quarantine/{row.name}",
+        stage=row.stage,
+        faults=[
+            pb.RecordFault(reason=str(fault.reason), path=fault.path, text=fault.text)
+            for fault in _FAULTS.decode(row.faults)
+        ],
+        quarantine_time=_moment(row.at_us),
+    )
+    if row.total_minor is not None:
+        record.total.CopyFrom(
+            money_pb2.Money(currency_code=row.currency, minor_units=row.total_minor)
+        )
+    return record
+
+
+def _line(line: core.Line, currency: str) -> bill_pb2.BillLine:
+    return bill_pb2.BillLine(
+        number=line.number,
+        code=_coding(line.code),
+        local_code=None if line.local_code is None else _coding(line.local_code),
+        quantity=_plain(line.quantity),
+        unit_price=_plain(line.unit_price),
+        billed=_money(line.billed, currency),
+        service_time=None if line.service_time is None else _time(line.service_time),
+        diagnosis_numbers=line.diagnosis_numbers,
+        fund_paid=_money(line.fund_paid, currency),
+    )
+
+
+def _coding(coding: core.Coding) -> coding_pb2.Coding:
+    return coding_pb2.Coding(system=coding.system, code=coding.code, display=coding.display)
+
+
+def _money(amount: int | None, currency: str) -> money_pb2.Money | None:
+    if amount is None:
+        return None
+    return money_pb2.Money(currency_code=currency, minor_units=amount)
+
+
+def _plain(value: Decimal) -> str:
+    """Without exponent and without zeros at the end: 12.50 and 12.5 are one amount."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _time(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
+
+
+def _moment(micros: int) -> Timestamp:
+    message = Timestamp()
+    message.FromMicroseconds(micros)
+    return message

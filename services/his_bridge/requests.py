@@ -1,0 +1,103 @@
+"""What requests of the bridge must look like, and how lists are paged. Reads no database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from lipei.his_bridge.v1 import his_bridge_pb2 as pb
+from services.common.grpc_edge import Violation, invalid, page_token, parse_page_token
+from services.his_bridge.storage import lists
+
+USUAL_PAGE = 100
+MOST_ACKNOWLEDGEMENTS = 500
+MOST_TEXTS, LONGEST_TEXT = 20, 200
+HOSPITAL = re.compile(r"hospitals/([a-z][a-z0-9-]{0,62})", re.ASCII)
+BILL = re.compile(HOSPITAL.pattern + r"/bills/([0-9a-f]{32}(?:\.[0-9]{1,6})?)", re.ASCII)
+ANSWERS = {pb.DELIVERY_STATE_TAKEN: "TAKEN", pb.DELIVERY_STATE_REFUSED: "REFUSED"}
+
+
+def acknowledgement_faults(request: pb.AcknowledgeBillsRequest) -> list[Violation]:
+    """Everything wrong with the bills and deliveries of an acknowledgement."""
+    faults = []
+    if not 1 <= len(request.acknowledgements) <= MOST_ACKNOWLEDGEMENTS:
+        text = f"must hold 1 to {MOST_ACKNOWLEDGEMENTS}"
+        faults.append(Violation("acknowledgements", "COUNT", text))
+    seen: set[str] = set()
+    for index, entry in enumerate(request.acknowledgements[:MOST_ACKNOWLEDGEMENTS]):
+        path = f"acknowledgements[{index}]"
+        named = BILL.fullmatch(entry.bill)
+        if named is None or f"hospitals/{named[1]}" != request.parent:
+            faults.append(not_a_name(f"{path}.bill", f"{request.parent[:80]}/bills/{{bill}}"))
+        elif entry.bill in seen:
+            faults.append(Violation(f"{path}.bill", "REPEATED", "stands twice"))
+        seen.add(entry.bill)
+        faults += _delivery_faults(entry.delivery, f"{path}.delivery")
+    return faults
+
+
+def _delivery_faults(delivery: pb.Delivery, path: str) -> list[Violation]:
+    if delivery.state not in ANSWERS:
+        return [Violation(f"{path}.state", "UNKNOWN_VALUE", "must be TAKEN or REFUSED")]
+    taken = delivery.state == pb.DELIVERY_STATE_TAKEN
+    faults = []
+    for field, texts, wanted in (
+        ("claims", delivery.claims, taken),
+        ("refusal_reasons", delivery.refusal_reasons, not taken),
+    ):
+        if bool(texts) is not wanted:
+            text = "belongs to TAKEN, and only there" if field == "claims" else "belongs to REFUSED"
+            faults.append(Violation(f"{path}.{field}", "DOES_NOT_FIT", text))
+        if len(texts) > MOST_TEXTS or any(not 0 < len(t) <= LONGEST_TEXT for t in texts):
+            text = f"at most {MOST_TEXTS}, each 1 to {LONGEST_TEXT} characters"
+            faults.append(Violation(f"{path}.{field}", "TOO_LONG", text))
+    return faults
+
+
+def answer(entry: pb.Acknowledgement) -> lists.Answer:
+    """One acknowledgement as storage takes it; only after its faults were checked."""
+    return lists.Answer(
+        bill=entry.bill.rpartition("/")[2],
+        delivery=ANSWERS[entry.delivery.state],
+        claims=tuple(entry.delivery.claims),
+        refusal_reasons=tuple(entry.delivery.refusal_reasons),
+    )
+
+
+def not_a_name(field: str, form: str) -> Violation:
+    """A name that is not of its form."""
+    return Violation(field, "NOT_A_NAME", f"must read {form}")
+
+
+def page_size_faults(page_size: int) -> list[Violation]:
+    """The fault of a page size, if it has one."""
+    if page_size < 0:
+        return [Violation("page_size", "OUT_OF_RANGE", "must not be negative")]
+    return []
+
+
+def page_size(page_size: int, most: int) -> int:
+    """How many to list."""
+    return min(page_size or USUAL_PAGE, most)
+
+
+def position(token: str, kind: str) -> int:
+    """The number after which a page begins.
+
+    Raises: Refused for a token that this list did not give.
+    """
+    position = parse_page_token(token, kind)
+    if position is None:
+        return 0
+    if not re.fullmatch(r"[0-9]{1,18}", position, re.ASCII):
+        text = "not a page token of this list; start again without one"
+        raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+    return int(position)
+
+
+def next_token(rows: Sequence[Row[Any]], size: int, kind: str) -> str:
+    """The token of the page after these rows; empty at the end."""
+    return page_token(kind, str(rows[size - 1].seq)) if len(rows) > size else ""

@@ -1,0 +1,244 @@
+"""HisBridgeService: checks requests whole, pulls and lists."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from lipei.his_bridge.v1 import his_bridge_pb2 as pb
+from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceServicer
+from services.common.database import Database
+from services.common.grpc_edge import (
+    Refused,
+    Violation,
+    invalid,
+    not_found,
+    remaining_s,
+)
+from services.common.identity import is_member_token
+from services.common.request_id import request_id_faults
+from services.his_bridge import messages
+from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
+from services.his_bridge.requests import (
+    ANSWERS,
+    BILL,
+    HOSPITAL,
+    acknowledgement_faults,
+    answer,
+    next_token,
+    not_a_name,
+    page_size,
+    page_size_faults,
+    position,
+)
+from services.his_bridge.sources.port import SourceFault
+from services.his_bridge.storage import lists
+
+USUAL_RECORDS, MOST_RECORDS = 500, 5_000
+MOST_ON_PAGE, MOST_READINGS_ON_PAGE = 500, 1_000
+# A pull ends by itself this long before the caller's deadline, so that its report arrives.
+SPARE_S = 3.0
+LONGEST_PULL_S = 60.0
+_MEMBER = re.compile(r"members/(-|[a-z0-9]{1,16}\.[0-9a-f]{64})", re.ASCII)
+_STATES = {pb.DELIVERY_STATE_UNSPECIFIED: None, pb.DELIVERY_STATE_PENDING: "PENDING", **ANSWERS}
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hospital:
+    """What pulls one hospital."""
+
+    bills: Puller
+    readings: Puller
+
+
+class HisBridgeServicer(HisBridgeServiceServicer):
+    """Answers the insurer's side; docs and status codes stand in the proto."""
+
+    def __init__(
+        self,
+        database: Database,
+        hospitals: Mapping[str, Hospital],
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+    ) -> None:
+        self._database = database
+        self._hospitals = hospitals
+        self._now_us = now_us
+
+    async def PullBills(
+        self, request: pb.PullBillsRequest, context: Context
+    ) -> pb.PullBillsResponse:
+        """Fetch what is new, and release what is good."""
+        puller = self._pulled(request).bills
+        report = await self._pull(puller, request.max_records, context)
+        return pb.PullBillsResponse(
+            received=report.received,
+            released=report.released,
+            quarantined=report.quarantined,
+            filtered=report.filtered,
+            more=report.more,
+        )
+
+    async def PullReadings(
+        self, request: pb.PullReadingsRequest, context: Context
+    ) -> pb.PullReadingsResponse:
+        """The same for readings."""
+        puller = self._pulled(request).readings
+        report = await self._pull(puller, request.max_records, context)
+        return pb.PullReadingsResponse(
+            received=report.received,
+            released=report.released,
+            quarantined=report.quarantined,
+            filtered=report.filtered,
+            more=report.more,
+        )
+
+    async def GetBill(self, request: pb.GetBillRequest, context: Context) -> pb.GetBillResponse:
+        """One released bill."""
+        named = BILL.fullmatch(request.name)
+        if named is None:
+            raise invalid([not_a_name("name", "hospitals/{hospital}/bills/{bill}")])
+        row = await self._read(lists.bill_named, named[1], named[2])
+        if row is None:
+            raise not_found("bill", request.name)
+        return pb.GetBillResponse(bill=messages.released_bill(row))
+
+    async def ListBills(
+        self, request: pb.ListBillsRequest, context: Context
+    ) -> pb.ListBillsResponse:
+        """Released bills, oldest release first."""
+        faults = page_size_faults(request.page_size)
+        if request.delivery_state not in _STATES:
+            faults.append(Violation("delivery_state", "UNKNOWN_VALUE", "not a delivery state"))
+        hospital = self._parent(request.parent, faults)
+        kind = f"bills {request.parent} {request.delivery_state}"
+        size = page_size(request.page_size, MOST_ON_PAGE)
+        after = position(request.page_token, kind)
+        delivery = _STATES[request.delivery_state]
+        rows = await self._read(lists.bills_after, hospital, after, size + 1, delivery)
+        return pb.ListBillsResponse(
+            bills=[messages.released_bill(row) for row in rows[:size]],
+            next_page_token=next_token(rows, size, kind),
+        )
+
+    async def AcknowledgeBills(
+        self, request: pb.AcknowledgeBillsRequest, context: Context
+    ) -> pb.AcknowledgeBillsResponse:
+        """Record what the insurer did with bills, all or none."""
+        faults = request_id_faults(request.request_id)
+        faults += acknowledgement_faults(request)
+        hospital = self._parent(request.parent, faults)
+        answers = [answer(entry) for entry in request.acknowledgements]
+        try:
+            await self._database.run(self._acknowledge, hospital, request.request_id, answers)
+        except lists.UnknownBills as unknown:
+            raise not_found("bill", f"hospitals/{hospital}/bills/{unknown.names[0]}") from None
+        except lists.OtherContent:
+            text = "the request_id was used with other content; use a new one"
+            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        except lists.TakenBefore as taken:
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "BILL_ALREADY_TAKEN",
+                "a bill that opened claims cannot be refused afterwards; nothing is recorded",
+                metadata={"name": f"hospitals/{hospital}/bills/{taken.names[0]}"},
+            ) from None
+        return pb.AcknowledgeBillsResponse()
+
+    async def ListReadings(
+        self, request: pb.ListReadingsRequest, context: Context
+    ) -> pb.ListReadingsResponse:
+        """Readings of one member or of all, oldest release first."""
+        faults = page_size_faults(request.page_size)
+        named = _MEMBER.fullmatch(request.parent)
+        if named is None or (named[1] != "-" and not is_member_token(named[1])):
+            faults.append(not_a_name("parent", "members/{token} or members/-"))
+        if faults or named is None:
+            raise invalid(faults)
+        kind = f"readings {request.parent}"
+        size = page_size(request.page_size, MOST_READINGS_ON_PAGE)
+        member = None if named[1] == "-" else named[1]
+        after = position(request.page_token, kind)
+        rows = await self._read(lists.readings_after, member, after, size + 1)
+        return pb.ListReadingsResponse(
+            readings=[messages.reading(row) for row in rows[:size]],
+            next_page_token=next_token(rows, size, kind),
+        )
+
+    async def ListQuarantine(
+        self, request: pb.ListQuarantineRequest, context: Context
+    ) -> pb.ListQuarantineResponse:
+        """Records that wait for a person."""
+        hospital = self._parent(request.parent, page_size_faults(request.page_size))
+        kind = f"quarantine {request.parent}"
+        size = page_size(request.page_size, MOST_ON_PAGE)
+        after = position(request.page_token, kind)
+        rows = await self._read(lists.quarantine_after, hospital, after, size + 1)
+        return pb.ListQuarantineResponse(
+            records=[messages.quarantined(row) for row in rows[:size]],
+            next_page_token=next_token(rows, size, kind),
+        )
+
+    def _pulled(self, request: pb.PullBillsRequest | pb.PullReadingsRequest) -> Hospital:
+        faults = request_id_faults(request.request_id) if request.request_id else []
+        if not 0 <= request.max_records <= MOST_RECORDS:
+            text = f"must lie between 0 and {MOST_RECORDS}; 0 means {USUAL_RECORDS}"
+            faults.append(Violation("max_records", "OUT_OF_RANGE", text))
+        named = HOSPITAL.fullmatch(request.hospital)
+        if named is None:
+            faults.append(not_a_name("hospital", "hospitals/{hospital}"))
+        if faults or named is None:
+            raise invalid(faults)
+        found = self._hospitals.get(named[1])
+        if found is None:
+            raise not_found("hospital", request.hospital)
+        return found
+
+    def _parent(self, name: str, faults: list[Violation]) -> str:
+        named = HOSPITAL.fullmatch(name)
+        if named is None:
+            faults.append(not_a_name("parent", "hospitals/{hospital}"))
+        if faults or named is None:
+            raise invalid(faults)
+        if named[1] not in self._hospitals:
+            raise not_found("hospital", name)
+        return named[1]
+
+    async def _pull(self, puller: Puller, max_records: int, context: Context) -> PullReport:
+        seconds = min(LONGEST_PULL_S, remaining_s(context, LONGEST_PULL_S + SPARE_S) - SPARE_S)
+        until_us = self._now_us() + int(max(seconds, 0.0) * 1e6)
+        try:
+            return await puller.pull(max_records or USUAL_RECORDS, until_us)
+        except LeaseHeld as held:
+            raise Refused(
+                grpc.StatusCode.ABORTED,
+                "PULL_UNDER_WAY",
+                "another pull of this hospital is under way; wait",
+                retry_after_s=held.retry_after_s,
+            ) from None
+        except SourceFault as fault:
+            waiting_helps = fault.retry_after_s is not None
+            raise Refused(
+                grpc.StatusCode.UNAVAILABLE
+                if waiting_helps
+                else grpc.StatusCode.FAILED_PRECONDITION,
+                fault.reason,
+                f"{fault.text}; what was fetched is kept",
+                retry_after_s=fault.retry_after_s,
+            ) from None
+
+    async def _read(self, query: Callable[..., Any], *args: Any) -> Any:
+        def work() -> Any:
+            with self._database.reading() as connection:
+                return query(connection, *args)
+
+        return await self._database.run(work)
+
+    def _acknowledge(self, hospital: str, request_id: str, answers: list[lists.Answer]) -> None:
+        with self._database.writing() as connection:
+            lists.acknowledge(connection, hospital, request_id, answers, now_us=self._now_us())

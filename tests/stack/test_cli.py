@@ -1,0 +1,273 @@
+"""Commands that need nothing running: their faults are sentences, their exit codes 0, 1 and 2."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lipei.claims.v1 import decision_pb2, reason_pb2
+from lipei.type.v1.money_pb2 import Money
+from services.common.state import record_address
+from services.common.strict_yaml import StrictYamlError
+from stack.commands.options import Language
+from stack.decision_text import adding_up
+from stack.policy_file import read_policy_file
+from tests.stack.typed import ROOT, environ, lipei, lipei_process
+
+PLANS = ROOT / "services" / "claims" / "plans"
+
+POLICIES = """\
+policies:
+  - policy_id: p-1
+    plan: million-medical
+    start_date: 2026-01-01
+    last_date: 2026-12-31
+    revision: 1
+    effective_date: 2026-01-01
+    members:
+      - member_id: m1
+        document: {kind: CN-ID, number: "990001198003070011"}
+        birth_date: 1980-03-07
+        sex: female
+        relationship: self
+        social_insurance: true
+        disclosed_conditions:
+          - {code_prefix: I10, terms: at_share, share: "0.5"}
+    payee_accounts:
+      - holder_name: 张三
+        account_number: "6222000000000001"
+        bank_code: "102100099996"
+        valid_from: 2026-01-01
+"""
+
+
+@pytest.mark.parametrize(
+    "words", [["claims", "list"], ["books"], ["status"], ["his", "pull", "h"], ["quote", "t"]]
+)
+def test_without_a_stack_a_command_says_how_to_start_one(tmp_path: Path, words: list[str]) -> None:
+    more = ["--start-date", "2026-01-01"] if words[0] == "quote" else []
+    typed = lipei(*words, *more, "--state", tmp_path)
+    assert typed.code == 1
+    assert typed.said == [f"nothing is running here ({tmp_path}); start with `lipei up`"]
+
+
+def test_a_service_that_is_gone_is_named_without_a_stack_trace(tmp_path: Path) -> None:
+    record_address(tmp_path, "claims", "127.0.0.1:9")
+    typed = lipei("claims", "show", "policies/p/claims/c", env={"LIPEI_STATE": str(tmp_path)})
+    assert typed.code == 1
+    assert typed.said == ["claims: it does not answer; `lipei status` says what runs"]
+    assert lipei("books", "--state", tmp_path).code == 1
+    missing = lipei("quote", "t", "--start-date", "2026-01-01", "--state", tmp_path)
+    assert missing.said == ["pricing is not running here; `lipei status` says what is"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["claims", "show"],
+        ["nonsense"],
+        ["books", "--nonsense"],
+        ["plan", "check", "no-such-file.yaml"],
+        ["claims", "list", "--in", "perhaps", "--state", "none"],
+        ["claims", "submit", "no-such-file.json", "--state", "none"],
+        ["quote", "t", "--start-date", "2026-01-01", "--feature", "age", "--state", "none"],
+    ],
+)
+def test_wrong_use_exits_with_2(words: list[str]) -> None:
+    typed = lipei(*words)
+    assert typed.code == 2
+    assert typed.err
+
+
+def test_the_exit_code_is_the_process_s() -> None:
+    assert lipei_process("books", "--nonsense").code == 2
+    assert lipei_process("books", "--state", "none").code == 1
+    assert lipei_process("books", "--help").code == 0
+
+
+def test_plan_check_names_every_fault_of_every_file_with_its_line(tmp_path: Path) -> None:
+    good = (PLANS / "million-medical.yaml").read_text()
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text(good.replace("currency: CNY", "currency: XXX\ncolour: red"))
+    two.write_text("id: a\nid: b\n")
+    typed = lipei("plan", "check", one, PLANS / "million-medical.yaml", two)
+    assert typed.code == 1
+    line = good.splitlines().index("currency: CNY") + 1
+    assert any(said.startswith(f"{one}:{line}: currency") for said in typed.said)
+    assert any(said.startswith(f"{one}:{line + 1}: colour") for said in typed.said)
+    assert any(said.startswith(f"{two}:2: id") for said in typed.said)
+    assert not any("million-medical" in said for said in typed.said)
+    assert typed.said[-1] == f"{len(typed.said) - 1} faults"
+    found = json.loads(lipei("plan", "check", one, two, "--json").out)["faults"]
+    assert len(found) == len(typed.said) - 1
+    assert found[0].keys() == {"file", "line", "path", "reason", "text"}
+
+
+def test_plan_check_is_silent_about_good_plans() -> None:
+    plans = sorted(PLANS.glob("*.yaml"))
+    assert len(plans) >= 3
+    typed = lipei("plan", "check", *plans)
+    assert (typed.code, typed.out, typed.err) == (0, f"{len(plans)} without fault\n", "")
+
+
+def test_a_policy_file_is_read_as_the_wire_says() -> None:
+    read = read_policy_file(POLICIES.encode(), "p.yaml")
+    (policy,) = read.policies
+    assert policy.members[0].document.number == "990001198003070011"
+    assert policy.members[0].social_insurance is True
+    assert policy.members[0].disclosed_conditions[0].share == "0.5"
+    assert policy.payee_accounts[0].holder_name == "张三"
+    without = read_policy_file(
+        POLICIES.replace("        social_insurance: true\n", "").encode(), ""
+    )
+    assert not without.policies[0].members[0].HasField("social_insurance")
+
+
+def test_a_violation_of_the_service_is_led_back_to_its_line() -> None:
+    read = read_policy_file(POLICIES.encode(), "p.yaml")
+    lines = POLICIES.splitlines()
+    assert lines[read.line_of("policies[0].members[0].birth_date") - 1].strip().startswith("birth")
+    # What is missing has no line of its own: the nearest thing that lacks it has.
+    assert read.line_of("policies[0].members[0].outcome_tier.tier") == 9
+    assert read.line_of("policies[0].previous_policy_id") == 2
+    assert read.line_of("request_id") == 1
+
+
+def test_faults_of_a_policy_file_are_all_told_at_once() -> None:
+    text = (
+        POLICIES.replace("effective_date", "efective_date")
+        .replace('"990001198003070011"', "990001198003070011")
+        .replace("female", "woman")
+        .replace("social_insurance: true", 'social_insurance: "true"')
+        .replace("revision: 1", 'revision: "1"')
+    )
+    with pytest.raises(StrictYamlError) as refused:
+        read_policy_file((text + "  - 7\nmore: 1\n").encode(), "p.yaml")
+    assert [(fault.line, fault.reason) for fault in refused.value.faults] == [
+        (6, "WRONG_TYPE"),
+        (7, "UNKNOWN_KEY"),
+        (10, "WRONG_TYPE"),
+        (12, "NOT_ONE_OF"),
+        (14, "WRONG_TYPE"),
+        (22, "NOT_A_MAPPING"),
+        (23, "UNKNOWN_KEY"),
+    ]
+    assert "did you mean effective_date?" in str(refused.value)
+    assert "990001198003070011" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["policies: []\n", "policies:\n", "other: 1\n", "policies: {a: 1}\n"]
+)
+def test_a_policy_file_without_policies_is_refused(text: str) -> None:
+    with pytest.raises(StrictYamlError) as refused:
+        read_policy_file(text.encode(), "p.yaml")
+    assert "NO_POLICIES" in {fault.reason for fault in refused.value.faults}
+
+
+def test_up_refuses_a_setting_that_nobody_reads(tmp_path: Path) -> None:
+    typed = lipei_process(
+        "up", "--state", tmp_path / "s", env={"LIPEI_CLAIM_ADDRESS": "127.0.0.1:1"}
+    )
+    assert typed.code == 2
+    assert typed.said == [
+        "LIPEI_CLAIM_ADDRESS is not a setting; did you mean LIPEI_CLAIMS_ADDRESS?"
+    ]
+
+
+def test_up_refuses_bad_profiles_before_it_starts_anything(tmp_path: Path) -> None:
+    profiles = tmp_path / "profiles"
+    profiles.mkdir()
+    state = tmp_path / "s"
+    assert lipei_process("up", "--state", state, "--profiles", profiles).code == 1
+    (profiles / "general.yaml").write_text("hospital: general\nhospitall: 1\n")
+    typed = lipei_process("up", "--state", state, "--profiles", profiles)
+    assert typed.code == 1
+    assert any(said.startswith("general.yaml:2: hospitall") for said in typed.said)
+    assert not (state / "logs").exists()
+
+
+@pytest.mark.parametrize("variable", ["TEMPORAL_ADDRESS", "LIPEI_BANK_URL"])
+def test_up_says_what_does_not_answer_elsewhere(tmp_path: Path, variable: str) -> None:
+    value = "http://127.0.0.1:9" if variable == "LIPEI_BANK_URL" else "127.0.0.1:9"
+    typed = lipei_process("up", "--state", tmp_path / "s", env={variable: value})
+    assert typed.code == 1
+    assert typed.said == [f"{variable}={value} does not answer; start it or unset it"]
+
+
+def test_up_does_not_take_a_folder_that_others_read_and_use(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "letters.txt").touch()
+    typed = lipei_process("up", "--state", tmp_path)
+    assert typed.code == 1
+    assert "holds something else already" in typed.err
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+def test_the_demo_says_where_it_lives_when_it_is_not_here(tmp_path: Path) -> None:
+    """An installed package has `stack` but no `demo`."""
+    shutil.copytree(ROOT / "stack", tmp_path / "stack")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "stack.cli", "demo", "--data", "x"],
+        env=environ(PYTHONPATH=f"{tmp_path}:{ROOT}:{ROOT / 'protos'}"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "the demo is not part of the installed package; "
+        "run `make demo` in a checkout of the repository\n"
+    )
+
+
+def test_the_demo_gets_its_options_untouched() -> None:
+    typed = lipei_process("demo", "--people", "3")
+    assert typed.code == 2
+    assert "the demo hospital needs at least 20 people" in typed.err
+
+
+def decision(**changes: int) -> decision_pb2.Decision:
+    def yuan(amount: int) -> Money:
+        return Money(currency_code="CNY", minor_units=amount)
+
+    amounts = {"billed": 10_001, "insurer": 8_000, "patient": 2_001, "benefit": 8_000} | changes
+    shares = [
+        decision_pb2.BearerShare(
+            bearer=decision_pb2.BEARER_INSURER,
+            reason=reason_pb2.REASON_BENEFIT,
+            clause="2.1",
+            amount=yuan(amounts["insurer"]),
+        ),
+        decision_pb2.BearerShare(
+            bearer=decision_pb2.BEARER_PATIENT,
+            reason=reason_pb2.REASON_COINSURANCE,
+            clause="2.5",
+            amount=yuan(amounts["patient"]),
+        ),
+    ]
+    line = decision_pb2.DecisionLine(
+        number=1, billed=yuan(10_001), benefit=yuan(amounts["benefit"]), shares=shares
+    )
+    return decision_pb2.Decision(billed=yuan(amounts["billed"]), benefit=yuan(8_000), lines=[line])
+
+
+def test_a_decision_that_adds_up_is_shown_to_the_fen() -> None:
+    sums = adding_up(decision(), Language.EN)
+    assert sums.holds
+    assert sums.lines == (
+        "billed 100.01 CNY = insurer 80.00 + prior payer 0.00 + patient 20.01 + provider 0.00",
+    )
+
+
+@pytest.mark.parametrize("what", ["billed", "insurer", "patient", "benefit"])
+def test_one_fen_too_many_anywhere_does_not_add_up(what: str) -> None:
+    good = {"billed": 10_001, "insurer": 8_000, "patient": 2_001, "benefit": 8_000}
+    sums = adding_up(decision(**{what: good[what] + 1}), Language.EN)
+    assert not sums.holds
+    assert " = " not in sums.lines[0]

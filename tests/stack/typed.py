@@ -1,0 +1,69 @@
+"""The `lipei` command as a person types it: exit code, standard output, standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from stack.cli import main
+
+ROOT = Path(__file__).parents[2]
+LONGEST_S = 60.0
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> list[str]:
+        return self.err.splitlines()
+
+
+def environ(**more: str) -> dict[str, str]:
+    """The environment of a child, without a LIPEI_* or TEMPORAL_* of the caller's."""
+    ours = {n: v for n, v in os.environ.items() if not n.startswith(("LIPEI_", "TEMPORAL_"))}
+    return {**ours, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}", **more}
+
+
+def lipei(*words: str | Path, env: Mapping[str, str] | None = None) -> Typed:
+    """Run one command in this process: starting Python takes longer than most commands."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, environ(**(env or {})), clear=True),
+        mock.patch.object(sys, "argv", ["lipei", *map(str, words)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 0
+        else:
+            raise AssertionError("main() ends the process")
+    return Typed(code, out.getvalue(), err.getvalue())
+
+
+def lipei_process(*words: str | Path, env: Mapping[str, str] | None = None) -> Typed:
+    """Run one command to its end in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stack.cli", *map(str, words)],
+        env=environ(**(env or {})),
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_S,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Typed(done.returncode, done.stdout, done.stderr)
