@@ -40,12 +40,11 @@ class Reporter:
             no_color=None if self.live else True,
             width=None if self.live else WIDTH,
             highlight=False,
-            soft_wrap=not self.live,
         )
 
     def say(self, text: str) -> None:
         """One finished step."""
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=not self.live)
 
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator[Callable[[int], None]]:

@@ -82,16 +82,16 @@ def _settle(scenario: Scenario, stack: Stack, reporter: Reporter, begun: float) 
 def _set_terms(scenario: Scenario, insurer: Insurer, reporter: Reporter) -> None:
     """Plans first, then policies, each batch checked by a dry run."""
     for plan in scenario.plans:
-        reporter.say(f"Published plan {insurer.publish(PLANS / f'{plan}.yaml')}")
+        version = insurer.publish(PLANS / f"{plan}.yaml")
+        reporter.say(f"Published plan {version[: len(plan) + 20]}…")
     for policies in scenario.policies:
         trial = insurer.import_policies(policies, dry_run=True)
+        done = insurer.import_policies(policies, dry_run=False)
         people = sum(len(policy.members) for policy in policies)
         reporter.say(
-            f"Policies from {min(policy.start_date for policy in policies)}: dry run would create "
-            f"{trial.created} with {people} people, {len(trial.faults)} faults"
+            f"Policies from {min(policy.start_date for policy in policies)}: the dry run found "
+            f"{len(trial.faults)} faults; imported {done.created} with {people} people"
         )
-        done = insurer.import_policies(policies, dry_run=False)
-        reporter.say(f"  imported {done.created}")
 
 
 def _follow(

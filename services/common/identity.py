@@ -20,7 +20,8 @@ def normalised(number: str) -> str:
     """
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", number).upper())
     # Zero-width characters (Cf) come along with copied text and cannot be seen.
-    return "".join(c for c in _NOISE.sub("", plain) if unicodedata.category(c) != "Cf")
+    kept = "".join(c for c in _NOISE.sub("", plain) if unicodedata.category(c) != "Cf")
+    return unicodedata.normalize("NFKC", kept)
 
 
 def member_token(kind: str, number: str, *, key: bytes, key_version: str) -> str:

@@ -97,7 +97,7 @@ class ExpectationReader:
             allowed, benefit = line.maybe("allowed"), line.maybe("benefit")
             lines[told.number(key)] = ExpectedLine(
                 outcome=None if outcome is None else outcome.choice(LineOutcome),
-                section=None if section is None else section.text(),
+                section=None if section is None else section.text() if section.value else "",
                 allowed=None if allowed is None else allowed.money(self._plan.currency),
                 benefit=None if benefit is None else benefit.money(self._plan.currency),
                 because=self._because(line.maybe("because")),

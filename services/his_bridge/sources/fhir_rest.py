@@ -130,7 +130,7 @@ class FhirRest:
         await self._http.close()
 
     async def _newest(self, kind: str) -> datetime | None:
-        """Some record's last change, the newest if the server sorts: its clock was there already."""
+        """Some record's last change, the newest if it sorts: its clock was there already."""
         parameters = [("_sort", "-_lastUpdated"), ("_count", "1")]
         framed = await self._search(kind, parameters)
         return max((e.updated for e in framed.entries if e.updated is not None), default=None)

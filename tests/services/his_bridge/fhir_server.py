@@ -1,0 +1,108 @@
+"""A real FHIR R4 server (sekmet-fhir) on 127.0.0.1 for one test session, and how to fill it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+Resource = Mapping[str, Any]
+BUNDLE = 200
+
+
+class FhirServer:
+    """A running server; `put` answers when everything is stored."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+
+    def put(self, resources: Iterable[Resource]) -> None:
+        everything = list(resources)
+        for start in range(0, len(everything), BUNDLE):
+            entries = [
+                {
+                    "resource": resource,
+                    "request": {
+                        "method": "PUT",
+                        "url": f"{resource['resourceType']}/{resource['id']}",
+                    },
+                }
+                for resource in everything[start : start + BUNDLE]
+            ]
+            bundle = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+            answer = httpx.post(
+                self.base_url,
+                content=json.dumps(bundle),
+                headers={"Content-Type": "application/fhir+json", "Prefer": "return=minimal"},
+                timeout=60,
+            )
+            answer.raise_for_status()
+            statuses = [entry["response"]["status"][:1] for entry in answer.json()["entry"]]
+            assert set(statuses) <= {"2"}, statuses
+
+    def delete(self, kind: str, ids: Sequence[str]) -> None:
+        for record_id in ids:
+            httpx.delete(f"{self.base_url}/{kind}/{record_id}", timeout=10).raise_for_status()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def fhir_server(folder: Path) -> Iterator[FhirServer]:
+    port = free_port()
+    base_url = f"http://127.0.0.1:{port}/fhir"
+    settings = {
+        "base_url": base_url,
+        "host": "127.0.0.1",
+        "port": port,
+        "data_dir": str(folder / "data"),
+        "own_private_key_path": str(folder / "keys" / "private.pem"),
+        "validation": {"inbound": "off"},
+        "simulator": {"enabled": False},
+        "log_inbound": False,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "settings.yaml"
+    path.write_text(json.dumps(settings), "utf-8")
+    command = [str(Path(sys.executable).with_name("sekmet")), "serve", "-c", str(path)]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True
+        )
+    try:
+        _wait_for(f"{base_url}/metadata", process)
+        yield FhirServer(base_url)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError("the FHIR server did not start")
+        try:
+            if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    raise RuntimeError("the FHIR server does not answer")
