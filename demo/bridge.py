@@ -18,19 +18,15 @@ class Pulled:
     """How far the pull has come, in bills."""
 
     released: int
-    taken: int
     refused: int
     quarantined: int
+    # Some released bills are not yet answered for by the insurer.
+    pending: bool
 
     @property
     def bills(self) -> int:
         """Everything that was pulled and lies in the period."""
         return self.released + self.quarantined
-
-    @property
-    def pending(self) -> int:
-        """Released, but not yet answered for by the insurer."""
-        return self.released - self.taken - self.refused
 
 
 class Bridge:
@@ -40,8 +36,8 @@ class Bridge:
         self._channel = sync_channel(target)
         self._stub = his_bridge_pb2_grpc.HisBridgeServiceStub(self._channel)
         self._parent = f"hospitals/{hospital}"
-        # Bills on full pages that were all answered for, and where the next page begins.
-        self._answered = Pulled(released=0, taken=0, refused=0, quarantined=0)
+        # Bills on full pages, and where the next page begins.
+        self._seen = 0
         self._place = ""
 
     def __enter__(self) -> Self:
@@ -56,32 +52,29 @@ class Bridge:
         self._channel.close()
 
     def pulled(self) -> Pulled:
-        """Counts as of now. Pages whose bills were all answered for are not asked for again."""
-        counts = self._answered
-        place = self._place
+        """Counts as of now. A full page of released bills is asked for once only."""
+        pending = his_bridge_pb2.ListBillsRequest(
+            parent=self._parent,
+            page_size=1,
+            delivery_state=his_bridge_pb2.DELIVERY_STATE_PENDING,
+        )
+        return Pulled(
+            released=self._released(),
+            refused=len(self.refusals()),
+            quarantined=len(self.quarantine()),
+            pending=bool(call(self._stub.ListBills, pending, what="listing the bills").bills),
+        )
+
+    def _released(self) -> int:
         while True:
             request = his_bridge_pb2.ListBillsRequest(
-                parent=self._parent, page_size=_PAGE, page_token=place
+                parent=self._parent, page_size=_PAGE, page_token=self._place
             )
             page = call(self._stub.ListBills, request, what="listing the bills")
-            states = [one.delivery.state for one in page.bills]
-            counts = Pulled(
-                released=counts.released + len(states),
-                taken=counts.taken + states.count(his_bridge_pb2.DELIVERY_STATE_TAKEN),
-                refused=counts.refused + states.count(his_bridge_pb2.DELIVERY_STATE_REFUSED),
-                quarantined=0,
-            )
-            place = page.next_page_token
-            if not place:
-                break
-            if not counts.pending:
-                self._answered, self._place = counts, place
-        return Pulled(
-            released=counts.released,
-            taken=counts.taken,
-            refused=counts.refused,
-            quarantined=len(self.quarantine()),
-        )
+            if not page.next_page_token:
+                return self._seen + len(page.bills)
+            self._seen += len(page.bills)
+            self._place = page.next_page_token
 
     def quarantine(self) -> list[his_bridge_pb2.QuarantinedRecord]:
         """Records that wait for a person, with their reasons."""

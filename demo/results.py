@@ -5,6 +5,7 @@ The checks add every line up again from the wire: they share no code with the en
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from lipei.his_bridge.v1 import his_bridge_pb2
 
 # The promise of the issue: so many claims need no person.
 _UNTOUCHED_SHARE = 0.90
+# A pull submits no faster than the insurer decides.
+_IN_FLIGHT = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,20 @@ class Results:
         """From a decision to the bank's confirmation, ascending."""
         return sorted(_ms(claim.decide_time, claim.pay_time) for claim in self.paid)
 
+    @property
+    def in_flight(self) -> int:
+        """The most claims that were taken in and not yet decided at one moment."""
+        moves = sorted(
+            move
+            for claim in self.claims
+            if claim.HasField("decide_time")
+            for move in (
+                (claim.create_time.ToNanoseconds(), 1),
+                (claim.decide_time.ToNanoseconds(), -1),
+            )
+        )
+        return max(itertools.accumulate(step for _, step in moves), default=0)
+
     def reasons(self) -> dict[str, tuple[int, int]]:
         """Reason → lines and minor units, the costliest first."""
         lines: Counter[reason_pb2.Reason.ValueType] = Counter()
@@ -130,6 +147,7 @@ def summary(results: Results) -> dict[str, Any]:
         "decision_ms_p99": percentile(decision, 0.99),
         "payout_ms_p50": percentile(payout, 0.50),
         "payout_ms_p99": percentile(payout, 0.99),
+        "decisions_in_flight_max": results.in_flight,
         "currency": results.scenario.currency,
         "seed": results.scenario.seed,
         "billed_minor_units": sum(one.decision.billed.minor_units for one in results.decided),
@@ -172,6 +190,11 @@ def checks(results: Results) -> list[Check]:
             name="decided without a person",
             holds=total > 0 and untouched >= _UNTOUCHED_SHARE * total,
             found=f"{untouched} of {total}",
+        ),
+        Check(
+            name="decisions in flight at once",
+            holds=results.in_flight <= _IN_FLIGHT,
+            found=f"at most {results.in_flight} of {_IN_FLIGHT}",
         ),
         _equal("cuts without a clause", bare, 0),
         _equal("decisions that do not add up", len(unbalanced(results.decided)), 0),

@@ -15,7 +15,7 @@ from demo.processes import ChildFailed
 from demo.progress import Reporter, Snapshot
 from demo.results import Results, checks, summary
 from demo.scenario import PLANS, Scenario
-from demo.stack import Stack, fresh_state, running_stack
+from demo.stack import Stack, fresh_state, started_stack
 
 _POLL_S = 1.0
 # Nothing moved for so long: something hangs, and waiting longer helps nobody.
@@ -41,20 +41,24 @@ def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool
     begun = time.monotonic()
     state = fresh_state(folders.state)
     reporter.say(scenario.title)
-    with running_his(state / "his") as his:
+    with (
+        running_his(state / "his") as his,
+        started_stack(state, scenario.hospital, his.base_url) as stack,
+    ):
+        # The stack comes up while the hospital is being filled.
         title = "Filling the hospital's FHIR server"
         with reporter.bar(title, len(scenario.resources)) as done:
             his.fill(scenario.resources, done)
-        reporter.say("Starting Temporal, the services, the workers and the sandbox bank")
-        with running_stack(state, scenario.hospital, his.base_url) as stack:
-            results = _settle(scenario, stack, reporter, begun)
-            folders.out.mkdir(parents=True, exist_ok=True)
-            _write(folders.out / "summary.json", results)
-            with Insurer(stack.addresses["claims"]) as insurer:
-                hints = _hints(stack, folders, keep=keep)
-                screen.show(results, insurer, reporter, hints=hints)
-            if keep:
-                _wait_for_ctrl_c(stack, reporter)
+        stack.wait()
+        reporter.say("Temporal, the services, the workers and the sandbox bank are ready")
+        results = _settle(scenario, stack, reporter, begun)
+        folders.out.mkdir(parents=True, exist_ok=True)
+        _write(folders.out / "summary.json", results)
+        with Insurer(stack.addresses["claims"]) as insurer:
+            hints = _hints(stack, folders, keep=keep)
+            screen.show(results, insurer, reporter, hints=hints)
+        if keep:
+            _wait_for_ctrl_c(stack, reporter)
     return results
 
 
@@ -126,7 +130,7 @@ def _follow(
             elif time.monotonic() - moved > _STALL_S:
                 raise ChildFailed(
                     f"Nothing moved for {_STALL_S:.0f} s: {pulled.bills} of {expected.bills} bills "
-                    f"pulled, {pulled.pending} not answered for, {moving} claims on their way.\n"
+                    f"pulled and {moving} claims are on their way.\n"
                     f"Logs: {stack.state / 'logs'}\n{stack.child.tail()}"
                 )
             time.sleep(_POLL_S)

@@ -34,7 +34,7 @@ def show(results: Results, insurer: Explains, reporter: Reporter, *, hints: Sequ
     `hints` say where to look next; "{claim}" in them stands for the claim that was explained.
     """
     console = reporter.console
-    console.print(Rule(Text("lipei · a hospital's bills become money", "bold"), characters="─"))
+    _heading(reporter, "lipei · a hospital's bills become money")
     console.print(_counts(results), width=WIDTH)
     explained = _worth_explaining(results.decided)
     if explained is not None:
@@ -119,7 +119,7 @@ def _worth_explaining(claims: Iterable[claims_pb2.Claim]) -> claims_pb2.Claim | 
 
 def _explain(claim: claims_pb2.Claim, insurer: Explains, reporter: Reporter) -> None:
     words = insurer.explain(claim.name)
-    reporter.console.print(Rule(Text(f"one claim: {claim.name}", "bold"), characters="─"))
+    _heading(reporter, f"one claim: {claim.name}")
     for paragraph in words.text_en.splitlines():
         _indented(reporter, paragraph)
 
@@ -127,7 +127,7 @@ def _explain(claim: claims_pb2.Claim, insurer: Explains, reporter: Reporter) -> 
 def _set_aside(results: Results, reporter: Reporter) -> None:
     if not results.quarantine and not results.refusals:
         return
-    reporter.console.print(Rule(Text("set aside, with reasons", "bold"), characters="─"))
+    _heading(reporter, "set aside, with reasons")
     kinds = Counter(
         (record.stage, fault.reason, fault.text)
         for record in results.quarantine
@@ -148,7 +148,7 @@ def _set_aside(results: Results, reporter: Reporter) -> None:
 
 
 def _checks(results: Results, reporter: Reporter) -> None:
-    reporter.console.print(Rule(Text("checks", "bold"), characters="─"))
+    _heading(reporter, "checks")
     grid = Table.grid(padding=(0, 3))
     cells = [
         Text(
@@ -164,9 +164,13 @@ def _checks(results: Results, reporter: Reporter) -> None:
 
 
 def _next(claim: claims_pb2.Claim | None, reporter: Reporter, hints: Sequence[str]) -> None:
-    reporter.console.print(Rule(Text("next", "bold"), characters="─"))
+    _heading(reporter, "next")
     for hint in hints:
         _indented(reporter, hint.replace("{claim}", claim.name if claim is not None else "NAME"))
+
+
+def _heading(reporter: Reporter, text: str) -> None:
+    reporter.console.print(Rule(Text(text, "bold"), characters="─"), width=WIDTH)
 
 
 def _line(reporter: Reporter, text: str) -> None:

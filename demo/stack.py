@@ -29,12 +29,22 @@ class StateRefused(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """A running stack."""
+    """A stack that was started; ready only after `wait`."""
 
     state: Path
-    addresses: dict[str, str]
     child: Child
-    environ: dict[str, str]
+
+    def wait(self) -> None:
+        """Return when every part is ready.
+
+        Raises: ChildFailed when one does not come up.
+        """
+        self.child.wait_until((self.state / "ready").exists, within_s=_START_S)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Name → address of every part that runs."""
+        return read_addresses(self.state)
 
     def start_pull(self, hospital: str) -> None:
         """Have the hospital's schedule pull now, instead of at its next turn.
@@ -60,27 +70,22 @@ def fresh_state(state: Path) -> Path:
 
 
 @contextmanager
-def running_stack(state: Path, hospital: str, his_url: str) -> Iterator[Stack]:
-    """The stack with one hospital's bridge; stopped at the end, whatever happens.
-
-    Raises: ChildFailed when it does not come up.
-    """
+def started_stack(state: Path, hospital: str, his_url: str) -> Iterator[Stack]:
+    """The stack with one hospital's bridge, starting; stopped at the end, whatever happens."""
     profiles = state / "profiles"
     profiles.mkdir()
     shutil.copy(PROFILES / f"{hospital}.yaml", profiles)
     variable = hospital.upper().replace("-", "_")
-    environ = {
-        f"LIPEI_HIS_BRIDGE_BASE_URL_{variable}": his_url,
-        "LIPEI_PULL_INTERVAL_S": str(_PULL_INTERVAL_S),
-    }
     child = Child(
         "lipei up",
         [program("lipei"), "up", "--state", str(state), "--profiles", str(profiles)],
         log=state / "logs" / "up.log",
         cwd=state,
-        environ=environ,
+        environ={
+            f"LIPEI_HIS_BRIDGE_BASE_URL_{variable}": his_url,
+            "LIPEI_PULL_INTERVAL_S": str(_PULL_INTERVAL_S),
+        },
         grace_s=_STOP_S,
     )
     with child:
-        child.wait_until((state / "ready").exists, within_s=_START_S)
-        yield Stack(state=state, addresses=read_addresses(state), child=child, environ=environ)
+        yield Stack(state=state, child=child)

@@ -20,8 +20,8 @@ from lipei.claims.v1 import policy_pb2
 Resource = dict[str, Any]
 
 YEARS = (2019, 2020)
-# Half a year before and everything after: enough for the filter, few enough to load in seconds.
-_OUTSIDE_FROM = "2018-07-01"
+# Two months before and everything after: enough for the filter, few enough to load in seconds.
+_OUTSIDE_FROM = "2018-11-01"
 _SSN = "http://hl7.org/fhir/sid/us-ssn"
 _PLAN = "synthea-usd"
 _SEX = {"female": policy_pb2.SEX_FEMALE, "male": policy_pb2.SEX_MALE}
@@ -43,7 +43,7 @@ class Read:
 
 
 def read(folder: Path) -> Read:
-    """Patients, organisations, bills from 2018-07 on, and what those bills refer to.
+    """Patients, organisations, bills from 2018-11 on, and what those bills refer to.
 
     Raises: FolderRefused.
     """

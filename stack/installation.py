@@ -64,11 +64,11 @@ class Installation:
         forget_addresses(self.state)
         if address := self._elsewhere("TEMPORAL_ADDRESS"):
             if not tcp_accepts(address, timeout_s=5.0):
-                raise NotThere(f"TEMPORAL_ADDRESS={address} does not answer; start it or unset it")
+                raise NotThere("TEMPORAL_ADDRESS is set and does not answer; start it or unset it")
             record_address(self.state, "temporal", address)
         if url := self._elsewhere("LIPEI_BANK_URL"):
             if not http_answers(url):
-                raise NotThere(f"LIPEI_BANK_URL={url} does not answer; start it or unset it")
+                raise NotThere("LIPEI_BANK_URL is set and does not answer; start it or unset it")
             record_address(self.state, "bank", url)
 
     def _setting(self, variable: str) -> str:

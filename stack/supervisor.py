@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import random
-import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from stack.child import Child, Launch, exit_words, tail
+from stack.pulse import signals_to, wait
 
 READY_FILE = "ready"
 PROCESSES_FILE = "processes.json"
@@ -158,7 +158,7 @@ class Supervisor:
         Raises: CannotStart when a child fails too often before everything was ready once.
         """
         (self._state / READY_FILE).unlink(missing_ok=True)
-        with _signals_to(self._hear) as pulse:
+        with signals_to(self._hear, _STOP_SIGNALS) as pulse:
             try:
                 self._watch(pulse, when_up)
             finally:
@@ -192,10 +192,10 @@ class Supervisor:
                     self._say_ready(True)
                     when_up()
                 self._say_ready(True)
-                _wait(pulse, 1.0)
+                wait(pulse, 1.0)
             else:
                 self._say_ready(False)
-                _wait(pulse, 0.1)
+                wait(pulse, 0.1)
 
     def _step(self, watched: _Watched, now: float) -> None:
         if watched.state is ChildState.WAITING:
@@ -265,7 +265,7 @@ class Supervisor:
             # A person who asks again does not want to wait.
             if time.monotonic() > patient_until or self._in_haste:
                 return
-            _wait(pulse, 0.1)
+            wait(pulse, 0.1)
 
     # ------------------------------------------------------------------------------------ telling
 
@@ -289,31 +289,3 @@ def _epitaph(watched: _Watched) -> str:
     end = tail(watched.log)
     said = f"The end of {watched.log}:\n{end}" if end else f"It wrote nothing to {watched.log}."
     return f"{watched.spec.name} did not start: {watched.last_word}.\n{said}"
-
-
-@contextmanager
-def _signals_to(hear: Callable[[int], None]) -> Iterator[int]:
-    """A descriptor that becomes readable with every signal, so that waiting ends at once.
-
-    Afterwards wishes to stop are ignored: all is stopped, and this process ends next.
-    """
-    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    earlier_pulse = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    numbers = {*_STOP_SIGNALS, signal.SIGCHLD}
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        numbers.remove(signal.SIGHUP)  # nohup asked us to outlive the terminal
-    for number in numbers:
-        signal.signal(number, lambda heard, _frame: hear(heard))
-    try:
-        yield read
-    finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.SIG_IGN)
-        signal.set_wakeup_fd(earlier_pulse)
-        os.close(read)
-        os.close(write)
-
-
-def _wait(pulse: int, longest_s: float) -> None:
-    if select.select([pulse], [], [], longest_s)[0]:
-        os.read(pulse, 4096)

@@ -28,10 +28,12 @@ def _locked(state: Path) -> Iterator[None]:
 
 
 def read_addresses(state: Path) -> dict[str, str]:
-    """Name → address of what runs here; empty when nothing does."""
+    """Name → address of what runs here; empty when nothing does, or nobody can tell any more."""
     try:
         found = json.loads((state / _RUN).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # ValueError: cut short by a power failure
+        return {}
+    if not isinstance(found, dict):
         return {}
     return {str(name): str(address) for name, address in found.items()}
 

@@ -159,10 +159,10 @@ class _Reading:
         for number, written in enumerate(head, 1):
             if written.startswith("%"):
                 self.fault("", number, "DIRECTIVE", "lines that begin with % are not allowed")
-        top = self._next()
+        top, line = self._next(), self.line
         tree = self._value(top, "", 0)
         if not isinstance(top, MappingStartEvent):
-            self.fault("", self.line, "NOT_A_MAPPING", _NOT_A_MAPPING)
+            self.fault("", line, "NOT_A_MAPPING", _NOT_A_MAPPING)
         self._next()  # the document's end
         if not isinstance(self._next(), StreamEndEvent):
             text = "the file must hold one document; keep each in its own file"

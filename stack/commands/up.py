@@ -149,10 +149,14 @@ class _Screen:
         self._status.update(self._line())
 
     def _line(self) -> str:
-        ready = sum(state is ChildState.READY for state in self._states.values())
-        others = [n for n, s in self._states.items() if s is not ChildState.READY]
+        of_state: dict[ChildState, list[str]] = {state: [] for state in ChildState}
+        for name, state in self._states.items():
+            of_state[state].append(name)
+        if of_state[ChildState.STOPPED]:
+            left = [name for name in self._states if name not in of_state[ChildState.STOPPED]]
+            return f"stopping; left: {', '.join(left) or 'none'}"
         since = time.strftime(" since %H:%M:%S", time.localtime(self._up_since))
         head = "running" + since if self._up_since else "starting"
-        return f"{head}: {ready} of {len(self._states)} ready" + (
-            f"; not yet: {', '.join(others)}" if others else ""
-        )
+        missing = [name for name in self._states if name not in of_state[ChildState.READY]]
+        count = f"{len(of_state[ChildState.READY])} of {len(self._states)} ready"
+        return f"{head}: {count}" + (f"; not yet: {', '.join(missing)}" if missing else "")

@@ -78,7 +78,7 @@ def good() -> Results:
             policies=(),
             expected=Expected(bills=3, claims=2, quarantined=1, refused=0),
         ),
-        pulled=Pulled(released=2, taken=2, refused=0, quarantined=1),
+        pulled=Pulled(released=2, refused=0, quarantined=1, pending=False),
         claims=[paid_claim(1), paid_claim(2)],
         books=claims_pb2.CheckBooksResponse(),
         quarantine=[
@@ -145,6 +145,11 @@ def stay_payable(claim: claims_pb2.Claim) -> None:
     claim.state = claims_pb2.CLAIM_STATE_PAYABLE
 
 
+def nine_at_once() -> Results:
+    """Nine claims taken in before the first of them is decided."""
+    return replace(good(), claims=[paid_claim(number) for number in range(9)])
+
+
 def pend(claim: claims_pb2.Claim) -> None:
     claim.state = claims_pb2.CLAIM_STATE_PENDED_REVIEW
 
@@ -157,13 +162,14 @@ def pend(claim: claims_pb2.Claim) -> None:
         (with_claim(stay_payable), "approved claims paid"),
         (with_claim(pend), "decided without a person"),
         (replace(good(), claims=good().claims[:1]), "claims opened"),
+        (nine_at_once(), "decisions in flight at once"),
         (replace(good(), quarantine=[]), "records set aside"),
         (
-            replace(good(), pulled=Pulled(released=1, taken=1, refused=0, quarantined=1)),
+            replace(good(), pulled=Pulled(released=1, refused=0, quarantined=1, pending=False)),
             "bills pulled",
         ),
         (
-            replace(good(), pulled=Pulled(released=2, taken=1, refused=1, quarantined=1)),
+            replace(good(), pulled=Pulled(released=2, refused=1, quarantined=1, pending=False)),
             "bills of strangers refused",
         ),
         (

@@ -115,6 +115,46 @@ def test_plan_check_is_silent_about_good_plans() -> None:
     assert (typed.code, typed.out, typed.err) == (0, f"{len(plans)} without fault\n", "")
 
 
+CASES = """\
+plan: million-medical
+given:
+  codes: demo-yibao
+  member: {born: 1985-04-20, sex: female, social_insurance: true}
+  policy: {first_day: 2025-01-01, last_day: 2025-12-31, covered_since: 2024-01-01}
+  providers: {CITY: {tier: tertiary}}
+cases:
+  - case: A small stay disappears in the deductible
+    events:
+      - claim: B1
+        provider: CITY
+        care: inpatient
+        from: 2025-03-01
+        to: 2025-03-06
+        diagnoses: [K35.8]
+        social_insurance: {used: true, paid: "9000.00"}
+        lines: [{code: "003310040200000", price: "16905.00"}]
+        expect: {paid_by: {prior_payer: "9000.00", patient: "7905.00"}}
+"""
+
+
+def test_plan_test_says_where_a_plan_decides_otherwise(tmp_path: Path) -> None:
+    plan = PLANS / "million-medical.yaml"
+    good, wrong, bad = (tmp_path / f"{name}.yaml" for name in ("good", "wrong", "bad"))
+    good.write_text(CASES)
+    typed = lipei("plan", "test", plan, good)
+    assert (typed.code, typed.err) == (0, "")
+    assert typed.out.endswith("1 cases, 1 agree, 0 differ\n")
+    wrong.write_text(CASES.replace('patient: "7905.00"', 'patient: "7904.99", insurer: "0.01"'))
+    typed = lipei("plan", "test", plan, good, wrong)
+    assert typed.code == 1
+    assert f"    {wrong}:8: after B1: " in typed.out
+    assert typed.said == ["1 of 2 files with cases that differ"]
+    bad.write_text(CASES.replace("care:", "caer:"))
+    typed = lipei("plan", "test", plan, bad)
+    assert typed.code == 1
+    assert any(said.startswith(f"{bad}:12: ") for said in typed.said)
+
+
 def test_a_policy_file_is_read_as_the_wire_says() -> None:
     read = read_policy_file(POLICIES.encode(), "p.yaml")
     (policy,) = read.policies
@@ -197,7 +237,7 @@ def test_up_says_what_does_not_answer_elsewhere(tmp_path: Path, variable: str) -
     value = "http://127.0.0.1:9" if variable == "LIPEI_BANK_URL" else "127.0.0.1:9"
     typed = lipei_process("up", "--state", tmp_path / "s", env={variable: value})
     assert typed.code == 1
-    assert typed.said == [f"{variable}={value} does not answer; start it or unset it"]
+    assert typed.said == [f"{variable} is set and does not answer; start it or unset it"]
 
 
 def test_up_does_not_take_a_folder_that_others_read_and_use(tmp_path: Path) -> None:

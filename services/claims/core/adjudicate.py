@@ -172,7 +172,10 @@ def _shares(claim: Claim, result: Amounts, refusal: Refusal | None) -> tuple[Bea
     else:
         parts = [(cut.bearer, cut.reason, cut.clause, cut.amount) for cut in result.cuts]
         clause = result.share.clause if result.share is not None else ""
-        parts.append((Bearer.INSURER, Reason.BENEFIT, clause, result.benefit))
+        by_share = min(result.benefit, result.by_share)
+        above = result.benefit - by_share
+        parts.append((Bearer.INSURER, Reason.BENEFIT, clause, by_share))
+        parts.append((Bearer.INSURER, Reason.BENEFIT, result.maximum_clause, above))
     plan = claim.plan
     parts += [
         (

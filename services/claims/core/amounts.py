@@ -35,7 +35,9 @@ class Cut:
 class Amounts:
     """What becomes of one line's money. billed = benefit + social + prior + cuts, always.
 
-    That holds once `absorb` has taken `social` and `prior` out of the cuts.
+    That holds once `absorb` has taken `social` and `prior` out of the cuts. `by_share` is what the
+    share alone would pay; the benefit above it comes from the out-of-pocket maximum of
+    `maximum_clause`.
     """
 
     line: Line
@@ -44,6 +46,8 @@ class Amounts:
     allowed: int = 0
     units: Decimal = Decimal(0)
     share: AppliedShare | None = None
+    by_share: int = 0
+    maximum_clause: str = ""
     social: int = 0
     prior: int = 0
     benefit: int = 0
@@ -156,8 +160,8 @@ def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
     borne: dict[PatientCost, int] = {}
     rest -= _deduct(claim, result, visit, rest, borne)
     rest -= _copay(claim, result, visit, rest, borne)
-    benefit = round_half_up(rest * share.value)
-    coinsurance = _within_out_of_pocket(claim, line, visit.tally, rest - benefit, borne)
+    result.by_share = round_half_up(rest * share.value)
+    coinsurance = _within_out_of_pocket(claim, result, visit.tally, rest - result.by_share, borne)
     result.cut(Reason.COINSURANCE, share.clause, coinsurance)
     result.benefit = _within_ceilings(claim, result, visit.tally, rest - coinsurance)
     absorb(result)
@@ -218,16 +222,18 @@ def _copay(
 
 
 def _within_out_of_pocket(
-    claim: Claim, line: Line, tally: Tally, coinsurance: int, borne: dict[PatientCost, int]
+    claim: Claim, result: Amounts, tally: Tally, coinsurance: int, borne: dict[PatientCost, int]
 ) -> int:
     """Step 7: the patient's share, as far as out-of-pocket maxima leave it with the patient."""
-    applying = [one for one in claim.terms.out_of_pocket if covers(one.term.covers, claim, line)]
+    applying = [
+        one for one in claim.terms.out_of_pocket if covers(one.term.covers, claim, result.line)
+    ]
     for one in applying:
         term = one.term
         before = sum(amount for cost, amount in borne.items() if cost in term.counts)
         room = max(0, tally.left(term.id, term.scope, term.period, one.value) - before)
-        if PatientCost.COINSURANCE in term.counts or room == 0:
-            coinsurance = min(coinsurance, room)
+        if room < coinsurance and (PatientCost.COINSURANCE in term.counts or room == 0):
+            coinsurance, result.maximum_clause = room, term.clause
     borne[PatientCost.COINSURANCE] = coinsurance
     for one in applying:
         term = one.term

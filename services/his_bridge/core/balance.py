@@ -27,10 +27,15 @@ class PricedLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """A bill's amounts in the order of its lines; only whole when `faults` is empty."""
+    """A bill's amounts in the order of its lines.
+
+    Lines that have a fault are left out, and then `complete` is false; `total` is None when the
+    bill's own total could not be read.
+    """
 
     lines: tuple[PricedLine, ...]
-    total: int
+    complete: bool
+    total: int | None
     faults: tuple[Fault, ...]
 
 
@@ -63,7 +68,7 @@ def balance(
         else:
             priced.append(_price(line, currency, faults))
     known = [entry for entry in priced if entry is not None]
-    if whole is not None and len(known) + (remainder_at is not None) == len(lines):
+    if lines and whole is not None and len(known) + (remainder_at is not None) == len(lines):
         rest = whole - sum(entry.billed for entry in known)
         if remainder_at is None:
             fits = rest == 0
@@ -75,7 +80,8 @@ def balance(
             faults.append(Fault(reason=Reason.LINES_DO_NOT_ADD_UP, path=total_path))
     return Balance(
         lines=tuple(entry for entry in priced if entry is not None),
-        total=whole or 0,
+        complete=None not in priced,
+        total=whole,
         faults=tuple(faults),
     )
 

@@ -136,14 +136,14 @@ def _social_insurance(
             minor = None
         paid[name] = minor
     fund, account = paid["fundPaid"], paid["accountPaid"]
-    complete = bool(by_line) and len(by_line) == len(amounts.lines)
+    complete = bool(by_line) and amounts.complete and len(by_line) == len(amounts.lines)
     if fund is None and complete:
         fund = sum(by_line)
     elif fund is not None and (sum(by_line) > fund or (complete and sum(by_line) != fund)):
         faults.append(Fault(reason=Reason.FUND_PAID_DOES_NOT_ADD_UP, path="extension.fundPaid"))
     spent = (fund or 0) + (account or 0)
     unused_but_paid = parsed.used is False and (spent > 0 or any(by_line))
-    if unused_but_paid or (not amounts.faults and spent > amounts.total):
+    if unused_but_paid or (amounts.total is not None and spent > amounts.total):
         faults.append(Fault(reason=Reason.SOCIAL_INSURANCE_CONTRADICTS, path="extension"))
     return SocialInsurance(used=parsed.used, fund_paid=fund, account_paid=account)
 
@@ -166,7 +166,7 @@ def _assembled(
         end=_known(parsed.end),
         zone=terms.zone,
         currency=terms.currency,
-        total=amounts.total,
+        total=_known(amounts.total),
         tier=parsed.tier,
         social_insurance=social,
         diagnoses=tuple(diagnoses),

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
+
 from lipei.claims.v1 import claims_pb2, policy_pb2
 from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2
-
 from services.common.money import round_half_up
 from tests.services.claims.serving import Served, token
 
@@ -86,7 +86,7 @@ def bill(
     person: int = 100,
     days: tuple[str, str] = ("2026-05-04", "2026-05-08"),
     fund_paid: str = "0",
-    care_type: bill_pb2.CareType = bill_pb2.CARE_TYPE_INPATIENT,
+    care_type: bill_pb2.CareType.ValueType = bill_pb2.CARE_TYPE_INPATIENT,
 ) -> bill_pb2.Bill:
     """A final inpatient bill of a tertiary hospital, settled through social insurance."""
     made = bill_pb2.Bill(

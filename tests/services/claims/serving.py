@@ -1,4 +1,4 @@
-"""The claims service over a real socket and a real database, with workflows that need no Temporal."""
+"""The claims service on a real socket and database, with workflows that need no Temporal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from lipei.claims.v1 import claims_pb2_grpc, settlement_pb2, settlement_pb2_grpc
 
+from lipei.claims.v1 import claims_pb2_grpc, settlement_pb2, settlement_pb2_grpc
 from services.claims.in_flight import InFlight
 from services.claims.main import now_us
 from services.claims.paying import Payments
@@ -51,26 +51,20 @@ class StepByStep:
     async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
         self.started.append(claim_name)
         await asyncio.sleep(self.pause_s)
-        steps, nobody = self.settlement, None
-        await steps.RegisterClaim(
-            settlement_pb2.RegisterClaimRequest(name=claim_name),
-            nobody,  # type: ignore[arg-type]
-        )
+        steps = self.settlement
+        nobody: Any = None
+        await steps.RegisterClaim(settlement_pb2.RegisterClaimRequest(name=claim_name), nobody)
         while True:
             try:
                 await steps.AdjudicateClaim(
-                    settlement_pb2.AdjudicateClaimRequest(name=claim_name),
-                    nobody,  # type: ignore[arg-type]
+                    settlement_pb2.AdjudicateClaimRequest(name=claim_name), nobody
                 )
                 break
             except Refused as refused:
                 if refused.code is not grpc.StatusCode.ABORTED:
                     raise
                 await asyncio.sleep(0.01)
-        await steps.ReleasePayment(
-            settlement_pb2.ReleasePaymentRequest(name=claim_name),
-            nobody,  # type: ignore[arg-type]
-        )
+        await steps.ReleasePayment(settlement_pb2.ReleasePaymentRequest(name=claim_name), nobody)
 
 
 class Stuck(StepByStep):

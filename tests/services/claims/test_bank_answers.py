@@ -246,16 +246,28 @@ def test_a_file_that_cannot_be_read_waits_and_the_others_go_on(payer: Insurer) -
     assert kept == 3
 
 
-def test_the_books_follow_the_bank_even_where_the_claim_cannot(payer: Insurer) -> None:
+def test_the_books_follow_the_bank_even_where_the_claim_cannot(
+    payer: Insurer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = Case(payer, claims=2)
     with payer.database.writing() as connection:
         connection.execute(text("UPDATE small_claim SET state = 'withdrawn' WHERE id = 'c1'"))
+        connection.execute(text("CREATE TABLE half_done (claim_id TEXT)"))
+
+    def write_then_refuse(connection: Any, payout: Any, event: Event, at_us: int) -> None:
+        connection.execute(text("INSERT INTO half_done VALUES (:id)"), {"id": payout.claim_id})
+        Insurer.move_claim(payer, connection, payout, event, at_us)
+
+    monkeypatch.setattr(payer, "move_claim", write_then_refuse)
     faults = case.says(case.status("c1", "ACSC"), case.status("c2", "ACSC"))
     assert [fault.split()[:3] for fault in faults] == [
         ["ILLEGAL_MOVE", "withdrawn", "confirm_payment"]
     ]
     assert case.outcomes() == [PAID, PAID]
     assert [payer.state(name) for name in case.names] == ["withdrawn", "paid"]
+    with payer.database.reading() as connection:
+        written = connection.execute(text("SELECT claim_id FROM half_done")).scalars().all()
+    assert written == ["c2"]  # of the claim that could not move, nothing is left
     assert payer.balances()["bank:main"] == (-2_410, 0)
 
 

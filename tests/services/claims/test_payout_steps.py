@@ -91,6 +91,13 @@ def file_state(payer: Insurer, message_id: str) -> FileState:
     return file.state
 
 
+def attempts(payer: Insurer, message_id: str) -> int:
+    with payer.database.writing() as connection:
+        file = find_file(connection, message_id)
+    assert file
+    return file.attempts
+
+
 # ------------------------------------------------------------------------------------- gathering
 
 
@@ -389,10 +396,38 @@ def test_senders_at_once_hand_the_file_over_once(
     assert Sending.NOT_SENT not in run(at_once())
     assert both.send(bank, message_id) is Sending.WITH_BANK
     assert times_paid(sandbox, name) == 1
-    with both.database.writing() as connection:
-        file = find_file(connection, message_id)
-    assert file
-    assert file.attempts == 1
+    assert attempts(both, message_id) == 1
+
+
+def test_senders_at_once_after_a_doubt_hand_the_file_over_once_more(
+    both: Insurer, sandbox: SandboxBank, bank: Bank
+) -> None:
+    sandbox.misbehave(drop_before_commit=1)
+    both.owe(name := claim())
+    message_id = both.gather().message_id
+    assert both.send(bank, message_id) is Sending.STILL_UNKNOWN
+    both.wait_before_resending()
+    everybody_asked = asyncio.Event()
+    asked: list[str] = []
+
+    class AsksTogether(Bank):
+        async def ask(self, message_id: str) -> BankKnowledge:
+            knowledge = await super().ask(message_id)
+            asked.append(message_id)
+            if len(asked) == 4:
+                everybody_asked.set()
+            await everybody_asked.wait()
+            return knowledge
+
+    async def at_once() -> list[Sending]:
+        together = AsksTogether(sandbox.url)
+        send = (both.database, together, both.sealer, message_id, both.now_us)
+        return await asyncio.gather(*(send_file(*send) for _ in range(4)))
+
+    outcomes = run(at_once())
+    assert sorted(outcomes) == [Sending.STILL_UNKNOWN] * 3 + [Sending.WITH_BANK]
+    assert attempts(both, message_id) == 2
+    assert times_paid(sandbox, name) == 1
 
 
 # ------------------------------------------------------------------------------------- kills

@@ -10,12 +10,12 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.message import Message
-from lipei.claims.v1 import claims_pb2 as pb
-from lipei.claims.v1 import policy_pb2
-from lipei.type.v1 import bill_pb2
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1 import policy_pb2
+from lipei.type.v1 import bill_pb2
 from services.common.grpc_edge import RpcFault, error_of
 from tests.services.claims.given import (
     BED,
@@ -259,41 +259,48 @@ def _triggers(sqlite: bool) -> list[str]:
     return ["DROP TRIGGER decision_append_only ON decision"]
 
 
-def test_a_decision_that_does_not_add_up_cannot_be_written(service: Served) -> None:
+LINES = (
+    "INSERT INTO decision_line SELECT 'forged', number, person_id, claim_id, provider_id, "
+    "code_system, code, service_date, quantity, unit_price, outcome, billed, allowed, benefit "
+    "FROM decision_line"
+)
+SHARES = (
+    "INSERT INTO decision_share SELECT 'forged', number, position, bearer, reason, clause, amount "
+    "FROM decision_share"
+)
+SEAL = (
+    "INSERT INTO decision SELECT 'forged', claim_id, 9, plan_version, engine_version, "
+    "input_hash, output_hash, inputs, output, currency, billed, allowed, benefit, lines, at_us "
+    "FROM decision"
+)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        (LINES, SEAL),
+        (SHARES, SEAL),
+        (LINES, SHARES.replace(" amount ", " amount - 1 "), SEAL),
+        (LINES.replace(" benefit ", " benefit - 1 "), SHARES, SEAL),
+        (LINES, SHARES, SEAL.replace(" billed,", " billed + 1,")),
+        (LINES, SHARES, SEAL.replace(" benefit,", " benefit + 1,")),
+        (SHARES.replace("'forged'", "decision_id").replace(" position,", " position + 5,"),),
+        (LINES.replace("'forged', number", "decision_id, number + 5"),),
+    ],
+)
+def test_a_decision_that_does_not_add_up_cannot_be_written(
+    service: Served, statements: tuple[str, ...]
+) -> None:
     service.claims.SubmitClaim(submission(bill("B1")))
-    copy = (
-        "INSERT INTO decision SELECT 'forged', claim_id, 9, plan_version, engine_version, "
-        "input_hash, output_hash, inputs, output, currency, billed, allowed, benefit, lines, at_us "
-        "FROM decision"
-    )
-    line_copy = (
-        "INSERT INTO decision_line SELECT 'forged', number, person_id, claim_id, provider_id, "
-        "code_system, code, service_date, quantity, unit_price, outcome, billed, allowed, benefit "
-        "FROM decision_line"
-    )
-    with pytest.raises(DBAPIError, match="add up"), service.database.writing() as connection:
-        connection.execute(text(line_copy))
-        connection.execute(text(copy))
-    shares = (
-        "INSERT INTO decision_share SELECT 'forged', number, position, bearer, reason, clause, "
-        "amount - {} FROM decision_share"
-    )
-    with pytest.raises(DBAPIError, match="add up"), service.database.writing() as connection:
-        connection.execute(text(line_copy))
-        connection.execute(text(shares.format(1)))
-        connection.execute(text(copy))
-    with pytest.raises(DBAPIError, match="add up"), service.database.writing() as connection:
-        connection.execute(
-            text(
-                shares.format(0)
-                .replace("'forged'", "decision_id")
-                .replace("position,", "position + 5,")
-            )
-        )
-    with service.database.writing() as connection:  # the control: whole, it may be written
-        connection.execute(text(line_copy))
-        connection.execute(text(shares.format(0)))
-        connection.execute(text(copy))
+
+    def forge(*statements: str) -> None:
+        with service.database.writing() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    with pytest.raises(DBAPIError, match="add up"):
+        forge(*statements)
+    forge(LINES, SHARES, SEAL)  # the control: whole, it may be written
 
 
 def test_explanations_add_up_to_the_fen(service: Served) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+
 from lipei.claims.v1 import claims_pb2
 from lipei.claims.v1 import settlement_pb2 as pb
-
 from services.common.grpc_edge import error_of
 from tests.services.claims.given import (
     DRUG,
@@ -42,14 +42,13 @@ def received(service: Served, number: int, *, person: int = 100) -> str:
 def test_steps_may_be_repeated_and_change_nothing(service: Served) -> None:
     name = received(service, 1)
     steps = service.settlement
-    for _ in range(2):
-        registered = steps.RegisterClaim(pb.RegisterClaimRequest(name=name))
-    assert registered.state == claims_pb2.CLAIM_STATE_REGISTERED
+    registered = [steps.RegisterClaim(pb.RegisterClaimRequest(name=name)) for _ in range(2)]
+    assert [answer.state for answer in registered] == [claims_pb2.CLAIM_STATE_REGISTERED] * 2
     decided = [steps.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name)) for _ in range(2)]
     assert decided[0] == decided[1]
-    for _ in range(2):
-        released = steps.ReleasePayment(pb.ReleasePaymentRequest(name=name))
-    assert released.state == claims_pb2.CLAIM_STATE_CLOSED_ZERO  # 8,001 is within the deductible
+    released = [steps.ReleasePayment(pb.ReleasePaymentRequest(name=name)) for _ in range(2)]
+    # 8,001 yuan are within the deductible.
+    assert [answer.state for answer in released] == [claims_pb2.CLAIM_STATE_CLOSED_ZERO] * 2
     claim = service.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
     assert [move.cause for move in claim.moves] == [
         "receive",
@@ -62,13 +61,12 @@ def test_steps_may_be_repeated_and_change_nothing(service: Served) -> None:
 
 def test_steps_out_of_order_are_refused(service: Served) -> None:
     name = received(service, 1)
-    for call, request in (
-        (service.settlement.AdjudicateClaim, pb.AdjudicateClaimRequest(name=name)),
-        (service.settlement.ReleasePayment, pb.ReleasePaymentRequest(name=name)),
-    ):
-        with pytest.raises(grpc.RpcError) as caught:
-            call(request)
-        assert error_of(caught.value).code is grpc.StatusCode.FAILED_PRECONDITION
+    with pytest.raises(grpc.RpcError) as caught:
+        service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name))
+    assert error_of(caught.value).code is grpc.StatusCode.FAILED_PRECONDITION
+    with pytest.raises(grpc.RpcError) as caught:
+        service.settlement.ReleasePayment(pb.ReleasePaymentRequest(name=name))
+    assert error_of(caught.value).code is grpc.StatusCode.FAILED_PRECONDITION
 
 
 def test_a_later_claim_of_the_member_waits_its_turn_and_others_do_not(service: Served) -> None:

@@ -85,7 +85,7 @@ def test_the_token_is_the_published_construction() -> None:
 def test_nothing_is_no_identity_and_a_version_has_a_form(
     kind: str, number: str, version: str
 ) -> None:
-    with pytest.raises(ValueError, match="member token|identity document") as fault:
+    with pytest.raises(ValueError, match=r"member token|identity document") as fault:
         member_token(kind, number, key=KEY, key_version=version)
     assert ID not in str(fault.value)
 

@@ -91,6 +91,6 @@ def test_after_a_rotation_old_values_open_and_new_ones_need_the_new_key(sealer: 
     ],
 )
 def test_keys_that_could_not_seal_are_refused_at_once(keys: dict[str, bytes], current: str) -> None:
-    with pytest.raises(ValueError, match="key|Key") as fault:
+    with pytest.raises(ValueError, match=r"key|Key") as fault:
         Sealer(keys, current)
     assert not isinstance(fault.value, UnicodeError)

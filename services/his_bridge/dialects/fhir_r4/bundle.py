@@ -94,7 +94,8 @@ def frame(page: bytes, kind: str) -> Framed:
             for entry in bundle.entry
             if entry.search is None or entry.search.mode in (None, "match")
         ]
-    entries = [_entry(raw) for raw in spans if raw]
+    # One that does not say what it is cannot be told apart from what was asked for.
+    entries = [_entry(raw, kind) for raw in spans if raw]
     return Framed(
         entries=tuple(entry for entry in entries if entry.kind == kind),
         says_more=says_more,
@@ -112,7 +113,7 @@ def moment_of(text: str | None) -> datetime | None:
         return None
 
 
-def _entry(raw: bytes) -> Entry:
+def _entry(raw: bytes, asked_for: str) -> Entry:
     try:
         header: Header | None = _HEADER.decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -123,7 +124,7 @@ def _entry(raw: bytes) -> Entry:
     # A record without a proper id is told apart by its bytes: it still waits in quarantine, once.
     return Entry(
         raw=raw,
-        kind=header.resource_type or "",
+        kind=header.resource_type or asked_for,
         record_id=record_id if _ID.fullmatch(record_id) else _digest(raw),
         version=version if _VERSION.fullmatch(version) else _digest(version.encode()),
         updated=moment_of(meta.last_updated),

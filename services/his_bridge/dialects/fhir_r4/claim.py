@@ -113,6 +113,8 @@ def read_claim(
     references = _References(claim, findings, terms)
     support = {**support, **contained_in(claim.contained)} if claim.contained else support
     zone = ZoneInfo(terms.zone)
+    if claim.resource_type != "Claim":
+        findings.add(Reason.WRONG_TYPE, "resourceType")
     if claim.status not in _STATUSES:
         findings.add(Reason.STATUS_UNKNOWN, "status")
     if claim.use != "claim":

@@ -32,7 +32,7 @@ def care_type_of(
     if any(coding.code == "pharmacy" for coding in kinds):
         return CareType.PHARMACY
     if not any(item.encounter for item in claim.item):
-        if terms.care_type_default is None:
+        if terms.care_type_default is None and claim.item:
             findings.add(Reason.CARE_TYPE_UNKNOWN, "item")
         return terms.care_type_default
     found = []

@@ -80,6 +80,8 @@ def read_observation(
     findings = Findings(decoded.faults)
     support = {**support, **contained_in(seen.contained)} if seen.contained else support
     patient = resolve(findings, _subject(seen, findings, terms), "subject", Patient, support)
+    if seen.resource_type != "Observation":
+        findings.add(Reason.WRONG_TYPE, "resourceType")
     if seen.status not in _RELEASED:
         findings.add(Reason.STATUS_UNKNOWN, "status")
     effective = _effective(seen, findings, ZoneInfo(terms.zone))

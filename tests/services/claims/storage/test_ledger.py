@@ -276,3 +276,16 @@ def test_a_race_between_post_and_void_has_one_winner(
         ["post", "post", "refused", "refused"],
         ["refused"] * 2 + ["void"] * 2,
     )
+
+
+def test_writers_that_come_from_both_ends_do_not_block_each_other(books: Database) -> None:
+    def write(start: int, *, reverse: bool) -> int:
+        found = [owed(start + n, name=f"{reverse}") for n in range(300)]
+        with books.writing() as connection:
+            return len(post_transfers(connection, found[::-1] if reverse else found, 1))
+
+    for start in range(0, 1_500, 300):
+        with ThreadPoolExecutor(2) as pool:
+            writers = [pool.submit(write, start, reverse=reverse) for reverse in (False, True)]
+        assert [writer.result() for writer in writers] == [300, 300]
+    assert count(books) == 1_500

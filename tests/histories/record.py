@@ -1,0 +1,90 @@
+"""Record the histories anew: `python -m tests.histories.record`. Overwrites the old ones.
+
+Runs a small hospital on the real stack with a published test key, so that the replays can read the
+encrypted payloads. Recording is a command of its own: a history that no longer replays means that
+running claims would break too, and is mended in the workflow (workflow.patched), not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from temporalio.client import Client
+
+from demo.his import running_his
+from demo.insurer import MOVING, Insurer
+from demo.scenario import PLANS, generated
+from demo.stack import fresh_state, started_stack
+from services.common.temporal.connection import connect
+
+HERE = Path(__file__).parent
+# Published on purpose: it protects nothing but these recordings.
+KEY_FILE = HERE / "published_test.key"
+PEOPLE, BILLS, SEED = 20, 40, 7
+_WAIT_S = 90.0
+# Enough to hold each kind: paid, closed at zero, denied, pended, and one that waited its turn.
+_MOST_OF_A_KIND = 6
+
+
+def main() -> None:
+    """Run, fetch, write."""
+    os.environ["LIPEI_TEMPORAL_CODEC_KEY_FILE"] = str(KEY_FILE)
+    scenario = generated(SEED, people=PEOPLE, bills=BILLS)
+    with tempfile.TemporaryDirectory(prefix="lipei-record-") as folder:
+        state = fresh_state(Path(folder) / "state")
+        with (
+            running_his(state / "his") as his,
+            started_stack(state, scenario.hospital, his.base_url) as stack,
+        ):
+            his.fill(scenario.resources, lambda _count: None)
+            stack.wait()
+            with Insurer(stack.addresses["claims"]) as insurer:
+                for plan in scenario.plans:
+                    insurer.publish(PLANS / f"{plan}.yaml")
+                for policies in scenario.policies:
+                    insurer.import_policies(policies, dry_run=False)
+                stack.start_pull(scenario.hospital)
+                _wait(insurer, scenario.expected.claims)
+            asyncio.run(_fetch(state))
+
+
+def _wait(insurer: Insurer, expected: int) -> None:
+    until = time.monotonic() + _WAIT_S
+    while time.monotonic() < until:
+        claims = insurer.claims(anew=True)
+        if len(claims) >= expected and not any(claim.state in MOVING for claim in claims):
+            time.sleep(5)  # the payout run notices that nothing is left
+            return
+        time.sleep(0.5)
+    raise TimeoutError("the small hospital did not come to rest")
+
+
+async def _fetch(state: Path) -> None:
+    client = await connect(state)
+    kept: dict[str, int] = {}
+    for old in HERE.glob("*.json"):
+        old.unlink()
+    async for execution in client.list_workflows():
+        kind = execution.workflow_type
+        number = kept.get(kind, 0)
+        if number < _MOST_OF_A_KIND and execution.close_time is not None:
+            await _write(client, execution.id, execution.run_id, f"{kind}-{number}")
+            kept[kind] = number + 1
+    sys.stdout.write(f"{kept}\n")
+
+
+async def _write(client: Client, workflow_id: str, run_id: str, name: str) -> None:
+    history = await client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
+    events = json.loads(history.to_json())
+    text = json.dumps({"workflow_id": workflow_id, "history": events}, indent=1, sort_keys=True)
+    (HERE / f"{name}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

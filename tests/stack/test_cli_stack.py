@@ -1,0 +1,411 @@
+"""Commands against the whole stack as `lipei up` starts it: real servers, one claim to money."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.common.identity import member_token
+from services.common.state import load_or_make_key, read_addresses
+from tests.stack.test_supervisor import LONGEST_S, processes_with
+from tests.stack.typed import ROOT, Typed, environ, lipei
+
+HOSPITAL = "demo-hospital"
+PLAN = ROOT / "services" / "claims" / "plans" / "million-medical.yaml"
+TARIFF = "diabetes-hypertension-demo"
+DOCUMENT = "990001198003070011"  # 990001 is no existing area
+YIBAO, ICD_10 = "urn:lipei:demo:yibao-code", "http://hl7.org/fhir/sid/icd-10"
+POLICIES = f"""\
+policies:
+  - policy_id: p-1
+    plan: million-medical
+    start_date: 2026-01-01
+    last_date: 2026-12-31
+    revision: 1
+    effective_date: 2026-01-01
+    members:
+      - member_id: m1
+        document: {{kind: CN-ID, number: "{DOCUMENT}"}}
+        birth_date: 1980-03-07
+        sex: female
+        relationship: self
+        social_insurance: true
+    payee_accounts:
+      - holder_name: 张三
+        account_number: "6222000000000001"
+        bank_code: "102100099996"
+        valid_from: 2026-01-01
+"""
+
+
+def until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + LONGEST_S
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+
+
+class Stack:
+    """`lipei up` on a state directory of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        profiles = folder / "profiles"
+        profiles.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "services" / "his_bridge" / "profiles" / f"{HOSPITAL}.yaml", profiles)
+        self.command = [sys.executable, "-m", "stack.cli", "up", "--state", str(self.state)]
+        self.command += ["--profiles", str(profiles)]
+        self.out = folder / "up.out"
+        with self.out.open("w") as out:
+            self.process = subprocess.Popen(
+                self.command, env=environ(LIPEI_PULL_INTERVAL_S="3600"), stdout=out, stderr=out
+            )
+
+    def until_ready(self) -> None:
+        ready = self.state / "ready"
+
+        def stands() -> bool:
+            assert self.process.poll() is None, self.out.read_text()
+            return ready.exists() and ready.read_text() == f"{self.process.pid}\n"
+
+        until(stands)
+
+    def stop(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(LONGEST_S)
+
+    def pids(self) -> list[int]:
+        accounts = json.loads((self.state / "processes.json").read_text())
+        return [account["pid"] for account in accounts.values()]
+
+    def lipei(self, *words: str | Path) -> Typed:
+        return lipei(*words, "--state", self.state)
+
+    def json(self, *words: str | Path) -> Any:
+        typed = self.lipei(*words, "--json")
+        assert typed.code == 0, typed.err
+        return json.loads(typed.out)
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    running = Stack(tmp_path_factory.mktemp("installation"))
+    try:
+        running.until_ready()
+        yield running
+    finally:
+        pids = running.pids()
+        code = running.stop(signal.SIGTERM)
+        left = [pid for pid in pids if alive(pid)]
+    assert (code, left) == (0, []), running.out.read_text()
+    assert not (running.state / "ready").exists()
+    assert read_addresses(running.state) == {}
+    typed = running.lipei("books")
+    assert typed.said == [f"nothing is running here ({running.state}); start with `lipei up`"]
+
+
+def money(minor_units: int) -> dict[str, str]:
+    return {"currency_code": "CNY", "minor_units": str(minor_units)}
+
+
+def charge(number: int, code: str, quantity: str, price: str, billed: int) -> dict[str, Any]:
+    return {
+        "number": number,
+        "code": {"system": YIBAO, "code": code},
+        "quantity": quantity,
+        "unit_price": price,
+        "billed": money(billed),
+    }
+
+
+def bill(stack: Stack, number: str, **changes: Any) -> dict[str, Any]:
+    """Ten days in a tertiary hospital; social insurance paid 12,000 yuan."""
+    key = load_or_make_key(stack.state / "keys" / "member_token.key")
+    return {
+        "bill_number": number,
+        "provider_id": "H99000100001",
+        "hospital_tier": "HOSPITAL_TIER_TERTIARY",
+        "kind": "BILL_KIND_FINAL",
+        "member_token": member_token("CN-ID", DOCUMENT, key=key, key_version="k1"),
+        "care_type": "CARE_TYPE_INPATIENT",
+        "start_time": "2026-06-01T02:00:00Z",
+        "end_time": "2026-06-11T02:00:00Z",
+        "time_zone": "Asia/Shanghai",
+        "diagnoses": [
+            {"number": 1, "code": {"system": ICD_10, "code": "K35.8"}, "principal": True}
+        ],
+        "lines": [
+            charge(1, "001109000030000", "10", "100.00", 1_000_00),
+            charge(2, "003105000010000", "1", "300.00", 300_00),  # dental: excluded
+            charge(3, "003301000010000", "1", "28700.005", 28_700_01),
+        ],
+        "total": money(30_000_01),
+        "social_insurance": {"used": True, "fund_paid": money(12_000_00)},
+    } | changes
+
+
+def submitted(stack: Stack, tmp_path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    file = tmp_path / "bill.json"
+    file.write_text(json.dumps(content))
+    (claim,) = stack.json("claims", "submit", file)["claims"]
+    found: dict[str, Any] = claim
+    return found
+
+
+@pytest.fixture(scope="module")
+def claim(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a paid claim."""
+    folder = tmp_path_factory.mktemp("claim")
+    (folder / "policies.yaml").write_text(POLICIES)
+    assert stack.json("plan", "publish", PLAN)["plan_version"].startswith("million-medical@sha256:")
+    assert stack.json("policies", "import", folder / "policies.yaml")["created"] == 1
+    name: str = submitted(stack, folder, bill(stack, "B-1"))["name"]
+    until(lambda: stack.json("claims", "show", name)["state"] == "CLAIM_STATE_PAID")
+    return name
+
+
+def test_up_prints_addresses_and_the_temporal_ui(stack: Stack) -> None:
+    said = stack.out.read_text()
+    addresses = read_addresses(stack.state)
+    for part in ("claims", "his_bridge", "pricing", "bank", "temporal", "temporal_ui"):
+        assert addresses[part] in said
+        assert "127.0.0.1:" in addresses[part]
+    assert f"worker:hospital-{HOSPITAL}" in said
+    assert "Ready." in said
+
+
+def test_status_asks_every_part(stack: Stack) -> None:
+    found = stack.json("status")
+    assert found["ready"] is True
+    assert {part["name"] for part in found["parts"] if part["answers"]} == {
+        *("temporal", "temporal_ui", "bank", "claims", "his_bridge", "pricing"),
+        *("worker:claims", f"worker:hospital-{HOSPITAL}"),
+    }
+    assert "no" not in stack.lipei("status").out.split()
+
+
+def test_nothing_in_the_state_is_for_others(stack: Stack, claim: str) -> None:
+    open_to_others = [
+        path
+        for path in (stack.state, *stack.state.rglob("*"))
+        if stat.S_IMODE(path.stat().st_mode) & 0o077
+    ]
+    assert open_to_others == []
+    keys = [path.name for path in (stack.state / "keys").glob("*.key")]
+    assert sorted(keys) == ["member_token.key", "sealing.key", "temporal_codec.key"]
+
+
+def test_policies_that_are_known_change_nothing(stack: Stack, claim: str, tmp_path: Path) -> None:
+    file = tmp_path / "policies.yaml"
+    file.write_text(POLICIES)
+    assert stack.lipei("policies", "import", file).out == "0 created, 0 revised, 1 unchanged\n"
+    file.write_text(POLICIES.replace("p-1", "p-2").replace("m1", "m2"))
+    dry = stack.lipei("policies", "import", file, "--dry-run")
+    assert dry.out == "1 would be created, 0 would be revised, 0 unchanged\n"
+    assert stack.lipei("policies", "import", file, "--dry-run").out == dry.out
+
+
+@pytest.mark.parametrize("words", [[], ["--dry-run"]])
+def test_faults_that_claims_finds_come_with_the_file_s_line(
+    stack: Stack, claim: str, tmp_path: Path, words: list[str]
+) -> None:
+    file = tmp_path / "policies.yaml"
+    file.write_text(POLICIES.replace("1980-03-07", "1980-02-30").replace("p-1", "Policy 1"))
+    typed = stack.lipei("policies", "import", file, *words)
+    assert typed.code == 1
+    assert [said.partition(": ")[0] for said in typed.said[:-1]] == [f"{file}:2", f"{file}:11"]
+    assert typed.said[-1] == "2 faults; nothing was stored"
+    assert DOCUMENT not in typed.err
+
+
+def test_show_says_who_bears_what_and_why(stack: Stack, claim: str) -> None:
+    shown = stack.lipei("claims", "show", claim).out
+    for text in ("28700.01", "7700.01", "9404.04", "deductible", "4.2", "payment sent", "paid"):
+        assert text in shown
+    assert claim in stack.lipei("claims", "list", "p-1", "--in", "paid").out
+    assert stack.json("claims", "list", "--in", "denied") == {"claims": []}
+
+
+@pytest.mark.parametrize(
+    ("lang", "there", "absent"),
+    [
+        ("zh", ["第 2 行", "条款 4.2", "保险人 7700.01"], ["Line 2", "insurer"]),
+        ("en", ["Line 2", "clause 4.2", "insurer 7700.01"], ["第 2 行", "保险人"]),
+        ("both", ["第 2 行", "Line 2", "insurer 保险人 7700.01"], []),
+    ],
+)
+def test_explain_adds_up_to_the_fen_in_both_languages(
+    stack: Stack, claim: str, lang: str, there: list[str], absent: list[str]
+) -> None:
+    typed = stack.lipei("claims", "explain", claim, "--lang", lang)
+    assert typed.code == 0
+    assert all(text in typed.out for text in there)
+    assert not any(text in typed.out for text in absent)
+    proof = typed.out.splitlines()[-1]
+    total, _, terms = proof.partition(" = ")
+    assert total.split()[-2:] == ["30000.01", "CNY"]
+    assert [term.split()[-1] for term in terms.split(" + ")] == [
+        *("7700.01", "12000.00", "10300.00", "0.00")
+    ]
+    assert stack.json("claims", "explain", claim)["adds_up"] is True
+
+
+def test_books_are_balanced(stack: Stack, claim: str) -> None:
+    found = stack.json("books")
+    assert found["ledger_sum_minor_units"] == "0"
+    assert found["conservation_violations"] == "0"
+    assert found["payout_mismatches"] == "0"
+    assert int(found["paid_count"]) >= 1
+    assert "bank:main" in stack.lipei("books").out
+
+
+def test_an_unknown_claim_is_said_to_be_unknown(stack: Stack) -> None:
+    for verb in ("show", "explain", "replay"):
+        typed = stack.lipei("claims", verb, "policies/p-1/claims/none")
+        assert typed.code == 1
+        assert typed.said == ["claims: no such claim", "  name: policies/p-1/claims/none"]
+
+
+def test_a_bad_bill_is_refused_with_every_fault_on_its_line(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "bill.json"
+    file.write_text(json.dumps(bill(stack, "B-2", total=money(-1), time_zone="Nowhere")))
+    typed = stack.lipei("claims", "submit", file)
+    assert typed.code == 1
+    assert typed.said[0] == f"claims refused: {len(typed.said) - 1} faults"
+    assert any(said.startswith("  bill.total") for said in typed.said)
+    assert any(said.startswith("  bill.time_zone") for said in typed.said)
+    file.write_text(json.dumps(bill(stack, "B-2", colour="red")))
+    assert "colour" in stack.lipei("claims", "submit", file).err
+    file.write_text("{")
+    assert stack.lipei("claims", "submit", file).code == 1
+
+
+def test_quote_explains_a_premium_that_adds_up(stack: Stack) -> None:
+    features = ["age=52", "sex=F", "condition=type2_diabetes", "hba1c_percent=7.2"]
+    words = ["quote", TARIFF, "--start-date", "2026-06-01"]
+    asked = [*words, *(word for feature in features for word in ("--feature", feature))]
+    typed = stack.lipei(*asked)
+    assert typed.code == 0
+    # The premium is the tariff's own golden quote.
+    assert typed.out.splitlines()[-1].startswith("premium 3453.71 CNY = sum of the differences")
+    assert stack.json(*asked)["premium"]["minor_units"] == "345371"
+    wrong = stack.lipei(*words, "--feature", "age=soon", "--feature", "shoe_size=43")
+    assert wrong.code == 1
+    assert wrong.said[0].startswith("pricing refused: ")
+    assert len(wrong.said) > 2
+
+
+def test_a_hospital_s_bridge_answers_for_its_bills(stack: Stack) -> None:
+    assert stack.json("his", "status", HOSPITAL) == {"released": 0, "quarantined": 0}
+    assert stack.lipei("his", "quarantine", HOSPITAL).out.endswith("0 in quarantine\n")
+    unknown = stack.lipei("his", "pull", "elsewhere")
+    assert unknown.code == 1
+    assert unknown.said == [
+        f'no worker of hospital "elsewhere" runs here; the hospitals: {HOSPITAL}'
+    ]
+    assert stack.lipei("his", "pull", HOSPITAL).code == 0
+
+
+def test_replay_gives_the_stored_hash_and_finds_an_altered_output(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    shown = stack.json("claims", "show", claim)["decision"]
+    typed = stack.lipei("claims", "replay", claim)
+    assert typed.code == 0
+    assert shown["output_hash"] in typed.out
+    day = {"start_time": "2026-06-20T02:00:00Z", "end_time": "2026-06-20T03:00:00Z"}
+    visit = {
+        "lines": [charge(1, "001102000010000", "1", "50.00", 50_00)],
+        "total": money(50_00),
+        "care_type": "CARE_TYPE_OUTPATIENT",
+        "social_insurance": {"used": True, "fund_paid": money(0)},
+    }
+    other = submitted(stack, tmp_path, bill(stack, "B-3", **visit, **day))["name"]
+    assert stack.lipei("claims", "replay", other).code == 0
+    alter(stack.state / "claims.db", other)
+    altered = stack.lipei("claims", "replay", other)
+    assert altered.code == 1
+    assert "the stored decision is not what its inputs give" in altered.said[0]
+    assert stack.lipei("claims", "replay", claim).code == 0
+
+
+def alter(database: Path, claim: str) -> None:
+    """Change a stored decision as only somebody with the database in hands can."""
+    with sqlite3.connect(database, timeout=30) as connection:
+        connection.execute("DROP TRIGGER decision_no_update")
+        changed = connection.execute(
+            "UPDATE decision SET output = CAST(REPLACE(CAST(output AS TEXT), '4000', '4100')"
+            " AS BLOB) WHERE claim_id = ? AND CAST(output AS TEXT) LIKE '%4000%'",
+            (claim.rpartition("/")[2],),
+        )
+        assert changed.rowcount == 1
+    connection.close()
+
+
+def test_a_second_up_on_the_same_state_is_refused(stack: Stack) -> None:
+    done = subprocess.run(
+        stack.command, env=environ(), capture_output=True, text=True, timeout=LONGEST_S, check=False
+    )
+    assert done.returncode == 1
+    assert "lipei is already up on" in done.stderr
+    assert stack.json("status")["ready"] is True
+
+
+def test_claims_that_is_killed_comes_back_where_its_workers_look_for_it(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    before = read_addresses(stack.state)["claims"]
+    part = next(part for part in stack.json("status")["parts"] if part["name"] == "claims")
+    os.kill(part["pid"], signal.SIGKILL)
+    until(lambda: not (stack.state / "ready").exists())
+    stack.until_ready()
+    assert read_addresses(stack.state)["claims"] == before
+    visit = {
+        "lines": [charge(1, "001102000010000", "1", "70.00", 70_00)],
+        "total": money(70_00),
+        "care_type": "CARE_TYPE_OUTPATIENT",
+        "start_time": "2026-07-20T02:00:00Z",
+        "end_time": "2026-07-20T03:00:00Z",
+        "social_insurance": {"used": True, "fund_paid": money(0)},
+    }
+    decided = submitted(stack, tmp_path, bill(stack, "B-4", **visit))
+    # The deductible is used up; a tertiary hospital's outpatients get 80 %.
+    assert decided["decision"]["benefit"]["minor_units"] == "5600"
+
+
+@pytest.mark.fault
+def test_killing_lipei_up_leaves_no_process_and_the_next_start_goes_on(tmp_path: Path) -> None:
+    first = Stack(tmp_path)
+    try:
+        first.until_ready()
+        pids = first.pids()
+        assert len(pids) == 7
+        assert all(alive(pid) for pid in pids)
+    finally:
+        first.stop(signal.SIGKILL)
+    until(lambda: not any(alive(pid) for pid in pids))
+    assert processes_with(str(first.state)) == []
+    again = Stack(tmp_path)
+    try:
+        again.until_ready()
+    finally:
+        code = again.stop(signal.SIGINT)
+    assert code == 0
