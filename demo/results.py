@@ -205,7 +205,7 @@ def checks(results: Results) -> list[Check]:
         Check(
             name="the bank's book is ours",
             holds=bool(ours) and ours == dict(results.bank_book),
-            found=f"{len(results.bank_book)} payouts there, {len(ours)} here",
+            found=f"{len(ours)} payouts, {len(results.bank_book)} there",
         ),
     ]
 

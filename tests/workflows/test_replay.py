@@ -26,6 +26,16 @@ from workflows.settle_claim import SettleClaim
 HISTORIES = Path(__file__).parents[1] / "histories"
 RECORDED = sorted(HISTORIES.glob("*.json"))
 KEY = bytes.fromhex((HISTORIES / "published_test.key").read_text().strip())
+MARKER = {
+    "activation_index",
+    "activity_id",
+    "activity_type",
+    "attempt",
+    "backoff",
+    "complete_time",
+    "original_schedule_time",
+    "seq",
+}
 WORKFLOWS: list[type[Any]] = [SettleClaim, RunPayouts, PullBills]
 
 
@@ -64,8 +74,11 @@ def test_a_history_holds_no_readable_payload_and_no_telling_id(path: Path) -> No
     payloads = list(_payloads(recorded["history"]))
     assert payloads
     for payload in payloads:
-        metadata = {key: base64.b64decode(value) for key, value in payload["metadata"].items()}
-        assert metadata["encoding"] == b"binary/lipei-aes-gcm"
+        encoding = base64.b64decode(payload["metadata"]["encoding"])
+        if encoding == b"json/plain":  # the SDK's own note on a local activity: names and times
+            assert json.loads(base64.b64decode(payload["data"])).keys() <= MARKER
+            continue
+        assert encoding == b"binary/lipei-aes-gcm"
         for telling in (b"policies/", b"hospitals/", b"CNY", b"CLAIM_STATE"):
             assert telling not in base64.b64decode(payload["data"])
 
