@@ -37,7 +37,7 @@ bench: setup ## Run the benchmarks against their floors
 	@exec .venv/bin/python -m bench $(ARGS)
 
 fault: setup ## Run the fault tests at full length
-	@exec .venv/bin/python -m pytest tests/fault -m fault $(ARGS)
+	@exec .venv/bin/python -m pytest -m fault $(ARGS)
 
 up: setup ## Start the whole stack on this machine; Ctrl-C stops it
 	@exec .venv/bin/lipei up $(ARGS)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -74,10 +75,13 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or handler.unary_unary is None:
             return handler
         inner, method = handler.unary_unary, handler_call_details.method
+        read = handler.request_deserializer or bytes
+        write = handler.response_serializer or bytes
 
-        async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        # Bytes in, bytes out: what reading and writing a message raise must not leave either.
+        async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
             try:
-                return await inner(request, context)
+                return write(await inner(_read(read, request), context))
             except Refused as refused:
                 await _abort(context, refused)
             except (asyncio.CancelledError, grpc.aio.AbortError):
@@ -101,9 +105,15 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                     ),
                 )
 
-        return grpc.unary_unary_rpc_method_handler(
-            answer, handler.request_deserializer, handler.response_serializer
-        )
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def _read(read: Callable[[bytes], Any], request: bytes) -> Any:
+    try:
+        return read(request)
+    except DecodeError:
+        text = "not a message of this method; check the client's version of the protos"
+        raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_MESSAGE", text) from None
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], refused: Refused) -> NoReturn:

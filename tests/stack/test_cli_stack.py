@@ -181,13 +181,13 @@ def claim(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_up_prints_addresses_and_the_temporal_ui(stack: Stack) -> None:
+    until(lambda: "Ready." in stack.out.read_text())  # printed just after the file stands
     said = stack.out.read_text()
     addresses = read_addresses(stack.state)
     for part in ("claims", "his_bridge", "pricing", "bank", "temporal", "temporal_ui"):
         assert addresses[part] in said
         assert "127.0.0.1:" in addresses[part]
     assert f"worker:hospital-{HOSPITAL}" in said
-    assert "Ready." in said
 
 
 def test_status_asks_every_part(stack: Stack) -> None:

@@ -105,18 +105,18 @@ class IllegalMove(ValueError):
 
 _S, _E, _C = ClaimState, Event, Clock
 
-# Before payment_sent the member may take the claim back.
-_WITHDRAWABLE = (
-    _S.RECEIVED,
-    _S.REGISTERED,
-    _S.ADJUDICATING,
-    _S.AUTO_APPROVED,
-    _S.PENDED_INFO,
-    _S.PENDED_REVIEW,
-    _S.PENDED_FRAUD,
-    _S.APPROVED,
-    _S.PAYABLE,
-)
+# Before payment_sent the member may take the claim back; that ends the clock that runs then.
+_WITHDRAWABLE = {
+    _S.RECEIVED: _C.NONE,
+    _S.REGISTERED: _C.END,
+    _S.ADJUDICATING: _C.END,
+    _S.AUTO_APPROVED: _C.NONE,
+    _S.PENDED_INFO: _C.END,
+    _S.PENDED_REVIEW: _C.END,
+    _S.PENDED_FRAUD: _C.END,
+    _S.APPROVED: _C.NONE,
+    _S.PAYABLE: _C.END,
+}
 
 TABLE: dict[tuple[ClaimState, Event], Move] = {
     (_S.RECEIVED, _E.REGISTER): Move(_S.REGISTERED, _C.START),
@@ -154,7 +154,7 @@ TABLE: dict[tuple[ClaimState, Event], Move] = {
     (_S.APPEALED, _E.UPHOLD): Move(_S.UPHELD, _C.END),
     (_S.APPEALED, _E.OVERTURN): Move(_S.OVERTURNED, _C.NONE),
     (_S.OVERTURNED, _E.DECIDE_ANEW): Move(_S.ADJUDICATING, _C.NONE),
-    **{(state, _E.WITHDRAW): Move(_S.WITHDRAWN, _C.END) for state in _WITHDRAWABLE},
+    **{(state, _E.WITHDRAW): Move(_S.WITHDRAWN, clock) for state, clock in _WITHDRAWABLE.items()},
 }
 
 

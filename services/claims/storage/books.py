@@ -10,6 +10,7 @@ from services.claims.core.decision import Bearer
 from services.claims.core.life_cycle import ClaimState
 from services.claims.storage.claims import count_states
 from services.claims.storage.ledger import TrialBalance, trial_balance
+from services.claims.storage.payouts import payouts_off_ledger
 from services.claims.storage.tables import claim, decision, decision_line, decision_share
 
 _PAID_STATES = (ClaimState.PAID.value,)
@@ -41,7 +42,8 @@ def read_books(connection: Connection) -> Books:
         trial=trial_balance(connection),
         conservation_violations=_lines_that_do_not_add_up(connection)
         + _decisions_that_do_not_add_up(connection),
-        payout_mismatches=int(connection.execute(mismatches).scalar_one()),
+        payout_mismatches=int(connection.execute(mismatches).scalar_one())
+        + payouts_off_ledger(connection),
         states=count_states(connection),
         paid_count=sum(int(row[1]) for row in paid),
         paid={row[0]: int(row[2]) for row in paid},

@@ -72,13 +72,18 @@ class FhirRest:
             self._longest = 0
             newest = await self._newest(kind)
             place = _Place(position=place.position, newest=newest, sweeping=True)
-        fresh = await self._beyond(kind, place)
-        if not fresh:
-            return Page(records=(), cursor=_written(self._after_sweep(place)), swept=True)
+        fresh, short = await self._beyond(kind, place)
+        moved = _moved(place, fresh)
+        # Beyond what was there as the sweep began, a short page is enough: a hospital that never
+        # rests would keep a sweep from its end for ever, and the next one begins before this point.
+        overtaken = moved.position is not None and (
+            moved.newest is None or moved.position > moved.newest
+        )
+        swept = not fresh or (short and overtaken)
         return Page(
             records=tuple(map(_record, fresh)),
-            cursor=_written(_moved(place, fresh)),
-            swept=False,
+            cursor=_written(self._after_sweep(moved) if swept else moved),
+            swept=swept,
         )
 
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
@@ -141,41 +146,48 @@ class FhirRest:
             return _Place()
         return _Place(position=min(known) - timedelta(seconds=self._limits.overlap_s))
 
-    async def _beyond(self, kind: str, place: _Place) -> list[Entry]:
-        """Records at or after the place that this sweep has not seen; none only at the end."""
+    async def _beyond(self, kind: str, place: _Place) -> tuple[list[Entry], bool]:
+        """Records at or after the place that this sweep has not seen; none only at the end.
+
+        Also whether the page looked like the last one.
+        """
         count = min(MAX_COUNT, self._limits.page_size + len(place.seen))
+        fits, most = 0, MAX_COUNT  # a page of `fits` came; one of more than `most` is too large
         while True:
             try:
                 framed = await self._search(kind, _window(place, count))
             except TooLarge:
-                if count == 1:
-                    text = "one record is larger than the profile's max_body_mib"
-                    raise SourceFault("SOURCE_TOO_LARGE", text) from None
-                count = max(1, count // 4)
+                most = count - 1
+                if most == 0:
+                    raise _too_large() from None
+                count = max(1, count // 4) if fits == 0 else (fits + most + 1) // 2
                 continue
+            full = len(framed.entries) >= count or framed.says_more
             fresh = _unseen(framed.entries, place)
             if fresh:
-                return fresh
-            full = len(framed.entries) >= count or framed.says_more
-            if full and count < MAX_COUNT:
+                return fresh, not full
+            if not full and len(framed.entries) < min(count, self._longest):
+                return [], True
+            if full and count < most:
                 # One moment holds more records than a page: ask for a larger one.
-                count = min(MAX_COUNT, count * 4)
+                fits = count
+                count = min(most, count * 4) if most == MAX_COUNT else (count + most + 1) // 2
                 continue
-            if not framed.says_more and len(framed.entries) < min(count, self._longest):
-                return []
-            return await self._without_seen(kind, place, framed)
+            return await self._without_seen(kind, place, framed, most), False
 
-    async def _without_seen(self, kind: str, place: _Place, last: Framed) -> list[Entry]:
-        """Tell the end from a page that the server cut short, by leaving out what was seen."""
+    async def _without_seen(self, kind: str, place: _Place, last: Framed, most: int) -> list[Entry]:
+        """Tell the end from a page that was cut short, by leaving out what was seen."""
         if not last.entries and not last.says_more:
             return []
         ids = ",".join(sorted({key.partition(" ")[0] for key in place.seen}))
+        # Where size is the limit, one record at a time still passes.
+        count = self._limits.page_size if most == MAX_COUNT else 1
         try:
-            framed = await self._search(
-                kind, [*_window(place, self._limits.page_size), ("_id:not", ids)]
-            )
-        except (Refused, TooLarge, Missing):
+            framed = await self._search(kind, [*_window(place, count), ("_id:not", ids)])
+        except (Refused, Missing):
             framed = last
+        except TooLarge:
+            raise _too_large() from None
         fresh = _unseen(framed.entries, place)
         if fresh or not framed.entries:
             return fresh
@@ -185,6 +197,8 @@ class FhirRest:
             ended = len(last.entries) < SMALLEST_CAP and not last.says_more
         if ended:
             return []
+        if most < MAX_COUNT:
+            raise _too_large()
         text = (
             "more records carry one and the same _lastUpdated than the server puts on a page; "
             "raise the server's page limit"
@@ -223,6 +237,10 @@ class FhirRest:
                 except (Missing, Refused):
                     continue  # deleted, or never there: the bill says so in the quarantine
         return found
+
+
+def _too_large() -> SourceFault:
+    return SourceFault("SOURCE_TOO_LARGE", "records are larger than the profile's max_body_mib")
 
 
 def _window(place: _Place, count: int) -> list[tuple[str, str]]:

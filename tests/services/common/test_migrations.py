@@ -14,7 +14,7 @@ from services.common.database import Database, UnknownSchema, migrate
 from tests.services.common.programs import Together, together
 
 STARTERS = 3
-# The pause lets every starter come along while the first one migrates.
+PAUSE = "time.sleep(0.2)"  # lets every starter come along while the first one migrates
 REVISION = """
 import time
 from alembic import op
@@ -23,7 +23,6 @@ revision, down_revision = {revision!r}, {before!r}
 
 def upgrade():
     op.create_table("table_{revision}", sa.Column("id", sa.Integer))
-    time.sleep(0.2)
     {also}
 """
 STARTER = """
@@ -122,6 +121,7 @@ def test_a_fresh_database_gets_the_newest_schema_and_keeps_it(
 def test_processes_that_start_at_once_migrate_once(
     starters: Together, program: Program, database_url: str
 ) -> None:
+    program.has("0001", None, also=PAUSE)
     order = json.dumps(["taking turns", database_url, str(program.root)])
     assert starters.do(order) == ["migrated"] * STARTERS
     database = Database(database_url)
@@ -132,6 +132,7 @@ def test_processes_that_start_at_once_migrate_once(
 def test_without_turns_processes_that_start_at_once_trip_over_each_other(
     starters: Together, program: Program, postgres_database: str
 ) -> None:
+    program.has("0001", None, also=PAUSE)
     order = json.dumps(["at once", postgres_database, str(program.root)])
     assert "failed" in starters.do(order)
 

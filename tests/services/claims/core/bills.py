@@ -41,8 +41,6 @@ YIBAO = "urn:lipei:demo:yibao-code"
 ICD_10 = "http://hl7.org/fhir/sid/icd-10"
 DAY = date(2025, 3, 10)
 
-BILLS = st.deferred(lambda: _bills())
-
 
 @cache
 def plan_named(name: str) -> Plan:
@@ -151,7 +149,7 @@ def _lines(draw: st.DrawFn, number: int, funded: bool) -> LineFacts:
 
 
 @st.composite
-def _bills(draw: st.DrawFn) -> tuple[BillFacts, PriorPayments]:
+def bills(draw: st.DrawFn) -> tuple[BillFacts, PriorPayments]:
     """A bill and what earlier insurers paid on it, never more than was billed."""
     funded = draw(st.booleans())
     size = draw(st.integers(1, 6))

@@ -51,7 +51,10 @@ def test_blood_pressure_is_two_readings_of_the_clinic() -> None:
         for code, value in (("8480-6", 135), ("8462-4", 85), ("9999-9", 1))
     ]
     readings = [reading for _, reading in judged(resource).readings]
-    assert [(r.code.code, r.value) for r in readings] == [("8480-6", 135), ("8462-4", 85)]
+    assert [(r.code.code, r.value) for r in readings] == [
+        ("8480-6", Decimal(135)),
+        ("8462-4", Decimal(85)),
+    ]
     assert {r.provenance for r in readings} == {Provenance.CLINIC}
 
 

@@ -1,0 +1,136 @@
+"""What makes a bill unacceptable, every fault at once; and that acceptable bills have none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from services.claims.core.adjudicate import adjudicate
+from services.claims.core.facts import (
+    BillFacts,
+    Coding,
+    DiagnosisFacts,
+    LinePayment,
+    PriorPayment,
+    PriorPayments,
+    SocialInsuranceFacts,
+    UsageSnapshot,
+)
+from services.claims.core.intake import UnacceptableBill, bill_faults
+from tests.services.claims.core.bills import ICD_10, bill, bills, line, plan_named, policy
+
+NOBODY = PriorPayments()
+replace = msgspec.structs.replace
+
+
+def _reasons(facts: BillFacts, prior: PriorPayments = NOBODY) -> set[str]:
+    return {fault.reason for fault in bill_faults(facts, prior, "CNY")}
+
+
+def _with_line(**changes: object) -> BillFacts:
+    return bill(replace(line(), **changes), line(2))
+
+
+def _with_insurance(**changes: object) -> BillFacts:
+    stated = replace(SocialInsuranceFacts(), **changes)
+    return replace(bill(line(1), line(2)), social_insurance=stated)
+
+
+BAD: dict[str, tuple[Callable[[], BillFacts], str]] = {
+    "another currency": (lambda: replace(bill(), currency="USD"), "WRONG_CURRENCY"),
+    "end before start": (lambda: replace(bill(), end_date=date(2025, 3, 9)), "END_BEFORE_START"),
+    "no lines": (lambda: replace(bill(), lines=()), "NOTHING_BILLED"),
+    "nothing billed": (lambda: bill(line(price="0")), "NOTHING_BILLED"),
+    "one number twice": (lambda: bill(line(1), line(1)), "DUPLICATE_NUMBER"),
+    "one diagnosis twice": (
+        lambda: replace(
+            bill(),
+            diagnoses=(DiagnosisFacts(number=1, code=Coding(system=ICD_10, code="I10")),) * 2,
+        ),
+        "DUPLICATE_NUMBER",
+    ),
+    "no quantity": (lambda: _with_line(quantity=Decimal(0), billed=0), "NOT_POSITIVE"),
+    "a negative price": (lambda: _with_line(unit_price=Decimal(-1), billed=0), "NEGATIVE"),
+    "a negative amount": (lambda: _with_line(billed=-1), "OUT_OF_RANGE"),
+    "a wrong product": (lambda: _with_line(billed=9_999), "NOT_QUANTITY_TIMES_PRICE"),
+    "an unknown diagnosis": (lambda: _with_line(diagnosis_numbers=(7,)), "UNKNOWN_DIAGNOSIS"),
+    "a negative payment": (lambda: _with_line(fund_paid=-1), "NEGATIVE"),
+    "a line paid above": (lambda: _with_line(fund_paid=10_001), "PAID_ABOVE_BILL"),
+    "a bill paid above": (lambda: _with_insurance(used=True, fund_paid=20_001), "PAID_ABOVE_BILL"),
+    "paid above with the account": (
+        lambda: _with_insurance(used=True, fund_paid=20_000, account_paid=1),
+        "PAID_ABOVE_BILL",
+    ),
+    "paid but not used": (lambda: _with_insurance(used=False, fund_paid=1), "CONTRADICTION"),
+    "a negative fund": (lambda: _with_insurance(fund_paid=-1), "NEGATIVE"),
+    "lines above the bill's payment": (
+        lambda: bill(line(1, fund_paid=500), line(2), paid=400),
+        "LINES_DO_NOT_ADD_UP",
+    ),
+    "lines below the bill's payment": (
+        lambda: bill(line(1, fund_paid=500), line(2, fund_paid=0), paid=600),
+        "LINES_DO_NOT_ADD_UP",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_bill_is_named_for_what_it_is(name: str) -> None:
+    make, reason = BAD[name]
+    assert reason in _reasons(make())
+    with pytest.raises(UnacceptableBill):
+        adjudicate(plan_named("every-term"), policy(), UsageSnapshot(), make())
+
+
+def test_the_good_neighbours_of_bad_bills_have_no_fault() -> None:
+    assert _reasons(bill()) == set()
+    assert _reasons(_with_insurance(used=True, fund_paid=20_000)) == set()
+    assert _reasons(bill(line(1, fund_paid=500), line(2), paid=600)) == set()
+    assert _reasons(bill(line(1, quantity="3", price="0.333333"))) == set()
+
+
+def test_all_faults_come_at_once() -> None:
+    facts = replace(_with_line(billed=1), currency="USD", end_date=date(2025, 3, 9))
+    assert {"WRONG_CURRENCY", "END_BEFORE_START", "NOT_QUANTITY_TIMES_PRICE"} <= _reasons(facts)
+
+
+def _paid(amount: int, *lines: tuple[int, int]) -> PriorPayments:
+    told = tuple(LinePayment(number=number, amount=part) for number, part in lines)
+    return PriorPayments(payments=(PriorPayment(payer="ELDER", amount=amount, lines=told),))
+
+
+@pytest.mark.parametrize(
+    ("prior", "reason"),
+    [
+        (_paid(-1), "NEGATIVE"),
+        (_paid(10_001), "PAID_ABOVE_BILL"),
+        (_paid(50, (1, 40)), "LINES_DO_NOT_ADD_UP"),
+        (_paid(50, (9, 50)), "UNKNOWN_LINE"),
+        (_paid(10_001, (1, 10_001)), "PAID_ABOVE_BILL"),
+    ],
+)
+def test_bad_payments_of_earlier_insurers_are_named(prior: PriorPayments, reason: str) -> None:
+    assert reason in _reasons(bill(), prior)
+    assert _reasons(bill(), _paid(10_000, (1, 10_000))) == set()
+
+
+@given(bills())
+def test_bills_as_other_tests_draw_them_are_acceptable(
+    drawn: tuple[BillFacts, PriorPayments],
+) -> None:
+    assert bill_faults(*drawn, "CNY") == ()
+
+
+def test_lines_keep_the_money_of_a_fund_that_states_some_lines_only() -> None:
+    facts = bill(line(1, fund_paid=500), line(2), line(3), paid=1_500)
+    decision = adjudicate(plan_named("every-term"), policy(), UsageSnapshot(), facts)
+    paid = [
+        sum(share.amount for share in one.shares if share.bearer.value == "prior_payer")
+        for one in decision.lines
+    ]
+    assert paid == [500, 500, 500]

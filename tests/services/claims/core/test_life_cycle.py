@@ -1,0 +1,156 @@
+"""The life cycle: exactly the moves of CONVENTIONS A, walked, and drawn in the docs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from services.claims.core.life_cycle import (
+    TABLE,
+    ClaimState,
+    Clock,
+    Event,
+    IllegalMove,
+    advance,
+    diagram,
+    events_in,
+)
+from tests.services.claims.core.bills import ROOT
+
+# CONVENTIONS A "Life cycle", typed off by hand; withdrawal stands below.
+PROMISED = """
+received: registered
+registered: adjudicating
+adjudicating: auto_approved pended_info pended_review pended_fraud denied
+pended_info: adjudicating closed_incomplete
+pended_fraud: pended_review
+pended_review: approved denied
+auto_approved: payable closed_zero
+approved: payable closed_zero
+payable: payment_sent
+payment_sent: paid payment_failed
+payment_failed: payable
+paid: returned adjusted reversed appealed
+returned: payable
+adjusted: payable recovery_open
+reversed: recovery_open
+recovery_open: recovered written_off
+denied: appealed
+closed_zero: appealed
+appealed: upheld overturned
+overturned: adjudicating
+"""
+BEFORE_PAYMENT = {
+    *("received", "registered", "adjudicating", "auto_approved", "approved", "payable"),
+    *("pended_info", "pended_review", "pended_fraud"),
+}
+ENDS = {"closed_incomplete", "recovered", "written_off", "upheld", "withdrawn"}
+
+
+def test_the_table_has_exactly_the_promised_moves() -> None:
+    promised = {
+        (state, to)
+        for row in PROMISED.strip().splitlines()
+        for state, targets in [row.split(": ")]
+        for to in targets.split()
+    }
+    promised |= {(state, "withdrawn") for state in BEFORE_PAYMENT}
+    assert {(state.value, move.state.value) for (state, _), move in TABLE.items()} == promised
+    assert len(TABLE) == len(promised)  # no two events lead from one state to the same state
+
+
+@pytest.mark.parametrize("state", ClaimState)
+@pytest.mark.parametrize("event", Event)
+def test_an_event_that_is_not_in_the_table_raises(state: ClaimState, event: Event) -> None:
+    if event in events_in(state):
+        assert advance(state, event) == TABLE[state, event]
+    else:
+        with pytest.raises(IllegalMove, match=f"{state.value} cannot {event.value}"):
+            advance(state, event)
+
+
+def test_a_claim_that_has_ended_stays_where_it_is() -> None:
+    assert {state.value for state in ClaimState if not events_in(state)} == ENDS
+
+
+def test_the_clock_stops_for_papers_once() -> None:
+    first = advance(ClaimState.ADJUDICATING, Event.ASK_FOR_PAPERS)
+    again = advance(ClaimState.ADJUDICATING, Event.ASK_FOR_PAPERS, papers_asked_before=True)
+    answer = advance(ClaimState.PENDED_INFO, Event.RECEIVE_PAPERS, papers_asked_before=True)
+    assert first.clock is Clock.STOP
+    assert (again.state, again.clock) == (ClaimState.PENDED_INFO, Clock.NONE)
+    assert answer.clock is Clock.NONE
+    assert advance(ClaimState.PENDED_INFO, Event.RECEIVE_PAPERS).clock is Clock.RESUME
+
+
+class Walk(RuleBasedStateMachine):
+    """Any events in any order: the clock always says something that can happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = ClaimState.RECEIVED
+        self.running = False
+        self.stopped = False
+        self.asked = False
+
+    @rule(event=st.sampled_from(Event))
+    def anything_happens(self, event: Event) -> None:
+        before = self.state
+        try:
+            move = advance(before, event, papers_asked_before=self.asked)
+        except IllegalMove:
+            assert event not in events_in(before)
+            assert self.state is before
+            return
+        self._follow(move.clock)
+        if event is Event.RECEIVE_PAPERS:
+            self.asked = True
+        self.state = move.state
+
+    @rule(data=st.data())
+    def something_possible_happens(self, data: st.DataObject) -> None:
+        possible = events_in(self.state)
+        if possible:
+            self.anything_happens(data.draw(st.sampled_from(possible)))
+
+    def _follow(self, clock: Clock) -> None:
+        match clock:
+            case Clock.START:
+                assert not self.running, "a clock that runs cannot start"
+                self.running = True
+            case Clock.STOP:
+                assert self.running
+                assert not self.stopped
+                self.stopped = True
+            case Clock.RESUME:
+                assert self.running
+                assert self.stopped
+                self.stopped = False
+            case Clock.END:
+                assert self.running, "only a running clock ends"
+                self.running = self.stopped = False
+            case Clock.NONE:
+                pass
+
+    @invariant()
+    def no_clock_runs_once_a_claim_has_ended(self) -> None:
+        if not events_in(self.state):
+            assert not self.running
+
+    @invariant()
+    def papers_are_awaited_while_the_clock_stands(self) -> None:
+        if self.stopped:
+            assert self.state is ClaimState.PENDED_INFO
+
+
+TestWalk = Walk.TestCase
+TestWalk.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+def test_the_docs_show_the_table_as_it_is() -> None:
+    page = (ROOT / "docs" / "life-cycle.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{diagram()}```" in page, (
+        "docs/life-cycle.md is stale; put there what services.claims.core.life_cycle.diagram() says"
+    )

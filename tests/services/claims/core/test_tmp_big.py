@@ -1,0 +1,299 @@
+"""What must hold for every bill under every plan, drawn by Hypothesis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.claims.core.accumulators import with_changes
+from services.claims.core.adjudicate import adjudicate, allowed_services
+from services.claims.core.canonical import (
+    Inputs,
+    decision_bytes,
+    decision_from,
+    inputs_bytes,
+    inputs_from,
+    plan_version,
+)
+from services.claims.core.decision import (
+    Bearer,
+    Decision,
+    Disposition,
+    LineOutcome,
+    conservation_faults,
+)
+from services.claims.core.facts import BillFacts, LineFacts, PriorPayments, UsageSnapshot
+from services.claims.core.plan import Plan, Share, When
+from services.claims.core.reasons import Reason
+from services.common.dated import Dated
+from tests.services.claims.core.bills import bill, bills, line, plan_named, policy, usages
+
+PLANS = ("every-term", "million-medical", "chronic-diabetes")
+POLICY = policy(end=date(2027, 1, 1))
+NOTHING = UsageSnapshot()
+
+
+@st.composite
+def _claims(draw: st.DrawFn) -> tuple[Plan, UsageSnapshot, BillFacts, PriorPayments]:
+    plan = plan_named(draw(st.sampled_from(PLANS)))
+    facts, prior = draw(bills())
+    return plan, draw(usages(plan)), facts, prior
+
+
+@settings(max_examples=3000)
+@given(_claims())
+def test_every_fen_has_one_bearer_and_one_reason(
+    claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments],
+) -> None:
+    plan, usage, facts, prior = claim
+    decision = adjudicate(plan, POLICY, usage, facts, prior)
+    assert conservation_faults(decision) == ()
+    assert [one.number for one in decision.lines] == [one.number for one in facts.lines]
+    assert decision.billed == sum(one.billed for one in facts.lines)
+    clauses = {clause.id for clause in plan.clauses}
+    for one in decision.lines:
+        assert {share.clause for share in one.shares} <= clauses
+
+
+@settings(max_examples=3000)
+@given(_claims())
+def test_earlier_payers_bear_exactly_what_they_paid(
+    claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments],
+) -> None:
+    plan, usage, facts, prior = claim
+    decision = adjudicate(plan, POLICY, usage, facts, prior)
+    borne: Counter[Reason] = Counter()
+    for one in decision.lines:
+        for share in one.shares:
+            if share.bearer is Bearer.PRIOR_PAYER:
+                borne[share.reason] += share.amount
+    stated = facts.social_insurance
+    assert stated is not None
+    fund = stated.fund_paid
+    if fund is None:
+        fund = sum(one.fund_paid or 0 for one in facts.lines)
+    assert borne[Reason.SOCIAL_INSURANCE_PAID] == fund
+    assert borne[Reason.PRIOR_PAYER_PAID] == sum(one.amount for one in prior.payments)
+    for one in decision.lines:
+        earlier = sum(s.amount for s in one.shares if s.bearer is Bearer.PRIOR_PAYER)
+        assert one.benefit <= max(0, one.allowed - earlier)
+
+
+@settings(max_examples=3000)
+@given(_claims())
+def test_no_ceiling_is_ever_exceeded(
+    claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments],
+) -> None:
+    plan, usage, facts, prior = claim
+    decision = adjudicate(plan, POLICY, usage, facts, prior)
+    after = {one.accumulator: one for one in with_changes(usage, decision.usage_changes).balances}
+    before = {one.accumulator: one.amount for one in usage.balances}
+    for ceiling in (*plan.ceilings, *plan.deductibles):
+        most = ceiling.values.on(min(facts.end_date, date(2026, 12, 31)))
+        if most is not None and ceiling.id in after:
+            assert after[ceiling.id].amount <= max(most, before.get(ceiling.id, 0))
+
+
+@settings(max_examples=3000)
+@given(_claims())
+def test_a_claim_waits_if_and_only_if_something_is_awaited(
+    claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments],
+) -> None:
+    plan, usage, facts, prior = claim
+    decision = adjudicate(plan, POLICY, usage, facts, prior)
+    pended = [one for one in decision.lines if one.outcome is LineOutcome.PENDED]
+    assert bool(pended) is (decision.disposition is Disposition.PENDED_INFO)
+    assert bool(decision.pends) is decision.disposition.value.startswith("pended")
+    denied = all(one.outcome is LineOutcome.DENIED for one in decision.lines)
+    assert denied is (decision.disposition is Disposition.DENIED)
+    if denied:
+        assert decision.usage_changes == ()
+        assert decision.benefit == 0
+
+
+@settings(max_examples=3000)
+@given(_claims())
+def test_a_decision_is_recomputed_from_its_stored_bytes(
+    claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments],
+) -> None:
+    plan, usage, facts, prior = claim
+    decision = adjudicate(plan, POLICY, usage, facts, prior)
+    stored = inputs_bytes(
+        Inputs(plan_version=plan_version(plan), policy=POLICY, usage=usage, bill=facts, prior=prior)
+    )
+    read = inputs_from(stored)
+    again = adjudicate(plan, read.policy, read.usage, read.bill, read.prior)
+    assert inputs_bytes(read) == stored
+    assert again == decision
+    assert decision_from(decision_bytes(decision)) == decision
+
+
+@settings(max_examples=3000)
+@given(_claims())
+def test_a_pended_claim_reserves_at_least_what_it_could_pay_untouched(
+    claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments],
+) -> None:
+    plan, usage, facts, prior = claim
+    decision = adjudicate(plan, POLICY, usage, facts, prior)
+    if not decision.pends:
+        return
+    reserved = {change.accumulator: change.amount for change in decision.usage_changes}
+    assert not {one.id for one in plan.deductibles} & set(reserved)
+    overall = [one.id for one in plan.ceilings if not one.of_section][:1]
+    assert reserved.get(overall[0], 0) >= decision.benefit
+
+
+# --- monotonicity ---
+
+
+def _with(plan: Plan, *, deductible: int = 0, ceiling: int = 0) -> Plan:
+    """The plan with higher deductibles and lower ceilings, and without out-of-pocket maxima.
+
+    With an out-of-pocket maximum a higher deductible can raise the payout: it uses the maximum up
+    sooner, while amounts above ceilings never count toward it.
+    """
+
+    def shifted(values: Dated[int], by: int) -> Dated[int]:
+        return Dated(
+            values=tuple(
+                (day, None if value is None else max(0, value + by)) for day, value in values.values
+            )
+        )
+
+    replace = msgspec.structs.replace
+    return replace(
+        plan,
+        out_of_pocket=(),
+        deductibles=tuple(
+            replace(one, values=shifted(one.values, deductible)) for one in plan.deductibles
+        ),
+        ceilings=tuple(replace(one, values=shifted(one.values, -ceiling)) for one in plan.ceilings),
+    )
+
+
+def _payout(plan: Plan, usage: UsageSnapshot, facts: BillFacts, prior: PriorPayments) -> int:
+    return adjudicate(plan, POLICY, usage, facts, prior).benefit
+
+
+@settings(max_examples=3000)
+@given(_claims(), st.integers(1, 500_000))
+def test_a_higher_deductible_never_raises_the_payout(
+    claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments], more: int
+) -> None:
+    plan, usage, facts, prior = claim
+    base = _payout(_with(plan), usage, facts, prior)
+    assert _payout(_with(plan, deductible=more), usage, facts, prior) <= base
+
+
+@settings(max_examples=3000)
+@given(_claims(), st.integers(1, 3_000_000))
+def test_a_lower_ceiling_never_raises_the_payout(
+    claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments], less: int
+) -> None:
+    plan, usage, facts, prior = claim
+    base = _payout(_with(plan), usage, facts, prior)
+    assert _payout(_with(plan, ceiling=less), usage, facts, prior) <= base
+
+
+# --- order and splitting ---
+
+
+def _one_share(share: str) -> Plan:
+    """A plan where one share holds and nothing looks at a visit, a section or one treatment."""
+    plan = plan_named("million-medical")
+    replace = msgspec.structs.replace
+    only = Share(
+        id="only", clause="2.5", values=Dated(((plan.first_day, Decimal(share)),)), when=When()
+    )
+    return replace(
+        plan,
+        shares=(only,),
+        fixed_limits=(),
+        unit_limits=(),
+        exclusions=(),
+        auto_pay_ceiling=None,
+        deductibles=tuple(
+            replace(one, values=Dated(((plan.first_day, 50_000),))) for one in plan.deductibles
+        ),
+        ceilings=tuple(
+            replace(one, values=Dated(((plan.first_day, 100_000),)))
+            for one in plan.ceilings
+            if not one.of_section
+        ),
+    )
+
+
+_AMOUNTS = st.lists(st.integers(1, 80_000), min_size=1, max_size=7)
+_SHARES = st.sampled_from(("1", "0.8", "0.6", "0.333", "0.05"))
+
+
+def _charges(amounts: Sequence[int]) -> tuple[LineFacts, ...]:
+    return tuple(
+        line(number, f"V{number}", str(Decimal(amount).scaleb(-2)))
+        for number, amount in enumerate(amounts, start=1)
+    )
+
+
+def _settle_in_turn(plan: Plan, bills: Sequence[BillFacts]) -> list[Decision]:
+    usage, decisions = NOTHING, []
+    for facts in bills:
+        decision = adjudicate(plan, POLICY, usage, facts)
+        usage = with_changes(usage, decision.usage_changes)
+        decisions.append(decision)
+    return decisions
+
+
+@settings(max_examples=3000)
+@given(_AMOUNTS, _SHARES, st.randoms(use_true_random=False))
+def test_the_order_of_lines_moves_at_most_a_fen_per_line(
+    amounts: list[int], share: str, chance: object
+) -> None:
+    plan = _one_share(share)
+    shuffled = list(amounts)
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]  # Hypothesis' own Random
+    first = _payout(plan, NOTHING, bill(*_charges(amounts)), PriorPayments())
+    second = _payout(plan, NOTHING, bill(*_charges(shuffled)), PriorPayments())
+    assert abs(first - second) <= len(amounts)
+
+
+@settings(max_examples=3000)
+@given(_AMOUNTS, _SHARES, st.integers(0, 7))
+def test_splitting_a_bill_never_pays_more_than_a_fen_per_line(
+    amounts: list[int], share: str, cut: int
+) -> None:
+    plan = _one_share(share)
+    whole = _payout(plan, NOTHING, bill(*_charges(amounts)), PriorPayments())
+    parts = [part for part in (amounts[:cut], amounts[cut:]) if part]
+    bills = [bill(*_charges(part), number=f"B{n}") for n, part in enumerate(parts)]
+    split = sum(one.benefit for one in _settle_in_turn(plan, bills))
+    assert abs(split - whole) <= len(amounts)
+
+
+@settings(max_examples=3000)
+@given(_claims())
+def test_releasing_a_decision_restores_the_usage_exactly(
+    claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments],
+) -> None:
+    plan, usage, facts, prior = claim
+    changes = adjudicate(plan, POLICY, usage, facts, prior).usage_changes
+    assert with_changes(with_changes(usage, changes), changes, release=True) == usage
+
+
+def test_releasing_more_than_was_used_is_refused() -> None:
+    decision = adjudicate(plan_named("every-term"), POLICY, NOTHING, bill())
+    with pytest.raises(ValueError, match="released more"):
+        with_changes(NOTHING, decision.usage_changes, release=True)
+
+
+def test_what_a_claim_allowed_is_known_to_the_next() -> None:
+    plan, facts = plan_named("every-term"), bill(line(1), line(2, "X1"))
+    decision = adjudicate(plan, POLICY, NOTHING, facts)
+    services = allowed_services(facts, decision)
+    assert [one.code.code for one in services] == ["V1"]

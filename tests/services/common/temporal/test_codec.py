@@ -1,0 +1,173 @@
+"""What Temporal stores of us cannot be read, altered or slipped in without the key."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import (
+    DataConverter,
+    DefaultFailureConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+)
+from temporalio.exceptions import ApplicationError
+
+from lipei.claims.v1.settlement_pb2 import SettleClaimWork
+from services.common.temporal.codec import EncryptingCodec
+from services.common.temporal.converter import ProtoFirstConverter, data_converter
+
+OLD, NEW = bytes(range(32)), bytes(range(32, 64))
+SECRET = "policies/张三/claims/4401"
+WORK = SettleClaimWork(name=SECRET)
+
+
+@pytest.fixture
+def codec() -> EncryptingCodec:
+    return EncryptingCodec({"k1": OLD}, "k1")
+
+
+def encoded(codec: EncryptingCodec, *payloads: Payload) -> list[Payload]:
+    return asyncio.run(codec.encode(payloads))
+
+
+def decoded(codec: EncryptingCodec, *payloads: Payload) -> list[Payload]:
+    return asyncio.run(codec.decode(payloads))
+
+
+def plain(text: str = SECRET) -> Payload:
+    return Payload(metadata={"encoding": b"binary/plain", "kind": b"4401"}, data=text.encode())
+
+
+def readable(payload: Payload) -> bool:
+    wire = payload.SerializeToString()
+    return any(part in wire for part in (b"4401", "张三".encode(), b"policies"))
+
+
+def test_payloads_come_back_whole_and_in_order(codec: EncryptingCodec) -> None:
+    payloads = [plain("a"), Payload(), plain("b"), plain("")]
+    assert decoded(codec, *encoded(codec, *payloads)) == payloads
+
+
+def test_nothing_of_a_payload_can_be_read(codec: EncryptingCodec) -> None:
+    (payload,) = encoded(codec, plain())
+    assert not readable(payload)  # neither data nor metadata
+    assert readable(plain())
+    assert encoded(codec, plain()) != [payload]  # equal values do not show as equal
+
+
+def test_no_byte_of_a_payload_can_be_altered(codec: EncryptingCodec) -> None:
+    (payload,) = encoded(codec, plain())
+    for place in range(len(payload.data)):
+        data = bytearray(payload.data)
+        data[place] ^= 1
+        altered = Payload(metadata=payload.metadata, data=bytes(data))
+        with pytest.raises(ValueError, match="altered"):
+            decoded(codec, altered)
+    for end in range(len(payload.data)):
+        with pytest.raises(ValueError, match="altered"):
+            decoded(codec, Payload(metadata=payload.metadata, data=payload.data[:end]))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "fault"),
+    [
+        ({}, "not encrypted"),
+        ({"encoding": b"binary/protobuf"}, "not encrypted"),
+        ({"encoding": b"json/plain"}, "not encrypted"),
+        ({"encoding": b"binary/lipei-aes-gcm"}, "unknown key"),
+        ({"encoding": b"binary/lipei-aes-gcm", "key-id": b"k9"}, "unknown key"),
+        ({"encoding": b"binary/lipei-aes-gcm", "key-id": b"\xff"}, "unknown key"),
+    ],
+)
+def test_clear_text_and_unknown_keys_are_refused(
+    codec: EncryptingCodec, metadata: dict[str, bytes], fault: str
+) -> None:
+    with pytest.raises(ValueError, match=fault):
+        decoded(codec, Payload(metadata=metadata, data=SECRET.encode()))
+
+
+def test_after_a_rotation_old_histories_open_and_new_ones_need_the_new_key(
+    codec: EncryptingCodec,
+) -> None:
+    rotated = EncryptingCodec({"k1": OLD, "k2": NEW}, "k2")
+    assert decoded(rotated, *encoded(codec, plain())) == [plain()]
+    (fresh,) = encoded(rotated, plain())
+    with pytest.raises(ValueError, match="unknown key"):
+        decoded(codec, fresh)
+    # Another key under the old name opens nothing, nor does an old payload renamed to the new key.
+    with pytest.raises(ValueError, match="another key"):
+        decoded(EncryptingCodec({"k2": OLD}, "k2"), fresh)
+    fresh.metadata["key-id"] = b"k1"
+    with pytest.raises(ValueError, match="another key"):
+        decoded(rotated, fresh)
+
+
+@pytest.mark.parametrize("keys", [{}, {"k2": OLD}, {"k1": b"short"}])
+def test_keys_that_could_not_encrypt_are_refused_at_once(keys: dict[str, bytes]) -> None:
+    with pytest.raises(ValueError, match=r"key|Key"):
+        EncryptingCodec(keys, "k1")
+
+
+def test_our_messages_are_binary_protobuf_inside(codec: EncryptingCodec) -> None:
+    (inner,) = ProtoFirstConverter().to_payloads([WORK])
+    assert inner.metadata["encoding"] == b"binary/protobuf"
+    assert inner.data == WORK.SerializeToString()
+
+
+def test_values_make_the_round_trip_through_the_converter_of_clients_and_workers() -> None:
+    async def there_and_back() -> list[object]:
+        converter = data_converter({"k1": OLD}, "k1")
+        payloads = await converter.encode([WORK, None, "text", {"a": 1}])
+        assert not any(readable(payload) for payload in payloads)
+        hints: list[type] = [SettleClaimWork, type(None), str, dict]
+        return list(await converter.decode(payloads, hints))
+
+    assert asyncio.run(there_and_back()) == [WORK, None, "text", {"a": 1}]
+
+
+def failure_under(converter: DataConverter) -> Failure:
+    """A failure as it would be stored, of an error with a cause and a stack that tell a secret."""
+    failure = Failure()
+    try:
+        try:
+            raise KeyError(SECRET)
+        except KeyError as cause:
+            raise ApplicationError(f"cannot pay {SECRET}", SECRET, type="CannotPay") from cause
+    except ApplicationError as error:
+        asyncio.run(converter.encode_failure(error, failure))
+    return failure
+
+
+def tells(failure: Failure) -> bool:
+    wire = failure.SerializeToString()
+    return any(part in wire for part in (b"4401", "张三".encode(), b"test_codec.py", b"raise "))
+
+
+def test_a_failures_message_stack_cause_and_details_cannot_be_read() -> None:
+    converter = data_converter({"k1": OLD}, "k1")
+    failure = failure_under(converter)
+    assert not tells(failure)
+    assert failure.application_failure_info.type == "CannotPay"  # retry policies need it
+    error = asyncio.run(converter.decode_failure(failure))
+    assert isinstance(error, ApplicationError)
+    assert error.message == f"cannot pay {SECRET}"
+    assert list(error.details) == [SECRET]
+    assert SECRET in str(error.__cause__)
+
+
+def test_under_the_sdks_own_failure_converter_everything_but_details_is_clear() -> None:
+    # The control: the same encrypting codec with the default failure converter.
+    ours = data_converter({"k1": OLD}, "k1")
+    assert ours.failure_converter_class is DefaultFailureConverterWithEncodedAttributes
+    failure = failure_under(
+        DataConverter(
+            payload_converter_class=ProtoFirstConverter,
+            payload_codec=ours.payload_codec,
+            failure_converter_class=DefaultFailureConverter,
+        )
+    )
+    assert tells(failure)
+    assert SECRET in failure.message
+    assert "test_codec.py" in failure.stack_trace

@@ -1,0 +1,150 @@
+"""Against a real Temporal server: what it stores of us, and what can be asked of it twice."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from services.common.state import record_address
+from services.common.temporal import names
+from services.common.temporal.connection import connect
+from services.common.temporal.schedules import ensure_pull_schedule, trigger_pull
+from services.common.temporal.settling import ClaimWorkflows
+from stack.probes import free_ports
+from stack.temporal_server import binary
+
+SECRET = "policies/张三/claims/4401"
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state whose run.json names a server that has only just been started."""
+    state = tmp_path_factory.mktemp("state")
+    port = free_ports(1)[0]
+    command = [str(binary()), "server", "start-dev", "--headless", "--log-level", "error"]
+    process = subprocess.Popen([*command, "--ip", "127.0.0.1", "--port", str(port)])
+    record_address(state, "temporal", f"127.0.0.1:{port}")
+    yield state
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture(autouse=True)
+def no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
+
+
+async def stored(client: Client, workflow_id: str) -> bytes:
+    """The workflow's history as the server holds it."""
+    events = [
+        event async for event in client.get_workflow_handle(workflow_id).fetch_history_events()
+    ]
+    return b"".join(event.SerializeToString() for event in events)
+
+
+def test_a_claims_workflow_is_started_once_and_tells_the_server_nothing(state: Path) -> None:
+    async def start() -> tuple[bytes, int]:
+        client = await connect(state)  # waits until the server answers
+        workflows = ClaimWorkflows(client)
+        await workflows.start(SECRET, "c1")
+        await workflows.start(SECRET, "c1")
+        await workflows.run_payouts("main")
+        await workflows.run_payouts("main")
+        runs = [run async for run in client.list_workflows("WorkflowId = 'claims/c1'")]
+        return await stored(client, names.settle_claim_id("c1")), len(runs)
+
+    history, runs = asyncio.run(start())
+    assert runs <= 1  # the list may lag behind
+    assert b"binary/lipei-aes-gcm" in history
+    assert SECRET.encode() not in history
+
+
+def test_a_client_without_our_codec_stores_everything_in_clear(state: Path) -> None:
+    # The control for the test above.
+    async def start() -> bytes:
+        ours = await connect(state)
+        client = await Client.connect(ours.service_client.config.target_host)
+        await client.start_workflow(names.SETTLE_CLAIM, SECRET, id="clear", task_queue="nobody")
+        return await stored(client, "clear")
+
+    assert SECRET.encode() in asyncio.run(start())
+
+
+def test_a_claims_workflow_that_has_ended_is_not_started_again(state: Path) -> None:
+    async def start() -> int:
+        client = await connect(state)
+        workflows = ClaimWorkflows(client)
+        await workflows.start("policies/p/claims/c2", "c2")
+        handle = client.get_workflow_handle(names.settle_claim_id("c2"))
+        first = (await handle.describe()).run_id
+        await handle.terminate()
+        await workflows.start("policies/p/claims/c2", "c2")
+        await workflows.decided("policies/p/claims/c2", "c2", "r1")  # returns: it has ended
+        return int((await handle.describe()).run_id == first)
+
+    assert asyncio.run(start())
+
+
+@asynccontextmanager
+async def schedule(client: Client, hospital: str) -> AsyncIterator[Any]:
+    handle = client.get_schedule_handle(names.pull_schedule_id(hospital))
+    try:
+        yield handle
+    finally:
+        await handle.delete()
+
+
+def test_a_hospitals_schedule_is_made_once_and_stays_paused(state: Path) -> None:
+    async def make() -> tuple[Any, Any]:
+        client = await connect(state)
+        await ensure_pull_schedule(client, "general", timedelta(hours=9))
+        async with schedule(client, "general") as handle:
+            before = (await handle.describe()).schedule
+            await handle.pause(note="the HIS is being repaired")
+            await ensure_pull_schedule(client, "general", timedelta(hours=5))
+            return before, (await handle.describe()).schedule
+
+    before, after = asyncio.run(make())
+    assert [i.every for i in before.spec.intervals] == [timedelta(hours=9)]
+    assert not before.state.paused
+    assert [i.every for i in after.spec.intervals] == [timedelta(hours=5)]
+    assert after.state.paused
+    assert after.state.note == "the HIS is being repaired"
+    assert after.action.task_queue == names.hospital_queue("general")
+
+
+def test_a_pull_can_be_asked_for_where_a_worker_has_been(state: Path) -> None:
+    async def pull() -> int:
+        client = await connect(state)
+        await ensure_pull_schedule(client, "east", timedelta(hours=9))
+        async with schedule(client, "east") as handle:
+            await trigger_pull(state, "east")
+            await trigger_pull(state, "east")  # while the first one waits for its worker
+            for _ in range(200):
+                info = (await handle.describe()).info
+                if info.num_actions_skipped_overlap:
+                    break
+                await asyncio.sleep(0.05)
+            return int(info.num_actions)
+
+    assert asyncio.run(pull()) == 1
+    with pytest.raises(RPCError, match="not found"):
+        asyncio.run(trigger_pull(state, "west"))
+
+
+def test_nobody_there_is_told_after_some_patience(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.common.temporal.connection._CONNECT_TRIES", 1)
+    record_address(tmp_path, "temporal", f"127.0.0.1:{free_ports(1)[0]}")
+    with pytest.raises(RuntimeError):
+        asyncio.run(connect(tmp_path))

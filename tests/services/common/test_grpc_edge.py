@@ -1,0 +1,404 @@
+"""What a caller sees of a service, over real sockets: typed errors, health, an end without loss."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
+from services.common.grpc_edge import (
+    Refused,
+    RpcFault,
+    Violation,
+    channel,
+    error_of,
+    page_token,
+    parse_page_token,
+    sync_channel,
+)
+from services.common.state import read_addresses
+from tests.services.common.edge_server import FULL_NAME, SECRET, Puppet, violation
+from tests.services.common.programs import LONGEST_S, environ
+
+HERE = Path(__file__).parent
+
+
+class Process:
+    """The puppet service as a process."""
+
+    def __init__(self, state: Path, *arguments: str) -> None:
+        self.state = state
+        self._errors = (state / "stderr").open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "edge_server.py"), str(state), *arguments],
+            env=environ(),
+            stderr=self._errors,
+        )
+
+    def address(self) -> str:
+        """Where it listens, once it does."""
+        self.until(lambda: "puppet" in read_addresses(self.state))
+        return read_addresses(self.state)["puppet"]
+
+    def until(self, condition: Any) -> None:
+        give_up = time.monotonic() + LONGEST_S
+        while not condition():
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < give_up, self.log()
+            time.sleep(0.01)
+
+    def log(self) -> str:
+        return (self.state / "stderr").read_text("utf-8")
+
+    def ended(self) -> int:
+        """The exit code."""
+        return self.process.wait(LONGEST_S)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.ended()
+        self._errors.close()
+
+
+@contextmanager
+def running(state: Path, *arguments: str) -> Iterator[Process]:
+    process = Process(state, *(arguments or ("127.0.0.1:0",)))
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+@pytest.fixture(scope="module")
+def puppet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with running(tmp_path_factory.mktemp("state")) as process:
+        process.address()
+        yield process
+
+
+@pytest.fixture
+def stub(puppet: Process) -> Iterator[pricing_pb2_grpc.PricingServiceStub]:
+    with sync_channel(puppet.address()) as open_channel:
+        yield pricing_pb2_grpc.PricingServiceStub(open_channel)
+
+
+def ask(parent: str) -> pricing_pb2.QuotePremiumRequest:
+    return pricing_pb2.QuotePremiumRequest(parent=parent)
+
+
+def fault_of(stub: Any, parent: str, **how: Any) -> RpcFault:
+    with pytest.raises(grpc.RpcError) as failed:
+        stub.QuotePremium(ask(parent), **how)
+    return error_of(failed.value)
+
+
+def fault_of_aio(address: str, parent: str) -> RpcFault:
+    async def call() -> RpcFault:
+        async with channel(address) as open_channel:
+            stub: Any = pricing_pb2_grpc.PricingServiceStub(open_channel)
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await stub.QuotePremium(ask(parent))
+            return error_of(failed.value)
+
+    return asyncio.run(call())
+
+
+def test_every_violation_comes_back_in_order(puppet: Process, stub: Any) -> None:
+    fault = fault_of(stub, "invalid:3")
+    assert fault == RpcFault(
+        code=grpc.StatusCode.INVALID_ARGUMENT,
+        reason="INVALID_REQUEST",
+        text="; ".join(f"lines[{n}].amount: must not be negative 不能为负" for n in range(3)),
+        violations=(violation(0), violation(1), violation(2)),
+        retry_after_s=None,
+        metadata={},
+    )
+    assert fault_of_aio(puppet.address(), "invalid:3") == fault
+
+
+def test_a_refusal_says_when_to_retry_and_what_it_is_about(puppet: Process, stub: Any) -> None:
+    fault = fault_of(stub, "refuse")
+    assert (fault.code, fault.reason) == (grpc.StatusCode.ABORTED, "EARLIER_CLAIM_UNDECIDED")
+    assert fault.retry_after_s == 1.25
+    assert fault.metadata == {"claim": "policies/p/claims/c"}
+    assert fault.violations == ()
+    assert fault_of_aio(puppet.address(), "refuse") == fault
+
+
+def test_a_missing_thing_is_named(stub: Any) -> None:
+    fault = fault_of(stub, "missing:policies/p/quotes/q")
+    assert (fault.code, fault.text) == (grpc.StatusCode.NOT_FOUND, "no such quote")
+    assert fault.metadata == {"name": "policies/p/quotes/q"}
+
+
+def test_hundreds_of_violations_reach_a_caller_of_ours_whole(puppet: Process, stub: Any) -> None:
+    expected = tuple(violation(number) for number in range(500))
+    assert fault_of(stub, "invalid:500").violations == expected
+    assert fault_of_aio(puppet.address(), "invalid:500").violations == expected
+
+
+@pytest.mark.parametrize("count", [40, 500, 20_000])
+def test_a_foreign_caller_gets_as_many_violations_as_its_limits_let_through(
+    puppet: Process, count: int
+) -> None:
+    # Beyond its metadata limit gRPC would replace the whole answer by RESOURCE_EXHAUSTED.
+    with grpc.insecure_channel(puppet.address()) as foreign:
+        fault = fault_of(pricing_pb2_grpc.PricingServiceStub(foreign), f"invalid:{count}")
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    left_off = int(fault.metadata.get("violations_left_off", 0))
+    assert len(fault.violations) >= 40
+    assert fault.violations == tuple(violation(n) for n in range(count - left_off))
+
+
+def test_a_long_chinese_text_is_shortened_instead_of_lost(puppet: Process) -> None:
+    with grpc.insecure_channel(puppet.address()) as foreign:
+        fault = fault_of(pricing_pb2_grpc.PricingServiceStub(foreign), "long text:5000")
+    assert fault.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert re.fullmatch(r"理{50,} \.\.\.", fault.text)
+
+
+@pytest.mark.parametrize("how", ["", "group", "answer"])
+def test_an_unexpected_fault_tells_a_correlation_id_and_nothing_else(
+    puppet: Process, stub: Any, how: str
+) -> None:
+    with pytest.raises(grpc.RpcError) as failed:
+        stub.QuotePremium(ask(f"secret:{how}"))
+    fault = error_of(failed.value)
+    assert (fault.code, fault.reason) == (grpc.StatusCode.INTERNAL, "UNEXPECTED_FAULT")
+    correlation = fault.metadata["correlation"]
+    assert re.fullmatch(r"[0-9a-f]{32}", correlation)
+    wire = repr(failed.value.trailing_metadata()) + repr(failed.value)
+    assert not leaked(wire)
+    (line,) = [json.loads(found) for found in puppet.log().splitlines() if correlation in found]
+    assert line["event"] == "unexpected_fault"
+    assert line["method"] == f"/{FULL_NAME}/QuotePremium"
+    assert line["fault"] == FAULTS[how]
+    assert re.fullmatch(r"[a-z_]+\.py:[0-9]+", line["at"][0])
+    assert not leaked(puppet.log())
+
+
+FAULTS = {"": "ValueError", "group": "ExceptionGroup", "answer": "TypeError"}
+
+
+def leaked(text: str) -> bool:
+    """Whether the secret stands in the text, in clear or escaped."""
+    escaped = SECRET.encode("unicode_escape").decode()
+    return any(form in text for form in (SECRET, "4401", escaped, repr(SECRET.encode())[2:-1]))
+
+
+def test_without_the_edge_grpc_sends_the_exceptions_text(tmp_path: Path) -> None:
+    # The control for the test above.
+    async def call() -> str:
+        server = grpc.aio.server()
+        pricing_pb2_grpc.add_PricingServiceServicer_to_server(Puppet(tmp_path), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as open_channel:
+            stub: Any = pricing_pb2_grpc.PricingServiceStub(open_channel)
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await stub.QuotePremium(ask("secret"))
+        await server.stop(None)
+        return str(failed.value.details())
+
+    assert leaked(asyncio.run(call()))
+
+
+def test_five_megabytes_are_refused_and_the_server_lives(puppet: Process, stub: Any) -> None:
+    for fault in (
+        fault_of(stub, "x" * 5_000_000),
+        fault_of_aio(puppet.address(), "x" * 5_000_000),
+    ):
+        assert (fault.code, fault.reason) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "RESOURCE_EXHAUSTED",
+        )
+        assert fault.violations == ()
+    assert stub.QuotePremium(ask("x" * 4_000_000)).HasField("quote")
+
+
+def test_bytes_that_are_no_message_are_refused_and_the_server_lives(
+    puppet: Process, stub: Any
+) -> None:
+    with sync_channel(puppet.address()) as open_channel:
+        raw: Any = open_channel.unary_unary(f"/{FULL_NAME}/QuotePremium")
+        with pytest.raises(grpc.RpcError) as failed:
+            raw(b"\xff" * 10)
+    fault = error_of(failed.value)
+    assert (fault.code, fault.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_MESSAGE")
+    assert stub.QuotePremium(ask("")).HasField("quote")
+
+
+def test_bytes_that_are_no_grpc_at_all_do_no_harm(puppet: Process, stub: Any) -> None:
+    host, _, port = puppet.address().rpartition(":")
+    with socket.create_connection((host, int(port))) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + bytes(range(256)) * 8)
+        while plain.recv(4096):
+            pass
+    assert stub.QuotePremium(ask("")).HasField("quote")
+
+
+def test_a_method_that_is_not_there_is_unimplemented(puppet: Process) -> None:
+    with sync_channel(puppet.address()) as open_channel:
+        raw: Any = open_channel.unary_unary("/lipei.pricing.v1.PricingService/NoSuch")
+        with pytest.raises(grpc.RpcError) as failed:
+            raw(b"")
+    assert error_of(failed.value).reason == "UNIMPLEMENTED"
+
+
+def test_nobody_there_is_unavailable() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        with sync_channel(f"127.0.0.1:{reserved.getsockname()[1]}") as open_channel:
+            stub = pricing_pb2_grpc.PricingServiceStub(open_channel)
+            assert fault_of(stub, "").reason == "UNAVAILABLE"
+
+
+def test_the_callers_deadline_is_known_and_its_lack_too(stub: Any) -> None:
+    assert float(stub.QuotePremium(ask("remaining")).quote.name) == 7.0
+    left = float(stub.QuotePremium(ask("remaining"), timeout=50).quote.name)
+    assert 7.0 < left <= 51.0
+
+
+def test_a_deadline_ends_the_call_and_is_no_unexpected_fault(puppet: Process, stub: Any) -> None:
+    assert fault_of(stub, "wait", timeout=0.1).code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert stub.QuotePremium(ask("")).HasField("quote")
+    assert '"DeadlineExceeded"' not in puppet.log()
+    assert "CancelledError" not in puppet.log()
+
+
+@pytest.mark.parametrize("service", ["", FULL_NAME])
+def test_health_is_told_for_the_process_and_the_service(puppet: Process, service: str) -> None:
+    with sync_channel(puppet.address()) as open_channel:
+        health = health_pb2_grpc.HealthStub(open_channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(service=service))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.RpcError) as failed:
+            health.Check(health_pb2.HealthCheckRequest(service="no.such.Service"))
+    assert error_of(failed.value).code is grpc.StatusCode.NOT_FOUND
+
+
+def test_reflection_lists_the_services(puppet: Process) -> None:
+    with sync_channel(puppet.address()) as open_channel:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(open_channel)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        (answer,) = stub.ServerReflectionInfo(iter([request]))
+    assert {service.name for service in answer.list_services_response.service} == {
+        FULL_NAME,
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_call_in_flight_completes_before_the_process_stops(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with running(tmp_path) as process:
+        address = process.address()
+        assert address.startswith("127.0.0.1:")
+        with sync_channel(address) as open_channel:
+            stub: Any = pricing_pb2_grpc.PricingServiceStub(open_channel)
+            in_flight = stub.QuotePremium.future(ask("wait"))
+            process.until((tmp_path / "waiting").exists)
+            process.process.send_signal(number)
+            process.until(lambda: read_addresses(tmp_path) == {})
+            (tmp_path / "go").touch()
+            assert in_flight.result().quote.name == "waited"
+        assert process.ended() == 0
+    assert [json.loads(line)["event"] for line in process.log().splitlines()] == [
+        "serving",
+        "stopped",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["crash", "return"])
+def test_a_service_whose_sweeper_ends_does_not_stay_up(tmp_path: Path, kind: str) -> None:
+    with running(tmp_path, "127.0.0.1:0", kind) as process:
+        assert process.ended() == 1
+    assert read_addresses(tmp_path) == {}
+    assert not leaked(process.log())
+    assert '"crashed"' in process.log()
+
+
+def test_a_taken_address_stops_the_start_with_a_reason(tmp_path: Path, puppet: Process) -> None:
+    with running(tmp_path, puppet.address()) as process:
+        assert process.ended() == 1
+    assert f"cannot listen on {puppet.address()}" in process.log()
+    assert read_addresses(tmp_path) == {}
+
+
+@given(st.text(min_size=1, max_size=40).filter(lambda text: text.isprintable()))
+def test_a_page_token_comes_back_as_its_position(position: str) -> None:
+    assert parse_page_token(page_token("claims", position), "claims") == position
+
+
+def test_no_token_is_the_first_page() -> None:
+    assert parse_page_token("", "claims") is None
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        page_token("bills", "7"),
+        page_token("claim", "s7"),
+        page_token("claims", ""),
+        "7",
+        "claims",
+        "Y2xhaW1z",
+        "!!!!",
+        "=",
+        "理赔",
+        page_token("claims", "7")[:-3],
+        "_" * 5_000,
+    ],
+)
+def test_a_foreign_page_token_is_refused(token: str) -> None:
+    with pytest.raises(Refused) as refused:
+        parse_page_token(token, "claims")
+    assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    (found,) = refused.value.violations
+    assert isinstance(found, Violation)
+    assert (found.field, found.reason) == ("page_token", "FOREIGN_PAGE_TOKEN")
+
+
+class _Proxied(grpc.RpcError):
+    """An error as a proxy may leave it."""
+
+    def __init__(self, trailing: Any) -> None:
+        self._trailing = trailing
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> None:
+        return None
+
+    def trailing_metadata(self) -> Any:
+        return self._trailing
+
+
+@pytest.mark.parametrize(
+    "trailing",
+    [None, (), (("grpc-status-details-bin", b"\xff\xff"),), (("grpc-status-details-bin", "x"),)],
+)
+def test_an_error_without_readable_details_still_has_a_code(trailing: Any) -> None:
+    fault = error_of(_Proxied(trailing))
+    assert fault == RpcFault(grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE", "", (), None, {})

@@ -1,0 +1,328 @@
+"""The cursor misses nothing and doubles nothing, whatever the server does; or it says so aloud."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import date, timedelta
+from typing import TypeVar
+
+import httpx
+import msgspec
+import pytest
+
+from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.sources.fhir_rest import FhirRest
+from services.his_bridge.sources.port import SourceFault
+from tests.services.his_bridge.records import BASE_URL, claim, profile
+from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
+
+R = TypeVar("R")
+OVERLAP_S = 5
+PATIENCE = 300  # pages that no test needs; reaching it is an endless loop
+
+
+def profile_for(server: OddServer, page_size: int) -> SourceProfile:
+    def change(text: str) -> str:
+        return text.replace(BASE_URL, server.base_url).replace(
+            "page_size: 50", f"page_size: {page_size}, attempts: 1, max_body_mib: 1"
+        )
+
+    return profile(change)
+
+
+def with_source(server: OddServer, page_size: int, work: Callable[[FhirRest], Awaitable[R]]) -> R:
+    async def run() -> R:
+        source = FhirRest(profile_for(server, page_size))
+        try:
+            return await work(source)
+        finally:
+            await source.close()
+
+    return asyncio.run(run())
+
+
+async def sweep(source: FhirRest, cursor: bytes | None) -> tuple[bytes, list[str]]:
+    """One sweep to its end; ids in the order of arrival, with repetitions."""
+    seen: list[str] = []
+    for _ in range(PATIENCE):
+        page = await source.fetch("Claim", cursor)
+        cursor = page.cursor
+        seen += [record.record_id for record in page.records]
+        if page.swept:
+            return cursor, seen
+    raise AssertionError("the sweep does not end")
+
+
+def sweep_once(server: OddServer, page_size: int = 20) -> list[str]:
+    _, seen = with_source(server, page_size, lambda source: sweep(source, None))
+    return seen
+
+
+def fill(server: OddServer, count: int, step: timedelta = timedelta(seconds=1)) -> None:
+    for number in range(count):
+        server.write(f"r{number:04d}", updated=server.now + number * step)
+    server.now += count * step
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 19, 20, 21, 40, 199])
+@pytest.mark.parametrize("tells_total", [True, False])
+def test_a_sweep_reads_everything_once(count: int, tells_total: bool) -> None:
+    with odd_server(tells_total=tells_total) as server:
+        fill(server, count)
+        seen = sweep_once(server)
+        assert Counter(seen) == dict.fromkeys(server.ids(), 1)
+
+
+def test_no_offset_is_ever_asked_for() -> None:
+    with odd_server() as server:
+        fill(server, 60)
+        sweep_once(server)
+        assert not [request for request in server.requests if "_offset" in request]
+
+
+# Late commits.
+
+
+def hospital_day(seed: int) -> tuple[list[tuple[float, float]], float]:
+    """Times of 1,200 writes and how long each takes to commit: mostly at once, at most 4 s."""
+    chance = random.Random(seed)
+    writes = [
+        (chance.uniform(0, 120), chance.choice([0, 0, 0, chance.uniform(0, 4)]))
+        for _ in range(1200)
+    ]
+    return sorted(writes), 135.0
+
+
+def late_writers(server: OddServer) -> None:
+    writes, _ = hospital_day(7)
+    for number, (at, delay) in enumerate(writes):
+        moment = server.now + timedelta(milliseconds=int(at * 1000))
+        server.write(f"r{number:04d}", updated=moment, delay=timedelta(seconds=delay))
+
+
+async def naive(source: FhirRest, server: OddServer) -> set[str]:
+    """What everybody writes first: ask for what is newer than the newest that was seen."""
+    seen: set[str] = set()
+    watermark = ""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        while server.now.minute * 60 + server.now.second < 135:
+            query = {"_sort": "_lastUpdated", "_count": "20"}
+            if watermark:
+                query["_lastUpdated"] = f"gt{watermark}"
+            answer = await client.get(f"{server.base_url}/Claim", params=query)
+            for entry in answer.json()["entry"]:
+                seen.add(entry["resource"]["id"])
+                watermark = entry["resource"]["meta"]["lastUpdated"]
+    return seen
+
+
+async def ours(source: FhirRest, server: OddServer) -> set[str]:
+    seen: set[str] = set()
+    cursor: bytes | None = None
+    while server.now.minute * 60 + server.now.second < 135:
+        cursor, found = await sweep(source, cursor)
+        seen |= set(found)
+    return seen
+
+
+@pytest.mark.parametrize(("reader", "misses"), [(naive, True), (ours, False)])
+def test_rows_committed_late_are_missed_by_a_naive_cursor_and_not_by_ours(
+    reader: Callable[[FhirRest, OddServer], Awaitable[set[str]]], misses: bool
+) -> None:
+    with odd_server(tick=timedelta(milliseconds=500)) as server:
+        late_writers(server)
+        seen = with_source(server, 20, lambda source: reader(source, server))
+        missed = server.ids() - seen
+        assert bool(missed) is misses, len(missed)
+
+
+# Records that change while they are read.
+
+
+def busy(server: OddServer) -> None:
+    """With every request the hospital changes one old record: it moves to the end."""
+    record_id = f"r{7 * len(server.requests) % 200:04d}"
+    server.now += timedelta(milliseconds=10)
+    server.write(record_id)
+
+
+def test_paging_by_offset_misses_records_that_move_and_our_cursor_does_not() -> None:
+    with odd_server(before=busy) as server:
+        fill(server, 200)
+        seen: set[str] = set()
+        with httpx.Client(trust_env=False) as client:
+            for offset in range(0, 220, 20):
+                query = {"_sort": "_lastUpdated", "_count": "20", "_offset": str(offset)}
+                entries = client.get(f"{server.base_url}/Claim", params=query).json()["entry"]
+                seen |= {entry["resource"]["id"] for entry in entries}
+        assert server.ids() - seen  # the control
+    with odd_server(before=busy) as server:
+        fill(server, 200)
+        assert set(sweep_once(server)) == server.ids()
+        # And it came to an end, though the hospital never rested.
+        assert len(server.requests) < 30
+
+
+# One moment, many records.
+
+
+@pytest.mark.parametrize(
+    ("count", "cap"),
+    [(230, 1000), (230, 50), (50, 50), (51, 50), (49, 50), (20, 20)],
+)
+def test_any_number_of_records_of_one_moment_are_read_once(count: int, cap: int) -> None:
+    with odd_server(cap=cap) as server:
+        fill(server, 3)
+        fill(server, count, step=timedelta(0))
+        server.now += timedelta(seconds=1)
+        for number in range(3):
+            server.write(f"z{number}")
+        seen = sweep_once(server)
+        assert Counter(seen) == dict.fromkeys(server.ids(), 1)
+
+
+@pytest.mark.parametrize("tells_total", [True, False])
+@pytest.mark.parametrize(
+    "odd", [{"ignores": frozenset({"_id:not"})}, {"refuses": frozenset({"_id:not"})}]
+)
+def test_a_server_that_cannot_show_the_rest_is_reported_not_believed(
+    odd: dict[str, frozenset[str]], tells_total: bool
+) -> None:
+    with odd_server(cap=50, tells_total=tells_total, **odd) as server:
+        fill(server, 80, step=timedelta(0))
+        with pytest.raises(SourceFault) as caught:
+            sweep_once(server)
+        assert caught.value.reason == "SOURCE_PAGE_TOO_SMALL"
+        assert caught.value.retry_after_s is None
+
+
+@pytest.mark.parametrize("count", [1, 5, 120])
+def test_a_server_that_cannot_exclude_ids_still_comes_to_an_end(count: int) -> None:
+    with odd_server(cap=50, refuses=frozenset({"_id:not"})) as server:
+        fill(server, count)
+        assert Counter(sweep_once(server)) == dict.fromkeys(server.ids(), 1)
+
+
+# Servers that do not do what they are asked.
+
+
+@pytest.mark.parametrize(
+    ("ignored", "reason"),
+    [("_lastUpdated", "SOURCE_IGNORES_FILTER"), ("_sort", "SOURCE_IGNORES_SORT")],
+)
+def test_a_server_that_ignores_what_it_is_asked_is_found_out(ignored: str, reason: str) -> None:
+    with odd_server(ignores=frozenset({ignored})) as server:
+        fill(server, 60)
+        if ignored == "_sort":
+            server.records = dict(reversed(server.records.items()))
+        with pytest.raises(SourceFault) as caught:
+            sweep_once(server)
+        assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((200, {}, b"<html>please log in</html>"), "SOURCE_NOT_FHIR"),
+        ((404, {}, b""), "SOURCE_GONE"),
+        ((410, {}, b""), "SOURCE_GONE"),
+        ((400, {}, b"{}"), "SOURCE_REFUSES_SEARCH"),
+    ],
+    ids=["html", "404", "410", "400"],
+)
+def test_an_answer_that_is_no_search_is_a_fault(
+    answer: tuple[int, dict[str, str], bytes], reason: str
+) -> None:
+    with odd_server(script=[answer]) as server, pytest.raises(SourceFault) as caught:
+        sweep_once(server)
+    assert caught.value.reason == reason
+
+
+def test_a_record_without_time_is_handed_on_once_a_page_and_stops_nobody() -> None:
+    with odd_server() as server:
+        fill(server, 50)
+        del server.records["r0003"].resource["meta"]["lastUpdated"]
+        assert set(sweep_once(server)) == server.ids()
+
+
+def test_a_page_above_the_limit_is_asked_for_in_smaller_ones() -> None:
+    with odd_server() as server:
+        for number in range(12):
+            server.now += timedelta(seconds=1)
+            server.write(f"r{number}", text="x" * 200_000)
+        assert Counter(sweep_once(server)) == dict.fromkeys(server.ids(), 1)
+        server.write("big", text="x" * 2_000_000)
+        with pytest.raises(SourceFault) as caught:
+            sweep_once(server)
+        assert caught.value.reason == "SOURCE_TOO_LARGE"
+
+
+# The next sweep.
+
+
+def test_the_next_sweep_begins_an_overlap_before_the_newest_of_the_last() -> None:
+    with odd_server() as server:
+        fill(server, 60)
+
+        async def twice(source: FhirRest) -> list[str]:
+            cursor, _ = await sweep(source, None)
+            _, again = await sweep(source, cursor)
+            return again
+
+        again = with_source(server, 20, twice)
+        assert again == [f"r{number:04d}" for number in range(59 - OVERLAP_S, 60)]
+
+
+def test_a_cursor_is_only_bytes_and_can_be_taken_up_by_another_process() -> None:
+    with odd_server() as server:
+        fill(server, 70)
+        seen: list[str] = []
+        cursor: bytes | None = None
+        for _ in range(PATIENCE):
+            at = cursor
+            page = with_source(server, 20, lambda source: source.fetch("Claim", at))  # noqa: B023 called at once
+            cursor = page.cursor
+            seen += [record.record_id for record in page.records]
+            if page.swept:
+                break
+        assert Counter(seen) == dict.fromkeys(server.ids(), 1)
+
+
+# Look-ups and reconciliation.
+
+
+def test_what_is_pointed_at_comes_in_batches_and_what_is_gone_is_left_out() -> None:
+    with odd_server() as server:
+        fill(server, 250)
+        keys = [("Claim", record_id) for record_id in server.ids()]
+        found = with_source(server, 20, lambda source: source.look_up(keys))
+        assert set(found) == set(keys)
+        assert len(server.requests) == 3
+        server.script = [(200, {}, b'{"resourceType": "Bundle"}'), (410, {}, b"")]
+        assert with_source(server, 20, lambda s: s.look_up([("Claim", "gone")])) == {}
+
+
+def test_reconciliation_counts_what_the_source_holds_per_day() -> None:
+    with odd_server() as server:
+        for key, day, amount in (("a", 1, 10.5), ("b", 1, 20), ("c", 2, 1), ("d", 9, 5)):
+            resource = claim(key)
+            resource["billablePeriod"] = {"end": f"2026-03-{day:02d}"}
+            resource["total"]["value"] = amount
+            server.now += timedelta(seconds=1)
+            server.write(key, **{k: v for k, v in resource.items() if k not in ("id", "meta")})
+        cancelled = {**claim("e"), "status": "cancelled"}
+        server.write("e", **{k: v for k, v in cancelled.items() if k != "id"})
+        first, last = date(2026, 3, 1), date(2026, 3, 2)
+        found = with_source(server, 2, lambda source: source.reconcile(first, last))
+        assert found == {
+            first: DayTotals(ids=frozenset({"Claim/a", "Claim/b"}), total=3050),
+            last: DayTotals(ids=frozenset({"Claim/c"}), total=100),
+        }
+
+
+def test_a_profiles_limits_are_its_own() -> None:
+    assert msgspec.structs.replace(profile().limits, page_size=1) != profile().limits

@@ -1,0 +1,185 @@
+"""Requests to a hospital are patient within limits, and go nowhere but to it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from services.his_bridge.profiles.loader import PullLimits
+from services.his_bridge.sources.http import HospitalHttp, Missing, Refused, TooLarge
+from services.his_bridge.sources.port import SourceFault
+from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
+
+LIMITS = PullLimits(attempts=3, max_wait_s=5, max_body_mib=1, timeout_s=1, requests_per_s=1000)
+Answer = tuple[int, dict[str, str], bytes]
+GOOD: Answer = (200, {}, b"{}")
+
+
+class Waits(list[float]):
+    """Every wait that was asked for, without waiting."""
+
+    async def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+def ask(server: OddServer, waits: Waits, limits: PullLimits = LIMITS) -> bytes:
+    return asyncio.run(get(server.base_url, waits, limits))
+
+
+async def get(base_url: str, waits: Waits, limits: PullLimits = LIMITS) -> bytes:
+    http = HospitalHttp(base_url, limits, sleep=waits)
+    try:
+        return await http.get("Claim", [("_count", "1")])
+    finally:
+        await http.close()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_asks_to_wait_is_waited_for(status: int) -> None:
+    with odd_server(script=[(status, {"Retry-After": "2"}, b""), GOOD]) as server:
+        waits = Waits()
+        assert ask(server, waits) == b"{}"
+        assert 2 in waits
+
+
+def test_a_wait_until_a_date_is_taken_by_the_servers_own_clock() -> None:
+    headers = {
+        "Date": "Wed, 01 Jan 2020 00:00:00 GMT",
+        "Retry-After": "Wed, 01 Jan 2020 00:00:03 GMT",
+    }
+    with odd_server(script=[(503, headers, b""), GOOD]) as server:
+        waits = Waits()
+        ask(server, waits)
+        assert 3.0 in waits
+
+
+def test_a_wait_beyond_the_limit_is_handed_to_the_caller() -> None:
+    with odd_server(script=[(429, {"Retry-After": "60"}, b""), GOOD]) as server:
+        with pytest.raises(SourceFault) as caught:
+            ask(server, Waits())
+        assert (caught.value.reason, caught.value.retry_after_s) == ("SOURCE_BUSY", 60)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("header", ["-1", "nan", "1e9", "٣", "soon", ""])
+def test_a_senseless_wait_is_replaced_by_our_own(header: str) -> None:
+    with odd_server(
+        script=[(503, {"Retry-After": header.encode().decode("latin-1")}, b""), GOOD]
+    ) as server:
+        waits = Waits()
+        assert ask(server, waits) == b"{}"
+        assert all(0 <= wait <= 5 for wait in waits)
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_stumbling_server_is_asked_again_with_growing_jitter_and_then_left(status: int) -> None:
+    with odd_server(script=[(status, {}, b"")] * 3) as server:
+        with pytest.raises(SourceFault) as caught:
+            ask(server, Waits())
+        assert caught.value.reason == "SOURCE_AWAY"
+        assert caught.value.retry_after_s is not None
+        assert len(server.requests) == 3
+
+
+def test_a_server_that_is_not_there_is_away() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/fhir"
+        with pytest.raises(SourceFault) as caught:
+            asyncio.run(get(url, Waits()))
+    assert caught.value.reason == "SOURCE_AWAY"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((302, {"Location": "http://169.254.169.254/latest"}, b""), "SOURCE_UNEXPECTED"),
+        ((307, {"Location": "/fhir/Claim"}, b""), "SOURCE_UNEXPECTED"),
+        ((401, {}, b""), "SOURCE_REFUSES"),
+        ((403, {}, b""), "SOURCE_REFUSES"),
+        ((418, {}, b""), "SOURCE_UNEXPECTED"),
+        ((200, {"Content-Encoding": "gzip"}, b"\x1f\x8b"), "SOURCE_COMPRESSES"),
+    ],
+    ids=["elsewhere", "redirect", "401", "403", "418", "gzip"],
+)
+def test_what_waiting_does_not_change_needs_a_person(answer: Answer, reason: str) -> None:
+    with odd_server(script=[answer, GOOD]) as server:
+        with pytest.raises(SourceFault) as caught:
+            ask(server, Waits())
+        assert (caught.value.reason, caught.value.retry_after_s) == (reason, None)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "fact"), [(404, Missing), (410, Missing), (400, Refused), (422, Refused)]
+)
+def test_missing_and_refused_are_facts_for_the_caller(status: int, fact: type[Exception]) -> None:
+    with odd_server(script=[(status, {}, b"")]) as server, pytest.raises(fact):
+        ask(server, Waits())
+
+
+def test_an_answer_above_the_limit_is_thrown_away() -> None:
+    with odd_server(
+        script=[(200, {}, b"x" * (1 << 20)), (200, {}, b"x" * ((1 << 20) + 1))]
+    ) as server:
+        assert len(ask(server, Waits())) == 1 << 20
+        with pytest.raises(TooLarge):
+            ask(server, Waits())
+
+
+def test_requests_keep_the_profiles_distance() -> None:
+    async def three(base_url: str, waits: Waits) -> None:
+        http = HospitalHttp(base_url, PullLimits(requests_per_s=2), sleep=waits)
+        try:
+            await asyncio.gather(*(http.get("Claim") for _ in range(3)))
+        finally:
+            await http.close()
+
+    with odd_server() as server:
+        waits = Waits()
+        asyncio.run(three(server.base_url, waits))
+        assert [round(wait, 1) for wait in sorted(waits)] == [0.5, 1.0]
+
+
+@contextmanager
+def dripping_server() -> Iterator[str]:
+    """Sends one byte now and then, for ever."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n")
+                while not stop.wait(0.1):
+                    try:
+                        connection.sendall(b"x")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/fhir"
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_a_server_that_drips_is_given_up() -> None:
+    limits = PullLimits(attempts=1, timeout_s=1)
+    with dripping_server() as url, pytest.raises(SourceFault) as caught:
+        asyncio.run(get(url, Waits(), limits))
+    assert caught.value.reason == "SOURCE_AWAY"
+
+
+def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with odd_server() as server:
+        assert ask(server, Waits()).startswith(b'{"resourceType": "Bundle"')
