@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from demo.bills import CLINIC, HOSPITAL, Bill, Planted
 from demo.codes import DISEASES, ICD_10, YIBAO
-from demo.hospital import CLINIC, HOSPITAL, Bill, Hospital, Measurement, Planted
+from demo.hospital import Hospital, Measurement
 from demo.people import Person
 
 Resource = dict[str, Any]

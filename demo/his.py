@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def running_his(folder: Path) -> Iterator[His]:
         child, base_url = _start(folder, free_port())
         with child:
             try:
-                child.wait_until(lambda: _answers(base_url), within_s=_START_S)  # noqa: B023
+                child.wait_until(partial(_answers, base_url), within_s=_START_S)
             except ChildFailed:
                 if child.running or attempt == _ATTEMPTS - 1:
                     raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from demo import bank, screen
 from demo.bridge import Bridge
 from demo.his import running_his
 from demo.insurer import MOVING, UNDECIDED, Insurer
-from demo.processes import ChildFailed
+from demo.processes import Child, ChildFailed
 from demo.progress import Reporter, Snapshot
 from demo.results import Results, checks, summary
 from demo.scenario import PLANS, Scenario
@@ -51,7 +52,7 @@ def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool
             his.fill(scenario.resources, done)
         stack.wait()
         reporter.say("Temporal, the services, the workers and the sandbox bank are ready")
-        results = _settle(scenario, stack, reporter, begun)
+        results = _settle(scenario, stack, his.child, reporter, begun)
         folders.out.mkdir(parents=True, exist_ok=True)
         _write(folders.out / "summary.json", results)
         with Insurer(stack.addresses["claims"]) as insurer:
@@ -62,7 +63,9 @@ def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool
     return results
 
 
-def _settle(scenario: Scenario, stack: Stack, reporter: Reporter, begun: float) -> Results:
+def _settle(
+    scenario: Scenario, stack: Stack, his: Child, reporter: Reporter, begun: float
+) -> Results:
     addresses = stack.addresses
     with (
         Insurer(addresses["claims"]) as insurer,
@@ -70,7 +73,8 @@ def _settle(scenario: Scenario, stack: Stack, reporter: Reporter, begun: float) 
     ):
         _set_terms(scenario, insurer, reporter)
         stack.start_pull(scenario.hospital)
-        _follow(scenario, stack, reporter, insurer, bridge)
+        parts = (stack.child, his)
+        _follow(scenario, parts, reporter, insurer, bridge)
         return Results(
             scenario=scenario,
             pulled=bridge.pulled(),
@@ -99,17 +103,22 @@ def _set_terms(scenario: Scenario, insurer: Insurer, reporter: Reporter) -> None
 
 
 def _follow(
-    scenario: Scenario, stack: Stack, reporter: Reporter, insurer: Insurer, bridge: Bridge
+    scenario: Scenario,
+    parts: Sequence[Child],
+    reporter: Reporter,
+    insurer: Insurer,
+    bridge: Bridge,
 ) -> None:
     """Return when every bill is answered for and every claim rests.
 
-    Raises: ChildFailed when the stack ends, or nothing moves any more.
+    Raises: ChildFailed when a part ends, or nothing moves any more.
     """
     expected = scenario.expected
     last, moved = None, time.monotonic()
     with reporter.board(expected.bills) as board:
         while True:
-            stack.child.must_run()
+            for part in parts:
+                part.must_run()
             pulled, claims = bridge.pulled(), insurer.claims()
             undecided = sum(claim.state in UNDECIDED for claim in claims)
             moving = sum(claim.state in MOVING for claim in claims)
@@ -131,7 +140,8 @@ def _follow(
                 raise ChildFailed(
                     f"Nothing moved for {_STALL_S:.0f} s: {pulled.bills} of {expected.bills} bills "
                     f"pulled and {moving} claims are on their way.\n"
-                    f"Logs: {stack.state / 'logs'}\n{stack.child.tail()}"
+                    f"Logs of every part: {parts[0].log.parent}\n"
+                    + "\n".join(part.tail() for part in parts)
                 )
             time.sleep(_POLL_S)
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo import fhir, synthea
+from demo.bills import QUARANTINED, Planted
 from demo.his import Resource
-from demo.hospital import QUARANTINED, Planted, generate
+from demo.hospital import generate
 from demo.insured import TIERS_CERTIFIED
 from demo.people import DIABETES_PLAN, MEDICAL_PLAN, Cover, Insured
 from lipei.claims.v1 import policy_pb2

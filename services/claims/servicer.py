@@ -142,7 +142,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
     def _get(self, name: str) -> pb.Claim:
         with self._database.reading() as connection:
             row = find(connection, name)
-            decided = _decision(connection, row)
+            decided = stored_decision(connection, row)
             return claim_message(row, decided, store.moves_of(connection, row.id))
 
     async def ListClaims(
@@ -334,7 +334,8 @@ def _decided_row(connection: Connection, name: str) -> tuple[Row[Any], Row[Any]]
     return row, store.decision_of(connection, row.decision_id)
 
 
-def _decision(connection: Connection, row: Row[Any]) -> Decision | None:
+def stored_decision(connection: Connection, row: Row[Any]) -> Decision | None:
+    """The claim's decision in force; None without one."""
     if row.decision_id is None:
         return None
     return canonical.decision_from(store.decision_of(connection, row.decision_id).output)

@@ -14,21 +14,24 @@ from lipei.type.v1 import bill_pb2
 from services.claims.bill_intake import bill_facts, start_day
 from services.claims.core import canonical, ledger
 from services.claims.core.adjudicate import adjudicate
-from services.claims.core.decision import Decision, Disposition
+from services.claims.core.decision import Disposition
 from services.claims.core.facts import (
     LinePayment,
     PriorPayment,
     PriorPayments,
     usage_snapshot,
 )
+from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.messages import STATES, claim_name, money
 from services.claims.paying import Payments
-from services.claims.servicer import ClaimsParts, Context, find
+from services.claims.servicer import ClaimsParts, Context, find, stored_decision
 from services.claims.storage import claims as store
 from services.claims.storage import policies
 from services.claims.storage.ledger import post_transfers
+from services.common.dated import NoTermsInForce
 from services.common.grpc_edge import Refused, Violation, invalid
+from services.common.log import logger
 
 ENGINE = "engine"
 # An earlier claim of the member is usually decided within milliseconds.
@@ -80,17 +83,19 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         with self._database.writing() as connection:
             row = find(connection, name)
             store.lock(connection, [row.policy_id], [row.person_id])
-            decided = self._decided(connection, find(connection, name))
+            self._decide(connection, find(connection, name))
             row = find(connection, name)
+            decided = stored_decision(connection, row)
         return pb.AdjudicateClaimResponse(
             state=STATES[ClaimState(row.state)],
-            benefit=money(decided.benefit, decided.currency),
-            output_hash=decided.output_hash,
+            benefit=money(row.benefit or 0, row.currency),
+            output_hash=decided.output_hash if decided else "",
         )
 
-    def _decided(self, connection: Connection, row: Row[Any]) -> Decision:
-        if row.decision_id is not None:
-            return canonical.decision_from(store.decision_of(connection, row.decision_id).output)
+    def _decide(self, connection: Connection, row: Row[Any]) -> None:
+        """Decide a registered claim; one that is past that stays as it is."""
+        if ClaimState(row.state) not in store.UNDECIDED:
+            return
         if ClaimState(row.state) is ClaimState.RECEIVED:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION, "NOT_REGISTERED", "register the claim first"
@@ -105,8 +110,15 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         at_us = self._parts.now_us()
         inputs = self._inputs(connection, row)
         plan = self._parts.plans.plan(connection, inputs.plan_version)
-        decided = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
         store.move_claim(connection, row.id, Event.BEGIN_ADJUDICATION, ENGINE, at_us)
+        try:
+            decided = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
+        except (UnacceptableBill, NoTermsInForce) as fault:
+            # Intake and import should have refused it. A person must look, and the member's later
+            # claims must not wait for that.
+            logger().error("undecidable", claim=row.id, fault=type(fault).__name__)
+            store.move_claim(connection, row.id, Event.REFER_TO_REVIEW, ENGINE, at_us)
+            return
         decision_id = store.store_decision(connection, row, inputs, decided, at_us)
         store.move_claim(
             connection,
@@ -118,7 +130,6 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             benefit=decided.benefit,
             decided_us=at_us,
         )
-        return decided
 
     def _inputs(self, connection: Connection, row: Row[Any]) -> canonical.Inputs:
         bill = bill_pb2.Bill.FromString(row.bill)
@@ -218,7 +229,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             for row in sorted(rows, key=lambda row: int(row.seq)):
                 name = claim_name(row.policy_id, row.id)
                 self._registered(connection, find(connection, name))
-                self._decided(connection, find(connection, name))
+                self._decide(connection, find(connection, name))
                 self._released(connection, find(connection, name))
             return [_settled(find(connection, name)) for name in names]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.hospital import Planted, generate
+from demo.bills import Planted
+from demo.hospital import generate
 from demo.progress import Reporter
 from demo.results import Results
 from demo.run import Folders, failures, play

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from demo import care, fhir
+from demo.bills import QUARANTINED, Bill, Planted
 from demo.codes import DISEASES, SERVICES
-from demo.hospital import QUARANTINED, Bill, Hospital, Planted, generate
+from demo.hospital import Hospital, generate
 from demo.insured import LATE_START
 from demo.people import MEDICAL_PLAN, check_digit
 from demo.scenario import generated

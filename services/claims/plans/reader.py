@@ -179,12 +179,15 @@ class Value:
             self.fault("NOT_DATED", 'write values by date, such as 2026-01-01: "10.00"')
             return Dated(values=((first_day, None),))
         values: list[tuple[date, T | None]] = []
+        ordered = True
         for key, item in self.value.items():
             line = self.value.lines[key]
             at = Value(self.faults, key, f"{self.path}.{key}", line)
             day = at.day()
-            if values and STAND_IN != day <= values[-1][0]:
-                at.fault("DATES_OUT_OF_ORDER", "dates must ascend, the newest last")
+            if values and day <= values[-1][0]:
+                ordered = False
+                if STAND_IN not in (day, values[-1][0]):
+                    at.fault("DATES_OUT_OF_ORDER", "dates must ascend, the newest last")
             one = Value(self.faults, item, f"{self.path}.{key}", line)
             values.append((day, None if item is None else parse(one)))
         if STAND_IN != first_day < values[0][0]:
@@ -192,7 +195,7 @@ class Value:
                 "NO_FIRST_VALUE",
                 f"nothing is said for {first_day}, the plan's first day; write null if none holds",
             )
-        return Dated(values=tuple(values))
+        return Dated(values=tuple(values if ordered else values[:1]))
 
 
 class Mapping:

@@ -220,13 +220,30 @@ def _record_move(
 
 
 def waits_for_earlier(connection: Connection, row: ClaimRow) -> bool:
-    """Whether an earlier claim of the member is not decided yet."""
-    earlier = select(func.count()).where(
+    """Whether an earlier claim of the member is not decided yet.
+
+    One that itself waits for a pended claim of the same bill under an earlier policy may wait for
+    weeks, and holds nobody up.
+    """
+    first = claim.alias("first")
+    held_up = (
+        select(first.c.id)
+        .where(
+            first.c.provider_id == claim.c.provider_id,
+            first.c.bill_number == claim.c.bill_number,
+            first.c.person_id == claim.c.person_id,
+            first.c.person_seq < claim.c.person_seq,
+            first.c.state.in_([state.value for state in PENDED]),
+        )
+        .exists()
+    )
+    earlier = select(claim.c.id).where(
         claim.c.person_id == row.person_id,
         claim.c.person_seq < row.person_seq,
         claim.c.state.in_([state.value for state in UNDECIDED]),
+        ~held_up,
     )
-    return bool(connection.execute(earlier).scalar_one())
+    return connection.execute(earlier.limit(1)).first() is not None
 
 
 def earlier_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow]:

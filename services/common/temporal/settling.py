@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
 from lipei.claims.v1.settlement_pb2 import (
     AdjudicateClaimResponse,
@@ -43,8 +49,15 @@ class ClaimWorkflows:
                 start_workflow_operation=start,
                 result_type=AdjudicateClaimResponse,
             )
-        except WorkflowAlreadyStartedError:
-            return
+        except (WorkflowAlreadyStartedError, RPCError) as fault:
+            # The SDK tells it a second time here, and unheard it would be logged as an error.
+            await asyncio.gather(start.workflow_handle(), return_exceptions=True)
+            if not isinstance(fault, WorkflowAlreadyStartedError):
+                raise
+        except WorkflowUpdateRPCTimeoutOrCancelledError as fault:
+            if isinstance(fault.__cause__, asyncio.CancelledError):  # the SDK hides a cancellation
+                raise asyncio.CancelledError from None
+            raise
 
     async def start(self, claim_name: str, claim_id: str) -> None:
         """Start the claim's workflow unless it runs or has ended."""

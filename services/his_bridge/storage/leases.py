@@ -27,8 +27,13 @@ def acquire(
             "holder": holder,
             "expires_us": until_us,
         }
-        added = connection.execute(_insert(connection, lease).values(row).on_conflict_do_nothing())
-        return None if added.rowcount == 1 else until_us
+        added = connection.execute(
+            _insert(connection, lease)
+            .values(row)
+            .on_conflict_do_nothing()
+            .returning(lease.c.holder)
+        ).first()
+        return None if added is not None else until_us
     if found.holder != holder and found.expires_us > now_us:
         return int(found.expires_us)
     connection.execute(update(lease).where(*mine).values(holder=holder, expires_us=until_us))

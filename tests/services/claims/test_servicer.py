@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -49,9 +50,9 @@ def service(tmp_path: object) -> Iterator[Served]:
         yield running
 
 
-def refused(call: object, request: Message) -> RpcFault:
+def refused(call: Callable[[Any], Message], request: Message) -> RpcFault:
     with pytest.raises(grpc.RpcError) as caught:
-        call(request)  # type: ignore[operator]
+        call(request)
     return error_of(caught.value)
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+from sqlalchemy import text
 
 from lipei.claims.v1 import claims_pb2
 from lipei.claims.v1 import settlement_pb2 as pb
+from lipei.type.v1 import bill_pb2
 from services.common.grpc_edge import error_of
 from tests.services.claims.given import (
     DRUG,
@@ -123,3 +125,47 @@ def test_a_batch_across_policies_and_people_adds_up(service: Served) -> None:
     settled = service.settlement.SettleClaims(pb.SettleClaimsRequest(names=names))
     benefits = {claim.name.split("/")[1]: claim.benefit for claim in settled.claims}
     assert benefits == {"p1": yuan("40000"), "p3": yuan("10000")}
+
+
+def test_a_bill_pended_under_the_first_policy_holds_up_only_its_second_policy(
+    service: Served,
+) -> None:
+    second = policy(3)
+    second.members[0].document.number = id_number(100)
+    imported(service, second)
+    large = bill("B1", line(1, DRUG, "500000.00"))  # above the auto-pay ceiling: a person looks
+    first, held_up = service.claims.SubmitClaim(submission(large, wait_s=0)).claims
+    small = bill("B2", line(1, DRUG, "8000.00"))
+    later = service.claims.SubmitClaim(submission(small, wait_s=0)).claims
+    for name in (first.name, held_up.name, *(claim.name for claim in later)):
+        service.settlement.RegisterClaim(pb.RegisterClaimRequest(name=name))
+    decided = service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=first.name))
+    assert decided.state == claims_pb2.CLAIM_STATE_PENDED_REVIEW
+    with pytest.raises(grpc.RpcError) as caught:
+        service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=held_up.name))
+    assert error_of(caught.value).reason == "EARLIER_POLICY_PENDED"
+    for claim in later:
+        decided = service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=claim.name))
+        assert decided.state == claims_pb2.CLAIM_STATE_AUTO_APPROVED
+
+
+def test_a_claim_that_the_engine_refuses_goes_to_a_person_and_blocks_nobody(
+    service: Served,
+) -> None:
+    name, later = received(service, 1), received(service, 2)
+    with service.database.writing() as connection:  # what intake would never have let in
+        row = connection.execute(text("SELECT bill FROM claim WHERE bill_number = 'B1'")).one()
+        broken = bill_pb2.Bill.FromString(row.bill)
+        broken.lines[0].unit_price = "-1"
+        connection.execute(
+            text("UPDATE claim SET bill = :bill WHERE bill_number = 'B1'"),
+            {"bill": broken.SerializeToString()},
+        )
+    batch = pb.SettleClaimsRequest(names=[name, later])
+    for _ in range(2):
+        first, second = service.settlement.SettleClaims(batch).claims
+        assert first.state == claims_pb2.CLAIM_STATE_PENDED_REVIEW
+        assert second.state == claims_pb2.CLAIM_STATE_CLOSED_ZERO
+    with pytest.raises(grpc.RpcError) as caught:
+        service.claims.ExplainClaim(claims_pb2.ExplainClaimRequest(name=name))
+    assert error_of(caught.value).reason == "NOT_DECIDED"

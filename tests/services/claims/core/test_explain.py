@@ -31,7 +31,7 @@ def _adds_up(paragraph: str, money: re.Pattern[str]) -> bool:
     return whole == sum(parts, Decimal(0))
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(bills())
 def test_claim_and_lines_add_up_in_both_languages(
     drawn: tuple[BillFacts, PriorPayments],
@@ -63,7 +63,8 @@ def test_the_sentences_are_those_of_the_reasons() -> None:
     assert told.zh == (
         "已自动核定。账单合计 170.00 元 = 保险公司 48.00 元 + 您 122.00 元。",
         (
-            "第 1 行 挂号费（门诊）：账单 100.00 元 = 20.00 元 为每次就诊自付额（条款 3.4），由您承担；"
+            "第 1 行 挂号费（门诊）：账单 100.00 元 = "
+            "20.00 元 为每次就诊自付额（条款 3.4），由您承担；"
             "32.00 元 为您的自付比例部分（条款 4.3）；48.00 元 由保险公司赔付（条款 4.3）。"
         ),
         "第 2 行 X1（门诊）：账单 70.00 元 = 70.00 元 该项目不在保障范围内（条款 6.3），由您承担。",

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.facts import (
@@ -119,6 +119,7 @@ def test_bad_payments_of_earlier_insurers_are_named(prior: PriorPayments, reason
     assert _reasons(bill(), _paid(10_000, (1, 10_000))) == set()
 
 
+@settings(max_examples=50)
 @given(bills())
 def test_bills_as_other_tests_draw_them_are_acceptable(
     drawn: tuple[BillFacts, PriorPayments],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -61,14 +63,13 @@ def test_the_table_has_exactly_the_promised_moves() -> None:
     assert len(TABLE) == len(promised)  # no two events lead from one state to the same state
 
 
-@pytest.mark.parametrize("state", ClaimState)
-@pytest.mark.parametrize("event", Event)
-def test_an_event_that_is_not_in_the_table_raises(state: ClaimState, event: Event) -> None:
-    if event in events_in(state):
-        assert advance(state, event) == TABLE[state, event]
-    else:
-        with pytest.raises(IllegalMove, match=f"{state.value} cannot {event.value}"):
-            advance(state, event)
+def test_an_event_that_is_not_in_the_table_raises() -> None:
+    for state, event in product(ClaimState, Event):
+        if event in events_in(state):
+            assert advance(state, event) == TABLE[state, event]
+        else:
+            with pytest.raises(IllegalMove, match=f"{state.value} cannot {event.value}"):
+                advance(state, event)
 
 
 def test_a_claim_that_has_ended_stays_where_it_is() -> None:
@@ -146,7 +147,7 @@ class Walk(RuleBasedStateMachine):
 
 
 TestWalk = Walk.TestCase
-TestWalk.settings = settings(max_examples=60, stateful_step_count=30)
+TestWalk.settings = settings(max_examples=30, stateful_step_count=30)
 
 
 def test_the_docs_show_the_table_as_it_is() -> None:

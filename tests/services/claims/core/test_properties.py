@@ -47,7 +47,7 @@ def _claims(draw: st.DrawFn) -> tuple[Plan, UsageSnapshot, BillFacts, PriorPayme
     return plan, draw(usages(plan)), facts, prior
 
 
-@settings(max_examples=250)
+@settings(max_examples=200)
 @given(_claims())
 def test_whatever_the_bill_every_promise_of_a_decision_holds(
     claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments],
@@ -177,7 +177,7 @@ def _payout(plan: Plan, usage: UsageSnapshot, facts: BillFacts, prior: PriorPaym
     return adjudicate(plan, POLICY, usage, facts, prior).benefit
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(_claims(), st.integers(1, 500_000), st.integers(1, 3_000_000))
 def test_a_higher_deductible_or_a_lower_ceiling_never_raises_the_payout(
     claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments], more: int, less: int

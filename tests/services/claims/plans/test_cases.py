@@ -1,0 +1,218 @@
+"""Case files are decided as they say, the runner says where not, and nothing lacks a case."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from services.claims.core.plan import Plan
+from services.claims.core.reasons import NOT_YET_EMITTED, Reason
+from services.claims.plans.cases import CaseReport, run_cases
+from services.common.strict_yaml import StrictYamlError, load
+from tests.services.claims.core.bills import CASES, plan_named
+
+FILES = sorted(CASES.glob("*.yaml"))
+
+# Clauses that no decision can name, and why.
+_OF_SECTIONS = "a section's own clause is named only when its share has ended"
+NEVER_NAMED = {
+    "every-term": {
+        "2.1": _OF_SECTIONS,
+        "2.3": _OF_SECTIONS,
+        "2.4": _OF_SECTIONS,
+        "2.5": _OF_SECTIONS,
+        "7.2": "an exception lets through and cuts nothing",
+    },
+    "million-medical": {
+        "2.1": _OF_SECTIONS,
+        "2.2": _OF_SECTIONS,
+        "2.3": _OF_SECTIONS,
+    },
+    "chronic-diabetes": {
+        "2.1": _OF_SECTIONS,
+        "2.2": _OF_SECTIONS,
+        "2.3": _OF_SECTIONS,
+        "2.4": _OF_SECTIONS,
+        "4.2": "that diabetes is covered cuts nothing",
+    },
+    "synthea-usd": {
+        "2.1": _OF_SECTIONS,
+        "2.2": _OF_SECTIONS,
+        "2.3": _OF_SECTIONS,
+        "2.4": _OF_SECTIONS,
+        "2.5": _OF_SECTIONS,
+    },
+}
+
+
+@cache
+def _report(path: Path) -> tuple[Plan, CaseReport]:
+    yaml = path.read_bytes()
+    plan = plan_named(load(yaml, str(path))["plan"])
+    return plan, run_cases(plan, yaml, path.name)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_case_is_decided_as_written(path: Path) -> None:
+    _, report = _report(path)
+    assert report.passed, "\n".join(line for line in report.lines() if "agrees" not in line)
+    assert len(report.results) >= 10
+
+
+def test_every_reason_has_a_case_and_none_is_reached_before_its_term() -> None:
+    reached = {
+        reason
+        for path in FILES
+        for result in _report(path)[1].results
+        for decision in result.decisions
+        for reason in (
+            *(share.reason for line in decision.lines for share in line.shares),
+            *(pend.reason for pend in decision.pends),
+        )
+    }
+    assert set(Reason) - reached == set(NOT_YET_EMITTED)
+
+
+@pytest.mark.parametrize("name", NEVER_NAMED)
+def test_every_clause_of_a_plan_has_a_case(name: str) -> None:
+    named = {
+        share.clause
+        for path in FILES
+        if _report(path)[0].id == name
+        for result in _report(path)[1].results
+        for decision in result.decisions
+        for line in decision.lines
+        for share in line.shares
+    }
+    named |= {
+        pend.clause
+        for path in FILES
+        if _report(path)[0].id == name
+        for result in _report(path)[1].results
+        for decision in result.decisions
+        for pend in decision.pends
+    }
+    unnamed = {clause.id for clause in plan_named(name).clauses} - named
+    assert unnamed == set(NEVER_NAMED[name])
+
+
+def test_every_example_plan_has_cases() -> None:
+    assert {_report(path)[0].id for path in FILES} == set(NEVER_NAMED)
+
+
+# --- the runner itself ---
+
+ONE = """\
+plan: every-term
+cases:
+  - case: A visit with a copay
+    codes: demo-yibao
+    member: {born: 1980-06-15, social_insurance: true}
+    policy: {first_day: 2025-01-01, last_day: 2025-12-31, covered_since: 2024-01-01}
+    providers: {CLINIC: {tier: primary}}
+    events:
+      - claim: B1
+        provider: CLINIC
+        care: outpatient
+        day: 2025-03-10
+        diagnoses: [J06]
+        lines: [{code: V1, price: "100.00"}]
+        expect:
+          decision: auto_approved
+          paid_by: {insurer: "48.00", patient: "52.00"}
+          because: {copay 3.4: "20.00", coinsurance 4.3: "32.00", benefit 4.3: "48.00"}
+          awaits: []
+          lines: {1: {outcome: cut, section: outpatient, allowed: "100.00", benefit: "48.00"}}
+          balances: {visits: 1, family-ceiling: "48.00", rehabilitation-units: "0"}
+"""
+
+
+def _run(yaml: str) -> CaseReport:
+    return run_cases(plan_named("every-term"), yaml, "case.yaml")
+
+
+def test_a_case_that_agrees_has_no_differences() -> None:
+    report = _run(ONE)
+    assert report.passed
+    assert list(report.lines()) == [
+        "agrees   A visit with a copay",
+        "1 cases, 1 agree, 0 differ",
+    ]
+
+
+DIFFERENT = [
+    ("decision: auto_approved", "decision: denied", "the claim is auto_approved, the case says denied"),
+    ('insurer: "48.00"', 'insurer: "50.00"', "the insurer pays 48.00, the case says 50.00: 2.00 less"),
+    ('patient: "52.00"', 'patient: "50.00"', "the patient bears 52.00, the case says 50.00: 2.00 more"),
+    (', patient: "52.00"', "", "the patient bears 52.00, the case says 0.00: 52.00 more"),
+    ('copay 3.4: "20.00"', 'copay 3.4: "20.01"', "copay under clause 3.4 is 20.00, the case says 20.01: 0.01 less"),
+    ('copay 3.4: "20.00"', 'deductible 3.1: "20.00"', "deductible under clause 3.1 is nothing, the case says 20.00"),
+    ('copay 3.4: "20.00", ', "", "copay under clause 3.4 is 20.00, the case does not name it"),
+    ("awaits: []", "awaits: [provider.tier]", "the claim awaits nothing, the case says provider.tier"),
+    ("outcome: cut", "outcome: allowed", "line 1: outcome is cut, the case says allowed"),
+    ("section: outpatient", "section: dental", "line 1: section is outpatient, the case says dental"),
+    ('allowed: "100.00"', 'allowed: "99.00"', "line 1: allowed is 100.00, the case says 99.00: 1.00 more"),
+    ("visits: 1", "visits: 2", "balance visits is 1, the case says 2"),
+    ('rehabilitation-units: "0"', 'rehabilitation-units: "1.5"', "balance rehabilitation-units is 0 units, the case says 1.5 units"),
+    ("lines: {1: {", "lines: {2: {", "there is no line 2"),
+    ("decision: auto_approved", "refused: [NOTHING_BILLED]", "the bill is accepted, the case says refused (NOTHING_BILLED)"),
+    ('price: "100.00"', "price: 0", "the bill is refused: lines: nothing is billed; send the lines"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "said"), DIFFERENT, ids=lambda text: text[:30])
+def test_a_difference_is_said_in_an_actuarys_words(old: str, new: str, said: str) -> None:
+    assert old in ONE
+    report = _run(ONE.replace(old, new))
+    assert not report.passed
+    assert f"after B1: {said}" in report.results[0].differences
+    assert f"    case.yaml:3: after B1: {said}" in list(report.lines())
+
+
+BAD = [
+    ("plan: every-term", "plan: other", "OTHER_PLAN"),
+    ("codes: demo-yibao", "codes: latin", "UNKNOWN_CODE_SYSTEM"),
+    ("social_insurance: true", "mood: good", "UNKNOWN_KEY"),
+    ("born: 1980-06-15", "born: 1980-06-31", "IMPOSSIBLE_DATE"),
+    ("born: 1980-06-15, ", "", "MISSING_KEY"),
+    ("care: outpatient", "care: spa", "UNKNOWN_WORD"),
+    ("day: 2025-03-10\n", "", "MISSING_KEY"),
+    ('price: "100.00"', "price: 100.00", "FLOAT"),
+    ('price: "100.00"', 'price: "-1"', "NEGATIVE"),
+    ("copay 3.4", "copay 9.9", "UNKNOWN_REASON"),
+    ("copay 3.4", "kopay 3.4", "UNKNOWN_REASON"),
+    ("visits: 1", "visitz: 1", "UNKNOWN_REFERENCE"),
+    ("lines: {1:", "lines: {one:", "NOT_A_WHOLE_NUMBER"),
+    ("claim: B1", "review: B1", "MISSING_KEY"),
+    ("events:", "event:", "NO_EVENTS"),
+    ("decision: auto_approved", "decisions: auto_approved", "UNKNOWN_KEY"),
+    ("    policy:", "    working: 1 + 1\n    policy:", "UNKNOWN_KEY"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), BAD, ids=lambda text: text[:30])
+def test_a_case_file_with_a_fault_is_refused_with_its_line(old: str, new: str, reason: str) -> None:
+    assert old in ONE
+    with pytest.raises(StrictYamlError) as caught:
+        _run(ONE.replace(old, new, 1))
+    assert reason in {fault.reason for fault in caught.value.faults}
+
+
+def test_all_faults_of_a_case_file_come_at_once() -> None:
+    bad = ONE.replace("care: outpatient", "care: spa").replace("visits: 1", "visitz: 1")
+    with pytest.raises(StrictYamlError) as caught:
+        _run(bad)
+    assert [fault.reason for fault in caught.value.faults] == ["UNKNOWN_WORD", "UNKNOWN_REFERENCE"]
+
+
+def test_two_cases_of_one_name_are_refused() -> None:
+    body = ONE.split("cases:\n")[1]
+    with pytest.raises(StrictYamlError, match="two cases are named"):
+        _run(ONE + body)
+
+
+def test_withdrawing_what_was_never_claimed_is_a_difference() -> None:
+    report = _run(ONE + "      - withdraw: B9\n        expect: {}\n")
+    assert report.results[0].differences == ("after B9: there is no such claim to withdraw",)

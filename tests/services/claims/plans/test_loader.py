@@ -1,0 +1,211 @@
+"""The strict plan loader: good plans load, every fault is found with its line, all at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.claims.core.canonical import plan_version
+from services.claims.plans.loader import load_plan, load_plan_file
+from services.common.strict_yaml import Fault, StrictYamlError
+from tests.services.claims.core.bills import CASES, PLANS
+
+SMALL = """\
+format: 1
+id: small
+name: {zh: 小, en: Small}
+currency: CNY
+first_day: 2025-01-01
+clauses:
+  "1": {zh: 一, en: One}
+general: {not_covered: "1", outside_sections: "1", duplicates: "1", impossible_dates: "1", missing_facts: "1"}
+code_sets:
+  drugs: {2025-01-01: {demo-yibao: ["XA10*", "XC01"]}}
+  tumours: {2025-01-01: {icd-10: [C]}}
+sections:
+  - {id: drugs, clause: "1", name: {zh: 药, en: drugs}, codes: [drugs], in_force: {2025-01-01: true}}
+  - {id: other, clause: "1", name: {zh: 其他, en: other}, in_force: {2025-01-01: true}}
+pre_existing: {clause: "1", otherwise: {2025-01-01: excluded}}
+prices: {clause: "1"}
+social_insurance: {clause: "1"}
+coordination: {clause: "1"}
+deductibles:
+  - {id: yearly, clause: "1", scope: member, period: policy_year, unit: CNY, values: {2025-01-01: "100.00", 2026-01-01: 80}}
+shares:
+  - {id: drugs, clause: "1", when: {sections: [drugs]}, unit: share, values: {2025-01-01: "0.8"}}
+  - {id: other, clause: "1", unit: share, values: {2025-01-01: 1}}
+"""
+
+
+def _faults(yaml: str) -> list[Fault]:
+    with pytest.raises(StrictYamlError) as caught:
+        load_plan(yaml, "plan.yaml")
+    return caught.value.faults
+
+
+def _line(yaml: str, text: str) -> int:
+    return next(n for n, row in enumerate(yaml.splitlines(), start=1) if text in row)
+
+
+@pytest.mark.parametrize("name", ["million-medical", "chronic-diabetes", "synthea-usd"])
+def test_example_plans_load(name: str) -> None:
+    assert load_plan_file(PLANS / f"{name}.yaml").id == name
+
+
+def test_a_plan_is_read_as_written() -> None:
+    plan = load_plan(SMALL, "plan.yaml")
+    assert [value for _, value in plan.deductibles[0].values.values] == [10_000, 8_000]
+    codes = plan.code_sets[0].codes.values[0][1]
+    assert codes is not None
+    assert (codes[0].exact, codes[0].prefixes) == (("XC01",), ("XA10",))
+    tumours = plan.code_sets[1].codes.values[0][1]
+    assert tumours is not None
+    assert tumours[0].prefixes == ("C",)  # a disease stands for those below it
+
+
+def test_comments_and_the_order_of_keys_do_not_rename_a_plan_and_a_fen_does() -> None:
+    name = plan_version(load_plan(SMALL, "a"))
+    head, rest = SMALL.split("id: small\n", 1)
+    reordered = f"# a comment\n{head}{rest}id: small\n"
+    assert plan_version(load_plan(reordered, "b")) == name
+    assert plan_version(load_plan(SMALL.replace("100.00", "100.01"), "c")) != name
+    assert plan_version(load_plan(SMALL.replace('"100.00"', '"100"'), "d")) == name
+
+
+# (what is replaced, by what, the reason, a piece of the path)
+BAD = [
+    ("id: small", "id: small\nmood: good", "UNKNOWN_KEY", "mood"),
+    ("id: small", "id: small\nid: small", "DUPLICATE_KEY", "id"),
+    ("id: small", "id: Small Plan", "NOT_AN_ID", "id"),
+    ("format: 1", "format: 2", "UNKNOWN_FORMAT", "format"),
+    ("currency: CNY", "currency: RMB", "UNKNOWN_CURRENCY", "currency"),
+    ("currency: CNY\n", "", "MISSING_KEY", "currency"),
+    ("first_day: 2025-01-01", "first_day: 2025-02-30", "IMPOSSIBLE_DATE", "first_day"),
+    ("first_day: 2025-01-01", "first_day: 1 January", "NOT_A_DATE", "first_day"),
+    ("first_day: 2025-01-01", "first_day: 2024-12-31", "NO_FIRST_VALUE", "yearly"),
+    ('"100.00", 2026', "100.00, 2026", "FLOAT", "values"),
+    ('"100.00", 2026', '"-1", 2026', "NEGATIVE", "values"),
+    ('"100.00", 2026', '"1e400", 2026', "NOT_AN_AMOUNT", "values"),
+    ('"100.00", 2026', '"NaN", 2026', "NOT_AN_AMOUNT", "values"),
+    ('"100.00", 2026', '"0.005", 2026', "NOT_AN_AMOUNT", "values"),
+    ("2026-01-01: 80", "2024-01-01: 80", "DATES_OUT_OF_ORDER", "values"),
+    ("2026-01-01: 80", "2026-13-01: 80", "IMPOSSIBLE_DATE", "values"),
+    ("unit: CNY", "unit: USD", "WRONG_UNIT", "unit"),
+    ("unit: CNY, ", "", "MISSING_KEY", "unit"),
+    ("period: policy_year", "period: week", "UNKNOWN_WORD", "period"),
+    ("period: policy_year, ", "", "MISSING_KEY", "period"),
+    ("scope: member", "scope: treatment", "NO_PERIOD", "period"),
+    ('values: {2025-01-01: "0.8"}', 'values: {2025-01-01: "1.01"}', "SHARE_OUT_OF_RANGE", "shares"),
+    ('values: {2025-01-01: "0.8"}', "values: {}", "NOT_DATED", "shares"),
+    ("when: {sections: [drugs]}", "when: {sections: [dentist]}", "UNKNOWN_REFERENCE", "sections"),
+    ("when: {sections: [drugs]}", "when: {sections: []}", "EMPTY_LIST", "sections"),
+    ("when: {sections: [drugs]}", "when: {weather: rain}", "UNKNOWN_KEY", "weather"),
+    ("when: {sections: [drugs]}, ", "", "UNREACHABLE_SHARE", "shares"),
+    ('{id: other, clause: "1", unit', '{id: other, clause: "1", when: {care_types: [inpatient]}, unit', "NO_DEFAULT_SHARE", "shares"),
+    ('{id: drugs, clause: "1", name', '{id: drugs, clause: "9", name', "UNKNOWN_REFERENCE", "clause"),
+    ('{id: drugs, clause: "1", name', "{id: drugs, name", "MISSING_KEY", "clause"),
+    ("codes: [drugs]", "codes: [pills]", "UNKNOWN_REFERENCE", "codes"),
+    ("in_force: {2025-01-01: true}}\n  - {id: other", "in_force: {2025-01-01: yes}}\n  - {id: other", "NOT_A_BOOLEAN", "in_force"),
+    ("demo-yibao", "yibao-2027", "UNKNOWN_CODE_SYSTEM", "drugs"),
+    ('"XA10*", "XC01"', '"XA10*", "XA10*"', "DUPLICATE_CODE", "drugs"),
+    ('"XA10*", "XC01"', '"*"', "BAD_CODE", "drugs"),
+    ('"XA10*", "XC01"', "10", "NOT_TEXT", "drugs"),
+    ("  - {id: other, clause: \"1\", name", "  - {id: drugs, clause: \"1\", name", "DUPLICATE_ID", "sections"),
+    ("otherwise: {2025-01-01: excluded}", "otherwise: {2025-01-01: maybe}", "UNKNOWN_WORD", "pre_existing"),
+    ("pre_existing: {clause", "pre_existing: {clauses", "MISSING_KEY", "pre_existing"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "reason", "path"), BAD, ids=lambda text: text[:30])
+def test_a_fault_is_named_with_its_place(old: str, new: str, reason: str, path: str) -> None:
+    assert old in SMALL
+    found = [fault for fault in _faults(SMALL.replace(old, new, 1)) if fault.reason == reason]
+    assert found, "another fault was found"
+    assert any(path in fault.path for fault in found)
+    assert all(fault.line >= 1 and fault.text for fault in found)
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        "pair_edits: []",
+        "medical_unit_edits: []",
+        "packages: []",
+        "authorisations: []",
+        "mutual_recognition: []",
+        "frequency_limits: []",
+        "filing: {}",
+        "sampling_rate: 0",
+        "four_eyes: 0",
+        "referrals: []",
+    ],
+)
+def test_what_the_engine_cannot_apply_yet_is_refused_and_not_ignored(term: str) -> None:
+    key = term.split(":", maxsplit=1)[0]
+    assert [(fault.reason, fault.path) for fault in _faults(f"{SMALL}{term}\n")] == [
+        ("UNKNOWN_KEY", key)
+    ]
+
+
+def test_all_faults_come_at_once_with_their_lines() -> None:
+    bad = (
+        SMALL.replace("currency: CNY", "currency: RMB")
+        .replace("period: policy_year", "period: week")
+        .replace('"0.8"', '"80"')
+    )
+    assert [(fault.line, fault.reason) for fault in _faults(bad)] == [
+        (_line(bad, "RMB"), "UNKNOWN_CURRENCY"),
+        (_line(bad, "week"), "UNKNOWN_WORD"),
+        (_line(bad, '"80"'), "SHARE_OUT_OF_RANGE"),
+    ]
+
+
+def test_two_sections_that_take_all_that_is_left_overlap() -> None:
+    bad = SMALL.replace("codes: [drugs], ", "", 1)
+    assert [fault.reason for fault in _faults(bad)] == ["OVERLAPPING_SECTIONS"]
+
+
+@pytest.mark.parametrize(
+    ("more", "overlaps"),
+    [
+        ("XA1001", True),
+        ("XA1001*", True),
+        ("XA*", True),
+        ("XC01", True),
+        ("XC0*", True),
+        ("XC011", False),
+        ("XB*", False),
+    ],
+)
+def test_code_sets_of_two_sections_must_not_overlap(more: str, overlaps: bool) -> None:
+    yaml = SMALL.replace(
+        "  tumours:", f'  more: {{2026-01-01: {{demo-yibao: ["{more}"]}}}}\n  tumours:'
+    )
+    yaml = yaml.replace("{2026-01-01: {demo", "{2025-01-01: null, 2026-01-01: {demo")
+    yaml = yaml.replace("en: other}, in_force", "en: other}, codes: [more], in_force")
+    if not overlaps:
+        assert load_plan(yaml, "plan.yaml").id == "small"
+        return
+    faults = _faults(yaml)
+    assert [fault.reason for fault in faults] == ["OVERLAPPING_SECTIONS"]
+    assert "from 2026-01-01" in faults[0].text
+
+
+def test_sections_for_different_care_may_share_codes() -> None:
+    yaml = SMALL.replace("en: drugs}, codes: [drugs]", "en: drugs}, care_types: [inpatient]")
+    yaml = yaml.replace("en: other}, in_force", "en: other}, care_types: [outpatient], in_force")
+    assert len(load_plan(yaml, "plan.yaml").sections) == 2
+
+
+def test_accumulators_share_one_list_of_names() -> None:
+    ceiling = 'ceilings:\n  - {id: yearly, clause: "1", scope: member, period: lifetime, unit: CNY, values: {2025-01-01: 1}}\n'
+    assert [fault.reason for fault in _faults(SMALL + ceiling)] == ["DUPLICATE_ID"]
+
+
+def test_the_plan_with_every_term_has_every_list() -> None:
+    plan = load_plan_file(CASES / "plans" / "every-term.yaml")
+    empty = [
+        name
+        for name in plan.__struct_fields__
+        if isinstance(getattr(plan, name), tuple) and not getattr(plan, name)
+    ]
+    assert empty == []

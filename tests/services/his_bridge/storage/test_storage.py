@@ -1,0 +1,442 @@
+"""What comes in is kept once, what goes out goes out once, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from services.common.database import Database, migrate
+from services.his_bridge.core.bill import Bill, CareType, Coding, Line, Provenance, Reading
+from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.outcomes import (
+    BillStated,
+    BillWithdrawn,
+    KeptOut,
+    Outcome,
+    ReadingsStated,
+    ReadingsWithdrawn,
+    SetAside,
+)
+from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.storage import inbox, leases, lists, outcomes
+from services.his_bridge.storage.inbox import Arrived, Pending, Stored
+from services.his_bridge.storage.leases import LeaseLost
+from services.his_bridge.storage.lists import Answer, OtherContent, TakenBefore, UnknownBills
+from services.his_bridge.storage.tables import APPEND_ONLY, metadata
+
+H, CHANNEL = "demo-hospital", "bills"
+DAY = date(2026, 3, 1)
+WHEN = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    found = Database(database_url)
+    migrate(found, "services.his_bridge")
+    yield found
+    found.close()
+
+
+def bill(total: int = 100) -> Bill:
+    return Bill(
+        bill_number="1",
+        provider_id="H1",
+        care_type=CareType.OUTPATIENT,
+        member_token="k1.00",
+        start=WHEN,
+        end=WHEN,
+        zone="Asia/Shanghai",
+        currency="CNY",
+        total=total,
+        lines=(
+            Line(
+                number=1,
+                code=Coding(system="s", code="c"),
+                quantity=Decimal(1),
+                unit_price=Decimal(total) / 100,
+                billed=total,
+            ),
+        ),
+    )
+
+
+def arrived(key: str, version: str = "1", raw: bytes = b"{}", **more: Any) -> Arrived:
+    found = Arrived(
+        external_id=f"Claim/{key}", version=version, updated_us=0, raw=raw, keep_out=False
+    )
+    return msgspec.structs.replace(found, **more)
+
+
+def store(database: Database, *records: Arrived) -> Stored:
+    with database.writing() as connection:
+        return inbox.store(connection, H, CHANNEL, records, currency="CNY", now_us=1)
+
+
+def pending_of(database: Database, key: str, version: str = "1", at: int = 0) -> Pending:
+    record = arrived(key, version, f"{key} {version}".encode(), updated_us=at)
+    ((_, pending),) = store(database, record).pending
+    return pending
+
+
+def settle(database: Database, *judged: tuple[Pending, Outcome]) -> outcomes.Settled:
+    with database.writing() as connection:
+        return outcomes.settle(connection, H, judged, currency="CNY", now_us=2)
+
+
+def stated(total: int = 100) -> BillStated:
+    return BillStated(bill=bill(total), day=DAY)
+
+
+def released(database: Database, delivery: str | None = None) -> list[Any]:
+    with database.reading() as connection:
+        return list(lists.bills_after(connection, H, 0, 100, delivery))
+
+
+def left(database: Database) -> list[str]:
+    with database.reading() as connection:
+        return [entry.external_id for entry in inbox.left_over(connection, H, CHANNEL, 100)]
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+@pytest.mark.parametrize("verb", ["UPDATE bill_event SET number = 9", "DELETE FROM bill_event"])
+def test_events_are_append_only(database: Database, verb: str) -> None:
+    assert APPEND_ONLY == ("bill_event",)
+    settle(database, (pending_of(database, "a"), stated()))
+    with pytest.raises(DBAPIError), database.writing() as connection:
+        connection.execute(text(verb))
+
+
+# The inbox.
+
+
+def test_the_same_record_again_changes_nothing(database: Database) -> None:
+    first = store(database, arrived("a"), arrived("b"))
+    assert (first.received, len(first.pending)) == (2, 2)
+    again = store(database, arrived("a"), arrived("b"), arrived("a", "2"), arrived("a", "2"))
+    assert (again.received, again.conflicts) == (1, 0)
+    assert left(database) == ["Claim/a", "Claim/b", "Claim/a"]
+
+
+def test_the_same_version_with_other_bytes_is_a_conflict_and_never_read(
+    database: Database,
+) -> None:
+    store(database, arrived("a", raw=b"first"))
+    for _ in range(2):  # once, however often it is sent
+        store(database, arrived("a", raw=b"second"))
+    assert left(database) == ["Claim/a"]
+    with database.reading() as connection:
+        (row,) = lists.quarantine_after(connection, H, 0, 10)
+        kept = connection.execute(text("SELECT raw FROM inbox ORDER BY id")).scalars().all()
+    assert row.stage == "conflict"
+    assert msgspec.json.decode(row.faults)[0]["reason"] == Reason.SAME_VERSION_OTHER_CONTENT
+    assert [bytes(raw) for raw in kept] == [b"first", b"second"]
+
+
+def test_two_versions_of_one_bill_that_conflict_within_a_page(database: Database) -> None:
+    stored = store(database, arrived("a", raw=b"first"), arrived("a", raw=b"second"))
+    assert (stored.received, stored.conflicts, len(stored.pending)) == (2, 1, 1)
+
+
+def test_what_is_to_be_kept_out_is_not_stored_unless_it_was_known(database: Database) -> None:
+    stored = store(database, arrived("a", keep_out=True), arrived("b"))
+    assert (stored.received, stored.filtered) == (1, 1)
+    moved = store(database, arrived("b", "2", keep_out=True))  # known: it may take back a bill
+    assert (moved.received, moved.filtered) == (1, 0)
+
+
+def test_the_cursor_moves_with_the_inbox_or_not_at_all(database: Database) -> None:
+    class CutOff(Exception):
+        """Something fails before the commit."""
+
+    def once(position: bytes, cut_off: bool) -> None:
+        with database.writing() as connection:
+            inbox.store(connection, H, CHANNEL, [arrived("a")], currency="CNY", now_us=1)
+            inbox.move_cursor(connection, H, CHANNEL, "scope", position, now_us=1)
+            if cut_off:
+                raise CutOff
+
+    def cursor() -> bytes | None:
+        with database.reading() as connection:
+            return inbox.cursor_of(connection, H, CHANNEL, "scope")
+
+    with pytest.raises(CutOff):
+        once(b"1", cut_off=True)
+    assert (cursor(), left(database)) == (None, [])
+    once(b"1", cut_off=False)
+    once(b"2", cut_off=False)
+    assert (cursor(), left(database)) == (b"2", ["Claim/a"])
+
+
+# Bills.
+
+
+def test_a_bill_is_released_once_and_waits_to_be_delivered(database: Database) -> None:
+    settled = settle(database, (pending_of(database, "a"), stated()))
+    assert settled == outcomes.Settled(released=1)
+    (row,) = released(database)
+    assert (row.kind, row.delivery, row.total_minor, row.day) == (
+        "FINAL",
+        "PENDING",
+        100,
+        "2026-03-01",
+    )
+    assert lists.body_of(row) == bill()
+    assert left(database) == []
+
+
+def test_a_new_version_of_an_unchanged_bill_changes_nothing(database: Database) -> None:
+    settle(database, (pending_of(database, "a"), stated()))
+    settled = settle(database, (pending_of(database, "a", "2", at=5), stated()))
+    assert settled == outcomes.Settled()
+    assert len(released(database)) == 1
+
+
+def test_a_changed_bill_is_released_as_a_correction_under_its_own_name(
+    database: Database,
+) -> None:
+    first, second = pending_of(database, "a"), pending_of(database, "a", "2", at=5)
+    settle(database, (first, stated(100)), (second, stated(150)))
+    final, correction = released(database)
+    assert [final.kind, correction.kind] == ["FINAL", "CORRECTION"]
+    assert [final.total_minor, correction.total_minor] == [100, 150]
+    assert correction.name == f"{final.name}.2"
+
+
+def test_an_older_version_that_comes_late_is_recorded_and_changes_nothing(
+    database: Database,
+) -> None:
+    settle(database, (pending_of(database, "a", "2", at=5), stated(150)))
+    assert settle(database, (pending_of(database, "a", "1", at=1), stated(100))).released == 0
+    assert [row.total_minor for row in released(database)] == [150]
+    with database.reading() as connection:
+        count = connection.execute(text("SELECT count(*) FROM bill_event")).scalar_one()
+    assert count == 2
+
+
+def test_a_withdrawn_bill_is_reversed_and_may_be_stated_anew(database: Database) -> None:
+    settle(database, (pending_of(database, "a"), stated(100)))
+    settle(database, (pending_of(database, "a", "2", at=2), BillWithdrawn()))
+    settle(database, (pending_of(database, "a", "3", at=3), BillWithdrawn()))
+    settle(database, (pending_of(database, "a", "4", at=4), stated(100)))
+    kinds = [(row.kind, row.total_minor) for row in released(database)]
+    assert kinds == [("FINAL", 100), ("REVERSAL", 100), ("CORRECTION", 100)]
+
+
+def test_a_bill_withdrawn_before_it_was_seen_is_none_of_ours(database: Database) -> None:
+    settled = settle(database, (pending_of(database, "a"), BillWithdrawn()))
+    assert settled == outcomes.Settled(filtered=1)
+    assert released(database) == []
+    assert left(database) == []
+
+
+def test_bad_records_wait_and_good_ones_go_on(database: Database) -> None:
+    fault = Fault(reason=Reason.LINES_DO_NOT_ADD_UP, path="total")
+    settled = settle(
+        database,
+        (pending_of(database, "a"), SetAside(faults=(fault,), total=7)),
+        (pending_of(database, "b"), stated()),
+        (pending_of(database, "c"), KeptOut()),
+    )
+    assert settled == outcomes.Settled(released=1, quarantined=1, filtered=1)
+    with database.reading() as connection:
+        (row,) = lists.quarantine_after(connection, H, 0, 10)
+        raw = connection.execute(
+            text("SELECT raw FROM inbox WHERE id = :id"), {"id": row.inbox_id}
+        ).scalar_one()
+    assert (row.stage, row.total_minor, row.currency) == ("balance", 7, "CNY")
+    assert bytes(raw) == b"a 1"
+
+
+def test_totals_by_day_count_every_bill_as_it_stands(database: Database) -> None:
+    settle(database, (pending_of(database, "a"), stated(100)))
+    settle(database, (pending_of(database, "b"), stated(10)))
+    settle(database, (pending_of(database, "c"), stated(1)))
+    settle(database, (pending_of(database, "a", "2", at=5), stated(150)))
+    settle(database, (pending_of(database, "c", "2", at=5), BillWithdrawn()))
+    with database.reading() as connection:
+        totals = lists.totals_by_day(connection, H, DAY, DAY)
+        none = lists.totals_by_day(connection, H, date(2026, 3, 2), date(2026, 3, 3))
+    assert totals == {DAY: DayTotals(ids=frozenset({"Claim/a", "Claim/b"}), total=160)}
+    assert none == {}
+
+
+# Readings.
+
+
+def reading(value: str) -> tuple[str, Reading]:
+    return (
+        "4548-4",
+        Reading(
+            member_token="k1.00",
+            code=Coding(system="http://loinc.org", code="4548-4"),
+            value=Decimal(value),
+            unit="%",
+            effective=WHEN,
+            provenance=Provenance.LABORATORY,
+        ),
+    )
+
+
+def test_a_corrected_reading_keeps_its_name_and_moves_to_the_end(database: Database) -> None:
+    def names() -> list[tuple[str, str]]:
+        with database.reading() as connection:
+            rows = lists.readings_after(connection, None, 0, 10)
+        return [(row.name, str(msgspec.json.decode(row.body)["value"])) for row in rows]
+
+    settle(database, (pending_of(database, "o1"), ReadingsStated(readings=(reading("7.2"),))))
+    settle(database, (pending_of(database, "o2"), ReadingsStated(readings=(reading("8.0"),))))
+    (first, _), (second, _) = names()
+    again = ReadingsStated(readings=(reading("7.2"),))
+    assert settle(database, (pending_of(database, "o1", "2"), again)).released == 0
+    corrected = ReadingsStated(readings=(reading("7.3"),))
+    assert settle(database, (pending_of(database, "o1", "3"), corrected)).released == 1
+    assert names() == [(second, "8.0"), (first, "7.3")]
+    settle(database, (pending_of(database, "o2", "2"), ReadingsWithdrawn()))
+    assert names() == [(first, "7.3")]
+
+
+# The insurer's answers.
+
+
+def answer(name: str, delivery: str = "TAKEN") -> Answer:
+    taken = delivery == "TAKEN"
+    return Answer(
+        bill=name,
+        delivery=delivery,
+        claims=("policies/p/claims/c",) if taken else (),
+        refusal_reasons=() if taken else ("UNKNOWN_MEMBER",),
+    )
+
+
+def acknowledge(database: Database, request_id: str, *answers: Answer) -> None:
+    with database.writing() as connection:
+        lists.acknowledge(connection, H, request_id, answers, now_us=3)
+
+
+def test_answers_are_recorded_all_or_none_and_repeating_changes_nothing(
+    database: Database,
+) -> None:
+    settle(database, (pending_of(database, "a"), stated(1)), (pending_of(database, "b"), stated(2)))
+    first, second = (row.name for row in released(database))
+    with pytest.raises(UnknownBills) as caught:
+        acknowledge(database, "r1", answer(first), answer(uuid.uuid4().hex))
+    assert len(caught.value.names) == 1
+    assert len(released(database, "PENDING")) == 2
+    for _ in range(2):
+        acknowledge(database, "r1", answer(first), answer(second, "REFUSED"))
+    assert [row.name for row in released(database, "TAKEN")] == [first]
+    assert [row.name for row in released(database, "REFUSED")] == [second]
+    with pytest.raises(OtherContent):
+        acknowledge(database, "r1", answer(second))
+    acknowledge(database, "r2", answer(second))  # refused first, taken after a person looked
+    with pytest.raises(TakenBefore):
+        acknowledge(database, "r3", answer(first, "REFUSED"))
+    assert len(released(database, "TAKEN")) == 2
+
+
+# Leases and numbers.
+
+
+def acquire(database: Database, holder: str, now_us: int) -> int | None:
+    with database.writing() as connection:
+        return leases.acquire(connection, H, CHANNEL, holder, now_us=now_us, until_us=now_us + 10)
+
+
+def test_one_poller_at_a_time_and_a_dead_one_is_replaced(database: Database) -> None:
+    assert acquire(database, "a", 0) is None
+    assert acquire(database, "b", 5) == 10
+    assert acquire(database, "b", 11) is None
+    with database.writing() as connection:
+        leases.renew(connection, H, CHANNEL, "b", until_us=30)
+    with pytest.raises(LeaseLost), database.writing() as connection:
+        leases.renew(connection, H, CHANNEL, "a", until_us=99)
+    with database.writing() as connection:
+        leases.release(connection, H, CHANNEL, "a")  # not its own
+    assert acquire(database, "c", 12) == 30
+
+
+def test_of_many_pollers_at_once_one_gets_the_lease(database: Database) -> None:
+    winners: list[str] = []
+
+    def poll(holder: str) -> None:
+        if acquire(database, holder, 0) is None:
+            winners.append(holder)
+
+    threads = [threading.Thread(target=poll, args=(str(number),)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(winners) == 1
+
+
+def numbered_by_lock(connection: Connection) -> int:
+    return leases.next_numbers(connection, "things", 1)
+
+
+def numbered_by_sequence(connection: Connection) -> int:
+    """The control: what a database's own sequence does."""
+    return int(connection.execute(text("SELECT nextval('naive')")).scalar_one())
+
+
+@pytest.mark.parametrize(
+    ("number", "misses"), [(numbered_by_lock, False), (numbered_by_sequence, True)]
+)
+def test_a_reader_of_numbers_misses_none_though_commits_overlap(
+    postgres_database: str, number: Any, misses: bool
+) -> None:
+    """A slow writer takes a number first and commits last; a reader passes by in between."""
+    database = Database(postgres_database)
+    migrate(database, "services.his_bridge")
+    with database.writing() as connection:
+        connection.execute(text("CREATE SEQUENCE naive"))
+        connection.execute(text("CREATE TABLE things (number bigint)"))
+    took, may_commit = threading.Event(), threading.Event()
+    second_done = threading.Event()
+
+    def write(slow: bool) -> None:
+        with database.writing() as connection:
+            if not slow:
+                took.wait(10)
+            mine = number(connection)
+            if slow:
+                took.set()
+                may_commit.wait(10)
+            connection.execute(text("INSERT INTO things VALUES (:n)"), {"n": mine})
+        if not slow:
+            second_done.set()
+
+    threads = [threading.Thread(target=write, args=(slow,)) for slow in (True, False)]
+    for thread in threads:
+        thread.start()
+    took.wait(10)
+    second_done.wait(0.5)  # under the lock it cannot finish; by sequence it does
+    seen = read(database, 0)
+    may_commit.set()
+    for thread in threads:
+        thread.join()
+    seen |= read(database, max(seen, default=0))
+    database.close()
+    assert (len(seen) < 2) is misses
+
+
+def read(database: Database, after: int) -> set[int]:
+    with database.reading() as connection:
+        query = text("SELECT number FROM things WHERE number > :n")
+        return set(connection.execute(query, {"n": after}).scalars())
