@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 _PR_SET_PDEATHSIG = 1
+_TAIL_WIDTH = 200
 
 
 class ChildFailed(RuntimeError):
@@ -99,7 +100,7 @@ class Child:
         except OSError:
             text = ""
         end = text.splitlines()[-lines:]
-        return "\n".join([f"The end of {self.log}:", *(f"  {line}" for line in end)])
+        return "\n".join([f"The end of {self.log}:", *(f"  {line[:_TAIL_WIDTH]}" for line in end)])
 
     def stop(self) -> None:
         """Ask the process to end, and end its group by force when it does not within its grace."""

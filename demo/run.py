@@ -148,15 +148,22 @@ def _follow(
 
 def _hints(stack: Stack, folders: Folders, *, keep: bool) -> list[str]:
     """Where to look next; with `keep` at what is running."""
-    files = [f"numbers: {folders.out / 'summary.json'}", f"logs: {folders.state / 'logs'}"]
+    state = _from_here(folders.state)
+    files = [f"numbers: {_from_here(folders.out / 'summary.json')}", f"logs: {state / 'logs'}"]
     if not keep:
         return [*files, "to look inside, keep the stack running: lipei demo --keep"]
     return [
         *files,
         f"every workflow in Temporal's UI: {stack.addresses.get('temporal_ui', 'not running')}",
-        f"lipei claims explain --state {folders.state} {{claim}}",
-        f"lipei claims replay --state {folders.state} {{claim}}",
+        f"lipei claims explain --state {state} {{claim}}",
+        f"lipei claims replay --state {state} {{claim}}",
     ]
+
+
+def _from_here(path: Path) -> Path:
+    """The path as a person in the current folder would write it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _write(path: Path, results: Results) -> None:

@@ -166,7 +166,9 @@ def _checks(results: Results, reporter: Reporter) -> None:
 def _next(claim: claims_pb2.Claim | None, reporter: Reporter, hints: Sequence[str]) -> None:
     _heading(reporter, "next")
     for hint in hints:
-        _indented(reporter, hint.replace("{claim}", claim.name if claim is not None else "NAME"))
+        text = hint.replace("{claim}", claim.name if claim is not None else "NAME")
+        # A command must survive being copied: it may be wider, but never broken.
+        reporter.console.print(Text(f" {text}"), soft_wrap=True)
 
 
 def _heading(reporter: Reporter, text: str) -> None:

@@ -93,7 +93,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                     method=method,
                     correlation=correlation,
                     fault=type(fault).__name__,
-                    at=places_of(fault)[-1:],
+                    at=places_of(fault),
                 )
                 await _abort(
                     context,

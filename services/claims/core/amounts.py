@@ -148,7 +148,8 @@ def _limit_price(claim: Claim, result: Amounts, price: Decimal) -> None:
 def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
     """Steps 4 to 10 for a line that nothing refused: from the allowed amount to the benefit.
 
-    To reserve, a line is paid the most it could be: without deductible.
+    To reserve, a line is paid the most it could be: without deductible, and nothing that the
+    patient would bear counts toward an out-of-pocket maximum.
     """
     line, share = result.line, result.share
     used_up = _used_up(claim, line, visit.tally)
@@ -161,7 +162,7 @@ def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
     rest -= _deduct(claim, result, visit, rest, borne)
     rest -= _copay(claim, result, visit, rest, borne)
     result.by_share = round_half_up(rest * share.value)
-    coinsurance = _within_out_of_pocket(claim, result, visit.tally, rest - result.by_share, borne)
+    coinsurance = _within_out_of_pocket(claim, result, visit, rest - result.by_share, borne)
     result.cut(Reason.COINSURANCE, share.clause, coinsurance)
     result.benefit = _within_ceilings(claim, result, visit.tally, rest - coinsurance)
     absorb(result)
@@ -222,7 +223,7 @@ def _copay(
 
 
 def _within_out_of_pocket(
-    claim: Claim, result: Amounts, tally: Tally, coinsurance: int, borne: dict[PatientCost, int]
+    claim: Claim, result: Amounts, visit: Visit, coinsurance: int, borne: dict[PatientCost, int]
 ) -> int:
     """Step 7: the patient's share, as far as out-of-pocket maxima leave it with the patient."""
     applying = [
@@ -231,14 +232,15 @@ def _within_out_of_pocket(
     for one in applying:
         term = one.term
         before = sum(amount for cost, amount in borne.items() if cost in term.counts)
-        room = max(0, tally.left(term.id, term.scope, term.period, one.value) - before)
+        room = max(0, visit.tally.left(term.id, term.scope, term.period, one.value) - before)
         if room < coinsurance and (PatientCost.COINSURANCE in term.counts or room == 0):
             coinsurance, result.maximum_clause = room, term.clause
     borne[PatientCost.COINSURANCE] = coinsurance
     for one in applying:
         term = one.term
         counted = sum(amount for cost, amount in borne.items() if cost in term.counts)
-        tally.add(term.id, term.scope, term.period, amount=counted)
+        if not visit.reserve:
+            visit.tally.add(term.id, term.scope, term.period, amount=counted)
     return coinsurance
 
 

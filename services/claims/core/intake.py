@@ -60,6 +60,9 @@ def _head_faults(bill: BillFacts, currency: str) -> Iterator[BillFault]:
 def _line_faults(where: str, line: LineFacts, bill: BillFacts) -> Iterator[BillFault]:
     if line.quantity <= 0:
         yield _fault(f"{where}.quantity", "NOT_POSITIVE", "a quantity must be above 0")
+    if places_of(line.quantity) > 4 or places_of(line.unit_price) > 6:
+        text = "a quantity has at most four decimal places, a price six"
+        yield _fault(where, "TOO_PRECISE", text)
     if line.unit_price < 0:
         yield _fault(f"{where}.unit_price", "NEGATIVE", "a price must not be negative")
     if not 0 <= line.billed <= MAX_MINOR_UNITS:
@@ -142,6 +145,11 @@ def _fund_faults(bill: BillFacts, paid: Mapping[int, int]) -> Iterator[BillFault
 def priced(quantity: Decimal, unit_price: Decimal, currency: str) -> int:
     """Minor units of quantity × price, rounded once, half up."""
     return round_half_up((quantity * unit_price).scaleb(currency_exponent(currency)))
+
+
+def places_of(number: Decimal) -> int:
+    """Decimal places of a number in its plain form; below 0 for none."""
+    return -int(number.as_tuple().exponent)
 
 
 def _fault(field: str, reason: str, text: str) -> BillFault:

@@ -6,7 +6,6 @@ Unknown keys are refused; every fault of a file is told at once with its line. R
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 
 from services.claims.core.facts import (
@@ -14,33 +13,30 @@ from services.claims.core.facts import (
     BillFacts,
     CareType,
     Coding,
-    CoverInterval,
     DiagnosisFacts,
-    DisclosedCondition,
     EarlierService,
-    HospitalTier,
     LineFacts,
     LinePayment,
-    MemberFacts,
-    OutcomeTier,
     PolicySnapshot,
-    PreExistingTerms,
-    PriceList,
     PriorPayment,
     PriorPayments,
-    Relationship,
-    Sex,
     SocialInsuranceFacts,
 )
 from services.claims.core.intake import priced
 from services.claims.core.plan import Plan
 from services.claims.plans.accumulator_units import Accumulator
 from services.claims.plans.case_expectations import ExpectationReader, Expected
+from services.claims.plans.case_facts import (
+    CaseProvider,
+    read_boolean,
+    read_case_providers,
+    read_coding,
+    read_number,
+    read_policy,
+)
 from services.claims.plans.code_systems import CODE_SYSTEMS
-from services.claims.plans.context import Context, each, system_uri
+from services.claims.plans.context import each, system_uri
 from services.claims.plans.reader import Faults, Mapping, Value
-from services.claims.plans.rule_terms import read_price_list
-from services.common.dated import half_open
 from services.common.strict_yaml import load
 
 
@@ -74,13 +70,7 @@ class _Setting:
 
     codes: str
     diagnoses: str
-    providers: dict[str, _CaseProvider]
-
-
-@dataclass(frozen=True, slots=True)
-class _CaseProvider:
-    tier: HospitalTier | None
-    prices: PriceList | None
+    providers: dict[str, CaseProvider]
 
 
 def read_cases(plan: Plan, yaml: bytes | str, source: str) -> tuple[Case, ...]:
@@ -113,7 +103,6 @@ class _CaseReader:
 
     def __init__(self, plan: Plan, given: Mapping | None) -> None:
         self._plan = plan
-        self._context = Context(currency=plan.currency, first_day=date.max)
         self._expectations = ExpectationReader(plan)
         self._accumulators = self._expectations.accumulators
         self._given = given
@@ -127,7 +116,7 @@ class _CaseReader:
         setting = _Setting(
             codes=self._system(term, "codes"),
             diagnoses=self._system(term, "diagnoses"),
-            providers=self._providers(self._either(term, "providers")),
+            providers=read_case_providers(self._either(term, "providers"), self._plan.currency),
         )
         policies = self._policies(term)
         history = term.maybe("history")
@@ -168,60 +157,7 @@ class _CaseReader:
             people = {name: members.get(name) for name in members.names()}
         else:
             people = {"": one} if one is not None else {}
-        return {name: self._policy(policy, name, person) for name, person in people.items()}
-
-    def _policy(self, policy: Value, name: str, person: Value) -> PolicySnapshot:
-        terms = policy.mapping()
-        start, end = terms.get("first_day").day(), half_open(terms.get("last_day").day())
-        since = terms.maybe("covered_since")
-        told = person.mapping()
-        cover_first, cover_last = told.maybe("cover_first_day"), told.maybe("cover_last_day")
-        first = start if cover_first is None else cover_first.day()
-        member = MemberFacts(
-            member_id=name or "member",
-            birth_date=told.get("born").day(),
-            relationship=_or(told.maybe("relationship"), Relationship, Relationship.SELF),
-            cover=(
-                CoverInterval(
-                    start=first,
-                    end=end if cover_last is None else half_open(cover_last.day()),
-                    continuous_since=first if since is None else since.day(),
-                ),
-            ),
-            sex=None if (sex := told.maybe("sex")) is None else sex.choice(Sex),
-            disclosed_conditions=each(told, "disclosed", _condition),
-            outcome_tier=self._tier(told),
-            social_insurance=_boolean(told.maybe("social_insurance")),
-        )
-        told.done()
-        terms.done()
-        return PolicySnapshot(policy_id="policy", revision=1, start=start, end=end, member=member)
-
-    def _tier(self, told: Mapping) -> OutcomeTier | None:
-        found = told.maybe("outcome_tier")
-        if found is None:
-            return None
-        tier = found.mapping()
-        outcome = OutcomeTier(tier=tier.get("tier").ident(), certified=tier.get("certified").day())
-        tier.done()
-        return outcome
-
-    def _providers(self, found: Value | None) -> dict[str, _CaseProvider]:
-        if found is None:
-            return {}
-        providers = found.mapping()
-        result = {}
-        for name in providers.names():
-            told = providers.get(name).mapping()
-            tier = told.maybe("tier")
-            result[name] = _CaseProvider(
-                tier=None if tier is None else tier.choice(HospitalTier),
-                prices=PriceList(prices=read_price_list(told, self._context))
-                if told.has("prices")
-                else None,
-            )
-            told.done()
-        return result
+        return {name: read_policy(policy, name, person) for name, person in people.items()}
 
     def _who(self, term: Mapping, policies: dict[str, PolicySnapshot]) -> str:
         found = term.maybe("member")
@@ -248,9 +184,9 @@ class _CaseReader:
         service = EarlierService(
             bill_number=term.get("bill").text(),
             provider_id=term.get("provider").text(),
-            code=_coding(term, setting.codes),
+            code=read_coding(term, setting.codes),
             service_date=term.get("day").day(),
-            quantity=_number(term.maybe("quantity"), Decimal(1), places=4),
+            quantity=read_number(term.maybe("quantity"), Decimal(1), places=4),
             unit_price=term.get("price").decimal(places=6),
         )
         return self._who(term, policies), service
@@ -280,7 +216,7 @@ class _CaseReader:
         start = term.get("from").day() if day is None else day.day()
         end = term.get("to").day() if day is None else day.day()
         care, provider_id = term.maybe("care"), term.get("provider").text()
-        provider = setting.providers.get(provider_id, _CaseProvider(None, None))
+        provider = setting.providers.get(provider_id, CaseProvider(None, None))
         diagnoses = term.items("diagnoses")
         return BillFacts(
             bill_number=name,
@@ -304,16 +240,16 @@ class _CaseReader:
             ),
             social_insurance=self._social_insurance(term),
             price_list=provider.prices,
-            direct_billing=_boolean(term.maybe("direct_billing")) or False,
+            direct_billing=read_boolean(term.maybe("direct_billing")) or False,
         )
 
     def _line(self, term: Mapping, number: int, setting: _Setting) -> LineFacts:
-        quantity = _number(term.maybe("quantity"), Decimal(1), places=4)
+        quantity = read_number(term.maybe("quantity"), Decimal(1), places=4)
         price = term.get("price").decimal(places=6)
         day, fund = term.maybe("day"), term.maybe("fund_paid")
         line = LineFacts(
             number=number,
-            code=_coding(term, setting.codes),
+            code=read_coding(term, setting.codes),
             quantity=quantity,
             unit_price=price,
             billed=priced(quantity, price, self._plan.currency),
@@ -331,7 +267,7 @@ class _CaseReader:
         told = found.mapping()
         paid, account = told.maybe("paid"), told.maybe("account_paid")
         facts = SocialInsuranceFacts(
-            used=_boolean(told.maybe("used")),
+            used=read_boolean(told.maybe("used")),
             fund_paid=None if paid is None else paid.money(self._plan.currency),
             account_paid=0 if account is None else account.money(self._plan.currency),
         )
@@ -354,29 +290,3 @@ class _CaseReader:
             amount=term.get("paid").money(self._plan.currency),
             lines=by_line,
         )
-
-
-def _coding(term: Mapping, system: str) -> Coding:
-    own = term.maybe("system")
-    return Coding(system=system if own is None else system_uri(own), code=term.get("code").text())
-
-
-def _condition(term: Mapping) -> DisclosedCondition:
-    terms, share = term.maybe("terms"), term.maybe("share")
-    return DisclosedCondition(
-        code_prefix=term.get("diagnosis").text(),
-        terms=None if terms is None else terms.choice(PreExistingTerms),
-        share=None if share is None else share.share(),
-    )
-
-
-def _or(value: Value | None, words: type[Relationship], otherwise: Relationship) -> Relationship:
-    return otherwise if value is None else value.choice(words)
-
-
-def _boolean(value: Value | None) -> bool | None:
-    return None if value is None else value.boolean()
-
-
-def _number(value: Value | None, otherwise: Decimal, *, places: int) -> Decimal:
-    return otherwise if value is None else value.decimal(places=places)

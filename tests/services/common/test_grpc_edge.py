@@ -191,7 +191,7 @@ def test_an_unexpected_fault_tells_a_correlation_id_and_nothing_else(
     assert line["event"] == "unexpected_fault"
     assert line["method"] == f"/{FULL_NAME}/QuotePremium"
     assert line["fault"] == FAULTS[how]
-    assert re.fullmatch(r"[a-z_]+\.py:[0-9]+", line["at"][0])
+    assert all(re.fullmatch(r"[a-z_]+\.py:[0-9]+", place) for place in line["at"])
     assert not leaked(puppet.log())
 
 

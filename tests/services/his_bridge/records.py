@@ -53,7 +53,7 @@ readings:
     - {{loinc: 4548-4, units: ["%"]}}
     - {{loinc: 8480-6, units: ["mm[Hg]"]}}
     - {{loinc: 8462-4, units: ["mm[Hg]"]}}
-pull: {{page_size: 50, overlap_s: 5, lease_s: 2, requests_per_s: 1000, max_wait_s: 1}}
+pull: {{page_size: 50, overlap_s: 5, lease_s: 1, requests_per_s: 1000, max_wait_s: 1}}
 """
 NAME, NUMBER, PHONE = "欧阳建国", "11010119900307002X", "13912345678"
 

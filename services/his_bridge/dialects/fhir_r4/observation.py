@@ -141,7 +141,7 @@ def _effective(seen: Observation, findings: Findings, zone: ZoneInfo) -> datetim
         (seen.effective_period.start if seen.effective_period else None, "effectivePeriod.start"),
     ):
         if text is not None:
-            return findings.moment(text, path, zone)
+            return findings.moment(text, path, zone, any_year=True)
     findings.add(Reason.TIME_MISSING, "effectiveDateTime")
     return None
 

@@ -55,6 +55,8 @@ BAD: dict[str, tuple[Callable[[], BillFacts], str]] = {
         "DUPLICATE_NUMBER",
     ),
     "no quantity": (lambda: _with_line(quantity=Decimal(0), billed=0), "NOT_POSITIVE"),
+    "five decimal places": (lambda: bill(line(quantity="1.00001")), "TOO_PRECISE"),
+    "seven decimal places": (lambda: bill(line(price="1.0000001")), "TOO_PRECISE"),
     "a negative price": (lambda: _with_line(unit_price=Decimal(-1), billed=0), "NEGATIVE"),
     "a negative amount": (lambda: _with_line(billed=-1), "OUT_OF_RANGE"),
     "a wrong product": (lambda: _with_line(billed=9_999), "NOT_QUANTITY_TIMES_PRICE"),
@@ -91,7 +93,7 @@ def test_the_good_neighbours_of_bad_bills_have_no_fault() -> None:
     assert _reasons(bill()) == set()
     assert _reasons(_with_insurance(used=True, fund_paid=20_000)) == set()
     assert _reasons(bill(line(1, fund_paid=500), line(2), paid=600)) == set()
-    assert _reasons(bill(line(1, quantity="3", price="0.333333"))) == set()
+    assert _reasons(bill(line(1, quantity="3.0001", price="0.333333"))) == set()
 
 
 def test_all_faults_come_at_once() -> None:

@@ -11,7 +11,7 @@ from services.claims.core.plan import Plan
 from services.claims.core.reasons import NOT_YET_EMITTED, Reason
 from services.claims.plans.cases import CaseReport, run_cases
 from services.common.strict_yaml import StrictYamlError, load
-from tests.services.claims.core.bills import CASES, plan_named
+from tests.services.claims.core.bills import CASES, ROOT, plan_named
 
 FILES = sorted(CASES.glob("*.yaml"))
 
@@ -143,23 +143,67 @@ def test_a_case_that_agrees_has_no_differences() -> None:
 
 
 DIFFERENT = [
-    ("decision: auto_approved", "decision: denied", "the claim is auto_approved, the case says denied"),
-    ('insurer: "48.00"', 'insurer: "50.00"', "the insurer pays 48.00, the case says 50.00: 2.00 less"),
-    ('patient: "52.00"', 'patient: "50.00"', "the patient bears 52.00, the case says 50.00: 2.00 more"),
+    (
+        "decision: auto_approved",
+        "decision: denied",
+        "the claim is auto_approved, the case says denied",
+    ),
+    (
+        'insurer: "48.00"',
+        'insurer: "50.00"',
+        "the insurer pays 48.00, the case says 50.00: 2.00 less",
+    ),
+    (
+        'patient: "52.00"',
+        'patient: "50.00"',
+        "the patient bears 52.00, the case says 50.00: 2.00 more",
+    ),
     (', patient: "52.00"', "", "the patient bears 52.00, the case says 0.00: 52.00 more"),
-    ('copay 3.4: "20.00"', 'copay 3.4: "20.01"', "copay under clause 3.4 is 20.00, the case says 20.01: 0.01 less"),
-    ('copay 3.4: "20.00"', 'deductible 3.1: "20.00"', "deductible under clause 3.1 is nothing, the case says 20.00"),
+    (
+        'copay 3.4: "20.00"',
+        'copay 3.4: "20.01"',
+        "copay under clause 3.4 is 20.00, the case says 20.01: 0.01 less",
+    ),
+    (
+        'copay 3.4: "20.00"',
+        'deductible 3.1: "20.00"',
+        "deductible under clause 3.1 is nothing, the case says 20.00",
+    ),
     ('copay 3.4: "20.00", ', "", "copay under clause 3.4 is 20.00, the case does not name it"),
-    ("awaits: []", "awaits: [provider.tier]", "the claim awaits nothing, the case says provider.tier"),
+    (
+        "awaits: []",
+        "awaits: [provider.tier]",
+        "the claim awaits nothing, the case says provider.tier",
+    ),
     ("outcome: cut", "outcome: allowed", "line 1: outcome is cut, the case says allowed"),
-    ("section: outpatient", "section: dental", "line 1: section is outpatient, the case says dental"),
-    ('allowed: "100.00"', 'allowed: "99.00"', "line 1: allowed is 100.00, the case says 99.00: 1.00 more"),
+    (
+        "section: outpatient",
+        "section: dental",
+        "line 1: section is outpatient, the case says dental",
+    ),
+    (
+        'allowed: "100.00"',
+        'allowed: "99.00"',
+        "line 1: allowed is 100.00, the case says 99.00: 1.00 more",
+    ),
     ("visits: 1", "visits: 2", "balance visits is 1, the case says 2"),
-    ('rehabilitation-units: "0"', 'rehabilitation-units: "1.5"', "balance rehabilitation-units is 0 units, the case says 1.5 units"),
+    (
+        'rehabilitation-units: "0"',
+        'rehabilitation-units: "1.5"',
+        "balance rehabilitation-units is 0 units, the case says 1.5 units",
+    ),
     ("lines: {1: {", "lines: {2: {", "there is no line 2"),
-    ("decision: auto_approved", "refused: [NOTHING_BILLED]", "the bill is accepted, the case says refused (NOTHING_BILLED)"),
-    ('price: "100.00"', "price: 0", "the bill is refused: lines: nothing is billed; send the lines"),
-]  # fmt: skip
+    (
+        "decision: auto_approved",
+        "refused: [NOTHING_BILLED]",
+        "the bill is accepted, the case says refused (NOTHING_BILLED)",
+    ),
+    (
+        'price: "100.00"',
+        "price: 0",
+        "the bill is refused: lines: nothing is billed; send the lines",
+    ),
+]
 
 
 @pytest.mark.parametrize(("old", "new", "said"), DIFFERENT, ids=lambda text: text[:30])
@@ -178,7 +222,7 @@ BAD = [
     ("born: 1980-06-15", "born: 1980-06-31", "IMPOSSIBLE_DATE"),
     ("born: 1980-06-15, ", "", "MISSING_KEY"),
     ("care: outpatient", "care: spa", "UNKNOWN_WORD"),
-    ("day: 2025-03-10\n", "", "MISSING_KEY"),
+    ("        day: 2025-03-10\n", "", "MISSING_KEY"),
     ('price: "100.00"', "price: 100.00", "FLOAT"),
     ('price: "100.00"', 'price: "-1"', "NEGATIVE"),
     ("copay 3.4", "copay 9.9", "UNKNOWN_REASON"),
@@ -216,3 +260,9 @@ def test_two_cases_of_one_name_are_refused() -> None:
 def test_withdrawing_what_was_never_claimed_is_a_difference() -> None:
     report = _run(ONE + "      - withdraw: B9\n        expect: {}\n")
     assert report.results[0].differences == ("after B9: there is no such claim to withdraw",)
+
+
+def test_the_example_in_the_docs_is_decided_as_written() -> None:
+    page = (ROOT / "docs" / "cases.md").read_text(encoding="utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    assert run_cases(plan_named("million-medical"), example, "docs/cases.md").passed

@@ -17,19 +17,23 @@ currency: CNY
 first_day: 2025-01-01
 clauses:
   "1": {zh: 一, en: One}
-general: {not_covered: "1", outside_sections: "1", duplicates: "1", impossible_dates: "1", missing_facts: "1"}
+general:
+  {not_covered: "1", outside_sections: "1", duplicates: "1", impossible_dates: "1",
+   missing_facts: "1"}
 code_sets:
   drugs: {2025-01-01: {demo-yibao: ["XA10*", "XC01"]}}
   tumours: {2025-01-01: {icd-10: [C]}}
 sections:
-  - {id: drugs, clause: "1", name: {zh: 药, en: drugs}, codes: [drugs], in_force: {2025-01-01: true}}
+  - {id: drugs, clause: "1", name: {zh: 药, en: drugs}, codes: [drugs],
+     in_force: {2025-01-01: true}}
   - {id: other, clause: "1", name: {zh: 其他, en: other}, in_force: {2025-01-01: true}}
 pre_existing: {clause: "1", otherwise: {2025-01-01: excluded}}
 prices: {clause: "1"}
 social_insurance: {clause: "1"}
 coordination: {clause: "1"}
 deductibles:
-  - {id: yearly, clause: "1", scope: member, period: policy_year, unit: CNY, values: {2025-01-01: "100.00", 2026-01-01: 80}}
+  - {id: yearly, clause: "1", scope: member, period: policy_year, unit: CNY,
+     values: {2025-01-01: "100.00", 2026-01-01: 80}}
 shares:
   - {id: drugs, clause: "1", when: {sections: [drugs]}, unit: share, values: {2025-01-01: "0.8"}}
   - {id: other, clause: "1", unit: share, values: {2025-01-01: 1}}
@@ -81,7 +85,7 @@ BAD = [
     ("currency: CNY\n", "", "MISSING_KEY", "currency"),
     ("first_day: 2025-01-01", "first_day: 2025-02-30", "IMPOSSIBLE_DATE", "first_day"),
     ("first_day: 2025-01-01", "first_day: 1 January", "NOT_A_DATE", "first_day"),
-    ("first_day: 2025-01-01", "first_day: 2024-12-31", "NO_FIRST_VALUE", "yearly"),
+    ("first_day: 2025-01-01", "first_day: 2024-12-31", "NO_FIRST_VALUE", "values"),
     ('"100.00", 2026', "100.00, 2026", "FLOAT", "values"),
     ('"100.00", 2026', '"-1", 2026', "NEGATIVE", "values"),
     ('"100.00", 2026', '"1e400", 2026', "NOT_AN_AMOUNT", "values"),
@@ -90,7 +94,7 @@ BAD = [
     ("2026-01-01: 80", "2024-01-01: 80", "DATES_OUT_OF_ORDER", "values"),
     ("2026-01-01: 80", "2026-13-01: 80", "IMPOSSIBLE_DATE", "values"),
     ("unit: CNY", "unit: USD", "WRONG_UNIT", "unit"),
-    ("unit: CNY, ", "", "MISSING_KEY", "unit"),
+    ("period: policy_year, unit: CNY,", "period: policy_year,", "MISSING_KEY", "unit"),
     ("period: policy_year", "period: week", "UNKNOWN_WORD", "period"),
     ("period: policy_year, ", "", "MISSING_KEY", "period"),
     ("scope: member", "scope: treatment", "NO_PERIOD", "period"),
@@ -100,19 +104,39 @@ BAD = [
     ("when: {sections: [drugs]}", "when: {sections: []}", "EMPTY_LIST", "sections"),
     ("when: {sections: [drugs]}", "when: {weather: rain}", "UNKNOWN_KEY", "weather"),
     ("when: {sections: [drugs]}, ", "", "UNREACHABLE_SHARE", "shares"),
-    ('{id: other, clause: "1", unit', '{id: other, clause: "1", when: {care_types: [inpatient]}, unit', "NO_DEFAULT_SHARE", "shares"),
-    ('{id: drugs, clause: "1", name', '{id: drugs, clause: "9", name', "UNKNOWN_REFERENCE", "clause"),
+    (
+        'other, clause: "1", unit',
+        'other, clause: "1", when: {tiers: [primary]}, unit',
+        "NO_DEFAULT_SHARE",
+        "shares",
+    ),
+    (
+        '{id: drugs, clause: "1", name',
+        '{id: drugs, clause: "9", name',
+        "UNKNOWN_REFERENCE",
+        "clause",
+    ),
     ('{id: drugs, clause: "1", name', "{id: drugs, name", "MISSING_KEY", "clause"),
     ("codes: [drugs]", "codes: [pills]", "UNKNOWN_REFERENCE", "codes"),
-    ("in_force: {2025-01-01: true}}\n  - {id: other", "in_force: {2025-01-01: yes}}\n  - {id: other", "NOT_A_BOOLEAN", "in_force"),
+    ("in_force: {2025-01-01: true}", 'in_force: {2025-01-01: "true"}', "NOT_A_BOOLEAN", "in_force"),
     ("demo-yibao", "yibao-2027", "UNKNOWN_CODE_SYSTEM", "drugs"),
     ('"XA10*", "XC01"', '"XA10*", "XA10*"', "DUPLICATE_CODE", "drugs"),
     ('"XA10*", "XC01"', '"*"', "BAD_CODE", "drugs"),
     ('"XA10*", "XC01"', "10", "NOT_TEXT", "drugs"),
-    ("  - {id: other, clause: \"1\", name", "  - {id: drugs, clause: \"1\", name", "DUPLICATE_ID", "sections"),
-    ("otherwise: {2025-01-01: excluded}", "otherwise: {2025-01-01: maybe}", "UNKNOWN_WORD", "pre_existing"),
+    (
+        '  - {id: other, clause: "1", name',
+        '  - {id: drugs, clause: "1", name',
+        "DUPLICATE_ID",
+        "sections",
+    ),
+    (
+        "otherwise: {2025-01-01: excluded}",
+        "otherwise: {2025-01-01: maybe}",
+        "UNKNOWN_WORD",
+        "pre_existing",
+    ),
     ("pre_existing: {clause", "pre_existing: {clauses", "MISSING_KEY", "pre_existing"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("old", "new", "reason", "path"), BAD, ids=lambda text: text[:30])
@@ -160,7 +184,7 @@ def test_all_faults_come_at_once_with_their_lines() -> None:
 
 
 def test_two_sections_that_take_all_that_is_left_overlap() -> None:
-    bad = SMALL.replace("codes: [drugs], ", "", 1)
+    bad = SMALL.replace("codes: [drugs],", "", 1)
     assert [fault.reason for fault in _faults(bad)] == ["OVERLAPPING_SECTIONS"]
 
 
@@ -177,9 +201,8 @@ def test_two_sections_that_take_all_that_is_left_overlap() -> None:
     ],
 )
 def test_code_sets_of_two_sections_must_not_overlap(more: str, overlaps: bool) -> None:
-    yaml = SMALL.replace(
-        "  tumours:", f'  more: {{2026-01-01: {{demo-yibao: ["{more}"]}}}}\n  tumours:'
-    )
+    more_codes = f'  more: {{2026-01-01: {{demo-yibao: ["{more}"]}}}}\n'
+    yaml = SMALL.replace("  tumours:", f"{more_codes}  tumours:")
     yaml = yaml.replace("{2026-01-01: {demo", "{2025-01-01: null, 2026-01-01: {demo")
     yaml = yaml.replace("en: other}, in_force", "en: other}, codes: [more], in_force")
     if not overlaps:
@@ -197,7 +220,10 @@ def test_sections_for_different_care_may_share_codes() -> None:
 
 
 def test_accumulators_share_one_list_of_names() -> None:
-    ceiling = 'ceilings:\n  - {id: yearly, clause: "1", scope: member, period: lifetime, unit: CNY, values: {2025-01-01: 1}}\n'
+    ceiling = """\
+ceilings:
+  - {id: yearly, clause: "1", scope: member, period: lifetime, unit: CNY, values: {2025-01-01: 1}}
+"""
     assert [fault.reason for fault in _faults(SMALL + ceiling)] == ["DUPLICATE_ID"]
 
 

@@ -30,6 +30,7 @@ class OddServer:
     """Its clock moves by `tick` with every request; `before` runs first, `script` answers first."""
 
     records: dict[str, Stored] = field(default_factory=dict)
+    others: dict[tuple[str, str], Stored] = field(default_factory=dict)
     now: datetime = START
     tick: timedelta = timedelta(0)
     cap: int = 1000
@@ -50,12 +51,24 @@ class OddServer:
         delay: timedelta = timedelta(0),
         **more: Any,
     ) -> None:
+        resource = {"resourceType": "Claim", "id": record_id, **more}
+        self.records[record_id] = self._stored(resource, updated, delay)
+
+    def put(self, resource: dict[str, Any]) -> None:
+        """Anything else than the Claims that `write` makes; searched under its own type."""
+        self.others[resource["resourceType"], resource["id"]] = self._stored(resource)
+
+    def _stored(
+        self,
+        resource: dict[str, Any],
+        updated: datetime | None = None,
+        delay: timedelta = timedelta(0),
+    ) -> Stored:
         moment = updated or self.now
-        earlier = self.records.get(record_id)
+        earlier = self.records.get(resource["id"])
         version = int(earlier.resource["meta"]["versionId"]) + 1 if earlier else 1
         meta = {"versionId": str(version), "lastUpdated": instant(moment)}
-        resource = {"resourceType": "Claim", "id": record_id, "meta": meta, **more}
-        self.records[record_id] = Stored(resource, moment, moment + delay)
+        return Stored({**resource, "meta": meta}, moment, moment + delay)
 
     def ids(self) -> set[str]:
         return set(self.records)
@@ -72,7 +85,9 @@ class OddServer:
             return 200, {}, json.dumps(self._search(path, query)).encode()
 
     def _search(self, path: str, query: Parameters) -> dict[str, Any]:
-        found = [r for r in self.records.values() if r.visible <= self.now]
+        others = [one for (kind, _), one in self.others.items() if kind == path]
+        stored = list(self.records.values()) if path == "Claim" else others
+        found = [r for r in stored if r.visible <= self.now]
         if not self.ignores & {"_lastUpdated"}:
             found = [r for r in found if _matches(r, query.get("_lastUpdated", ""))]
         if "_id" in query:

@@ -1,0 +1,117 @@
+"""Reads the facts of a case: members and their policy, providers and their price lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from services.claims.core.facts import (
+    Coding,
+    CoverInterval,
+    DisclosedCondition,
+    HospitalTier,
+    MemberFacts,
+    OutcomeTier,
+    PolicySnapshot,
+    PreExistingTerms,
+    PriceList,
+    Relationship,
+    Sex,
+)
+from services.claims.plans.context import Context, each, system_uri
+from services.claims.plans.reader import Mapping, Value
+from services.claims.plans.rule_terms import read_price_list
+from services.common.dated import half_open
+
+
+@dataclass(frozen=True, slots=True)
+class CaseProvider:
+    """What a case says of a provider; `prices` None leaves it to the plan's list."""
+
+    tier: HospitalTier | None
+    prices: PriceList | None
+
+
+def read_policy(policy: Value, name: str, person: Value) -> PolicySnapshot:
+    """One member of the policy, `name` empty when the case has only one."""
+    terms = policy.mapping()
+    start, end = terms.get("first_day").day(), half_open(terms.get("last_day").day())
+    since = terms.maybe("covered_since")
+    told = person.mapping()
+    cover_first, cover_last = told.maybe("cover_first_day"), told.maybe("cover_last_day")
+    first = start if cover_first is None else cover_first.day()
+    member = MemberFacts(
+        member_id=name or "member",
+        birth_date=told.get("born").day(),
+        relationship=Relationship.SELF
+        if (relationship := told.maybe("relationship")) is None
+        else relationship.choice(Relationship),
+        cover=(
+            CoverInterval(
+                start=first,
+                end=end if cover_last is None else half_open(cover_last.day()),
+                continuous_since=first if since is None else since.day(),
+            ),
+        ),
+        sex=None if (sex := told.maybe("sex")) is None else sex.choice(Sex),
+        disclosed_conditions=each(told, "disclosed", _condition),
+        outcome_tier=_tier(told),
+        social_insurance=read_boolean(told.maybe("social_insurance")),
+    )
+    told.done()
+    terms.done()
+    return PolicySnapshot(policy_id="policy", revision=1, start=start, end=end, member=member)
+
+
+def read_case_providers(found: Value | None, currency: str) -> dict[str, CaseProvider]:
+    """Providers by id, with their price lists in the plan's currency."""
+    context = Context(currency=currency, first_day=date.max)  # a list may begin on any day
+    if found is None:
+        return {}
+    providers = found.mapping()
+    result = {}
+    for name in providers.names():
+        told = providers.get(name).mapping()
+        tier = told.maybe("tier")
+        result[name] = CaseProvider(
+            tier=None if tier is None else tier.choice(HospitalTier),
+            prices=PriceList(prices=read_price_list(told, context)) if told.has("prices") else None,
+        )
+        told.done()
+    return result
+
+
+def _tier(told: Mapping) -> OutcomeTier | None:
+    found = told.maybe("outcome_tier")
+    if found is None:
+        return None
+    tier = found.mapping()
+    outcome = OutcomeTier(tier=tier.get("tier").ident(), certified=tier.get("certified").day())
+    tier.done()
+    return outcome
+
+
+def read_coding(term: Mapping, system: str) -> Coding:
+    """A code of the case's usual system, or of one that the term names."""
+    own = term.maybe("system")
+    return Coding(system=system if own is None else system_uri(own), code=term.get("code").text())
+
+
+def _condition(term: Mapping) -> DisclosedCondition:
+    terms, share = term.maybe("terms"), term.maybe("share")
+    return DisclosedCondition(
+        code_prefix=term.get("diagnosis").text(),
+        terms=None if terms is None else terms.choice(PreExistingTerms),
+        share=None if share is None else share.share(),
+    )
+
+
+def read_boolean(value: Value | None) -> bool | None:
+    """True or false; None when nothing is said."""
+    return None if value is None else value.boolean()
+
+
+def read_number(value: Value | None, otherwise: Decimal, *, places: int) -> Decimal:
+    """A decimal, or what holds when nothing is said."""
+    return otherwise if value is None else value.decimal(places=places)

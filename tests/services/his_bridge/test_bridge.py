@@ -1,0 +1,356 @@
+"""The whole bridge: a real FHIR server, a real process, real gRPC, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy import inspect, text
+
+from lipei.his_bridge.v1 import his_bridge_pb2 as pb
+from lipei.type.v1 import bill_pb2
+from services.common.database import Database
+from services.common.grpc_edge import RpcFault, error_of
+from tests.postgres import fresh_database
+from tests.services.his_bridge.fhir_server import FhirServer, fhir_server, free_port
+from tests.services.his_bridge.population import SENDABLE, bad, bad_id, good, readings
+from tests.services.his_bridge.records import BASE_URL, claim, tokens, write_profile
+from tests.services.his_bridge.running import CALL_S, HOSPITAL, Bridge, running_bridge
+
+GOOD, READINGS, DRAFTS = 130, 30, 2
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:
+    with fhir_server(tmp_path_factory.mktemp("his")) as found:
+        around, claims, _ = good(GOOD)
+        drafts = [{**claim(f"draft-{n}", "person-000"), "status": "draft"} for n in range(DRAFTS)]
+        found.put(around)
+        spoilt = [one for index, case in enumerate(SENDABLE) for one in bad(case, index)]
+        # Bad bills stand in the midst of good ones.
+        found.put([*claims[: GOOD // 2], *spoilt, *claims[GOOD // 2 :], *drafts])
+        found.put(readings(READINGS))
+        yield found
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield ""
+        return
+    with fresh_database(request.getfixturevalue("postgres_url")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def bridge(
+    url: str, server: FhirServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bridge]:
+    folder = tmp_path_factory.mktemp("bridge")
+    write_profile(folder / "profiles", server.base_url)
+    away = folder / "profiles" / "away.yaml"
+    base = (folder / "profiles" / "demo-hospital.yaml").read_text("utf-8")
+    base = base.replace("hospital: demo-hospital", "hospital: away")
+    base = base.replace(server.base_url, f"http://127.0.0.1:{free_port()}/fhir")
+    away.write_text(base.replace("page_size: 50", "page_size: 50, attempts: 1"), "utf-8")
+    with running_bridge(folder / "state", folder / "profiles", url) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def report(bridge: Bridge) -> pb.PullBillsResponse:
+    return bridge.pull_all()
+
+
+@pytest.fixture
+def database(bridge: Bridge, url: str) -> Iterator[Database]:
+    found = Database(url or f"sqlite:///{bridge.state / 'his_bridge.db'}")
+    yield found
+    found.close()
+
+
+def refusal(call: Any, request: Any) -> RpcFault:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request, timeout=CALL_S)
+    return error_of(caught.value)
+
+
+def query(database: Database, statement: str, **values: Any) -> list[Any]:
+    with database.reading() as connection:
+        return list(connection.execute(text(statement), values))
+
+
+def test_good_bills_are_released_and_bad_ones_wait(
+    bridge: Bridge, report: pb.PullBillsResponse
+) -> None:
+    assert (report.received, report.released) == (GOOD + len(SENDABLE), GOOD)
+    assert (report.quarantined, report.filtered) == (len(SENDABLE), DRAFTS)
+    released = bridge.bills()
+    numbers = sorted(one.bill.bill_number for one in released)
+    assert numbers == [f"NO-b{n:05d}" for n in range(GOOD)]
+    assert {one.bill.kind for one in released} == {bill_pb2.BILL_KIND_FINAL}
+    for one in released:
+        assert sum(line.billed.minor_units for line in one.bill.lines) == 6001
+        assert one.bill.total.minor_units == 6001
+        assert one.delivery.state == pb.DELIVERY_STATE_PENDING
+        assert one.receive_time.ToNanoseconds() <= one.release_time.ToNanoseconds()
+    assert released[0].bill.member_token == tokens("CN-ID", "11010119900300000X")
+    assert [line.quantity for line in released[0].bill.lines] == ["1", "3"]
+    assert [line.unit_price for line in released[0].bill.lines] == ["50", "3.335"]
+    social = released[0].bill.social_insurance
+    assert (social.used, social.fund_paid.minor_units) == (True, 4000)
+
+
+@pytest.mark.usefixtures("report")
+def test_each_bad_bill_waits_with_its_faults_and_its_bytes(
+    bridge: Bridge, database: Database
+) -> None:
+    waiting = {record.name.rpartition("/")[2]: record for record in bridge.quarantine()}
+    rows = query(
+        database,
+        "SELECT q.name, i.external_id, i.raw FROM quarantine q JOIN inbox i ON i.id = q.inbox_id",
+    )
+    by_bill = {row.external_id: (waiting[row.name], bytes(row.raw)) for row in rows}
+    for index, case in enumerate(SENDABLE):
+        record, raw = by_bill[f"Claim/{bad_id(index)}"]
+        shown = {(fault.reason, fault.path) for fault in record.faults}
+        assert shown == {(str(reason), path) for reason, path in case.faults}, case.name
+        assert record.stage == case.stage
+        assert all(fault.text for fault in record.faults)
+        assert f'"id":"{bad_id(index)}"'.encode() in raw
+    assert len(by_bill) == len(SENDABLE)
+
+
+def answers(bridge: Bridge) -> list[str]:
+    """Everything that the bridge says to the insurer, as text."""
+    said = [str(one) for one in (*bridge.bills(), *bridge.quarantine())]
+    request = pb.ListReadingsRequest(parent="members/-", page_size=1000)
+    said.append(str(bridge.stub.ListReadings(request, timeout=CALL_S)))
+    # protobuf prints what is not ASCII as octal escapes.
+    return [one.encode().decode("unicode_escape").encode("latin-1").decode() for one in said]
+
+
+def stored(database: Database) -> str:
+    """Everything in the database but the bytes in the inbox."""
+    parts = []
+    with database.reading() as connection:
+        for table in inspect(connection).get_table_names():
+            for row in connection.execute(text(f"SELECT * FROM {table}")).mappings():
+                parts += [_text(v) for name, v in row.items() if (table, name) != ("inbox", "raw")]
+    return "\n".join(parts)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).decode("utf-8", "replace")
+    return str(value)
+
+
+@pytest.mark.usefixtures("report")
+def test_nothing_of_any_patient_leaves_or_is_logged(bridge: Bridge, database: Database) -> None:
+    bridge.stub.PullReadings(pb.PullReadingsRequest(hospital=HOSPITAL), timeout=CALL_S)
+    _, _, secrets = good(GOOD)
+    # The bad bills' patient has these, some of them in places that were meant to leak.
+    secrets += ["欧阳建国", "11010119900307002X", "13912345678", "MRN-p1-77", "bad-p1"]
+    said = "\n".join(answers(bridge))
+    log = bridge.log.read_text("utf-8")
+    kept = stored(database)
+    raw = b"\n".join(bytes(row.raw) for row in query(database, "SELECT raw FROM inbox"))
+    for secret in secrets:
+        assert secret not in said
+        assert secret not in log
+        assert secret not in kept
+    # The control: the scan finds what is there to be found.
+    assert "普通门诊诊察费" in said
+    assert "pulled" in log
+    assert "person-000" in raw.decode("utf-8", "replace")
+    assert sum(secret in raw.decode("utf-8", "replace") for secret in secrets) > 12
+
+
+@pytest.mark.usefixtures("report")
+def test_pulling_again_brings_nothing_twice(bridge: Bridge) -> None:
+    again = bridge.pull()
+    assert (again.received, again.released, again.quarantined, again.more) == (0, 0, 0, False)
+
+
+@pytest.mark.usefixtures("report")
+def test_lists_come_in_pages_that_neither_repeat_nor_skip(bridge: Bridge) -> None:
+    names = [one.bill.name for one in bridge.bills(page_size=7)]
+    assert names == [one.bill.name for one in bridge.bills(page_size=500)]
+    assert len(set(names)) == len(names)
+    got = bridge.stub.GetBill(pb.GetBillRequest(name=names[3]), timeout=CALL_S)
+    assert got.bill == bridge.bills()[3]
+
+
+@pytest.mark.usefixtures("report")
+def test_a_foreign_page_token_is_refused(bridge: Bridge) -> None:
+    token = bridge.stub.ListBills(
+        pb.ListBillsRequest(parent=HOSPITAL, page_size=1), timeout=CALL_S
+    ).next_page_token
+    other = pb.DELIVERY_STATE_TAKEN
+    for request in (
+        pb.ListBillsRequest(parent=HOSPITAL, page_token=token, delivery_state=other),
+        pb.ListBillsRequest(parent="hospitals/away", page_token=token),
+        pb.ListBillsRequest(parent=HOSPITAL, page_token="x" + token),
+    ):
+        fault = refusal(bridge.stub.ListBills, request)
+        assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert [v.reason for v in fault.violations] == ["FOREIGN_PAGE_TOKEN"]
+
+
+@pytest.mark.usefixtures("report")
+def test_readings_of_one_member_are_only_theirs(bridge: Bridge) -> None:
+    while bridge.stub.PullReadings(
+        pb.PullReadingsRequest(hospital=HOSPITAL, max_records=10), timeout=CALL_S
+    ).more:
+        pass
+    token = tokens("CN-ID", "11010119900300000X")
+    mine, everybody = (
+        bridge.stub.ListReadings(pb.ListReadingsRequest(parent=parent), timeout=CALL_S).readings
+        for parent in (f"members/{token}", "members/-")
+    )
+    assert len(everybody) == READINGS
+    assert [one for one in everybody if one.member_token == token] == list(mine)
+    assert (mine[0].value, mine[0].unit) == ("7.2", "%")
+    assert mine[0].name.startswith(f"members/{token}/readings/")
+
+
+@pytest.mark.usefixtures("report")
+def test_acknowledged_bills_are_no_longer_pending(bridge: Bridge) -> None:
+    first, second = bridge.bills()[:2]
+    taken = pb.Delivery(state=pb.DELIVERY_STATE_TAKEN, claims=["policies/p/claims/c"])
+    refused = pb.Delivery(state=pb.DELIVERY_STATE_REFUSED, refusal_reasons=["NOT_FOUND"])
+    request = pb.AcknowledgeBillsRequest(
+        parent=HOSPITAL,
+        request_id="ack-1",
+        acknowledgements=[
+            pb.Acknowledgement(bill=first.bill.name, delivery=taken),
+            pb.Acknowledgement(bill=second.bill.name, delivery=refused),
+        ],
+    )
+    for _ in range(2):
+        bridge.stub.AcknowledgeBills(request, timeout=CALL_S)
+    pending = bridge.bills(state=pb.DELIVERY_STATE_PENDING)
+    assert len(pending) == GOOD - 2
+    assert bridge.bills(state=pb.DELIVERY_STATE_TAKEN)[0].delivery == taken
+    assert bridge.bills(state=pb.DELIVERY_STATE_REFUSED)[0].delivery == refused
+    request.acknowledgements.pop()
+    reused = refusal(bridge.stub.AcknowledgeBills, request)
+    assert reused.code is grpc.StatusCode.ALREADY_EXISTS
+    request.request_id = "ack-2"
+    request.acknowledgements[0].delivery.CopyFrom(refused)
+    late = refusal(bridge.stub.AcknowledgeBills, request)
+    assert (late.code, late.reason) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "BILL_ALREADY_TAKEN",
+    )
+    request.acknowledgements[0].bill = f"{HOSPITAL}/bills/{'0' * 32}"
+    unknown = refusal(bridge.stub.AcknowledgeBills, request)
+    assert unknown.code is grpc.StatusCode.NOT_FOUND
+    assert unknown.metadata["name"] == request.acknowledgements[0].bill
+
+
+def test_a_bad_request_is_told_everything_at_once(bridge: Bridge) -> None:
+    fault = refusal(
+        bridge.stub.PullBills,
+        pb.PullBillsRequest(hospital="Hospital/1", max_records=-1, request_id="ä"),
+    )
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert {v.field for v in fault.violations} == {"hospital", "max_records", "request_id"}
+    acknowledgement = pb.Acknowledgement(bill="x", delivery=pb.Delivery(claims=[""]))
+    fault = refusal(
+        bridge.stub.AcknowledgeBills,
+        pb.AcknowledgeBillsRequest(parent="x", acknowledgements=[acknowledgement]),
+    )
+    assert {v.field for v in fault.violations} == {
+        "request_id",
+        "parent",
+        "acknowledgements[0].bill",
+        "acknowledgements[0].delivery.state",
+    }
+    for call, request in (
+        (bridge.stub.GetBill, pb.GetBillRequest(name="hospitals/x/bills/1; DROP TABLE inbox")),
+        (bridge.stub.ListReadings, pb.ListReadingsRequest(parent="members/11010119900307002X")),
+        (bridge.stub.ListQuarantine, pb.ListQuarantineRequest(parent=HOSPITAL, page_size=-1)),
+        (bridge.stub.ListBills, pb.ListBillsRequest(parent=HOSPITAL, delivery_state=99)),  # type: ignore[arg-type]  # on purpose
+    ):
+        assert refusal(call, request).code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_an_unknown_hospital_or_bill_is_not_found(bridge: Bridge) -> None:
+    for call, request in (
+        (bridge.stub.PullBills, pb.PullBillsRequest(hospital="hospitals/nowhere")),
+        (bridge.stub.ListBills, pb.ListBillsRequest(parent="hospitals/nowhere")),
+        (bridge.stub.GetBill, pb.GetBillRequest(name=f"{HOSPITAL}/bills/{'0' * 32}")),
+    ):
+        assert refusal(call, request).code is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_source_that_is_away_says_when_to_come_back(bridge: Bridge) -> None:
+    fault = refusal(bridge.stub.PullBills, pb.PullBillsRequest(hospital="hospitals/away"))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.UNAVAILABLE, "SOURCE_AWAY")
+    assert fault.retry_after_s
+
+
+def test_a_second_pull_at_the_same_time_is_told_to_wait(bridge: Bridge, database: Database) -> None:
+    held = {"h": "demo-hospital", "u": int((time.time() + 3600) * 1e6)}
+    with database.writing() as connection:
+        connection.execute(text("INSERT INTO lease VALUES (:h, 'bills', 'another', :u)"), held)
+    try:
+        fault = refusal(bridge.stub.PullBills, pb.PullBillsRequest(hospital=HOSPITAL))
+    finally:
+        with database.writing() as connection:
+            connection.execute(text("DELETE FROM lease"))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.ABORTED, "PULL_UNDER_WAY")
+    assert fault.retry_after_s
+    bridge.pull()
+
+
+@pytest.mark.usefixtures("report")
+def test_changes_at_the_hospital_come_as_corrections_and_reversals(
+    bridge: Bridge, server: FhirServer
+) -> None:
+    before = len(bridge.bills())
+    same, changed, gone = (claim(f"b{n:05d}", f"person-{n % 12:03d}") for n in (20, 21, 22))
+    same["note"] = [{"text": "something that the bridge does not read"}]
+    changed["item"].pop()
+    changed["total"] = {"value": 50, "currency": "CNY"}
+    changed["extension"][0]["extension"].pop()
+    gone["status"] = "cancelled"
+    server.put([same, changed, gone])
+    report = bridge.pull_all()
+    assert (report.received, report.released) == (3, 2)
+    new = bridge.bills()[before:]
+    assert [(one.bill.kind, one.bill.bill_number) for one in new] == [
+        (bill_pb2.BILL_KIND_CORRECTION, "NO-b00021"),
+        (bill_pb2.BILL_KIND_REVERSAL, "NO-b00022"),
+    ]
+    assert new[0].bill.total.minor_units == 5000
+    originals = {one.bill.bill_number: one.bill.name for one in bridge.bills()[:before]}
+    assert new[0].bill.name == f"{originals['NO-b00021']}.2"
+    # Leave the hospital as it was for the other database.
+    server.put([claim(f"b{n:05d}", f"person-{n % 12:03d}") for n in (20, 21, 22)])
+
+
+def test_health_is_told_and_a_stop_is_graceful(bridge: Bridge, url: str, tmp_path: Path) -> None:
+    asked = health_pb2.HealthCheckRequest(service="lipei.his_bridge.v1.HisBridgeService")
+    told = health_pb2_grpc.HealthStub(bridge.channel).Check(asked, timeout=CALL_S)
+    assert told.status == health_pb2.HealthCheckResponse.SERVING
+    write_profile(tmp_path / "profiles", BASE_URL)
+    with running_bridge(tmp_path / "state", tmp_path / "profiles") as other:
+        assert other.stop() == 0
+    assert '"stopped"' in other.log.read_text("utf-8")
+
+
+def test_a_bridge_with_bad_profiles_does_not_start_and_says_why(tmp_path: Path) -> None:
+    write_profile(tmp_path / "profiles", BASE_URL, lambda text: text.replace("CNY", "XXX"))
+    (tmp_path / "state").mkdir()
+    with pytest.raises(RuntimeError) as caught:
+        running_bridge(tmp_path / "state", tmp_path / "profiles").__enter__()
+    assert "demo-hospital.yaml:6: currency" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
