@@ -151,12 +151,12 @@ def _hints(stack: Stack, folders: Folders, *, keep: bool) -> list[str]:
     state = _from_here(folders.state)
     files = [f"numbers: {_from_here(folders.out / 'summary.json')}", f"logs: {state / 'logs'}"]
     if not keep:
-        return [*files, "to look inside, keep the stack running: lipei demo --keep"]
+        return [*files, "to look inside, keep the stack running: make demo ARGS=--keep"]
     return [
         *files,
         f"every workflow in Temporal's UI: {stack.addresses.get('temporal_ui', 'not running')}",
-        f"lipei claims explain --state {state} {{claim}}",
-        f"lipei claims replay --state {state} {{claim}}",
+        f".venv/bin/lipei claims explain --state {state} {{claim}}",
+        f".venv/bin/lipei claims replay --state {state} {{claim}}",
     ]
 
 

@@ -122,6 +122,13 @@ async def run(settings: ClaimsSettings) -> None:
     """Serve until SIGTERM."""
     state = state_dir(settings.state)
     database = Database(settings.claims_database_url or f"sqlite:///{state / 'claims.db'}")
+    try:
+        await _serve(settings, state, database)
+    finally:
+        database.close()
+
+
+async def _serve(settings: ClaimsSettings, state: Path, database: Database) -> None:
     migrate(database, "services.claims")
     client = await connect(state)
     workflows = ClaimWorkflows(client)
@@ -157,7 +164,6 @@ async def run(settings: ClaimsSettings) -> None:
         state=state,
         background=[sweeper.sweep_claims, sweeper.start_payouts],
     )
-    database.close()
 
 
 def _payments(settings: ClaimsSettings, state: Path, parts: ClaimsParts) -> Payments:

@@ -276,7 +276,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         """A plan file under the hash of its content."""
         faults = request_id_faults(request.request_id)
         try:
-            plan = load_plan(request.yaml, "yaml")
+            plan = await self._database.run(load_plan, request.yaml, "yaml")
         except StrictYamlError as error:
             faults += [Violation(f"yaml:{f.line} {f.path}", f.reason, f.text) for f in error.faults]
             raise invalid(faults) from None

@@ -12,6 +12,7 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -83,20 +84,7 @@ class Puller:
         report = PullReport()
         async with self._leased() as holder:
             await self._read_left_over(holder, report)
-            cursor = await self._database.run(self._cursor)
-            looked_at = 0
-            report.more = True
-            while report.more:
-                page = await self._source.fetch(self._reader.kind, cursor)
-                stored, looked = await self._database.run(self._store, holder, page)
-                report.received += stored.received
-                report.quarantined += stored.conflicts
-                report.filtered += stored.filtered
-                await self._read(holder, looked, report)
-                cursor, report.more = page.cursor, not page.swept
-                looked_at += stored.received + stored.filtered
-                if looked_at >= max_records or self._now_us() >= until_us:
-                    break
+            await self._pages(holder, max_records, until_us, report)
         log.logger().info(
             "pulled",
             hospital=self._hospital,
@@ -108,6 +96,34 @@ class Puller:
             more=report.more,
         )
         return report
+
+    async def _pages(
+        self, holder: str, max_records: int, until_us: int, report: PullReport
+    ) -> None:
+        """Page by page; while one is read, the hospital is already asked for the next."""
+        cursor = await self._database.run(self._cursor)
+        coming = asyncio.ensure_future(self._source.fetch(self._reader.kind, cursor))
+        support: dict[Key, Any] = {}
+        try:
+            while True:
+                page = await coming
+                stored, looked = await self._database.run(self._store, holder, page)
+                report.received += stored.received
+                report.quarantined += stored.conflicts
+                report.filtered += stored.filtered
+                report.more = not page.swept
+                looked_at = report.received + report.filtered
+                end = page.swept or looked_at >= max_records or self._now_us() >= until_us
+                if not end:
+                    coming = asyncio.ensure_future(
+                        self._source.fetch(self._reader.kind, page.cursor)
+                    )
+                await self._read(holder, looked, support, report)
+                if end:
+                    return
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
 
     @asynccontextmanager
     async def _leased(self) -> AsyncIterator[str]:
@@ -138,14 +154,21 @@ class Puller:
             if not left:
                 return
             looked = await self._database.run(self._glance, left)
-            await self._read(holder, looked, report)
+            await self._read(holder, looked, {}, report)
 
-    async def _read(self, holder: str, looked: Sequence[Looked], report: PullReport) -> None:
+    async def _read(
+        self,
+        holder: str,
+        looked: Sequence[Looked],
+        support: dict[Key, Any],
+        report: PullReport,
+    ) -> None:
+        """Read stored records. `support` remembers, for this pull only, what was looked up."""
         for start in range(0, len(looked), BATCH):
             batch = looked[start : start + BATCH]
-            needs = {key for _, glance in batch for key in glance.needs}
-            support = await self._source.look_up(needs) if needs else {}
-            settled = await self._database.run(self._settle, holder, batch, support)
+            needs = {key for _, glance in batch for key in glance.needs} - support.keys()
+            found = await self._source.look_up(needs) if needs else {}
+            settled = await self._database.run(self._settle, holder, batch, found, support)
             report.released += settled.released
             report.quarantined += settled.quarantined
             report.filtered += settled.filtered
@@ -226,9 +249,15 @@ class Puller:
         return stored, [(entry, glances[position]) for position, entry in stored.pending]
 
     def _settle(
-        self, holder: str, batch: Sequence[Looked], found: Mapping[Key, bytes]
+        self,
+        holder: str,
+        batch: Sequence[Looked],
+        found: Mapping[Key, bytes],
+        support: dict[Key, Any],
     ) -> outcomes.Settled:
-        support = {key: self._reader.read_supporting(key[0], raw) for key, raw in found.items()}
+        support.update(
+            (key, self._reader.read_supporting(key[0], raw)) for key, raw in found.items()
+        )
         judged: list[tuple[Pending, Outcome]] = [
             (entry, self._reader.judge(_record_id(entry), glance, support))
             for entry, glance in batch

@@ -148,8 +148,8 @@ def _limit_price(claim: Claim, result: Amounts, price: Decimal) -> None:
 def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
     """Steps 4 to 10 for a line that nothing refused: from the allowed amount to the benefit.
 
-    To reserve, a line is paid the most it could be: without deductible, and nothing that the
-    patient would bear counts toward an out-of-pocket maximum.
+    To reserve, a line is paid the most it could be: without deductible, and as if an out-of-pocket
+    maximum were reached, since other claims may use both up before this one is decided.
     """
     line, share = result.line, result.share
     used_up = _used_up(claim, line, visit.tally)
@@ -229,18 +229,20 @@ def _within_out_of_pocket(
     applying = [
         one for one in claim.terms.out_of_pocket if covers(one.term.covers, claim, result.line)
     ]
+    if visit.reserve:
+        return 0 if applying else coinsurance
+    tally = visit.tally
     for one in applying:
         term = one.term
         before = sum(amount for cost, amount in borne.items() if cost in term.counts)
-        room = max(0, visit.tally.left(term.id, term.scope, term.period, one.value) - before)
+        room = max(0, tally.left(term.id, term.scope, term.period, one.value) - before)
         if room < coinsurance and (PatientCost.COINSURANCE in term.counts or room == 0):
             coinsurance, result.maximum_clause = room, term.clause
     borne[PatientCost.COINSURANCE] = coinsurance
     for one in applying:
         term = one.term
         counted = sum(amount for cost, amount in borne.items() if cost in term.counts)
-        if not visit.reserve:
-            visit.tally.add(term.id, term.scope, term.period, amount=counted)
+        tally.add(term.id, term.scope, term.period, amount=counted)
     return coinsurance
 
 

@@ -132,7 +132,7 @@ def test_processes_that_start_at_once_migrate_once(
 def test_without_turns_processes_that_start_at_once_trip_over_each_other(
     starters: Together, program: Program, postgres_database: str
 ) -> None:
-    program.has("0001", None, also=PAUSE)
+    program.has("0001", None, also="time.sleep(1)")
     order = json.dumps(["at once", postgres_database, str(program.root)])
     assert "failed" in starters.do(order)
 
