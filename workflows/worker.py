@@ -7,7 +7,7 @@ bridge and dials out to claims and Temporal.
 from __future__ import annotations
 
 import argparse
-import asyncio
+import functools
 import os
 from datetime import timedelta
 
@@ -16,7 +16,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from services.common import log
 from services.common.grpc_edge import channel, until_stopped
-from services.common.settings import LipeiSettings, refuse_unknown
+from services.common.process import start
+from services.common.settings import LipeiSettings
 from services.common.state import read_addresses, record_address, state_dir
 from services.common.temporal import names
 from services.common.temporal.connection import connect
@@ -88,10 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queue", required=True, help="claims, or hospital-{h}")
     queue = parser.parse_args().queue
-    refuse_unknown()
-    settings = WorkerSettings()
-    log.configure(f"worker:{queue}", settings.log_level)
-    asyncio.run(_run(queue, settings))
+    start(f"worker:{queue}", WorkerSettings, functools.partial(_run, queue))
 
 
 if __name__ == "__main__":

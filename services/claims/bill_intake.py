@@ -114,8 +114,11 @@ def _possible(time: Timestamp) -> bool:
 
 
 def _coding_faults(coding: coding_pb2.Coding, path: str, add: _Add) -> None:
-    if not 1 <= len(coding.system) <= 255 or not 1 <= len(coding.code) <= 64:
-        add(path, "MALFORMED_CODE", "needs a system (1 to 255) and a code (1 to 64 characters)")
+    for field, most in (("system", 255), ("code", 64)):
+        value = getattr(coding, field)
+        if not 1 <= len(value) <= most or not value.isprintable() or value != value.strip():
+            text = f"must be 1 to {most} printable characters without space around them"
+            add(f"{path}.{field}", "MALFORMED_CODE", text)
 
 
 def _diagnosis_faults(bill: bill_pb2.Bill, add: _Add) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from lipei.claims.v1 import claims_pb2_grpc, settlement_pb2_grpc
 from services.claims.in_flight import InFlight
@@ -21,17 +18,15 @@ from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
 from services.common import log
-from services.common.database import Database, UnknownSchema, migrate
+from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
+from services.common.process import start
 from services.common.sealing import Sealer
 from services.common.settings import (
     LipeiSettings,
-    UnknownSetting,
-    faults_of,
     member_token_key_file,
     member_token_key_version,
-    refuse_unknown,
     sealing_key_file,
 )
 from services.common.state import load_or_make_key, read_addresses, state_dir
@@ -178,16 +173,8 @@ def _payments(settings: ClaimsSettings, state: Path, parts: ClaimsParts) -> Paym
 
 
 def main() -> None:
-    """Run, or say in one line each what keeps it from running."""
-    try:
-        refuse_unknown()
-        settings = ClaimsSettings()
-        log.configure("claims", settings.log_level)
-        asyncio.run(run(settings))
-    except ValidationError as error:
-        sys.exit("\n".join(faults_of(error)))
-    except (UnknownSetting, UnknownSchema) as error:
-        sys.exit(str(error))
+    """Run until SIGTERM or SIGINT."""
+    start("claims", ClaimsSettings, run)
 
 
 if __name__ == "__main__":

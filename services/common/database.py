@@ -23,8 +23,20 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.engine import URL
+
+from services.common.settings import UnknownSetting
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,6 +44,23 @@ R = TypeVar("R")
 BUSY_TIMEOUT_MS = 5_000
 _MIGRATION_LOCK = 0x6C697065  # "lipe": the advisory lock under which PostgreSQL migrates
 _WRITES = "lipei_writes"
+
+
+# SQLite numbers rows by itself only under the type INTEGER.
+SERIAL = BigInteger().with_variant(Integer, "sqlite")
+
+
+def named_metadata() -> MetaData:
+    """Metadata of one service's tables: both databases know every constraint by the same name."""
+    return MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
 
 
 class UnknownSchema(RuntimeError):
@@ -57,7 +86,7 @@ class Database:
                 hide_parameters=True,
             )
         else:
-            raise ValueError("the database URL must begin with sqlite: or postgresql:")
+            raise UnknownSetting("the database URL must begin with sqlite: or postgresql:")
         self._reading_options: dict[str, Any] = (
             {}
             if self.is_sqlite
@@ -114,7 +143,7 @@ class Database:
 
 def _sqlite(url: URL, threads: int) -> Engine:
     if not url.database or url.database.startswith((":", "file:")):
-        raise ValueError("a SQLite database URL must name a file: sqlite:///path")
+        raise UnknownSetting("a SQLite database URL must name a file: sqlite:///path")
     _prepare_file(url.database)
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),

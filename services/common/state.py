@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from services.common.settings import UnknownSetting
+
 _RUN = "run.json"
 
 
@@ -72,7 +74,7 @@ def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
     Two processes that start at once get the same key. An existing file may be read-only, in a
     directory where nothing can be written.
 
-    Raises: ValueError when the file holds something else than `length` bytes in hex.
+    Raises: UnknownSetting when the file holds something else than `length` bytes in hex.
     """
     path = path.absolute()
     if not path.exists():
@@ -85,7 +87,7 @@ def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
     except ValueError:
         key = b""
     if len(key) != length:
-        raise ValueError(f"the key file {path.name} does not hold {length} bytes in hex")
+        raise UnknownSetting(f"the key file {path.name} does not hold {length} bytes in hex")
     return key
 
 

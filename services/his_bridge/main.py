@@ -40,7 +40,7 @@ class BridgeSettings(LipeiSettings):
 
     his_bridge_address: str = "127.0.0.1:0"
     his_bridge_database_url: str = ""
-    his_bridge_profiles: Path = EXAMPLE_PROFILES
+    his_bridge_profiles: str = ""
 
 
 def now_us() -> int:
@@ -63,7 +63,8 @@ def hospital_of(
 async def run(settings: BridgeSettings) -> None:
     """Serve until SIGTERM."""
     state = state_dir(settings.state)
-    profiles = load_profiles(settings.his_bridge_profiles, os.environ)
+    folder = Path(settings.his_bridge_profiles) if settings.his_bridge_profiles else None
+    profiles = load_profiles(folder or EXAMPLE_PROFILES, os.environ)
     database = Database(settings.his_bridge_database_url or f"sqlite:///{state / 'his_bridge.db'}")
     migrate(database, "services.his_bridge")
     key, version = load_or_make_key(member_token_key_file(state)), member_token_key_version()

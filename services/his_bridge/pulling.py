@@ -19,7 +19,8 @@ from sqlalchemy import Connection
 
 from services.common import log
 from services.common.database import Database
-from services.his_bridge.core.outcomes import Outcome
+from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.outcomes import Outcome, SetAside
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.sources.port import Page, Source
@@ -31,7 +32,9 @@ from services.his_bridge.storage.leases import LeaseLost
 BATCH = 200
 
 NowUs = Callable[[], int]
-Looked = tuple[Pending, Glance]
+# Without a glance the bridge failed on the record at first sight.
+Looked = tuple[Pending, Glance | None]
+_FAILED = SetAside(faults=(Fault(reason=Reason.BRIDGE_FAILED, path=""),))
 
 
 class LeaseHeld(Exception):
@@ -153,7 +156,7 @@ class Puller:
             left = await self._database.run(self._left_over)
             if not left:
                 return
-            looked = await self._database.run(self._glance, left)
+            looked = await self._database.run(self._glance_at, left)
             await self._read(holder, looked, {}, report)
 
     async def _read(
@@ -166,7 +169,8 @@ class Puller:
         """Read stored records. `support` remembers, for this pull only, what was looked up."""
         for start in range(0, len(looked), BATCH):
             batch = looked[start : start + BATCH]
-            needs = {key for _, glance in batch for key in glance.needs} - support.keys()
+            needs = {key for _, glance in batch if glance for key in glance.needs}
+            needs -= support.keys()
             found = await self._source.look_up(needs) if needs else {}
             settled = await self._database.run(self._settle, holder, batch, found, support)
             report.released += settled.released
@@ -212,18 +216,43 @@ class Puller:
         with self._database.reading() as connection:
             return inbox.left_over(connection, self._hospital, self._channel, BATCH)
 
-    def _glance(self, pending: Sequence[Pending]) -> list[Looked]:
-        return [(entry, self._reader.glance(entry.raw)) for entry in pending]
+    def _glance_at(self, pending: Sequence[Pending]) -> list[Looked]:
+        return [(entry, self._glance(entry.raw)) for entry in pending]
+
+    def _glance(self, raw: bytes) -> Glance | None:
+        try:
+            return self._reader.glance(raw)
+        except Exception as fault:  # noqa: BLE001 one record must not stop all others
+            self._failed(fault)
+            return None
+
+    def _judge(self, entry: Pending, glance: Glance | None, support: Mapping[Key, Any]) -> Outcome:
+        if glance is None:
+            return _FAILED
+        try:
+            return self._reader.judge(_record_id(entry), glance, support)
+        except Exception as fault:  # noqa: BLE001 one record must not stop all others
+            self._failed(fault)
+            return _FAILED
+
+    def _failed(self, fault: Exception) -> None:
+        # The type only: the text may hold what the record holds.
+        log.logger().error(
+            "record_failed",
+            hospital=self._hospital,
+            channel=self._channel,
+            fault=type(fault).__name__,
+        )
 
     def _store(self, holder: str, page: Page) -> tuple[Stored, list[Looked]]:
-        glances = [self._reader.glance(record.raw) for record in page.records]
+        glances = [self._glance(record.raw) for record in page.records]
         arrived = [
             Arrived(
                 external_id=f"{record.kind}/{record.record_id}",
                 version=record.version,
                 updated_us=0 if record.updated is None else _micros(record.updated.timestamp()),
                 raw=record.raw,
-                keep_out=glance.keep_out,
+                keep_out=glance is not None and glance.keep_out,
             )
             for record, glance in zip(page.records, glances, strict=True)
         ]
@@ -259,8 +288,7 @@ class Puller:
             (key, self._reader.read_supporting(key[0], raw)) for key, raw in found.items()
         )
         judged: list[tuple[Pending, Outcome]] = [
-            (entry, self._reader.judge(_record_id(entry), glance, support))
-            for entry, glance in batch
+            (entry, self._judge(entry, glance, support)) for entry, glance in batch
         ]
         with self._database.writing() as connection:
             self._hold(connection, holder)

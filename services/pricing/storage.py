@@ -17,7 +17,6 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     LargeBinary,
-    MetaData,
     Row,
     String,
     Table,
@@ -26,18 +25,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
-from services.common.database import Database
+from services.common.database import Database, named_metadata
 from services.common.sealing import Sealer
 from services.pricing.core.quote import Asked, Quote, QuotedStep
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+metadata = named_metadata()
 
 # The canonical bytes of every tariff that ever served, so that any quote can be priced again.
 tariff = Table(

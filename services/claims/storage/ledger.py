@@ -15,7 +15,6 @@ from sqlalchemy import (
     Column,
     Connection,
     ForeignKey,
-    Integer,
     RowMapping,
     String,
     Table,
@@ -41,15 +40,13 @@ from services.claims.core.ledger import (
     resolution_faults,
 )
 from services.claims.storage.tables import metadata
-from services.common.database import append_only_ddl
+from services.common.database import SERIAL, append_only_ddl
 from services.common.money import MAX_MINOR_UNITS
 
 ledger_transfer = Table(
     "ledger_transfer",
     metadata,
-    Column(
-        "seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
-    ),
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
     Column("id", String(64), nullable=False),
     Column("idempotency_key", String(120), nullable=False),
     Column("request_hash", String(64), nullable=False),

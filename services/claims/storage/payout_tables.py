@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from services.claims.storage.tables import metadata
-from services.common.database import append_only_ddl
+from services.common.database import SERIAL, append_only_ddl
 
 
 class FileState(StrEnum):
@@ -113,9 +113,7 @@ payout = Table(
 bank_answer = Table(
     "bank_answer",
     metadata,
-    Column(
-        "seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
-    ),
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
     Column("sha256", String(64), nullable=False, unique=True),
     Column("paying_account", String(32), nullable=False),
     Column("answer_id", String(64), nullable=False),

@@ -14,23 +14,14 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     UniqueConstraint,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-# SQLite numbers rows by itself only under the type INTEGER.
-_Serial = BigInteger().with_variant(Integer, "sqlite")
+from services.common.database import SERIAL, named_metadata
+
+metadata = named_metadata()
 
 # Answers to writes, for ever: the same request_id gives the same answer, another body is refused.
 request_log = Table(
@@ -46,7 +37,7 @@ request_log = Table(
 plan_version = Table(
     "plan_version",
     metadata,
-    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
     Column("version", String(160), nullable=False, unique=True),
     Column("plan_id", String(80), nullable=False, index=True),
     Column("yaml", LargeBinary, nullable=False),
@@ -104,7 +95,7 @@ payee_account = Table(
 claim = Table(
     "claim",
     metadata,
-    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
     Column("policy_id", String(64), ForeignKey("policy.id"), nullable=False),
     Column("person_id", String(32), ForeignKey("person.id"), nullable=False),
@@ -136,7 +127,7 @@ claim = Table(
 claim_move = Table(
     "claim_move",
     metadata,
-    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
     Column("claim_id", String(32), nullable=False, index=True),
     Column("from_state", String(24)),
     Column("to_state", String(24), nullable=False),

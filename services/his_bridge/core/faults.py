@@ -66,12 +66,14 @@ class Reason(StrEnum):
     LINES_DO_NOT_ADD_UP = "LINES_DO_NOT_ADD_UP"
     FUND_PAID_DOES_NOT_ADD_UP = "FUND_PAID_DOES_NOT_ADD_UP"
     SOCIAL_INSURANCE_CONTRADICTS = "SOCIAL_INSURANCE_CONTRADICTS"
+    BRIDGE_FAILED = "BRIDGE_FAILED"
     SAME_VERSION_OTHER_CONTENT = "SAME_VERSION_OTHER_CONTENT"
 
 
 # In order of precedence: the record's stage is that of its first fault in this order.
 _ADVICE: dict[Stage, dict[Reason, str]] = {
     Stage.PARSE: {
+        Reason.BRIDGE_FAILED: "the bridge itself failed on this record; report it to its maker",
         Reason.NOT_JSON: "not one JSON object in UTF-8; have the HIS send it anew",
         Reason.TOO_DEEP: "nested too deeply to be a record of this kind",
         Reason.DUPLICATE_KEY: "stands twice in one object; nobody can say which counts",

@@ -40,14 +40,13 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 class Person(msgspec.Struct, frozen=True, kw_only=True):
     """A patient: the document that names them, and texts that must never leave.
 
-    `names` are whole names, `name_parts` their longer parts, `numbers` identifiers, telephone
-    numbers, addresses. They live in memory only.
+    `telling` are whole names, identifiers, telephone numbers, addresses; `name_parts` the longer
+    parts of names; all of them as `redaction.plain` writes them. They live in memory only.
     """
 
     identity: Identity | None
-    names: frozenset[str] = frozenset()
-    name_parts: frozenset[str] = frozenset()
-    numbers: frozenset[str] = frozenset()
+    telling: tuple[str, ...] = ()
+    name_parts: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
 
 

@@ -7,7 +7,7 @@ to travel are compared with what the patient's own record says.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -22,15 +22,14 @@ def redact(bill: Bill, person: Person) -> tuple[Bill, tuple[Fault, ...]]:
     A display is only a convenience and is emptied. A bill number or a code that holds one of the
     patient's numbers or whole names cannot be changed without becoming another one: a fault.
     """
-    whole = [_plain(text) for text in (*person.names, *person.numbers)]
-    secrets = [*whole, *(_plain(text) for text in person.name_parts)]
-    blob = _plain("\x00".join(_all_texts(bill)))
+    secrets = (*person.telling, *person.name_parts)
+    blob = plain("\x00".join(_all_texts(bill)))
     if not any(secret in blob for secret in secrets):
         return bill, ()
     faults = tuple(
         Fault(reason=Reason.PERSONAL_DATA, path=path)
         for path, text in _fixed_texts(bill)
-        if any(secret in _plain(text) for secret in whole)
+        if any(secret in plain(text) for secret in person.telling)
     )
     lines = tuple(
         msgspec.structs.replace(line, code=_without_display(line.code, secrets))
@@ -43,13 +42,14 @@ def redact(bill: Bill, person: Person) -> tuple[Bill, tuple[Fault, ...]]:
     return msgspec.structs.replace(bill, lines=lines, diagnoses=diagnoses), faults
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text without letter case and full-width forms, for comparison."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def _without_display(coding: Coding, secrets: list[str]) -> Coding:
-    plain = _plain(coding.display)
-    if any(secret in plain for secret in secrets):
+def _without_display(coding: Coding, secrets: Sequence[str]) -> Coding:
+    display = plain(coding.display)
+    if any(secret in display for secret in secrets):
         return Coding(system=coding.system, code=coding.code)
     return coding
 

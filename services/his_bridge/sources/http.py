@@ -7,11 +7,11 @@ of a request's path or of an answer is logged.
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from email.utils import parsedate_to_datetime
 from functools import cache
+from random import SystemRandom
 
 import httpx
 
@@ -26,6 +26,7 @@ CONNECTIONS = 4
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 # When the source is away for longer than one call can wait.
 COME_BACK_S = 30.0
+_CHANCE = SystemRandom()
 LONGEST_RETRY_AFTER_S = 3600.0
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -175,4 +176,4 @@ def _retry_after_s(headers: httpx.Headers) -> float | None:
 def _pause(attempt: int) -> float:
     """Full jitter: many bridges that were cut off together do not come back together."""
     longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt)
-    return random.uniform(FIRST_PAUSE_S / 2, longest)  # noqa: S311 spreads load, guards nothing
+    return _CHANCE.uniform(FIRST_PAUSE_S / 2, longest)

@@ -93,6 +93,7 @@ class HisBridgeServiceServicer:
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
         ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
         UNAVAILABLE with RetryInfo: the source does not answer or asks to slow down; what was fetched is kept; wait.
+        FAILED_PRECONDITION: the source refuses us, or answers in a way that would lose records unseen; a person must look.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +131,8 @@ class HisBridgeServiceServicer:
         Repeating the call changes nothing.
 
         NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
+        ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
+        FAILED_PRECONDITION: a bill that was taken is now refused; nothing is recorded; stop and ask a person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

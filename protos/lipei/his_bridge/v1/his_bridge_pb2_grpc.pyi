@@ -46,6 +46,7 @@ class HisBridgeServiceStub:
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
     UNAVAILABLE with RetryInfo: the source does not answer or asks to slow down; what was fetched is kept; wait.
+    FAILED_PRECONDITION: the source refuses us, or answers in a way that would lose records unseen; a person must look.
     """
     PullReadings: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.PullReadingsRequest, _his_bridge_pb2.PullReadingsResponse]
     """The same for laboratory values and vital signs.
@@ -67,6 +68,8 @@ class HisBridgeServiceStub:
     Repeating the call changes nothing.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
+    ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
+    FAILED_PRECONDITION: a bill that was taken is now refused; nothing is recorded; stop and ask a person.
     """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListReadingsRequest, _his_bridge_pb2.ListReadingsResponse]
     """Released readings of one member, or of all, oldest release first.
@@ -98,6 +101,7 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
     UNAVAILABLE with RetryInfo: the source does not answer or asks to slow down; what was fetched is kept; wait.
+    FAILED_PRECONDITION: the source refuses us, or answers in a way that would lose records unseen; a person must look.
     """
     PullReadings: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.PullReadingsRequest, _his_bridge_pb2.PullReadingsResponse]  # type: ignore[assignment]
     """The same for laboratory values and vital signs.
@@ -119,6 +123,8 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     Repeating the call changes nothing.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
+    ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
+    FAILED_PRECONDITION: a bill that was taken is now refused; nothing is recorded; stop and ask a person.
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListReadingsRequest, _his_bridge_pb2.ListReadingsResponse]  # type: ignore[assignment]
     """Released readings of one member, or of all, oldest release first.
@@ -153,6 +159,7 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
         ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
         UNAVAILABLE with RetryInfo: the source does not answer or asks to slow down; what was fetched is kept; wait.
+        FAILED_PRECONDITION: the source refuses us, or answers in a way that would lose records unseen; a person must look.
         """
 
     @_abc_1.abstractmethod
@@ -198,6 +205,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         Repeating the call changes nothing.
 
         NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
+        ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
+        FAILED_PRECONDITION: a bill that was taken is now refused; nothing is recorded; stop and ask a person.
         """
 
     @_abc_1.abstractmethod

@@ -11,7 +11,7 @@ import msgspec
 
 from services.his_bridge.core.bill import Tier
 from services.his_bridge.core.faults import Fault, Reason
-from services.his_bridge.core.parsed import ParsedBill, Person
+from services.his_bridge.core.parsed import ParsedBill
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4.claim_care import care_type_of
 from services.his_bridge.dialects.fhir_r4.claim_lines import read_diagnoses, read_lines
@@ -23,7 +23,6 @@ from services.his_bridge.dialects.fhir_r4.structs import (
     Encounter,
     MedicationRequest,
     Organization,
-    Patient,
     Period,
 )
 from services.his_bridge.dialects.fhir_r4.support import (
@@ -31,9 +30,9 @@ from services.his_bridge.dialects.fhir_r4.support import (
     Key,
     Support,
     contained_in,
-    person_of,
     provider_id_of,
     resolve,
+    resolve_person,
 )
 from services.his_bridge.dialects.strict_json import StrictDecoder
 
@@ -111,7 +110,7 @@ def read_claim(
         return decoded.faults
     findings = Findings(decoded.faults)
     references = _References(claim, findings, terms)
-    support = {**support, **contained_in(claim.contained)} if claim.contained else support
+    support = {**support, **contained_in(claim.contained, terms)} if claim.contained else support
     zone = ZoneInfo(terms.zone)
     if claim.resource_type != "Claim":
         findings.add(Reason.WRONG_TYPE, "resourceType")
@@ -119,7 +118,7 @@ def read_claim(
         findings.add(Reason.STATUS_UNKNOWN, "status")
     if claim.use != "claim":
         findings.add(Reason.STATUS_UNKNOWN, "use")
-    patient = resolve(findings, references.patient, "patient", Patient, support)
+    person = resolve_person(findings, references.patient, "patient", support)
     provider_id, tier = _provider(references, support, findings, terms)
     encounters = [
         found
@@ -136,9 +135,6 @@ def read_claim(
     )
     diagnoses = read_diagnoses(claim, conditions, findings, terms)
     total = findings.money(claim.total, "total", terms.currency, places=MONEY_PLACES)
-    person: Person | None = None
-    if patient is not None:
-        person = person_of(patient, "patient", terms)
     return ParsedBill(
         bill_number=_bill_number(claim, fallback_number, findings),
         provider_id=provider_id,

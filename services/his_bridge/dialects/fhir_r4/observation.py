@@ -15,7 +15,6 @@ from services.his_bridge.dialects.fhir_r4.findings import Findings
 from services.his_bridge.dialects.fhir_r4.structs import (
     CodeableConcept,
     Observation,
-    Patient,
     Quantity,
 )
 from services.his_bridge.dialects.fhir_r4.support import (
@@ -23,8 +22,7 @@ from services.his_bridge.dialects.fhir_r4.support import (
     Key,
     Support,
     contained_in,
-    person_of,
-    resolve,
+    resolve_person,
 )
 from services.his_bridge.dialects.strict_json import StrictDecoder
 
@@ -78,8 +76,8 @@ def read_observation(
     if seen is None:
         return ParsedReadings(readings=(), person=None, faults=decoded.faults)
     findings = Findings(decoded.faults)
-    support = {**support, **contained_in(seen.contained)} if seen.contained else support
-    patient = resolve(findings, _subject(seen, findings, terms), "subject", Patient, support)
+    support = {**support, **contained_in(seen.contained, terms)} if seen.contained else support
+    person = resolve_person(findings, _subject(seen, findings, terms), "subject", support)
     if seen.resource_type != "Observation":
         findings.add(Reason.WRONG_TYPE, "resourceType")
     if seen.status not in _RELEASED:
@@ -97,7 +95,7 @@ def read_observation(
             readings.append(reading)
     return ParsedReadings(
         readings=tuple(readings),
-        person=None if patient is None else person_of(patient, "subject", terms),
+        person=person,
         faults=tuple(findings.faults),
     )
 

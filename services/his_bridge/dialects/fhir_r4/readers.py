@@ -50,7 +50,7 @@ class ClaimReader:
 
     def read_supporting(self, kind: str, raw: bytes) -> Supported:
         """A Patient, Encounter, Condition, Organization or MedicationRequest."""
-        return read_supporting(kind, raw)
+        return read_supporting(kind, raw, self._terms)
 
     def judge(self, record_id: str, glance: Glance, support: Mapping[Key, Supported]) -> Outcome:
         """The bill, its withdrawal, or its faults."""
@@ -96,7 +96,7 @@ class ObservationReader:
 
     def read_supporting(self, kind: str, raw: bytes) -> Supported:
         """A Patient."""
-        return read_supporting(kind, raw)
+        return read_supporting(kind, raw, self._terms)
 
     def judge(self, record_id: str, glance: Glance, support: Mapping[Key, Supported]) -> Outcome:
         """The readings, their withdrawal, or their faults."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar, cast
 
 import msgspec
 
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.parsed import Identity, Person
+from services.his_bridge.core.redaction import plain
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import structs
 from services.his_bridge.dialects.fhir_r4.findings import Findings
@@ -39,25 +40,27 @@ _DECODERS = {name: StrictDecoder(kind, NAMES) for name, kind in SUPPORTING.items
 
 
 class Supported(msgspec.Struct, frozen=True, kw_only=True):
-    """A resource that others point at, with the faults of its structure."""
+    """A resource that others point at, with the faults of its structure; a patient as a person."""
 
     resource: Supporting | None
     faults: tuple[Fault, ...]
+    person: Person | None = None
 
 
 Support = Mapping[Key, Supported]
 
 
-def read_supporting(kind: str, raw: bytes) -> Supported:
+def read_supporting(kind: str, raw: bytes, terms: SourceTerms) -> Supported:
     """Read one Patient, Encounter, Condition, Organization or MedicationRequest."""
     resource, faults = _DECODERS[kind].decode(raw)
     if resource is not None and resource.resource_type != kind:
         wrong = Fault(reason=Reason.WRONG_TYPE, path="resourceType")
         return Supported(resource=None, faults=(*faults, wrong))
-    return Supported(resource=resource, faults=faults)
+    person = _person_of(resource, terms) if isinstance(resource, Patient) else None
+    return Supported(resource=resource, faults=faults, person=person)
 
 
-def contained_in(raw: list[msgspec.Raw]) -> dict[Key, Supported]:
+def contained_in(raw: list[msgspec.Raw], terms: SourceTerms) -> dict[Key, Supported]:
     """Contained resources, their ids marked with "#"."""
     found: dict[Key, Supported] = {}
     for each in raw:
@@ -67,7 +70,7 @@ def contained_in(raw: list[msgspec.Raw]) -> dict[Key, Supported]:
             continue  # whoever points at it gets a fault
         if header.resource_type in SUPPORTING and header.id:
             key = (header.resource_type, f"#{header.id}")
-            found[key] = read_supporting(header.resource_type, bytes(each))
+            found[key] = read_supporting(header.resource_type, bytes(each), terms)
     return found
 
 
@@ -86,7 +89,20 @@ def resolve(
     return cast(R, found.resource) if isinstance(found.resource, kind) else None
 
 
-def person_of(patient: Patient, path: str, terms: SourceTerms) -> Person:
+def resolve_person(
+    findings: Findings, key: Key | None, path: str, support: Support
+) -> Person | None:
+    """The person that a reference means, with the path in front of the faults of their identity."""
+    if resolve(findings, key, path, Patient, support) is None or key is None:
+        return None
+    person = support[key].person
+    if person is None or not person.faults:
+        return person
+    faults = tuple(Fault(reason=f.reason, path=f"{path}->{f.path}") for f in person.faults)
+    return msgspec.structs.replace(person, faults=faults)
+
+
+def _person_of(patient: Patient, terms: SourceTerms) -> Person:
     """Who the patient is, by the first kind of document in the profile's order that is there."""
     faults: list[Fault] = []
     identity: Identity | None = None
@@ -97,22 +113,21 @@ def person_of(patient: Patient, path: str, terms: SourceTerms) -> Person:
             if entry.system == rule.system and entry.value and entry.use != "old"
         } - {""}
         if len(values) > 1:
-            faults.append(Fault(reason=Reason.IDENTITY_AMBIGUOUS, path=f"{path}->identifier"))
+            faults.append(Fault(reason=Reason.IDENTITY_AMBIGUOUS, path="identifier"))
             break
         if values:
             identity = Identity(kind=rule.kind, number=values.pop())
             break
     else:
-        faults.append(Fault(reason=Reason.IDENTITY_MISSING, path=f"{path}->identifier"))
+        faults.append(Fault(reason=Reason.IDENTITY_MISSING, path="identifier"))
     names, parts = _names_of(patient.name)
     numbers = {patient.id, *(entry.value for entry in patient.identifier)}
     numbers |= {entry.value for entry in patient.telecom}
     numbers |= {text for place in patient.address for text in (place.text, *place.line)}
     return Person(
         identity=identity,
-        names=names,
-        name_parts=parts,
-        numbers=frozenset(text for text in numbers if text and len(text) >= _SHORTEST_NUMBER),
+        telling=_plain({*names, *(t for t in numbers if t and len(t) >= _SHORTEST_NUMBER)}),
+        name_parts=_plain(parts),
         faults=tuple(faults),
     )
 
@@ -129,7 +144,11 @@ def provider_id_of(
     return None
 
 
-def _names_of(names: list[HumanName]) -> tuple[frozenset[str], frozenset[str]]:
+def _plain(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({plain(text) for text in texts}))
+
+
+def _names_of(names: list[HumanName]) -> tuple[set[str], set[str]]:
     whole: set[str] = set()
     parts: set[str] = set()
     for name in names:
@@ -140,10 +159,7 @@ def _names_of(names: list[HumanName]) -> tuple[frozenset[str], frozenset[str]]:
             whole |= {family + given, f"{family} {spaced}", f"{spaced} {family}"}
             whole |= {f"{first} {family}" for first in name.given}
         parts |= {family, given, *name.given, *(name.text or "").split()}
-    return (
-        frozenset(text for text in whole if _is_telling(text)),
-        frozenset(text for text in parts if _is_telling(text)),
-    )
+    return set(filter(_is_telling, whole)), set(filter(_is_telling, parts))
 
 
 def _is_telling(text: str) -> bool:

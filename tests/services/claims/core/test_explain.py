@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import Decision
 from services.claims.core.explain import explain
-from services.claims.core.facts import BillFacts, PriorPayments, UsageSnapshot
+from services.claims.core.facts import BillFacts, LineFacts, PriorPayments, UsageSnapshot
 from services.claims.core.plan import Plan
 from tests.services.claims.core.bills import bill, bills, line, plan_named, policy
 
@@ -21,8 +21,8 @@ ZH_MONEY = re.compile(r"(-?\d+\.\d{2}) 元")
 EN_MONEY = re.compile(r"CNY (-?\d+\.\d{2})")
 
 
-def _decide(*lines: object, plan: Plan = PLAN) -> Decision:
-    return adjudicate(plan, policy(), UsageSnapshot(), bill(*lines))  # type: ignore[arg-type]
+def _decide(*lines: LineFacts, plan: Plan = PLAN) -> Decision:
+    return adjudicate(plan, policy(), UsageSnapshot(), bill(*lines))
 
 
 def _adds_up(paragraph: str, money: re.Pattern[str]) -> bool:

@@ -121,6 +121,12 @@ def test_bad_payments_of_earlier_insurers_are_named(prior: PriorPayments, reason
     assert _reasons(bill(), _paid(10_000, (1, 10_000))) == set()
 
 
+def test_what_lines_and_bill_state_is_added_up() -> None:
+    facts = bill(line(1, fund_paid=6_000))
+    assert _reasons(facts, _paid(4_000)) == set()
+    assert _reasons(facts, _paid(4_001)) == {"PAID_ABOVE_BILL"}
+
+
 @settings(max_examples=50)
 @given(bills())
 def test_bills_as_other_tests_draw_them_are_acceptable(

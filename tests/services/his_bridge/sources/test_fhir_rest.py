@@ -18,7 +18,7 @@ from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import SourceFault
 from tests.services.his_bridge.records import BASE_URL, claim, profile
-from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
+from tests.services.his_bridge.sources.odd_server import START, OddServer, odd_server
 
 R = TypeVar("R")
 OVERLAP_S = 5
@@ -87,21 +87,29 @@ def test_no_offset_is_ever_asked_for() -> None:
 # Late commits.
 
 
-def hospital_day(seed: int) -> tuple[list[tuple[float, float]], float]:
+def hospital_day(seed: int) -> list[tuple[float, float]]:
     """Times of 1,200 writes and how long each takes to commit: mostly at once, at most 4 s."""
     chance = random.Random(seed)
     writes = [
         (chance.uniform(0, 120), chance.choice([0, 0, 0, chance.uniform(0, 4)]))
         for _ in range(1200)
     ]
-    return sorted(writes), 135.0
+    return sorted(writes)
 
 
-def late_writers(server: OddServer) -> None:
-    writes, _ = hospital_day(7)
+def busy_hour(seed: int) -> list[tuple[float, float]]:
+    """As many writes per request as a page holds: one sweep follows them without ever ending."""
+    chance = random.Random(seed)
+    return [(n / 200, chance.choice([0, 0, 0, chance.uniform(0, 4)])) for n in range(1600)]
+
+
+def late_writers(server: OddServer, writes: list[tuple[float, float]]) -> None:
     for number, (at, delay) in enumerate(writes):
         moment = server.now + timedelta(milliseconds=int(at * 1000))
         server.write(f"r{number:04d}", updated=moment, delay=timedelta(seconds=delay))
+
+
+END = START + timedelta(seconds=135)
 
 
 async def naive(source: FhirRest, server: OddServer) -> set[str]:
@@ -109,7 +117,7 @@ async def naive(source: FhirRest, server: OddServer) -> set[str]:
     seen: set[str] = set()
     watermark = ""
     async with httpx.AsyncClient(trust_env=False) as client:
-        while server.now.minute * 60 + server.now.second < 135:
+        while server.now < END:
             query = {"_sort": "_lastUpdated", "_count": "20"}
             if watermark:
                 query["_lastUpdated"] = f"gt{watermark}"
@@ -123,7 +131,7 @@ async def naive(source: FhirRest, server: OddServer) -> set[str]:
 async def ours(source: FhirRest, server: OddServer) -> set[str]:
     seen: set[str] = set()
     cursor: bytes | None = None
-    while server.now.minute * 60 + server.now.second < 135:
+    while server.now < END:
         cursor, found = await sweep(source, cursor)
         seen |= set(found)
     return seen
@@ -134,10 +142,27 @@ def test_rows_committed_late_are_missed_by_a_naive_cursor_and_not_by_ours(
     reader: Callable[[FhirRest, OddServer], Awaitable[set[str]]], misses: bool
 ) -> None:
     with odd_server(tick=timedelta(milliseconds=500)) as server:
-        late_writers(server)
+        late_writers(server, hospital_day(7))
         seen = with_source(server, 20, lambda source: reader(source, server))
         missed = server.ids() - seen
         assert bool(missed) is misses, len(missed)
+
+
+def test_one_long_sweep_behind_a_busy_hospital_misses_none_either() -> None:
+    """The next sweep begins where this one began, not where it ended."""
+    with odd_server(tick=timedelta(milliseconds=100)) as server:
+        late_writers(server, busy_hour(7))
+
+        async def two_sweeps(source: FhirRest) -> tuple[set[str], set[str]]:
+            cursor, first = await sweep(source, None)
+            assert server.now > START + timedelta(seconds=8)
+            server.now += timedelta(seconds=10)
+            _, second = await sweep(source, cursor)
+            return set(first), set(second)
+
+        first, second = with_source(server, 20, two_sweeps)
+        assert server.ids() - first  # the control
+        assert server.ids() - first - second == set()
 
 
 # Records that change while they are read.

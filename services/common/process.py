@@ -1,0 +1,44 @@
+"""How every process of ours begins: settings, logging, and a sentence when it cannot run."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.common import log
+from services.common.database import UnknownSchema
+from services.common.settings import LipeiSettings, UnknownSetting, faults_of, refuse_unknown
+
+S = TypeVar("S", bound=LipeiSettings)
+
+
+def start(
+    name: str,
+    settings_type: type[S],
+    run: Callable[[S], Coroutine[Any, Any, None]],
+    *,
+    refusals: tuple[type[Exception], ...] = (),
+) -> None:
+    """Run until the process is told to stop; exit with 1 and our own sentences when it cannot.
+
+    `refusals` are the errors whose text is such a sentence. A database's error is none: its text
+    may hold the URL, and so a password.
+    """
+    ours: tuple[type[Exception], ...] = (UnknownSetting, UnknownSchema, *refusals)
+    try:
+        refuse_unknown()
+        settings = settings_type()
+        log.configure(name, settings.log_level)
+        asyncio.run(run(settings))
+    except ValidationError as error:
+        sys.exit("\n".join(faults_of(error)))
+    except ours as refused:
+        sys.exit(str(refused))
+    except SQLAlchemyError as fault:
+        setting = f"LIPEI_{name.upper()}_DATABASE_URL"
+        sys.exit(f"the database of {setting} is of no use now: {type(fault).__name__}")

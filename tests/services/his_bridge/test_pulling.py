@@ -1,0 +1,260 @@
+"""A pull stays within its bounds, keeps what it got, and lets one bad record stop no other."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from services.common.database import Database, migrate
+from services.his_bridge.core.faults import Reason
+from services.his_bridge.core.outcomes import Outcome
+from services.his_bridge.dialects.fhir_r4 import ClaimReader
+from services.his_bridge.dialects.port import Glance, Key, RecordReader
+from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
+from services.his_bridge.sources.fhir_rest import FhirRest
+from services.his_bridge.sources.port import SourceFault
+from services.his_bridge.storage import leases, lists
+from tests.services.his_bridge.population import good
+from tests.services.his_bridge.records import BASE_URL, profile, tokens
+from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
+
+R = TypeVar("R")
+PAGE, BILLS = 50, 170
+FOREVER = 1 << 62
+HOSPITAL = "demo-hospital"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    found = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    migrate(found, "services.his_bridge")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def server() -> Iterator[OddServer]:
+    with odd_server() as found:
+        around, claims, _ = good(BILLS)
+        for one in around:
+            found.put(one)
+        for one in claims:
+            found.now += timedelta(seconds=1)
+            found.write(one["id"], **{key: one[key] for key in one if key != "id"})
+        yield found
+
+
+class Broken(ClaimReader):
+    """Fails, as our own mistakes would, at a glance at one record and in judging another."""
+
+    def glance(self, raw: bytes) -> Glance:
+        if b'"NO-b00003"' in raw:
+            raise ZeroDivisionError(raw.decode())
+        return super().glance(raw)
+
+    def judge(self, record_id: str, glance: Glance, support: Mapping[Key, Any]) -> Outcome:
+        if record_id == "b00005":
+            raise KeyError(record_id)
+        return super().judge(record_id, glance, support)
+
+
+def pulling(
+    server: OddServer,
+    database: Database,
+    work: Callable[[Puller], Awaitable[R]],
+    *,
+    reader: type[ClaimReader] = ClaimReader,
+    clock: Callable[[], int] = lambda: 0,
+    lease_s: int = 60,
+) -> R:
+    def change(text: str) -> str:
+        text = text.replace("lease_s: 1", f"lease_s: {lease_s}, attempts: 1")
+        return text.replace(BASE_URL, server.base_url)
+
+    async def run() -> R:
+        found = profile(change)
+        source = FhirRest(found)
+        records: RecordReader = reader(found.terms, tokens)
+        try:
+            return await work(Puller("bills", found, source, records, database, clock))
+        finally:
+            await source.close()
+
+    return asyncio.run(run())
+
+
+def pull(server: OddServer, database: Database, most: int = 5000, **more: Any) -> PullReport:
+    return pulling(server, database, lambda puller: puller.pull(most, FOREVER), **more)
+
+
+def released(database: Database) -> int:
+    with database.reading() as connection:
+        return len(lists.bills_after(connection, HOSPITAL, 0, 9999, None))
+
+
+def test_a_pull_reads_everything(server: OddServer, database: Database) -> None:
+    report = pull(server, database)
+    assert (report.received, report.released, report.more) == (BILLS, BILLS, False)
+
+
+def test_a_patient_is_looked_up_once_a_pull(server: OddServer, database: Database) -> None:
+    pull(server, database)
+    assert len([one for one in server.requests if one.startswith("Patient")]) == 1
+
+
+def test_a_pull_ends_after_so_many_records_and_the_next_goes_on(
+    server: OddServer, database: Database
+) -> None:
+    first = pull(server, database, PAGE)
+    assert (first.received, first.more) == (PAGE, True)
+    second = pull(server, database, PAGE + 1)
+    assert (second.received, second.more) == (2 * PAGE, True)
+    third = pull(server, database)
+    assert (third.received, third.more) == (BILLS - 3 * PAGE, False)
+    assert released(database) == BILLS
+
+
+def test_a_pull_ends_when_its_time_is_up_but_not_before_one_page(
+    server: OddServer, database: Database
+) -> None:
+    report = pulling(server, database, lambda p: p.pull(5000, 0), clock=lambda: 1)
+    assert (report.received, report.released, report.more) == (PAGE, PAGE, True)
+
+
+def test_what_was_fetched_is_kept_when_the_source_fails(
+    server: OddServer, database: Database
+) -> None:
+    pages = 0
+
+    def fail(found: OddServer) -> None:
+        nonlocal pages
+        pages += "Claim?" in found.requests[-1]
+        if pages == 4:  # the newest, two pages, and then nothing more
+            found.script = [(500, {}, b"")]
+
+    server.before = fail
+    with pytest.raises(SourceFault):
+        pull(server, database)
+    server.before = lambda _: None
+    assert released(database) == 2 * PAGE
+    assert pull(server, database).received == BILLS - 2 * PAGE
+    assert released(database) == BILLS
+
+
+def test_what_was_stored_unread_is_read_by_the_next_pull(
+    server: OddServer, database: Database
+) -> None:
+    def fail(found: OddServer) -> None:
+        if "Patient?" in found.requests[-1]:
+            found.script = [(503, {"Retry-After": "60"}, b"")]
+
+    server.before = fail
+    with pytest.raises(SourceFault) as caught:
+        pull(server, database)
+    assert caught.value.retry_after_s == 60
+    assert released(database) == 0
+    with database.reading() as connection:
+        left = connection.execute(text("SELECT count(*) FROM inbox WHERE state = 'pending'"))
+        assert left.scalar_one() == PAGE
+    server.before = lambda _: None
+    report = pull(server, database)
+    assert (report.received, report.released) == (BILLS - PAGE, BILLS)
+
+
+def test_a_mistake_of_ours_on_one_record_stops_no_other(
+    server: OddServer, database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    report = pull(server, database, reader=Broken)
+    assert (report.released, report.quarantined) == (BILLS - 2, 2)
+    with database.reading() as connection:
+        rows = lists.quarantine_after(connection, HOSPITAL, 0, 10)
+    reasons = [fault["reason"] for row in rows for fault in msgspec.json.decode(row.faults)]
+    assert reasons == [Reason.BRIDGE_FAILED] * 2
+    said = "".join(capfd.readouterr())
+    assert "ZeroDivisionError" in said
+    assert "NO-b00003" not in said
+
+
+def test_a_second_poller_waits_and_the_lease_comes_back_at_the_end(
+    server: OddServer, database: Database
+) -> None:
+    async def two(puller: Puller) -> list[PullReport | BaseException]:
+        pulls = [puller.pull(5000, FOREVER) for _ in range(2)]
+        return list(await asyncio.gather(*pulls, return_exceptions=True))
+
+    reports = pulling(server, database, two)
+    assert sorted(type(one).__name__ for one in reports) == ["LeaseHeld", "PullReport"]
+    assert released(database) == BILLS
+    pull(server, database)
+
+
+def test_a_caller_that_hangs_up_leaves_nobody_waiting(
+    server: OddServer, database: Database
+) -> None:
+    async def hang_up(puller: Puller) -> None:
+        task = asyncio.ensure_future(puller.pull(5000, FOREVER))
+        while not server.requests:  # noqa: ASYNC110 the server is a thread without a loop
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    pulling(server, database, hang_up)
+    assert pull(server, database).more is False
+    assert released(database) == BILLS
+
+
+def test_a_poller_that_lost_its_lease_writes_nothing_more(
+    server: OddServer, database: Database
+) -> None:
+    """Slow beyond its lease: another poller has taken over, and this one must not interfere."""
+
+    def take_over(found: OddServer) -> None:
+        if len(found.requests) == 2:
+            with database.writing() as connection:
+                connection.execute(text("UPDATE lease SET holder = 'another'"))
+
+    server.before = take_over
+    with pytest.raises(LeaseHeld):
+        pull(server, database)
+    assert released(database) == 0
+    with database.writing() as connection:
+        leases.release(connection, HOSPITAL, "bills", "another")
+    server.before = lambda _: None
+    pull(server, database)
+    assert released(database) == BILLS
+
+
+def test_a_lease_lives_as_long_as_the_pull_however_slow_the_hospital(
+    server: OddServer, database: Database
+) -> None:
+    async def renewed(puller: Puller) -> set[int]:
+        seen: set[int] = set()
+        clock[0] = 0
+        task = asyncio.ensure_future(puller.pull(5000, FOREVER))
+        while len(seen) < 3:
+            await asyncio.sleep(0.05)
+            clock[0] += 1
+            with database.reading() as connection:
+                seen |= set(connection.execute(text("SELECT expires_us FROM lease")).scalars())
+        gate.set()
+        await task
+        return seen
+
+    clock, gate = [0], threading.Event()
+
+    def wait(found: OddServer) -> None:
+        if len(found.requests) == 1:
+            gate.wait(30)
+
+    server.before = wait
+    seen = pulling(server, database, renewed, clock=lambda: clock[0], lease_s=1)
+    assert len(seen) >= 3
