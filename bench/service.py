@@ -9,7 +9,6 @@ from sqlalchemy import select
 
 from lipei.claims.v1 import claims_pb2, policy_pb2
 from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2
-from services.claims.core.canonical import plan_version
 from services.claims.intake import check, take_in
 from services.claims.main import now_us
 from services.claims.messages import claim_name
@@ -75,7 +74,7 @@ def _taken_in(parts: ClaimsParts, count: int, plan_file: bytes) -> list[str]:
     plan = load_plan(plan_file, "bench")
     names = []
     with parts.database.writing() as connection:
-        policies.store_plan(connection, plan_version(plan), plan.id, plan_file, 0)
+        policies.store_plan(connection, plan, plan_file, 0)
         request = claims_pb2.ImportPoliciesRequest(
             request_id="bench", policies=[_policy(number) for number in range(count)]
         )

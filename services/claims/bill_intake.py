@@ -221,6 +221,11 @@ def start_day(bill: bill_pb2.Bill) -> date:
     return _day(bill.start_time, ZoneInfo(bill.time_zone))
 
 
+def end_day(bill: bill_pb2.Bill) -> date:
+    """Last calendar day of the stay in the hospital's zone."""
+    return _day(bill.end_time, ZoneInfo(bill.time_zone))
+
+
 def bill_facts(bill: bill_pb2.Bill) -> BillFacts:
     """The facts that a decision reads from a bill without faults; the same bill, the same facts."""
     zone = ZoneInfo(bill.time_zone)

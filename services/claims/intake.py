@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_faults, core_faults, start_day
+from services.claims.bill_intake import bill_faults, core_faults, end_day, start_day
 from services.claims.core.plan import Plan
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
@@ -135,13 +135,23 @@ def _same_bill(
 def _answering(
     connection: Connection, bill: bill_pb2.Bill, person_id: str
 ) -> Sequence[tuple[str, str, PolicyTerms]]:
-    day = start_day(bill)
+    """The policies in force, in coordination order; without any, the person's last one.
+
+    Cover looks at the start of the stay, and a stay over the turn of a renewal without a gap
+    belongs to the policy in force at discharge, not to the one that it renews as well.
+    """
+    admission, discharge = start_day(bill), end_day(bill)
     insured = [
-        (policy_id, member_id, policies.terms_on(connection, policy_id, day))
+        (policy_id, member_id, policies.terms_on(connection, policy_id, discharge))
         for policy_id, member_id in policies.policies_of(connection, person_id)
     ]
-    in_force = [entry for entry in insured if entry[2].covers(entry[1], day)]
-    return in_force or insured[-1:]
+    in_force = [entry for entry in insured if entry[2].answers(entry[1], admission, discharge)]
+    renewed = {
+        terms.previous_policy_id
+        for _, member_id, terms in in_force
+        if not terms.covers(member_id, admission)
+    }
+    return [entry for entry in in_force if entry[0] not in renewed] or insured[-1:]
 
 
 def _currency(plan: Plan, bill: bill_pb2.Bill) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from services.claims.core.plan import Plan
-from services.claims.plans.loader import load_plan
 from services.claims.storage import policies
 
 
@@ -21,8 +20,8 @@ class PlanShelf:
         Raises: KeyError when the version was never published.
         """
         if version not in self._plans:
-            yaml = policies.plan_yaml(connection, version)
-            if yaml is None:
+            plan = policies.plan_of(connection, version)
+            if plan is None:
                 raise KeyError(version)
-            self._plans[version] = load_plan(yaml, version)
+            self._plans[version] = plan
         return self._plans[version]

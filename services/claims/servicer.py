@@ -20,6 +20,7 @@ from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import ENGINE_VERSION, Decision
 from services.claims.core.explain import explain
 from services.claims.core.life_cycle import ClaimState
+from services.claims.core.plan import Plan
 from services.claims.in_flight import InFlight
 from services.claims.messages import (
     STATE_OF,
@@ -282,16 +283,13 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             raise invalid(faults) from None
         if faults:
             raise invalid(faults)
-        version = canonical.plan_version(plan)
-        return await self._database.run(self._publish, request, version, plan.id)
+        return await self._database.run(self._publish, request, plan)
 
-    def _publish(
-        self, request: pb.PublishPlanRequest, version: str, plan_id: str
-    ) -> pb.PublishPlanResponse:
+    def _publish(self, request: pb.PublishPlanRequest, plan: Plan) -> pb.PublishPlanResponse:
         at_us = self._parts.now_us()
 
         def work(connection: Connection) -> pb.PublishPlanResponse:
-            policies.store_plan(connection, version, plan_id, request.yaml, at_us)
+            version = policies.store_plan(connection, plan, request.yaml, at_us)
             return pb.PublishPlanResponse(plan_version=version)
 
         body = hashlib.sha256(request.yaml).hexdigest()

@@ -134,15 +134,9 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     def _inputs(self, connection: Connection, row: Row[Any]) -> canonical.Inputs:
         bill = bill_pb2.Bill.FromString(row.bill)
         facts = bill_facts(bill)
-        terms = policies.terms_on(connection, row.policy_id, start_day(bill))
-        member = terms.member(row.member_id)
-        if member is None:  # the revision of that day insured others; the newest one knows them
-            terms = policies.newest_terms(connection, row.policy_id)
-            member = terms.member(row.member_id)
-        if member is None:
-            raise Refused(
-                grpc.StatusCode.FAILED_PRECONDITION, "UNKNOWN_MEMBER", "no revision insures them"
-            )
+        terms, member = policies.member_on(
+            connection, row.policy_id, row.member_id, start_day(bill)
+        )
         usage = usage_snapshot(
             store.balances(connection, row.policy_id, row.member_id),
             store.earlier_services(connection, row, [line.code for line in facts.lines]),

@@ -30,6 +30,18 @@ class PolicyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         member = self.member(member_id)
         return member is not None and any(c.start <= day < c.end for c in member.cover)
 
+    def answers(self, member_id: str, admission: date, discharge: date) -> bool:
+        """Whether a stay is this policy's to decide: covered at admission, or renewed into.
+
+        Renewed into: covered at discharge by cover without a gap since before admission.
+        """
+        member = self.member(member_id)
+        if member is None:
+            return False
+        return self.covers(member_id, admission) or any(
+            c.continuous_since <= admission and c.start <= discharge < c.end for c in member.cover
+        )
+
     def snapshot(self, member: MemberFacts) -> PolicySnapshot:
         """What a decision about this member reads."""
         return PolicySnapshot(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import date
 
 import msgspec
+from msgspec import structs
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from services.claims.core.canonical import sha256
-from services.claims.core.facts import CoverInterval
+from services.claims.core.canonical import plan_bytes, plan_from, sha256
+from services.claims.core.canonical import plan_version as plan_version_of
+from services.claims.core.facts import CoverInterval, MemberFacts
+from services.claims.core.plan import Plan
 from services.claims.storage.tables import (
     insured,
     payee_account,
@@ -25,19 +29,26 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 _terms = msgspec.json.Decoder(PolicyTerms)
 
 
-def store_plan(connection: Connection, version: str, plan_id: str, yaml: bytes, at_us: int) -> bool:
-    """Publish a version; False when it was published before, and nothing is changed then."""
-    if plan_yaml(connection, version) is not None:
-        return False
-    row = {"version": version, "plan_id": plan_id, "yaml": yaml, "at_us": at_us}
-    connection.execute(insert(plan_version), row)
-    return True
+def store_plan(connection: Connection, plan: Plan, yaml: bytes, at_us: int) -> str:
+    """Publish a plan; its version. One that was published before is left as it is."""
+    version = plan_version_of(plan)
+    if plan_of(connection, version) is None:
+        row = {
+            "version": version,
+            "plan_id": plan.id,
+            "yaml": yaml,
+            "canonical": plan_bytes(plan),
+            "at_us": at_us,
+        }
+        connection.execute(insert(plan_version), row)
+    return version
 
 
-def plan_yaml(connection: Connection, version: str) -> bytes | None:
-    """The plan file of a version as it was published."""
-    found = select(plan_version.c.yaml).where(plan_version.c.version == version)
-    return connection.execute(found).scalar_one_or_none()
+def plan_of(connection: Connection, version: str) -> Plan | None:
+    """The plan of a published version."""
+    found = select(plan_version.c.canonical).where(plan_version.c.version == version)
+    stored = connection.execute(found).scalar_one_or_none()
+    return None if stored is None else plan_from(stored)
 
 
 def newest_plan(connection: Connection, plan: str) -> str | None:
@@ -165,14 +176,44 @@ def payee_on(connection: Connection, policy_id: str, day: date) -> tuple[str, by
 
 def terms_on(connection: Connection, policy_id: str, day: date) -> PolicyTerms:
     """The revision in force on a day, whenever it was entered; the first one before all."""
-    revisions = (
-        select(policy_revision.c.effective_date, policy_revision.c.terms)
+    return _in_force(_revisions(connection, policy_id), day)
+
+
+def member_on(
+    connection: Connection, policy_id: str, member_id: str, day: date
+) -> tuple[PolicyTerms, MemberFacts]:
+    """The revision in force on a day and the person's facts under it.
+
+    A person whom that revision does not insure comes from the last one that did, with the cover
+    that it left them.
+    """
+    revisions = _revisions(connection, policy_id)
+    terms = _in_force(revisions, day)
+    member = terms.member(member_id)
+    if member is not None:
+        return terms, member
+    last = max(i for i, revision in enumerate(revisions) if revision.member(member_id))
+    terms = revisions[last]
+    member = terms.member(member_id)
+    assert member is not None  # noqa: S101 - `last` was chosen for having them
+    if last + 1 < len(revisions):
+        dropped = revisions[last + 1].effective
+        kept = (structs.replace(c, end=min(c.end, dropped)) for c in member.cover)
+        member = structs.replace(member, cover=tuple(c for c in kept if c.start < c.end))
+    return terms, member
+
+
+def _revisions(connection: Connection, policy_id: str) -> list[PolicyTerms]:
+    rows = connection.execute(
+        select(policy_revision.c.terms)
         .where(policy_revision.c.policy_id == policy_id)
         .order_by(policy_revision.c.revision)
     )
-    rows = connection.execute(revisions).all()
-    in_force = [row for row in rows if row.effective_date <= day.isoformat()]
-    return _terms.decode((in_force or rows[:1])[-1].terms)
+    return [_terms.decode(row.terms) for row in rows]
+
+
+def _in_force(revisions: Sequence[PolicyTerms], day: date) -> PolicyTerms:
+    return next((one for one in reversed(revisions) if one.effective <= day), revisions[0])
 
 
 def policies_of(connection: Connection, person_id: str) -> list[tuple[str, str]]:
@@ -196,8 +237,8 @@ def cover_of(connection: Connection, policy_id: str, token: str) -> CoverInterva
     ).first()
     if row is None:
         return None
-    member = newest_terms(connection, policy_id).member(row.member_id)
-    return member.cover[-1] if member and member.cover else None
+    _, member = member_on(connection, policy_id, row.member_id, date.max)
+    return member.cover[-1] if member.cover else None
 
 
 def token_of(connection: Connection, policy_id: str, member_id: str) -> str | None:
@@ -208,8 +249,3 @@ def token_of(connection: Connection, policy_id: str, member_id: str) -> str | No
         .where(insured.c.policy_id == policy_id, insured.c.member_id == member_id)
     )
     return connection.execute(found).scalar_one_or_none()
-
-
-def newest_terms(connection: Connection, policy_id: str) -> PolicyTerms:
-    """The last revision."""
-    return terms_on(connection, policy_id, date.max)

@@ -41,6 +41,8 @@ plan_version = Table(
     Column("version", String(160), nullable=False, unique=True),
     Column("plan_id", String(80), nullable=False, index=True),
     Column("yaml", LargeBinary, nullable=False),
+    # What decisions read for ever: a later, stricter loader may refuse the file.
+    Column("canonical", LargeBinary, nullable=False),
     Column("at_us", BigInteger, nullable=False),
 )
 

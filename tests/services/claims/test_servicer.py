@@ -165,6 +165,33 @@ def test_a_known_member_without_cover_gets_a_denied_claim(service: Served) -> No
     assert {share.reason for share in claim.decision.lines[0].shares} == {2}
 
 
+def test_a_stay_over_the_turn_of_a_renewal_belongs_to_the_renewed_policy(service: Served) -> None:
+    renewal = policy(2, start_date="2027-01-01", last_date="2027-12-31", previous_policy_id="p1")
+    renewal.members[0].document.number = id_number(100)
+    imported(service, renewal)
+    turning = bill("B1", days=("2026-12-30", "2027-01-03"))
+    (claim,) = service.claims.SubmitClaim(submission(turning)).claims
+    assert claim.name.split("/")[1] == "p2"
+    assert claim.decision.benefit == yuan("20000")
+    used = {change.accumulator: change.period_start for change in claim.decision.usage_changes}
+    assert used["yearly-deductible"] == "2027-01-01"
+    (before,) = service.claims.SubmitClaim(submission(bill("B2"))).claims
+    assert before.name.split("/")[1] == "p1"
+
+
+def test_a_member_dropped_by_an_endorsement_is_denied_from_that_day(service: Served) -> None:
+    imported(service, policy(5, people=2))
+    dropped = policy(5, people=1, revision=2, effective_date="2026-05-01")
+    imported(service, dropped)
+    after = bill("B1", person=501)
+    (claim,) = service.claims.SubmitClaim(submission(after)).claims
+    assert claim.state == pb.CLAIM_STATE_DENIED
+    assert {share.reason for share in claim.decision.lines[0].shares} == {2}
+    earlier = bill("B2", person=501, days=("2026-04-04", "2026-04-08"))
+    (claim,) = service.claims.SubmitClaim(submission(earlier)).claims
+    assert claim.decision.benefit == yuan("20000")
+
+
 def test_the_same_service_under_another_number_is_a_duplicate(service: Served) -> None:
     service.claims.SubmitClaim(submission(bill("B1")))
     (again,) = service.claims.SubmitClaim(submission(bill("B2"))).claims

@@ -264,7 +264,7 @@ class UsageChange(_message.Message):
     period_start: _builtins.str
     """First day of the period counted, "YYYY-MM-DD"; empty for life."""
     amount_minor_units: _builtins.int
-    """Amount added, in minor units."""
+    """Amount added, in minor units; in ten-thousandths of a unit for a limit that counts units."""
     count: _builtins.int
     """Count added."""
     def __init__(

@@ -207,6 +207,7 @@ def upgrade() -> None:
         sa.Column("version", sa.String(length=160), nullable=False),
         sa.Column("plan_id", sa.String(length=80), nullable=False),
         sa.Column("yaml", sa.LargeBinary(), nullable=False),
+        sa.Column("canonical", sa.LargeBinary(), nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_plan_version")),
         sa.UniqueConstraint("version", name=op.f("uq_plan_version_version")),

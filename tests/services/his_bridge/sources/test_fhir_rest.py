@@ -98,9 +98,9 @@ def hospital_day(seed: int) -> list[tuple[float, float]]:
 
 
 def busy_hour(seed: int) -> list[tuple[float, float]]:
-    """As many writes per request as a page holds: one sweep follows them without ever ending."""
+    """More writes per request than a page holds: one sweep runs behind them all the time."""
     chance = random.Random(seed)
-    return [(n / 200, chance.choice([0, 0, 0, chance.uniform(0, 4)])) for n in range(1600)]
+    return [(n / 250, chance.choice([0, 0, 0, chance.uniform(0, 4)])) for n in range(2000)]
 
 
 def late_writers(server: OddServer, writes: list[tuple[float, float]]) -> None:
@@ -152,6 +152,7 @@ def test_one_long_sweep_behind_a_busy_hospital_misses_none_either() -> None:
     """The next sweep begins where this one began, not where it ended."""
     with odd_server(tick=timedelta(milliseconds=100)) as server:
         late_writers(server, busy_hour(7))
+        server.now += timedelta(seconds=1)
 
         async def two_sweeps(source: FhirRest) -> tuple[set[str], set[str]]:
             cursor, first = await sweep(source, None)
