@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
 import time
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from lipei.his_bridge.v1 import his_bridge_pb2_grpc
-from services.common import log
-from services.common.database import Database, UnknownSchema, migrate
+from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
+from services.common.process import start
 from services.common.settings import (
     LipeiSettings,
-    UnknownSetting,
-    faults_of,
     member_token_key_file,
     member_token_key_version,
-    refuse_unknown,
 )
 from services.common.state import load_or_make_key, state_dir
 from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
@@ -97,16 +90,8 @@ async def run(settings: BridgeSettings) -> None:
 
 
 def main() -> None:
-    """Run, or say in one line each what keeps it from running."""
-    try:
-        refuse_unknown()
-        settings = BridgeSettings()
-        log.configure("his_bridge", settings.log_level)
-        asyncio.run(run(settings))
-    except ValidationError as error:
-        sys.exit("\n".join(faults_of(error)))
-    except (UnknownSetting, UnknownSchema, ProfileError) as error:
-        sys.exit(str(error))
+    """Run until SIGTERM or SIGINT."""
+    start("his_bridge", BridgeSettings, run, refusals=(ProfileError,))
 
 
 if __name__ == "__main__":

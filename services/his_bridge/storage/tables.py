@@ -13,23 +13,15 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     UniqueConstraint,
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-# SQLite numbers rows by itself only under the type INTEGER.
-_Serial = BigInteger().with_variant(Integer, "sqlite")
+from services.common.database import SERIAL, named_metadata
+
+metadata = named_metadata()
 
 # One poller per hospital and channel: who holds it, and until when without a sign of life.
 lease = Table(
@@ -57,7 +49,7 @@ read_cursor = Table(
 inbox = Table(
     "inbox",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
     Column("hospital", String(64), nullable=False),
     Column("channel", String(16), nullable=False),
     Column("external_id", String(128), nullable=False),
@@ -88,7 +80,7 @@ bill_event = Table(
     Column("external_id", String(128), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("updated_us", BigInteger, nullable=False),
-    Column("inbox_id", _Serial, ForeignKey("inbox.id"), nullable=False),
+    Column("inbox_id", SERIAL, ForeignKey("inbox.id"), nullable=False),
     Column("body", LargeBinary),
     Column("at_us", BigInteger, nullable=False),
     Index("ix_bill_event_external", "hospital", "external_id"),
@@ -137,7 +129,7 @@ reading = Table(
     Column("component", String(16), nullable=False),
     Column("member_token", String(96), nullable=False),
     Column("body", LargeBinary, nullable=False),
-    Column("inbox_id", _Serial, ForeignKey("inbox.id"), nullable=False),
+    Column("inbox_id", SERIAL, ForeignKey("inbox.id"), nullable=False),
     UniqueConstraint("hospital", "external_id", "component"),
     Index("ix_reading_member", "member_token", "seq"),
 )
@@ -149,7 +141,7 @@ quarantine = Table(
     Column("hospital", String(64), primary_key=True),
     Column("seq", BigInteger, primary_key=True),
     Column("name", String(32), nullable=False, unique=True),
-    Column("inbox_id", _Serial, ForeignKey("inbox.id"), nullable=False),
+    Column("inbox_id", SERIAL, ForeignKey("inbox.id"), nullable=False),
     Column("stage", String(16), nullable=False),
     Column("faults", LargeBinary, nullable=False),
     Column("total_minor", BigInteger),

@@ -42,8 +42,10 @@ class Bridge:
                 stderr=subprocess.STDOUT,
             )
         deadline = time.monotonic() + LONGEST_S
-        while not run.exists() and time.monotonic() < deadline:
-            if self.process.poll() is not None:
+        while not run.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                self.process.wait()
                 raise RuntimeError(self.log.read_text("utf-8"))
             time.sleep(0.02)
         self.address = json.loads(run.read_text("utf-8"))["his_bridge"]
@@ -96,11 +98,6 @@ class Bridge:
         """All records that wait for a person."""
         request = pb.ListQuarantineRequest(parent=HOSPITAL, page_size=500)
         return list(self.stub.ListQuarantine(request, timeout=CALL_S).records)
-
-    def kill(self) -> None:
-        """As a power cut would."""
-        self.process.kill()
-        self.end()
 
     def stop(self) -> int:
         """As an operator would; its exit code."""

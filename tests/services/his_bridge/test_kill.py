@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -11,7 +13,7 @@ import pytest
 
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import write_profile
-from tests.services.his_bridge.running import Bridge, environ_for
+from tests.services.his_bridge.running import Bridge, running_bridge
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
 
 BILLS = 400
@@ -44,19 +46,18 @@ def pull_through_kills(
     with odd_server() as server:
         wanted = fill(server, count)
         write_profile(tmp_path / "profiles", server.base_url)
-        environ = environ_for(tmp_path / "state", tmp_path / "profiles", database_url)
+        start = partial(running_bridge, tmp_path / "state", tmp_path / "profiles", database_url)
         for request in requests:
-            bridge = Bridge(tmp_path / "state", environ)
-            kill_at(server, bridge, request)
-            with pytest.raises(grpc.RpcError):
-                bridge.pull_all()
-            bridge.end()
+            with start() as bridge:
+                kill_at(server, bridge, request)
+                with pytest.raises(grpc.RpcError):
+                    bridge.pull_all()
+                assert bridge.end() == -signal.SIGKILL
         server.before = lambda _: None
-        bridge = Bridge(tmp_path / "state", environ)
-        bridge.pull_all()
-        numbers = Counter(one.bill.bill_number for one in bridge.bills())
-        quarantine = bridge.quarantine()
-        assert bridge.stop() == 0
+        with start() as bridge:
+            bridge.pull_all()
+            numbers = Counter(one.bill.bill_number for one in bridge.bills())
+            quarantine = bridge.quarantine()
     assert numbers == dict.fromkeys(wanted, 1)
     assert quarantine == []
 
