@@ -24,7 +24,7 @@ setup: ## Make .venv from the development lock (every other target does it by it
 demo: setup ## Run a hospital's bills through real servers to money; DATA=FOLDER takes FHIR bills from there
 	@set --; [ -z "$$DATA" ] || set -- --data "$$DATA"; exec .venv/bin/lipei demo "$$@" $(ARGS)
 
-test: setup ## Run the tests, without the long fault tests and those that need DATA
+test: setup ## Run the tests on all cores, without the long fault tests and those that need DATA
 	@exec .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-data: has-data setup ## Run the tests that need DATA=FOLDER

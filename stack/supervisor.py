@@ -124,6 +124,26 @@ def only_one(state: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_held(state: Path) -> bool:
+    """Whether a supervisor runs on this state directory: the kernel drops a dead one's lock."""
+    try:
+        handle = os.open(state / _LOCK_FILE, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def is_ready(state: Path) -> bool:
+    """Whether everything is ready, by the word of a supervisor that still runs."""
+    return is_held(state) and (state / READY_FILE).exists()
+
+
 class Supervisor:
     """Runs children until a signal to stop.
 

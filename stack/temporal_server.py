@@ -53,13 +53,16 @@ def temporal_server(state: Path, *, stage: int, namespace: str = "default") -> C
     Raises: NoTemporal.
     """
     program = binary()
+    home = state / "temporal"  # it writes a configuration; not into the user's own
     tried: list[int] = []
     serving: list[int] = []
 
     def prepare() -> Launch:
         tried[:] = serving or free_ports(2)
+        home.mkdir(mode=0o700, exist_ok=True)
         return Launch(
-            command=_command(program, state, *tried, namespace=namespace), environ=_ENVIRON
+            command=_command(program, state, *tried, namespace=namespace),
+            environ={**_ENVIRON, "HOME": str(home), "XDG_CONFIG_HOME": str(home)},
         )
 
     def ready(_pid: int) -> bool:

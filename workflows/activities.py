@@ -28,6 +28,7 @@ CALL_TIMEOUT_S = 4.5
 BANK_CALL_TIMEOUT_S = 19.0
 PULL_CALL_TIMEOUT_S = 55.0
 BILLS_PER_PAGE = 100
+SHORTEST_PAUSE_S = 1.0
 # Repeating the same call cannot help with these.
 _FINAL = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -50,7 +51,10 @@ async def _call(rpc: Callable[..., Awaitable[A]], request: Any, timeout_s: float
 
 
 def _failure(fault: RpcFault) -> ApplicationError:
+    # A short pause is left to the steps' own growing one, so that a long wait cannot poll for ever.
     pause = fault.retry_after_s
+    if pause is not None and pause < SHORTEST_PAUSE_S:
+        pause = None
     return ApplicationError(
         f"{fault.code.name} {fault.reason}",
         type=fault.reason,

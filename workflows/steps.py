@@ -18,6 +18,9 @@ STEP_TIMEOUT = timedelta(seconds=5)
 # Banks take files slowly; a call that outlasts this has an unknown outcome and is asked about.
 BANK_TIMEOUT = timedelta(seconds=20)
 # A claim that waits for the member's earlier one asks again soon, then ever more rarely.
+# While a retry waits locally it holds one of the worker's few workflow-task slots: beyond this the
+# wait becomes a timer of the server and holds nothing.
+LOCAL_WAIT = timedelta(milliseconds=300)
 STEP_RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=50),
     backoff_coefficient=1.7,
@@ -32,6 +35,7 @@ async def step(activity: Callable[[Any, Q], Awaitable[A]], request: Q) -> A:
         request,
         start_to_close_timeout=STEP_TIMEOUT,
         retry_policy=STEP_RETRY,
+        local_retry_threshold=LOCAL_WAIT,
     )
 
 

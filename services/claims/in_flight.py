@@ -15,8 +15,10 @@ RETRY_AFTER_S = 0.05
 # People who wait for an answer may stand in line, this many at most.
 MOST_WAITING = 256
 # A claim that waits longer than this (for a pended one of an earlier policy, or for a worker that
-# is down) gives its place back; its workflow goes on by itself.
-LONGEST_HOLD_S = 30.0
+# is down) gives its place back, so that it holds up nobody; its workflow goes on by itself.
+LONGEST_HOLD_S = 5.0
+# After this nobody can be waiting for the answer any more.
+LONGEST_WATCH_S = 60.0
 
 
 class InFlight:
@@ -54,15 +56,21 @@ class InFlight:
         return task
 
     async def _held(self, deciding: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(self._watched(deciding))
         try:
-            async with asyncio.timeout(LONGEST_HOLD_S):
-                await deciding
-        except TimeoutError:
-            logger().warning("decision_outlasts_its_place")
-        except Exception as fault:  # noqa: BLE001 - the sweeper starts the claim again
-            logger().warning("start_failed", fault=type(fault).__name__)
+            await asyncio.wait({task}, timeout=LONGEST_HOLD_S)
         finally:
             self.leave()
+        await task
+
+    async def _watched(self, deciding: Coroutine[Any, Any, None]) -> None:
+        try:
+            async with asyncio.timeout(LONGEST_WATCH_S):
+                await deciding
+        except TimeoutError:
+            logger().warning("decision_outlasts_its_caller")
+        except Exception as fault:  # noqa: BLE001 - the sweeper starts the claim again
+            logger().warning("start_failed", fault=type(fault).__name__)
 
 
 def _overloaded() -> Refused:

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.bill_intake import bill_faults, core_faults, end_day, start_day
-from services.claims.core.plan import Plan
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
@@ -76,16 +75,16 @@ def take_in(
     if person_id is None:
         text = "no policy insures this member; import the policy first, then send the bill again"
         raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
-    answering = _answering(connection, bill, person_id)
+    answering = _in_currency(connection, plans, bill, _answering(connection, bill, person_id))
     store.lock(connection, (entry[0] for entry in answering), [person_id])
     existing = _same_bill(connection, bill, bill_hash)  # again, now that we are alone
     opened = existing or tuple(
         (
-            terms.policy_id,
+            policy_id,
             store.open_claim(
                 connection,
                 store.NewClaim(
-                    policy_id=terms.policy_id,
+                    policy_id=policy_id,
                     person_id=person_id,
                     member_id=member_id,
                     request_id=request.request_id,
@@ -93,12 +92,12 @@ def take_in(
                     bill_number=bill.bill_number,
                     bill_hash=bill_hash,
                     bill=bill.SerializeToString(deterministic=True),
-                    currency=_currency(plans.plan(connection, terms.plan_version), bill),
+                    currency=bill.total.currency_code,
                 ),
                 at_us,
             ),
         )
-        for _policy_id, member_id, terms in answering
+        for policy_id, member_id, _terms in answering
     )
     names = "\n".join(claim_name(*claim) for claim in opened)
     store.remember_answer(connection, METHOD, request.request_id, bill_hash, names.encode(), at_us)
@@ -154,9 +153,19 @@ def _answering(
     return [entry for entry in in_force if entry[0] not in renewed] or insured[-1:]
 
 
-def _currency(plan: Plan, bill: bill_pb2.Bill) -> str:
+def _in_currency(
+    connection: Connection,
+    plans: PlanShelf,
+    bill: bill_pb2.Bill,
+    answering: Sequence[tuple[str, str, PolicyTerms]],
+) -> Sequence[tuple[str, str, PolicyTerms]]:
     currency = bill.total.currency_code
-    if plan.currency != currency:
-        text = f"the plan pays in {plan.currency}, the bill is in {currency}"
+    paying = {
+        entry[0]: plans.plan(connection, entry[2].plan_version).currency for entry in answering
+    }
+    same = [entry for entry in answering if paying[entry[0]] == currency]
+    if not same:
+        plain = ", ".join(sorted(set(paying.values())))
+        text = f"the plan pays in {plain}, the bill is in {currency}"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "OTHER_CURRENCY", text)
-    return currency
+    return same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
@@ -30,6 +31,7 @@ MOST_PAYOUTS = 500
 BLOCKED_FOR_US = 3_600_000_000
 BANK_RETRY_S = 2.0
 _FILES = "paymentFiles/"
+_FILE_NAME = re.compile(r"paymentFiles/[A-Za-z0-9]{1,35}", re.ASCII)
 
 
 class Payments:
@@ -125,6 +127,8 @@ class Payments:
 
     async def send(self, request: pb.SendPaymentFileRequest) -> pb.SendPaymentFileResponse:
         """The file to the bank; an unknown outcome is asked about, not sent again."""
+        if not _FILE_NAME.fullmatch(request.payment_file):
+            raise not_found("payment file", request.payment_file)
         message_id = request.payment_file.removeprefix(_FILES)
         try:
             outcome = await payout_steps.send_file(

@@ -13,7 +13,7 @@ from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
 from services.claims.policy_intake import Known, PayeeTerms, PublishedPlan, TakenPolicy, taken
 from services.claims.storage import policies
-from services.claims.storage.claims import unblock_payouts
+from services.claims.storage.claims import retry_payouts, take_turns
 from services.common.sealing import Sealer
 
 PAYEE_TABLE, PAYEE_COLUMN = "payee_account", "sealed"
@@ -41,6 +41,7 @@ def import_policies(
     Raises: DryRun, carrying the answer, for a dry run or when any policy has a fault; the caller's
     transaction is to be rolled back then.
     """
+    take_turns(connection, "policies and plans")
     answer = claims_pb2.ImportPoliciesResponse()
     known = Known(
         plan=lambda plan: _published(connection, plans, plan),
@@ -105,7 +106,7 @@ def _store(
     if newest is None:
         answer.created += 1
     else:
-        unblock_payouts(connection, terms.policy_id)
+        retry_payouts(connection, terms.policy_id, at_us)
         answer.revised += 1
     return None
 

@@ -30,6 +30,8 @@ from services.common.dated import half_open
 from services.common.money import parse_decimal
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
+_PLAN = re.compile(r"[a-z0-9][a-z0-9-]{0,79}(?:@sha256:[0-9a-f]{64})?", re.ASCII)
+_TIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,31}", re.ASCII)
 _KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9:./_-]{0,127}", re.ASCII)
@@ -113,7 +115,7 @@ def taken(policy: pb.Policy, index: int, known: Known) -> TakenPolicy | list[pb.
     """The policy's terms, tokens and accounts; or all its faults, without personal values."""
     faults = _Faults(index)
     faults.name(policy.policy_id, "policy_id")
-    plan = known.plan(policy.plan)
+    plan = known.plan(policy.plan) if _PLAN.fullmatch(policy.plan) else None
     if plan is None:
         faults.add("plan", "UNKNOWN_PLAN", "no such plan is published; publish it first")
     start = faults.day(policy.start_date, "start_date")
@@ -127,7 +129,7 @@ def taken(policy: pb.Policy, index: int, known: Known) -> TakenPolicy | list[pb.
         faults.add("revision", "BAD_REVISION", "counts from 1")
     effective = _effective(policy, start, last, faults)
     previous = policy.previous_policy_id or None
-    if previous and not known.policy_exists(previous):
+    if previous and not (_ID.fullmatch(previous) and known.policy_exists(previous)):
         faults.add("previous_policy_id", "UNKNOWN_POLICY", "import the previous policy first")
     members, tokens = _members(policy, start, last, known, faults)
     payees = _payees(policy, faults)
@@ -180,7 +182,7 @@ def _members(
         found = _member(member, path, start, last, faults)
         if found is None or token is None:
             continue
-        if policy.previous_policy_id:
+        if _ID.fullmatch(policy.previous_policy_id):
             found = _continued(found, known.earlier_cover(policy.previous_policy_id, token))
         terms.append(found)
     if sum(m.relationship == pb.RELATIONSHIP_SELF for m in policy.members) > 1:
@@ -200,8 +202,8 @@ def _token(document: pb.IdentityDocument, path: str, known: Known, faults: _Faul
     if not _KIND.fullmatch(document.kind):
         faults.add(f"{path}.kind", "MALFORMED_KIND", 'name the kind of document, as "CN-ID"')
         return None
-    if not 3 <= len(document.number) <= 64:
-        faults.add(f"{path}.number", "MALFORMED_NUMBER", "must have 3 to 64 characters")
+    if not 3 <= len(document.number) <= 64 or not document.number.isprintable():
+        faults.add(f"{path}.number", "MALFORMED_NUMBER", "must have 3 to 64 printable characters")
         return None
     try:
         return known.token(document.kind, document.number)
@@ -236,6 +238,9 @@ def _member(
     disclosed = _disclosed(member, path, faults)
     tier = None
     if member.outcome_tier.tier:
+        if not _TIER.fullmatch(member.outcome_tier.tier):
+            text = "must be the plan's id of the tier"
+            faults.add(f"{path}.outcome_tier.tier", "MALFORMED_ID", text)
         certified = faults.day(
             member.outcome_tier.certified_date, f"{path}.outcome_tier.certified_date"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -55,6 +56,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 DEADLINE_MARGIN_S = 0.2
 LONGEST_WAIT_S = 60.0
 DEFAULT_PAGE, LARGEST_PAGE = 100, 500
+_CLAIM_NAME = re.compile(r"policies/(?P<policy>[a-z0-9-]{1,64})/claims/(?P<claim>[a-z0-9]{1,32})")
+_POLICY_NAME = re.compile(r"policies/(?P<policy>-|[a-z0-9-]{1,64})")
+_POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
 MOST_POLICIES = 1_000
 
 
@@ -150,34 +154,38 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self, request: pb.ListClaimsRequest, context: Context
     ) -> pb.ListClaimsResponse:
         """A page of claims, oldest first."""
-        parent = request.parent.split("/")
+        parent = _POLICY_NAME.fullmatch(request.parent)
         faults = []
-        if len(parent) != 2 or parent[0] != "policies" or not parent[1]:
+        if parent is None:
             faults.append(Violation("parent", "MALFORMED", 'must be "policies/{policy}" or "-"'))
         if request.page_size < 0:
             faults.append(Violation("page_size", "NEGATIVE", "must not be negative"))
         if request.state and request.state not in STATE_OF:
             faults.append(Violation("state", "UNKNOWN_VALUE", "is not a state"))
-        if faults:
+        if faults or parent is None:
             raise invalid(faults)
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
-        after = int(parse_page_token(request.page_token, f"claims {request.parent}") or 0)
-        policy_id = None if parent[1] == "-" else parent[1]
+        kind = f"claims {request.parent} {request.state}"
+        after = parse_page_token(request.page_token, kind) or "0"
+        if not _POSITION.fullmatch(after):
+            text = "not a page token of this list; start again without one"
+            raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+        policy_id = None if parent["policy"] == "-" else parent["policy"]
         state = STATE_OF[request.state] if request.state else None
-        return await self._database.run(self._list, policy_id, state, after, most)
+        answer, last = await self._database.run(self._list, policy_id, state, int(after), most)
+        if last is not None:
+            answer.next_page_token = page_token(kind, str(last))
+        return answer
 
     def _list(
         self, policy_id: str | None, state: ClaimState | None, after: int, most: int
-    ) -> pb.ListClaimsResponse:
+    ) -> tuple[pb.ListClaimsResponse, int | None]:
         with self._database.reading() as connection:
             rows = store.list_claims(
                 connection, policy_id=policy_id, state=state, after=after, most=most
             )
             answer = pb.ListClaimsResponse(claims=_messages(connection, rows))
-        if len(rows) == most:
-            kind = f"claims policies/{policy_id or '-'}"
-            answer.next_page_token = page_token(kind, str(rows[-1].seq))
-        return answer
+        return answer, rows[-1].seq if len(rows) == most else None
 
     async def ExplainClaim(
         self, request: pb.ExplainClaimRequest, context: Context
@@ -289,6 +297,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         at_us = self._parts.now_us()
 
         def work(connection: Connection) -> pb.PublishPlanResponse:
+            store.take_turns(connection, "policies and plans")
             version = policies.store_plan(connection, plan, request.yaml, at_us)
             return pb.PublishPlanResponse(plan_version=version)
 
@@ -314,11 +323,11 @@ def find(connection: Connection, name: str) -> Row[Any]:
 
     Raises: Refused when the name is malformed or nothing has it.
     """
-    parts = name.split("/")
-    if len(parts) != 4 or parts[0] != "policies" or parts[2] != "claims":
+    named = _CLAIM_NAME.fullmatch(name)
+    if named is None:
         text = 'must be "policies/{policy}/claims/{claim}"'
         raise invalid([Violation("name", "MALFORMED", text)])
-    row = store.find_claim(connection, parts[1], parts[3])
+    row = store.find_claim(connection, named["policy"], named["claim"])
     if row is None:
         raise not_found("claim", name)
     return row

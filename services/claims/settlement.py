@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.claims.v1 import settlement_pb2_grpc
 from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_facts, start_day
+from services.claims.bill_intake import bill_facts, end_day, start_day
 from services.claims.core import canonical, ledger
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import Disposition
@@ -36,8 +36,8 @@ from services.common.log import logger
 ENGINE = "engine"
 # An earlier claim of the member is usually decided within milliseconds.
 TURN_RETRY_S = 0.05
-# A pended claim of an earlier policy waits for a person.
-PENDED_RETRY_S = 30.0
+# A pended claim of an earlier policy waits for a person; each look costs the workflow's history.
+PENDED_RETRY_S = 600.0
 MOST_IN_BATCH = 200
 
 _EVENTS = {
@@ -66,7 +66,13 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
     def _register(self, name: str) -> ClaimState:
         with self._database.writing() as connection:
-            return self._registered(connection, find(connection, name))
+            return self._registered(connection, self._alone(connection, name))
+
+    def _alone(self, connection: Connection, name: str) -> Row[Any]:
+        """The claim as it stands now that nobody else can move it."""
+        row = find(connection, name)
+        store.lock(connection, [row.policy_id], [row.person_id])
+        return find(connection, name)
 
     def _registered(self, connection: Connection, row: Row[Any]) -> ClaimState:
         if ClaimState(row.state) is not ClaimState.RECEIVED:
@@ -81,9 +87,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
     def _adjudicate(self, name: str) -> pb.AdjudicateClaimResponse:
         with self._database.writing() as connection:
-            row = find(connection, name)
-            store.lock(connection, [row.policy_id], [row.person_id])
-            self._decide(connection, find(connection, name))
+            self._decide(connection, self._alone(connection, name))
             row = find(connection, name)
             decided = stored_decision(connection, row)
         return pb.AdjudicateClaimResponse(
@@ -134,9 +138,10 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     def _inputs(self, connection: Connection, row: Row[Any]) -> canonical.Inputs:
         bill = bill_pb2.Bill.FromString(row.bill)
         facts = bill_facts(bill)
-        terms, member = policies.member_on(
-            connection, row.policy_id, row.member_id, start_day(bill)
-        )
+        # Person as at admission: cover, waiting periods, disclosed conditions look there. Terms as
+        # at discharge: plan, limits and policy year.
+        _, member = policies.member_on(connection, row.policy_id, row.member_id, start_day(bill))
+        terms = policies.terms_on(connection, row.policy_id, end_day(bill))
         usage = usage_snapshot(
             store.balances(connection, row.policy_id, row.member_id),
             store.earlier_services(connection, row, [line.code for line in facts.lines]),
@@ -181,7 +186,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
     def _release(self, name: str) -> ClaimState:
         with self._database.writing() as connection:
-            return self._released(connection, find(connection, name))
+            return self._released(connection, self._alone(connection, name))
 
     def _released(self, connection: Connection, row: Row[Any]) -> ClaimState:
         state = ClaimState(row.state)

@@ -14,6 +14,7 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2, reading_pb2
 from services.his_bridge.core import bill as core
 from services.his_bridge.core.faults import Fault
+from services.his_bridge.storage.last_pulls import ChannelStatus
 
 _BILL = msgspec.json.Decoder(core.Bill)
 _READING = msgspec.json.Decoder(core.Reading)
@@ -94,7 +95,7 @@ def reading(row: Row[Any]) -> reading_pb2.Reading:
 
 
 def quarantined(row: Row[Any]) -> pb.QuarantinedRecord:
-    """A record that waits for a person: reasons and places, no values but the total."""
+    """A record that waits for a person: the source's id, faults, no values but the total."""
     record = pb.QuarantinedRecord(
         name=f"hospitals/{row.hospital}/quarantine/{row.name}",
         stage=row.stage,
@@ -103,12 +104,25 @@ def quarantined(row: Row[Any]) -> pb.QuarantinedRecord:
             for fault in _FAULTS.decode(row.faults)
         ],
         quarantine_time=_moment(row.at_us),
+        source_record=row.external_id,
+        source_version=row.version,
     )
     if row.total_minor is not None:
         record.total.CopyFrom(
             money_pb2.Money(currency_code=row.currency, minor_units=row.total_minor)
         )
     return record
+
+
+def channel_status(found: ChannelStatus) -> pb.ChannelStatus:
+    """How the last pull of a channel went."""
+    return pb.ChannelStatus(
+        channel=found.channel,
+        last_success_time=None if found.success_us is None else _moment(found.success_us),
+        last_attempt_time=None if found.attempt_us is None else _moment(found.attempt_us),
+        last_failure_reason=found.failure,
+        inbox_waiting_count=found.unread,
+    )
 
 
 def _line(line: core.Line, currency: str) -> bill_pb2.BillLine:

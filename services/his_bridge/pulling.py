@@ -23,13 +23,15 @@ from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.outcomes import Outcome, SetAside
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.profiles.loader import SourceProfile
-from services.his_bridge.sources.port import Page, Source
-from services.his_bridge.storage import inbox, leases, outcomes
+from services.his_bridge.sources.port import Page, Source, SourceFault
+from services.his_bridge.storage import inbox, last_pulls, leases, outcomes
 from services.his_bridge.storage.inbox import Arrived, Pending, Stored
 from services.his_bridge.storage.leases import LeaseLost
 
 # Records in one transaction (EVIDENCE, HIS: batches of 200).
 BATCH = 200
+# Why a pull failed whose caller gave up before it ended.
+CUT_OFF = "PULL_CUT_OFF"
 
 NowUs = Callable[[], int]
 # Without a glance the bridge failed on the record at first sight.
@@ -136,15 +138,22 @@ class Puller:
         if held_until is not None:
             raise LeaseHeld(max(0.1, (held_until - self._now_us()) / 1e6))
         beat = asyncio.ensure_future(self._keep_alive(holder))
+        failure = ""
         try:
             yield holder
         except LeaseLost:
             raise LeaseHeld(self._lease_us / 1e6) from None
+        except BaseException as fault:  # a hospital that hangs ends in the caller's cancellation
+            failure = _reason_of(fault)
+            log.logger().warning(
+                "pull_failed", hospital=self._hospital, channel=self._channel, reason=failure
+            )
+            raise
         finally:
             beat.cancel()
             await asyncio.gather(beat, return_exceptions=True)
             # Shielded: a caller that hangs up must not leave the next one waiting.
-            await asyncio.shield(self._database.run(self._give_back, holder))
+            await asyncio.shield(self._database.run(self._give_back, holder, failure))
 
     async def _keep_alive(self, holder: str) -> None:
         while True:
@@ -204,9 +213,12 @@ class Puller:
             until_us=self._now_us() + self._lease_us,
         )
 
-    def _give_back(self, holder: str) -> None:
+    def _give_back(self, holder: str, failure: str) -> None:
         with self._database.writing() as connection:
-            leases.release(connection, self._hospital, self._channel, holder)
+            if leases.release(connection, self._hospital, self._channel, holder):
+                last_pulls.record(
+                    connection, self._hospital, self._channel, failure, now_us=self._now_us()
+                )
 
     def _cursor(self) -> bytes | None:
         with self._database.reading() as connection:
@@ -299,6 +311,12 @@ class Puller:
                 currency=self._currency,
                 now_us=self._now_us(),
             )
+
+
+def _reason_of(fault: BaseException) -> str:
+    if isinstance(fault, SourceFault):
+        return fault.reason
+    return CUT_OFF if isinstance(fault, asyncio.CancelledError) else str(Reason.BRIDGE_FAILED)
 
 
 def _record_id(entry: Pending) -> str:

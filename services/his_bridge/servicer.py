@@ -37,7 +37,7 @@ from services.his_bridge.requests import (
     position,
 )
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import lists
+from services.his_bridge.storage import last_pulls, lists
 
 USUAL_RECORDS, MOST_RECORDS = 500, 5_000
 MOST_ON_PAGE, MOST_READINGS_ON_PAGE = 500, 1_000
@@ -184,6 +184,14 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             next_page_token=next_token(rows, size, kind),
         )
 
+    async def GetSourceStatus(
+        self, request: pb.GetSourceStatusRequest, context: Context
+    ) -> pb.GetSourceStatusResponse:
+        """How the last pull of each channel went."""
+        hospital = self._parent(request.hospital, [], "hospital")
+        channels = await self._read(last_pulls.status, hospital)
+        return pb.GetSourceStatusResponse(channels=map(messages.channel_status, channels))
+
     def _pulled(self, request: pb.PullBillsRequest | pb.PullReadingsRequest) -> Hospital:
         faults = request_id_faults(request.request_id) if request.request_id else []
         if not 0 <= request.max_records <= MOST_RECORDS:
@@ -199,10 +207,10 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             raise not_found("hospital", request.hospital)
         return found
 
-    def _parent(self, name: str, faults: list[Violation]) -> str:
+    def _parent(self, name: str, faults: list[Violation], field: str = "parent") -> str:
         named = HOSPITAL.fullmatch(name)
         if named is None:
-            faults.append(not_a_name("parent", "hospitals/{hospital}"))
+            faults.append(not_a_name(field, "hospitals/{hospital}"))
         if faults or named is None:
             raise invalid(faults)
         if named[1] not in self._hospitals:

@@ -6,7 +6,7 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
 from stack.commands.calling import Failed, calling
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import console, money, print_json, rows, say, table, word
+from stack.commands.printing import money, print_json, print_table, rows, say, table, word
 
 _CALL_S = 120.0  # it reads every decision
 
@@ -34,14 +34,13 @@ def books(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
 
 
 def _show(answer: pb.CheckBooksResponse) -> None:
-    out = console()
     balances = table("account", "posted", "pending", right=("posted", "pending"))
-    out.print(
+    print_table(
         rows(balances, ((b.account, money(b.posted), money(b.pending)) for b in answer.balances))
     )
     states = table("claims", "count", right=("count",))
     counts = ((word(pb.ClaimState, c.state), str(c.count)) for c in answer.claims)
-    out.print(rows(states, counts))
+    print_table(rows(states, counts))
     paid = ", ".join(map(money, answer.paid)) or "nothing"
     say(f"payouts confirmed by the bank: {answer.paid_count}, {paid}")
     say(

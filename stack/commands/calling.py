@@ -45,8 +45,13 @@ def addresses(state: Path) -> dict[str, str]:
     """
     known = read_addresses(state)
     if not known:
-        raise Failed(f"nothing is running here ({state.absolute()}); start with `lipei up`")
+        raise not_running(state)
     return known
+
+
+def not_running(state: Path) -> Failed:
+    """What a command says when no `lipei up` runs on this state directory."""
+    return Failed(f"nothing is running here ({state.absolute()}); start with `lipei up`")
 
 
 @contextlib.contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import Parse, ParseError
+from rich.table import Table
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
@@ -17,7 +18,7 @@ from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1.bill_pb2 import Bill
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
-from stack.commands.printing import console, plain, print_json, say, word
+from stack.commands.printing import plain, print_json, print_table, say, word
 from stack.decision_text import adding_up, claim_table, decision_tables, reason_table
 
 app = typer.Typer(no_args_is_help=True, help="Claims: list, show, explain, replay, submit.")
@@ -48,7 +49,7 @@ def list_claims(
     if as_json:
         print_json({"claims": [plain(claim) for claim in found]})
         return
-    console().print(claim_table(found))
+    print_table(claim_table(found))
     if len(found) == most:
         say(f"the first {most}; --most asks for more")
 
@@ -85,8 +86,15 @@ def show(
     if as_json:
         print_json(answer.claim)
         return
-    for part in decision_tables(answer.claim, lang, with_history=True):
-        console().print(part)
+    _print(decision_tables(answer.claim, lang, with_history=True))
+
+
+def _print(parts: Iterable[Table | str]) -> None:
+    for part in parts:
+        if isinstance(part, str):
+            say(part)
+        else:
+            print_table(part)
 
 
 @app.command()
@@ -105,9 +113,8 @@ def explain(
             say(answer.text_zh + "\n")
         if lang is not Language.ZH:
             say(answer.text_en + "\n")
-        for part in decision_tables(answer.claim, lang, with_history=False):
-            console().print(part)
-        console().print(reason_table(answer.reasons))
+        _print(decision_tables(answer.claim, lang, with_history=False))
+        print_table(reason_table(answer.reasons, lang))
         for line in sums.lines:
             say(line)
     if not sums.holds:
@@ -153,7 +160,7 @@ def submit(
     if as_json:
         print_json(answer)
         return
-    console().print(claim_table(answer.claims))
+    print_table(claim_table(answer.claims))
     if any(not claim.HasField("decision") for claim in answer.claims):
         say("not decided yet; ask again with `lipei claims show NAME`")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,8 +19,9 @@ from rich.text import Text
 from lipei.type.v1.money_pb2 import Money
 from services.common.money import format_minor
 
-# Piped tables must not break amounts at the 80 columns that a missing terminal is taken for.
-_PIPED_COLUMNS = 160
+# In a pipe nothing is cut or wrapped: what reads it wants one row a line, and whole names.
+_PIPED_COLUMNS = 100_000
+_PROSE_COLUMNS = 24  # narrower than this a sentence is no longer readable
 
 
 class Enum(Protocol):
@@ -40,16 +42,64 @@ def console(*, quiet: bool = False) -> Console:
 
 def say(text: str) -> None:
     """Print text as it is: no markup, and no line broken that was none."""
-    console().print(text, markup=False, soft_wrap=True)
+    _as_it_is(text, console())
 
 
-def table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
-    """An empty table; the columns in `right` hold amounts and are never broken."""
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+def _as_it_is(text: str, out: Console) -> None:
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def table(*columns: str, right: Sequence[str] = (), prose: Sequence[str] = ()) -> Table:
+    """An empty table; only the columns in `prose` may be wrapped, those in `right` hold amounts."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        number = column in right
-        made.add_column(column, justify="right" if number else "left", no_wrap=number)
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=column not in prose,
+            min_width=_PROSE_COLUMNS if column in prose else None,
+        )
     return made
+
+
+def print_table(made: Table, out: Console | None = None) -> None:
+    """Print a table of `table` and `rows`; row under row when the terminal is too narrow for it."""
+    out = out or console()
+    unlimited = out.options.update(width=_PIPED_COLUMNS)
+    if out.measure(made, options=unlimited).minimum <= out.width:
+        out.print(made)
+    else:
+        for line in _stacked(made, out.width):
+            _as_it_is(line, out)
+
+
+def _stacked(made: Table, width: int) -> Iterator[str]:
+    """Each row as its first cell and "heading: value" below it, filled up to the width.
+
+    A row without a first cell belongs to the row before. What such rows hold gets lines of its own.
+    """
+    headings = [str(column.header).replace("\n", " ") for column in made.columns]
+    lines = list(zip(*(map(str, column.cells) for column in made.columns), strict=True))
+    more = [place for line in lines if not line[0] for place, cell in enumerate(line) if cell]
+    begin = min(more, default=len(headings))
+    for line in lines:
+        if line[0]:
+            yield f"{headings[0]} {line[0]}"
+        said = [f"{h}: {cell}" if cell else "" for h, cell in zip(headings, line, strict=True)]
+        yield from _filled(said[1:begin], width, "  ")
+        yield from _filled(said[begin:], width, "    ")
+
+
+def _filled(pairs: Iterable[str], width: int, indent: str) -> Iterator[str]:
+    line = ""
+    for pair in filter(None, pairs):
+        if line and cell_len(f"{indent}{line}   {pair}") > width:
+            yield indent + line
+            line = pair
+        else:
+            line = f"{line}   {pair}" if line else pair
+    if line:
+        yield indent + line
 
 
 def print_json(value: Message | Any) -> None:

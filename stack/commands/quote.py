@@ -12,7 +12,7 @@ from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.money import currency_exponent
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
-from stack.commands.printing import console, money, print_json, rows, say, table
+from stack.commands.printing import money, print_json, print_table, rows, say, table
 
 _E4 = 10_000  # steps count in 1/10,000 of the minor unit
 
@@ -65,10 +65,11 @@ def _features(texts: list[str]) -> dict[str, str]:
 
 def _show(answer: pb.Quote, lang: Language) -> None:
     currency = answer.premium.currency_code
+    say(f"{answer.name}\n{answer.tariff}, from {answer.start_date}, amounts in {currency}")
     made = table(
         *("step", "cell", "factor", "difference", "premium", "meaning"),
         right=("factor", "difference", "premium"),
-        title=f"{answer.name}\n{answer.tariff}, from {answer.start_date}, amounts in {currency}",
+        prose=("meaning",),
     )
     for step in answer.steps:
         factor = f"{Decimal(step.factor_millionths).scaleb(-6):f}" if step.factor_millionths else ""
@@ -79,7 +80,7 @@ def _show(answer: pb.Quote, lang: Language) -> None:
         }[lang]
         amounts = (_major(step.difference_e4, currency), _major(step.premium_e4, currency))
         rows(made, [(step.step, step.cell, factor, *amounts, meaning)])
-    console().print(made)
+    print_table(made)
     total = _major(sum(step.difference_e4 for step in answer.steps), currency)
     say(f"premium {money(answer.premium)} = sum of the differences {total}")
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stack.commands.calling import Failed, addresses
+from stack.commands.calling import Failed, addresses, not_running
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import console, print_json, rows, table
+from stack.commands.printing import print_json, print_table, rows, table
 from stack.installation import SERVICES
 from stack.probes import grpc_serves, http_answers, tcp_accepts
-from stack.supervisor import PROCESSES_FILE, READY_FILE
+from stack.supervisor import PROCESSES_FILE, is_held, is_ready
 
 _WORKER = "worker:"
 
@@ -21,6 +21,9 @@ _WORKER = "worker:"
 def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """Show what runs here and whether it answers; exit 1 when something does not."""
     known = addresses(state)
+    if not is_held(state):
+        # A `lipei up` that was killed leaves its files; what they name is gone, or a stranger's.
+        raise not_running(state)
     processes = _processes(state)
     found = []
     for name in dict.fromkeys([*processes, *known]):
@@ -37,12 +40,13 @@ def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
                 "last_word": account.get("last_word", ""),
             }
         )
-    ready = (state / READY_FILE).exists()
+    ready = is_ready(state)
     if as_json:
         print_json({"ready": ready, "parts": found})
     else:
-        made = table("part", "address", "answers", "process", "pid", "restarts", "last word")
-        console().print(rows(made, (_row(part) for part in found)))
+        last = ("last word",)
+        made = table("part", "address", "answers", "process", "pid", "restarts", *last, prose=last)
+        print_table(rows(made, (_row(part) for part in found)))
     silent = [str(part["name"]) for part in found if not part["answers"]]
     if silent:
         raise Failed(f"no answer from: {', '.join(silent)}; logs are in {state / 'logs'}")

@@ -18,7 +18,7 @@ from services.common.state import read_addresses, state_dir
 from services.his_bridge.profiles.loader import ProfileError, load_profiles
 from stack.commands.calling import Failed
 from stack.commands.options import DEFAULT_STATE, State
-from stack.commands.printing import console, rows, table
+from stack.commands.printing import console, print_table, rows, table
 from stack.installation import Installation, NotThere, forget_addresses
 from stack.supervisor import (
     AlreadyRunning,
@@ -116,7 +116,7 @@ class _Screen:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self._out.print(text, markup=False)
+        self._out.print(text, markup=False, soft_wrap=True)
 
     def changed(self, name: str, state: ChildState) -> None:
         """Tell a move of one child."""
@@ -133,15 +133,8 @@ class _Screen:
         made = table("part", "address")
         addresses = read_addresses(self._state)
         parts = sorted(addresses.items(), key=lambda part: part[0].startswith("worker:"))
-        self._out.print(
-            rows(
-                made,
-                (
-                    (name, f"process {at}" if name.startswith("worker:") else at)
-                    for name, at in parts
-                ),
-            )
-        )
+        shown = ((name, f"process {at}" if name.startswith("worker:") else at) for name, at in parts)
+        print_table(rows(made, shown), self._out)
         if "temporal_ui" in addresses:
             self.say(f"Temporal UI: {addresses['temporal_ui']}")
         self.say(f"State: {self._state}")

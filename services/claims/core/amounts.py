@@ -18,6 +18,7 @@ from services.claims.core.facts import UNIT_SCALE
 from services.claims.core.intake import priced
 from services.claims.core.plan import Copay, PatientCost
 from services.claims.core.reasons import Reason
+from services.claims.core.terms import price_of
 from services.common.money import currency_exponent, round_half_up
 
 
@@ -103,7 +104,7 @@ def allow(claim: Claim, line: Line, units: Tally) -> Amounts:
 
 def _contract_price(claim: Claim, line: Line) -> Decimal | None:
     prices = claim.provider.prices
-    return None if prices is None else prices.get((line.facts.code.system, line.facts.code.code))
+    return None if prices is None else price_of(prices, line.facts.code)
 
 
 def _limit_units(claim: Claim, result: Amounts, price: Decimal, units: Tally) -> None:

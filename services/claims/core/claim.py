@@ -11,10 +11,12 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from services.claims.core.accumulators import Tally, policy_year_start
+from services.claims.core.codes import comparable
 from services.claims.core.facts import (
     BillFacts,
     Coding,
     CoverInterval,
+    EarlierService,
     HospitalTier,
     LineFacts,
     PolicySnapshot,
@@ -57,6 +59,7 @@ class Line:
     service_date: date
     diagnosis: Coding | None
     section: Section | None = None
+    ended_section: Section | None = None
     section_unknown: bool = False
     repeats: bool = False
     share: AppliedShare | Missing | None = None
@@ -196,14 +199,15 @@ def _lines(terms: Terms, bill: BillFacts) -> list[Line]:
     lines = []
     for facts in bill.lines:
         numbers = facts.diagnosis_numbers
-        section, unknown = terms.sections_for(facts.code, bill.care_type)
+        placed = terms.place(facts.code, bill.care_type)
         lines.append(
             Line(
                 facts=facts,
                 service_date=facts.service_date or bill.end_date,
                 diagnosis=by_number[numbers[0]] if numbers else principal,
-                section=section,
-                section_unknown=unknown,
+                section=placed.section,
+                ended_section=placed.ended,
+                section_unknown=placed.unknown,
             )
         )
     return lines
@@ -231,13 +235,18 @@ def _mark_repeats(claim: Claim) -> None:
         return
     bill = claim.bill
     earlier = Counter(
-        (one.provider_id, one.code, one.service_date, one.quantity, one.unit_price)
+        _service(one.provider_id, one, one.service_date)
         for one in claim.usage.services
         if one.bill_number != bill.bill_number
     )
     for line in claim.lines:
-        facts = line.facts
-        key = (bill.provider_id, facts.code, line.service_date, facts.quantity, facts.unit_price)
-        if facts.billed and earlier[key] > 0:
+        key = _service(bill.provider_id, line.facts, line.service_date)
+        if line.facts.billed and earlier[key] > 0:
             earlier[key] -= 1
             line.repeats = True
+
+
+def _service(provider_id: str, one: LineFacts | EarlierService, day: date) -> tuple[object, ...]:
+    """What makes two services the same, under whatever bill number."""
+    code = (one.code.system, comparable(one.code.code))
+    return (provider_id, code, day, one.quantity, one.unit_price)

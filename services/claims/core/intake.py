@@ -6,12 +6,20 @@ Knows no policy and no terms, save the plan's currency.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import lru_cache
 
 import msgspec
 
 from services.claims.core.facts import BillFacts, LineFacts, PriorPayments
-from services.common.money import MAX_MINOR_UNITS, currency_exponent, round_half_up
+from services.claims.core.plan import Plan
+from services.common.money import MAX_MINOR_UNITS, currency_exponent
+
+# Bounds that no real bill reaches; within them every sum of a claim fits 64 bits.
+MAX_QUANTITY = 10**9
+MAX_UNIT_PRICE = 10**15
+# The default context rounds to 28 digits without a word; within the bounds this one never does.
+_EXACT = Context(prec=80, rounding=ROUND_HALF_UP)
 
 
 class BillFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,13 +51,46 @@ def bill_faults(bill: BillFacts, prior: PriorPayments, currency: str) -> tuple[B
     return tuple(faults)
 
 
+def unknown_codes(plan: Plan, bill: BillFacts) -> tuple[BillFault, ...]:
+    """Every line and diagnosis whose code is of a code system that the plan does not know.
+
+    It knows the systems of its code sets and price lists, and those that it declares. A code of
+    another system would be a code to no exclusion and no limit.
+    """
+    known = _known_systems(plan)
+    codes = [(f"lines[{index}].code", line.code) for index, line in enumerate(bill.lines)]
+    codes += [(f"diagnoses[{index}].code", one.code) for index, one in enumerate(bill.diagnoses)]
+    return tuple(
+        _fault(where, "UNKNOWN_CODE_SYSTEM", f"the plan knows no code system {code.system[:200]}")
+        for where, code in codes
+        if code.system not in known
+    )
+
+
+@lru_cache(maxsize=64)
+def _known_systems(plan: Plan) -> frozenset[str]:
+    in_sets = (
+        codes.system
+        for one in plan.code_sets
+        for _, systems in one.codes.values
+        for codes in systems or ()
+    )
+    priced_ones = (
+        price.code.system for one in plan.providers.listing for price in one.prices or ()
+    )
+    return frozenset((*plan.code_systems, *in_sets, *priced_ones))
+
+
 def _head_faults(bill: BillFacts, currency: str) -> Iterator[BillFault]:
     if bill.currency != currency:
         yield _fault("currency", "WRONG_CURRENCY", f"the plan pays in {currency}")
     if bill.end_date < bill.start_date:
         yield _fault("end_date", "END_BEFORE_START", "the bill ends before it starts")
-    if not bill.lines or sum(line.billed for line in bill.lines) == 0:
+    total = sum(line.billed for line in bill.lines)
+    if total == 0:
         yield _fault("lines", "NOTHING_BILLED", "nothing is billed; send the lines")
+    if total > MAX_MINOR_UNITS:
+        yield _fault("lines", "OUT_OF_RANGE", "a bill's total must not be above 10^15")
     if len({line.number for line in bill.lines}) != len(bill.lines):
         yield _fault("lines", "DUPLICATE_NUMBER", "two lines have one number")
     numbers = {diagnosis.number for diagnosis in bill.diagnoses}
@@ -65,9 +106,16 @@ def _line_faults(where: str, line: LineFacts, bill: BillFacts) -> Iterator[BillF
         yield _fault(where, "TOO_PRECISE", text)
     if line.unit_price < 0:
         yield _fault(f"{where}.unit_price", "NEGATIVE", "a price must not be negative")
+    inside = True
+    if line.quantity > MAX_QUANTITY:
+        inside = False
+        yield _fault(f"{where}.quantity", "OUT_OF_RANGE", "a quantity must not be above 10^9")
+    if line.unit_price > MAX_UNIT_PRICE:
+        inside = False
+        yield _fault(f"{where}.unit_price", "OUT_OF_RANGE", "a price must not be above 10^15")
     if not 0 <= line.billed <= MAX_MINOR_UNITS:
         yield _fault(f"{where}.billed", "OUT_OF_RANGE", "an amount must be from 0 to 10^15")
-    elif line.billed != priced(line.quantity, line.unit_price, bill.currency):
+    elif inside and line.billed != priced(line.quantity, line.unit_price, bill.currency):
         yield _fault(
             f"{where}.billed",
             "NOT_QUANTITY_TIMES_PRICE",
@@ -144,7 +192,9 @@ def _fund_faults(bill: BillFacts, paid: Mapping[int, int]) -> Iterator[BillFault
 
 def priced(quantity: Decimal, unit_price: Decimal, currency: str) -> int:
     """Minor units of quantity × price, rounded once, half up."""
-    return round_half_up((quantity * unit_price).scaleb(currency_exponent(currency)))
+    places = currency_exponent(currency)
+    exact = _EXACT.scaleb(_EXACT.multiply(quantity, unit_price), places)
+    return int(_EXACT.quantize(exact, Decimal(1)))
 
 
 def places_of(number: Decimal) -> int:

@@ -393,7 +393,10 @@ class Coordination(Part, frozen=True):
 
 
 class Plan(Part, frozen=True):
-    """One benefit plan. It has terms from `first_day` on, and none before."""
+    """One benefit plan. It has terms from `first_day` on, and none before.
+
+    `code_systems` are the URIs of systems whose codes bills may bring beside those of code sets.
+    """
 
     format: int
     id: str
@@ -409,6 +412,7 @@ class Plan(Part, frozen=True):
     social_insurance: SocialInsuranceTerms
     coordination: Coordination
     providers: Providers
+    code_systems: tuple[str, ...] = ()
     code_sets: tuple[CodeSet, ...] = ()
     categories: tuple[Category, ...] = ()
     default_category: str = ""

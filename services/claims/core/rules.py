@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 from services.claims.core.claim import AppliedShare, Claim, Line, Missing, Refusal
+from services.claims.core.codes import comparable
 from services.claims.core.conditions import (
     age_within,
     covers,
@@ -34,7 +35,7 @@ from services.claims.core.plan import (
     WaitingUnit,
 )
 from services.claims.core.reasons import Reason
-from services.claims.core.terms import InForce
+from services.claims.core.terms import InForce, price_of
 from services.common.dated import add_months
 
 # A clause refuses, a fact may be missing, None lets the line pass.
@@ -85,9 +86,11 @@ def duplicate(claim: Claim, line: Line) -> Finding:
 
 
 def benefit_excluded(claim: Claim, line: Line) -> Finding:
-    """No section takes the code, the code is excluded, or the section's share has ended."""
+    """No section takes the code, it is excluded, or its section or the share of it has ended."""
     if line.section_unknown:
         return Missing("bill.care_type")
+    if line.ended_section is not None:
+        return line.ended_section.clause
     if line.section is None:
         return claim.plan.general.outside_sections
     for one in claim.terms.exclusions:
@@ -118,11 +121,11 @@ def pre_existing(claim: Claim, line: Line) -> Finding:
         return None
     if line.diagnosis is None:
         return Missing("line.diagnosis")
-    code = line.diagnosis.code
-    ours = [one for one in conditions if code.startswith(one.code_prefix)]
+    code = comparable(line.diagnosis.code)
+    ours = [one for one in conditions if code.startswith(comparable(one.code_prefix))]
     if not ours:
         return None
-    condition = max(ours, key=lambda one: len(one.code_prefix))
+    condition = max(ours, key=lambda one: len(comparable(one.code_prefix)))
     value, clause = _pre_existing_value(claim, line, condition)
     if value is None or value.terms is PreExistingTerms.COVERED:
         return None
@@ -181,7 +184,7 @@ def provider_not_listed(claim: Claim, line: Line) -> Finding:
 def not_in_price_list(claim: Claim, line: Line) -> Finding:
     """The provider has a price list, and the code has no price in it that day."""
     prices = claim.provider.prices
-    if prices is None or (line.facts.code.system, line.facts.code.code) in prices:
+    if prices is None or price_of(prices, line.facts.code) is not None:
         return None
     return claim.plan.prices.clause
 

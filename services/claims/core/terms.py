@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from services.claims.core.codes import comparable
 from services.claims.core.facts import (
     CareType,
     Coding,
@@ -59,16 +60,23 @@ class CodeMatcher:
         self._exact: set[tuple[str, str]] = set()
         prefixes: dict[str, tuple[str, ...]] = {}
         for one in codes:
-            self._exact.update((one.system, code) for code in one.exact)
-            prefixes[one.system] = prefixes.get(one.system, ()) + one.prefixes
+            self._exact.update((one.system, comparable(code)) for code in one.exact)
+            begun = tuple(comparable(prefix) for prefix in one.prefixes)
+            prefixes[one.system] = prefixes.get(one.system, ()) + begun
         self._prefixes = {system: found for system, found in prefixes.items() if found}
 
     def has(self, code: Coding) -> bool:
         """Whether the sets hold the code, itself or by a prefix."""
-        if (code.system, code.code) in self._exact:
+        written = comparable(code.code)
+        if (code.system, written) in self._exact:
             return True
         prefixes = self._prefixes.get(code.system)
-        return prefixes is not None and code.code.startswith(prefixes)
+        return prefixes is not None and written.startswith(prefixes)
+
+
+def price_of(prices: PriceByCode, code: Coding) -> Decimal | None:
+    """A code's price in a price list of the day; None when the code is absent from it."""
+    return prices.get((code.system, comparable(code.code)))
 
 
 TermT = TypeVar("TermT")
@@ -97,11 +105,24 @@ class ProviderTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a code belongs: a section, an ended one, or nobody knows without the care type."""
+
+    section: Section | None = None
+    ended: Section | None = None
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
-    """Everything of a plan that is in force on one day; what has ended is not in it."""
+    """Everything of a plan that is in force on one day.
+
+    What has ended is not in it, save for the sections whose codes it keeps out of what is left.
+    """
 
     plan: Plan
     sections: tuple[InForce[Section, bool], ...]
+    ended_sections: tuple[InForce[Section, bool], ...]
     eligibility: tuple[InForce[Eligibility, Ages], ...]
     exclusions: tuple[InForce[Exclusion, bool], ...]
     pre_existing: tuple[InForce[PreExistingRule, PreExistingValue], ...]
@@ -121,24 +142,27 @@ class Terms:
     auto_pay_ceiling: int | None
     reads_category: bool
 
-    def sections_for(self, code: Coding, care_type: CareType | None) -> tuple[Section | None, bool]:
-        """The section that takes a code, and whether that hangs on an unknown care type.
+    def place(self, code: Coding, care_type: CareType | None) -> Placed:
+        """The section that takes a code.
 
-        A section that names the code goes before one that takes all that is left.
+        One that names the code goes before one that named it and has ended, and that before one
+        that takes all that is left: a benefit that has ended is not paid out of another.
         """
-        left: Section | None = None
+        named = [one for one in self.sections if one.codes is not None]
+        for one in (*named, *self.ended_sections):
+            if one.codes is None or not one.codes.has(code):
+                continue
+            wanted = one.term.care_types
+            if wanted and care_type is None:
+                return Placed(unknown=True)
+            if not wanted or care_type in wanted:
+                return Placed(section=one.term) if one.value else Placed(ended=one.term)
         for one in self.sections:
-            section = one.term
-            if one.codes is not None and not one.codes.has(code):
-                continue
-            if section.care_types and care_type not in section.care_types:
-                if care_type is None:
-                    return None, True
-                continue
-            if one.codes is not None:
-                return section, False
-            left = left or section
-        return left, False
+            if one.codes is None and one.term.care_types and care_type is None:
+                return Placed(unknown=True)
+            if one.codes is None and (not one.term.care_types or care_type in one.term.care_types):
+                return Placed(section=one.term)
+        return Placed()
 
 
 def terms_on(plan: Plan, day: date) -> Terms:
@@ -157,7 +181,7 @@ def prices_on(prices: Iterable[ContractPrice], day: date) -> PriceByCode:
     found: PriceByCode = {}
     for one in prices:
         if one.price.values[0][0] <= day and (price := one.price.on(day)) is not None:
-            found[(one.code.system, one.code.code)] = price
+            found[(one.code.system, comparable(one.code.code))] = price
     return found
 
 
@@ -192,6 +216,11 @@ def _terms_from(plan: Plan, day: date) -> Terms:
     return Terms(
         plan=plan,
         sections=_on_day(plan.sections, lambda t: t.in_force, day, matcher),
+        ended_sections=tuple(
+            InForce(one, False, codes=matcher(one.codes))
+            for one in plan.sections
+            if one.codes and _has_ended(one.in_force, day)
+        ),
         eligibility=_on_day(plan.eligibility, lambda t: t.values, day, matcher),
         exclusions=_on_day(plan.exclusions, lambda t: t.in_force, day, matcher),
         pre_existing=_on_day(plan.pre_existing.rules, lambda t: t.values, day, matcher),
@@ -240,6 +269,12 @@ def _on_day(
             )
         )
     return tuple(found)
+
+
+def _has_ended(in_force: Dated[bool], day: date) -> bool:
+    """Whether something held once and holds no more; what has yet to begin has not ended."""
+    held = any(value for first, value in in_force.values if first <= day)
+    return held and not in_force.on(day)
 
 
 def _reads_category(plan: Plan) -> bool:

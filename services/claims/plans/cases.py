@@ -28,7 +28,7 @@ from services.claims.core.facts import (
     UsageSnapshot,
     usage_snapshot,
 )
-from services.claims.core.intake import UnacceptableBill
+from services.claims.core.intake import UnacceptableBill, unknown_codes
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import Reason
 from services.claims.plans.accumulator_units import Accumulator, accumulators
@@ -154,6 +154,8 @@ def _happen(
         return
     before = usage.of(event.who)
     try:
+        if unknown := unknown_codes(plan, event.bill):
+            raise UnacceptableBill(unknown)
         decision = adjudicate(plan, case.policies[event.who], before, event.bill, event.prior)
     except UnacceptableBill as error:
         reasons = {fault.reason for fault in error.faults}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from itertools import combinations
 
+from services.claims.core.codes import comparable
 from services.claims.core.facts import CareType
 from services.claims.core.plan import CodeSet, Plan, Section, SystemCodes, When
 from services.claims.plans.reader import Mapping
@@ -108,8 +109,17 @@ def _codes_on(sets: Sequence[CodeSet], day: date) -> Iterator[SystemCodes]:
 
 
 def _shared(one: SystemCodes, other: SystemCodes) -> Iterator[str]:
+    one, other = _compared(one), _compared(other)
     yield from sorted(set(one.exact) & set(other.exact))
     for left, right in ((one, other), (other, one)):
         if right.prefixes:
             yield from (code for code in left.exact if code.startswith(right.prefixes))
             yield from (f"{code}*" for code in left.prefixes if code.startswith(right.prefixes))
+
+
+def _compared(codes: SystemCodes) -> SystemCodes:
+    return SystemCodes(
+        system=codes.system,
+        exact=tuple(comparable(code) for code in codes.exact),
+        prefixes=tuple(comparable(code) for code in codes.prefixes),
+    )

@@ -108,6 +108,14 @@ def system_uri(value: Value) -> str:
     return "?"
 
 
+def read_code_systems(top: Mapping) -> tuple[str, ...]:
+    """Systems whose codes bills may bring although no code set names one; absent is none."""
+    found = tuple(system_uri(item) for item in top.items("code_systems"))
+    if len(set(found)) != len(found):
+        top.fault("DUPLICATE_CODE_SYSTEM", "a code system stands twice", "code_systems")
+    return found
+
+
 def expect_unit(term: Mapping, unit: str) -> None:
     """Note a fault unless the term says this unit."""
     found = term.get("unit")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+from services.claims.core.codes import comparable
 from services.claims.core.decision import Bearer
 from services.claims.core.facts import CareType
 from services.claims.core.plan import (
@@ -39,7 +40,7 @@ from services.claims.plans.amount_terms import (
 )
 from services.claims.plans.checks import check_plan
 from services.claims.plans.code_systems import CODE_SYSTEMS
-from services.claims.plans.context import Context, choices, each, read_text
+from services.claims.plans.context import Context, choices, each, read_code_systems, read_text
 from services.claims.plans.reader import Faults, Mapping, Value
 from services.claims.plans.rule_terms import (
     read_eligibility,
@@ -96,6 +97,7 @@ def _plan(top: Mapping) -> Plan:
         currency=context.currency,
         first_day=context.first_day,
         clauses=clauses,
+        code_systems=read_code_systems(top),
         code_sets=code_sets,
         sections=sections,
         categories=categories,
@@ -137,7 +139,9 @@ def _currency(top: Mapping) -> str:
 
 def _clauses(top: Mapping) -> tuple[Clause, ...]:
     clauses = top.get("clauses").mapping()
-    return tuple(Clause(id=key, text=read_text(clauses.get(key))) for key in clauses.names())
+    return tuple(
+        Clause(id=clauses.label(key), text=read_text(clauses.get(key))) for key in clauses.names()
+    )
 
 
 def _code_sets(top: Mapping, first_day: date) -> tuple[CodeSet, ...]:
@@ -170,7 +174,7 @@ def _codes(value: Value) -> tuple[SystemCodes, ...]:
             if not code.removesuffix("*") or "*" in code[:-1]:
                 item.fault("BAD_CODE", 'write a code, or its beginning and one star: "0031*"')
             (prefixes if star or system.hierarchical else exact).append(code.removesuffix("*"))
-        if len({*exact, *prefixes}) != len(exact) + len(prefixes):
+        if len({comparable(one) for one in (*exact, *prefixes)}) != len(exact) + len(prefixes):
             codes.fault("DUPLICATE_CODE", "a code stands twice in the list")
         found.append(SystemCodes(system=system.uri, exact=tuple(exact), prefixes=tuple(prefixes)))
     return tuple(found)

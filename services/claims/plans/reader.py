@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from services.common.dated import Dated
-from services.common.money import minor_units, parse_decimal
+from services.common.money import MAX_MINOR_UNITS, minor_units, parse_decimal
 from services.common.strict_yaml import Fault, StrictYamlError, YamlList, YamlMap
 
 T = TypeVar("T")
@@ -22,7 +22,12 @@ EnumT = TypeVar("EnumT", bound=enum.StrEnum)
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
+# Control characters and line separators: no database and no form prints them.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MISSING = object()
+# Counts, units and ages above this are slips; below it every sum fits 64 bits.
+MAX_WHOLE = 10**9
+MAX_LABEL = 80
 # Stands in for a date that could not be read; never leaves this module alive.
 STAND_IN = date(1900, 1, 1)
 
@@ -61,7 +66,10 @@ class Value:
         self.faults.add(self.path, self.line, reason, text)
 
     def text(self) -> str:
-        """A text that is not empty."""
+        """A text that is not empty and has no control characters."""
+        if isinstance(self.value, str) and _UNPRINTABLE.search(self.value):
+            self.fault("CONTROL_CHARACTER", "text must have no control characters or line breaks")
+            return "?"
         if isinstance(self.value, str) and self.value.strip():
             return self.value
         self.fault("NOT_TEXT", "write text" if self.value is None else "write text, in quotes")
@@ -81,17 +89,17 @@ class Value:
         self.fault("NOT_A_BOOLEAN", "write true or false")
         return False
 
-    def whole(self, *, least: int = 0) -> int:
+    def whole(self, *, least: int = 0, most: int = MAX_WHOLE) -> int:
         """A whole number."""
         if isinstance(self.value, int) and not isinstance(self.value, bool):
-            if self.value >= least:
+            if least <= self.value <= most:
                 return self.value
-            self.fault("OUT_OF_RANGE", f"must be at least {least}")
+            self.fault("OUT_OF_RANGE", f"must be from {least} to {most}")
             return least
         self.fault("NOT_A_WHOLE_NUMBER", "write a whole number")
         return least
 
-    def decimal(self, *, places: int) -> Decimal:
+    def decimal(self, *, places: int, most: int = MAX_MINOR_UNITS) -> Decimal:
         """A decimal that is not negative, written as text or as a whole number."""
         raw = self.value
         if isinstance(raw, int) and not isinstance(raw, bool):
@@ -106,6 +114,9 @@ class Value:
             return Decimal(0)
         if number < 0:
             self.fault("NEGATIVE", "must not be negative")
+        if abs(number) > most:
+            self.fault("OUT_OF_RANGE", f"must not be above {most}")
+            return Decimal(0)
         return abs(number)
 
     def money(self, currency: str) -> int:
@@ -223,6 +234,14 @@ class Mapping:
         """A key that is itself an id."""
         where = f"{self.path}.{key}" if self.path else key
         return Value(self.faults, key, where, self._tree.lines[key]).ident()
+
+    def label(self, key: str) -> str:
+        """A key that is a short text, such as a clause's number."""
+        if len(key) > MAX_LABEL:
+            self.fault("TOO_LONG", f"write at most {MAX_LABEL} characters", key)
+        if _UNPRINTABLE.search(key):
+            self.fault("CONTROL_CHARACTER", "a key must have no control characters", key)
+        return key
 
     def number(self, key: str) -> int:
         """A key that is a whole number."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from services.claims.core.codes import comparable
 from services.claims.core.facts import (
     CareType,
     Coding,
@@ -38,6 +39,9 @@ from services.claims.plans.context import (
 from services.claims.plans.reader import Mapping, Value
 
 T = TypeVar("T")
+
+# A hundred years; no waiting period is longer.
+_LONGEST_WAIT = {WaitingUnit.MONTHS: 1_200, WaitingUnit.DAYS: 36_500}
 
 
 def read_eligibility(top: Mapping, context: Context) -> tuple[Eligibility, ...]:
@@ -89,7 +93,7 @@ def read_waiting_periods(top: Mapping, context: Context) -> tuple[WaitingPeriod,
     """Times from the first day of cover in which nothing is paid."""
 
     def read(term: Mapping) -> WaitingPeriod:
-        ages = term.maybe("ages")
+        ages, unit = term.maybe("ages"), term.get("unit").choice(WaitingUnit)
         exempt = term.maybe("exempt")
         exempt_diagnoses: tuple[str, ...] = ()
         exempt_care_types: tuple[CareType, ...] = ()
@@ -101,8 +105,10 @@ def read_waiting_periods(top: Mapping, context: Context) -> tuple[WaitingPeriod,
         return WaitingPeriod(
             id=term.get("id").ident(),
             clause=context.clause(term),
-            unit=term.get("unit").choice(WaitingUnit),
-            values=term.get("values").dated(Value.whole, context.first_day),
+            unit=unit,
+            values=term.get("values").dated(
+                lambda value: value.whole(most=_LONGEST_WAIT[unit]), context.first_day
+            ),
             ages=Ages() if ages is None else read_ages(ages),
             sections=context.of_sections(term),
             diagnoses=context.sets(term, "diagnoses"),
@@ -170,7 +176,7 @@ def read_price_list(owner: Mapping, context: Context) -> tuple[ContractPrice, ..
         )
 
     prices = each(owner, "prices", read)
-    if len({one.code for one in prices}) != len(prices):
+    if len({(one.code.system, comparable(one.code.code)) for one in prices}) != len(prices):
         owner.fault("DUPLICATE_CODE", "a code stands twice in the price list", "prices")
     return prices
 

@@ -7,12 +7,24 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, func, or_, select
 
 from services.claims.core.decision import Bearer
+from services.claims.core.ledger import INCURRED
 from services.claims.core.life_cycle import ClaimState
 from services.claims.storage.claims import count_states
 from services.claims.storage.ledger import TrialBalance, trial_balance
 from services.claims.storage.payouts import payouts_off_ledger
 from services.claims.storage.tables import claim, decision, decision_line, decision_share
 
+# Once released, a benefit stays booked whatever becomes of its payout.
+_RELEASED = tuple(
+    state.value
+    for state in (
+        ClaimState.PAYABLE,
+        ClaimState.PAYMENT_SENT,
+        ClaimState.PAID,
+        ClaimState.PAYMENT_FAILED,
+        ClaimState.RETURNED,
+    )
+)
 _PAID_STATES = (ClaimState.PAID.value,)
 
 
@@ -38,15 +50,32 @@ def read_books(connection: Connection) -> Books:
     mismatches = select(func.count()).where(
         claim.c.state.in_(_PAID_STATES), claim.c.paid != func.coalesce(claim.c.benefit, 0)
     )
+    trial = trial_balance(connection)
     return Books(
-        trial=trial_balance(connection),
+        trial=trial,
         conservation_violations=_lines_that_do_not_add_up(connection)
         + _decisions_that_do_not_add_up(connection),
         payout_mismatches=int(connection.execute(mismatches).scalar_one())
-        + payouts_off_ledger(connection),
+        + payouts_off_ledger(connection)
+        + _currencies_off_ledger(connection, trial),
         states=count_states(connection),
         paid_count=sum(int(row[1]) for row in paid),
         paid={row[0]: int(row[2]) for row in paid},
+    )
+
+
+def _currencies_off_ledger(connection: Connection, trial: TrialBalance) -> int:
+    """Currencies in which the ledger's cost is not the sum of the benefits that were released."""
+    rows = connection.execute(
+        select(claim.c.currency, func.sum(claim.c.benefit))
+        .where(claim.c.state.in_(_RELEASED))
+        .group_by(claim.c.currency)
+    ).all()
+    released = {str(currency): int(benefit) for currency, benefit in rows}
+    booked = {each.currency: each.posted for each in trial.accounts if each.account == INCURRED}
+    return sum(
+        released.get(currency, 0) != booked.get(currency, 0)
+        for currency in released.keys() | booked.keys()
     )
 
 

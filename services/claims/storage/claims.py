@@ -5,6 +5,7 @@ Every function works in the caller's transaction; what belongs together is writt
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from sqlalchemy import (
 from services.claims.core import canonical
 from services.claims.core.decision import Decision, LineOutcome, UsageChange
 from services.claims.core.facts import Balance, BillFacts, Coding, EarlierService, Scope
-from services.claims.core.life_cycle import ClaimState, Event, advance
+from services.claims.core.life_cycle import ClaimState, Event, IllegalMove, advance
 from services.claims.storage.tables import (
     claim,
     claim_move,
@@ -71,8 +72,11 @@ def answered(
 ) -> bytes | None:
     """The stored answer of a repeated request; None for a new request_id.
 
+    Repeats at the same moment take turns until the first one's transaction ends.
+
     Raises: OtherContent when the request_id was used with another body.
     """
+    take_turns(connection, f"{method}/{request_id}")
     found = select(request_log.c.request_hash, request_log.c.response).where(
         request_log.c.method == method, request_log.c.request_id == request_id
     )
@@ -82,6 +86,13 @@ def answered(
     if row.request_hash != request_hash:
         raise OtherContent(request_id)
     return bytes(row.response)
+
+
+def take_turns(connection: Connection, what: str) -> None:
+    """Let one transaction at a time do this; SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 def remember_answer(
@@ -190,9 +201,13 @@ def move_claim(
         connection.execute(select(claim.c.state).where(claim.c.id == claim_id)).scalar_one()
     )
     to = advance(state, event)
-    connection.execute(
-        update(claim).where(claim.c.id == claim_id).values(state=to.state.value, **columns)
+    moved = connection.execute(
+        update(claim)
+        .where(claim.c.id == claim_id, claim.c.state == state.value)
+        .values(state=to.state.value, **columns)
     )
+    if moved.rowcount != 1:  # somebody moved it between our look and our step
+        raise IllegalMove(state, event)
     _record_move(connection, claim_id, state, to.state, event.value, actor, to.clock, at_us)
     return to.state
 
@@ -438,9 +453,10 @@ def mark_started(connection: Connection, claim_ids: Sequence[str], at_us: int) -
 def not_started(
     connection: Connection, *, unstarted_since_us: int, stale_since_us: int, most: int
 ) -> list[tuple[str, str]]:
-    """(policy, claim) of undecided claims never started, or started so long ago as to be lost."""
+    """(policy, claim) of claims left by their workflow: never started, or long without a step."""
+    left = [state.value for state in (*UNDECIDED, ClaimState.AUTO_APPROVED, ClaimState.APPROVED)]
     found = select(claim.c.policy_id, claim.c.id).where(
-        claim.c.state.in_([state.value for state in UNDECIDED]),
+        claim.c.state.in_(left),
         or_(
             and_(claim.c.started_us.is_(None), claim.c.created_us < unstarted_since_us),
             claim.c.started_us < stale_since_us,
@@ -474,11 +490,13 @@ def block_payouts(connection: Connection, claim_ids: Sequence[str], until_us: in
     )
 
 
-def unblock_payouts(connection: Connection, policy_id: str) -> None:
-    """Look at the policy's blocked claims again: its accounts may have been mended."""
-    connection.execute(
-        update(claim).where(claim.c.policy_id == policy_id).values(blocked_until_us=None)
-    )
+def retry_payouts(connection: Connection, policy_id: str, at_us: int) -> None:
+    """Pay the policy's blocked and refused claims again: its accounts may have been mended."""
+    mine = claim.c.policy_id == policy_id
+    connection.execute(update(claim).where(mine).values(blocked_until_us=None))
+    failed = select(claim.c.id).where(mine, claim.c.state == ClaimState.PAYMENT_FAILED.value)
+    for claim_id in connection.execute(failed).scalars().all():
+        move_claim(connection, claim_id, Event.RETRY_PAYMENT, "policy_import", at_us)
 
 
 def count_states(connection: Connection) -> dict[ClaimState, int]:

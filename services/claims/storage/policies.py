@@ -84,7 +84,6 @@ def store_revision(
     connection: Connection, terms: PolicyTerms, tokens: dict[str, str], digest: str, at_us: int
 ) -> None:
     """Append a revision, and the people and the policy if they are new."""
-    _lock_imports(connection)
     if newest_revision(connection, terms.policy_id) is None:
         seq = connection.execute(select(func.count()).select_from(policy)).scalar_one()
         row = {"id": terms.policy_id, "seq": seq, "revision": terms.revision}
@@ -112,12 +111,6 @@ def store_revision(
             "person_id": _person_id(connection, token),
         }
         _insert_new(connection, insured, row)
-
-
-def _lock_imports(connection: Connection) -> None:
-    # SQLite has one writer anyway; on PostgreSQL imports of one policy must not interleave.
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(0x706F6C)))
 
 
 def _person_id(connection: Connection, token: str) -> str:

@@ -60,7 +60,7 @@ class ClaimWorkflows:
             raise
 
     async def start(self, claim_name: str, claim_id: str) -> None:
-        """Start the claim's workflow unless it runs or has ended."""
+        """Start the claim's workflow unless it runs or has ended well; a failed one runs again."""
         try:
             await self._client.start_workflow(
                 names.SETTLE_CLAIM,
@@ -68,7 +68,7 @@ class ClaimWorkflows:
                 id=names.settle_claim_id(claim_id),
                 task_queue=names.CLAIMS_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
             )
         except WorkflowAlreadyStartedError:
             return

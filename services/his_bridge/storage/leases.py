@@ -56,13 +56,14 @@ def renew(
         raise LeaseLost(f"another poller took {hospital}/{channel}")
 
 
-def release(connection: Connection, hospital: str, channel: str, holder: str) -> None:
-    """Give the lease back; nothing happens when another poller has it."""
-    connection.execute(
+def release(connection: Connection, hospital: str, channel: str, holder: str) -> bool:
+    """Give the lease back; nothing happens, and False is said, when another poller has it."""
+    gone = connection.execute(
         delete(lease).where(
             lease.c.hospital == hospital, lease.c.channel == channel, lease.c.holder == holder
         )
     )
+    return gone.rowcount == 1
 
 
 def next_numbers(connection: Connection, name: str, count: int) -> int:

@@ -8,12 +8,14 @@ from datetime import date
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, exists, insert, select, tuple_, update
 
 from services.his_bridge.core.bill import Bill
 from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.tables import (
     acknowledgement,
+    inbox,
     quarantine,
     reading,
     released_bill,
@@ -85,10 +87,25 @@ def readings_after(
 def quarantine_after(
     connection: Connection, hospital: str, seq: int, most: int
 ) -> Sequence[Row[Any]]:
-    """Records that wait for a person, oldest first, after a number."""
+    """Records that wait for a person, oldest first, after a number.
+
+    A later version of the same record that was read, released or not, resolves what was set aside
+    before: if it is bad as well, it waits itself. A late older version resolves nothing, nor does
+    the same version with other bytes.
+    """
+    later = inbox.alias("later")
+    resolved = exists().where(
+        later.c.hospital == inbox.c.hospital,
+        later.c.channel == inbox.c.channel,
+        later.c.external_id == inbox.c.external_id,
+        later.c.version != inbox.c.version,
+        later.c.state != PENDING,
+        tuple_(later.c.updated_us, later.c.id) > tuple_(inbox.c.updated_us, inbox.c.id),
+    )
     return connection.execute(
-        select(quarantine)
-        .where(quarantine.c.hospital == hospital, quarantine.c.seq > seq)
+        select(quarantine, inbox.c.external_id, inbox.c.version)
+        .join(inbox, inbox.c.id == quarantine.c.inbox_id)
+        .where(quarantine.c.hospital == hospital, quarantine.c.seq > seq, ~resolved)
         .order_by(quarantine.c.seq)
         .limit(most)
     ).all()

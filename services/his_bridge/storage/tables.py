@@ -33,6 +33,17 @@ lease = Table(
     Column("expires_us", BigInteger, nullable=False),
 )
 
+# How the last pull of a channel ended: `failure` is its stable reason, empty when it succeeded.
+last_pull = Table(
+    "last_pull",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("channel", String(16), primary_key=True),
+    Column("attempt_us", BigInteger, nullable=False),
+    Column("success_us", BigInteger),
+    Column("failure", String(64), nullable=False),
+)
+
 # Where the next page begins. `scope` names what is asked for: another base URL or period starts
 # from the beginning, and the inbox tells what is known.
 read_cursor = Table(
@@ -134,7 +145,8 @@ reading = Table(
     Index("ix_reading_member", "member_token", "seq"),
 )
 
-# Records that wait for a person: reasons and places, never values.
+# Records that were set aside: reasons and places, never values. Rows stay; whether one still waits
+# follows from the later versions in the inbox (lists.quarantine_after).
 quarantine = Table(
     "quarantine",
     metadata,

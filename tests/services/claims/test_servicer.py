@@ -192,6 +192,44 @@ def test_a_member_dropped_by_an_endorsement_is_denied_from_that_day(service: Ser
     assert claim.decision.benefit == yuan("20000")
 
 
+def test_a_bill_goes_to_the_policies_of_its_currency(service: Served) -> None:
+    publish(service, "synthea-usd")
+    dollars = policy(6, plan="synthea-usd", start_date="2026-01-01")
+    dollars.members[0].document.number = id_number(100)
+    imported(service, dollars)
+    (claim,) = service.claims.SubmitClaim(submission(bill("B1"))).claims
+    assert claim.name.split("/")[1] == "p1"
+
+
+def test_repeats_at_the_same_moment_get_the_same_answer(both: Served) -> None:
+    request = submission(bill("B1"), request_id="once")
+
+    def submit(_number: int) -> str:
+        return str(both.claims.SubmitClaim(request, timeout=30).claims[0].name)
+
+    def import_again(_number: int) -> int:
+        return imported(both, policy(7), request_id="import").created
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(submit, range(8)))) == 1
+        assert list(pool.map(import_again, range(8))) == [1] * 8
+
+
+@pytest.mark.parametrize("name", ["policies/p1\0/claims/x", "policies/p1/claims/\0", "a" * 5000])
+def test_hostile_names_are_refused_by_type(both: Served, name: str) -> None:
+    fault = refused(both.claims.GetClaim, pb.GetClaimRequest(name=name))
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    fault = refused(both.claims.ListClaims, pb.ListClaimsRequest(parent=name))
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    hostile = policy(8, plan=name, previous_policy_id=name)
+    fault = _import_refused(both, hostile)
+    assert {v.reason for v in fault.violations} == {"UNKNOWN_PLAN", "UNKNOWN_POLICY"}
+    wrong = bill("B9")
+    wrong.lines[0].code.code = "A\0"
+    fault = refused(both.claims.SubmitClaim, submission(wrong))
+    assert [v.field for v in fault.violations] == ["bill.lines[0].code.code"]
+
+
 def test_the_same_service_under_another_number_is_a_duplicate(service: Served) -> None:
     service.claims.SubmitClaim(submission(bill("B1")))
     (again,) = service.claims.SubmitClaim(submission(bill("B2"))).claims

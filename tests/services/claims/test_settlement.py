@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from lipei.claims.v1 import claims_pb2
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.type.v1 import bill_pb2
+from services.claims.core.life_cycle import Event, IllegalMove
+from services.claims.storage import claims as store
+from services.claims.storage.tables import claim as claim_table
 from services.common.grpc_edge import error_of
 from tests.services.claims.given import (
     DRUG,
@@ -169,3 +173,25 @@ def test_a_claim_that_the_engine_refuses_goes_to_a_person_and_blocks_nobody(
     with pytest.raises(grpc.RpcError) as caught:
         service.claims.ExplainClaim(claims_pb2.ExplainClaimRequest(name=name))
     assert error_of(caught.value).reason == "NOT_DECIDED"
+
+
+def test_a_stalled_writer_cannot_take_a_claim_back(postgres_database: str) -> None:
+    with served(postgres_database, workflows=Stuck()) as running:
+        publish(running)
+        imported(running, policy(1))
+        name = received(running, 1)
+        claim_id = name.rpartition("/")[2]
+
+        def stall() -> None:
+            with running.database.writing() as stalled:
+                look = select(claim_table.c.state).where(claim_table.c.id == claim_id)
+                assert stalled.execute(look).scalar_one() == "received"
+                with ThreadPoolExecutor(1) as other:  # meanwhile somebody does the whole batch
+                    batch = pb.SettleClaimsRequest(names=[name])
+                    other.submit(running.settlement.SettleClaims, batch).result(20)
+                store.move_claim(stalled, claim_id, Event.REGISTER, "test", 0)
+
+        with pytest.raises(IllegalMove):
+            stall()
+        states = running.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
+        assert states.state == claims_pb2.CLAIM_STATE_CLOSED_ZERO

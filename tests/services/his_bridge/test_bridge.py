@@ -80,6 +80,11 @@ def refusal(call: Any, request: Any) -> RpcFault:
     return error_of(caught.value)
 
 
+def source_status(bridge: Bridge, hospital: str) -> list[pb.ChannelStatus]:
+    request = pb.GetSourceStatusRequest(hospital=hospital)
+    return list(bridge.stub.GetSourceStatus(request, timeout=CALL_S).channels)
+
+
 def query(database: Database, statement: str, **values: Any) -> list[Any]:
     with database.reading() as connection:
         return list(connection.execute(text(statement), values))
@@ -121,6 +126,10 @@ def test_each_bad_bill_waits_with_its_faults_and_its_bytes(
         shown = {(fault.reason, fault.path) for fault in record.faults}
         assert shown == {(str(reason), path) for reason, path in case.faults}, case.name
         assert record.stage == case.stage
+        assert (record.source_record, bool(record.source_version)) == (
+            f"Claim/{bad_id(index)}",
+            True,
+        )
         assert all(fault.text for fault in record.faults)
         assert f'"id":"{bad_id(index)}"'.encode() in raw
     assert len(by_bill) == len(SENDABLE)
@@ -286,6 +295,7 @@ def test_an_unknown_hospital_or_bill_is_not_found(bridge: Bridge) -> None:
     for call, request in (
         (bridge.stub.PullBills, pb.PullBillsRequest(hospital="hospitals/nowhere")),
         (bridge.stub.ListBills, pb.ListBillsRequest(parent="hospitals/nowhere")),
+        (bridge.stub.GetSourceStatus, pb.GetSourceStatusRequest(hospital="hospitals/nowhere")),
         (bridge.stub.GetBill, pb.GetBillRequest(name=f"{HOSPITAL}/bills/{'0' * 32}")),
     ):
         assert refusal(call, request).code is grpc.StatusCode.NOT_FOUND
@@ -295,6 +305,46 @@ def test_a_source_that_is_away_says_when_to_come_back(bridge: Bridge) -> None:
     fault = refusal(bridge.stub.PullBills, pb.PullBillsRequest(hospital="hospitals/away"))
     assert (fault.code, fault.reason) == (grpc.StatusCode.UNAVAILABLE, "SOURCE_AWAY")
     assert fault.retry_after_s
+    bills, never = source_status(bridge, "hospitals/away")
+    assert (bills.channel, bills.last_failure_reason) == ("bills", "SOURCE_AWAY")
+    assert bills.HasField("last_attempt_time")
+    assert not bills.HasField("last_success_time")
+    assert (never.channel, never.HasField("last_attempt_time")) == ("readings", False)
+    said = [line for line in bridge.log.read_text("utf-8").splitlines() if "pull_failed" in line]
+    assert any('"away"' in line and "SOURCE_AWAY" in line for line in said)
+
+
+@pytest.mark.usefixtures("report")
+def test_a_pull_that_went_well_is_told_with_its_time(bridge: Bridge) -> None:
+    bridge.pull()
+    bills, _ = source_status(bridge, HOSPITAL)
+    assert (bills.last_failure_reason, bills.inbox_waiting_count) == ("", 0)
+    assert bills.HasField("last_success_time")
+    assert bills.last_success_time == bills.last_attempt_time
+
+
+@pytest.mark.usefixtures("report")
+def test_a_bad_bill_waits_once_and_no_longer_when_it_is_repaired(
+    bridge: Bridge, server: FhirServer
+) -> None:
+    def versions() -> list[str]:
+        found = bridge.quarantine()
+        return [one.source_version for one in found if one.source_record == "Claim/b00023"]
+
+    def put(total: int) -> None:
+        one = claim("b00023", "person-011")
+        one["total"] = {"value": total, "currency": "CNY"}
+        server.put([one])
+        bridge.pull_all()
+
+    put(7)
+    (first,) = versions()
+    put(8)
+    (second,) = versions()
+    assert first != second
+    server.put([claim("b00023", "person-011")])
+    bridge.pull_all()
+    assert versions() == []
 
 
 def test_a_second_pull_at_the_same_time_is_told_to_wait(bridge: Bridge, database: Database) -> None:

@@ -21,7 +21,7 @@ from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import leases, lists
+from services.his_bridge.storage import last_pulls, leases, lists
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import BASE_URL, profile, tokens
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
@@ -169,6 +169,40 @@ def test_what_was_stored_unread_is_read_by_the_next_pull(
     assert (report.received, report.released) == (BILLS - PAGE, BILLS)
 
 
+def bills_status(database: Database) -> last_pulls.ChannelStatus:
+    with database.reading() as connection:
+        bills, readings = last_pulls.status(connection, HOSPITAL)
+    assert readings == last_pulls.ChannelStatus(channel="readings")
+    return bills
+
+
+def test_a_failed_pull_is_logged_and_remembered_until_one_succeeds(
+    server: OddServer, database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert bills_status(database) == last_pulls.ChannelStatus(channel="bills")
+    pull(server, database, PAGE, clock=lambda: 10)
+    assert "pull_failed" not in "".join(capfd.readouterr())
+
+    def fail(found: OddServer) -> None:
+        if "Patient?" in found.requests[-1]:
+            found.script = [(503, {"Retry-After": "60"}, b"")]
+
+    server.before = fail
+    with pytest.raises(SourceFault):
+        pull(server, database, PAGE + 1, clock=lambda: 20)
+    said = "".join(capfd.readouterr())
+    (line,) = [line for line in said.splitlines() if "pull_failed" in line]
+    assert all(word in line for word in ("warning", HOSPITAL, "bills", "SOURCE_BUSY"))
+    assert server.base_url.partition("//")[2] not in said
+    failed = bills_status(database)
+    assert (failed.success_us, failed.attempt_us, failed.failure) == (10, 20, "SOURCE_BUSY")
+    assert failed.unread > 0
+    server.before = lambda _: None
+    pull(server, database, clock=lambda: 30)
+    again = bills_status(database)
+    assert (again.success_us, again.attempt_us, again.failure, again.unread) == (30, 30, "", 0)
+
+
 def test_a_mistake_of_ours_on_one_record_stops_no_other(
     server: OddServer, database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +242,7 @@ def test_a_caller_that_hangs_up_leaves_nobody_waiting(
             await task
 
     pulling(server, database, hang_up)
+    assert bills_status(database).failure == "PULL_CUT_OFF"
     assert pull(server, database).more is False
     assert released(database) == BILLS
 
@@ -226,6 +261,7 @@ def test_a_poller_that_lost_its_lease_writes_nothing_more(
     with pytest.raises(LeaseHeld):
         pull(server, database)
     assert released(database) == 0
+    assert bills_status(database).attempt_us is None  # the other one's pull counts
     with database.writing() as connection:
         leases.release(connection, HOSPITAL, "bills", "another")
     server.before = lambda _: None

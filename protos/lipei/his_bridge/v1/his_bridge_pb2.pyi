@@ -575,10 +575,18 @@ class QuarantinedRecord(_message.Message):
     FAULTS_FIELD_NUMBER: _builtins.int
     QUARANTINE_TIME_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    SOURCE_RECORD_FIELD_NUMBER: _builtins.int
+    SOURCE_VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"hospitals/{hospital}/quarantine/{record}"."""
     stage: _builtins.str
     """Where it failed: "parse", "identity", "map", "balance", "conflict"."""
+    source_record: _builtins.str
+    """The source's own id of the record, for example "Claim/b1". A technical id of the hospital's system, chosen there: it
+    may itself be personal (a visit or patient number). For the hospital's staff; do not pass it on or log it.
+    """
+    source_version: _builtins.str
+    """The source's version of the record, for example "2"."""
     @_builtins.property
     def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordFault]:
         """Faults, each a stable reason and the place in the record; no values of the patient's."""
@@ -599,10 +607,12 @@ class QuarantinedRecord(_message.Message):
         faults: _abc.Iterable[Global___RecordFault] | None = ...,
         quarantine_time: _timestamp_pb2.Timestamp | None = ...,
         total: _money_pb2.Money | None = ...,
+        source_record: _builtins.str = ...,
+        source_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["quarantine_time", b"quarantine_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["faults", b"faults", "name", b"name", "quarantine_time", b"quarantine_time", "stage", b"stage", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["faults", b"faults", "name", b"name", "quarantine_time", b"quarantine_time", "source_record", b"source_record", "source_version", b"source_version", "stage", b"stage", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -637,3 +647,93 @@ class RecordFault(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordFault: _TypeAlias = RecordFault  # noqa: Y015
+
+@_typing.final
+class GetSourceStatusRequest(_message.Message):
+    """Names one hospital."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSPITAL_FIELD_NUMBER: _builtins.int
+    hospital: _builtins.str
+    """"hospitals/{hospital}"."""
+    def __init__(
+        self,
+        *,
+        hospital: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hospital", b"hospital"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSourceStatusRequest: _TypeAlias = GetSourceStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetSourceStatusResponse(_message.Message):
+    """How the last pulls of a hospital went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelStatus]:
+        """One for each channel, bills first."""
+
+    def __init__(
+        self,
+        *,
+        channels: _abc.Iterable[Global___ChannelStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSourceStatusResponse: _TypeAlias = GetSourceStatusResponse  # noqa: Y015
+
+@_typing.final
+class ChannelStatus(_message.Message):
+    """How the last pull of one channel went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    LAST_SUCCESS_TIME_FIELD_NUMBER: _builtins.int
+    LAST_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
+    LAST_FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    INBOX_WAITING_COUNT_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    """"bills" or "readings"."""
+    last_failure_reason: _builtins.str
+    """Stable reason why the last pull failed, for example "SOURCE_AWAY", "PULL_CUT_OFF" (the caller gave up or the bridge
+    stopped before it ended) or "BRIDGE_FAILED"; empty when it succeeded.
+    """
+    inbox_waiting_count: _builtins.int
+    """Records in the inbox that were not read yet; the next pull reads them first."""
+    @_builtins.property
+    def last_success_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last pull that succeeded ended; not set before the first."""
+
+    @_builtins.property
+    def last_attempt_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last pull ended, however it went; not set before the first."""
+
+    def __init__(
+        self,
+        *,
+        channel: _builtins.str = ...,
+        last_success_time: _timestamp_pb2.Timestamp | None = ...,
+        last_attempt_time: _timestamp_pb2.Timestamp | None = ...,
+        last_failure_reason: _builtins.str = ...,
+        inbox_waiting_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChannelStatus: _TypeAlias = ChannelStatus  # noqa: Y015

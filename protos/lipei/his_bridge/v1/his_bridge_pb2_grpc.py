@@ -75,6 +75,11 @@ class HisBridgeServiceStub:
                 request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListQuarantineRequest.SerializeToString,
                 response_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListQuarantineResponse.FromString,
                 _registered_method=True)
+        self.GetSourceStatus = channel.unary_unary(
+                '/lipei.his_bridge.v1.HisBridgeService/GetSourceStatus',
+                request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.SerializeToString,
+                response_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.FromString,
+                _registered_method=True)
 
 
 class HisBridgeServiceServicer:
@@ -148,10 +153,20 @@ class HisBridgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListQuarantine(self, request, context):
-        """Records that could not be released: stage, reason and position of the fault, without personal data.
-        The bytes stay in the hospital's inbox.
+        """Records that could not be released and wait: stage, reason and position of the fault, without values of the
+        patient's, and the source's own id to find them by. For the hospital's staff. The bytes stay in the hospital's inbox.
+        A record that a later version has resolved, or replaced in this list, is not in it.
 
         INVALID_ARGUMENT also for a foreign page_token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSourceStatus(self, request, context):
+        """How the last pull of each channel went. Asks the source nothing.
+
+        NOT_FOUND: no such hospital in this bridge's profiles; stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,6 +209,11 @@ def add_HisBridgeServiceServicer_to_server(servicer, server):
                     servicer.ListQuarantine,
                     request_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListQuarantineRequest.FromString,
                     response_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListQuarantineResponse.SerializeToString,
+            ),
+            'GetSourceStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSourceStatus,
+                    request_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.FromString,
+                    response_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -391,6 +411,33 @@ class HisBridgeService:
             '/lipei.his_bridge.v1.HisBridgeService/ListQuarantine',
             lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListQuarantineRequest.SerializeToString,
             lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListQuarantineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSourceStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.his_bridge.v1.HisBridgeService/GetSourceStatus',
+            lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.SerializeToString,
+            lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -77,10 +77,16 @@ class HisBridgeServiceStub:
     INVALID_ARGUMENT also for a foreign page_token.
     """
     ListQuarantine: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListQuarantineRequest, _his_bridge_pb2.ListQuarantineResponse]
-    """Records that could not be released: stage, reason and position of the fault, without personal data.
-    The bytes stay in the hospital's inbox.
+    """Records that could not be released and wait: stage, reason and position of the fault, without values of the
+    patient's, and the source's own id to find them by. For the hospital's staff. The bytes stay in the hospital's inbox.
+    A record that a later version has resolved, or replaced in this list, is not in it.
 
     INVALID_ARGUMENT also for a foreign page_token.
+    """
+    GetSourceStatus: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.GetSourceStatusRequest, _his_bridge_pb2.GetSourceStatusResponse]
+    """How the last pull of each channel went. Asks the source nothing.
+
+    NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
 
 @_typing.type_check_only
@@ -132,10 +138,16 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     INVALID_ARGUMENT also for a foreign page_token.
     """
     ListQuarantine: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListQuarantineRequest, _his_bridge_pb2.ListQuarantineResponse]  # type: ignore[assignment]
-    """Records that could not be released: stage, reason and position of the fault, without personal data.
-    The bytes stay in the hospital's inbox.
+    """Records that could not be released and wait: stage, reason and position of the fault, without values of the
+    patient's, and the source's own id to find them by. For the hospital's staff. The bytes stay in the hospital's inbox.
+    A record that a later version has resolved, or replaced in this list, is not in it.
 
     INVALID_ARGUMENT also for a foreign page_token.
+    """
+    GetSourceStatus: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.GetSourceStatusRequest, _his_bridge_pb2.GetSourceStatusResponse]  # type: ignore[assignment]
+    """How the last pull of each channel went. Asks the source nothing.
+
+    NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
 
 class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -226,10 +238,22 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _his_bridge_pb2.ListQuarantineRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_his_bridge_pb2.ListQuarantineResponse, _abc.Awaitable[_his_bridge_pb2.ListQuarantineResponse]]:
-        """Records that could not be released: stage, reason and position of the fault, without personal data.
-        The bytes stay in the hospital's inbox.
+        """Records that could not be released and wait: stage, reason and position of the fault, without values of the
+        patient's, and the source's own id to find them by. For the hospital's staff. The bytes stay in the hospital's inbox.
+        A record that a later version has resolved, or replaced in this list, is not in it.
 
         INVALID_ARGUMENT also for a foreign page_token.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSourceStatus(
+        self,
+        request: _his_bridge_pb2.GetSourceStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_his_bridge_pb2.GetSourceStatusResponse, _abc.Awaitable[_his_bridge_pb2.GetSourceStatusResponse]]:
+        """How the last pull of each channel went. Asks the source nothing.
+
+        NOT_FOUND: no such hospital in this bridge's profiles; stop.
         """
 
 def add_HisBridgeServiceServicer_to_server(servicer: HisBridgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -39,6 +39,15 @@ def _progress() -> None:
         sa.PrimaryKeyConstraint("hospital", "channel", name="pk_lease"),
     )
     op.create_table(
+        "last_pull",
+        sa.Column("hospital", sa.String(64), nullable=False),
+        sa.Column("channel", sa.String(16), nullable=False),
+        sa.Column("attempt_us", sa.BigInteger, nullable=False),
+        sa.Column("success_us", sa.BigInteger),
+        sa.Column("failure", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("hospital", "channel", name="pk_last_pull"),
+    )
+    op.create_table(
         "read_cursor",
         sa.Column("hospital", sa.String(64), nullable=False),
         sa.Column("channel", sa.String(16), nullable=False),

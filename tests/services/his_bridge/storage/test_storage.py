@@ -285,6 +285,47 @@ def test_bad_records_wait_and_good_ones_go_on(database: Database) -> None:
     assert bytes(raw) == b"a 1"
 
 
+def waiting(database: Database) -> list[tuple[str, str]]:
+    with database.reading() as connection:
+        rows = lists.quarantine_after(connection, H, 0, 10)
+    return [(row.external_id, row.version) for row in rows]
+
+
+BAD = SetAside(faults=(Fault(reason=Reason.LINES_DO_NOT_ADD_UP, path="total"),))
+
+
+@pytest.mark.parametrize("outcome", [stated(), BillWithdrawn(), KeptOut()])
+def test_a_later_version_resolves_what_waited(database: Database, outcome: Outcome) -> None:
+    settle(database, (pending_of(database, "a", at=1), BAD), (pending_of(database, "b"), BAD))
+    later = pending_of(database, "a", "2", at=5)
+    assert waiting(database) == [("Claim/a", "1"), ("Claim/b", "1")]  # not before it is read
+    settle(database, (later, outcome))
+    assert waiting(database) == [("Claim/b", "1")]
+    with database.reading() as connection:
+        kept = text("SELECT count(*) FROM quarantine WHERE hospital = :h")
+        assert connection.execute(kept, {"h": H}).scalar_one() == 2
+
+
+def test_a_record_that_is_bad_again_waits_once(database: Database) -> None:
+    settle(database, (pending_of(database, "a", at=1), BAD))
+    settle(database, (pending_of(database, "a", "2", at=5), BAD))
+    assert waiting(database) == [("Claim/a", "2")]
+
+
+def test_a_late_older_version_resolves_nothing(database: Database) -> None:
+    settle(database, (pending_of(database, "a", "2", at=5), BAD))
+    settle(database, (pending_of(database, "a", "1", at=1), stated()))
+    assert waiting(database) == [("Claim/a", "2")]
+
+
+def test_a_conflict_waits_until_a_later_version_says_which_was_right(database: Database) -> None:
+    settle(database, (pending_of(database, "a", at=1), stated()))
+    store(database, arrived("a", raw=b"other", updated_us=2))
+    assert waiting(database) == [("Claim/a", "1")]
+    settle(database, (pending_of(database, "a", "2", at=5), stated()))
+    assert waiting(database) == []
+
+
 def test_totals_by_day_count_every_bill_as_it_stands(database: Database) -> None:
     settle(database, (pending_of(database, "a"), stated(100)))
     settle(database, (pending_of(database, "b"), stated(10)))

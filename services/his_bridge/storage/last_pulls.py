@@ -1,0 +1,63 @@
+"""How the last pull of each channel went, so that a hospital that fell silent is seen."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import Connection, func, insert, select, update
+
+from services.his_bridge.storage.inbox import PENDING
+from services.his_bridge.storage.tables import inbox, last_pull
+
+CHANNELS = ("bills", "readings")
+
+
+class ChannelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The last pull's end, the last success, why it failed (else empty), and what lies unread."""
+
+    channel: str
+    attempt_us: int | None = None
+    success_us: int | None = None
+    failure: str = ""
+    unread: int = 0
+
+
+def record(
+    connection: Connection, hospital: str, channel: str, failure: str, *, now_us: int
+) -> None:
+    """A pull has ended; `failure` is empty for a success. Only the holder of the lease says so."""
+    values: dict[str, object] = {"attempt_us": now_us, "failure": failure}
+    if not failure:
+        values["success_us"] = now_us
+    changed = connection.execute(
+        update(last_pull)
+        .where(last_pull.c.hospital == hospital, last_pull.c.channel == channel)
+        .values(values)
+    )
+    if not changed.rowcount:
+        connection.execute(insert(last_pull), {"hospital": hospital, "channel": channel, **values})
+
+
+def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
+    """Every channel's last pull; one that was never pulled has no times."""
+    ended = {
+        row.channel: row
+        for row in connection.execute(select(last_pull).where(last_pull.c.hospital == hospital))
+    }
+    unread = {
+        row.channel: row.unread
+        for row in connection.execute(
+            select(inbox.c.channel, func.count().label("unread"))
+            .where(inbox.c.hospital == hospital, inbox.c.state == PENDING)
+            .group_by(inbox.c.channel)
+        )
+    }
+    return [
+        ChannelStatus(
+            channel=channel,
+            attempt_us=ended[channel].attempt_us if channel in ended else None,
+            success_us=ended[channel].success_us if channel in ended else None,
+            failure=ended[channel].failure if channel in ended else "",
+            unread=unread.get(channel, 0),
+        )
+        for channel in CHANNELS
+    ]
