@@ -65,6 +65,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--keep", action="store_true", help="leave the stack running till Ctrl-C")
     options = parser.parse_args(arguments)
+    if options.data is not None and not options.data.is_dir():
+        parser.error(f"no such folder: {options.data}")
     if options.people < 20 or options.bills < 40:
         parser.error("the demo hospital needs at least 20 people and 40 bills")
     return options
@@ -89,6 +91,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     # One wish to stop may come as several signals; the first one counts.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # At once, because stopping takes a while; below the streams, which we may have interrupted.
+    os.write(2, b"\nStopping ...\n")
     raise KeyboardInterrupt
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -173,12 +174,10 @@ def _write(path: Path, results: Results) -> None:
 
 def _wait_for_ctrl_c(stack: Stack, reporter: Reporter) -> None:
     reporter.say("The stack goes on running; Ctrl-C stops it.")
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         while True:
             stack.child.must_run()
             time.sleep(_POLL_S)
-    except KeyboardInterrupt:
-        reporter.say("Stopping")
 
 
 def failures(results: Results) -> list[str]:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from stack.commands import books, claims, demo, his, plans, policies, quote, status, up
+from stack.commands import books, claims, demo, his, members, plans, policies, quote, status, up
 from stack.commands.calling import Failed
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command(
 app.command()(status.status)
 app.add_typer(plans.app, name="plan")
 app.add_typer(policies.app, name="policies")
+app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
 app.command()(books.books)

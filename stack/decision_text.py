@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from rich.console import RenderableType
 from rich.table import Table
 
 from lipei.claims.v1 import claims_pb2 as pb
-from lipei.claims.v1 import decision_pb2, policy_pb2, reason_pb2
+from lipei.claims.v1 import decision_pb2, policy_pb2
 from services.common.money import format_minor
+from stack import chinese
 from stack.commands.options import Language
 from stack.commands.printing import money, number, rows, table, when, word
-
-_ZH = {
-    decision_pb2.BEARER_INSURER: "保险人",
-    decision_pb2.BEARER_PRIOR_PAYER: "先行赔付方",
-    decision_pb2.BEARER_PATIENT: "患者",
-    decision_pb2.BEARER_PROVIDER: "医疗机构",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,11 +48,12 @@ def claim_table(claims: Iterable[pb.Claim]) -> Table:
 
 def decision_tables(
     claim: pb.Claim, lang: Language, *, with_history: bool
-) -> Iterator[RenderableType]:
+) -> Iterator[Table | str]:
     """The claim, its lines with every share and clause, and its moves."""
     yield claim_table([claim])
     if claim.HasField("decision"):
         yield f"plan {claim.decision.plan_version}\noutput {claim.decision.output_hash}"
+        yield f"amounts in {claim.decision.billed.currency_code}"
         yield _line_table(claim.decision, lang)
     else:
         yield "not decided yet"
@@ -89,17 +83,16 @@ _AMOUNTS = slice(4, 8)
 
 def _line_table(decision: decision_pb2.Decision, lang: Language) -> Table:
     headings = _HEADINGS.get(lang) or tuple(
-        f"{chinese}\n{english}"
-        for chinese, english in zip(_HEADINGS[Language.ZH], _HEADINGS[Language.EN], strict=True)
+        f"{zh}\n{en}" for zh, en in zip(_HEADINGS[Language.ZH], _HEADINGS[Language.EN], strict=True)
     )
-    made = table(*headings, right=headings[_AMOUNTS], title=decision.billed.currency_code)
+    made = table(*headings, right=headings[_AMOUNTS])
     for line in decision.lines:
         what = line.code.display or line.code.code
         head = (
             str(line.number),
             what if what == line.code.code else f"{line.code.code} {what}",
             line.section,
-            word(decision_pb2.LineOutcome, line.outcome),
+            chinese.outcome(line.outcome, lang),
             number(line.billed),
             number(line.allowed),
             number(line.benefit),
@@ -107,8 +100,8 @@ def _line_table(decision: decision_pb2.Decision, lang: Language) -> Table:
         for place, share in enumerate(line.shares):
             tail = (
                 number(share.amount),
-                _bearer(share.bearer, lang),
-                word(reason_pb2.Reason, share.reason),
+                chinese.bearer(share.bearer, lang),
+                chinese.reason(share.reason, lang),
                 share.clause,
             )
             rows(made, [(*(head if place == 0 else [""] * len(head)), *tail)])
@@ -117,25 +110,12 @@ def _line_table(decision: decision_pb2.Decision, lang: Language) -> Table:
     return made
 
 
-def _bearer(bearer: decision_pb2.Bearer.ValueType, lang: Language) -> str:
-    english = word(decision_pb2.Bearer, bearer)
-    chinese = _ZH.get(bearer, english)
-    return {
-        Language.EN: english,
-        Language.ZH: chinese,
-        Language.BOTH: f"{english} {chinese}",
-    }[lang]
-
-
-def reason_table(reasons: Iterable[policy_pb2.ReasonText]) -> Table:
+def reason_table(reasons: Iterable[policy_pb2.ReasonText], lang: Language) -> Table:
     """The reasons that occur, with the X12 codes under which they go out."""
     made = table("reason", "X12 group", "CARC", "RARC")
     return rows(
         made,
-        (
-            (word(reason_pb2.Reason, reason.reason), reason.group_code, reason.carc, reason.rarc)
-            for reason in reasons
-        ),
+        ((chinese.reason(r.reason, lang), r.group_code, r.carc, r.rarc) for r in reasons),
     )
 
 
@@ -143,7 +123,7 @@ def adding_up(decision: decision_pb2.Decision, lang: Language) -> Sums:
     """Add up what the server sent, by line and by bearer, without trusting its totals."""
     currency = decision.billed.currency_code
     faults: list[str] = []
-    by_bearer = dict.fromkeys(_ZH, 0)
+    by_bearer = dict.fromkeys(chinese.BEARERS, 0)
     benefit = 0
     for line in decision.lines:
         borne = 0
@@ -164,7 +144,7 @@ def adding_up(decision: decision_pb2.Decision, lang: Language) -> Sums:
     if not benefit == decision.benefit.minor_units == by_bearer[decision_pb2.BEARER_INSURER]:
         faults.append("the lines' benefits do not add up to the benefit")
     terms = " + ".join(
-        f"{_bearer(bearer, lang)} {format_minor(amount, currency)}"
+        f"{chinese.bearer(bearer, lang)} {format_minor(amount, currency)}"
         for bearer, amount in by_bearer.items()
     )
     total = format_minor(decision.billed.minor_units, currency)

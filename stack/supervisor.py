@@ -139,11 +139,6 @@ def is_held(state: Path) -> bool:
     return False
 
 
-def is_ready(state: Path) -> bool:
-    """Whether everything is ready, by the word of a supervisor that still runs."""
-    return is_held(state) and (state / READY_FILE).exists()
-
-
 class Supervisor:
     """Runs children until a signal to stop.
 

@@ -24,6 +24,7 @@ from services.claims.core.facts import (
     LineFacts,
     SocialInsuranceFacts,
 )
+from services.claims.core.plan import Plan
 from services.common.grpc_edge import Violation
 from services.common.identity import is_member_token
 from services.common.money import (
@@ -31,7 +32,6 @@ from services.common.money import (
     currency_exponent,
     format_minor,
     parse_decimal,
-    round_half_up,
 )
 
 MAX_LINES = 5_000
@@ -172,11 +172,11 @@ def _charge_faults(line: bill_pb2.BillLine, path: str, currency: str, add: _Add)
         add(f"{path}.unit_price", "NEGATIVE", "must not be negative")
     if not currency:
         return
-    price = (values["quantity"] * values["unit_price"]).scaleb(currency_exponent(currency))
+    price = core_intake.priced(values["quantity"], values["unit_price"], currency)
     if abs(price) > MAX_MINOR_UNITS:
         add(f"{path}.unit_price", "OUT_OF_RANGE", "quantity × unit_price is too large")
-    elif round_half_up(price) != line.billed.minor_units:
-        text = f"must be quantity × unit_price = {format_minor(round_half_up(price), currency)}"
+    elif price != line.billed.minor_units:
+        text = f"must be quantity × unit_price = {format_minor(price, currency)}"
         add(f"{path}.billed", "NOT_QUANTITY_TIMES_PRICE", text)
 
 
@@ -216,6 +216,12 @@ def _total_faults(bill: bill_pb2.Bill, currency: str, add: _Add) -> None:
 def core_faults(bill: bill_pb2.Bill) -> list[Violation]:
     """What adjudication itself would refuse in a bill that the wire's checks let pass."""
     found = core_intake.bill_faults(bill_facts(bill), NO_PRIOR_PAYMENTS, bill.total.currency_code)
+    return [Violation(f"bill.{fault.field}", fault.reason, fault.text) for fault in found]
+
+
+def code_faults(plan: Plan, bill: bill_pb2.Bill) -> list[Violation]:
+    """Codes of systems that the plan does not know: a claim about them could not be decided."""
+    found = core_intake.unknown_codes(plan, bill_facts(bill))
     return [Violation(f"bill.{fault.field}", fault.reason, fault.text) for fault in found]
 
 

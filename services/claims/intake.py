@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_faults, core_faults, end_day, start_day
+from services.claims.bill_intake import bill_faults, code_faults, core_faults, end_day, start_day
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
@@ -76,6 +76,7 @@ def take_in(
         text = "no policy insures this member; import the policy first, then send the bill again"
         raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
     answering = _in_currency(connection, plans, bill, _answering(connection, bill, person_id))
+    _check_codes(connection, plans, bill, answering)
     store.lock(connection, (entry[0] for entry in answering), [person_id])
     existing = _same_bill(connection, bill, bill_hash)  # again, now that we are alone
     opened = existing or tuple(
@@ -151,6 +152,21 @@ def _answering(
         if not terms.covers(member_id, admission)
     }
     return [entry for entry in in_force if entry[0] not in renewed] or insured[-1:]
+
+
+def _check_codes(
+    connection: Connection,
+    plans: PlanShelf,
+    bill: bill_pb2.Bill,
+    answering: Sequence[tuple[str, str, PolicyTerms]],
+) -> None:
+    found = {
+        fault.field: fault
+        for _policy_id, _member_id, terms in answering
+        for fault in code_faults(plans.plan(connection, terms.plan_version), bill)
+    }
+    if found:
+        raise invalid(list(found.values()))
 
 
 def _in_currency(

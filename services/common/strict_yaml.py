@@ -54,9 +54,14 @@ class Fault:
 
 
 class StrictYamlError(ValueError):
-    """A file with at least one fault; `faults` names them all in the file's order."""
+    """A file with at least one fault; `faults` names them all in the file's order.
 
-    def __init__(self, faults: list[Fault], source: str) -> None:
+    `tree` is what could be read all the same, so that a schema's faults can be told at once; None
+    when reading broke off.
+    """
+
+    def __init__(self, faults: list[Fault], source: str, tree: YamlMap | None = None) -> None:
+        self.tree = tree
         self.faults = sorted(faults, key=lambda f: (f.line, f.path))
         self.source = source
         super().__init__("\n".join(f"{source}:{f.line}: {f.path}: {f.text}" for f in self.faults))
@@ -106,7 +111,7 @@ def load(text: str | bytes, source: str) -> YamlMap:
         line = reading.line
         reading.fault("", line, "NOT_YAML", f"cannot be read as YAML ({type(error).__name__})")
     if reading.faults or tree is None:
-        raise StrictYamlError(reading.faults, source)
+        raise StrictYamlError(reading.faults, source, tree)
     return tree
 
 

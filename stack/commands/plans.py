@@ -19,6 +19,9 @@ from stack.commands.printing import print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="Plan files: check, test, publish.")
 
+# What a value can do to arithmetic on it, beyond the faults that the readers know.
+_UNREADABLE = (ArithmeticError, ValueError, LookupError, TypeError, RecursionError)
+
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file (YAML).")]
 
 
@@ -29,7 +32,7 @@ def check(
 ) -> None:
     """Check plan files: every fault with file and line. Needs nothing that runs."""
     faults: list[str] = []
-    found = []
+    found: list[dict[str, object]] = []
     for file in files:
         try:
             load_plan(content_of(file), str(file))
@@ -40,6 +43,12 @@ def check(
                 | {"text": f.text}
                 for f in error.faults
             ]
+        except _UNREADABLE as error:
+            faults.append(_unreadable(file, error))
+            found.append(
+                {"file": str(file), "line": 1, "path": "", "reason": "UNREADABLE"}
+                | {"text": faults[-1]}
+            )
     if as_json:
         print_json({"faults": found})
     if faults:
@@ -66,6 +75,9 @@ def run_tests(
         except StrictYamlError as error:
             faults += str(error).splitlines()
             continue
+        except _UNREADABLE as error:
+            faults.append(_unreadable(file, error))
+            continue
         say("\n".join(report.lines()))
         differ += not report.passed
     if faults:
@@ -79,6 +91,12 @@ def _load(file: Path) -> Plan:
         return load_plan(content_of(file), str(file))
     except StrictYamlError as error:
         raise Failed(*str(error).splitlines()) from None
+    except _UNREADABLE as error:
+        raise Failed(_unreadable(file, error)) from None
+
+
+def _unreadable(file: Path, error: Exception) -> str:
+    return f"{file}:1: a value in it cannot be computed with ({type(error).__name__})"
 
 
 @app.command()

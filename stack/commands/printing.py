@@ -65,6 +65,10 @@ def table(*columns: str, right: Sequence[str] = (), prose: Sequence[str] = ()) -
 def print_table(made: Table, out: Console | None = None) -> None:
     """Print a table of `table` and `rows`; row under row when the terminal is too narrow for it."""
     out = out or console()
+    for column in made.columns:
+        if column.no_wrap:
+            texts = [str(column.header), *map(str, column.cells)]
+            column.min_width = max(cell_len(line) for text in texts for line in text.split("\n"))
     unlimited = out.options.update(width=_PIPED_COLUMNS)
     if out.measure(made, options=unlimited).minimum <= out.width:
         out.print(made)

@@ -13,7 +13,7 @@ from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import print_json, print_table, rows, table
 from stack.installation import SERVICES
 from stack.probes import grpc_serves, http_answers, tcp_accepts
-from stack.supervisor import PROCESSES_FILE, is_held, is_ready
+from stack.supervisor import PROCESSES_FILE, READY_FILE, is_held
 
 _WORKER = "worker:"
 
@@ -21,10 +21,9 @@ _WORKER = "worker:"
 def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """Show what runs here and whether it answers; exit 1 when something does not."""
     known = addresses(state)
-    if not is_held(state):
-        # A `lipei up` that was killed leaves its files; what they name is gone, or a stranger's.
-        raise not_running(state)
-    processes = _processes(state)
+    # A `lipei up` that was killed leaves its files.
+    held = is_held(state)
+    processes = _processes(state) if held else {}
     found = []
     for name in dict.fromkeys([*processes, *known]):
         address = known.get(name, "")
@@ -40,7 +39,9 @@ def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
                 "last_word": account.get("last_word", ""),
             }
         )
-    ready = is_ready(state)
+    if not held and not any(part["answers"] for part in found):
+        raise not_running(state)
+    ready = held and (state / READY_FILE).exists()
     if as_json:
         print_json({"ready": ready, "parts": found})
     else:

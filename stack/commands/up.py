@@ -133,8 +133,8 @@ class _Screen:
         made = table("part", "address")
         addresses = read_addresses(self._state)
         parts = sorted(addresses.items(), key=lambda part: part[0].startswith("worker:"))
-        shown = ((name, f"process {at}" if name.startswith("worker:") else at) for name, at in parts)
-        print_table(rows(made, shown), self._out)
+        rows(made, ((n, f"process {at}" if n.startswith("worker:") else at) for n, at in parts))
+        print_table(made, self._out)
         if "temporal_ui" in addresses:
             self.say(f"Temporal UI: {addresses['temporal_ui']}")
         self.say(f"State: {self._state}")

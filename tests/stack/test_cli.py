@@ -12,11 +12,15 @@ import pytest
 
 from lipei.claims.v1 import decision_pb2, reason_pb2
 from lipei.type.v1.money_pb2 import Money
-from services.common.state import record_address
+from services.common.identity import member_token
+from services.common.state import load_or_make_key, record_address
 from services.common.strict_yaml import StrictYamlError
+from stack.commands import plans
 from stack.commands.options import Language
 from stack.decision_text import adding_up
 from stack.policy_file import read_policy_file
+from stack.supervisor import only_one
+from stack.temporal_server import temporal_server
 from tests.stack.typed import ROOT, environ, lipei, lipei_process
 
 PLANS = ROOT / "services" / "claims" / "plans"
@@ -109,10 +113,10 @@ def test_plan_check_names_every_fault_of_every_file_with_its_line(tmp_path: Path
 
 
 def test_plan_check_is_silent_about_good_plans() -> None:
-    plans = sorted(PLANS.glob("*.yaml"))
-    assert len(plans) >= 3
-    typed = lipei("plan", "check", *plans)
-    assert (typed.code, typed.out, typed.err) == (0, f"{len(plans)} without fault\n", "")
+    files = sorted(PLANS.glob("*.yaml"))
+    assert len(files) >= 3
+    typed = lipei("plan", "check", *files)
+    assert (typed.code, typed.out, typed.err) == (0, f"{len(files)} without fault\n", "")
 
 
 CASES = """\
@@ -153,6 +157,52 @@ def test_plan_test_says_where_a_plan_decides_otherwise(tmp_path: Path) -> None:
     typed = lipei("plan", "test", plan, bad)
     assert typed.code == 1
     assert any(said.startswith(f"{bad}:12: ") for said in typed.said)
+
+
+@pytest.mark.parametrize("broken", [ArithmeticError("x"), IndexError("x"), ValueError("x")])
+def test_a_plan_command_never_shows_a_stack_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise broken
+
+    plan, cases = PLANS / "million-medical.yaml", tmp_path / "cases.yaml"
+    cases.write_text(CASES)
+    said = f"a value in it cannot be computed with ({type(broken).__name__})"
+    monkeypatch.setattr(plans, "run_cases", fail)
+    typed = lipei("plan", "test", plan, cases)
+    assert (typed.code, typed.said) == (1, [f"{cases}:1: {said}"])
+    monkeypatch.setattr(plans, "load_plan", fail)
+    typed = lipei("plan", "check", plan)
+    assert (typed.code, typed.said) == (1, [f"{plan}:1: {said}", "1 fault"])
+    assert lipei("plan", "test", plan, cases).said == [f"{plan}:1: {said}"]
+
+
+def test_a_member_token_is_the_one_under_the_installation_s_key(tmp_path: Path) -> None:
+    words = ["members", "token", "--kind", "CN-ID", "--state", str(tmp_path)]
+    number = "990001198003070011"
+    assert lipei(*words, number).code == 1  # no key: one made here would fit no bill
+    assert not (tmp_path / "keys").exists()
+    key = load_or_make_key(tmp_path / "keys" / "member_token.key")
+    expected = member_token("CN-ID", number, key=key, key_version="k1") + "\n"
+    assert lipei(*words, number).out == expected
+    assert lipei(*words, "-", stdin=f"{number}\n").out == expected
+    assert lipei(*words, "-", stdin="\n").code == 1
+
+
+def test_files_of_a_killed_up_are_not_taken_for_a_running_one(tmp_path: Path) -> None:
+    record_address(tmp_path, "claims", "127.0.0.1:9")
+    (tmp_path / "ready").write_text("1\n")
+    account = {"state": "ready", "pid": 1, "restarts": 0, "last_word": ""}
+    (tmp_path / "processes.json").write_text(json.dumps({"claims": account}))
+    typed = lipei("status", "--state", tmp_path)
+    assert typed.code == 1
+    assert typed.said == [f"nothing is running here ({tmp_path}); start with `lipei up`"]
+    assert "ready" not in typed.out
+    with only_one(tmp_path):
+        held = lipei("status", "--state", tmp_path)
+    assert held.said[0].startswith("no answer from: claims")
+    assert "ready" in held.out
 
 
 def test_a_policy_file_is_read_as_the_wire_says() -> None:
@@ -249,6 +299,13 @@ def test_up_does_not_take_a_folder_that_others_read_and_use(tmp_path: Path) -> N
     assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
+def test_temporal_writes_its_configuration_into_the_state(tmp_path: Path) -> None:
+    given = temporal_server(tmp_path, stage=0).prepare().environ
+    for variable in ("HOME", "XDG_CONFIG_HOME"):
+        assert Path(given[variable]).is_relative_to(tmp_path)
+        assert Path(given[variable]).is_dir()
+
+
 def test_the_demo_says_where_it_lives_when_it_is_not_here(tmp_path: Path) -> None:
     """An installed package has `stack` but no `demo`."""
     shutil.copytree(ROOT / "stack", tmp_path / "stack")
@@ -270,6 +327,12 @@ def test_the_demo_gets_its_options_untouched() -> None:
     typed = lipei_process("demo", "--people", "3")
     assert typed.code == 2
     assert "the demo hospital needs at least 20 people" in typed.err
+
+
+def test_the_demo_names_a_folder_that_is_not_there() -> None:
+    typed = lipei_process("demo", "--data", "/nonexistent-folder")
+    assert typed.code == 2
+    assert "no such folder: /nonexistent-folder" in typed.err
 
 
 def decision(**changes: int) -> decision_pb2.Decision:

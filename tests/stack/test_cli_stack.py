@@ -266,6 +266,23 @@ def test_explain_adds_up_to_the_fen_in_both_languages(
     assert stack.json("claims", "explain", claim)["adds_up"] is True
 
 
+def test_the_manual_s_example_bill_becomes_a_claim(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    manual = (ROOT / "docs" / "operating.md").read_text()
+    example = {kind: manual.split(f"```{kind}\n")[1].split("```")[0] for kind in ("yaml", "json")}
+    (tmp_path / "policies.yaml").write_text(example["yaml"])
+    assert stack.json("policies", "import", tmp_path / "policies.yaml")["created"] == 1
+    number = example["yaml"].split('number: "')[1].split('"')[0]
+    token = stack.lipei("members", "token", "--kind", "CN-ID", number).out.strip()
+    content = json.loads(example["json"].replace("TOKEN", token))
+    decided = submitted(stack, tmp_path, content)
+    assert decided["decision"]["benefit"]["minor_units"] == "800000"
+    explained = stack.lipei("claims", "explain", decided["name"], "--lang", "zh").out
+    assert decided["name"] in explained
+    assert all(text in explained for text in ("部分赔付", "免赔额", "医保已付"))
+
+
 def test_books_are_balanced(stack: Stack, claim: str) -> None:
     found = stack.json("books")
     assert found["ledger_sum_minor_units"] == "0"
@@ -314,7 +331,8 @@ def test_quote_explains_a_premium_that_adds_up(stack: Stack) -> None:
 
 
 def test_a_hospital_s_bridge_answers_for_its_bills(stack: Stack) -> None:
-    assert stack.json("his", "status", HOSPITAL) == {"released": 0, "quarantined": 0}
+    status = json.loads(stack.lipei("his", "status", HOSPITAL, "--json").out)
+    assert (status["released"], status["quarantined"]) == (0, 0)
     assert stack.lipei("his", "quarantine", HOSPITAL).out.endswith("0 in quarantine\n")
     unknown = stack.lipei("his", "pull", "elsewhere")
     assert unknown.code == 1

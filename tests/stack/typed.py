@@ -37,12 +37,13 @@ def environ(**more: str) -> dict[str, str]:
     return {**ours, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}", **more}
 
 
-def lipei(*words: str | Path, env: Mapping[str, str] | None = None) -> Typed:
+def lipei(*words: str | Path, env: Mapping[str, str] | None = None, stdin: str = "") -> Typed:
     """Run one command in this process: starting Python takes longer than most commands."""
     out, err = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, environ(**(env or {})), clear=True),
         mock.patch.object(sys, "argv", ["lipei", *map(str, words)]),
+        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

@@ -19,6 +19,7 @@ from services.claims.core.facts import (
     Relationship,
     Sex,
 )
+from services.claims.core.intake import MAX_QUANTITY
 from services.claims.plans.context import Context, each, system_uri
 from services.claims.plans.reader import Mapping, Value
 from services.claims.plans.rule_terms import read_price_list
@@ -112,6 +113,6 @@ def read_boolean(value: Value | None) -> bool | None:
     return None if value is None else value.boolean()
 
 
-def read_number(value: Value | None, otherwise: Decimal, *, places: int) -> Decimal:
-    """A decimal, or what holds when nothing is said."""
-    return otherwise if value is None else value.decimal(places=places)
+def read_quantity(value: Value | None) -> Decimal:
+    """A number of units; one when nothing is said."""
+    return Decimal(1) if value is None else value.decimal(places=4, most=MAX_QUANTITY)

@@ -6,7 +6,6 @@ Unknown keys are refused; every fault of a file is told at once with its line. R
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 
 from services.claims.core.facts import (
     Balance,
@@ -31,13 +30,13 @@ from services.claims.plans.case_facts import (
     read_boolean,
     read_case_providers,
     read_coding,
-    read_number,
     read_policy,
+    read_quantity,
 )
 from services.claims.plans.code_systems import CODE_SYSTEMS
 from services.claims.plans.context import each, system_uri
 from services.claims.plans.reader import Faults, Mapping, Value
-from services.common.strict_yaml import load
+from services.common.money import MAX_MINOR_UNITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def read_cases(plan: Plan, yaml: bytes | str, source: str) -> tuple[Case, ...]:
     Raises: StrictYamlError with every fault of the file.
     """
     faults = Faults(source)
-    top = Mapping(faults, load(yaml, source))
+    top = Mapping(faults, faults.tree(yaml))
     written_for = top.get("plan")
     if written_for.text() != plan.id:
         written_for.fault("OTHER_PLAN", f"these cases are for {written_for.value}, not {plan.id}")
@@ -186,7 +185,7 @@ class _CaseReader:
             provider_id=term.get("provider").text(),
             code=read_coding(term, setting.codes),
             service_date=term.get("day").day(),
-            quantity=read_number(term.maybe("quantity"), Decimal(1), places=4),
+            quantity=read_quantity(term.maybe("quantity")),
             unit_price=term.get("price").decimal(places=6),
         )
         return self._who(term, policies), service
@@ -244,15 +243,18 @@ class _CaseReader:
         )
 
     def _line(self, term: Mapping, number: int, setting: _Setting) -> LineFacts:
-        quantity = read_number(term.maybe("quantity"), Decimal(1), places=4)
+        quantity = read_quantity(term.maybe("quantity"))
         price = term.get("price").decimal(places=6)
         day, fund = term.maybe("day"), term.maybe("fund_paid")
+        billed = priced(quantity, price, self._plan.currency)
+        if billed > MAX_MINOR_UNITS:
+            term.fault("OUT_OF_RANGE", "quantity × price is above 10^15 minor units", "price")
         line = LineFacts(
             number=number,
             code=read_coding(term, setting.codes),
             quantity=quantity,
             unit_price=price,
-            billed=priced(quantity, price, self._plan.currency),
+            billed=billed,
             service_date=None if day is None else day.day(),
             diagnosis_numbers=tuple(item.whole(least=1) for item in term.items("diagnoses")),
             fund_paid=None if fund is None else fund.money(self._plan.currency),

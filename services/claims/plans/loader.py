@@ -50,7 +50,6 @@ from services.claims.plans.rule_terms import (
     read_waiting_periods,
 )
 from services.common.money import currency_exponent
-from services.common.strict_yaml import load
 
 FORMAT = 1
 
@@ -63,7 +62,7 @@ def load_plan(yaml: bytes | str, source: str) -> Plan:
     terms without clause, code sets that overlap, shares that can never be reached.
     """
     faults = Faults(source)
-    plan = _plan(Mapping(faults, load(yaml, source)))
+    plan = _plan(Mapping(faults, faults.tree(yaml)))
     faults.check()
     return plan
 

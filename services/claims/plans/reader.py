@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from services.common.dated import Dated
 from services.common.money import MAX_MINOR_UNITS, minor_units, parse_decimal
-from services.common.strict_yaml import Fault, StrictYamlError, YamlList, YamlMap
+from services.common.strict_yaml import Fault, StrictYamlError, YamlList, YamlMap, load
 
 T = TypeVar("T")
 EnumT = TypeVar("EnumT", bound=enum.StrEnum)
@@ -42,6 +42,19 @@ class Faults:
     def add(self, path: str, line: int, reason: str, text: str) -> None:
         """Note one fault: where, a stable reason, what is wrong and what to do."""
         self._found.append(Fault(path=path, line=line, reason=reason, text=text))
+
+    def tree(self, yaml: bytes | str) -> YamlMap:
+        """The file's tree; faults of its form are noted, and what can be read is read on.
+
+        Raises: StrictYamlError when nothing can be read on.
+        """
+        try:
+            return load(yaml, self.source)
+        except StrictYamlError as error:
+            if error.tree is None:
+                raise
+            self._found += error.faults
+            return error.tree
 
     def check(self) -> None:
         """Raise if there is any.

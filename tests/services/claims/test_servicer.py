@@ -143,6 +143,18 @@ def test_a_quantity_that_is_no_plain_positive_decimal_is_refused(
     assert "bill.lines[0].quantity" in {v.field for v in fault.violations}
 
 
+def test_a_code_of_an_unknown_system_is_refused(service: Served) -> None:
+    wrong = bill("B1", line(1, DRUG, "10.00"), line(2, DRUG, "20.00"))
+    wrong.lines[1].code.system = "urn:x"
+    wrong.diagnoses[0].code.system = "urn:y"
+    fault = refused(service.claims.SubmitClaim, submission(wrong))
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert {(v.field, v.reason) for v in fault.violations} == {
+        ("bill.lines[1].code", "UNKNOWN_CODE_SYSTEM"),
+        ("bill.diagnoses[0].code", "UNKNOWN_CODE_SYSTEM"),
+    }
+
+
 def test_refusals_open_no_claim(service: Served) -> None:
     stranger = refused(service.claims.SubmitClaim, submission(bill("B1", person=999)))
     assert (stranger.code, stranger.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER")
@@ -389,6 +401,16 @@ def test_importing_again_changes_nothing_and_another_content_is_a_conflict(
     assert (fault.code, fault.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REVISION_CONFLICT")
     endorsed = policy(1, last_date="2026-11-30", revision=2, effective_date="2026-03-01")
     assert imported(both, endorsed).revised == 1
+
+
+def test_a_refused_payout_is_tried_again_when_the_policy_is_mended(service: Served) -> None:
+    (claim,) = service.claims.SubmitClaim(submission(bill("B1"))).claims
+    with service.database.writing() as connection:
+        connection.execute(text("UPDATE claim SET state = 'payment_failed'"))
+    imported(service, policy(1, revision=2, effective_date="2026-06-01"))
+    mended = service.claims.GetClaim(pb.GetClaimRequest(name=claim.name)).claim
+    assert mended.state == pb.CLAIM_STATE_PAYABLE
+    assert mended.moves[-1].cause == "retry_payment"
 
 
 def test_a_dry_run_stores_nothing_and_says_what_would_be_done(service: Served) -> None:

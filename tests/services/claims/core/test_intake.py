@@ -21,8 +21,8 @@ from services.claims.core.facts import (
     SocialInsuranceFacts,
     UsageSnapshot,
 )
-from services.claims.core.intake import UnacceptableBill, bill_faults
-from tests.services.claims.core.bills import ICD_10, bill, bills, line, plan_named, policy
+from services.claims.core.intake import UnacceptableBill, bill_faults, priced, unknown_codes
+from tests.services.claims.core.bills import ICD_10, YIBAO, bill, bills, line, plan_named, policy
 
 NOBODY = PriorPayments()
 replace = msgspec.structs.replace
@@ -59,6 +59,22 @@ BAD: dict[str, tuple[Callable[[], BillFacts], str]] = {
     "seven decimal places": (lambda: bill(line(price="1.0000001")), "TOO_PRECISE"),
     "a negative price": (lambda: _with_line(unit_price=Decimal(-1), billed=0), "NEGATIVE"),
     "a negative amount": (lambda: _with_line(billed=-1), "OUT_OF_RANGE"),
+    "too many units": (
+        lambda: bill(line(quantity="1000000000.0001", price="0.000001")),
+        "OUT_OF_RANGE",
+    ),
+    "a price of no service": (
+        lambda: _with_line(unit_price=Decimal(10**15 + 1), billed=0),
+        "OUT_OF_RANGE",
+    ),
+    "a product beyond the default context": (
+        lambda: _with_line(quantity=Decimal("9" * 18), unit_price=Decimal("9" * 18)),
+        "OUT_OF_RANGE",
+    ),
+    "a total above": (
+        lambda: bill(line(1, price="6000000000000"), line(2, price="6000000000000")),
+        "OUT_OF_RANGE",
+    ),
     "a wrong product": (lambda: _with_line(billed=9_999), "NOT_QUANTITY_TIMES_PRICE"),
     "an unknown diagnosis": (lambda: _with_line(diagnosis_numbers=(7,)), "UNKNOWN_DIAGNOSIS"),
     "a negative payment": (lambda: _with_line(fund_paid=-1), "NEGATIVE"),
@@ -94,6 +110,70 @@ def test_the_good_neighbours_of_bad_bills_have_no_fault() -> None:
     assert _reasons(_with_insurance(used=True, fund_paid=20_000)) == set()
     assert _reasons(bill(line(1, fund_paid=500), line(2), paid=600)) == set()
     assert _reasons(bill(line(1, quantity="3.0001", price="0.333333"))) == set()
+
+
+def test_the_largest_bill_that_is_accepted_is_priced_exactly() -> None:
+    assert priced(Decimal(10**9), Decimal("10000.000000"), "CNY") == 10**15
+    assert _reasons(bill(line(quantity="1000000000", price="10000"))) == set()
+    # 34 digits, of which the default context would keep 28.
+    quantity, price = Decimal("999999999.9999"), Decimal("999999999999999.999999")
+    exact = (9_999_999_999_999 * 999_999_999_999_999_999_999 * 2 + 10**8) // (2 * 10**8)
+    assert priced(quantity, price, "CNY") == exact
+
+
+SNOMED = "http://snomed.info/sct"
+
+
+@pytest.mark.parametrize("system", ["urn:nobody:knows", "", YIBAO.upper(), f"{YIBAO}|1"])
+def test_codes_of_systems_that_the_plan_does_not_know_are_named(system: str) -> None:
+    plan = plan_named("every-term")
+    strange = Coding(system=system, code="V1")
+    diagnosis = DiagnosisFacts(number=1, code=strange, principal=True)
+    facts = replace(
+        bill(line(1), replace(line(2), code=strange)),
+        diagnoses=(diagnosis,),
+    )
+    assert [(fault.field, fault.reason) for fault in unknown_codes(plan, facts)] == [
+        ("lines[1].code", "UNKNOWN_CODE_SYSTEM"),
+        ("diagnoses[0].code", "UNKNOWN_CODE_SYSTEM"),
+    ]
+    assert unknown_codes(plan, bill(line(1), line(2))) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "services", "diagnoses"),
+    [
+        (
+            "synthea-usd",
+            [
+                SNOMED,
+                "http://www.nlm.nih.gov/research/umls/rxnorm",
+                "http://hl7.org/fhir/sid/cvx",
+            ],
+            SNOMED,
+        ),
+        ("million-medical", [YIBAO], ICD_10),
+        ("chronic-diabetes", [YIBAO], ICD_10),
+    ],
+)
+def test_the_example_plans_know_the_systems_of_their_sources(
+    name: str, services: list[str], diagnoses: str
+) -> None:
+    lines = [
+        replace(line(number), code=Coding(system=one, code="1"))
+        for number, one in enumerate(services)
+    ]
+    diagnosis = DiagnosisFacts(number=1, code=Coding(system=diagnoses, code="1"))
+    facts = replace(bill(*lines), diagnoses=(diagnosis,))
+    assert unknown_codes(plan_named(name), facts) == ()
+
+
+def test_a_system_is_known_by_declaration_a_code_set_or_a_price_list() -> None:
+    plan = replace(plan_named("every-term"), code_systems=())
+    assert unknown_codes(plan, bill()) == ()
+    bare = replace(plan, code_sets=(), providers=replace(plan.providers, listing=()))
+    assert len(unknown_codes(bare, bill())) == 2
+    assert unknown_codes(replace(bare, code_systems=(YIBAO, ICD_10)), bill()) == ()
 
 
 def test_all_faults_come_at_once() -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+import msgspec
 import pytest
 
-from services.claims.core.facts import CareType, Coding
+from services.claims.core.adjudicate import adjudicate
+from services.claims.core.decision import DecisionLine, LineOutcome
+from services.claims.core.facts import CareType, Coding, UsageSnapshot
 from services.claims.core.plan import SystemCodes
+from services.claims.core.reasons import Reason
 from services.claims.core.terms import CodeMatcher, terms_on
-from services.common.dated import NoTermsInForce
-from tests.services.claims.core.bills import YIBAO, plan_named
+from services.common.dated import Dated, NoTermsInForce
+from tests.services.claims.core.bills import DAY as DAY_OF_BILL
+from tests.services.claims.core.bills import YIBAO, bill, line, plan_named, policy
 
 PLAN = plan_named("every-term")
 DAY = timedelta(days=1)
+replace = msgspec.structs.replace
 
 
 def test_a_plan_has_terms_from_its_first_day_on_and_none_before() -> None:
@@ -56,10 +62,35 @@ def test_terms_are_made_once_between_two_changes() -> None:
 def test_named_codes_go_before_what_is_left(
     code: str, care: CareType | None, section: str | None, unknown: bool
 ) -> None:
-    found, hangs = terms_on(PLAN, date(2025, 7, 1)).sections_for(
-        Coding(system=YIBAO, code=code), care
+    placed = terms_on(PLAN, date(2025, 7, 1)).place(Coding(system=YIBAO, code=code), care)
+    assert (placed.section.id if placed.section else None, placed.unknown) == (section, unknown)
+    assert placed.ended is None
+
+
+@pytest.mark.parametrize("last", [None, False])
+def test_the_codes_of_an_ended_section_do_not_fall_to_what_is_left(last: bool | None) -> None:
+    ends = DAY_OF_BILL - DAY
+    dental = next(one for one in PLAN.sections if one.id == "dental")
+
+    def decided(*in_force: tuple[date, bool | None]) -> DecisionLine:
+        ended = replace(dental, in_force=Dated(values=in_force))
+        sections = tuple(
+            ended if one is dental else replace(one, codes=()) if one.id == "outpatient" else one
+            for one in PLAN.sections
+        )
+        plan = replace(PLAN, sections=sections)
+        return adjudicate(plan, policy(), UsageSnapshot(), bill(line(code="D1"))).lines[0]
+
+    was = decided((PLAN.first_day, True), (ends, last))
+    assert (was.outcome, was.reason, was.clause, was.benefit) == (
+        LineOutcome.DENIED,
+        Reason.BENEFIT_EXCLUDED,
+        dental.clause,
+        0,
     )
-    assert (found.id if found else None, hangs) == (section, unknown)
+    assert decided((PLAN.first_day, True)).section == "dental"
+    # What has yet to begin keeps nothing out of what is left.
+    assert decided((PLAN.first_day, None), (DAY_OF_BILL + DAY, True)).section == "outpatient"
 
 
 def test_a_code_of_another_system_is_another_code() -> None:

@@ -16,11 +16,10 @@ from tests.services.claims.core.bills import CASES, ROOT, plan_named
 FILES = sorted(CASES.glob("*.yaml"))
 
 # Clauses that no decision can name, and why.
-_OF_SECTIONS = "a section's own clause is named only when its share has ended"
+_OF_SECTIONS = "a section's own clause is named only when it or its share has ended"
 NEVER_NAMED = {
     "every-term": {
         "2.1": _OF_SECTIONS,
-        "2.3": _OF_SECTIONS,
         "2.4": _OF_SECTIONS,
         "2.5": _OF_SECTIONS,
         "7.2": "an exception lets through and cuts nothing",
@@ -203,6 +202,11 @@ DIFFERENT = [
         "price: 0",
         "the bill is refused: lines: nothing is billed; send the lines",
     ),
+    (
+        'price: "100.00"',
+        'price: "100.00", system: loinc',
+        "the bill is refused: lines[0].code: the plan knows no code system http://loinc.org",
+    ),
 ]
 
 
@@ -229,6 +233,13 @@ BAD = [
     ("copay 3.4", "kopay 3.4", "UNKNOWN_REASON"),
     ("visits: 1", "visitz: 1", "UNKNOWN_REFERENCE"),
     ("lines: {1:", "lines: {one:", "NOT_A_WHOLE_NUMBER"),
+    (
+        'price: "100.00"',
+        'price: "999999999999999999", quantity: "999999999999999999"',
+        "OUT_OF_RANGE",
+    ),
+    ('price: "100.00"', 'price: "100.00", quantity: "1000000000.0001"', "OUT_OF_RANGE"),
+    ('price: "100.00"', 'price: "10000.01", quantity: 1000000000', "OUT_OF_RANGE"),
     ("claim: B1", "review: B1", "MISSING_KEY"),
     ("events:", "event:", "NO_EVENTS"),
     ("decision: auto_approved", "decisions: auto_approved", "UNKNOWN_KEY"),

@@ -139,6 +139,26 @@ BAD = [
 ]
 
 
+BAD += [
+    ("id: small\n", "id: small\ncode_systems: [yibao-2027]\n", "UNKNOWN_CODE_SYSTEM", "systems"),
+    (
+        "id: small\n",
+        "id: small\ncode_systems: [cvx, cvx]\n",
+        "DUPLICATE_CODE_SYSTEM",
+        "code_systems",
+    ),
+    ('"XA10*", "XC01"', '"XA10*", "ｘa10*"', "DUPLICATE_CODE", "drugs"),
+    ('"1": {zh: 一, en: One}', f'"{"1" * 81}": {{zh: 一, en: One}}', "TOO_LONG", "clauses"),
+    ('"1": {zh: 一', '"1\\0": {zh: 一', "CONTROL_CHARACTER", "clauses"),
+    ("en: One}", 'en: "One\\0"}', "CONTROL_CHARACTER", "clauses"),
+    ("en: Small}", 'en: "Sm\\ell"}', "CONTROL_CHARACTER", "name"),
+    ('"XA10*", "XC01"', '"XA10*", "XC01\\u0085"', "CONTROL_CHARACTER", "drugs"),
+    ("id: drugs,", f"id: {'d' * 65},", "NOT_AN_ID", "sections"),
+    ('"100.00", 2026', '"10000000000000.01", 2026', "NOT_AN_AMOUNT", "values"),
+    ('"100.00", 2026', '"999999999999999999", 2026', "OUT_OF_RANGE", "values"),
+]
+
+
 @pytest.mark.parametrize(("old", "new", "reason", "path"), BAD, ids=lambda text: text[:30])
 def test_a_fault_is_named_with_its_place(old: str, new: str, reason: str, path: str) -> None:
     assert old in SMALL
@@ -170,6 +190,28 @@ def test_what_the_engine_cannot_apply_yet_is_refused_and_not_ignored(term: str) 
     ]
 
 
+def _term(key: str, value: int) -> str:
+    head = {
+        "months": "waiting_periods:\n  - {unit: months",
+        "days": "waiting_periods:\n  - {unit: days",
+        "units": "unit_limits:\n  - {unit: units, scope: member, period: lifetime",
+        "claims": "count_limits:\n  - {unit: claims, scope: member, period: lifetime",
+    }[key]
+    return f'{SMALL}{head}, id: one, clause: "1",\n     values: {{2025-01-01: {value}}}}}\n'
+
+
+@pytest.mark.parametrize(
+    ("key", "most"),
+    [("months", 1_200), ("days", 36_500), ("units", 10**9), ("claims", 10**9)],
+)
+def test_a_term_that_could_never_be_decided_is_refused_with_its_line(key: str, most: int) -> None:
+    assert load_plan(_term(key, most), "plan.yaml").id == "small"
+    bad = _term(key, most + 1)
+    assert [(fault.reason, fault.line) for fault in _faults(bad)] == [
+        ("OUT_OF_RANGE", _line(bad, f"2025-01-01: {most + 1}"))
+    ]
+
+
 def test_all_faults_come_at_once_with_their_lines() -> None:
     bad = (
         SMALL.replace("currency: CNY", "currency: RMB")
@@ -181,6 +223,21 @@ def test_all_faults_come_at_once_with_their_lines() -> None:
         (_line(bad, "week"), "UNKNOWN_WORD"),
         (_line(bad, '"80"'), "SHARE_OUT_OF_RANGE"),
     ]
+
+
+def test_faults_of_form_do_not_hide_faults_of_terms() -> None:
+    bad = (
+        SMALL.replace("id: small", "id: small\nid: small")
+        .replace('"100.00"', "100.00")
+        .replace("period: policy_year", "period: week")
+    )
+    assert [(fault.line, fault.reason) for fault in _faults(bad)] == [
+        (_line(bad, "id: small") + 1, "DUPLICATE_KEY"),
+        (_line(bad, "period: week"), "UNKNOWN_WORD"),
+        (_line(bad, " 100.00"), "FLOAT"),
+    ]
+    broken = f"{bad}shares: [\n"
+    assert [fault.reason for fault in _faults(broken)][-1] == "NOT_YAML"
 
 
 def test_two_sections_that_take_all_that_is_left_overlap() -> None:
