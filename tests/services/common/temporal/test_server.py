@@ -82,8 +82,8 @@ def test_a_client_without_our_codec_stores_everything_in_clear(state: Path) -> N
     assert SECRET.encode() in asyncio.run(start())
 
 
-def test_a_claims_workflow_that_has_ended_is_not_started_again(state: Path) -> None:
-    async def start() -> bool:
+def test_nobody_waits_for_a_claims_workflow_that_has_ended(state: Path) -> None:
+    async def wait() -> bool:
         asyncio.get_running_loop().set_exception_handler(lambda _, told: left_over.append(told))
         client = await connect(state)
         workflows = ClaimWorkflows(client)
@@ -91,14 +91,32 @@ def test_a_claims_workflow_that_has_ended_is_not_started_again(state: Path) -> N
         handle = client.get_workflow_handle(names.settle_claim_id("c2"))
         first = (await handle.describe()).run_id
         await handle.terminate()
-        await workflows.start("policies/p/claims/c2", "c2")
         await workflows.decided("policies/p/claims/c2", "c2", "r1")  # returns: it has ended
         gc.collect()  # a future whose exception nobody took is told when it goes
         return (await handle.describe()).run_id == first
 
     left_over: list[Any] = []
-    assert asyncio.run(start())
+    assert asyncio.run(wait())
     assert left_over == []
+
+
+def test_the_sweeper_starts_a_running_claim_no_second_time_and_a_failed_one_again(
+    state: Path,
+) -> None:
+    async def start() -> list[str]:
+        client = await connect(state)
+        workflows = ClaimWorkflows(client)
+        handle = client.get_workflow_handle(names.settle_claim_id("c4"))
+        runs = []
+        for ends in (False, True, False):
+            await workflows.start("policies/p/claims/c4", "c4")
+            runs.append((await handle.describe()).run_id)
+            if ends:
+                await handle.terminate()
+        return runs
+
+    first, same, again = asyncio.run(start())
+    assert first == same != again
 
 
 def test_waiting_for_a_decision_can_be_cancelled(state: Path) -> None:
