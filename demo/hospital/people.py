@@ -128,5 +128,19 @@ class Town:
             )
         return people
 
+    def family_with_grown_child(self, today: date) -> list[tuple[Person, str]]:
+        """Two parents and a child who turns 26 in the summer half of the year from `today` on."""
+        chance = self._chance
+        surname = chance.choice(_SURNAMES)
+        woman = chance.random() < 0.5
+        age = chance.randint(49, 58)
+        birthday = date(today.year - 26, chance.randint(4, 8), chance.randint(1, 28))
+        child = self.person(born=birthday, female=chance.random() < 0.5, surname=surname)
+        return [
+            (self.person(born=self._born(age, today), female=woman, surname=surname), "SELF"),
+            (self.person(born=self._born(age, today), female=not woman), "SPOUSE"),
+            (child, "CHILD"),
+        ]
+
     def _born(self, age: int, today: date) -> date:
         return today - timedelta(days=age * 365 + age // 4 + self._chance.randint(1, 360))
