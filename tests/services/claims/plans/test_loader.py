@@ -175,7 +175,6 @@ def test_a_fault_is_named_with_its_place(old: str, new: str, reason: str, path: 
         "medical_unit_edits: []",
         "packages: []",
         "authorisations: []",
-        "mutual_recognition: []",
         "frequency_limits: []",
         "filing: {}",
         "sampling_rate: 0",
