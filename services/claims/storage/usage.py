@@ -17,7 +17,6 @@ from services.claims.core.decision import LineOutcome, UsageChange
 from services.claims.core.facts import Balance, Coding, EarlierService, Scope
 from services.claims.storage.tables import claim, decision_line, usage_balance
 
-ClaimRow = Row[Any]
 # Accumulators that the whole policy shares have no subject.
 _SHARED = (Scope.FAMILY, Scope.POLICY)
 
@@ -40,7 +39,7 @@ def balances(connection: Connection, policy_id: str, member_id: str) -> list[Bal
 
 
 def earlier_services(
-    connection: Connection, row: ClaimRow, days: Mapping[CodeKey, tuple[date, date]]
+    connection: Connection, row: Row[Any], days: Mapping[CodeKey, tuple[date, date]]
 ) -> list[EarlierService]:
     """What decisions in force allowed the person on these days, both included, by code.
 
