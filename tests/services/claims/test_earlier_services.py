@@ -139,12 +139,12 @@ def test_a_service_that_two_policies_allowed_is_one_service(service: Served) -> 
 
 
 def test_no_spelling_of_a_code_evades_what_was_paid_before(service: Served) -> None:
-    decided(service, bill("B1", line(1, CT, "700.00"), line(2, DRUG, "800.00")))
     wide = CT.translate({ord("0") + n: chr(ord("０") + n) for n in range(10)})
-    again = bill("B2", line(1, wide, "700.00"), line(2, DRUG.lower(), "800.00"))
+    decided(service, bill("B1", line(1, wide, "700.00"), line(2, DRUG, "800.00")))
+    again = bill("B2", line(1, CT, "700.00"), line(2, DRUG.lower(), "800.00"))
     (claim,) = decided(service, again)
     assert refusals(claim) == {1: DUPLICATE, 2: DUPLICATE}
-    elsewhere = bill("B3", line(1, wide, "500.00"), line(2, DRUG.lower(), "800.00"))
+    elsewhere = bill("B3", line(1, CT, "500.00"), line(2, DRUG.lower(), "800.00"))
     (claim,) = decided(service, elsewhere, provider=OTHER_HOSPITAL)
     assert refusals(claim) == {1: REPEATED}
 
