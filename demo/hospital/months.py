@@ -16,15 +16,15 @@ from enum import StrEnum
 from fractions import Fraction
 
 from demo.hospital.bills import ZONE
-from demo.hospital.insured import YEAR
-from demo.hospital.people import Person
+from demo.hospital.insured import FIRST, YEAR
+from demo.hospital.people import Person, completed_years
 from demo.hospital.readings import Kind, Reading, Record, Source
 
 Month = tuple[int, int]
 
 RENEWAL = date(YEAR + 1, 1, 1)
 GLUCOSE, PRESSURE = "diabetes-glucose", "hypertension-pressure"
-# The youngest and the oldest, on the day of the renewal, whom the tariff prices.
+# The youngest and the oldest whom the tariff prices.
 AGES = (18, 79)
 
 _DAYS_TO_ARRIVE = 7
@@ -82,12 +82,6 @@ def participants(people: Iterable[Person], record: Record) -> tuple[Participant,
             )
         )
     return tuple(found)
-
-
-def age_at_renewal(person: Person) -> int:
-    """Completed years on the day of the renewal."""
-    born = person.born
-    return RENEWAL.year - born.year - ((RENEWAL.month, RENEWAL.day) < (born.month, born.day))
 
 
 def window(renewal: date = RENEWAL) -> list[Month]:
@@ -195,7 +189,9 @@ def _result(met: bool) -> Result:
 
 
 def _priced(person: Person) -> bool:
-    return AGES[0] <= age_at_renewal(person) <= AGES[1]
+    """Whether the tariff has a price for the person in the year that expires and in the next."""
+    youngest, oldest = completed_years(person, FIRST), completed_years(person, RENEWAL)
+    return AGES[0] <= youngest and oldest <= AGES[1]
 
 
 def _shift(month: Month, by: int) -> Month:

@@ -72,6 +72,12 @@ class Cover:
     bank_code: str
 
 
+def completed_years(person: Person, day: date) -> int:
+    """The person's age on a day."""
+    born = person.born
+    return day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+
+
 def id_number(born: date, serial: int) -> str:
     """An 18-character number of the form of a Chinese identity card, with a true check digit.
 

@@ -9,7 +9,7 @@ in one after the other. Imports nothing of services.claims; decides nothing by i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -18,7 +18,7 @@ from demo.hospital import terms
 from demo.hospital.benefit import Accepted, Used, settle
 from demo.hospital.bills import QUARANTINED, Bill, Line, Planted
 from demo.hospital.insured import Roster
-from demo.hospital.people import MEDICAL_PLAN, Cover, Disclosed, Insured
+from demo.hospital.people import MEDICAL_PLAN, Cover, Disclosed, Insured, completed_years
 from demo.hospital.split import CLINIC
 
 # What the bridge says of each fault that it must find.
@@ -71,18 +71,23 @@ class Expectation:
         return self.benefit_fen if self.end is End.PAID else 0
 
 
-def expectations(roster: Roster, bills: tuple[Bill, ...]) -> tuple[Expectation, ...]:
-    """One expectation for each bill, in the order of the bills."""
-    history = _History(roster)
+def expectations(
+    roster: Roster, bills: Sequence[Bill], before: Mapping[str, Used] | None = None
+) -> tuple[Expectation, ...]:
+    """One expectation for each bill, in the order of the bills.
+
+    `before` is what members (by key) had used up of the policy year already; usually nothing.
+    """
+    history = _History(roster, before or {})
     return tuple(history.expect(bill) for bill in bills)
 
 
 class _History:
     """What was decided so far, person by person."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, before: Mapping[str, Used]) -> None:
         self._roster = roster
-        self._used: defaultdict[str, Used] = defaultdict(Used)
+        self._used: defaultdict[str, Used] = defaultdict(Used, before)
         # Services that were accepted: person → (house, code, day, quantity).
         self._done: defaultdict[str, set[tuple[str, str, date, str]]] = defaultdict(set)
 
@@ -205,8 +210,7 @@ def _reserve(accepted: list[Accepted], plan: terms.Terms, used: Used, bill: Bill
 
 def _eligible(insured: Insured, day: date, *, medical: bool) -> bool:
     """百万医疗 1.2 and 糖尿病 1.2: who may be insured, by completed years on the day."""
-    born = insured.person.born
-    age = day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+    age = completed_years(insured.person, day)
     if medical:
         return insured.relationship != "CHILD" or age <= terms.CHILD_LAST_AGE
     return insured.relationship == "SELF" and age >= terms.DIABETES_FIRST_AGE
