@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from demo.his import LoadRefused
-from demo.hospital.hospital import BILLS, LEAST_BILLS, LEAST_PEOPLE, PEOPLE
+from demo.hospital.hospital import BILLS, LEAST_BILLS, LEAST_PEOPLE, PEOPLE, SEED
 from demo.processes import ChildFailed
 from demo.progress import Reporter
 from demo.run import Folders, failures, play
@@ -19,7 +19,6 @@ from demo.stack import StateRefused
 from demo.synthea import FolderRefused
 from demo.wire import CallRefused
 
-_SEED = 20250101
 _INTERRUPTED = 130
 _EXPECTED_FAULTS = (
     CallRefused,
@@ -57,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lipei demo", description=__doc__)
     parser.add_argument("--data", type=Path, help="a folder of FHIR NDJSON.gz files to run instead")
-    parser.add_argument("--seed", type=int, default=_SEED, help="another seed, another hospital")
+    parser.add_argument("--seed", type=int, default=SEED, help="another seed, another hospital")
     parser.add_argument("--people", type=int, default=PEOPLE, help="insured people, from 20")
     parser.add_argument("--bills", type=int, default=BILLS, help="bills, from 40")
     parser.add_argument("--state", type=Path, help="state directory; emptied (build/demo/state)")

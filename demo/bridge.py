@@ -8,9 +8,11 @@ from typing import Self
 
 from demo.wire import call
 from lipei.his_bridge.v1 import his_bridge_pb2, his_bridge_pb2_grpc
+from lipei.type.v1 import reading_pb2
 from services.common.grpc_edge import sync_channel
 
 _PAGE = 200
+_READINGS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,20 @@ class Bridge:
             place = page.next_page_token
             if not place:
                 return bills
+
+    def readings(self) -> list[reading_pb2.Reading]:
+        """Every released reading, in the order of release."""
+        readings: list[reading_pb2.Reading] = []
+        place = ""
+        while True:
+            request = his_bridge_pb2.ListReadingsRequest(
+                parent="members/-", page_size=_READINGS, page_token=place
+            )
+            page = call(self._stub.ListReadings, request, what="listing the readings")
+            readings.extend(page.readings)
+            place = page.next_page_token
+            if not place:
+                return readings
 
     def refusals(self) -> list[his_bridge_pb2.ReleasedBill]:
         """Released bills that the insurer refused, with its reasons."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from types import TracebackType
@@ -39,10 +39,11 @@ _E4 = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What became of the home readings."""
+    """How many readings pricing has: those of people's homes, and those that the bridge pulled."""
 
-    sent: int
-    recorded: int
+    home: int
+    pulled: int
+    # Tasks for a coach, one for each low glucose.
     coach_tasks: int
 
 
@@ -59,23 +60,16 @@ class MemberQuote:
 
     def faults(self) -> list[str]:
         """What differs from the truth or does not add up, by name; empty when nothing does."""
-        incentive, truth = self.after.incentive, self.participant
-        months = [
-            ((int(one.month[:4]), int(one.month[5:])), _RESULTS.get(one.result))
-            for one in incentive.months
-        ]
+        incentive, share = self.after.incentive, self.participant.share
         without = self.after.premium_without_credit.minor_units
-        credit = _half_up(Decimal(without) * truth.share)
         holds = {
-            "months": months == list(truth.months),
-            "run": incentive.run_months == truth.run,
-            "share": incentive.contractual_share_millionths == truth.share * _MILLION,
-            "credit": incentive.credit_millionths == truth.share * _MILLION,
-            "premium": self.after.premium.minor_units == without - credit,
+            "credit": incentive.credit_millionths == share * _MILLION,
+            # The rounding to the fen is the last step, after the credit.
+            "premium": self.after.premium.minor_units == _half_up(without * (1 - share)),
             "steps": all(_adds_up(quote) for quote in (self.before, self.after)),
             "before": self.before.premium.minor_units > 0,
         }
-        return [name for name, held in holds.items() if not held]
+        return _faults_of(incentive, self.participant) + _broken(holds)
 
 
 class Pricing:
@@ -97,27 +91,61 @@ class Pricing:
     ) -> None:
         self._channel.close()
 
-    def record(self, readings: Sequence[Reading], done: Callable[[int], None]) -> Recorded:
-        """Hand over home readings; `done` hears how many were taken, call by call.
+    def record(self, readings: Sequence[Reading], done: Callable[[int], None]) -> int:
+        """Hand over home readings; how many were new. `done` hears how many were taken.
 
         Raises: CallRefused.
         """
-        recorded = tasks = 0
-        for begin in range(0, len(readings), _PER_CALL):
-            part = readings[begin : begin + _PER_CALL]
-            request = pricing_pb2.RecordReadingsRequest(
-                request_id=_fresh(), readings=[self._message(one) for one in part]
-            )
-            answer = call(
-                self._stub.RecordReadings,
-                request,
-                what="recording readings",
-                within_s=_RECORD_S,
-            )
-            recorded += answer.recorded_count
-            tasks += len(answer.coach_tasks)
+        recorded = 0
+        for part in _parts([self._message(one) for one in readings]):
+            recorded += self._record(part).recorded_count
             done(len(part))
-        return Recorded(sent=len(readings), recorded=recorded, coach_tasks=tasks)
+        return recorded
+
+    def known(self, readings: Sequence[reading_pb2.Reading]) -> int:
+        """How many readings of the bridge pricing had already, word for word.
+
+        Hands them over again, which changes nothing where the worker has done its work.
+
+        Raises: CallRefused.
+        """
+        return sum(self._record(part).known_count for part in _parts(readings))
+
+    def coach_tasks(self) -> int:
+        """How many tasks wait for coaches.
+
+        Raises: CallRefused.
+        """
+        count, place = 0, ""
+        while True:
+            request = pricing_pb2.ListCoachTasksRequest(
+                parent="members/-", page_size=_PER_CALL, page_token=place
+            )
+            page = call(self._stub.ListCoachTasks, request, what="listing coach's tasks")
+            count += len(page.tasks)
+            place = page.next_page_token
+            if not place:
+                return count
+
+    def agree(self, hospital: Hospital) -> int:
+        """How many programme members' months are what the truth says, by the readings so far.
+
+        Raises: CallRefused.
+        """
+        return sum(not _faults_of(self._assess(one), one) for one in hospital.participants)
+
+    def _assess(self, one: Participant) -> pricing_pb2.Incentive:
+        request = pricing_pb2.AssessMemberRequest(
+            participation=self._part(one), renewal_date=RENEWAL.isoformat()
+        )
+        return call(self._stub.AssessMember, request, what="assessing a member").incentive
+
+    def _record(
+        self, readings: Sequence[reading_pb2.Reading]
+    ) -> pricing_pb2.RecordReadingsResponse:
+        request = pricing_pb2.RecordReadingsRequest(request_id=_fresh(), readings=readings)
+        method = self._stub.RecordReadings
+        return call(method, request, what="recording readings", within_s=_RECORD_S)
 
     def quotes(self, hospital: Hospital) -> Iterator[MemberQuote]:
         """Every programme member's two premiums.
@@ -126,18 +154,22 @@ class Pricing:
         """
         for one in hospital.participants:
             policy = hospital.roster.cover_of(one.person).policy_id
-            part = pricing_pb2.Participation(
-                member=f"members/{self._token(one.person)}",
-                programme=one.programme,
-                time_zone=_ZONE,
-                expiring_start_date=FIRST.isoformat(),
-            )
             renewed = policy.replace(str(FIRST.year), str(RENEWAL.year))
             yield MemberQuote(
                 participant=one,
                 before=self._quote(_question(policy, one.person, FIRST.isoformat())),
-                after=self._quote(_question(renewed, one.person, RENEWAL.isoformat(), part)),
+                after=self._quote(
+                    _question(renewed, one.person, RENEWAL.isoformat(), self._part(one))
+                ),
             )
+
+    def _part(self, one: Participant) -> pricing_pb2.Participation:
+        return pricing_pb2.Participation(
+            member=f"members/{self._token(one.person)}",
+            programme=one.programme,
+            time_zone=_ZONE,
+            expiring_start_date=FIRST.isoformat(),
+        )
 
     def _quote(self, request: pricing_pb2.QuotePremiumRequest) -> pricing_pb2.Quote:
         return call(self._stub.QuotePremium, request, what=f"pricing {request.parent}").quote
@@ -163,6 +195,32 @@ class Pricing:
                 else reading_pb2.FASTING_STATUS_NON_FASTING
             )
         return message
+
+
+def _faults_of(incentive: pricing_pb2.Incentive, truth: Participant) -> list[str]:
+    """What of a member's months and run differs from the truth, by name."""
+    months = [
+        ((int(one.month[:4]), int(one.month[5:])), _RESULTS.get(one.result))
+        for one in incentive.months
+    ]
+    return _broken(
+        {
+            "months": months == list(truth.months),
+            "run": incentive.run_months == truth.run,
+            "share": incentive.contractual_share_millionths == truth.share * _MILLION,
+        }
+    )
+
+
+def _broken(holds: Mapping[str, bool]) -> list[str]:
+    return [name for name, held in holds.items() if not held]
+
+
+def _parts(
+    readings: Sequence[reading_pb2.Reading],
+) -> Iterator[Sequence[reading_pb2.Reading]]:
+    for begin in range(0, len(readings), _PER_CALL):
+        yield readings[begin : begin + _PER_CALL]
 
 
 def _question(

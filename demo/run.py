@@ -6,23 +6,30 @@ import contextlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from demo import bank, screen
 from demo.bridge import Bridge
+from demo.checks import checks
 from demo.comparison import compare
 from demo.his import running_his
+from demo.hospital.hospital import Hospital
 from demo.insurer import MOVING, UNDECIDED, Insurer
+from demo.pricing import MemberQuote, Pricing, Recorded
 from demo.processes import Child, ChildFailed
 from demo.progress import Reporter, Snapshot
-from demo.results import Results, checks, summary
+from demo.results import Results
 from demo.scenario import PLANS, Scenario
 from demo.stack import Stack, fresh_state, started_stack
+from demo.summary import summary
+from demo.truth_file import write_truth
 
 _POLL_S = 1.0
 # Nothing moved for so long: something hangs, and waiting longer helps nobody.
 _STALL_S = 90.0
+# The same for readings on their way from the bridge to pricing.
+_READINGS_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +43,8 @@ class Folders:
 def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool) -> Results:
     """Fill a hospital, start the stack, let bills become money, and show what came of it.
 
-    Writes summary.json. Everything that was started is stopped before this returns or raises; with
+    Writes truth.json before anything starts, where the truth is known, and summary.json at the end.
+    Everything that was started is stopped before this returns or raises; with
     `keep` only when the person says so by Ctrl-C.
 
     Raises: ChildFailed, CallRefused, LoadRefused, StateRefused.
@@ -44,6 +52,8 @@ def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool
     begun = time.monotonic()
     state = fresh_state(folders.state)
     reporter.say(scenario.title)
+    if scenario.generated is not None:
+        write_truth(folders.out / "truth.json", scenario.generated)
     with (
         running_his(state / "his") as his,
         started_stack(state, scenario.hospital, his.base_url) as stack,
@@ -68,18 +78,19 @@ def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool
 def _settle(
     scenario: Scenario, stack: Stack, his: Child, reporter: Reporter, begun: float
 ) -> Results:
-    addresses = stack.addresses
+    addresses, hospital = stack.addresses, scenario.generated
     with (
         Insurer(addresses["claims"]) as insurer,
         Bridge(addresses["his_bridge"], scenario.hospital) as bridge,
+        Pricing(addresses["pricing"], stack.member_token) as pricing,
     ):
         _set_terms(scenario, insurer, reporter)
         stack.start_pull(scenario.hospital)
-        parts = (stack.child, his)
-        _follow(scenario, parts, reporter, insurer, bridge)
+        home = _send_home_readings(hospital, pricing, reporter) if hospital else 0
+        _follow(scenario, (stack.child, his), reporter, insurer, bridge)
         claims, quarantine = insurer.claims(anew=True), bridge.quarantine()
-        refusals, hospital = bridge.refusals(), scenario.generated
-        return Results(
+        refusals = bridge.refusals()
+        results = Results(
             scenario=scenario,
             pulled=bridge.pulled(),
             claims=claims,
@@ -89,8 +100,54 @@ def _settle(
             bank_book=bank.book(addresses["bank"]),
             elapsed_s=time.monotonic() - begun,
             seen={one.bill.bill_number: one.receive_time for one in bridge.bills()},
-            comparison=compare(hospital.truth, claims, quarantine, refusals) if hospital else None,
         )
+        if hospital is None:
+            return results
+        quotes = _quote(hospital, pricing, reporter)
+        return replace(
+            results,
+            comparison=compare(hospital.truth, claims, quarantine, refusals),
+            recorded=Recorded(
+                home=home,
+                pulled=pricing.known(bridge.readings()),
+                coach_tasks=pricing.coach_tasks(),
+            ),
+            quotes=quotes,
+            elapsed_s=time.monotonic() - begun,
+        )
+
+
+def _send_home_readings(hospital: Hospital, pricing: Pricing, reporter: Reporter) -> int:
+    """What people measured at home goes to the insurer at once; how many readings were new."""
+    title = "Recording what people measured at home"
+    with reporter.bar(title, len(hospital.home_readings)) as done:
+        return pricing.record(hospital.home_readings, done)
+
+
+def _quote(hospital: Hospital, pricing: Pricing, reporter: Reporter) -> list[MemberQuote]:
+    """Every programme member's premiums, once the hospital's readings have come."""
+    _await_readings(hospital, pricing)
+    quotes = []
+    with reporter.bar("Quoting next year's premiums", len(hospital.participants)) as done:
+        for quote in pricing.quotes(hospital):
+            quotes.append(quote)
+            done(1)
+    return quotes
+
+
+def _await_readings(hospital: Hospital, pricing: Pricing) -> None:
+    """Return when pricing judges every programme member as the truth does, or comes no nearer.
+
+    The bridge's readings have come long before the bills are settled; in a small hospital they may
+    take as long. What still differs then is for the checks to say.
+    """
+    best, moved = -1, time.monotonic()
+    while best < len(hospital.participants) and time.monotonic() - moved < _READINGS_S:
+        agree = pricing.agree(hospital)
+        if agree > best:
+            best, moved = agree, time.monotonic()
+        else:
+            time.sleep(_POLL_S)
 
 
 def _set_terms(scenario: Scenario, insurer: Insurer, reporter: Reporter) -> None:

@@ -11,8 +11,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from demo.checks import checks
 from demo.progress import WIDTH, Reporter
-from demo.results import Results, checks, percentile
+from demo.results import Results, percentile
 from lipei.claims.v1 import claims_pb2, decision_pb2
 from services.common.money import format_minor
 

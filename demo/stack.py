@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo.hospital.people import Person
 from demo.processes import Child, program
 from demo.scenario import PROFILES
-from services.common.state import read_addresses
+from services.common.identity import member_token
+from services.common.settings import member_token_key_file, member_token_key_version
+from services.common.state import load_or_make_key, read_addresses
 from services.common.temporal.schedules import trigger_pull
 
 _START_S = 90.0
@@ -21,6 +24,10 @@ _STOP_S = 60.0
 # The demo asks for its pull itself, once plans and policies are in.
 _PULL_INTERVAL_S = 3600
 _MARK = ".lipei-demo"
+# The law's bound on credits is the operator's to set; above the product's own 10 %, so that it
+# does not bind.
+CREDIT_CAP = "0.20"
+_CREDIT_CAP_SOURCE = "assumed for the demo; no regulation"
 
 
 class StateRefused(RuntimeError):
@@ -45,6 +52,15 @@ class Stack:
     def addresses(self) -> dict[str, str]:
         """Name → address of every part that runs."""
         return read_addresses(self.state)
+
+    def member_token(self, person: Person) -> str:
+        """The name under which hospital and insurer know a person, by the key that they share.
+
+        Raises: ValueError for a person without identity document.
+        """
+        key = load_or_make_key(member_token_key_file(self.state))
+        version = member_token_key_version()
+        return member_token("CN-ID", person.id_number or "", key=key, key_version=version)
 
     def start_pull(self, hospital: str) -> None:
         """Have the hospital's schedule pull now, instead of at its next turn.
@@ -84,6 +100,10 @@ def started_stack(state: Path, hospital: str, his_url: str) -> Iterator[Stack]:
         environ={
             f"LIPEI_HIS_BRIDGE_BASE_URL_{variable}": his_url,
             "LIPEI_PULL_INTERVAL_S": str(_PULL_INTERVAL_S),
+            "LIPEI_PRICING_CREDIT_CAP": CREDIT_CAP,
+            "LIPEI_PRICING_CREDIT_CAP_SOURCE": _CREDIT_CAP_SOURCE,
+            # A year of typed readings is loaded at once, each with the time of its receipt.
+            "LIPEI_PRICING_BACKFILL": "true",
         },
         grace_s=_STOP_S,
     )

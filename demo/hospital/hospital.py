@@ -19,7 +19,7 @@ from demo.hospital.readings import Reading, Record, measure
 from demo.hospital.truth import Expectation, expectations
 from demo.hospital.visits import ordinary
 
-PEOPLE, BILLS = 300, 1500
+SEED, PEOPLE, BILLS = 20250101, 300, 1500
 LEAST_PEOPLE, LEAST_BILLS = 20, 40
 
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 
 from demo.hospital.people import (
     DIABETES_PLAN,
@@ -43,15 +44,20 @@ class Roster:
 
     def cover_of(self, person: Person) -> Cover:
         """The person's policy of the year."""
-        return next(
-            cover
-            for cover in self.covers
-            if cover.last.year == YEAR and any(one.person == person for one in cover.insured)
-        )
+        return self._of_year[person.key][0]
 
     def insured(self, person: Person) -> Insured:
         """The person as insured under the policy of the year."""
-        return next(one for one in self.cover_of(person).insured if one.person == person)
+        return self._of_year[person.key][1]
+
+    @cached_property
+    def _of_year(self) -> dict[str, tuple[Cover, Insured]]:
+        return {
+            one.person.key: (cover, one)
+            for cover in self.covers
+            if cover.last.year == YEAR
+            for one in cover.insured
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +74,7 @@ def enrol(chance: random.Random, town: Town, people: int) -> Roster:
     """Exactly so many insured people in households, a fifth diabetic, a quarter hypertensive.
 
     Diabetics hold a policy of their own under the diabetes plan, save a few, who are in the
-    family's medical policy with diabetes excluded. Of 120 households the last seven are new
+    family's medical policy with diabetes excluded. Of 120 households the last six are new
     customers, five let their policies lapse in August, and in five a child turns 26; fewer
     households have fewer of them, at least two, one and one. Those stay free of chronic disease,
     so that their bills show one thing each.

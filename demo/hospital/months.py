@@ -119,6 +119,13 @@ def judge(programme: str, readings: Iterable[Reading]) -> list[tuple[Month, Resu
     return [(month, _pressure_month(by_month[month])) for month in window()]
 
 
+def low_glucose(readings: Iterable[Reading]) -> int:
+    """How many glucose values are so low that a coach must talk about them."""
+    return sum(
+        one.kind in (Kind.FASTING, Kind.GLUCOSE) and _rounded(one) < _LOW for one in readings
+    )
+
+
 def _glucose_month(month: Month, by_month: Mapping[Month, Sequence[Reading]]) -> Result:
     """A laboratory HbA1c of this month or the two after it decides, the nearest first."""
     for ahead in range(3):

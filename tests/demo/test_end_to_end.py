@@ -7,51 +7,42 @@ import signal
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from demo.bills import Planted
 
-from demo.hospital import generate
+from demo.checks import checks
+from demo.comparison import Verdict, compare
+from demo.hospital.bills import Planted
+from demo.hospital.truth import End, Expectation
 from demo.progress import Reporter
 from demo.results import Results
 from demo.run import Folders, failures, play
 from demo.scenario import generated
-from lipei.claims.v1 import claims_pb2, reason_pb2
 
 ROOT = Path(__file__).parents[2]
-SEED, PEOPLE, BILLS = 11, 20, 40
+SEEDS, PEOPLE, BILLS = [11, 20250101], 20, 40
 STOP_S = 60
+WRONG = ("false_approvals", "false_denials", "false_pends", "missed", "amount_mismatches")
 
-DENIED_WITH = {
-    Planted.DUPLICATE: {"DUPLICATE"},
-    Planted.EXCLUDED: {"BENEFIT_EXCLUDED", "DIAGNOSIS_EXCLUDED"},
-    Planted.PRE_EXISTING: {"PRE_EXISTING"},
-    Planted.WAITING: {"WAITING_PERIOD"},
-}
-SET_ASIDE_FOR = {
-    Planted.UNBALANCED: "LINES_DO_NOT_ADD_UP",
-    Planted.WRONG_LINE: "LINE_DOES_NOT_MULTIPLY",
-    Planted.UNKNOWN_CODE: "CODE_SYSTEM_UNKNOWN",
-    Planted.IMPOSSIBLE_DATE: "TIME_IMPOSSIBLE",
-    Planted.END_BEFORE_START: "END_BEFORE_START",
-    Planted.NEGATIVE: "NEGATIVE_AMOUNT",
-    Planted.NO_IDENTITY: "IDENTITY_MISSING",
-}
+
+@pytest.fixture(scope="module", params=SEEDS)
+def seed(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    out = tmp_path_factory.mktemp("demo")
+def folders(seed: int, tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    out = tmp_path_factory.mktemp(f"demo-{seed}")
     return Folders(state=out / "state", out=out)
 
 
 @pytest.fixture(scope="module")
-def run(folders: Folders) -> tuple[Results, str]:
+def run(seed: int, folders: Folders) -> tuple[Results, str]:
     """A small run's results and what a person saw."""
     seen = io.StringIO()
-    scenario = generated(SEED, people=PEOPLE, bills=BILLS)
+    scenario = generated(seed, people=PEOPLE, bills=BILLS)
     return play(scenario, folders, Reporter(seen), keep=False), seen.getvalue()
 
 
@@ -73,38 +64,62 @@ def test_every_check_holds_and_nothing_stays(run: tuple[Results, str], folders: 
     assert processes_of(folders.state) == []
 
 
-def test_every_planted_oddity_ends_as_it_must(run: tuple[Results, str]) -> None:
-    states: dict[Planted, set[int]] = defaultdict(set)
-    reasons: dict[Planted, set[str]] = defaultdict(set)
-    planted = {
-        bill.number: bill.planted for bill in generate(SEED, people=PEOPLE, bills=BILLS).bills
-    }
-    for claim in run[0].claims:
-        kind = planted[claim.bill_number]
-        states[kind].add(claim.state)
-        reasons[kind] |= {
-            reason_pb2.Reason.Name(share.reason).removeprefix("REASON_")
-            for line in claim.decision.lines
-            for share in line.shares
-        }
-    for kind, expected in DENIED_WITH.items():
-        assert states[kind] == {claims_pb2.CLAIM_STATE_DENIED}, kind
-        assert reasons[kind] - {"SOCIAL_INSURANCE_PAID"} <= expected, kind
-    assert states[Planted.FACT_MISSING] == {claims_pb2.CLAIM_STATE_PENDED_INFO}
-    paid_or_zero = {claims_pb2.CLAIM_STATE_PAID, claims_pb2.CLAIM_STATE_CLOSED_ZERO}
-    assert states[Planted.CLEAN] <= paid_or_zero
-    assert planted.keys() - {claim.bill_number for claim in run[0].claims} == {
-        number
-        for number, kind in planted.items()
-        if kind in SET_ASIDE_FOR or kind is Planted.UNKNOWN_MEMBER
-    }
+def test_every_bill_ends_as_the_truth_says_to_the_fen(run: tuple[Results, str]) -> None:
+    comparison = run[0].comparison
+    assert comparison is not None
+    assert [one for one in comparison.bills if one.verdict is not Verdict.AS_EXPECTED] == []
+    assert comparison.by_planted().keys() == set(Planted)
+    assert {one.found.end for one in comparison.bills} == set(End)
+    assert comparison.total.paid_fen == comparison.total.expected_fen > 0
 
 
-def test_every_bad_bill_waits_with_its_reason(run: tuple[Results, str]) -> None:
-    bills = generate(SEED, people=PEOPLE, bills=BILLS).bills
-    expected = sorted(SET_ASIDE_FOR[one.planted] for one in bills if one.planted in SET_ASIDE_FOR)
-    assert sorted(run[0].set_aside().elements()) == expected
-    assert [list(one.delivery.refusal_reasons) for one in run[0].refusals] == [["UNKNOWN_MEMBER"]]
+def compared_with(run: Results, truth: list[Expectation]) -> Results:
+    """The same run held against another truth."""
+    return replace(run, comparison=compare(truth, run.claims, run.quarantine, run.refusals))
+
+
+def test_a_truth_that_is_off_by_a_fen_fails_the_run(run: tuple[Results, str]) -> None:
+    hospital = run[0].scenario.generated
+    assert hospital is not None
+    paid = next(one for one in hospital.truth if one.end is End.PAID)
+    for fen, check in ((-1, "false approvals"), (1, "false denials")):
+        altered = [
+            replace(one, benefit_fen=one.benefit_fen + fen) if one is paid else one
+            for one in hospital.truth
+        ]
+        failed = {one.name for one in checks(compared_with(run[0], altered)) if not one.holds}
+        assert {check, "fen paid, against the truth"} <= failed
+
+
+def test_a_truth_without_the_examination_edit_fails_the_run(run: tuple[Results, str]) -> None:
+    hospital = run[0].scenario.generated
+    assert hospital is not None
+    altered = [
+        replace(one, refused_lines={}) if one.planted is Planted.SAME_EXAMINATION else one
+        for one in hospital.truth
+    ]
+    failed = {one.name for one in checks(compared_with(run[0], altered)) if not one.holds}
+    assert failed == {"bills that ended otherwise than planted"}
+
+
+def test_the_truth_was_written_before_anything_was_decided(
+    run: tuple[Results, str], folders: Folders
+) -> None:
+    path = folders.out / "truth.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    assert path.stat().st_mtime < min(one.create_time.ToSeconds() for one in run[0].claims)
+    assert len(told["bills"]) == BILLS
+    expected = sum(one["paid_minor_units"] for one in told["bills"])
+    assert expected == sum(claim.paid.minor_units for claim in run[0].paid)
+
+
+def test_every_premium_and_its_credit_are_what_the_truth_says(run: tuple[Results, str]) -> None:
+    hospital, quotes = run[0].scenario.generated, run[0].quotes
+    assert hospital is not None
+    assert [one.participant for one in quotes] == list(hospital.participants) != []
+    assert [one.faults() for one in quotes] == [[] for _ in quotes]
+    longer = replace(quotes[0], participant=replace(quotes[0].participant, run=99))
+    assert longer.faults() == ["run"]
 
 
 def test_the_summary_and_the_screen_tell_the_same(
@@ -116,6 +131,13 @@ def test_the_summary_and_the_screen_tell_the_same(
     assert all(found["checks"].values())
     assert f"{BILLS} pulled" in run[1]
     assert f"in {found['paid_claims']} confirmed payouts" in run[1]
+    assert found["clean_untouched"] == found["clean_bills"] > 0
+    assert found["clean_untouched_share"] == 1.0
+    assert found["expected_minor_units"] == found["paid_minor_units"]
+    assert [found[name] for name in WRONG] == [0] * len(WRONG)
+    assert len(found["by_planted"]) == len(Planted)
+    for name in ("seen_to_decision_ms_p50", "seen_to_payout_ms_p99", "decision_ms_p50"):
+        assert found[name] > 0
     assert "\x1b" not in run[1]
 
 

@@ -30,7 +30,7 @@ SEEDS = [1, 7, 20250101]
 FINGERPRINT = """
 import hashlib, json
 from demo.scenario import generated
-scenario = generated(7)
+scenario = generated(7, people=50, bills=200)
 digest = hashlib.sha256(json.dumps(scenario.resources, ensure_ascii=False).encode())
 for policies in scenario.policies:
     for policy in policies:
@@ -44,12 +44,16 @@ def hospital(request: pytest.FixtureRequest) -> Hospital:
     return generate(request.param)
 
 
-def claims_of(hospital: Hospital) -> dict[str, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def resources(hospital: Hospital) -> list[dict[str, Any]]:
+    return fhir.resources(hospital)
+
+
+@pytest.fixture(scope="module")
+def claims(resources: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Bill number → FHIR Claim."""
     return {
-        one["identifier"][0]["value"]: one
-        for one in fhir.resources(hospital)
-        if one["resourceType"] == "Claim"
+        one["identifier"][0]["value"]: one for one in resources if one["resourceType"] == "Claim"
     }
 
 
@@ -67,7 +71,8 @@ def test_the_same_seed_gives_the_same_bytes_in_every_process() -> None:
 
 
 def test_another_seed_gives_another_hospital() -> None:
-    texts = [json.dumps(fhir.resources(generate(seed))).encode() for seed in SEEDS]
+    small = [generate(seed, people=50, bills=200) for seed in SEEDS]
+    texts = [json.dumps(fhir.resources(one)).encode() for one in small]
     assert len({hashlib.sha256(text).hexdigest() for text in texts}) == len(SEEDS)
 
 
@@ -198,16 +203,18 @@ def balanced(claim: dict[str, Any]) -> bool:
     )
 
 
-def test_only_bills_with_planted_numbers_do_not_balance_in_fhir(hospital: Hospital) -> None:
-    claims = claims_of(hospital)
+def test_only_bills_with_planted_numbers_do_not_balance_in_fhir(
+    hospital: Hospital, claims: dict[str, dict[str, Any]]
+) -> None:
     wrong = {Planted.UNBALANCED, Planted.WRONG_LINE, Planted.NEGATIVE}
     for bill in hospital.bills:
         assert balanced(claims[bill.number]) == (bill.planted not in wrong), bill.planted
 
 
-def test_each_planted_fault_is_the_only_fault_of_its_bill(hospital: Hospital) -> None:
-    claims = claims_of(hospital)
-    patients = {o["id"]: o for o in fhir.resources(hospital) if o["resourceType"] == "Patient"}
+def test_each_planted_fault_is_the_only_fault_of_its_bill(
+    hospital: Hospital, claims: dict[str, dict[str, Any]], resources: list[dict[str, Any]]
+) -> None:
+    patients = {o["id"]: o for o in resources if o["resourceType"] == "Patient"}
     for bill in hospital.bills:
         claim = claims[bill.number]
         period = claim["billablePeriod"]
@@ -235,8 +242,9 @@ def content(bill: Bill, claims: dict[str, dict[str, Any]]) -> str:
     return json.dumps([claim, bill.diseases], sort_keys=True)
 
 
-def test_duplicates_and_nothing_else_repeat_an_earlier_bill(hospital: Hospital) -> None:
-    claims = claims_of(hospital)
+def test_duplicates_and_nothing_else_repeat_an_earlier_bill(
+    hospital: Hospital, claims: dict[str, dict[str, Any]]
+) -> None:
     seen: set[str] = set()
     for bill in hospital.bills:
         text = content(bill, claims)
@@ -346,19 +354,18 @@ def test_treatments_use_codes_that_exist() -> None:
 
 
 def test_a_scenario_expects_what_was_planted() -> None:
-    scenario = generated(5)
-    planted = Counter(bill.planted for bill in generate(5).bills)
-    aside = sum(planted[kind] for kind in ASIDE_FOR)
-    assert scenario.expected.quarantined == aside
-    assert scenario.expected.refused == planted[Planted.UNKNOWN_MEMBER]
-    assert scenario.expected.claims == 1500 - aside - planted[Planted.UNKNOWN_MEMBER]
-    assert scenario.expected.pended == planted[Planted.FACT_MISSING] + planted[Planted.LARGE] + sum(
-        one.end is End.PENDED and one.planted is Planted.CLEAN for one in generate(5).truth
-    )
+    scenario = generated(5, people=50, bills=200)
+    assert scenario.generated is not None
+    planted = Counter(bill.planted for bill in scenario.generated.bills)
+    aside, strangers = sum(planted[kind] for kind in ASIDE_FOR), planted[Planted.UNKNOWN_MEMBER]
+    assert scenario.expected.quarantined == aside >= 7
+    assert scenario.expected.refused == strangers >= 1
+    assert scenario.expected.claims == 200 - aside - strangers
+    assert scenario.expected.pended == planted[Planted.FACT_MISSING] + planted[Planted.LARGE]
 
 
 def test_readings_run_over_fourteen_months_and_home_ones_are_not_in_the_hospital(
-    hospital: Hospital,
+    hospital: Hospital, resources: list[dict[str, Any]]
 ) -> None:
     record = hospital.record
     assert {(one.at.year, one.at.month) for one in record.all} == set(MONTHS)
@@ -371,17 +378,17 @@ def test_readings_run_over_fourteen_months_and_home_ones_are_not_in_the_hospital
     assert any(one.value < Decimal("3.9") for one in low)
     tests = Counter(one.person.key for one in record.hospital if one.kind is Kind.HBA1C)
     assert max(tests.values()) == 5
-    observed = [o for o in fhir.resources(hospital) if o["resourceType"] == "Observation"]
+    observed = [o for o in resources if o["resourceType"] == "Observation"]
     values = sum(max(1, len(one.get("component", []))) for one in observed)
     assert values == len(record.hospital)
     assert all(one["issued"] >= one["effectiveDateTime"] for one in observed)
 
 
-def test_on_line_follow_ups_are_virtual_encounters(hospital: Hospital) -> None:
+def test_on_line_follow_ups_are_virtual_encounters(
+    hospital: Hospital, resources: list[dict[str, Any]]
+) -> None:
     classes = {
-        one["id"]: one["class"]["code"]
-        for one in fhir.resources(hospital)
-        if one["resourceType"] == "Encounter"
+        one["id"]: one["class"]["code"] for one in resources if one["resourceType"] == "Encounter"
     }
     for bill in hospital.bills:
         assert (classes[f"e{bill.number[-6:]}"] == "VR") == (bill.care == "ONLINE")

@@ -8,8 +8,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from demo.bank import BookEntry
 from demo.bridge import Pulled
-from demo.results import Results, checks, percentile, summary, unbalanced
+from demo.checks import checks, unbalanced
+from demo.results import Results, percentile
 from demo.scenario import Expected, Scenario
+from demo.summary import summary
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
 from lipei.his_bridge.v1 import his_bridge_pb2
 from lipei.type.v1.money_pb2 import Money
