@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from demo.his import LoadRefused
+from demo.hospital.hospital import BILLS, LEAST_BILLS, LEAST_PEOPLE, PEOPLE
 from demo.processes import ChildFailed
 from demo.progress import Reporter
 from demo.run import Folders, failures, play
@@ -57,8 +58,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lipei demo", description=__doc__)
     parser.add_argument("--data", type=Path, help="a folder of FHIR NDJSON.gz files to run instead")
     parser.add_argument("--seed", type=int, default=_SEED, help="another seed, another hospital")
-    parser.add_argument("--people", type=int, default=50, help="insured people, at least 20")
-    parser.add_argument("--bills", type=int, default=200, help="bills, at least 40")
+    parser.add_argument("--people", type=int, default=PEOPLE, help="insured people, from 20")
+    parser.add_argument("--bills", type=int, default=BILLS, help="bills, from 40")
     parser.add_argument("--state", type=Path, help="state directory; emptied (build/demo/state)")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "build" / "demo", help="where summary.json goes"
@@ -67,7 +68,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.data is not None and not options.data.is_dir():
         parser.error(f"no such folder: {options.data}")
-    if options.people < 20 or options.bills < 40:
+    if options.people < LEAST_PEOPLE or options.bills < LEAST_BILLS:
         parser.error("the demo hospital needs at least 20 people and 40 bills")
     return options
 

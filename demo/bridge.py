@@ -90,6 +90,20 @@ class Bridge:
             if not place:
                 return records
 
+    def bills(self) -> list[his_bridge_pb2.ReleasedBill]:
+        """Every released bill, in the order of release."""
+        bills: list[his_bridge_pb2.ReleasedBill] = []
+        place = ""
+        while True:
+            request = his_bridge_pb2.ListBillsRequest(
+                parent=self._parent, page_size=_PAGE, page_token=place
+            )
+            page = call(self._stub.ListBills, request, what="listing the bills")
+            bills.extend(page.bills)
+            place = page.next_page_token
+            if not place:
+                return bills
+
     def refusals(self) -> list[his_bridge_pb2.ReleasedBill]:
         """Released bills that the insurer refused, with its reasons."""
         request = his_bridge_pb2.ListBillsRequest(

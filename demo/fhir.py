@@ -6,14 +6,17 @@ fault that a bill is planted with is written in here; the bill itself is always 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from demo.bills import CLINIC, HOSPITAL, Bill, Planted
-from demo.codes import DISEASES, ICD_10, YIBAO
-from demo.hospital import Hospital, Measurement
-from demo.people import Person
+from demo.hospital.bills import Bill, Planted
+from demo.hospital.codes import DISEASES, ICD_10, YIBAO
+from demo.hospital.hospital import Hospital
+from demo.hospital.people import Person
+from demo.hospital.readings import Kind, Reading
+from demo.hospital.split import CLINIC, HOSPITAL
 
 Resource = dict[str, Any]
 
@@ -25,13 +28,21 @@ VISIT_TYPE = "urn:lipei:demo:visit-type"
 HOSPITAL_TIER = "urn:lipei:fhir:hospital-tier"
 SOCIAL_INSURANCE = "urn:lipei:fhir:social-insurance"
 FUND_PAID = "urn:lipei:fhir:fund-paid"
-_LOINC, _UCUM = "http://loinc.org", "http://unitsofmeasure.org"
+LOINC, _UCUM = "http://loinc.org", "http://unitsofmeasure.org"
+LOINC_CODES = {
+    Kind.HBA1C: ("4548-4", "糖化血红蛋白"),
+    Kind.FASTING: ("14771-0", "空腹血糖"),
+    Kind.GLUCOSE: ("15074-8", "血糖"),
+    Kind.SYSTOLIC: ("8480-6", "收缩压"),
+    Kind.DIASTOLIC: ("8462-4", "舒张压"),
+}
 _TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 _ACT_CODE = f"{_TERMINOLOGY}/v3-ActCode"
 _UNKNOWN_SYSTEM = "urn:example:unknown"
 
 _ORGANISATIONS = {HOSPITAL: "org-hospital", CLINIC: "org-clinic"}
-_ENCOUNTER_CLASS = {"AMB": "AMB", "REFILL": "AMB", "EMER": "EMER", "IMP": "IMP"}
+# An on-line follow-up (互联网复诊) is a virtual encounter.
+_ENCOUNTER_CLASS = {"AMB": "AMB", "REFILL": "AMB", "EMER": "EMER", "IMP": "IMP", "ONLINE": "VR"}
 
 
 def resources(hospital: Hospital) -> list[Resource]:
@@ -41,8 +52,7 @@ def resources(hospital: Hospital) -> list[Resource]:
         _organisation(CLINIC, "示例市东城社区卫生服务中心", "primary", "一级"),
     ]
     found += map(_patient, (*hospital.roster.people, *hospital.visitors))
-    for index, measurement in enumerate(hospital.measurements, start=1):
-        found.append(_observation(f"o{index:05d}", measurement))
+    found += _observations(hospital.record.hospital)
     for bill in hospital.bills:
         found += _conditions(bill)
         found.append(_encounter(bill))
@@ -76,26 +86,55 @@ def _patient(person: Person) -> Resource:
     }
 
 
-def _observation(key: str, measurement: Measurement) -> Resource:
-    observation: Resource = {
+def _observations(readings: Iterable[Reading]) -> Iterator[Resource]:
+    """One Observation for each value of the laboratory, and one for each pair of pressures."""
+    together = itertools.groupby(readings, key=lambda one: (one.at, one.person.key))
+    index = 0
+    for _, found in together:
+        by_kind = {one.kind: one for one in found}
+        for kind in (Kind.HBA1C, Kind.FASTING):
+            if kind in by_kind:
+                index += 1
+                yield _observation(f"o{index:05d}", by_kind[kind])
+        if Kind.SYSTOLIC in by_kind:
+            index += 1
+            yield _pressure(f"o{index:05d}", by_kind[Kind.SYSTOLIC], by_kind[Kind.DIASTOLIC])
+
+
+def _observation(key: str, reading: Reading) -> Resource:
+    code, text = LOINC_CODES[reading.kind]
+    return {
+        **_observed(key, reading, "laboratory"),
+        "code": _concept(LOINC, code, text),
+        "valueQuantity": _quantity(reading.value, reading.unit),
+    }
+
+
+def _pressure(key: str, top: Reading, bottom: Reading) -> Resource:
+    return {
+        **_observed(key, top, "vital-signs"),
+        "code": _concept(LOINC, "55284-4", "血压"),
+        "component": [
+            {
+                "code": _concept(LOINC, LOINC_CODES[one.kind][0]),
+                "valueQuantity": _quantity(one.value, one.unit),
+            }
+            for one in (top, bottom)
+        ],
+    }
+
+
+def _observed(key: str, reading: Reading, category: str) -> Resource:
+    return {
         "resourceType": "Observation",
         "id": key,
         "status": "final",
-        "subject": {"reference": f"Patient/{measurement.person.key}"},
-        "effectiveDateTime": measurement.at.isoformat(),
+        "subject": {"reference": f"Patient/{reading.person.key}"},
+        "effectiveDateTime": reading.at.isoformat(),
+        # When the hospital released it: a late one misses its month.
+        "issued": reading.received.isoformat(),
+        "category": [_concept(f"{_TERMINOLOGY}/observation-category", category)],
     }
-    if len(measurement.values) == 1:
-        observation["category"] = [_concept(f"{_TERMINOLOGY}/observation-category", "laboratory")]
-        observation["code"] = _concept(_LOINC, "4548-4", "糖化血红蛋白")
-        observation["valueQuantity"] = _quantity(measurement.values[0], "%")
-        return observation
-    observation["category"] = [_concept(f"{_TERMINOLOGY}/observation-category", "vital-signs")]
-    observation["code"] = _concept(_LOINC, "55284-4", "血压")
-    observation["component"] = [
-        {"code": _concept(_LOINC, code), "valueQuantity": _quantity(value, "mm[Hg]")}
-        for code, value in zip(("8480-6", "8462-4"), measurement.values, strict=True)
-    ]
-    return observation
 
 
 def _conditions(bill: Bill) -> Iterator[Resource]:
@@ -128,7 +167,7 @@ def _encounter(bill: Bill) -> Resource:
 def _claim(bill: Bill) -> Resource:
     claim: Resource = {
         "resourceType": "Claim",
-        "id": f"b{_serial(bill)}",
+        "id": claim_id(bill.number),
         "extension": [_social_insurance(bill)],
         "identifier": [{"system": BILL_NUMBER, "value": bill.number}],
         "status": "active",
@@ -212,6 +251,15 @@ def _with_fault(claim: Resource, bill: Bill) -> Resource:
         case _:
             pass
     return claim
+
+
+def claim_id(bill_number: str) -> str:
+    """The id of a bill's Claim at the FHIR server.
+
+    >>> claim_id("99000125-0000000017")
+    'b000017'
+    """
+    return f"b{bill_number[-6:]}"
 
 
 def _serial(bill: Bill) -> str:

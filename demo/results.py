@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from demo.bank import BookEntry
 from demo.bridge import Pulled
+from demo.comparison import Comparison, tally
 from demo.insurer import MOVING, PENDED, UNDECIDED
 from demo.scenario import Scenario
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
@@ -22,6 +23,7 @@ from lipei.his_bridge.v1 import his_bridge_pb2
 
 # The promise of the issue: so many claims need no person.
 _UNTOUCHED_SHARE = 0.90
+_CLEAN_UNTOUCHED_SHARE = 0.95
 # A pull submits no faster than the insurer decides.
 _IN_FLIGHT = 8
 
@@ -47,6 +49,10 @@ class Results:
     refusals: Sequence[his_bridge_pb2.ReleasedBill]
     bank_book: Mapping[str, BookEntry]
     elapsed_s: float
+    # When the bridge first saw each bill at the hospital, by bill number.
+    seen: Mapping[str, Timestamp] = field(default_factory=dict)
+    # Against the planted truth; None where nobody knows the truth.
+    comparison: Comparison | None = None
 
     @property
     def decided(self) -> list[claims_pb2.Claim]:
@@ -96,6 +102,28 @@ class Results:
     def payout_ms(self) -> list[float]:
         """From a decision to the bank's confirmation, ascending."""
         return sorted(_ms(claim.decide_time, claim.pay_time) for claim in self.paid)
+
+    @property
+    def seen_to_decision_ms(self) -> list[float]:
+        """From the bridge's first sight of a bill to its decision, ascending.
+
+        Most of it is queueing: all of a year's bills are seen within seconds, and each waits at
+        the hospital until the insurer has taken those before it.
+        """
+        return sorted(
+            _ms(self.seen[claim.bill_number], claim.decide_time)
+            for claim in self.claims
+            if claim.bill_number in self.seen and claim.HasField("decide_time")
+        )
+
+    @property
+    def seen_to_payout_ms(self) -> list[float]:
+        """From the bridge's first sight of a bill to the bank's confirmation, ascending."""
+        return sorted(
+            _ms(self.seen[claim.bill_number], claim.pay_time)
+            for claim in self.paid
+            if claim.bill_number in self.seen
+        )
 
     @property
     def in_flight(self) -> int:
@@ -157,8 +185,42 @@ def summary(results: Results) -> dict[str, Any]:
             for name, (lines, amount) in results.reasons().items()
         },
         "quarantine_reasons": dict(sorted(results.set_aside().items())),
+        "seen_to_decision_ms_p50": percentile(results.seen_to_decision_ms, 0.50),
+        "seen_to_decision_ms_p99": percentile(results.seen_to_decision_ms, 0.99),
+        "seen_to_payout_ms_p50": percentile(results.seen_to_payout_ms, 0.50),
+        "seen_to_payout_ms_p99": percentile(results.seen_to_payout_ms, 0.99),
+        **(_compared(results.comparison) if results.comparison else {}),
         "elapsed_s": round(results.elapsed_s, 1),
         "checks": {check.name: check.holds for check in checks(results)},
+    }
+
+
+def _compared(comparison: Comparison) -> dict[str, Any]:
+    total, clean = comparison.total, len(comparison.clean)
+    return {
+        "clean_bills": clean,
+        "clean_untouched": comparison.clean_untouched,
+        "clean_untouched_share": round(comparison.clean_untouched / clean, 4) if clean else None,
+        "false_approvals": total.false_approvals,
+        "false_denials": total.false_denials,
+        "false_pends": total.false_pends,
+        "missed": total.missed,
+        "amount_mismatches": total.amount_mismatches,
+        "expected_minor_units": total.expected_fen,
+        "by_planted": {
+            kind.name.lower(): {
+                "bills": one.bills,
+                "as_expected": one.as_expected,
+                "false_approvals": one.false_approvals,
+                "false_denials": one.false_denials,
+                "false_pends": one.false_pends,
+                "missed": one.missed,
+                "amount_mismatches": one.amount_mismatches,
+                "expected_minor_units": one.expected_fen,
+                "paid_minor_units": one.paid_fen,
+            }
+            for kind, one in comparison.by_planted().items()
+        },
     }
 
 
@@ -207,6 +269,25 @@ def checks(results: Results) -> list[Check]:
             holds=bool(ours) and ours == dict(results.bank_book),
             found=f"{len(ours)} payouts, {len(results.bank_book)} there",
         ),
+        *(_truth_checks(results.comparison) if results.comparison else []),
+    ]
+
+
+def _truth_checks(comparison: Comparison) -> list[Check]:
+    total, clean = comparison.total, tally(comparison.clean)
+    untouched = comparison.clean_untouched
+    return [
+        Check(
+            name="clean bills decided untouched",
+            holds=clean.bills > 0 and untouched >= _CLEAN_UNTOUCHED_SHARE * clean.bills,
+            found=f"{untouched} of {clean.bills}",
+        ),
+        _equal("clean bills with another amount than the truth", clean.amount_mismatches, 0),
+        _equal("false approvals", total.false_approvals, 0),
+        _equal("false denials", total.false_denials, 0),
+        _equal("false pends", total.false_pends, 0),
+        _equal("bills that ended otherwise than planted", total.missed, 0),
+        _equal("fen paid, against the truth", total.paid_fen, total.expected_fen),
     ]
 
 

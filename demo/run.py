@@ -11,6 +11,7 @@ from pathlib import Path
 
 from demo import bank, screen
 from demo.bridge import Bridge
+from demo.comparison import compare
 from demo.his import running_his
 from demo.insurer import MOVING, UNDECIDED, Insurer
 from demo.processes import Child, ChildFailed
@@ -76,15 +77,19 @@ def _settle(
         stack.start_pull(scenario.hospital)
         parts = (stack.child, his)
         _follow(scenario, parts, reporter, insurer, bridge)
+        claims, quarantine = insurer.claims(anew=True), bridge.quarantine()
+        refusals, hospital = bridge.refusals(), scenario.generated
         return Results(
             scenario=scenario,
             pulled=bridge.pulled(),
-            claims=insurer.claims(anew=True),
+            claims=claims,
             books=insurer.books(),
-            quarantine=bridge.quarantine(),
-            refusals=bridge.refusals(),
+            quarantine=quarantine,
+            refusals=refusals,
             bank_book=bank.book(addresses["bank"]),
             elapsed_s=time.monotonic() - begun,
+            seen={one.bill.bill_number: one.receive_time for one in bridge.bills()},
+            comparison=compare(hospital.truth, claims, quarantine, refusals) if hospital else None,
         )
 
 

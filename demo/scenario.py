@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo import fhir, synthea
-from demo.bills import QUARANTINED, Planted
 from demo.his import Resource
-from demo.hospital import generate
-from demo.insured import TIERS_CERTIFIED
-from demo.people import DIABETES_PLAN, MEDICAL_PLAN, Cover, Insured
+from demo.hospital.hospital import BILLS, PEOPLE, Hospital, generate
+from demo.hospital.insured import TIERS_CERTIFIED
+from demo.hospital.people import DIABETES_PLAN, MEDICAL_PLAN, Cover, Insured
+from demo.hospital.truth import End
 from lipei.claims.v1 import policy_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,14 +52,15 @@ class Scenario:
     expected: Expected
     # Bills outside the profile's period, which the bridge must keep out by itself.
     outside: int = 0
+    # The generated hospital with the truth about every bill; None where nobody knows the truth.
+    generated: Hospital | None = None
 
 
-def generated(seed: int, *, people: int = 50, bills: int = 200) -> Scenario:
+def generated(seed: int, *, people: int = PEOPLE, bills: int = BILLS) -> Scenario:
     """The demo hospital of a seed."""
     hospital = generate(seed, people=people, bills=bills)
-    planted = [bill.planted for bill in hospital.bills]
-    quarantined = sum(kind in QUARANTINED for kind in planted)
-    strangers = planted.count(Planted.UNKNOWN_MEMBER)
+    ends = [one.end for one in hospital.truth]
+    aside, refused = ends.count(End.QUARANTINED), ends.count(End.REFUSED)
     covers = hospital.roster.covers
     years = sorted({cover.last.year for cover in covers})
     return Scenario(
@@ -74,11 +75,12 @@ def generated(seed: int, *, people: int = 50, bills: int = 200) -> Scenario:
         ),
         expected=Expected(
             bills=bills,
-            claims=bills - quarantined - strangers,
-            quarantined=quarantined,
-            refused=strangers,
-            pended=planted.count(Planted.FACT_MISSING),
+            claims=bills - aside - refused,
+            quarantined=aside,
+            refused=refused,
+            pended=ends.count(End.PENDED),
         ),
+        generated=hospital,
     )
 
 

@@ -1,4 +1,4 @@
-"""Starts the pricing service: settings, tariffs proved on their golden quotes, database, server."""
+"""Starts the pricing service: settings, tariffs and programmes proved, database, server."""
 
 from __future__ import annotations
 
@@ -11,19 +11,30 @@ from lipei.pricing.v1 import pricing_pb2_grpc
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.process import start
+from services.common.money import parse_decimal
 from services.common.sealing import Sealer
 from services.common.settings import (
     LipeiSettings,
+    UnknownSetting,
     sealing_key_file,
 )
 from services.common.state import load_or_make_key, state_dir
-from services.pricing.core.tariff import canonical_bytes
+from services.pricing.core.incentive import LegalCap
+from services.pricing.core.tariff import MILLION, canonical_bytes
+from services.pricing.judging import Shelf
+from services.pricing.programmes.loader import (
+    ProgrammeRefused,
+    example_programmes,
+    load_programmes,
+)
 from services.pricing.servicer import FULL_NAME, PricingServicer
-from services.pricing.storage import QuoteStore
+from services.pricing.storage.quotes import QuoteStore
+from services.pricing.storage.readings import ReadingStore
 from services.pricing.tariffs.loader import TariffRefused, example_tariffs, load_folder
 
 NAME = "pricing"
 _KEY_ID = "k1"
+_LONGEST_SOURCE = 300
 
 
 class PricingSettings(LipeiSettings):
@@ -32,24 +43,37 @@ class PricingSettings(LipeiSettings):
     pricing_address: str = "127.0.0.1:0"
     pricing_database_url: str | None = None
     pricing_tariffs: Path | None = None
+    pricing_programmes: Path | None = None
+    pricing_credit_cap: str = ""
+    pricing_credit_cap_source: str = ""
+    pricing_backfill: bool = False
 
 
 async def run(settings: PricingSettings) -> None:
-    """Prove the tariffs, bring the database up to date, and serve until told to stop."""
-    book = load_folder(settings.pricing_tariffs or example_tariffs())
+    """Prove tariffs and programmes, bring the database up to date, and serve until told to stop."""
+    shelf = Shelf(
+        book=load_folder(settings.pricing_tariffs or example_tariffs()),
+        programmes=load_programmes(settings.pricing_programmes or example_programmes()),
+        cap=legal_cap(settings.pricing_credit_cap, settings.pricing_credit_cap_source),
+        backfill=settings.pricing_backfill,
+    )
     state = state_dir(settings.state)
     sealer = Sealer({_KEY_ID: load_or_make_key(sealing_key_file(state))}, _KEY_ID)
     url = settings.pricing_database_url or f"sqlite:///{state / 'pricing.db'}"
     database = Database(url)
     try:
         await database.run(migrate, database, "services.pricing")
-        store = QuoteStore(database, sealer)
+        quotes = QuoteStore(database, sealer)
         started = Timestamp()
         started.FromDatetime(datetime.now(UTC))
-        for rates in book.versions():
+        at_us = started.ToMicroseconds()
+        for rates in shelf.book.versions():
             content = canonical_bytes(rates.tariff)
-            await database.run(store.keep_tariff, rates.version, content, started.ToMicroseconds())
-        servicer = PricingServicer(book, database, store)
+            await database.run(quotes.keep_tariff, rates.version, content, at_us)
+        for version, programme in shelf.programmes.versions().items():
+            content = canonical_bytes(programme)
+            await database.run(quotes.keep_programme, version, content, at_us)
+        servicer = PricingServicer(shelf, database, quotes, ReadingStore(database, sealer))
         await serve(
             [Serving(pricing_pb2_grpc.add_PricingServiceServicer_to_server, servicer, FULL_NAME)],
             name=NAME,
@@ -60,9 +84,30 @@ async def run(settings: PricingSettings) -> None:
         database.close()
 
 
+def legal_cap(share: str, source: str) -> LegalCap | None:
+    """The law's bound on credits, which has no default; None while the operator has set none.
+
+    Raises: UnknownSetting when it cannot be used, or only one of share and source is set.
+    """
+    if not share and not source:
+        return None
+    try:
+        cap = parse_decimal(share, places=6, what="LIPEI_PRICING_CREDIT_CAP")
+    except ValueError as refused:
+        raise UnknownSetting(f"{refused}; write a share such as 0.20") from None
+    if not 0 <= cap < 1:
+        raise UnknownSetting("LIPEI_PRICING_CREDIT_CAP must be a share from 0 to below 1")
+    if not source.strip() or len(source) > _LONGEST_SOURCE or not source.isprintable():
+        raise UnknownSetting(
+            "LIPEI_PRICING_CREDIT_CAP_SOURCE must say in 1 to 300 characters where the cap is "
+            "written"
+        )
+    return LegalCap(int(cap * MILLION), source)
+
+
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    start(NAME, PricingSettings, run, refusals=(TariffRefused,))
+    start(NAME, PricingSettings, run, refusals=(TariffRefused, ProgrammeRefused))
 
 
 if __name__ == "__main__":

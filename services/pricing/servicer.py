@@ -1,6 +1,6 @@
-"""PricingService over gRPC: reads requests, asks the pure core, keeps quotes. Decides no price.
+"""PricingService over gRPC: reads requests, asks the pure core, keeps what it answers.
 
-A request is judged whole: every fault of every field comes back at once, without the values.
+Decides no price and judges no month itself.
 """
 
 from __future__ import annotations
@@ -8,139 +8,231 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
-from lipei.type.v1 import money_pb2
+from lipei.pricing.v1 import pricing_pb2 as pb
+from lipei.pricing.v1 import pricing_pb2_grpc
 from services.common.database import Database
-from services.common.grpc_edge import Refused, Violation, invalid, not_found
+from services.common.grpc_edge import (
+    Refused,
+    Violation,
+    invalid,
+    not_found,
+    page_token,
+    parse_page_token,
+)
 from services.common.request_id import request_id_faults
-from services.pricing.core.book import Book, TariffNotInForce, UnknownTariff, is_tariff_name
-from services.pricing.core.features import NOT_PRICED, FeatureFault, Features, read
+from services.pricing import messages
+from services.pricing.core.incentive import Incentive, assess, readable_days, window_of
+from services.pricing.core.months import HBA1C_REACHES_BACK
+from services.pricing.core.programme import NoTargetInForce, Programme
 from services.pricing.core.quote import Asked, Quote, quoted
-from services.pricing.core.rates import Rates
+from services.pricing.core.readings import Measured, Reading, measure
+from services.pricing.core.recording import Incoming
 from services.pricing.core.waterfall import price
-from services.pricing.storage import QuoteStore, StorageUnavailable
+from services.pricing.judging import Shelf, judged, named_programme, refusal
+from services.pricing.requests import (
+    MEMBER_OR_ALL,
+    QUOTE,
+    Part,
+    asked_of,
+    day_of,
+    differing,
+    incoming_of,
+    part_of,
+    participation_of,
+    target_of,
+)
+from services.pricing.storage.quotes import QuoteStore
+from services.pricing.storage.readings import Kept, OtherContent, ReadingsDiffer, ReadingStore
+from services.pricing.storage.tables import StorageUnavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Context = grpc.aio.ServicerContext[Any, Any]
 
-FULL_NAME = pricing_pb2.DESCRIPTOR.services_by_name["PricingService"].full_name
-MAX_FEATURES = 64
-# The status travels in a header; loaded versions beyond this many are left to the operator.
-_LISTED_VERSIONS = 10
+FULL_NAME = pb.DESCRIPTOR.services_by_name["PricingService"].full_name
+USUAL_PAGE, MOST_ON_PAGE = 100, 1_000
 _RETRY_S = 1.0
-
-_POLICY = re.compile(r"policies/([A-Za-z0-9](?:[A-Za-z0-9._~-]{0,63}))", re.ASCII)
-_QUOTE = re.compile(_POLICY.pattern + r"/quotes/([0-9a-f]{32})", re.ASCII)
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
-
-NOT_IN_FORCE = "NOT_IN_FORCE"
-NO_SUCH_TARIFF = "NO_SUCH_TARIFF"
-# Faults of a request that is well formed, but for which this tariff has no price.
-_NO_PRICE = frozenset({NOT_PRICED, NOT_IN_FORCE})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
-    """Prices by the tariffs of a book and keeps every quote. `now` is the only clock."""
+    """Prices by the shelf's tariffs, keeps every quote and reading. `now` is the only clock."""
 
     def __init__(
         self,
-        book: Book,
+        shelf: Shelf,
         database: Database,
-        store: QuoteStore,
+        quotes: QuoteStore,
+        readings: ReadingStore,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._book = book
+        self._shelf = shelf
         self._database = database
-        self._store = store
+        self._quotes = quotes
+        self._readings = readings
         self._now = now
 
     async def QuotePremium(
-        self,
-        request: pricing_pb2.QuotePremiumRequest,
-        context: grpc.aio.ServicerContext[Any, Any],
-    ) -> pricing_pb2.QuotePremiumResponse:
+        self, request: pb.QuotePremiumRequest, context: Context
+    ) -> pb.QuotePremiumResponse:
         """Price one person's policy year and store the quote; see the proto for every answer."""
-        asked, violations = _asked(request)
+        asked, violations = asked_of(request)
         if not request_id_faults(request.request_id):
-            earlier = await self._run(self._store.by_request, request.request_id)
+            earlier = await self._run(self._quotes.by_request, request.request_id)
             if earlier is not None:
                 return _response(earlier, asked)
-        rates, features = self._judged(asked, violations)
+        ground = judged(self._shelf, asked, violations)
+        incentive = None
+        if ground.part is not None and ground.programme is not None:
+            renewal = date.fromisoformat(asked.start_date)
+            incentive = await self._assessed(ground.part, ground.programme, renewal)
         made = quoted(
             asked,
-            rates,
-            features.values,
-            price(rates, features.values),
+            ground.rates,
+            ground.features.values,
+            price(ground.rates, ground.features.values),
             quote_id=uuid.uuid4().hex,
             request_id=request.request_id,
             created_us=_microseconds(self._now()),
+            incentive=incentive,
         )
-        return _response(await self._run(self._store.add, made), asked)
+        return _response(await self._run(self._quotes.add, made), asked)
 
-    async def GetQuote(
-        self,
-        request: pricing_pb2.GetQuoteRequest,
-        context: grpc.aio.ServicerContext[Any, Any],
-    ) -> pricing_pb2.GetQuoteResponse:
+    async def GetQuote(self, request: pb.GetQuoteRequest, context: Context) -> pb.GetQuoteResponse:
         """The stored quote, word for word as it was first given."""
-        named = _QUOTE.fullmatch(request.name)
+        named = QUOTE.fullmatch(request.name)
         if named is None:
             text = "must read policies/{policy}/quotes/{quote}"
             raise invalid([Violation("name", "NOT_A_NAME", text)])
-        found = await self._run(self._store.by_id, named[1], named[2])
+        found = await self._run(self._quotes.by_id, named[1], named[2])
         if found is None:
             raise not_found("quote", request.name)
-        return pricing_pb2.GetQuoteResponse(quote=_quote(found))
+        return pb.GetQuoteResponse(quote=messages.quote(found))
 
-    def _judged(self, asked: Asked, violations: list[Violation]) -> tuple[Rates, Features]:
-        """The tariff and the features that it can price.
-
-        Raises: Refused with every violation of the request, these and those found here.
-        """
-        day = _day(asked.start_date)
-        rates: Rates | None = None
-        if is_tariff_name(asked.tariff):
-            try:
-                # Without a readable day any version serves to judge the features by.
-                rates = self._book.on(asked.tariff, day) if day else self._any(asked.tariff)
-            except UnknownTariff:
-                if not violations:
-                    raise self._no_such_tariff() from None
-                text = "no such tariff is loaded"
-                violations.append(Violation("tariff", NO_SUCH_TARIFF, text))
-            except TariffNotInForce as out:
-                violations.append(Violation("start_date", NOT_IN_FORCE, str(out)))
-                rates = self._any(asked.tariff)
-        features = Features((), ())
-        if rates is not None and len(asked.features) <= MAX_FEATURES:
-            features = read(rates.tariff.features, asked.features)
-            violations += [_violation(fault) for fault in features.faults]
-        if violations or rates is None:
-            raise _refusal(violations)
-        return rates, features
-
-    def _any(self, name: str) -> Rates:
-        for rates in reversed(self._book.versions()):
-            if name in (rates.tariff.id, rates.version):
-                return rates
-        raise UnknownTariff(name)
-
-    def _no_such_tariff(self) -> Refused:
-        versions = [rates.version for rates in self._book.versions()]
-        loaded = " ".join(versions[:_LISTED_VERSIONS])
-        return Refused(
-            grpc.StatusCode.NOT_FOUND,
-            NO_SUCH_TARIFF,
-            "no such tariff is loaded; the metadata lists those that are",
-            metadata={"loaded": loaded},
+    async def RecordReadings(
+        self, request: pb.RecordReadingsRequest, context: Context
+    ) -> pb.RecordReadingsResponse:
+        """Keep readings, all or none, and raise a coach's task for each low glucose."""
+        now = self._now()
+        readings, violations = incoming_of(request, now=now, backfill=self._shelf.backfill)
+        if violations:
+            raise invalid(violations)
+        try:
+            done = await self._run(
+                self._readings.record,
+                request.request_id,
+                readings,
+                self._low_glucose,
+                _microseconds(now),
+            )
+        except OtherContent:
+            raise _request_id_reused() from None
+        except ReadingsDiffer as differ:
+            found = differing(differ.places)
+            raise Refused(
+                grpc.StatusCode.ALREADY_EXISTS,
+                "READING_DIFFERS",
+                "; ".join(f"{v.field}: {v.text}" for v in found[:20]),
+                violations=found,
+            ) from None
+        return pb.RecordReadingsResponse(
+            recorded_count=done.recorded, known_count=done.known, coach_tasks=done.tasks
         )
+
+    async def SetPersonalTarget(
+        self, request: pb.SetPersonalTargetRequest, context: Context
+    ) -> pb.SetPersonalTargetResponse:
+        """Keep a doctor's target of one measure for one member."""
+        token, target, violations = target_of(request)
+        if target is None:
+            raise invalid(violations)
+        try:
+            await self._run(
+                self._readings.set_target,
+                request.request_id,
+                token,
+                target,
+                _microseconds(self._now()),
+            )
+        except OtherContent:
+            raise _request_id_reused() from None
+        return pb.SetPersonalTargetResponse()
+
+    async def AssessMember(
+        self, request: pb.AssessMemberRequest, context: Context
+    ) -> pb.AssessMemberResponse:
+        """Months, run and share by the readings known now. Stores nothing."""
+        said = participation_of(request.participation)
+        part, violations = part_of(said, request.renewal_date, "renewal_date")
+        renewal = day_of(request.renewal_date)
+        if renewal is None:
+            text = "must be a day of the calendar as YYYY-MM-DD"
+            violations.append(Violation("renewal_date", "BAD_DATE", text))
+        programme = named_programme(self._shelf, said.programme, violations)
+        if violations or part is None or programme is None or renewal is None:
+            raise refusal(self._shelf, violations)
+        found = await self._assessed(part, programme, renewal)
+        return pb.AssessMemberResponse(incentive=messages.incentive(found))
+
+    async def ListCoachTasks(
+        self, request: pb.ListCoachTasksRequest, context: Context
+    ) -> pb.ListCoachTasksResponse:
+        """Coach's tasks of one member or of all, oldest first."""
+        member = MEMBER_OR_ALL.fullmatch(request.parent)
+        violations = []
+        if member is None:
+            text = "must read members/{token}, or members/- for all"
+            violations.append(Violation("parent", "NOT_A_NAME", text))
+        if request.page_size < 0:
+            violations.append(Violation("page_size", "OUT_OF_RANGE", "must not be negative"))
+        if violations or member is None:
+            raise invalid(violations)
+        kind = f"coach tasks {request.parent}"
+        position = parse_page_token(request.page_token, kind) or "0"
+        if not re.fullmatch(r"[0-9]{1,18}", position, re.ASCII):
+            text = "not a page token of this list; start again without one"
+            raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+        size = min(request.page_size or USUAL_PAGE, MOST_ON_PAGE)
+        tasks = await self._run(self._readings.tasks_after, member[1], int(position), size + 1)
+        more = len(tasks) > size
+        return pb.ListCoachTasksResponse(
+            tasks=[messages.coach_task(task) for task in tasks[:size]],
+            next_page_token=page_token(kind, str(tasks[size - 1].id)) if more else "",
+        )
+
+    async def _assessed(self, part: Part, programme: Programme, renewal: date) -> Incentive:
+        first, after = readable_days(window_of(renewal), HBA1C_REACHES_BACK)
+        kept = await self._run(self._readings.readings_of, part.member_token, first, after)
+        personal = await self._run(self._readings.targets_of, part.member_token)
+        try:
+            return assess(
+                map(_counted, kept),
+                programme,
+                personal,
+                renewal=renewal,
+                expiring_start=part.expiring_start,
+                zone=part.zone,
+                cap=self._shelf.cap,
+            )
+        except NoTargetInForce as missing:
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "NO_TARGET_IN_FORCE",
+                f"the programme has {missing}; ask another version of it",
+            ) from None
+
+    def _low_glucose(self, incoming: Incoming) -> Measured | None:
+        measured = measure(incoming.written)
+        if isinstance(measured, list):
+            return None
+        day = _time(incoming.effective_us).date()
+        return measured if self._shelf.programmes.is_low_glucose(measured, day) else None
 
     async def _run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         try:
@@ -154,90 +246,35 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             ) from None
 
 
-def _asked(request: pricing_pb2.QuotePremiumRequest) -> tuple[Asked, list[Violation]]:
-    violations = request_id_faults(request.request_id)
-    parent = _POLICY.fullmatch(request.parent)
-    if parent is None:
-        violations.append(Violation("parent", "NOT_A_NAME", "must read policies/{policy}"))
-    if not is_tariff_name(request.tariff):
-        text = "must read {tariff id} or {tariff id}@sha256:{hash}"
-        violations.append(Violation("tariff", "NOT_A_NAME", text))
-    if _day(request.start_date) is None:
-        text = "must be a day of the calendar as YYYY-MM-DD"
-        violations.append(Violation("start_date", "BAD_DATE", text))
-    if len(request.features) > MAX_FEATURES:
-        text = f"holds more than {MAX_FEATURES} features"
-        violations.append(Violation("features", "TOO_MANY", text))
-    asked = Asked(
-        policy_id=parent[1] if parent else "",
-        tariff=request.tariff,
-        start_date=request.start_date,
-        features=dict(request.features),
-    )
-    return asked, violations
-
-
-def _day(text: str) -> date | None:
-    # date.fromisoformat alone also reads week dates and dates without dashes.
-    if not _DATE.fullmatch(text):
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
-
-
-def _violation(fault: FeatureFault) -> Violation:
-    if not fault.feature:
-        return Violation("features", fault.reason, fault.text)
-    # A caller may put anything into a key, also a name: only what looks like one of ours goes back.
-    key = fault.feature if _KEY.fullmatch(fault.feature) else "?"
-    return Violation(f'features["{key}"]', fault.reason, fault.text)
-
-
-def _refusal(violations: list[Violation]) -> Refused:
-    if not all(violation.reason in _NO_PRICE for violation in violations):
-        return invalid(violations)
-    return Refused(
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "NO_PRICE",
-        "; ".join(f"{v.field}: {v.text}" for v in violations),
-        violations=violations,
+def _counted(kept: Kept) -> Reading:
+    measured = measure(kept.reading.written)
+    if isinstance(measured, list):
+        raise TypeError("a kept reading can no longer be read; a unit or code was taken away")
+    return Reading(
+        name=kept.reading.name,
+        measured=measured,
+        provenance=kept.reading.written.provenance,
+        effective=_time(kept.reading.effective_us),
+        received=_time(kept.received_us),
     )
 
 
-def _response(found: Quote, asked: Asked) -> pricing_pb2.QuotePremiumResponse:
+def _response(found: Quote, asked: Asked) -> pb.QuotePremiumResponse:
     if found.asked != asked:
-        raise Refused(
-            grpc.StatusCode.ALREADY_EXISTS,
-            "REQUEST_ID_REUSED",
-            "this request_id was used with other content; make a new one",
-        )
-    return pricing_pb2.QuotePremiumResponse(quote=_quote(found))
+        raise _request_id_reused()
+    return pb.QuotePremiumResponse(quote=messages.quote(found))
 
 
-def _quote(found: Quote) -> pricing_pb2.Quote:
-    made = Timestamp()
-    made.FromMicroseconds(found.created_us)
-    return pricing_pb2.Quote(
-        name=f"policies/{found.asked.policy_id}/quotes/{found.id}",
-        tariff=found.tariff_version,
-        premium=money_pb2.Money(currency_code=found.currency, minor_units=found.premium_minor),
-        steps=[
-            pricing_pb2.PremiumStep(
-                step=step.step,
-                cell=step.cell,
-                factor_millionths=step.factor_millionths,
-                difference_e4=step.difference_e4,
-                premium_e4=step.premium_e4,
-                text_zh=step.text_zh,
-                text_en=step.text_en,
-            )
-            for step in found.steps
-        ],
-        create_time=made,
-        start_date=found.asked.start_date,
+def _request_id_reused() -> Refused:
+    return Refused(
+        grpc.StatusCode.ALREADY_EXISTS,
+        "REQUEST_ID_REUSED",
+        "this request_id was used with other content; make a new one",
     )
+
+
+def _time(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -11,8 +11,8 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-
 from demo.bills import Planted
+
 from demo.hospital import generate
 from demo.progress import Reporter
 from demo.results import Results

@@ -9,7 +9,7 @@ import pytest
 
 from demo import fhir
 from demo.his import His, LoadRefused, running_his
-from demo.hospital import generate
+from demo.hospital.hospital import generate
 from demo.processes import Child, ChildFailed
 
 

@@ -13,12 +13,16 @@ from typing import Any
 
 import pytest
 
-from demo import care, fhir
-from demo.bills import QUARANTINED, Bill, Planted
-from demo.codes import DISEASES, SERVICES
-from demo.hospital import Hospital, generate
-from demo.insured import LATE_START
-from demo.people import MEDICAL_PLAN, check_digit
+from demo import fhir
+from demo.hospital import care, wards
+from demo.hospital.bills import NOT_FAULTY, Bill, Planted
+from demo.hospital.codes import DISEASES, SERVICES
+from demo.hospital.hospital import Hospital, generate
+from demo.hospital.insured import LAPSE_LAST, LATE_START
+from demo.hospital.people import MEDICAL_PLAN, check_digit
+from demo.hospital.readings import MONTHS, Kind, Source
+from demo.hospital.split import HOSPITAL, counting
+from demo.hospital.truth import ASIDE_FOR, End
 from demo.scenario import generated
 
 ROOT = Path(__file__).parents[2]
@@ -67,10 +71,60 @@ def test_another_seed_gives_another_hospital() -> None:
     assert len({hashlib.sha256(text).hexdigest() for text in texts}) == len(SEEDS)
 
 
-def test_the_hospital_has_the_size_that_was_asked_for(hospital: Hospital) -> None:
-    assert len(hospital.roster.people) == 50
-    assert len(hospital.bills) == 200
-    assert len({bill.number for bill in hospital.bills}) == 200
+def test_the_hospital_has_the_size_that_was_promised(hospital: Hospital) -> None:
+    assert len(hospital.roster.people) == 300
+    assert len(hospital.bills) == 1500
+    assert len({bill.number for bill in hospital.bills}) == 1500
+
+
+def test_at_least_fifteen_in_a_hundred_bills_are_faulty_and_ten_of_each_kind(
+    hospital: Hospital,
+) -> None:
+    kinds = Counter(bill.planted for bill in hospital.bills)
+    assert kinds.keys() == set(Planted)
+    assert min(kinds.values()) >= 10
+    faulty = sum(count for kind, count in kinds.items() if kind not in NOT_FAULTY)
+    assert faulty >= 0.15 * len(hospital.bills)
+
+
+def test_the_truth_of_every_bill_is_what_its_kind_says(hospital: Hospital) -> None:
+    denied = {
+        Planted.DUPLICATE: "DUPLICATE",
+        Planted.EXCLUDED: "DIAGNOSIS_EXCLUDED",
+        Planted.PRE_EXISTING: "PRE_EXISTING",
+        Planted.WAITING: "WAITING_PERIOD",
+        Planted.NOT_COVERED: "NOT_COVERED_ON_DATE",
+        Planted.TOO_OLD: "DEPENDANT_NOT_ELIGIBLE",
+        Planted.WRONG_HOUSE: "PROVIDER_NOT_LISTED",
+    }
+    cut = {Planted.SAME_EXAMINATION: "DUPLICATE_EXAMINATION", Planted.TOO_MANY: "FREQUENCY"}
+    others = {
+        Planted.UNKNOWN_MEMBER: (End.REFUSED, "UNKNOWN_MEMBER"),
+        Planted.FACT_MISSING: (End.PENDED, "FACT_MISSING"),
+        Planted.LARGE: (End.PENDED, "REVIEW_NEEDED"),
+    }
+    for bill, truth in zip(hospital.bills, hospital.truth, strict=True):
+        kind = bill.planted
+        assert (truth.bill_number, truth.planted) == (bill.number, kind)
+        if kind in ASIDE_FOR:
+            assert (truth.end, truth.reason) == (End.QUARANTINED, ASIDE_FOR[kind])
+        elif kind in denied:
+            assert (truth.end, truth.reason) == (End.DENIED, denied[kind])
+        elif kind in cut:
+            assert truth.end in (End.PAID, End.CLOSED_ZERO)
+            assert list(truth.refused_lines.values()) == [cut[kind]]
+        elif kind in others:
+            assert (truth.end, truth.reason) == others[kind]
+        else:
+            # A dear stay may wait for a person without anybody having planned it.
+            assert truth.end in (End.PAID, End.CLOSED_ZERO) or truth.reason == "REVIEW_NEEDED"
+            assert set(truth.refused_lines.values()) <= {"BENEFIT_EXCLUDED", "FREQUENCY"}
+
+
+def test_clean_bills_that_wait_are_rare(hospital: Hospital) -> None:
+    clean = [one for one in hospital.truth if one.planted is Planted.CLEAN]
+    assert sum(one.end is End.PENDED for one in clean) <= 0.01 * len(clean)
+    assert sum(one.end is End.PAID for one in clean) >= 0.2 * len(clean)
 
 
 @pytest.mark.parametrize("people", [20, 21, 34])
@@ -89,7 +143,30 @@ def test_every_bill_as_made_out_adds_up(hospital: Hospital) -> None:
             assert line.net == exact.quantize(Decimal("0.01"), ROUND_HALF_UP)
             assert line.fund_paid is None or 0 <= line.fund_paid <= line.net
             assert (line.fund_paid is None) == (not bill.social)
-        assert 0 <= bill.account_paid <= bill.total - bill.fund_paid
+            assert (line.fund_paid or 0) <= counting(line.service, line.net)
+        assert bill.fund_paid + bill.account_paid + bill.cash == bill.total
+        assert bill.cash >= 0 <= bill.account_paid
+        if bill.care == "IMP":
+            assert 10 <= len(bill.lines) <= 60
+
+
+def test_every_kind_of_care_and_of_charge_is_there(hospital: Hospital) -> None:
+    assert {bill.care for bill in hospital.bills} == {"AMB", "REFILL", "EMER", "IMP", "ONLINE"}
+    kinds = {line.service.kind for bill in hospital.bills for line in bill.lines}
+    assert {"drug", "lab", "imaging", "bed", "surgery", "consumable"} <= kinds
+    classes = {line.service.list_class for bill in hospital.bills for line in bill.lines}
+    assert classes == {"甲", "乙", "丙"}
+    kin = {one.relationship for cover in hospital.roster.covers for one in cover.insured}
+    assert kin == {"SELF", "SPOUSE", "CHILD", "PARENT"}
+
+
+def test_colds_come_in_winter_and_old_people_stay_most(hospital: Hospital) -> None:
+    clean = [bill for bill in hospital.bills if bill.planted is Planted.CLEAN]
+    months = Counter(bill.start.month for bill in clean if bill.diseases[0] in ("J06.9", "J11.1"))
+    assert sum(months[m] for m in (11, 12, 1, 2)) > sum(months[m] for m in (4, 5, 6, 7, 8, 9))
+    stays = [bill.person.born.year <= 1965 for bill in clean if bill.care == "IMP"]
+    old = [person.born.year <= 1965 for person in hospital.roster.people]
+    assert sum(stays) / len(stays) > sum(old) / len(old)
 
 
 def balanced(claim: dict[str, Any]) -> bool:
@@ -181,9 +258,13 @@ def test_planted_denials_have_the_facts_that_deny_them(hospital: Hospital) -> No
     for bill in hospital.bills:
         if bill.planted is Planted.UNKNOWN_MEMBER:
             assert bill.person not in roster.people
+        elif bill.planted is Planted.NOT_COVERED:
+            cover = roster.cover_of(bill.person)
+            assert not cover.start <= bill.start.date() <= cover.last
         elif bill.planted in {Planted.WAITING, Planted.PRE_EXISTING, Planted.CLEAN}:
             cover = roster.cover_of(bill.person)
-            agreed = next(o.disclosed for o in cover.insured if o.person == bill.person)
+            agreed = roster.insured(bill.person).disclosed
+            assert cover.start <= bill.start.date() <= bill.end.date() <= cover.last
             excluded = any(
                 bill.diseases[0].startswith(one.code_prefix)
                 for one in agreed
@@ -194,12 +275,40 @@ def test_planted_denials_have_the_facts_that_deny_them(hospital: Hospital) -> No
             assert served == (bill.planted is not Planted.WAITING)
 
 
+def test_no_examination_but_a_planted_one_is_repeated_in_the_other_house_too_soon(
+    hospital: Hospital,
+) -> None:
+    seen: dict[tuple[str, str], list[tuple[date, str]]] = {}
+    repeated = set()
+    for bill in hospital.bills:
+        for line in bill.lines:
+            if line.service.code.startswith(("002102", "002103")):
+                before = seen.setdefault((bill.person.key, line.service.code), [])
+                if any(
+                    house != bill.provider and abs((line.day - day).days) <= 14
+                    for day, house in before
+                ):
+                    repeated.add(bill.number)
+                before.append((line.day, bill.provider))
+    copies = {
+        bill.number
+        for bill in hospital.bills
+        if bill.planted in (Planted.SAME_EXAMINATION, Planted.DUPLICATE)
+    }
+    planted = {b.number for b in hospital.bills if b.planted is Planted.SAME_EXAMINATION}
+    assert planted <= repeated <= copies
+    houses = Counter(bill.provider for bill in hospital.bills if bill.number in planted)
+    assert len(houses) == 2
+    assert houses[HOSPITAL] > 0
+
+
 def test_policies_of_the_year_cover_everybody_once(hospital: Hospital) -> None:
     year = [one for one in hospital.roster.covers if one.last.year == 2025]
     covered = Counter(one.person.key for cover in year for one in cover.insured)
     assert covered == Counter(person.key for person in hospital.roster.people)
     for cover in year:
         assert bool(cover.previous) == (cover.start != LATE_START)
+        assert cover.last in (LAPSE_LAST, date(2025, 12, 31))
         assert [one.relationship for one in cover.insured].count("SELF") == 1
         heads = [one.person for one in cover.insured if one.relationship == "SELF"]
         assert heads[0].diabetic or cover.plan == MEDICAL_PLAN
@@ -223,8 +332,14 @@ def test_the_check_digit_is_the_standards(number: str) -> None:
 
 
 def test_treatments_use_codes_that_exist() -> None:
-    every = [*care.TREATMENTS, care.KIDNEY_STAY, care.DIABETES_REFILL, care.PRESSURE_REFILL]
-    every += [care.COSMETIC, care.DENTAL, care.LUMBAR]
+    every = [
+        one
+        for module in (care, wards)
+        for value in vars(module).values()
+        for one in (value if isinstance(value, tuple) else (value,))
+        if isinstance(one, care.Treatment)
+    ]
+    assert len(every) > 25
     used = {use.code for treatment in every for use in treatment.uses}
     assert used <= SERVICES.keys()
     assert {code for treatment in every for code in treatment.diseases} <= DISEASES.keys()
@@ -233,7 +348,40 @@ def test_treatments_use_codes_that_exist() -> None:
 def test_a_scenario_expects_what_was_planted() -> None:
     scenario = generated(5)
     planted = Counter(bill.planted for bill in generate(5).bills)
-    aside = sum(planted[kind] for kind in QUARANTINED)
-    assert scenario.expected.quarantined == aside == 8
-    assert scenario.expected.refused == planted[Planted.UNKNOWN_MEMBER] == 1
-    assert scenario.expected.claims == 200 - aside - 1
+    aside = sum(planted[kind] for kind in ASIDE_FOR)
+    assert scenario.expected.quarantined == aside
+    assert scenario.expected.refused == planted[Planted.UNKNOWN_MEMBER]
+    assert scenario.expected.claims == 1500 - aside - planted[Planted.UNKNOWN_MEMBER]
+    assert scenario.expected.pended == planted[Planted.FACT_MISSING] + planted[Planted.LARGE] + sum(
+        one.end is End.PENDED and one.planted is Planted.CLEAN for one in generate(5).truth
+    )
+
+
+def test_readings_run_over_fourteen_months_and_home_ones_are_not_in_the_hospital(
+    hospital: Hospital,
+) -> None:
+    record = hospital.record
+    assert {(one.at.year, one.at.month) for one in record.all} == set(MONTHS)
+    assert {one.source for one in record.hospital} == {Source.LABORATORY, Source.CLINIC}
+    assert {one.source for one in record.home} == {Source.DEVICE, Source.TYPED}
+    ids = [one.key for one in record.home]
+    assert len(set(ids)) == len(ids)
+    assert all(one.received >= one.at for one in record.all)
+    low = [one for one in record.home if one.kind is Kind.FASTING and one.unit == "mmol/L"]
+    assert any(one.value < Decimal("3.9") for one in low)
+    tests = Counter(one.person.key for one in record.hospital if one.kind is Kind.HBA1C)
+    assert max(tests.values()) == 5
+    observed = [o for o in fhir.resources(hospital) if o["resourceType"] == "Observation"]
+    values = sum(max(1, len(one.get("component", []))) for one in observed)
+    assert values == len(record.hospital)
+    assert all(one["issued"] >= one["effectiveDateTime"] for one in observed)
+
+
+def test_on_line_follow_ups_are_virtual_encounters(hospital: Hospital) -> None:
+    classes = {
+        one["id"]: one["class"]["code"]
+        for one in fhir.resources(hospital)
+        if one["resourceType"] == "Encounter"
+    }
+    for bill in hospital.bills:
+        assert (classes[f"e{bill.number[-6:]}"] == "VR") == (bill.care == "ONLINE")

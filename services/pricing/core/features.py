@@ -13,9 +13,11 @@ import msgspec
 
 from services.common.money import parse_decimal, round_half_up
 from services.pricing.core.tariff import (
+    BandTable,
     CategoryFeature,
     Feature,
     NumericFeature,
+    Tariff,
     scaled,
     written,
 )
@@ -126,6 +128,16 @@ def _unknown(features: Sequence[Feature], given: Mapping[str, str]) -> list[Feat
         more = f"and {len(unknown) - _LISTED} more that this tariff does not have"
         faults.append(FeatureFault("", "UNKNOWN_FEATURE", more))
     return faults
+
+
+def outcome_features(tariff: Tariff) -> frozenset[str]:
+    """The features by which a tariff's outcome layer prices how well a disease is controlled."""
+    return frozenset(
+        table.feature
+        for cause in tariff.causes
+        for table in cause.tables
+        if isinstance(table, BandTable) and table.layer == "outcome"
+    )
 
 
 def as_written(features: Sequence[Feature], values: Sequence[int | None]) -> dict[str, str]:

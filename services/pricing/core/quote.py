@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
+from services.pricing.core.incentive import INCENTIVE, Incentive, credit_label, credited
 from services.pricing.core.rates import Rates
-from services.pricing.core.waterfall import Waterfall
+from services.pricing.core.waterfall import Step, Waterfall
+
+
+class Participation(msgspec.Struct, frozen=True):
+    """A person's part in a programme, word for word as it was asked."""
+
+    member: str
+    programme: str
+    time_zone: str
+    expiring_start_date: str
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -15,6 +25,7 @@ class Asked(msgspec.Struct, frozen=True):
     tariff: str
     start_date: str
     features: dict[str, str]
+    participation: Participation | None = None
 
 
 class QuotedStep(msgspec.Struct, frozen=True):
@@ -27,6 +38,7 @@ class QuotedStep(msgspec.Struct, frozen=True):
     premium_e4: int
     text_zh: str
     text_en: str
+    evidence: tuple[str, ...] = ()
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +53,8 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     created_us: int
     values: tuple[int | None, ...]
     steps: tuple[QuotedStep, ...]
+    uncredited_minor: int  # what the same person would owe without a credit
+    incentive: Incentive | None = None
 
 
 def quoted(
@@ -52,8 +66,20 @@ def quoted(
     quote_id: str,
     request_id: str,
     created_us: int,
+    incentive: Incentive | None = None,
 ) -> Quote:
-    """The quote that a waterfall makes; `values` are what the kernel priced, after rounding."""
+    """The quote that a waterfall makes; `values` are what the kernel priced, after rounding.
+
+    An incentive goes on from the waterfall's premium, which stays in the quote as `uncredited`.
+    """
+    uncredited = waterfall.premium_minor
+    if incentive is not None:
+        waterfall = credited(
+            waterfall,
+            incentive.credit_millionths or 0,
+            credit_label(incentive),
+            rates.tariff.rounding.to_minor_units,
+        )
     return Quote(
         id=quote_id,
         request_id=request_id,
@@ -63,16 +89,20 @@ def quoted(
         premium_minor=waterfall.premium_minor,
         created_us=created_us,
         values=values,
-        steps=tuple(
-            QuotedStep(
-                step=step.label.step,
-                cell=step.label.cell,
-                factor_millionths=step.label.factor_millionths,
-                difference_e4=step.difference_e4,
-                premium_e4=step.premium_e4,
-                text_zh=step.label.text_zh,
-                text_en=step.label.text_en,
-            )
-            for step in waterfall.steps
-        ),
+        steps=tuple(_kept(step, incentive) for step in waterfall.steps),
+        uncredited_minor=uncredited,
+        incentive=incentive,
+    )
+
+
+def _kept(step: Step, incentive: Incentive | None) -> QuotedStep:
+    return QuotedStep(
+        step=step.label.step,
+        cell=step.label.cell,
+        factor_millionths=step.label.factor_millionths,
+        difference_e4=step.difference_e4,
+        premium_e4=step.premium_e4,
+        text_zh=step.label.text_zh,
+        text_en=step.label.text_en,
+        evidence=incentive.evidence if incentive and step.label.step == INCENTIVE else (),
     )

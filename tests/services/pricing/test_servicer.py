@@ -21,7 +21,7 @@ from services.common.grpc_edge import Refused, RpcFault, error_of, sync_channel
 from services.common.sealing import Sealer
 from services.pricing.core.book import Book
 from services.pricing.servicer import FULL_NAME, PricingServicer
-from services.pricing.storage import QuoteStore
+from services.pricing.storage.quotes import QuoteStore
 from tests.postgres import fresh_database
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced
 from tests.services.pricing.process import serving
@@ -225,8 +225,8 @@ def test_all_violations_come_at_once_and_no_value_goes_back(stub: Stub) -> None:
     [
         ({"features": {**WOMAN_52, "age": "80"}}, 'features["age"]'),
         ({"features": {**WOMAN_52, "condition": "type1_diabetes"}}, 'features["condition"]'),
-        ({"start_date": "2025-12-31"}, "start_date"),
-        ({"start_date": "2025-12-31", "tariff": demo_rates().version}, "start_date"),
+        ({"start_date": "2024-12-31"}, "start_date"),
+        ({"start_date": "2024-12-31", "tariff": demo_rates().version}, "start_date"),
     ],
 )
 def test_what_the_tariff_does_not_price_is_declined_apart(

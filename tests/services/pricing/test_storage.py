@@ -20,7 +20,8 @@ from services.pricing.core.quote import Asked, Quote, quoted
 from services.pricing.core.rates import compile_rates
 from services.pricing.core.tariff import canonical_bytes, tariff_from
 from services.pricing.core.waterfall import price
-from services.pricing.storage import APPEND_ONLY, QuoteStore, StorageUnavailable, metadata
+from services.pricing.storage.quotes import QuoteStore
+from services.pricing.storage.tables import APPEND_ONLY, StorageUnavailable, metadata
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 
 KEY = bytes(range(32))

@@ -457,22 +457,26 @@ class ListReadingsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HOSPITAL_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"members/{token}", or "members/-" for all."""
     page_size: _builtins.int
     """At most so many; 0 means 100, more than 1,000 is cut to 1,000."""
     page_token: _builtins.str
-    """From the answer before; empty begins at the oldest."""
+    """next_page_token or resume_token of an answer before; empty begins at the oldest."""
+    hospital: _builtins.str
+    """Only readings from this hospital's source, "hospitals/{hospital}"; empty: from all."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        hospital: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hospital", b"hospital", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -486,8 +490,13 @@ class ListReadingsResponse(_message.Message):
 
     READINGS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty at the end."""
+    resume_token: _builtins.str
+    """As page_token asks for what is released after this page, also when this page was the last: keep it and come back.
+    Never empty. A lost one costs a second delivery only.
+    """
     @_builtins.property
     def readings(self) -> _containers.RepeatedCompositeFieldContainer[_reading_pb2.Reading]:
         """The readings."""
@@ -497,10 +506,11 @@ class ListReadingsResponse(_message.Message):
         *,
         readings: _abc.Iterable[_reading_pb2.Reading] | None = ...,
         next_page_token: _builtins.str = ...,
+        resume_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "readings", b"readings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "readings", b"readings", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -144,7 +144,8 @@ class HisBridgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReadings(self, request, context):
-        """Released readings of one member, or of all, oldest release first.
+        """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
+        end. Asks the source nothing.
 
         INVALID_ARGUMENT also for a foreign page_token.
         """

@@ -72,7 +72,8 @@ class HisBridgeServiceStub:
     FAILED_PRECONDITION: a bill that was taken is now refused; nothing is recorded; stop and ask a person.
     """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListReadingsRequest, _his_bridge_pb2.ListReadingsResponse]
-    """Released readings of one member, or of all, oldest release first.
+    """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
+    end. Asks the source nothing.
 
     INVALID_ARGUMENT also for a foreign page_token.
     """
@@ -133,7 +134,8 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     FAILED_PRECONDITION: a bill that was taken is now refused; nothing is recorded; stop and ask a person.
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListReadingsRequest, _his_bridge_pb2.ListReadingsResponse]  # type: ignore[assignment]
-    """Released readings of one member, or of all, oldest release first.
+    """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
+    end. Asks the source nothing.
 
     INVALID_ARGUMENT also for a foreign page_token.
     """
@@ -227,7 +229,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _his_bridge_pb2.ListReadingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_his_bridge_pb2.ListReadingsResponse, _abc.Awaitable[_his_bridge_pb2.ListReadingsResponse]]:
-        """Released readings of one member, or of all, oldest release first.
+        """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
+        end. Asks the source nothing.
 
         INVALID_ARGUMENT also for a foreign page_token.
         """

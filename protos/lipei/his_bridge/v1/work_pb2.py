@@ -24,15 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elipei/his_bridge/v1/work.proto\x12\x13lipei.his_bridge.v1\"!\n\rPullBillsWork\x12\x10\n\x08hospital\x18\x01 \x01(\t\";\n\x19SubmitReleasedBillsResult\x12\r\n\x05taken\x18\x01 \x01(\x05\x12\x0f\n\x07refused\x18\x02 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elipei/his_bridge/v1/work.proto\x12\x13lipei.his_bridge.v1\"!\n\rPullBillsWork\x12\x10\n\x08hospital\x18\x01 \x01(\t\";\n\x19SubmitReleasedBillsResult\x12\r\n\x05taken\x18\x01 \x01(\x05\x12\x0f\n\x07refused\x18\x02 \x01(\x05\":\n\x10PullReadingsWork\x12\x10\n\x08hospital\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"*\n\x12PullReadingsResult\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\"\xfd\x01\n\x1cRecordReleasedReadingsResult\x12\x10\n\x08recorded\x18\x01 \x01(\x05\x12\r\n\x05known\x18\x02 \x01(\x05\x12\x0f\n\x07refused\x18\x03 \x01(\x05\x12^\n\x0frefusal_reasons\x18\x04 \x03(\x0b\x32\x45.lipei.his_bridge.v1.RecordReleasedReadingsResult.RefusalReasonsEntry\x12\x14\n\x0cresume_token\x18\x05 \x01(\t\x1a\x35\n\x13RefusalReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lipei.his_bridge.v1.work_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_RECORDRELEASEDREADINGSRESULT_REFUSALREASONSENTRY']._loaded_options = None
+  _globals['_RECORDRELEASEDREADINGSRESULT_REFUSALREASONSENTRY']._serialized_options = b'8\001'
   _globals['_PULLBILLSWORK']._serialized_start=55
   _globals['_PULLBILLSWORK']._serialized_end=88
   _globals['_SUBMITRELEASEDBILLSRESULT']._serialized_start=90
   _globals['_SUBMITRELEASEDBILLSRESULT']._serialized_end=149
+  _globals['_PULLREADINGSWORK']._serialized_start=151
+  _globals['_PULLREADINGSWORK']._serialized_end=209
+  _globals['_PULLREADINGSRESULT']._serialized_start=211
+  _globals['_PULLREADINGSRESULT']._serialized_end=253
+  _globals['_RECORDRELEASEDREADINGSRESULT']._serialized_start=256
+  _globals['_RECORDRELEASEDREADINGSRESULT']._serialized_end=509
+  _globals['_RECORDRELEASEDREADINGSRESULT_REFUSALREASONSENTRY']._serialized_start=456
+  _globals['_RECORDRELEASEDREADINGSRESULT_REFUSALREASONSENTRY']._serialized_end=509
 # @@protoc_insertion_point(module_scope)

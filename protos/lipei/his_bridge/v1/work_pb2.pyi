@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -63,3 +65,111 @@ class SubmitReleasedBillsResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmitReleasedBillsResult: _TypeAlias = SubmitReleasedBillsResult  # noqa: Y015
+
+@_typing.final
+class PullReadingsWork(_message.Message):
+    """What pull_readings is started with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSPITAL_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    hospital: _builtins.str
+    """"hospitals/{hospital}"."""
+    resume_token: _builtins.str
+    """resume_token of the last page that pricing has; empty asks the run before, or begins at the oldest."""
+    def __init__(
+        self,
+        *,
+        hospital: _builtins.str = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hospital", b"hospital", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PullReadingsWork: _TypeAlias = PullReadingsWork  # noqa: Y015
+
+@_typing.final
+class PullReadingsResult(_message.Message):
+    """How far pull_readings has come; the next run of the schedule reads it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """resume_token of the last page that pricing has."""
+    def __init__(
+        self,
+        *,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PullReadingsResult: _TypeAlias = PullReadingsResult  # noqa: Y015
+
+@_typing.final
+class RecordReleasedReadingsResult(_message.Message):
+    """What handing released readings to pricing did; counts only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class RefusalReasonsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    RECORDED_FIELD_NUMBER: _builtins.int
+    KNOWN_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    REFUSAL_REASONS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    recorded: _builtins.int
+    """Readings new to pricing, corrections included."""
+    known: _builtins.int
+    """Readings that pricing had already."""
+    refused: _builtins.int
+    """Readings that pricing refused for good."""
+    resume_token: _builtins.str
+    """resume_token of the last page that pricing has."""
+    @_builtins.property
+    def refusal_reasons(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """How often each stable reason refused one."""
+
+    def __init__(
+        self,
+        *,
+        recorded: _builtins.int = ...,
+        known: _builtins.int = ...,
+        refused: _builtins.int = ...,
+        refusal_reasons: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known", "recorded", b"recorded", "refusal_reasons", b"refusal_reasons", "refused", b"refused", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordReleasedReadingsResult: _TypeAlias = RecordReleasedReadingsResult  # noqa: Y015

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from lipei.type.v1 import money_pb2 as lipei_dot_type_dot_v1_dot_money__pb2
+from lipei.type.v1 import reading_pb2 as lipei_dot_type_dot_v1_dot_reading__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elipei/pricing/v1/pricing.proto\x12\x10lipei.pricing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19lipei/type/v1/money.proto\"\xd5\x01\n\x13QuotePremiumRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\x0e\n\x06tariff\x18\x03 \x01(\t\x12\x12\n\nstart_date\x18\x04 \x01(\t\x12\x45\n\x08\x66\x65\x61tures\x18\x05 \x03(\x0b\x32\x33.lipei.pricing.v1.QuotePremiumRequest.FeaturesEntry\x1a/\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x14QuotePremiumResponse\x12&\n\x05quote\x18\x01 \x01(\x0b\x32\x17.lipei.pricing.v1.Quote\"\x1f\n\x0fGetQuoteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x10GetQuoteResponse\x12&\n\x05quote\x18\x01 \x01(\x0b\x32\x17.lipei.pricing.v1.Quote\"\xbf\x01\n\x05Quote\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06tariff\x18\x02 \x01(\t\x12%\n\x07premium\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.Money\x12,\n\x05steps\x18\x04 \x03(\x0b\x32\x1d.lipei.pricing.v1.PremiumStep\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nstart_date\x18\x06 \x01(\t\"\x91\x01\n\x0bPremiumStep\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x65ll\x18\x02 \x01(\t\x12\x19\n\x11\x66\x61\x63tor_millionths\x18\x03 \x01(\x03\x12\x15\n\rdifference_e4\x18\x04 \x01(\x03\x12\x12\n\npremium_e4\x18\x05 \x01(\x03\x12\x0f\n\x07text_zh\x18\x06 \x01(\t\x12\x0f\n\x07text_en\x18\x07 \x01(\t2\xc2\x01\n\x0ePricingService\x12]\n\x0cQuotePremium\x12%.lipei.pricing.v1.QuotePremiumRequest\x1a&.lipei.pricing.v1.QuotePremiumResponse\x12Q\n\x08GetQuote\x12!.lipei.pricing.v1.GetQuoteRequest\x1a\".lipei.pricing.v1.GetQuoteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elipei/pricing/v1/pricing.proto\x12\x10lipei.pricing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19lipei/type/v1/money.proto\x1a\x1blipei/type/v1/reading.proto\"\x8d\x02\n\x13QuotePremiumRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\x0e\n\x06tariff\x18\x03 \x01(\t\x12\x12\n\nstart_date\x18\x04 \x01(\t\x12\x45\n\x08\x66\x65\x61tures\x18\x05 \x03(\x0b\x32\x33.lipei.pricing.v1.QuotePremiumRequest.FeaturesEntry\x12\x36\n\rparticipation\x18\x06 \x01(\x0b\x32\x1f.lipei.pricing.v1.Participation\x1a/\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"b\n\rParticipation\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x11\n\tprogramme\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x1b\n\x13\x65xpiring_start_date\x18\x04 \x01(\t\">\n\x14QuotePremiumResponse\x12&\n\x05quote\x18\x01 \x01(\x0b\x32\x17.lipei.pricing.v1.Quote\"\x1f\n\x0fGetQuoteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x10GetQuoteResponse\x12&\n\x05quote\x18\x01 \x01(\x0b\x32\x17.lipei.pricing.v1.Quote\"\xa5\x02\n\x05Quote\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06tariff\x18\x02 \x01(\t\x12%\n\x07premium\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.Money\x12,\n\x05steps\x18\x04 \x03(\x0b\x32\x1d.lipei.pricing.v1.PremiumStep\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nstart_date\x18\x06 \x01(\t\x12\x34\n\x16premium_without_credit\x18\x07 \x01(\x0b\x32\x14.lipei.type.v1.Money\x12.\n\tincentive\x18\x08 \x01(\x0b\x32\x1b.lipei.pricing.v1.Incentive\"\xa3\x01\n\x0bPremiumStep\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x65ll\x18\x02 \x01(\t\x12\x19\n\x11\x66\x61\x63tor_millionths\x18\x03 \x01(\x03\x12\x15\n\rdifference_e4\x18\x04 \x01(\x03\x12\x12\n\npremium_e4\x18\x05 \x01(\x03\x12\x0f\n\x07text_zh\x18\x06 \x01(\t\x12\x0f\n\x07text_en\x18\x07 \x01(\t\x12\x10\n\x08\x65vidence\x18\x08 \x03(\t\"\xd8\x02\n\tIncentive\x12\x11\n\tprogramme\x18\x01 \x01(\t\x12\x1a\n\x12window_first_month\x18\x02 \x01(\t\x12\x19\n\x11window_last_month\x18\x03 \x01(\t\x12\x31\n\x06months\x18\x04 \x03(\x0b\x32!.lipei.pricing.v1.MonthAssessment\x12\x17\n\x0frun_first_month\x18\x05 \x01(\t\x12\x16\n\x0erun_last_month\x18\x06 \x01(\t\x12\x12\n\nrun_months\x18\x07 \x01(\x05\x12$\n\x1c\x63ontractual_share_millionths\x18\x08 \x01(\x03\x12\x1e\n\x11\x63redit_millionths\x18\t \x01(\x03H\x00\x88\x01\x01\x12-\n\tlegal_cap\x18\n \x01(\x0b\x32\x1a.lipei.pricing.v1.LegalCapB\x14\n\x12_credit_millionths\"4\n\x08LegalCap\x12\x18\n\x10share_millionths\x18\x01 \x01(\x03\x12\x0e\n\x06source\x18\x02 \x01(\t\"\xf0\x01\n\x0fMonthAssessment\x12\r\n\x05month\x18\x01 \x01(\t\x12-\n\x06result\x18\x02 \x01(\x0e\x32\x1d.lipei.pricing.v1.MonthResult\x12+\n\x05\x62\x61sis\x18\x03 \x01(\x0e\x32\x1c.lipei.pricing.v1.MonthBasis\x12\x13\n\x0bhba1c_month\x18\x04 \x01(\t\x12\x14\n\x0cslots_filled\x18\x05 \x01(\x05\x12\x35\n\x08measures\x18\x06 \x03(\x0b\x32#.lipei.pricing.v1.MeasureAssessment\x12\x10\n\x08\x65vidence\x18\x07 \x03(\t\"\xa3\x01\n\x11MeasureAssessment\x12*\n\x07measure\x18\x01 \x01(\x0e\x32\x19.lipei.pricing.v1.Measure\x12\x0c\n\x04mean\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x17\n\x0fpersonal_target\x18\x05 \x01(\x08\x12\x0b\n\x03met\x18\x06 \x01(\x08\x12\x10\n\x08readings\x18\x07 \x01(\x05\"U\n\x15RecordReadingsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12(\n\x08readings\x18\x02 \x03(\x0b\x32\x16.lipei.type.v1.Reading\"Z\n\x16RecordReadingsResponse\x12\x16\n\x0erecorded_count\x18\x01 \x01(\x05\x12\x13\n\x0bknown_count\x18\x02 \x01(\x05\x12\x13\n\x0b\x63oach_tasks\x18\x03 \x03(\t\"\xcb\x01\n\x18SetPersonalTargetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12*\n\x07measure\x18\x03 \x01(\x0e\x32\x19.lipei.pricing.v1.Measure\x12\x12\n\nstart_date\x18\x04 \x01(\t\x12(\n\x06target\x18\x05 \x01(\x0b\x32\x18.lipei.pricing.v1.Target\x12\x11\n\tdoctor_id\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\":\n\x06Target\x12\x10\n\x08\x61t_least\x18\x01 \x01(\t\x12\x0f\n\x07\x61t_most\x18\x02 \x01(\t\x12\r\n\x05\x62\x65low\x18\x03 \x01(\t\"\x1b\n\x19SetPersonalTargetResponse\"c\n\x13\x41ssessMemberRequest\x12\x36\n\rparticipation\x18\x01 \x01(\x0b\x32\x1f.lipei.pricing.v1.Participation\x12\x14\n\x0crenewal_date\x18\x02 \x01(\t\"F\n\x14\x41ssessMemberResponse\x12.\n\tincentive\x18\x01 \x01(\x0b\x32\x1b.lipei.pricing.v1.Incentive\"N\n\x15ListCoachTasksRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x16ListCoachTasksResponse\x12*\n\x05tasks\x18\x01 \x03(\x0b\x32\x1b.lipei.pricing.v1.CoachTask\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb6\x01\n\tCoachTask\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07reading\x18\x03 \x01(\t\x12\x16\n\x0eglucose_mmol_l\x18\x04 \x01(\t\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nraise_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x81\x01\n\x0bMonthResult\x12\x1c\n\x18MONTH_RESULT_UNSPECIFIED\x10\x00\x12\x1a\n\x16MONTH_RESULT_ON_TARGET\x10\x01\x12\x1b\n\x17MONTH_RESULT_OFF_TARGET\x10\x02\x12\x1b\n\x17MONTH_RESULT_NOT_ENOUGH\x10\x03*b\n\nMonthBasis\x12\x1b\n\x17MONTH_BASIS_UNSPECIFIED\x10\x00\x12 \n\x1cMONTH_BASIS_LABORATORY_HBA1C\x10\x01\x12\x15\n\x11MONTH_BASIS_SLOTS\x10\x02*\xe5\x01\n\x07Measure\x12\x17\n\x13MEASURE_UNSPECIFIED\x10\x00\x12\x11\n\rMEASURE_HBA1C\x10\x01\x12\x1b\n\x17MEASURE_FASTING_GLUCOSE\x10\x02\x12\x1f\n\x1bMEASURE_NON_FASTING_GLUCOSE\x10\x03\x12\x19\n\x15MEASURE_HOME_SYSTOLIC\x10\x04\x12\x1a\n\x16MEASURE_HOME_DIASTOLIC\x10\x05\x12\x1b\n\x17MEASURE_CLINIC_SYSTOLIC\x10\x06\x12\x1c\n\x18MEASURE_CLINIC_DIASTOLIC\x10\x07\x32\xd9\x04\n\x0ePricingService\x12]\n\x0cQuotePremium\x12%.lipei.pricing.v1.QuotePremiumRequest\x1a&.lipei.pricing.v1.QuotePremiumResponse\x12Q\n\x08GetQuote\x12!.lipei.pricing.v1.GetQuoteRequest\x1a\".lipei.pricing.v1.GetQuoteResponse\x12\x63\n\x0eRecordReadings\x12\'.lipei.pricing.v1.RecordReadingsRequest\x1a(.lipei.pricing.v1.RecordReadingsResponse\x12l\n\x11SetPersonalTarget\x12*.lipei.pricing.v1.SetPersonalTargetRequest\x1a+.lipei.pricing.v1.SetPersonalTargetResponse\x12]\n\x0c\x41ssessMember\x12%.lipei.pricing.v1.AssessMemberRequest\x1a&.lipei.pricing.v1.AssessMemberResponse\x12\x63\n\x0eListCoachTasks\x12\'.lipei.pricing.v1.ListCoachTasksRequest\x1a(.lipei.pricing.v1.ListCoachTasksResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,20 +36,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_QUOTEPREMIUMREQUEST_FEATURESENTRY']._loaded_options = None
   _globals['_QUOTEPREMIUMREQUEST_FEATURESENTRY']._serialized_options = b'8\001'
-  _globals['_QUOTEPREMIUMREQUEST']._serialized_start=113
-  _globals['_QUOTEPREMIUMREQUEST']._serialized_end=326
-  _globals['_QUOTEPREMIUMREQUEST_FEATURESENTRY']._serialized_start=279
-  _globals['_QUOTEPREMIUMREQUEST_FEATURESENTRY']._serialized_end=326
-  _globals['_QUOTEPREMIUMRESPONSE']._serialized_start=328
-  _globals['_QUOTEPREMIUMRESPONSE']._serialized_end=390
-  _globals['_GETQUOTEREQUEST']._serialized_start=392
-  _globals['_GETQUOTEREQUEST']._serialized_end=423
-  _globals['_GETQUOTERESPONSE']._serialized_start=425
-  _globals['_GETQUOTERESPONSE']._serialized_end=483
-  _globals['_QUOTE']._serialized_start=486
-  _globals['_QUOTE']._serialized_end=677
-  _globals['_PREMIUMSTEP']._serialized_start=680
-  _globals['_PREMIUMSTEP']._serialized_end=825
-  _globals['_PRICINGSERVICE']._serialized_start=828
-  _globals['_PRICINGSERVICE']._serialized_end=1022
+  _globals['_MONTHRESULT']._serialized_start=2950
+  _globals['_MONTHRESULT']._serialized_end=3079
+  _globals['_MONTHBASIS']._serialized_start=3081
+  _globals['_MONTHBASIS']._serialized_end=3179
+  _globals['_MEASURE']._serialized_start=3182
+  _globals['_MEASURE']._serialized_end=3411
+  _globals['_QUOTEPREMIUMREQUEST']._serialized_start=142
+  _globals['_QUOTEPREMIUMREQUEST']._serialized_end=411
+  _globals['_QUOTEPREMIUMREQUEST_FEATURESENTRY']._serialized_start=364
+  _globals['_QUOTEPREMIUMREQUEST_FEATURESENTRY']._serialized_end=411
+  _globals['_PARTICIPATION']._serialized_start=413
+  _globals['_PARTICIPATION']._serialized_end=511
+  _globals['_QUOTEPREMIUMRESPONSE']._serialized_start=513
+  _globals['_QUOTEPREMIUMRESPONSE']._serialized_end=575
+  _globals['_GETQUOTEREQUEST']._serialized_start=577
+  _globals['_GETQUOTEREQUEST']._serialized_end=608
+  _globals['_GETQUOTERESPONSE']._serialized_start=610
+  _globals['_GETQUOTERESPONSE']._serialized_end=668
+  _globals['_QUOTE']._serialized_start=671
+  _globals['_QUOTE']._serialized_end=964
+  _globals['_PREMIUMSTEP']._serialized_start=967
+  _globals['_PREMIUMSTEP']._serialized_end=1130
+  _globals['_INCENTIVE']._serialized_start=1133
+  _globals['_INCENTIVE']._serialized_end=1477
+  _globals['_LEGALCAP']._serialized_start=1479
+  _globals['_LEGALCAP']._serialized_end=1531
+  _globals['_MONTHASSESSMENT']._serialized_start=1534
+  _globals['_MONTHASSESSMENT']._serialized_end=1774
+  _globals['_MEASUREASSESSMENT']._serialized_start=1777
+  _globals['_MEASUREASSESSMENT']._serialized_end=1940
+  _globals['_RECORDREADINGSREQUEST']._serialized_start=1942
+  _globals['_RECORDREADINGSREQUEST']._serialized_end=2027
+  _globals['_RECORDREADINGSRESPONSE']._serialized_start=2029
+  _globals['_RECORDREADINGSRESPONSE']._serialized_end=2119
+  _globals['_SETPERSONALTARGETREQUEST']._serialized_start=2122
+  _globals['_SETPERSONALTARGETREQUEST']._serialized_end=2325
+  _globals['_TARGET']._serialized_start=2327
+  _globals['_TARGET']._serialized_end=2385
+  _globals['_SETPERSONALTARGETRESPONSE']._serialized_start=2387
+  _globals['_SETPERSONALTARGETRESPONSE']._serialized_end=2414
+  _globals['_ASSESSMEMBERREQUEST']._serialized_start=2416
+  _globals['_ASSESSMEMBERREQUEST']._serialized_end=2515
+  _globals['_ASSESSMEMBERRESPONSE']._serialized_start=2517
+  _globals['_ASSESSMEMBERRESPONSE']._serialized_end=2587
+  _globals['_LISTCOACHTASKSREQUEST']._serialized_start=2589
+  _globals['_LISTCOACHTASKSREQUEST']._serialized_end=2667
+  _globals['_LISTCOACHTASKSRESPONSE']._serialized_start=2669
+  _globals['_LISTCOACHTASKSRESPONSE']._serialized_end=2762
+  _globals['_COACHTASK']._serialized_start=2765
+  _globals['_COACHTASK']._serialized_end=2947
+  _globals['_PRICINGSERVICE']._serialized_start=3414
+  _globals['_PRICINGSERVICE']._serialized_end=4015
 # @@protoc_insertion_point(module_scope)

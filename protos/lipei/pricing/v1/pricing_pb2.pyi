@@ -8,7 +8,9 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from lipei.type.v1 import money_pb2 as _money_pb2
+from lipei.type.v1 import reading_pb2 as _reading_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +21,102 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _MonthResult:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MonthResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MonthResult.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MONTH_RESULT_UNSPECIFIED: _MonthResult.ValueType  # 0
+    """Not said."""
+    MONTH_RESULT_ON_TARGET: _MonthResult.ValueType  # 1
+    """Every measure met its target."""
+    MONTH_RESULT_OFF_TARGET: _MonthResult.ValueType  # 2
+    """At least one did not."""
+    MONTH_RESULT_NOT_ENOUGH: _MonthResult.ValueType  # 3
+    """Too few readings to say; breaks a run."""
+
+class MonthResult(_MonthResult, metaclass=_MonthResultEnumTypeWrapper):
+    """How a month ended."""
+
+MONTH_RESULT_UNSPECIFIED: MonthResult.ValueType  # 0
+"""Not said."""
+MONTH_RESULT_ON_TARGET: MonthResult.ValueType  # 1
+"""Every measure met its target."""
+MONTH_RESULT_OFF_TARGET: MonthResult.ValueType  # 2
+"""At least one did not."""
+MONTH_RESULT_NOT_ENOUGH: MonthResult.ValueType  # 3
+"""Too few readings to say; breaks a run."""
+Global___MonthResult: _TypeAlias = MonthResult  # noqa: Y015
+
+class _MonthBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MonthBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MonthBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MONTH_BASIS_UNSPECIFIED: _MonthBasis.ValueType  # 0
+    """Nothing did."""
+    MONTH_BASIS_LABORATORY_HBA1C: _MonthBasis.ValueType  # 1
+    """A laboratory HbA1c of the month itself or of one of the two after it."""
+    MONTH_BASIS_SLOTS: _MonthBasis.ValueType  # 2
+    """Means of glucose or blood pressure over at least three filled slots."""
+
+class MonthBasis(_MonthBasis, metaclass=_MonthBasisEnumTypeWrapper):
+    """What decided a month."""
+
+MONTH_BASIS_UNSPECIFIED: MonthBasis.ValueType  # 0
+"""Nothing did."""
+MONTH_BASIS_LABORATORY_HBA1C: MonthBasis.ValueType  # 1
+"""A laboratory HbA1c of the month itself or of one of the two after it."""
+MONTH_BASIS_SLOTS: MonthBasis.ValueType  # 2
+"""Means of glucose or blood pressure over at least three filled slots."""
+Global___MonthBasis: _TypeAlias = MonthBasis  # noqa: Y015
+
+class _Measure:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MeasureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Measure.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEASURE_UNSPECIFIED: _Measure.ValueType  # 0
+    """Not said; refused."""
+    MEASURE_HBA1C: _Measure.ValueType  # 1
+    """HbA1c in %."""
+    MEASURE_FASTING_GLUCOSE: _Measure.ValueType  # 2
+    """Fasting glucose in mmol/L."""
+    MEASURE_NON_FASTING_GLUCOSE: _Measure.ValueType  # 3
+    """Glucose after a meal or of unknown fasting status, in mmol/L."""
+    MEASURE_HOME_SYSTOLIC: _Measure.ValueType  # 4
+    """Systolic pressure at home in mmHg."""
+    MEASURE_HOME_DIASTOLIC: _Measure.ValueType  # 5
+    """Diastolic pressure at home in mmHg."""
+    MEASURE_CLINIC_SYSTOLIC: _Measure.ValueType  # 6
+    """Systolic pressure at a clinic in mmHg."""
+    MEASURE_CLINIC_DIASTOLIC: _Measure.ValueType  # 7
+    """Diastolic pressure at a clinic in mmHg."""
+
+class Measure(_Measure, metaclass=_MeasureEnumTypeWrapper):
+    """A measure that has a target."""
+
+MEASURE_UNSPECIFIED: Measure.ValueType  # 0
+"""Not said; refused."""
+MEASURE_HBA1C: Measure.ValueType  # 1
+"""HbA1c in %."""
+MEASURE_FASTING_GLUCOSE: Measure.ValueType  # 2
+"""Fasting glucose in mmol/L."""
+MEASURE_NON_FASTING_GLUCOSE: Measure.ValueType  # 3
+"""Glucose after a meal or of unknown fasting status, in mmol/L."""
+MEASURE_HOME_SYSTOLIC: Measure.ValueType  # 4
+"""Systolic pressure at home in mmHg."""
+MEASURE_HOME_DIASTOLIC: Measure.ValueType  # 5
+"""Diastolic pressure at home in mmHg."""
+MEASURE_CLINIC_SYSTOLIC: Measure.ValueType  # 6
+"""Systolic pressure at a clinic in mmHg."""
+MEASURE_CLINIC_DIASTOLIC: Measure.ValueType  # 7
+"""Diastolic pressure at a clinic in mmHg."""
+Global___Measure: _TypeAlias = Measure  # noqa: Y015
 
 @_typing.final
 class QuotePremiumRequest(_message.Message):
@@ -51,6 +149,7 @@ class QuotePremiumRequest(_message.Message):
     TARIFF_FIELD_NUMBER: _builtins.int
     START_DATE_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
+    PARTICIPATION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made id; see QuotePremium."""
     parent: _builtins.str
@@ -66,6 +165,10 @@ class QuotePremiumRequest(_message.Message):
         its value.
         """
 
+    @_builtins.property
+    def participation(self) -> Global___Participation:
+        """The programme that the person takes part in; its readings may earn a credit. Absent: no credit."""
+
     def __init__(
         self,
         *,
@@ -74,14 +177,51 @@ class QuotePremiumRequest(_message.Message):
         tariff: _builtins.str = ...,
         start_date: _builtins.str = ...,
         features: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        participation: Global___Participation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["participation", b"participation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "parent", b"parent", "request_id", b"request_id", "start_date", b"start_date", "tariff", b"tariff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "parent", b"parent", "participation", b"participation", "request_id", b"request_id", "start_date", b"start_date", "tariff", b"tariff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QuotePremiumRequest: _TypeAlias = QuotePremiumRequest  # noqa: Y015
+
+@_typing.final
+class Participation(_message.Message):
+    """A person's part in a health programme."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    PROGRAMME_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    EXPIRING_START_DATE_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """"members/{token}" whose readings count."""
+    programme: _builtins.str
+    """"{programme id}" for the version that is loaded, or "{programme id}@sha256:{hash}" for that very one."""
+    time_zone: _builtins.str
+    """IANA name of the policy's zone; months are calendar months in it."""
+    expiring_start_date: _builtins.str
+    """First day of the expiring policy year, "YYYY-MM-DD": months up to the end of that renewal's own window served it and
+    serve no second time. Empty when no renewal came before.
+    """
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+        programme: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        expiring_start_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expiring_start_date", b"expiring_start_date", "member", b"member", "programme", b"programme", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Participation: _TypeAlias = Participation  # noqa: Y015
 
 @_typing.final
 class QuotePremiumResponse(_message.Message):
@@ -165,6 +305,8 @@ class Quote(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_DATE_FIELD_NUMBER: _builtins.int
+    PREMIUM_WITHOUT_CREDIT_FIELD_NUMBER: _builtins.int
+    INCENTIVE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/quotes/{quote}"."""
     tariff: _builtins.str
@@ -173,7 +315,7 @@ class Quote(_message.Message):
     """First day of the policy year, "YYYY-MM-DD"."""
     @_builtins.property
     def premium(self) -> _money_pb2.Money:
-        """The premium for the year."""
+        """The premium for the year, after the credit."""
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___PremiumStep]:
@@ -182,6 +324,14 @@ class Quote(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
+
+    @_builtins.property
+    def premium_without_credit(self) -> _money_pb2.Money:
+        """What the same person would owe without a credit; equals premium where there is none."""
+
+    @_builtins.property
+    def incentive(self) -> Global___Incentive:
+        """How the credit came about; absent without a participation."""
 
     def __init__(
         self,
@@ -192,10 +342,12 @@ class Quote(_message.Message):
         steps: _abc.Iterable[Global___PremiumStep] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_date: _builtins.str = ...,
+        premium_without_credit: _money_pb2.Money | None = ...,
+        incentive: Global___Incentive | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "premium", b"premium"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "incentive", b"incentive", "premium", b"premium", "premium_without_credit", b"premium_without_credit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "name", b"name", "premium", b"premium", "start_date", b"start_date", "steps", b"steps", "tariff", b"tariff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "incentive", b"incentive", "name", b"name", "premium", b"premium", "premium_without_credit", b"premium_without_credit", "start_date", b"start_date", "steps", b"steps", "tariff", b"tariff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -214,6 +366,7 @@ class PremiumStep(_message.Message):
     PREMIUM_E4_FIELD_NUMBER: _builtins.int
     TEXT_ZH_FIELD_NUMBER: _builtins.int
     TEXT_EN_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
     step: _builtins.str
     """The step's stable name, for example "inpatient.age"."""
     cell: _builtins.str
@@ -228,6 +381,10 @@ class PremiumStep(_message.Message):
     """What the step is, in Chinese."""
     text_en: _builtins.str
     """What the step is, in English."""
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the readings that the step rests on, "members/{token}/readings/{reading}"."""
+
     def __init__(
         self,
         *,
@@ -238,11 +395,513 @@ class PremiumStep(_message.Message):
         premium_e4: _builtins.int = ...,
         text_zh: _builtins.str = ...,
         text_en: _builtins.str = ...,
+        evidence: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "difference_e4", b"difference_e4", "factor_millionths", b"factor_millionths", "premium_e4", b"premium_e4", "step", b"step", "text_en", b"text_en", "text_zh", b"text_zh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "difference_e4", b"difference_e4", "evidence", b"evidence", "factor_millionths", b"factor_millionths", "premium_e4", b"premium_e4", "step", b"step", "text_en", b"text_en", "text_zh", b"text_zh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PremiumStep: _TypeAlias = PremiumStep  # noqa: Y015
+
+@_typing.final
+class Incentive(_message.Message):
+    """What a member's readings earn at one renewal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAMME_FIELD_NUMBER: _builtins.int
+    WINDOW_FIRST_MONTH_FIELD_NUMBER: _builtins.int
+    WINDOW_LAST_MONTH_FIELD_NUMBER: _builtins.int
+    MONTHS_FIELD_NUMBER: _builtins.int
+    RUN_FIRST_MONTH_FIELD_NUMBER: _builtins.int
+    RUN_LAST_MONTH_FIELD_NUMBER: _builtins.int
+    RUN_MONTHS_FIELD_NUMBER: _builtins.int
+    CONTRACTUAL_SHARE_MILLIONTHS_FIELD_NUMBER: _builtins.int
+    CREDIT_MILLIONTHS_FIELD_NUMBER: _builtins.int
+    LEGAL_CAP_FIELD_NUMBER: _builtins.int
+    programme: _builtins.str
+    """"{programme id}@sha256:{hash}" that judged the readings."""
+    window_first_month: _builtins.str
+    """First of the twelve months that the renewal looks at, "YYYY-MM"."""
+    window_last_month: _builtins.str
+    """Last of them."""
+    run_first_month: _builtins.str
+    """First month of the longest run on target, the earliest of equals; empty without one."""
+    run_last_month: _builtins.str
+    """Last month of that run; empty without one."""
+    run_months: _builtins.int
+    """Months in that run."""
+    contractual_share_millionths: _builtins.int
+    """What the programme promises for such a run, in millionths of the premium without credit."""
+    credit_millionths: _builtins.int
+    """What is taken off: the promised share, at most the legal cap. Absent when no cap is set."""
+    @_builtins.property
+    def months(self) -> _containers.RepeatedCompositeFieldContainer[Global___MonthAssessment]:
+        """The window's months in order, without those that served the renewal before."""
+
+    @_builtins.property
+    def legal_cap(self) -> Global___LegalCap:
+        """The law's bound on credits; absent when the operator has set none."""
+
+    def __init__(
+        self,
+        *,
+        programme: _builtins.str = ...,
+        window_first_month: _builtins.str = ...,
+        window_last_month: _builtins.str = ...,
+        months: _abc.Iterable[Global___MonthAssessment] | None = ...,
+        run_first_month: _builtins.str = ...,
+        run_last_month: _builtins.str = ...,
+        run_months: _builtins.int = ...,
+        contractual_share_millionths: _builtins.int = ...,
+        credit_millionths: _builtins.int | None = ...,
+        legal_cap: Global___LegalCap | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "credit_millionths", b"credit_millionths", "legal_cap", b"legal_cap"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "contractual_share_millionths", b"contractual_share_millionths", "credit_millionths", b"credit_millionths", "legal_cap", b"legal_cap", "months", b"months", "programme", b"programme", "run_first_month", b"run_first_month", "run_last_month", b"run_last_month", "run_months", b"run_months", "window_first_month", b"window_first_month", "window_last_month", b"window_last_month"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__credit_millionths: _TypeAlias = _typing.Literal["credit_millionths"]  # noqa: Y015
+    _WhichOneofArgType__credit_millionths: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credit_millionths) -> _WhichOneofReturnType__credit_millionths | None: ...
+
+Global___Incentive: _TypeAlias = Incentive  # noqa: Y015
+
+@_typing.final
+class LegalCap(_message.Message):
+    """The law's bound on credits, as the operator has set it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_MILLIONTHS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    share_millionths: _builtins.int
+    """The greatest credit in millionths of the premium without credit."""
+    source: _builtins.str
+    """Where it is written."""
+    def __init__(
+        self,
+        *,
+        share_millionths: _builtins.int = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["share_millionths", b"share_millionths", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LegalCap: _TypeAlias = LegalCap  # noqa: Y015
+
+@_typing.final
+class MonthAssessment(_message.Message):
+    """One month of one member, judged."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONTH_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    HBA1C_MONTH_FIELD_NUMBER: _builtins.int
+    SLOTS_FILLED_FIELD_NUMBER: _builtins.int
+    MEASURES_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    month: _builtins.str
+    """"YYYY-MM" in the policy's zone."""
+    result: Global___MonthResult.ValueType
+    """How it ended."""
+    basis: Global___MonthBasis.ValueType
+    """What decided it; unspecified when there was not enough."""
+    hba1c_month: _builtins.str
+    """"YYYY-MM" in which the deciding HbA1c was measured: this month or one of the two after it. Empty otherwise."""
+    slots_filled: _builtins.int
+    """Slots (days 1-7, 8-14, 15-21, 22-end) that hold a reading of the programme's; 0 to 4."""
+    @_builtins.property
+    def measures(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeasureAssessment]:
+        """Each measure that the month was, or would have been, judged by."""
+
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the readings that those means are made of, by time."""
+
+    def __init__(
+        self,
+        *,
+        month: _builtins.str = ...,
+        result: Global___MonthResult.ValueType = ...,
+        basis: Global___MonthBasis.ValueType = ...,
+        hba1c_month: _builtins.str = ...,
+        slots_filled: _builtins.int = ...,
+        measures: _abc.Iterable[Global___MeasureAssessment] | None = ...,
+        evidence: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "evidence", b"evidence", "hba1c_month", b"hba1c_month", "measures", b"measures", "month", b"month", "result", b"result", "slots_filled", b"slots_filled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MonthAssessment: _TypeAlias = MonthAssessment  # noqa: Y015
+
+@_typing.final
+class MeasureAssessment(_message.Message):
+    """One measure of a month beside its target."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEASURE_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    PERSONAL_TARGET_FIELD_NUMBER: _builtins.int
+    MET_FIELD_NUMBER: _builtins.int
+    READINGS_FIELD_NUMBER: _builtins.int
+    measure: Global___Measure.ValueType
+    """What was measured."""
+    mean: _builtins.str
+    """Mean of the readings, written to three places at most; compared exactly."""
+    unit: _builtins.str
+    """Unit of mean and target (UCUM): "%", "mmol/L" or "mm[Hg]"."""
+    target: _builtins.str
+    """The target as people write it, for example "4.4-7.0" (both inside) or "<7.0"."""
+    personal_target: _builtins.bool
+    """Whether a doctor set it for this member."""
+    met: _builtins.bool
+    """Whether the mean meets it."""
+    readings: _builtins.int
+    """Readings in the mean."""
+    def __init__(
+        self,
+        *,
+        measure: Global___Measure.ValueType = ...,
+        mean: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        target: _builtins.str = ...,
+        personal_target: _builtins.bool = ...,
+        met: _builtins.bool = ...,
+        readings: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean", "measure", b"measure", "met", b"met", "personal_target", b"personal_target", "readings", b"readings", "target", b"target", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasureAssessment: _TypeAlias = MeasureAssessment  # noqa: Y015
+
+@_typing.final
+class RecordReadingsRequest(_message.Message):
+    """Takes readings in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    READINGS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id of this call; the same id with the same content answers the same."""
+    @_builtins.property
+    def readings(self) -> _containers.RepeatedCompositeFieldContainer[_reading_pb2.Reading]:
+        """1 to 1,000 readings of any members, each under "members/{token}/readings/{reading}", a name that its maker gives once.
+        receive_time may be left out (now); that of a TYPED reading must be, unless the service loads a book's history.
+        """
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        readings: _abc.Iterable[_reading_pb2.Reading] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["readings", b"readings", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordReadingsRequest: _TypeAlias = RecordReadingsRequest  # noqa: Y015
+
+@_typing.final
+class RecordReadingsResponse(_message.Message):
+    """All of them are recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDED_COUNT_FIELD_NUMBER: _builtins.int
+    KNOWN_COUNT_FIELD_NUMBER: _builtins.int
+    COACH_TASKS_FIELD_NUMBER: _builtins.int
+    recorded_count: _builtins.int
+    """Readings recorded now, corrections included."""
+    known_count: _builtins.int
+    """Readings that were known with the same content."""
+    @_builtins.property
+    def coach_tasks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Coach's tasks raised now, "members/{token}/coachTasks/{task}"."""
+
+    def __init__(
+        self,
+        *,
+        recorded_count: _builtins.int = ...,
+        known_count: _builtins.int = ...,
+        coach_tasks: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coach_tasks", b"coach_tasks", "known_count", b"known_count", "recorded_count", b"recorded_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordReadingsResponse: _TypeAlias = RecordReadingsResponse  # noqa: Y015
+
+@_typing.final
+class SetPersonalTargetRequest(_message.Message):
+    """Sets a doctor's target."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    MEASURE_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    DOCTOR_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id of this call; the same id with the same content answers the same."""
+    member: _builtins.str
+    """"members/{token}"."""
+    measure: Global___Measure.ValueType
+    """What the target is for."""
+    start_date: _builtins.str
+    """First day, "YYYY-MM-DD"; holds for the months that begin on it or later."""
+    doctor_id: _builtins.str
+    """The doctor's id at the insurer or hospital: 1 to 64 letters, digits, dots, hyphens or underscores."""
+    reason: _builtins.str
+    """Why, for whoever audits it; 1 to 500 characters. Stored sealed."""
+    @_builtins.property
+    def target(self) -> Global___Target:
+        """The target; absent ends the doctor's own target, and the programme's holds again."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        member: _builtins.str = ...,
+        measure: Global___Measure.ValueType = ...,
+        start_date: _builtins.str = ...,
+        target: Global___Target | None = ...,
+        doctor_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["doctor_id", b"doctor_id", "measure", b"measure", "member", b"member", "reason", b"reason", "request_id", b"request_id", "start_date", b"start_date", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetPersonalTargetRequest: _TypeAlias = SetPersonalTargetRequest  # noqa: Y015
+
+@_typing.final
+class Target(_message.Message):
+    """Bounds of a mean, in the measure's unit; plain decimals in the measure's places. At least one is given, and not both
+    upper ones.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    AT_MOST_FIELD_NUMBER: _builtins.int
+    BELOW_FIELD_NUMBER: _builtins.int
+    at_least: _builtins.str
+    """The mean may not be less."""
+    at_most: _builtins.str
+    """The mean may not be more."""
+    below: _builtins.str
+    """The mean must be less."""
+    def __init__(
+        self,
+        *,
+        at_least: _builtins.str = ...,
+        at_most: _builtins.str = ...,
+        below: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "at_most", b"at_most", "below", b"below"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Target: _TypeAlias = Target  # noqa: Y015
+
+@_typing.final
+class SetPersonalTargetResponse(_message.Message):
+    """It is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetPersonalTargetResponse: _TypeAlias = SetPersonalTargetResponse  # noqa: Y015
+
+@_typing.final
+class AssessMemberRequest(_message.Message):
+    """Asks how a member stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTICIPATION_FIELD_NUMBER: _builtins.int
+    RENEWAL_DATE_FIELD_NUMBER: _builtins.int
+    renewal_date: _builtins.str
+    """First day of the next policy year, "YYYY-MM-DD"."""
+    @_builtins.property
+    def participation(self) -> Global___Participation:
+        """Whose readings, which programme, which zone, and which year expires."""
+
+    def __init__(
+        self,
+        *,
+        participation: Global___Participation | None = ...,
+        renewal_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["participation", b"participation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["participation", b"participation", "renewal_date", b"renewal_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssessMemberRequest: _TypeAlias = AssessMemberRequest  # noqa: Y015
+
+@_typing.final
+class AssessMemberResponse(_message.Message):
+    """How a member stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCENTIVE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def incentive(self) -> Global___Incentive:
+        """Months, run and share by the readings known now."""
+
+    def __init__(
+        self,
+        *,
+        incentive: Global___Incentive | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["incentive", b"incentive"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incentive", b"incentive"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssessMemberResponse: _TypeAlias = AssessMemberResponse  # noqa: Y015
+
+@_typing.final
+class ListCoachTasksRequest(_message.Message):
+    """Asks for a page of coach's tasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"members/{token}", or "members/-" for all."""
+    page_size: _builtins.int
+    """At most so many; 0 means 100, more than 1,000 is cut to 1,000."""
+    page_token: _builtins.str
+    """From the answer before; empty begins at the oldest."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCoachTasksRequest: _TypeAlias = ListCoachTasksRequest  # noqa: Y015
+
+@_typing.final
+class ListCoachTasksResponse(_message.Message):
+    """A page of coach's tasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty at the end."""
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoachTask]:
+        """The tasks."""
+
+    def __init__(
+        self,
+        *,
+        tasks: _abc.Iterable[Global___CoachTask] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCoachTasksResponse: _TypeAlias = ListCoachTasksResponse  # noqa: Y015
+
+@_typing.final
+class CoachTask(_message.Message):
+    """Something that a coach should talk about with a member."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    READING_FIELD_NUMBER: _builtins.int
+    GLUCOSE_MMOL_L_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    RAISE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"members/{token}/coachTasks/{task}"."""
+    reason: _builtins.str
+    """Stable reason: "LOW_GLUCOSE"."""
+    reading: _builtins.str
+    """The reading that raised it, "members/{token}/readings/{reading}"."""
+    glucose_mmol_l: _builtins.str
+    """The glucose in mmol/L, rounded as it was compared."""
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was measured."""
+
+    @_builtins.property
+    def raise_time(self) -> _timestamp_pb2.Timestamp:
+        """When the task was raised."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        reading: _builtins.str = ...,
+        glucose_mmol_l: _builtins.str = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        raise_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "raise_time", b"raise_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "glucose_mmol_l", b"glucose_mmol_l", "name", b"name", "raise_time", b"raise_time", "reading", b"reading", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CoachTask: _TypeAlias = CoachTask  # noqa: Y015

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class PricingServiceStub:
-    """Prices insured people, also those who live with chronic disease, and explains every step.
+    """Prices insured people, also those who live with chronic disease, explains every step, and keeps the readings by which
+    good control of a disease lowers the price.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -50,10 +51,31 @@ class PricingServiceStub:
                 request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.GetQuoteRequest.SerializeToString,
                 response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.GetQuoteResponse.FromString,
                 _registered_method=True)
+        self.RecordReadings = channel.unary_unary(
+                '/lipei.pricing.v1.PricingService/RecordReadings',
+                request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsRequest.SerializeToString,
+                response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsResponse.FromString,
+                _registered_method=True)
+        self.SetPersonalTarget = channel.unary_unary(
+                '/lipei.pricing.v1.PricingService/SetPersonalTarget',
+                request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.SetPersonalTargetRequest.SerializeToString,
+                response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.SetPersonalTargetResponse.FromString,
+                _registered_method=True)
+        self.AssessMember = channel.unary_unary(
+                '/lipei.pricing.v1.PricingService/AssessMember',
+                request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberRequest.SerializeToString,
+                response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberResponse.FromString,
+                _registered_method=True)
+        self.ListCoachTasks = channel.unary_unary(
+                '/lipei.pricing.v1.PricingService/ListCoachTasks',
+                request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksRequest.SerializeToString,
+                response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksResponse.FromString,
+                _registered_method=True)
 
 
 class PricingServiceServicer:
-    """Prices insured people, also those who live with chronic disease, and explains every step.
+    """Prices insured people, also those who live with chronic disease, explains every step, and keeps the readings by which
+    good control of a disease lowers the price.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -63,12 +85,17 @@ class PricingServiceServicer:
 
     def QuotePremium(self, request, context):
         """Prices one person's next policy year and stores the quote. Binds nobody and changes no policy.
-        The same request_id with the same content answers with the stored quote, for ever.
+        The same request_id with the same content answers with the stored quote, for ever, whatever readings came since.
 
+        INVALID_ARGUMENT also for OUTCOME_FROM_READINGS: with a participation no feature of the outcome layer may be given,
+        because the programme's readings stand for it; leave the feature out.
         ALREADY_EXISTS: the request_id was used with other content; make a new one.
-        NOT_FOUND: no such tariff; list what is loaded in the ErrorInfo's metadata.
-        FAILED_PRECONDITION: the request is in order, but the tariff is not valid on start_date or has no price for one of
-        the features (too old, a disease it does not cover); the violations name each. Ask another tariff, or decline.
+        NOT_FOUND: no such tariff or programme; the ErrorInfo's metadata lists what is loaded.
+        FAILED_PRECONDITION NO_PRICE: the request is in order, but the tariff is not valid on start_date or has no price for
+        one of the features (too old, a disease it does not cover), or the programme is not for the person's condition; the
+        violations name each. Ask another tariff or programme, or decline.
+        FAILED_PRECONDITION NO_LEGAL_CAP: a participation was given, but the operator has set no legal cap for credits: have
+        it set, or ask without participation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +105,52 @@ class PricingServiceServicer:
         """A stored quote.
 
         NOT_FOUND: no such quote.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordReadings(self, request, context):
+        """Records readings of any members, all or none, and raises a coach's task for each glucose below the programme's
+        bound. Prices nothing and changes no quote.
+
+        A reading that is known under its name with the same content is counted as known. A LABORATORY or CLINIC reading
+        with other content than before is a correction: it counts from now on, and what it replaces stays in the record.
+        INVALID_ARGUMENT: every fault of every reading by its path, for example "readings[3].value", never a value; nothing
+        is recorded; fix or leave out those readings and use a new request_id.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+        ALREADY_EXISTS READING_DIFFERS: readings of a device or typed in are known under their name with other content; the
+        violations name each; nothing is recorded; give a new measurement a new name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPersonalTarget(self, request, context):
+        """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
+        for the member's other measures. What was set before stays in the record; for one date what was set last counts.
+
+        ALREADY_EXISTS: the request_id was used with other content; make a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssessMember(self, request, context):
+        """The months, the longest run and the share that a renewal would earn by the readings known now. Stores nothing and
+        needs no tariff.
+
+        NOT_FOUND: no such programme; the ErrorInfo's metadata lists what is loaded.
+        FAILED_PRECONDITION NO_TARGET_IN_FORCE: the programme has no target in one of the months; ask another version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCoachTasks(self, request, context):
+        """Low glucose that a coach should talk about, of one member or of all, oldest first.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +169,26 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.GetQuoteRequest.FromString,
                     response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.GetQuoteResponse.SerializeToString,
             ),
+            'RecordReadings': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordReadings,
+                    request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsRequest.FromString,
+                    response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsResponse.SerializeToString,
+            ),
+            'SetPersonalTarget': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPersonalTarget,
+                    request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.SetPersonalTargetRequest.FromString,
+                    response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.SetPersonalTargetResponse.SerializeToString,
+            ),
+            'AssessMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssessMember,
+                    request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberRequest.FromString,
+                    response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberResponse.SerializeToString,
+            ),
+            'ListCoachTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCoachTasks,
+                    request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksRequest.FromString,
+                    response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'lipei.pricing.v1.PricingService', rpc_method_handlers)
@@ -105,7 +198,8 @@ def add_PricingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PricingService:
-    """Prices insured people, also those who live with chronic disease, and explains every step.
+    """Prices insured people, also those who live with chronic disease, explains every step, and keeps the readings by which
+    good control of a disease lowers the price.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -157,6 +251,114 @@ class PricingService:
             '/lipei.pricing.v1.PricingService/GetQuote',
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.GetQuoteRequest.SerializeToString,
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.GetQuoteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordReadings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.pricing.v1.PricingService/RecordReadings',
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsRequest.SerializeToString,
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPersonalTarget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.pricing.v1.PricingService/SetPersonalTarget',
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.SetPersonalTargetRequest.SerializeToString,
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.SetPersonalTargetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssessMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.pricing.v1.PricingService/AssessMember',
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberRequest.SerializeToString,
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCoachTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.pricing.v1.PricingService/ListCoachTasks',
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksRequest.SerializeToString,
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksResponse.FromString,
             options,
             channel_credentials,
             insecure,

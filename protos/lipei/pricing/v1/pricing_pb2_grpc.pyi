@@ -27,7 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PricingServiceStub:
-    """Prices insured people, also those who live with chronic disease, and explains every step.
+    """Prices insured people, also those who live with chronic disease, explains every step, and keeps the readings by which
+    good control of a disease lowers the price.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -41,22 +42,58 @@ class PricingServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PricingServiceAsyncStub: ...
     QuotePremium: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.QuotePremiumRequest, _pricing_pb2.QuotePremiumResponse]
     """Prices one person's next policy year and stores the quote. Binds nobody and changes no policy.
-    The same request_id with the same content answers with the stored quote, for ever.
+    The same request_id with the same content answers with the stored quote, for ever, whatever readings came since.
 
+    INVALID_ARGUMENT also for OUTCOME_FROM_READINGS: with a participation no feature of the outcome layer may be given,
+    because the programme's readings stand for it; leave the feature out.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
-    NOT_FOUND: no such tariff; list what is loaded in the ErrorInfo's metadata.
-    FAILED_PRECONDITION: the request is in order, but the tariff is not valid on start_date or has no price for one of
-    the features (too old, a disease it does not cover); the violations name each. Ask another tariff, or decline.
+    NOT_FOUND: no such tariff or programme; the ErrorInfo's metadata lists what is loaded.
+    FAILED_PRECONDITION NO_PRICE: the request is in order, but the tariff is not valid on start_date or has no price for
+    one of the features (too old, a disease it does not cover), or the programme is not for the person's condition; the
+    violations name each. Ask another tariff or programme, or decline.
+    FAILED_PRECONDITION NO_LEGAL_CAP: a participation was given, but the operator has set no legal cap for credits: have
+    it set, or ask without participation.
     """
     GetQuote: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.GetQuoteRequest, _pricing_pb2.GetQuoteResponse]
     """A stored quote.
 
     NOT_FOUND: no such quote.
     """
+    RecordReadings: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.RecordReadingsRequest, _pricing_pb2.RecordReadingsResponse]
+    """Records readings of any members, all or none, and raises a coach's task for each glucose below the programme's
+    bound. Prices nothing and changes no quote.
+
+    A reading that is known under its name with the same content is counted as known. A LABORATORY or CLINIC reading
+    with other content than before is a correction: it counts from now on, and what it replaces stays in the record.
+    INVALID_ARGUMENT: every fault of every reading by its path, for example "readings[3].value", never a value; nothing
+    is recorded; fix or leave out those readings and use a new request_id.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS READING_DIFFERS: readings of a device or typed in are known under their name with other content; the
+    violations name each; nothing is recorded; give a new measurement a new name.
+    """
+    SetPersonalTarget: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.SetPersonalTargetRequest, _pricing_pb2.SetPersonalTargetResponse]
+    """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
+    for the member's other measures. What was set before stays in the record; for one date what was set last counts.
+
+    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    """
+    AssessMember: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.AssessMemberRequest, _pricing_pb2.AssessMemberResponse]
+    """The months, the longest run and the share that a renewal would earn by the readings known now. Stores nothing and
+    needs no tariff.
+
+    NOT_FOUND: no such programme; the ErrorInfo's metadata lists what is loaded.
+    FAILED_PRECONDITION NO_TARGET_IN_FORCE: the programme has no target in one of the months; ask another version.
+    """
+    ListCoachTasks: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ListCoachTasksRequest, _pricing_pb2.ListCoachTasksResponse]
+    """Low glucose that a coach should talk about, of one member or of all, oldest first.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give.
+    """
 
 @_typing.type_check_only
 class PricingServiceAsyncStub(PricingServiceStub):
-    """Prices insured people, also those who live with chronic disease, and explains every step.
+    """Prices insured people, also those who live with chronic disease, explains every step, and keeps the readings by which
+    good control of a disease lowers the price.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -67,21 +104,57 @@ class PricingServiceAsyncStub(PricingServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     QuotePremium: _aio.UnaryUnaryMultiCallable[_pricing_pb2.QuotePremiumRequest, _pricing_pb2.QuotePremiumResponse]  # type: ignore[assignment]
     """Prices one person's next policy year and stores the quote. Binds nobody and changes no policy.
-    The same request_id with the same content answers with the stored quote, for ever.
+    The same request_id with the same content answers with the stored quote, for ever, whatever readings came since.
 
+    INVALID_ARGUMENT also for OUTCOME_FROM_READINGS: with a participation no feature of the outcome layer may be given,
+    because the programme's readings stand for it; leave the feature out.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
-    NOT_FOUND: no such tariff; list what is loaded in the ErrorInfo's metadata.
-    FAILED_PRECONDITION: the request is in order, but the tariff is not valid on start_date or has no price for one of
-    the features (too old, a disease it does not cover); the violations name each. Ask another tariff, or decline.
+    NOT_FOUND: no such tariff or programme; the ErrorInfo's metadata lists what is loaded.
+    FAILED_PRECONDITION NO_PRICE: the request is in order, but the tariff is not valid on start_date or has no price for
+    one of the features (too old, a disease it does not cover), or the programme is not for the person's condition; the
+    violations name each. Ask another tariff or programme, or decline.
+    FAILED_PRECONDITION NO_LEGAL_CAP: a participation was given, but the operator has set no legal cap for credits: have
+    it set, or ask without participation.
     """
     GetQuote: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetQuoteRequest, _pricing_pb2.GetQuoteResponse]  # type: ignore[assignment]
     """A stored quote.
 
     NOT_FOUND: no such quote.
     """
+    RecordReadings: _aio.UnaryUnaryMultiCallable[_pricing_pb2.RecordReadingsRequest, _pricing_pb2.RecordReadingsResponse]  # type: ignore[assignment]
+    """Records readings of any members, all or none, and raises a coach's task for each glucose below the programme's
+    bound. Prices nothing and changes no quote.
+
+    A reading that is known under its name with the same content is counted as known. A LABORATORY or CLINIC reading
+    with other content than before is a correction: it counts from now on, and what it replaces stays in the record.
+    INVALID_ARGUMENT: every fault of every reading by its path, for example "readings[3].value", never a value; nothing
+    is recorded; fix or leave out those readings and use a new request_id.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS READING_DIFFERS: readings of a device or typed in are known under their name with other content; the
+    violations name each; nothing is recorded; give a new measurement a new name.
+    """
+    SetPersonalTarget: _aio.UnaryUnaryMultiCallable[_pricing_pb2.SetPersonalTargetRequest, _pricing_pb2.SetPersonalTargetResponse]  # type: ignore[assignment]
+    """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
+    for the member's other measures. What was set before stays in the record; for one date what was set last counts.
+
+    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    """
+    AssessMember: _aio.UnaryUnaryMultiCallable[_pricing_pb2.AssessMemberRequest, _pricing_pb2.AssessMemberResponse]  # type: ignore[assignment]
+    """The months, the longest run and the share that a renewal would earn by the readings known now. Stores nothing and
+    needs no tariff.
+
+    NOT_FOUND: no such programme; the ErrorInfo's metadata lists what is loaded.
+    FAILED_PRECONDITION NO_TARGET_IN_FORCE: the programme has no target in one of the months; ask another version.
+    """
+    ListCoachTasks: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ListCoachTasksRequest, _pricing_pb2.ListCoachTasksResponse]  # type: ignore[assignment]
+    """Low glucose that a coach should talk about, of one member or of all, oldest first.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give.
+    """
 
 class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Prices insured people, also those who live with chronic disease, and explains every step.
+    """Prices insured people, also those who live with chronic disease, explains every step, and keeps the readings by which
+    good control of a disease lowers the price.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -96,12 +169,17 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pricing_pb2.QuotePremiumResponse, _abc.Awaitable[_pricing_pb2.QuotePremiumResponse]]:
         """Prices one person's next policy year and stores the quote. Binds nobody and changes no policy.
-        The same request_id with the same content answers with the stored quote, for ever.
+        The same request_id with the same content answers with the stored quote, for ever, whatever readings came since.
 
+        INVALID_ARGUMENT also for OUTCOME_FROM_READINGS: with a participation no feature of the outcome layer may be given,
+        because the programme's readings stand for it; leave the feature out.
         ALREADY_EXISTS: the request_id was used with other content; make a new one.
-        NOT_FOUND: no such tariff; list what is loaded in the ErrorInfo's metadata.
-        FAILED_PRECONDITION: the request is in order, but the tariff is not valid on start_date or has no price for one of
-        the features (too old, a disease it does not cover); the violations name each. Ask another tariff, or decline.
+        NOT_FOUND: no such tariff or programme; the ErrorInfo's metadata lists what is loaded.
+        FAILED_PRECONDITION NO_PRICE: the request is in order, but the tariff is not valid on start_date or has no price for
+        one of the features (too old, a disease it does not cover), or the programme is not for the person's condition; the
+        violations name each. Ask another tariff or programme, or decline.
+        FAILED_PRECONDITION NO_LEGAL_CAP: a participation was given, but the operator has set no legal cap for credits: have
+        it set, or ask without participation.
         """
 
     @_abc_1.abstractmethod
@@ -113,6 +191,60 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         """A stored quote.
 
         NOT_FOUND: no such quote.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordReadings(
+        self,
+        request: _pricing_pb2.RecordReadingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.RecordReadingsResponse, _abc.Awaitable[_pricing_pb2.RecordReadingsResponse]]:
+        """Records readings of any members, all or none, and raises a coach's task for each glucose below the programme's
+        bound. Prices nothing and changes no quote.
+
+        A reading that is known under its name with the same content is counted as known. A LABORATORY or CLINIC reading
+        with other content than before is a correction: it counts from now on, and what it replaces stays in the record.
+        INVALID_ARGUMENT: every fault of every reading by its path, for example "readings[3].value", never a value; nothing
+        is recorded; fix or leave out those readings and use a new request_id.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+        ALREADY_EXISTS READING_DIFFERS: readings of a device or typed in are known under their name with other content; the
+        violations name each; nothing is recorded; give a new measurement a new name.
+        """
+
+    @_abc_1.abstractmethod
+    def SetPersonalTarget(
+        self,
+        request: _pricing_pb2.SetPersonalTargetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.SetPersonalTargetResponse, _abc.Awaitable[_pricing_pb2.SetPersonalTargetResponse]]:
+        """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
+        for the member's other measures. What was set before stays in the record; for one date what was set last counts.
+
+        ALREADY_EXISTS: the request_id was used with other content; make a new one.
+        """
+
+    @_abc_1.abstractmethod
+    def AssessMember(
+        self,
+        request: _pricing_pb2.AssessMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.AssessMemberResponse, _abc.Awaitable[_pricing_pb2.AssessMemberResponse]]:
+        """The months, the longest run and the share that a renewal would earn by the readings known now. Stores nothing and
+        needs no tariff.
+
+        NOT_FOUND: no such programme; the ErrorInfo's metadata lists what is loaded.
+        FAILED_PRECONDITION NO_TARGET_IN_FORCE: the programme has no target in one of the months; ask another version.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCoachTasks(
+        self,
+        request: _pricing_pb2.ListCoachTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ListCoachTasksResponse, _abc.Awaitable[_pricing_pb2.ListCoachTasksResponse]]:
+        """Low glucose that a coach should talk about, of one member or of all, oldest first.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give.
         """
 
 def add_PricingServiceServicer_to_server(servicer: PricingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -19,6 +19,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _FastingStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FastingStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FastingStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FASTING_STATUS_UNSPECIFIED: _FastingStatus.ValueType  # 0
+    """Not known; counts as non-fasting unless the code itself says fasting."""
+    FASTING_STATUS_FASTING: _FastingStatus.ValueType  # 1
+    """Fasted."""
+    FASTING_STATUS_NON_FASTING: _FastingStatus.ValueType  # 2
+    """Had eaten."""
+
+class FastingStatus(_FastingStatus, metaclass=_FastingStatusEnumTypeWrapper):
+    """Whether the person had fasted before a measurement."""
+
+FASTING_STATUS_UNSPECIFIED: FastingStatus.ValueType  # 0
+"""Not known; counts as non-fasting unless the code itself says fasting."""
+FASTING_STATUS_FASTING: FastingStatus.ValueType  # 1
+"""Fasted."""
+FASTING_STATUS_NON_FASTING: FastingStatus.ValueType  # 2
+"""Had eaten."""
+Global___FastingStatus: _TypeAlias = FastingStatus  # noqa: Y015
+
 class _ReadingProvenance:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -64,6 +88,8 @@ class Reading(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
+    RECEIVE_TIME_FIELD_NUMBER: _builtins.int
+    FASTING_STATUS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name "members/{member}/readings/{reading}"; the member is the token at the hospital."""
     member_token: _builtins.str
@@ -74,6 +100,8 @@ class Reading(_message.Message):
     """UCUM unit, for example "%", "mg/dL", "mm[Hg]"."""
     provenance: Global___ReadingProvenance.ValueType
     """Who vouches for it."""
+    fasting_status: Global___FastingStatus.ValueType
+    """Whether the person had fasted. Matters for glucose only; a code that itself says fasting needs no word here."""
     @_builtins.property
     def code(self) -> _coding_pb2.Coding:
         """What was measured; LOINC."""
@@ -81,6 +109,12 @@ class Reading(_message.Message):
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """When the specimen was taken or the measurement made."""
+
+    @_builtins.property
+    def receive_time(self) -> _timestamp_pb2.Timestamp:
+        """When it reached whoever keeps the record: the hospital's release of a laboratory result, the device platform's
+        receipt. Not before effective_time. Unset in RecordReadings: now.
+        """
 
     def __init__(
         self,
@@ -92,10 +126,12 @@ class Reading(_message.Message):
         unit: _builtins.str = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
         provenance: Global___ReadingProvenance.ValueType = ...,
+        receive_time: _timestamp_pb2.Timestamp | None = ...,
+        fasting_status: Global___FastingStatus.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "effective_time", b"effective_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "effective_time", b"effective_time", "receive_time", b"receive_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "effective_time", b"effective_time", "member_token", b"member_token", "name", b"name", "provenance", b"provenance", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "effective_time", b"effective_time", "fasting_status", b"fasting_status", "member_token", b"member_token", "name", b"name", "provenance", b"provenance", "receive_time", b"receive_time", "unit", b"unit", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,69 +1,36 @@
-"""Quotes and the tariffs that priced them, on SQLite or PostgreSQL; written once, never changed.
+"""Quotes and what priced them, on SQLite or PostgreSQL; written once, never changed.
 
-What is about a person's health (features and the cells they fell into) is sealed per policy and
-bound to its row. A request is compared by its whole content inside the seal: a hash in clear of so
-few facts could be guessed back into them.
+What is about a person's health (features, the cells they fell into, months and the names of the
+readings behind them) is sealed per policy and bound to its row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ForeignKey,
-    LargeBinary,
-    Row,
-    String,
-    Table,
-    select,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Row, Table, select
 
-from services.common.database import Database, named_metadata
+from services.common.database import Database
 from services.common.sealing import Sealer
+from services.pricing.core.incentive import Incentive
 from services.pricing.core.quote import Asked, Quote, QuotedStep
-
-metadata = named_metadata()
-
-# The canonical bytes of every tariff that ever served, so that any quote can be priced again.
-tariff = Table(
-    "tariff",
-    metadata,
-    Column("version", String(160), primary_key=True),
-    Column("content", LargeBinary, nullable=False),
-    Column("at_us", BigInteger, nullable=False),
+from services.pricing.storage.tables import (
+    available,
+    insert_unless_there,
+    programme,
+    quote,
+    tariff,
 )
-
-quote = Table(
-    "quote",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("request_id", String(64), nullable=False, unique=True),
-    Column("policy_id", String(64), nullable=False, index=True),
-    Column("tariff_version", String(160), ForeignKey("tariff.version"), nullable=False),
-    Column("currency", String(3), nullable=False),
-    Column("premium_minor", BigInteger, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
-    Column("at_us", BigInteger, nullable=False),
-)
-
-APPEND_ONLY = ("tariff", "quote")
-
-
-class StorageUnavailable(Exception):
-    """The database did not answer now; the same call may succeed later. Nothing is half done."""
 
 
 class _Sealed(msgspec.Struct, frozen=True):
     asked: Asked
     values: tuple[int | None, ...]
     steps: tuple[QuotedStep, ...]
+    # Quotes from before there were programmes have neither.
+    uncredited_minor: int | None = None
+    incentive: Incentive | None = None
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -79,22 +46,22 @@ class QuoteStore:
 
     def keep_tariff(self, version: str, content: bytes, at_us: int) -> None:
         """Keep a tariff's canonical bytes under its name; does nothing when they are there."""
-        with self._available(), self._database.writing() as connection:
-            connection.execute(
-                self._insert(tariff, "version"),
-                {"version": version, "content": content, "at_us": at_us},
-            )
+        self._keep(tariff, version, content, at_us)
+
+    def keep_programme(self, version: str, content: bytes, at_us: int) -> None:
+        """Keep a programme's canonical bytes under its name; does nothing when they are there."""
+        self._keep(programme, version, content, at_us)
 
     def tariff_content(self, version: str) -> bytes | None:
         """The canonical bytes of a tariff that once served; None when it never did."""
-        with self._available(), self._database.reading() as connection:
+        with available(), self._database.reading() as connection:
             return connection.execute(
                 select(tariff.c.content).where(tariff.c.version == version)
             ).scalar_one_or_none()
 
     def by_request(self, request_id: str) -> Quote | None:
         """The quote that answered this request_id; None when none did."""
-        with self._available(), self._database.reading() as connection:
+        with available(), self._database.reading() as connection:
             row = connection.execute(
                 select(quote).where(quote.c.request_id == request_id)
             ).one_or_none()
@@ -102,7 +69,7 @@ class QuoteStore:
 
     def by_id(self, policy_id: str, quote_id: str) -> Quote | None:
         """The quote of this policy; None when the policy has no such quote."""
-        with self._available(), self._database.reading() as connection:
+        with available(), self._database.reading() as connection:
             row = connection.execute(
                 select(quote).where(quote.c.id == quote_id, quote.c.policy_id == policy_id)
             ).one_or_none()
@@ -114,8 +81,10 @@ class QuoteStore:
         Two calls that race with one request_id get one quote; whether the contents agree is the
         caller's to judge.
         """
-        with self._available(), self._database.writing() as connection:
-            added = connection.execute(self._insert(quote, "request_id"), self._row(made))
+        with available(), self._database.writing() as connection:
+            added = connection.execute(
+                insert_unless_there(self._database, quote, "request_id"), self._row(made)
+            )
             if added.rowcount == 1:
                 return made
             row = connection.execute(
@@ -123,12 +92,16 @@ class QuoteStore:
             ).one()
         return self._opened(row)
 
-    def _insert(self, table: Table, unique: str) -> Any:
-        dialect = sqlite if self._database.is_sqlite else postgresql
-        return dialect.insert(table).on_conflict_do_nothing(index_elements=[unique])
+    def _keep(self, table: Table, version: str, content: bytes, at_us: int) -> None:
+        with available(), self._database.writing() as connection:
+            connection.execute(
+                insert_unless_there(self._database, table, "version"),
+                {"version": version, "content": content, "at_us": at_us},
+            )
 
     def _row(self, made: Quote) -> dict[str, Any]:
-        body = _encoder.encode(_Sealed(made.asked, made.values, made.steps))
+        whole = _Sealed(made.asked, made.values, made.steps, made.uncredited_minor, made.incentive)
+        body = _encoder.encode(whole)
         sealed = self._sealer.seal(body, **_place(made.id, made.asked.policy_id))
         return {
             "id": made.id,
@@ -143,6 +116,7 @@ class QuoteStore:
 
     def _opened(self, row: Row[Any]) -> Quote:
         body = _decoder.decode(self._sealer.open(row.sealed, **_place(row.id, row.policy_id)))
+        uncredited = body.uncredited_minor
         return Quote(
             id=row.id,
             request_id=row.request_id,
@@ -153,14 +127,9 @@ class QuoteStore:
             created_us=row.at_us,
             values=body.values,
             steps=body.steps,
+            uncredited_minor=row.premium_minor if uncredited is None else uncredited,
+            incentive=body.incentive,
         )
-
-    @contextmanager
-    def _available(self) -> Iterator[None]:
-        try:
-            yield
-        except OperationalError:
-            raise StorageUnavailable("the pricing database does not answer") from None
 
 
 def _place(quote_id: str, policy_id: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What the demo hospital does for which disease: the lines of a visit, before any price is drawn.
 
-Plain clinical habit, not guidelines. Knows no patient and no money.
+Plain clinical habit, not guidelines; stays are in wards.py. Knows no patient and no money.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 # Short names of service codes, so that a treatment reads on one screen.
 VISIT, EXPERT, EMERGENCY = "001102000010000", "001102000020000", "001102000030000"
-ROUND, REFILL = "001102000050000", "001102000990000"
+ROUND, REFILL, ONLINE = "001102000050000", "001102000990000", "001102000070000"
 BED, VIP_BED, ICU_BED = "001109000010000", "001109000020000", "001109000030000"
 NURSING_1, NURSING_2 = "001201000010000", "001201000020000"
 RESCUE, INFUSION, INFUSION_SET = "001202000010000", "001204000060000", "C1402010020000010007"
-DR, LUMBAR_MR, CHEST_CT, BELLY_CT, ULTRASOUND = (
+DR, LUMBAR_MR, CHEST_CT, BELLY_CT, HEAD_CT, ULTRASOUND = (
     "002101020150000",
     "002102000010000",
     "002103000010000",
     "002103000020000",
+    "002103000030000",
     "002203010010000",
 )
 BLOOD, URINE, GLUCOSE, HBA1C = (
@@ -60,6 +61,11 @@ AMOXICILLIN, CEFTRIAXONE, IBUPROFEN, OMEPRAZOLE = (
     "XM01AEB117A001010100266",
     "XA02BCA214A001010100842",
 )
+SMECTITE, OINTMENT, OSELTAMIVIR = (
+    "XA07BCM108P001010100521",
+    "XD07ACM154F001010100390",
+    "XJ05AHA215A001010100153",
+)
 SALINE, TARGETED, IMMUNE, LYSIS, LIANHUA = (
     "XB05BBL205B020010100337",
     "XL01EBD102A001010100650",
@@ -82,7 +88,7 @@ class Use:
 
 @dataclass(frozen=True, kw_only=True)
 class Treatment:
-    """What is done for one disease; care is AMB, EMER, IMP or REFILL; nights only in a stay."""
+    """What is done for one disease; care is AMB, EMER, IMP, REFILL or ONLINE; nights in a stay."""
 
     name: str
     care: str
@@ -93,41 +99,66 @@ class Treatment:
     ages: tuple[int, int] = (0, 120)
     # How often it happens beside the others of its care.
     weight: int = 1
+    # Three times as often from November to February as in other months.
+    winter: bool = False
+    # The community clinic does it too.
+    clinic: bool = False
 
 
-def _once(*codes: str, chance: float = 1.0) -> tuple[Use, ...]:
+def once(*codes: str, chance: float = 1.0) -> tuple[Use, ...]:
+    """Each of these services once, if at all."""
     return tuple(Use(code=code, chance=chance) for code in codes)
 
 
-_WARD = (
-    Use(code=BED, daily=True),
-    Use(code=ROUND, daily=True),
-    Use(code=NURSING_2, daily=True),
-    Use(code=INFUSION, daily=True, most=2),
-    Use(code=INFUSION_SET, daily=True, most=2),
-    Use(code=SALINE, daily=True, least=1, most=3),
-    *_once(BLOOD, URINE, LIVER, KIDNEY, ECG),
-)
-_ICU = (
-    Use(code=ICU_BED, least=2, most=5),
-    Use(code=NURSING_1, least=2, most=5),
-    Use(code=VENTILATOR, least=24, most=96),
-)
-
-TREATMENTS: tuple[Treatment, ...] = (
+VISITS: tuple[Treatment, ...] = (
     Treatment(
         name="a cold",
         care="AMB",
         diseases=("J06.9",),
         weight=5,
-        uses=(*_once(VISIT, BLOOD), Use(code=LIANHUA, most=3), Use(code=IBUPROFEN, chance=0.5)),
+        winter=True,
+        clinic=True,
+        uses=(*once(VISIT, BLOOD), Use(code=LIANHUA, most=3), Use(code=IBUPROFEN, chance=0.5)),
     ),
     Treatment(
         name="bronchitis",
         care="AMB",
         diseases=("J20.9",),
         weight=3,
-        uses=(*_once(VISIT, BLOOD), *_once(DR, chance=0.6), Use(code=AMOXICILLIN, least=1, most=2)),
+        winter=True,
+        uses=(*once(VISIT, BLOOD), *once(DR, chance=0.6), Use(code=AMOXICILLIN, least=1, most=2)),
+    ),
+    Treatment(
+        name="influenza",
+        care="AMB",
+        diseases=("J11.1",),
+        weight=2,
+        winter=True,
+        clinic=True,
+        uses=(*once(VISIT, BLOOD, OSELTAMIVIR), Use(code=IBUPROFEN, chance=0.6)),
+    ),
+    Treatment(
+        name="an upset stomach",
+        care="AMB",
+        diseases=("A09.9",),
+        weight=2,
+        clinic=True,
+        uses=(*once(VISIT, BLOOD), Use(code=SMECTITE, most=2)),
+    ),
+    Treatment(
+        name="eczema",
+        care="AMB",
+        diseases=("L30.9",),
+        weight=2,
+        clinic=True,
+        uses=(*once(VISIT), Use(code=OINTMENT, most=3)),
+    ),
+    Treatment(
+        name="low back pain",
+        care="AMB",
+        diseases=("M54.5",),
+        ages=(25, 120),
+        uses=(*once(EXPERT), *once(LUMBAR_MR, chance=0.4), Use(code=IBUPROFEN, most=2)),
     ),
     Treatment(
         name="gastritis",
@@ -135,14 +166,14 @@ TREATMENTS: tuple[Treatment, ...] = (
         diseases=("K29.7",),
         weight=3,
         ages=(16, 120),
-        uses=(*_once(EXPERT), *_once(ULTRASOUND, chance=0.5), Use(code=OMEPRAZOLE, most=3)),
+        uses=(*once(EXPERT), *once(ULTRASOUND, chance=0.5), Use(code=OMEPRAZOLE, most=3)),
     ),
     Treatment(
         name="an infection of the urinary tract",
         care="AMB",
         diseases=("N39.0",),
         weight=2,
-        uses=(*_once(VISIT, URINE, BLOOD), *_once(KIDNEY, chance=0.4), Use(code=AMOXICILLIN)),
+        uses=(*once(VISIT, URINE, BLOOD), *once(KIDNEY, chance=0.4), Use(code=AMOXICILLIN)),
     ),
     Treatment(
         name="high blood pressure, first visit of the year",
@@ -151,9 +182,9 @@ TREATMENTS: tuple[Treatment, ...] = (
         weight=2,
         ages=(40, 120),
         uses=(
-            *_once(EXPERT, ECG, LIPIDS, KIDNEY),
+            *once(EXPERT, ECG, LIPIDS, KIDNEY),
             Use(code=AMLODIPINE, most=2),
-            *_once(ATORVASTATIN),
+            *once(ATORVASTATIN),
         ),
     ),
     Treatment(
@@ -162,7 +193,7 @@ TREATMENTS: tuple[Treatment, ...] = (
         diseases=("S93.4",),
         weight=3,
         ages=(6, 120),
-        uses=_once(EMERGENCY, DR, IBUPROFEN),
+        uses=once(EMERGENCY, DR, IBUPROFEN),
     ),
     Treatment(
         name="chest pain",
@@ -170,135 +201,82 @@ TREATMENTS: tuple[Treatment, ...] = (
         diseases=("R07.4",),
         weight=2,
         ages=(35, 120),
-        uses=(*_once(EMERGENCY, ECG, TROPONIN, BLOOD), *_once(CHEST_CT, chance=0.6)),
+        uses=(*once(EMERGENCY, ECG, TROPONIN, BLOOD), *once(CHEST_CT, chance=0.6)),
     ),
     Treatment(
         name="belly ache",
         care="EMER",
         diseases=("R10.4",),
         weight=2,
-        uses=(*_once(EMERGENCY, BLOOD, ULTRASOUND), *_once(BELLY_CT, chance=0.3), *_once(INFUSION)),
-    ),
-    Treatment(
-        name="pneumonia",
-        care="IMP",
-        diseases=("J18.9",),
-        nights=(6, 12),
-        weight=2,
-        uses=(*_WARD, *_once(CHEST_CT), Use(code=CEFTRIAXONE, least=2, most=4, daily=True)),
-    ),
-    Treatment(
-        name="an appendix taken out",
-        care="IMP",
-        diseases=("K35.8",),
-        nights=(4, 7),
-        uses=(*_WARD, *_once(BELLY_CT, APPENDIX, ANAESTHESIA), Use(code=CEFTRIAXONE, daily=True)),
-    ),
-    Treatment(
-        name="a gallbladder taken out",
-        care="IMP",
-        diseases=("K80.1",),
-        nights=(5, 8),
-        ages=(25, 120),
-        uses=(
-            *_WARD,
-            *_once(ULTRASOUND, GALLBLADDER, ANAESTHESIA),
-            Use(code=OMEPRAZOLE),
-            Use(code=VIP_BED, least=1, most=3, chance=0.5),
-        ),
-    ),
-    Treatment(
-        name="a heart attack with stents",
-        care="IMP",
-        diseases=("I21.9", "I10"),
-        nights=(7, 14),
-        ages=(42, 120),
-        weight=2,
-        uses=(
-            *_WARD,
-            *_ICU,
-            *_once(RESCUE, TROPONIN, LIPIDS, PCI),
-            Use(code=STENT, least=2, most=4),
-            Use(code=LYSIS, most=2),
-            *_once(ASPIRIN, ATORVASTATIN),
-        ),
-    ),
-    Treatment(
-        name="a broken hip, nailed",
-        care="IMP",
-        diseases=("S72.0",),
-        nights=(10, 18),
-        ages=(50, 120),
-        uses=(
-            *_WARD,
-            *_once(DR, NAILING, ANAESTHESIA),
-            Use(code=NAIL, least=1, most=3),
-            Use(code=REHABILITATION, least=4, most=12),
-        ),
-    ),
-    Treatment(
-        name="a stroke",
-        care="IMP",
-        diseases=("I63.9", "I10"),
-        nights=(12, 20),
-        ages=(48, 120),
-        weight=2,
-        uses=(
-            *_WARD,
-            *_ICU,
-            *_once(RESCUE, LIPIDS),
-            Use(code=LYSIS, least=2, most=4),
-            Use(code=REHABILITATION, least=10, most=30),
-        ),
-    ),
-    Treatment(
-        name="lung cancer, a course of treatment",
-        care="IMP",
-        diseases=("C34.9",),
-        nights=(9, 16),
-        ages=(40, 120),
-        weight=2,
-        uses=(
-            *_WARD,
-            *_once(CHEST_CT, MARKERS),
-            Use(code=RADIOTHERAPY, least=5, most=10),
-            Use(code=TARGETED, most=3),
-            Use(code=IMMUNE, least=2, most=4),
-        ),
+        uses=(*once(EMERGENCY, BLOOD, ULTRASOUND), *once(BELLY_CT, chance=0.3), *once(INFUSION)),
     ),
 )
 
-KIDNEY_STAY = Treatment(
-    name="diabetic kidney disease, a stay",
-    care="IMP",
-    diseases=("E11.2", "E11.9"),
-    nights=(6, 11),
-    uses=(*_WARD, *_once(GLUCOSE, HBA1C, ULTRASOUND), Use(code=GLARGINE, least=1, most=3)),
-)
 # Monthly refills, by disease.
 DIABETES_REFILL = Treatment(
     name="a month's drugs against diabetes",
     care="REFILL",
     diseases=("E11.9",),
     uses=(
-        *_once(REFILL, GLUCOSE),
-        *_once(HBA1C, chance=0.35),
+        *once(REFILL, GLUCOSE),
+        *once(HBA1C, chance=0.35),
         Use(code=METFORMIN, least=1, most=3),
         Use(code=DAPAGLIFLOZIN, least=1, most=2, chance=0.6),
         Use(code=GLARGINE, least=1, most=4, chance=0.5),
         Use(code=SITAGLIPTIN, least=2, most=4, chance=0.3),
     ),
+    clinic=True,
 )
 PRESSURE_REFILL = Treatment(
     name="a month's drugs against high blood pressure",
     care="REFILL",
     diseases=("I10",),
     uses=(
-        *_once(REFILL),
+        *once(REFILL),
         Use(code=AMLODIPINE, least=1, most=2),
         Use(code=VALSARTAN, least=1, most=2, chance=0.6),
         Use(code=ASPIRIN, chance=0.5),
-        *_once(LIPIDS, chance=0.2),
+        *once(LIPIDS, chance=0.2),
+    ),
+    clinic=True,
+)
+# A doctor's talk by video, and the drugs sent home (互联网复诊).
+DIABETES_ONLINE = Treatment(
+    name="diabetes, an on-line follow-up",
+    care="ONLINE",
+    diseases=("E11.9",),
+    uses=(
+        *once(ONLINE),
+        Use(code=METFORMIN, least=1, most=2),
+        Use(code=DAPAGLIFLOZIN, chance=0.4),
+    ),
+)
+PRESSURE_ONLINE = Treatment(
+    name="high blood pressure, an on-line follow-up",
+    care="ONLINE",
+    diseases=("I10",),
+    uses=(*once(ONLINE, AMLODIPINE), Use(code=VALSARTAN, chance=0.5)),
+)
+
+# Visits with an examination that the other house may repeat too soon.
+EXAMINATIONS: tuple[Treatment, ...] = (
+    Treatment(
+        name="a cough that stays, looked into",
+        care="AMB",
+        diseases=("R05",),
+        uses=(*once(VISIT, CHEST_CT), Use(code=LIANHUA, most=2)),
+    ),
+    Treatment(
+        name="a belly ache, looked into",
+        care="AMB",
+        diseases=("R10.4",),
+        uses=(*once(VISIT, BELLY_CT), Use(code=OMEPRAZOLE, most=2)),
+    ),
+    Treatment(
+        name="low back pain, looked into",
+        care="AMB",
+        diseases=("M54.5",),
+        uses=(*once(VISIT, LUMBAR_MR), Use(code=IBUPROFEN, most=2)),
     ),
 )
 
@@ -308,19 +286,19 @@ COSMETIC = Treatment(
     care="AMB",
     diseases=("Z41.1",),
     ages=(18, 60),
-    uses=(*_once(EXPERT), Use(code=LASER, least=1, most=3)),
+    uses=(*once(EXPERT), Use(code=LASER, least=1, most=3)),
 )
 DENTAL = Treatment(
     name="teeth",
     care="AMB",
     diseases=("K05.1",),
     ages=(18, 120),
-    uses=(*_once(VISIT, CLEANING), Use(code=IMPLANT, chance=0.5)),
+    uses=(*once(VISIT, CLEANING), Use(code=IMPLANT, chance=0.5)),
 )
 LUMBAR = Treatment(
     name="a lumbar disc, known before the cover",
     care="AMB",
     diseases=("M51.2",),
     ages=(25, 120),
-    uses=(*_once(EXPERT, LUMBAR_MR), Use(code=IBUPROFEN, least=1, most=2)),
+    uses=(*once(EXPERT, LUMBAR_MR), Use(code=IBUPROFEN, least=1, most=2)),
 )

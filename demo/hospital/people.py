@@ -72,6 +72,12 @@ class Cover:
     bank_code: str
 
 
+def completed_years(person: Person, day: date) -> int:
+    """The person's age on a day."""
+    born = person.born
+    return day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+
+
 def id_number(born: date, serial: int) -> str:
     """An 18-character number of the form of a Chinese identity card, with a true check digit.
 
@@ -127,6 +133,20 @@ class Town:
                 (self.person(born=born, female=chance.random() < 0.5, surname=surname), kin)
             )
         return people
+
+    def family_with_grown_child(self, today: date) -> list[tuple[Person, str]]:
+        """Two parents and a child who turns 26 in the summer half of the year from `today` on."""
+        chance = self._chance
+        surname = chance.choice(_SURNAMES)
+        woman = chance.random() < 0.5
+        age = chance.randint(49, 58)
+        birthday = date(today.year - 26, chance.randint(4, 8), chance.randint(1, 28))
+        child = self.person(born=birthday, female=chance.random() < 0.5, surname=surname)
+        return [
+            (self.person(born=self._born(age, today), female=woman, surname=surname), "SELF"),
+            (self.person(born=self._born(age, today), female=not woman), "SPOUSE"),
+            (child, "CHILD"),
+        ]
 
     def _born(self, age: int, today: date) -> date:
         return today - timedelta(days=age * 365 + age // 4 + self._chance.randint(1, 360))

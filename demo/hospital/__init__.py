@@ -1,0 +1,1 @@
+"""A generated hospital-year: people, policies, bills, readings, and the truth about each."""

@@ -1,0 +1,198 @@
+"""What a run of months on target earns at a renewal, and how it comes off the premium.
+
+The window is the 12 whole months whose last day is on or before renewal −
+45 days; its longest run of months on target, 1, 2 or 3 and more, earns the programme's shares of
+the premium that the same person would owe without credit. The model credit needs a fitted k and
+comes with the fitting: until then the credit is the contractual share, at most the legal cap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta, tzinfo
+
+import msgspec
+
+from services.common.dated import add_months
+from services.pricing.core.months import (
+    MonthAssessment,
+    PersonalTarget,
+    Result,
+    assess_months,
+    last_day_of,
+    month_of,
+    month_text,
+)
+from services.pricing.core.programme import Programme, programme_version, share_text
+from services.pricing.core.rates import Label
+from services.pricing.core.readings import Reading
+from services.pricing.core.tariff import E4, MILLION
+from services.pricing.core.waterfall import Step, Waterfall
+
+WINDOW_MONTHS = 12
+DAYS_BEFORE_RENEWAL = 45
+INCENTIVE, ROUNDING_CREDIT = "incentive", "rounding.credit"
+_HALF = MILLION // 2
+
+
+class LegalCap(msgspec.Struct, frozen=True):
+    """The law's bound on credits in millionths, and where it is written."""
+
+    share_millionths: int
+    source: str
+
+
+class Incentive(msgspec.Struct, frozen=True, kw_only=True):
+    """The window's months, its longest run, and the share that the run earns."""
+
+    programme: str
+    window_first: str
+    window_last: str
+    months: tuple[MonthAssessment, ...]
+    run_first: str
+    run_last: str
+    run_months: int
+    share_millionths: int
+    cap: LegalCap | None
+
+    @property
+    def credit_millionths(self) -> int | None:
+        """What is taken off; None when no legal cap is set."""
+        return None if self.cap is None else min(self.cap.share_millionths, self.share_millionths)
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Names of the readings that the run's months rest on, each once, by month and time."""
+        run = [m for m in self.months if self.run_months and self.run_first <= m.month]
+        names = [name for m in run if m.month <= self.run_last for name in m.evidence]
+        return tuple(dict.fromkeys(names))
+
+
+class Window(msgspec.Struct, frozen=True):
+    """First and last of a renewal's twelve months, each as its first day."""
+
+    first: date
+    last: date
+
+
+def window_of(renewal: date) -> Window:
+    """The twelve whole months whose last day is on or before renewal − 45 days.
+
+    >>> window = window_of(date(2026, 1, 1))
+    >>> month_text(window.first), month_text(window.last)
+    ('2024-11', '2025-10')
+    """
+    latest = renewal - timedelta(days=DAYS_BEFORE_RENEWAL)
+    last = month_of(latest)
+    if last_day_of(last) > latest:
+        last = add_months(last, -1)
+    return Window(add_months(last, 1 - WINDOW_MONTHS), last)
+
+
+def months_of(window: Window, expiring_start: date | None) -> list[date]:
+    """The window's months in order, each as its first day, without those that served before.
+
+    Months up to the end of the expiring renewal's own window served it and serve no second time.
+    """
+    months = [add_months(window.first, ahead) for ahead in range(WINDOW_MONTHS)]
+    if expiring_start is None:
+        return months
+    served = window_of(expiring_start).last
+    return [month for month in months if month > served]
+
+
+def readable_days(window: Window, reach_months: int) -> tuple[date, date]:
+    """The days between which a reading can matter to a window, a day wider for any zone."""
+    slack = timedelta(days=1)
+    return window.first - slack, add_months(window.last, 1 + reach_months) + slack
+
+
+def longest_run(months: Sequence[MonthAssessment]) -> Sequence[MonthAssessment]:
+    """The longest run of months on target that follow one another, the earliest of equals.
+
+    `months` stand in calendar order without a gap, as `months_of` gives them.
+    """
+    best: Sequence[MonthAssessment] = ()
+    begin = 0
+    for end, month in enumerate(months, 1):
+        if month.result is not Result.ON_TARGET:
+            begin = end
+        elif end - begin > len(best):
+            best = months[begin:end]
+    return best
+
+
+def assess(
+    readings: Iterable[Reading],
+    programme: Programme,
+    personal: Sequence[PersonalTarget],
+    *,
+    renewal: date,
+    expiring_start: date | None,
+    zone: tzinfo,
+    cap: LegalCap | None,
+) -> Incentive:
+    """The months, the run and the share of one member at a renewal. Takes nothing off yet.
+
+    Raises: NoTargetInForce when the programme has no value yet in one of the months or on the
+    renewal's day.
+    """
+    window = window_of(renewal)
+    judged = assess_months(readings, programme, personal, months_of(window, expiring_start), zone)
+    run = longest_run(judged)
+    return Incentive(
+        programme=programme_version(programme),
+        window_first=month_text(window.first),
+        window_last=month_text(window.last),
+        months=judged,
+        run_first=run[0].month if run else "",
+        run_last=run[-1].month if run else "",
+        run_months=len(run),
+        share_millionths=programme.steps_on(renewal).share_of(len(run)),
+        cap=cap,
+    )
+
+
+def credited(
+    waterfall: Waterfall, credit_millionths: int, label: Label, to_minor: int
+) -> Waterfall:
+    """The waterfall with the credit taken off the rounded premium, and that rounded again.
+
+    Two more steps: the credit, half-up at once like every step, and the rounding to the tariff's
+    multiple of minor units. All differences still add up to the premium exactly.
+    """
+    before = waterfall.premium_minor * E4
+    off = (before * credit_millionths + _HALF) // MILLION
+    after = before - off
+    unit = E4 * to_minor
+    charged = (2 * after + unit) // (2 * unit) * unit
+    steps = (
+        *waterfall.steps,
+        Step(label, -off, after),
+        Step(_ROUNDING_CREDIT, charged - after, charged),
+    )
+    return Waterfall(charged // E4, steps)
+
+
+_ROUNDING_CREDIT = Label(
+    ROUNDING_CREDIT, "", 0, "优惠后保费取整", "Rounding of the credited premium"
+)
+
+
+def credit_label(found: Incentive) -> Label:
+    """The credit's step: the run, its share, and the legal cap where it binds."""
+    credit = found.credit_millionths or 0
+    if not found.run_months:
+        zh, en = "激励：考察期内没有达标月份，不减免", "Incentive: no month on target, nothing off"
+    else:
+        several = found.run_months > 1
+        run = f"{found.run_first} – {found.run_last}" if several else found.run_first
+        share = share_text(found.share_millionths)
+        zh = f"激励：{run} 连续 {found.run_months} 个月达标，减免 {share}"
+        counted = f"{found.run_months} months" if several else "1 month"
+        en = f"Incentive: {counted} on target, {run}, {share} off"
+    if credit < found.share_millionths:
+        capped = share_text(credit)
+        zh, en = f"{zh}，法定上限 {capped}", f"{en}, by law at most {capped}"
+    cell = f"run {found.run_months}"
+    return Label(INCENTIVE, cell, MILLION - credit, zh, en)

@@ -1,0 +1,272 @@
+"""Calendar months of one member, judged by readings: on target, off target, not enough.
+
+A month has four slots (days 1-7, 8-14, 15-21, 22-end), each counting its best provenance, then the
+earliest, then the smallest id. A laboratory HbA1c decides its own month and the two before; other
+months need three filled slots and are judged by each kind's mean. The order of the readings changes
+nothing. Knows no database and no wire.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta, tzinfo
+from enum import StrEnum
+from fractions import Fraction
+
+import msgspec
+
+from services.common.dated import add_months
+from services.pricing.core.programme import Measure, Programme, Target
+from services.pricing.core.readings import Provenance, Quantity, Reading, half_up, places_of
+from services.pricing.core.tariff import written
+
+# A reading counts for its month when it was received by the end of this day after the month's last.
+DAYS_TO_ARRIVE = 7
+# A laboratory HbA1c speaks of the eight to twelve weeks before it: its own month and these before.
+HBA1C_REACHES_BACK = 2
+SLOTS_NEEDED = 3
+_SLOT_DAYS, _LAST_SLOT = 7, 3
+# With at most four readings a mean differs from a target by 0.025 or more, or not at all.
+_MEAN_PLACES = 3
+
+
+class Result(StrEnum):
+    """How a month ended."""
+
+    ON_TARGET = "ON_TARGET"
+    OFF_TARGET = "OFF_TARGET"
+    NOT_ENOUGH = "NOT_ENOUGH"
+
+
+class Basis(StrEnum):
+    """What decided a month."""
+
+    LABORATORY_HBA1C = "LABORATORY_HBA1C"
+    SLOTS = "SLOTS"
+
+
+class PersonalTarget(msgspec.Struct, frozen=True):
+    """A doctor's target of one measure from a day on; None gives the programme's back."""
+
+    measure: Measure
+    start: date
+    target: Target | None
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """One measure of a month: its mean as text, the target as text, and whether it is met."""
+
+    measure: Measure
+    mean: str
+    target: str
+    personal: bool
+    met: bool
+    readings: int
+
+
+class MonthAssessment(msgspec.Struct, frozen=True, kw_only=True):
+    """One month, what decided it, and the names of the readings behind it, by time."""
+
+    month: str
+    result: Result
+    basis: Basis | None
+    hba1c_month: str
+    slots_filled: int
+    measures: tuple[Judged, ...]
+    evidence: tuple[str, ...]
+
+
+class _Candidate(msgspec.Struct, frozen=True):
+    """What may fill a slot: one glucose, or one pair of pressures. The least of a slot counts."""
+
+    order: tuple[int, float, str]
+    values: tuple[tuple[Measure, int], ...]
+    names: tuple[str, ...]
+
+
+def month_of(day: date) -> date:
+    """A month, written as its first day."""
+    return day.replace(day=1)
+
+
+def month_text(month: date) -> str:
+    """The month as "YYYY-MM"."""
+    return f"{month:%Y-%m}"
+
+
+def last_day_of(month: date) -> date:
+    """The month's last day."""
+    return add_months(month, 1) - timedelta(days=1)
+
+
+def assess_months(
+    readings: Iterable[Reading],
+    programme: Programme,
+    personal: Sequence[PersonalTarget],
+    months: Sequence[date],
+    zone: tzinfo,
+) -> tuple[MonthAssessment, ...]:
+    """Each month judged, in the order given.
+
+    A month's target is the one in force on its first day, so that none changes while it runs; of
+    a doctor's targets the latest start counts, and of equal starts the last in `personal`.
+
+    Raises: NoTargetInForce when the programme has no target yet in one of the months.
+    """
+    by_month: dict[date, list[Reading]] = defaultdict(list)
+    for reading in readings:
+        month = month_of(reading.effective.astimezone(zone).date())
+        due = last_day_of(month) + timedelta(days=DAYS_TO_ARRIVE)
+        if reading.received.astimezone(zone).date() <= due:
+            by_month[month].append(reading)
+    hba1c = {month: found for month in by_month if (found := _hba1c_of(by_month[month]))}
+    return tuple(
+        _assessed(month, by_month[month], hba1c, programme, personal, zone) for month in months
+    )
+
+
+def _hba1c_of(readings: Iterable[Reading]) -> Reading | None:
+    """The laboratory's HbA1c of a month: the earliest, then the smallest id."""
+    found = [
+        reading
+        for reading in readings
+        if reading.measured.quantity is Quantity.HBA1C
+        and reading.provenance is Provenance.LABORATORY
+    ]
+    return min(found, key=lambda reading: (reading.effective, reading.name), default=None)
+
+
+def _assessed(
+    month: date,
+    readings: Sequence[Reading],
+    hba1c: Mapping[date, Reading],
+    programme: Programme,
+    personal: Sequence[PersonalTarget],
+    zone: tzinfo,
+) -> MonthAssessment:
+    own = _personal_on(month, personal)
+    targets = programme.targets_on(month)
+    targets |= {measure: own[measure] for measure in targets if measure in own}
+    low = programme.low_glucose_on(month)
+    slots: dict[int, _Candidate] = {}
+    for slot, candidate in _candidates(readings, targets, low, zone):
+        if slot not in slots or candidate.order < slots[slot].order:
+            slots[slot] = candidate
+    said = month_text(month)
+    measured_in = None
+    if Measure.HBA1C in targets:
+        near = (add_months(month, ahead) for ahead in range(HBA1C_REACHES_BACK + 1))
+        measured_in = next((later for later in near if later in hba1c), None)
+    if measured_in is not None:
+        reading = hba1c[measured_in]
+        judged = _judged({Measure.HBA1C: [reading.measured.value]}, targets, own)
+        return MonthAssessment(
+            month=said,
+            result=_result(judged),
+            basis=Basis.LABORATORY_HBA1C,
+            hba1c_month=month_text(measured_in),
+            slots_filled=len(slots),
+            measures=judged,
+            evidence=(reading.name,),
+        )
+    values: dict[Measure, list[int]] = defaultdict(list)
+    for slot in sorted(slots):
+        for measure, value in slots[slot].values:
+            values[measure].append(value)
+    judged = _judged(values, targets, own)
+    enough = len(slots) >= SLOTS_NEEDED
+    return MonthAssessment(
+        month=said,
+        result=_result(judged) if enough else Result.NOT_ENOUGH,
+        basis=Basis.SLOTS if enough else None,
+        hba1c_month="",
+        slots_filled=len(slots),
+        measures=judged,
+        evidence=tuple(name for slot in sorted(slots) for name in slots[slot].names),
+    )
+
+
+def _personal_on(month: date, personal: Sequence[PersonalTarget]) -> dict[Measure, Target]:
+    latest: dict[Measure, PersonalTarget] = {}
+    for entry in personal:
+        known = latest.get(entry.measure)
+        if entry.start <= month and (known is None or known.start <= entry.start):
+            latest[entry.measure] = entry
+    return {m: entry.target for m, entry in latest.items() if entry.target is not None}
+
+
+def _candidates(
+    readings: Sequence[Reading], targets: Mapping[Measure, Target], low: int | None, zone: tzinfo
+) -> Iterable[tuple[int, _Candidate]]:
+    pressures: dict[tuple[float, Provenance], dict[Quantity, Reading]] = defaultdict(dict)
+    for reading in readings:
+        quantity = reading.measured.quantity
+        if quantity is Quantity.GLUCOSE:
+            measure = (
+                Measure.FASTING_GLUCOSE if reading.measured.fasting else Measure.NON_FASTING_GLUCOSE
+            )
+            is_low = low is not None and reading.measured.value < low
+            if measure in targets and not is_low:
+                yield _slot(reading, zone), _candidate({measure: reading})
+        elif quantity in (Quantity.SYSTOLIC, Quantity.DIASTOLIC):
+            pair = pressures[reading.effective.timestamp(), reading.provenance]
+            if quantity not in pair or reading.name < pair[quantity].name:
+                pair[quantity] = reading
+    for (_, provenance), pair in pressures.items():
+        upper, lower = (
+            (Measure.CLINIC_SYSTOLIC, Measure.CLINIC_DIASTOLIC)
+            if provenance.through_his
+            else (Measure.HOME_SYSTOLIC, Measure.HOME_DIASTOLIC)
+        )
+        if len(pair) == 2 and upper in targets and lower in targets:
+            found = {upper: pair[Quantity.SYSTOLIC], lower: pair[Quantity.DIASTOLIC]}
+            yield _slot(pair[Quantity.SYSTOLIC], zone), _candidate(found)
+
+
+def _slot(reading: Reading, zone: tzinfo) -> int:
+    """0 to 3: days 1-7, 8-14, 15-21 and 22 to the month's end."""
+    return min((reading.effective.astimezone(zone).day - 1) // _SLOT_DAYS, _LAST_SLOT)
+
+
+def _candidate(found: Mapping[Measure, Reading]) -> _Candidate:
+    first = next(iter(found.values()))
+    return _Candidate(
+        (first.provenance.rank, first.effective.timestamp(), first.name),
+        tuple((measure, reading.measured.value) for measure, reading in found.items()),
+        tuple(reading.name for reading in found.values()),
+    )
+
+
+def _judged(
+    values: Mapping[Measure, Sequence[int]],
+    targets: Mapping[Measure, Target],
+    own: Mapping[Measure, Target],
+) -> tuple[Judged, ...]:
+    found = []
+    for measure in Measure:
+        if not values.get(measure):
+            continue
+        mean = Fraction(sum(values[measure]), len(values[measure]))
+        found.append(
+            Judged(
+                measure=measure,
+                mean=_mean_text(mean, places_of(measure.quantity)),
+                target=targets[measure].text(measure),
+                personal=measure in own,
+                met=targets[measure].met_by(mean),
+                readings=len(values[measure]),
+            )
+        )
+    return tuple(found)
+
+
+def _mean_text(mean: Fraction, places: int) -> str:
+    """The mean in its unit to three places at most, without zeros beyond the unit's own places."""
+    text = written(half_up(mean * 10 ** (_MEAN_PLACES - places)), _MEAN_PLACES)
+    least = text.index(".") + (1 + places if places else 0)
+    return text[:least] + text[least:].rstrip("0").rstrip("." if not places else "")
+
+
+def _result(judged: Sequence[Judged]) -> Result:
+    return Result.ON_TARGET if all(entry.met for entry in judged) else Result.OFF_TARGET

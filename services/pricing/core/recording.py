@@ -1,0 +1,52 @@
+"""Whether an incoming reading is new, known, a correction, or contradicts what is kept. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+import msgspec
+
+from services.pricing.core.readings import Written
+
+
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+    """A reading as it is to be recorded. Two are the same when all of it is.
+
+    `stated_us` is the receive time that the caller stated; None: when it was recorded.
+    """
+
+    name: str
+    member_token: str
+    effective_us: int
+    stated_us: int | None
+    written: Written
+
+
+class Verdict(Enum):
+    """What recording a reading means."""
+
+    NEW = auto()
+    KNOWN = auto()
+    CORRECTION = auto()
+    DIFFERS = auto()
+
+
+def verdict(incoming: Incoming, kept: Incoming | None) -> Verdict:
+    """What recording `incoming` means where `kept` is what counts under its name.
+
+    Only a hospital's information system corrects what it said, and under the same name; a release
+    older than the one that counts is a late delivery and changes nothing. A device's or a typed
+    reading is a fact of its moment: another value is another reading.
+    """
+    if kept is None:
+        return Verdict.NEW
+    if incoming == kept:
+        return Verdict.KNOWN
+    if not (incoming.written.provenance.through_his and kept.written.provenance.through_his):
+        return Verdict.DIFFERS
+    is_older = (
+        incoming.stated_us is not None
+        and kept.stated_us is not None
+        and incoming.stated_us < kept.stated_us
+    )
+    return Verdict.KNOWN if is_older else Verdict.CORRECTION

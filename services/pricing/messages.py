@@ -1,0 +1,106 @@
+"""Between pricing's own values and the wire. Decides nothing."""
+
+from __future__ import annotations
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from lipei.pricing.v1 import pricing_pb2 as pb
+from lipei.type.v1 import money_pb2
+from services.pricing.core.incentive import Incentive
+from services.pricing.core.months import Judged, MonthAssessment
+from services.pricing.core.quote import Quote
+from services.pricing.core.readings import value_text
+from services.pricing.storage.readings import CoachTask
+
+LOW_GLUCOSE = "LOW_GLUCOSE"
+
+
+def quote(found: Quote) -> pb.Quote:
+    """A quote on the wire."""
+    return pb.Quote(
+        name=f"policies/{found.asked.policy_id}/quotes/{found.id}",
+        tariff=found.tariff_version,
+        premium=_money(found.premium_minor, found.currency),
+        steps=[
+            pb.PremiumStep(
+                step=step.step,
+                cell=step.cell,
+                factor_millionths=step.factor_millionths,
+                difference_e4=step.difference_e4,
+                premium_e4=step.premium_e4,
+                text_zh=step.text_zh,
+                text_en=step.text_en,
+                evidence=step.evidence,
+            )
+            for step in found.steps
+        ],
+        create_time=_moment(found.created_us),
+        start_date=found.asked.start_date,
+        premium_without_credit=_money(found.uncredited_minor, found.currency),
+        incentive=None if found.incentive is None else incentive(found.incentive),
+    )
+
+
+def incentive(found: Incentive) -> pb.Incentive:
+    """Months, run, share and credit on the wire."""
+    return pb.Incentive(
+        programme=found.programme,
+        window_first_month=found.window_first,
+        window_last_month=found.window_last,
+        months=[_month(month) for month in found.months],
+        run_first_month=found.run_first,
+        run_last_month=found.run_last,
+        run_months=found.run_months,
+        contractual_share_millionths=found.share_millionths,
+        credit_millionths=found.credit_millionths,
+        legal_cap=None
+        if found.cap is None
+        else pb.LegalCap(share_millionths=found.cap.share_millionths, source=found.cap.source),
+    )
+
+
+def coach_task(found: CoachTask) -> pb.CoachTask:
+    """A coach's task on the wire."""
+    return pb.CoachTask(
+        name=f"members/{found.member_token}/coachTasks/{found.name}",
+        reason=LOW_GLUCOSE,
+        reading=found.reading,
+        glucose_mmol_l=value_text(found.measured.quantity, found.measured.value),
+        effective_time=_moment(found.effective_us),
+        raise_time=_moment(found.raised_us),
+    )
+
+
+def _month(found: MonthAssessment) -> pb.MonthAssessment:
+    basis = "UNSPECIFIED" if found.basis is None else found.basis
+    return pb.MonthAssessment(
+        month=found.month,
+        result=pb.MonthResult.Value(f"MONTH_RESULT_{found.result}"),
+        basis=pb.MonthBasis.Value(f"MONTH_BASIS_{basis}"),
+        hba1c_month=found.hba1c_month,
+        slots_filled=found.slots_filled,
+        measures=[_measure(entry) for entry in found.measures],
+        evidence=found.evidence,
+    )
+
+
+def _measure(found: Judged) -> pb.MeasureAssessment:
+    return pb.MeasureAssessment(
+        measure=pb.Measure.Value(f"MEASURE_{found.measure.name}"),
+        mean=found.mean,
+        unit=found.measure.unit,
+        target=found.target,
+        personal_target=found.personal,
+        met=found.met,
+        readings=found.readings,
+    )
+
+
+def _money(minor: int, currency: str) -> money_pb2.Money:
+    return money_pb2.Money(currency_code=currency, minor_units=minor)
+
+
+def _moment(micros: int) -> Timestamp:
+    message = Timestamp()
+    message.FromMicroseconds(micros)
+    return message

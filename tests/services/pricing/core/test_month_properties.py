@@ -1,0 +1,152 @@
+"""What no set of readings can do: gain by order, by measuring again, or by leaving readings out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import msgspec
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.pricing.core.incentive import Incentive, assess
+from services.pricing.core.months import last_day_of, month_of, month_text
+from services.pricing.core.readings import Measured, Provenance, Quantity, Reading
+from tests.services.pricing.core.reading_cases import programmes, weekly
+
+DAY_ZERO = datetime(2025, 1, 1, tzinfo=UTC)
+HIS = {Provenance.LABORATORY, Provenance.CLINIC}
+
+
+@st.composite
+def one_reading(draw: st.DrawFn) -> Reading:
+    quantity = draw(st.sampled_from(Quantity))
+    low, high = {
+        Quantity.HBA1C: (60, 80),
+        Quantity.GLUCOSE: (35, 110),
+        Quantity.SYSTOLIC: (125, 145),
+        Quantity.DIASTOLIC: (78, 92),
+    }[quantity]
+    effective = DAY_ZERO + timedelta(days=draw(st.integers(0, 150)), hours=draw(st.integers(0, 2)))
+    return Reading(
+        name=f"r{draw(st.integers(0, 10_000)):05}",
+        measured=Measured(
+            quantity,
+            draw(st.integers(low, high)),
+            quantity is Quantity.GLUCOSE and draw(st.booleans()),
+        ),
+        provenance=draw(st.sampled_from(Provenance)),
+        effective=effective,
+        received=effective + timedelta(days=draw(st.sampled_from([0, 3, 30]))),
+    )
+
+
+many = st.lists(one_reading(), max_size=40, unique_by=lambda reading: reading.name)
+which = st.sampled_from(["diabetes-glucose", "hypertension-pressure"])
+
+
+def earned(readings: Iterable[Reading], programme: str) -> Incentive:
+    return assess(
+        readings,
+        programmes().named(programme),
+        (),
+        renewal=date(2025, 8, 1),
+        expiring_start=None,
+        zone=UTC,
+        cap=None,
+    )
+
+
+@given(many, which, st.randoms(use_true_random=False))
+def test_the_order_of_the_readings_changes_nothing(
+    readings: list[Reading], programme: str, chance: object
+) -> None:
+    shuffled = list(readings)
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis' Random
+    assert earned(shuffled, programme) == earned(readings, programme)
+
+
+@given(many, which, st.data())
+def test_a_later_reading_of_the_same_or_lesser_provenance_changes_nothing(
+    readings: list[Reading], programme: str, data: st.DataObject
+) -> None:
+    before = earned(readings, programme)
+    counted = {name for month in before.months for name in month.evidence}
+    at_work = [
+        r
+        for r in readings
+        if r.name in counted and r.measured.quantity in (Quantity.GLUCOSE, Quantity.HBA1C)
+    ]
+    if not at_work:
+        return
+    found = data.draw(st.sampled_from(at_work))
+    more = data.draw(st.sampled_from([p for p in Provenance if p.rank >= found.provenance.rank]))
+    if found.measured.quantity is Quantity.HBA1C:
+        more = Provenance.LABORATORY
+    later = msgspec.structs.replace(
+        found,
+        name="again",
+        measured=msgspec.structs.replace(found.measured, value=45),
+        provenance=more,
+        effective=found.effective + timedelta(minutes=data.draw(st.integers(1, 59))),
+    )
+    assert earned([*readings, later], programme) == before
+
+
+@given(many, which)
+@example(weekly("2025-03", "6.0"), "diabetes-glucose")
+def test_leaving_out_a_months_own_readings_earns_no_more(
+    readings: list[Reading], programme: str
+) -> None:
+    """Unless the hospital's readings alone fill three slots: then the month stands without them."""
+    share = earned(readings, programme).share_millionths
+    for month, own in by_month(readings).items():
+        left = [r for r in readings if not (r in own and r.provenance not in HIS)]
+        if hospital_slots(left, programme, month) < 3:
+            assert earned(left, programme).share_millionths <= share
+
+
+def test_where_the_hospital_fills_three_slots_a_fourth_of_ones_own_counts() -> None:
+    hospital = weekly("2025-03", "6.9", by="laboratory")
+    own = msgspec.structs.replace(
+        hospital[0],
+        name="own",
+        provenance=Provenance.TYPED,
+        measured=Measured(Quantity.GLUCOSE, 99, True),
+        effective=datetime(2025, 3, 25, tzinfo=UTC),
+        received=datetime(2025, 3, 25, tzinfo=UTC),
+    )
+    assert earned(hospital, "diabetes-glucose").run_months == 1
+    assert earned([*hospital, own], "diabetes-glucose").run_months == 0
+
+
+@given(many, which)
+def test_a_run_is_made_of_months_on_target_only(readings: list[Reading], programme: str) -> None:
+    found = earned(readings, programme)
+    months = [month.month for month in found.months]
+    assert len(months) == 12
+    if found.run_months:
+        begin = months.index(found.run_first)
+        run = found.months[begin : begin + found.run_months]
+        assert run[-1].month == found.run_last
+        assert {month.result for month in run} == {"ON_TARGET"}
+        assert set(found.evidence) == {name for month in run for name in month.evidence}
+    else:
+        assert "ON_TARGET" not in {month.result for month in found.months}
+        assert found.evidence == ()
+
+
+def by_month(readings: Sequence[Reading]) -> dict[date, list[Reading]]:
+    found: dict[date, list[Reading]] = defaultdict(list)
+    for reading in readings:
+        found[month_of(reading.effective.date())].append(reading)
+    return found
+
+
+def hospital_slots(readings: Sequence[Reading], programme: str, month: date) -> int:
+    for assessed in earned(readings, programme).months:
+        if assessed.month == month_text(month):
+            return assessed.slots_filled
+    assert last_day_of(month) > date(2025, 6, 17)  # outside the window it earns nothing anyway
+    return 0
