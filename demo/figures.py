@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
+from demo.pricing import MemberQuote
 from demo.results import percentile
 from lipei.claims.v1 import claims_pb2, decision_pb2
 from lipei.pricing.v1 import pricing_pb2
@@ -91,6 +93,31 @@ def worth_explaining(claims: Iterable[claims_pb2.Claim]) -> claims_pb2.Claim | N
 
     short = [one for one in claims if 0 < len(one.decision.lines) <= _EXPLAINED_LINES]
     return max(short, key=worth, default=None)
+
+
+def quote_worth_showing(quotes: Iterable[MemberQuote]) -> MemberQuote | None:
+    """A diabetic's premiums, of those with the largest credit the one with most evidence."""
+
+    def worth(one: MemberQuote) -> tuple[int, int]:
+        incentive = one.after.incentive
+        return incentive.credit_millionths, sum(len(month.evidence) for month in incentive.months)
+
+    return max((one for one in quotes if one.participant.person.diabetic), key=worth, default=None)
+
+
+def said_of_credit(quote: pricing_pb2.Quote) -> str:
+    """What the programme's months earn on a premium, in one sentence."""
+    incentive = quote.incentive
+    whole = money(quote.premium_without_credit.minor_units, quote.premium.currency_code)
+    owed = money(quote.premium.minor_units, quote.premium.currency_code)
+    if not incentive.credit_millionths:
+        return f"Without a month on target {owed} is owed."
+    share = Decimal(incentive.credit_millionths).scaleb(-4).normalize()
+    return (
+        f"{incentive.run_months} months on target in a row ({incentive.run_first_month} to "
+        f"{incentive.run_last_month}) take {share:f} % off {whole}: {owed} is owed. The law's bound "
+        f"is set at {Decimal(incentive.legal_cap.share_millionths).scaleb(-4).normalize():f} %."
+    )
 
 
 def premium_parts(quote: pricing_pb2.Quote) -> list[PremiumPart]:

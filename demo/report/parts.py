@@ -1,4 +1,4 @@
-"""The shapes that the page draws: bars, stacks and dots in percent of their frame. Knows no claim."""
+"""The shapes that the page draws: bars and stacks in percent of their frame. Knows no claim."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class Bin:
     height: float
 
 
-def slices(amounts: Mapping[str, int], said: Mapping[str, str], colours: Mapping[str, str]) -> list[Slice]:
+def slices(
+    amounts: Mapping[str, int], said: Mapping[str, str], colours: Mapping[str, str]
+) -> list[Slice]:
     """A whole cut into named parts; parts of nothing are left out."""
     whole = sum(amounts.values()) or 1
     return [

@@ -6,20 +6,21 @@ Reads two quotes and the readings behind them; computes no price and judges no m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from demo.figures import money, money_e4, premium_parts
+from demo.figures import money, money_e4, premium_parts, said_of_credit
+from demo.hospital.readings import Kind, Reading
 from demo.report.parts import cascade
 from lipei.pricing.v1 import pricing_pb2
-from lipei.type.v1 import reading_pb2
+from lipei.type.v1 import money_pb2
 
-_ZONE = ZoneInfo("Asia/Shanghai")
-_HBA1C, _GLUCOSE = "4548-4", ("14771-0", "15074-8")
+_KINDS = (Kind.HBA1C, Kind.FASTING, Kind.GLUCOSE)
+_MG_DL = Decimal("18.016")
+_FASTING = Decimal("4.4"), Decimal("7.0")
 # The plot's scale: glucose in mmol/L and HbA1c in % fit the same axis.
-_LOW, _HIGH = 3.0, 13.0
+_LOW, _HIGH = Decimal(3), Decimal(13)
 _TICKS = (4, 6, 8, 10, 12)
 _COLOURS = {
     pricing_pb2.MONTH_RESULT_ON_TARGET: ("on", "on target"),
@@ -31,9 +32,9 @@ _COLOURS = {
 def premium_view(
     before: pricing_pb2.Quote,
     after: pricing_pb2.Quote,
-    readings: Sequence[reading_pb2.Reading],
+    readings: Sequence[Reading],
 ) -> dict[str, Any]:
-    """Both quotes as cascades on one scale, and the readings that made the difference."""
+    """Both quotes as cascades on one scale, and the person's readings between them."""
     most = max(part.premium_e4 for quote in (before, after) for part in premium_parts(quote))
     return {
         "said": _said(before, after),
@@ -43,18 +44,9 @@ def premium_view(
 
 
 def _said(before: pricing_pb2.Quote, after: pricing_pb2.Quote) -> str:
-    incentive = after.incentive
-    share = Decimal(incentive.credit_millionths).scaleb(-4).normalize()
-    run = (
-        f"{incentive.run_months} months on target in a row "
-        f"({incentive.run_first_month} to {incentive.run_last_month}) earn {share:f} % of it"
-        if incentive.run_months
-        else "no month was on target"
-    )
     return (
         f"{before.start_date}: {_money(before.premium)}. {after.start_date}: "
-        f"{_money(after.premium_without_credit)} without a credit; {run}, so that "
-        f"{_money(after.premium)} is owed. Every step is a whole number of 1/10,000 fen and the "
+        f"{said_of_credit(after)} Every step is a whole number of 1/10,000 fen, and the "
         "differences add up to the premium exactly."
     )
 
@@ -91,49 +83,52 @@ def _evidence(names: Sequence[str]) -> str:
     return ", ".join(name.rpartition("/")[2] for name in names)
 
 
-def _plot(
-    incentive: pricing_pb2.Incentive, readings: Sequence[reading_pb2.Reading]
-) -> dict[str, Any]:
-    used = {name for month in incentive.months for name in month.evidence}
-    wanted = [one for one in readings if one.code.code in (_HBA1C, *_GLUCOSE)]
-    moments = [_moment(one) for one in wanted]
-    begin, end = _whole_months(moments)
-    whole = (end - begin) / timedelta(seconds=1)
+def _plot(incentive: pricing_pb2.Incentive, readings: Sequence[Reading]) -> dict[str, Any]:
+    used = {name.rpartition("/")[2] for month in incentive.months for name in month.evidence}
+    wanted = [one for one in readings if one.kind in _KINDS]
+    begin = _month(min(one.at for one in wanted))
+    end = _next_month(max(one.at for one in wanted))
     dots = []
-    for one, moment in zip(wanted, moments, strict=True):
-        lab = one.code.code == _HBA1C
-        kind = "HbA1c" if lab else "fasting glucose" if one.code.code == "14771-0" else "glucose"
-        counted = "counted" if one.name in used else "not counted"
+    for one in wanted:
+        laboratory = one.kind is Kind.HBA1C
+        counted = laboratory or one.key in used
+        said = "" if counted else ", no month was judged by it"
         dots.append(
             {
-                "x": round(100 * ((moment - begin) / timedelta(seconds=1)) / whole, 2),
-                "y": _height(float(one.value)),
-                "kind": "lab" if lab else "home",
-                "colour": "provider" if lab else "prior" if one.name in used else "aside",
-                "label": f"{moment:%Y-%m-%d} {kind} {one.value} {one.unit}, {counted}",
+                "x": round(100 * ((one.at - begin) / (end - begin)), 2),
+                "y": _height(one.value / _MG_DL if one.unit == "mg/dL" else one.value),
+                "kind": "lab" if laboratory else "home",
+                "colour": "provider" if laboratory else "prior" if counted else "aside",
+                "label": f"{one.at:%Y-%m-%d} {one.kind.value} {one.value} {one.unit}{said}",
             }
         )
     return {
         "title": "血糖与糖化血红蛋白 · home glucose (mmol/L) and laboratory HbA1c (%)",
         "bands": [
             {
-                "bottom": _height(4.4),
-                "height": round(_height(7.0) - _height(4.4), 2),
-                "label": "target of fasting glucose 4.4–7.0 mmol/L",
+                "bottom": _height(_FASTING[0]),
+                "height": round(_height(_FASTING[1]) - _height(_FASTING[0]), 2),
+                "label": "target of fasting glucose, 4.4–7.0 mmol/L",
             }
         ],
-        "ticks": [{"at": _height(float(tick)), "label": str(tick)} for tick in _TICKS],
+        "ticks": [{"at": _height(Decimal(tick)), "label": str(tick)} for tick in _TICKS],
         "dots": dots,
         "months": _months(incentive, begin, end),
         "key": [
             {"colour": "provider", "label": "laboratory HbA1c, through the hospital"},
             {"colour": "prior", "label": "home glucose that a month was judged by"},
             {"colour": "aside", "label": "other home glucose"},
+            {"colour": "band", "label": "target of fasting glucose"},
+            {"colour": "on", "label": "month on target"},
+            {"colour": "off", "label": "off target"},
+            {"colour": "none", "label": "not enough readings"},
         ],
     }
 
 
-def _months(incentive: pricing_pb2.Incentive, begin: datetime, end: datetime) -> list[dict[str, str]]:
+def _months(
+    incentive: pricing_pb2.Incentive, begin: datetime, end: datetime
+) -> list[dict[str, str]]:
     judged = {one.month: one for one in incentive.months}
     found = []
     month = begin
@@ -146,26 +141,17 @@ def _months(incentive: pricing_pb2.Incentive, begin: datetime, end: datetime) ->
     return found
 
 
-def _whole_months(moments: Sequence[datetime]) -> tuple[datetime, datetime]:
-    first, last = min(moments), max(moments)
-    return _month(first), _next_month(_month(last))
-
-
 def _month(moment: datetime) -> datetime:
     return moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
-def _next_month(month: datetime) -> datetime:
-    return _month(month + timedelta(days=32))
+def _next_month(moment: datetime) -> datetime:
+    return _month(_month(moment) + timedelta(days=32))
 
 
-def _moment(reading: reading_pb2.Reading) -> datetime:
-    return reading.effective_time.ToDatetime(tzinfo=UTC).astimezone(_ZONE)
+def _height(value: Decimal) -> float:
+    return round(float(100 * (min(max(value, _LOW), _HIGH) - _LOW) / (_HIGH - _LOW)), 2)
 
 
-def _height(value: float) -> float:
-    return round(100 * (min(max(value, _LOW), _HIGH) - _LOW) / (_HIGH - _LOW), 2)
-
-
-def _money(amount: object) -> str:
-    return money(amount.minor_units, amount.currency_code)  # type: ignore[attr-defined]  # Money
+def _money(amount: money_pb2.Money) -> str:
+    return money(amount.minor_units, amount.currency_code)

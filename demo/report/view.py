@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
+from demo.checks import checks
 from demo.figures import by_bearer, half_and_most, money
+from demo.hospital.codes import SERVICES
 from demo.report.parts import Slice, histogram, ranked, slices
-from demo.results import Results, checks
+from demo.results import Results
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
+from lipei.type.v1 import money_pb2
 
 _REASONS = 10
 _COLOURS = {
@@ -45,12 +49,58 @@ class Tile:
     mood: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hint:
-    """Where to look next: what one sees there, and the command or address."""
+def head_view(results: Results) -> dict[str, Any]:
+    """Title, and the few numbers that a reader wants first."""
+    scenario, comparison = results.scenario, results.comparison
+    paid = money(sum(claim.paid.minor_units for claim in results.paid), scenario.currency)
+    failed = sum(not check.holds for check in checks(results))
+    tiles = [
+        Tile(value=f"{results.pulled.bills:,}", label="bills pulled from the hospital"),
+        Tile(value=paid, label=f"in {len(results.paid):,} payouts that the bank confirmed"),
+        Tile(value=half_and_most(results.decision_ms)[0], label="half of the decisions within"),
+        Tile(
+            value="all hold" if not failed else f"{failed} failed",
+            label=f"of {len(checks(results))} checks",
+            mood="bad" if failed else "good",
+        ),
+    ]
+    if comparison is not None:
+        tiles[1:1] = [
+            Tile(
+                value=f"{comparison.clean_untouched / len(comparison.clean):.1%}",
+                label=f"of {len(comparison.clean):,} clean bills decided untouched",
+            ),
+            _zero(comparison.total.false_approvals, "false approvals"),
+            _zero(comparison.total.amount_mismatches, "bills paid otherwise than the truth says"),
+        ]
+    return {
+        "title": "A hospital's bills become money",
+        "subtitle": f"{scenario.title}. Everything in it is made up.",
+        "tiles": tiles,
+        "foot": f"lipei {version('lipei')} · all in {results.elapsed_s:.0f} s on this machine",
+    }
 
-    what: str
-    command: str
+
+def planted_view(results: Results) -> dict[str, Any]:
+    """Kind of bill → how many ended as the truth says; empty where nobody knows the truth."""
+    if results.comparison is None:
+        return {"planted": []}
+    currency = results.scenario.currency
+    return {
+        "planted": [
+            {
+                "kind": kind.value,
+                "bills": tally.bills,
+                "as_expected": tally.as_expected,
+                "false_approvals": tally.false_approvals,
+                "false_denials": tally.false_denials,
+                "false_pends": tally.false_pends,
+                "expected": money(tally.expected_fen, currency),
+                "found": money(tally.paid_fen, currency),
+            }
+            for kind, tally in results.comparison.by_planted().items()
+        ]
+    }
 
 
 def claims_view(results: Results) -> dict[str, Any]:
@@ -58,7 +108,6 @@ def claims_view(results: Results) -> dict[str, Any]:
     currency = results.scenario.currency
     bearers = by_bearer(results.decided)
     billed = sum(bearers.values())
-    decision, payout = results.decision_ms, results.payout_ms
     return {
         "outcomes": _outcomes(results),
         "billed": money(billed, currency),
@@ -69,17 +118,14 @@ def claims_view(results: Results) -> dict[str, Any]:
                 for name, (_, amount) in list(results.reasons().items())[:_REASONS]
             ]
         ),
-        "histogram": histogram(decision),
-        "times": [_times(label, spans) for label, spans in (
-            ("intake to decision", decision),
-            ("decision to the bank's confirmation", payout),
-        )],
+        "histogram": histogram(results.decision_ms),
+        "times": [_times(label, found) for label, found in results.times().items()],
         "checks": checks(results),
     }
 
 
 def claim_view(explained: claims_pb2.ExplainClaimResponse, currency: str) -> dict[str, Any]:
-    """One claim: its lines with every share and clause, and the insurer's words in two languages."""
+    """One claim: its lines with every share and clause, and its words in both languages."""
     claim = explained.claim
     decision = claim.decision
     return {
@@ -90,7 +136,8 @@ def claim_view(explained: claims_pb2.ExplainClaimResponse, currency: str) -> dic
         "lines": [
             {
                 "number": line.number,
-                "service": line.code.display or line.code.code,
+                "service": _service(line.code.code),
+                "code": line.code.code,
                 "billed": _money(line.billed),
                 "benefit": _money(line.benefit),
                 "shares": [_share(share) for share in line.shares],
@@ -129,6 +176,10 @@ def hospital_view(results: Results) -> dict[str, Any] | None:
     return {"said": said, "rows": rows}
 
 
+def _zero(count: int, label: str) -> Tile:
+    return Tile(value=f"{count:,}", label=label, mood="bad" if count else "good")
+
+
 def _outcomes(results: Results) -> list[Slice]:
     counts = {
         "paid": len(results.paid),
@@ -159,10 +210,15 @@ def _times(label: str, ascending: Sequence[float]) -> dict[str, str]:
     return {"label": label, "half": half, "most": most}
 
 
+def _service(code: str) -> str:
+    """What the demo hospital calls a service; other hospitals' codes speak for themselves."""
+    return SERVICES[code].text if code in SERVICES else code
+
+
 def _share(share: decision_pb2.BearerShare) -> str:
     reason = reason_pb2.Reason.Name(share.reason).removeprefix("REASON_").lower().replace("_", " ")
     return f"{_SHORT[share.bearer]} {_money(share.amount)} · {reason} · {share.clause}"
 
 
-def _money(amount: Any) -> str:
+def _money(amount: money_pb2.Money) -> str:
     return money(amount.minor_units, amount.currency_code)
