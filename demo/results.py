@@ -113,6 +113,18 @@ class Results:
             if claim.bill_number in self.seen
         )
 
+    def times(self) -> dict[str, list[float]]:
+        """What took how long → milliseconds, ascending; without what nothing was measured of."""
+        found = {
+            "intake to decision": self.decision_ms,
+            "decision to confirmed payout": self.payout_ms,
+            "bill seen at the hospital to decision, queueing behind the others": (
+                self.seen_to_decision_ms
+            ),
+            "bill seen at the hospital to confirmed payout": self.seen_to_payout_ms,
+        }
+        return {label: ascending for label, ascending in found.items() if ascending}
+
     @property
     def in_flight(self) -> int:
         """The most claims that were taken in and not yet decided at one moment."""

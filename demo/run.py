@@ -13,12 +13,14 @@ from demo import bank, screen
 from demo.bridge import Bridge
 from demo.checks import checks
 from demo.comparison import compare
+from demo.figures import worth_explaining
 from demo.his import running_his
 from demo.hospital.hospital import Hospital
 from demo.insurer import MOVING, UNDECIDED, Insurer
 from demo.pricing import MemberQuote, Pricing, Recorded
 from demo.processes import Child, ChildFailed
 from demo.progress import Reporter, Snapshot
+from demo.report.page import write_page
 from demo.results import Results
 from demo.scenario import PLANS, Scenario
 from demo.stack import Stack, fresh_state, started_stack
@@ -43,9 +45,9 @@ class Folders:
 def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool) -> Results:
     """Fill a hospital, start the stack, let bills become money, and show what came of it.
 
-    Writes truth.json before anything starts, where the truth is known, and summary.json at the end.
-    Everything that was started is stopped before this returns or raises; with
-    `keep` only when the person says so by Ctrl-C.
+    Writes truth.json before anything starts, where the truth is known, and summary.json and
+    report.html at the end. Everything that was started is stopped before this returns or raises;
+    with `keep` only when the person says so by Ctrl-C.
 
     Raises: ChildFailed, CallRefused, LoadRefused, StateRefused.
     """
@@ -67,12 +69,22 @@ def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool
         results = _settle(scenario, stack, his.child, reporter, begun)
         folders.out.mkdir(parents=True, exist_ok=True)
         _write(folders.out / "summary.json", results)
-        with Insurer(stack.addresses["claims"]) as insurer:
-            hints = _hints(stack, folders, keep=keep)
-            screen.show(results, insurer, reporter, hints=hints)
+        _show(results, stack, folders, reporter, keep=keep)
         if keep:
             _wait_for_ctrl_c(stack, reporter)
     return results
+
+
+def _show(
+    results: Results, stack: Stack, folders: Folders, reporter: Reporter, *, keep: bool
+) -> None:
+    """The screen and the page, both with one claim in the insurer's own words."""
+    claim = worth_explaining(results.decided)
+    hints = _hints(stack, folders, claim.name if claim else "NAME", keep=keep)
+    with Insurer(stack.addresses["claims"]) as insurer:
+        explained = insurer.explain(claim.name) if claim else None
+    write_page(folders.out / "report.html", results, explained, hints)
+    screen.show(results, explained, reporter, hints=hints)
 
 
 def _settle(
@@ -209,17 +221,21 @@ def _follow(
             time.sleep(_POLL_S)
 
 
-def _hints(stack: Stack, folders: Folders, *, keep: bool) -> list[str]:
-    """Where to look next; with `keep` at what is running."""
-    state = _from_here(folders.state)
-    files = [f"numbers: {_from_here(folders.out / 'summary.json')}", f"logs: {state / 'logs'}"]
+def _hints(stack: Stack, folders: Folders, claim: str, *, keep: bool) -> list[tuple[str, str]]:
+    """Where to look next: what, and the file, command or address; with `keep` what is running."""
+    out, state = _from_here(folders.out), _from_here(folders.state)
+    files = [
+        ("this run as a page", str(out / "report.html")),
+        ("numbers", str(out / "summary.json")),
+        ("logs", str(state / "logs")),
+    ]
     if not keep:
-        return [*files, "to look inside, keep the stack running: make demo ARGS=--keep"]
+        return [*files, ("to look inside, keep the stack running", "make demo ARGS=--keep")]
     return [
         *files,
-        f"every workflow in Temporal's UI: {stack.addresses.get('temporal_ui', 'not running')}",
-        f".venv/bin/lipei claims explain --state {state} {{claim}}",
-        f".venv/bin/lipei claims replay --state {state} {{claim}}",
+        ("every workflow in Temporal's UI", stack.addresses.get("temporal_ui", "not running")),
+        ("a claim in words", f".venv/bin/lipei claims explain --state {state} {claim}"),
+        ("the same decision again", f".venv/bin/lipei claims replay --state {state} {claim}"),
     ]
 
 

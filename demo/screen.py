@@ -1,10 +1,12 @@
-"""The last screen of a run: counts, money, times, one claim in words, what was set aside."""
+"""The last screen of a run: counts, money, times, the truth beside it, one claim and one premium.
+
+What it shows is worked out in `figures`, and what must hold in `checks`.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from rich.padding import Padding
 from rich.rule import Rule
@@ -12,117 +14,153 @@ from rich.table import Table
 from rich.text import Text
 
 from demo.checks import checks
+from demo.comparison import Comparison
+from demo.figures import (
+    by_bearer,
+    half_and_most,
+    money,
+    money_e4,
+    premium_parts,
+    quote_worth_showing,
+    said_of_credit,
+)
+from demo.pricing import MemberQuote
 from demo.progress import WIDTH, Reporter
-from demo.results import Results, percentile
-from lipei.claims.v1 import claims_pb2, decision_pb2
-from services.common.money import format_minor
+from demo.results import Results
+from lipei.claims.v1 import claims_pb2
 
 _REASONS = 8
-_EXPLAINED_LINES = 4
 _ASIDE = 10
+# Within this, a table's last column does not reach the edge of a terminal of 100 columns.
+_AMOUNT = 13
 
 
-class Explains(Protocol):
-    """Whoever puts a claim's decision into words."""
-
-    def explain(self, name: str) -> claims_pb2.ExplainClaimResponse:
-        """One claim's decision in words."""
-
-
-def show(results: Results, insurer: Explains, reporter: Reporter, *, hints: Sequence[str]) -> None:
-    """Print the screen; asks the insurer for the words of one claim.
-
-    `hints` say where to look next; "{claim}" in them stands for the claim that was explained.
-    """
+def show(
+    results: Results,
+    explained: claims_pb2.ExplainClaimResponse | None,
+    reporter: Reporter,
+    *,
+    hints: Sequence[tuple[str, str]],
+) -> None:
+    """Print the screen. `explained` is one claim in words; `hints` are what to see, and where."""
     console = reporter.console
-    _heading(reporter, "lipei · a hospital's bills become money")
+    _heading(reporter, "lipei 理赔 · a hospital's bills become money")
     console.print(_counts(results), width=WIDTH)
-    explained = _worth_explaining(results.decided)
+    if results.comparison is not None:
+        _truth(results.comparison, results.scenario.currency, reporter)
     if explained is not None:
-        _explain(explained, insurer, reporter)
+        _explain(explained, reporter)
+    quote = quote_worth_showing(results.quotes)
+    if quote is not None:
+        _premium(quote, len(results.quotes), reporter)
     _set_aside(results, reporter)
     _checks(results, reporter)
-    _next(explained, reporter, hints)
+    _next(reporter, hints)
 
 
 def _counts(results: Results) -> Table:
-    amounts = _by_bearer(results)
-    decision, payout = results.decision_ms, results.payout_ms
+    currency = results.scenario.currency
+    amounts = by_bearer(results.decided)
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", min_width=8)
     table.add_column()
     table.add_row(
         "Bills",
         f"{results.pulled.bills:,} pulled · {len(results.quarantine)} set aside · "
-        f"{results.pulled.refused} refused by the insurer · "
-        f"{results.scenario.outside} outside the period kept out",
+        f"{results.pulled.refused} refused by the insurer"
+        + (
+            f" · {results.scenario.outside} outside the period kept out"
+            * bool(results.scenario.outside)
+        ),
     )
     table.add_row(
         "Claims",
         f"{len(results.claims):,} opened · {results.untouched:,} decided without a person · "
         f"{results.denied} of them denied · {results.pended} wait for a person",
     )
-    table.add_row("Money", " · ".join(amounts))
-    paid = sum(claim.paid.minor_units for claim in results.paid)
-    table.add_row("Paid", f"{_money(results, paid)} in {len(results.paid)} confirmed payouts")
-    table.add_row("Why", _reasons(results))
     table.add_row(
-        "Times",
-        f"intake to decision {_times(decision)} · decision to confirmed payout {_times(payout)} · "
-        f"all in {results.elapsed_s:.0f} s",
+        "Money",
+        " · ".join(
+            f"{name} {money(amount, currency)}"
+            for name, amount in {"billed": sum(amounts.values()), **amounts}.items()
+        ),
     )
+    paid = sum(claim.paid.minor_units for claim in results.paid)
+    table.add_row("Paid", f"{money(paid, currency)} in {len(results.paid)} confirmed payouts")
+    table.add_row("Why", _reasons(results))
+    for label, found in results.times().items():
+        half, most = half_and_most(found)
+        table.add_row(
+            "Times" if label == next(iter(results.times())) else "", f"{label}: {half} (p99 {most})"
+        )
+    table.add_row("", f"all in {results.elapsed_s:.0f} s")
     return table
-
-
-def _by_bearer(results: Results) -> list[str]:
-    totals: dict[int, int] = {}
-    for claim in results.decided:
-        for line in claim.decision.lines:
-            for share in line.shares:
-                totals[share.bearer] = totals.get(share.bearer, 0) + share.amount.minor_units
-    names = {
-        decision_pb2.BEARER_PRIOR_PAYER: "social insurance or others",
-        decision_pb2.BEARER_INSURER: "insurer",
-        decision_pb2.BEARER_PATIENT: "patient",
-        decision_pb2.BEARER_PROVIDER: "provider",
-    }
-    billed = sum(claim.decision.billed.minor_units for claim in results.decided)
-    parts = [f"billed {_money(results, billed)}"]
-    parts += [
-        f"{name} {_money(results, totals[bearer])}"
-        for bearer, name in names.items()
-        if totals.get(bearer)
-    ]
-    return parts
 
 
 def _reasons(results: Results) -> str:
     found = results.reasons()
     shown = [
-        f"{name.lower().replace('_', ' ')} {_money(results, amount)}"
+        f"{name.lower().replace('_', ' ')} {money(amount, results.scenario.currency)}"
         for name, (_, amount) in list(found.items())[:_REASONS]
     ]
     more = len(found) - len(shown)
     return " · ".join(shown) + (f" · {more} more" if more > 0 else "")
 
 
-def _worth_explaining(claims: Iterable[claims_pb2.Claim]) -> claims_pb2.Claim | None:
-    """A claim that shows most in few lines: benefit, several reasons, at most so many lines."""
+def _truth(comparison: Comparison, currency: str, reporter: Reporter) -> None:
+    _heading(reporter, "against the truth that was planted before anybody decided")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column(" planted", overflow="fold")
+    for name in ("bills", "as expected", "paid too much", "too little", "held", f"paid {currency}"):
+        table.add_column(name, justify="right")
+    for kind, tally in comparison.by_planted().items():
+        table.add_row(
+            f" {kind.value}",
+            f"{tally.bills:,}",
+            Text(
+                f"{tally.as_expected:,}",
+                "green" if tally.as_expected == tally.bills else "bold red",
+            ),
+            *(
+                str(count)
+                for count in (tally.false_approvals, tally.false_denials, tally.false_pends)
+            ),
+            money(tally.paid_fen, currency),
+        )
+    reporter.console.print(table, width=WIDTH)
 
-    def worth(claim: claims_pb2.Claim) -> tuple[bool, int, int]:
-        lines = claim.decision.lines
-        reasons = {share.reason for line in lines for share in line.shares}
-        return claim.decision.benefit.minor_units > 0, len(reasons), len(lines)
 
-    short = [one for one in claims if len(one.decision.lines) <= _EXPLAINED_LINES]
-    return max(short, key=worth, default=None)
+def _explain(explained: claims_pb2.ExplainClaimResponse, reporter: Reporter) -> None:
+    _heading(reporter, f"one claim: {explained.claim.name}")
+    for text in (explained.text_zh, explained.text_en):
+        for paragraph in text.splitlines():
+            _indented(reporter, paragraph)
 
 
-def _explain(claim: claims_pb2.Claim, insurer: Explains, reporter: Reporter) -> None:
-    words = insurer.explain(claim.name)
-    _heading(reporter, f"one claim: {claim.name}")
-    for paragraph in words.text_en.splitlines():
-        _indented(reporter, paragraph)
+def _premium(quote: MemberQuote, quoted: int, reporter: Reporter) -> None:
+    """Two premiums side by side, part by part; parts of one name stand in one row."""
+    before, after = quote.before, quote.after
+    _heading(reporter, f"one premium of {quoted}: a person who lives with diabetes, year by year")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column(" part")
+    for one in (before, after):
+        table.add_column(f"from {one.start_date}", justify="right", min_width=_AMOUNT)
+    columns = [{part.name: part for part in premium_parts(one)} for one in (before, after)]
+    currency = before.premium.currency_code
+    for name in dict.fromkeys(name for column in columns for name in column):
+        parts = [column.get(name) for column in columns]
+        if any(part is not None and part.difference_e4 for part in parts):
+            words = next(part for part in parts if part is not None)
+            table.add_row(
+                f" {words.text_zh} {words.text_en}",
+                *("" if part is None else money_e4(part.difference_e4, currency) for part in parts),
+            )
+    table.add_row(
+        Text(" 保费 premium", "bold"),
+        *(Text(money(one.premium.minor_units, currency), "bold") for one in (before, after)),
+    )
+    reporter.console.print(table, width=WIDTH)
+    _indented(reporter, said_of_credit(after))
 
 
 def _set_aside(results: Results, reporter: Reporter) -> None:
@@ -130,22 +168,17 @@ def _set_aside(results: Results, reporter: Reporter) -> None:
         return
     _heading(reporter, "set aside, with reasons")
     kinds = Counter(
-        (record.stage, fault.reason, fault.text)
+        f"{record.stage}: {fault.reason}: {fault.text}"
         for record in results.quarantine
         for fault in record.faults[:1]
     )
-    rows = [
-        f"{count} × {stage}: {reason}: {text}" for (stage, reason, text), count in kinds.items()
-    ]
-    rows += [
-        f"1 × insurer: {', '.join(released.delivery.refusal_reasons)}: "
-        f"bill {released.bill.bill_number}"
-        for released in results.refusals
-    ]
-    for row in rows[:_ASIDE]:
-        _line(reporter, row)
-    if len(rows) > _ASIDE:
-        _line(reporter, f"and {len(rows) - _ASIDE} more kinds: lipei his quarantine HOSPITAL")
+    kinds.update(
+        f"insurer: {', '.join(released.delivery.refusal_reasons)}" for released in results.refusals
+    )
+    for text, count in list(kinds.items())[:_ASIDE]:
+        _line(reporter, f"{count} × {text}")
+    if len(kinds) > _ASIDE:
+        _line(reporter, f"and {len(kinds) - _ASIDE} more kinds: lipei his quarantine HOSPITAL")
 
 
 def _checks(results: Results, reporter: Reporter) -> None:
@@ -164,12 +197,11 @@ def _checks(results: Results, reporter: Reporter) -> None:
     reporter.console.print(Padding(grid, (0, 0, 0, 1), expand=False), width=WIDTH)
 
 
-def _next(claim: claims_pb2.Claim | None, reporter: Reporter, hints: Sequence[str]) -> None:
+def _next(reporter: Reporter, hints: Sequence[tuple[str, str]]) -> None:
     _heading(reporter, "next")
-    for hint in hints:
-        text = hint.replace("{claim}", claim.name if claim is not None else "NAME")
+    for what, where in hints:
         # A command must survive being copied: it may be wider, but never broken.
-        reporter.console.print(Text(f" {text}"), soft_wrap=True)
+        reporter.console.print(Text(f" {what}: {where}"), soft_wrap=True)
 
 
 def _heading(reporter: Reporter, text: str) -> None:
@@ -185,19 +217,3 @@ def _line(reporter: Reporter, text: str) -> None:
 
 def _indented(reporter: Reporter, text: str) -> None:
     reporter.console.print(Padding(Text(text), (0, 0, 0, 1), expand=False), width=WIDTH)
-
-
-def _money(results: Results, amount: int) -> str:
-    currency = results.scenario.currency
-    whole, _, rest = format_minor(amount, currency).partition(".")
-    sign = {"CNY": "¥", "USD": "$"}[currency]
-    return f"{sign}{int(whole):,}.{rest}"
-
-
-def _times(ascending: Sequence[float]) -> str:
-    half, most = percentile(ascending, 0.5), percentile(ascending, 0.99)
-    return "none" if half is None else f"{_span(half)} (p99 {_span(most or half)})"
-
-
-def _span(milliseconds: float) -> str:
-    return f"{milliseconds:.0f} ms" if milliseconds < 10_000 else f"{milliseconds / 1000:.1f} s"

@@ -85,6 +85,11 @@ class Record:
         """Both together."""
         return (*self.hospital, *self.home)
 
+    def of(self, person: Person) -> list[Reading]:
+        """One person's readings, by time."""
+        mine = [one for one in self.all if one.person.key == person.key]
+        return sorted(mine, key=lambda one: (one.at, one.key))
+
 
 _COURSES = (Course.WELL, Course.IMPROVING, Course.POOR, Course.CARELESS)
 _WEIGHTS = (35, 30, 20, 15)

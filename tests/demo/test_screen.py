@@ -8,16 +8,15 @@ from lipei.claims.v1 import claims_pb2
 from tests.demo.test_results import good
 
 
-class Words:
-    """The one thing that the screen asks the insurer."""
-
-    def explain(self, name: str) -> claims_pb2.ExplainClaimResponse:
-        return claims_pb2.ExplainClaimResponse(text_en=f"{name}\nLine 1: " + "pays 70.00 " * 30)
-
-
 def test_off_a_terminal_the_screen_is_plain_text_of_at_most_100_columns() -> None:
     out = io.StringIO()
-    screen.show(good(), Words(), Reporter(out), hints=["lipei claims explain {claim}"])
+    explained = claims_pb2.ExplainClaimResponse(
+        claim=claims_pb2.Claim(name="policies/p/claims/1"),
+        text_zh="第 1 行：赔付 70.00",
+        text_en="Line 1: " + "pays 70.00 " * 30,
+    )
+    hints = [("a claim in words", "lipei claims explain policies/p/claims/1")]
+    screen.show(good(), explained, Reporter(out), hints=hints)
     text = out.getvalue()
     assert all(character == "\n" or character.isprintable() for character in text)
     assert max(map(len, text.splitlines())) <= 100
