@@ -98,6 +98,12 @@ def position(token: str, kind: str) -> int:
     return int(position)
 
 
+def resume_token(rows: Sequence[Row[Any]], size: int, kind: str, after: int) -> str:
+    """The token of whatever comes after these rows, also when there is nothing yet."""
+    shown = rows[:size]
+    return page_token(kind, str(shown[-1].seq if shown else after))
+
+
 def next_token(rows: Sequence[Row[Any]], size: int, kind: str) -> str:
     """The token of the page after these rows; empty at the end."""
     return page_token(kind, str(rows[size - 1].seq)) if len(rows) > size else ""

@@ -75,12 +75,25 @@ def bills_after(
 
 
 def readings_after(
-    connection: Connection, member_token: str | None, seq: int, most: int
+    connection: Connection,
+    member_token: str | None,
+    seq: int,
+    most: int,
+    hospital: str | None = None,
 ) -> Sequence[Row[Any]]:
-    """Readings of one member, or of all, in the order of their release, after a number."""
-    query = select(reading).where(reading.c.seq > seq)
+    """Readings of one member, or of all, in the order of their release, after a number.
+
+    Each with the time when the bridge first saw it so, as `received_us`.
+    """
+    query = (
+        select(reading, inbox.c.at_us.label("received_us"))
+        .join(inbox, inbox.c.id == reading.c.inbox_id)
+        .where(reading.c.seq > seq)
+    )
     if member_token is not None:
         query = query.where(reading.c.member_token == member_token)
+    if hospital is not None:
+        query = query.where(reading.c.hospital == hospital)
     return connection.execute(query.order_by(reading.c.seq).limit(most)).all()
 
 
