@@ -30,6 +30,7 @@ from services.his_bridge.requests import (
     HOSPITAL,
     acknowledgement_faults,
     answer,
+    foreign_token,
     next_token,
     not_a_name,
     page_size,
@@ -39,6 +40,7 @@ from services.his_bridge.requests import (
 )
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import last_pulls, lists
+from services.his_bridge.storage.outcomes import READINGS
 
 USUAL_RECORDS, MOST_RECORDS = 500, 5_000
 MOST_ON_PAGE, MOST_READINGS_ON_PAGE = 500, 1_000
@@ -168,6 +170,9 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         size = page_size(request.page_size, MOST_READINGS_ON_PAGE)
         member = None if named[1] == "-" else named[1]
         after = position(request.page_token, kind)
+        if after > await self._read(lists.last_number, READINGS):
+            # A token kept from before this database was made anew would hide what is in it.
+            raise foreign_token()
         rows = await self._read(lists.readings_after, member, after, size + 1, hospital)
         return pb.ListReadingsResponse(
             readings=[messages.reading(row) for row in rows[:size]],

@@ -16,6 +16,7 @@ from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.tables import (
     acknowledgement,
     inbox,
+    last_seq,
     quarantine,
     reading,
     released_bill,
@@ -95,6 +96,12 @@ def readings_after(
     if hospital is not None:
         query = query.where(reading.c.hospital == hospital)
     return connection.execute(query.order_by(reading.c.seq).limit(most)).all()
+
+
+def last_number(connection: Connection, name: str) -> int:
+    """The last number that a list has given; 0 before the first."""
+    query = select(last_seq.c.value).where(last_seq.c.list == name)
+    return connection.execute(query).scalar_one_or_none() or 0
 
 
 def quarantine_after(
