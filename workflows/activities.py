@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, settlement_pb2_grpc
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.his_bridge.v1 import his_bridge_pb2, his_bridge_pb2_grpc, work_pb2
+from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from services.common.grpc_edge import RpcFault, error_of
 
 Q = TypeVar("Q")
@@ -28,7 +31,9 @@ CALL_TIMEOUT_S = 4.5
 BANK_CALL_TIMEOUT_S = 19.0
 PULL_CALL_TIMEOUT_S = 55.0
 BILLS_PER_PAGE = 100
+READINGS_PER_PAGE = 500
 SHORTEST_PAUSE_S = 1.0
+_READING_PATH = re.compile(r"readings\[([0-9]{1,4})\]\.", re.ASCII)
 # Repeating the same call cannot help with these.
 _FINAL = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -118,11 +123,14 @@ class SettlementSteps:
 
 
 class HospitalSteps:
-    """Steps of pull_bills, inside the hospital: towards its bridge, and out to claims."""
+    """Steps of the pulls, inside the hospital: to its bridge, and out to claims and pricing."""
 
-    def __init__(self, bridge: grpc.aio.Channel, claims: grpc.aio.Channel) -> None:
+    def __init__(
+        self, bridge: grpc.aio.Channel, claims: grpc.aio.Channel, pricing: grpc.aio.Channel
+    ) -> None:
         self._bridge = his_bridge_pb2_grpc.HisBridgeServiceStub(bridge)
         self._claims = claims_pb2_grpc.ClaimsServiceStub(claims)
+        self._pricing = pricing_pb2_grpc.PricingServiceStub(pricing)
 
     @activity.defn(name="PullBills")
     async def pull_bills(
@@ -186,12 +194,97 @@ class HospitalSteps:
             told.delivery.claims.extend(claim.name for claim in answer.claims)
             return told
 
+    @activity.defn(name="PullReadings")
+    async def pull_readings(
+        self, request: his_bridge_pb2.PullReadingsRequest
+    ) -> his_bridge_pb2.PullReadingsResponse:
+        """Let the bridge fetch what is new."""
+        return await _call(self._bridge.PullReadings, request, PULL_CALL_TIMEOUT_S)
+
+    @activity.defn(name="RecordReleasedReadings")
+    async def record_released_readings(
+        self, work: work_pb2.PullReadingsWork
+    ) -> work_pb2.RecordReleasedReadingsResult:
+        """Hand every reading released since the work's token to pricing, page by page.
+
+        A reading that pricing refuses for good is counted by its reason and holds up no other. A
+        killed activity goes on at its last heartbeat; what is handed over twice, pricing knows.
+        """
+        result = work_pb2.RecordReleasedReadingsResult(resume_token=work.resume_token)
+        if activity.info().heartbeat_details:
+            result = activity.info().heartbeat_details[0]
+        while True:
+            page = await self._released_after(work.hospital, result.resume_token)
+            await self._record(list(page.readings), result)
+            result.resume_token = page.resume_token
+            # A copy: what is told is encoded later, and must not run ahead of what was done.
+            told = work_pb2.RecordReleasedReadingsResult()
+            told.CopyFrom(result)
+            activity.heartbeat(told)
+            if not page.next_page_token:
+                return result
+
+    async def _released_after(
+        self, hospital: str, token: str
+    ) -> his_bridge_pb2.ListReadingsResponse:
+        listing = his_bridge_pb2.ListReadingsRequest(
+            parent="members/-", hospital=hospital, page_size=READINGS_PER_PAGE, page_token=token
+        )
+        try:
+            return await self._bridge.ListReadings(listing, timeout=CALL_TIMEOUT_S)
+        except grpc.RpcError as error:
+            fault = error_of(error)
+            # The bridge's database was made anew since: begin again, which repeats and loses none.
+            if token and any(v.reason == "FOREIGN_PAGE_TOKEN" for v in fault.violations):
+                return await self._released_after(hospital, "")
+            raise _failure(fault) from None
+
+    async def _record(
+        self, readings: list[Any], result: work_pb2.RecordReleasedReadingsResult
+    ) -> None:
+        while readings:
+            request = pricing_pb2.RecordReadingsRequest(
+                request_id=_digest(readings), readings=readings
+            )
+            try:
+                answer = await self._pricing.RecordReadings(request, timeout=CALL_TIMEOUT_S)
+            except grpc.RpcError as error:
+                fault = error_of(error)
+                refused = _refused_readings(fault)
+                if not refused:
+                    raise _failure(fault) from None
+                for reasons in refused.values():
+                    result.refused += 1
+                    for reason in reasons:
+                        result.refusal_reasons[reason] += 1
+                readings = [r for place, r in enumerate(readings) if place not in refused]
+                continue
+            result.recorded += answer.recorded_count
+            result.known += answer.known_count
+            return
+
     def all(self) -> list[Callable[..., Any]]:
         """What the worker registers."""
-        return [self.pull_bills, self.submit_released_bills]
+        return [
+            self.pull_bills,
+            self.submit_released_bills,
+            self.pull_readings,
+            self.record_released_readings,
+        ]
 
 
-def _digest(told: list[his_bridge_pb2.Acknowledgement]) -> str:
+def _refused_readings(fault: RpcFault) -> dict[int, set[str]]:
+    """Places and reasons of the readings that are at fault; empty when anything else is."""
+    found: dict[int, set[str]] = {}
+    for violation in fault.violations:
+        named = _READING_PATH.match(violation.field)
+        if named is None or fault.code not in _FINAL:
+            return {}
+        found.setdefault(int(named[1]), set()).add(violation.reason)
+    return found
+
+
+def _digest(told: Sequence[Message]) -> str:
     whole = hashlib.sha256()
     for entry in told:
         whole.update(entry.SerializeToString(deterministic=True))

@@ -1,7 +1,7 @@
 """A worker process: `python -m workflows.worker --queue claims` or `--queue hospital-{h}`.
 
 The claims worker needs claims only; a hospital's worker stands inside the hospital, talks to its
-bridge and dials out to claims and Temporal.
+bridge and dials out to claims, pricing and Temporal.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from services.common.temporal.connection import connect
 from services.common.temporal.schedules import ensure_pull_schedule
 from workflows.activities import HospitalSteps, SettlementSteps
 from workflows.pull_bills import PullBills
+from workflows.pull_readings import PullReadings
 from workflows.run_payouts import RunPayouts
 from workflows.settle_claim import SettleClaim
 
 # More at once only adds latency: the Temporal server is the limit (EVIDENCE: beyond about 10).
 AT_ONCE = 16
 GRACE = timedelta(seconds=5)
+CHANNELS: tuple[names.Channel, ...] = ("bills", "readings")
 
 
 class WorkerSettings(LipeiSettings):
@@ -52,13 +54,15 @@ def claims_worker(client: Client, claims: str) -> Worker:
     )
 
 
-def hospital_worker(client: Client, hospital: str, bridge: str, claims: str) -> Worker:
+def hospital_worker(
+    client: Client, hospital: str, *, bridge: str, claims: str, pricing: str
+) -> Worker:
     """The worker of one hospital's pulls."""
     return Worker(
         client,
         task_queue=names.hospital_queue(hospital),
-        workflows=[PullBills],
-        activities=HospitalSteps(channel(bridge), channel(claims)).all(),
+        workflows=[PullBills, PullReadings],
+        activities=HospitalSteps(channel(bridge), channel(claims), channel(pricing)).all(),
         workflow_runner=UnsandboxedWorkflowRunner(),
         graceful_shutdown_timeout=GRACE,
     )
@@ -73,8 +77,13 @@ async def _run(queue: str, settings: WorkerSettings) -> None:
         worker = claims_worker(client, claims)
     else:
         hospital = queue.removeprefix(names.hospital_queue(""))
-        worker = hospital_worker(client, hospital, known["his_bridge"], claims)
-        await ensure_pull_schedule(client, hospital, timedelta(seconds=settings.pull_interval_s))
+        pricing = os.environ.get("LIPEI_PRICING_TARGET") or known["pricing"]
+        worker = hospital_worker(
+            client, hospital, bridge=known["his_bridge"], claims=claims, pricing=pricing
+        )
+        every = timedelta(seconds=settings.pull_interval_s)
+        for pulled in CHANNELS:
+            await ensure_pull_schedule(client, hospital, every, pulled)
     async with worker:
         record_address(state, f"worker:{queue}", str(os.getpid()))
         log.logger().info("polling", queue=queue)

@@ -81,8 +81,13 @@ def bill(found: core.Bill, *, name: str, kind: str) -> bill_pb2.Bill:
 
 
 def reading(row: Row[Any]) -> reading_pb2.Reading:
-    """A reading on the wire."""
+    """A reading on the wire; received when the hospital released it, else when we saw it."""
     found = _READING.decode(row.body)
+    fasting = (
+        reading_pb2.FASTING_STATUS_FASTING
+        if found.fasting
+        else reading_pb2.FASTING_STATUS_UNSPECIFIED
+    )
     return reading_pb2.Reading(
         name=f"members/{found.member_token}/readings/{row.name}",
         member_token=found.member_token,
@@ -91,6 +96,8 @@ def reading(row: Row[Any]) -> reading_pb2.Reading:
         unit=found.unit,
         effective_time=_time(found.effective),
         provenance=reading_pb2.ReadingProvenance.Value(f"READING_PROVENANCE_{found.provenance}"),
+        receive_time=_moment(row.received_us) if found.issued is None else _time(found.issued),
+        fasting_status=fasting,
     )
 
 

@@ -9,7 +9,13 @@ from typing import Any
 from sqlalchemy import Row
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
-from services.common.grpc_edge import Violation, invalid, page_token, parse_page_token
+from services.common.grpc_edge import (
+    Refused,
+    Violation,
+    invalid,
+    page_token,
+    parse_page_token,
+)
 from services.his_bridge.storage import lists
 
 USUAL_PAGE = 100
@@ -93,9 +99,20 @@ def position(token: str, kind: str) -> int:
     if position is None:
         return 0
     if not re.fullmatch(r"[0-9]{1,18}", position, re.ASCII):
-        text = "not a page token of this list; start again without one"
-        raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+        raise foreign_token()
     return int(position)
+
+
+def foreign_token() -> Refused:
+    """The refusal of a token that this list did not give."""
+    text = "not a page token of this list; start again without one"
+    return invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+
+
+def resume_token(rows: Sequence[Row[Any]], size: int, kind: str, after: int) -> str:
+    """The token of whatever comes after these rows, also when there is nothing yet."""
+    shown = rows[:size]
+    return page_token(kind, str(shown[-1].seq if shown else after))
 
 
 def next_token(rows: Sequence[Row[Any]], size: int, kind: str) -> str:

@@ -30,14 +30,17 @@ from services.his_bridge.requests import (
     HOSPITAL,
     acknowledgement_faults,
     answer,
+    foreign_token,
     next_token,
     not_a_name,
     page_size,
     page_size_faults,
     position,
+    resume_token,
 )
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import last_pulls, lists
+from services.his_bridge.storage.outcomes import READINGS
 
 USUAL_RECORDS, MOST_RECORDS = 500, 5_000
 MOST_ON_PAGE, MOST_READINGS_ON_PAGE = 500, 1_000
@@ -158,16 +161,23 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         named = _MEMBER.fullmatch(request.parent)
         if named is None or (named[1] != "-" and not is_member_token(named[1])):
             faults.append(not_a_name("parent", "members/{token} or members/-"))
+        hospital = None
+        if request.hospital:
+            hospital = self._parent(request.hospital, faults, "hospital")
         if faults or named is None:
             raise invalid(faults)
-        kind = f"readings {request.parent}"
+        kind = f"readings {request.parent} {request.hospital}".rstrip()
         size = page_size(request.page_size, MOST_READINGS_ON_PAGE)
         member = None if named[1] == "-" else named[1]
         after = position(request.page_token, kind)
-        rows = await self._read(lists.readings_after, member, after, size + 1)
+        if after > await self._read(lists.last_number, READINGS):
+            # A token kept from before this database was made anew would hide what is in it.
+            raise foreign_token()
+        rows = await self._read(lists.readings_after, member, after, size + 1, hospital)
         return pb.ListReadingsResponse(
             readings=[messages.reading(row) for row in rows[:size]],
             next_page_token=next_token(rows, size, kind),
+            resume_token=resume_token(rows, size, kind, after),
         )
 
     async def ListQuarantine(

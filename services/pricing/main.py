@@ -10,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from lipei.pricing.v1 import pricing_pb2_grpc
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
-from services.common.process import start
 from services.common.money import parse_decimal
+from services.common.process import start
 from services.common.sealing import Sealer
 from services.common.settings import (
     LipeiSettings,

@@ -1,8 +1,9 @@
-"""Record the histories anew: `python -m tests.histories.record`. Overwrites the old ones.
+"""Record histories anew: `python -m tests.histories.record [WORKFLOW ...]`, all without a name.
 
-Runs a small hospital on the real stack with a published test key, so that the replays can read the
-encrypted payloads. Recording is a command of its own: a history that no longer replays means that
-running claims would break too, and is mended in the workflow (workflow.patched), not here.
+Overwrites the old ones of the workflows named. Runs a small hospital on the real stack with a
+published test key, so that the replays can read the encrypted payloads. Recording is a command of
+its own: a history that no longer replays means that running claims would break too, and is mended
+in the workflow (workflow.patched), not here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from demo.his import running_his
 from demo.insurer import MOVING, Insurer
 from demo.scenario import PLANS, generated
 from demo.stack import fresh_state, started_stack
+from services.common.temporal import names
 from services.common.temporal.connection import connect
+from services.common.temporal.schedules import trigger_pull
 
 HERE = Path(__file__).parent
 # Published on purpose: it protects nothing but these recordings.
@@ -51,7 +54,7 @@ def main() -> None:
                     insurer.import_policies(policies, dry_run=False)
                 stack.start_pull(scenario.hospital)
                 _wait(insurer, scenario.expected.claims)
-            asyncio.run(_fetch(state))
+            asyncio.run(_fetch(state, scenario.hospital, frozenset(sys.argv[1:])))
 
 
 def _wait(insurer: Insurer, expected: int) -> None:
@@ -65,18 +68,37 @@ def _wait(insurer: Insurer, expected: int) -> None:
     raise TimeoutError("the small hospital did not come to rest")
 
 
-async def _fetch(state: Path) -> None:
+async def _fetch(state: Path, hospital: str, wanted: frozenset[str]) -> None:
     client = await connect(state)
+    await _readings_pulled(client, state, hospital)
     kept: dict[str, int] = {}
     for old in HERE.glob("*.json"):
-        old.unlink()
+        if not wanted or old.stem.rpartition("-")[0] in wanted:
+            old.unlink()
     async for execution in client.list_workflows():
         kind = execution.workflow_type
+        if wanted and kind not in wanted:
+            continue
         number = kept.get(kind, 0)
         if number < _MOST_OF_A_KIND and execution.close_time is not None:
             await _write(client, execution.id, execution.run_id, f"{kind}-{number}")
             kept[kind] = number + 1
     sys.stdout.write(f"{kept}\n")
+
+
+async def _readings_pulled(client: Client, state: Path, hospital: str) -> None:
+    """Two runs of the schedule, so that the second one goes on where the first one ended."""
+    schedule = client.get_schedule_handle(names.pull_schedule_id(hospital, "readings"))
+    for run in range(2):
+        await trigger_pull(state, hospital, "readings")
+        until = time.monotonic() + _WAIT_S
+        while True:
+            info = (await schedule.describe()).info
+            if len(info.recent_actions) > run and not info.running_actions:
+                break
+            if time.monotonic() > until:
+                raise TimeoutError("the readings were not pulled")
+            await asyncio.sleep(0.2)
 
 
 async def _write(client: Client, workflow_id: str, run_id: str, name: str) -> None:

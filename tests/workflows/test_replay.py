@@ -20,6 +20,7 @@ from services.common.temporal.connection import CODEC_KEY_ID
 from services.common.temporal.converter import data_converter
 from tests.workflows.hasty import HastySettleClaim
 from workflows.pull_bills import PullBills
+from workflows.pull_readings import PullReadings
 from workflows.run_payouts import RunPayouts
 from workflows.settle_claim import SettleClaim
 
@@ -36,7 +37,7 @@ MARKER = {
     "original_schedule_time",
     "seq",
 }
-WORKFLOWS: list[type[Any]] = [SettleClaim, RunPayouts, PullBills]
+WORKFLOWS: list[type[Any]] = [SettleClaim, RunPayouts, PullBills, PullReadings]
 
 
 def replayed(path: Path, *workflows: type[Any]) -> None:
@@ -52,7 +53,12 @@ async def _replay(history: WorkflowHistory, workflows: Sequence[type[Any]]) -> N
 
 def test_every_workflow_has_a_recorded_history() -> None:
     recorded = {path.name.rpartition("-")[0] for path in RECORDED}
-    assert recorded == {names.SETTLE_CLAIM, names.RUN_PAYOUTS, names.PULL_BILLS}
+    assert recorded == {
+        names.SETTLE_CLAIM,
+        names.RUN_PAYOUTS,
+        names.PULL_BILLS,
+        names.PULL_READINGS,
+    }
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
@@ -69,7 +75,7 @@ def test_a_changed_story_does_not_replay() -> None:
 def test_a_history_holds_no_readable_payload_and_no_telling_id(path: Path) -> None:
     recorded = json.loads(path.read_text())
     assert re.fullmatch(
-        r"(claims/[0-9a-f]{32}|payouts/main|pull-bills/.+)", recorded["workflow_id"]
+        r"(claims/[0-9a-f]{32}|payouts/main|pull-(bills|readings)/.+)", recorded["workflow_id"]
     )
     payloads = list(_payloads(recorded["history"]))
     assert payloads

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+# What a bridge pulls, by the bridge's own names.
+Channel = Literal["bills", "readings"]
+
 SETTLE_CLAIM = "SettleClaim"
 RUN_PAYOUTS = "RunPayouts"
 PULL_BILLS = "PullBills"
+PULL_READINGS = "PullReadings"
 
 DECISION_UPDATE = "decision"
 CLAIMS_QUEUE = "claims"
@@ -25,6 +31,6 @@ def run_payouts_id(paying_account: str) -> str:
     return f"payouts/{paying_account}"
 
 
-def pull_schedule_id(hospital: str) -> str:
-    """Schedule that pulls one hospital's bills."""
-    return f"pull-bills/{hospital}"
+def pull_schedule_id(hospital: str, channel: Channel = "bills") -> str:
+    """Schedule that pulls one hospital's bills, or its readings."""
+    return f"pull-{channel}/{hospital}"

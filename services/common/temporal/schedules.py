@@ -1,4 +1,4 @@
-"""The Temporal schedule that pulls a hospital's bills: made once, never two runs at a time."""
+"""The Temporal schedules that pull a hospital's bills and readings: never two runs at a time."""
 
 from __future__ import annotations
 
@@ -18,25 +18,33 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
-from lipei.his_bridge.v1.work_pb2 import PullBillsWork
+from lipei.his_bridge.v1.work_pb2 import PullBillsWork, PullReadingsWork
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 
+_WORKFLOWS: dict[names.Channel, tuple[str, type[PullBillsWork | PullReadingsWork]]] = {
+    "bills": (names.PULL_BILLS, PullBillsWork),
+    "readings": (names.PULL_READINGS, PullReadingsWork),
+}
 
-async def ensure_pull_schedule(client: Client, hospital: str, every: timedelta) -> None:
+
+async def ensure_pull_schedule(
+    client: Client, hospital: str, every: timedelta, channel: names.Channel = "bills"
+) -> None:
     """Make the hospital's schedule, or set its interval if it exists. Starts no run now."""
+    workflow, work = _WORKFLOWS[channel]
+    schedule_id = names.pull_schedule_id(hospital, channel)
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
-            names.PULL_BILLS,
-            PullBillsWork(hospital=f"hospitals/{hospital}"),
-            id=names.pull_schedule_id(hospital),
+            workflow,
+            work(hospital=f"hospitals/{hospital}"),
+            id=schedule_id,
             task_queue=names.hospital_queue(hospital),
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
         # A pull that is still running pulls what the next one would.
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
     )
-    schedule_id = names.pull_schedule_id(hospital)
 
     async def updated(found: ScheduleUpdateInput) -> ScheduleUpdate:
         schedule.state = found.description.schedule.state  # a pause by the operator stays
@@ -48,10 +56,10 @@ async def ensure_pull_schedule(client: Client, hospital: str, every: timedelta) 
         await client.get_schedule_handle(schedule_id).update(updated)
 
 
-async def trigger_pull(state: Path, hospital: str) -> None:
-    """Pull now, unless a pull of this hospital is running.
+async def trigger_pull(state: Path, hospital: str, channel: names.Channel = "bills") -> None:
+    """Pull the hospital's bills or readings now, unless a pull of them is running.
 
     Raises: temporalio.service.RPCError when the hospital has no schedule: its worker never ran.
     """
     client = await connect(state)
-    await client.get_schedule_handle(names.pull_schedule_id(hospital)).trigger()
+    await client.get_schedule_handle(names.pull_schedule_id(hospital, channel)).trigger()

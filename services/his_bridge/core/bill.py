@@ -93,8 +93,12 @@ class Provenance(StrEnum):
     TYPED = "TYPED"
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """One measurement, with its value exactly as the source wrote it."""
+class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One measurement, with its value exactly as the source wrote it.
+
+    `issued` is when the hospital released it, `fasting` whether its code says that the person had
+    fasted; None where nothing is said, as in every reading stored before both were read.
+    """
 
     member_token: str
     code: Coding
@@ -102,3 +106,5 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     effective: datetime
     provenance: Provenance
+    issued: datetime | None = None
+    fasting: bool | None = None

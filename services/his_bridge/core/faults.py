@@ -96,7 +96,7 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
             "no date of the calendar, or not written YYYY-MM-DD[Thh:mm:ss+zz:zz]"
         ),
         Reason.TIME_WITHOUT_ZONE: "a time of day needs its offset from UTC",
-        Reason.END_BEFORE_START: "ends before it begins",
+        Reason.END_BEFORE_START: "ends before it begins, or is released before it is measured",
         Reason.CARE_TYPE_UNKNOWN: (
             "the encounter's class is missing or unknown; set it, or a default"
         ),

@@ -71,6 +71,8 @@ def whole_readings(
                 unit=entry.unit,
                 effective=entry.effective,
                 provenance=entry.provenance,
+                issued=entry.issued,
+                fasting=entry.fasting,
             ),
         )
         for entry in parsed.readings

@@ -111,6 +111,8 @@ class ParsedReading(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     effective: datetime
     provenance: Provenance
+    issued: datetime | None = None
+    fasting: bool | None = None
 
 
 class ParsedReadings(msgspec.Struct, frozen=True, kw_only=True):

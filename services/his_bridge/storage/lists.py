@@ -16,6 +16,7 @@ from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.tables import (
     acknowledgement,
     inbox,
+    last_seq,
     quarantine,
     reading,
     released_bill,
@@ -75,13 +76,32 @@ def bills_after(
 
 
 def readings_after(
-    connection: Connection, member_token: str | None, seq: int, most: int
+    connection: Connection,
+    member_token: str | None,
+    seq: int,
+    most: int,
+    hospital: str | None = None,
 ) -> Sequence[Row[Any]]:
-    """Readings of one member, or of all, in the order of their release, after a number."""
-    query = select(reading).where(reading.c.seq > seq)
+    """Readings of one member, or of all, in the order of their release, after a number.
+
+    Each with the time when the bridge first saw it so, as `received_us`.
+    """
+    query = (
+        select(reading, inbox.c.at_us.label("received_us"))
+        .join(inbox, inbox.c.id == reading.c.inbox_id)
+        .where(reading.c.seq > seq)
+    )
     if member_token is not None:
         query = query.where(reading.c.member_token == member_token)
+    if hospital is not None:
+        query = query.where(reading.c.hospital == hospital)
     return connection.execute(query.order_by(reading.c.seq).limit(most)).all()
+
+
+def last_number(connection: Connection, name: str) -> int:
+    """The last number that a list has given; 0 before the first."""
+    query = select(last_seq.c.value).where(last_seq.c.list == name)
+    return connection.execute(query).scalar_one_or_none() or 0
 
 
 def quarantine_after(

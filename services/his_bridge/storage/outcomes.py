@@ -34,6 +34,8 @@ from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import bill_event, inbox, reading, released_bill
 
 DELIVERY_PENDING = "PENDING"
+# The list of all readings, whichever hospital they come from.
+READINGS = "readings"
 _BILL = msgspec.json.Decoder(Bill)
 
 
@@ -227,7 +229,7 @@ class _Batch:
         newest = {row["name"]: row for row in self._new_readings}
         rows = list(newest.values())
         self._connection.execute(delete(reading).where(reading.c.name.in_(list(newest))))
-        self._number(rows, "readings")
+        self._number(rows, READINGS)
         self._connection.execute(insert(reading), rows)
 
     def _number(self, rows: list[dict[str, Any]], name: str) -> None:

@@ -230,6 +230,36 @@ def test_readings_of_one_member_are_only_theirs(bridge: Bridge) -> None:
 
 
 @pytest.mark.usefixtures("report")
+def test_a_resume_token_asks_for_what_is_released_later(bridge: Bridge) -> None:
+    nobody = pb.ListReadingsRequest(parent="members/k1." + "0" * 64)
+    empty = bridge.stub.ListReadings(nobody, timeout=CALL_S)
+    assert not empty.readings
+    assert empty.resume_token
+    request = pb.ListReadingsRequest(parent="members/-", page_size=7, hospital=HOSPITAL)
+    while bridge.stub.PullReadings(pb.PullReadingsRequest(hospital=HOSPITAL), timeout=CALL_S).more:
+        pass
+    names: list[str] = []
+    while True:
+        page = bridge.stub.ListReadings(request, timeout=CALL_S)
+        names += [reading.name for reading in page.readings]
+        request.page_token = page.resume_token
+        if not page.next_page_token:
+            break
+        assert page.next_page_token == page.resume_token
+    assert len(names) == len(set(names)) == READINGS
+    assert not bridge.stub.ListReadings(request, timeout=CALL_S).readings
+    again = bridge.stub.ListReadings(request, timeout=CALL_S)
+    assert again.resume_token == request.page_token
+    request.hospital = ""
+    assert refusal(bridge.stub.ListReadings, request).violations[0].reason == "FOREIGN_PAGE_TOKEN"
+    request.hospital, request.page_token = "hospitals/nowhere", ""
+    assert refusal(bridge.stub.ListReadings, request).code is grpc.StatusCode.NOT_FOUND
+    request.hospital, request.parent = "x", "x"
+    fault = refusal(bridge.stub.ListReadings, request)
+    assert [violation.field for violation in fault.violations] == ["parent", "hospital"]
+
+
+@pytest.mark.usefixtures("report")
 def test_acknowledged_bills_are_no_longer_pending(bridge: Bridge) -> None:
     first, second = bridge.bills()[:2]
     taken = pb.Delivery(state=pb.DELIVERY_STATE_TAKEN, claims=["policies/p/claims/c"])

@@ -82,6 +82,20 @@ def test_a_tariff_that_misses_its_golden_quotes_forbids_the_start(tmp_path: Path
             {"LIPEI_PRICING_DATABASE_URL": "postgresql://u:hushhush@127.0.0.1:1/x"},
             "LIPEI_PRICING_DATABASE_URL",
         ),
+        ({"LIPEI_PRICING_CREDIT_CAP": "0.2"}, "LIPEI_PRICING_CREDIT_CAP_SOURCE must say"),
+        (
+            {"LIPEI_PRICING_CREDIT_CAP_SOURCE": "a law"},
+            "LIPEI_PRICING_CREDIT_CAP is not a plain decimal",
+        ),
+        (
+            {"LIPEI_PRICING_CREDIT_CAP": "20%", "LIPEI_PRICING_CREDIT_CAP_SOURCE": "a law"},
+            "write a share such as 0.20",
+        ),
+        (
+            {"LIPEI_PRICING_CREDIT_CAP": "1", "LIPEI_PRICING_CREDIT_CAP_SOURCE": "a law"},
+            "a share from 0 to below 1",
+        ),
+        ({"LIPEI_PRICING_PROGRAMMES": "services"}, "services: holds no programme"),
     ],
 )
 def test_a_bad_setting_forbids_the_start(

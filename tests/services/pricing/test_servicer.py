@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
@@ -20,14 +19,19 @@ from services.common.database import Database
 from services.common.grpc_edge import Refused, RpcFault, error_of, sync_channel
 from services.common.sealing import Sealer
 from services.pricing.core.book import Book
+from services.pricing.judging import Shelf
 from services.pricing.servicer import FULL_NAME, PricingServicer
 from services.pricing.storage.quotes import QuoteStore
+from services.pricing.storage.readings import ReadingStore
 from tests.postgres import fresh_database
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced
+from tests.services.pricing.core.reading_cases import programmes
 from tests.services.pricing.process import serving
+from tests.services.pricing.reading_requests import part, recording, weeks
 
 Stub = pricing_pb2_grpc.PricingServiceStub
 Request = pricing_pb2.QuotePremiumRequest
+TOKEN = "k1." + "a" * 64
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -306,18 +310,43 @@ def test_health_and_reflection_answer(channel: grpc.Channel) -> None:
     assert FULL_NAME in names
 
 
-@pytest.mark.parametrize("rpc", ["QuotePremium", "GetQuote"])
-def test_a_database_that_is_away_is_a_reason_to_retry(rpc: str) -> None:
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request(
+            request_id="r",
+            parent="policies/p",
+            tariff=DEMO,
+            start_date="2026-12-01",
+            features=WOMAN_52,
+        ),
+        pricing_pb2.GetQuoteRequest(name="policies/p/quotes/" + "0" * 32),
+        recording("r", weeks(TOKEN, "2025-03", "6.0")),
+        pricing_pb2.AssessMemberRequest(participation=part(TOKEN), renewal_date="2026-01-01"),
+        pricing_pb2.ListCoachTasksRequest(parent="members/-"),
+        pricing_pb2.SetPersonalTargetRequest(
+            request_id="r",
+            member=f"members/{TOKEN}",
+            measure=pricing_pb2.MEASURE_HBA1C,
+            start_date="2025-01-01",
+            doctor_id="d",
+            reason="r",
+        ),
+    ],
+    ids=lambda request: type(request).__name__,
+)
+def test_a_database_that_is_away_is_a_reason_to_retry(request_: Any) -> None:
     database = Database("postgresql://nobody@127.0.0.1:1/nowhere", threads=1)
+    sealer = Sealer({"k1": bytes(32)}, "k1")
     servicer = PricingServicer(
-        Book([demo_rates()]), database, QuoteStore(database, Sealer({"k1": bytes(32)}, "k1"))
+        Shelf(Book([demo_rates()]), programmes()),
+        database,
+        QuoteStore(database, sealer),
+        ReadingStore(database, sealer),
     )
-    request: Any = SimpleNamespace(
-        request_id="r", parent="policies/p", tariff=DEMO, start_date="2026-12-01",
-        features=WOMAN_52, name="policies/p/quotes/" + "0" * 32,
-    )  # fmt: skip  # one request of either kind
+    rpc = getattr(servicer, type(request_).__name__.removesuffix("Request"))
     with pytest.raises(Refused) as refused:
-        asyncio.run(getattr(servicer, rpc)(request, cast(Any, None)))
+        asyncio.run(rpc(request_, cast(Any, None)))
     assert refused.value.code is grpc.StatusCode.UNAVAILABLE
     assert refused.value.retry_after_s == 1.0
     database.close()

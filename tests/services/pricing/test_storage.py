@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
 
 from services.common.database import Database, migrate
@@ -21,8 +21,15 @@ from services.pricing.core.rates import compile_rates
 from services.pricing.core.tariff import canonical_bytes, tariff_from
 from services.pricing.core.waterfall import price
 from services.pricing.storage.quotes import QuoteStore
-from services.pricing.storage.tables import APPEND_ONLY, StorageUnavailable, metadata
+from services.pricing.storage.readings import ReadingStore
+from services.pricing.storage.tables import (
+    APPEND_ONLY,
+    StorageUnavailable,
+    metadata,
+    quote,
+)
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
+from tests.services.pricing.test_reading_storage import fill
 
 KEY = bytes(range(32))
 
@@ -143,10 +150,12 @@ def drop_triggers(connection: Any, database: Database) -> None:
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("statement", ["UPDATE {} SET at_us = 0", "DELETE FROM {}"])
-def test_quotes_and_tariffs_are_append_only(
+def test_every_table_is_append_only(
     store: QuoteStore, database: Database, table: str, statement: str
 ) -> None:
     made = store.add(quote_of())
+    store.keep_programme("p@sha256:0", b"{}", 1)
+    fill(ReadingStore(database, Sealer({"k1": KEY}, "k1")))
     with pytest.raises(DBAPIError, match="append-only"), database.writing() as connection:
         connection.execute(text(statement.format(table)))
     assert store.by_request("r1") == made
@@ -166,6 +175,46 @@ def test_a_database_that_does_not_answer_is_told_apart() -> None:
         store.by_request("r1")
     assert "nobody" not in str(told.value)
     away.close()
+
+
+def test_a_quote_from_before_there_were_programmes_still_opens(
+    store: QuoteStore, database: Database
+) -> None:
+    made = quote_of()
+    # Word for word what was sealed then.
+    steps = [{f: getattr(step, f) for f in OLD_STEP} for step in made.steps]
+    asked = {
+        "policy_id": "p1",
+        "tariff": DEMO,
+        "start_date": "2026-12-01",
+        "features": WOMAN_52,
+    }
+    body = msgspec.json.encode({"asked": asked, "values": made.values, "steps": steps})
+    place = {"table": "quote", "column": "sealed", "row": made.id, "subject": "p1"}
+    row = {
+        "id": made.id,
+        "request_id": "r1",
+        "policy_id": "p1",
+        "tariff_version": made.tariff_version,
+        "currency": "CNY",
+        "premium_minor": made.premium_minor,
+        "sealed": Sealer({"k1": KEY}, "k1").seal(body, **place),
+        "at_us": made.created_us,
+    }
+    with database.writing() as connection:
+        connection.execute(insert(quote), row)
+    assert store.by_request("r1") == made
+
+
+OLD_STEP = (
+    "step",
+    "cell",
+    "factor_millionths",
+    "difference_e4",
+    "premium_e4",
+    "text_zh",
+    "text_en",
+)
 
 
 def test_quotes_differ_in_what_was_asked() -> None:

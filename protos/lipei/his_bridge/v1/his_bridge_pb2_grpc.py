@@ -148,6 +148,7 @@ class HisBridgeServiceServicer:
         end. Asks the source nothing.
 
         INVALID_ARGUMENT also for a foreign page_token.
+        NOT_FOUND: the hospital named is none of this bridge's profiles; stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

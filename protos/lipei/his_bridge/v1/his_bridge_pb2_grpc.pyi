@@ -76,6 +76,7 @@ class HisBridgeServiceStub:
     end. Asks the source nothing.
 
     INVALID_ARGUMENT also for a foreign page_token.
+    NOT_FOUND: the hospital named is none of this bridge's profiles; stop.
     """
     ListQuarantine: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListQuarantineRequest, _his_bridge_pb2.ListQuarantineResponse]
     """Records that could not be released and wait: stage, reason and position of the fault, without values of the
@@ -138,6 +139,7 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     end. Asks the source nothing.
 
     INVALID_ARGUMENT also for a foreign page_token.
+    NOT_FOUND: the hospital named is none of this bridge's profiles; stop.
     """
     ListQuarantine: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListQuarantineRequest, _his_bridge_pb2.ListQuarantineResponse]  # type: ignore[assignment]
     """Records that could not be released and wait: stage, reason and position of the fault, without values of the
@@ -233,6 +235,7 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         end. Asks the source nothing.
 
         INVALID_ARGUMENT also for a foreign page_token.
+        NOT_FOUND: the hospital named is none of this bridge's profiles; stop.
         """
 
     @_abc_1.abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -28,6 +28,10 @@ from services.his_bridge.dialects.strict_json import StrictDecoder
 
 LOINC = "http://loinc.org"
 VALUE_PLACES = 18
+# Glucose codes that say of themselves that the person had fasted.
+_FASTING_CODES = {"14771-0", "1558-6"}
+# Clocks inside one hospital differ by so much without anybody being wrong.
+_CLOCK_SKEW = timedelta(minutes=5)
 _DECODER = StrictDecoder(Observation, NAMES)
 _RELEASED = {"final", "amended", "corrected"}
 _NOT_YET = {"registered", "preliminary"}
@@ -82,7 +86,11 @@ def read_observation(
         findings.add(Reason.WRONG_TYPE, "resourceType")
     if seen.status not in _RELEASED:
         findings.add(Reason.STATUS_UNKNOWN, "status")
-    effective = _effective(seen, findings, ZoneInfo(terms.zone))
+    zone = ZoneInfo(terms.zone)
+    effective = _effective(seen, findings, zone)
+    issued = findings.moment(seen.issued, "issued", zone, any_year=True)
+    if issued and effective and issued < effective - _CLOCK_SKEW:
+        findings.add(Reason.END_BEFORE_START, "issued")
     provenance = _provenance(seen, terms)
     if provenance is None:
         findings.add(Reason.PROVENANCE_UNKNOWN, "category")
@@ -92,7 +100,7 @@ def read_observation(
             continue
         reading = _reading(rule, quantity, path, effective, provenance, findings)
         if reading is not None:
-            readings.append(reading)
+            readings.append(msgspec.structs.replace(reading, issued=issued))
     return ParsedReadings(
         readings=tuple(readings),
         person=person,
@@ -173,4 +181,5 @@ def _reading(
         unit=unit,
         effective=effective,
         provenance=provenance,
+        fasting=True if rule.code in _FASTING_CODES else None,
     )

@@ -218,6 +218,7 @@ class Observation(_Element):
     effective_date_time: str | None = None
     effective_instant: str | None = None
     effective_period: Period | None = None
+    issued: str | None = None
     value_quantity: Quantity | None = None
     component: list[ObservationComponent] = []
     contained: list[msgspec.Raw] = []

@@ -5,10 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from services.his_bridge.core.bill import Provenance
-from services.his_bridge.core.outcomes import KeptOut, ReadingsStated, ReadingsWithdrawn
+from services.his_bridge.core.faults import Reason
+from services.his_bridge.core.outcomes import (
+    KeptOut,
+    ReadingsStated,
+    ReadingsWithdrawn,
+    SetAside,
+)
+from services.his_bridge.core.terms import ReadingRule
 from services.his_bridge.dialects.fhir_r4 import ObservationReader
 from tests.services.his_bridge.records import (
     LOINC,
@@ -37,6 +45,42 @@ def test_a_laboratory_value() -> None:
     assert reading.member_token == TOKEN
     assert reading.provenance is Provenance.LABORATORY
     assert reading.effective == datetime(2026, 3, 1, 1, 30, tzinfo=UTC)
+
+
+def test_a_value_is_received_when_the_hospital_released_it() -> None:
+    ((_, reading),) = judged(observation() | {"issued": "2026-03-02T11:00:00.5+08:00"}).readings
+    assert reading.issued == datetime(2026, 3, 2, 3, 0, 0, 500_000, tzinfo=UTC)
+    ((_, reading),) = judged(observation()).readings
+    assert reading.issued is None
+
+
+@pytest.mark.parametrize(
+    ("issued", "reason"),
+    [
+        ("2026-03-01T09:24:59+08:00", Reason.END_BEFORE_START),
+        ("2026-03-01T09:30:00", Reason.TIME_WITHOUT_ZONE),
+        ("yesterday", Reason.TIME_IMPOSSIBLE),
+    ],
+)
+def test_a_value_released_before_it_was_measured_waits(issued: str, reason: Reason) -> None:
+    resource = observation() | {"issued": issued}
+    outcome = judge_observation({"Observation": resource, "Patient": patient()})
+    assert isinstance(outcome, SetAside)
+    assert [(fault.reason, fault.path) for fault in outcome.faults] == [(reason, "issued")]
+
+
+@pytest.mark.parametrize(("code", "fasting"), [("14771-0", True), ("15074-8", None)])
+def test_a_code_that_says_fasting_is_heard(code: str, fasting: bool | None) -> None:
+    rule = ReadingRule(code=code, units=("mmol/L",))
+    terms = msgspec.structs.replace(TERMS, readings=(rule,))
+    resource = observation() | {
+        "code": concept(LOINC, code),
+        "valueQuantity": {"value": 6.1, "unit": "mmol/L", "code": "mmol/L"},
+    }
+    outcome = judge_observation({"Observation": resource, "Patient": patient()}, terms)
+    assert isinstance(outcome, ReadingsStated)
+    ((_, reading),) = outcome.readings
+    assert reading.fasting is fasting
 
 
 def test_blood_pressure_is_two_readings_of_the_clinic() -> None:

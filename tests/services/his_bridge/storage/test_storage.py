@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +17,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from lipei.type.v1 import reading_pb2
 from services.common.database import Database, migrate
+from services.his_bridge import messages
 from services.his_bridge.core.bill import Bill, CareType, Coding, Line, Provenance, Reading
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.outcomes import (
@@ -373,6 +376,29 @@ def test_a_corrected_reading_keeps_its_name_and_moves_to_the_end(database: Datab
     assert names() == [(second, "8.0"), (first, "7.3")]
     settle(database, (pending_of(database, "o2", "2"), ReadingsWithdrawn()))
     assert names() == [(first, "7.3")]
+
+
+def test_a_reading_stored_before_its_release_was_read_still_opens(database: Database) -> None:
+    settle(database, (pending_of(database, "o1"), ReadingsStated(readings=(reading("7.2"),))))
+    with database.reading() as connection:
+        (row,) = lists.readings_after(connection, None, 0, 10, H)
+        assert lists.readings_after(connection, None, 0, 10, "elsewhere") == []
+    # Word for word what was stored then; today's readings without a release are stored the same.
+    assert json.loads(row.body).keys() == {
+        "member_token", "code", "value", "unit", "effective", "provenance",
+    }  # fmt: skip
+    message = messages.reading(row)
+    assert message.receive_time.ToMicroseconds() == row.received_us > 0
+    assert message.fasting_status == 0
+    _, stated = reading("7.2")
+    later = msgspec.structs.replace(stated, issued=WHEN + timedelta(days=1), fasting=True)
+    outcome = ReadingsStated(readings=(("4548-4", later),))
+    assert settle(database, (pending_of(database, "o1", "2"), outcome)).released == 1
+    with database.reading() as connection:
+        (row,) = lists.readings_after(connection, None, 0, 10, H)
+    message = messages.reading(row)
+    assert message.receive_time.ToDatetime(UTC) == WHEN + timedelta(days=1)
+    assert message.fasting_status == reading_pb2.FASTING_STATUS_FASTING
 
 
 # The insurer's answers.

@@ -1,4 +1,4 @@
-"""Units, months and incentives against cases that were worked out by hand (tests/cases/readings)."""
+"""Units, months, incentives against cases worked out by hand (tests/cases/readings)."""
 
 from __future__ import annotations
 

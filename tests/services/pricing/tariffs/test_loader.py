@@ -132,7 +132,7 @@ ONE_FAULT: list[tuple[str, Callable[[Tree], None], str, str]] = [
     ("an object for a list", set_at("causes", value={}), "causes", "WRONG_TYPE"),
     ("no golden quote", set_at("golden_quotes", value=[]), "golden_quotes", "TOO_FEW"),
     ("unknown currency", set_at("currency", value="XXX"), "currency", "UNKNOWN_CURRENCY"),
-    ("ends before it begins", set_at("valid_last", value="2025-12-31"),
+    ("ends before it begins", set_at("valid_last", value="2024-12-31"),
      "valid_last", "IMPOSSIBLE_DATES"),
     ("bounds crossed", set_at("features", AGE, "priced_last", value="17"),
      "features[0].priced_last", "BOUNDS_CROSSED"),
