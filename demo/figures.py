@@ -113,10 +113,11 @@ def said_of_credit(quote: pricing_pb2.Quote) -> str:
     if not incentive.credit_millionths:
         return f"Without a month on target {owed} is owed."
     share = Decimal(incentive.credit_millionths).scaleb(-4).normalize()
+    bound = Decimal(incentive.legal_cap.share_millionths).scaleb(-4).normalize()
     return (
         f"{incentive.run_months} months on target in a row ({incentive.run_first_month} to "
         f"{incentive.run_last_month}) take {share:f} % off {whole}: {owed} is owed. The law's "
-        f"bound is set at {Decimal(incentive.legal_cap.share_millionths).scaleb(-4).normalize():f} %."
+        f"bound is set at {bound:f} %."
     )
 
 
