@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from types import TracebackType
@@ -60,16 +60,24 @@ class MemberQuote:
 
     def faults(self) -> list[str]:
         """What differs from the truth or does not add up, by name; empty when nothing does."""
-        incentive, share = self.after.incentive, self.participant.share
+        incentive, truth = self.after.incentive, self.participant
+        months = [
+            ((int(one.month[:4]), int(one.month[5:])), _RESULTS.get(one.result))
+            for one in incentive.months
+        ]
         without = self.after.premium_without_credit.minor_units
+        earned = truth.share * _MILLION
         holds = {
-            "credit": incentive.credit_millionths == share * _MILLION,
+            "months": months == list(truth.months),
+            "run": incentive.run_months == truth.run,
+            "share": incentive.contractual_share_millionths == earned,
+            "credit": incentive.credit_millionths == earned,
             # The rounding to the fen is the last step, after the credit.
-            "premium": self.after.premium.minor_units == _half_up(without * (1 - share)),
+            "premium": self.after.premium.minor_units == _half_up(without * (1 - truth.share)),
             "steps": all(_adds_up(quote) for quote in (self.before, self.after)),
             "before": self.before.premium.minor_units > 0,
         }
-        return _faults_of(incentive, self.participant) + _broken(holds)
+        return [name for name, held in holds.items() if not held]
 
 
 class Pricing:
@@ -127,19 +135,6 @@ class Pricing:
             if not place:
                 return count
 
-    def agree(self, hospital: Hospital) -> int:
-        """How many programme members' months are what the truth says, by the readings so far.
-
-        Raises: CallRefused.
-        """
-        return sum(not _faults_of(self._assess(one), one) for one in hospital.participants)
-
-    def _assess(self, one: Participant) -> pricing_pb2.Incentive:
-        request = pricing_pb2.AssessMemberRequest(
-            participation=self._part(one), renewal_date=RENEWAL.isoformat()
-        )
-        return call(self._stub.AssessMember, request, what="assessing a member").incentive
-
     def _record(
         self, readings: Sequence[reading_pb2.Reading]
     ) -> pricing_pb2.RecordReadingsResponse:
@@ -195,25 +190,6 @@ class Pricing:
                 else reading_pb2.FASTING_STATUS_NON_FASTING
             )
         return message
-
-
-def _faults_of(incentive: pricing_pb2.Incentive, truth: Participant) -> list[str]:
-    """What of a member's months and run differs from the truth, by name."""
-    months = [
-        ((int(one.month[:4]), int(one.month[5:])), _RESULTS.get(one.result))
-        for one in incentive.months
-    ]
-    return _broken(
-        {
-            "months": months == list(truth.months),
-            "run": incentive.run_months == truth.run,
-            "share": incentive.contractual_share_millionths == truth.share * _MILLION,
-        }
-    )
-
-
-def _broken(holds: Mapping[str, bool]) -> list[str]:
-    return [name for name, held in holds.items() if not held]
 
 
 def _parts(

@@ -30,8 +30,6 @@ from demo.truth_file import write_truth
 _POLL_S = 1.0
 # Nothing moved for so long: something hangs, and waiting longer helps nobody.
 _STALL_S = 90.0
-# The same for readings on their way from the bridge to pricing.
-_READINGS_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +96,10 @@ def _settle(
     ):
         _set_terms(scenario, insurer, reporter)
         stack.start_pull(scenario.hospital)
-        home = _send_home_readings(hospital, pricing, reporter) if hospital else 0
+        home = 0
+        if hospital is not None:
+            stack.start_pull(scenario.hospital, "readings")
+            home = _send_home_readings(hospital, pricing, reporter)
         _follow(scenario, (stack.child, his), reporter, insurer, bridge)
         claims, quarantine = insurer.claims(anew=True), bridge.quarantine()
         refusals = bridge.refusals()
@@ -115,6 +116,9 @@ def _settle(
         )
         if hospital is None:
             return results
+        stack.child.wait_until(
+            lambda: stack.has_pulled(scenario.hospital, "readings"), within_s=_STALL_S
+        )
         quotes = _quote(hospital, pricing, reporter)
         return replace(
             results,
@@ -137,29 +141,13 @@ def _send_home_readings(hospital: Hospital, pricing: Pricing, reporter: Reporter
 
 
 def _quote(hospital: Hospital, pricing: Pricing, reporter: Reporter) -> list[MemberQuote]:
-    """Every programme member's premiums, once the hospital's readings have come."""
-    _await_readings(hospital, pricing)
+    """Every programme member's premiums."""
     quotes = []
     with reporter.bar("Quoting next year's premiums", len(hospital.participants)) as done:
         for quote in pricing.quotes(hospital):
             quotes.append(quote)
             done(1)
     return quotes
-
-
-def _await_readings(hospital: Hospital, pricing: Pricing) -> None:
-    """Return when pricing judges every programme member as the truth does, or comes no nearer.
-
-    The bridge's readings have come long before the bills are settled; in a small hospital they may
-    take as long. What still differs then is for the checks to say.
-    """
-    best, moved = -1, time.monotonic()
-    while best < len(hospital.participants) and time.monotonic() - moved < _READINGS_S:
-        agree = pricing.agree(hospital)
-        if agree > best:
-            best, moved = agree, time.monotonic()
-        else:
-            time.sleep(_POLL_S)
 
 
 def _set_terms(scenario: Scenario, insurer: Insurer, reporter: Reporter) -> None:

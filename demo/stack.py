@@ -15,7 +15,8 @@ from demo.scenario import PROFILES
 from services.common.identity import member_token
 from services.common.settings import member_token_key_file, member_token_key_version
 from services.common.state import load_or_make_key, read_addresses
-from services.common.temporal.schedules import trigger_pull
+from services.common.temporal.names import Channel
+from services.common.temporal.schedules import pull_has_ended, trigger_pull
 
 _START_S = 90.0
 _TRIGGER_S = 30.0
@@ -62,12 +63,20 @@ class Stack:
         version = member_token_key_version()
         return member_token("CN-ID", person.id_number or "", key=key, key_version=version)
 
-    def start_pull(self, hospital: str) -> None:
-        """Have the hospital's schedule pull now, instead of at its next turn.
+    def start_pull(self, hospital: str, channel: Channel = "bills") -> None:
+        """Have the hospital's schedule pull bills or readings now, instead of at its next turn.
 
         Raises: TimeoutError when Temporal does not answer.
         """
-        asyncio.run(asyncio.wait_for(trigger_pull(self.state, hospital), _TRIGGER_S))
+        asyncio.run(asyncio.wait_for(trigger_pull(self.state, hospital, channel), _TRIGGER_S))
+
+    def has_pulled(self, hospital: str, channel: Channel) -> bool:
+        """Whether the pull that was asked for has come to its end, handing over included.
+
+        Raises: TimeoutError when Temporal does not answer.
+        """
+        asked = pull_has_ended(self.state, hospital, channel)
+        return asyncio.run(asyncio.wait_for(asked, _TRIGGER_S))
 
 
 def fresh_state(state: Path) -> Path:

@@ -63,3 +63,14 @@ async def trigger_pull(state: Path, hospital: str, channel: names.Channel = "bil
     """
     client = await connect(state)
     await client.get_schedule_handle(names.pull_schedule_id(hospital, channel)).trigger()
+
+
+async def pull_has_ended(state: Path, hospital: str, channel: names.Channel = "bills") -> bool:
+    """Whether the hospital's schedule has started a pull before and none runs now.
+
+    Raises: temporalio.service.RPCError when the hospital has no schedule: its worker never ran.
+    """
+    client = await connect(state)
+    handle = client.get_schedule_handle(names.pull_schedule_id(hospital, channel))
+    found = (await handle.describe()).info
+    return found.num_actions > 0 and not found.running_actions
