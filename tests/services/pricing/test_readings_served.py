@@ -118,8 +118,10 @@ def test_a_good_year_lowers_the_premium_and_names_its_readings(
     assert names(home)[:3] == list(by_month["2025-03"].evidence)
 
     assert (found.run_first_month, found.run_last_month, found.run_months) == (
-        "2025-03", "2025-07", 5,
-    )  # fmt: skip
+        "2025-03",
+        "2025-07",
+        5,
+    )
     assert found.contractual_share_millionths == 100_000
     assert found.credit_millionths == found.legal_cap.share_millionths == 80_000
     assert found.legal_cap.source == "a regulation, article 7"
@@ -397,8 +399,13 @@ def test_a_doctors_target_holds_for_one_member(stub: PricingServiceStub, token: 
 def test_every_fault_of_a_doctors_target_is_named(stub: PricingServiceStub) -> None:
     empty = pb.SetPersonalTargetRequest()
     assert [field for field, _ in reasons(refused(lambda: stub.SetPersonalTarget(empty)))] == [
-        "request_id", "member", "measure", "start_date", "doctor_id", "reason",
-    ]  # fmt: skip
+        "request_id",
+        "member",
+        "measure",
+        "start_date",
+        "doctor_id",
+        "reason",
+    ]
     base = pb.SetPersonalTargetRequest(
         request_id="t",
         member="members/k1." + "c" * 64,

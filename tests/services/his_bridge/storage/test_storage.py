@@ -385,8 +385,13 @@ def test_a_reading_stored_before_its_release_was_read_still_opens(database: Data
         assert lists.readings_after(connection, None, 0, 10, "elsewhere") == []
     # Word for word what was stored then; today's readings without a release are stored the same.
     assert json.loads(row.body).keys() == {
-        "member_token", "code", "value", "unit", "effective", "provenance",
-    }  # fmt: skip
+        "member_token",
+        "code",
+        "value",
+        "unit",
+        "effective",
+        "provenance",
+    }
     message = messages.reading(row)
     assert message.receive_time.ToMicroseconds() == row.received_us > 0
     assert message.fasting_status == 0
