@@ -203,6 +203,21 @@ def test_the_hospitals_correction_counts_and_a_devices_is_refused(
     assert (done.recorded_count, done.known_count) == (0, 2)
 
 
+def test_what_the_hospital_takes_back_counts_no_more(stub: PricingServiceStub, token: str) -> None:
+    at = "2025-03-10 09:00"
+    record(stub, token, reading(token, "lab", "hba1c", "6.4", at, by="LABORATORY"))
+    request = pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
+    assert stub.AssessMember(request, timeout=20).incentive.run_months == 3
+    gone = reading(token, "lab", "hba1c", "6.4", at, by="LABORATORY", withdrawn=True)
+    assert record(stub, token, gone).recorded_count == 1
+    assert stub.AssessMember(request, timeout=20).incentive.run_months == 0
+    low = reading(token, "low", "glucose", "2.0", at, by="LABORATORY", withdrawn=True)
+    assert not record(stub, token, low).coach_tasks
+    home = reading(token, "home", "glucose", "6.0", at, withdrawn=True)
+    fault = refused(lambda: record(stub, token, home))
+    assert reasons(fault) == [("readings[0].withdrawn", "NOT_ALLOWED")]
+
+
 def test_every_fault_of_every_reading_is_named_and_nothing_is_kept(
     stub: PricingServiceStub, token: str
 ) -> None:
