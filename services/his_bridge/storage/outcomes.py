@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from services.his_bridge.core.bill import Bill
+from services.his_bridge.core.bill import Bill, Reading
 from services.his_bridge.core.events import (
     BillEvent,
     BillStatus,
@@ -36,7 +36,10 @@ from services.his_bridge.storage.tables import bill_event, inbox, reading, relea
 DELIVERY_PENDING = "PENDING"
 # The list of all readings, whichever hospital they come from.
 READINGS = "readings"
+# Begins the component of a reading that turned out to be another patient's.
+_MOVED = "~"
 _BILL = msgspec.json.Decoder(Bill)
+_READING = msgspec.json.Decoder(Reading)
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,9 +83,12 @@ class _Batch:
         self._new_events: list[dict[str, Any]] = []
         self._new_bills: list[dict[str, Any]] = []
         self._new_readings: list[dict[str, Any]] = []
-        self._gone_readings: list[str] = []
         bills = {p.external_id for p, o in judged if isinstance(o, BillStated | BillWithdrawn)}
-        readings = {p.external_id for p, o in judged if isinstance(o, ReadingsStated)}
+        readings = {
+            p.external_id
+            for p, o in judged
+            if isinstance(o, ReadingsStated | ReadingsWithdrawn | KeptOut)
+        }
         self._events = _events_of(connection, hospital, bills)
         self._readings = _readings_of(connection, hospital, readings)
 
@@ -100,9 +106,11 @@ class _Batch:
         elif isinstance(outcome, ReadingsStated):
             state = self._add_readings(pending, outcome)
         elif isinstance(outcome, ReadingsWithdrawn):
-            self._gone_readings.append(pending.external_id)
+            state = self._withdraw_readings(pending)
         elif isinstance(outcome, KeptOut):
-            state = "filtered"
+            # A record that stated readings before, and now none that a programme uses.
+            taken_back = self._withdraw_readings(pending) == "read"
+            state = "read" if taken_back else "filtered"
         self._states[state].append(pending.inbox_id)
 
     def write(self, currency: str) -> Settled:
@@ -193,36 +201,56 @@ class _Batch:
         )
 
     def _add_readings(self, pending: Pending, outcome: ReadingsStated) -> str:
-        changed = False
-        for component, measured in outcome.readings:
-            key = pending.external_id, component
-            body = msgspec.json.encode(measured)
-            name, known = self._readings.get(key, (uuid.uuid4().hex, None))
-            if known == body:
-                continue
-            changed = True
-            self._readings[key] = name, body
-            self._new_readings.append(
-                {
-                    "name": name,
-                    "hospital": self._hospital,
-                    "external_id": pending.external_id,
-                    "component": component,
-                    "member_token": measured.member_token,
-                    "body": body,
-                    "inbox_id": pending.inbox_id,
-                }
-            )
-        return "read" if changed else "unchanged"
+        stated = dict(outcome.readings)
+        # What an earlier version stated and this one does not, it has taken back.
+        gone = [component for component in self._known(pending) if component not in stated]
+        changed = [self._withdraw(pending, component) for component in gone]
+        changed += [self._state(pending, name, measured) for name, measured in stated.items()]
+        return "read" if any(changed) else "unchanged"
+
+    def _withdraw_readings(self, pending: Pending) -> str:
+        changed = [self._withdraw(pending, component) for component in self._known(pending)]
+        return "read" if any(changed) else "unchanged"
+
+    def _known(self, pending: Pending) -> list[str]:
+        return sorted(c for external_id, c in self._readings if external_id == pending.external_id)
+
+    def _state(self, pending: Pending, component: str, measured: Reading) -> bool:
+        name, known = self._readings.get((pending.external_id, component), (uuid.uuid4().hex, b""))
+        if known and _READING.decode(known).member_token != measured.member_token:
+            # Another patient's after all. Under the first one's name it stays, as withdrawn.
+            self._withdraw(pending, component, kept_as=f"{_MOVED}{name[:15]}")
+            name, known = uuid.uuid4().hex, b""
+        return self._release_reading(pending, component, name, measured)
+
+    def _withdraw(self, pending: Pending, component: str, kept_as: str = "") -> bool:
+        """Whoever has taken it must hear of it, so it is released once more, as withdrawn."""
+        name, known = self._readings[pending.external_id, component]
+        gone = msgspec.structs.replace(_READING.decode(known), withdrawn=True)
+        return self._release_reading(pending, kept_as or component, name, gone)
+
+    def _release_reading(
+        self, pending: Pending, component: str, name: str, measured: Reading
+    ) -> bool:
+        key = pending.external_id, component
+        body = msgspec.json.encode(measured)
+        if self._readings.get(key) == (name, body):
+            return False
+        self._readings[key] = name, body
+        self._new_readings.append(
+            {
+                "name": name,
+                "hospital": self._hospital,
+                "external_id": pending.external_id,
+                "component": component,
+                "member_token": measured.member_token,
+                "body": body,
+                "inbox_id": pending.inbox_id,
+            }
+        )
+        return True
 
     def _write_readings(self) -> None:
-        if self._gone_readings:
-            self._connection.execute(
-                delete(reading).where(
-                    reading.c.hospital == self._hospital,
-                    reading.c.external_id.in_(self._gone_readings),
-                )
-            )
         if not self._new_readings:
             return
         # A corrected reading keeps its name and moves to the end of the list.
@@ -274,7 +302,7 @@ def _events_of(
 
 def _readings_of(
     connection: Connection, hospital: str, external_ids: set[str]
-) -> dict[tuple[str, str], tuple[str, bytes | None]]:
+) -> dict[tuple[str, str], tuple[str, bytes]]:
     if not external_ids:
         return {}
     rows = connection.execute(
