@@ -5,6 +5,7 @@ Reads answers of the services; decides nothing and asks nobody.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,6 +25,7 @@ BEARERS = {
 }
 _EXPLAINED_LINES = 4
 _E4 = 10_000
+_SUBJECT = re.compile("[：，:,]")
 _SIGNS = {"CNY": "¥", "USD": "$"}
 
 
@@ -96,11 +98,14 @@ def worth_explaining(claims: Iterable[claims_pb2.Claim]) -> claims_pb2.Claim | N
 
 
 def quote_worth_showing(quotes: Iterable[MemberQuote]) -> MemberQuote | None:
-    """A diabetic's premiums, of those with the largest credit the one with most evidence."""
+    """Premiums of a diabetic who got well controlled within the year and owes less for the next."""
 
-    def worth(one: MemberQuote) -> tuple[int, int]:
-        incentive = one.after.incentive
-        return incentive.credit_millionths, sum(len(month.evidence) for month in incentive.months)
+    def worth(one: MemberQuote) -> tuple[bool, int, bool, int]:
+        months = one.after.incentive.months
+        improved = any(month.result == pricing_pb2.MONTH_RESULT_OFF_TARGET for month in months)
+        less = one.after.premium.minor_units < one.before.premium.minor_units
+        evidence = sum(len(month.evidence) for month in months)
+        return less, one.after.incentive.credit_millionths, improved, evidence
 
     return max((one for one in quotes if one.participant.person.diabetic), key=worth, default=None)
 
@@ -112,20 +117,22 @@ def said_of_credit(quote: pricing_pb2.Quote) -> str:
     owed = money(quote.premium.minor_units, quote.premium.currency_code)
     if not incentive.credit_millionths:
         return f"Without a month on target {owed} is owed."
-    share = Decimal(incentive.credit_millionths).scaleb(-4).normalize()
-    bound = Decimal(incentive.legal_cap.share_millionths).scaleb(-4).normalize()
+    share, cap = (
+        f"{Decimal(millionths).scaleb(-4).normalize():f} %"
+        for millionths in (incentive.credit_millionths, incentive.legal_cap.share_millionths)
+    )
     return (
         f"{incentive.run_months} months on target in a row ({incentive.run_first_month} to "
-        f"{incentive.run_last_month}) take {share:f} % off {whole}: {owed} is owed. The law's "
-        f"bound is set at {bound:f} %."
+        f"{incentive.run_last_month}) take {share} off {whole}: {owed} is owed. The law's bound on "
+        f"credits is set at {cap}."
     )
 
 
 def premium_parts(quote: pricing_pb2.Quote) -> list[PremiumPart]:
     """The steps of a quote, with those of one cause taken together; the differences still add up.
 
-    A step's cause is what stands before the dot of its name, and its words are those of the
-    cause's first step, up to the colon.
+    A step's cause is what stands before the dot of its name. What its words say beyond their
+    subject (the share, the months) is in the steps themselves.
     """
     parts: list[PremiumPart] = []
     for step in quote.steps:
@@ -135,8 +142,8 @@ def premium_parts(quote: pricing_pb2.Quote) -> list[PremiumPart]:
         parts.append(
             PremiumPart(
                 name=cause if dot else step.step,
-                text_zh=before.text_zh if before else _subject(step.text_zh, "：", rest),
-                text_en=before.text_en if before else _subject(step.text_en, ": ", rest),
+                text_zh=before.text_zh if before else _SUBJECT.split(step.text_zh)[0],
+                text_en=before.text_en if before else _SUBJECT.split(step.text_en)[0],
                 difference_e4=step.difference_e4 + (before.difference_e4 if before else 0),
                 premium_e4=step.premium_e4,
             )
@@ -144,5 +151,6 @@ def premium_parts(quote: pricing_pb2.Quote) -> list[PremiumPart]:
     return parts
 
 
-def _subject(text: str, colon: str, rest: str) -> str:
-    return text.partition(colon)[0] if rest == "base" else text
+def is_seen(part: PremiumPart) -> bool:
+    """Whether the part moves the premium by at least half of the minor unit."""
+    return abs(part.difference_e4) >= _E4 // 2

@@ -18,6 +18,7 @@ from demo.comparison import Comparison
 from demo.figures import (
     by_bearer,
     half_and_most,
+    is_seen,
     money,
     money_e4,
     premium_parts,
@@ -48,12 +49,13 @@ def show(
     console.print(_counts(results), width=WIDTH)
     if results.comparison is not None:
         _truth(results.comparison, results.scenario.currency, reporter)
+    else:
+        _set_aside(results, reporter)
     if explained is not None:
         _explain(explained, reporter)
     quote = quote_worth_showing(results.quotes)
     if quote is not None:
         _premium(quote, len(results.quotes), reporter)
-    _set_aside(results, reporter)
     _checks(results, reporter)
     _next(reporter, hints)
 
@@ -111,7 +113,7 @@ def _truth(comparison: Comparison, currency: str, reporter: Reporter) -> None:
     _heading(reporter, "against the truth that was planted before anybody decided")
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column(" planted", overflow="fold")
-    for name in ("bills", "as expected", "paid too much", "too little", "held", f"paid {currency}"):
+    for name in ("bills", "right", "overpaid", "underpaid", "held", "paid"):
         table.add_column(name, justify="right")
     for kind, tally in comparison.by_planted().items():
         table.add_row(
@@ -149,7 +151,7 @@ def _premium(quote: MemberQuote, quoted: int, reporter: Reporter) -> None:
     currency = before.premium.currency_code
     for name in dict.fromkeys(name for column in columns for name in column):
         parts = [column.get(name) for column in columns]
-        if any(part is not None and part.difference_e4 for part in parts):
+        if any(part is not None and is_seen(part) for part in parts):
             words = next(part for part in parts if part is not None)
             table.add_row(
                 f" {words.text_zh} {words.text_en}",

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from demo.figures import money, money_e4, premium_parts, said_of_credit
+from demo.figures import is_seen, money, money_e4, premium_parts, said_of_credit
 from demo.hospital.readings import Kind, Reading
 from demo.report.parts import cascade
 from lipei.pricing.v1 import pricing_pb2
@@ -56,7 +56,7 @@ def _side(quote: pricing_pb2.Quote, most: int) -> dict[str, Any]:
     rows = []
     begin = 0
     for part in premium_parts(quote):
-        if part.difference_e4:
+        if is_seen(part):
             label = f"{part.text_zh} {part.text_en}"
             text = money_e4(part.difference_e4, currency)
             rows.append((label, begin, part.premium_e4, text, False))

@@ -30,7 +30,7 @@ _COLOURS = {
     "denied": "patient",
     "wait for a person": "provider",
     "set aside at the hospital": "aside",
-    "refused at intake": "aside",
+    "refused at intake": "refused",
 }
 _SHORT = {
     decision_pb2.BEARER_INSURER: "insurer",
