@@ -7,7 +7,19 @@ import sys
 
 import typer
 
-from stack.commands import books, claims, demo, his, members, plans, policies, quote, status, up
+from stack.commands import (
+    books,
+    claims,
+    demo,
+    his,
+    members,
+    plans,
+    policies,
+    quote,
+    readings,
+    status,
+    up,
+)
 from stack.commands.calling import Failed
 
 app = typer.Typer(
@@ -29,6 +41,7 @@ app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
 app.command()(books.books)
+app.add_typer(readings.app, name="readings")
 app.command()(quote.quote)
 
 

@@ -98,6 +98,7 @@ def reading(row: Row[Any]) -> reading_pb2.Reading:
         provenance=reading_pb2.ReadingProvenance.Value(f"READING_PROVENANCE_{found.provenance}"),
         receive_time=_moment(row.received_us) if found.issued is None else _time(found.issued),
         fasting_status=fasting,
+        withdrawn=found.withdrawn,
     )
 
 

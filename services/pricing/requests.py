@@ -193,6 +193,9 @@ def _incoming(
     if fasting is None:
         text = "must be FASTING, NON_FASTING or left out"
         faults.append(Violation("fasting_status", "UNKNOWN_VALUE", text))
+    if said.withdrawn and provenance is not None and not provenance.through_his:
+        text = "only a hospital takes a reading back; must be left out"
+        faults.append(Violation("withdrawn", "NOT_ALLOWED", text))
     written = Written(
         system=said.code.system,
         code=said.code.code,
@@ -200,6 +203,7 @@ def _incoming(
         unit=said.unit,
         fasting=fasting or Fasting.UNKNOWN,
         provenance=provenance or Provenance.TYPED,
+        withdrawn=said.withdrawn,
     )
     measured = measure(written)
     if isinstance(measured, list):

@@ -212,7 +212,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         personal = await self._run(self._readings.targets_of, part.member_token)
         try:
             return assess(
-                map(_counted, kept),
+                [_counted(entry) for entry in kept if not entry.reading.written.withdrawn],
                 programme,
                 personal,
                 renewal=renewal,
@@ -229,7 +229,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
 
     def _low_glucose(self, incoming: Incoming) -> Measured | None:
         measured = measure(incoming.written)
-        if isinstance(measured, list):
+        if isinstance(measured, list) or incoming.written.withdrawn:
             return None
         day = _time(incoming.effective_us).date()
         return measured if self._shelf.programmes.is_low_glucose(measured, day) else None

@@ -38,8 +38,16 @@ _PAGE = 500
 
 
 @app.command()
-def pull(hospital: Hospital, state: State = DEFAULT_STATE) -> None:
+def pull(
+    hospital: Hospital,
+    state: State = DEFAULT_STATE,
+    readings: Annotated[
+        bool, typer.Option("--readings", help="Laboratory values and vital signs, not bills.")
+    ] = False,
+) -> None:
     """Have the hospital's pull run now: fetch what is new, release it, submit it as claims.
+
+    With --readings what is released goes to pricing.
 
     Does not wait for it. A pull that is running already goes on; no second one starts.
     """
@@ -51,9 +59,10 @@ def pull(hospital: Hospital, state: State = DEFAULT_STATE) -> None:
             f'no worker of hospital "{hospital}" runs here; '
             + (f"the hospitals: {', '.join(here)}" if here else "start with `lipei up --profiles`")
         )
+    words = [str(state.absolute()), hospital, "readings" if readings else "bills"]
     # In a process of its own, which also spares every other command 0.4 s of importing the SDK.
     done = subprocess.run(  # noqa: S603 -- our own command line, no shell
-        [sys.executable, "-P", "-m", "stack.pull_trigger", str(state.absolute()), hospital],
+        [sys.executable, "-P", "-m", "stack.pull_trigger", *words],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(code_roots())},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any, Protocol
 
 from google.protobuf.json_format import MessageToDict
@@ -136,6 +137,15 @@ def number(amount: Money) -> str:
     if not amount.currency_code:
         return ""
     return format_minor(amount.minor_units, amount.currency_code)
+
+
+def share(millionths: int) -> str:
+    """A share in millionths as people write it.
+
+    >>> share(100_000), share(62_500), share(0)
+    ('10 %', '6.25 %', '0 %')
+    """
+    return f"{Decimal(millionths).scaleb(-4).normalize():f} %"
 
 
 def word(enum: Enum, value: int) -> str:

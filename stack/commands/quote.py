@@ -13,11 +13,18 @@ from services.common.money import currency_exponent
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.printing import money, print_json, print_table, rows, say, table
+from stack.commands.readings import (
+    DEFAULT_ZONE,
+    ExpiringStartDate,
+    TimeZone,
+    participation,
+    show_incentive,
+)
 
 _E4 = 10_000  # steps count in 1/10,000 of the minor unit
 
 
-def quote(
+def quote(  # noqa: PLR0913, PLR0917 - one parameter per option of the command line
     tariff: Annotated[str, typer.Argument(help='"{tariff}" or "{tariff}@sha256:{hash}"')],
     start_date: Annotated[str, typer.Option("--start-date", help="First day, YYYY-MM-DD.")],
     feature: Annotated[
@@ -25,18 +32,34 @@ def quote(
         typer.Option("--feature", metavar="NAME=VALUE", help="Repeat per feature."),
     ] = None,
     policy: Annotated[str, typer.Option("--policy", help="The policy that it is for.")] = "quote",
+    member: Annotated[
+        str, typer.Option("--member", help="Token of the member whose readings count.")
+    ] = "",
+    programme: Annotated[
+        str, typer.Option("--programme", help='"{programme}" or "{programme}@sha256:{hash}"')
+    ] = "",
+    time_zone: TimeZone = DEFAULT_ZONE,
+    expiring_start_date: ExpiringStartDate = "",
     request_id: RequestId = "",
     lang: Lang = Language.EN,
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
-    """Price one person's next policy year and explain every step. Binds nobody."""
+    """Price one person's next policy year and explain every step. Binds nobody.
+
+    With --member and --programme the member's readings may earn a credit.
+    """
+    if bool(member) != bool(programme):
+        raise Failed("--member and --programme go together", exit_code=2)
     request = pb.QuotePremiumRequest(
         request_id=fresh_request_id(request_id),
         parent=f"policies/{policy.removeprefix('policies/')}",
         tariff=tariff,
         start_date=start_date,
         features=_features(feature or []),
+        participation=participation(member, programme, time_zone, expiring_start_date)
+        if member
+        else None,
     )
     with calling(state, "pricing") as channel:
         answer = PricingServiceStub(channel).QuotePremium(request, timeout=CALL_S).quote
@@ -81,6 +104,9 @@ def _show(answer: pb.Quote, lang: Language) -> None:
         amounts = (_major(step.difference_e4, currency), _major(step.premium_e4, currency))
         rows(made, [(step.step, step.cell, factor, *amounts, meaning)])
     print_table(made)
+    if answer.HasField("incentive"):
+        show_incentive(answer.incentive)
+        say(f"premium without credit {money(answer.premium_without_credit)}")
     total = _major(sum(step.difference_e4 for step in answer.steps), currency)
     say(f"premium {money(answer.premium)} = sum of the differences {total}")
 

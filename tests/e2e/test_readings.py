@@ -166,8 +166,8 @@ def test_laboratory_values_come_to_pricing_and_lower_the_premium(tmp_path: Path)
                 pulls.bridge = bridge.address
                 asked, done = pulls.run()
                 assert asked.resume_token
-                assert (done.recorded, done.refused) == (3, 1)
-                before, after = (quoted(stub, request_id).incentive for request_id in ("q3", "q4"))
+                assert (done.recorded, done.refused) == (2, 1)
+                before, after = (quoted(stub, request_id).incentive for request_id in ("q4", "q5"))
                 assert (before.run_first_month, before.run_last_month) == (
                     after.run_first_month,
                     after.run_last_month,
@@ -211,3 +211,7 @@ def _correction(pulls: Pulls, stub: PricingServiceStub, his: FhirServer) -> None
     assert quoted(stub, "q2") == first
     found = quoted(stub, "q3").incentive
     assert (found.run_first_month, found.run_last_month) == ("2024-12", "2025-03")
+    his.put([laboratory("o1", "2025-03-20", 6.8, status="entered-in-error")])
+    assert pulls.run()[1].recorded == 1
+    found = quoted(stub, "q4").incentive
+    assert (found.run_first_month, found.run_last_month) == ("2024-12", "2024-12")

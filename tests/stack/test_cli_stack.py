@@ -340,6 +340,7 @@ def test_a_hospital_s_bridge_answers_for_its_bills(stack: Stack) -> None:
         f'no worker of hospital "elsewhere" runs here; the hospitals: {HOSPITAL}'
     ]
     assert stack.lipei("his", "pull", HOSPITAL).code == 0
+    assert stack.lipei("his", "pull", HOSPITAL, "--readings").code == 0
 
 
 def test_replay_gives_the_stored_hash_and_finds_an_altered_output(

@@ -108,3 +108,4 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     provenance: Provenance
     issued: datetime | None = None
     fasting: bool | None = None
+    withdrawn: bool = False

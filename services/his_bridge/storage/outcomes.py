@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from services.his_bridge.core.bill import Bill
+from services.his_bridge.core.bill import Bill, Reading
 from services.his_bridge.core.events import (
     BillEvent,
     BillStatus,
@@ -37,6 +37,7 @@ DELIVERY_PENDING = "PENDING"
 # The list of all readings, whichever hospital they come from.
 READINGS = "readings"
 _BILL = msgspec.json.Decoder(Bill)
+_READING = msgspec.json.Decoder(Reading)
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,9 +81,10 @@ class _Batch:
         self._new_events: list[dict[str, Any]] = []
         self._new_bills: list[dict[str, Any]] = []
         self._new_readings: list[dict[str, Any]] = []
-        self._gone_readings: list[str] = []
         bills = {p.external_id for p, o in judged if isinstance(o, BillStated | BillWithdrawn)}
-        readings = {p.external_id for p, o in judged if isinstance(o, ReadingsStated)}
+        readings = {
+            p.external_id for p, o in judged if isinstance(o, ReadingsStated | ReadingsWithdrawn)
+        }
         self._events = _events_of(connection, hospital, bills)
         self._readings = _readings_of(connection, hospital, readings)
 
@@ -100,7 +102,7 @@ class _Batch:
         elif isinstance(outcome, ReadingsStated):
             state = self._add_readings(pending, outcome)
         elif isinstance(outcome, ReadingsWithdrawn):
-            self._gone_readings.append(pending.external_id)
+            state = self._withdraw_readings(pending)
         elif isinstance(outcome, KeptOut):
             state = "filtered"
         self._states[state].append(pending.inbox_id)
@@ -193,36 +195,46 @@ class _Batch:
         )
 
     def _add_readings(self, pending: Pending, outcome: ReadingsStated) -> str:
-        changed = False
-        for component, measured in outcome.readings:
-            key = pending.external_id, component
-            body = msgspec.json.encode(measured)
-            name, known = self._readings.get(key, (uuid.uuid4().hex, None))
-            if known == body:
-                continue
-            changed = True
-            self._readings[key] = name, body
-            self._new_readings.append(
-                {
-                    "name": name,
-                    "hospital": self._hospital,
-                    "external_id": pending.external_id,
-                    "component": component,
-                    "member_token": measured.member_token,
-                    "body": body,
-                    "inbox_id": pending.inbox_id,
-                }
-            )
-        return "read" if changed else "unchanged"
+        changed = [
+            self._release_reading(pending, component, measured)
+            for component, measured in outcome.readings
+        ]
+        return "read" if any(changed) else "unchanged"
+
+    def _withdraw_readings(self, pending: Pending) -> str:
+        """Whoever has taken them must hear of it, so they are released once more, as withdrawn."""
+        known = [
+            (component, _READING.decode(body))
+            for (external_id, component), (_, body) in self._readings.items()
+            if external_id == pending.external_id
+        ]
+        changed = [
+            self._release_reading(pending, name, msgspec.structs.replace(said, withdrawn=True))
+            for name, said in known
+        ]
+        return "read" if any(changed) else "unchanged"
+
+    def _release_reading(self, pending: Pending, component: str, measured: Reading) -> bool:
+        key = pending.external_id, component
+        body = msgspec.json.encode(measured)
+        name, known = self._readings.get(key, (uuid.uuid4().hex, b""))
+        if known == body:
+            return False
+        self._readings[key] = name, body
+        self._new_readings.append(
+            {
+                "name": name,
+                "hospital": self._hospital,
+                "external_id": pending.external_id,
+                "component": component,
+                "member_token": measured.member_token,
+                "body": body,
+                "inbox_id": pending.inbox_id,
+            }
+        )
+        return True
 
     def _write_readings(self) -> None:
-        if self._gone_readings:
-            self._connection.execute(
-                delete(reading).where(
-                    reading.c.hospital == self._hospital,
-                    reading.c.external_id.in_(self._gone_readings),
-                )
-            )
         if not self._new_readings:
             return
         # A corrected reading keeps its name and moves to the end of the list.
@@ -274,7 +286,7 @@ def _events_of(
 
 def _readings_of(
     connection: Connection, hospital: str, external_ids: set[str]
-) -> dict[tuple[str, str], tuple[str, bytes | None]]:
+) -> dict[tuple[str, str], tuple[str, bytes]]:
     if not external_ids:
         return {}
     rows = connection.execute(

@@ -67,6 +67,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     fasting: Fasting
     provenance: Provenance
+    withdrawn: bool = False  # the hospital took it back: it counts no more
 
 
 class Measured(msgspec.Struct, frozen=True):

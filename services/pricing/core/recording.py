@@ -34,9 +34,9 @@ class Verdict(Enum):
 def verdict(incoming: Incoming, kept: Incoming | None) -> Verdict:
     """What recording `incoming` means where `kept` is what counts under its name.
 
-    Only a hospital's information system corrects what it said, and under the same name; a release
-    older than the one that counts is a late delivery and changes nothing. A device's or a typed
-    reading is a fact of its moment: another value is another reading.
+    Only a hospital's information system corrects or takes back what it said, under the same name;
+    a release older than the one that counts is a late delivery and changes nothing. A device's or a
+    typed reading is a fact of its moment: another value is another reading.
     """
     if kept is None:
         return Verdict.NEW

@@ -118,8 +118,10 @@ def test_a_good_year_lowers_the_premium_and_names_its_readings(
     assert names(home)[:3] == list(by_month["2025-03"].evidence)
 
     assert (found.run_first_month, found.run_last_month, found.run_months) == (
-        "2025-03", "2025-07", 5,
-    )  # fmt: skip
+        "2025-03",
+        "2025-07",
+        5,
+    )
     assert found.contractual_share_millionths == 100_000
     assert found.credit_millionths == found.legal_cap.share_millionths == 80_000
     assert found.legal_cap.source == "a regulation, article 7"
@@ -199,6 +201,21 @@ def test_the_hospitals_correction_counts_and_a_devices_is_refused(
     assert reasons(fault) == [("readings[1].name", "READING_DIFFERS")]
     done = record(stub, token, home[0], home[2])
     assert (done.recorded_count, done.known_count) == (0, 2)
+
+
+def test_what_the_hospital_takes_back_counts_no_more(stub: PricingServiceStub, token: str) -> None:
+    at = "2025-03-10 09:00"
+    record(stub, token, reading(token, "lab", "hba1c", "6.4", at, by="LABORATORY"))
+    request = pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
+    assert stub.AssessMember(request, timeout=20).incentive.run_months == 3
+    gone = reading(token, "lab", "hba1c", "6.4", at, by="LABORATORY", withdrawn=True)
+    assert record(stub, token, gone).recorded_count == 1
+    assert stub.AssessMember(request, timeout=20).incentive.run_months == 0
+    low = reading(token, "low", "glucose", "2.0", at, by="LABORATORY", withdrawn=True)
+    assert not record(stub, token, low).coach_tasks
+    home = reading(token, "home", "glucose", "6.0", at, withdrawn=True)
+    fault = refused(lambda: record(stub, token, home))
+    assert reasons(fault) == [("readings[0].withdrawn", "NOT_ALLOWED")]
 
 
 def test_every_fault_of_every_reading_is_named_and_nothing_is_kept(
@@ -397,8 +414,13 @@ def test_a_doctors_target_holds_for_one_member(stub: PricingServiceStub, token: 
 def test_every_fault_of_a_doctors_target_is_named(stub: PricingServiceStub) -> None:
     empty = pb.SetPersonalTargetRequest()
     assert [field for field, _ in reasons(refused(lambda: stub.SetPersonalTarget(empty)))] == [
-        "request_id", "member", "measure", "start_date", "doctor_id", "reason",
-    ]  # fmt: skip
+        "request_id",
+        "member",
+        "measure",
+        "start_date",
+        "doctor_id",
+        "reason",
+    ]
     base = pb.SetPersonalTargetRequest(
         request_id="t",
         member="members/k1." + "c" * 64,

@@ -145,7 +145,7 @@ class HisBridgeServiceServicer:
 
     def ListReadings(self, request, context):
         """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
-        end. Asks the source nothing.
+        end, and so does one that the hospital takes back, as withdrawn. Asks the source nothing.
 
         INVALID_ARGUMENT also for a foreign page_token.
         NOT_FOUND: the hospital named is none of this bridge's profiles; stop.

@@ -73,7 +73,7 @@ class HisBridgeServiceStub:
     """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListReadingsRequest, _his_bridge_pb2.ListReadingsResponse]
     """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
-    end. Asks the source nothing.
+    end, and so does one that the hospital takes back, as withdrawn. Asks the source nothing.
 
     INVALID_ARGUMENT also for a foreign page_token.
     NOT_FOUND: the hospital named is none of this bridge's profiles; stop.
@@ -136,7 +136,7 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListReadingsRequest, _his_bridge_pb2.ListReadingsResponse]  # type: ignore[assignment]
     """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
-    end. Asks the source nothing.
+    end, and so does one that the hospital takes back, as withdrawn. Asks the source nothing.
 
     INVALID_ARGUMENT also for a foreign page_token.
     NOT_FOUND: the hospital named is none of this bridge's profiles; stop.
@@ -232,7 +232,7 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_his_bridge_pb2.ListReadingsResponse, _abc.Awaitable[_his_bridge_pb2.ListReadingsResponse]]:
         """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
-        end. Asks the source nothing.
+        end, and so does one that the hospital takes back, as withdrawn. Asks the source nothing.
 
         INVALID_ARGUMENT also for a foreign page_token.
         NOT_FOUND: the hospital named is none of this bridge's profiles; stop.

@@ -65,7 +65,7 @@ class PricingServiceStub:
 
     A reading that is known under its name with the same content is counted as known. A LABORATORY or CLINIC reading
     with other content than before is a correction: it counts from now on, and what it replaces stays in the record;
-    it is in time when the first release was. One with an earlier receive_time than what counts is an older release that
+    it is in time when the first release was. One that is withdrawn counts no more. One with an earlier receive_time than what counts is an older release that
     comes late: counted as known.
     INVALID_ARGUMENT: every fault of every reading by its path, for example "readings[3].value", never a value; nothing
     is recorded; fix or leave out those readings and use a new request_id.
@@ -129,7 +129,7 @@ class PricingServiceAsyncStub(PricingServiceStub):
 
     A reading that is known under its name with the same content is counted as known. A LABORATORY or CLINIC reading
     with other content than before is a correction: it counts from now on, and what it replaces stays in the record;
-    it is in time when the first release was. One with an earlier receive_time than what counts is an older release that
+    it is in time when the first release was. One that is withdrawn counts no more. One with an earlier receive_time than what counts is an older release that
     comes late: counted as known.
     INVALID_ARGUMENT: every fault of every reading by its path, for example "readings[3].value", never a value; nothing
     is recorded; fix or leave out those readings and use a new request_id.
@@ -208,7 +208,7 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A reading that is known under its name with the same content is counted as known. A LABORATORY or CLINIC reading
         with other content than before is a correction: it counts from now on, and what it replaces stays in the record;
-        it is in time when the first release was. One with an earlier receive_time than what counts is an older release that
+        it is in time when the first release was. One that is withdrawn counts no more. One with an earlier receive_time than what counts is an older release that
         comes late: counted as known.
         INVALID_ARGUMENT: every fault of every reading by its path, for example "readings[3].value", never a value; nothing
         is recorded; fix or leave out those readings and use a new request_id.

@@ -374,8 +374,31 @@ def test_a_corrected_reading_keeps_its_name_and_moves_to_the_end(database: Datab
     corrected = ReadingsStated(readings=(reading("7.3"),))
     assert settle(database, (pending_of(database, "o1", "3"), corrected)).released == 1
     assert names() == [(second, "8.0"), (first, "7.3")]
-    settle(database, (pending_of(database, "o2", "2"), ReadingsWithdrawn()))
-    assert names() == [(first, "7.3")]
+
+
+def test_a_reading_taken_back_is_released_once_more_as_withdrawn(database: Database) -> None:
+    def withdrawn() -> list[tuple[str, bool]]:
+        with database.reading() as connection:
+            rows = lists.readings_after(connection, None, 0, 10, H)
+        return [(row.name, messages.reading(row).withdrawn) for row in rows]
+
+    stated = ReadingsStated(readings=(reading("7.2"),))
+    settle(database, (pending_of(database, "o1"), stated))
+    settle(database, (pending_of(database, "o2"), stated))
+    (first, _), (second, _) = withdrawn()
+    taken_back = (pending_of(database, "o1", "2"), ReadingsWithdrawn())
+    assert settle(database, taken_back).released == 1
+    assert withdrawn() == [(second, False), (first, True)]
+    again = (pending_of(database, "o1", "3"), ReadingsWithdrawn())
+    assert settle(database, again).released == 0
+    # Never seen before it was taken back: nobody has to hear of it.
+    assert settle(database, (pending_of(database, "o3"), ReadingsWithdrawn())).released == 0
+    settle(database, (pending_of(database, "o1", "4"), stated))
+    assert withdrawn() == [(second, False), (first, False)]
+    # Stated and taken back between two pulls: the last word counts.
+    both = [(pending_of(database, "o2", "2"), ReadingsStated(readings=(reading("7.9"),)))]
+    settle(database, *both, (pending_of(database, "o2", "3"), ReadingsWithdrawn()))
+    assert withdrawn() == [(first, False), (second, True)]
 
 
 def test_a_reading_stored_before_its_release_was_read_still_opens(database: Database) -> None:
@@ -385,8 +408,13 @@ def test_a_reading_stored_before_its_release_was_read_still_opens(database: Data
         assert lists.readings_after(connection, None, 0, 10, "elsewhere") == []
     # Word for word what was stored then; today's readings without a release are stored the same.
     assert json.loads(row.body).keys() == {
-        "member_token", "code", "value", "unit", "effective", "provenance",
-    }  # fmt: skip
+        "member_token",
+        "code",
+        "value",
+        "unit",
+        "effective",
+        "provenance",
+    }
     message = messages.reading(row)
     assert message.receive_time.ToMicroseconds() == row.received_us > 0
     assert message.fasting_status == 0

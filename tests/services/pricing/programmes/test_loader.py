@@ -53,8 +53,13 @@ def test_the_examples_hold_the_guidelines_targets_and_the_products_promise() -> 
     for programme in (glucose, pressure):
         steps = programme.steps_on(DAY)
         assert [steps.share_of(run) for run in (0, 1, 2, 3, 4, 12)] == [
-            0, 30_000, 60_000, 100_000, 100_000, 100_000,
-        ]  # fmt: skip
+            0,
+            30_000,
+            60_000,
+            100_000,
+            100_000,
+            100_000,
+        ]
     assert glucose.conditions == ("type2_diabetes", "both")
     assert pressure.conditions == ("hypertension", "both")
 

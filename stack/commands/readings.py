@@ -1,0 +1,217 @@
+"""`lipei readings ...`: record measurements, see a member's months, what a coach should look at."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import Parse, ParseError
+
+from lipei.pricing.v1 import pricing_pb2 as pb
+from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
+from lipei.type.v1 import reading_pb2
+from stack.commands.calling import CALL_S, CallFailed, Failed, calling, content_of
+from stack.commands.options import DEFAULT_STATE, AsJson, State
+from stack.commands.printing import (
+    plain,
+    print_json,
+    print_table,
+    rows,
+    say,
+    share,
+    table,
+    when,
+    word,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Readings: record, months, coach's tasks.")
+
+TimeZone = Annotated[str, typer.Option("--time-zone", help="IANA name of the policy's zone.")]
+ExpiringStartDate = Annotated[
+    str,
+    typer.Option("--expiring-start-date", help="First day of the year that expires, YYYY-MM-DD."),
+]
+DEFAULT_ZONE = "Asia/Shanghai"
+_BATCH = 1_000
+_PLACE = re.compile(r"readings\[([0-9]+)\]\.?")
+_PAGE = 1_000
+
+Numbered = tuple[int, reading_pb2.Reading]
+
+
+@app.command()
+def record(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help='One reading a line as JSON; "-" reads stdin.')
+    ],
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Record readings: lines of lipei.type.v1.Reading in JSON. The same file twice changes nothing.
+
+    Goes in batches of 1,000 readings, each recorded whole or not at all.
+    """
+    content = sys.stdin.buffer.read() if file == "-" else content_of(Path(file))
+    readings = _parsed(content, file)
+    whole = pb.RecordReadingsResponse()
+    for start in range(0, len(readings), _BATCH):
+        batch = readings[start : start + _BATCH]
+        try:
+            with calling(state, "pricing") as channel:
+                answer = PricingServiceStub(channel).RecordReadings(_asked(batch), timeout=CALL_S)
+        except CallFailed as failed:
+            raise _by_line(failed, batch, start) from None
+        whole.recorded_count += answer.recorded_count
+        whole.known_count += answer.known_count
+        whole.coach_tasks.extend(answer.coach_tasks)
+    if as_json:
+        print_json(whole)
+        return
+    raised = len(whole.coach_tasks)
+    told = f"{whole.recorded_count} recorded, {whole.known_count} known"
+    say(told + (f"; {raised} for a coach, see `lipei readings tasks`" if raised else ""))
+
+
+@app.command()
+def months(
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help="The member's token.")],
+    programme: Annotated[
+        str, typer.Option("--programme", help='"{programme}" or "{programme}@sha256:{hash}"')
+    ],
+    renewal: Annotated[
+        str, typer.Option("--renewal", help="First day of the next policy year, YYYY-MM-DD.")
+    ],
+    time_zone: TimeZone = DEFAULT_ZONE,
+    expiring_start_date: ExpiringStartDate = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Show the months that a renewal looks at, the longest run, what it earns. Stores nothing."""
+    request = pb.AssessMemberRequest(
+        participation=participation(member, programme, time_zone, expiring_start_date),
+        renewal_date=renewal,
+    )
+    with calling(state, "pricing") as channel:
+        found = PricingServiceStub(channel).AssessMember(request, timeout=CALL_S).incentive
+    if as_json:
+        print_json(found)
+    else:
+        show_incentive(found)
+
+
+@app.command()
+def tasks(
+    member: Annotated[
+        str, typer.Argument(metavar="MEMBER", help='The member\'s token; "-" for all.')
+    ] = "-",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """List low glucose that a coach should talk about, oldest first."""
+    found: list[pb.CoachTask] = []
+    request = pb.ListCoachTasksRequest(parent=_member(member), page_size=_PAGE)
+    with calling(state, "pricing") as channel:
+        stub = PricingServiceStub(channel)
+        while True:
+            page = stub.ListCoachTasks(request, timeout=CALL_S)
+            found.extend(page.tasks)
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+    if as_json:
+        print_json({"tasks": [plain(task) for task in found]})
+        return
+    made = table("reading", "mmol/L", "measured (UTC)", "raised (UTC)", right=("mmol/L",))
+    for task in found:
+        times = (when(task.effective_time), when(task.raise_time))
+        rows(made, [(task.reading, task.glucose_mmol_l, *times)])
+    print_table(made)
+    say(f"{len(found)} for a coach")
+
+
+def participation(
+    member: str, programme: str, time_zone: str, expiring_start_date: str
+) -> pb.Participation:
+    """A member's part in a programme, with or without "members/" before the token."""
+    return pb.Participation(
+        member=_member(member),
+        programme=programme,
+        time_zone=time_zone,
+        expiring_start_date=expiring_start_date,
+    )
+
+
+def show_incentive(found: pb.Incentive) -> None:
+    """The months as a table, then the run and what it earns."""
+    say(f"{found.programme}, {found.window_first_month} to {found.window_last_month}")
+    columns = ("month", "result", "decided by", "slots", "means and targets", "readings")
+    made = table(*columns, prose=("means and targets", "readings"))
+    for month in found.months:
+        basis = {
+            pb.MONTH_BASIS_LABORATORY_HBA1C: f"HbA1c of {month.hba1c_month}",
+            pb.MONTH_BASIS_SLOTS: "slots",
+        }.get(month.basis, "")
+        means = ", ".join(
+            f"{word(pb.Measure, m.measure)} {m.mean} ({m.target}{', doctor' * m.personal_target})"
+            for m in month.measures
+        )
+        evidence = " ".join(name.rpartition("/")[2] for name in month.evidence)
+        result, slots = word(pb.MonthResult, month.result), f"{month.slots_filled} of 4"
+        rows(made, [(month.month, result, basis, slots, means, evidence)])
+    print_table(made)
+    run = f"{found.run_first_month} to {found.run_last_month}" if found.run_months else "none"
+    earned = share(found.contractual_share_millionths)
+    say(f"longest run {found.run_months} ({run}), earns {earned}")
+    if found.HasField("credit_millionths"):
+        cap = f"legal cap {share(found.legal_cap.share_millionths)}: {found.legal_cap.source}"
+        say(f"credit {share(found.credit_millionths)} ({cap})")
+    else:
+        say("no credit: the operator has set no legal cap")
+
+
+def _parsed(content: bytes, source: str) -> list[Numbered]:
+    """Every line that is not empty as a reading, with its number.
+
+    Raises: Failed naming every line that is none, without what stands in it.
+    """
+    found: list[Numbered] = []
+    faults = []
+    for number, line in enumerate(content.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            found.append((number, Parse(line.decode("utf-8"), reading_pb2.Reading())))
+        except (ParseError, UnicodeDecodeError):
+            faults.append(f"{source}:{number}: is no lipei.type.v1.Reading in JSON")
+    if faults:
+        raise Failed(*faults)
+    return found
+
+
+def _asked(batch: Sequence[Numbered]) -> pb.RecordReadingsRequest:
+    whole = hashlib.sha256()
+    for _, reading in batch:
+        whole.update(reading.SerializeToString(deterministic=True))
+    # The content is the request's id, so that the same file again is the same request.
+    return pb.RecordReadingsRequest(
+        request_id=whole.hexdigest(), readings=[reading for _, reading in batch]
+    )
+
+
+def _by_line(failed: CallFailed, batch: Sequence[Numbered], before: int) -> Failed:
+    def line(place: re.Match[str]) -> str:
+        return f"line {batch[int(place[1])][0]} "
+
+    told = [_PLACE.sub(line, said) for said in failed.lines]
+    if before:
+        told.append(f"the {before} readings before were recorded, none from here on")
+    return Failed(*told)
+
+
+def _member(token: str) -> str:
+    return f"members/{token.removeprefix('members/')}"

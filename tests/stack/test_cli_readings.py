@@ -1,0 +1,113 @@
+"""`lipei readings` and the credit of `lipei quote`, against a pricing service of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf.json_format import MessageToJson
+
+from lipei.type.v1 import reading_pb2
+from tests.services.pricing.process import serving
+from tests.services.pricing.reading_requests import reading, weeks
+from tests.stack.typed import lipei
+
+TOKEN = "k1." + "a" * 64
+CAP = {"LIPEI_PRICING_CREDIT_CAP": "0.05", "LIPEI_PRICING_CREDIT_CAP_SOURCE": "a regulation"}
+MONTHS = ["readings", "months", TOKEN, "--programme", "diabetes-glucose", "--renewal"]
+QUOTE = ["quote", "diabetes-hypertension-demo", "--start-date", "2026-01-01"]
+FACTS = ["--feature", "age=52", "--feature", "sex=F", "--feature", "condition=type2_diabetes"]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    found = tmp_path_factory.mktemp("state")
+    with serving(found, CAP):
+        yield found
+
+
+def lines(*readings: reading_pb2.Reading) -> str:
+    return "".join(MessageToJson(entry, indent=None) + "\n" for entry in readings)
+
+
+def test_a_file_of_readings_is_recorded_once_and_shows_in_months_and_quote(
+    state: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "readings.jsonl"
+    low = reading(TOKEN, "low", "glucose", "3.1", "2025-05-01 09:00")
+    file.write_text(lines(*weeks(TOKEN, "2025-03", "6.0"), *weeks(TOKEN, "2025-04", "6.0"), low))
+    for _ in range(2):
+        typed = lipei("readings", "record", file, "--state", state)
+        assert typed.out.strip() == "7 recorded, 0 known; 1 for a coach, see `lipei readings tasks`"
+    counted = json.loads(lipei("readings", "record", file, "--state", state, "--json").out)
+    assert (counted["recorded_count"], len(counted["coach_tasks"])) == (7, 1)
+
+    shown = lipei(*MONTHS, "2026-01-01", "--state", state).out
+    march = next(line for line in shown.splitlines() if line.strip().startswith("2025-03"))
+    assert "on target" in march
+    assert "3 of 4" in march
+    assert "fasting glucose 6.0 (4.4-7.0)" in march
+    assert "2025-03-03 2025-03-10 2025-03-17" in march
+    assert "longest run 2 (2025-03 to 2025-04), earns 6 %" in shown
+    assert "credit 5 % (legal cap 5 %: a regulation)" in shown
+    found = json.loads(lipei(*MONTHS, "2026-01-01", "--state", state, "--json").out)
+    assert found["run_months"] == 2
+
+    part: list[str | Path] = [
+        "--member",
+        TOKEN,
+        "--programme",
+        "diabetes-glucose",
+        "--state",
+        state,
+    ]
+    quoted = lipei(*QUOTE, *FACTS, *part, "--expiring-start-date", "2025-01-01")
+    # 3706.80 less 5 %.
+    assert "premium without credit 3706.80 CNY" in quoted.out
+    assert quoted.out.splitlines()[-1].startswith("premium 3521.46 CNY = sum of the differences")
+    assert any(line.strip().startswith("incentive") for line in quoted.out.splitlines())
+
+    tasks = lipei("readings", "tasks", TOKEN, "--state", state)
+    assert tasks.out.endswith("1 for a coach\n")
+    assert "3.1" in tasks.out
+    everyone = json.loads(lipei("readings", "tasks", "--state", state, "--json").out)
+    assert [task["glucose_mmol_l"] for task in everyone["tasks"]] == ["3.1"]
+
+
+def test_a_fault_is_named_by_its_line(state: Path, tmp_path: Path) -> None:
+    file = tmp_path / "off.jsonl"
+    off = reading(TOKEN, "off", "hba1c", "55", "2025-03-01 09:00")
+    file.write_text("\n" + lines(*weeks(TOKEN, "2025-06", "6.0"), off))
+    typed = lipei("readings", "record", file, "--state", state)
+    assert typed.code == 1
+    assert typed.said[0] == "pricing refused: 1 fault"
+    assert typed.said[1].startswith("  line 5 value: must lie in 3.0 to 20.0 %")
+    file.write_text('{"value": 7}\nnothing\n' + lines(off))
+    typed = lipei("readings", "record", file, "--state", state)
+    assert (typed.code, len(typed.said)) == (1, 2)
+    assert typed.said[0] == f"{file}:1: is no lipei.type.v1.Reading in JSON"
+
+
+def test_what_was_recorded_before_a_fault_is_told(state: Path, tmp_path: Path) -> None:
+    many = [reading(TOKEN, f"many-{n}", "glucose", "6.0", "2025-08-01 09:00") for n in range(1000)]
+    off = reading(TOKEN, "off", "glucose", "6.0", "2999-08-01 09:00")
+    file = tmp_path / "many.jsonl"
+    file.write_text(lines(*many, off))
+    typed = lipei("readings", "record", file, "--state", state)
+    assert typed.said[1].startswith("  line 1001 effective_time:")
+    assert typed.said[-1] == "the 1000 readings before were recorded, none from here on"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["readings", "record", "no-such-file"],
+        ["readings", "months", TOKEN, "--programme", "p"],
+        [*QUOTE, "--member", TOKEN],
+        [*QUOTE, "--programme", "p"],
+    ],
+)
+def test_wrong_use_exits_with_2(state: Path, words: list[str]) -> None:
+    assert lipei(*words, "--state", state).code == 2
