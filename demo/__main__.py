@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from demo.his import LoadRefused
-from demo.hospital.hospital import BILLS, LEAST_BILLS, LEAST_PEOPLE, PEOPLE, SEED
+from demo.hospital.hospital import BILLS, LEAST_BILLS, LEAST_PEOPLE, MOST_BILLS_EACH, PEOPLE, SEED
 from demo.processes import ChildFailed
 from demo.progress import Reporter
 from demo.run import Folders, failures, play
@@ -69,6 +69,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"no such folder: {options.data}")
     if options.people < LEAST_PEOPLE or options.bills < LEAST_BILLS:
         parser.error("the demo hospital needs at least 20 people and 40 bills")
+    if options.bills > MOST_BILLS_EACH * options.people:
+        parser.error(f"the demo hospital has at most {MOST_BILLS_EACH} bills for each person")
     return options
 
 

@@ -21,6 +21,8 @@ from demo.hospital.visits import ordinary
 
 SEED, PEOPLE, BILLS = 20250101, 300, 1500
 LEAST_PEOPLE, LEAST_BILLS = 20, 40
+# Nobody is billed twice for one day: with more, the year would run out of days.
+MOST_BILLS_EACH = 12
 
 
 @dataclass(frozen=True, kw_only=True)

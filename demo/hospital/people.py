@@ -7,6 +7,7 @@ and clearing codes begin with digits that no bank has.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -100,12 +101,14 @@ class Town:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self._count = 0
+        self._born_on: Counter[date] = Counter()
 
     def person(self, *, born: date, female: bool, surname: str = "") -> Person:
-        """A person with the next serial number; odd serials are men, as on the card."""
+        """A person with the day's next serial number; odd serials are men, as on the card."""
         self._count += 1
+        self._born_on[born] += 1
         surname = surname or self._chance.choice(_SURNAMES)
-        serial = 2 * self._count + (0 if female else 1)
+        serial = 2 * self._born_on[born] + (0 if female else 1)
         return Person(
             key=f"p{self._count:04d}",
             name=surname + self._chance.choice(_FEMALE if female else _MALE),

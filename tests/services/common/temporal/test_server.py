@@ -18,7 +18,11 @@ from temporalio.service import RPCError
 from services.common.state import record_address
 from services.common.temporal import names
 from services.common.temporal.connection import connect
-from services.common.temporal.schedules import ensure_pull_schedule, trigger_pull
+from services.common.temporal.schedules import (
+    ensure_pull_schedule,
+    pull_has_ended,
+    trigger_pull,
+)
 from services.common.temporal.settling import ClaimWorkflows
 from stack.probes import free_ports
 from stack.temporal_server import binary
@@ -132,8 +136,10 @@ def test_waiting_for_a_decision_can_be_cancelled(state: Path) -> None:
 
 
 @asynccontextmanager
-async def schedule(client: Client, hospital: str) -> AsyncIterator[Any]:
-    handle = client.get_schedule_handle(names.pull_schedule_id(hospital))
+async def schedule(
+    client: Client, hospital: str, channel: names.Channel = "bills"
+) -> AsyncIterator[Any]:
+    handle = client.get_schedule_handle(names.pull_schedule_id(hospital, channel))
     try:
         yield handle
     finally:
@@ -176,6 +182,31 @@ def test_a_pull_can_be_asked_for_where_a_worker_has_been(state: Path) -> None:
     assert asyncio.run(pull()) == 1
     with pytest.raises(RPCError, match="not found"):
         asyncio.run(trigger_pull(state, "west"))
+
+
+def test_a_pull_has_ended_when_it_was_asked_for_and_nothing_runs(state: Path) -> None:
+    async def watch() -> list[bool]:
+        client = await connect(state)
+        await ensure_pull_schedule(client, "south", timedelta(hours=9), "readings")
+        async with schedule(client, "south", "readings") as handle:
+            found = [await pull_has_ended(state, "south", "readings")]
+            await trigger_pull(state, "south", "readings")
+            running: list[Any] = []
+            for _ in range(100):
+                await asyncio.sleep(0.1)
+                running = list((await handle.describe()).info.running_actions)
+                if running:
+                    break
+            found.append(await pull_has_ended(state, "south", "readings"))
+            # No worker is there to end it.
+            await client.get_workflow_handle(running[0].workflow_id).terminate()
+            for _ in range(100):
+                await asyncio.sleep(0.1)
+                if await pull_has_ended(state, "south", "readings"):
+                    return [*found, True]
+            return found
+
+    assert asyncio.run(watch()) == [False, False, True]
 
 
 def test_nobody_there_is_told_after_some_patience(
