@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from demo.his import LoadRefused
-from demo.processes import ChildFailed
+from demo.processes import ChildFailed, stand_alone
 from demo.progress import Reporter
 from demo.run import Folders, failures, play
 from demo.scenario import ROOT, Scenario, from_folder, generated
@@ -33,7 +33,7 @@ _EXPECTED_FAULTS = (
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 when every check holds, 1 when one fails or a part breaks, 130 interrupted."""
     options = _options(arguments)
-    _stand_alone()
+    stand_alone()
     reporter = Reporter(sys.stdout)
     # Ctrl-C, SIGTERM and a closed terminal all unwind the same way: children are stopped in order.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -70,15 +70,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     if options.people < 20 or options.bills < 40:
         parser.error("the demo hospital needs at least 20 people and 40 bills")
     return options
-
-
-def _stand_alone() -> None:
-    """A demo has its own parts: settings of another installation, or a proxy, must not reach it."""
-    for name in list(os.environ):
-        if name.startswith(("LIPEI_", "TEMPORAL_")):
-            del os.environ[name]
-    for name in ("no_proxy", "NO_PROXY"):
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
 
 
 def _scenario(options: argparse.Namespace) -> Scenario:
