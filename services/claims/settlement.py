@@ -23,12 +23,14 @@ from services.claims.core.facts import (
 )
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.core.repeats import days_that_matter
 from services.claims.messages import STATES, claim_name, money
 from services.claims.paying import Payments
 from services.claims.servicer import ClaimsParts, Context, find, stored_decision
 from services.claims.storage import claims as store
 from services.claims.storage import policies
 from services.claims.storage.ledger import post_transfers
+from services.claims.storage.usage import balances, earlier_services
 from services.common.dated import NoTermsInForce
 from services.common.grpc_edge import Refused, Violation, invalid
 from services.common.log import logger
@@ -142,9 +144,10 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         # at discharge: plan, limits and policy year.
         _, member = policies.member_on(connection, row.policy_id, row.member_id, start_day(bill))
         terms = policies.terms_on(connection, row.policy_id, end_day(bill))
+        plan = self._parts.plans.plan(connection, terms.plan_version)
         usage = usage_snapshot(
-            store.balances(connection, row.policy_id, row.member_id),
-            store.earlier_services(connection, row, [line.code for line in facts.lines]),
+            balances(connection, row.policy_id, row.member_id),
+            earlier_services(connection, row, days_that_matter(plan, facts)),
         )
         return canonical.Inputs(
             plan_version=terms.plan_version,

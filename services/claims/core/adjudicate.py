@@ -37,6 +37,7 @@ from services.claims.core.intake import UnacceptableBill, bill_faults
 from services.claims.core.payments import place_payments
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import Reason
+from services.claims.core.repeats import service_day
 from services.claims.core.rules import refuse
 
 NO_PRIOR_PAYMENTS = PriorPayments()
@@ -96,7 +97,7 @@ def allowed_services(bill: BillFacts, decision: Decision) -> tuple[EarlierServic
             bill_number=bill.bill_number,
             provider_id=bill.provider_id,
             code=line.code,
-            service_date=facts[line.number].service_date or bill.end_date,
+            service_date=service_day(bill, facts[line.number]),
             quantity=facts[line.number].quantity,
             unit_price=facts[line.number].unit_price,
         )

@@ -5,18 +5,16 @@ It gathers facts and terms and decides nothing. Knows no storage.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 
 from services.claims.core.accumulators import Tally, policy_year_start
-from services.claims.core.codes import comparable
+from services.claims.core.codes import CodeKey
 from services.claims.core.facts import (
     BillFacts,
     Coding,
     CoverInterval,
-    EarlierService,
     HospitalTier,
     LineFacts,
     PolicySnapshot,
@@ -25,6 +23,7 @@ from services.claims.core.facts import (
 )
 from services.claims.core.plan import Plan, Section, StayDay
 from services.claims.core.reasons import Reason
+from services.claims.core.repeats import days_elsewhere, repeated_lines, service_day
 from services.claims.core.terms import PriceByCode, Terms, prices_on, terms_on
 
 
@@ -82,8 +81,9 @@ class Claim:
     """One claim while it is decided.
 
     `terms` are of the day that prices and limits look at, `cover_terms` of the day that cover
-    looks at. `before` holds the accumulators before this claim. `cover` None is no cover,
-    `category` None is unknown.
+    looks at. `before` holds the accumulators before this claim, `elsewhere` the days on which
+    other providers gave a code's service, in order. `cover` None is no cover, `category` None is
+    unknown.
     """
 
     plan: Plan
@@ -100,6 +100,7 @@ class Claim:
     outcome_tier: str | None
     lines: list[Line]
     before: Tally
+    elsewhere: dict[CodeKey, tuple[date, ...]]
     category: str | None = ""
 
     @property
@@ -140,11 +141,11 @@ def open_claim(
         terms=terms,
         provider=_provider(terms, bill, terms_day),
         outcome_tier=_outcome_tier(policy, terms_day),
-        lines=_lines(terms, bill),
+        lines=_lines(terms, bill, repeated_lines(bill, usage.services)),
         before=Tally(policy, usage, terms_day),
+        elsewhere=days_elsewhere(bill, usage.services) if terms.mutual_recognition else {},
     )
     claim.category = _category(claim)
-    _mark_repeats(claim)
     return claim
 
 
@@ -193,7 +194,7 @@ def _provider(terms: Terms, bill: BillFacts, day: date) -> Provider:
     )
 
 
-def _lines(terms: Terms, bill: BillFacts) -> list[Line]:
+def _lines(terms: Terms, bill: BillFacts, repeated: frozenset[int]) -> list[Line]:
     by_number = {diagnosis.number: diagnosis.code for diagnosis in bill.diagnoses}
     principal = next((one.code for one in bill.diagnoses if one.principal), None)
     lines = []
@@ -203,11 +204,12 @@ def _lines(terms: Terms, bill: BillFacts) -> list[Line]:
         lines.append(
             Line(
                 facts=facts,
-                service_date=facts.service_date or bill.end_date,
+                service_date=service_day(bill, facts),
                 diagnosis=by_number[numbers[0]] if numbers else principal,
                 section=placed.section,
                 ended_section=placed.ended,
                 section_unknown=placed.unknown,
+                repeats=facts.number in repeated,
             )
         )
     return lines
@@ -227,26 +229,3 @@ def _category(claim: Claim) -> str | None:
         if (category.sections or category.care_types) and in_section and in_care:
             return category.id
     return plan.default_category
-
-
-def _mark_repeats(claim: Claim) -> None:
-    """Mark the lines that were allowed before under another bill number, one for one."""
-    if not claim.usage.services:
-        return
-    bill = claim.bill
-    earlier = Counter(
-        _service(one.provider_id, one, one.service_date)
-        for one in claim.usage.services
-        if one.bill_number != bill.bill_number
-    )
-    for line in claim.lines:
-        key = _service(bill.provider_id, line.facts, line.service_date)
-        if line.facts.billed and earlier[key] > 0:
-            earlier[key] -= 1
-            line.repeats = True
-
-
-def _service(provider_id: str, one: LineFacts | EarlierService, day: date) -> tuple[object, ...]:
-    """What makes two services the same, under whatever bill number."""
-    code = (one.code.system, comparable(one.code.code))
-    return (provider_id, code, day, one.quantity, one.unit_price)

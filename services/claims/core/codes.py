@@ -8,6 +8,10 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
+from services.claims.core.facts import Coding
+
+CodeKey = tuple[str, str]
+
 # Control and format characters (zero-width ones among them), line and paragraph separators.
 _UNSEEN = frozenset(("Cc", "Cf", "Zl", "Zp", "Zs"))
 
@@ -23,3 +27,8 @@ def comparable(code: str) -> str:
     """
     plain = unicodedata.normalize("NFKC", code)
     return "".join(one for one in plain if unicodedata.category(one) not in _UNSEEN).upper()
+
+
+def code_key(code: Coding) -> CodeKey:
+    """What two codings share when they mean the same: the system, and the code as compared."""
+    return (code.system, comparable(code.code))

@@ -261,6 +261,18 @@ class Providers(Part, frozen=True):
     listing: tuple[PlanProvider, ...] = ()
 
 
+class MutualRecognition(Part, frozen=True):
+    """Examinations whose result another provider's stands in for, and for how many days.
+
+    0 is the same day only.
+    """
+
+    id: str
+    clause: str
+    values: Dated[int]
+    codes: tuple[str, ...]
+
+
 class FixedLimit(Part, frozen=True):
     """The most that is allowed for one unit, in minor units."""
 
@@ -419,6 +431,7 @@ class Plan(Part, frozen=True):
     eligibility: tuple[Eligibility, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
     waiting_periods: tuple[WaitingPeriod, ...] = ()
+    mutual_recognition: tuple[MutualRecognition, ...] = ()
     fixed_limits: tuple[FixedLimit, ...] = ()
     unit_limits: tuple[UnitLimit, ...] = ()
     deductibles: tuple[Deductible, ...] = ()

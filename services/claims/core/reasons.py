@@ -58,7 +58,6 @@ NOT_YET_EMITTED: dict[Reason, int] = {
     Reason.OTHER_LIABILITY: 5,
     Reason.AUTHORISATION: 5,
     Reason.CLINICAL_MISMATCH: 5,
-    Reason.DUPLICATE_EXAMINATION: 5,
     Reason.BUNDLED: 5,
     Reason.UNITS_EXCEEDED: 5,
 }

@@ -6,11 +6,12 @@ refuses it anyway. Amounts are not decided here.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from datetime import date, timedelta
 
 from services.claims.core.claim import AppliedShare, Claim, Line, Missing, Refusal
-from services.claims.core.codes import comparable
+from services.claims.core.codes import code_key, comparable
 from services.claims.core.conditions import (
     age_within,
     covers,
@@ -189,6 +190,24 @@ def not_in_price_list(claim: Claim, line: Line) -> Finding:
     return claim.plan.prices.clause
 
 
+def duplicate_examination(claim: Claim, line: Line) -> Finding:
+    """The same examination at another provider, allowed before and still to be recognised.
+
+    One that was done after the line is not its repeat, whichever was decided first.
+    """
+    if not claim.elsewhere:
+        return None
+    days = claim.elsewhere.get(code_key(line.facts.code), ())
+    until = bisect_right(days, line.service_date)
+    if not until:
+        return None
+    apart = (line.service_date - days[until - 1]).days
+    for one in claim.terms.mutual_recognition:
+        if apart <= one.value and one.codes is not None and one.codes.has(line.facts.code):
+            return one.term.clause
+    return None
+
+
 def count_used_up(claim: Claim, line: Line) -> Finding:
     """The count, or the units, that the plan pays for were used up before the claim."""
     for one in claim.terms.count_limits:
@@ -264,6 +283,7 @@ RULES: tuple[tuple[Reason, Rule], ...] = (
     (Reason.WAITING_PERIOD, waiting_period),
     (Reason.PROVIDER_NOT_LISTED, provider_not_listed),
     (Reason.NOT_IN_PRICE_LIST, not_in_price_list),
+    (Reason.DUPLICATE_EXAMINATION, duplicate_examination),
     (Reason.FREQUENCY, count_used_up),
     (Reason.SECTION_CEILING, section_ceiling_used_up),
     (Reason.CEILING, ceiling_used_up),

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from services.claims.core.codes import comparable
+from services.claims.core.codes import CodeKey, code_key, comparable
 from services.claims.core.facts import (
     CareType,
     Coding,
@@ -32,6 +32,7 @@ from services.claims.core.plan import (
     Eligibility,
     Exclusion,
     FixedLimit,
+    MutualRecognition,
     OutOfPocketMaximum,
     Part,
     Plan,
@@ -48,7 +49,7 @@ from services.claims.core.plan import (
 )
 from services.common.dated import Dated, NoTermsInForce
 
-PriceByCode = dict[tuple[str, str], Decimal]
+PriceByCode = dict[CodeKey, Decimal]
 
 
 class CodeMatcher:
@@ -76,7 +77,7 @@ class CodeMatcher:
 
 def price_of(prices: PriceByCode, code: Coding) -> Decimal | None:
     """A code's price in a price list of the day; None when the code is absent from it."""
-    return prices.get((code.system, comparable(code.code)))
+    return prices.get(code_key(code))
 
 
 TermT = TypeVar("TermT")
@@ -131,6 +132,7 @@ class Terms:
     provider_rules: tuple[InForce[ProviderRule, Qualification], ...]
     emergency_exception: bool
     providers: dict[str, ProviderTerms]
+    mutual_recognition: tuple[InForce[MutualRecognition, int], ...]
     fixed_limits: tuple[InForce[FixedLimit, int], ...]
     unit_limits: tuple[InForce[UnitLimit, int], ...]
     deductibles: tuple[InForce[Deductible, int], ...]
@@ -181,7 +183,7 @@ def prices_on(prices: Iterable[ContractPrice], day: date) -> PriceByCode:
     found: PriceByCode = {}
     for one in prices:
         if one.price.values[0][0] <= day and (price := one.price.on(day)) is not None:
-            found[(one.code.system, comparable(one.code.code))] = price
+            found[code_key(one.code)] = price
     return found
 
 
@@ -229,6 +231,7 @@ def _terms_from(plan: Plan, day: date) -> Terms:
         provider_rules=_on_day(plan.providers.rules, lambda t: t.values, day, matcher),
         emergency_exception=emergency is not None and bool(emergency.in_force.on(day)),
         providers={one.id: _provider(one, day) for one in plan.providers.listing},
+        mutual_recognition=_on_day(plan.mutual_recognition, lambda t: t.values, day, matcher),
         fixed_limits=_on_day(plan.fixed_limits, lambda t: t.values, day, matcher),
         unit_limits=_on_day(plan.unit_limits, lambda t: t.values, day, matcher),
         deductibles=_on_day(plan.deductibles, lambda t: t.values, day, matcher),

@@ -32,6 +32,7 @@ def _unique_ids(plan: Plan, top: Mapping) -> None:
         "exclusions": [one.id for one in plan.exclusions],
         "pre_existing": [one.id for one in plan.pre_existing.rules],
         "waiting_periods": [one.id for one in plan.waiting_periods],
+        "mutual_recognition": [one.id for one in plan.mutual_recognition],
         "providers": [
             *(one.id for one in plan.providers.rules),
             *(one.id for one in plan.providers.listing),

@@ -45,6 +45,7 @@ from services.claims.plans.reader import Faults, Mapping, Value
 from services.claims.plans.rule_terms import (
     read_eligibility,
     read_exclusions,
+    read_mutual_recognition,
     read_pre_existing_value,
     read_providers,
     read_waiting_periods,
@@ -107,6 +108,7 @@ def _plan(top: Mapping) -> Plan:
         exclusions=read_exclusions(top, context),
         pre_existing=_pre_existing(top, context),
         waiting_periods=read_waiting_periods(top, context),
+        mutual_recognition=read_mutual_recognition(top, context),
         prices=_prices(top, context),
         social_insurance=_social_insurance(top, context),
         fixed_limits=read_fixed_limits(top, context),

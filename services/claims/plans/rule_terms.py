@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from services.claims.core.codes import comparable
+from services.claims.core.codes import code_key
 from services.claims.core.facts import (
     CareType,
     Coding,
@@ -18,6 +18,7 @@ from services.claims.core.plan import (
     Eligibility,
     ExceptionInForce,
     Exclusion,
+    MutualRecognition,
     PlanProvider,
     PreExistingValue,
     ProviderRule,
@@ -42,6 +43,8 @@ T = TypeVar("T")
 
 # A hundred years; no waiting period is longer.
 _LONGEST_WAIT = {WaitingUnit.MONTHS: 1_200, WaitingUnit.DAYS: 36_500}
+# Ten years; results are recognised for days or months, and all of it is looked up for a claim.
+_LONGEST_RECOGNITION_DAYS = 3_650
 
 
 def read_eligibility(top: Mapping, context: Context) -> tuple[Eligibility, ...]:
@@ -119,6 +122,24 @@ def read_waiting_periods(top: Mapping, context: Context) -> tuple[WaitingPeriod,
     return each(top, "waiting_periods", read)
 
 
+def read_mutual_recognition(top: Mapping, context: Context) -> tuple[MutualRecognition, ...]:
+    """Examinations that another provider's result stands in for, and for how many days."""
+
+    def read(term: Mapping) -> MutualRecognition:
+        expect_unit(term, "days")
+        term.get("codes")
+        return MutualRecognition(
+            id=term.get("id").ident(),
+            clause=context.clause(term),
+            values=term.get("values").dated(
+                lambda value: value.whole(most=_LONGEST_RECOGNITION_DAYS), context.first_day
+            ),
+            codes=context.sets(term, "codes"),
+        )
+
+    return each(top, "mutual_recognition", read)
+
+
 def read_providers(top: Mapping, context: Context) -> Providers:
     """The provider list, and who qualifies for which care."""
     found = top.maybe("providers")
@@ -176,7 +197,7 @@ def read_price_list(owner: Mapping, context: Context) -> tuple[ContractPrice, ..
         )
 
     prices = each(owner, "prices", read)
-    if len({(one.code.system, comparable(one.code.code)) for one in prices}) != len(prices):
+    if len({code_key(one.code) for one in prices}) != len(prices):
         owner.fault("DUPLICATE_CODE", "a code stands twice in the price list", "prices")
     return prices
 

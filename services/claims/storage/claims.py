@@ -1,4 +1,4 @@
-"""Claims, their moves, decisions and usage in the claims database. Decides nothing.
+"""Claims, their moves and decisions in the claims database. Decides nothing.
 
 Every function works in the caller's transaction; what belongs together is written together.
 """
@@ -9,8 +9,6 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
@@ -26,9 +24,10 @@ from sqlalchemy import (
 )
 
 from services.claims.core import canonical
-from services.claims.core.decision import Decision, LineOutcome, UsageChange
-from services.claims.core.facts import Balance, BillFacts, Coding, EarlierService, Scope
+from services.claims.core.decision import Decision
+from services.claims.core.facts import BillFacts
 from services.claims.core.life_cycle import ClaimState, Event, IllegalMove, advance
+from services.claims.core.repeats import service_day
 from services.claims.storage.tables import (
     claim,
     claim_move,
@@ -38,14 +37,12 @@ from services.claims.storage.tables import (
     person,
     policy,
     request_log,
-    usage_balance,
 )
+from services.claims.storage.usage import use
 
 ClaimRow = Row[Any]
 UNDECIDED = (ClaimState.RECEIVED, ClaimState.REGISTERED, ClaimState.ADJUDICATING)
 PENDED = (ClaimState.PENDED_INFO, ClaimState.PENDED_REVIEW, ClaimState.PENDED_FRAUD)
-# Accumulators that the whole policy shares have no subject.
-_SHARED = (Scope.FAMILY, Scope.POLICY)
 
 
 class OtherContent(ValueError):
@@ -272,54 +269,6 @@ def earlier_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow
     return connection.execute(found.order_by(claim.c.seq)).all()
 
 
-def balances(connection: Connection, policy_id: str, member_id: str) -> list[Balance]:
-    """Accumulators of the member and of the policy as a whole."""
-    found = select(usage_balance).where(
-        usage_balance.c.policy_id == policy_id, usage_balance.c.subject.in_(["", member_id])
-    )
-    return [
-        Balance(
-            accumulator=row.accumulator,
-            scope=Scope(row.scope),
-            period_start=date.fromisoformat(row.period_start) if row.period_start else None,
-            amount=row.amount,
-            count=row.uses,
-        )
-        for row in connection.execute(found)
-    ]
-
-
-def earlier_services(
-    connection: Connection, row: ClaimRow, codes: Iterable[Coding]
-) -> list[EarlierService]:
-    """What decisions in force allowed the member under this policy, among these codes."""
-    wanted = {(code.system, code.code) for code in codes}
-    found = (
-        select(decision_line, claim.c.bill_number)
-        .join(claim, and_(claim.c.id == decision_line.c.claim_id))
-        .where(
-            decision_line.c.person_id == row.person_id,
-            decision_line.c.code.in_(sorted({code for _, code in wanted})),
-            decision_line.c.decision_id == claim.c.decision_id,
-            decision_line.c.outcome != LineOutcome.DENIED.value,
-            claim.c.policy_id == row.policy_id,
-            claim.c.id != row.id,
-        )
-    )
-    return [
-        EarlierService(
-            bill_number=line.bill_number,
-            provider_id=line.provider_id,
-            code=Coding(system=line.code_system, code=line.code),
-            service_date=date.fromisoformat(line.service_date),
-            quantity=Decimal(line.quantity),
-            unit_price=Decimal(line.unit_price),
-        )
-        for line in connection.execute(found)
-        if (line.code_system, line.code) in wanted
-    ]
-
-
 def store_decision(
     connection: Connection,
     row: ClaimRow,
@@ -391,7 +340,7 @@ def _line_rows(
                 "provider_id": row.provider_id,
                 "code_system": line.code.system,
                 "code": line.code.code,
-                "service_date": (charge.service_date or bill.end_date).isoformat(),
+                "service_date": service_day(bill, charge).isoformat(),
                 "quantity": str(charge.quantity),
                 "unit_price": str(charge.unit_price),
                 "outcome": line.outcome.value,
@@ -401,37 +350,6 @@ def _line_rows(
             }
         )
     return rows
-
-
-def use(
-    connection: Connection,
-    policy_id: str,
-    member_id: str,
-    changes: Sequence[UsageChange],
-    *,
-    sign: int = 1,
-) -> None:
-    """Add a decision's use to the accumulators; with sign -1 release exactly the same."""
-    for change in changes:
-        key = {
-            "policy_id": policy_id,
-            "subject": "" if change.scope in _SHARED else member_id,
-            "accumulator": change.accumulator,
-            "scope": change.scope.value,
-            "period_start": change.period_start.isoformat() if change.period_start else "",
-        }
-        here = and_(*(usage_balance.c[name] == value for name, value in key.items()))
-        # Read, then write: safe only because the caller's transaction is the only writer of this
-        # policy and member (BEGIN IMMEDIATE, or the row locks); tests show the loss without.
-        found = connection.execute(
-            select(usage_balance.c.amount, usage_balance.c.uses).where(here)
-        ).first()
-        amount, uses = (found.amount, found.uses) if found else (0, 0)
-        values = {"amount": amount + sign * change.amount, "uses": uses + sign * change.count}
-        if found:
-            connection.execute(update(usage_balance).where(here).values(**values))
-        else:
-            connection.execute(insert(usage_balance), {**key, **values})
 
 
 def decision_of(connection: Connection, decision_id: str) -> Row[Any]:

@@ -160,7 +160,7 @@ decision_line = Table(
     Column("benefit", BigInteger, nullable=False),
     CheckConstraint("billed >= 0 AND allowed >= 0 AND benefit >= 0", name="not_negative"),
     CheckConstraint("benefit <= billed", name="benefit_within_billed"),
-    Index("ix_decision_line_history", "person_id", "code", "service_date"),
+    Index("ix_decision_line_person_id_service_date", "person_id", "service_date"),
 )
 
 decision_share = Table(

@@ -8,6 +8,7 @@ import pytest
 
 from lipei.claims.v1 import reason_pb2
 from services.claims.core.reasons import NOT_YET_EMITTED, WORDS, Reason
+from services.claims.core.rules import RULES
 
 EMITTED = [reason for reason in Reason if reason not in NOT_YET_EMITTED]
 
@@ -52,6 +53,12 @@ def test_carcs_that_need_a_remark_code_have_one(reason: Reason) -> None:
     # X12: "At least one Remark Code must be provided" for 16 and 96.
     if WORDS[reason].carc in {"16", "96"}:
         assert re.fullmatch(r"(M|MA|N)[0-9]+", WORDS[reason].rarc)
+
+
+def test_rules_stand_in_the_order_of_precedence_each_reason_once() -> None:
+    ranks = [reason for reason, _ in RULES]
+    assert ranks == sorted(set(ranks))
+    assert set(ranks).isdisjoint(NOT_YET_EMITTED)
 
 
 def test_what_is_not_yet_emitted_says_which_issue_brings_it() -> None:

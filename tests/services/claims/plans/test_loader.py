@@ -175,7 +175,6 @@ def test_a_fault_is_named_with_its_place(old: str, new: str, reason: str, path: 
         "medical_unit_edits: []",
         "packages: []",
         "authorisations: []",
-        "mutual_recognition: []",
         "frequency_limits: []",
         "filing: {}",
         "sampling_rate: 0",
@@ -209,6 +208,73 @@ def test_a_term_that_could_never_be_decided_is_refused_with_its_line(key: str, m
     bad = _term(key, most + 1)
     assert [(fault.reason, fault.line) for fault in _faults(bad)] == [
         ("OUT_OF_RANGE", _line(bad, f"2025-01-01: {most + 1}"))
+    ]
+
+
+RECOGNISED = """\
+mutual_recognition:
+  - {id: scans, clause: "1", codes: [drugs], unit: days,
+     values: {2025-01-01: 14, 2026-01-01: 0, 2027-01-01: null}}
+"""
+
+
+def test_mutual_recognition_is_read_as_written() -> None:
+    plan = load_plan(SMALL + RECOGNISED, "plan.yaml")
+    (term,) = plan.mutual_recognition
+    assert (term.id, term.clause, term.codes) == ("scans", "1", ("drugs",))
+    assert [value for _, value in term.values.values] == [14, 0, None]
+    assert plan_version(plan) != plan_version(load_plan(SMALL, "plan.yaml"))
+    assert load_plan(f"{SMALL}mutual_recognition: []\n", "plan.yaml") == load_plan(SMALL, "b")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason", "path"),
+    [
+        ("unit: days", "mood: good, unit: days", "UNKNOWN_KEY", "[0].mood"),
+        ("unit: days,", "care_types: [inpatient], unit: days,", "UNKNOWN_KEY", "[0].care_types"),
+        ("id: scans, ", "", "MISSING_KEY", "[0].id"),
+        ('clause: "1", ', "", "MISSING_KEY", "[0].clause"),
+        ('clause: "1"', 'clause: "9"', "UNKNOWN_REFERENCE", "[0].clause"),
+        ("codes: [drugs], ", "", "MISSING_KEY", "[0].codes"),
+        ("codes: [drugs]", "codes: []", "EMPTY_LIST", "[0].codes"),
+        ("codes: [drugs]", "codes: [pills]", "UNKNOWN_REFERENCE", "[0].codes"),
+        ("unit: days,", "", "MISSING_KEY", "[0].unit"),
+        ("unit: days", "unit: months", "WRONG_UNIT", "[0].unit"),
+        ("2025-01-01: 14", "2025-01-01: -1", "OUT_OF_RANGE", "[0].values"),
+        ("2025-01-01: 14", "2025-01-01: 3651", "OUT_OF_RANGE", "[0].values"),
+        ("2025-01-01: 14", '2025-01-01: "14"', "NOT_A_WHOLE_NUMBER", "[0].values"),
+        ("2025-01-01: 14, 2026-01-01: 0", "2026-01-01: 0", "NO_FIRST_VALUE", "[0].values"),
+    ],
+)
+def test_a_fault_of_mutual_recognition_is_named_with_its_place(
+    old: str, new: str, reason: str, path: str
+) -> None:
+    assert old in RECOGNISED
+    yaml = SMALL + RECOGNISED.replace(old, new, 1)
+    (fault,) = _faults(yaml)
+    assert fault.reason == reason
+    assert fault.path.startswith(f"mutual_recognition{path}")
+    assert fault.line >= _line(yaml, "mutual_recognition:") + 1
+
+
+def test_all_faults_of_mutual_recognition_come_at_once() -> None:
+    bad = (
+        SMALL
+        + """\
+mutual_recognition:
+  - {id: scans, clause: "9", codes: [pills],
+     unit: hours,
+     values: {2025-01-01: -14}}
+  - {id: scans, clause: "1", codes: [drugs], unit: days, values: {2025-01-01: 14}}
+"""
+    )
+    first = _line(bad, "mutual_recognition:")
+    assert [(fault.line, fault.reason) for fault in _faults(bad)] == [
+        (first, "DUPLICATE_ID"),
+        (first + 1, "UNKNOWN_REFERENCE"),
+        (first + 1, "UNKNOWN_REFERENCE"),
+        (first + 2, "WRONG_UNIT"),
+        (first + 3, "OUT_OF_RANGE"),
     ]
 
 
