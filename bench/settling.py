@@ -22,13 +22,13 @@ from lipei.claims.v1 import claims_pb2, claims_pb2_grpc
 from services.common.grpc_edge import channel
 from services.common.temporal import names
 
-# The steps of a claim that settles by itself: register, adjudicate, release.
-STEPS = 3
+# The local activities of a claim that settles by itself (workflows/settle_claim.py).
+STEPS = 1
 AT_ONCE, WINDOW = 8, 16
 _WAIT_S = 30
 _QUIET_S = 60.0
 _SAMPLE = 20
-_UPDATE = f"a bare update-with-start of a workflow with {STEPS} empty local activities"
+_UPDATE = f"a bare update-with-start of a workflow with empty local activities, as many: {STEPS}"
 _NO_OP = "workflows that do nothing, started and awaited at the same window"
 
 _ON_ITS_WAY = (claims_pb2.CLAIM_STATE_PAYABLE, claims_pb2.CLAIM_STATE_PAYMENT_SENT)

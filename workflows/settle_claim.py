@@ -24,12 +24,13 @@ class SettleClaim:
     @workflow.run
     async def run(self, work: pb.SettleClaimWork) -> None:
         """Decide the claim, and let the money be gathered."""
-        if not workflow.patched(ONE_STEP):  # claims that were begun before
+        three_steps = not workflow.patched(ONE_STEP)  # claims that were begun before
+        if three_steps:
             await step(SettlementSteps.register_claim, pb.RegisterClaimRequest(name=work.name))
         self._decided = await step(
             SettlementSteps.adjudicate_claim, pb.AdjudicateClaimRequest(name=work.name)
         )
-        if not workflow.patched(ONE_STEP):
+        if three_steps:
             await step(SettlementSteps.release_payment, pb.ReleasePaymentRequest(name=work.name))
         await workflow.wait_condition(workflow.all_handlers_finished)
 
