@@ -1,1 +1,1 @@
-"""Benchmarks with their floors. `make bench` writes build/bench/summary.json."""
+"""Benchmarks, each beside its floor in one run: docs/bench.md."""

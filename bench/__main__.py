@@ -1,47 +1,164 @@
-"""Measure the paths of a claim that run without Temporal, each beside its floor, in one run.
+"""`python -m bench`: measure the paths of lipei, each beside its floor, and write summary.json.
 
-Rows: {path, unit, ours, floor, ratio, cpu_ms}. Ratios within one run are the result; absolute
-figures are this machine's. The floor of a decision is canonical JSON of the same facts, which any
-engine that keeps its inputs must write; the floor of a stored decision is the same bytes in one
-plain table.
+docs/bench.md says what every row and floor is and how to read them.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
+import asyncio
+import os
+import platform
+import signal
+import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 
-from rich.console import Console
 from rich.table import Table
 
-from bench.claims import Row, decide, settle
+from bench import engine, pull, quote, settling, stored
+from bench.live import Live, live_stack
+from bench.rows import QUICK, Report, Sizes
+from demo.his import LoadRefused
+from demo.processes import ChildFailed, stand_alone
+from demo.progress import Reporter
+from demo.scenario import ROOT
+from demo.stack import StateRefused
+from demo.wire import CallRefused
 
-BUILD = Path("build/bench")
-MEASURES: tuple[Callable[[Path], Row], ...] = (decide, settle)
+MEASURES = ("engine", "stored", "decision", "settle", "pull", "quote")
+# They need the stack; the order keeps the pull, which is done once, beside an idle stack.
+_LIVE = ("pull", "decision", "settle", "quote")
+_PACKAGES = ("temporalio", "grpcio", "protobuf", "sqlalchemy", "numpy")
+_INTERRUPTED = 130
+_EXPECTED_FAULTS = (
+    CallRefused,
+    ChildFailed,
+    LoadRefused,
+    RuntimeError,
+    StateRefused,
+    TimeoutError,
+)
 
 
-def main() -> None:
-    """Run every measure and write the summary."""
-    console = Console()
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="lipei-bench-") as folder:
-        for measure in MEASURES:
-            with console.status(measure.__doc__ or measure.__name__):
-                rows.append(measure(Path(folder)))
-    BUILD.mkdir(parents=True, exist_ok=True)
-    summary = {"measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "rows": rows}
-    (BUILD / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    table = Table("path", "unit", "ours", "floor", "ratio", "cpu ms")
-    for row in rows:
-        table.add_row(
-            *(str(row[key]) for key in ("path", "unit", "ours", "floor", "ratio")),
-            str(row["cpu_ms"]),
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0 when every chosen row was measured, 1 when one failed, 130 interrupted."""
+    options = _options(arguments)
+    stand_alone()
+    screen = Reporter(sys.stdout)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    report = Report(out=options.out, say=screen.say)
+    try:
+        _run(options.only, QUICK if options.quick else Sizes(), report)
+        report.complete = True
+    except KeyboardInterrupt:
+        screen.say("Interrupted; everything that was started is stopped.")
+        return _INTERRUPTED
+    except _EXPECTED_FAULTS as fault:
+        print(f"The benchmarks failed. {fault}", file=sys.stderr)
+        return 1
+    finally:
+        report.write()
+        _show(report, screen)
+    return 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument(
+        "--only", nargs="+", choices=MEASURES, default=list(MEASURES), help="measure these alone"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="as little as shows that it runs; figures mean nothing"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "build" / "bench", help="where summary.json goes"
+    )
+    return parser.parse_args(arguments)
+
+
+def _run(only: list[str], sizes: Sizes, report: Report) -> None:
+    report.host = {
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        **{package: version(package) for package in _PACKAGES},
+    }
+    report.out.mkdir(parents=True, exist_ok=True)
+    # Beside the summary: a temporary folder may lie in memory, where nothing is ever durable.
+    with tempfile.TemporaryDirectory(prefix="stored-", dir=report.out) as folder:
+        if "engine" in only:
+            _measured(report, "engine", lambda: engine.measure(report, sizes))
+        if "stored" in only:
+            _measured(report, "stored", lambda: stored.measure(report, sizes, Path(folder)))
+    if "quote" in only:
+        _measured(report, "quote kernel", lambda: quote.measure(report, sizes))
+    chosen = [name for name in _LIVE if name in only]
+    if chosen:
+        _run_live(chosen, sizes, report)
+
+
+def _run_live(chosen: list[str], sizes: Sizes, report: Report) -> None:
+    report.say("Starting the stack ...")
+    claims = bool({"decision", "settle"} & set(chosen))
+    with live_stack(report, sizes, hospital="pull" in chosen, claims=claims) as live:
+        report.host["temporal server"] = asyncio.run(
+            settling.server_version(live.target("temporal"))
         )
-    console.print(table)
-    console.print(f"written to {BUILD / 'summary.json'}")
+        for name in chosen:
+            _measured(report, name, partial(_measure_live, name, sizes, report, live))
 
 
-main()
+def _measure_live(name: str, sizes: Sizes, report: Report, live: Live) -> None:
+    if name == "pull":
+        asyncio.run(pull.pulled(report, live))
+    elif name == "decision":
+        asyncio.run(settling.decisions(report, sizes, live))
+    elif name == "settle":
+        asyncio.run(settling.settled(report, sizes, live))
+    else:
+        asyncio.run(quote.quoted(report, sizes, live))
+
+
+def _measured(report: Report, name: str, work: Callable[[], None]) -> None:
+    begun = time.monotonic()
+    report.say(f"Measuring {name} ...")
+    work()
+    report.say(f"  {time.monotonic() - begun:.1f} s")
+
+
+def _show(report: Report, screen: Reporter) -> None:
+    table = Table("path", "unit", "ours", "floor", "ratio", "cpu ms", "n")
+    for row in report.rows:
+        figures = (row["ours"], row["floor"], row["ratio"], row["cpu_ms"], row["n"])
+        table.add_row(row["path"], row["unit"], *(f"{figure:g}" for figure in figures))
+    screen.console.print(table)
+    for name, value in sorted(report.counts.items()):
+        screen.say(f"{name}: {value:.4g}")
+    for name, memory in report.processes.items():
+        screen.say(f"MiB of {name}: " + ", ".join(f"{k} {v:g}" for k, v in memory.items()))
+    screen.say(f"written to {report.out / 'summary.json'}")
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    # One wish to stop may come as several signals; the first one counts.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    os.write(2, b"\nStopping ...\n")
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The Temporal SDK's threads now and then abort an interpreter that ends (see demo/__main__.py).
+    os._exit(code)

@@ -11,7 +11,7 @@ from types import FrameType
 
 from demo.his import LoadRefused
 from demo.hospital.hospital import BILLS, LEAST_BILLS, LEAST_PEOPLE, MOST_BILLS_EACH, PEOPLE, SEED
-from demo.processes import ChildFailed
+from demo.processes import ChildFailed, stand_alone
 from demo.progress import Reporter
 from demo.run import Folders, failures, play
 from demo.scenario import ROOT, Scenario, from_folder, generated
@@ -33,7 +33,7 @@ _EXPECTED_FAULTS = (
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 when every check holds, 1 when one fails or a part breaks, 130 interrupted."""
     options = _options(arguments)
-    _stand_alone()
+    stand_alone()
     reporter = Reporter(sys.stdout)
     # Ctrl-C, SIGTERM and a closed terminal all unwind the same way: children are stopped in order.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -72,15 +72,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     if options.bills > MOST_BILLS_EACH * options.people:
         parser.error(f"the demo hospital has at most {MOST_BILLS_EACH} bills for each person")
     return options
-
-
-def _stand_alone() -> None:
-    """A demo has its own parts: settings of another installation, or a proxy, must not reach it."""
-    for name in list(os.environ):
-        if name.startswith(("LIPEI_", "TEMPORAL_")):
-            del os.environ[name]
-    for name in ("no_proxy", "NO_PROXY"):
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
 
 
 def _scenario(options: argparse.Namespace) -> Scenario:

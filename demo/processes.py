@@ -66,6 +66,11 @@ class Child:
         self.stop()
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether the process has not ended."""
         return self._process.poll() is None
@@ -131,6 +136,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def stand_alone() -> None:
+    """Keep settings of another installation, and any proxy, from this process and its children."""
+    for name in list(os.environ):
+        if name.startswith(("LIPEI_", "TEMPORAL_")):
+            del os.environ[name]
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
 
 
 def _die_with_parent() -> None:

@@ -10,6 +10,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities import SettlementSteps
     from workflows.steps import step
 
+# A claim is registered when it is taken in, and released by the transaction that decides it.
+ONE_STEP = "one-step"
+
 
 @workflow.defn(name=names.SETTLE_CLAIM)
 class SettleClaim:
@@ -20,12 +23,15 @@ class SettleClaim:
 
     @workflow.run
     async def run(self, work: pb.SettleClaimWork) -> None:
-        """Number the claim, decide it, and let the money be gathered."""
-        await step(SettlementSteps.register_claim, pb.RegisterClaimRequest(name=work.name))
+        """Decide the claim, and let the money be gathered."""
+        three_steps = not workflow.patched(ONE_STEP)  # claims that were begun before
+        if three_steps:
+            await step(SettlementSteps.register_claim, pb.RegisterClaimRequest(name=work.name))
         self._decided = await step(
             SettlementSteps.adjudicate_claim, pb.AdjudicateClaimRequest(name=work.name)
         )
-        await step(SettlementSteps.release_payment, pb.ReleasePaymentRequest(name=work.name))
+        if three_steps:
+            await step(SettlementSteps.release_payment, pb.ReleasePaymentRequest(name=work.name))
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     @workflow.update(name=names.DECISION_UPDATE)

@@ -78,7 +78,7 @@ def take_in(
     answering = _in_currency(connection, plans, bill, _answering(connection, bill, person_id))
     _check_codes(connection, plans, bill, answering)
     store.lock(connection, (entry[0] for entry in answering), [person_id])
-    existing = _same_bill(connection, bill, bill_hash)  # again, now that we are alone
+    existing = _same_bill(connection, bill, bill_hash)  # now that we are alone
     opened = existing or tuple(
         (
             policy_id,

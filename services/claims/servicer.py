@@ -117,9 +117,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             )
 
     async def _decided(self, taken: intake.Taken, update_id: str) -> None:
-        waiting = await self._database.run(self._undecided, taken.claims)
+        waiting: Sequence[tuple[str, str]] = taken.fresh
         if not waiting:
-            return
+            waiting = await self._database.run(self._undecided, taken.claims)
         started = [
             self._parts.workflows.decided(claim_name(*claim), claim[1], update_id)
             for claim in waiting

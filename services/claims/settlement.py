@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -24,9 +25,9 @@ from services.claims.core.facts import (
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.core.repeats import days_that_matter
-from services.claims.messages import STATES, claim_name, money
+from services.claims.messages import STATES, money
 from services.claims.paying import Payments
-from services.claims.servicer import ClaimsParts, Context, find, stored_decision
+from services.claims.servicer import ClaimsParts, Context, find
 from services.claims.storage import claims as store
 from services.claims.storage import policies
 from services.claims.storage.ledger import post_transfers
@@ -49,6 +50,21 @@ _EVENTS = {
     Disposition.PENDED_REVIEW: Event.REFER_TO_REVIEW,
     Disposition.PENDED_FRAUD: Event.SUSPECT_FRAUD,
 }
+# The moves that lead up to a decision, from wherever an undecided claim stands.
+_BEFORE = {
+    ClaimState.RECEIVED: (Event.REGISTER, Event.BEGIN_ADJUDICATION),
+    ClaimState.REGISTERED: (Event.BEGIN_ADJUDICATION,),
+    ClaimState.ADJUDICATING: (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Where a claim stands after a step; without a decision, nothing is owed by one."""
+
+    state: ClaimState
+    benefit: int = 0
+    output_hash: str = ""
 
 
 class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
@@ -68,44 +84,48 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
     def _register(self, name: str) -> ClaimState:
         with self._database.writing() as connection:
-            return self._registered(connection, self._alone(connection, name))
+            row = self._alone(connection, name)
+            state = ClaimState(row.state)
+            if state is not ClaimState.RECEIVED:
+                return state
+            now_us = self._parts.now_us()
+            return store.move_on(connection, row.id, state, [Event.REGISTER], ENGINE, now_us)
 
     def _alone(self, connection: Connection, name: str) -> Row[Any]:
         """The claim as it stands now that nobody else can move it."""
         row = find(connection, name)
-        store.lock(connection, [row.policy_id], [row.person_id])
-        return find(connection, name)
-
-    def _registered(self, connection: Connection, row: Row[Any]) -> ClaimState:
-        if ClaimState(row.state) is not ClaimState.RECEIVED:
-            return ClaimState(row.state)
-        return store.move_claim(connection, row.id, Event.REGISTER, ENGINE, self._parts.now_us())
+        if store.lock(connection, [row.policy_id], [row.person_id]):
+            row = find(connection, name)
+        return row
 
     async def AdjudicateClaim(
         self, request: pb.AdjudicateClaimRequest, context: Context
     ) -> pb.AdjudicateClaimResponse:
-        """Decide, or answer with the decision that stands."""
+        """Decide and release, or answer with the decision that stands."""
         return await self._database.run(self._adjudicate, request.name)
 
     def _adjudicate(self, name: str) -> pb.AdjudicateClaimResponse:
         with self._database.writing() as connection:
-            self._decide(connection, self._alone(connection, name))
-            row = find(connection, name)
-            decided = stored_decision(connection, row)
+            row = self._alone(connection, name)
+            now = self._settled(connection, row)
         return pb.AdjudicateClaimResponse(
-            state=STATES[ClaimState(row.state)],
-            benefit=money(row.benefit or 0, row.currency),
-            output_hash=decided.output_hash if decided else "",
+            state=STATES[now.state],
+            benefit=money(now.benefit, row.currency),
+            output_hash=now.output_hash,
         )
 
-    def _decide(self, connection: Connection, row: Row[Any]) -> None:
-        """Decide a registered claim; one that is past that stays as it is."""
-        if ClaimState(row.state) not in store.UNDECIDED:
-            return
-        if ClaimState(row.state) is ClaimState.RECEIVED:
-            raise Refused(
-                grpc.StatusCode.FAILED_PRECONDITION, "NOT_REGISTERED", "register the claim first"
-            )
+    def _settled(self, connection: Connection, row: Row[Any]) -> _Standing:
+        """What was left to do is done: an undecided claim decided, an approved one released."""
+        if ClaimState(row.state) in store.UNDECIDED:
+            return self._decided(connection, row)
+        state = self._released(connection, row)
+        if row.decision_id is None:
+            return _Standing(state)
+        stored = store.decision_of(connection, row.decision_id)
+        return _Standing(state, row.benefit, stored.output_hash)
+
+    def _decided(self, connection: Connection, row: Row[Any]) -> _Standing:
+        """Decide an undecided claim, all its moves at once."""
         if store.waits_for_earlier(connection, row):
             raise Refused(
                 grpc.StatusCode.ABORTED,
@@ -116,34 +136,38 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         at_us = self._parts.now_us()
         inputs = self._inputs(connection, row)
         plan = self._parts.plans.plan(connection, inputs.plan_version)
-        store.move_claim(connection, row.id, Event.BEGIN_ADJUDICATION, ENGINE, at_us)
+        state = ClaimState(row.state)
         try:
             decided = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
         except (UnacceptableBill, NoTermsInForce) as fault:
             # Intake and import should have refused it. A person must look, and the member's later
             # claims must not wait for that.
             logger().error("undecidable", claim=row.id, fault=type(fault).__name__)
-            store.move_claim(connection, row.id, Event.REFER_TO_REVIEW, ENGINE, at_us)
-            return
+            moves = [*_BEFORE[state], Event.REFER_TO_REVIEW]
+            return _Standing(store.move_on(connection, row.id, state, moves, ENGINE, at_us))
         decision_id = store.store_decision(connection, row, inputs, decided, at_us)
-        store.move_claim(
+        moves = [*_BEFORE[state], _EVENTS[decided.disposition]]
+        if decided.disposition is Disposition.AUTO_APPROVED:
+            moves.append(_owe(connection, row, decision_id, decided.benefit, at_us))
+        state = store.move_on(
             connection,
             row.id,
-            _EVENTS[decided.disposition],
+            state,
+            moves,
             ENGINE,
             at_us,
             decision_id=decision_id,
             benefit=decided.benefit,
             decided_us=at_us,
         )
+        return _Standing(state, decided.benefit, decided.output_hash)
 
     def _inputs(self, connection: Connection, row: Row[Any]) -> canonical.Inputs:
         bill = bill_pb2.Bill.FromString(row.bill)
         facts = bill_facts(bill)
-        # Person as at admission: cover, waiting periods, disclosed conditions look there. Terms as
-        # at discharge: plan, limits and policy year.
-        _, member = policies.member_on(connection, row.policy_id, row.member_id, start_day(bill))
-        terms = policies.terms_on(connection, row.policy_id, end_day(bill))
+        terms, member = policies.of_stay(
+            connection, row.policy_id, row.member_id, start_day(bill), end_day(bill)
+        )
         plan = self._parts.plans.plan(connection, terms.plan_version)
         usage = usage_snapshot(
             balances(connection, row.policy_id, row.member_id),
@@ -199,17 +223,8 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         if state not in (ClaimState.AUTO_APPROVED, ClaimState.APPROVED):
             return state
         at_us = self._parts.now_us()
-        if not row.benefit:
-            return store.move_claim(connection, row.id, Event.CLOSE_WITHOUT_PAYMENT, ENGINE, at_us)
-        owed = ledger.owe(
-            transfer_id=uuid.uuid4().hex,
-            claim_id=row.id,
-            decision_id=row.decision_id,
-            amount=row.benefit,
-            currency=row.currency,
-        )
-        post_transfers(connection, [owed], at_us=at_us)
-        return store.move_claim(connection, row.id, Event.RELEASE_PAYMENT, ENGINE, at_us)
+        release = _owe(connection, row, row.decision_id, row.benefit or 0, at_us)
+        return store.move_on(connection, row.id, state, [release], ENGINE, at_us)
 
     async def SettleClaims(
         self, request: pb.SettleClaimsRequest, context: Context
@@ -227,13 +242,20 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         """The batch itself; blocks, and belongs into the database's thread pool."""
         with self._database.writing() as connection:
             rows = [find(connection, name) for name in names]
-            store.lock(connection, (row.policy_id for row in rows), (r.person_id for r in rows))
-            for row in sorted(rows, key=lambda row: int(row.seq)):
-                name = claim_name(row.policy_id, row.id)
-                self._registered(connection, find(connection, name))
-                self._decide(connection, find(connection, name))
-                self._released(connection, find(connection, name))
-            return [_settled(find(connection, name)) for name in names]
+            if store.lock(connection, (r.policy_id for r in rows), (r.person_id for r in rows)):
+                rows = [find(connection, name) for name in names]
+            standing = {
+                row.id: self._settled(connection, row)
+                for row in sorted(rows, key=lambda row: int(row.seq))
+            }
+        return [
+            pb.SettledClaim(
+                name=name,
+                state=STATES[standing[row.id].state],
+                benefit=money(standing[row.id].benefit, row.currency),
+            )
+            for name, row in zip(names, rows, strict=True)
+        ]
 
     async def GatherPayouts(
         self, request: pb.GatherPayoutsRequest, context: Context
@@ -254,9 +276,18 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         return await self._payments.read_answers(request)
 
 
-def _settled(row: Row[Any]) -> pb.SettledClaim:
-    return pb.SettledClaim(
-        name=claim_name(row.policy_id, row.id),
-        state=STATES[ClaimState(row.state)],
-        benefit=money(row.benefit or 0, row.currency),
+def _owe(
+    connection: Connection, row: Row[Any], decision_id: str, benefit: int, at_us: int
+) -> Event:
+    """Book what a decision owes; the move that follows from it."""
+    if not benefit:
+        return Event.CLOSE_WITHOUT_PAYMENT
+    owed = ledger.owe(
+        transfer_id=uuid.uuid4().hex,
+        claim_id=row.id,
+        decision_id=decision_id,
+        amount=benefit,
+        currency=row.currency,
     )
+    post_transfers(connection, [owed], at_us=at_us)
+    return Event.RELEASE_PAYMENT

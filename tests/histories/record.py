@@ -4,6 +4,9 @@ Overwrites the old ones of the workflows named. Runs a small hospital on the rea
 published test key, so that the replays can read the encrypted payloads. Recording is a command of
 its own: a history that no longer replays means that running claims would break too, and is mended
 in the workflow (workflow.patched), not here.
+
+Before recording anew after such a change, move the old histories into a folder `before-{patch}`:
+they are replayed too, as long as claims of that time may run.
 """
 
 from __future__ import annotations

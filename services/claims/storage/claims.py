@@ -15,7 +15,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     and_,
+    bindparam,
     func,
     insert,
     or_,
@@ -111,17 +113,18 @@ def remember_answer(
     connection.execute(insert(request_log), row)
 
 
-def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable[str]) -> None:
-    """Serialise what follows per policy and member.
+def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable[str]) -> bool:
+    """Serialise what follows per policy and member; whether what was read before may have changed.
 
     First all policies, then all people, each in order: two transactions never wait for each other
     in a circle. SQLite needs nothing: its write transactions begin IMMEDIATE, one at a time.
     """
     if connection.dialect.name != "postgresql":
-        return
+        return False
     for table, ids in ((policy, policy_ids), (person, person_ids)):
         rows = select(table.c.id).where(table.c.id.in_(set(ids))).order_by(table.c.id)
         connection.execute(rows.with_for_update()).all()
+    return True
 
 
 def claims_of_bill(
@@ -135,7 +138,7 @@ def claims_of_bill(
 
 
 def open_claim(connection: Connection, new: NewClaim, at_us: int) -> str:
-    """Store a claim as received, next in the member's order; its opaque id."""
+    """Store a claim, received and registered: next in the member's order; its opaque id."""
     number = connection.execute(
         update(person)
         .where(person.c.id == new.person_id)
@@ -150,18 +153,36 @@ def open_claim(connection: Connection, new: NewClaim, at_us: int) -> str:
             **row,
             "id": claim_id,
             "person_seq": number,
-            "state": ClaimState.RECEIVED.value,
+            "state": ClaimState.REGISTERED.value,
             "created_us": at_us,
         },
     )
-    _record_move(connection, claim_id, None, ClaimState.RECEIVED, "receive", "intake", "", at_us)
+    registering = advance(ClaimState.RECEIVED, Event.REGISTER)
+    moves = [
+        _move(claim_id, None, ClaimState.RECEIVED, "receive", "intake", "", at_us),
+        _move(
+            claim_id,
+            ClaimState.RECEIVED,
+            registering.state,
+            Event.REGISTER.value,
+            "intake",
+            registering.clock,
+            at_us,
+        ),
+    ]
+    connection.execute(insert(claim_move), moves)
     return claim_id
 
 
 def find_claim(connection: Connection, policy_id: str, claim_id: str) -> ClaimRow | None:
     """The claim's row; None when it does not exist under this policy."""
-    found = select(claim).where(claim.c.id == claim_id, claim.c.policy_id == policy_id)
-    return connection.execute(found).first()
+    told = {"claim_id": claim_id, "policy_id": policy_id}
+    return connection.execute(_CLAIM, told).first()
+
+
+_CLAIM = select(claim).where(
+    claim.c.id == bindparam("claim_id"), claim.c.policy_id == bindparam("policy_id")
+)
 
 
 def list_claims(
@@ -197,20 +218,41 @@ def move_claim(
     state = ClaimState(
         connection.execute(select(claim.c.state).where(claim.c.id == claim_id)).scalar_one()
     )
-    to = advance(state, event)
+    return move_on(connection, claim_id, state, [event], actor, at_us, **columns)
+
+
+def move_on(
+    connection: Connection,
+    claim_id: str,
+    state: ClaimState,
+    events: Sequence[Event],
+    actor: str,
+    at_us: int,
+    **columns: Any,
+) -> ClaimState:
+    """Move a claim that stands in `state` by several events at once; the state after.
+
+    Every move is recorded; only the last state is written, because nobody could see the others.
+
+    Raises: IllegalMove when an event is not in the table or the claim stands elsewhere.
+    """
+    here, moves = state, []
+    for event in events:
+        to = advance(here, event)
+        moves.append(_move(claim_id, here, to.state, event.value, actor, to.clock, at_us))
+        here = to.state
     moved = connection.execute(
         update(claim)
         .where(claim.c.id == claim_id, claim.c.state == state.value)
-        .values(state=to.state.value, **columns)
+        .values(state=here.value, **columns)
     )
-    if moved.rowcount != 1:  # somebody moved it between our look and our step
-        raise IllegalMove(state, event)
-    _record_move(connection, claim_id, state, to.state, event.value, actor, to.clock, at_us)
-    return to.state
+    if moved.rowcount != 1:  # somebody moved it between the caller's look and this step
+        raise IllegalMove(state, events[0])
+    connection.execute(insert(claim_move), moves)
+    return here
 
 
-def _record_move(
-    connection: Connection,
+def _move(
     claim_id: str,
     from_state: ClaimState | None,
     to_state: ClaimState,
@@ -218,8 +260,8 @@ def _record_move(
     actor: str,
     clock: str,
     at_us: int,
-) -> None:
-    row = {
+) -> dict[str, Any]:
+    return {
         "claim_id": claim_id,
         "from_state": from_state.value if from_state else None,
         "to_state": to_state.value,
@@ -228,7 +270,6 @@ def _record_move(
         "clock": clock,
         "at_us": at_us,
     }
-    connection.execute(insert(claim_move), row)
 
 
 def waits_for_earlier(connection: Connection, row: ClaimRow) -> bool:
@@ -237,6 +278,11 @@ def waits_for_earlier(connection: Connection, row: ClaimRow) -> bool:
     One that itself waits for a pended claim of the same bill under an earlier policy may wait for
     weeks, and holds nobody up.
     """
+    told = {"person_id": row.person_id, "person_seq": row.person_seq}
+    return connection.execute(_WAITS_FOR, told).first() is not None
+
+
+def _waits_for() -> Select[tuple[str]]:
     first = claim.alias("first")
     held_up = (
         select(first.c.id)
@@ -250,23 +296,35 @@ def waits_for_earlier(connection: Connection, row: ClaimRow) -> bool:
         .exists()
     )
     earlier = select(claim.c.id).where(
-        claim.c.person_id == row.person_id,
-        claim.c.person_seq < row.person_seq,
+        claim.c.person_id == bindparam("person_id"),
+        claim.c.person_seq < bindparam("person_seq"),
         claim.c.state.in_([state.value for state in UNDECIDED]),
         ~held_up,
     )
-    return connection.execute(earlier.limit(1)).first() is not None
+    return earlier.limit(1)
+
+
+# Built once: it costs more than the database's answer.
+_WAITS_FOR = _waits_for()
 
 
 def earlier_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow]:
     """Claims of the same bill under policies that come first in coordination."""
-    found = select(claim).where(
-        claim.c.provider_id == row.provider_id,
-        claim.c.bill_number == row.bill_number,
-        claim.c.person_id == row.person_id,
-        claim.c.person_seq < row.person_seq,
+    names = ("provider_id", "bill_number", "person_id", "person_seq")
+    told = {name: getattr(row, name) for name in names}
+    return connection.execute(_EARLIER_POLICIES, told).all()
+
+
+_EARLIER_POLICIES = (
+    select(claim)
+    .where(
+        claim.c.provider_id == bindparam("provider_id"),
+        claim.c.bill_number == bindparam("bill_number"),
+        claim.c.person_id == bindparam("person_id"),
+        claim.c.person_seq < bindparam("person_seq"),
     )
-    return connection.execute(found.order_by(claim.c.seq)).all()
+    .order_by(claim.c.seq)
+)
 
 
 def store_decision(

@@ -70,6 +70,13 @@ ledger_transfer = Table(
 )
 # SQLite allows 32,766 values a statement; PostgreSQL 65,535.
 _ROWS_A_STATEMENT = 500
+# Built once: SQLAlchemy compiles a statement that carries its rows anew every time.
+_NEW = {
+    dialect: write(ledger_transfer)
+    .on_conflict_do_nothing(index_elements=["idempotency_key"])
+    .returning(ledger_transfer.c.idempotency_key)
+    for dialect, write in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
 
 
 class KeyReused(LedgerRefused):
@@ -254,20 +261,10 @@ def _check_resolutions(connection: Connection, transfers: Sequence[Transfer]) ->
 def _insert(connection: Connection, transfers: Sequence[Transfer], at_us: int) -> set[str]:
     """Insert what is new; the keys that were. Sorted, so that two writers cannot deadlock."""
     rows = [_row(transfer, at_us) for transfer in sorted(transfers, key=lambda t: t.key)]
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    new: set[str] = set()
-    for start in range(0, len(rows), _ROWS_A_STATEMENT):
-        statement = (
-            dialect.insert(ledger_transfer)
-            .values(rows[start : start + _ROWS_A_STATEMENT])
-            .on_conflict_do_nothing(index_elements=["idempotency_key"])
-            .returning(ledger_transfer.c.idempotency_key)
-        )
-        try:
-            new.update(connection.execute(statement).scalars())
-        except IntegrityError as error:
-            raise _refusal(error) or error from None
-    return new
+    try:
+        return set(connection.execute(_NEW[connection.dialect.name], rows).scalars())
+    except IntegrityError as error:
+        raise _refusal(error) or error from None
 
 
 def _refusal(error: IntegrityError) -> LedgerRefused | None:

@@ -172,28 +172,35 @@ def terms_on(connection: Connection, policy_id: str, day: date) -> PolicyTerms:
     return _in_force(_revisions(connection, policy_id), day)
 
 
-def member_on(
-    connection: Connection, policy_id: str, member_id: str, day: date
+def of_stay(
+    connection: Connection, policy_id: str, member_id: str, admission: date, discharge: date
 ) -> tuple[PolicyTerms, MemberFacts]:
-    """The revision in force on a day and the person's facts under it.
+    """What one stay is decided under: the terms as at discharge, the person as at admission.
+
+    Plan, limits and policy year look at the end of the stay; cover, waiting periods and disclosed
+    conditions at its start.
+    """
+    revisions = _revisions(connection, policy_id)
+    return _in_force(revisions, discharge), _member_on(revisions, member_id, admission)
+
+
+def _member_on(revisions: Sequence[PolicyTerms], member_id: str, day: date) -> MemberFacts:
+    """The person's facts under the revision in force on a day.
 
     A person whom that revision does not insure comes from the last one that did, with the cover
     that it left them.
     """
-    revisions = _revisions(connection, policy_id)
-    terms = _in_force(revisions, day)
-    member = terms.member(member_id)
+    member = _in_force(revisions, day).member(member_id)
     if member is not None:
-        return terms, member
+        return member
     last = max(i for i, revision in enumerate(revisions) if revision.member(member_id))
-    terms = revisions[last]
-    member = terms.member(member_id)
+    member = revisions[last].member(member_id)
     assert member is not None  # noqa: S101 - `last` was chosen for having them
     if last + 1 < len(revisions):
         dropped = revisions[last + 1].effective
         kept = (structs.replace(c, end=min(c.end, dropped)) for c in member.cover)
         member = structs.replace(member, cover=tuple(c for c in kept if c.start < c.end))
-    return terms, member
+    return member
 
 
 def _revisions(connection: Connection, policy_id: str) -> list[PolicyTerms]:
@@ -230,7 +237,7 @@ def cover_of(connection: Connection, policy_id: str, token: str) -> CoverInterva
     ).first()
     if row is None:
         return None
-    _, member = member_on(connection, policy_id, row.member_id, date.max)
+    member = _member_on(_revisions(connection, policy_id), row.member_id, date.max)
     return member.cover[-1] if member.cover else None
 
 

@@ -293,7 +293,7 @@ def test_a_caller_who_does_not_wait_gets_the_stored_claim(tmp_path: object) -> N
         publish(running)
         imported(running, policy(1))
         (claim,) = running.claims.SubmitClaim(submission(bill("B1"), wait_s=0.2)).claims
-        assert claim.state == pb.CLAIM_STATE_RECEIVED
+        assert claim.state == pb.CLAIM_STATE_REGISTERED
         assert not claim.HasField("decision")
 
 

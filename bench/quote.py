@@ -1,0 +1,154 @@
+"""Quotes: one over gRPC beside an empty call, and the bare waterfall beside numpy tables."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date
+from typing import TypeAlias
+
+import numpy as np
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from numpy.typing import NDArray
+
+from bench.live import Live
+from bench.processes import Meter
+from bench.rows import Report, Sizes, percentile
+from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
+from services.common.grpc_edge import channel
+from services.pricing.core.features import read
+from services.pricing.core.rates import FactorLookup, Rates
+from services.pricing.core.tariff import E4, MILLION, CategoryFeature, Feature
+from services.pricing.core.waterfall import price
+from services.pricing.tariffs.loader import example_tariffs, load_folder
+
+TARIFF = "diabetes-hypertension-demo"
+_DAY = date(2026, 12, 1)
+_GIVEN = 0.7  # of the features that a person may leave out
+_ABSENT = -1
+_HEALTH = "an empty unary call on the same server: its health check"
+_NUMPY = "all people at once by numpy tables, every factor applied, the premium only: no steps"
+
+_Column: TypeAlias = NDArray[np.int64]
+
+
+def measure(report: Report, sizes: Sizes) -> None:
+    """The kernel: premiums with every step.
+
+    Raises: RuntimeError when numpy's premiums are not the kernel's: it would be no floor.
+    """
+    rates = load_folder(example_tariffs()).on(TARIFF, _DAY)
+    people = [read(rates.tariff.features, _person(rates, n)).values for n in range(sizes.priced)]
+    cpu, begun = time.process_time(), time.perf_counter()
+    premiums = [price(rates, values).premium_minor for values in people]
+    ours, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    columns = np.array([[_ABSENT if v is None else v for v in values] for values in people])
+    begun = time.perf_counter()
+    floor_premiums = _by_tables(rates, columns)
+    floor = time.perf_counter() - begun
+    if floor_premiums.tolist() != premiums:
+        raise RuntimeError("the floor of the quote does not price what the kernel prices")
+    count = sizes.priced
+    report.add(
+        "price one person, kernel alone",
+        "µs",
+        ours / count * 1e6,
+        floor / count * 1e6,
+        cpu_ms=cpu / count * 1e3,
+        what_floor_is=_NUMPY,
+        n=count,
+    )
+
+
+async def quoted(report: Report, sizes: Sizes, live: Live) -> None:
+    """Quotes over gRPC, priced, sealed and kept, taking turns with the empty call."""
+    rates = load_folder(example_tariffs()).on(TARIFF, _DAY)
+    async with channel(live.target("pricing")) as pricing:
+        stub = pricing_pb2_grpc.PricingServiceStub(pricing)
+        health = health_pb2_grpc.HealthStub(pricing)
+
+        async def quote(number: int) -> None:
+            await stub.QuotePremium(
+                pricing_pb2.QuotePremiumRequest(
+                    request_id=f"bench-{number}",
+                    parent=f"policies/p{number}",
+                    tariff=TARIFF,
+                    start_date=_DAY.isoformat(),
+                    features=_person(rates, number),
+                )
+            )
+
+        async def empty(_number: int) -> None:
+            await health.Check(health_pb2.HealthCheckRequest())
+
+        await empty(0)
+        ours, floor = [], []
+        spent = Meter({"pricing": live.processes["pricing"]})
+        for number in range(sizes.quotes):
+            with spent:
+                ours.append(await _took(quote, number))
+            floor.append(await _took(empty, number))
+    for percent in (50, 99):
+        report.add(
+            f"quote over gRPC, p{percent}",
+            "ms",
+            percentile(ours, percent) * 1e3,
+            percentile(floor, percent) * 1e3,
+            cpu_ms=spent.total_ms / len(ours),
+            what_floor_is=_HEALTH,
+            n=len(ours),
+        )
+
+
+async def _took(call: Callable[[int], Awaitable[None]], number: int) -> float:
+    begun = time.perf_counter()
+    await call(number)
+    return time.perf_counter() - begun
+
+
+def _person(rates: Rates, number: int) -> Mapping[str, str]:
+    """Features that the tariff prices, drawn from the number alone."""
+    draw = random.Random(number)
+    return {
+        feature.name: _value(feature, draw)
+        for feature in rates.tariff.features
+        if feature.required or draw.random() < _GIVEN
+    }
+
+
+def _value(feature: Feature, draw: random.Random) -> str:
+    if isinstance(feature, CategoryFeature):
+        return draw.choice([level.name for level in feature.levels if level.priced])
+    first, last = float(feature.priced_first), float(feature.priced_last)
+    return f"{draw.uniform(first, last):.{feature.places}f}"
+
+
+def _by_tables(rates: Rates, columns: _Column) -> _Column:
+    """Premiums in minor units, by the same whole-number steps as the kernel's."""
+    total = np.zeros(len(columns), np.int64)
+    for cause in rates.causes:
+        amount = np.full(len(columns), cause.base_e4)
+        for table in cause.tables:
+            amount = (amount * _factors(table, columns) + MILLION // 2) // MILLION
+        total += amount
+    tariff = rates.tariff
+    total += tariff.large_loss_load_e4 + tariff.fixed_expense_e4
+    kept = MILLION - tariff.variable_expense_millionths - tariff.profit_millionths
+    gross = (2 * total * MILLION + kept) // (2 * kept)
+    unit = E4 * tariff.rounding.to_minor_units
+    return (2 * gross + unit) // (2 * unit) * unit // E4
+
+
+def _factors(table: FactorLookup, columns: _Column) -> _Column:
+    values = columns[:, table.feature]
+    cells = np.array([label.factor_millionths if label else 0 for label in table.labels])
+    place = (
+        values if table.starts is None else np.searchsorted(table.starts, values, side="right") - 1
+    )
+    absent = table.absent.factor_millionths if table.absent else 0
+    found = np.where(values == _ABSENT, absent, cells[place])
+    if table.gate >= 0:
+        applies = np.isin(columns[:, table.gate], list(table.gate_levels))
+        found = np.where(applies, found, table.elsewhere.factor_millionths)
+    return found

@@ -1,0 +1,142 @@
+"""What a run finds: rows with their floors, counts, processes. Measures nothing itself.
+
+A ratio is 1.0 at the floor and larger is worse, whatever the unit: ours / floor for times,
+floor / ours for rates.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+RATES = ("claims/s", "bills/s")
+
+
+class Row(TypedDict):
+    """One measured path; `cpu_ms` is the CPU that our side took per claim, bill or quote."""
+
+    path: str
+    unit: str
+    ours: float
+    floor: float
+    ratio: float
+    cpu_ms: float
+    what_floor_is: str
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """How much of everything one run measures."""
+
+    decisions: int = 2_000
+    stored: int = 200
+    batches: int = 5
+    singles: int = 100
+    idle: int = 150
+    concurrent: int = 320
+    settled: int = 480
+    blocks: int = 4
+    bills: int = 1_000
+    quotes: int = 500
+    priced: int = 20_000
+
+    @property
+    def claims(self) -> int:
+        """Insured people, one claim each, so that nobody waits for an earlier claim."""
+        return self.idle + self.concurrent + self.settled
+
+
+# Enough to see that every path still runs; its figures mean nothing.
+QUICK = Sizes(
+    decisions=20,
+    stored=8,
+    batches=1,
+    singles=3,
+    idle=3,
+    concurrent=16,
+    settled=16,
+    blocks=2,
+    bills=40,
+    quotes=5,
+    priced=50,
+)
+
+
+@dataclass
+class Report:
+    """The summary as it grows; whole only when `complete`."""
+
+    out: Path
+    say: Callable[[str], None]
+    host: dict[str, Any] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    counts: dict[str, float] = field(default_factory=dict)
+    processes: dict[str, dict[str, float]] = field(default_factory=dict)
+    complete: bool = False
+
+    def add(
+        self,
+        path: str,
+        unit: str,
+        ours: float,
+        floor: float,
+        *,
+        cpu_ms: float,
+        what_floor_is: str,
+        n: int,
+    ) -> None:
+        """A row, and the summary with it, so that an interrupted run leaves what it has."""
+        ratio = floor / ours if unit in RATES else ours / floor
+        row = Row(
+            path=path,
+            unit=unit,
+            ours=figures(ours),
+            floor=figures(floor),
+            ratio=figures(ratio),
+            cpu_ms=figures(cpu_ms),
+            what_floor_is=what_floor_is,
+            n=n,
+        )
+        self.rows.append(row)
+        self.say(f"{path}: {row['ours']:g} {unit}, floor {row['floor']:g}, ratio {row['ratio']:g}")
+        self.write()
+
+    def write(self) -> None:
+        """summary.json as of now."""
+        summary = {
+            "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "complete": self.complete,
+            "host": self.host,
+            "rows": self.rows,
+            "counts": {name: figures(value) for name, value in sorted(self.counts.items())},
+            "processes": self.processes,
+        }
+        self.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(summary, indent=1, ensure_ascii=False)
+        (self.out / "summary.json").write_text(text + "\n", encoding="utf-8")
+
+
+def figures(value: float) -> float:
+    """Four significant figures: more would pretend.
+
+    >>> figures(1234.5678), figures(0.00123456)
+    (1235.0, 0.001235)
+    """
+    return float(f"{value:.4g}")
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """The value below which so many percent lie; of a single value that value.
+
+    >>> percentile([1.0, 2.0, 3.0], 50)
+    2.0
+    """
+    if len(values) < 2:
+        return values[0]
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -1,0 +1,130 @@
+"""Every row of the benchmarks runs, with counts so small that its figures mean nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.__main__ import MEASURES
+from bench.rows import QUICK, RATES
+
+ROOT = Path(__file__).parents[2]
+# What a measure must leave, by the beginning of its paths.
+PATHS = {
+    "engine": ("decide 5 lines", "decide 40 lines"),
+    "stored": ("settle claims one by one", "settle a batch of"),
+    "decision": ("decision answer, one at a time", "decision answer, 8 at once"),
+    "settle": ("settle claims, one workflow each",),
+    "pull": ("pull bills, beside paging alone", "pull bills, beside paging with look-ups"),
+    "quote": ("price one person", "quote over gRPC"),
+}
+SERVICES = {"temporal", "bank", "claims", "his_bridge", "pricing", "worker:claims", "lipei up"}
+
+
+def bench(out: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-u", "-m", "bench", "--quick", "--out", str(out), *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def summary_in(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "summary.json").read_text("utf-8"))
+    return found
+
+
+def left_running(out: Path) -> list[str]:
+    """Command lines of processes that still know the folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if str(out).encode() in told:
+                found.append(told.decode(errors="replace"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    out = tmp_path_factory.mktemp("bench")
+    running = bench(out)
+    said, _ = running.communicate()
+    assert running.returncode == 0, said
+    assert left_running(out) == []
+    return summary_in(out)
+
+
+def test_every_path_has_a_row(summary: dict[str, Any]) -> None:
+    assert summary["complete"]
+    assert PATHS.keys() == set(MEASURES)
+    measured = [row["path"] for row in summary["rows"]]
+    assert len(set(measured)) == len(measured)
+    for beginnings in PATHS.values():
+        for beginning in beginnings:
+            assert any(path.startswith(beginning) for path in measured), beginning
+    for kind in ("SQLite", "PostgreSQL"):
+        assert f"settle a batch of {QUICK.stored}, {kind}" in measured
+
+
+def test_a_row_stands_beside_its_floor(summary: dict[str, Any]) -> None:
+    for row in summary["rows"]:
+        assert row.keys() == {
+            *("path", "unit", "ours", "floor", "ratio", "cpu_ms", "what_floor_is", "n")
+        }
+        assert min(row["ours"], row["floor"], row["ratio"], row["n"]) > 0, row
+        assert row["cpu_ms"] >= 0
+        assert row["what_floor_is"]
+        worse = (row["floor"], row["ours"]) if row["unit"] in RATES else (row["ours"], row["floor"])
+        # Three figures of four: each of the three numbers was rounded.
+        assert row["ratio"] == pytest.approx(worse[0] / worse[1], rel=2e-3)
+
+
+def test_statements_transactions_and_events_are_counted(summary: dict[str, Any]) -> None:
+    counts = summary["counts"]
+    for kind in ("SQLite", "PostgreSQL"):
+        alone = counts[f"statements per claim, alone, {kind}"]
+        assert alone >= counts[f"statements per claim, batch, {kind}"] >= 2
+        assert counts[f"commits per claim, alone, {kind}"] == 1
+        assert counts[f"commits per claim, batch, {kind}"] == pytest.approx(1 / QUICK.stored)
+        assert counts[f"commits per claim, intake, {kind}"] == 1
+    assert counts["Temporal events per claim"] > counts["Temporal events per no-op workflow"] >= 5
+
+
+def test_every_process_says_its_memory(summary: dict[str, Any]) -> None:
+    assert summary["processes"].keys() >= SERVICES
+    for memory in summary["processes"].values():
+        assert 1 < memory["rss_mib_idle"] <= memory["peak_mib"]
+        assert 1 < memory["rss_mib_loaded"] <= memory["peak_mib"]
+
+
+def test_the_host_is_named(summary: dict[str, Any]) -> None:
+    told = {*("cores", "python", "temporalio", "temporal server", "grpcio", "sqlalchemy")}
+    told |= {*("sqlite", "postgresql")}
+    assert told <= summary["host"].keys()
+    assert all(summary["host"].values())
+
+
+def test_an_interrupted_run_keeps_its_rows_and_leaves_no_process(tmp_path: Path) -> None:
+    running = bench(tmp_path, "--only", "engine", "decision")
+    assert running.stdout is not None
+    for line in running.stdout:
+        if "Measuring decision" in line:
+            break
+    assert left_running(tmp_path) != []  # the control: there is a stack to leave behind
+    running.send_signal(signal.SIGINT)
+    said, _ = running.communicate()
+    assert running.returncode == 130, said
+    assert left_running(tmp_path) == []
+    kept = summary_in(tmp_path)
+    assert not kept["complete"]
+    assert [row["path"] for row in kept["rows"] if row["path"].startswith("decide 5 lines")]
