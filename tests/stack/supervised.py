@@ -1,12 +1,15 @@
 """A supervisor over tiny children, as a process of its own, so that tests can kill it.
 
 `python supervised.py STATE CHILDREN.json`: a list of {"name", "stage", "program", ...}; a child is
-ready once the file `gate-{name}` stands in the state directory. "temporal" runs the real server.
+ready once the file `gate-{name}` stands in the state directory, and cannot be started while `full`
+stands there. "temporal" runs the real server.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,11 @@ def spec(state: Path, child: dict[str, Any]) -> ChildSpec:
     text = PROGRAMS[child.get("program", "good")].format(journal=journal, name=name)
     launch = Launch(command=[sys.executable, "-I", "-S", "-c", text, str(state)], environ={})
 
+    def prepare() -> Launch:
+        if (state / "full").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return launch
+
     def ready(_pid: int) -> bool:
         with Path(journal).open("a") as out:
             out.write(f"asked {name}\n")
@@ -56,7 +64,7 @@ def spec(state: Path, child: dict[str, Any]) -> ChildSpec:
     return ChildSpec(
         name=name,
         stage=stage,
-        prepare=lambda: launch,
+        prepare=prepare,
         ready=ready,
         start_within_s=child.get("start_within_s", 60.0),
         grace_s=child.get("grace_s", 30.0),

@@ -21,6 +21,7 @@ from temporalio.client import (
 from lipei.his_bridge.v1.work_pb2 import PullBillsWork
 from services.common.temporal import names
 from services.common.temporal.connection import connect
+from services.common.temporal.recovery import TASK_TIMEOUT
 
 
 async def ensure_pull_schedule(client: Client, hospital: str, every: timedelta) -> None:
@@ -31,6 +32,7 @@ async def ensure_pull_schedule(client: Client, hospital: str, every: timedelta) 
             PullBillsWork(hospital=f"hospitals/{hospital}"),
             id=names.pull_schedule_id(hospital),
             task_queue=names.hospital_queue(hospital),
+            task_timeout=TASK_TIMEOUT,
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
         # A pull that is still running pulls what the next one would.
