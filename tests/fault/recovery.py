@@ -13,6 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.fault.checks import Verdict
+
 SUMMARY = Path(__file__).parents[2] / "build" / "fault" / "summary.json"
 CONTROL = SUMMARY.with_name("control.json")
 # One killed process is back at work within this; held by `make fault` alone.
@@ -49,10 +51,18 @@ def write_summary(rows: Sequence[Recovery], outcome: Mapping[str, object]) -> No
     SUMMARY.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
-def write_control(paid_twice: Mapping[str, int]) -> None:
-    """Write how many payments were executed twice, by payer, under the same kills."""
+def write_control(verdicts: Mapping[str, Verdict]) -> None:
+    """Write how many payouts were executed more than once, by payer, under the same kills."""
+    told = {
+        payer: {
+            "claims": verdict.claims,
+            "payments_at_the_bank": verdict.payments,
+            "paid_twice": verdict.paid_twice,
+        }
+        for payer, verdict in verdicts.items()
+    }
     CONTROL.parent.mkdir(parents=True, exist_ok=True)
-    CONTROL.write_text(json.dumps({"paid_twice": paid_twice}, indent=1) + "\n", encoding="utf-8")
+    CONTROL.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def host_facts() -> dict[str, object]:

