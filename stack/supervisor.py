@@ -6,6 +6,7 @@ they must be started from the main thread.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -13,7 +14,6 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -51,13 +51,16 @@ class ChildSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
-    """How often and how fast a child that ends by itself is started again."""
+    """How often and how fast a child that ends by itself is started again.
+
+    Once all was up it is started again for ever: what it needs may be away for hours (a database,
+    a Temporal cluster, room on the disk), and nobody stands by to start it when that is back.
+    """
 
     first_tries: int = 3  # before the stack was up once; then starting fails as a whole
-    later_tries: int = 10  # in a row, without having run for settled_s
     first_pause_s: float = 0.5
     longest_pause_s: float = 15.0
-    settled_s: float = 30.0
+    settled_s: float = 30.0  # having run so long, its next end counts as the first
 
     def pause_s(self, failures: int, draw: Callable[[], float]) -> float:
         """Doubles with each failure up to the longest, times a draw between 0.5 and 1.
@@ -104,7 +107,7 @@ class _Watched:
         }
 
 
-@contextmanager
+@contextlib.contextmanager
 def only_one(state: Path) -> Iterator[None]:
     """Hold the state directory until the block ends, or this process does, however it does.
 
@@ -231,14 +234,22 @@ class Supervisor:
         return all(w.state is ChildState.READY for w in self._all if w.spec.stage < stage)
 
     def _start(self, watched: _Watched, now: float) -> None:
-        watched.child = Child(watched.spec.prepare(), watched.log)
+        try:
+            watched.child = Child(watched.spec.prepare(), watched.log)
+        except OSError as error:
+            # No process, memory, descriptor or room for one now: the others must not fall with it.
+            self._fell(watched, f"could not be started: {error.strerror}", now)
+            return
         watched.since = now
         self._move(watched, ChildState.STARTING)
 
     def _look_whether_ready(self, watched: _Watched, now: float) -> None:
         if watched.child is None:
             return
-        if watched.spec.ready(watched.child.pid):
+        ready = False
+        with contextlib.suppress(OSError):  # its address cannot be written down; not ready yet
+            ready = watched.spec.ready(watched.child.pid)
+        if ready:
             watched.since = now
             self._move(watched, ChildState.READY)
         elif now - watched.since > watched.spec.start_within_s:
@@ -249,14 +260,11 @@ class Supervisor:
         watched.child = None
         watched.failures += 1
         watched.last_word = last_word
-        patience = self._patience
-        if watched.failures >= (patience.later_tries if self._was_up else patience.first_tries):
+        if not self._was_up and watched.failures >= self._patience.first_tries:
             self._move(watched, ChildState.GIVEN_UP)
-            if not self._was_up:
-                raise CannotStart(_epitaph(watched))
-            return
+            raise CannotStart(_epitaph(watched))
         watched.restarts += 1
-        watched.since = now + patience.pause_s(watched.failures, self._draw)
+        watched.since = now + self._patience.pause_s(watched.failures, self._draw)
         self._move(watched, ChildState.PAUSING)
 
     # ----------------------------------------------------------------------------------- stopping
@@ -287,17 +295,20 @@ class Supervisor:
     def _move(self, watched: _Watched, state: ChildState) -> None:
         watched.state = state
         fresh = self._state / f"{PROCESSES_FILE}.new"
-        fresh.write_text(json.dumps(self.processes(), indent=1) + "\n")
-        fresh.replace(self._state / PROCESSES_FILE)
+        with contextlib.suppress(OSError):  # a full disk is no reason to stop what runs
+            fresh.write_text(json.dumps(self.processes(), indent=1) + "\n")
+            fresh.replace(self._state / PROCESSES_FILE)
         self._on_change(watched.spec.name, state)
 
     def _say_ready(self, ready: bool) -> None:
         file = self._state / READY_FILE
-        if ready != file.exists():
-            if ready:
+        if not ready:
+            file.unlink(missing_ok=True)
+        elif not file.exists():
+            try:
                 file.write_text(f"{os.getpid()}\n")
-            else:
-                file.unlink()
+            except OSError:  # as above; what was begun says nothing, and is tried again
+                file.unlink(missing_ok=True)
 
 
 def _epitaph(watched: _Watched) -> str:

@@ -10,14 +10,14 @@ from temporalio.common import RetryPolicy
 with workflow.unsafe.imports_passed_through():
     from lipei.his_bridge.v1 import his_bridge_pb2, work_pb2
     from services.common.temporal import names
+    from services.common.temporal.recovery import HEARTBEAT_TIMEOUT
     from workflows.activities import HospitalSteps
 
 # Records of one pull: a few pages, so that progress is seen and a killed worker repeats little.
 RECORDS_PER_PULL = 500
 PULL_TIMEOUT = timedelta(seconds=60)
-# Handing over is as long as the insurer needs to decide; the heartbeat tells that it lives.
+# Handing over is as long as the insurer needs to take the bills in.
 HAND_OVER_TIMEOUT = timedelta(minutes=30)
-HEARTBEAT = timedelta(seconds=5)
 RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 
 
@@ -38,6 +38,7 @@ class PullBills:
                     request_id=str(workflow.uuid4()),
                 ),
                 start_to_close_timeout=PULL_TIMEOUT,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
                 retry_policy=RETRY,
             )
             more = pulled.more
@@ -45,7 +46,7 @@ class PullBills:
                 HospitalSteps.submit_released_bills,
                 work,
                 start_to_close_timeout=HAND_OVER_TIMEOUT,
-                heartbeat_timeout=HEARTBEAT,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
                 retry_policy=RETRY,
             )
             if more and workflow.info().is_continue_as_new_suggested():

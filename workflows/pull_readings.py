@@ -7,14 +7,9 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from lipei.his_bridge.v1 import his_bridge_pb2, work_pb2
     from services.common.temporal import names
+    from services.common.temporal.recovery import HEARTBEAT_TIMEOUT
     from workflows.activities import HospitalSteps
-    from workflows.pull_bills import (
-        HAND_OVER_TIMEOUT,
-        HEARTBEAT,
-        PULL_TIMEOUT,
-        RECORDS_PER_PULL,
-        RETRY,
-    )
+    from workflows.pull_bills import HAND_OVER_TIMEOUT, PULL_TIMEOUT, RECORDS_PER_PULL, RETRY
 
 
 @workflow.defn(name=names.PULL_READINGS)
@@ -35,6 +30,7 @@ class PullReadings:
                     request_id=str(workflow.uuid4()),
                 ),
                 start_to_close_timeout=PULL_TIMEOUT,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
                 retry_policy=RETRY,
             )
             more = pulled.more
@@ -42,7 +38,7 @@ class PullReadings:
                 HospitalSteps.record_released_readings,
                 work_pb2.PullReadingsWork(hospital=work.hospital, resume_token=token),
                 start_to_close_timeout=HAND_OVER_TIMEOUT,
-                heartbeat_timeout=HEARTBEAT,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
                 retry_policy=RETRY,
             )
             token = recorded.resume_token

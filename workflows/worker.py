@@ -22,6 +22,7 @@ from services.common.settings import LipeiSettings, UnknownSetting
 from services.common.state import read_addresses, record_address, state_dir
 from services.common.temporal import names
 from services.common.temporal.connection import connect
+from services.common.temporal.recovery import HEARTBEAT_EVERY, STICKY_TIMEOUT
 from services.common.temporal.schedules import ensure_pull_schedule
 from workflows.activities import HospitalSteps, SettlementSteps
 from workflows.pull_bills import PullBills
@@ -51,6 +52,7 @@ def claims_worker(client: Client, claims: str) -> Worker:
         # Costs 1.36 times less than the sandbox; tests replay recorded histories in it instead.
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=AT_ONCE,
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         graceful_shutdown_timeout=GRACE,
     )
 
@@ -65,6 +67,8 @@ def hospital_worker(
         workflows=[PullBills, PullReadings],
         activities=HospitalSteps(channel(bridge), channel(claims), channel(pricing)).all(),
         workflow_runner=UnsandboxedWorkflowRunner(),
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        max_heartbeat_throttle_interval=HEARTBEAT_EVERY,
         graceful_shutdown_timeout=GRACE,
     )
 

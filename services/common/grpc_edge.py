@@ -162,7 +162,9 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Most of our peers are back within seconds; while it backs off, a channel refuses calls that
+    # would succeed. One attempt to connect costs next to nothing.
+    ("grpc.max_reconnect_backoff_ms", 500),
 ]
 
 

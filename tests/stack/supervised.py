@@ -1,12 +1,15 @@
 """A supervisor over tiny children, as a process of its own, so that tests can kill it.
 
 `python supervised.py STATE CHILDREN.json`: a list of {"name", "stage", "program", ...}; a child is
-ready once the file `gate-{name}` stands in the state directory. "temporal" runs the real server.
+ready once the file `gate-{name}` stands in the state directory, and cannot be started while `full`
+stands there. "temporal" runs the real server.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,17 +18,18 @@ from stack.child import Launch
 from stack.supervisor import AlreadyRunning, CannotStart, ChildSpec, Patience, Supervisor, only_one
 from stack.temporal_server import temporal_server
 
-# Each says what it does in the journal; {journal} and {name} are filled in.
+# Each says what it does in the journal; {journal}, {began} and {name} are filled in.
 PROGRAMS = {
     # Stops when it is asked to.
     "good": """
-import signal, sys
+import os, signal, sys
 def say(word):
     with open({journal!r}, "a") as out: out.write(word + " {name}\\n")
 def stop(*_):
     say("stopped"); sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
 say("started")
+open({began!r} + str(os.getpid()), "w").close()
 while True: signal.pause()
 """,
     # Ignores SIGTERM, and so does the process that it has started.
@@ -34,6 +38,7 @@ import os, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.fork()
 with open({journal!r}, "a") as out: out.write("started {name}\\n")
+open({began!r} + str(os.getpid()), "w").close()
 while True: signal.pause()
 """,
     "broken": "import sys; sys.exit('the disk is full')",
@@ -45,18 +50,24 @@ def spec(state: Path, child: dict[str, Any]) -> ChildSpec:
     if name == "temporal":
         return temporal_server(state, stage=stage)
     journal = str(state / "journal")
-    text = PROGRAMS[child.get("program", "good")].format(journal=journal, name=name)
+    began = str(state / "began-")  # and the process id: before that it cannot hear a signal
+    text = PROGRAMS[child.get("program", "good")].format(journal=journal, name=name, began=began)
     launch = Launch(command=[sys.executable, "-I", "-S", "-c", text, str(state)], environ={})
 
-    def ready(_pid: int) -> bool:
+    def prepare() -> Launch:
+        if (state / "full").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return launch
+
+    def ready(pid: int) -> bool:
         with Path(journal).open("a") as out:
             out.write(f"asked {name}\n")
-        return (state / f"gate-{name}").exists()
+        return (state / f"gate-{name}").exists() and Path(f"{began}{pid}").exists()
 
     return ChildSpec(
         name=name,
         stage=stage,
-        prepare=lambda: launch,
+        prepare=prepare,
         ready=ready,
         start_within_s=child.get("start_within_s", 60.0),
         grace_s=child.get("grace_s", 30.0),

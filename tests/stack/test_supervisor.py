@@ -156,6 +156,70 @@ def test_a_child_that_is_killed_comes_back_and_ready_tells_the_truth(
     assert (again["restarts"], again["last_word"]) == (1, "killed by SIGKILL")
 
 
+def test_children_that_are_killed_at_one_moment_all_come_back(run: Callable[..., Run]) -> None:
+    stack = run({"name": "a"}, {"name": "b", "stage": 1}, {"name": "c", "stage": 2})
+    stack.open_gate(*"abc")
+    stack.until_ready()
+    for name in "abc":
+        os.kill(stack.account(name)["pid"], signal.SIGKILL)
+    stack.until(lambda: all(stack.said("started").count(name) == 2 for name in "abc"))
+    stack.until_ready()
+    assert [stack.account(name)["restarts"] for name in "abc"] == [1, 1, 1]
+
+
+def test_a_child_that_is_killed_while_it_starts_is_started_again(run: Callable[..., Run]) -> None:
+    stack = run({"name": "a"}, {"name": "b", "stage": 1})
+    stack.until(lambda: stack.said("asked") != [])
+    os.kill(stack.account("a")["pid"], signal.SIGKILL)
+    stack.until(lambda: stack.said("started").count("a") == 2)
+    stack.open_gate("a", "b")
+    stack.until_ready()
+    assert [stack.account(name)["restarts"] for name in "ab"] == [1, 0]
+
+
+def test_a_child_that_is_killed_again_and_again_is_never_given_up(run: Callable[..., Run]) -> None:
+    stack = run({"name": "a"}, {"name": "b"})
+    stack.open_gate("a", "b")
+    stack.until_ready()
+    untouched, kills = stack.account("b")["pid"], 12
+
+    def kill_and_await(starts: int) -> None:
+        os.kill(stack.account("a")["pid"], signal.SIGKILL)
+        stack.until(lambda: stack.said("started").count("a") == starts)
+        stack.until(lambda: stack.account("a")["state"] == "ready")
+
+    for number in range(kills):
+        kill_and_await(starts=number + 2)
+    assert (stack.account("a")["restarts"], stack.account("b")["pid"]) == (kills, untouched)
+
+
+def test_a_child_that_cannot_be_started_now_does_not_take_the_others_with_it(
+    run: Callable[..., Run],
+) -> None:
+    stack = run({"name": "a"}, {"name": "b"})
+    stack.open_gate("a", "b")
+    stack.until_ready()
+    untouched = stack.account("b")["pid"]
+    (stack.state / "full").touch()
+    os.kill(stack.account("a")["pid"], signal.SIGKILL)
+    stack.until(lambda: stack.account("a")["restarts"] > Patience().first_tries)
+    assert stack.account("a")["last_word"] == "could not be started: No space left on device"
+    (stack.state / "full").unlink()
+    stack.until_ready()
+    assert stack.account("b")["pid"] == untouched
+
+
+def test_what_cannot_be_written_down_is_done_all_the_same(run: Callable[..., Run]) -> None:
+    stack = run({"name": "a"})
+    stack.open_gate("a")
+    stack.until_ready()
+    (stack.state / "processes.json.new").mkdir()  # nothing can be written there
+    os.kill(stack.account("a")["pid"], signal.SIGKILL)
+    stack.until(lambda: stack.said("started") == ["a", "a"])
+    assert stack.stop() == 0
+    assert stack.left() == []
+
+
 def test_a_child_that_crashes_at_every_start_ends_the_start_with_its_log(
     run: Callable[..., Run],
 ) -> None:
@@ -209,6 +273,21 @@ def test_killing_the_supervisor_leaves_nobody_behind(run: Callable[..., Run]) ->
     stack.stop(signal.SIGKILL)
     stack.until(lambda: stack.left() == [])
     assert stack.said("stopped") == []  # the kernel did it; nobody was asked
+
+
+def test_a_supervisor_that_is_killed_while_it_starts_leaves_nobody_behind(
+    run: Callable[..., Run],
+) -> None:
+    def kill_after(delay_s: float) -> None:
+        stack = run(*({"name": name} for name in "abcd"))
+        stack.until((stack.state / "up.lock").exists)
+        time.sleep(delay_s)
+        stack.stop(signal.SIGKILL)
+        stack.until(lambda: stack.left() == [])
+        (stack.state / "up.lock").unlink()
+
+    for delay_s in (0.0, 0.02, 0.05, 0.1, 0.2):  # before, in and after the starts of its children
+        kill_after(delay_s)
 
 
 def test_without_the_leash_a_killed_parent_leaves_its_child_behind(tmp_path: Path) -> None:

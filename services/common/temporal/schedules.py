@@ -21,6 +21,7 @@ from temporalio.client import (
 from lipei.his_bridge.v1.work_pb2 import PullBillsWork, PullReadingsWork
 from services.common.temporal import names
 from services.common.temporal.connection import connect
+from services.common.temporal.recovery import TASK_TIMEOUT
 
 _WORKFLOWS: dict[names.Channel, tuple[str, type[PullBillsWork | PullReadingsWork]]] = {
     "bills": (names.PULL_BILLS, PullBillsWork),
@@ -40,6 +41,7 @@ async def ensure_pull_schedule(
             work(hospital=f"hospitals/{hospital}"),
             id=schedule_id,
             task_queue=names.hospital_queue(hospital),
+            task_timeout=TASK_TIMEOUT,
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
         # A pull that is still running pulls what the next one would.

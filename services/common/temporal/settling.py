@@ -20,6 +20,7 @@ from lipei.claims.v1.settlement_pb2 import (
     SettleClaimWork,
 )
 from services.common.temporal import names
+from services.common.temporal.recovery import TASK_TIMEOUT
 
 
 class ClaimWorkflows:
@@ -41,6 +42,7 @@ class ClaimWorkflows:
             task_queue=names.CLAIMS_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            task_timeout=TASK_TIMEOUT,
         )
         try:
             await self._client.execute_update_with_start_workflow(
@@ -69,6 +71,7 @@ class ClaimWorkflows:
                 task_queue=names.CLAIMS_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                task_timeout=TASK_TIMEOUT,
             )
         except WorkflowAlreadyStartedError:
             return
@@ -81,4 +84,5 @@ class ClaimWorkflows:
             id=names.run_payouts_id(paying_account),
             task_queue=names.CLAIMS_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            task_timeout=TASK_TIMEOUT,
         )
