@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -17,7 +18,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from services.common import log
 from services.common.grpc_edge import channel, until_stopped
 from services.common.process import start
-from services.common.settings import LipeiSettings
+from services.common.settings import LipeiSettings, UnknownSetting
 from services.common.state import read_addresses, record_address, state_dir
 from services.common.temporal import names
 from services.common.temporal.connection import connect
@@ -68,16 +69,28 @@ def hospital_worker(
     )
 
 
+def target_of(service: str, environ: Mapping[str, str], known: Mapping[str, str]) -> str:
+    """Where a service is: as LIPEI_{SERVICE}_TARGET says, else as run.json does.
+
+    Raises: UnknownSetting when neither says it.
+    """
+    variable = f"LIPEI_{service.upper()}_TARGET"
+    found = environ.get(variable) or known.get(service)
+    if not found:
+        raise UnknownSetting(f"{service} does not run here; set {variable} to its host:port")
+    return found
+
+
 async def _run(queue: str, settings: WorkerSettings) -> None:
     state = state_dir(settings.state)
     client = await connect(state)
     known = read_addresses(state)
-    claims = os.environ.get("LIPEI_CLAIMS_TARGET") or known["claims"]
+    claims = target_of("claims", os.environ, known)
     if queue == names.CLAIMS_QUEUE:
         worker = claims_worker(client, claims)
     else:
         hospital = queue.removeprefix(names.hospital_queue(""))
-        pricing = os.environ.get("LIPEI_PRICING_TARGET") or known["pricing"]
+        pricing = target_of("pricing", os.environ, known)
         worker = hospital_worker(
             client, hospital, bridge=known["his_bridge"], claims=claims, pricing=pricing
         )

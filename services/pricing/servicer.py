@@ -207,25 +207,28 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         )
 
     async def _assessed(self, part: Part, programme: Programme, renewal: date) -> Incentive:
-        first, after = readable_days(window_of(renewal), HBA1C_REACHES_BACK)
-        kept = await self._run(self._readings.readings_of, part.member_token, first, after)
-        personal = await self._run(self._readings.targets_of, part.member_token)
         try:
-            return assess(
-                [_counted(entry) for entry in kept if not entry.reading.written.withdrawn],
-                programme,
-                personal,
-                renewal=renewal,
-                expiring_start=part.expiring_start,
-                zone=part.zone,
-                cap=self._shelf.cap,
-            )
+            # A year of readings takes milliseconds to judge, which the event loop does not have.
+            return await self._run(self._judge, part, programme, renewal)
         except NoTargetInForce as missing:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 "NO_TARGET_IN_FORCE",
                 f"the programme has {missing}; ask another version of it",
             ) from None
+
+    def _judge(self, part: Part, programme: Programme, renewal: date) -> Incentive:
+        first, after = readable_days(window_of(renewal), HBA1C_REACHES_BACK)
+        kept = self._readings.readings_of(part.member_token, first, after)
+        return assess(
+            [_counted(entry) for entry in kept if not entry.reading.written.withdrawn],
+            programme,
+            self._readings.targets_of(part.member_token),
+            renewal=renewal,
+            expiring_start=part.expiring_start,
+            zone=part.zone,
+            cap=self._shelf.cap,
+        )
 
     def _low_glucose(self, incoming: Incoming) -> Measured | None:
         measured = measure(incoming.written)

@@ -36,6 +36,8 @@ from services.his_bridge.storage.tables import bill_event, inbox, reading, relea
 DELIVERY_PENDING = "PENDING"
 # The list of all readings, whichever hospital they come from.
 READINGS = "readings"
+# Begins the component of a reading that turned out to be another patient's.
+_MOVED = "~"
 _BILL = msgspec.json.Decoder(Bill)
 _READING = msgspec.json.Decoder(Reading)
 
@@ -83,7 +85,9 @@ class _Batch:
         self._new_readings: list[dict[str, Any]] = []
         bills = {p.external_id for p, o in judged if isinstance(o, BillStated | BillWithdrawn)}
         readings = {
-            p.external_id for p, o in judged if isinstance(o, ReadingsStated | ReadingsWithdrawn)
+            p.external_id
+            for p, o in judged
+            if isinstance(o, ReadingsStated | ReadingsWithdrawn | KeptOut)
         }
         self._events = _events_of(connection, hospital, bills)
         self._readings = _readings_of(connection, hospital, readings)
@@ -104,7 +108,9 @@ class _Batch:
         elif isinstance(outcome, ReadingsWithdrawn):
             state = self._withdraw_readings(pending)
         elif isinstance(outcome, KeptOut):
-            state = "filtered"
+            # A record that stated readings before, and now none that a programme uses.
+            taken_back = self._withdraw_readings(pending) == "read"
+            state = "read" if taken_back else "filtered"
         self._states[state].append(pending.inbox_id)
 
     def write(self, currency: str) -> Settled:
@@ -195,30 +201,40 @@ class _Batch:
         )
 
     def _add_readings(self, pending: Pending, outcome: ReadingsStated) -> str:
-        changed = [
-            self._release_reading(pending, component, measured)
-            for component, measured in outcome.readings
-        ]
+        stated = dict(outcome.readings)
+        # What an earlier version stated and this one does not, it has taken back.
+        gone = [component for component in self._known(pending) if component not in stated]
+        changed = [self._withdraw(pending, component) for component in gone]
+        changed += [self._state(pending, name, measured) for name, measured in stated.items()]
         return "read" if any(changed) else "unchanged"
 
     def _withdraw_readings(self, pending: Pending) -> str:
-        """Whoever has taken them must hear of it, so they are released once more, as withdrawn."""
-        known = [
-            (component, _READING.decode(body))
-            for (external_id, component), (_, body) in self._readings.items()
-            if external_id == pending.external_id
-        ]
-        changed = [
-            self._release_reading(pending, name, msgspec.structs.replace(said, withdrawn=True))
-            for name, said in known
-        ]
+        changed = [self._withdraw(pending, component) for component in self._known(pending)]
         return "read" if any(changed) else "unchanged"
 
-    def _release_reading(self, pending: Pending, component: str, measured: Reading) -> bool:
+    def _known(self, pending: Pending) -> list[str]:
+        return sorted(c for external_id, c in self._readings if external_id == pending.external_id)
+
+    def _state(self, pending: Pending, component: str, measured: Reading) -> bool:
+        name, known = self._readings.get((pending.external_id, component), (uuid.uuid4().hex, b""))
+        if known and _READING.decode(known).member_token != measured.member_token:
+            # Another patient's after all. Under the first one's name it stays, as withdrawn.
+            self._withdraw(pending, component, kept_as=f"{_MOVED}{name[:15]}")
+            name, known = uuid.uuid4().hex, b""
+        return self._release_reading(pending, component, name, measured)
+
+    def _withdraw(self, pending: Pending, component: str, kept_as: str = "") -> bool:
+        """Whoever has taken it must hear of it, so it is released once more, as withdrawn."""
+        name, known = self._readings[pending.external_id, component]
+        gone = msgspec.structs.replace(_READING.decode(known), withdrawn=True)
+        return self._release_reading(pending, kept_as or component, name, gone)
+
+    def _release_reading(
+        self, pending: Pending, component: str, name: str, measured: Reading
+    ) -> bool:
         key = pending.external_id, component
         body = msgspec.json.encode(measured)
-        name, known = self._readings.get(key, (uuid.uuid4().hex, b""))
-        if known == body:
+        if self._readings.get(key) == (name, body):
             return False
         self._readings[key] = name, body
         self._new_readings.append(

@@ -188,7 +188,7 @@ def measure(said: Written) -> Measured | list[ReadingFault]:
     ...         provenance=Provenance.LABORATORY,
     ...     )
     ... )
-    Measured(<Quantity.HBA1C: 'hba1c'>, 70, False)
+    Measured(quantity=<Quantity.HBA1C: 'hba1c'>, value=70, fasting=False)
     """
     faults: list[ReadingFault] = []
     code = _CODES.get(said.code) if said.system == LOINC else None

@@ -429,6 +429,36 @@ def test_a_reading_stored_before_its_release_was_read_still_opens(database: Data
     assert message.fasting_status == reading_pb2.FASTING_STATUS_FASTING
 
 
+def test_a_value_that_was_another_patients_is_taken_back_from_the_first(
+    database: Database,
+) -> None:
+    def said() -> list[tuple[str, str, bool]]:
+        with database.reading() as connection:
+            rows = lists.readings_after(connection, None, 0, 10, H)
+        found = [messages.reading(row) for row in rows]
+        return [(m.name.rpartition("/")[2], m.member_token, m.withdrawn) for m in found]
+
+    code, mine = reading("7.2")
+    settle(database, (pending_of(database, "o1"), ReadingsStated(readings=((code, mine),))))
+    ((first, owner, _),) = said()
+    theirs = msgspec.structs.replace(mine, member_token="k1.01")
+    moved = ReadingsStated(readings=((code, theirs),))
+    assert settle(database, (pending_of(database, "o1", "2"), moved)).released == 2
+    (gone, there) = said()
+    assert gone == (first, owner, True)
+    assert there[0] != first
+    assert there[1:] == ("k1.01", False)
+    assert settle(database, (pending_of(database, "o1", "3"), moved)).released == 0
+    # What a later version no longer states is taken back as well.
+    other = ReadingsStated(readings=(("8480-6", theirs),))
+    assert settle(database, (pending_of(database, "o1", "4"), other)).released == 2
+    assert [withdrawn for _, _, withdrawn in said()] == [True, True, False]
+    settled = settle(database, (pending_of(database, "o1", "5"), KeptOut()))
+    assert (settled.released, settled.filtered) == (1, 0)
+    assert [withdrawn for _, _, withdrawn in said()] == [True, True, True]
+    assert settle(database, (pending_of(database, "o1", "6"), KeptOut())).filtered == 1
+
+
 # The insurer's answers.
 
 
