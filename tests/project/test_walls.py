@@ -31,6 +31,9 @@ BREACHES = [
     ("services-below", "services/claims/core/started.py", "import workflows"),
     ("stack-above", "stack/stores.py", "import services.claims.storage"),
     ("stack-alone", "demo/inside.py", "import stack"),
+    ("demo-apart", "demo/hospital/copies.py", "import services.claims.core"),
+    ("demo-apart", "demo/peeks.py", "import services.pricing.core"),
+    ("demo-hospital", "demo/hospital/speaks.py", "from lipei.type.v1 import bill_pb2"),
 ]
 
 
