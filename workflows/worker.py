@@ -33,6 +33,8 @@ from workflows.settle_claim import SettleClaim
 # More at once only adds latency: the Temporal server is the limit (EVIDENCE: beyond about 10).
 AT_ONCE = 16
 GRACE = timedelta(seconds=5)
+# Where a service is when it does not run on this machine.
+TARGETS = {"claims": "LIPEI_CLAIMS_TARGET", "pricing": "LIPEI_PRICING_TARGET"}
 CHANNELS: tuple[names.Channel, ...] = ("bills", "readings")
 
 
@@ -74,11 +76,11 @@ def hospital_worker(
 
 
 def target_of(service: str, environ: Mapping[str, str], known: Mapping[str, str]) -> str:
-    """Where a service is: as LIPEI_{SERVICE}_TARGET says, else as run.json does.
+    """Where a service is: as its setting in TARGETS says, else as run.json does.
 
     Raises: UnknownSetting when neither says it.
     """
-    variable = f"LIPEI_{service.upper()}_TARGET"
+    variable = TARGETS[service]
     found = environ.get(variable) or known.get(service)
     if not found:
         raise UnknownSetting(f"{service} does not run here; set {variable} to its host:port")
