@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ from bench.live import Live
 from bench.processes import Meter
 from bench.rows import Report, Sizes, percentile
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
+from lipei.type.v1 import coding_pb2, reading_pb2
 from services.common.grpc_edge import channel
 from services.pricing.core.features import read
 from services.pricing.core.rates import FactorLookup, Rates
@@ -25,6 +26,10 @@ from services.pricing.tariffs.loader import example_tariffs, load_folder
 
 TARIFF = "diabetes-hypertension-demo"
 _DAY = date(2026, 12, 1)
+# One a day over a whole window of twelve months.
+READINGS = 365
+_LAST_READING = datetime(2026, 9, 30, tzinfo=UTC)
+_DIABETIC = {"age": "52", "sex": "F", "condition": "type2_diabetes"}
 _GIVEN = 0.7  # of the features that a person may leave out
 _ABSENT = -1
 _HEALTH = "an empty unary call on the same server: its health check"
@@ -62,36 +67,48 @@ def measure(report: Report, sizes: Sizes) -> None:
 
 
 async def quoted(report: Report, sizes: Sizes, live: Live) -> None:
-    """Quotes over gRPC, priced, sealed and kept, taking turns with the empty call."""
+    """Quotes over gRPC, priced, sealed and kept, taking turns with the empty call.
+
+    First of people without a programme, then of one whose year of readings may earn a credit.
+    """
     rates = load_folder(example_tariffs()).on(TARIFF, _DAY)
+    member = f"members/{live.token('CN-ID', '99000119700101001X')}"
+    part = pricing_pb2.Participation(
+        member=member, programme="diabetes-glucose", time_zone="Asia/Shanghai"
+    )
     async with channel(live.target("pricing")) as pricing:
         stub = pricing_pb2_grpc.PricingServiceStub(pricing)
         health = health_pb2_grpc.HealthStub(pricing)
-
-        async def quote(number: int) -> None:
-            await stub.QuotePremium(
-                pricing_pb2.QuotePremiumRequest(
-                    request_id=f"bench-{number}",
-                    parent=f"policies/p{number}",
-                    tariff=TARIFF,
-                    start_date=_DAY.isoformat(),
-                    features=_person(rates, number),
-                )
-            )
+        await stub.RecordReadings(
+            pricing_pb2.RecordReadingsRequest(request_id="bench", readings=_diary(member))
+        )
 
         async def empty(_number: int) -> None:
             await health.Check(health_pb2.HealthCheckRequest())
 
+        async def plain(number: int) -> None:
+            await stub.QuotePremium(_question(f"plain-{number}", _person(rates, number)))
+
+        async def credited(number: int) -> None:
+            asked = _question(f"credited-{number}", _DIABETIC)
+            asked.participation.CopyFrom(part)
+            await stub.QuotePremium(asked)
+
         await empty(0)
-        ours, floor = [], []
-        spent = Meter({"pricing": live.processes["pricing"]})
-        for number in range(sizes.quotes):
-            with spent:
-                ours.append(await _took(quote, number))
-            floor.append(await _took(empty, number))
+        for path, quote in (("quote", plain), (f"quote, {READINGS} readings", credited)):
+            ours, floor = [], []
+            spent = Meter({"pricing": live.processes["pricing"]})
+            for number in range(sizes.quotes):
+                with spent:
+                    ours.append(await _took(quote, number))
+                floor.append(await _took(empty, number))
+            _add(report, path, ours, floor, spent)
+
+
+def _add(report: Report, path: str, ours: list[float], floor: list[float], spent: Meter) -> None:
     for percent in (50, 99):
         report.add(
-            f"quote over gRPC, p{percent}",
+            f"{path} over gRPC, p{percent}",
             "ms",
             percentile(ours, percent) * 1e3,
             percentile(floor, percent) * 1e3,
@@ -99,6 +116,35 @@ async def quoted(report: Report, sizes: Sizes, live: Live) -> None:
             what_floor_is=_HEALTH,
             n=len(ours),
         )
+
+
+def _question(request_id: str, features: Mapping[str, str]) -> pricing_pb2.QuotePremiumRequest:
+    return pricing_pb2.QuotePremiumRequest(
+        request_id=f"bench-{request_id}",
+        parent="policies/bench",
+        tariff=TARIFF,
+        start_date=_DAY.isoformat(),
+        features=features,
+    )
+
+
+def _diary(member: str) -> list[reading_pb2.Reading]:
+    """One glucose a day up to the end of the window's last month, from a connected device."""
+    token = member.removeprefix("members/")
+    readings = []
+    for back in range(READINGS):
+        made = reading_pb2.Reading(
+            name=f"{member}/readings/bench-{back}",
+            member_token=token,
+            code=coding_pb2.Coding(system="http://loinc.org", code="14771-0"),
+            value=f"{5 + back % 3}.{back % 10}",
+            unit="mmol/L",
+            provenance=reading_pb2.READING_PROVENANCE_DEVICE,
+        )
+        made.effective_time.FromDatetime(_LAST_READING - timedelta(days=back))
+        made.receive_time.CopyFrom(made.effective_time)
+        readings.append(made)
+    return readings
 
 
 async def _took(call: Callable[[int], Awaitable[None]], number: int) -> float:

@@ -93,18 +93,19 @@ def test_a_killed_process_is_at_work_again_within_ten_seconds(
 
 
 def killed_under_load(one: Story, process: str) -> tuple[Killed, int]:
-    """One kill at its most dangerous moment; and when the first work after it was done."""
-    if process in TOWARDS_THE_HOSPITAL:
-        load_up(one)
-        bills = one.bill_at_the_hospital(BILLS_OF_A_PULL)
-        one.taken_and_not_told(bills)
-        (killed,) = one.kill(process)
-        until(one.all_delivered)
-        return killed, one.books.first_delivery(killed.started_us)
+    """One kill at its most dangerous moment; and when the first work after it was done.
+
+    The bank has paid and says nothing: what is decided meanwhile stays in flight.
+    """
     before = one.silence_the_bank()
     load_up(one)
     one.bank_has_paid_and_said_nothing(before)
     load_up(one)
+    if process in TOWARDS_THE_HOSPITAL:
+        one.taken_and_not_told(one.bill_at_the_hospital(BILLS_OF_A_PULL))
+        (killed,) = one.kill(process)
+        until(one.all_delivered)
+        return killed, one.books.first_delivery(killed.started_us)
     one.go_on_handing_in(AT_A_TIME)
     (killed,) = one.kill(process)
     first = one.books.first_confirmation if process == "bank" else one.books.first_decision
