@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from demo.wire import call
+from demo.wire import call, pages
 from lipei.his_bridge.v1 import his_bridge_pb2, his_bridge_pb2_grpc
 from lipei.type.v1 import reading_pb2
 from services.common.grpc_edge import sync_channel
@@ -68,63 +68,42 @@ class Bridge:
         )
 
     def _released(self) -> int:
-        while True:
-            request = his_bridge_pb2.ListBillsRequest(
-                parent=self._parent, page_size=_PAGE, page_token=self._place
-            )
-            page = call(self._stub.ListBills, request, what="listing the bills")
-            if not page.next_page_token:
-                return self._seen + len(page.bills)
-            self._seen += len(page.bills)
-            self._place = page.next_page_token
+        request = his_bridge_pb2.ListBillsRequest(
+            parent=self._parent, page_size=_PAGE, page_token=self._place
+        )
+        last = 0
+        for page in pages(self._stub.ListBills, request, what="listing the bills"):
+            last = len(page.bills)
+            if page.next_page_token:
+                self._seen += last
+                self._place = page.next_page_token
+        return self._seen + last
 
     def quarantine(self) -> list[his_bridge_pb2.QuarantinedRecord]:
         """Records that wait for a person, with their reasons."""
-        records: list[his_bridge_pb2.QuarantinedRecord] = []
-        place = ""
-        while True:
-            request = his_bridge_pb2.ListQuarantineRequest(
-                parent=self._parent, page_size=_PAGE, page_token=place
-            )
-            page = call(self._stub.ListQuarantine, request, what="listing the quarantine")
-            records.extend(page.records)
-            place = page.next_page_token
-            if not place:
-                return records
+        request = his_bridge_pb2.ListQuarantineRequest(parent=self._parent, page_size=_PAGE)
+        listed = pages(self._stub.ListQuarantine, request, what="listing the quarantine")
+        return [record for page in listed for record in page.records]
 
     def bills(self) -> list[his_bridge_pb2.ReleasedBill]:
         """Every released bill, in the order of release."""
-        bills: list[his_bridge_pb2.ReleasedBill] = []
-        place = ""
-        while True:
-            request = his_bridge_pb2.ListBillsRequest(
-                parent=self._parent, page_size=_PAGE, page_token=place
-            )
-            page = call(self._stub.ListBills, request, what="listing the bills")
-            bills.extend(page.bills)
-            place = page.next_page_token
-            if not place:
-                return bills
-
-    def readings(self) -> list[reading_pb2.Reading]:
-        """Every released reading, in the order of release."""
-        readings: list[reading_pb2.Reading] = []
-        place = ""
-        while True:
-            request = his_bridge_pb2.ListReadingsRequest(
-                parent="members/-", page_size=_READINGS, page_token=place
-            )
-            page = call(self._stub.ListReadings, request, what="listing the readings")
-            readings.extend(page.readings)
-            place = page.next_page_token
-            if not place:
-                return readings
+        return self._bills(his_bridge_pb2.DELIVERY_STATE_UNSPECIFIED)
 
     def refusals(self) -> list[his_bridge_pb2.ReleasedBill]:
         """Released bills that the insurer refused, with its reasons."""
+        return self._bills(his_bridge_pb2.DELIVERY_STATE_REFUSED)
+
+    def _bills(
+        self, state: his_bridge_pb2.DeliveryState.ValueType
+    ) -> list[his_bridge_pb2.ReleasedBill]:
         request = his_bridge_pb2.ListBillsRequest(
-            parent=self._parent,
-            page_size=_PAGE,
-            delivery_state=his_bridge_pb2.DELIVERY_STATE_REFUSED,
+            parent=self._parent, page_size=_PAGE, delivery_state=state
         )
-        return list(call(self._stub.ListBills, request, what="listing the refusals").bills)
+        listed = pages(self._stub.ListBills, request, what="listing the bills")
+        return [bill for page in listed for bill in page.bills]
+
+    def readings(self) -> list[reading_pb2.Reading]:
+        """Every released reading, in the order of release."""
+        request = his_bridge_pb2.ListReadingsRequest(parent="members/-", page_size=_READINGS)
+        listed = pages(self._stub.ListReadings, request, what="listing the readings")
+        return [reading for page in listed for reading in page.readings]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from demo.wire import call
+from demo.wire import call, pages
 from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, policy_pb2
 from services.common.grpc_edge import sync_channel
 
@@ -87,20 +87,16 @@ class Insurer:
         if anew:
             self._settled, self._place = [], ""
         fresh: list[claims_pb2.Claim] = []
-        place = self._place
-        while True:
-            request = claims_pb2.ListClaimsRequest(
-                parent="policies/-", page_size=_PAGE, page_token=place
-            )
-            page = call(self._claims.ListClaims, request, what="listing the claims")
+        request = claims_pb2.ListClaimsRequest(
+            parent="policies/-", page_size=_PAGE, page_token=self._place
+        )
+        for page in pages(self._claims.ListClaims, request, what="listing the claims"):
             fresh.extend(page.claims)
-            place = page.next_page_token
-            if not place:
-                return self._settled + fresh
-            if all(claim.state not in MOVING for claim in fresh):
+            if page.next_page_token and all(claim.state not in MOVING for claim in fresh):
                 self._settled += fresh
-                self._place = place
+                self._place = page.next_page_token
                 fresh = []
+        return self._settled + fresh
 
     def explain(self, name: str) -> claims_pb2.ExplainClaimResponse:
         """One claim's decision in words.

@@ -15,7 +15,7 @@ from demo.hospital.insured import FIRST
 from demo.hospital.months import RENEWAL, Participant, Result
 from demo.hospital.people import Person, completed_years
 from demo.hospital.readings import Kind, Reading, Source
-from demo.wire import call
+from demo.wire import call, pages
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from lipei.type.v1 import coding_pb2, reading_pb2
 from services.common.grpc_edge import sync_channel
@@ -124,16 +124,9 @@ class Pricing:
 
         Raises: CallRefused.
         """
-        count, place = 0, ""
-        while True:
-            request = pricing_pb2.ListCoachTasksRequest(
-                parent="members/-", page_size=_PER_CALL, page_token=place
-            )
-            page = call(self._stub.ListCoachTasks, request, what="listing coach's tasks")
-            count += len(page.tasks)
-            place = page.next_page_token
-            if not place:
-                return count
+        request = pricing_pb2.ListCoachTasksRequest(parent="members/-", page_size=_PER_CALL)
+        listed = pages(self._stub.ListCoachTasks, request, what="listing coach's tasks")
+        return sum(len(page.tasks) for page in listed)
 
     def _record(
         self, readings: Sequence[reading_pb2.Reading]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import grpc
@@ -17,6 +17,19 @@ _PAUSE_S = 0.5
 
 class CallRefused(RuntimeError):
     """A service refused a call; the text names the call, the reason and every fault."""
+
+
+def pages(method: Callable[..., Answer], request: Any, *, what: str) -> Iterator[Answer]:
+    """Every page of a list from the one that the request names on; counts the request's place up.
+
+    Raises: CallRefused.
+    """
+    while True:
+        page: Any = call(method, request, what=what)
+        yield page
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
 
 
 def call(
