@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from demo.checks import checks, unbalanced
@@ -40,6 +41,10 @@ def summary(results: Results) -> dict[str, Any]:
             name: {"lines": lines, "minor_units": amount}
             for name, (lines, amount) in results.reasons().items()
         },
+        "decisions_sha256": _digest(
+            f"{one.bill_number} {one.name.partition('/claims/')[0]} {one.decision.output_hash}"
+            for one in results.decided
+        ),
         "quarantine_reasons": dict(sorted(results.set_aside().items())),
         "seen_to_decision_ms_p50": percentile(results.seen_to_decision_ms, 0.50),
         "seen_to_decision_ms_p99": percentile(results.seen_to_decision_ms, 0.99),
@@ -95,4 +100,15 @@ def _priced(recorded: Recorded, quotes: Sequence[MemberQuote]) -> dict[str, Any]
             one.after.premium_without_credit.minor_units for one in quotes
         ),
         "premium_after_minor_units": sum(one.after.premium.minor_units for one in quotes),
+        "premiums_sha256": _digest(
+            f"{quote.name.partition('/quotes/')[0]} {step.step} {step.difference_e4}"
+            for one in quotes
+            for quote in (one.before, one.after)
+            for step in quote.steps
+        ),
     }
+
+
+def _digest(lines: Iterable[str]) -> str:
+    """One hash of a run's results, by which two runs of a seed are compared at a glance."""
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

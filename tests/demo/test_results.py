@@ -117,6 +117,17 @@ def test_the_summary_has_every_number_that_was_promised() -> None:
     assert found["reasons"]["DEDUCTIBLE"] == {"lines": 2, "minor_units": 6000}
 
 
+def test_two_runs_with_the_same_decisions_have_one_hash_whatever_their_claims_are_called() -> None:
+    def hash_of(run: Results) -> object:
+        return summary(run)["decisions_sha256"]
+
+    again = good()
+    again.claims[0].name, again.claims[1].name = "policies/p/claims/8", "policies/p/claims/9"
+    assert hash_of(replace(again, claims=again.claims[::-1])) == hash_of(good())
+    again.claims[0].decision.output_hash = "another"
+    assert hash_of(again) != hash_of(good())
+
+
 def lose_a_fen(claim: claims_pb2.Claim) -> None:
     claim.decision.lines[0].shares[0].amount.minor_units -= 1
 
