@@ -52,7 +52,7 @@ def checks(results: Results) -> list[Check]:
         *(
             []
             if expected.pended is None
-            else [_equal("claims that wait for papers", results.pended, expected.pended)]
+            else [_equal("claims that wait for a person", results.pended, expected.pended)]
         ),
         _equal("claims still on their way", moving, 0),
         Check(
@@ -95,7 +95,7 @@ def _truth_checks(comparison: Comparison) -> list[Check]:
         _equal("false denials", total.false_denials, 0),
         _equal("false pends", total.false_pends, 0),
         _equal("bills that ended otherwise than planted", total.missed, 0),
-        _equal("fen paid, against the truth", total.paid_fen, total.expected_fen),
+        _equal("minor units paid, against the truth", total.paid_fen, total.expected_fen),
     ]
 
 
@@ -113,7 +113,7 @@ def _price_checks(results: Results) -> list[Check]:
             "coach's tasks for low glucose", recorded.coach_tasks, low_glucose(hospital.record.all)
         ),
         _equal("programme members quoted", len(results.quotes), len(hospital.participants)),
-        _equal("premiums that differ from the truth", wrong, 0),
+        _equal("incentives that differ from the truth", wrong, 0),
     ]
 
 

@@ -6,12 +6,13 @@ Reads answers of the services; decides nothing and asks nobody.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from demo.pricing import MemberQuote
-from demo.results import percentile
+from demo.results import Results, percentile
 from lipei.claims.v1 import claims_pb2, decision_pb2
 from lipei.pricing.v1 import pricing_pb2
 from services.common.money import format_minor
@@ -23,6 +24,7 @@ BEARERS = {
     decision_pb2.BEARER_PATIENT: "patient",
     decision_pb2.BEARER_PROVIDER: "provider",
 }
+WAITING = "waits for a person"
 _EXPLAINED_LINES = 4
 _E4 = 10_000
 _SUBJECT = re.compile("[：，:,]")
@@ -66,13 +68,19 @@ def span(milliseconds: float) -> str:
     >>> span(112.4), span(65_300)
     ('112 ms', '65.3 s')
     """
-    return f"{milliseconds:.0f} ms" if milliseconds < 10_000 else f"{milliseconds / 1000:.1f} s"
+    return f"{milliseconds:.0f} ms" if milliseconds < 1_000 else f"{milliseconds / 1000:.1f} s"
 
 
 def half_and_most(ascending: Sequence[float]) -> tuple[str, str]:
     """The median and the 99th percentile in words; of nothing, two dashes."""
     half, most = percentile(ascending, 0.5), percentile(ascending, 0.99)
     return ("–", "–") if half is None or most is None else (span(half), span(most))
+
+
+def who_bears(results: Results) -> dict[str, int]:
+    """Bearer → minor units of the decisions that stand, and what still waits for a person."""
+    waiting = {WAITING: results.waiting_minor_units} if results.waiting_minor_units else {}
+    return by_bearer(results.settled) | waiting
 
 
 def by_bearer(claims: Iterable[claims_pb2.Claim]) -> dict[str, int]:
@@ -85,15 +93,23 @@ def by_bearer(claims: Iterable[claims_pb2.Claim]) -> dict[str, int]:
     return {BEARERS[bearer]: amount for bearer, amount in totals.items() if amount}
 
 
-def worth_explaining(claims: Iterable[claims_pb2.Claim]) -> claims_pb2.Claim | None:
-    """A claim that shows most in few lines: benefit, several reasons, at most so many lines."""
+def worth_explaining(results: Results) -> claims_pb2.Claim | None:
+    """A claim that shows most in few lines: benefit, several reasons, at most so many lines.
+
+    Where bills are planted, one with which nothing is wrong or odd.
+    """
+    clean = {one.found.claim for one in results.comparison.clean} if results.comparison else None
 
     def worth(claim: claims_pb2.Claim) -> tuple[bool, int, int]:
         lines = claim.decision.lines
         reasons = {share.reason for line in lines for share in line.shares}
         return claim.decision.benefit.minor_units > 0, len(reasons), len(lines)
 
-    short = [one for one in claims if 0 < len(one.decision.lines) <= _EXPLAINED_LINES]
+    short = [
+        one
+        for one in results.settled
+        if 0 < len(one.decision.lines) <= _EXPLAINED_LINES and (clean is None or one.name in clean)
+    ]
     return max(short, key=worth, default=None)
 
 
@@ -108,6 +124,22 @@ def quote_worth_showing(quotes: Iterable[MemberQuote]) -> MemberQuote | None:
         return less, one.after.incentive.credit_millionths, improved, evidence
 
     return max((one for one in quotes if one.participant.person.diabetic), key=worth, default=None)
+
+
+def said_of_members(quotes: Sequence[MemberQuote]) -> str:
+    """How many programme members earn what, and what all of them owe without and with it."""
+    earned = Counter(one.after.incentive.credit_millionths for one in quotes)
+    shares = ", ".join(
+        f"{count} earn {Decimal(share).scaleb(-4).normalize():f} %" if share else f"{count} nothing"
+        for share, count in sorted(earned.items(), reverse=True)
+    )
+    currency = quotes[0].after.premium.currency_code
+    whole = sum(one.after.premium_without_credit.minor_units for one in quotes)
+    owed = sum(one.after.premium.minor_units for one in quotes)
+    return (
+        f"{len(quotes)} members of a health programme: {shares}; together they owe "
+        f"{money(owed, currency)} for next year in place of {money(whole, currency)}"
+    )
 
 
 def said_of_credit(quote: pricing_pb2.Quote) -> str:
@@ -131,17 +163,17 @@ def said_of_credit(quote: pricing_pb2.Quote) -> str:
 def premium_parts(quote: pricing_pb2.Quote) -> list[PremiumPart]:
     """The steps of a quote, with those of one cause taken together; the differences still add up.
 
-    A step's cause is what stands before the dot of its name. What its words say beyond their
-    subject (the share, the months) is in the steps themselves.
+    A cause begins with its step "{cause}.base". What the words of a step say beyond their subject
+    (the share, the months) is in the steps themselves.
     """
     parts: list[PremiumPart] = []
     for step in quote.steps:
-        cause, dot, rest = step.step.partition(".")
-        begins = not dot or rest == "base" or not parts or parts[-1].name != cause
-        before = None if begins else parts.pop()
+        cause, _, rest = step.step.partition(".")
+        goes_on = rest not in ("", "base") and bool(parts) and parts[-1].name == f"{cause}.base"
+        before = parts.pop() if goes_on else None
         parts.append(
             PremiumPart(
-                name=cause if dot else step.step,
+                name=before.name if before else step.step,
                 text_zh=before.text_zh if before else _SUBJECT.split(step.text_zh)[0],
                 text_en=before.text_en if before else _SUBJECT.split(step.text_en)[0],
                 difference_e4=step.difference_e4 + (before.difference_e4 if before else 0),

@@ -52,9 +52,11 @@ class MemberQuote:
     """One programme member's premium before and after the year, beside what must come out.
 
     `before` is for the year that expires, without a programme; `after` for the renewal, with it.
+    `member` is the person's name at the insurer, "members/{token}".
     """
 
     participant: Participant
+    member: str
     before: pricing_pb2.Quote
     after: pricing_pb2.Quote
 
@@ -145,6 +147,7 @@ class Pricing:
             renewed = policy.replace(str(FIRST.year), str(RENEWAL.year))
             yield MemberQuote(
                 participant=one,
+                member=self._part(one).member,
                 before=self._quote(_question(policy, one.person, FIRST.isoformat())),
                 after=self._quote(
                     _question(renewed, one.person, RENEWAL.isoformat(), self._part(one))

@@ -89,7 +89,7 @@ class Reporter:
                 return
             last = (now, seconds)
             self.say(
-                f"{seconds:5.0f} s  bills pulled {now.bills}/{bills} · decided {now.decided} · "
+                f"{seconds:5.0f} s  bills pulled {now.bills}/{bills} · judged {now.decided} · "
                 f"paid {now.paid} · quarantined {now.quarantined}"
             )
 
@@ -98,7 +98,7 @@ class Reporter:
 
 def _bars(progress: Progress, bills: int) -> Callable[[Snapshot], None]:
     pulled = progress.add_task("bills pulled from the hospital", total=bills)
-    decided = progress.add_task("claims decided", total=bills)
+    decided = progress.add_task("claims judged", total=bills)
     paid = progress.add_task("payouts confirmed by the bank", total=None)
     aside = progress.add_task("records set aside with a reason", total=None)
 

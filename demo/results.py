@@ -48,6 +48,11 @@ class Results:
         return [claim for claim in self.claims if claim.HasField("decision")]
 
     @property
+    def settled(self) -> list[claims_pb2.Claim]:
+        """Claims with a decision that stands; one that waits for a person has only a proposal."""
+        return [claim for claim in self.decided if claim.state not in PENDED]
+
+    @property
     def paid(self) -> list[claims_pb2.Claim]:
         """Claims whose payout the bank confirmed."""
         return [claim for claim in self.claims if claim.state == claims_pb2.CLAIM_STATE_PAID]
@@ -75,7 +80,13 @@ class Results:
     @property
     def untouched(self) -> int:
         """Claims decided on their merits without a person: paid, cut, at zero or denied."""
-        return len(self.decided) - self.pended
+        return len(self.settled)
+
+    @property
+    def waiting_minor_units(self) -> int:
+        """What was billed on claims that wait for a person."""
+        waiting = (claim for claim in self.decided if claim.state in PENDED)
+        return sum(claim.decision.billed.minor_units for claim in waiting)
 
     @property
     def decision_ms(self) -> list[float]:
@@ -118,10 +129,8 @@ class Results:
         found = {
             "intake to decision": self.decision_ms,
             "decision to confirmed payout": self.payout_ms,
-            "bill seen at the hospital to decision, queueing behind the others": (
-                self.seen_to_decision_ms
-            ),
-            "bill seen at the hospital to confirmed payout": self.seen_to_payout_ms,
+            "bill seen to decision, queueing behind the others": (self.seen_to_decision_ms),
+            "bill seen to confirmed payout, queueing included": self.seen_to_payout_ms,
         }
         return {label: ascending for label, ascending in found.items() if ascending}
 
@@ -140,10 +149,10 @@ class Results:
         return max(itertools.accumulate(step for _, step in moves), default=0)
 
     def reasons(self) -> dict[str, tuple[int, int]]:
-        """Reason → lines and minor units, the costliest first."""
+        """Reason → lines and minor units of the decisions that stand, the costliest first."""
         lines: Counter[reason_pb2.Reason.ValueType] = Counter()
         amounts: Counter[reason_pb2.Reason.ValueType] = Counter()
-        for share in shares_of(self.decided):
+        for share in shares_of(self.settled):
             lines[share.reason] += 1
             amounts[share.reason] += share.amount.minor_units
         return {

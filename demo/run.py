@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from demo import bank, screen
 from demo.bridge import Bridge
 from demo.checks import checks
 from demo.comparison import compare
-from demo.figures import worth_explaining
+from demo.figures import quote_worth_showing, worth_explaining
 from demo.his import running_his
 from demo.hospital.hospital import Hospital
 from demo.insurer import MOVING, UNDECIDED, Insurer
@@ -26,7 +26,10 @@ from demo.scenario import PLANS, Scenario
 from demo.stack import Stack, fresh_state, started_stack
 from demo.summary import summary
 from demo.truth_file import write_truth
+from lipei.claims.v1 import claims_pb2
 
+# What a run leaves beside the state.
+_LEFT = ("truth.json", "summary.json", "report.html")
 _POLL_S = 1.0
 # Nothing moved for so long: something hangs, and waiting longer helps nobody.
 _STALL_S = 90.0
@@ -51,6 +54,8 @@ def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool
     """
     begun = time.monotonic()
     state = fresh_state(folders.state)
+    for name in _LEFT:  # another run's results would look like this one's
+        (folders.out / name).unlink(missing_ok=True)
     reporter.say(scenario.title)
     if scenario.generated is not None:
         write_truth(folders.out / "truth.json", scenario.generated)
@@ -77,8 +82,13 @@ def _show(
     results: Results, stack: Stack, folders: Folders, reporter: Reporter, *, keep: bool
 ) -> None:
     """The screen and the page, both with one claim in the insurer's own words."""
-    claim = worth_explaining(results.decided)
-    hints = _hints(stack, folders, claim.name if claim else "NAME", keep=keep)
+    claim = worth_explaining(results)
+    quote = quote_worth_showing(results.quotes)
+    asked = [
+        (f"{kind}: {what}", f".venv/bin/lipei {command}")
+        for kind, what, command in _commands(results, claim, quote)
+    ]
+    hints = _hints(stack, folders, asked if keep else [])
     with Insurer(stack.addresses["claims"]) as insurer:
         explained = insurer.explain(claim.name) if claim else None
     write_page(folders.out / "report.html", results, explained, hints)
@@ -209,22 +219,41 @@ def _follow(
             time.sleep(_POLL_S)
 
 
-def _hints(stack: Stack, folders: Folders, claim: str, *, keep: bool) -> list[tuple[str, str]]:
-    """Where to look next: what, and the file, command or address; with `keep` what is running."""
+def _hints(
+    stack: Stack, folders: Folders, asked: Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """Where to look next: what, and the file, command or address; `asked` of what is running."""
     out, state = _from_here(folders.out), _from_here(folders.state)
     files = [
         ("this run as a page", str(out / "report.html")),
         ("numbers", str(out / "summary.json")),
         ("logs", str(state / "logs")),
     ]
-    if not keep:
+    if not asked:
         return [*files, ("to look inside, keep the stack running", "make demo ARGS=--keep")]
     return [
         *files,
         ("every workflow in Temporal's UI", stack.addresses.get("temporal_ui", "not running")),
-        ("a claim in words", f".venv/bin/lipei claims explain --state {state} {claim}"),
-        ("the same decision again", f".venv/bin/lipei claims replay --state {state} {claim}"),
+        ("first, for the commands below", f"export LIPEI_STATE={state}"),
+        *asked,
     ]
+
+
+def _commands(
+    results: Results, claim: claims_pb2.Claim | None, quote: MemberQuote | None
+) -> Iterator[tuple[str, str, str]]:
+    """What each user would ask of the running stack: whom it is for, what it shows, the command."""
+    if claim is not None:
+        yield "insurer", "the claim above in words", f"claims explain {claim.name}"
+        yield "insurer", "the same decision again", f"claims replay {claim.name}"
+        yield "insurer", "what waits for a person", "claims list --in pended_review"
+    hospital = results.scenario.hospital
+    yield "hospital", "how its source stands", f"his status {hospital}"
+    yield "hospital", "what was set aside, and why", f"his quarantine {hospital}"
+    if quote is not None:
+        member = quote.member.removeprefix("members/")
+        about = f"--programme {quote.participant.programme} --renewal {quote.after.start_date}"
+        yield "actuary", "the months behind the premium above", f"readings months {member} {about}"
 
 
 def _from_here(path: Path) -> Path:

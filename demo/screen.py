@@ -16,7 +16,6 @@ from rich.text import Text
 from demo.checks import checks
 from demo.comparison import Comparison
 from demo.figures import (
-    by_bearer,
     half_and_most,
     is_seen,
     money,
@@ -24,6 +23,8 @@ from demo.figures import (
     premium_parts,
     quote_worth_showing,
     said_of_credit,
+    said_of_members,
+    who_bears,
 )
 from demo.pricing import MemberQuote
 from demo.progress import WIDTH, Reporter
@@ -32,8 +33,6 @@ from lipei.claims.v1 import claims_pb2
 
 _REASONS = 8
 _ASIDE = 10
-# Within this, a table's last column does not reach the edge of a terminal of 100 columns.
-_AMOUNT = 13
 
 
 def show(
@@ -62,7 +61,10 @@ def show(
 
 def _counts(results: Results) -> Table:
     currency = results.scenario.currency
-    amounts = by_bearer(results.decided)
+    paid = sum(claim.paid.minor_units for claim in results.paid)
+    nothing = results.untouched - results.denied - len(results.owed)
+    outside = results.scenario.outside
+    bears = who_bears(results)
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", min_width=8)
     table.add_column()
@@ -70,31 +72,28 @@ def _counts(results: Results) -> Table:
         "Bills",
         f"{results.pulled.bills:,} pulled · {len(results.quarantine)} set aside · "
         f"{results.pulled.refused} refused by the insurer"
-        + (
-            f" · {results.scenario.outside} outside the period kept out"
-            * bool(results.scenario.outside)
-        ),
+        + (f" · {outside} outside the period kept out" if outside else ""),
     )
     table.add_row(
         "Claims",
-        f"{len(results.claims):,} opened · {results.untouched:,} decided without a person · "
-        f"{results.denied} of them denied · {results.pended} wait for a person",
+        f"{len(results.claims):,} opened · {results.untouched:,} decided without a person "
+        f"({len(results.owed)} owe money, {nothing} nothing, {results.denied} are denied) · "
+        f"{results.pended} wait for a person",
     )
     table.add_row(
         "Money",
         " · ".join(
             f"{name} {money(amount, currency)}"
-            for name, amount in {"billed": sum(amounts.values()), **amounts}.items()
+            for name, amount in {"billed": sum(bears.values()), **bears}.items()
         ),
     )
-    paid = sum(claim.paid.minor_units for claim in results.paid)
     table.add_row("Paid", f"{money(paid, currency)} in {len(results.paid)} confirmed payouts")
     table.add_row("Why", _reasons(results))
-    for label, found in results.times().items():
+    if results.quotes:
+        table.add_row("Premiums", said_of_members(results.quotes))
+    for index, (label, found) in enumerate(results.times().items()):
         half, most = half_and_most(found)
-        table.add_row(
-            "Times" if label == next(iter(results.times())) else "", f"{label}: {half} (p99 {most})"
-        )
+        table.add_row("" if index else "Times", f"{label}: {half} (p99 {most})")
     table.add_row("", f"all in {results.elapsed_s:.0f} s")
     return table
 
@@ -111,25 +110,19 @@ def _reasons(results: Results) -> str:
 
 def _truth(comparison: Comparison, currency: str, reporter: Reporter) -> None:
     _heading(reporter, "against the truth that was planted before anybody decided")
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column(" planted", overflow="fold")
-    for name in ("bills", "right", "overpaid", "underpaid", "held", "paid"):
-        table.add_column(name, justify="right")
+    table = _columns("planted", "bills", "right", "overpaid", "underpaid", "held", "other")
+    table.add_column(f"paid {currency}", justify="right")
     for kind, tally in comparison.by_planted().items():
+        wrong = (tally.false_approvals, tally.false_denials, tally.false_pends, tally.missed)
         table.add_row(
-            f" {kind.value}",
+            kind.value,
             f"{tally.bills:,}",
-            Text(
-                f"{tally.as_expected:,}",
-                "green" if tally.as_expected == tally.bills else "bold red",
-            ),
-            *(
-                str(count)
-                for count in (tally.false_approvals, tally.false_denials, tally.false_pends)
-            ),
+            Text(f"{tally.as_expected:,}", "bold red" if any(wrong) else "green"),
+            *(str(count) if count else "" for count in wrong),
             money(tally.paid_fen, currency),
         )
-    reporter.console.print(table, width=WIDTH)
+    _inside(reporter, table)
+    _indented(reporter, "overpaid to other count bills that did not end as the truth says")
 
 
 def _explain(explained: claims_pb2.ExplainClaimResponse, reporter: Reporter) -> None:
@@ -140,13 +133,10 @@ def _explain(explained: claims_pb2.ExplainClaimResponse, reporter: Reporter) -> 
 
 
 def _premium(quote: MemberQuote, quoted: int, reporter: Reporter) -> None:
-    """Two premiums side by side, part by part; parts of one name stand in one row."""
+    """Two premiums side by side, part by part."""
     before, after = quote.before, quote.after
     _heading(reporter, f"one premium of {quoted}: a person who lives with diabetes, year by year")
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column(" part")
-    for one in (before, after):
-        table.add_column(f"from {one.start_date}", justify="right", min_width=_AMOUNT)
+    table = _columns("part", f"from {before.start_date}", f"from {after.start_date}")
     columns = [{part.name: part for part in premium_parts(one)} for one in (before, after)]
     currency = before.premium.currency_code
     for name in dict.fromkeys(name for column in columns for name in column):
@@ -154,14 +144,14 @@ def _premium(quote: MemberQuote, quoted: int, reporter: Reporter) -> None:
         if any(part is not None and is_seen(part) for part in parts):
             words = next(part for part in parts if part is not None)
             table.add_row(
-                f" {words.text_zh} {words.text_en}",
+                f"{words.text_zh} {words.text_en}",
                 *("" if part is None else money_e4(part.difference_e4, currency) for part in parts),
             )
     table.add_row(
-        Text(" 保费 premium", "bold"),
+        Text("保费 premium", "bold"),
         *(Text(money(one.premium.minor_units, currency), "bold") for one in (before, after)),
     )
-    reporter.console.print(table, width=WIDTH)
+    _inside(reporter, table)
     _indented(reporter, said_of_credit(after))
 
 
@@ -196,7 +186,7 @@ def _checks(results: Results, reporter: Reporter) -> None:
     half = -(-len(cells) // 2)
     for left, right in zip(cells[:half], [*cells[half:], Text("")], strict=False):
         grid.add_row(left, right)
-    reporter.console.print(Padding(grid, (0, 0, 0, 1), expand=False), width=WIDTH)
+    _inside(reporter, grid)
 
 
 def _next(reporter: Reporter, hints: Sequence[tuple[str, str]]) -> None:
@@ -208,6 +198,19 @@ def _next(reporter: Reporter, hints: Sequence[tuple[str, str]]) -> None:
 
 def _heading(reporter: Reporter, text: str) -> None:
     reporter.console.print(Rule(Text(text, "bold"), characters="─"), width=WIDTH)
+
+
+def _columns(first: str, *others: str) -> Table:
+    """A table whose first column is words and whose others are numbers."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column(first, overflow="fold")
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _inside(reporter: Reporter, table: Table) -> None:
+    reporter.console.print(Padding(table, (0, 0, 0, 1), expand=False), width=WIDTH)
 
 
 def _line(reporter: Reporter, text: str) -> None:

@@ -36,6 +36,7 @@ def summary(results: Results) -> dict[str, Any]:
         "currency": results.scenario.currency,
         "seed": results.scenario.seed,
         "billed_minor_units": sum(one.decision.billed.minor_units for one in results.decided),
+        "waiting_minor_units": results.waiting_minor_units,
         "refused_bills": results.pulled.refused,
         "reasons": {
             name: {"lines": lines, "minor_units": amount}

@@ -22,6 +22,8 @@ Resource = dict[str, Any]
 YEARS = (2019, 2020)
 # Two months before and everything after: enough for the filter, few enough to load in seconds.
 _OUTSIDE_FROM = "2018-11-01"
+# What bills refer to.
+_REFERRED = ("Condition", "MedicationRequest", "Encounter")
 _SSN = "http://hl7.org/fhir/sid/us-ssn"
 _PLAN = "synthea-usd"
 _SEX = {"female": policy_pb2.SEX_FEMALE, "male": policy_pb2.SEX_MALE}
@@ -45,17 +47,19 @@ class Read:
 def read(folder: Path) -> Read:
     """Patients, organisations, bills from 2018-11 on, and what those bills refer to.
 
-    Raises: FolderRefused.
+    Raises: FolderRefused, also when the files are no Synthea population of those years.
     """
+    _refuse_missing_files(folder)
     patients = list(_lines(folder, "Patient"))
     claims = [one for one in _lines(folder, "Claim") if _start(one) >= _OUTSIDE_FROM]
     # Bills reach the server in the order in which they were made out.
-    claims.sort(key=lambda one: (one["billablePeriod"]["end"], one["id"]))
+    claims.sort(key=lambda one: (one["billablePeriod"].get("end", ""), one["id"]))
     wanted = {reference for claim in claims for reference in _references(claim)}
     resources = patients + list(_lines(folder, "Organization"))
-    for kind in ("Condition", "MedicationRequest", "Encounter"):
+    for kind in _REFERRED:
         resources += [one for one in _lines(folder, kind) if f"urn:uuid:{one['id']}" in wanted]
     bills = sum(_start(one)[:4] in map(str, YEARS) for one in claims)
+    _refuse_other_data(folder, patients, bills)
     return Read(
         resources=(*resources, *claims),
         policies=tuple(
@@ -67,18 +71,50 @@ def read(folder: Path) -> Read:
     )
 
 
+def _refuse_missing_files(folder: Path) -> None:
+    names = [f"{kind}.ndjson.gz" for kind in ("Claim", "Organization", "Patient", *_REFERRED)]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise FolderRefused(f"{folder} has no {', '.join(missing)}")
+
+
+def _refuse_other_data(folder: Path, patients: list[Resource], bills: int) -> None:
+    """The demo insures Synthea's patients, by SSN, for the years of its bills: name what is not."""
+    faults = []
+    nameless = sum(_document(one) is None or not one.get("name") for one in patients)
+    if nameless:
+        faults.append(f"{nameless} of {len(patients)} patients have no SSN or no name")
+    if not bills:
+        faults.append(f"no Claim is billed in {' or '.join(map(str, YEARS))}")
+    if faults:
+        said = "; ".join(faults)
+        raise FolderRefused(f"{folder} is no Synthea population that the demo can insure: {said}")
+
+
+def _document(patient: Resource) -> str | None:
+    found = (i["value"] for i in patient.get("identifier", []) if i.get("system") == _SSN)
+    return next(found, None)
+
+
 def _lines(folder: Path, kind: str) -> Iterator[Resource]:
     path = folder / f"{kind}.ndjson.gz"
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            for line in file:
-                yield json.loads(line)
-    except (OSError, ValueError) as error:
-        raise FolderRefused(f"{path} cannot be read as NDJSON.gz: {error}") from error
+            for number, line in enumerate(file, start=1):
+                resource = json.loads(line)
+                if not isinstance(resource, dict) or not isinstance(resource.get("id"), str):
+                    raise FolderRefused(f"{path}:{number}: not a FHIR resource with an id")
+                yield resource
+    except (OSError, EOFError, ValueError) as error:
+        if isinstance(error, FolderRefused):
+            raise
+        raise FolderRefused(
+            f"{path} cannot be read as NDJSON.gz ({type(error).__name__})"
+        ) from None
 
 
 def _start(claim: Resource) -> str:
-    return str(claim["billablePeriod"]["start"])
+    return str(claim.get("billablePeriod", {}).get("start", ""))
 
 
 def _references(node: object) -> Iterator[str]:
@@ -97,7 +133,6 @@ def _policy(patient: Resource, year: int, serial: int) -> policy_pb2.Policy:
     """A calendar year's policy; the later year renews the earlier one without a gap."""
     key = patient["id"]
     earlier = year - 1
-    document = next(i["value"] for i in patient["identifier"] if i.get("system") == _SSN)
     name = patient["name"][0]
     start = date(year, 1, 1).isoformat()
     return policy_pb2.Policy(
@@ -111,7 +146,9 @@ def _policy(patient: Resource, year: int, serial: int) -> policy_pb2.Policy:
         members=[
             policy_pb2.InsuredMember(
                 member_id=key,
-                document=policy_pb2.IdentityDocument(kind="US-SSN", number=document),
+                document=policy_pb2.IdentityDocument(
+                    kind="US-SSN", number=_document(patient) or ""
+                ),
                 birth_date=patient["birthDate"],
                 sex=_SEX[patient["gender"]],
                 relationship=policy_pb2.RELATIONSHIP_SELF,

@@ -110,13 +110,19 @@ def judge(programme: str, readings: Iterable[Reading]) -> list[tuple[Month, Resu
     """Each month of the window, judged by one person's readings."""
     by_month: defaultdict[Month, list[Reading]] = defaultdict(list)
     for one in readings:
-        day = one.at.astimezone(ZONE).date()
-        month_end = date(day.year, day.month, calendar.monthrange(day.year, day.month)[1])
-        if one.received.astimezone(ZONE).date() <= month_end + timedelta(days=_DAYS_TO_ARRIVE):
+        if not came_late(one):
+            day = one.at.astimezone(ZONE).date()
             by_month[day.year, day.month].append(one)
     if programme == GLUCOSE:
         return [(month, _glucose_month(month, by_month)) for month in window()]
     return [(month, _pressure_month(by_month[month])) for month in window()]
+
+
+def came_late(reading: Reading) -> bool:
+    """Whether a reading was received too long after the end of its own month to count."""
+    day = reading.at.astimezone(ZONE).date()
+    month_end = date(day.year, day.month, calendar.monthrange(day.year, day.month)[1])
+    return reading.received.astimezone(ZONE).date() > month_end + timedelta(days=_DAYS_TO_ARRIVE)
 
 
 def low_glucose(readings: Iterable[Reading]) -> int:

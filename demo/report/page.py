@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from demo.figures import quote_worth_showing
+from demo.figures import quote_worth_showing, said_of_members
 from demo.report.premium import premium_view
 from demo.report.view import claim_view, claims_view, head_view, hospital_view, planted_view
 from demo.results import Results
@@ -38,7 +38,8 @@ def write_page(
         )
         if quote and hospital
         else None,
-        "hints": hints,
+        "members": said_of_members(results.quotes) if results.quotes else "",
+        "hints": [(what, where) for what, where in hints if not where.endswith(path.name)],
     }
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from demo.figures import is_seen, money, money_e4, premium_parts, said_of_credit
+from demo.hospital.months import came_late
 from demo.hospital.readings import Kind, Reading
 from demo.report.parts import cascade
 from lipei.pricing.v1 import pricing_pb2
@@ -91,13 +92,14 @@ def _plot(incentive: pricing_pb2.Incentive, readings: Sequence[Reading]) -> dict
     dots = []
     for one in wanted:
         laboratory = one.kind is Kind.HBA1C
-        counted = laboratory or one.key in used
-        said = "" if counted else ", no month was judged by it"
+        late = came_late(one)
+        counted = not late and (laboratory or one.key in used)
+        said = ", came too late" if late else "" if counted else ", no month was judged by it"
         dots.append(
             {
                 "x": round(100 * ((one.at - begin) / (end - begin)), 2),
                 "y": _height(one.value / _MG_DL if one.unit == "mg/dL" else one.value),
-                "kind": "lab" if laboratory else "home",
+                "kind": ("lab" if laboratory else "home") + (" late" if late else ""),
                 "colour": "provider" if laboratory else "prior" if counted else "aside",
                 "label": f"{one.at:%Y-%m-%d} {one.kind.value} {one.value} {one.unit}{said}",
             }
@@ -115,13 +117,18 @@ def _plot(incentive: pricing_pb2.Incentive, readings: Sequence[Reading]) -> dict
         "dots": dots,
         "months": _months(incentive, begin, end),
         "key": [
-            {"colour": "provider", "label": "laboratory HbA1c, through the hospital"},
+            {
+                "colour": "provider",
+                "label": "laboratory HbA1c (target below 7.0 %), through the hospital",
+            },
             {"colour": "prior", "label": "home glucose that a month was judged by"},
             {"colour": "aside", "label": "other home glucose"},
-            {"colour": "band", "label": "target of fasting glucose"},
+            {"colour": "late", "label": "hollow: came more than 7 days after its month"},
+            {"colour": "band", "label": "target of fasting glucose (after meals: below 10.0)"},
             {"colour": "on", "label": "month on target"},
             {"colour": "off", "label": "off target"},
             {"colour": "none", "label": "not enough readings"},
+            {"colour": "out", "label": "pale: not in the renewal's window"},
         ],
     }
 
@@ -136,7 +143,9 @@ def _months(
         name = f"{month:%Y-%m}"
         one = judged.get(name)
         colour, said = ("out", "outside the window") if one is None else _COLOURS[one.result]
-        found.append({"colour": colour, "short": f"{month:%m}", "label": f"{name}: {said}"})
+        found.append(
+            {"colour": colour, "short": f"{month:%y}-{month:%m}", "label": f"{name}: {said}"}
+        )
         month = _next_month(month)
     return found
 

@@ -12,14 +12,13 @@ from importlib.metadata import version
 from typing import Any
 
 from demo.checks import checks
-from demo.figures import by_bearer, half_and_most, money
+from demo.figures import WAITING, by_bearer, half_and_most, money, who_bears
 from demo.hospital.codes import SERVICES
 from demo.report.parts import Slice, histogram, ranked, slices
 from demo.results import Results
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
 from lipei.type.v1 import money_pb2
 
-_REASONS = 10
 _COLOURS = {
     "insurer": "insurer",
     "patient": "patient",
@@ -29,9 +28,11 @@ _COLOURS = {
     "nothing owed": "prior",
     "denied": "patient",
     "wait for a person": "provider",
+    WAITING: "provider",
     "set aside at the hospital": "aside",
     "refused at intake": "refused",
 }
+_REFUSED = {"UNKNOWN_MEMBER": "UNKNOWN_MEMBER: no policy insures the patient"}
 _SHORT = {
     decision_pb2.BEARER_INSURER: "insurer",
     decision_pb2.BEARER_PRIOR_PAYER: "prior payer",
@@ -56,7 +57,7 @@ def head_view(results: Results) -> dict[str, Any]:
     failed = sum(not check.holds for check in checks(results))
     tiles = [
         Tile(value=f"{results.pulled.bills:,}", label="bills pulled from the hospital"),
-        Tile(value=paid, label=f"in {len(results.paid):,} payouts that the bank confirmed"),
+        Tile(value=paid, label=f"paid in {len(results.paid):,} payouts that the bank confirmed"),
         Tile(value=half_and_most(results.decision_ms)[0], label="half of the decisions within"),
         Tile(
             value="all hold" if not failed else f"{failed} failed",
@@ -73,6 +74,10 @@ def head_view(results: Results) -> dict[str, Any]:
             _zero(comparison.total.false_approvals, "false approvals"),
             _zero(comparison.total.amount_mismatches, "bills paid otherwise than the truth says"),
         ]
+    if results.quotes:
+        credited = sum(one.after.incentive.credit_millionths > 0 for one in results.quotes)
+        text = f"of {len(results.quotes):,} programme members owe less for next year"
+        tiles.append(Tile(value=f"{credited:,}", label=text))
     return {
         "title": "A hospital's bills become money",
         "subtitle": f"{scenario.title}. Everything in it is made up.",
@@ -95,6 +100,7 @@ def planted_view(results: Results) -> dict[str, Any]:
                 "false_approvals": tally.false_approvals,
                 "false_denials": tally.false_denials,
                 "false_pends": tally.false_pends,
+                "missed": tally.missed,
                 "expected": money(tally.expected_fen, currency),
                 "found": money(tally.paid_fen, currency),
             }
@@ -106,16 +112,16 @@ def planted_view(results: Results) -> dict[str, Any]:
 def claims_view(results: Results) -> dict[str, Any]:
     """What became of the bills, who bears what and why, and how long it took."""
     currency = results.scenario.currency
-    bearers = by_bearer(results.decided)
-    billed = sum(bearers.values())
+    bears = who_bears(results)
     return {
         "outcomes": _outcomes(results),
-        "billed": money(billed, currency),
-        "bearers": _amounts(bearers, currency),
+        "billed": f"{money(sum(bears.values()), currency)} billed on "
+        f"{len(results.decided):,} claims",
+        "bearers": _amounts(bears, currency),
         "reasons": ranked(
             [
                 (name.lower().replace("_", " "), amount, money(amount, currency), _colour_of(name))
-                for name, (_, amount) in list(results.reasons().items())[:_REASONS]
+                for name, (_, amount) in results.reasons().items()
             ]
         ),
         "histogram": histogram(results.decision_ms),
@@ -163,7 +169,7 @@ def hospital_view(results: Results) -> dict[str, Any] | None:
         {"count": count, "stage": f"bridge, {stage}", "reason": f"{reason}: {text}"}
         for (stage, reason, text), count in kept.most_common()
     ] + [
-        {"count": count, "stage": "insurer, at intake", "reason": reason}
+        {"count": count, "stage": "insurer, at intake", "reason": _REFUSED.get(reason, reason)}
         for reason, count in refused.most_common()
     ]
     if not rows:

@@ -88,7 +88,7 @@ def test_a_truth_that_is_off_by_a_fen_fails_the_run(run: tuple[Results, str]) ->
             for one in hospital.truth
         ]
         failed = {one.name for one in checks(compared_with(run[0], altered)) if not one.holds}
-        assert {check, "fen paid, against the truth"} <= failed
+        assert {check, "minor units paid, against the truth"} <= failed
 
 
 def test_a_truth_without_the_examination_edit_fails_the_run(run: tuple[Results, str]) -> None:

@@ -64,7 +64,9 @@ def quote(premium: int, without: int, months: list[str]) -> pricing_pb2.Quote:
         ("inpatient.base", "住院医疗：基准", "Inpatient care: base", 200),
         ("inpatient.age", "住院医疗：年龄", "Inpatient care: age", without - 300),
         ("fixed_expense", "固定费用", "Fixed expense", 100),
+        ("rounding", "保费取整", "Rounding of the premium", 0),
         ("incentive", "激励：3 个月", "Incentive: 3 months, 10 % off", premium - without),
+        ("rounding.credit", "优惠后保费取整", "Rounding of the credited premium", 0),
     ):
         total += change
         made.steps.add(
@@ -139,9 +141,11 @@ def test_a_cascade_hangs_each_bar_where_the_one_before_ended() -> None:
 def test_parts_of_a_premium_add_up_and_are_called_by_their_subject() -> None:
     parts = premium_parts(quote(900, 1000, ["2025-08"]))
     assert [(one.name, one.text_en, one.difference_e4) for one in parts] == [
-        ("inpatient", "Inpatient care", 900 * 10_000),
+        ("inpatient.base", "Inpatient care", 900 * 10_000),
         ("fixed_expense", "Fixed expense", 100 * 10_000),
+        ("rounding", "Rounding of the premium", 0),
         ("incentive", "Incentive", -100 * 10_000),
+        ("rounding.credit", "Rounding of the credited premium", 0),
     ]
     assert parts[-1].premium_e4 == 900 * 10_000
 
@@ -149,10 +153,16 @@ def test_parts_of_a_premium_add_up_and_are_called_by_their_subject() -> None:
 def test_the_premium_shown_is_one_that_falls() -> None:
     who = participant()
     rising = MemberQuote(
-        participant=who, before=quote(800, 800, []), after=quote(900, 1000, ["2025-08"])
+        participant=who,
+        member="members/t",
+        before=quote(800, 800, []),
+        after=quote(900, 1000, ["2025-08"]),
     )
     falling = MemberQuote(
-        participant=who, before=quote(1000, 1000, []), after=quote(970, 1000, ["2025-08"])
+        participant=who,
+        member="members/t",
+        before=quote(1000, 1000, []),
+        after=quote(970, 1000, ["2025-08"]),
     )
     assert quote_worth_showing([rising, falling]) is falling
     assert quote_worth_showing([rising]) is rising

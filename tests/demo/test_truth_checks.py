@@ -79,7 +79,11 @@ def quotes() -> list[MemberQuote]:
                 month=f"{year}-{month:02d}",
                 result=RESULTS[result],
             )
-        found.append(MemberQuote(participant=one, before=quote(100505, 100505), after=after))
+        found.append(
+            MemberQuote(
+                participant=one, member="members/t", before=quote(100505, 100505), after=after
+            )
+        )
     return found
 
 
@@ -127,7 +131,7 @@ def held() -> Compared:
         (run([compared(Verdict.FALSE_DENIAL)]), "false denials"),
         (run([compared(Verdict.FALSE_PEND)]), "false pends"),
         (run([compared(Verdict.MISSED)]), "bills that ended otherwise than planted"),
-        (run([compared(paid=7001)]), "fen paid, against the truth"),
+        (run([compared(paid=7001)]), "minor units paid, against the truth"),
         (run(recorded=Recorded(home=1, pulled=0, coach_tasks=0)), "home readings recorded"),
         (
             run(recorded=Recorded(home=1, pulled=0, coach_tasks=0)),
@@ -186,4 +190,4 @@ def test_a_premium_that_differs_from_the_truth_is_named(
     found = quotes()
     change(found[0])
     assert found[0].faults() == [fault]
-    assert "premiums that differ from the truth" in failed(run(quotes=found))
+    assert "incentives that differ from the truth" in failed(run(quotes=found))

@@ -44,12 +44,23 @@ def explain(
 
 
 _DISPOSITIONS = {
-    Disposition.AUTO_APPROVED: Text(zh="已自动核定", en="Decided"),
-    Disposition.DENIED: Text(zh="不予赔付", en="Denied"),
-    Disposition.PENDED_INFO: Text(zh="待补充资料", en="Waiting for papers"),
-    Disposition.PENDED_REVIEW: Text(zh="待人工审核", en="Waiting for review"),
-    Disposition.PENDED_FRAUD: Text(zh="待调查", en="Waiting for investigation"),
+    Disposition.AUTO_APPROVED: Text(zh="已自动核定。", en="Decided."),
+    Disposition.DENIED: Text(zh="不予赔付。", en="Denied."),
+    Disposition.PENDED_INFO: Text(
+        zh="待补充资料，此前不支付。目前：",
+        en="Waiting for papers; nothing is paid before. As it stands:",
+    ),
+    Disposition.PENDED_REVIEW: Text(
+        zh="待人工审核，此前不支付。拟定：",
+        en="Waiting for review; nothing is paid before. As proposed:",
+    ),
+    Disposition.PENDED_FRAUD: Text(
+        zh="待调查，此前不支付。目前：",
+        en="Waiting for investigation; nothing is paid before. As it stands:",
+    ),
 }
+# What waits for a fact is nobody's yet, whoever holds it in the books meanwhile.
+_UNDECIDED = Text(zh="尚未决定", en="not decided yet")
 _BEARERS = {
     Bearer.INSURER: Text(zh="保险公司", en="the insurer"),
     Bearer.PRIOR_PAYER: Text(zh="医保或其他保险", en="social insurance or another insurer"),
@@ -113,20 +124,20 @@ def _paragraphs(
 
 
 def _claim(words: _Words, decision: Decision) -> str:
-    borne = dict.fromkeys(Bearer, 0)
+    borne = {_BEARERS[Bearer.INSURER]: 0}
     for line in decision.lines:
         for share in line.shares:
-            borne[share.bearer] += share.amount
+            waits = share.reason is Reason.FACT_MISSING
+            bearer = _UNDECIDED if waits else _BEARERS[share.bearer]
+            borne[bearer] = borne.get(bearer, 0) + share.amount
+    order = [*_BEARERS.values(), _UNDECIDED]
     parts = [
-        f"{words.of(_BEARERS[bearer])} {words.money(amount)}"
-        for bearer, amount in borne.items()
-        if amount or bearer is Bearer.INSURER
+        f"{words.of(bearer)} {words.money(borne[bearer])}" for bearer in order if bearer in borne
     ]
+    stands, billed = words.of(_DISPOSITIONS[decision.disposition]), words.money(decision.billed)
     return words.pick(
-        f"{words.of(_DISPOSITIONS[decision.disposition])}。账单合计 {words.money(decision.billed)}"
-        f" = {' + '.join(parts)}。",
-        f"{words.of(_DISPOSITIONS[decision.disposition])}. Billed {words.money(decision.billed)}"
-        f" = {' + '.join(parts)}.",
+        f"{stands}账单合计 {billed} = {' + '.join(parts)}。",
+        f"{stands} Billed {billed} = {' + '.join(parts)}.",
     )
 
 

@@ -96,7 +96,11 @@ def test_who_bears_a_price_above_contract_is_said() -> None:
 def test_a_waiting_claim_says_what_it_waits_for() -> None:
     facts = msgspec.structs.replace(bill(), care_type=None)
     told = explain(PLAN, adjudicate(PLAN, policy(), UsageSnapshot(), facts))
-    assert told.zh[0].startswith("待补充资料")
+    assert told.zh[0] == (
+        "待补充资料，此前不支付。目前：账单合计 100.00 元 = 保险公司 0.00 元 + 尚未决定 100.00 元。"
+    )
+    assert told.en[0].endswith("the insurer CNY 0.00 + not decided yet CNY 100.00.")
+    assert "yours" not in told.en[1]
     assert "第 1 行等待：就诊类型（条款 8.4）。" in told.zh
     assert "Line 1 waits for how the care was given (clause 8.4)." in told.en
 
