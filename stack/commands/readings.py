@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,14 @@ from google.protobuf.json_format import Parse, ParseError
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1 import reading_pb2
-from stack.commands.calling import CALL_S, CallFailed, Failed, calling, content_of
+from stack.commands.calling import (
+    CALL_S,
+    CallFailed,
+    Failed,
+    calling,
+    content_of,
+    fresh_request_id,
+)
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import (
     plain,
@@ -194,12 +200,9 @@ def _parsed(content: bytes, source: str) -> list[Numbered]:
 
 
 def _asked(batch: Sequence[Numbered]) -> pb.RecordReadingsRequest:
-    whole = hashlib.sha256()
-    for _, reading in batch:
-        whole.update(reading.SerializeToString(deterministic=True))
-    # The content is the request's id, so that the same file again is the same request.
+    # A new request each time: the readings' names tell what is known, and the answer says so.
     return pb.RecordReadingsRequest(
-        request_id=whole.hexdigest(), readings=[reading for _, reading in batch]
+        request_id=fresh_request_id(), readings=[reading for _, reading in batch]
     )
 
 
