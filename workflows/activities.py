@@ -9,6 +9,7 @@ import asyncio
 import copy
 import hashlib
 import re
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -292,8 +293,10 @@ class HospitalSteps:
         self, readings: list[Any], result: work_pb2.RecordReleasedReadingsResult
     ) -> None:
         while readings:
+            # A new request each time: a hospital may come back to what it said before, and the same
+            # content would be answered from before. What is handed over twice, names tell.
             request = pricing_pb2.RecordReadingsRequest(
-                request_id=_digest(readings), readings=readings
+                request_id=uuid.uuid4().hex, readings=readings
             )
             try:
                 answer = await self._pricing.RecordReadings(request, timeout=CALL_TIMEOUT_S)

@@ -99,6 +99,7 @@ def reading(row: Row[Any]) -> reading_pb2.Reading:
         receive_time=_moment(row.received_us) if found.issued is None else _time(found.issued),
         fasting_status=fasting,
         withdrawn=found.withdrawn,
+        release=row.seq,
     )
 
 

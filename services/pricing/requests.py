@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,7 +21,15 @@ from services.common.request_id import request_id_faults
 from services.pricing.core.book import is_tariff_name
 from services.pricing.core.programme import Measure, Target
 from services.pricing.core.quote import Asked, Participation
-from services.pricing.core.readings import Fasting, Provenance, Written, measure, places_of
+from services.pricing.core.readings import (
+    Fasting,
+    Provenance,
+    Written,
+    is_plausible,
+    measure,
+    places_of,
+    plausible_text,
+)
 from services.pricing.core.recording import Incoming
 from services.pricing.core.tariff import scaled
 from services.pricing.storage.readings import DoctorsTarget
@@ -39,7 +48,6 @@ _MEMBER = re.compile(rf"members/{_TOKEN}", re.ASCII)
 MEMBER_OR_ALL = re.compile(rf"members/(?:-|{_TOKEN})", re.ASCII)
 _READING = re.compile(rf"members/{_TOKEN}/readings/[A-Za-z0-9][A-Za-z0-9._~-]{{0,63}}", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}", re.ASCII)
 _DOCTOR = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _BOUND = re.compile(r"(?:0|[1-9][0-9]{0,3})(?:\.[0-9]{1,2})?", re.ASCII)
 _LONGEST_REASON = 500
@@ -196,6 +204,9 @@ def _incoming(
     if said.withdrawn and provenance is not None and not provenance.through_his:
         text = "only a hospital takes a reading back; must be left out"
         faults.append(Violation("withdrawn", "NOT_ALLOWED", text))
+    if said.release < 0 or (said.release and provenance and not provenance.through_his):
+        text = "must be 0, or above 0 of what a hospital's information system releases"
+        faults.append(Violation("release", "OUT_OF_RANGE", text))
     written = Written(
         system=said.code.system,
         code=said.code.code,
@@ -204,6 +215,7 @@ def _incoming(
         fasting=fasting or Fasting.UNKNOWN,
         provenance=provenance or Provenance.TYPED,
         withdrawn=said.withdrawn,
+        release=said.release,
     )
     measured = measure(written)
     if isinstance(measured, list):
@@ -297,6 +309,10 @@ def _bounds(said: pricing_pb2.Target, what: Measure, violations: list[Violation]
         except ValueError:
             advice = f"must be a plain decimal with exactly {places} decimal places"
             faults.append(Violation(f"target.{field}", "BAD_DECIMAL", advice))
+            continue
+        if not is_plausible(what.quantity, bounds[field]):
+            advice = f"must lie in {plausible_text(what.quantity)}, as readings do"
+            faults.append(Violation(f"target.{field}", "OUT_OF_BOUNDS", advice))
     upper = bounds.get("at_most", bounds.get("below"))
     if not faults and (not bounds or {"at_most", "below"} <= bounds.keys()):
         text = "needs at_least, at_most or below, and not both upper bounds"
@@ -315,12 +331,13 @@ def differing(places: Sequence[int]) -> list[Violation]:
 
 
 def _zone(name: str) -> tzinfo | None:
-    if len(name) > 64 or not _ZONE.fullmatch(name):
-        return None
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # unknown, malformed, or a folder of zones
-        return None
+    return ZoneInfo(name) if name in _zones() else None
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """The names of the IANA database, without what is this machine's own (localtime) or no zone."""
+    return frozenset(available_timezones() - {"Factory", "localtime"})
 
 
 def _no_day(field: str) -> Violation:

@@ -48,7 +48,13 @@ from services.pricing.requests import (
     target_of,
 )
 from services.pricing.storage.quotes import QuoteStore
-from services.pricing.storage.readings import Kept, OtherContent, ReadingsDiffer, ReadingStore
+from services.pricing.storage.readings import (
+    Kept,
+    OtherContent,
+    ReadingsDiffer,
+    ReadingStore,
+    StartsInThePast,
+)
 from services.pricing.storage.tables import StorageUnavailable
 
 P = ParamSpec("P")
@@ -152,16 +158,21 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         token, target, violations = target_of(request)
         if target is None:
             raise invalid(violations)
+        now = self._now()  # in UTC; some zone is a day behind
         try:
             await self._run(
                 self._readings.set_target,
                 request.request_id,
                 token,
                 target,
-                _microseconds(self._now()),
+                _microseconds(now),
+                None if self._shelf.backfill else (now - timedelta(days=1)).date(),
             )
         except OtherContent:
             raise _request_id_reused() from None
+        except StartsInThePast:
+            text = "must not lie in the past: months that are over were judged without it"
+            raise invalid([Violation("start_date", "IN_THE_PAST", text)]) from None
         return pb.SetPersonalTargetResponse()
 
     async def AssessMember(

@@ -211,6 +211,11 @@ def _correction(pulls: Pulls, stub: PricingServiceStub, his: FhirServer) -> None
     assert quoted(stub, "q2") == first
     found = quoted(stub, "q3").incentive
     assert (found.run_first_month, found.run_last_month) == ("2024-12", "2025-03")
+    # Back to what the hospital said at first, and forth again: each time the last word counts.
+    for value, status, last in ((6.7, "final", "2025-06"), (7.9, "corrected", "2025-03")):
+        his.put([laboratory("o2", "2025-06-20", value, status=status)])
+        assert pulls.run()[1].recorded == 1
+        assert quoted(stub, f"q-{value}").incentive.run_last_month == last
     his.put([laboratory("o1", "2025-03-20", 6.8, status="entered-in-error")])
     assert pulls.run()[1].recorded == 1
     found = quoted(stub, "q4").incentive

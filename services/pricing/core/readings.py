@@ -68,6 +68,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     fasting: Fasting
     provenance: Provenance
     withdrawn: bool = False  # the hospital took it back: it counts no more
+    release: int = 0  # grows with each release by the hospital; 0: it counts none
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -216,12 +217,28 @@ def measure(said: Written) -> Measured | list[ReadingFault]:
     return Measured(code.quantity, value, code.quantity is Quantity.GLUCOSE and fasting)
 
 
+def is_plausible(quantity: Quantity, value: int) -> bool:
+    """Whether a value in steps is one that a meter or laboratory can show of a living person."""
+    scale = _SCALES[quantity]
+    return scaled(scale.first, scale.places) <= value <= scaled(scale.last, scale.places)
+
+
+def plausible_text(quantity: Quantity) -> str:
+    """The bounds of what is plausible, with their unit.
+
+    >>> plausible_text(Quantity.HBA1C)
+    '3.0 to 20.0 %'
+    """
+    scale = _SCALES[quantity]
+    return f"{scale.first} to {scale.last} {scale.unit}"
+
+
 def _rounded(exact: Fraction, quantity: Quantity, faults: list[ReadingFault]) -> int | None:
     scale = _SCALES[quantity]
     value = half_up(exact * 10**scale.places)
-    if scaled(scale.first, scale.places) <= value <= scaled(scale.last, scale.places):
+    if is_plausible(quantity, value):
         return value
-    text = f"must lie in {scale.first} to {scale.last} {scale.unit}; check value and unit"
+    text = f"must lie in {plausible_text(quantity)}; check value and unit"
     faults.append(ReadingFault("value", "OUT_OF_BOUNDS", text))
     return None
 

@@ -35,8 +35,9 @@ def verdict(incoming: Incoming, kept: Incoming | None) -> Verdict:
     """What recording `incoming` means where `kept` is what counts under its name.
 
     Only a hospital's information system corrects or takes back what it said, under the same name;
-    a release older than the one that counts is a late delivery and changes nothing. A device's or a
-    typed reading is a fact of its moment: another value is another reading.
+    a release older than the one that counts is a late delivery and changes nothing. Which is older
+    the hospital's own numbers tell, else the times. A device's or a typed reading is a fact of its
+    moment: another value is another reading.
     """
     if kept is None:
         return Verdict.NEW
@@ -44,9 +45,12 @@ def verdict(incoming: Incoming, kept: Incoming | None) -> Verdict:
         return Verdict.KNOWN
     if not (incoming.written.provenance.through_his and kept.written.provenance.through_his):
         return Verdict.DIFFERS
-    is_older = (
-        incoming.stated_us is not None
-        and kept.stated_us is not None
-        and incoming.stated_us < kept.stated_us
-    )
-    return Verdict.KNOWN if is_older else Verdict.CORRECTION
+    return Verdict.KNOWN if _is_older(incoming, kept) else Verdict.CORRECTION
+
+
+def _is_older(one: Incoming, other: Incoming) -> bool:
+    if one.written.release and other.written.release:
+        return one.written.release <= other.written.release
+    if one.stated_us is None or other.stated_us is None:
+        return False
+    return one.stated_us < other.stated_us

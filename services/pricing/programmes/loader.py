@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
@@ -21,7 +22,7 @@ from services.pricing.core.programme import (
     Steps,
     Target,
 )
-from services.pricing.core.readings import Quantity, places_of
+from services.pricing.core.readings import Quantity, is_plausible, places_of, plausible_text
 from services.pricing.core.tariff import MILLION, scaled
 
 T = TypeVar("T")
@@ -138,6 +139,9 @@ class _File:
     def _targets(self) -> dict[Measure, Dated[Sourced]]:
         node = self._map(self._tree, "", "targets")
         self._unknown(node, "targets", tuple(Measure))
+        if not any(measure.value in node for measure in Measure):
+            text = f"must name at least one of {', '.join(Measure)}"
+            self._fault(self._tree, "", "targets", "MISSING", text)
         found: dict[Measure, Dated[Sourced]] = {}
         for measure in Measure:
             if measure.value not in node:
@@ -215,14 +219,18 @@ class _File:
     def _bound(self, entry: YamlMap, path: str, key: str, quantity: Quantity) -> int | None:
         value = entry.get(key)
         places = places_of(quantity)
+        found = None
         if isinstance(value, str) and _BOUND.fullmatch(value):
-            try:
-                return scaled(value, places)
-            except ValueError:
-                pass
-        text = f"must be a decimal in quotes with exactly {places} decimal places"
-        self._fault(entry, path, key, "BOUND", text)
-        return None
+            with contextlib.suppress(ValueError):
+                found = scaled(value, places)
+        if found is None:
+            text = f"must be a decimal in quotes with exactly {places} decimal places"
+            self._fault(entry, path, key, "BOUND", text)
+        elif not is_plausible(quantity, found):
+            text = f"must lie in {plausible_text(quantity)}, as readings do"
+            self._fault(entry, path, key, "OUT_OF_BOUNDS", text)
+            return None
+        return found
 
     def _dated(
         self, node: YamlMap, path: str, key: str, read: Callable[[YamlMap, str], T | None]

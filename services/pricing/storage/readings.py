@@ -98,6 +98,10 @@ _TARGET = msgspec.json.Decoder(DoctorsTarget)
 _TASK = msgspec.json.Decoder(_SealedTask)
 
 
+class StartsInThePast(Exception):
+    """A doctor's target would hold for days that are over; nothing is kept."""
+
+
 class ReadingStore:
     """Records and reads. Every method blocks: call it inside `Database.run`."""
 
@@ -152,11 +156,18 @@ class ReadingStore:
         return [self._opened(row) for row in rows]
 
     def set_target(
-        self, request_id: str, member_token: str, target: DoctorsTarget, now_us: int
+        self,
+        request_id: str,
+        member_token: str,
+        target: DoctorsTarget,
+        now_us: int,
+        earliest: date | None,
     ) -> None:
         """Keep a doctor's target. Repeating the request changes nothing.
 
-        Raises: OtherContent.
+        `earliest` is the first day from which a new target may hold; None: any.
+
+        Raises: OtherContent, StartsInThePast.
         """
         place = _place(personal_target.name, request_id, member_token)
         row = {
@@ -171,6 +182,8 @@ class ReadingStore:
                 with available(), self._database.writing() as connection:
                     known = connection.execute(same).one_or_none()
                     if known is None:
+                        if earliest is not None and target.start < earliest:
+                            raise StartsInThePast
                         connection.execute(insert(personal_target), row)
                     elif known.member_token != member_token or self._target(known) != target:
                         raise OtherContent("request_id used before")

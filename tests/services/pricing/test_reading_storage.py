@@ -82,7 +82,7 @@ def low(found: Incoming) -> Measured | None:
 def fill(store: ReadingStore) -> None:
     """A row in every table."""
     store.record("fill", (incoming(99, "3.0"),), low, NOW)
-    store.set_target("fill", ANNA, A_TARGET, NOW)
+    store.set_target("fill", ANNA, A_TARGET, NOW, None)
 
 
 def values(store: ReadingStore, token: str = ANNA) -> dict[str, str]:
@@ -179,9 +179,9 @@ def test_a_doctors_targets_come_back_in_the_order_in_which_they_were_set(
     store: ReadingStore,
 ) -> None:
     ended = msgspec.structs.replace(A_TARGET, target=None)
-    store.set_target("t1", ANNA, A_TARGET, NOW)
-    store.set_target("t2", ANNA, ended, NOW)
-    store.set_target("t1", ANNA, A_TARGET, NOW)  # a repeat changes nothing
+    store.set_target("t1", ANNA, A_TARGET, NOW, None)
+    store.set_target("t2", ANNA, ended, NOW, None)
+    store.set_target("t1", ANNA, A_TARGET, NOW, None)  # a repeat changes nothing
     assert store.targets_of(ANNA) == [
         PersonalTarget(Measure.HBA1C, FROM, Target(below=80)),
         PersonalTarget(Measure.HBA1C, FROM, None),
@@ -189,12 +189,12 @@ def test_a_doctors_targets_come_back_in_the_order_in_which_they_were_set(
     assert store.targets_of(BEN) == []
     for token, target in ((BEN, A_TARGET), (ANNA, ended)):
         with pytest.raises(OtherContent):
-            store.set_target("t1", token, target, NOW)
+            store.set_target("t1", token, target, NOW, None)
 
 
 def test_health_stands_in_no_column_in_clear(store: ReadingStore, database: Database) -> None:
     store.record("q1", (incoming(1, "3.14"),), low, NOW)
-    store.set_target("t1", ANNA, A_TARGET, NOW)
+    store.set_target("t1", ANNA, A_TARGET, NOW, None)
     kept = b""
     with database.reading() as connection:
         for table in ("recording", "reading", "personal_target", "coach_task"):
@@ -225,6 +225,13 @@ def test_a_sealed_reading_opens_only_as_its_own_revision(
         values(store)
 
 
+def released(number: int, value: str, *, withdrawn: bool = False, stated_us: int = NOW) -> Incoming:
+    """A laboratory's release, with the number that the hospital's bridge gave it."""
+    found = incoming(1, value, by="laboratory", stated_us=stated_us)
+    told = msgspec.structs.replace(found.written, release=number, withdrawn=withdrawn)
+    return msgspec.structs.replace(found, written=told)
+
+
 @pytest.mark.parametrize(
     ("kept", "found", "expected"),
     [
@@ -241,6 +248,11 @@ def test_a_sealed_reading_opens_only_as_its_own_revision(
             incoming(1, "6.2", by="clinic", stated_us=NOW - 1),
             Verdict.KNOWN,
         ),
+        # The hospital's numbers tell which release is older, whatever the times say.
+        (released(7, "6.0"), released(8, "6.0", withdrawn=True), Verdict.CORRECTION),
+        (released(8, "6.0", withdrawn=True), released(7, "6.0"), Verdict.KNOWN),
+        (released(8, "9.9"), released(9, "6.0", stated_us=NOW - 1), Verdict.CORRECTION),
+        (released(9, "6.0"), released(9, "6.0"), Verdict.KNOWN),
     ],
 )
 def test_what_recording_a_reading_means(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -347,7 +348,21 @@ def test_every_fault_of_a_participation_is_named(stub: PricingServiceStub, token
     )
 
 
-@pytest.mark.parametrize("zone", ["../../etc/passwd", "Asia", "Asia/", "", "GMT+25", "a" * 65])
+@pytest.mark.parametrize(
+    "zone",
+    [
+        "../../etc/passwd",
+        "Asia",
+        "Asia/",
+        "",
+        "GMT+25",
+        "a" * 65,
+        "localtime",  # the server's own: a price would depend on the machine
+        "Factory",
+        "posix/Asia/Shanghai",
+        "right/Asia/Shanghai",
+    ],
+)
 def test_a_zone_that_is_none_is_refused(stub: PricingServiceStub, token: str, zone: str) -> None:
     request = pb.AssessMemberRequest(
         participation=part(token, time_zone=zone), renewal_date="2026-01-01"
@@ -383,7 +398,33 @@ def test_a_renewal_before_the_programmes_targets_is_refused(
     assert fault.reason == "NO_TARGET_IN_FORCE"
 
 
-def test_a_doctors_target_holds_for_one_member(stub: PricingServiceStub, token: str) -> None:
+def test_a_doctors_target_holds_from_now_on_and_not_for_months_that_are_over(
+    stub: PricingServiceStub, token: str
+) -> None:
+    today = datetime.now(UTC).date()
+    setting = pb.SetPersonalTargetRequest(
+        request_id=f"t-{token[3:40]}",
+        member=f"members/{token}",
+        measure=pb.MEASURE_HBA1C,
+        start_date=(today - timedelta(days=32)).isoformat(),
+        target=pb.Target(below="8.0"),
+        doctor_id="d-17",
+        reason="frail",
+    )
+    fault = refused(lambda: stub.SetPersonalTarget(setting, timeout=20))
+    assert (fault.code, reasons(fault)) == (INVALID, [("start_date", "IN_THE_PAST")])
+    setting.start_date = today.isoformat()
+    stub.SetPersonalTarget(setting, timeout=20)
+
+
+def test_a_doctors_target_holds_for_one_member(tmp_path: Any, token: str) -> None:
+    """Of a book whose history is loaded, with its doctors' targets of the time."""
+    settings = {"LIPEI_PRICING_BACKFILL": "true"}
+    with serving(tmp_path, settings) as pricing, sync_channel(pricing.address) as channel:
+        _a_target_is_set_and_ended(PricingServiceStub(channel), token)
+
+
+def _a_target_is_set_and_ended(stub: PricingServiceStub, token: str) -> None:
     record(stub, token, reading(token, "lab", "hba1c", "7.6", "2025-03-10 09:00", by="LABORATORY"))
     assess = pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
     assert stub.AssessMember(assess, timeout=20).incentive.run_months == 0
@@ -434,6 +475,7 @@ def test_every_fault_of_a_doctors_target_is_named(stub: PricingServiceStub) -> N
         (pb.Target(at_most="140", below="140"), "target"),
         (pb.Target(at_least="140", below="130"), "target"),
         (pb.Target(below="139.5"), "target.below"),
+        (pb.Target(below="9999"), "target.below"),  # no target at all, by another name
     ):
         base.target.CopyFrom(target)
         fault = refused(lambda: stub.SetPersonalTarget(base, timeout=20))

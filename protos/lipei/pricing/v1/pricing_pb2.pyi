@@ -673,7 +673,9 @@ class SetPersonalTargetRequest(_message.Message):
     measure: Global___Measure.ValueType
     """What the target is for."""
     start_date: _builtins.str
-    """First day, "YYYY-MM-DD"; holds for the months that begin on it or later."""
+    """First day, "YYYY-MM-DD"; holds for the months that begin on it or later. Not in the past, unless the service loads a
+    book's history: months that are over keep their judgement.
+    """
     doctor_id: _builtins.str
     """The doctor's id at the insurer or hospital: 1 to 64 letters, digits, dots, hyphens or underscores."""
     reason: _builtins.str

@@ -91,6 +91,7 @@ class Reading(_message.Message):
     RECEIVE_TIME_FIELD_NUMBER: _builtins.int
     FASTING_STATUS_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name "members/{member}/readings/{reading}"; the member is the token at the hospital."""
     member_token: _builtins.str
@@ -106,6 +107,10 @@ class Reading(_message.Message):
     withdrawn: _builtins.bool
     """Whether the hospital takes it back (entered in error): it counts no more, whatever else stands here. Only for what
     came through its information system.
+    """
+    release: _builtins.int
+    """Grows with every release of this reading by its hospital: of two releases the greater is the later, whichever
+    arrives first. 0 where the maker counts none; then the later receive_time is.
     """
     @_builtins.property
     def code(self) -> _coding_pb2.Coding:
@@ -134,10 +139,11 @@ class Reading(_message.Message):
         receive_time: _timestamp_pb2.Timestamp | None = ...,
         fasting_status: Global___FastingStatus.ValueType = ...,
         withdrawn: _builtins.bool = ...,
+        release: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "effective_time", b"effective_time", "receive_time", b"receive_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "effective_time", b"effective_time", "fasting_status", b"fasting_status", "member_token", b"member_token", "name", b"name", "provenance", b"provenance", "receive_time", b"receive_time", "unit", b"unit", "value", b"value", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "effective_time", b"effective_time", "fasting_status", b"fasting_status", "member_token", b"member_token", "name", b"name", "provenance", b"provenance", "receive_time", b"receive_time", "release", b"release", "unit", b"unit", "value", b"value", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -157,6 +157,18 @@ def test_every_fault_comes_at_once_with_its_line() -> None:
     assert str(refused.value).startswith("faulty.yaml:1: id: ")
 
 
+def test_a_target_that_no_reading_could_miss_and_none_at_all_are_refused() -> None:
+    content = GLUCOSE.read_text("utf-8")
+    wide = content.replace('below: "7.0"', 'below: "999.9"', 1)
+    assert wide != content
+    with pytest.raises(StrictYamlError) as refused:
+        parse_programme(wide.encode(), "wide.yaml")
+    assert [fault.reason for fault in refused.value.faults] == ["OUT_OF_BOUNDS"]
+    with pytest.raises(StrictYamlError) as refused:
+        parse_programme(b"id: empty\ntargets: {}\n", "empty.yaml")
+    assert ("targets", "MISSING") in [(f.path, f.reason) for f in refused.value.faults]
+
+
 @pytest.mark.parametrize("content", [b"", b"id: a\nid: b\n", b"\xff", b"- 1\n", b"id: 0.5\n"])
 def test_what_is_no_programme_is_refused(content: bytes) -> None:
     with pytest.raises(StrictYamlError):
