@@ -82,6 +82,25 @@ class Compared:
     found: Outcome
     verdict: Verdict
 
+    def __str__(self) -> str:
+        """The difference in a sentence, for whoever must find the cause; amounts in fen."""
+        must, found = self.expected, self.found
+        lines = {
+            number: f"{must.refused_lines.get(number, 'allowed')} is {reason}"
+            for number, reason in (
+                dict.fromkeys(must.refused_lines, "allowed") | dict(found.refused_lines)
+            ).items()
+            if must.refused_lines.get(number, "allowed") != reason
+        }
+        said = [
+            f"bill {must.bill_number} ({must.planted.value}): {self.verdict.value}",
+            f"must be {must.end.value} with {must.benefit_fen} {must.reason}".rstrip(),
+            f"is {found.end.value if found.end else 'on its way'} with {found.benefit_fen} "
+            f"{' '.join(sorted(found.reasons))}".rstrip(),
+            *(f"line {number}: {text}" for number, text in sorted(lines.items())),
+        ]
+        return "; ".join(said) + (f"; {found.claim}" if found.claim else "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:

@@ -24,10 +24,12 @@ from demo.report.page import write_page
 from demo.results import Results
 from demo.scenario import PLANS, Scenario
 from demo.stack import Stack, fresh_state, started_stack
-from demo.summary import summary
+from demo.summary import summary, unexpected
 from demo.truth_file import write_truth
 from lipei.claims.v1 import claims_pb2
 
+# Bills and members that a failed run names on the screen; summary.json has all.
+_SHOWN = 10
 # What a run leaves beside the state.
 _LEFT = ("truth.json", "summary.json", "report.html")
 _POLL_S = 1.0
@@ -276,5 +278,8 @@ def _wait_for_ctrl_c(stack: Stack, reporter: Reporter) -> None:
 
 
 def failures(results: Results) -> list[str]:
-    """Sentences about the checks that do not hold."""
-    return [f"{check.name}: {check.found}" for check in checks(results) if not check.holds]
+    """Sentences about the checks that do not hold, and the first bills and members behind them."""
+    failed = [f"{check.name}: {check.found}" for check in checks(results) if not check.holds]
+    where = unexpected(results)
+    more = len(where) - _SHOWN
+    return [*failed, *where[:_SHOWN], *([f"and {more} more: summary.json"] if more > 0 else [])]

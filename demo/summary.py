@@ -53,9 +53,23 @@ def summary(results: Results) -> dict[str, Any]:
         "seen_to_payout_ms_p99": percentile(results.seen_to_payout_ms, 0.99),
         **(_compared(results.comparison) if results.comparison else {}),
         **(_priced(results.recorded, results.quotes) if results.recorded else {}),
+        "unexpected": unexpected(results),
         "elapsed_s": round(results.elapsed_s, 1),
         "checks": {check.name: check.holds for check in checks(results)},
     }
+
+
+def unexpected(results: Results) -> list[str]:
+    """A sentence for each bill and programme member that did not come out as the truth says."""
+    bills = results.comparison.unexpected if results.comparison else []
+    members = [(one, faults) for one in results.quotes if (faults := one.faults())]
+    return [
+        *map(str, bills),
+        *(
+            f"{one.member} in {one.participant.programme}: {', '.join(faults)} differ"
+            for one, faults in members
+        ),
+    ]
 
 
 def _compared(comparison: Comparison) -> dict[str, Any]:

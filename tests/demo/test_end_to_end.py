@@ -89,6 +89,9 @@ def test_a_truth_that_is_off_by_a_fen_fails_the_run(run: tuple[Results, str]) ->
         ]
         failed = {one.name for one in checks(compared_with(run[0], altered)) if not one.holds}
         assert {check, "minor units paid, against the truth"} <= failed
+        (where,) = (one for one in failures(compared_with(run[0], altered)) if "must be" in one)
+        assert where.startswith(f"bill {paid.bill_number} (clean): {check[:-1]}; must be paid with")
+        assert f"is paid with {paid.benefit_fen}" in where
 
 
 def test_a_truth_without_the_examination_edit_fails_the_run(run: tuple[Results, str]) -> None:
