@@ -14,11 +14,12 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
 from rich.table import Table
 
@@ -32,11 +33,15 @@ from demo.scenario import ROOT
 from demo.stack import StateRefused
 from demo.wire import CallRefused
 
+A = TypeVar("A")
+
 MEASURES = ("engine", "stored", "decision", "settle", "pull", "quote")
 # They need the stack; the order keeps the pull, which is done once, beside an idle stack.
 _LIVE = ("pull", "decision", "settle", "quote")
 _PACKAGES = ("temporalio", "grpcio", "protobuf", "sqlalchemy", "numpy")
 _INTERRUPTED = 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOPPING = b"\nStopping ...\n"
 _EXPECTED_FAULTS = (
     CallRefused,
     ChildFailed,
@@ -52,8 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     stand_alone()
     screen = Reporter(sys.stdout)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    _listen()
     report = Report(out=options.out, say=screen.say)
     try:
         _run(options.only, QUICK if options.quick else Sizes(), report)
@@ -110,22 +114,53 @@ def _run_live(chosen: list[str], sizes: Sizes, report: Report) -> None:
     report.say("Starting the stack ...")
     claims = bool({"decision", "settle"} & set(chosen))
     with live_stack(report, sizes, hospital="pull" in chosen, claims=claims) as live:
-        report.host["temporal server"] = asyncio.run(
-            settling.server_version(live.target("temporal"))
-        )
+        report.host["temporal server"] = _awaited(settling.server_version(live.target("temporal")))
         for name in chosen:
             _measured(report, name, partial(_measure_live, name, sizes, report, live))
 
 
 def _measure_live(name: str, sizes: Sizes, report: Report, live: Live) -> None:
     if name == "pull":
-        asyncio.run(pull.pulled(report, live))
+        _awaited(pull.pulled(report, live))
     elif name == "decision":
-        asyncio.run(settling.decisions(report, sizes, live))
+        _awaited(settling.decisions(report, sizes, live))
     elif name == "settle":
-        asyncio.run(settling.settled(report, sizes, live))
+        _awaited(settling.settled(report, sizes, live))
     else:
-        asyncio.run(quote.quoted(report, sizes, live))
+        _awaited(quote.quoted(report, sizes, live))
+
+
+def _awaited(work: Coroutine[Any, Any, A]) -> A:
+    """The answer of a coroutine; a signal cancels it at its next step.
+
+    Raising in the middle of the loop, as `_interrupt` does elsewhere, may hit native code of gRPC
+    or Temporal there (seen: a segmentation fault in one of some fifty interrupted runs).
+
+    Raises: KeyboardInterrupt when a signal came.
+    """
+    asked: list[bool] = []
+
+    async def cancellable() -> A:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio.run has just made it
+
+        def stop() -> None:
+            os.write(2, _STOPPING)
+            asked.append(True)
+            task.cancel()
+
+        for number in _SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        return await work
+
+    try:
+        return asyncio.run(cancellable())
+    except (asyncio.CancelledError, Exception):
+        if asked:  # what was cancelled may say so in words of its own
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        _listen()
 
 
 def _measured(report: Report, name: str, work: Callable[[], None]) -> None:
@@ -148,11 +183,16 @@ def _show(report: Report, screen: Reporter) -> None:
     screen.say(f"written to {report.out / 'summary.json'}")
 
 
+def _listen() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, _interrupt)
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     # One wish to stop may come as several signals; the first one counts.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    os.write(2, b"\nStopping ...\n")
+    os.write(2, _STOPPING)
     raise KeyboardInterrupt
 
 
