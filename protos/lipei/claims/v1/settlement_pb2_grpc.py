@@ -116,7 +116,9 @@ class SettlementServiceServicer:
     def SettleClaims(self, request, context):
         """Decides and releases up to 200 claims in their order in one transaction.
 
-        NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo: an earlier claim outside the batch.
+        NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
+        earlier one outside the batch, or, perhaps for weeks, for the same bill that pends under an earlier policy; settle
+        that claim by AdjudicateClaim and the others without it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

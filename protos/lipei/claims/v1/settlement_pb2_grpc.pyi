@@ -59,7 +59,9 @@ class SettlementServiceStub:
     SettleClaims: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]
     """Decides and releases up to 200 claims in their order in one transaction.
 
-    NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo: an earlier claim outside the batch.
+    NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
+    earlier one outside the batch, or, perhaps for weeks, for the same bill that pends under an earlier policy; settle
+    that claim by AdjudicateClaim and the others without it.
     """
     GatherPayouts: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GatherPayoutsRequest, _settlement_pb2.GatherPayoutsResponse]
     """Gathers payable claims into one payment file, with one pending transfer and one end-to-end id per payout.
@@ -104,7 +106,9 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     SettleClaims: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]  # type: ignore[assignment]
     """Decides and releases up to 200 claims in their order in one transaction.
 
-    NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo: an earlier claim outside the batch.
+    NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
+    earlier one outside the batch, or, perhaps for weeks, for the same bill that pends under an earlier policy; settle
+    that claim by AdjudicateClaim and the others without it.
     """
     GatherPayouts: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GatherPayoutsRequest, _settlement_pb2.GatherPayoutsResponse]  # type: ignore[assignment]
     """Gathers payable claims into one payment file, with one pending transfer and one end-to-end id per payout.
@@ -170,7 +174,9 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_settlement_pb2.SettleClaimsResponse, _abc.Awaitable[_settlement_pb2.SettleClaimsResponse]]:
         """Decides and releases up to 200 claims in their order in one transaction.
 
-        NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo: an earlier claim outside the batch.
+        NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
+        earlier one outside the batch, or, perhaps for weeks, for the same bill that pends under an earlier policy; settle
+        that claim by AdjudicateClaim and the others without it.
         """
 
     @_abc_1.abstractmethod
