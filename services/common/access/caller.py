@@ -1,0 +1,52 @@
+"""Who calls: what the guard found out about the caller of the rpc under way. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+_CALLER: ContextVar[Caller | None] = ContextVar("lipei_caller", default=None)
+
+
+class NobodyCalls(LookupError):
+    """Asked outside an rpc: there is no caller whose tenant could limit what is read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """An authenticated caller, as certificate and token say together.
+
+    At most one of `insurer`, `hospital` and `member` is set: the tenant. A caller with none of
+    them is a service of the installation and acts for all its tenants.
+    """
+
+    uri: str  # SPIFFE-like name in the client certificate
+    roles: frozenset[int]  # numbers of lipei.type.v1.Role
+    subject: str  # opaque: a person's `sub`, or the uri of a workload
+    purpose: str  # why, as the caller says it, for the evidence of access
+    insurer: str | None = None
+    hospital: str | None = None
+    member: str | None = None  # a member token
+
+
+def current_caller() -> Caller:
+    """The caller of the rpc that this task or thread works for.
+
+    Raises: NobodyCalls outside an rpc.
+    """
+    caller = _CALLER.get()
+    if caller is None:
+        raise NobodyCalls("no rpc is under way")
+    return caller
+
+
+@contextmanager
+def calling_as(caller: Caller) -> Iterator[None]:
+    """Run the block as work for this caller."""
+    token = _CALLER.set(caller)
+    try:
+        yield
+    finally:
+        _CALLER.reset(token)
