@@ -49,6 +49,7 @@ def claim_message(
         create_time=timestamp(row.created_us),
         paid=money(row.paid, row.currency),
         end_to_end_id=row.end_to_end_id or "",
+        consent=row.consent or "",
         moves=[_move_message(move) for move in moves],
     )
     if decided is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -31,7 +32,9 @@ from sqlalchemy import (
     MetaData,
     create_engine,
     event,
+    func,
     make_url,
+    select,
     text,
 )
 from sqlalchemy.engine import URL
@@ -222,6 +225,17 @@ def _upgrade(connection: Connection, config: Config, scripts: ScriptDirectory) -
     with EnvironmentContext(config, scripts, fn=revisions) as environment:
         environment.configure(connection=connection)
         environment.run_migrations()
+
+
+def take_turns(connection: Connection, what: str, *, shared: bool = False) -> None:
+    """Let one transaction at a time do this, until it ends; SQLite has one writer anyway.
+
+    Those that take it `shared` go together, and none of them beside one that does not.
+    """
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
+        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        connection.execute(select(lock(key)))
 
 
 def append_only_ddl(table: str, dialect: str) -> list[str]:

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "LIPEI_"
+# To whom a hospital releases records, where its operator says nothing else.
+DEFAULT_RECIPIENT = "insurers/main"
 
 
 class UnknownSetting(ValueError):
@@ -68,6 +70,7 @@ KNOWN: dict[str, str] = {
     "HIS_BRIDGE_ADDRESS": "host:port where the bridge listens; default 127.0.0.1:0",
     "HIS_BRIDGE_DATABASE_URL": "SQLAlchemy URL; default SQLite in the state directory",
     "HIS_BRIDGE_PROFILES": "folder of source profiles (YAML)",
+    "HIS_BRIDGE_RECIPIENT": "insurer that consents must name; default insurers/main",
     "PRICING_ADDRESS": "host:port where pricing listens; default 127.0.0.1:0",
     "PRICING_DATABASE_URL": "SQLAlchemy URL; default SQLite in the state directory",
     "PRICING_TARIFFS": "folder of tariffs; default the examples",

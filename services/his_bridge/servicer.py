@@ -39,8 +39,8 @@ from services.his_bridge.requests import (
     resume_token,
 )
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import last_pulls, lists
-from services.his_bridge.storage.outcomes import READINGS
+from services.his_bridge.storage import last_pulls, lists, showing
+from services.his_bridge.storage.holding import READINGS
 
 USUAL_RECORDS, MOST_RECORDS = 500, 5_000
 MOST_ON_PAGE, MOST_READINGS_ON_PAGE = 500, 1_000
@@ -67,10 +67,12 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         self,
         database: Database,
         hospitals: Mapping[str, Hospital],
+        recipient: str,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._database = database
         self._hospitals = hospitals
+        self._recipient = recipient
         self._now_us = now_us
 
     async def PullBills(
@@ -85,6 +87,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             quarantined=report.quarantined,
             filtered=report.filtered,
             more=report.more,
+            held=report.held,
         )
 
     async def PullReadings(
@@ -99,6 +102,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             quarantined=report.quarantined,
             filtered=report.filtered,
             more=report.more,
+            held=report.held,
         )
 
     async def GetBill(self, request: pb.GetBillRequest, context: Context) -> pb.GetBillResponse:
@@ -106,10 +110,16 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         named = BILL.fullmatch(request.name)
         if named is None:
             raise invalid([not_a_name("name", "hospitals/{hospital}/bills/{bill}")])
-        row = await self._read(lists.bill_named, named[1], named[2])
-        if row is None:
+        try:
+            shown = await self._read(
+                showing.bill_named, named[1], self._recipient, named[2], self._now_us()
+            )
+        except showing.NoActiveConsent:
+            text = "no active consent covers this bill any more; ask the person, or leave it"
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NO_ACTIVE_CONSENT", text) from None
+        if shown is None:
             raise not_found("bill", request.name)
-        return pb.GetBillResponse(bill=messages.released_bill(row))
+        return pb.GetBillResponse(bill=messages.released_bill(shown))
 
     async def ListBills(
         self, request: pb.ListBillsRequest, context: Context
@@ -123,10 +133,18 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         delivery = _STATES[request.delivery_state]
-        rows = await self._read(lists.bills_after, hospital, after, size + 1, delivery)
+        shown = await self._read(
+            showing.bills_after,
+            hospital,
+            self._recipient,
+            after,
+            size + 1,
+            delivery,
+            self._now_us(),
+        )
         return pb.ListBillsResponse(
-            bills=[messages.released_bill(row) for row in rows[:size]],
-            next_page_token=next_token(rows, size, kind),
+            bills=[messages.released_bill(one) for one in shown[:size]],
+            next_page_token=next_token([one.row for one in shown], size, kind),
         )
 
     async def AcknowledgeBills(
@@ -173,9 +191,18 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if after > await self._read(lists.last_number, READINGS):
             # A token kept from before this database was made anew would hide what is in it.
             raise foreign_token()
-        rows = await self._read(lists.readings_after, member, after, size + 1, hospital)
+        shown = await self._read(
+            showing.readings_after,
+            self._recipient,
+            member,
+            after,
+            size + 1,
+            self._now_us(),
+            hospital,
+        )
+        rows = [one.row for one in shown]
         return pb.ListReadingsResponse(
-            readings=[messages.reading(row) for row in rows[:size]],
+            readings=[messages.reading(one.row, one.consent_id) for one in shown[:size]],
             next_page_token=next_token(rows, size, kind),
             resume_token=resume_token(rows, size, kind, after),
         )

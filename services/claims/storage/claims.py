@@ -5,7 +5,6 @@ Every function works in the caller's transaction; what belongs together is writt
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ from services.claims.storage.tables import (
     request_log,
 )
 from services.claims.storage.usage import use
+from services.common.database import take_turns
 
 ClaimRow = Row[Any]
 UNDECIDED = (ClaimState.RECEIVED, ClaimState.REGISTERED, ClaimState.ADJUDICATING)
@@ -64,6 +64,7 @@ class NewClaim:
     bill_hash: str
     bill: bytes
     currency: str
+    consent: str | None
 
 
 def answered(
@@ -85,13 +86,6 @@ def answered(
     if row.request_hash != request_hash:
         raise OtherContent(request_id)
     return bytes(row.response)
-
-
-def take_turns(connection: Connection, what: str) -> None:
-    """Let one transaction at a time do this; SQLite has one writer anyway."""
-    if connection.dialect.name == "postgresql":
-        key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
-        connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 def remember_answer(

@@ -120,10 +120,20 @@ claim = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("decided_us", BigInteger),
     Column("paid_us", BigInteger),
+    # Under which the bill left the hospital; NULL when the member handed it in.
+    Column("consent", String(140), index=True),
     UniqueConstraint("policy_id", "provider_id", "bill_number"),
     UniqueConstraint("person_id", "person_seq"),
     Index("ix_claim_state_seq", "state", "seq"),
     Index("ix_claim_policy_id_seq", "policy_id", "seq"),
+)
+
+# Under these no bill is taken in any more.
+withdrawn_consent = Table(
+    "withdrawn_consent",
+    metadata,
+    Column("consent", String(140), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
 )
 
 claim_move = Table(

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 from services.claims.core.codes import CodeKey, code_key
 from services.claims.core.decision import LineOutcome, UsageChange
 from services.claims.core.facts import Balance, Coding, EarlierService, Scope
+from services.claims.core.life_cycle import ClaimState
 from services.claims.storage.tables import claim, decision_line, usage_balance
 
 # Accumulators that the whole policy shares have no subject.
@@ -44,8 +45,8 @@ def earlier_services(
     """What decisions in force allowed the person on these days, both included, by code.
 
     Whichever policy paid: two policies of one person look at one history, and a line of a bill
-    that several of them allowed is one service. A pended line counts as allowed. This bill's own
-    services are not in it.
+    that several of them allowed is one service. A pended line counts as allowed, unless its claim
+    was withdrawn. This bill's own services are not in it.
     """
     if not days:
         return []
@@ -58,6 +59,7 @@ def earlier_services(
             decision_line.c.service_date <= max(last for _, last in days.values()).isoformat(),
             decision_line.c.decision_id == claim.c.decision_id,
             decision_line.c.outcome != LineOutcome.DENIED.value,
+            claim.c.state != ClaimState.WITHDRAWN.value,
             or_(claim.c.provider_id != row.provider_id, claim.c.bill_number != row.bill_number),
         )
     )

@@ -1,4 +1,4 @@
-"""What the bridge has to show: released bills, readings, quarantine, and the insurer's answers."""
+"""What the bridge has to show besides bills and readings: quarantine, and the insurer's answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from services.his_bridge.storage.tables import (
     inbox,
     last_seq,
     quarantine,
-    reading,
     released_bill,
 )
 
@@ -52,50 +51,6 @@ class TakenBefore(ValueError):
 
 class OtherContent(ValueError):
     """The request id was used before with other content; nothing was recorded."""
-
-
-def bill_named(connection: Connection, hospital: str, name: str) -> Row[Any] | None:
-    """One released bill."""
-    return connection.execute(
-        select(released_bill).where(
-            released_bill.c.hospital == hospital, released_bill.c.name == name
-        )
-    ).first()
-
-
-def bills_after(
-    connection: Connection, hospital: str, seq: int, most: int, delivery: str | None
-) -> Sequence[Row[Any]]:
-    """Released bills in the order of their release, after a number."""
-    query = select(released_bill).where(
-        released_bill.c.hospital == hospital, released_bill.c.seq > seq
-    )
-    if delivery is not None:
-        query = query.where(released_bill.c.delivery == delivery)
-    return connection.execute(query.order_by(released_bill.c.seq).limit(most)).all()
-
-
-def readings_after(
-    connection: Connection,
-    member_token: str | None,
-    seq: int,
-    most: int,
-    hospital: str | None = None,
-) -> Sequence[Row[Any]]:
-    """Readings of one member, or of all, in the order of their release, after a number.
-
-    Each with the time when the bridge first saw it so, as `received_us`.
-    """
-    query = (
-        select(reading, inbox.c.at_us.label("received_us"))
-        .join(inbox, inbox.c.id == reading.c.inbox_id)
-        .where(reading.c.seq > seq)
-    )
-    if member_token is not None:
-        query = query.where(reading.c.member_token == member_token)
-    if hospital is not None:
-        query = query.where(reading.c.hospital == hospital)
-    return connection.execute(query.order_by(reading.c.seq).limit(most)).all()
 
 
 def last_number(connection: Connection, name: str) -> int:

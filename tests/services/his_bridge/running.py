@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 
+from demo.consents import grant
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from services.common.grpc_edge import error_of, sync_channel
@@ -52,6 +53,10 @@ class Bridge:
         self.channel = sync_channel(self.address)
         self.stub = HisBridgeServiceStub(self.channel)
 
+    def consented(self, members: Iterable[str], hospital: str = HOSPITAL) -> None:
+        """Each of these people consents to everything that the bridge does."""
+        grant(self.channel, hospital.removeprefix("hospitals/"), members)
+
     def pull(self, max_records: int = 0, hospital: str = HOSPITAL) -> pb.PullBillsResponse:
         """One call."""
         request = pb.PullBillsRequest(hospital=hospital, max_records=max_records)
@@ -70,7 +75,7 @@ class Bridge:
                     raise
                 time.sleep(fault.retry_after_s)
                 continue
-            for name in ("received", "released", "quarantined", "filtered"):
+            for name in ("received", "released", "quarantined", "filtered", "held"):
                 setattr(whole, name, getattr(whole, name) + getattr(part, name))
             whole.more = part.more
         return whole

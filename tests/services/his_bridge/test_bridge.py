@@ -17,6 +17,7 @@ from lipei.type.v1 import bill_pb2
 from services.common.database import Database
 from services.common.grpc_edge import RpcFault, error_of
 from tests.postgres import fresh_database
+from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server, free_port
 from tests.services.his_bridge.population import SENDABLE, bad, bad_id, good, readings
 from tests.services.his_bridge.records import BASE_URL, claim, tokens, write_profile
@@ -59,6 +60,7 @@ def bridge(
     base = base.replace(server.base_url, f"http://127.0.0.1:{free_port()}/fhir")
     away.write_text(base.replace("page_size: 50", "page_size: 50, attempts: 1"), "utf-8")
     with running_bridge(folder / "state", folder / "profiles", url) as found:
+        found.consented(everybody())
         yield found
 
 
