@@ -233,7 +233,7 @@ def _append(
             }
         )
     connection.execute(insert(consent_event), rows)
-    touched = {row["consent_id"] for row in rows}
+    touched = dict.fromkeys(row["consent_id"] for row in rows)
     folded = fold(event for consent_id in touched for event in before[consent_id])
     _project(connection, hospital, folded, now_us=now_us)
 
