@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from sqlalchemy import select
 from services.common.database import Database, migrate
 from services.his_bridge import messages
 from services.his_bridge.core.bill import Bill, CareType, Coding, Line, Provenance, Reading
-from services.his_bridge.core.consent import Content, Purpose, Scope, Terms, fold
+from services.his_bridge.core.consent import Consent, Content, Purpose, Scope, Terms, fold
 from services.his_bridge.core.outcomes import (
     BillStated,
     BillWithdrawn,
@@ -301,7 +302,7 @@ def test_without_the_question_the_bill_would_leave(
     yes = terms(LI)
 
     def anything(*_args: Any, **_more: Any) -> Any:
-        return consents.Consent(terms=yes)
+        return Consent(terms=yes)
 
     monkeypatch.setattr(consents, "active", anything)
     assert hospital.settle((hospital.arrive("a"), stated())) == outcomes.Settled(released=1)
@@ -432,10 +433,10 @@ def test_a_withdrawal_and_a_release_at_once_never_leave_anything_behind(
         reading = hospital.arrive(f"o{round_}", channel="readings")
         bill = hospital.arrive(f"b{round_}")
         works = [
-            lambda r=reading: hospital.settle((r, measured())),
-            lambda b=bill, n=round_: hospital.settle((b, stated(str(n)))),
-            lambda g=given: take_back(hospital.database, hospital.name, g, NOW),
-            lambda g=bills: take_back(hospital.database, hospital.name, g, NOW),
+            partial(hospital.settle, (reading, measured())),
+            partial(hospital.settle, (bill, stated(str(round_)))),
+            partial(take_back, hospital.database, hospital.name, given, NOW),
+            partial(take_back, hospital.database, hospital.name, bills, NOW),
         ]
         together(works[round_ % 4 :] + works[: round_ % 4])
         assert hospital.bills() == []
