@@ -107,6 +107,11 @@ def _settle(
         Pricing(addresses["pricing"], stack.member_token) as pricing,
     ):
         _set_terms(scenario, insurer, reporter)
+        acts = stack.record_consents(scenario.hospital, scenario.consenting)
+        reporter.say(
+            f"The hospital recorded {acts} consents of {len(scenario.consenting)} people: "
+            "to settling claims, and to health programmes"
+        )
         stack.start_pull(scenario.hospital)
         home = 0
         if hospital is not None:

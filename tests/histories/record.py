@@ -55,6 +55,7 @@ def main() -> None:
                     insurer.publish(PLANS / f"{plan}.yaml")
                 for policies in scenario.policies:
                     insurer.import_policies(policies, dry_run=False)
+                stack.record_consents(scenario.hospital, scenario.consenting)
                 stack.start_pull(scenario.hospital)
                 _wait(insurer, scenario.expected.claims)
             asyncio.run(_fetch(state, scenario.hospital, frozenset(sys.argv[1:])))
