@@ -10,6 +10,7 @@ import typer
 from stack.commands import (
     books,
     claims,
+    consent,
     demo,
     his,
     members,
@@ -40,6 +41,7 @@ app.add_typer(policies.app, name="policies")
 app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
+app.add_typer(consent.app, name="consent")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")
 app.command()(quote.quote)
