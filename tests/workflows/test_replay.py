@@ -21,6 +21,7 @@ from services.common.temporal.converter import data_converter
 from tests.workflows.hasty import HastySettleClaim
 from workflows.pull_bills import PullBills
 from workflows.pull_readings import PullReadings
+from workflows.relay_withdrawals import RelayWithdrawals
 from workflows.run_payouts import RunPayouts
 from workflows.settle_claim import SettleClaim
 
@@ -42,7 +43,7 @@ MARKER = {
     "original_schedule_time",
     "seq",
 }
-WORKFLOWS: list[type[Any]] = [SettleClaim, RunPayouts, PullBills, PullReadings]
+WORKFLOWS: list[type[Any]] = [SettleClaim, RunPayouts, PullBills, PullReadings, RelayWithdrawals]
 
 
 def name_of(path: Path) -> str:
@@ -78,6 +79,7 @@ def test_every_workflow_has_a_recorded_history() -> None:
         names.RUN_PAYOUTS,
         names.PULL_BILLS,
         names.PULL_READINGS,
+        names.RELAY_WITHDRAWALS,
     }
 
 
@@ -107,7 +109,8 @@ def test_a_changed_story_does_not_replay() -> None:
 def test_a_history_holds_no_readable_payload_and_no_telling_id(path: Path) -> None:
     recorded = json.loads(path.read_text())
     assert re.fullmatch(
-        r"(claims/[0-9a-f]{32}|payouts/main|pull-(bills|readings)/.+)", recorded["workflow_id"]
+        r"(claims/[0-9a-f]{32}|payouts/main|pull-(bills|readings|withdrawals)/.+)",
+        recorded["workflow_id"],
     )
     payloads = list(_payloads(recorded["history"]))
     assert payloads
