@@ -19,7 +19,8 @@ def upgrade() -> None:
     Raises: RuntimeError when something was released before there were consents.
     """
     for table in ("released_bill", "reading"):
-        if op.get_bind().execute(sa.text(f"SELECT 1 FROM {table} LIMIT 1")).first():  # noqa: S608 - our own names
+        any_row = sa.select(sa.literal(1)).select_from(sa.table(table)).limit(1)
+        if op.get_bind().execute(any_row).first():
             raise RuntimeError(
                 "this bridge released records before it asked for consents, and cannot say under "
                 "which ones; start it on a new database, which pulls everything anew"
