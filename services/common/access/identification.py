@@ -100,6 +100,13 @@ class Identification:
         TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_AUDIENCE, TOKEN_NOT_BOUND, ASSERTION_USED.
         """
         peer, name = self.certificate(context)
+        try:
+            return await self._caller(context, peer, name)
+        except Refused as refused:
+            refused.uri = name.uri
+            raise
+
+    async def _caller(self, context: Context, peer: Peer, name: Name) -> Caller:
         said = _metadata(context)
         token, assertion = said.get("authorization"), said.get("lipei-client-assertion")
         purpose = said.get("lipei-purpose", "")
