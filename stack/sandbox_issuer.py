@@ -71,6 +71,6 @@ class SandboxIssuer:
         return jwt.encode(header, claims, self._key, algorithms=["ES256"])
 
 
-def has_issuer(state: Path) -> bool:
-    """Whether this state directory has a sandbox issuer."""
-    return (state / FOLDER / KEY).exists() and "LIPEI_TOKEN_ISSUER" not in os.environ
+def has_issuer() -> bool:
+    """Whether the sandbox issues its tokens itself: no other issuer is named."""
+    return "LIPEI_TOKEN_ISSUER" not in os.environ

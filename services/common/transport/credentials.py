@@ -5,6 +5,7 @@ gRPC's own floor is TLS 1.2; between two of ours TLS 1.3 is spoken.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,21 @@ def _configuration(material: Material) -> grpc.ServerCertificateConfiguration:
     return grpc.ssl_server_certificate_configuration(
         [(material.key, material.chain)], root_certificates=material.authorities
     )
+
+
+class CertificateRenewed(Exception):
+    """The files of an identity hold another certificate now: whoever calls with it begins anew."""
+
+
+async def until_renewed(identity: Identity, every_s: float = 30.0) -> None:
+    """Wait until the files hold another certificate; for callers, whose channels read them once.
+
+    Raises: CertificateRenewed then.
+    """
+    renewals = _Renewals(identity)
+    while renewals.changed() is None:  # noqa: ASYNC110 - a file tells nobody that it has changed
+        await asyncio.sleep(every_s)
+    raise CertificateRenewed
 
 
 class _Renewals:
@@ -109,7 +125,7 @@ class _Said(grpc.AuthMetadataPlugin):
                 said.append(("lipei-client-assertion", identity.assertion(self._service)))
             if identity.purpose:
                 said.append(("lipei-purpose", identity.purpose))
-        except Exception as fault:  # noqa: BLE001 - gRPC must hear of it, and its text may hold the token
-            callback((), type(fault)("no token"))
+        except Exception:  # noqa: BLE001 - gRPC must hear that, and not the text, which may hold the token
+            callback((), RuntimeError("no token"))
             return
         callback(tuple(said), None)

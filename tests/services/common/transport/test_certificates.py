@@ -78,7 +78,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
         files.key.chmod(mode)
         assert "may be read by others than its owner" in faults(files)
     files.key.chmod(0o400)
-    assert load_material(files, "claims", DOMAIN)
+    assert load_material(files, "claims", DOMAIN).name.label == "claims"
 
 
 def test_a_key_of_another_and_a_name_of_another_are_both_said(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ def test_what_is_formed_reads_as_what_it_is() -> None:
     assert (machine.kind, machine.hospital) == (Kind.INTEGRATION, "h-1")
     assert machine.roles == {access_pb2.ROLE_HOSPITAL_INTEGRATION}
     witness = parse_name(witness_uri(DOMAIN, "w"), DOMAIN)
-    assert (witness.kind, witness.roles) == (Kind.WITNESS, {access_pb2.ROLE_AUDITOR})
+    assert witness.kind is Kind.WITNESS
+    assert witness.roles == {access_pb2.ROLE_AUDITOR}
 
 
 def test_a_desk_has_an_owner_and_no_role() -> None:
