@@ -43,6 +43,7 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage.tables import decision
+from services.common.access.interim import interim_guard
 from services.common.database import Database, migrate
 from services.common.grpc_edge import ErrorInterceptor, channel
 from services.common.identity import member_token
@@ -218,7 +219,7 @@ def _token(kind: str, number: str) -> str:
 async def _served(url: str) -> AsyncIterator[_Served]:
     """Claims on a socket of its own, in this process: only here can its statements be counted."""
     database = Database(url)
-    server: Any = grpc.aio.server(interceptors=[ErrorInterceptor()])
+    server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(interim_guard())])
     try:
         migrate(database, "services.claims")
         _add_servicers(server, database)

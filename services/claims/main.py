@@ -18,6 +18,7 @@ from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
 from services.common import log
+from services.common.access.interim import interim_guard
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
@@ -162,6 +163,7 @@ async def _serve(
         name="claims",
         address=settings.claims_address,
         state=state,
+        guard=interim_guard(),
         background=[sweeper.sweep_claims, sweeper.start_payouts],
     )
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from lipei.his_bridge.v1 import his_bridge_pb2_grpc
+from services.common.access.interim import interim_guard
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
@@ -82,6 +83,7 @@ async def run(settings: BridgeSettings) -> None:
             name="his_bridge",
             address=settings.his_bridge_address,
             state=state,
+            guard=interim_guard(),
         )
     finally:
         for source in sources.values():
