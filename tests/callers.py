@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from lipei.type.v1 import access_pb2
 from services.common.access.caller import Caller
-from services.common.access.guard import Context, Guard
+from services.common.access.guard import Append, Context, Guard
 from services.common.evidence.access_read import AccessRead
 
 AT_US = 1_700_000_000_000_000
 EVERY_ROLE = frozenset(access_pb2.Role.values()) - {access_pb2.ROLE_UNSPECIFIED}
 
 
-def caller(*roles: int, **tenant: str) -> Caller:
+def caller(
+    *roles: int, insurer: str | None = None, hospital: str | None = None, member: str | None = None
+) -> Caller:
     """Somebody with these roles; every role when none is named."""
     return Caller(
         uri="spiffe://lipei.local/insurer/i1/desk/7",
         roles=frozenset(roles) or EVERY_ROLE,
         subject="person-7",
         purpose="testing",
-        **tenant,
+        insurer=insurer,
+        hospital=hospital,
+        member=member,
     )
 
 
@@ -31,17 +34,20 @@ def pseudonym(token: str) -> str:
     return "p-" + hashlib.sha256(token.encode()).hexdigest()[:12]
 
 
-class Reads(list[AccessRead]):
+class Reads:
     """The reads that a guard has recorded, in place of the log."""
+
+    def __init__(self) -> None:
+        self.kept: list[AccessRead] = []
 
     async def append(self, reads: Sequence[AccessRead]) -> None:
         """Keep them."""
-        self.extend(reads)
+        self.kept.extend(reads)
 
 
 def guard_for(
     who: Caller | Callable[[Context], Caller] | None = None,
-    append: Callable[[Sequence[AccessRead]], Any] | None = None,
+    append: Append | None = None,
 ) -> Guard:
     """A guard that knows everybody as `who`; without one, as a caller with every role."""
     known = who or caller()

@@ -91,7 +91,8 @@ def populated(message: Message, field: FieldDescriptor) -> bool:
     """Whether the field tells anything."""
     if shape_of(field) is Shape.SINGLE:
         return message.HasField(field.name)
-    return bool(getattr(message, field.name))
+    held = getattr(message, field.name)
+    return bool(held) or str(held) == "-0.0"  # which is on the wire, unlike zero
 
 
 def parts(message: Message, field: FieldDescriptor) -> Iterable[Message]:
