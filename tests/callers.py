@@ -45,6 +45,21 @@ class Reads:
         self.kept.extend(reads)
 
 
+class Known:
+    """Identification that believes what `who` says."""
+
+    def __init__(self, who: Callable[[Context], Caller]) -> None:
+        self._who = who
+
+    def certificate(self, context: Context) -> object:
+        """Whoever is known has one."""
+        return self._who(context)
+
+    async def of(self, context: Context) -> Caller:
+        """The caller."""
+        return self._who(context)
+
+
 def guard_for(
     who: Caller | Callable[[Context], Caller] | None = None,
     append: Append | None = None,
@@ -52,7 +67,7 @@ def guard_for(
     """A guard that knows everybody as `who`; without one, as a caller with every role."""
     known = who or caller()
     return Guard(
-        identify=(lambda _: known) if isinstance(known, Caller) else known,
+        identification=Known((lambda _: known) if isinstance(known, Caller) else known),
         append=append or Reads().append,
         pseudonym=pseudonym,
         now_us=lambda: AT_US,

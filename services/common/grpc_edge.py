@@ -96,6 +96,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                     return write(await inner(_read(read, request), context))
                 call = await guard.admit(method, context)
                 asked = _read(read, request)
+                if call is None:
+                    return write(await inner(asked, context))
                 with call.handling():
                     answered = await inner(asked, context)
                 return write(await guard.dismiss(call, asked, answered, context))

@@ -6,13 +6,12 @@ knows neither certificates nor the evidence log: both are given.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import Message
@@ -27,17 +26,25 @@ from services.common.log import logger
 from services.common.refusals import Refused
 
 Context = grpc.aio.ServicerContext[Any, Any]
-# Whom a call comes from. Raises: Refused (UNAUTHENTICATED) with a stable reason.
-Identify = Callable[[Context], Caller | Awaitable[Caller]]
 # Commits the reads to the evidence log, all or none.
 Append = Callable[[Sequence[AccessRead]], Awaitable[None]]
 
-# Not ours, and without labels; an authenticated caller may call them.
+# Not ours, and without labels: open to everybody with a good certificate.
 OPEN_SERVICES = frozenset({"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"})
 _NOT_LABELLED = "this rpc is open to nobody; report it to the service's operator"
 _NOT_ALLOWED = "no role of yours may call this; ask for one that may, or stop"
 # What follows "members/" in a name, and a token anywhere else.
 _MEMBER = re.compile(r"(?<=\bmembers/)(?!-(?:/|$))[^/]+|\b[a-z0-9]{1,16}\.[0-9a-f]{64}\b", re.ASCII)
+
+
+class Identifies(Protocol):
+    """Who calls. Both raise Refused (UNAUTHENTICATED) with a stable reason."""
+
+    def certificate(self, context: Context) -> object:
+        """See that the caller has a certificate that is good now, and no more."""
+
+    async def of(self, context: Context) -> Caller:
+        """The caller, as certificate and token say together."""
 
 
 class NamelessRead(RuntimeError):
@@ -46,10 +53,10 @@ class NamelessRead(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One admitted call. `rpc` is None for those that are open to every authenticated caller."""
+    """One admitted call."""
 
     caller: Caller
-    rpc: Rpc | None
+    rpc: Rpc
     _consents: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
@@ -70,31 +77,34 @@ class Guard:
     def __init__(
         self,
         *,
-        identify: Identify,
+        identification: Identifies,
         append: Append,
         pseudonym: Callable[[str], str],
         now_us: Callable[[], int],
     ) -> None:
         """`pseudonym` gives a member token's stand-in in evidence, by a key; 1 to 64 characters."""
-        self._identify = identify
+        self._identification = identification
         self._append = append
         self._pseudonym = pseudonym
         self._now_us = now_us
 
-    async def admit(self, path: str, context: Context) -> Call:
+    async def admit(self, path: str, context: Context) -> Call | None:
         """The call, when its caller is known and one of its roles may make it.
+
+        None for health and reflection, which ask for a certificate only and show nothing of ours.
 
         Raises: Refused, UNAUTHENTICATED or PERMISSION_DENIED; each is a line of the log.
         """
         uri = ""
         try:
-            found = self._identify(context)
-            caller = await found if inspect.isawaitable(found) else found
-            uri = caller.uri
             if is_open(path):
-                return Call(caller=caller, rpc=None)
+                self._identification.certificate(context)
+                return None
+            caller = await self._identification.of(context)
+            uri = caller.uri
             return Call(caller=caller, rpc=_allowed(path, caller))
         except Refused as refused:
+            uri = uri or refused.uri
             logger().warning("call_refused", reason=refused.reason, rpc=path, uri=uri)
             raise
 
@@ -108,12 +118,9 @@ class Guard:
         """
         if not isinstance(answer, Message):
             raise TypeError("a handler must answer with a message")
-        rpc = call.rpc
-        if rpc is None:
-            return answer
-        clearance = clearance_for(rpc, call.caller.roles)
+        clearance = clearance_for(call.rpc, call.caller.roles)
         withheld = mask(answer, clearance)
-        reads = self._reads(call, rpc, request, answer, clearance)
+        reads = self._reads(call, request, answer, clearance)
         if reads:
             await self._append(reads)
         if withheld:
@@ -121,8 +128,9 @@ class Guard:
         return answer
 
     def _reads(
-        self, call: Call, rpc: Rpc, request: Message, answer: Message, clearance: int
+        self, call: Call, request: Message, answer: Message, clearance: int
     ) -> list[AccessRead]:
+        rpc = call.rpc
         found = shown(answer, clearance)
         records = found.records
         if found.nameless:
@@ -151,7 +159,7 @@ class Guard:
 
 @cache
 def is_open(path: str) -> bool:
-    """Whether every authenticated caller may call it."""
+    """Whether everybody with a good certificate may call it."""
     return path.removeprefix("/").rpartition("/")[0] in OPEN_SERVICES
 
 

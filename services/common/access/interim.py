@@ -15,20 +15,27 @@ from services.common.access.guard import Context, Guard
 from services.common.evidence.access_read import AccessRead
 
 
+class _Everybody:
+    """In place of identification."""
+
+    def certificate(self, _context: Context) -> None:
+        """Nobody shows one yet."""
+
+    async def of(self, _context: Context) -> Caller:
+        """Everybody, with every role."""
+        return Caller(
+            uri="", roles=frozenset(access_pb2.Role.values()), subject="", purpose="interim"
+        )
+
+
 def interim_guard() -> Guard:
     """A guard that refuses nobody and records nothing."""
-    everybody = Caller(
-        uri="", roles=frozenset(access_pb2.Role.values()), subject="", purpose="interim"
-    )
-
-    def identify(_context: Context) -> Caller:
-        return everybody
 
     async def append(_reads: Sequence[AccessRead]) -> None:
         return None
 
     return Guard(
-        identify=identify,
+        identification=_Everybody(),
         append=append,
         pseudonym=lambda token: hashlib.sha256(token.encode()).hexdigest(),
         now_us=lambda: time.time_ns() // 1_000,

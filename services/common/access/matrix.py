@@ -132,6 +132,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     longest = (max(map(len, column)) for column in zip(*lines, strict=True))
     widths = [max(3, min(width, _WIDEST_COLUMN)) for width in longest]
     lines.insert(1, ["-" * width for width in widths])
-    return "".join(
-        "| " + " | ".join(map(str.ljust, line, widths)) + " |\n" for line in lines
-    )
+    return "".join("| " + " | ".join(map(str.ljust, line, widths)) + " |\n" for line in lines)

@@ -435,19 +435,18 @@ def test_each_refusal_is_one_line_with_reason_rpc_and_caller() -> None:
     ]
 
 
-def test_identification_may_ask_its_database_first() -> None:
-    async def identify(context: Context) -> Caller:
-        await asyncio.sleep(0)
-        return by_metadata(context)
-
-    guard = Guard(
-        identify=identify, append=Reads().append, pseudonym=pseudonym, now_us=lambda: AT_US
-    )
+def test_the_log_names_a_refused_caller_whose_certificate_is_known() -> None:
+    def without_token(_context: Context) -> Caller:
+        refused = Refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING", "bring a token")
+        refused.uri = "spiffe://lipei.local/insurer/i1/desk/9"
+        raise refused
 
     async def call() -> None:
-        async with answering(guard) as channel:
-            await asked(channel, GET_CLAIM, **as_role("auditor"))
-            found = await refusal(channel, GET_CLAIM)
-            assert found == (grpc.StatusCode.UNAUTHENTICATED, "CERTIFICATE_MISSING")
+        async with answering(guard_for(without_token)) as channel:
+            await refusal(channel, GET_CLAIM)
 
-    run(call())
+    with capture_logs() as lines:
+        run(call())
+    assert [(line["reason"], line["uri"]) for line in lines] == [
+        ("TOKEN_MISSING", "spiffe://lipei.local/insurer/i1/desk/9")
+    ]
