@@ -38,8 +38,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
         *("maybe", "word", "leaf", "again", "texts", "words", "leaves"),
         *("counts", "leaf_by_key", "chosen_text", "chosen_leaf"),
     ),
-    "Leaf": ("name", "value", "inner"),
+    "Leaf": ("name", "value", "inner", "note"),
     "Inner": ("remark", "whole"),
+    "Note": ("remark", "more"),
 }
 ALL_FIELDS = [(message, field) for message, fields in FIELDS.items() for field in fields]
 
@@ -55,6 +56,10 @@ def made(levels: Levels) -> type[Message]:
     _field(leaf, "name", T.TYPE_STRING)
     _field(leaf, "value", T.TYPE_STRING)
     _field(leaf, "inner", T.TYPE_MESSAGE, "Inner")
+    _field(leaf, "note", T.TYPE_MESSAGE, "Note")
+    note = file.message_type.add(name="Note")  # holds no record
+    _field(note, "remark", T.TYPE_STRING)
+    _field(note, "more", T.TYPE_STRING)
     inner = file.message_type.add(name="Inner")
     _field(inner, "remark", T.TYPE_STRING)
     _field(inner, "whole", T.TYPE_MESSAGE, "Whole")
@@ -119,8 +124,11 @@ open_labels = st.fixed_dictionaries(
 )
 _text = st.text(max_size=3)
 _inner = st.deferred(lambda: st.fixed_dictionaries({}, optional={"remark": _text, "whole": _any}))
+_note = st.fixed_dictionaries({}, optional={"remark": _text, "more": _text})
 _leaf = st.deferred(
-    lambda: st.fixed_dictionaries({}, optional={"name": _text, "value": _text, "inner": _inner})
+    lambda: st.fixed_dictionaries(
+        {}, optional={"name": _text, "value": _text, "inner": _inner, "note": _note}
+    )
 )
 _any: st.SearchStrategy[dict[str, Any]] = st.deferred(lambda: contents(deep=False))
 
@@ -163,7 +171,7 @@ def filled(whole: type[Message], content: Mapping[str, Any]) -> Message:
 def _fill(message: Message, content: Mapping[str, Any]) -> None:
     for name, value in content.items():
         held = getattr(message, name)
-        if name in ("leaf", "again", "chosen_leaf", "inner") or (
+        if name in ("leaf", "again", "chosen_leaf", "inner", "note") or (
             isinstance(value, dict) and (name == "whole")
         ):
             held.SetInParent()

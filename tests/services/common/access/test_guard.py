@@ -238,6 +238,8 @@ def test_what_has_no_label_is_open_to_nobody() -> None:
             "Streams": grpc.unary_stream_rpc_method_handler(stream),
             "TakesAndStreams": grpc.stream_stream_rpc_method_handler(stream),
             "Takes": grpc.stream_unary_rpc_method_handler(answer),
+            # Labelled, but not served as the .proto says: no mask would see what it streams.
+            "GetClaim": grpc.unary_stream_rpc_method_handler(stream),
         },
     )
 
@@ -253,6 +255,7 @@ def test_what_has_no_label_is_open_to_nobody() -> None:
                 anext(aiter(channel.unary_stream(base + "Streams")(b""))),
                 anext(aiter(channel.stream_stream(base + "TakesAndStreams")(bytes_of()))),
                 channel.stream_unary(base + "Takes")(bytes_of()),
+                anext(aiter(channel.unary_stream(base + "GetClaim")(b""))),
             ):
                 try:
                     found.append(await attempt)
@@ -260,8 +263,8 @@ def test_what_has_no_label_is_open_to_nobody() -> None:
                     found.append(error_of(error).reason)
         return found
 
-    assert run(call(guard_for())) == ["RPC_NOT_LABELLED"] * 4
-    assert run(call(None)) == [b"secret"] * 4  # the control
+    assert run(call(guard_for())) == ["RPC_NOT_LABELLED"] * 5
+    assert run(call(None)) == [b"secret"] * 5  # the control
 
 
 def test_what_another_role_may_read_elsewhere_gives_nothing_here() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,15 @@ from lipei.his_bridge.v1 import his_bridge_pb2
 from lipei.pricing.v1 import pricing_pb2
 from services.common.access.masking import mask
 from services.common.access.records import Shown, nameless, shown
-from tests.services.common.access.made import Levels, contents, filled, labels, made, open_labels
+from tests.services.common.access.made import (
+    ALL_FIELDS,
+    Levels,
+    contents,
+    filled,
+    labels,
+    made,
+    open_labels,
+)
 
 CLAIM = "policies/p1/claims/c1"
 
@@ -48,6 +57,15 @@ def slowly(message: Message, levels: Levels, records: dict[str, int], level: int
         records[name] = max(level, records.get(name, 0))
         return 0
     return level
+
+
+@pytest.mark.parametrize(("clearance", "level"), [(4, 4), (3, 3)])
+def test_the_level_of_a_record_is_looked_for_to_the_end(clearance: int, level: int) -> None:
+    levels = dict.fromkeys(ALL_FIELDS, 1) | {("Leaf", "value"): 3, ("Note", "remark"): 4}
+    leaf = {"name": "a", "value": "b", "note": {"remark": "c"}}
+    message = filled(made(levels), {"leaves": [leaf]})
+    mask(message, clearance)
+    assert shown(message, clearance) == Shown({"a": level}, 0)
 
 
 def claim(name: str = CLAIM, **fields: Any) -> claims_pb2.Claim:
