@@ -40,9 +40,9 @@ def mask(message: Message, clearance: int) -> tuple[str, ...]:
     What was populated is named by its path without indices and keys, for example
     "claims.decision.lines", each once.
     """
-    message.DiscardUnknownFields()
     removed: dict[str, None] = {}
     _strip(message, _plan(message.DESCRIPTOR, clearance), clearance, "", removed)
+    message.DiscardUnknownFields()
     return tuple(removed)
 
 

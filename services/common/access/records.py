@@ -33,6 +33,8 @@ class _Look:
 def shown(answer: Message, most: int) -> Shown:
     """What of `SENSITIVE` level and above the answer shows; `most` is the highest it can hold."""
     records: dict[str, int] = {}
+    if most < SENSITIVE:
+        return Shown(records, 0)
     return Shown(records, _record(answer, 0, most, records))
 
 
