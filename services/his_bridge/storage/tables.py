@@ -20,8 +20,10 @@ from sqlalchemy import (
 )
 
 from services.common.database import SERIAL, named_metadata
+from services.common.evidence.tables import tables as evidence_tables
 
 metadata = named_metadata()
+evidence = evidence_tables(metadata)
 
 # One poller per hospital and channel: who holds it, and until when without a sign of life.
 lease = Table(
