@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,8 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "LIPEI_"
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
+_LONGEST_DOMAIN = 200
 
 
 class UnknownSetting(ValueError):
@@ -48,6 +51,17 @@ def sealing_key_file(state: Path) -> Path:
     return key_file(state, "SEALING_KEY_FILE", "sealing.key")
 
 
+def trust_domain() -> str:
+    """The trust domain of every name in this installation's certificates.
+
+    Raises: UnknownSetting when it is no DNS name in small letters.
+    """
+    found = os.environ.get(PREFIX + "TRUST_DOMAIN", "lipei.local")
+    if len(found) > _LONGEST_DOMAIN or not _DOMAIN.fullmatch(found):
+        raise UnknownSetting("LIPEI_TRUST_DOMAIN must be a DNS name in small letters")
+    return found
+
+
 def temporal_codec_key_file(state: Path) -> Path:
     """Where the key that encrypts Temporal payloads stands."""
     return key_file(state, "TEMPORAL_CODEC_KEY_FILE", "temporal_codec.key")
@@ -80,6 +94,15 @@ KNOWN: dict[str, str] = {
     "MEMBER_TOKEN_KEY_FILE": "key shared by insurer and hospitals; default in the state directory",
     "MEMBER_TOKEN_KEY_VERSION": "version written into tokens; default k1",
     "SEALING_KEY_FILE": "key that seals columns; default in the state directory",
+    "TRUST_DOMAIN": "domain of the names in certificates; default lipei.local",
+    "CLAIMS_EVIDENCE_KEY_FILE": "key that signs the evidence of claims; default in the state",
+    "HIS_BRIDGE_EVIDENCE_KEY_FILE": "the same of the bridge",
+    "PRICING_EVIDENCE_KEY_FILE": "the same of pricing",
+    "EVIDENCE_KEYS": "folder of the logs' public keys, {log}_evidence.vkey; default keys/",
+    "WITNESS_ADDRESS": "host:port where a witness listens; default 127.0.0.1:0",
+    "WITNESS_KEY_FILE": "key that a witness cosigns with; default in the state folder",
+    "WITNESS_FOLDER": "where a witness keeps checkpoints; default witness-{name} in the state",
+    "HIS_BRIDGE_TARGET": "host:port of the bridge for a witness elsewhere; default in run.json",
     "TEMPORAL_CODEC_KEY_FILE": "key that encrypts Temporal payloads; default in the state folder",
     "PULL_INTERVAL_S": "seconds between two pulls of a hospital",
 }

@@ -43,12 +43,12 @@ class Leaf:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """Which leaves are asked for. Empty texts and zeros ask for all; times are microseconds."""
+    """Which leaves are asked for; empty texts and None ask for all. Times are microseconds."""
 
     record: str = ""
     who: str = ""
-    from_us: int = 0
-    before_us: int = 0
+    from_us: int | None = None
+    before_us: int | None = None
 
 
 class Proofs:
@@ -121,9 +121,9 @@ class Proofs:
             query = query.where(leaf.record == asked.record)
         if asked.who:
             query = query.where(leaf.who == asked.who)
-        if asked.from_us:
+        if asked.from_us is not None:
             query = query.where(leaf.at_us >= asked.from_us)
-        if asked.before_us:
+        if asked.before_us is not None:
             query = query.where(leaf.at_us < asked.before_us)
         rows = self._connection.execute(query.order_by(leaf.leaf_index).limit(most))
         return [Leaf(index=row.leaf_index, body=bytes(row.body)) for row in rows]
