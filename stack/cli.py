@@ -11,6 +11,7 @@ from stack.commands import (
     books,
     claims,
     demo,
+    evidence,
     his,
     members,
     plans,
@@ -43,6 +44,7 @@ app.add_typer(his.app, name="his")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")
 app.command()(quote.quote)
+app.add_typer(evidence.app, name="evidence")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from stack.temporal_server import temporal_server
 # Order of starting; stopping goes the other way.
 _GROUND, _SERVICES, _WORKERS = range(3)
 SERVICES = ("claims", "his_bridge", "pricing")
+WITNESSES = ("insurer", "hospital")
 _ANYWHERE = "127.0.0.1:0"
 
 
@@ -52,7 +53,8 @@ class Installation:
         if not self._elsewhere("LIPEI_BANK_URL"):
             ground.append(self._bank())
         services = [self._service(name) for name in SERVICES]
-        return [*ground, *services, *(self._worker(queue) for queue in queues)]
+        witnesses = [self._witness(name) for name in WITNESSES]
+        return [*ground, *services, *(self._worker(queue) for queue in queues), *witnesses]
 
     def prepare(self) -> None:
         """Make the shared keys, forget a dead run's addresses, record what runs elsewhere.
@@ -97,13 +99,28 @@ class Installation:
     def _service(self, name: str) -> ChildSpec:
         variable = f"LIPEI_{name.upper()}_ADDRESS"
         bind = self._setting(variable) or _ANYWHERE
+
+        def launch(address: str) -> Launch:
+            return self._module(f"services.{name}.main", **{variable: address})
+
+        return self._serving(name, _SERVICES, bind, launch)
+
+    def _witness(self, name: str) -> ChildSpec:
+        def launch(address: str) -> Launch:
+            module = "services.common.evidence.witness"
+            return self._module(module, "--name", name, LIPEI_WITNESS_ADDRESS=address)
+
+        return self._serving(f"witness:{name}", _WORKERS, _ANYWHERE, launch)
+
+    def _serving(
+        self, name: str, stage: int, bind: str, launch: Callable[[str], Launch]
+    ) -> ChildSpec:
         served: dict[str, str] = {}
 
         def prepare() -> Launch:
             record_address(self.state, name, None)
             # Clients keep the address that they read once, so a restart must keep it too.
-            address = served.get(name, bind)
-            return self._module(f"services.{name}.main", **{variable: address})
+            return launch(served.get(name, bind))
 
         def ready(_pid: int) -> bool:
             address = read_addresses(self.state).get(name)
@@ -112,7 +129,7 @@ class Installation:
             served[name] = address
             return True
 
-        return ChildSpec(name=name, stage=_SERVICES, prepare=prepare, ready=ready)
+        return ChildSpec(name=name, stage=stage, prepare=prepare, ready=ready)
 
     def _worker(self, queue: str) -> ChildSpec:
         name = f"worker:{queue}"

@@ -29,7 +29,6 @@ from tests.services.common.evidence.ports import LocalLog
 WITNESS = SignerKey("lipei.test/witness/hospital", Kind.WITNESS, bytes([3]) * 32)
 
 Bodies = list[bytes]
-Attack = Callable[[random.Random, Connection, Bodies, int], Bodies]
 
 
 async def witnessed(log: Kept, folder: Path) -> KeptLog:
@@ -41,14 +40,15 @@ async def witnessed(log: Kept, folder: Path) -> KeptLog:
 
 
 @contextmanager
-def attacking(database: Database) -> Iterator[Connection]:
+def attacking(database: Database, *, undo: bool = True) -> Iterator[Connection]:
     """A connection that may write everything; all of it is undone at the end."""
     with database.writing() as connection:
         for table in APPEND_ONLY:
             for verb in ("update", "delete"):
                 connection.execute(text(f"DROP TRIGGER {table}_no_{verb}"))
         yield connection
-        connection.rollback()
+        if undo:
+            connection.rollback()
 
 
 def bodies_in(connection: Connection) -> Bodies:
@@ -135,16 +135,21 @@ WHOLE = {"fork", "full rebuild"}
 
 
 def attack(
-    draw: random.Random, connection: Connection, name: str, cover: str, seen: int
+    draw: random.Random,
+    connection: Connection,
+    name: str,
+    cover: str,
+    seen: int,
+    signer: SignerKey = SIGNER,
 ) -> tuple[Bodies, Bodies]:
     """Do it; the leaves before and after."""
     before = bodies_in(connection)
     after = CHANGES[name](draw, before, seen)
-    _write(connection, before, after, cover)
+    _write(connection, after, cover, signer)
     return before, after
 
 
-def _write(connection: Connection, before: Bodies, after: Bodies, cover: str) -> None:
+def _write(connection: Connection, after: Bodies, cover: str, signer: SignerKey) -> None:
     leaf = TABLES.leaf
     hashes = [
         bytes(found)
@@ -169,10 +174,10 @@ def _write(connection: Connection, before: Bodies, after: Bodies, cover: str) ->
     if rows:
         connection.execute(insert(leaf), rows)
     if cover == "everything":
-        build(connection, [leaf_hash(body) for body in after])
+        build(connection, [leaf_hash(body) for body in after], signer)
 
 
-def build(connection: Connection, hashes: Sequence[bytes]) -> None:
+def build(connection: Connection, hashes: Sequence[bytes], signer: SignerKey) -> None:
     """The tree, the head and signed checkpoints anew, as if it had never been otherwise."""
     sizes = list(connection.execute(select(TABLES.checkpoint.c.size)).scalars())
     connection.execute(delete(TABLES.node))
@@ -185,14 +190,14 @@ def build(connection: Connection, hashes: Sequence[bytes]) -> None:
         )
     for size in sorted({*(size for size in sizes if size <= len(hashes)), len(hashes)}):
         root = folded(grow(0, (), hashes[:size]).peaks)
-        said = Checkpoint(origin=SIGNER.verifier.name, size=size, root=root).text()
+        said = Checkpoint(origin=signer.verifier.name, size=size, root=root).text()
         connection.execute(
             insert(TABLES.checkpoint),
             {
                 "size": size,
-                "key_id": SIGNER.verifier.key_id.hex(),
+                "key_id": signer.verifier.key_id.hex(),
                 "root": root,
-                "note": Note(said, (SIGNER.sign(said),)).written(),
+                "note": Note(said, (signer.sign(said),)).written(),
                 "at_us": 0,
             },
         )
