@@ -24,7 +24,7 @@ from services.common.evidence.note import Note, NoteRefused, parsed
 from services.common.evidence.proof_file import proof_file
 from stack.commands.calling import CALL_S, Failed, calling, content_of
 from stack.commands.evidence_audit import audited
-from stack.commands.evidence_watch import Kept, kept_by_witnesses, looked, shown
+from stack.commands.evidence_watch import AUDITOR, Kept, kept_by_witnesses, looked, shown
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import print_json, print_table, rows, say, table
 
@@ -64,7 +64,7 @@ def list_leaves(
     ):
         if text:
             _parse(text, moment, option)
-    with calling(state, log) as channel:
+    with calling(state, log, AUDITOR) as channel:
         found = [_read(leaf) for leaf in _leaves(EvidenceServiceStub(channel), request)]
     if as_json:
         print_json(found)
@@ -96,7 +96,7 @@ def prove(
     else:
         raise Failed("name the leaf by its index or by its hash, 64 hex digits", exit_code=2)
     kept = kept_by_witnesses(state)
-    with calling(state, log) as channel:
+    with calling(state, log, AUDITOR) as channel:
         stub = EvidenceServiceStub(channel)
         checkpoint = _checkpoint(stub, kept, log)
         request.tree_size = checkpoint_of(checkpoint.text).size

@@ -13,7 +13,7 @@ from services.common.evidence.merkle import HASH_BYTES, leaf_hash, root_of
 from services.common.evidence.note import NoteRefused, VerifierKey, verifier_key
 from services.common.evidence.witnessing import differs_at
 from stack.commands.calling import CALL_S, Failed, calling
-from stack.commands.evidence_watch import WITNESS, Kept, kept_by_witnesses
+from stack.commands.evidence_watch import AUDITOR, WITNESS, Kept, kept_by_witnesses
 
 _PAGE = 1_000
 _HASHES = 10_000
@@ -24,7 +24,7 @@ def audited(state: Path, log: str) -> dict[str, Any]:
 
     Each leaf is hashed here, from its bytes: the log's own hashes are not asked for.
     """
-    with calling(state, log) as channel:
+    with calling(state, log, AUDITOR) as channel:
         hashes = b"".join(_hashed(EvidenceServiceStub(channel)))
     keys = _keys(state / "keys" / f"{log}_evidence.vkey")
     lines, faults = [], []
@@ -80,7 +80,7 @@ def _compared(
 
 def _mirrored(state: Path, witness: str, log: str, size: int) -> bytes:
     parts, at = [], 0
-    with calling(state, WITNESS + witness) as channel:
+    with calling(state, WITNESS + witness, AUDITOR) as channel:
         stub = WitnessServiceStub(channel)
         while at < size:
             request = pb.ListKeptHashesRequest(

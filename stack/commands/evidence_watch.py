@@ -17,6 +17,7 @@ from stack.commands.printing import print_table, rows, table, when
 from stack.installation import SERVICES
 
 WITNESS = "witness:"
+AUDITOR = "auditor"
 # A witness looks every two seconds; a log that it has not seen for so long is kept from it.
 _SILENT_S = 60.0
 
@@ -44,7 +45,7 @@ def kept_by_witnesses(state: Path) -> list[Kept]:
 
 
 def _kept(state: Path, name: str) -> Kept:
-    with calling(state, name) as channel:
+    with calling(state, name, AUDITOR) as channel:
         request = pb.ListKeptCheckpointsRequest()
         answer = WitnessServiceStub(channel).ListKeptCheckpoints(request, timeout=CALL_S)
     return Kept(
@@ -82,7 +83,7 @@ def looked(state: Path) -> dict[str, Any]:
 
 
 def _log_size(state: Path, log: str) -> int | None:
-    with calling(state, log) as channel:
+    with calling(state, log, AUDITOR) as channel:
         answer = EvidenceServiceStub(channel).GetCheckpoint(
             pb.GetCheckpointRequest(), timeout=CALL_S
         )

@@ -11,7 +11,7 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,8 +28,11 @@ from services.common.evidence.witnessing import LogUnanswered, ProofMissing, Wat
 from services.common.grpc_edge import Serving, channel, serve
 from services.common.process import start
 from services.common.refusals import invalid, not_found
-from services.common.settings import LipeiSettings, UnknownSetting
+from services.common.settings import LipeiSettings, UnknownSetting, trust_domain
 from services.common.state import read_addresses, state_dir
+from services.common.transport.certificates import Identity, load_identity
+from services.common.transport.credentials import CertificateRenewed, until_renewed
+from services.common.transport.names import witness_uri
 
 A = TypeVar("A")
 
@@ -56,11 +59,14 @@ class WitnessSettings(LipeiSettings):
 class RemoteLog:
     """A service's log over gRPC, wherever the service is now."""
 
-    def __init__(self, name: str, target: str, state: Path) -> None:
+    def __init__(
+        self, name: str, target: str, state: Path, identity: Callable[[], Identity]
+    ) -> None:
         self._name = name
         self._target = target
         self._state = state
-        self._at = ""
+        self._identity = identity
+        self._by: tuple[str, Identity] | None = None
         self._channel: grpc.aio.Channel | None = None
 
     async def checkpoint(self) -> str:
@@ -93,9 +99,10 @@ class RemoteLog:
         at = self._target or read_addresses(self._state).get(self._name, "")
         if not at:
             raise LogUnanswered
-        if self._channel is None or at != self._at:
+        by = (at, self._identity())
+        if self._channel is None or by != self._by:
             await self.close()
-            self._channel, self._at = channel(at), at
+            self._channel, self._by = channel(at, by[1], self._name), by
         return evidence_pb2_grpc.EvidenceServiceStub(self._channel)
 
 
@@ -107,6 +114,27 @@ async def _answered(call: Awaitable[A]) -> A:
         if fault.code() in (grpc.StatusCode.DATA_LOSS, grpc.StatusCode.OUT_OF_RANGE):
             raise ProofMissing from None
         raise LogUnanswered from None
+
+
+class Myself:
+    """The witness's own certificate, as it is now."""
+
+    def __init__(self, state: Path, name: str) -> None:
+        self._state = state
+        self._name = name
+        self.identity = self._loaded()
+
+    def _loaded(self) -> Identity:
+        uri = witness_uri(trust_domain(), self._name)
+        return load_identity(self._state, f"witness-{self._name}", uri=uri)
+
+    async def keep_renewed(self) -> None:
+        """Take the new certificate whenever the files hold one, until cancelled."""
+        while True:
+            try:
+                await until_renewed(self.identity)
+            except CertificateRenewed:
+                self.identity = self._loaded()
 
 
 class Witness:
@@ -215,7 +243,10 @@ async def run(name: str, settings: WitnessSettings) -> None:
         "his_bridge": settings.his_bridge_target,
         "pricing": settings.pricing_target,
     }
-    logs = {found: RemoteLog(found, targets[found], state) for found in LOGS}
+    myself = Myself(state, name)
+    logs = {
+        found: RemoteLog(found, targets[found], state, lambda: myself.identity) for found in LOGS
+    }
     watches = {
         found: Watch(kept=KeptLog(folder, found), log=remote, cosigner=signer)
         for found, remote in logs.items()
@@ -233,7 +264,8 @@ async def run(name: str, settings: WitnessSettings) -> None:
             name=f"witness:{name}",
             address=settings.witness_address,
             state=state,
-            background=[witness.keep_looking],
+            identity=myself.identity,
+            background=[witness.keep_looking, myself.keep_renewed],
         )
     finally:
         for remote in logs.values():
