@@ -12,6 +12,7 @@ from stack.commands import (
     books,
     claims,
     demo,
+    evidence,
     his,
     identity,
     members,
@@ -64,6 +65,7 @@ app.add_typer(identity.app, name="identity")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")
 app.command()(quote.quote)
+app.add_typer(evidence.app, name="evidence")
 
 
 def main() -> None:

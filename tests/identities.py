@@ -29,6 +29,7 @@ DOMAIN = "lipei.local"
 HOSPITAL = "demo-hospital"
 PROCESSES = {
     **{service: names.service_uri(DOMAIN, service) for service in names.SERVICES},
+    **{f"witness-{label}": names.witness_uri(DOMAIN, label) for label in names.WITNESSES},
     # What stands in for a service in tests of the edge.
     "puppet": names.service_uri(DOMAIN, "pricing"),
     "integration": names.integration_uri(DOMAIN, HOSPITAL),

@@ -17,16 +17,18 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
-from services.claims.storage.tables import metadata
+from services.claims.storage.tables import evidence, metadata
 from services.common import log
-from services.common.access.guarding import service_guard, unrecorded
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
+from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
 from services.common.sealing import Sealer
 from services.common.settings import (
     LipeiSettings,
+    key_file,
     member_token_key_file,
     member_token_key_version,
     sealing_key_file,
@@ -152,6 +154,13 @@ async def _serve(
     payments = _payments(settings, state, parts, paying)
     sweeper = Sweeper(database, workflows, payments, settings.claims_paying_account)
     in_flight = InFlight(settings.claims_max_in_flight)
+    proof = service_evidence(
+        "claims",
+        database,
+        evidence,
+        key_file=key_file(state, "CLAIMS_EVIDENCE_KEY_FILE", "claims_evidence.key"),
+        now_us=now_us,
+    )
     await serve(
         [
             Serving(
@@ -164,13 +173,16 @@ async def _serve(
                 SettlementServicer(parts, payments),
                 "lipei.claims.v1.SettlementService",
             ),
+            proof.serving,
         ],
         name="claims",
         address=settings.claims_address,
         state=state,
         identity=identity,
-        guard=service_guard(identity, state, database, metadata, append=unrecorded, now_us=now_us),
-        background=[sweeper.sweep_claims, sweeper.start_payouts],
+        guard=service_guard(
+            identity, state, database, metadata, append=proof.log.append, now_us=now_us
+        ),
+        background=[sweeper.sweep_claims, sweeper.start_payouts, proof.keep_signing],
     )
 
 

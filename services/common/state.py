@@ -103,11 +103,19 @@ def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
 
 def _make_key(path: Path, length: int) -> None:
     # On the disk before its first use: what a lost key has sealed is lost as well.
+    write_durably(path, f"{secrets.token_hex(length)}\n".encode())
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Put a file there (0600), whole or not at all, and on the disk when this returns.
+
+    Writers of one file take turns by themselves.
+    """
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_hex(length) + "\n")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)

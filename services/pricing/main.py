@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 from lipei.pricing.v1 import pricing_pb2_grpc
-from services.common.access.guarding import service_guard, unrecorded
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
+from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.money import parse_decimal
 from services.common.process import start
@@ -15,6 +16,7 @@ from services.common.sealing import Sealer
 from services.common.settings import (
     LipeiSettings,
     UnknownSetting,
+    key_file,
     sealing_key_file,
     trust_domain,
 )
@@ -32,7 +34,7 @@ from services.pricing.programmes.loader import (
 from services.pricing.servicer import FULL_NAME, PricingServicer
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
-from services.pricing.storage.tables import metadata
+from services.pricing.storage.tables import evidence, metadata
 from services.pricing.tariffs.loader import TariffRefused, example_tariffs, load_folder
 
 NAME = "pricing"
@@ -76,15 +78,26 @@ async def run(settings: PricingSettings) -> None:
             content = canonical_bytes(programme)
             await database.run(quotes.keep_programme, version, content, at_us)
         servicer = PricingServicer(shelf, database, quotes, ReadingStore(database, sealer))
+        proof = service_evidence(
+            NAME,
+            database,
+            evidence,
+            key_file=key_file(state, "PRICING_EVIDENCE_KEY_FILE", "pricing_evidence.key"),
+            now_us=now_us,
+        )
         await serve(
-            [Serving(pricing_pb2_grpc.add_PricingServiceServicer_to_server, servicer, FULL_NAME)],
+            [
+                Serving(pricing_pb2_grpc.add_PricingServiceServicer_to_server, servicer, FULL_NAME),
+                proof.serving,
+            ],
             name=NAME,
             address=settings.pricing_address,
             state=state,
             identity=identity,
             guard=service_guard(
-                identity, state, database, metadata, append=unrecorded, now_us=now_us
+                identity, state, database, metadata, append=proof.log.append, now_us=now_us
             ),
+            background=[proof.keep_signing],
         )
     finally:
         database.close()
