@@ -224,7 +224,7 @@ def _token(kind: str, number: str) -> str:
 async def _served(url: str, state: Path) -> AsyncIterator[_Served]:
     """Claims on a socket of its own, in this process: only here can its statements be counted."""
     database = Database(url)
-    server: Any = grpc.aio.server(interceptors=[ErrorInterceptor()])
+    server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(None)])
     try:
         migrate(database, "services.claims")
         _add_servicers(server, database)

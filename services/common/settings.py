@@ -90,6 +90,11 @@ def connection_age_s() -> int:
     return int(found)
 
 
+def evidence_pseudonym_key_file(state: Path) -> Path:
+    """Where the key stands that keeps member tokens out of the evidence of access."""
+    return key_file(state, "EVIDENCE_PSEUDONYM_KEY_FILE", "evidence_pseudonym.key")
+
+
 def temporal_codec_key_file(state: Path) -> Path:
     """Where the key that encrypts Temporal payloads stands."""
     return key_file(state, "TEMPORAL_CODEC_KEY_FILE", "temporal_codec.key")
@@ -122,6 +127,7 @@ KNOWN: dict[str, str] = {
     "MEMBER_TOKEN_KEY_FILE": "key shared by insurer and hospitals; default in the state directory",
     "MEMBER_TOKEN_KEY_VERSION": "version written into tokens; default k1",
     "SEALING_KEY_FILE": "key that seals columns; default in the state directory",
+    "EVIDENCE_PSEUDONYM_KEY_FILE": "key of member tokens' pseudonyms in evidence; default in state",
     "TEMPORAL_CODEC_KEY_FILE": "key that encrypts Temporal payloads; default in the state folder",
     "TRUST_DOMAIN": "domain of the names in certificates; default lipei.local",
     "INSURER": "name of the insurer, the tenant of its people; default insurer",

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from lipei.his_bridge.v1 import his_bridge_pb2_grpc
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
@@ -87,6 +88,7 @@ async def run(settings: BridgeSettings) -> None:
             address=settings.his_bridge_address,
             state=state,
             identity=identity,
+            guard=guard,
         )
     finally:
         for source in sources.values():

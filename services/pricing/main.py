@@ -8,6 +8,7 @@ from pathlib import Path
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.pricing.v1 import pricing_pb2_grpc
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.money import parse_decimal
@@ -84,6 +85,7 @@ async def run(settings: PricingSettings) -> None:
             address=settings.pricing_address,
             state=state,
             identity=identity,
+            guard=guard,
         )
     finally:
         database.close()

@@ -28,6 +28,7 @@ from services.common.identity import member_token
 from services.common.sealing import Sealer
 from services.common.transport.credentials import server_credentials
 from tests.identities import acting, everybody
+from tests.callers import guard_for
 
 TOKEN_KEY = bytes(range(32))
 SEALER = Sealer({"k1": bytes(range(32, 64))}, "k1")
@@ -119,7 +120,7 @@ def served(
         paying = PayingAccount(name="main", debtor=INSURER)
         payments = Payments(database, Bank(bank_url), SEALER, paying, now_us=now_us)
         flows.settlement = SettlementServicer(parts, payments)
-        server: Any = grpc.aio.server(interceptors=[ErrorInterceptor()])
+        server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(guard_for())])
         claims_pb2_grpc.add_ClaimsServiceServicer_to_server(
             ClaimsServicer(parts, InFlight(most_in_flight)), server
         )
