@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
 from pathlib import Path
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from lipei.pricing.v1 import pricing_pb2_grpc
-from services.common.access.guarding import service_guard
+from services.common.access.guarding import service_guard, unrecorded
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.money import parse_decimal
@@ -34,6 +32,7 @@ from services.pricing.programmes.loader import (
 from services.pricing.servicer import FULL_NAME, PricingServicer
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
+from services.pricing.storage.tables import metadata
 from services.pricing.tariffs.loader import TariffRefused, example_tariffs, load_folder
 
 NAME = "pricing"
@@ -69,9 +68,7 @@ async def run(settings: PricingSettings) -> None:
     try:
         await database.run(migrate, database, "services.pricing")
         quotes = QuoteStore(database, sealer)
-        started = Timestamp()
-        started.FromDatetime(datetime.now(UTC))
-        at_us = started.ToMicroseconds()
+        at_us = now_us()
         for rates in shelf.book.versions():
             content = canonical_bytes(rates.tariff)
             await database.run(quotes.keep_tariff, rates.version, content, at_us)
@@ -85,10 +82,17 @@ async def run(settings: PricingSettings) -> None:
             address=settings.pricing_address,
             state=state,
             identity=identity,
-            guard=guard,
+            guard=service_guard(
+                identity, state, database, metadata, append=unrecorded, now_us=now_us
+            ),
         )
     finally:
         database.close()
+
+
+def now_us() -> int:
+    """Microseconds since 1970 in UTC."""
+    return time.time_ns() // 1_000
 
 
 def legal_cap(share: str, source: str) -> LegalCap | None:

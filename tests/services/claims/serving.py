@@ -27,8 +27,8 @@ from services.common.grpc_edge import ErrorInterceptor, Refused
 from services.common.identity import member_token
 from services.common.sealing import Sealer
 from services.common.transport.credentials import server_credentials
-from tests.identities import acting, everybody
 from tests.callers import guard_for
+from tests.identities import acting, everybody
 
 TOKEN_KEY = bytes(range(32))
 SEALER = Sealer({"k1": bytes(range(32, 64))}, "k1")
