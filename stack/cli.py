@@ -10,6 +10,7 @@ import typer
 from stack.commands import (
     books,
     claims,
+    codec_keys,
     demo,
     his,
     members,
@@ -40,6 +41,9 @@ app.add_typer(policies.app, name="policies")
 app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
+keys = typer.Typer(no_args_is_help=True, help="Keys: rotate, retire.")
+keys.command()(codec_keys.rotate_codec)
+app.add_typer(keys, name="keys")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")
 app.command()(quote.quote)

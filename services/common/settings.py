@@ -49,7 +49,7 @@ def sealing_key_file(state: Path) -> Path:
 
 
 def temporal_codec_key_file(state: Path) -> Path:
-    """Where the key that encrypts Temporal payloads stands."""
+    """Where the keys that encrypt Temporal payloads stand."""
     return key_file(state, "TEMPORAL_CODEC_KEY_FILE", "temporal_codec.key")
 
 
@@ -80,7 +80,7 @@ KNOWN: dict[str, str] = {
     "MEMBER_TOKEN_KEY_FILE": "key shared by insurer and hospitals; default in the state directory",
     "MEMBER_TOKEN_KEY_VERSION": "version written into tokens; default k1",
     "SEALING_KEY_FILE": "key that seals columns; default in the state directory",
-    "TEMPORAL_CODEC_KEY_FILE": "key that encrypts Temporal payloads; default in the state folder",
+    "TEMPORAL_CODEC_KEY_FILE": "keys that encrypt Temporal payloads; default in the state folder",
     "PULL_INTERVAL_S": "seconds between two pulls of a hospital",
 }
 # Prefixes with a free ending, for example LIPEI_HIS_BRIDGE_BASE_URL_GENERAL.
