@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.converter import DataConverter, WorkflowSerializationContext
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import (
     LogForwardingConfig,
@@ -51,6 +52,12 @@ async def connect(state: Path, **more: Any) -> Client:
         except RuntimeError:
             await asyncio.sleep(_CONNECT_PAUSE_S)
     return await Client.connect(**{**settings, **_recorded_target(state), **more})
+
+
+def converter_of(client: Client, workflow_id: str) -> DataConverter:
+    """What reads the payloads of one workflow's history; elsewhere they do not open."""
+    context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
+    return client.data_converter.with_context(context)
 
 
 def _recorded_target(state: Path) -> dict[str, str]:

@@ -12,9 +12,9 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
-from temporalio.converter import PayloadCodec, WorkflowSerializationContext
+from temporalio.converter import PayloadCodec
 
-from services.common.temporal.connection import connect
+from services.common.temporal.connection import connect, converter_of
 
 
 async def renew_schedules(state: Path) -> frozenset[str]:
@@ -38,8 +38,7 @@ async def renew_schedules(state: Path) -> frozenset[str]:
 
 
 async def _renew(client: Client, action: ScheduleActionStartWorkflow, before: set[str]) -> None:
-    context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=action.id)
-    codec = client.data_converter.with_context(context).payload_codec
+    codec = converter_of(client, action.id).payload_codec
     if not isinstance(codec, PayloadCodec):
         raise TypeError("our clients have a codec")
     payloads = [entry for entry in action.args if isinstance(entry, Payload)]

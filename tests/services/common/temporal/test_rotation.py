@@ -22,14 +22,13 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
 )
-from temporalio.converter import WorkflowSerializationContext
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from services.common.settings import temporal_codec_key_file
 from services.common.state import record_address
 from services.common.temporal import codec_keys, names
 from services.common.temporal.codec_keys import CodecKey, KeyFile
-from services.common.temporal.connection import connect
+from services.common.temporal.connection import connect, converter_of
 from services.common.temporal.rotation import renew_schedules, runs_since_before
 from services.common.temporal.schedules import ensure_pull_schedule, trigger_pull
 from stack.probes import free_ports
@@ -189,13 +188,7 @@ async def failures_of(client: Client, handle: WorkflowHandle[Any, Any]) -> Async
     for event in (await handle.fetch_history()).events:
         if event.HasField("workflow_task_failed_event_attributes"):
             failure = event.workflow_task_failed_event_attributes.failure
-            yield str(await converter_of(client, handle).decode_failure(failure))
-
-
-def converter_of(client: Client, handle: WorkflowHandle[Any, Any]) -> Any:
-    return client.data_converter.with_context(
-        WorkflowSerializationContext(client.namespace, handle.id)
-    )
+            yield str(await converter_of(client, handle.id).decode_failure(failure))
 
 
 def test_a_failed_workflows_history_tells_nothing(state: Path) -> None:
@@ -266,7 +259,7 @@ def test_schedules_get_the_new_key_and_their_runs_read_it(state: Path) -> None:
             run = client.get_workflow_handle((await eventually(running))[0].workflow_id)
             first = (await run.fetch_history()).events[0]
             payload = first.workflow_execution_started_event_attributes.input.payloads[0]
-            (work,) = await converter_of(client, run).decode([payload])
+            (work,) = await converter_of(client, run.id).decode([payload])
             assert work.hospital == "hospitals/north"
             await run.terminate()
             assert payload.metadata["key-id"] == new.encode()
