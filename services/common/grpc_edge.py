@@ -35,7 +35,14 @@ from services.common.refusals import (
     status_of,
     wire_text,
 )
+from services.common.settings import connection_age_s
 from services.common.state import forget_address, record_address
+from services.common.transport.certificates import Identity
+from services.common.transport.credentials import (
+    channel_credentials,
+    channel_options,
+    server_credentials,
+)
 
 __all__ = [
     "ErrorInterceptor",
@@ -58,6 +65,8 @@ __all__ = [
 
 MAX_MESSAGE_BYTES = 4 << 20
 STOP_GRACE_S = 5.0
+# A connection that is too old ends when its calls have, and after this long in any case.
+LONGEST_CALL_S = 120
 _USER_AGENT = "lipei"
 _INTERNAL_TEXT = "unexpected fault inside the service; report the correlation id to its operator"
 
@@ -168,14 +177,22 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
 ]
 
 
-def channel(target: str) -> grpc.aio.Channel:
-    """An asyncio channel to one of our services."""
-    return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+def channel(target: str, identity: Identity, service: str) -> grpc.aio.Channel:
+    """An asyncio channel to one of our services, which must prove to be that one."""
+    return grpc.aio.secure_channel(
+        target,
+        channel_credentials(identity, service),
+        options=[*_CHANNEL_OPTIONS, *channel_options(identity, service)],
+    )
 
 
-def sync_channel(target: str) -> grpc.Channel:
-    """A blocking channel to one of our services."""
-    return grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
+def sync_channel(target: str, identity: Identity, service: str) -> grpc.Channel:
+    """A blocking channel to one of our services, which must prove to be that one."""
+    return grpc.secure_channel(
+        target,
+        channel_credentials(identity, service),
+        options=[*_CHANNEL_OPTIONS, *channel_options(identity, service)],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +210,13 @@ async def serve(
     name: str,
     address: str,
     state: Path,
+    identity: Identity,
     background: Sequence[Callable[[], Awaitable[None]]] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop gracefully. Records the address in run.json.
+
+    Only callers with a certificate of our authority get a connection, and every connection is made
+    anew after LIPEI_CONNECTION_AGE_S.
 
     `background` coroutines run beside the server; one that fails stops the process, because a
     service without its sweeper would look healthy and lose claims.
@@ -207,6 +228,8 @@ async def serve(
             ("grpc.max_send_message_length", 64 << 20),
             ("grpc.so_reuseport", 0),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.max_connection_age_ms", connection_age_s() * 1000),
+            ("grpc.max_connection_age_grace_ms", LONGEST_CALL_S * 1000),
         ],
     )
     alive = health.aio.HealthServicer()
@@ -217,7 +240,7 @@ async def serve(
     reflection.enable_server_reflection(
         [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
     )
-    port = _bound(server, address)
+    port = _bound(server, address, identity)
     listens_at = f"{address.rpartition(':')[0]}:{port}"
     stopping = _stop_signals()
     await server.start()
@@ -234,9 +257,9 @@ async def serve(
         logger().info("stopped", name=name)
 
 
-def _bound(server: grpc.aio.Server, address: str) -> int:
+def _bound(server: grpc.aio.Server, address: str, identity: Identity) -> int:
     try:
-        return server.add_insecure_port(address)
+        return server.add_secure_port(address, server_credentials(identity))
     except RuntimeError:
         raise SystemExit(f"cannot listen on {address}; is it taken, or not of this host?") from None
 

@@ -17,8 +17,11 @@ from services.common.settings import (
     LipeiSettings,
     UnknownSetting,
     sealing_key_file,
+    trust_domain,
 )
 from services.common.state import load_or_make_key, state_dir
+from services.common.transport.certificates import load_identity
+from services.common.transport.names import service_uri
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.tariff import MILLION, canonical_bytes
 from services.pricing.judging import Shelf
@@ -58,6 +61,7 @@ async def run(settings: PricingSettings) -> None:
         backfill=settings.pricing_backfill,
     )
     state = state_dir(settings.state)
+    identity = load_identity(state, NAME, uri=service_uri(trust_domain(), NAME))
     sealer = Sealer({_KEY_ID: load_or_make_key(sealing_key_file(state))}, _KEY_ID)
     url = settings.pricing_database_url or f"sqlite:///{state / 'pricing.db'}"
     database = Database(url)
@@ -79,6 +83,7 @@ async def run(settings: PricingSettings) -> None:
             name=NAME,
             address=settings.pricing_address,
             state=state,
+            identity=identity,
         )
     finally:
         database.close()

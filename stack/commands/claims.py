@@ -41,7 +41,7 @@ def list_claims(
 ) -> None:
     """List claims, oldest first. Changes nothing."""
     wanted = _claim_state(of_state)
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "adjuster") as channel:
         request = pb.ListClaimsRequest(
             parent=f"policies/{policy.removeprefix('policies/')}", state=wanted
         )
@@ -81,7 +81,7 @@ def show(
     name: Name, state: State = DEFAULT_STATE, as_json: AsJson = False, lang: Lang = Language.EN
 ) -> None:
     """Show one claim: its lines, who bears what, and its history. Changes nothing."""
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "adjuster") as channel:
         answer = ClaimsServiceStub(channel).GetClaim(pb.GetClaimRequest(name=name), timeout=CALL_S)
     if as_json:
         print_json(answer.claim)
@@ -102,7 +102,7 @@ def explain(
     name: Name, lang: Lang = Language.BOTH, state: State = DEFAULT_STATE, as_json: AsJson = False
 ) -> None:
     """Explain a decision to the fen, clause by clause, and show that it adds up."""
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "adjuster") as channel:
         stub = ClaimsServiceStub(channel)
         answer = stub.ExplainClaim(pb.ExplainClaimRequest(name=name), timeout=CALL_S)
     sums = adding_up(answer.claim.decision, lang)
@@ -124,7 +124,7 @@ def explain(
 @app.command()
 def replay(name: Name, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """Recompute a decision from its stored inputs and compare the hashes. Changes nothing."""
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "senior_adjuster") as channel:
         stub = ClaimsServiceStub(channel)
         answer = stub.ReplayClaim(pb.ReplayClaimRequest(name=name), timeout=CALL_S)
     if as_json:
@@ -155,7 +155,7 @@ def submit(
     patience = Duration()
     patience.FromMilliseconds(int(wait_s * 1000))
     request.wait.CopyFrom(patience)
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "insurer_intake") as channel:
         answer = ClaimsServiceStub(channel).SubmitClaim(request, timeout=wait_s + CALL_S)
     if as_json:
         print_json(answer)
@@ -167,7 +167,8 @@ def submit(
 
 def _bill(text: str, state: Path) -> Bill:
     if text.startswith("hospitals/"):
-        with calling(state, "his_bridge") as channel:
+        hospital = text.split("/")[1]
+        with calling(state, "his_bridge", "hospital_records", hospital) as channel:
             stub = HisBridgeServiceStub(channel)
             return stub.GetBill(GetBillRequest(name=text), timeout=CALL_S).bill.bill
     try:

@@ -48,7 +48,7 @@ def pull(
 
     Does not wait for it. A pull that is running already goes on; no second one starts.
     """
-    hospital = hospital.removeprefix("hospitals/")
+    hospital = _id(hospital)
     known = addresses(state)
     if f"{_WORKER}{hospital}" not in known:
         here = [name.removeprefix(_WORKER) for name in known if name.startswith(_WORKER)]
@@ -71,7 +71,7 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
     Exit code 1 when the last pull of bills or of readings failed.
     """
     delivered: Counter[str] = Counter()
-    with calling(state, "his_bridge") as channel:
+    with calling(state, "his_bridge", "hospital_records", _id(hospital)) as channel:
         stub = HisBridgeServiceStub(channel)
         bills = pb.ListBillsRequest(parent=_parent(hospital), page_size=_PAGE)
         while True:
@@ -100,7 +100,7 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
 @app.command()
 def quarantine(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """List the records that wait for a person, with every fault. Releases nothing."""
-    with calling(state, "his_bridge") as channel:
+    with calling(state, "his_bridge", "hospital_records", _id(hospital)) as channel:
         records = _quarantine(HisBridgeServiceStub(channel), hospital)
     if as_json:
         print_json({"records": [plain(record) for record in records]})
@@ -141,5 +141,9 @@ def _quarantine(stub: HisBridgeServiceStub, hospital: str) -> list[pb.Quarantine
             return records
 
 
+def _id(hospital: str) -> str:
+    return hospital.removeprefix("hospitals/")
+
+
 def _parent(hospital: str) -> str:
-    return f"hospitals/{hospital.removeprefix('hospitals/')}"
+    return f"hospitals/{_id(hospital)}"

@@ -61,7 +61,7 @@ def quote(  # noqa: PLR0913, PLR0917 - one parameter per option of the command l
         if member
         else None,
     )
-    with calling(state, "pricing") as channel:
+    with calling(state, "pricing", "chief_actuary") as channel:
         answer = PricingServiceStub(channel).QuotePremium(request, timeout=CALL_S).quote
     if as_json:
         print_json(answer)

@@ -68,7 +68,7 @@ def record(
     for start in range(0, len(readings), _BATCH):
         batch = readings[start : start + _BATCH]
         try:
-            with calling(state, "pricing") as channel:
+            with calling(state, "pricing", "partner") as channel:
                 answer = PricingServiceStub(channel).RecordReadings(_asked(batch), timeout=CALL_S)
         except CallFailed as failed:
             raise _by_line(failed, batch, start) from None
@@ -102,7 +102,7 @@ def months(
         participation=participation(member, programme, time_zone, expiring_start_date),
         renewal_date=renewal,
     )
-    with calling(state, "pricing") as channel:
+    with calling(state, "pricing", "chief_actuary") as channel:
         found = PricingServiceStub(channel).AssessMember(request, timeout=CALL_S).incentive
     if as_json:
         print_json(found)
@@ -121,7 +121,7 @@ def tasks(
     """List low glucose that a coach should talk about, oldest first."""
     found: list[pb.CoachTask] = []
     request = pb.ListCoachTasksRequest(parent=_member(member), page_size=_PAGE)
-    with calling(state, "pricing") as channel:
+    with calling(state, "pricing", "partner") as channel:
         stub = PricingServiceStub(channel)
         while True:
             page = stub.ListCoachTasks(request, timeout=CALL_S)
