@@ -42,7 +42,8 @@ def _pipe(service: str, number: int) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Asked for at each line, so that it follows a redirection.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
 
 

@@ -53,6 +53,7 @@ WORD = _matching(r"[a-z][a-z0-9_]{0,31}")
 NAME = _matching(r"[a-z][a-z0-9_-]{0,62}(:[a-z][a-z0-9_-]{0,70})?")
 PLACE = _matching(r"[A-Za-z0-9_.<>-]{1,80}:[0-9]{1,5}")
 METHOD = _matching(r"(/[A-Za-z][A-Za-z0-9_.]{0,79}){2}")
+MOMENT = _matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,3}|\+00:00|Z){0,2}")
 OPAQUE = _matching(r"[0-9a-f]{32}", digits=True)
 PAYOUT = _matching(r"LP[0-9a-f]{30}", digits=True)  # end-to-end ids that we made
 KEY_ID = _matching(r"k[0-9a-f]{1,8}", digits=True)
@@ -81,12 +82,15 @@ KEYS: Mapping[str, Shape] = {
     "reason": CODE,
     "received": _count,
     "released": _count,
+    "until": MOMENT,
 }
 
 EVENTS: Mapping[str, frozenset[str]] = {
     event: frozenset(keys.split())
     for event, keys in {
         "bank_answer_fault": "reason about",
+        "certificate_not_renewed": "fault",
+        "certificate_renewed": "until queue",
         "claims_without_payee_account": "claims count",
         "codec_keys_unreadable": "",
         "crashed": "fault at",

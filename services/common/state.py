@@ -69,14 +69,26 @@ def _write(state: Path, addresses: dict[str, str]) -> None:
     fresh.replace(state / _RUN)
 
 
-def write_private(file: Path, content: bytes) -> None:
-    """Write a file (0600) whole or not at all: another process may read it at any moment."""
+def write_private(file: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file (0600) whole or not at all: another process may read it at any moment.
+
+    When `durable`, it is on the disk when this returns.
+    """
     fresh = file.with_name(f"{file.name}.new")
     fresh.unlink(missing_ok=True)
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as out:
         out.write(content)
+        if durable:
+            out.flush()
+            os.fsync(out.fileno())
     fresh.replace(file)
+    if durable:
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
@@ -104,24 +116,4 @@ def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
 
 def _make_key(path: Path, length: int) -> None:
     # On the disk before its first use: what a lost key has sealed is lost as well.
-    write_private(path, secrets.token_hex(length) + "\n")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 in one step: whoever reads sees the old text or the new one.
-
-    It is on the disk when this returns.
-    """
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_private(path, f"{secrets.token_hex(length)}\n".encode(), durable=True)

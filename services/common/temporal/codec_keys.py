@@ -192,7 +192,7 @@ def load_or_make(path: Path, now: datetime) -> tuple[CodecKey, ...]:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(path.parent):
             if not path.exists():
-                write_private(path, _text([_fresh(now, KeyState.CURRENT)]))
+                write_private(path, _text([_fresh(now, KeyState.CURRENT)]), durable=True)
     return load(path)
 
 
@@ -261,7 +261,7 @@ def change(path: Path, by: Change) -> tuple[CodecKey, ...]:
     path = path.absolute()
     with locked(path.parent):
         keys = by(load(path))
-        write_private(path, _text(keys))
+        write_private(path, _text(keys), durable=True)
     return keys
 
 
@@ -331,6 +331,6 @@ def _state(current: bool) -> KeyState:
     return KeyState.CURRENT if current else KeyState.DECRYPT_ONLY
 
 
-def _text(keys: Sequence[CodecKey]) -> str:
+def _text(keys: Sequence[CodecKey]) -> bytes:
     file = _File(format=_FORMAT, keys=tuple(keys))
-    return msgspec.json.format(msgspec.json.encode(file), indent=1).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n"

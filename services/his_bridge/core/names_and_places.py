@@ -34,7 +34,8 @@ _PROVINCES = (
 _BELOW = (
     "市|州|盟|县|旗|区|镇|乡|街道|村|屯|社区|小区|新村|花园|大厦|公寓|大道|路|街|巷|弄|胡同"
     "|里弄|号院"
-)_STATES = (
+)
+_STATES = (
     "A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]"
     "|T[NX]|UT|V[AT]|W[AIVY]"
 )
