@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 from lipei.his_bridge.v1 import consent_pb2_grpc, his_bridge_pb2_grpc
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
+from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
@@ -15,10 +17,14 @@ from services.common.settings import (
     DEFAULT_RECIPIENT,
     LipeiSettings,
     UnknownSetting,
+    key_file,
     member_token_key_file,
     member_token_key_version,
+    trust_domain,
 )
 from services.common.state import load_or_make_key, state_dir
+from services.common.transport.certificates import load_identity
+from services.common.transport.names import service_uri
 from services.his_bridge.consent_register import ConsentServicer
 from services.his_bridge.consent_requests import RECIPIENT
 from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
@@ -28,6 +34,7 @@ from services.his_bridge.pulling import Puller
 from services.his_bridge.servicer import HisBridgeServicer, Hospital
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import Source
+from services.his_bridge.storage.tables import evidence, metadata
 
 EXAMPLE_PROFILES = Path(__file__).parent / "profiles"
 
@@ -66,6 +73,7 @@ async def run(settings: BridgeSettings) -> None:
         raise UnknownSetting("LIPEI_HIS_BRIDGE_RECIPIENT must read insurers/{insurer}")
     folder = Path(settings.his_bridge_profiles) if settings.his_bridge_profiles else None
     profiles = load_profiles(folder or EXAMPLE_PROFILES, os.environ)
+    identity = load_identity(state, "his_bridge", uri=service_uri(trust_domain(), "his_bridge"))
     database = Database(settings.his_bridge_database_url or f"sqlite:///{state / 'his_bridge.db'}")
     migrate(database, "services.his_bridge")
     key, version = load_or_make_key(member_token_key_file(state)), member_token_key_version()
@@ -78,6 +86,13 @@ async def run(settings: BridgeSettings) -> None:
         name: hospital_of(profile, sources[name], database, tokens, recipient)
         for name, profile in profiles.items()
     }
+    proof = service_evidence(
+        "his_bridge",
+        database,
+        evidence,
+        key_file=key_file(state, "HIS_BRIDGE_EVIDENCE_KEY_FILE", "his_bridge_evidence.key"),
+        now_us=now_us,
+    )
     try:
         await serve(
             [
@@ -91,10 +106,16 @@ async def run(settings: BridgeSettings) -> None:
                     ConsentServicer(database, hospitals, now_us),
                     "lipei.his_bridge.v1.ConsentService",
                 ),
+                proof.serving,
             ],
             name="his_bridge",
             address=settings.his_bridge_address,
             state=state,
+            identity=identity,
+            guard=service_guard(
+                identity, state, database, metadata, append=proof.log.append, now_us=now_us
+            ),
+            background=[proof.keep_signing],
         )
     finally:
         for source in sources.values():

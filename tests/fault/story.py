@@ -221,9 +221,9 @@ def story(
         stack.wait()
         if scenario is not None:
             stack.record_consents(HOSPITAL, scenario.consenting)
-        intake = HandIn(state, stack.addresses["claims"], people)
+        intake = HandIn(state, stack.addresses["claims"], people, stack.identity("insurer_intake"))
         held.callback(intake.close)
-        with Insurer(stack.addresses["claims"]) as insurer:
+        with Insurer(stack.addresses["claims"], stack.identity) as insurer:
             for plan in {PLAN, *(scenario.plans if scenario else ())}:
                 insurer.publish(PLANS / f"{plan}.yaml")
             for policies in (*(scenario.policies if scenario else ()), intake.policies()):

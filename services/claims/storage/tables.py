@@ -19,9 +19,13 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
+from services.common.evidence.tables import tables as evidence_tables
 
 metadata = named_metadata()
+evidence = evidence_tables(metadata)
+assertions.tables(metadata)
 
 # Answers to writes, for ever: the same request_id gives the same answer, another body is refused.
 request_log = Table(

@@ -25,9 +25,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
+from services.common.access import assertions
 from services.common.database import SERIAL, Database, named_metadata
+from services.common.evidence.tables import tables as evidence_tables
 
 metadata = named_metadata()
+evidence = evidence_tables(metadata)
+assertions.tables(metadata)
 
 # The canonical bytes of every tariff that ever served, so that any quote can be priced again.
 tariff = Table(

@@ -23,9 +23,12 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.common.database import Database, migrate
-from services.common.grpc_edge import ErrorInterceptor, Refused, sync_channel
+from services.common.grpc_edge import ErrorInterceptor, Refused
 from services.common.identity import member_token
 from services.common.sealing import Sealer
+from services.common.transport.credentials import server_credentials
+from tests.callers import guard_for
+from tests.identities import acting, everybody
 
 TOKEN_KEY = bytes(range(32))
 SEALER = Sealer({"k1": bytes(range(32, 64))}, "k1")
@@ -117,18 +120,19 @@ def served(
         paying = PayingAccount(name="main", debtor=INSURER)
         payments = Payments(database, Bank(bank_url), SEALER, paying, now_us=now_us)
         flows.settlement = SettlementServicer(parts, payments)
-        server: Any = grpc.aio.server(interceptors=[ErrorInterceptor()])
+        server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(guard_for())])
         claims_pb2_grpc.add_ClaimsServiceServicer_to_server(
             ClaimsServicer(parts, InFlight(most_in_flight)), server
         )
         settlement_pb2_grpc.add_SettlementServiceServicer_to_server(flows.settlement, server)
-        port = server.add_insecure_port("127.0.0.1:0")
+        credentials = server_credentials(acting("claims", ""))
+        port = server.add_secure_port("127.0.0.1:0", credentials)
         await server.start()
         return server, port
 
     server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
     address = f"127.0.0.1:{port}"
-    channel = sync_channel(address)
+    channel = everybody(address, "claims")
     try:
         yield Served(
             address=address,

@@ -17,7 +17,8 @@ import grpc
 from demo.consents import grant
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
-from services.common.grpc_edge import error_of, sync_channel
+from services.common.grpc_edge import error_of
+from tests.identities import equip, everybody
 from tests.services.his_bridge.records import KEY
 
 ROOT = Path(__file__).parents[3]
@@ -50,7 +51,7 @@ class Bridge:
                 raise RuntimeError(self.log.read_text("utf-8"))
             time.sleep(0.02)
         self.address = json.loads(run.read_text("utf-8"))["his_bridge"]
-        self.channel = sync_channel(self.address)
+        self.channel = everybody(self.address, "his_bridge")
         self.stub = HisBridgeServiceStub(self.channel)
 
     def consented(self, members: Iterable[str], hospital: str = HOSPITAL) -> None:
@@ -115,7 +116,7 @@ class Bridge:
 
 
 def environ_for(state: Path, profiles: Path, database_url: str = "") -> dict[str, str]:
-    keys = state / "keys"
+    keys = equip(state) / "keys"
     keys.mkdir(parents=True, exist_ok=True)
     (keys / "member_token.key").write_text(KEY.hex(), "utf-8")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("LIPEI_")}

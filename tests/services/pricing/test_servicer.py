@@ -16,13 +16,14 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from services.common.database import Database
-from services.common.grpc_edge import Refused, RpcFault, error_of, sync_channel
+from services.common.grpc_edge import Refused, RpcFault, error_of
 from services.common.sealing import Sealer
 from services.pricing.core.book import Book
 from services.pricing.judging import Shelf
 from services.pricing.servicer import FULL_NAME, PricingServicer
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
+from tests.identities import everybody
 from tests.postgres import fresh_database
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced
 from tests.services.pricing.core.reading_cases import programmes
@@ -54,7 +55,7 @@ def target(
 
 @pytest.fixture
 def channel(target: str) -> Iterator[grpc.Channel]:
-    with sync_channel(target) as found:
+    with everybody(target, "pricing") as found:
         yield found
 
 

@@ -6,7 +6,7 @@ from alembic import op
 from services.common.database import append_only_ddl
 
 revision = "0005"
-down_revision = "0001"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
