@@ -29,6 +29,7 @@ from services.claims.messages import (
     claim_message,
     claim_name,
     reason_messages,
+    seen_by_hospital,
 )
 from services.claims.plan_shelf import PlanShelf
 from services.claims.plans.loader import load_plan
@@ -36,6 +37,7 @@ from services.claims.policy_import import DryRun, import_policies
 from services.claims.storage import claims as store
 from services.claims.storage import policies
 from services.claims.storage.books import read_books
+from services.common.access.tenant import current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
     Refused,
@@ -93,7 +95,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self, request: pb.SubmitClaimRequest, context: Context
     ) -> pb.SubmitClaimResponse:
         """Take the bill in, start its claims, and wait for the decisions as long as asked."""
-        bill_hash = intake.check(request)
+        bill_hash = intake.check(request, current_tenant())
         patience_s = _patience_s(request, context)
         loop = asyncio.get_running_loop()
         until = loop.time() + patience_s
@@ -108,12 +110,19 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         if left_s > 0:
             await asyncio.wait([deciding], timeout=left_s)
         claims = await self._database.run(self._claims, taken.claims)
+        if current_tenant().hospital is not None:
+            claims = [seen_by_hospital(claim) for claim in claims]
         return pb.SubmitClaimResponse(claims=claims)
 
     def _take_in(self, request: pb.SubmitClaimRequest, bill_hash: str) -> intake.Taken:
         with self._database.writing() as connection:
             return intake.take_in(
-                connection, self._parts.plans, request, bill_hash, self._parts.now_us()
+                connection,
+                current_tenant(),
+                self._parts.plans,
+                request,
+                bill_hash,
+                self._parts.now_us(),
             )
 
     async def _decided(self, taken: intake.Taken, update_id: str) -> None:
@@ -128,7 +137,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _undecided(self, claims: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         with self._database.reading() as connection:
-            rows = [store.find_claim(connection, *claim) for claim in claims]
+            rows = [store.find_claim(connection, current_tenant(), *claim) for claim in claims]
         return [
             (row.policy_id, row.id)
             for row in rows
@@ -137,7 +146,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _claims(self, claims: Sequence[tuple[str, str]]) -> list[pb.Claim]:
         with self._database.reading() as connection:
-            rows = [store.find_claim(connection, *claim) for claim in claims]
+            rows = [store.find_claim(connection, current_tenant(), *claim) for claim in claims]
             return _messages(connection, [row for row in rows if row is not None])
 
     async def GetClaim(self, request: pb.GetClaimRequest, context: Context) -> pb.GetClaimResponse:
@@ -165,7 +174,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         if faults or parent is None:
             raise invalid(faults)
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
-        kind = f"claims {request.parent} {request.state}"
+        kind = f"claims {current_tenant().key} {request.parent} {request.state}"
         after = parse_page_token(request.page_token, kind) or "0"
         if not _POSITION.fullmatch(after):
             text = "not a page token of this list; start again without one"
@@ -182,7 +191,12 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
     ) -> tuple[pb.ListClaimsResponse, int | None]:
         with self._database.reading() as connection:
             rows = store.list_claims(
-                connection, policy_id=policy_id, state=state, after=after, most=most
+                connection,
+                current_tenant(),
+                policy_id=policy_id,
+                state=state,
+                after=after,
+                most=most,
             )
             answer = pb.ListClaimsResponse(claims=_messages(connection, rows))
         return answer, rows[-1].seq if len(rows) == most else None
@@ -261,6 +275,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         work = functools.partial(
             import_policies,
             request=request,
+            insurer=current_tenant().required_insurer(),
             plans=self._parts.plans,
             token=self._parts.token,
             sealer=self._parts.sealer,
@@ -298,7 +313,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
         def work(connection: Connection) -> pb.PublishPlanResponse:
             store.take_turns(connection, "policies and plans")
-            version = policies.store_plan(connection, plan, request.yaml, at_us)
+            insurer = current_tenant().required_insurer()
+            version = policies.store_plan(connection, plan, request.yaml, at_us, insurer=insurer)
             return pb.PublishPlanResponse(plan_version=version)
 
         body = hashlib.sha256(request.yaml).hexdigest()
@@ -314,20 +330,20 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _check_books(self) -> pb.CheckBooksResponse:
         with self._database.reading() as connection:
-            found = read_books(connection)
+            found = read_books(connection, current_tenant())
         return books_message(found)
 
 
 def find(connection: Connection, name: str) -> Row[Any]:
     """The claim of a resource name.
 
-    Raises: Refused when the name is malformed or nothing has it.
+    Raises: Refused when the name is malformed, or no claim of the caller's tenant has it.
     """
     named = _CLAIM_NAME.fullmatch(name)
     if named is None:
         text = 'must be "policies/{policy}/claims/{claim}"'
         raise invalid([Violation("name", "MALFORMED", text)])
-    row = store.find_claim(connection, named["policy"], named["claim"])
+    row = store.find_claim(connection, current_tenant(), named["policy"], named["claim"])
     if row is None:
         raise not_found("claim", name)
     return row
@@ -373,8 +389,9 @@ def _once(
     answer_type: type[Answer],
 ) -> Answer:
     method, request_id, body, at_us = key
+    tenant = current_tenant()
     try:
-        stored = store.answered(connection, method, request_id, body)
+        stored = store.answered(connection, tenant, method, request_id, body)
     except store.OtherContent:
         text = "this request_id was used with other content; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
@@ -383,7 +400,8 @@ def _once(
         known.ParseFromString(stored)
         return known
     answer = work(connection)
-    store.remember_answer(connection, method, request_id, body, answer.SerializeToString(), at_us)
+    said = answer.SerializeToString()
+    store.remember_answer(connection, tenant, method, request_id, body, said, at_us)
     return answer
 
 

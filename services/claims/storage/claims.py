@@ -40,7 +40,9 @@ from services.claims.storage.tables import (
     policy,
     request_log,
 )
+from services.claims.storage.tenancy import owned, owner
 from services.claims.storage.usage import use
+from services.common.access.tenant import Kind, Tenant
 
 ClaimRow = Row[Any]
 UNDECIDED = (ClaimState.RECEIVED, ClaimState.REGISTERED, ClaimState.ADJUDICATING)
@@ -55,6 +57,8 @@ class OtherContent(ValueError):
 class NewClaim:
     """One claim as intake opens it: one bill under one policy."""
 
+    insurer: str
+    hospital: str | None
     policy_id: str
     person_id: str
     member_id: str
@@ -67,17 +71,19 @@ class NewClaim:
 
 
 def answered(
-    connection: Connection, method: str, request_id: str, request_hash: str
+    connection: Connection, tenant: Tenant, method: str, request_id: str, request_hash: str
 ) -> bytes | None:
-    """The stored answer of a repeated request; None for a new request_id.
+    """The stored answer of a repeated request of this tenant; None for a new request_id.
 
     Repeats at the same moment take turns until the first one's transaction ends.
 
     Raises: OtherContent when the request_id was used with another body.
     """
-    take_turns(connection, f"{method}/{request_id}")
+    take_turns(connection, f"{tenant.key}/{method}/{request_id}")
     found = select(request_log.c.request_hash, request_log.c.response).where(
-        request_log.c.method == method, request_log.c.request_id == request_id
+        request_log.c.tenant == tenant.key,
+        request_log.c.method == method,
+        request_log.c.request_id == request_id,
     )
     row = connection.execute(found).first()
     if row is None:
@@ -96,6 +102,7 @@ def take_turns(connection: Connection, what: str) -> None:
 
 def remember_answer(
     connection: Connection,
+    tenant: Tenant,
     method: str,
     request_id: str,
     request_hash: str,
@@ -104,6 +111,7 @@ def remember_answer(
 ) -> None:
     """Keep the answer of a request for ever."""
     row = {
+        "tenant": tenant.key,
         "method": method,
         "request_id": request_id,
         "request_hash": request_hash,
@@ -128,13 +136,21 @@ def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable
 
 
 def claims_of_bill(
-    connection: Connection, provider_id: str, bill_number: str
+    connection: Connection, provider_id: str, bill_number: str, insurer: str | None
 ) -> Sequence[ClaimRow]:
-    """Claims that this bill opened, in coordination order."""
+    """Claims that this bill opened, of one insurer or of all, in coordination order."""
     found = select(claim).where(
         claim.c.provider_id == provider_id, claim.c.bill_number == bill_number
     )
+    if insurer is not None:
+        found = found.where(claim.c.insurer == insurer)
     return connection.execute(found.order_by(claim.c.seq)).all()
+
+
+def adopt(connection: Connection, claim_ids: Sequence[str], hospital: str) -> None:
+    """Claims of a bill that came without its hospital's name are the hospital's from now on."""
+    nobodys = claim.c.id.in_(claim_ids), claim.c.hospital.is_(None)
+    connection.execute(update(claim).where(*nobodys).values(hospital=hospital))
 
 
 def open_claim(connection: Connection, new: NewClaim, at_us: int) -> str:
@@ -174,32 +190,41 @@ def open_claim(connection: Connection, new: NewClaim, at_us: int) -> str:
     return claim_id
 
 
-def find_claim(connection: Connection, policy_id: str, claim_id: str) -> ClaimRow | None:
-    """The claim's row; None when it does not exist under this policy."""
-    told = {"claim_id": claim_id, "policy_id": policy_id}
-    return connection.execute(_CLAIM, told).first()
+def find_claim(
+    connection: Connection, tenant: Tenant, policy_id: str, claim_id: str
+) -> ClaimRow | None:
+    """The claim's row; None when it does not exist under this policy, or is another tenant's."""
+    told = {"claim_id": claim_id, "policy_id": policy_id, **owner(connection, tenant)}
+    return connection.execute(_CLAIM[tenant.kind], told).first()
 
 
-_CLAIM = select(claim).where(
-    claim.c.id == bindparam("claim_id"), claim.c.policy_id == bindparam("policy_id")
-)
+_CLAIM = {
+    kind: select(claim).where(
+        claim.c.id == bindparam("claim_id"),
+        claim.c.policy_id == bindparam("policy_id"),
+        owned(kind),
+    )
+    for kind in Kind
+}
 
 
 def list_claims(
     connection: Connection,
+    tenant: Tenant,
     *,
     policy_id: str | None,
     state: ClaimState | None,
     after: int,
     most: int,
 ) -> Sequence[ClaimRow]:
-    """Claims after a position, oldest first."""
-    found = select(claim).where(claim.c.seq > after).order_by(claim.c.seq).limit(most)
+    """The tenant's claims after a position, oldest first."""
+    found = select(claim).where(claim.c.seq > after, owned(tenant.kind))
+    found = found.order_by(claim.c.seq).limit(most)
     if policy_id is not None:
         found = found.where(claim.c.policy_id == policy_id)
     if state is not None:
         found = found.where(claim.c.state == state.value)
-    return connection.execute(found).all()
+    return connection.execute(found, owner(connection, tenant)).all()
 
 
 def moves_of(connection: Connection, claim_id: str) -> Sequence[Row[Any]]:
@@ -475,7 +500,8 @@ def retry_payouts(connection: Connection, policy_id: str, at_us: int) -> None:
         move_claim(connection, claim_id, Event.RETRY_PAYMENT, "policy_import", at_us)
 
 
-def count_states(connection: Connection) -> dict[ClaimState, int]:
-    """How many claims stand in each state."""
-    rows = connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state))
+def count_states(connection: Connection, tenant: Tenant) -> dict[ClaimState, int]:
+    """How many of the tenant's claims stand in each state."""
+    found = select(claim.c.state, func.count()).where(owned(tenant.kind)).group_by(claim.c.state)
+    rows = connection.execute(found, owner(connection, tenant))
     return {ClaimState(state): int(count) for state, count in rows}

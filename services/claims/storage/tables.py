@@ -24,9 +24,11 @@ from services.common.database import SERIAL, named_metadata
 metadata = named_metadata()
 
 # Answers to writes, for ever: the same request_id gives the same answer, another body is refused.
+# Each tenant has request ids of its own (`Tenant.key`).
 request_log = Table(
     "request_log",
     metadata,
+    Column("tenant", String(80), primary_key=True),
     Column("method", String(40), primary_key=True),
     Column("request_id", String(64), primary_key=True),
     Column("request_hash", String(64), nullable=False),
@@ -46,10 +48,23 @@ plan_version = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# Who has published which version. Content is kept once under its hash; a version that an insurer
+# has not published does not exist for it.
+plan_publication = Table(
+    "plan_publication",
+    metadata,
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    Column("insurer", String(64), nullable=False),
+    Column("version", String(160), ForeignKey("plan_version.version"), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    UniqueConstraint("insurer", "version"),
+)
+
 policy = Table(
     "policy",
     metadata,
     Column("id", String(64), primary_key=True),
+    Column("insurer", String(64), nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("revision", Integer, nullable=False),
 )
@@ -99,6 +114,9 @@ claim = Table(
     metadata,
     Column("seq", SERIAL, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
+    # Whose claim it is: its policy's insurer, and the hospital that has handed the bill in.
+    Column("insurer", String(64), nullable=False),
+    Column("hospital", String(64)),
     Column("policy_id", String(64), ForeignKey("policy.id"), nullable=False),
     Column("person_id", String(32), ForeignKey("person.id"), nullable=False),
     Column("member_id", String(64), nullable=False),
@@ -124,6 +142,9 @@ claim = Table(
     UniqueConstraint("person_id", "person_seq"),
     Index("ix_claim_state_seq", "state", "seq"),
     Index("ix_claim_policy_id_seq", "policy_id", "seq"),
+    Index("ix_claim_insurer_seq", "insurer", "seq"),
+    Index("ix_claim_hospital_seq", "hospital", "seq"),
+    Index("ix_claim_person_id_seq", "person_id", "seq"),
 )
 
 claim_move = Table(
@@ -214,6 +235,7 @@ usage_balance = Table(
 APPEND_ONLY = (
     "request_log",
     "plan_version",
+    "plan_publication",
     "policy_revision",
     "payee_account",
     "claim_move",

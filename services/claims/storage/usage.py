@@ -41,11 +41,13 @@ def balances(connection: Connection, policy_id: str, member_id: str) -> list[Bal
 def earlier_services(
     connection: Connection, row: Row[Any], days: Mapping[CodeKey, tuple[date, date]]
 ) -> list[EarlierService]:
-    """What decisions in force allowed the person on these days, both included, by code.
+    """What decisions in force of the same insurer allowed the person on these days, by code.
 
-    Whichever policy paid: two policies of one person look at one history, and a line of a bill
-    that several of them allowed is one service. A pended line counts as allowed. This bill's own
-    services are not in it.
+    Both days are included. What another insurer has allowed is not this one's to know.
+
+    Whichever policy paid: two policies of one person with one insurer look at one history, and a
+    line of a bill that several of them allowed is one service. A pended line counts as allowed.
+    This bill's own services are not in it.
     """
     if not days:
         return []
@@ -54,6 +56,7 @@ def earlier_services(
         .join(claim, claim.c.id == decision_line.c.claim_id)
         .where(
             decision_line.c.person_id == row.person_id,
+            claim.c.insurer == row.insurer,
             decision_line.c.service_date >= min(first for first, _ in days.values()).isoformat(),
             decision_line.c.service_date <= max(last for _, last in days.values()).isoformat(),
             decision_line.c.decision_id == claim.c.decision_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,10 +22,12 @@ from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
+from services.common.access.caller import Caller, calling_as
 from services.common.database import Database, migrate
 from services.common.grpc_edge import ErrorInterceptor, Refused, sync_channel
 from services.common.identity import member_token
 from services.common.sealing import Sealer
+from tests.callers import CallingAs, a_service, usual_caller
 
 TOKEN_KEY = bytes(range(32))
 SEALER = Sealer({"k1": bytes(range(32, 64))}, "k1")
@@ -51,6 +53,10 @@ class StepByStep:
     async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
         self.started.append(claim_name)
         await asyncio.sleep(self.pause_s)
+        with calling_as(a_service()):
+            await self._settled(claim_name)
+
+    async def _settled(self, claim_name: str) -> None:
         steps = self.settlement
         nobody: Any = None
         await steps.RegisterClaim(settlement_pb2.RegisterClaimRequest(name=claim_name), nobody)
@@ -96,8 +102,9 @@ def served(
     workflows: StepByStep | None = None,
     most_in_flight: int = 8,
     bank_url: str = "http://127.0.0.1:9",
+    caller: Callable[[str], Caller] = usual_caller,
 ) -> Iterator[Served]:
-    """Serve on a free port until the block ends."""
+    """Serve on a free port until the block ends; every rpc is called by `caller` of its method."""
     database = Database(database_url)
     migrate(database, "services.claims")
     flows = workflows or StepByStep()
@@ -117,7 +124,7 @@ def served(
         paying = PayingAccount(name="main", debtor=INSURER)
         payments = Payments(database, Bank(bank_url), SEALER, paying, now_us=now_us)
         flows.settlement = SettlementServicer(parts, payments)
-        server: Any = grpc.aio.server(interceptors=[ErrorInterceptor()])
+        server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(), CallingAs(caller)])
         claims_pb2_grpc.add_ClaimsServiceServicer_to_server(
             ClaimsServicer(parts, InFlight(most_in_flight)), server
         )

@@ -1,0 +1,53 @@
+"""Policies, claims, plans and request ids belong to tenants."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from services.common.database import SERIAL, append_only_ddl
+
+revision = "0006"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the owners. Rows from before have none, and nobody could say whose they were."""
+    connection = op.get_bind()
+    for table in ("policy", "plan_version", "request_log"):
+        if connection.execute(sa.text(f"SELECT 1 FROM {table} LIMIT 1")).first():  # noqa: S608 - names of ours
+            raise RuntimeError(
+                "this database was filled before policies belonged to insurers; start with an "
+                "empty one and import plans and policies again, as a person of their insurer"
+            )
+    op.add_column("policy", sa.Column("insurer", sa.String(64), nullable=False))
+    op.add_column("claim", sa.Column("insurer", sa.String(64), nullable=False))
+    op.add_column("claim", sa.Column("hospital", sa.String(64)))
+    for owner in ("insurer", "hospital", "person_id"):
+        op.create_index(f"ix_claim_{owner}_seq", "claim", [owner, "seq"])
+    op.create_table(
+        "plan_publication",
+        sa.Column("seq", SERIAL, autoincrement=True, nullable=False),
+        sa.Column("insurer", sa.String(64), nullable=False),
+        sa.Column("version", sa.String(160), nullable=False),
+        sa.Column("at_us", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_plan_publication"),
+        sa.ForeignKeyConstraint(
+            ["version"], ["plan_version.version"], name="fk_plan_publication_version"
+        ),
+        sa.UniqueConstraint("insurer", "version", name="uq_plan_publication_insurer_version"),
+    )
+    op.drop_table("request_log")  # empty; SQLite cannot change a primary key
+    op.create_table(
+        "request_log",
+        sa.Column("tenant", sa.String(80), nullable=False),
+        sa.Column("method", sa.String(40), nullable=False),
+        sa.Column("request_id", sa.String(64), nullable=False),
+        sa.Column("request_hash", sa.String(64), nullable=False),
+        sa.Column("response", sa.LargeBinary, nullable=False),
+        sa.Column("at_us", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "method", "request_id", name="pk_request_log"),
+    )
+    for table in ("plan_publication", "request_log"):
+        for statement in append_only_ddl(table, connection.dialect.name):
+            op.execute(statement)
