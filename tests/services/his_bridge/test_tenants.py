@@ -1,4 +1,4 @@
-"""Another hospital does not exist: for every rpc of the bridge that names one, on both databases."""
+"""Another hospital does not exist: every rpc of the bridge that names one, on both databases."""
 
 from __future__ import annotations
 
