@@ -27,7 +27,7 @@ from services.common.database import Database, migrate
 from services.common.grpc_edge import ErrorInterceptor, Refused, sync_channel
 from services.common.identity import member_token
 from services.common.sealing import Sealer
-from tests.callers import CallingAs, a_service, usual_caller
+from tests.tenants import CallingAs, a_service, usual_caller
 
 TOKEN_KEY = bytes(range(32))
 SEALER = Sealer({"k1": bytes(range(32, 64))}, "k1")

@@ -24,7 +24,6 @@ from services.claims.storage import claims as store
 from services.common.access.caller import Caller, NobodyCalls, calling_as
 from services.common.access.tenant import INSTALLATION, Kind, Tenant
 from services.common.refusals import DETAILS_KEY, error_of
-from tests.callers import a_service, an_auditor, of_hospital, of_insurer, of_member
 from tests.services.claims.given import (
     DRUG,
     PLANS,
@@ -38,6 +37,7 @@ from tests.services.claims.given import (
     yuan,
 )
 from tests.services.claims.serving import Served, served, token
+from tests.tenants import a_service, an_auditor, of_hospital, of_insurer, of_member
 
 SHARED, SPOUSE, STRANGER = 100, 101, 999
 NEVER_CLAIM, NEVER_POLICY = "0" * 32, "p9"

@@ -15,7 +15,7 @@ from services.common.database import Database, migrate
 from services.common.refusals import Refused, status_of
 from services.his_bridge.pulling import PullReport
 from services.his_bridge.servicer import HisBridgeServicer, Hospital
-from tests.callers import a_service, of_hospital, of_insurer, of_member
+from tests.tenants import a_service, of_hospital, of_insurer, of_member
 
 MINE, ANOTHERS, NEVER = "general", "another", "neverwa"
 BILL = "0" * 32
