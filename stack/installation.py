@@ -9,11 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.common.settings import (
-    member_token_key_file,
-    sealing_key_file,
-    temporal_codec_key_file,
-)
+from services.common.sealing.key_sources import master_keys
+from services.common.settings import member_token_key_file, temporal_codec_key_file
 from services.common.state import load_or_make_key, read_addresses, record_address
 from services.common.temporal import names
 from stack.child import Launch
@@ -59,8 +56,9 @@ class Installation:
 
         Raises: NotThere when something that settings name does not answer.
         """
-        for key_file in (member_token_key_file, sealing_key_file, temporal_codec_key_file):
+        for key_file in (member_token_key_file, temporal_codec_key_file):
             load_or_make_key(key_file(self.state))
+        master_keys(self.state)
         forget_addresses(self.state)
         if address := self._elsewhere("TEMPORAL_ADDRESS"):
             if not tcp_accepts(address, timeout_s=5.0):

@@ -43,9 +43,14 @@ def member_token_key_version() -> str:
     return os.environ.get(PREFIX + "MEMBER_TOKEN_KEY_VERSION", "k1")
 
 
-def sealing_key_file(state: Path) -> Path:
-    """Where the key that seals columns stands."""
-    return key_file(state, "SEALING_KEY_FILE", "sealing.key")
+def master_key_file(state: Path) -> Path:
+    """Where the master keys stand that wrap the keys of sealed columns."""
+    return key_file(state, "MASTER_KEY_FILE", "master_keys.json")
+
+
+def master_key_command() -> str:
+    """The command that prints the master keys instead of that file; empty without one."""
+    return os.environ.get(PREFIX + "MASTER_KEY_COMMAND", "")
 
 
 def temporal_codec_key_file(state: Path) -> Path:
@@ -79,7 +84,8 @@ KNOWN: dict[str, str] = {
     "BANK_URL": "base URL of the bank's file interface",
     "MEMBER_TOKEN_KEY_FILE": "key shared by insurer and hospitals; default in the state directory",
     "MEMBER_TOKEN_KEY_VERSION": "version written into tokens; default k1",
-    "SEALING_KEY_FILE": "key that seals columns; default in the state directory",
+    "MASTER_KEY_FILE": "keys that wrap those of sealed columns; default in the state directory",
+    "MASTER_KEY_COMMAND": "command that prints the master keys, from a key service, for the file",
     "TEMPORAL_CODEC_KEY_FILE": "key that encrypts Temporal payloads; default in the state folder",
     "PULL_INTERVAL_S": "seconds between two pulls of a hospital",
 }

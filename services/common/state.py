@@ -23,8 +23,9 @@ def state_dir(path: Path) -> Path:
 
 
 @contextmanager
-def _locked(state: Path) -> Iterator[None]:
-    with (state / ".run.lock").open("a") as handle:
+def locked_folder(folder: Path) -> Iterator[None]:
+    """One process at a time changes what is in the folder."""
+    with (folder / ".run.lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -43,7 +44,7 @@ def read_addresses(state: Path) -> dict[str, str]:
 def record_address(state: Path, name: str, address: str | None) -> None:
     """Write one address into run.json, or take it out with None. Safe among processes."""
     state_dir(state)
-    with _locked(state):
+    with locked_folder(state):
         addresses = read_addresses(state)
         if address is None:
             addresses.pop(name, None)
@@ -55,7 +56,7 @@ def record_address(state: Path, name: str, address: str | None) -> None:
 def forget_address(state: Path, name: str, address: str) -> None:
     """Take an address out of run.json, unless a successor has recorded its own by now."""
     state_dir(state)
-    with _locked(state):
+    with locked_folder(state):
         addresses = read_addresses(state)
         if addresses.get(name) == address:
             del addresses[name]
@@ -79,9 +80,9 @@ def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
     path = path.absolute()
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(path.parent):
+        with locked_folder(path.parent):
             if not path.exists():
-                _make_key(path, length)
+                write_private(path, secrets.token_hex(length) + "\n")
     try:
         key = bytes.fromhex(path.read_text().strip())
     except ValueError:
@@ -91,13 +92,13 @@ def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
     return key
 
 
-def _make_key(path: Path, length: int) -> None:
-    # On the disk before its first use: what a lost key has sealed is lost as well.
+def write_private(path: Path, text: str) -> None:
+    """Write a file whole (0600), on the disk when this returns: a lost key loses what it sealed."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_hex(length) + "\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,6 +27,7 @@ from services.common.grpc_edge import (
     parse_page_token,
 )
 from services.common.request_id import request_id_faults
+from services.common.sealing.erasures import OtherErasure
 from services.pricing import messages
 from services.pricing.core.incentive import Incentive, assess, readable_days, window_of
 from services.pricing.core.months import HBA1C_REACHES_BACK
@@ -42,11 +44,13 @@ from services.pricing.requests import (
     asked_of,
     day_of,
     differing,
+    erasure_of,
     incoming_of,
     part_of,
     participation_of,
     target_of,
 )
+from services.pricing.storage.erasure import Erasures, NothingKept
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import (
     Kept,
@@ -67,6 +71,15 @@ _RETRY_S = 1.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What the service keeps, on one database."""
+
+    quotes: QuoteStore
+    readings: ReadingStore
+    erasures: Erasures
+
+
 class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     """Prices by the shelf's tariffs, keeps every quote and reading. `now` is the only clock."""
 
@@ -74,14 +87,14 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         self,
         shelf: Shelf,
         database: Database,
-        quotes: QuoteStore,
-        readings: ReadingStore,
+        stores: Stores,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._shelf = shelf
         self._database = database
-        self._quotes = quotes
-        self._readings = readings
+        self._quotes = stores.quotes
+        self._readings = stores.readings
+        self._erasures = stores.erasures
         self._now = now
 
     async def QuotePremium(
@@ -215,6 +228,33 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         return pb.ListCoachTasksResponse(
             tasks=[messages.coach_task(task) for task in tasks[:size]],
             next_page_token=page_token(kind, str(tasks[size - 1].id)) if more else "",
+        )
+
+    async def EraseMember(
+        self, request: pb.EraseMemberRequest, context: Context
+    ) -> pb.EraseMemberResponse:
+        """Destroy the key of everything kept about a person."""
+        token, policies, violations = erasure_of(request)
+        if violations:
+            raise invalid(violations)
+        try:
+            done = await self._run(
+                self._erasures.erase,
+                request.request_id,
+                token,
+                policies,
+                _microseconds(self._now()),
+            )
+        except OtherErasure:
+            raise _request_id_reused() from None
+        except NothingKept:
+            raise not_found("member", "members/-") from None
+        return pb.EraseMemberResponse(
+            destroyed_key_count=done.keys,
+            reading_count=done.readings,
+            target_count=done.targets,
+            coach_task_count=done.tasks,
+            quote_count=done.quotes,
         )
 
     async def _assessed(self, part: Part, programme: Programme, renewal: date) -> Incentive:

@@ -11,21 +11,23 @@ import pytest
 from sqlalchemy import text
 
 from services.common.database import Database, migrate
-from services.common.sealing import CannotOpen, Sealer
+from services.common.sealing import CannotOpen
 from services.pricing.core.months import PersonalTarget
 from services.pricing.core.programme import Measure, Target
 from services.pricing.core.readings import Fasting, Measured, Provenance, Quantity, measure
 from services.pricing.core.recording import Incoming, Verdict, verdict
+from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.readings import (
+    CoachTask,
     DoctorsTarget,
     OtherContent,
     ReadingsDiffer,
     ReadingStore,
     Recorded,
 )
+from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.core.reading_cases import written
 
-KEY = bytes(range(32))
 ANNA, BEN = "k1." + "a" * 64, "k1." + "b" * 64
 MAY_2 = int(datetime(2025, 5, 2, tzinfo=UTC).timestamp()) * 1_000_000
 DAY = 86_400_000_000
@@ -50,7 +52,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def store(database: Database) -> ReadingStore:
-    return ReadingStore(database, Sealer({"k1": KEY}, "k1"))
+    return ReadingStore(database, subject_keys(database))
 
 
 def incoming(
@@ -79,8 +81,15 @@ def low(found: Incoming) -> Measured | None:
     return measured if is_low else None
 
 
-def fill(store: ReadingStore) -> None:
+def whose(task: CoachTask) -> str:
+    assert task.about is not None
+    return task.about.member_token
+
+
+def fill(store: ReadingStore, erasures: Erasures) -> None:
     """A row in every table."""
+    store.record("fill-ben", (incoming(98, token=BEN),), low, NOW)
+    erasures.erase("fill", BEN, [], NOW)
     store.record("fill", (incoming(99, "3.0"),), low, NOW)
     store.set_target("fill", ANNA, A_TARGET, NOW, None)
 
@@ -156,11 +165,13 @@ def test_a_low_glucose_raises_one_task_for_ever(store: ReadingStore) -> None:
     assert store.record("q2", (again,), low, NOW).tasks == ()
     (task,) = store.tasks_after(ANNA, 0, 10)
     assert name == f"members/{ANNA}/coachTasks/{task.name}"
-    assert (task.reading, task.measured.value, task.raised_us) == (first.name, 38, NOW)
+    assert task.about is not None
+    assert (task.about.reading, task.about.measured.value) == (first.name, 38)
+    assert task.raised_us == NOW
     assert store.tasks_after(BEN, 0, 10) == []
     store.record("q3", (incoming(5, "3.0", token=BEN),), low, NOW)
-    assert [t.member_token for t in store.tasks_after(None, 0, 10)] == [ANNA, BEN]
-    assert [t.member_token for t in store.tasks_after(None, task.id, 10)] == [BEN]
+    assert [whose(t) for t in store.tasks_after(None, 0, 10)] == [ANNA, BEN]
+    assert [whose(t) for t in store.tasks_after(None, task.id, 10)] == [BEN]
 
 
 def test_calls_that_race_record_each_reading_once(store: ReadingStore, database: Database) -> None:
@@ -200,9 +211,11 @@ def test_health_stands_in_no_column_in_clear(store: ReadingStore, database: Data
         for table in ("recording", "reading", "personal_target", "coach_task"):
             for row in connection.execute(text(f"SELECT * FROM {table}")):
                 kept += b"|".join(v if isinstance(v, bytes) else str(v).encode() for v in row)
-    for word in (b"3.14", b"14771-0", b"mmol", b"TYPED", b"hba1c", b"frail", b"d-1"):
+    for word in (b"3.14", b"14771-0", b"mmol", b"TYPED", b"hba1c", b"frail", b"d-1", b"r1"):
         assert word not in kept
-    assert ANNA.encode() in kept  # the search finds what does stand in clear
+    assert ANNA.encode() not in kept
+    assert str(MAY_2).encode() not in kept
+    assert str(NOW).encode() in kept  # the search finds what does stand in clear
 
 
 def test_a_sealed_reading_opens_only_as_its_own_revision(

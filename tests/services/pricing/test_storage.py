@@ -10,28 +10,27 @@ import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from services.common.database import Database, migrate
-from services.common.sealing import CannotOpen, Sealer
+from services.common.sealing import CannotOpen, SubjectKeys
 from services.pricing.core.features import read
 from services.pricing.core.quote import Asked, Quote, quoted
 from services.pricing.core.rates import compile_rates
 from services.pricing.core.tariff import canonical_bytes, tariff_from
 from services.pricing.core.waterfall import price
+from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
 from services.pricing.storage.tables import (
     APPEND_ONLY,
     StorageUnavailable,
     metadata,
-    quote,
 )
+from tests.services.common.sealing.keys import MASTER, now_us, subject_keys
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 from tests.services.pricing.test_reading_storage import fill
-
-KEY = bytes(range(32))
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def store(database: Database) -> QuoteStore:
-    found = QuoteStore(database, Sealer({"k1": KEY}, "k1"))
+    found = QuoteStore(database, subject_keys(database))
     rates = demo_rates()
     found.keep_tariff(rates.version, canonical_bytes(rates.tariff), 1)
     return found
@@ -155,7 +154,8 @@ def test_every_table_is_append_only(
 ) -> None:
     made = store.add(quote_of())
     store.keep_programme("p@sha256:0", b"{}", 1)
-    fill(ReadingStore(database, Sealer({"k1": KEY}, "k1")))
+    keys = subject_keys(database)
+    fill(ReadingStore(database, keys), Erasures(database, keys))
     with pytest.raises(DBAPIError, match="append-only"), database.writing() as connection:
         connection.execute(text(statement.format(table)))
     assert store.by_request("r1") == made
@@ -170,51 +170,11 @@ def test_the_migrated_schema_is_the_one_the_code_means(database: Database) -> No
 
 def test_a_database_that_does_not_answer_is_told_apart() -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/nowhere", threads=1)
-    store = QuoteStore(away, Sealer({"k1": KEY}, "k1"))
+    store = QuoteStore(away, SubjectKeys(MASTER, now_us=now_us))
     with pytest.raises(StorageUnavailable) as told:
         store.by_request("r1")
     assert "nobody" not in str(told.value)
     away.close()
-
-
-def test_a_quote_from_before_there_were_programmes_still_opens(
-    store: QuoteStore, database: Database
-) -> None:
-    made = quote_of()
-    # Word for word what was sealed then.
-    steps = [{f: getattr(step, f) for f in OLD_STEP} for step in made.steps]
-    asked = {
-        "policy_id": "p1",
-        "tariff": DEMO,
-        "start_date": "2026-12-01",
-        "features": WOMAN_52,
-    }
-    body = msgspec.json.encode({"asked": asked, "values": made.values, "steps": steps})
-    place = {"table": "quote", "column": "sealed", "row": made.id, "subject": "p1"}
-    row = {
-        "id": made.id,
-        "request_id": "r1",
-        "policy_id": "p1",
-        "tariff_version": made.tariff_version,
-        "currency": "CNY",
-        "premium_minor": made.premium_minor,
-        "sealed": Sealer({"k1": KEY}, "k1").seal(body, **place),
-        "at_us": made.created_us,
-    }
-    with database.writing() as connection:
-        connection.execute(insert(quote), row)
-    assert store.by_request("r1") == made
-
-
-OLD_STEP = (
-    "step",
-    "cell",
-    "factor_millionths",
-    "difference_e4",
-    "premium_e4",
-    "text_zh",
-    "text_en",
-)
 
 
 def test_quotes_differ_in_what_was_asked() -> None:
