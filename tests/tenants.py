@@ -26,7 +26,6 @@ def of_insurer(insurer: str = INSURER) -> Caller:
         access_pb2.ROLE_SENIOR_ADJUSTER,
         access_pb2.ROLE_PAYMENTS,
         access_pb2.ROLE_CHIEF_ACTUARY,
-        access_pb2.ROLE_PARTNER,
         insurer=insurer,
     )
 
@@ -39,6 +38,11 @@ def of_hospital(hospital: str = HOSPITAL) -> Caller:
         access_pb2.ROLE_HOSPITAL_RECORDS,
         hospital=hospital,
     )
+
+
+def of_partner(partner: str = "steps") -> Caller:
+    """A coach of a health-management partner."""
+    return _caller(f"partner/{partner}/desk/1", access_pb2.ROLE_PARTNER, partner=partner)
 
 
 def of_member(token: str) -> Caller:

@@ -34,8 +34,8 @@ TENANT_FILTER = Guard(
     changes=(
         Change(
             path="services/claims/storage/tenancy.py",
-            old='    return _OWNERS[kind] == bindparam("owner")\n',
-            new="    return true()\n",
+            old='_OWNERS[kind] == bindparam("owner") if kind in _OWNERS else false()',
+            new="true()",
         ),
     ),
     tests=("tests/services/claims/test_tenants.py",),
@@ -59,9 +59,9 @@ REQUEST_IDS = Guard(
     removed="claims: one tenant's request_id answers for another's",
     changes=(
         Change(
-            path="services/claims/storage/claims.py",
-            old="        request_log.c.tenant == tenant.key,\n",
-            new="",
+            path="services/common/access/tenant.py",
+            old='hashlib.sha256(f"{self.key}\\n{request_id}".encode())',
+            new="hashlib.sha256(request_id.encode())",
         ),
     ),
     tests=("tests/services/claims/test_tenants.py",),

@@ -79,11 +79,9 @@ def answered(
 
     Raises: OtherContent when the request_id was used with another body.
     """
-    take_turns(connection, f"{tenant.key}/{method}/{request_id}")
+    take_turns(connection, f"{method}/{tenant.own(request_id)}")
     found = select(request_log.c.request_hash, request_log.c.response).where(
-        request_log.c.tenant == tenant.key,
-        request_log.c.method == method,
-        request_log.c.request_id == request_id,
+        request_log.c.method == method, request_log.c.request_id == tenant.own(request_id)
     )
     row = connection.execute(found).first()
     if row is None:
@@ -111,9 +109,8 @@ def remember_answer(
 ) -> None:
     """Keep the answer of a request for ever."""
     row = {
-        "tenant": tenant.key,
         "method": method,
-        "request_id": request_id,
+        "request_id": tenant.own(request_id),
         "request_hash": request_hash,
         "response": response,
         "at_us": at_us,

@@ -24,11 +24,10 @@ from services.common.database import SERIAL, named_metadata
 metadata = named_metadata()
 
 # Answers to writes, for ever: the same request_id gives the same answer, another body is refused.
-# Each tenant has request ids of its own (`Tenant.key`).
+# `request_id` is the tenant's own (`Tenant.own`): two tenants may use the same one.
 request_log = Table(
     "request_log",
     metadata,
-    Column("tenant", String(80), primary_key=True),
     Column("method", String(40), primary_key=True),
     Column("request_id", String(64), primary_key=True),
     Column("request_hash", String(64), nullable=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, select, true
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, false, select, true
 
 from services.claims.storage import policies
 from services.claims.storage.tables import claim
@@ -18,15 +18,17 @@ _OWNERS = {
 
 
 def owned(kind: Kind) -> ColumnElement[bool]:
-    """A claim is the tenant's, whose `owner` is bound; of the installation every claim is."""
+    """A claim is the tenant's, whose `owner` is bound. Every one is the installation's, and none is
+    of a kind of tenant that has no claims.
+    """
     if kind is Kind.INSTALLATION:
         return true()
-    return _OWNERS[kind] == bindparam("owner")
+    return _OWNERS[kind] == bindparam("owner") if kind in _OWNERS else false()
 
 
 def owner(connection: Connection, tenant: Tenant) -> dict[str, Any]:
     """What `owned` binds. A member is the person of the token; nobody's claims if there is none."""
-    if tenant.kind is Kind.INSTALLATION:
+    if tenant.kind not in _OWNERS:
         return {}
     if tenant.member is not None:
         return {"owner": policies.find_person(connection, tenant.member) or ""}

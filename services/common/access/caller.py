@@ -18,8 +18,8 @@ class NobodyCalls(LookupError):
 class Caller:
     """An authenticated caller, as certificate and token say together.
 
-    At most one of `insurer`, `hospital` and `member` is set: the tenant. A caller with none of
-    them is a service of the installation and acts for all its tenants.
+    At most one of `insurer`, `hospital`, `member` and `partner` is set: the tenant. A caller with
+    none of them is a service or a witness of the installation and acts for all its tenants.
     """
 
     uri: str  # SPIFFE-like name in the client certificate
@@ -29,6 +29,7 @@ class Caller:
     insurer: str | None = None
     hospital: str | None = None
     member: str | None = None  # a member token
+    partner: str | None = None
 
 
 def current_caller() -> Caller:

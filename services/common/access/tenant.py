@@ -27,18 +27,19 @@ class Kind(StrEnum):
     INSURER = "insurer"
     HOSPITAL = "hospital"
     MEMBER = "member"
+    PARTNER = "partner"
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One tenant; `id` is the insurer's or hospital's, or the member's token."""
+    """One tenant; `id` is the insurer's, hospital's or partner's, or the member's token."""
 
     kind: Kind
     id: str = ""
 
     @property
     def key(self) -> str:
-        """Names the tenant in request logs and page tokens, at most 80 characters; tells no token.
+        """Names the tenant in columns and page tokens, at most 80 characters; tells no token.
 
         >>> Tenant(Kind.INSURER, "anxin").key
         'insurer/anxin'
@@ -46,6 +47,10 @@ class Tenant:
         if self.kind is Kind.MEMBER:
             return f"{self.kind}/{hashlib.sha256(self.id.encode()).hexdigest()[:32]}"
         return f"{self.kind}/{self.id}"
+
+    def own(self, request_id: str) -> str:
+        """The request id as this tenant's own, 64 characters: two tenants may use the same."""
+        return hashlib.sha256(f"{self.key}\n{request_id}".encode()).hexdigest()
 
     @property
     def insurer(self) -> str | None:
@@ -87,6 +92,7 @@ def tenant_of(caller: Caller) -> Tenant:
             (Kind.INSURER, caller.insurer),
             (Kind.HOSPITAL, caller.hospital),
             (Kind.MEMBER, caller.member),
+            (Kind.PARTNER, caller.partner),
         )
         if value
     ]

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from services.common.database import SERIAL, append_only_ddl
+from services.common.database import SERIAL, append_only_ddl, refuse_rows
 
 revision = "0006"
 down_revision = "0002"
@@ -14,12 +14,7 @@ depends_on = None
 def upgrade() -> None:
     """Add the owners. Rows from before have none, and nobody could say whose they were."""
     connection = op.get_bind()
-    for table in ("policy", "plan_version", "request_log"):
-        if connection.execute(sa.text(f"SELECT 1 FROM {table} LIMIT 1")).first():  # noqa: S608 - names of ours
-            raise RuntimeError(
-                "this database was filled before policies belonged to insurers; start with an "
-                "empty one and import plans and policies again, as a person of their insurer"
-            )
+    refuse_rows(connection, ("policy", "plan_version", "request_log"))
     op.add_column("policy", sa.Column("insurer", sa.String(64), nullable=False))
     op.add_column("claim", sa.Column("insurer", sa.String(64), nullable=False))
     op.add_column("claim", sa.Column("hospital", sa.String(64)))
@@ -37,17 +32,5 @@ def upgrade() -> None:
         ),
         sa.UniqueConstraint("insurer", "version", name="uq_plan_publication_insurer_version"),
     )
-    op.drop_table("request_log")  # empty; SQLite cannot change a primary key
-    op.create_table(
-        "request_log",
-        sa.Column("tenant", sa.String(80), nullable=False),
-        sa.Column("method", sa.String(40), nullable=False),
-        sa.Column("request_id", sa.String(64), nullable=False),
-        sa.Column("request_hash", sa.String(64), nullable=False),
-        sa.Column("response", sa.LargeBinary, nullable=False),
-        sa.Column("at_us", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "method", "request_id", name="pk_request_log"),
-    )
-    for table in ("plan_publication", "request_log"):
-        for statement in append_only_ddl(table, connection.dialect.name):
-            op.execute(statement)
+    for statement in append_only_ddl("plan_publication", connection.dialect.name):
+        op.execute(statement)
