@@ -18,8 +18,9 @@ _OWNERS = {
 
 
 def owned(kind: Kind) -> ColumnElement[bool]:
-    """A claim is the tenant's, whose `owner` is bound. Every one is the installation's, and none is
-    of a kind of tenant that has no claims.
+    """A claim is the tenant's, whose `owner` is bound; every claim is the installation's.
+
+    None is of a kind of tenant that has no claims.
     """
     if kind is Kind.INSTALLATION:
         return true()
