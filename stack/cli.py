@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -12,6 +13,7 @@ from stack.commands import (
     claims,
     demo,
     his,
+    identity,
     members,
     plans,
     policies,
@@ -29,6 +31,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _everywhere(
+    role: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="ROLE",
+            envvar="LIPEI_AS",
+            help="Act in this role, or role:tenant, instead of the command's own.",
+        ),
+    ] = "",
+) -> None:
+    if role:
+        os.environ["LIPEI_AS"] = role
+
+
 app.command()(up.up)
 app.command(
     add_help_option=False,
@@ -40,6 +60,7 @@ app.add_typer(policies.app, name="policies")
 app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
+app.add_typer(identity.app, name="identity")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")
 app.command()(quote.quote)

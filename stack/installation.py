@@ -9,12 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.common.access.desks import sandbox_names
 from services.common.sealing.key_sources import master_keys
-from services.common.settings import member_token_key_file, temporal_codec_key_file
+from services.common.settings import (
+    member_token_key_file,
+    temporal_codec_key_file,
+    trust_domain,
+)
 from services.common.state import load_or_make_key, read_addresses, record_address
 from services.common.temporal import names
+from services.common.transport.certificates import TlsRefused, load_identity
+from stack.authority import Authority, mints
 from stack.child import Launch
-from stack.probes import grpc_serves, http_answers, tcp_accepts
+from stack.probes import http_answers, service_serves, tcp_accepts
+from stack.sandbox_issuer import SandboxIssuer, has_issuer
 from stack.supervisor import ChildSpec
 from stack.temporal_server import temporal_server
 
@@ -52,10 +60,12 @@ class Installation:
         return [*ground, *services, *(self._worker(queue) for queue in queues)]
 
     def prepare(self) -> None:
-        """Make the shared keys, forget a dead run's addresses, record what runs elsewhere.
+        """Make keys and certificates, forget a dead run's addresses, record what runs elsewhere.
 
-        Raises: NotThere when something that settings name does not answer.
+        Raises: NotThere when something that settings name does not answer, or certificates that
+        the operator brings are of no use.
         """
+        self._certify()
         for key_file in (member_token_key_file, temporal_codec_key_file):
             load_or_make_key(key_file(self.state))
         master_keys(self.state)
@@ -68,6 +78,28 @@ class Installation:
             if not http_answers(url):
                 raise NotThere("LIPEI_BANK_URL is set and does not answer; start it or unset it")
             record_address(self.state, "bank", url)
+
+    def renew(self) -> None:
+        """Mint anew what is half through its life; nothing where certificates are brought."""
+        if mints(self.state, os.environ):
+            Authority(self.state, trust_domain()).renew()
+
+    def _certify(self) -> None:
+        wanted = sandbox_names(self.hospitals)
+        if mints(self.state, os.environ):
+            Authority(self.state, trust_domain()).ensure(wanted)
+            if has_issuer():
+                SandboxIssuer(self.state)
+            return
+        faults = []
+        for process, uri in wanted.items():
+            if not process.startswith("desk-"):  # people bring their own
+                try:
+                    load_identity(self.state, process, uri=uri)
+                except TlsRefused as refused:
+                    faults.append(str(refused))
+        if faults:
+            raise NotThere("\n".join(faults))
 
     def _setting(self, variable: str) -> str:
         return self.environ.get(variable) or os.environ.get(variable, "")
@@ -105,7 +137,7 @@ class Installation:
 
         def ready(_pid: int) -> bool:
             address = read_addresses(self.state).get(name)
-            if address is None or not grpc_serves(address):
+            if address is None or not service_serves(self.state, name, address):
                 return False
             served[name] = address
             return True

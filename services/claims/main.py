@@ -18,6 +18,7 @@ from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
 from services.common import log
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
@@ -28,10 +29,13 @@ from services.common.settings import (
     member_token_key_file,
     member_token_key_version,
     sealing_key_file,
+    trust_domain,
 )
 from services.common.state import load_or_make_key, read_addresses, state_dir
 from services.common.temporal.connection import connect
 from services.common.temporal.settling import ClaimWorkflows
+from services.common.transport.certificates import load_identity
+from services.common.transport.names import service_uri
 
 SEALING_KEY_ID = "k1"
 SWEEP_EVERY_S = 1.0
@@ -130,6 +134,7 @@ async def _serve(
     settings: ClaimsSettings, state: Path, database: Database, paying: type[Payments]
 ) -> None:
     migrate(database, "services.claims")
+    identity = load_identity(state, "claims", uri=service_uri(trust_domain(), "claims"))
     client = await connect(state)
     workflows = ClaimWorkflows(client)
     key = load_or_make_key(member_token_key_file(state))
@@ -162,6 +167,8 @@ async def _serve(
         name="claims",
         address=settings.claims_address,
         state=state,
+        identity=identity,
+        guard=guard,
         background=[sweeper.sweep_claims, sweeper.start_payouts],
     )
 

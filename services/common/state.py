@@ -69,6 +69,16 @@ def _write(state: Path, addresses: dict[str, str]) -> None:
     fresh.replace(state / _RUN)
 
 
+def write_private(file: Path, content: bytes) -> None:
+    """Write a file (0600) whole or not at all: another process may read it at any moment."""
+    fresh = file.with_name(f"{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as out:
+        out.write(content)
+    fresh.replace(file)
+
+
 def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
     """The key in the file, made with fresh randomness (0600) if the file does not exist.
 

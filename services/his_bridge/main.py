@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from lipei.his_bridge.v1 import his_bridge_pb2_grpc
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
@@ -15,8 +16,11 @@ from services.common.settings import (
     LipeiSettings,
     member_token_key_file,
     member_token_key_version,
+    trust_domain,
 )
 from services.common.state import load_or_make_key, state_dir
+from services.common.transport.certificates import load_identity
+from services.common.transport.names import service_uri
 from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
 from services.his_bridge.dialects.port import Tokens
 from services.his_bridge.profiles.loader import ProfileError, SourceProfile, load_profiles
@@ -58,6 +62,7 @@ async def run(settings: BridgeSettings) -> None:
     state = state_dir(settings.state)
     folder = Path(settings.his_bridge_profiles) if settings.his_bridge_profiles else None
     profiles = load_profiles(folder or EXAMPLE_PROFILES, os.environ)
+    identity = load_identity(state, "his_bridge", uri=service_uri(trust_domain(), "his_bridge"))
     database = Database(settings.his_bridge_database_url or f"sqlite:///{state / 'his_bridge.db'}")
     migrate(database, "services.his_bridge")
     key, version = load_or_make_key(member_token_key_file(state)), member_token_key_version()
@@ -82,6 +87,8 @@ async def run(settings: BridgeSettings) -> None:
             name="his_bridge",
             address=settings.his_bridge_address,
             state=state,
+            identity=identity,
+            guard=guard,
         )
     finally:
         for source in sources.values():

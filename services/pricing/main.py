@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from lipei.pricing.v1 import pricing_pb2_grpc
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.money import parse_decimal
@@ -13,8 +14,10 @@ from services.common.process import start
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.common.sealing.servicer import readiness, serving
-from services.common.settings import LipeiSettings, UnknownSetting
+from services.common.settings import LipeiSettings, UnknownSetting, trust_domain
 from services.common.state import state_dir
+from services.common.transport.certificates import load_identity
+from services.common.transport.names import service_uri
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.tariff import MILLION, canonical_bytes
 from services.pricing.judging import Shelf
@@ -54,6 +57,7 @@ async def run(settings: PricingSettings) -> None:
         backfill=settings.pricing_backfill,
     )
     state = state_dir(settings.state)
+    identity = load_identity(state, NAME, uri=service_uri(trust_domain(), NAME))
     keys = SubjectKeys(master_keys(state), now_us=now_us)
     url = settings.pricing_database_url or f"sqlite:///{state / 'pricing.db'}"
     database = Database(url)
@@ -76,6 +80,8 @@ async def run(settings: PricingSettings) -> None:
             name=NAME,
             address=settings.pricing_address,
             state=state,
+            identity=identity,
+            guard=guard,
             ready=readiness(database, keys),
         )
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from stack.commands.calling import Failed, addresses, not_running
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import print_json, print_table, rows, table
 from stack.installation import SERVICES
-from stack.probes import grpc_serves, http_answers, tcp_accepts
+from stack.probes import http_answers, service_serves, tcp_accepts
 from stack.supervisor import PROCESSES_FILE, READY_FILE, is_held
 
 _WORKER = "worker:"
@@ -32,7 +33,7 @@ def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
             {
                 "name": name,
                 "address": "" if name.startswith(_WORKER) else address,
-                "answers": bool(address) and _probe(name)(address),
+                "answers": bool(address) and _probe(state, name)(address),
                 "state": account.get("state", ""),
                 "pid": account.get("pid", 0),
                 "restarts": account.get("restarts", 0),
@@ -73,9 +74,9 @@ def _processes(state: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _probe(name: str) -> Callable[[str], bool]:
+def _probe(state: Path, name: str) -> Callable[[str], bool]:
     if name in SERVICES:
-        return grpc_serves
+        return partial(service_serves, state, name)
     if name.startswith(_WORKER):
         return _lives
     if name == "temporal":

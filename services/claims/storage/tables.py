@@ -19,9 +19,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
 
 metadata = named_metadata()
+assertions.tables(metadata)
 
 # Answers to writes, for ever: the same request_id gives the same answer, another body is refused.
 # `request_id` is the tenant's own (`Tenant.own`): two tenants may use the same one.

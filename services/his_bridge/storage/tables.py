@@ -19,9 +19,11 @@ from sqlalchemy import (
     text,
 )
 
+from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
 
 metadata = named_metadata()
+assertions.tables(metadata)
 
 # One poller per hospital and channel: who holds it, and until when without a sign of life.
 lease = Table(

@@ -26,10 +26,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
+from services.common.access import assertions
 from services.common.database import SERIAL, Database, named_metadata
 from services.common.sealing.tables import erasure_table, member_table, subject_key_table
 
 metadata = named_metadata()
+assertions.tables(metadata)
 subject_key_table(metadata)
 member_table(metadata)
 erasure_table(metadata)

@@ -24,10 +24,13 @@ from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.common.access.caller import Caller, calling_as
 from services.common.database import Database, migrate
-from services.common.grpc_edge import ErrorInterceptor, Refused, sync_channel
+from services.common.grpc_edge import ErrorInterceptor, Refused
 from services.common.identity import member_token
 from services.common.sealing import Sealer
-from tests.tenants import CallingAs, a_service, usual_caller
+from services.common.transport.credentials import server_credentials
+from tests.callers import guard_for
+from tests.identities import acting, everybody
+from tests.tenants import of_insurer, of_installation
 
 TOKEN_KEY = bytes(range(32))
 SEALER = Sealer({"k1": bytes(range(32, 64))}, "k1")
@@ -53,7 +56,7 @@ class StepByStep:
     async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
         self.started.append(claim_name)
         await asyncio.sleep(self.pause_s)
-        with calling_as(a_service()):
+        with calling_as(of_installation()):
             await self._settled(claim_name)
 
     async def _settled(self, claim_name: str) -> None:
@@ -102,9 +105,9 @@ def served(
     workflows: StepByStep | None = None,
     most_in_flight: int = 8,
     bank_url: str = "http://127.0.0.1:9",
-    caller: Callable[[str], Caller] = usual_caller,
+    caller: Callable[[], Caller] = of_insurer,
 ) -> Iterator[Served]:
-    """Serve on a free port until the block ends; every rpc is called by `caller` of its method."""
+    """Serve on a free port until the block ends; `caller` says who calls."""
     database = Database(database_url)
     migrate(database, "services.claims")
     flows = workflows or StepByStep()
@@ -124,18 +127,19 @@ def served(
         paying = PayingAccount(name="main", debtor=INSURER)
         payments = Payments(database, Bank(bank_url), SEALER, paying, now_us=now_us)
         flows.settlement = SettlementServicer(parts, payments)
-        server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(), CallingAs(caller)])
+        server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(guard_for(lambda _: caller()))])
         claims_pb2_grpc.add_ClaimsServiceServicer_to_server(
             ClaimsServicer(parts, InFlight(most_in_flight)), server
         )
         settlement_pb2_grpc.add_SettlementServiceServicer_to_server(flows.settlement, server)
-        port = server.add_insecure_port("127.0.0.1:0")
+        credentials = server_credentials(acting("claims", ""))
+        port = server.add_secure_port("127.0.0.1:0", credentials)
         await server.start()
         return server, port
 
     server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
     address = f"127.0.0.1:{port}"
-    channel = sync_channel(address)
+    channel = everybody(address, "claims")
     try:
         yield Served(
             address=address,

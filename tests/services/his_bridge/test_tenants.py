@@ -15,7 +15,7 @@ from services.common.database import Database, migrate
 from services.common.refusals import Refused, status_of
 from services.his_bridge.pulling import PullReport
 from services.his_bridge.servicer import HisBridgeServicer, Hospital
-from tests.tenants import a_service, of_hospital, of_insurer, of_member
+from tests.tenants import of_hospital, of_installation, of_insurer, of_member
 
 MINE, ANOTHERS, NEVER = "general", "another", "neverwa"
 BILL = "0" * 32
@@ -103,7 +103,7 @@ def test_another_hospital_is_refused_byte_for_byte_like_one_that_never_was(
                 # Names of one length, so that every length in the message stays as it is.
                 never = told.replace(ANOTHERS.encode(), NEVER.encode())
                 assert answer(bridge, caller, rpc, request(NEVER)) == never
-        for owner in (of_hospital(ANOTHERS), a_service()):
+        for owner in (of_hospital(ANOTHERS), of_installation()):
             with subtests.test(rpc=rpc, owner=owner.uri):
                 found = answer(bridge, owner, rpc, request(ANOTHERS))
                 if own == "OK":

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from services.common.access.caller import calling_as
 from services.common.database import Database
-from services.common.grpc_edge import Refused, RpcFault, error_of, sync_channel
+from services.common.grpc_edge import Refused, RpcFault, error_of
 from services.common.sealing import SubjectKeys
 from services.pricing.core.book import Book
 from services.pricing.judging import Shelf
@@ -25,6 +25,7 @@ from services.pricing.servicer import FULL_NAME, PricingServicer, Stores
 from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
+from tests.identities import everybody
 from tests.postgres import fresh_database
 from tests.services.common.sealing.keys import MASTER, now_us
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced
@@ -58,7 +59,7 @@ def target(
 
 @pytest.fixture
 def channel(target: str) -> Iterator[grpc.Channel]:
-    with sync_channel(target) as found:
+    with everybody(target, "pricing") as found:
         yield found
 
 

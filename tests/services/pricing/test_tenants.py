@@ -32,7 +32,7 @@ from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 from tests.services.pricing.core.reading_cases import programmes
 from tests.services.pricing.reading_requests import part, reading, recording, weeks
-from tests.tenants import a_service, of_hospital, of_insurer, of_member, of_partner
+from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
 
 ANNA, BEN, NEVER = (f"k1.{letter * 64}" for letter in "abc")
 NOW = datetime(2025, 12, 1, tzinfo=UTC)
@@ -136,7 +136,7 @@ def test_every_rpc_of_pricing_is_tried_here() -> None:
 def test_another_insurers_quote_is_like_one_that_never_was(service: Service) -> None:
     made = service.answer(MINE, quoting(ANNA)).quote
     assert service.answer(MINE, pb.GetQuoteRequest(name=made.name)).quote == made
-    assert service.answer(a_service(), pb.GetQuoteRequest(name=made.name)).quote == made
+    assert service.answer(of_installation(), pb.GetQuoteRequest(name=made.name)).quote == made
     never = f"policies/p9/quotes/{'0' * 32}"
     for caller in (THEIRS, STEPS, of_hospital(), of_member(ANNA)):
         told = service.told(caller, pb.GetQuoteRequest(name=made.name))
@@ -173,7 +173,7 @@ def test_a_member_who_is_not_the_callers_is_like_one_who_never_was(
                 continue  # only an insurer erases
             with subtests.test(rpc=name, caller=caller.uri):
                 assert service.told(caller, request(ANNA)) == service.told(caller, request(NEVER))
-    for caller in (MINE, STEPS, of_member(ANNA), a_service()):
+    for caller in (MINE, STEPS, of_member(ANNA), of_installation()):
         with subtests.test(owner=caller.uri):
             assert service.answer(caller, tasks(ANNA)).tasks
             assert filled(service, caller) == 3
@@ -193,7 +193,7 @@ def test_lists_hold_the_tenants_own_members_only(service: Service) -> None:
     )
     whose = {
         caller.uri: [task.name.split("/")[1] for task in service.answer(caller, tasks("-")).tasks]
-        for caller in (STEPS, OTHERS, MINE, of_hospital(), of_member(BEN), a_service())
+        for caller in (STEPS, OTHERS, MINE, of_hospital(), of_member(BEN), of_installation())
     }
     assert list(whose.values()) == [[ANNA], [BEN], [], [], [BEN], [ANNA, BEN]]
     service.answer(MINE, quoting(ANNA))
@@ -206,7 +206,7 @@ def test_a_page_token_of_another_tenant_is_refused(service: Service) -> None:
     request = pb.ListCoachTasksRequest(parent="members/-", page_size=1)
     request.page_token = service.answer(STEPS, request).next_page_token
     assert len(service.answer(STEPS, request).tasks) == 1
-    for caller in (OTHERS, MINE, a_service()):
+    for caller in (OTHERS, MINE, of_installation()):
         assert b"FOREIGN_PAGE_TOKEN" in service.told(caller, request)
 
 
