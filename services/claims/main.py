@@ -18,7 +18,6 @@ from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
 from services.common import log
-from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token

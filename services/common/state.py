@@ -69,16 +69,6 @@ def _write(state: Path, addresses: dict[str, str]) -> None:
     fresh.replace(state / _RUN)
 
 
-def write_private(file: Path, content: bytes) -> None:
-    """Write a file (0600) whole or not at all: another process may read it at any moment."""
-    fresh = file.with_name(f"{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as out:
-        out.write(content)
-    fresh.replace(file)
-
-
 def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
     """The key in the file, made with fresh randomness (0600) if the file does not exist.
 
@@ -92,7 +82,7 @@ def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked_folder(path.parent):
             if not path.exists():
-                write_private(path, secrets.token_hex(length) + "\n")
+                write_private(path, f"{secrets.token_hex(length)}\n".encode())
     try:
         key = bytes.fromhex(path.read_text().strip())
     except ValueError:
@@ -102,13 +92,13 @@ def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
     return key
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Write a file whole (0600), on the disk when this returns: a lost key loses what it sealed."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)

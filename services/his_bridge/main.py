@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 from lipei.his_bridge.v1 import his_bridge_pb2_grpc
-from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token

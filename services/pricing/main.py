@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from lipei.pricing.v1 import pricing_pb2_grpc
-from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.money import parse_decimal

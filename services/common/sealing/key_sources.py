@@ -166,7 +166,7 @@ class KeyFile:
         return changed
 
     def _write(self, keys: KeySet) -> None:
-        write_private(self._path, written(keys).decode())
+        write_private(self._path, written(keys))
 
     def _stamp(self) -> tuple[int, int, int]:
         found = self._path.stat()

@@ -30,7 +30,7 @@ from services.common.sealing import Sealer
 from services.common.transport.credentials import server_credentials
 from tests.callers import guard_for
 from tests.identities import acting, everybody
-from tests.tenants import of_insurer, of_installation
+from tests.tenants import of_installation, of_insurer
 
 TOKEN_KEY = bytes(range(32))
 SEALER = Sealer({"k1": bytes(range(32, 64))}, "k1")
@@ -127,7 +127,9 @@ def served(
         paying = PayingAccount(name="main", debtor=INSURER)
         payments = Payments(database, Bank(bank_url), SEALER, paying, now_us=now_us)
         flows.settlement = SettlementServicer(parts, payments)
-        server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(guard_for(lambda _: caller()))])
+        server: Any = grpc.aio.server(
+            interceptors=[ErrorInterceptor(guard_for(lambda _: caller()))]
+        )
         claims_pb2_grpc.add_ClaimsServiceServicer_to_server(
             ClaimsServicer(parts, InFlight(most_in_flight)), server
         )

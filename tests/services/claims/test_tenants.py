@@ -360,7 +360,9 @@ def test_a_hospital_is_told_what_it_must_know_of_its_claims(two: Desk) -> None:
     assert not first.member
     assert not first.HasField("paid")
     assert not first.decision.usage_changes
-    (whole,) = submitted(two, of_insurer("anxin"), bill("B1"))  # negative control: the insurer sees them
+    (whole,) = submitted(
+        two, of_insurer("anxin"), bill("B1")
+    )  # negative control: the insurer sees them
     assert whole.member
     assert whole.decision.usage_changes
 
