@@ -17,7 +17,9 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
+from services.claims.storage.tables import metadata
 from services.common import log
+from services.common.access.guarding import service_guard, unrecorded
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
@@ -167,7 +169,7 @@ async def _serve(
         address=settings.claims_address,
         state=state,
         identity=identity,
-        guard=guard,
+        guard=service_guard(identity, state, database, metadata, append=unrecorded, now_us=now_us),
         background=[sweeper.sweep_claims, sweeper.start_payouts],
     )
 

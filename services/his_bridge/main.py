@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from lipei.his_bridge.v1 import his_bridge_pb2_grpc
+from services.common.access.guarding import service_guard, unrecorded
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
@@ -27,6 +28,7 @@ from services.his_bridge.pulling import Puller
 from services.his_bridge.servicer import HisBridgeServicer, Hospital
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import Source
+from services.his_bridge.storage.tables import metadata
 
 EXAMPLE_PROFILES = Path(__file__).parent / "profiles"
 
@@ -87,7 +89,9 @@ async def run(settings: BridgeSettings) -> None:
             address=settings.his_bridge_address,
             state=state,
             identity=identity,
-            guard=guard,
+            guard=service_guard(
+                identity, state, database, metadata, append=unrecorded, now_us=now_us
+            ),
         )
     finally:
         for source in sources.values():

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from lipei.pricing.v1 import pricing_pb2_grpc
+from services.common.access.guarding import service_guard, unrecorded
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.money import parse_decimal
@@ -29,6 +30,7 @@ from services.pricing.servicer import FULL_NAME, PricingServicer, Stores
 from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
+from services.pricing.storage.tables import metadata
 from services.pricing.tariffs.loader import TariffRefused, example_tariffs, load_folder
 
 NAME = "pricing"
@@ -80,7 +82,9 @@ async def run(settings: PricingSettings) -> None:
             address=settings.pricing_address,
             state=state,
             identity=identity,
-            guard=guard,
+            guard=service_guard(
+                identity, state, database, metadata, append=unrecorded, now_us=now_us
+            ),
             ready=readiness(database, keys),
         )
     finally:

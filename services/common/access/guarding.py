@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sqlalchemy import MetaData
@@ -13,6 +13,7 @@ from services.common.access.assertions import UsedAssertions
 from services.common.access.guard import Append, Guard
 from services.common.access.identification import identification_for
 from services.common.database import Database
+from services.common.evidence.access_read import AccessRead
 from services.common.settings import evidence_pseudonym_key_file
 from services.common.state import load_or_make_key
 from services.common.transport.certificates import Identity
@@ -51,3 +52,7 @@ def pseudonym(member_token: str, key: bytes) -> str:
     """
     message = b"lipei evidence pseudonym 1\x00" + member_token.encode()
     return hmac.digest(key, message, hashlib.sha256)[:_PSEUDONYM_BYTES].hex()
+
+
+async def unrecorded(_reads: Sequence[AccessRead]) -> None:
+    """Record nothing, until the evidence log is wired."""

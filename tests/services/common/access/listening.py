@@ -163,7 +163,7 @@ def mirror(identity: Identity, identification: Identification) -> Iterator[Mirro
     thread.start()
 
     async def start() -> tuple[grpc.aio.Server, int]:
-        server = grpc.aio.server(interceptors=[ErrorInterceptor(), _Guard(identification)])
+        server = grpc.aio.server(interceptors=[ErrorInterceptor(None), _Guard(identification)])
         port = server.add_secure_port("127.0.0.1:0", server_credentials(identity))
         await server.start()
         return server, port
