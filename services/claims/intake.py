@@ -19,6 +19,7 @@ from services.claims.storage import policies
 from services.claims.terms import PolicyTerms
 from services.common.grpc_edge import Refused, Violation, invalid
 from services.common.request_id import request_id_faults
+from services.common.sealing import Sealer
 
 METHOD = "SubmitClaim"
 
@@ -56,6 +57,7 @@ def check(request: claims_pb2.SubmitClaimRequest) -> str:
 
 def take_in(
     connection: Connection,
+    sealer: Sealer,
     plans: PlanShelf,
     request: claims_pb2.SubmitClaimRequest,
     bill_hash: str,
@@ -67,23 +69,25 @@ def take_in(
 
     Raises: Refused for other content under a known id, an unknown member or another currency.
     """
-    known = _known(connection, request, bill_hash)
+    known = _known(connection, sealer, request, bill_hash)
     if known is not None:
         return known
     bill = request.bill
-    person_id = policies.find_person(connection, bill.member_token)
+    person_id = policies.find_person(connection, sealer, bill.member_token)
     if person_id is None:
         text = "no policy insures this member; import the policy first, then send the bill again"
         raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
-    answering = _in_currency(connection, plans, bill, _answering(connection, bill, person_id))
+    insured = _answering(connection, sealer, bill, person_id)
+    answering = _in_currency(connection, plans, bill, insured)
     _check_codes(connection, plans, bill, answering)
     store.lock(connection, (entry[0] for entry in answering), [person_id])
-    existing = _same_bill(connection, bill, bill_hash)  # now that we are alone
+    existing = _same_bill(connection, sealer, bill, bill_hash)  # now that we are alone
     opened = existing or tuple(
         (
             policy_id,
             store.open_claim(
                 connection,
+                sealer,
                 store.NewClaim(
                     policy_id=policy_id,
                     person_id=person_id,
@@ -101,15 +105,19 @@ def take_in(
         for policy_id, member_id, _terms in answering
     )
     names = "\n".join(claim_name(*claim) for claim in opened)
-    store.remember_answer(connection, METHOD, request.request_id, bill_hash, names.encode(), at_us)
+    key = (METHOD, request.request_id, bill_hash)
+    store.remember_answer(connection, sealer, *key, names.encode(), at_us)
     return Taken(opened, () if existing else opened)
 
 
 def _known(
-    connection: Connection, request: claims_pb2.SubmitClaimRequest, bill_hash: str
+    connection: Connection,
+    sealer: Sealer,
+    request: claims_pb2.SubmitClaimRequest,
+    bill_hash: str,
 ) -> Taken | None:
     try:
-        answer = store.answered(connection, METHOD, request.request_id, bill_hash)
+        answer = store.answered(connection, sealer, METHOD, request.request_id, bill_hash)
     except store.OtherContent:
         text = "this request_id was used with another bill; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
@@ -123,17 +131,17 @@ def _known(
 
 
 def _same_bill(
-    connection: Connection, bill: bill_pb2.Bill, bill_hash: str
+    connection: Connection, sealer: Sealer, bill: bill_pb2.Bill, bill_hash: str
 ) -> tuple[tuple[str, str], ...]:
-    rows = store.claims_of_bill(connection, bill.provider_id, bill.bill_number)
-    if any(row.bill_hash != bill_hash for row in rows):
+    rows = store.claims_of_bill(connection, sealer, bill.provider_id, bill.bill_number)
+    if not all(store.is_content(sealer, row, bill_hash) for row in rows):
         text = "this provider's bill number was taken in with other content; ask the hospital"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "BILL_CONFLICT", text)
     return tuple((row.policy_id, row.id) for row in rows)
 
 
 def _answering(
-    connection: Connection, bill: bill_pb2.Bill, person_id: str
+    connection: Connection, sealer: Sealer, bill: bill_pb2.Bill, person_id: str
 ) -> Sequence[tuple[str, str, PolicyTerms]]:
     """The policies in force, in coordination order; without any, the person's last one.
 
@@ -142,8 +150,8 @@ def _answering(
     """
     admission, discharge = start_day(bill), end_day(bill)
     insured = [
-        (policy_id, member_id, policies.terms_on(connection, policy_id, discharge))
-        for policy_id, member_id in policies.policies_of(connection, person_id)
+        (*entry, policies.terms_on(connection, sealer, *entry, discharge))
+        for entry in policies.policies_of(connection, person_id)
     ]
     in_force = [entry for entry in insured if entry[2].answers(entry[1], admission, discharge)]
     renewed = {

@@ -14,9 +14,8 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.policy_intake import Known, PayeeTerms, PublishedPlan, TakenPolicy, taken
 from services.claims.storage import policies
 from services.claims.storage.claims import retry_payouts, take_turns
+from services.claims.storage.sealed import policy_subject
 from services.common.sealing import Sealer
-
-PAYEE_TABLE, PAYEE_COLUMN = "payee_account", "sealed"
 
 
 class DryRun(Exception):
@@ -46,7 +45,7 @@ def import_policies(
     known = Known(
         plan=lambda plan: _published(connection, plans, plan),
         policy_exists=lambda policy_id: policies.newest_revision(connection, policy_id) is not None,
-        earlier_cover=lambda policy_id, of: policies.cover_of(connection, policy_id, of),
+        earlier_cover=lambda policy_id, of: policies.cover_of(connection, sealer, policy_id, of),
         token=token,
     )
     for index, policy in enumerate(request.policies):
@@ -54,7 +53,7 @@ def import_policies(
         if isinstance(found, list):
             answer.faults.extend(found)
             continue
-        fault = _store(connection, found, token, sealer, at_us, answer)
+        fault = _store(connection, sealer, found, at_us, answer)
         if fault is not None:
             field, reason, text = fault
             answer.faults.append(
@@ -76,16 +75,14 @@ def _published(connection: Connection, plans: PlanShelf, plan: str) -> Published
 
 def _store(
     connection: Connection,
-    found: TakenPolicy,
-    token: Callable[[str, str], str],
     sealer: Sealer,
+    found: TakenPolicy,
     at_us: int,
     answer: claims_pb2.ImportPoliciesResponse,
 ) -> tuple[str, str, str] | None:
     terms = found.terms
-    # Keyed, because an account number alone could be guessed from a plain hash.
-    payees = token("PAYEES", _payee_text(found.payees)) if found.payees else ""
-    digest = policies.content_hash(terms, dict(found.tokens), payees)
+    payees = [(payee.valid_from, payee.party) for payee in found.payees]
+    digest = policies.content_hash(sealer, terms, dict(found.tokens), payees)
     stored = policies.known_revision(connection, terms.policy_id, terms.revision)
     if stored == digest:
         answer.unchanged += 1
@@ -96,11 +93,11 @@ def _store(
     if terms.revision != (newest or 0) + 1:
         return "revision", "BAD_REVISION", f"must be {(newest or 0) + 1}, the next one"
     for member_id, of in found.tokens.items():
-        earlier = policies.token_of(connection, terms.policy_id, member_id)
-        if earlier not in (None, of):
+        earlier = policies.person_of(connection, terms.policy_id, member_id)
+        if earlier is not None and earlier != policies.find_person(connection, sealer, of):
             text = "a member_id stands for one person for ever; take a new one"
             return "members", "MEMBER_CHANGED", text
-    policies.store_revision(connection, terms, dict(found.tokens), digest, at_us)
+    policies.store_revision(connection, sealer, terms, dict(found.tokens), digest, at_us)
     for payee in found.payees:
         _store_payee(connection, terms.policy_id, terms.revision, payee, sealer)
     if newest is None:
@@ -109,11 +106,6 @@ def _store(
         retry_payouts(connection, terms.policy_id, at_us)
         answer.revised += 1
     return None
-
-
-def _payee_text(payees: tuple[PayeeTerms, ...]) -> str:
-    rows = [(payee.valid_from, payee.party) for payee in payees]
-    return msgspec.json.encode(rows).decode()
 
 
 def _store_payee(
@@ -127,9 +119,7 @@ def _store_payee(
         policy_id=policy_id,
         revision=revision,
         valid_from=payee.valid_from,
-        sealed=sealer.seal(
-            plain, table=PAYEE_TABLE, column=PAYEE_COLUMN, row=account_id, subject=policy_id
-        ),
+        sealed=sealer.seal(plain, **_place(account_id, policy_id)),
     )
 
 
@@ -138,7 +128,10 @@ def open_payee(sealer: Sealer, account_id: str, policy_id: str, sealed: bytes) -
 
     Raises: CannotOpen when the row was swapped or altered.
     """
-    plain = sealer.open(
-        sealed, table=PAYEE_TABLE, column=PAYEE_COLUMN, row=account_id, subject=policy_id
-    )
+    plain = sealer.open(sealed, **_place(account_id, policy_id))
     return msgspec.json.decode(plain, type=Party)
+
+
+def _place(account_id: str, policy_id: str) -> dict[str, str]:
+    subject = policy_subject(policy_id)
+    return {"table": "payee_account", "column": "sealed", "row": account_id, "subject": subject}

@@ -26,59 +26,86 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from lipei.claims.v1 import decision_pb2 as lipei_dot_claims_dot_v1_dot_decision__pb2
 from lipei.claims.v1 import policy_pb2 as lipei_dot_claims_dot_v1_dot_policy__pb2
+from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 from lipei.type.v1 import bill_pb2 as lipei_dot_type_dot_v1_dot_bill__pb2
 from lipei.type.v1 import money_pb2 as lipei_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clipei/claims/v1/claims.proto\x12\x0flipei.claims.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elipei/claims/v1/decision.proto\x1a\x1clipei/claims/v1/policy.proto\x1a\x18lipei/type/v1/bill.proto\x1a\x19lipei/type/v1/money.proto\"\x9e\x03\n\x05\x43laim\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x13\n\x0b\x62ill_number\x18\x03 \x01(\t\x12\x13\n\x0bprovider_id\x18\x04 \x01(\t\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimState\x12+\n\x08\x64\x65\x63ision\x18\x06 \x01(\x0b\x32\x19.lipei.claims.v1.Decision\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08pay_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x04paid\x18\n \x01(\x0b\x32\x14.lipei.type.v1.Money\x12)\n\x05moves\x18\x0b \x03(\x0b\x32\x1a.lipei.claims.v1.ClaimMove\x12\x15\n\rend_to_end_id\x18\x0c \x01(\t\"\xc2\x01\n\tClaimMove\x12/\n\nfrom_state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimState\x12-\n\x08to_state\x18\x02 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimState\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63lock\x18\x06 \x01(\t\"t\n\x12SubmitClaimRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12!\n\x04\x62ill\x18\x02 \x01(\x0b\x32\x13.lipei.type.v1.Bill\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"=\n\x13SubmitClaimResponse\x12&\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x16.lipei.claims.v1.Claim\"\x1f\n\x0fGetClaimRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10GetClaimResponse\x12%\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.Claim\"v\n\x11ListClaimsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimState\"U\n\x12ListClaimsResponse\x12&\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x16.lipei.claims.v1.Claim\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13\x45xplainClaimRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x8d\x01\n\x14\x45xplainClaimResponse\x12%\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.Claim\x12\x0f\n\x07text_zh\x18\x02 \x01(\t\x12\x0f\n\x07text_en\x18\x03 \x01(\t\x12,\n\x07reasons\x18\x04 \x03(\x0b\x32\x1b.lipei.claims.v1.ReasonText\"\"\n\x12ReplayClaimRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"i\n\x13ReplayClaimResponse\x12\x12\n\ninput_hash\x18\x01 \x01(\t\x12\x13\n\x0boutput_hash\x18\x02 \x01(\t\x12\x12\n\ndecided_by\x18\x03 \x01(\t\x12\x15\n\rrecomputed_by\x18\x04 \x01(\t\"g\n\x15ImportPoliciesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x08policies\x18\x02 \x03(\x0b\x32\x17.lipei.claims.v1.Policy\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"{\n\x16ImportPoliciesResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\x0f\n\x07revised\x18\x02 \x01(\x05\x12\x11\n\tunchanged\x18\x03 \x01(\x05\x12,\n\x06\x66\x61ults\x18\x04 \x03(\x0b\x32\x1c.lipei.claims.v1.PolicyFault\"6\n\x12PublishPlanRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04yaml\x18\x02 \x01(\x0c\"+\n\x13PublishPlanResponse\x12\x14\n\x0cplan_version\x18\x01 \x01(\t\"\x13\n\x11\x43heckBooksRequest\"\x88\x02\n\x12\x43heckBooksResponse\x12\x31\n\x08\x62\x61lances\x18\x01 \x03(\x0b\x32\x1f.lipei.claims.v1.AccountBalance\x12\x1e\n\x16ledger_sum_minor_units\x18\x02 \x01(\x03\x12\x1f\n\x17\x63onservation_violations\x18\x03 \x01(\x03\x12+\n\x06\x63laims\x18\x04 \x03(\x0b\x32\x1b.lipei.claims.v1.StateCount\x12\x12\n\npaid_count\x18\x05 \x01(\x03\x12\"\n\x04paid\x18\x06 \x03(\x0b\x32\x14.lipei.type.v1.Money\x12\x19\n\x11payout_mismatches\x18\x07 \x01(\x03\"n\n\x0e\x41\x63\x63ountBalance\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12$\n\x06posted\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.Money\x12%\n\x07pending\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.Money\"G\n\nStateCount\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimState\x12\r\n\x05\x63ount\x18\x02 \x01(\x03*\xe3\x05\n\nClaimState\x12\x1b\n\x17\x43LAIM_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43LAIM_STATE_RECEIVED\x10\x01\x12\x1a\n\x16\x43LAIM_STATE_REGISTERED\x10\x02\x12\x1c\n\x18\x43LAIM_STATE_ADJUDICATING\x10\x03\x12\x1d\n\x19\x43LAIM_STATE_AUTO_APPROVED\x10\x04\x12\x1b\n\x17\x43LAIM_STATE_PENDED_INFO\x10\x05\x12\x1d\n\x19\x43LAIM_STATE_PENDED_REVIEW\x10\x06\x12\x1c\n\x18\x43LAIM_STATE_PENDED_FRAUD\x10\x07\x12\x16\n\x12\x43LAIM_STATE_DENIED\x10\x08\x12!\n\x1d\x43LAIM_STATE_CLOSED_INCOMPLETE\x10\t\x12\x18\n\x14\x43LAIM_STATE_APPROVED\x10\n\x12\x17\n\x13\x43LAIM_STATE_PAYABLE\x10\x0b\x12\x1b\n\x17\x43LAIM_STATE_CLOSED_ZERO\x10\x0c\x12\x1c\n\x18\x43LAIM_STATE_PAYMENT_SENT\x10\r\x12\x14\n\x10\x43LAIM_STATE_PAID\x10\x0e\x12\x1e\n\x1a\x43LAIM_STATE_PAYMENT_FAILED\x10\x0f\x12\x18\n\x14\x43LAIM_STATE_RETURNED\x10\x10\x12\x18\n\x14\x43LAIM_STATE_ADJUSTED\x10\x11\x12\x18\n\x14\x43LAIM_STATE_REVERSED\x10\x12\x12\x1d\n\x19\x43LAIM_STATE_RECOVERY_OPEN\x10\x13\x12\x19\n\x15\x43LAIM_STATE_RECOVERED\x10\x14\x12\x1b\n\x17\x43LAIM_STATE_WRITTEN_OFF\x10\x15\x12\x18\n\x14\x43LAIM_STATE_APPEALED\x10\x16\x12\x16\n\x12\x43LAIM_STATE_UPHELD\x10\x17\x12\x1a\n\x16\x43LAIM_STATE_OVERTURNED\x10\x18\x12\x19\n\x15\x43LAIM_STATE_WITHDRAWN\x10\x19\x32\xdc\x05\n\rClaimsService\x12X\n\x0bSubmitClaim\x12#.lipei.claims.v1.SubmitClaimRequest\x1a$.lipei.claims.v1.SubmitClaimResponse\x12O\n\x08GetClaim\x12 .lipei.claims.v1.GetClaimRequest\x1a!.lipei.claims.v1.GetClaimResponse\x12U\n\nListClaims\x12\".lipei.claims.v1.ListClaimsRequest\x1a#.lipei.claims.v1.ListClaimsResponse\x12[\n\x0c\x45xplainClaim\x12$.lipei.claims.v1.ExplainClaimRequest\x1a%.lipei.claims.v1.ExplainClaimResponse\x12X\n\x0bReplayClaim\x12#.lipei.claims.v1.ReplayClaimRequest\x1a$.lipei.claims.v1.ReplayClaimResponse\x12\x61\n\x0eImportPolicies\x12&.lipei.claims.v1.ImportPoliciesRequest\x1a\'.lipei.claims.v1.ImportPoliciesResponse\x12X\n\x0bPublishPlan\x12#.lipei.claims.v1.PublishPlanRequest\x1a$.lipei.claims.v1.PublishPlanResponse\x12U\n\nCheckBooks\x12\".lipei.claims.v1.CheckBooksRequest\x1a#.lipei.claims.v1.CheckBooksResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clipei/claims/v1/claims.proto\x12\x0flipei.claims.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elipei/claims/v1/decision.proto\x1a\x1clipei/claims/v1/policy.proto\x1a\x1alipei/type/v1/access.proto\x1a\x18lipei/type/v1/bill.proto\x1a\x19lipei/type/v1/money.proto\"\xb4\x03\n\x05\x43laim\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x13\n\x0b\x62ill_number\x18\x03 \x01(\t\x12\x13\n\x0bprovider_id\x18\x04 \x01(\t\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimState\x12+\n\x08\x64\x65\x63ision\x18\x06 \x01(\x0b\x32\x19.lipei.claims.v1.Decision\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08pay_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x04paid\x18\n \x01(\x0b\x32\x14.lipei.type.v1.Money\x12)\n\x05moves\x18\x0b \x03(\x0b\x32\x1a.lipei.claims.v1.ClaimMove\x12\x15\n\rend_to_end_id\x18\x0c \x01(\t\x12\x14\n\x06\x65rased\x18\r \x01(\x08\x42\x04\xf0\xd1\x18\x02\"\xc2\x01\n\tClaimMove\x12/\n\nfrom_state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimState\x12-\n\x08to_state\x18\x02 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimState\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63lock\x18\x06 \x01(\t\"t\n\x12SubmitClaimRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12!\n\x04\x62ill\x18\x02 \x01(\x0b\x32\x13.lipei.type.v1.Bill\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"=\n\x13SubmitClaimResponse\x12&\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x16.lipei.claims.v1.Claim\"\x1f\n\x0fGetClaimRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10GetClaimResponse\x12%\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.Claim\"v\n\x11ListClaimsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimState\"U\n\x12ListClaimsResponse\x12&\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x16.lipei.claims.v1.Claim\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13\x45xplainClaimRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x8d\x01\n\x14\x45xplainClaimResponse\x12%\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.Claim\x12\x0f\n\x07text_zh\x18\x02 \x01(\t\x12\x0f\n\x07text_en\x18\x03 \x01(\t\x12,\n\x07reasons\x18\x04 \x03(\x0b\x32\x1b.lipei.claims.v1.ReasonText\"\"\n\x12ReplayClaimRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"i\n\x13ReplayClaimResponse\x12\x12\n\ninput_hash\x18\x01 \x01(\t\x12\x13\n\x0boutput_hash\x18\x02 \x01(\t\x12\x12\n\ndecided_by\x18\x03 \x01(\t\x12\x15\n\rrecomputed_by\x18\x04 \x01(\t\"g\n\x15ImportPoliciesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x08policies\x18\x02 \x03(\x0b\x32\x17.lipei.claims.v1.Policy\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"{\n\x16ImportPoliciesResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\x0f\n\x07revised\x18\x02 \x01(\x05\x12\x11\n\tunchanged\x18\x03 \x01(\x05\x12,\n\x06\x66\x61ults\x18\x04 \x03(\x0b\x32\x1c.lipei.claims.v1.PolicyFault\"6\n\x12PublishPlanRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04yaml\x18\x02 \x01(\x0c\"+\n\x13PublishPlanResponse\x12\x14\n\x0cplan_version\x18\x01 \x01(\t\"\x13\n\x11\x43heckBooksRequest\"\x88\x02\n\x12\x43heckBooksResponse\x12\x31\n\x08\x62\x61lances\x18\x01 \x03(\x0b\x32\x1f.lipei.claims.v1.AccountBalance\x12\x1e\n\x16ledger_sum_minor_units\x18\x02 \x01(\x03\x12\x1f\n\x17\x63onservation_violations\x18\x03 \x01(\x03\x12+\n\x06\x63laims\x18\x04 \x03(\x0b\x32\x1b.lipei.claims.v1.StateCount\x12\x12\n\npaid_count\x18\x05 \x01(\x03\x12\"\n\x04paid\x18\x06 \x03(\x0b\x32\x14.lipei.type.v1.Money\x12\x19\n\x11payout_mismatches\x18\x07 \x01(\x03\"n\n\x0e\x41\x63\x63ountBalance\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12$\n\x06posted\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.Money\x12%\n\x07pending\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.Money\"G\n\nStateCount\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimState\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\x99\x01\n\x12\x45raseMemberRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x14\n\x06member\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x34\n\x06ground\x18\x03 \x01(\x0e\x32\x1e.lipei.claims.v1.ErasureGroundB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0forder_reference\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\"\x81\x01\n\x13\x45raseMemberResponse\x12\x14\n\x06member\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12!\n\x13\x64\x65stroyed_key_count\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x19\n\x0b\x63laim_count\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x16\n\x08policies\x18\x04 \x03(\tB\x04\xf0\xd1\x18\x02*\xe3\x05\n\nClaimState\x12\x1b\n\x17\x43LAIM_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43LAIM_STATE_RECEIVED\x10\x01\x12\x1a\n\x16\x43LAIM_STATE_REGISTERED\x10\x02\x12\x1c\n\x18\x43LAIM_STATE_ADJUDICATING\x10\x03\x12\x1d\n\x19\x43LAIM_STATE_AUTO_APPROVED\x10\x04\x12\x1b\n\x17\x43LAIM_STATE_PENDED_INFO\x10\x05\x12\x1d\n\x19\x43LAIM_STATE_PENDED_REVIEW\x10\x06\x12\x1c\n\x18\x43LAIM_STATE_PENDED_FRAUD\x10\x07\x12\x16\n\x12\x43LAIM_STATE_DENIED\x10\x08\x12!\n\x1d\x43LAIM_STATE_CLOSED_INCOMPLETE\x10\t\x12\x18\n\x14\x43LAIM_STATE_APPROVED\x10\n\x12\x17\n\x13\x43LAIM_STATE_PAYABLE\x10\x0b\x12\x1b\n\x17\x43LAIM_STATE_CLOSED_ZERO\x10\x0c\x12\x1c\n\x18\x43LAIM_STATE_PAYMENT_SENT\x10\r\x12\x14\n\x10\x43LAIM_STATE_PAID\x10\x0e\x12\x1e\n\x1a\x43LAIM_STATE_PAYMENT_FAILED\x10\x0f\x12\x18\n\x14\x43LAIM_STATE_RETURNED\x10\x10\x12\x18\n\x14\x43LAIM_STATE_ADJUSTED\x10\x11\x12\x18\n\x14\x43LAIM_STATE_REVERSED\x10\x12\x12\x1d\n\x19\x43LAIM_STATE_RECOVERY_OPEN\x10\x13\x12\x19\n\x15\x43LAIM_STATE_RECOVERED\x10\x14\x12\x1b\n\x17\x43LAIM_STATE_WRITTEN_OFF\x10\x15\x12\x18\n\x14\x43LAIM_STATE_APPEALED\x10\x16\x12\x16\n\x12\x43LAIM_STATE_UPHELD\x10\x17\x12\x1a\n\x16\x43LAIM_STATE_OVERTURNED\x10\x18\x12\x19\n\x15\x43LAIM_STATE_WITHDRAWN\x10\x19*n\n\rErasureGround\x12\x1e\n\x1a\x45RASURE_GROUND_UNSPECIFIED\x10\x00\x12!\n\x1d\x45RASURE_GROUND_RETENTION_OVER\x10\x01\x12\x1a\n\x16\x45RASURE_GROUND_ORDERED\x10\x02\x32\xc7\x06\n\rClaimsService\x12X\n\x0bSubmitClaim\x12#.lipei.claims.v1.SubmitClaimRequest\x1a$.lipei.claims.v1.SubmitClaimResponse\x12O\n\x08GetClaim\x12 .lipei.claims.v1.GetClaimRequest\x1a!.lipei.claims.v1.GetClaimResponse\x12U\n\nListClaims\x12\".lipei.claims.v1.ListClaimsRequest\x1a#.lipei.claims.v1.ListClaimsResponse\x12[\n\x0c\x45xplainClaim\x12$.lipei.claims.v1.ExplainClaimRequest\x1a%.lipei.claims.v1.ExplainClaimResponse\x12X\n\x0bReplayClaim\x12#.lipei.claims.v1.ReplayClaimRequest\x1a$.lipei.claims.v1.ReplayClaimResponse\x12\x61\n\x0eImportPolicies\x12&.lipei.claims.v1.ImportPoliciesRequest\x1a\'.lipei.claims.v1.ImportPoliciesResponse\x12X\n\x0bPublishPlan\x12#.lipei.claims.v1.PublishPlanRequest\x1a$.lipei.claims.v1.PublishPlanResponse\x12U\n\nCheckBooks\x12\".lipei.claims.v1.CheckBooksRequest\x1a#.lipei.claims.v1.CheckBooksResponse\x12i\n\x0b\x45raseMember\x12#.lipei.claims.v1.EraseMemberRequest\x1a$.lipei.claims.v1.EraseMemberResponse\"\x0f\xea\xd1\x18\x0b\n\x01\x03\x12\x06memberb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lipei.claims.v1.claims_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CLAIMSTATE']._serialized_start=2452
-  _globals['_CLAIMSTATE']._serialized_end=3191
-  _globals['_CLAIM']._serialized_start=230
-  _globals['_CLAIM']._serialized_end=644
-  _globals['_CLAIMMOVE']._serialized_start=647
-  _globals['_CLAIMMOVE']._serialized_end=841
-  _globals['_SUBMITCLAIMREQUEST']._serialized_start=843
-  _globals['_SUBMITCLAIMREQUEST']._serialized_end=959
-  _globals['_SUBMITCLAIMRESPONSE']._serialized_start=961
-  _globals['_SUBMITCLAIMRESPONSE']._serialized_end=1022
-  _globals['_GETCLAIMREQUEST']._serialized_start=1024
-  _globals['_GETCLAIMREQUEST']._serialized_end=1055
-  _globals['_GETCLAIMRESPONSE']._serialized_start=1057
-  _globals['_GETCLAIMRESPONSE']._serialized_end=1114
-  _globals['_LISTCLAIMSREQUEST']._serialized_start=1116
-  _globals['_LISTCLAIMSREQUEST']._serialized_end=1234
-  _globals['_LISTCLAIMSRESPONSE']._serialized_start=1236
-  _globals['_LISTCLAIMSRESPONSE']._serialized_end=1321
-  _globals['_EXPLAINCLAIMREQUEST']._serialized_start=1323
-  _globals['_EXPLAINCLAIMREQUEST']._serialized_end=1358
-  _globals['_EXPLAINCLAIMRESPONSE']._serialized_start=1361
-  _globals['_EXPLAINCLAIMRESPONSE']._serialized_end=1502
-  _globals['_REPLAYCLAIMREQUEST']._serialized_start=1504
-  _globals['_REPLAYCLAIMREQUEST']._serialized_end=1538
-  _globals['_REPLAYCLAIMRESPONSE']._serialized_start=1540
-  _globals['_REPLAYCLAIMRESPONSE']._serialized_end=1645
-  _globals['_IMPORTPOLICIESREQUEST']._serialized_start=1647
-  _globals['_IMPORTPOLICIESREQUEST']._serialized_end=1750
-  _globals['_IMPORTPOLICIESRESPONSE']._serialized_start=1752
-  _globals['_IMPORTPOLICIESRESPONSE']._serialized_end=1875
-  _globals['_PUBLISHPLANREQUEST']._serialized_start=1877
-  _globals['_PUBLISHPLANREQUEST']._serialized_end=1931
-  _globals['_PUBLISHPLANRESPONSE']._serialized_start=1933
-  _globals['_PUBLISHPLANRESPONSE']._serialized_end=1976
-  _globals['_CHECKBOOKSREQUEST']._serialized_start=1978
-  _globals['_CHECKBOOKSREQUEST']._serialized_end=1997
-  _globals['_CHECKBOOKSRESPONSE']._serialized_start=2000
-  _globals['_CHECKBOOKSRESPONSE']._serialized_end=2264
-  _globals['_ACCOUNTBALANCE']._serialized_start=2266
-  _globals['_ACCOUNTBALANCE']._serialized_end=2376
-  _globals['_STATECOUNT']._serialized_start=2378
-  _globals['_STATECOUNT']._serialized_end=2449
-  _globals['_CLAIMSSERVICE']._serialized_start=3194
-  _globals['_CLAIMSSERVICE']._serialized_end=3926
+  _globals['_CLAIM'].fields_by_name['erased']._loaded_options = None
+  _globals['_CLAIM'].fields_by_name['erased']._serialized_options = b'\360\321\030\002'
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['request_id']._serialized_options = b'\360\321\030\001'
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['member']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['member']._serialized_options = b'\360\321\030\003'
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['ground']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['ground']._serialized_options = b'\360\321\030\002'
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['order_reference']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['order_reference']._serialized_options = b'\360\321\030\002'
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['member']._loaded_options = None
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['member']._serialized_options = b'\360\321\030\002'
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['destroyed_key_count']._loaded_options = None
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['destroyed_key_count']._serialized_options = b'\360\321\030\001'
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['claim_count']._loaded_options = None
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['claim_count']._serialized_options = b'\360\321\030\001'
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['policies']._loaded_options = None
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['policies']._serialized_options = b'\360\321\030\002'
+  _globals['_CLAIMSSERVICE'].methods_by_name['EraseMember']._loaded_options = None
+  _globals['_CLAIMSSERVICE'].methods_by_name['EraseMember']._serialized_options = b'\352\321\030\013\n\001\003\022\006member'
+  _globals['_CLAIMSTATE']._serialized_start=2790
+  _globals['_CLAIMSTATE']._serialized_end=3529
+  _globals['_ERASUREGROUND']._serialized_start=3531
+  _globals['_ERASUREGROUND']._serialized_end=3641
+  _globals['_CLAIM']._serialized_start=258
+  _globals['_CLAIM']._serialized_end=694
+  _globals['_CLAIMMOVE']._serialized_start=697
+  _globals['_CLAIMMOVE']._serialized_end=891
+  _globals['_SUBMITCLAIMREQUEST']._serialized_start=893
+  _globals['_SUBMITCLAIMREQUEST']._serialized_end=1009
+  _globals['_SUBMITCLAIMRESPONSE']._serialized_start=1011
+  _globals['_SUBMITCLAIMRESPONSE']._serialized_end=1072
+  _globals['_GETCLAIMREQUEST']._serialized_start=1074
+  _globals['_GETCLAIMREQUEST']._serialized_end=1105
+  _globals['_GETCLAIMRESPONSE']._serialized_start=1107
+  _globals['_GETCLAIMRESPONSE']._serialized_end=1164
+  _globals['_LISTCLAIMSREQUEST']._serialized_start=1166
+  _globals['_LISTCLAIMSREQUEST']._serialized_end=1284
+  _globals['_LISTCLAIMSRESPONSE']._serialized_start=1286
+  _globals['_LISTCLAIMSRESPONSE']._serialized_end=1371
+  _globals['_EXPLAINCLAIMREQUEST']._serialized_start=1373
+  _globals['_EXPLAINCLAIMREQUEST']._serialized_end=1408
+  _globals['_EXPLAINCLAIMRESPONSE']._serialized_start=1411
+  _globals['_EXPLAINCLAIMRESPONSE']._serialized_end=1552
+  _globals['_REPLAYCLAIMREQUEST']._serialized_start=1554
+  _globals['_REPLAYCLAIMREQUEST']._serialized_end=1588
+  _globals['_REPLAYCLAIMRESPONSE']._serialized_start=1590
+  _globals['_REPLAYCLAIMRESPONSE']._serialized_end=1695
+  _globals['_IMPORTPOLICIESREQUEST']._serialized_start=1697
+  _globals['_IMPORTPOLICIESREQUEST']._serialized_end=1800
+  _globals['_IMPORTPOLICIESRESPONSE']._serialized_start=1802
+  _globals['_IMPORTPOLICIESRESPONSE']._serialized_end=1925
+  _globals['_PUBLISHPLANREQUEST']._serialized_start=1927
+  _globals['_PUBLISHPLANREQUEST']._serialized_end=1981
+  _globals['_PUBLISHPLANRESPONSE']._serialized_start=1983
+  _globals['_PUBLISHPLANRESPONSE']._serialized_end=2026
+  _globals['_CHECKBOOKSREQUEST']._serialized_start=2028
+  _globals['_CHECKBOOKSREQUEST']._serialized_end=2047
+  _globals['_CHECKBOOKSRESPONSE']._serialized_start=2050
+  _globals['_CHECKBOOKSRESPONSE']._serialized_end=2314
+  _globals['_ACCOUNTBALANCE']._serialized_start=2316
+  _globals['_ACCOUNTBALANCE']._serialized_end=2426
+  _globals['_STATECOUNT']._serialized_start=2428
+  _globals['_STATECOUNT']._serialized_end=2499
+  _globals['_ERASEMEMBERREQUEST']._serialized_start=2502
+  _globals['_ERASEMEMBERREQUEST']._serialized_end=2655
+  _globals['_ERASEMEMBERRESPONSE']._serialized_start=2658
+  _globals['_ERASEMEMBERRESPONSE']._serialized_end=2787
+  _globals['_CLAIMSSERVICE']._serialized_start=3644
+  _globals['_CLAIMSSERVICE']._serialized_end=4483
 # @@protoc_insertion_point(module_scope)
