@@ -22,6 +22,7 @@ from services.claims.terms import PolicyTerms
 from services.common.access.tenant import Tenant
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.request_id import request_id_faults
+from services.common.sealing import Sealer
 
 METHOD = "SubmitClaim"
 _BILL_NAME = re.compile(
@@ -83,6 +84,7 @@ def hospital_of(bill: bill_pb2.Bill) -> str | None:
 
 def take_in(
     connection: Connection,
+    sealer: Sealer,
     tenant: Tenant,
     plans: PlanShelf,
     request: claims_pb2.SubmitClaimRequest,
@@ -97,25 +99,27 @@ def take_in(
 
     Raises: Refused for other content under a known id, an unknown member or another currency.
     """
-    known = _known(connection, tenant, request, bill_hash)
+    known = _known(connection, sealer, tenant, request, bill_hash)
     if known is not None:
         return known
     bill = request.bill
-    person_id = policies.find_person(connection, bill.member_token)
-    insured = policies.policies_of(connection, person_id, tenant) if person_id else []
+    person_id = policies.find_person(connection, sealer, bill.member_token)
+    insured = policies.policies_of(connection, sealer, person_id, tenant) if person_id else []
     if person_id is None or not insured:
         text = "no policy insures this member; import the policy first, then send the bill again"
         raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
-    answering = _in_currency(connection, plans, bill, _answering(connection, bill, insured))
+    found = _answering(connection, sealer, bill, insured)
+    answering = _in_currency(connection, plans, bill, found)
     _check_codes(connection, plans, bill, answering)
     store.lock(connection, (entry.policy_id for entry in answering), [person_id])
-    rows = _same_bill(connection, tenant, bill, bill_hash)  # now that we are alone
+    rows = _same_bill(connection, sealer, tenant, bill, bill_hash)  # now that we are alone
     have_claims = {row.insurer for row in rows}
     fresh = tuple(
         (
             entry.policy_id,
             store.open_claim(
                 connection,
+                sealer,
                 store.NewClaim(
                     insurer=entry.insurer,
                     hospital=hospital_of(bill),
@@ -137,15 +141,20 @@ def take_in(
     )
     opened = (*((row.policy_id, row.id) for row in rows), *fresh)
     names = "\n".join(claim_name(*claim) for claim in opened).encode()
-    store.remember_answer(connection, tenant, METHOD, request.request_id, bill_hash, names, at_us)
+    key = (METHOD, request.request_id, bill_hash)
+    store.remember_answer(connection, sealer, tenant, *key, names, at_us)
     return Taken(opened, fresh)
 
 
 def _known(
-    connection: Connection, tenant: Tenant, request: claims_pb2.SubmitClaimRequest, bill_hash: str
+    connection: Connection,
+    sealer: Sealer,
+    tenant: Tenant,
+    request: claims_pb2.SubmitClaimRequest,
+    bill_hash: str,
 ) -> Taken | None:
     try:
-        answer = store.answered(connection, tenant, METHOD, request.request_id, bill_hash)
+        answer = store.answered(connection, sealer, tenant, METHOD, request.request_id, bill_hash)
     except store.OtherContent:
         text = "this request_id was used with another bill; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
@@ -159,14 +168,20 @@ def _known(
 
 
 def _same_bill(
-    connection: Connection, tenant: Tenant, bill: bill_pb2.Bill, bill_hash: str
+    connection: Connection,
+    sealer: Sealer,
+    tenant: Tenant,
+    bill: bill_pb2.Bill,
+    bill_hash: str,
 ) -> Sequence[Row[Any]]:
-    rows = store.claims_of_bill(connection, bill.provider_id, bill.bill_number, tenant.insurer)
+    rows = store.claims_of_bill(
+        connection, sealer, bill.provider_id, bill.bill_number, tenant.insurer
+    )
     # A hospital that knows another's bill word for word still gets none of its claims.
     anothers = tenant.hospital is not None and any(
         row.hospital not in (None, tenant.hospital) for row in rows
     )
-    if anothers or any(row.bill_hash != bill_hash for row in rows):
+    if anothers or not all(store.is_content(sealer, row, bill_hash) for row in rows):
         text = "this provider's bill number was taken in with other content; ask the hospital"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "BILL_CONFLICT", text)
     if tenant.hospital is not None:
@@ -175,7 +190,10 @@ def _same_bill(
 
 
 def _answering(
-    connection: Connection, bill: bill_pb2.Bill, insured: Sequence[policies.Insured]
+    connection: Connection,
+    sealer: Sealer,
+    bill: bill_pb2.Bill,
+    insured: Sequence[policies.Insured],
 ) -> Sequence[_Answering]:
     """The policies in force, in coordination order; without any, the person's last one.
 
@@ -188,7 +206,7 @@ def _answering(
             insurer=row.insurer,
             policy_id=row.policy_id,
             member_id=row.member_id,
-            terms=policies.terms_on(connection, row.policy_id, discharge),
+            terms=policies.terms_on(connection, sealer, row.policy_id, row.member_id, discharge),
         )
         for row in insured
     ]

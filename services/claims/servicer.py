@@ -18,10 +18,11 @@ from lipei.claims.v1 import claims_pb2_grpc
 from services.claims import intake
 from services.claims.core import canonical
 from services.claims.core.adjudicate import adjudicate
-from services.claims.core.decision import ENGINE_VERSION, Decision
+from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.explain import explain
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
+from services.claims.erasure import erase_member
 from services.claims.in_flight import InFlight
 from services.claims.messages import (
     STATE_OF,
@@ -35,7 +36,7 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
 from services.claims.storage import claims as store
-from services.claims.storage import policies
+from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
 from services.common.access.tenant import current_tenant
 from services.common.database import Database
@@ -49,7 +50,7 @@ from services.common.grpc_edge import (
     remaining_s,
 )
 from services.common.request_id import request_id_faults
-from services.common.sealing import Sealer
+from services.common.sealing import Sealer, SubjectKeys
 from services.common.strict_yaml import StrictYamlError
 
 Answer = TypeVar("Answer", pb.ImportPoliciesResponse, pb.PublishPlanResponse)
@@ -78,7 +79,7 @@ class ClaimsParts:
     database: Database
     plans: PlanShelf
     workflows: Workflows
-    sealer: Sealer
+    keys: SubjectKeys
     token: Callable[[str, str], str]
     now_us: Callable[[], int]
 
@@ -118,6 +119,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.writing() as connection:
             return intake.take_in(
                 connection,
+                self._parts.keys.sealer(connection),
                 current_tenant(),
                 self._parts.plans,
                 request,
@@ -137,7 +139,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _undecided(self, claims: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         with self._database.reading() as connection:
-            rows = [store.find_claim(connection, current_tenant(), *claim) for claim in claims]
+            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
+            rows = [store.find_claim(connection, sealer, tenant, *claim) for claim in claims]
         return [
             (row.policy_id, row.id)
             for row in rows
@@ -146,8 +149,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _claims(self, claims: Sequence[tuple[str, str]]) -> list[pb.Claim]:
         with self._database.reading() as connection:
-            rows = [store.find_claim(connection, current_tenant(), *claim) for claim in claims]
-            return _messages(connection, [row for row in rows if row is not None])
+            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
+            rows = [store.find_claim(connection, sealer, tenant, *claim) for claim in claims]
+            return _messages(connection, sealer, [row for row in rows if row is not None])
 
     async def GetClaim(self, request: pb.GetClaimRequest, context: Context) -> pb.GetClaimResponse:
         """One claim with its decision and history."""
@@ -155,9 +159,10 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _get(self, name: str) -> pb.Claim:
         with self._database.reading() as connection:
-            row = find(connection, name)
-            decided = stored_decision(connection, row)
-            return claim_message(row, decided, store.moves_of(connection, row.id))
+            sealer = self._parts.keys.sealer(connection)
+            row = find(connection, sealer, name)
+            opened = _opened(connection, sealer, row)
+            return claim_message(opened, store.moves_of(connection, row.id))
 
     async def ListClaims(
         self, request: pb.ListClaimsRequest, context: Context
@@ -190,15 +195,17 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self, policy_id: str | None, state: ClaimState | None, after: int, most: int
     ) -> tuple[pb.ListClaimsResponse, int | None]:
         with self._database.reading() as connection:
+            sealer = self._parts.keys.sealer(connection)
             rows = store.list_claims(
                 connection,
+                sealer,
                 current_tenant(),
                 policy_id=policy_id,
                 state=state,
                 after=after,
                 most=most,
             )
-            answer = pb.ListClaimsResponse(claims=_messages(connection, rows))
+            answer = pb.ListClaimsResponse(claims=_messages(connection, sealer, rows))
         return answer, rows[-1].seq if len(rows) == most else None
 
     async def ExplainClaim(
@@ -209,12 +216,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _explain(self, name: str) -> pb.ExplainClaimResponse:
         with self._database.reading() as connection:
-            row, stored = _decided_row(connection, name)
-            decided = canonical.decision_from(stored.output)
+            sealer = self._parts.keys.sealer(connection)
+            row, stored = _decided_row(connection, sealer, name)
+            decided = sealed.open_output(sealer, stored)
+            claim = claim_message(sealed.opened(sealer, row, stored))
             plan = self._parts.plans.plan(connection, decided.plan_version)
         told = explain(plan, decided)
         return pb.ExplainClaimResponse(
-            claim=claim_message(row, decided),
+            claim=claim,
             text_zh="\n".join(told.zh),
             text_en="\n".join(told.en),
             reasons=reason_messages(decided),
@@ -228,11 +237,13 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _replay(self, name: str) -> pb.ReplayClaimResponse:
         with self._database.reading() as connection:
-            _, stored = _decided_row(connection, name)
+            sealer = self._parts.keys.sealer(connection)
+            _, stored = _decided_row(connection, sealer, name)
+            inputs = sealed.open_inputs(sealer, stored)
+            output = sealed.open_output(sealer, stored)
             plan = self._parts.plans.plan(connection, stored.plan_version)
-        inputs = canonical.inputs_from(stored.inputs)
         again = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
-        said = canonical.output_hash(canonical.decision_from(stored.output))
+        said = canonical.output_hash(output)
         if not (
             again.output_hash == stored.output_hash == said
             and again.input_hash == stored.input_hash
@@ -278,15 +289,16 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             insurer=current_tenant().required_insurer(),
             plans=self._parts.plans,
             token=self._parts.token,
-            sealer=self._parts.sealer,
             at_us=self._parts.now_us(),
         )
         try:
             with self._database.writing() as connection:
+                sealer = self._parts.keys.sealer(connection)
                 return _once(
                     connection,
+                    sealer,
                     ("ImportPolicies", request.request_id, body, self._parts.now_us()),
-                    work,
+                    functools.partial(work, sealer=sealer),
                     pb.ImportPoliciesResponse,
                 )
         except DryRun as found:
@@ -319,8 +331,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
         body = hashlib.sha256(request.yaml).hexdigest()
         with self._database.writing() as connection:
+            sealer = self._parts.keys.sealer(connection)
             key = ("PublishPlan", request.request_id, body, at_us)
-            return _once(connection, key, work, pb.PublishPlanResponse)
+            return _once(connection, sealer, key, work, pb.PublishPlanResponse)
 
     async def CheckBooks(
         self, request: pb.CheckBooksRequest, context: Context
@@ -328,13 +341,27 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         """Trial balance, conservation, payouts against claims."""
         return await self._database.run(self._check_books)
 
+    async def EraseMember(
+        self, request: pb.EraseMemberRequest, context: Context
+    ) -> pb.EraseMemberResponse:
+        """Destroy the key of everything kept about a person."""
+        return await self._database.run(
+            erase_member,
+            self._database,
+            self._parts.keys,
+            current_tenant(),
+            request,
+            self._parts.now_us(),
+        )
+
     def _check_books(self) -> pb.CheckBooksResponse:
         with self._database.reading() as connection:
-            found = read_books(connection, current_tenant())
+            sealer = self._parts.keys.sealer(connection)
+            found = read_books(connection, sealer, current_tenant())
         return books_message(found)
 
 
-def find(connection: Connection, name: str) -> Row[Any]:
+def find(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
     """The claim of a resource name.
 
     Raises: Refused when the name is malformed, or no claim of the caller's tenant has it.
@@ -343,37 +370,32 @@ def find(connection: Connection, name: str) -> Row[Any]:
     if named is None:
         text = 'must be "policies/{policy}/claims/{claim}"'
         raise invalid([Violation("name", "MALFORMED", text)])
-    row = store.find_claim(connection, current_tenant(), named["policy"], named["claim"])
+    tenant = current_tenant()
+    row = store.find_claim(connection, sealer, tenant, named["policy"], named["claim"])
     if row is None:
         raise not_found("claim", name)
     return row
 
 
-def _decided_row(connection: Connection, name: str) -> tuple[Row[Any], Row[Any]]:
-    row = find(connection, name)
+def _decided_row(connection: Connection, sealer: Sealer, name: str) -> tuple[Row[Any], Row[Any]]:
+    row = find(connection, sealer, name)
     if row.decision_id is None:
         text = "the claim is not decided yet; wait"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
     return row, store.decision_of(connection, row.decision_id)
 
 
-def stored_decision(connection: Connection, row: Row[Any]) -> Decision | None:
-    """The claim's decision in force; None without one."""
-    if row.decision_id is None:
-        return None
-    return canonical.decision_from(store.decision_of(connection, row.decision_id).output)
+def _opened(connection: Connection, sealer: Sealer, row: Row[Any]) -> sealed.OpenedClaim:
+    ids = [row.decision_id] if row.decision_id else []
+    stored = store.decisions_of(connection, ids)
+    return sealed.opened(sealer, row, stored.get(row.decision_id))
 
 
-def _messages(connection: Connection, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
+def _messages(connection: Connection, sealer: Sealer, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
     ids = [row.decision_id for row in rows if row.decision_id]
-    outputs = store.decisions_of(connection, ids) if ids else {}
-    return [
-        claim_message(
-            row,
-            canonical.decision_from(outputs[row.decision_id]) if row.decision_id else None,
-        )
-        for row in rows
-    ]
+    stored = store.decisions_of(connection, ids) if ids else {}
+    sealer.load(sealed.person_subject(row.person_id) for row in rows)
+    return [claim_message(sealed.opened(sealer, row, stored.get(row.decision_id))) for row in rows]
 
 
 def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:
@@ -384,6 +406,7 @@ def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:
 
 def _once(
     connection: Connection,
+    sealer: Sealer,
     key: tuple[str, str, str, int],
     work: Callable[[Connection], Answer],
     answer_type: type[Answer],
@@ -391,7 +414,7 @@ def _once(
     method, request_id, body, at_us = key
     tenant = current_tenant()
     try:
-        stored = store.answered(connection, tenant, method, request_id, body)
+        stored = store.answered(connection, sealer, tenant, method, request_id, body)
     except store.OtherContent:
         text = "this request_id was used with other content; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
@@ -401,7 +424,7 @@ def _once(
         return known
     answer = work(connection)
     said = answer.SerializeToString()
-    store.remember_answer(connection, tenant, method, request_id, body, said, at_us)
+    store.remember_answer(connection, sealer, tenant, method, request_id, body, said, at_us)
     return answer
 
 

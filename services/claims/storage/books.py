@@ -15,6 +15,7 @@ from services.claims.storage.payouts import payouts_off_ledger, transfers_of
 from services.claims.storage.tables import claim, decision, decision_line, decision_share
 from services.claims.storage.tenancy import claims_of
 from services.common.access.tenant import Tenant
+from services.common.sealing import Sealer
 
 # Once released, a benefit stays booked whatever becomes of its payout.
 _RELEASED = tuple(
@@ -42,13 +43,13 @@ class Books:
     paid: dict[str, int]
 
 
-def read_books(connection: Connection, tenant: Tenant) -> Books:
+def read_books(connection: Connection, sealer: Sealer, tenant: Tenant) -> Books:
     """Add everything up anew from the stored rows, trusting no total that was written.
 
     A tenant's books are those of its claims: their decisions, payouts and ledger transfers. Only
     the installation's books hold everything, also a row that belongs to no claim.
     """
-    mine = claims_of(connection, tenant)
+    mine = claims_of(connection, sealer, tenant)
     here = true() if mine is None else claim.c.id.in_(mine)
     paid = connection.execute(
         select(claim.c.currency, func.count(), func.sum(claim.c.paid))
@@ -66,7 +67,7 @@ def read_books(connection: Connection, tenant: Tenant) -> Books:
         payout_mismatches=int(connection.execute(mismatches).scalar_one())
         + payouts_off_ledger(connection, mine)
         + _currencies_off_ledger(connection, trial, here),
-        states=count_states(connection, tenant),
+        states=count_states(connection, sealer, tenant),
         paid_count=sum(int(row[1]) for row in paid),
         paid={row[0]: int(row[2]) for row in paid},
     )
@@ -117,7 +118,8 @@ def _lines_that_do_not_add_up(connection: Connection, mine: Select[tuple[str]] |
         )
     )
     if mine is not None:
-        faulty = faulty.where(decision_line.c.claim_id.in_(mine))
+        decided = select(decision.c.id).where(decision.c.claim_id.in_(mine))
+        faulty = faulty.where(decision_line.c.decision_id.in_(decided))
     return int(connection.execute(faulty).scalar_one())
 
 

@@ -27,9 +27,8 @@ from sqlalchemy import (
 
 from services.claims.core import canonical
 from services.claims.core.decision import Decision
-from services.claims.core.facts import BillFacts
 from services.claims.core.life_cycle import ClaimState, Event, IllegalMove, advance
-from services.claims.core.repeats import service_day
+from services.claims.storage import sealed
 from services.claims.storage.tables import (
     claim,
     claim_move,
@@ -43,6 +42,7 @@ from services.claims.storage.tables import (
 from services.claims.storage.tenancy import owned, owner
 from services.claims.storage.usage import use
 from services.common.access.tenant import Kind, Tenant
+from services.common.sealing import Sealer
 
 ClaimRow = Row[Any]
 UNDECIDED = (ClaimState.RECEIVED, ClaimState.REGISTERED, ClaimState.ADJUDICATING)
@@ -71,7 +71,12 @@ class NewClaim:
 
 
 def answered(
-    connection: Connection, tenant: Tenant, method: str, request_id: str, request_hash: str
+    connection: Connection,
+    sealer: Sealer,
+    tenant: Tenant,
+    method: str,
+    request_id: str,
+    request_hash: str,
 ) -> bytes | None:
     """The stored answer of a repeated request of this tenant; None for a new request_id.
 
@@ -86,7 +91,7 @@ def answered(
     row = connection.execute(found).first()
     if row is None:
         return None
-    if row.request_hash != request_hash:
+    if row.request_hash != _request_hash(sealer, request_hash):
         raise OtherContent(request_id)
     return bytes(row.response)
 
@@ -100,6 +105,7 @@ def take_turns(connection: Connection, what: str) -> None:
 
 def remember_answer(
     connection: Connection,
+    sealer: Sealer,
     tenant: Tenant,
     method: str,
     request_id: str,
@@ -107,15 +113,19 @@ def remember_answer(
     response: bytes,
     at_us: int,
 ) -> None:
-    """Keep the answer of a request for ever."""
+    """Keep the answer of a request for ever: names and counts, nothing about a person."""
     row = {
         "method": method,
         "request_id": tenant.own(request_id),
-        "request_hash": request_hash,
+        "request_hash": _request_hash(sealer, request_hash),
         "response": response,
         "at_us": at_us,
     }
     connection.execute(insert(request_log), row)
+
+
+def _request_hash(sealer: Sealer, digest: str) -> str:
+    return sealed.keyed(sealer, digest, table="request_log", column="request_hash")
 
 
 def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable[str]) -> bool:
@@ -133,11 +143,19 @@ def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable
 
 
 def claims_of_bill(
-    connection: Connection, provider_id: str, bill_number: str, insurer: str | None
+    connection: Connection,
+    sealer: Sealer,
+    provider_id: str,
+    bill_number: str,
+    insurer: str | None,
 ) -> Sequence[ClaimRow]:
-    """Claims that this bill opened, of one insurer or of all, in coordination order."""
+    """Claims that this bill opened, of one insurer or of all, in coordination order.
+
+    Also those of a person erased since.
+    """
     found = select(claim).where(
-        claim.c.provider_id == provider_id, claim.c.bill_number == bill_number
+        claim.c.provider_id == provider_id,
+        claim.c.bill_index == sealed.bill_index(sealer, bill_number),
     )
     if insurer is not None:
         found = found.where(claim.c.insurer == insurer)
@@ -150,7 +168,16 @@ def adopt(connection: Connection, claim_ids: Sequence[str], hospital: str) -> No
     connection.execute(update(claim).where(*nobodys).values(hospital=hospital))
 
 
-def open_claim(connection: Connection, new: NewClaim, at_us: int) -> str:
+def is_content(sealer: Sealer, row: ClaimRow, bill_hash: str) -> bool:
+    """Whether the claim was opened by a bill with this content."""
+    return bool(row.bill_hash == _bill_hash(sealer, bill_hash))
+
+
+def _bill_hash(sealer: Sealer, digest: str) -> str:
+    return sealed.keyed(sealer, digest, table="claim", column="bill_hash")
+
+
+def open_claim(connection: Connection, sealer: Sealer, new: NewClaim, at_us: int) -> str:
     """Store a claim, received and registered: next in the member's order; its opaque id."""
     number = connection.execute(
         update(person)
@@ -164,6 +191,9 @@ def open_claim(connection: Connection, new: NewClaim, at_us: int) -> str:
         insert(claim),
         {
             **row,
+            **sealed.sealed_bill(sealer, claim_id, new.person_id, new.bill, new.bill_number),
+            "bill_index": sealed.bill_index(sealer, new.bill_number),
+            "bill_hash": _bill_hash(sealer, new.bill_hash),
             "id": claim_id,
             "person_seq": number,
             "state": ClaimState.REGISTERED.value,
@@ -188,10 +218,10 @@ def open_claim(connection: Connection, new: NewClaim, at_us: int) -> str:
 
 
 def find_claim(
-    connection: Connection, tenant: Tenant, policy_id: str, claim_id: str
+    connection: Connection, sealer: Sealer, tenant: Tenant, policy_id: str, claim_id: str
 ) -> ClaimRow | None:
     """The claim's row; None when it does not exist under this policy, or is another tenant's."""
-    told = {"claim_id": claim_id, "policy_id": policy_id, **owner(connection, tenant)}
+    told = {"claim_id": claim_id, "policy_id": policy_id, **owner(connection, sealer, tenant)}
     return connection.execute(_CLAIM[tenant.kind], told).first()
 
 
@@ -207,6 +237,7 @@ _CLAIM = {
 
 def list_claims(
     connection: Connection,
+    sealer: Sealer,
     tenant: Tenant,
     *,
     policy_id: str | None,
@@ -221,7 +252,7 @@ def list_claims(
         found = found.where(claim.c.policy_id == policy_id)
     if state is not None:
         found = found.where(claim.c.state == state.value)
-    return connection.execute(found, owner(connection, tenant)).all()
+    return connection.execute(found, owner(connection, sealer, tenant)).all()
 
 
 def moves_of(connection: Connection, claim_id: str) -> Sequence[Row[Any]]:
@@ -310,7 +341,7 @@ def _waits_for() -> Select[tuple[str]]:
         select(first.c.id)
         .where(
             first.c.provider_id == claim.c.provider_id,
-            first.c.bill_number == claim.c.bill_number,
+            first.c.bill_index == claim.c.bill_index,
             first.c.person_id == claim.c.person_id,
             first.c.person_seq < claim.c.person_seq,
             first.c.state.in_([state.value for state in PENDED]),
@@ -332,7 +363,7 @@ _WAITS_FOR = _waits_for()
 
 def earlier_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow]:
     """Claims of the same bill under policies that come first in coordination."""
-    names = ("provider_id", "bill_number", "person_id", "person_seq")
+    names = ("provider_id", "bill_index", "person_id", "person_seq")
     told = {name: getattr(row, name) for name in names}
     return connection.execute(_EARLIER_POLICIES, told).all()
 
@@ -341,7 +372,7 @@ _EARLIER_POLICIES = (
     select(claim)
     .where(
         claim.c.provider_id == bindparam("provider_id"),
-        claim.c.bill_number == bindparam("bill_number"),
+        claim.c.bill_index == bindparam("bill_index"),
         claim.c.person_id == bindparam("person_id"),
         claim.c.person_seq < bindparam("person_seq"),
     )
@@ -351,6 +382,7 @@ _EARLIER_POLICIES = (
 
 def store_decision(
     connection: Connection,
+    sealer: Sealer,
     row: ClaimRow,
     inputs: canonical.Inputs,
     decided: Decision,
@@ -361,7 +393,7 @@ def store_decision(
     The database itself refuses a decision that does not add up to the fen.
     """
     decision_id = uuid.uuid4().hex
-    connection.execute(insert(decision_line), _line_rows(decision_id, row, inputs.bill, decided))
+    connection.execute(insert(decision_line), _line_rows(decision_id, decided))
     shares = [
         {
             "decision_id": decision_id,
@@ -390,8 +422,7 @@ def store_decision(
             "engine_version": decided.engine_version,
             "input_hash": decided.input_hash,
             "output_hash": decided.output_hash,
-            "inputs": canonical.inputs_bytes(inputs),
-            "output": canonical.decision_bytes(decided),
+            **sealed.sealed_decision(sealer, decision_id, row, inputs, decided),
             "currency": decided.currency,
             "billed": decided.billed,
             "allowed": decided.allowed,
@@ -404,43 +435,30 @@ def store_decision(
     return decision_id
 
 
-def _line_rows(
-    decision_id: str, row: ClaimRow, bill: BillFacts, decided: Decision
-) -> list[dict[str, Any]]:
-    billed = {line.number: line for line in bill.lines}
-    rows = []
-    for line in decided.lines:
-        charge = billed[line.number]
-        rows.append(
-            {
-                "decision_id": decision_id,
-                "number": line.number,
-                "person_id": row.person_id,
-                "claim_id": row.id,
-                "provider_id": row.provider_id,
-                "code_system": line.code.system,
-                "code": line.code.code,
-                "service_date": service_day(bill, charge).isoformat(),
-                "quantity": str(charge.quantity),
-                "unit_price": str(charge.unit_price),
-                "outcome": line.outcome.value,
-                "billed": line.billed,
-                "allowed": line.allowed,
-                "benefit": line.benefit,
-            }
-        )
-    return rows
+def _line_rows(decision_id: str, decided: Decision) -> list[dict[str, Any]]:
+    return [
+        {
+            "decision_id": decision_id,
+            "number": line.number,
+            "outcome": line.outcome.value,
+            "billed": line.billed,
+            "allowed": line.allowed,
+            "benefit": line.benefit,
+        }
+        for line in decided.lines
+    ]
 
 
 def decision_of(connection: Connection, decision_id: str) -> Row[Any]:
-    """The stored decision, inputs and output as bytes."""
+    """The stored decision; inputs and output are sealed."""
     return connection.execute(select(decision).where(decision.c.id == decision_id)).one()
 
 
-def decisions_of(connection: Connection, ids: Sequence[str]) -> dict[str, bytes]:
-    """Output bytes of decisions by id."""
-    found = select(decision.c.id, decision.c.output).where(decision.c.id.in_(ids))
-    return {row.id: row.output for row in connection.execute(found)}
+def decisions_of(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    """Stored decisions by id, without what they were made from."""
+    columns = [column for column in decision.c if column.name not in ("inputs", "services")]
+    found = select(*columns).where(decision.c.id.in_(ids))
+    return {row.id: row for row in connection.execute(found)}
 
 
 def mark_started(connection: Connection, claim_ids: Sequence[str], at_us: int) -> None:
@@ -497,8 +515,8 @@ def retry_payouts(connection: Connection, policy_id: str, at_us: int) -> None:
         move_claim(connection, claim_id, Event.RETRY_PAYMENT, "policy_import", at_us)
 
 
-def count_states(connection: Connection, tenant: Tenant) -> dict[ClaimState, int]:
+def count_states(connection: Connection, sealer: Sealer, tenant: Tenant) -> dict[ClaimState, int]:
     """How many of the tenant's claims stand in each state."""
     found = select(claim.c.state, func.count()).where(owned(tenant.kind)).group_by(claim.c.state)
-    rows = connection.execute(found, owner(connection, tenant))
+    rows = connection.execute(found, owner(connection, sealer, tenant))
     return {ClaimState(state): int(count) for state, count in rows}

@@ -38,12 +38,14 @@ def remember(
     member: str,
     answer: bytes,
     now_us: int,
+    ground: str = "",
 ) -> None:
     """Keep that a member, by the opaque id that is left, was erased, and what was answered."""
     row = {
         "request_id": request_id,
         "fingerprint": _fingerprint(sealer, content),
         "member": member,
+        "ground": ground,
         "answer": answer,
         "at_us": now_us,
     }

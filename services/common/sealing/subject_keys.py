@@ -60,9 +60,10 @@ class SubjectKeys:
 
         Raises: KeyUnknown, KeyRetired when the master keys at hand cannot open it.
         """
-        with database.writing() as connection:
+        with database.reading() as connection:
             row = _newest(connection, _INDEX)
-            if row is None:
+        if row is None:
+            with database.writing() as connection:
                 self._add(connection, _INDEX, 1)
                 row = _newest(connection, _INDEX)
         assert row is not None  # noqa: S101 - added above, by us or by somebody else

@@ -47,13 +47,14 @@ def member_table(metadata: MetaData) -> Table:
 
 
 def erasure_table(metadata: MetaData) -> Table:
-    """What was erased by whose request. Holds opaque ids, counts and a keyed hash only."""
+    """What was erased by which request, on what ground: opaque ids, counts and a keyed hash."""
     return Table(
         ERASURE,
         metadata,
         Column("request_id", String(64), primary_key=True),
         Column("fingerprint", String(64), nullable=False),
         Column("member", String(32), nullable=False),
+        Column("ground", String(96), nullable=False),
         Column("answer", LargeBinary, nullable=False),
         Column("at_us", BigInteger, nullable=False),
     )

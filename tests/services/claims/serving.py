@@ -26,14 +26,14 @@ from services.common.access.caller import Caller, calling_as
 from services.common.database import Database, migrate
 from services.common.grpc_edge import ErrorInterceptor, Refused
 from services.common.identity import member_token
-from services.common.sealing import Sealer
+from services.common.sealing import SubjectKeys
 from services.common.transport.credentials import server_credentials
 from tests.callers import guard_for
 from tests.identities import acting, everybody
+from tests.services.common.sealing.keys import subject_keys
 from tests.tenants import of_installation, of_insurer
 
 TOKEN_KEY = bytes(range(32))
-SEALER = Sealer({"k1": bytes(range(32, 64))}, "k1")
 INSURER = Party(
     holder_name="Test Insurer", account_number="6222000000000001", bank_code="104100000004"
 )
@@ -90,6 +90,7 @@ class Served:
 
     address: str
     database: Database
+    keys: SubjectKeys
     workflows: StepByStep
     claims: claims_pb2_grpc.ClaimsServiceStub
     settlement: settlement_pb2_grpc.SettlementServiceStub
@@ -110,6 +111,7 @@ def served(
     """Serve on a free port until the block ends; `caller` says who calls."""
     database = Database(database_url)
     migrate(database, "services.claims")
+    keys = subject_keys(database)
     flows = workflows or StepByStep()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="claims")
@@ -120,12 +122,12 @@ def served(
             database=database,
             plans=PlanShelf(),
             workflows=flows,
-            sealer=SEALER,
+            keys=keys,
             token=token,
             now_us=now_us,
         )
         paying = PayingAccount(name="main", debtor=INSURER)
-        payments = Payments(database, Bank(bank_url), SEALER, paying, now_us=now_us)
+        payments = Payments(database, Bank(bank_url), keys, paying, now_us=now_us)
         flows.settlement = SettlementServicer(parts, payments)
         server: Any = grpc.aio.server(
             interceptors=[ErrorInterceptor(guard_for(lambda _: caller()))]
@@ -146,6 +148,7 @@ def served(
         yield Served(
             address=address,
             database=database,
+            keys=keys,
             workflows=flows,
             claims=claims_pb2_grpc.ClaimsServiceStub(channel),
             settlement=settlement_pb2_grpc.SettlementServiceStub(channel),

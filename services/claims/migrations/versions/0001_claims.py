@@ -13,7 +13,6 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# As they were then; later migrations care for their own.
 APPEND_ONLY = (
     "request_log",
     "plan_version",
