@@ -11,6 +11,7 @@ import typer
 from stack.commands import (
     books,
     claims,
+    codec_keys,
     demo,
     evidence,
     his,
@@ -61,6 +62,9 @@ app.add_typer(policies.app, name="policies")
 app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
+keys = typer.Typer(no_args_is_help=True, help="Keys: rotate, retire.")
+keys.command()(codec_keys.rotate_codec)
+app.add_typer(keys, name="keys")
 app.add_typer(identity.app, name="identity")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")

@@ -89,7 +89,7 @@ class Sweeper:
                     await self._workflows.start(claim_name(policy_id, claim_id), claim_id)
                 if left:
                     await self._database.run(self._mark, [claim_id for _, claim_id in left])
-                    log.logger().info("swept", claims=len(left))
+                    log.logger().info("swept", count=len(left))
             except Exception as fault:  # noqa: BLE001 - Temporal may be away; the next round comes
                 log.logger().warning("sweep_failed", fault=type(fault).__name__)
 

@@ -96,7 +96,7 @@ def evidence_pseudonym_key_file(state: Path) -> Path:
 
 
 def temporal_codec_key_file(state: Path) -> Path:
-    """Where the key that encrypts Temporal payloads stands."""
+    """Where the keys that encrypt Temporal payloads stand."""
     return key_file(state, "TEMPORAL_CODEC_KEY_FILE", "temporal_codec.key")
 
 
@@ -136,7 +136,7 @@ KNOWN: dict[str, str] = {
     "WITNESS_KEY_FILE": "key that a witness cosigns with; default in the state folder",
     "WITNESS_FOLDER": "where a witness keeps checkpoints; default witness-{name} in the state",
     "HIS_BRIDGE_TARGET": "host:port of the bridge for a witness elsewhere; default in run.json",
-    "TEMPORAL_CODEC_KEY_FILE": "key that encrypts Temporal payloads; default in the state folder",
+    "TEMPORAL_CODEC_KEY_FILE": "keys that encrypt Temporal payloads; default in the state folder",
     "TRUST_DOMAIN": "domain of the names in certificates; default lipei.local",
     "INSURER": "name of the insurer, the tenant of its people; default insurer",
     "TLS_CERT_FILE": "certificate chain, {name} stands for the process; default in the state",

@@ -19,7 +19,7 @@ from typing import Any
 from services.common.evidence.checkpoint import Checkpoint, checkpoint_of
 from services.common.evidence.merkle import HASH_BYTES, folded, grow
 from services.common.evidence.note import Note, NoteRefused, parsed
-from services.common.state import write_durably
+from services.common.state import write_private
 
 ALARMS = "alarms.json"  # "{log}.alarms.json" in a witness's folder
 _AT_ONCE = 10_000
@@ -101,7 +101,7 @@ class KeptLog:
                 file.write(hashes)
                 file.flush()
                 os.fsync(file.fileno())
-        write_durably(self._note_file, note.written().encode())
+        write_private(self._note_file, note.written().encode(), durable=True)
         self.checkpoint, self.note, self._peaks = checkpoint, note, growth.peaks
 
     def hashes(self, start: int, count: int) -> bytes:
@@ -118,7 +118,7 @@ class KeptLog:
         self._alarms = (*self.alarms, alarm)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         written = json.dumps([dataclasses.asdict(found) for found in self._alarms], indent=1)
-        write_durably(self._alarms_file, f"{written}\n".encode())
+        write_private(self._alarms_file, f"{written}\n".encode(), durable=True)
 
     def _load(self) -> None:
         try:

@@ -14,7 +14,7 @@ from services.common.evidence.servicer import FULL_NAME, EvidenceServicer
 from services.common.evidence.tables import EvidenceTables
 from services.common.grpc_edge import Serving
 from services.common.settings import trust_domain
-from services.common.state import load_or_make_key, write_durably
+from services.common.state import load_or_make_key, write_private
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,5 +72,5 @@ def _published(signer: SignerKey, key_file: Path) -> SignerKey:
     public, vkey = key_file.with_suffix(".vkey"), f"{signer.verifier.vkey()}\n".encode()
     # Replicas share the file, and keys may lie where nothing can be written.
     if not public.exists() or public.read_bytes() != vkey:
-        write_durably(public, vkey)
+        write_private(public, vkey, durable=True)
     return signer
