@@ -12,7 +12,7 @@ import grpc
 from demo.wire import call
 from lipei.his_bridge.v1 import consent_pb2 as pb
 from lipei.his_bridge.v1 import consent_pb2_grpc
-from services.common.settings import DEFAULT_RECIPIENT
+from services.common.settings import insurer
 
 # Of one request, which is all or none.
 _MOST = 1_000
@@ -23,11 +23,12 @@ _SKEW_S = 1
 _CONTENTS = {
     pb.CONSENT_PURPOSE_CLAIM_SETTLEMENT: pb.CONSENT_CONTENT_BILLS,
     pb.CONSENT_PURPOSE_HEALTH_PROGRAMME: pb.CONSENT_CONTENT_READINGS,
+    pb.CONSENT_PURPOSE_DEIDENTIFIED_STUDY: pb.CONSENT_CONTENT_BILLS,
 }
 
 
 def grant(channel: grpc.Channel, hospital: str, members: Iterable[str]) -> int:
-    """Let each of these people, by token, consent to settlement and to programmes; how many acts.
+    """Let each of these people, by token, consent to every purpose; how many acts.
 
     Raises: CallRefused.
     """
@@ -45,7 +46,7 @@ def grant(channel: grpc.Channel, hospital: str, members: Iterable[str]) -> int:
 
 
 def consents_of(hospital: str, members: Iterable[str]) -> Iterator[pb.Consent]:
-    """Both consents of each person, from now on and until withdrawn, signed on paper."""
+    """Each person's consents, from now on and until withdrawn, signed on paper."""
     now = int(time.time()) - _SKEW_S
     for member in members:
         person = hashlib.sha256(member.encode()).hexdigest()[:24]
@@ -53,7 +54,7 @@ def consents_of(hospital: str, members: Iterable[str]) -> Iterator[pb.Consent]:
             consent = pb.Consent(
                 name=f"hospitals/{hospital}/consents/{uuid.uuid4().hex}",
                 member_token=member,
-                recipient=DEFAULT_RECIPIENT,
+                recipient=f"insurers/{insurer()}",
                 purpose=purpose,
                 scope=pb.ConsentScope(contents=[contents]),
                 given_by=pb.CONSENT_GIVER_MEMBER,

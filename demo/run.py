@@ -122,7 +122,7 @@ def _settle(
         acts = stack.record_consents(scenario.hospital, scenario.consenting)
         reporter.say(
             f"The hospital recorded {acts} consents of {len(scenario.consenting)} people: "
-            "to settling claims, and to health programmes"
+            "to settling claims, to health programmes and to studies"
         )
         stack.start_pull(scenario.hospital)
         home = 0

@@ -88,7 +88,9 @@ class Stack:
         Raises: CallRefused.
         """
         members = [self._token(kind, number) for kind, number in documents]
-        with contextlib.closing(sync_channel(self.addresses["his_bridge"])) as channel:
+        office = self.identity("hospital_records", hospital)
+        channel = sync_channel(self.addresses["his_bridge"], office, "his_bridge")
+        with contextlib.closing(channel):
             return grant(channel, hospital, members)
 
     def start_pull(self, hospital: str, channel: Channel = "bills") -> None:

@@ -11,8 +11,8 @@ import typer
 from stack.commands import (
     books,
     claims,
-    consent,
     codec_keys,
+    consent,
     demo,
     evidence,
     his,

@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from contextvars import copy_context
@@ -33,8 +33,10 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    literal,
     make_url,
     select,
+    table,
     text,
 )
 from sqlalchemy.engine import URL
@@ -68,6 +70,10 @@ def named_metadata() -> MetaData:
 
 class UnknownSchema(RuntimeError):
     """The database was migrated by a newer program than this one."""
+
+
+class CannotMigrate(UnknownSchema):
+    """The database has rows that the new schema cannot carry over; nothing is changed."""
 
 
 class Database:
@@ -132,6 +138,25 @@ class Database:
                 yield connection
                 transaction.rollback()
 
+    def scrub(self, name: str) -> None:
+        """Take what was overwritten in a table, given by name, out of the database's files.
+
+        On SQLite freed bytes are zeroed at once (secure_delete) and this empties the write-ahead
+        log; on PostgreSQL it vacuums the table. Backups, and PostgreSQL's own log until it is
+        recycled, keep what they have.
+        """
+        raw = self.engine.raw_connection()
+        try:
+            driver: Any = raw.driver_connection
+            if self.is_sqlite:
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+            else:
+                driver.autocommit = True
+                driver.execute(f"VACUUM {name}").close()
+                driver.autocommit = False
+        finally:
+            raw.close()
+
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do blocking work in the bounded pool. More than `threads` calls wait in line."""
         loop = asyncio.get_running_loop()
@@ -142,6 +167,11 @@ class Database:
         """Wait for running work and drop all connections."""
         self._pool.shutdown(wait=True)
         self.engine.dispose()
+
+
+def is_writing(connection: Connection) -> bool:
+    """Whether the connection's transaction is one of `Database.writing`."""
+    return bool(connection.get_execution_options().get(_WRITES))
 
 
 def _sqlite(url: URL, threads: int) -> Engine:
@@ -162,7 +192,13 @@ def _sqlite(url: URL, threads: int) -> Engine:
         cursor = raw.cursor()
         # FULL: an acknowledged payment survives a power cut, at 1.5 ms a commit (EVIDENCE).
         # Without recursive triggers, INSERT OR REPLACE deletes past an append-only table's trigger.
-        for pragma in ("synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
+        # Without secure_delete a destroyed key would stay readable in a freed page.
+        for pragma in (
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "recursive_triggers=ON",
+            "secure_delete=ON",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -236,6 +272,23 @@ def take_turns(connection: Connection, what: str, *, shared: bool = False) -> No
         key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
         lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
         connection.execute(select(lock(key)))
+
+
+def refuse_rows(connection: Connection, names: Iterable[str]) -> None:
+    """What a migration calls whose new tables cannot take the old ones' rows over.
+
+    Raises: CannotMigrate naming each table that has any.
+    """
+    full = [
+        name
+        for name in names
+        if connection.execute(select(literal(1)).select_from(table(name)).limit(1)).first()
+    ]
+    if full:
+        raise CannotMigrate(
+            f"{', '.join(full)}: rows of an older version that cannot be carried over; "
+            "start with a new database"
+        )
 
 
 def append_only_ddl(table: str, dialect: str) -> list[str]:

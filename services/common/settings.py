@@ -13,8 +13,6 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "LIPEI_"
-# To whom a hospital releases records, where its operator says nothing else.
-DEFAULT_RECIPIENT = "insurers/main"
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
 _LONGEST_DOMAIN = 200
 _DAY_S = 86_400
@@ -49,9 +47,14 @@ def member_token_key_version() -> str:
     return os.environ.get(PREFIX + "MEMBER_TOKEN_KEY_VERSION", "k1")
 
 
-def sealing_key_file(state: Path) -> Path:
-    """Where the key that seals columns stands."""
-    return key_file(state, "SEALING_KEY_FILE", "sealing.key")
+def master_key_file(state: Path) -> Path:
+    """Where the master keys stand that wrap the keys of sealed columns."""
+    return key_file(state, "MASTER_KEY_FILE", "master_keys.json")
+
+
+def master_key_command() -> str:
+    """The command that prints the master keys instead of that file; empty without one."""
+    return os.environ.get(PREFIX + "MASTER_KEY_COMMAND", "")
 
 
 def trust_domain() -> str:
@@ -117,7 +120,6 @@ KNOWN: dict[str, str] = {
     "HIS_BRIDGE_ADDRESS": "host:port where the bridge listens; default 127.0.0.1:0",
     "HIS_BRIDGE_DATABASE_URL": "SQLAlchemy URL; default SQLite in the state directory",
     "HIS_BRIDGE_PROFILES": "folder of source profiles (YAML)",
-    "HIS_BRIDGE_RECIPIENT": "insurer that consents must name; default insurers/main",
     "PRICING_ADDRESS": "host:port where pricing listens; default 127.0.0.1:0",
     "PRICING_DATABASE_URL": "SQLAlchemy URL; default SQLite in the state directory",
     "PRICING_TARIFFS": "folder of tariffs; default the examples",
@@ -129,7 +131,8 @@ KNOWN: dict[str, str] = {
     "BANK_URL": "base URL of the bank's file interface",
     "MEMBER_TOKEN_KEY_FILE": "key shared by insurer and hospitals; default in the state directory",
     "MEMBER_TOKEN_KEY_VERSION": "version written into tokens; default k1",
-    "SEALING_KEY_FILE": "key that seals columns; default in the state directory",
+    "MASTER_KEY_FILE": "keys that wrap those of sealed columns; default in the state directory",
+    "MASTER_KEY_COMMAND": "command that prints the master keys, from a key service, for the file",
     "EVIDENCE_PSEUDONYM_KEY_FILE": "key of member tokens' pseudonyms in evidence; default in state",
     "CLAIMS_EVIDENCE_KEY_FILE": "key that signs the evidence of claims; default in the state",
     "HIS_BRIDGE_EVIDENCE_KEY_FILE": "the same of the bridge",

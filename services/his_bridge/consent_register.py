@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row
 
 from lipei.his_bridge.v1 import consent_pb2 as pb
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceServicer
+from services.common.access.tenant import current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
@@ -60,7 +61,13 @@ class ConsentServicer(ConsentServiceServicer):
     ) -> pb.GrantConsentResponse:
         """Record one consent; what waited for it is read by the next pull."""
         terms, faults = granted_one(request, uuid.uuid4().hex)
+        member = current_tenant().member
+        if member is not None and request.consent_id:
+            text = "must be left out: names are the hospital's to give"
+            faults.append(Violation("consent_id", "NOT_ALLOWED", text))
         hospital = self._parent(request.parent, faults)
+        if member is not None and terms.member_token != member:
+            raise not_found("member", request.parent)
         return await self._database.run(self._grant_one, hospital, terms, request)
 
     def _grant_one(
@@ -152,8 +159,9 @@ class ConsentServicer(ConsentServiceServicer):
         now_us = self._now_us()
 
         def work(connection: Connection) -> bytes:
-            known = store.consent_named(connection, hospital, event.consent_id)
-            if known is None and not request.allow_missing:
+            # What nobody knows yet is nobody's: a person cannot withdraw it, the hospital can.
+            may_miss = request.allow_missing and current_tenant().member is None
+            if _found(connection, hospital, event.consent_id) is None and not may_miss:
                 raise not_found("consent", request.name)
             row = store.withdraw(connection, hospital, event, now_us=now_us)
             if row is not None:
@@ -162,7 +170,7 @@ class ConsentServicer(ConsentServiceServicer):
 
         with self._database.writing() as connection:
             self._once(connection, hospital, "WithdrawConsent", request, work)
-            row = store.consent_named(connection, hospital, event.consent_id)
+            row = _found(connection, hospital, event.consent_id)
             if row is None:
                 return pb.WithdrawConsentResponse(consent=pb.Consent(name=request.name))
             return pb.WithdrawConsentResponse(consent=messages.consent(row, now_us))
@@ -187,10 +195,13 @@ class ConsentServicer(ConsentServiceServicer):
             text = 'must be "{key version}.{64 hex digits}", or left out'
             faults.append(Violation("member_token", "MALFORMED", text))
         hospital = self._parent(request.parent, faults)
-        kind = f"consents {request.parent} {request.member_token}"
+        tenant = current_tenant()
+        kind = f"consents {tenant.key} {request.parent} {request.member_token}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        member = request.member_token or None
+        member = request.member_token or tenant.member
+        if tenant.member not in (None, member):
+            return pb.ListConsentsResponse()  # as of somebody who has given none
         rows = await self._read(store.consents_after, hospital, after, size + 1, member)
         now_us = self._now_us()
         return pb.ListConsentsResponse(
@@ -243,9 +254,10 @@ class ConsentServicer(ConsentServiceServicer):
         work: Callable[[Connection], bytes],
     ) -> bytes:
         """Do the work, or answer as it was answered before to the same request."""
+        request_id = current_tenant().own(request.request_id)
         body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
         try:
-            known = store.answered(connection, hospital, method, request.request_id, body)
+            known = store.answered(connection, hospital, method, request_id, body)
         except store.OtherContent:
             text = "the request_id was used with other content; use a new one"
             raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
@@ -256,7 +268,7 @@ class ConsentServicer(ConsentServiceServicer):
             connection,
             hospital,
             method,
-            request.request_id,
+            request_id,
             body,
             answer,
             now_us=self._now_us(),
@@ -269,9 +281,14 @@ class ConsentServicer(ConsentServiceServicer):
             faults.append(not_a_name("parent", "hospitals/{hospital}"))
         if faults or named is None:
             raise invalid(faults)
-        if named[1] not in self._hospitals:
+        if not self._is_mine(named[1]):
             raise not_found("hospital", name)
         return named[1]
+
+    def _is_mine(self, hospital: str) -> bool:
+        """Whether the hospital exists for the caller: a hospital knows itself, a person each."""
+        mine = current_tenant().hospital
+        return hospital in self._hospitals and mine in (None, hospital)
 
     def _named(self, name: str, faults: list[Violation]) -> tuple[str, str]:
         named = CONSENT.fullmatch(name)
@@ -279,7 +296,7 @@ class ConsentServicer(ConsentServiceServicer):
             faults.append(not_a_name("name", "hospitals/{hospital}/consents/{consent}"))
         if faults or named is None:
             raise invalid(faults)
-        if named[1] not in self._hospitals:
+        if not self._is_mine(named[1]):
             raise not_found("hospital", f"hospitals/{named[1]}")
         return named[1], named[2]
 
@@ -309,8 +326,15 @@ def _take_effect(
             holding.apply(connection, hospital, recipient, channel, members, now_us=now_us)
 
 
-def _with_history(connection: Connection, hospital: str, consent_id: str) -> Any:
+def _found(connection: Connection, hospital: str, consent_id: str) -> Row[Any] | None:
+    """A consent, as far as it exists for the caller: a person sees their own."""
     row = store.consent_named(connection, hospital, consent_id)
+    member = current_tenant().member
+    return row if row is None or member in (None, row.member_token) else None
+
+
+def _with_history(connection: Connection, hospital: str, consent_id: str) -> Any:
+    row = _found(connection, hospital, consent_id)
     if row is None:
         return None
     return row, store.history_of(connection, hospital, consent_id)

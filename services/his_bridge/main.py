@@ -14,9 +14,9 @@ from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
 from services.common.settings import (
-    DEFAULT_RECIPIENT,
     LipeiSettings,
     UnknownSetting,
+    insurer,
     key_file,
     member_token_key_file,
     member_token_key_version,
@@ -45,7 +45,6 @@ class BridgeSettings(LipeiSettings):
     his_bridge_address: str = "127.0.0.1:0"
     his_bridge_database_url: str = ""
     his_bridge_profiles: str = ""
-    his_bridge_recipient: str = DEFAULT_RECIPIENT
 
 
 def now_us() -> int:
@@ -68,9 +67,9 @@ def hospital_of(
 async def run(settings: BridgeSettings) -> None:
     """Serve until SIGTERM."""
     state = state_dir(settings.state)
-    recipient = settings.his_bridge_recipient
+    recipient = f"insurers/{insurer()}"
     if not RECIPIENT.fullmatch(recipient):
-        raise UnknownSetting("LIPEI_HIS_BRIDGE_RECIPIENT must read insurers/{insurer}")
+        raise UnknownSetting("LIPEI_INSURER must be small letters, digits and hyphens")
     folder = Path(settings.his_bridge_profiles) if settings.his_bridge_profiles else None
     profiles = load_profiles(folder or EXAMPLE_PROFILES, os.environ)
     identity = load_identity(state, "his_bridge", uri=service_uri(trust_domain(), "his_bridge"))

@@ -12,6 +12,8 @@ import grpc
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceServicer
+from services.common.access.caller import note_consent
+from services.common.access.tenant import Kind, current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
     Refused,
@@ -111,6 +113,8 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         named = BILL.fullmatch(request.name)
         if named is None:
             raise invalid([not_a_name("name", "hospitals/{hospital}/bills/{bill}")])
+        if named[1] not in self._mine():
+            raise not_found("bill", request.name)
         try:
             shown = await self._read(
                 showing.bill_named, named[1], self._recipient, named[2], self._now_us()
@@ -120,7 +124,9 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NO_ACTIVE_CONSENT", text) from None
         if shown is None:
             raise not_found("bill", request.name)
-        return pb.GetBillResponse(bill=messages.released_bill(shown))
+        found = messages.released_bill(shown)
+        note_consent(found.bill.name, found.bill.consent)
+        return pb.GetBillResponse(bill=found)
 
     async def ListBills(
         self, request: pb.ListBillsRequest, context: Context
@@ -130,7 +136,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if request.delivery_state not in _STATES:
             faults.append(Violation("delivery_state", "UNKNOWN_VALUE", "not a delivery state"))
         hospital = self._parent(request.parent, faults)
-        kind = f"bills {request.parent} {request.delivery_state}"
+        kind = f"bills {current_tenant().key} {request.parent} {request.delivery_state}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         delivery = _STATES[request.delivery_state]
@@ -143,8 +149,11 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             delivery,
             self._now_us(),
         )
+        bills = [messages.released_bill(one) for one in shown[:size]]
+        for found in bills:
+            note_consent(found.bill.name, found.bill.consent)
         return pb.ListBillsResponse(
-            bills=[messages.released_bill(one) for one in shown[:size]],
+            bills=bills,
             next_page_token=next_token([one.row for one in shown], size, kind),
         )
 
@@ -180,12 +189,14 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         named = _MEMBER.fullmatch(request.parent)
         if named is None or (named[1] != "-" and not is_member_token(named[1])):
             faults.append(not_a_name("parent", "members/{token} or members/-"))
-        hospital = None
+        tenant = current_tenant()
+        # A hospital reads its own; whoever is neither a hospital nor of the installation, no one's.
+        hospital = None if tenant.kind is Kind.INSTALLATION else tenant.hospital or ""
         if request.hospital:
             hospital = self._parent(request.hospital, faults, "hospital")
         if faults or named is None:
             raise invalid(faults)
-        kind = f"readings {request.parent} {request.hospital}".rstrip()
+        kind = f"readings {tenant.key} {request.parent} {request.hospital}".rstrip()
         size = page_size(request.page_size, MOST_READINGS_ON_PAGE)
         member = None if named[1] == "-" else named[1]
         after = position(request.page_token, kind)
@@ -202,8 +213,11 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             hospital,
         )
         rows = [one.row for one in shown]
+        readings = [messages.reading(one.row, one.consent_id) for one in shown[:size]]
+        for found in readings:
+            note_consent(found.name, found.consent)
         return pb.ListReadingsResponse(
-            readings=[messages.reading(one.row, one.consent_id) for one in shown[:size]],
+            readings=readings,
             next_page_token=next_token(rows, size, kind),
             resume_token=resume_token(rows, size, kind, after),
         )
@@ -213,7 +227,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     ) -> pb.ListQuarantineResponse:
         """Records that wait for a person."""
         hospital = self._parent(request.parent, page_size_faults(request.page_size))
-        kind = f"quarantine {request.parent}"
+        kind = f"quarantine {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         rows = await self._read(lists.quarantine_after, hospital, after, size + 1)
@@ -242,14 +256,19 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         kind = f"features {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        rows = await self._read(lists.last_states_after, hospital, after, size + 1)
-        # Whatever keeps a bill out of studies is asked here and nowhere else.
-        studied = [lists.body_of(row) for row in rows[:size]]
-        features = [messages.clinical_features(bill) for bill in studied]
+        shown = await self._read(
+            showing.last_states_after,
+            hospital,
+            self._recipient,
+            after,
+            size + 1,
+            self._now_us(),
+        )
+        features = [messages.clinical_features(one.bill) for one in shown[:size]]
         return pb.ListClinicalFeaturesResponse(
             # By content: the order of release would tell the order of the visits.
             features=sorted(features, key=lambda one: one.SerializeToString(deterministic=True)),
-            next_page_token=next_token(rows, size, kind),
+            next_page_token=next_token([one.row for one in shown], size, kind),
         )
 
     def _pulled(self, request: pb.PullBillsRequest | pb.PullReadingsRequest) -> Hospital:
@@ -262,7 +281,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             faults.append(not_a_name("hospital", "hospitals/{hospital}"))
         if faults or named is None:
             raise invalid(faults)
-        found = self._hospitals.get(named[1])
+        found = self._mine().get(named[1])
         if found is None:
             raise not_found("hospital", request.hospital)
         return found
@@ -273,9 +292,16 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             faults.append(not_a_name(field, "hospitals/{hospital}"))
         if faults or named is None:
             raise invalid(faults)
-        if named[1] not in self._hospitals:
+        if named[1] not in self._mine():
             raise not_found("hospital", name)
         return named[1]
+
+    def _mine(self) -> Mapping[str, Hospital]:
+        """The hospitals that exist for the caller: its own, or all of the installation's."""
+        tenant = current_tenant()
+        if tenant.kind is Kind.INSTALLATION:
+            return self._hospitals
+        return {name: one for name, one in self._hospitals.items() if name == tenant.hospital}
 
     async def _pull(self, puller: Puller, max_records: int, context: Context) -> PullReport:
         seconds = min(LONGEST_PULL_S, remaining_s(context, LONGEST_PULL_S + SPARE_S) - SPARE_S)

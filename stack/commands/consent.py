@@ -15,7 +15,7 @@ from lipei.his_bridge.v1 import consent_pb2 as pb
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from lipei.type.v1 import bill_pb2
 from services.common.refusals import Violation
-from services.common.settings import DEFAULT_RECIPIENT
+from services.common.settings import insurer
 from services.common.strict_yaml import StrictYamlError
 from stack.commands.calling import (
     CALL_S,
@@ -88,7 +88,9 @@ def grant(  # noqa: PLR0913, PLR0917 an option for each thing that a consent say
         list[str] | None,
         typer.Option("--of", help="bills or readings; twice for both. As the purpose needs."),
     ] = None,
-    recipient: Annotated[str, typer.Option("--to", help="The insurer.")] = DEFAULT_RECIPIENT,
+    recipient: Annotated[
+        str, typer.Option("--to", help="insurers/{insurer}; this installation's.")
+    ] = "",
     start: Annotated[str, typer.Option("--from", help="First moment, with zone; now.")] = "",
     until: Annotated[
         str, typer.Option("--until", help="First moment after it, with zone; until withdrawn.")
@@ -110,11 +112,12 @@ def grant(  # noqa: PLR0913, PLR0917 an option for each thing that a consent say
     as_json: AsJson = False,
 ) -> None:
     """Record a consent. What was held for want of it leaves with the pull that is asked for."""
+    hospital = hospital.removeprefix("hospitals/")
     said = _number(pb.ConsentPurpose, purpose, "--for")
     usual = ["readings"] if said == pb.CONSENT_PURPOSE_HEALTH_PROGRAMME else ["bills"]
     consent = pb.Consent(
         member_token=member.removeprefix("members/"),
-        recipient=recipient,
+        recipient=recipient or f"insurers/{insurer()}",
         purpose=said,  # type: ignore[arg-type]  # one of the enum's own numbers
         scope=pb.ConsentScope(
             contents=[_number(pb.ConsentContent, one, "--of") for one in contents or usual],  # type: ignore[misc]  # the same
@@ -129,14 +132,13 @@ def grant(  # noqa: PLR0913, PLR0917 an option for each thing that a consent say
         until_time=_moment(until, "--until") if until else None,
         evidence=_evidence(document, channel),
     )
-    hospital = hospital.removeprefix("hospitals/")
     request = pb.GrantConsentRequest(
         parent=f"hospitals/{hospital}",
         consent_id=consent_id,
         consent=consent,
         request_id=fresh_request_id(request_id),
     )
-    with calling(state, "his_bridge") as bridge:
+    with calling(state, "his_bridge", "hospital_records", hospital) as bridge:
         found = ConsentServiceStub(bridge).GrantConsent(request, timeout=CALL_S).consent
     if as_json:
         print_json(found)
@@ -170,7 +172,8 @@ def withdraw(
         allow_missing=allow_missing,
         request_id=fresh_request_id(request_id),
     )
-    with calling(state, "his_bridge") as bridge:
+    hospital = _hospital_of(name)
+    with calling(state, "his_bridge", "hospital_records", hospital) as bridge:
         found = ConsentServiceStub(bridge).WithdrawConsent(request, timeout=CALL_S).consent
     if as_json:
         print_json(found)
@@ -178,13 +181,13 @@ def withdraw(
         say(f"{found.name} is withdrawn since {when(found.withdraw_time)} (UTC)")
     else:
         say(f"{found.name} is not known yet; its grant will be withdrawn when it arrives")
-    _pull(state, name.split("/")[1], "withdrawals", quiet=as_json)
+    _pull(state, hospital, "withdrawals", quiet=as_json)
 
 
 @app.command()
 def show(name: Name, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """Show one consent with what happened to it."""
-    with calling(state, "his_bridge") as bridge:
+    with calling(state, "his_bridge", "hospital_records", _hospital_of(name)) as bridge:
         request = pb.GetConsentRequest(name=name)
         found = ConsentServiceStub(bridge).GetConsent(request, timeout=CALL_S).consent
     if as_json:
@@ -209,12 +212,13 @@ def list_(
 ) -> None:
     """List consents, oldest record first."""
     found: list[pb.Consent] = []
+    hospital = hospital.removeprefix("hospitals/")
     request = pb.ListConsentsRequest(
-        parent=f"hospitals/{hospital.removeprefix('hospitals/')}",
+        parent=f"hospitals/{hospital}",
         page_size=_PAGE,
         member_token=member.removeprefix("members/"),
     )
-    with calling(state, "his_bridge") as bridge:
+    with calling(state, "his_bridge", "hospital_records", hospital) as bridge:
         stub = ConsentServiceStub(bridge)
         while True:
             page = stub.ListConsents(request, timeout=CALL_S)
@@ -283,7 +287,7 @@ def _all(
             request_id=fresh_request_id(),
         )
         try:
-            with calling(state, "his_bridge") as bridge:
+            with calling(state, "his_bridge", "hospital_records", hospital) as bridge:
                 answers.append(ConsentServiceStub(bridge).GrantConsents(request, timeout=_IMPORT_S))
         except CallFailed as refused:
             if not refused.fault.violations:
@@ -321,6 +325,14 @@ def _lines(found: pb.Consent) -> Iterator[tuple[str, str]]:
     yield "until (UTC)", when(found.until_time) or "it is withdrawn"
     yield "withdrawn since (UTC)", when(found.withdraw_time)
     yield "insurer told (UTC)", when(found.relay_time)
+
+
+def _hospital_of(name: str) -> str:
+    parts = name.split("/")
+    if len(parts) != 4 or parts[::2] != ["hospitals", "consents"]:
+        form = "hospitals/{hospital}/consents/{consent}"
+        raise Failed(f"{name}: give {form}", exit_code=2)
+    return parts[1]
 
 
 def _number(enum: Enum, text: str, option: str) -> int:

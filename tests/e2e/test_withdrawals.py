@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from lipei.his_bridge.v1 import consent_pb2, his_bridge_pb2, work_pb2
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from lipei.pricing.v1 import pricing_pb2
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
-from services.common.grpc_edge import sync_channel
+from services.common.grpc_edge import channel as reach
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 from services.common.temporal.schedules import (
@@ -26,6 +26,7 @@ from services.common.temporal.schedules import (
     trigger_pull,
 )
 from tests.e2e.test_readings import laboratory, temporal
+from tests.identities import acting, everybody
 from tests.services.claims.given import imported, policy, publish
 from tests.services.claims.serving import Served, Stuck, served
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
@@ -65,7 +66,7 @@ class Parts:
 
     async def _run(self, workflow: str, work: Any) -> None:
         client = await connect(self.state)
-        async with self._worker(client):
+        async with self._working(client):
             queue = names.hospital_queue(ID)
             await client.execute_workflow(workflow, work, id=workflow, task_queue=queue)
 
@@ -78,7 +79,7 @@ class Parts:
 
     async def _relay(self) -> None:
         client = await connect(self.state)
-        async with self._worker(client):
+        async with self._working(client):
             await ensure_pull_schedule(client, ID, timedelta(days=300), "withdrawals")
             schedule = client.get_schedule_handle(names.pull_schedule_id(ID, "withdrawals"))
             before = (await schedule.describe()).info.num_actions
@@ -89,14 +90,16 @@ class Parts:
                     return
                 await asyncio.sleep(0.05)
 
-    def _worker(self, client: Client) -> Any:
-        return hospital_worker(
-            client,
-            ID,
-            bridge=self.bridge.address,
-            claims=self.claims.address,
-            pricing=self.pricing,
-        )
+    @asynccontextmanager
+    async def _working(self, client: Client) -> AsyncIterator[None]:
+        machine = acting("integration", "")
+        async with (
+            reach(self.bridge.address, machine, "his_bridge") as bridge,
+            reach(self.claims.address, machine, "claims") as claims,
+            reach(self.pricing, machine, "pricing") as pricing,
+            hospital_worker(client, ID, bridge=bridge, claims=claims, pricing=pricing),
+        ):
+            yield
 
     def withdraw(self, purpose: consent_pb2.ConsentPurpose.ValueType) -> consent_pb2.Consent:
         (found,) = (one for one in self.consents() if one.purpose == purpose)
@@ -116,7 +119,7 @@ class Parts:
         request = pricing_pb2.AssessMemberRequest(
             participation=part(TOKEN), renewal_date="2026-01-01"
         )
-        with sync_channel(self.pricing) as channel:
+        with everybody(self.pricing, "pricing") as channel:
             stub = PricingServiceStub(channel)
             return int(stub.AssessMember(request, timeout=CALL_S).incentive.run_months)
 

@@ -25,7 +25,7 @@ from temporalio.client import Client
 from demo.his import running_his
 from demo.insurer import MOVING, Insurer
 from demo.scenario import PLANS, generated
-from demo.stack import fresh_state, started_stack
+from demo.stack import Stack, fresh_state, started_stack
 from lipei.his_bridge.v1 import consent_pb2
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from services.common.grpc_edge import sync_channel
@@ -62,7 +62,7 @@ def main() -> None:
                 stack.record_consents(scenario.hospital, scenario.consenting)
                 stack.start_pull(scenario.hospital)
                 _wait(insurer, scenario.expected.claims)
-            _withdraw(stack.addresses["his_bridge"], scenario.hospital)
+            _withdraw(stack, scenario.hospital)
             asyncio.run(_fetch(state, scenario.hospital, frozenset(sys.argv[1:])))
 
 
@@ -77,9 +77,11 @@ def _wait(insurer: Insurer, expected: int) -> None:
     raise TimeoutError("the small hospital did not come to rest")
 
 
-def _withdraw(bridge: str, hospital: str) -> None:
+def _withdraw(stack: Stack, hospital: str) -> None:
     """One person withdraws everything, so that there is something to tell the insurer."""
-    with contextlib.closing(sync_channel(bridge)) as channel:
+    office = stack.identity("hospital_records", hospital)
+    bridge = sync_channel(stack.addresses["his_bridge"], office, "his_bridge")
+    with contextlib.closing(bridge) as channel:
         register = ConsentServiceStub(channel)
         listing = consent_pb2.ListConsentsRequest(parent=f"hospitals/{hospital}", page_size=1)
         (first,) = register.ListConsents(listing).consents

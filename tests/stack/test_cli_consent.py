@@ -19,7 +19,7 @@ FILE = """\
 consents:
   - name: hospitals/demo-hospital/consents/paper-1
     member_token: {li}
-    recipient: insurers/main
+    recipient: insurers/insurer
     purpose: claim_settlement
     scope: {{contents: [bills], care_types: [inpatient, emergency], first_care_date: 2026-01-01}}
     given_by: member
@@ -28,7 +28,7 @@ consents:
     evidence: {{document_sha256: {digest}, channel: paper}}
   - name: hospitals/demo-hospital/consents/paper-2
     member_token: {wang}
-    recipient: insurers/main
+    recipient: insurers/insurer
     purpose: health_programme
     scope: {{contents: [readings]}}
     given_by: guardian

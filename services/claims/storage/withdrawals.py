@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, insert, select
 
-from services.claims.core import canonical
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.storage.claims import (
     PENDED,
@@ -19,9 +18,11 @@ from services.claims.storage.claims import (
     lock,
     move_on,
 )
+from services.claims.storage.sealed import open_output
 from services.claims.storage.tables import claim, withdrawn_consent
 from services.claims.storage.usage import use
 from services.common.database import take_turns
+from services.common.sealing import Sealer
 
 ACTOR = "consent"
 
@@ -33,7 +34,9 @@ def is_withdrawn(connection: Connection, consent: str) -> bool:
     return connection.execute(found).first() is not None
 
 
-def withdraw(connection: Connection, consents: Collection[str], at_us: int) -> Sequence[ClaimRow]:
+def withdraw(
+    connection: Connection, sealer: Sealer, consents: Collection[str], at_us: int
+) -> Sequence[ClaimRow]:
     """End every claim that rests on these consents and is not decided; all that rest on them.
 
     A pended claim has used accumulators up; they get back exactly what its decision took. From
@@ -53,12 +56,12 @@ def withdraw(connection: Connection, consents: Collection[str], at_us: int) -> S
         rows = connection.execute(resting).all()
     for row in rows:
         if ClaimState(row.state) in (*UNDECIDED, *PENDED):
-            _end(connection, row, at_us)
+            _end(connection, sealer, row, at_us)
     return connection.execute(resting).all()
 
 
-def _end(connection: Connection, row: ClaimRow, at_us: int) -> None:
+def _end(connection: Connection, sealer: Sealer, row: ClaimRow, at_us: int) -> None:
     if row.decision_id is not None:
-        decided = canonical.decision_from(decision_of(connection, row.decision_id).output)
+        decided = open_output(sealer, decision_of(connection, row.decision_id))
         use(connection, row.policy_id, row.member_id, decided.usage_changes, sign=-1)
     move_on(connection, row.id, ClaimState(row.state), [Event.WITHDRAW], ACTOR, at_us)

@@ -11,10 +11,7 @@ import msgspec
 from sqlalchemy import (
     Connection,
     Row,
-    String,
-    cast,
     exists,
-    func,
     insert,
     select,
     tuple_,
@@ -26,7 +23,6 @@ from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.tables import (
     acknowledgement,
-    bill_event,
     inbox,
     last_seq,
     quarantine,
@@ -34,7 +30,6 @@ from services.his_bridge.storage.tables import (
 )
 
 _BILL = msgspec.json.Decoder(Bill)
-_BILL_ID_LENGTH = 32  # what a released bill's name begins with
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

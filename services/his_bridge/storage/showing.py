@@ -12,15 +12,28 @@ from datetime import date
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    and_,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from services.his_bridge.core.bill import Bill
 from services.his_bridge.core.consent import Purpose
 from services.his_bridge.storage.consents import in_force, register_of
 from services.his_bridge.storage.holding import need_of_bill, need_of_day
-from services.his_bridge.storage.tables import inbox, reading, released_bill
+from services.his_bridge.storage.tables import bill_event, inbox, reading, released_bill
 
 _BILL = msgspec.json.Decoder(Bill)
+_BILL_ID_LENGTH = 32  # what a released bill's name begins with
 
 
 class NoActiveConsent(Exception):
@@ -44,6 +57,16 @@ class ShownReading:
     consent_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Bills:
+    """Whose bills are looked at, by whom, for what, and when."""
+
+    hospital: str
+    recipient: str
+    purpose: Purpose
+    now_us: int
+
+
 def bill_named(
     connection: Connection, hospital: str, recipient: str, name: str, now_us: int
 ) -> ShownBill | None:
@@ -58,7 +81,8 @@ def bill_named(
     ).first()
     if row is None:
         return None
-    shown = _covered(connection, hospital, recipient, [row], now_us)
+    wanted = _Bills(hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
+    shown = _covered(connection, wanted, [row])
     if not shown:
         raise NoActiveConsent
     return shown[0]
@@ -74,34 +98,41 @@ def bills_after(
     now_us: int,
 ) -> list[ShownBill]:
     """Released bills that a consent covers, in the order of their release, after a number."""
-    purpose = Purpose.CLAIM_SETTLEMENT
+    delivered = true() if delivery is None else released_bill.c.delivery == delivery
+    wanted = _Bills(hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
+    return _bills(connection, wanted, delivered, seq, most)
+
+
+def _bills(
+    connection: Connection, wanted: _Bills, more: ColumnElement[bool], seq: int, most: int
+) -> list[ShownBill]:
     found: list[ShownBill] = []
+    member = released_bill.c.member_token
     while len(found) < most:
         query = select(released_bill).where(
-            released_bill.c.hospital == hospital,
+            released_bill.c.hospital == wanted.hospital,
             released_bill.c.seq > seq,
-            in_force(released_bill.c.member_token, hospital, recipient, purpose, now_us),
+            in_force(member, wanted.hospital, wanted.recipient, wanted.purpose, wanted.now_us),
+            more,
         )
-        if delivery is not None:
-            query = query.where(released_bill.c.delivery == delivery)
         rows = connection.execute(query.order_by(released_bill.c.seq).limit(most)).all()
-        found += _covered(connection, hospital, recipient, rows, now_us)
+        found += _covered(connection, wanted, rows)
         if len(rows) < most:
             break
         seq = rows[-1].seq
     return found[:most]
 
 
-def _covered(
-    connection: Connection, hospital: str, recipient: str, rows: Sequence[Row[Any]], now_us: int
-) -> list[ShownBill]:
+def _covered(connection: Connection, wanted: _Bills, rows: Sequence[Row[Any]]) -> list[ShownBill]:
     members = {row.member_token for row in rows}
-    register = register_of(connection, hospital, recipient, members, at_us=now_us)
+    register = register_of(
+        connection, wanted.hospital, wanted.recipient, members, at_us=wanted.now_us
+    )
     shown = []
     for row in rows:
         bill = _BILL.decode(row.body)
         found = register.covering(
-            row.member_token, Purpose.CLAIM_SETTLEMENT, need_of_bill(bill), rather=row.consent_id
+            row.member_token, wanted.purpose, need_of_bill(bill), rather=row.consent_id
         )
         if found is not None:
             shown.append(ShownBill(row=row, bill=bill, consent_id=found.terms.consent_id))
@@ -175,3 +206,23 @@ def _shown(
         if found is not None:
             shown.append(ShownReading(row=row, consent_id=found.terms.consent_id))
     return shown
+
+
+def last_states_after(
+    connection: Connection, hospital: str, recipient: str, seq: int, most: int, now_us: int
+) -> list[ShownBill]:
+    """Released bills as their last event left them, reversed ones not at all, after a number.
+
+    Of people who consent to studies only, whatever else they consent to.
+    """
+    later = released_bill.alias("later")
+    overtaken = exists().where(
+        bill_event.c.hospital == released_bill.c.hospital,
+        bill_event.c.bill_id == func.substr(released_bill.c.name, 1, _BILL_ID_LENGTH),
+        later.c.hospital == bill_event.c.hospital,
+        later.c.name == bill_event.c.bill_id + "." + cast(bill_event.c.number, String),
+        later.c.seq > released_bill.c.seq,
+    )
+    last = and_(released_bill.c.kind != "REVERSAL", ~overtaken)
+    wanted = _Bills(hospital, recipient, Purpose.DEIDENTIFIED_STUDY, now_us)
+    return _bills(connection, wanted, last, seq, most)

@@ -23,9 +23,13 @@ from services.his_bridge.storage import consents, holding
 from tests.services.his_bridge.population import person
 from tests.services.his_bridge.records import CN_ID, Resource, tokens
 
-INSURER = "insurers/main"
+INSURER = "insurers/insurer"
 EVIDENCE = Evidence(document_sha256="0" * 64, channel=Channel.PAPER)
-FOR = {Purpose.CLAIM_SETTLEMENT: Content.BILLS, Purpose.HEALTH_PROGRAMME: Content.READINGS}
+FOR = {
+    Purpose.CLAIM_SETTLEMENT: Content.BILLS,
+    Purpose.HEALTH_PROGRAMME: Content.READINGS,
+    Purpose.DEIDENTIFIED_STUDY: Content.BILLS,
+}
 
 
 def terms(member: str, purpose: Purpose = Purpose.CLAIM_SETTLEMENT, **changes: Any) -> Terms:
@@ -35,7 +39,7 @@ def terms(member: str, purpose: Purpose = Purpose.CLAIM_SETTLEMENT, **changes: A
         member_token=member,
         recipient=INSURER,
         purpose=purpose,
-        scope=Scope(contents=(FOR.get(purpose, Content.BILLS),)),
+        scope=Scope(contents=(FOR[purpose],)),
         given_by=Giver.MEMBER,
         giver="p1",
         from_us=0,
@@ -44,8 +48,8 @@ def terms(member: str, purpose: Purpose = Purpose.CLAIM_SETTLEMENT, **changes: A
     return msgspec.structs.replace(given, **changes)
 
 
-def both(member: str) -> list[Terms]:
-    """A person's consents to settlement and to programmes."""
+def all_of(member: str) -> list[Terms]:
+    """A person's consents to every purpose."""
     return [terms(member, purpose) for purpose in FOR]
 
 

@@ -22,7 +22,7 @@ from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import last_pulls, leases, lists, showing
-from tests.services.his_bridge.consenting import INSURER, both, everybody, record
+from tests.services.his_bridge.consenting import INSURER, all_of, everybody, record
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import BASE_URL, profile, tokens
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
@@ -37,7 +37,7 @@ HOSPITAL = "demo-hospital"
 def database(tmp_path: Path) -> Iterator[Database]:
     found = Database(f"sqlite:///{tmp_path / 'test.db'}")
     migrate(found, "services.his_bridge")
-    record(found, HOSPITAL, (one for member in everybody() for one in both(member)), now_us=0)
+    record(found, HOSPITAL, (one for member in everybody() for one in all_of(member)), now_us=0)
     yield found
     found.close()
 

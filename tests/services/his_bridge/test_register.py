@@ -75,7 +75,7 @@ def timestamp(seconds: float) -> Timestamp:
 def consent(member: str = LI, **changes: Any) -> pb.Consent:
     given: dict[str, Any] = {
         "member_token": member,
-        "recipient": "insurers/main",
+        "recipient": "insurers/insurer",
         "purpose": pb.CONSENT_PURPOSE_CLAIM_SETTLEMENT,
         "scope": pb.ConsentScope(contents=[pb.CONSENT_CONTENT_BILLS]),
         "given_by": pb.CONSENT_GIVER_MEMBER,
@@ -458,5 +458,5 @@ def test_an_insurer_that_is_none_stops_the_bridge_from_starting(tmp_path: Path) 
     (tmp_path / "state").mkdir()
     environ = environ_for(tmp_path / "state", tmp_path / "profiles")
     with pytest.raises(RuntimeError) as caught:
-        Bridge(tmp_path / "state", {**environ, "LIPEI_HIS_BRIDGE_RECIPIENT": "everybody"})
-    assert "LIPEI_HIS_BRIDGE_RECIPIENT must read insurers/{insurer}" in str(caught.value)
+        Bridge(tmp_path / "state", {**environ, "LIPEI_INSURER": "Every Body"})
+    assert "LIPEI_INSURER must be" in str(caught.value)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from services.common.database import append_only_ddl
+from services.common.database import append_only_ddl, refuse_rows
 
 revision = "0005"
 down_revision = "0004"
@@ -16,15 +16,9 @@ _SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 def upgrade() -> None:
     """Create the register, and say of whatever was released whose it is and under which consent.
 
-    Raises: RuntimeError when something was released before there were consents.
+    Raises: CannotMigrate when something was released before there were consents.
     """
-    for table in ("released_bill", "reading"):
-        any_row = sa.select(sa.literal(1)).select_from(sa.table(table)).limit(1)
-        if op.get_bind().execute(any_row).first():
-            raise RuntimeError(
-                "this bridge released records before it asked for consents, and cannot say under "
-                "which ones; start it on a new database, which pulls everything anew"
-            )
+    refuse_rows(op.get_bind(), ("released_bill", "reading"))
     _register()
     _held()
     _released()

@@ -61,7 +61,7 @@ def event_of(said: Mapping[str, Any]) -> Event:
             said.get("member", "li"),
             purpose_of(said["for"]),
             consent_id=said["given"],
-            recipient=f"insurers/{said.get('to', 'main')}",
+            recipient=f"insurers/{said.get('to', 'insurer')}",
             scope=scope,
             from_us=moment_us(said["from"]),
             until_us=moment_us(said["until"]) if "until" in said else None,

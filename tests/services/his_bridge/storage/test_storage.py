@@ -38,7 +38,7 @@ from services.his_bridge.storage.leases import LeaseLost
 from services.his_bridge.storage.lists import Answer, OtherContent, TakenBefore, UnknownBills
 from services.his_bridge.storage.tables import APPEND_ONLY, metadata
 from tests.postgres import fresh_database
-from tests.services.his_bridge.consenting import INSURER, both, record
+from tests.services.his_bridge.consenting import INSURER, all_of, record
 
 H, CHANNEL = "", "bills"
 DAY = date(2026, 3, 1)
@@ -68,7 +68,7 @@ def hospital(database: Database) -> str:
     """The hospital of this test, whose patients have consented to everything."""
     global H  # noqa: PLW0603 every helper below means the hospital of the test that runs
     H = f"h{uuid.uuid4().hex}"
-    record(database, H, [*both("k1.00"), *both("k1.01")])
+    record(database, H, [*all_of("k1.00"), *all_of("k1.01")])
     return H
 
 
@@ -610,7 +610,8 @@ def read(database: Database, after: int) -> set[int]:
 
 def last_states(database: Database, after: int = 0, most: int = 100) -> list[Any]:
     with database.reading() as connection:
-        return list(lists.last_states_after(connection, H, after, most))
+        shown = showing.last_states_after(connection, H, INSURER, after, most, 2)
+    return [one.row for one in shown]
 
 
 def test_studies_see_the_last_state_of_a_bill_and_a_reversed_one_not_at_all(
