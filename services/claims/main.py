@@ -17,10 +17,11 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
-from services.claims.storage.tables import metadata
+from services.claims.storage.tables import evidence, metadata
 from services.common import log
-from services.common.access.guarding import service_guard, unrecorded
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
+from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
@@ -29,6 +30,7 @@ from services.common.sealing.key_sources import master_keys
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
     LipeiSettings,
+    key_file,
     member_token_key_file,
     member_token_key_version,
     trust_domain,
@@ -87,7 +89,7 @@ class Sweeper:
                     await self._workflows.start(claim_name(policy_id, claim_id), claim_id)
                 if left:
                     await self._database.run(self._mark, [claim_id for _, claim_id in left])
-                    log.logger().info("swept", claims=len(left))
+                    log.logger().info("swept", count=len(left))
             except Exception as fault:  # noqa: BLE001 - Temporal may be away; the next round comes
                 log.logger().warning("sweep_failed", fault=type(fault).__name__)
 
@@ -153,6 +155,13 @@ async def _serve(
     payments = _payments(settings, state, parts, paying)
     sweeper = Sweeper(database, workflows, payments, settings.claims_paying_account)
     in_flight = InFlight(settings.claims_max_in_flight)
+    proof = service_evidence(
+        "claims",
+        database,
+        evidence,
+        key_file=key_file(state, "CLAIMS_EVIDENCE_KEY_FILE", "claims_evidence.key"),
+        now_us=now_us,
+    )
     await serve(
         [
             Serving(
@@ -165,14 +174,17 @@ async def _serve(
                 SettlementServicer(parts, payments),
                 "lipei.claims.v1.SettlementService",
             ),
+            proof.serving,
             serving(database, keys),
         ],
         name="claims",
         address=settings.claims_address,
         state=state,
         identity=identity,
-        guard=service_guard(identity, state, database, metadata, append=unrecorded, now_us=now_us),
-        background=[sweeper.sweep_claims, sweeper.start_payouts],
+        guard=service_guard(
+            identity, state, database, metadata, append=proof.log.append, now_us=now_us
+        ),
+        background=[sweeper.sweep_claims, sweeper.start_payouts, proof.keep_signing],
         ready=readiness(database, keys),
     )
 

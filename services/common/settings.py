@@ -101,7 +101,7 @@ def evidence_pseudonym_key_file(state: Path) -> Path:
 
 
 def temporal_codec_key_file(state: Path) -> Path:
-    """Where the key that encrypts Temporal payloads stands."""
+    """Where the keys that encrypt Temporal payloads stand."""
     return key_file(state, "TEMPORAL_CODEC_KEY_FILE", "temporal_codec.key")
 
 
@@ -134,7 +134,15 @@ KNOWN: dict[str, str] = {
     "MASTER_KEY_FILE": "keys that wrap those of sealed columns; default in the state directory",
     "MASTER_KEY_COMMAND": "command that prints the master keys, from a key service, for the file",
     "EVIDENCE_PSEUDONYM_KEY_FILE": "key of member tokens' pseudonyms in evidence; default in state",
-    "TEMPORAL_CODEC_KEY_FILE": "key that encrypts Temporal payloads; default in the state folder",
+    "CLAIMS_EVIDENCE_KEY_FILE": "key that signs the evidence of claims; default in the state",
+    "HIS_BRIDGE_EVIDENCE_KEY_FILE": "the same of the bridge",
+    "PRICING_EVIDENCE_KEY_FILE": "the same of pricing",
+    "EVIDENCE_KEYS": "folder of the logs' public keys, {log}_evidence.vkey; default keys/",
+    "WITNESS_ADDRESS": "host:port where a witness listens; default 127.0.0.1:0",
+    "WITNESS_KEY_FILE": "key that a witness cosigns with; default in the state folder",
+    "WITNESS_FOLDER": "where a witness keeps checkpoints; default witness-{name} in the state",
+    "HIS_BRIDGE_TARGET": "host:port of the bridge for a witness elsewhere; default in run.json",
+    "TEMPORAL_CODEC_KEY_FILE": "keys that encrypt Temporal payloads; default in the state folder",
     "TRUST_DOMAIN": "domain of the names in certificates; default lipei.local",
     "INSURER": "name of the insurer, the tenant of its people; default insurer",
     "TLS_CERT_FILE": "certificate chain, {name} stands for the process; default in the state",

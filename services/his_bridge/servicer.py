@@ -45,6 +45,7 @@ from services.his_bridge.storage.outcomes import READINGS
 
 USUAL_RECORDS, MOST_RECORDS = 500, 5_000
 MOST_ON_PAGE, MOST_READINGS_ON_PAGE = 500, 1_000
+LEAST_FEATURES = 20
 # A pull ends by itself this long before the caller's deadline, so that its report arrives.
 SPARE_S = 3.0
 LONGEST_PULL_S = 60.0
@@ -206,6 +207,28 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         hospital = self._parent(request.hospital, [], "hospital")
         channels = await self._read(last_pulls.status, hospital)
         return pb.GetSourceStatusResponse(channels=map(messages.channel_status, channels))
+
+    async def ListClinicalFeatures(
+        self, request: pb.ListClinicalFeaturesRequest, context: Context
+    ) -> pb.ListClinicalFeaturesResponse:
+        """Bills of nobody, for pricing and research."""
+        faults = page_size_faults(request.page_size)
+        if 0 < request.page_size < LEAST_FEATURES:
+            text = f"must be 0 or at least {LEAST_FEATURES}: few bills would say which is which"
+            faults.append(Violation("page_size", "TOO_FEW", text))
+        hospital = self._parent(request.parent, faults)
+        kind = f"features {request.parent}"
+        size = page_size(request.page_size, MOST_ON_PAGE)
+        after = position(request.page_token, kind)
+        rows = await self._read(lists.last_states_after, hospital, after, size + 1)
+        # Whatever keeps a bill out of studies is asked here and nowhere else.
+        studied = [lists.body_of(row) for row in rows[:size]]
+        features = [messages.clinical_features(bill) for bill in studied]
+        return pb.ListClinicalFeaturesResponse(
+            # By content: the order of release would tell the order of the visits.
+            features=sorted(features, key=lambda one: one.SerializeToString(deterministic=True)),
+            next_page_token=next_token(rows, size, kind),
+        )
 
     def _pulled(self, request: pb.PullBillsRequest | pb.PullReadingsRequest) -> Hospital:
         faults = request_id_faults(request.request_id) if request.request_id else []

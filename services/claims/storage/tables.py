@@ -23,9 +23,11 @@ from sqlalchemy import (
 
 from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
+from services.common.evidence.tables import tables as evidence_tables
 from services.common.sealing.tables import erasure_table, subject_key_table
 
 metadata = named_metadata()
+evidence = evidence_tables(metadata)
 assertions.tables(metadata)
 subject_key_table(metadata)
 erasure_table(metadata)

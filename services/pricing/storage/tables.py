@@ -28,9 +28,11 @@ from sqlalchemy.exc import OperationalError
 
 from services.common.access import assertions
 from services.common.database import SERIAL, Database, named_metadata
+from services.common.evidence.tables import tables as evidence_tables
 from services.common.sealing.tables import erasure_table, member_table, subject_key_table
 
 metadata = named_metadata()
+evidence = evidence_tables(metadata)
 assertions.tables(metadata)
 subject_key_table(metadata)
 member_table(metadata)

@@ -159,7 +159,7 @@ def refusal(channel: grpc.Channel, metadata: Any = None) -> RpcFault:
 def mirror(identity: Identity, identification: Identification) -> Iterator[Mirror]:
     """Serve until the block ends."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="mirror")
+    thread = threading.Thread(target=loop.run_forever, name="mirror", daemon=True)
     thread.start()
 
     async def start() -> tuple[grpc.aio.Server, int]:
