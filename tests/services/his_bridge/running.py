@@ -17,7 +17,7 @@ import grpc
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from services.common.grpc_edge import error_of
-from tests.identities import equip, everybody
+from tests.identities import ANOTHER, equip, everybody
 from tests.services.his_bridge.records import KEY
 
 ROOT = Path(__file__).parents[3]
@@ -52,6 +52,8 @@ class Bridge:
         self.address = json.loads(run.read_text("utf-8"))["his_bridge"]
         self.channel = everybody(self.address, "his_bridge")
         self.stub = HisBridgeServiceStub(self.channel)
+        self.anothers_channel = everybody(self.address, "his_bridge", ANOTHER)
+        self.anothers = HisBridgeServiceStub(self.anothers_channel)
 
     def pull(self, max_records: int = 0, hospital: str = HOSPITAL) -> pb.PullBillsResponse:
         """One call."""
@@ -107,6 +109,7 @@ class Bridge:
 
     def end(self) -> int:
         self.channel.close()
+        self.anothers_channel.close()
         return self.process.wait(LONGEST_S)
 
 
