@@ -86,7 +86,7 @@ def readiness(database: Database, keys: SubjectKeys) -> Callable[[], Coroutine[A
         for use in missing:
             logger().error(
                 "master_key_missing",
-                key_id=use.key_id,
+                key=use.key_id,
                 state=use.state.value,
                 subject_keys=use.subject_keys,
             )
