@@ -66,7 +66,6 @@ _CALLS: Mapping[str, tuple[str, str]] = {
     "ListClinicalFeatures": ("desk-insurer", "actuary"),
     "ListQuarantine": ("desk-hospital", "hospital_records"),
     "GetSourceStatus": ("desk-hospital", "hospital_records"),
-    "ListClinicalFeatures": ("desk-insurer", "actuary"),
     "QuotePremium": ("desk-insurer", "chief_actuary"),
     "GetQuote": ("desk-insurer", "chief_actuary"),
     "RecordReadings": ("desk-partner", "partner"),

@@ -102,7 +102,9 @@ def test_another_hospital_is_refused_byte_for_byte_like_one_that_never_was(
     for rpc, (request, own) in REQUESTS.items():
         others = [of_hospital(MINE), of_insurer(), of_partner(), of_member(TOKEN)]
         if rpc == "ListClinicalFeatures":  # bills of nobody, for insurers and partners to study
-            assert [answer(bridge, one, rpc, request(ANOTHERS)) for one in others[1:3]] == ["OK"] * 2
+            assert [answer(bridge, one, rpc, request(ANOTHERS)) for one in others[1:3]] == [
+                "OK"
+            ] * 2
             del others[1:]
         for caller in others:
             with subtests.test(rpc=rpc, caller=caller.uri):
