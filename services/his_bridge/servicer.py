@@ -252,8 +252,12 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if 0 < request.page_size < LEAST_FEATURES:
             text = f"must be 0 or at least {LEAST_FEATURES}: few bills would say which is which"
             faults.append(Violation("page_size", "TOO_FEW", text))
-        hospital = self._parent(request.parent, faults)
-        kind = f"features {request.parent}"
+        tenant = current_tenant()
+        # They belong to nobody, so that insurers and partners may study every hospital's; another
+        # hospital may not.
+        among = self._mine() if tenant.hospital is not None else self._hospitals
+        hospital = self._parent(request.parent, faults, among=among)
+        kind = f"features {tenant.key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         shown = await self._read(
@@ -286,13 +290,20 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             raise not_found("hospital", request.hospital)
         return found
 
-    def _parent(self, name: str, faults: list[Violation], field: str = "parent") -> str:
+    def _parent(
+        self,
+        name: str,
+        faults: list[Violation],
+        field: str = "parent",
+        *,
+        among: Mapping[str, Hospital] | None = None,
+    ) -> str:
         named = HOSPITAL.fullmatch(name)
         if named is None:
             faults.append(not_a_name(field, "hospitals/{hospital}"))
         if faults or named is None:
             raise invalid(faults)
-        if named[1] not in self._mine():
+        if named[1] not in (self._mine() if among is None else among):
             raise not_found("hospital", name)
         return named[1]
 

@@ -18,7 +18,7 @@ from demo.consents import grant
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from services.common.grpc_edge import error_of
-from tests.identities import equip, everybody
+from tests.identities import ANOTHER, equip, everybody
 from tests.services.his_bridge.records import KEY
 
 ROOT = Path(__file__).parents[3]
@@ -53,6 +53,8 @@ class Bridge:
         self.address = json.loads(run.read_text("utf-8"))["his_bridge"]
         self.channel = everybody(self.address, "his_bridge")
         self.stub = HisBridgeServiceStub(self.channel)
+        self.anothers_channel = everybody(self.address, "his_bridge", ANOTHER)
+        self.anothers = HisBridgeServiceStub(self.anothers_channel)
 
     def consented(self, members: Iterable[str], hospital: str = HOSPITAL) -> None:
         """Each of these people consents to everything that the bridge does."""
@@ -112,6 +114,7 @@ class Bridge:
 
     def end(self) -> int:
         self.channel.close()
+        self.anothers_channel.close()
         return self.process.wait(LONGEST_S)
 
 
