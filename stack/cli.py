@@ -13,6 +13,7 @@ from stack.commands import (
     claims,
     codec_keys,
     demo,
+    evidence,
     his,
     identity,
     members,
@@ -68,6 +69,7 @@ app.add_typer(identity.app, name="identity")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")
 app.command()(quote.quote)
+app.add_typer(evidence.app, name="evidence")
 
 
 def main() -> None:

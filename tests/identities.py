@@ -29,6 +29,7 @@ DOMAIN = "lipei.local"
 HOSPITAL = "demo-hospital"
 PROCESSES = {
     **{service: names.service_uri(DOMAIN, service) for service in names.SERVICES},
+    **{f"witness-{label}": names.witness_uri(DOMAIN, label) for label in names.WITNESSES},
     # What stands in for a service in tests of the edge.
     "puppet": names.service_uri(DOMAIN, "pricing"),
     "integration": names.integration_uri(DOMAIN, HOSPITAL),
@@ -82,12 +83,15 @@ def session() -> Path:
     return state
 
 
-def equip(state: Path) -> Path:
-    """Give a state directory the run's certificates and issuer's public keys, and no secret."""
+def equip(state: Path, *, sandbox: bool = False) -> Path:
+    """Give a state directory the run's certificates and issuer's public keys.
+
+    A `sandbox` has the secrets of authority and issuer too, as commands need them.
+    """
     folder = state / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for file in (session() / FOLDER).iterdir():
-        if file.name not in _SECRETS and not file.name.startswith("."):
+        if (sandbox or file.name not in _SECRETS) and not file.name.startswith("."):
             shutil.copy2(file, folder / file.name)
     return state
 

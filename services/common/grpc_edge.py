@@ -11,7 +11,8 @@ import base64
 import binascii
 import signal
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +22,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.common.access.guard import Guard, is_open
 from services.common.log import logger, places_of
 from services.common.refusals import (
     AMPLE_BYTES,
@@ -65,56 +67,105 @@ __all__ = [
 
 MAX_MESSAGE_BYTES = 4 << 20
 STOP_GRACE_S = 5.0
+READY_EVERY_S = 5.0
 # A connection that is too old ends when its calls have, and after this long in any case.
 LONGEST_CALL_S = 120
 _USER_AGENT = "lipei"
+Context = grpc.aio.ServicerContext[Any, Any]
+_STREAM_TEXT = "this method streams, which is open to nobody; report it to the service's operator"
 _INTERNAL_TEXT = "unexpected fault inside the service; report the correlation id to its operator"
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Turns Refused into a rich status and anything unexpected into a bare INTERNAL."""
+    """Guards every rpc, turns Refused into a rich status and anything unexpected into INTERNAL."""
+
+    def __init__(self, guard: Guard | None) -> None:
+        """None is for what measures or tests handlers alone; `serve` has no such way."""
+        self._guard = guard
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Wrap the unary method so that nothing leaves it untyped."""
+        """Wrap the method so that nobody passes unseen and nothing leaves untyped."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
+        guard, method = self._guard, handler_call_details.method
+        if handler is None:
             return handler
-        inner, method = handler.unary_unary, handler_call_details.method
-        read = handler.request_deserializer or bytes
-        write = handler.response_serializer or bytes
+        if handler.unary_unary is None:
+            return handler if guard is None else _guarded_stream(handler, method, guard)
+        read: Callable[[bytes], Any] = handler.request_deserializer or bytes
+        write: Callable[[Any], bytes] = handler.response_serializer or bytes
+        inner = handler.unary_unary
 
         # Bytes in, bytes out: what reading and writing a message raise must not leave either.
-        async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-            try:
-                return write(await inner(_read(read, request), context))
-            except Refused as refused:
-                await _abort(context, refused)
-            except (asyncio.CancelledError, grpc.aio.AbortError):
-                raise
-            except Exception as fault:  # noqa: BLE001 - the last door: whatever it is, it must not leave
-                correlation = uuid.uuid4().hex
-                logger().error(
-                    "unexpected_fault",
-                    method=method,
-                    correlation=correlation,
-                    fault=type(fault).__name__,
-                    at=places_of(fault),
-                )
-                await _abort(
-                    context,
-                    Refused(
-                        grpc.StatusCode.INTERNAL,
-                        "UNEXPECTED_FAULT",
-                        _INTERNAL_TEXT,
-                        metadata={"correlation": correlation},
-                    ),
-                )
+        async def answer(request: bytes, context: Context) -> bytes:
+            async with _last_door(method, context):
+                if guard is None:
+                    return write(await inner(_read(read, request), context))
+                call = await guard.admit(method, context)
+                asked = _read(read, request)
+                if call is None:
+                    return write(await inner(asked, context))
+                with call.handling():
+                    answered = await inner(asked, context)
+                return write(await guard.dismiss(call, asked, answered, context))
+            raise AssertionError("the door lets nothing pass")
 
         return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@asynccontextmanager
+async def _last_door(method: str, context: Context) -> AsyncIterator[None]:
+    try:
+        yield
+    except Refused as refused:
+        await _abort(context, refused)
+    except (asyncio.CancelledError, grpc.aio.AbortError):
+        raise
+    except Exception as fault:  # noqa: BLE001 - the last door: whatever it is, it must not leave
+        correlation = uuid.uuid4().hex
+        logger().error(
+            "unexpected_fault",
+            method=method,
+            correlation=correlation,
+            fault=type(fault).__name__,
+            at=places_of(fault),
+        )
+        await _abort(
+            context,
+            Refused(
+                grpc.StatusCode.INTERNAL,
+                "UNEXPECTED_FAULT",
+                _INTERNAL_TEXT,
+                metadata={"correlation": correlation},
+            ),
+        )
+
+
+def _guarded_stream(handler: Any, method: str, guard: Guard) -> Any:
+    """A streaming method for authenticated callers; any of ours is refused: nothing masks it."""
+    inner = handler.unary_stream or handler.stream_stream
+
+    async def answer(request: Any, context: Context) -> None:
+        async with _last_door(method, context):
+            await guard.admit(method, context)
+            if not is_open(method) or inner is None:
+                raise Refused(grpc.StatusCode.PERMISSION_DENIED, "RPC_NOT_LABELLED", _STREAM_TEXT)
+            answers = inner(request, context)
+            if not hasattr(answers, "__aiter__"):  # writes to the context by itself
+                await answers
+                return
+            async for one in answers:
+                await context.write(one)
+
+    made = (
+        grpc.stream_stream_rpc_method_handler
+        if handler.request_streaming
+        else grpc.unary_stream_rpc_method_handler
+    )
+    return made(answer, handler.request_deserializer, handler.response_serializer)
 
 
 def _read(read: Callable[[bytes], Any], request: bytes) -> Any:
@@ -211,18 +262,22 @@ async def serve(
     address: str,
     state: Path,
     identity: Identity,
+    guard: Guard,
     background: Sequence[Callable[[], Awaitable[None]]] = (),
+    ready: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop gracefully. Records the address in run.json.
 
     Only callers with a certificate of our authority get a connection, and every connection is made
     anew after LIPEI_CONNECTION_AGE_S.
 
+    While `ready` says no, the health service says NOT_SERVING; calls are answered all the same.
+
     `background` coroutines run beside the server; one that fails stops the process, because a
     service without its sweeper would look healthy and lose claims.
     """
     server = grpc.aio.server(
-        interceptors=[ErrorInterceptor()],
+        interceptors=[ErrorInterceptor(guard)],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", 64 << 20),
@@ -244,17 +299,54 @@ async def serve(
     listens_at = f"{address.rpartition(':')[0]}:{port}"
     stopping = _stop_signals()
     await server.start()
-    for full_name in ["", *names]:
-        await alive.set(full_name, health_pb2.HealthCheckResponse.SERVING)
+    health_of = _Health(alive, ["", *names], ready)
+    await health_of.tell()
     record_address(state, name, listens_at)
     logger().info("serving", name=name, port=port)
     try:
-        await _until(stopping, background)
+        await _until(stopping, [*background, health_of.keep_telling])
     finally:
         forget_address(state, name, listens_at)
         await alive.enter_graceful_shutdown()
         await server.stop(STOP_GRACE_S)
         logger().info("stopped", name=name)
+
+
+class _Health:
+    """What the health service says of these names, asked anew every few seconds."""
+
+    def __init__(
+        self,
+        alive: health.aio.HealthServicer,
+        names: Sequence[str],
+        ready: Callable[[], Awaitable[bool]] | None,
+    ) -> None:
+        self._alive = alive
+        self._names = names
+        self._ready = ready
+
+    async def keep_telling(self) -> None:
+        """Tell it until cancelled."""
+        while True:
+            await asyncio.sleep(READY_EVERY_S)
+            await self.tell()
+
+    async def tell(self) -> None:
+        """Ask whether we are ready, and say so."""
+        status = health_pb2.HealthCheckResponse.SERVING
+        if not await self._is_ready():
+            status = health_pb2.HealthCheckResponse.NOT_SERVING
+        for full_name in self._names:
+            await self._alive.set(full_name, status)
+
+    async def _is_ready(self) -> bool:
+        if self._ready is None:
+            return True
+        try:
+            return await self._ready()
+        except Exception as fault:  # noqa: BLE001 - a database that is away is one way to be unready
+            logger().warning("not_ready", fault=type(fault).__name__)
+            return False
 
 
 def _bound(server: grpc.aio.Server, address: str, identity: Identity) -> int:

@@ -19,6 +19,7 @@ from lipei.type.v1.bill_pb2 import Bill
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.printing import plain, print_json, print_table, say, word
+from stack.commands.withheld import Withheld, ask
 from stack.decision_text import adding_up, claim_table, decision_tables, reason_table
 
 app = typer.Typer(no_args_is_help=True, help="Claims: list, show, explain, replay, submit.")
@@ -45,21 +46,25 @@ def list_claims(
         request = pb.ListClaimsRequest(
             parent=f"policies/{policy.removeprefix('policies/')}", state=wanted
         )
-        found = list(_pages(ClaimsServiceStub(channel), request, most))
+        pages = list(_pages(ClaimsServiceStub(channel), request, most))
+    found = [claim for page, _ in pages for claim in page.claims]
+    withheld = Withheld(frozenset().union(*(some.paths for _, some in pages))).below("claims")
     if as_json:
-        print_json({"claims": [plain(claim) for claim in found]})
+        print_json({"claims": [withheld.marked(plain(claim)) for claim in found]})
         return
-    print_table(claim_table(found))
+    print_table(claim_table(found, withheld))
     if len(found) == most:
         say(f"the first {most}; --most asks for more")
 
 
-def _pages(stub: ClaimsServiceStub, request: pb.ListClaimsRequest, most: int) -> Iterator[pb.Claim]:
+def _pages(
+    stub: ClaimsServiceStub, request: pb.ListClaimsRequest, most: int
+) -> Iterator[tuple[pb.ListClaimsResponse, Withheld]]:
     left = most
     while left > 0:
         request.page_size = min(left, _LARGEST_PAGE)
-        page = stub.ListClaims(request, timeout=CALL_S)
-        yield from page.claims
+        page, withheld = ask(stub.ListClaims, request)
+        yield page, withheld
         left -= len(page.claims)
         request.page_token = page.next_page_token
         if not page.next_page_token:
@@ -82,11 +87,13 @@ def show(
 ) -> None:
     """Show one claim: its lines, who bears what, and its history. Changes nothing."""
     with calling(state, "claims", "adjuster") as channel:
-        answer = ClaimsServiceStub(channel).GetClaim(pb.GetClaimRequest(name=name), timeout=CALL_S)
+        stub = ClaimsServiceStub(channel)
+        answer, held_back = ask(stub.GetClaim, pb.GetClaimRequest(name=name))
+    withheld = held_back.below("claim")
     if as_json:
-        print_json(answer.claim)
+        print_json(withheld.marked(plain(answer.claim)))
         return
-    _print(decision_tables(answer.claim, lang, with_history=True))
+    _print(decision_tables(answer.claim, lang, with_history=True, withheld=withheld))
 
 
 def _print(parts: Iterable[Table | str]) -> None:

@@ -27,6 +27,7 @@ from stack.commands.printing import (
     when,
     word,
 )
+from stack.commands.withheld import Withheld, ask
 from stack.installation import run_module
 
 app = typer.Typer(no_args_is_help=True, help="Hospitals: pull, status, features.")
@@ -82,7 +83,7 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
             bills.page_token = page.next_page_token
             if not page.next_page_token:
                 break
-        waiting = len(_quarantine(stub, hospital))
+        waiting = len(_quarantine(stub, hospital)[0])
         asked = pb.GetSourceStatusRequest(hospital=_parent(hospital))
         channels = stub.GetSourceStatus(asked, timeout=CALL_S).channels
     counts = {"released": delivered.total(), **delivered, "quarantined": waiting}
@@ -103,9 +104,9 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
 def quarantine(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """List the records that wait for a person, with every fault. Releases nothing."""
     with calling(state, "his_bridge", "hospital_records", _id(hospital)) as channel:
-        records = _quarantine(HisBridgeServiceStub(channel), hospital)
+        records, withheld = _quarantine(HisBridgeServiceStub(channel), hospital)
     if as_json:
-        print_json({"records": [plain(record) for record in records]})
+        print_json({"records": [withheld.marked(plain(record)) for record in records]})
         return
     made = table(
         *("source record", "version", "stage", "since (UTC)", "total", "place", "fault"),
@@ -113,8 +114,13 @@ def quarantine(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson
         prose=("fault",),
     )
     for record in records:
-        found = (record.source_record, record.source_version, record.stage)
-        head = (*found, when(record.quarantine_time), money(record.total))
+        head = (
+            withheld.shown("source_record", record.source_record),
+            withheld.shown("source_version", record.source_version),
+            record.stage,
+            when(record.quarantine_time),
+            withheld.shown("total", money(record.total)),
+        )
         for place, fault in enumerate(record.faults):
             said = f"{fault.text} [{fault.reason}]"
             rows(made, [(*(head if place == 0 else [""] * len(head)), fault.path, said)])
@@ -168,15 +174,19 @@ def _pulls(channels: Iterable[pb.ChannelStatus]) -> Table:
     return made
 
 
-def _quarantine(stub: HisBridgeServiceStub, hospital: str) -> list[pb.QuarantinedRecord]:
+def _quarantine(
+    stub: HisBridgeServiceStub, hospital: str
+) -> tuple[list[pb.QuarantinedRecord], Withheld]:
     request = pb.ListQuarantineRequest(parent=_parent(hospital), page_size=_PAGE)
     records: list[pb.QuarantinedRecord] = []
+    paths: set[str] = set()
     while True:
-        page = stub.ListQuarantine(request, timeout=CALL_S)
+        page, withheld = ask(stub.ListQuarantine, request)
         records.extend(page.records)
+        paths |= withheld.paths
         request.page_token = page.next_page_token
         if not page.next_page_token:
-            return records
+            return records, Withheld(frozenset(paths)).below("records")
 
 
 def _id(hospital: str) -> str:

@@ -34,6 +34,7 @@ from stack.commands.printing import (
     when,
     word,
 )
+from stack.commands.withheld import NOTHING, WITHHELD, Withheld
 
 app = typer.Typer(no_args_is_help=True, help="Readings: record, months, coach's tasks.")
 
@@ -152,9 +153,25 @@ def participation(
     )
 
 
-def show_incentive(found: pb.Incentive) -> None:
+def show_incentive(found: pb.Incentive, withheld: Withheld = NOTHING) -> None:
     """The months as a table, then the run and what it earns."""
-    say(f"{found.programme}, {found.window_first_month} to {found.window_last_month}")
+    programme = withheld.shown("programme", found.programme)
+    say(f"{programme}, {found.window_first_month} to {found.window_last_month}")
+    if "months" in withheld:
+        say(f"months {WITHHELD}")
+    else:
+        _show_months(found)
+    run = f"{found.run_first_month} to {found.run_last_month}" if found.run_months else "none"
+    longest = withheld.shown("run_months", f"{found.run_months} ({run})")
+    say(f"longest run {longest}, earns {share(found.contractual_share_millionths)}")
+    if found.HasField("credit_millionths"):
+        cap = f"legal cap {share(found.legal_cap.share_millionths)}: {found.legal_cap.source}"
+        say(f"credit {share(found.credit_millionths)} ({cap})")
+    else:
+        say("no credit: the operator has set no legal cap")
+
+
+def _show_months(found: pb.Incentive) -> None:
     columns = ("month", "result", "decided by", "slots", "means and targets", "readings")
     made = table(*columns, prose=("means and targets", "readings"))
     for month in found.months:
@@ -170,14 +187,6 @@ def show_incentive(found: pb.Incentive) -> None:
         result, slots = word(pb.MonthResult, month.result), f"{month.slots_filled} of 4"
         rows(made, [(month.month, result, basis, slots, means, evidence)])
     print_table(made)
-    run = f"{found.run_first_month} to {found.run_last_month}" if found.run_months else "none"
-    earned = share(found.contractual_share_millionths)
-    say(f"longest run {found.run_months} ({run}), earns {earned}")
-    if found.HasField("credit_millionths"):
-        cap = f"legal cap {share(found.legal_cap.share_millionths)}: {found.legal_cap.source}"
-        say(f"credit {share(found.credit_millionths)} ({cap})")
-    else:
-        say("no credit: the operator has set no legal cap")
 
 
 def _parsed(content: bytes, source: str) -> list[Numbered]:

@@ -25,6 +25,7 @@ from services.common.grpc_edge import (
     serve,
 )
 from services.common.transport.certificates import load_identity
+from tests.callers import guard_for
 
 SECRET = "张三 4401 0119"
 FULL_NAME = "lipei.pricing.v1.PricingService"
@@ -76,7 +77,7 @@ class Puppet(pricing_pb2_grpc.PricingServiceServicer):
         """Nothing is kept here."""
         raise not_found("quote", request.name)
 
-    RecordReadings = SetPersonalTarget = AssessMember = ListCoachTasks = None  # type: ignore[assignment]  # never asked
+    RecordReadings = SetPersonalTarget = AssessMember = ListCoachTasks = EraseMember = None  # type: ignore[assignment]  # never asked
 
 
 def violation(number: int) -> Violation:
@@ -108,6 +109,7 @@ async def main() -> None:
         address=address,
         state=state,
         identity=load_identity(state, "puppet"),
+        guard=guard_for(),
         background=background,
     )
 

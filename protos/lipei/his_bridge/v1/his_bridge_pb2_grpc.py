@@ -30,8 +30,12 @@ class HisBridgeServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     def __init__(self, channel):
@@ -92,8 +96,12 @@ class HisBridgeServiceServicer:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     def PullBills(self, request, context):
@@ -253,8 +261,12 @@ class HisBridgeService:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     @staticmethod

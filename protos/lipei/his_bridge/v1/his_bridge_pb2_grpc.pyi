@@ -31,8 +31,12 @@ class HisBridgeServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     @_typing.overload
@@ -106,8 +110,12 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -177,8 +185,12 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     @_abc_1.abstractmethod

@@ -31,8 +31,12 @@ class PricingServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     def __init__(self, channel):
@@ -71,6 +75,11 @@ class PricingServiceStub:
                 request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksRequest.SerializeToString,
                 response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksResponse.FromString,
                 _registered_method=True)
+        self.EraseMember = channel.unary_unary(
+                '/lipei.pricing.v1.PricingService/EraseMember',
+                request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberRequest.SerializeToString,
+                response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberResponse.FromString,
+                _registered_method=True)
 
 
 class PricingServiceServicer:
@@ -79,8 +88,12 @@ class PricingServiceServicer:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     def QuotePremium(self, request, context):
@@ -158,6 +171,19 @@ class PricingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseMember(self, request, context):
+        """Erases a person here by destroying the key of everything kept about them: readings, doctors' targets, coach's tasks
+        and quotes with a participation. Premiums, names and times of processing stay. What comes for the same token
+        afterwards belongs to a new member, who starts without readings. The same request_id answers the same.
+        A stored quote that was erased answers FAILED_PRECONDITION ERASED from then on.
+
+        NOT_FOUND: nothing is kept about this member, nor a quote under these policies.
+        ALREADY_EXISTS: the request_id was used with other content; make a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PricingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -191,6 +217,11 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksRequest.FromString,
                     response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksResponse.SerializeToString,
             ),
+            'EraseMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseMember,
+                    request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberRequest.FromString,
+                    response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'lipei.pricing.v1.PricingService', rpc_method_handlers)
@@ -205,8 +236,12 @@ class PricingService:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     @staticmethod
@@ -361,6 +396,33 @@ class PricingService:
             '/lipei.pricing.v1.PricingService/ListCoachTasks',
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksRequest.SerializeToString,
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.pricing.v1.PricingService/EraseMember',
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberRequest.SerializeToString,
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberResponse.FromString,
             options,
             channel_credentials,
             insecure,

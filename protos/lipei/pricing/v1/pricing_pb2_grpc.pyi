@@ -32,8 +32,12 @@ class PricingServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     @_typing.overload
@@ -91,6 +95,15 @@ class PricingServiceStub:
 
     INVALID_ARGUMENT also for a page_token that this list did not give.
     """
+    EraseMember: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.EraseMemberRequest, _pricing_pb2.EraseMemberResponse]
+    """Erases a person here by destroying the key of everything kept about them: readings, doctors' targets, coach's tasks
+    and quotes with a participation. Premiums, names and times of processing stay. What comes for the same token
+    afterwards belongs to a new member, who starts without readings. The same request_id answers the same.
+    A stored quote that was erased answers FAILED_PRECONDITION ERASED from then on.
+
+    NOT_FOUND: nothing is kept about this member, nor a quote under these policies.
+    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    """
 
 @_typing.type_check_only
 class PricingServiceAsyncStub(PricingServiceStub):
@@ -99,8 +112,12 @@ class PricingServiceAsyncStub(PricingServiceStub):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -155,6 +172,15 @@ class PricingServiceAsyncStub(PricingServiceStub):
 
     INVALID_ARGUMENT also for a page_token that this list did not give.
     """
+    EraseMember: _aio.UnaryUnaryMultiCallable[_pricing_pb2.EraseMemberRequest, _pricing_pb2.EraseMemberResponse]  # type: ignore[assignment]
+    """Erases a person here by destroying the key of everything kept about them: readings, doctors' targets, coach's tasks
+    and quotes with a participation. Premiums, names and times of processing stay. What comes for the same token
+    afterwards belongs to a new member, who starts without readings. The same request_id answers the same.
+    A stored quote that was erased answers FAILED_PRECONDITION ERASED from then on.
+
+    NOT_FOUND: nothing is kept about this member, nor a quote under these policies.
+    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    """
 
 class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Prices insured people, also those who live with chronic disease, explains every step, and keeps the readings by which
@@ -162,8 +188,12 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     @_abc_1.abstractmethod
@@ -251,6 +281,21 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Low glucose that a coach should talk about, of one member or of all, oldest first.
 
         INVALID_ARGUMENT also for a page_token that this list did not give.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseMember(
+        self,
+        request: _pricing_pb2.EraseMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.EraseMemberResponse, _abc.Awaitable[_pricing_pb2.EraseMemberResponse]]:
+        """Erases a person here by destroying the key of everything kept about them: readings, doctors' targets, coach's tasks
+        and quotes with a participation. Premiums, names and times of processing stay. What comes for the same token
+        afterwards belongs to a new member, who starts without readings. The same request_id answers the same.
+        A stored quote that was erased answers FAILED_PRECONDITION ERASED from then on.
+
+        NOT_FOUND: nothing is kept about this member, nor a quote under these policies.
+        ALREADY_EXISTS: the request_id was used with other content; make a new one.
         """
 
 def add_PricingServiceServicer_to_server(servicer: PricingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -159,11 +159,11 @@ def refusal(channel: grpc.Channel, metadata: Any = None) -> RpcFault:
 def mirror(identity: Identity, identification: Identification) -> Iterator[Mirror]:
     """Serve until the block ends."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="mirror")
+    thread = threading.Thread(target=loop.run_forever, name="mirror", daemon=True)
     thread.start()
 
     async def start() -> tuple[grpc.aio.Server, int]:
-        server = grpc.aio.server(interceptors=[ErrorInterceptor(), _Guard(identification)])
+        server = grpc.aio.server(interceptors=[ErrorInterceptor(None), _Guard(identification)])
         port = server.add_secure_port("127.0.0.1:0", server_credentials(identity))
         await server.start()
         return server, port

@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from services.common.grpc_edge import sync_channel
-from services.common.transport.certificates import FOLDER, Identity, TlsFiles
+from services.common.transport.certificates import FOLDER, TlsFiles
 from services.common.transport.names import desk_uri, integration_uri, service_uri
 from stack.authority import Authority
 from tests.identities import DOMAIN, HOSPITAL, minted
@@ -60,10 +60,13 @@ def test_a_person_is_known_by_the_token_and_says_why(world: World, claims: Mirro
     member = "k1." + "a" * 64
     own = claims.who(
         world.desk(
-            "member", "desk-member", tenant="member", tenant_name=member,
+            "member",
+            "desk-member",
+            tenant="member",
+            tenant_name=member,
             certificate_sha256=world.identity("desk-member").material.sha256,
         )
-    )  # fmt: skip
+    )
     assert (own["member"], own["insurer"]) == (member, None)
 
 
@@ -136,38 +139,35 @@ def test_a_certificate_of_another_trust_domain_is_foreign(world: World, claims: 
 
 def test_an_expired_certificate_gets_no_connection(world: World, claims: Mirror) -> None:
     uri = service_uri(DOMAIN, "settlement")
-    short = minted(world.state, uri, timedelta(seconds=1))
-    _until_expired(short)
-    assert claims.fault(short).code is grpc.StatusCode.UNAVAILABLE
+    world.authority.issue("expired", uri, world.state / FOLDER, timedelta(seconds=-1))
+    ours = world.identity("settlement")
+    files = [world.state / FOLDER / f"expired.{kind}" for kind in ("pem", "key")]
+    chain, key = (file.read_bytes() for file in files)
+    expired = replace(ours, material=replace(ours.material, chain=chain, key=key))
+    assert claims.fault(expired).code is grpc.StatusCode.UNAVAILABLE
 
 
 def test_a_certificate_that_expires_on_an_open_channel_is_refused_from_then_on(
     world: World, claims: Mirror
 ) -> None:
-    short = minted(world.state, service_uri(DOMAIN, "settlement"), timedelta(seconds=2))
-    with sync_channel(claims.address, short, "claims") as channel:
-        assert ask(channel)["roles"] == ["ROLE_SERVICE"]
-        _until_expired(short)
+    began = time.time()
+    stands_still = world.identification(now_s=lambda: began)
+    short = minted(world.state, service_uri(DOMAIN, "settlement"), timedelta(seconds=5))
+    with (
+        mirror(world.identity("claims"), stands_still) as careless,
+        sync_channel(claims.address, short, "claims") as channel,
+        sync_channel(careless.address, short, "claims") as control,
+    ):
+        assert ask(channel) == ask(control)
+        while time.time() < short.material.not_after.timestamp():
+            time.sleep(0.05)
         fault = refusal(channel)
-        # gRPC went on with the connection: it is our own look at the clock that refuses.
         assert (fault.code, fault.reason) == (
             grpc.StatusCode.UNAUTHENTICATED,
             "CERTIFICATE_EXPIRED",
         )
-
-
-def test_without_our_look_at_the_clock_it_would_be_served_on(world: World) -> None:
-    # The control: a clock that stands still.
-    began = time.time()
-    short = minted(world.state, service_uri(DOMAIN, "settlement"), timedelta(seconds=2))
-    identification = world.identification(now_s=lambda: began)
-    with (
-        mirror(world.identity("claims"), identification) as claims,
-        sync_channel(claims.address, short, "claims") as channel,
-    ):
-        assert ask(channel)
-        _until_expired(short)
-        assert ask(channel)["roles"] == ["ROLE_SERVICE"]
+        # The control: gRPC goes on with the connection, and so does who does not look at the clock.
+        assert ask(control)["roles"] == ["ROLE_SERVICE"]
 
 
 def test_a_certificate_that_is_revoked_on_an_open_channel_is_refused_from_then_on(
@@ -298,8 +298,3 @@ def test_a_token_that_is_used_again_and_again_is_good_until_it_expires(world: Wo
         assert ask(channel) == ask(channel)
         clock[0] = now + 700
         assert refusal(channel).reason == "TOKEN_EXPIRED"
-
-
-def _until_expired(identity: Identity) -> None:
-    while time.time() < identity.material.not_after.timestamp():
-        time.sleep(0.05)
