@@ -207,9 +207,10 @@ class Authority:
         name = parse_name(uri, self._domain)
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
         uses = [ExtendedKeyUsageOID.CLIENT_AUTH]
-        if name.kind is Kind.SERVICE:
+        serves = {Kind.SERVICE: name.label, Kind.WITNESS: f"witness:{name.label}"}
+        if name.kind in serves:
             names += [
-                x509.DNSName(server_name(self._domain, name.label)),
+                x509.DNSName(server_name(self._domain, serves[name.kind])),
                 x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
             ]
             uses.append(ExtendedKeyUsageOID.SERVER_AUTH)

@@ -11,7 +11,9 @@ import typer
 from stack.commands import (
     books,
     claims,
+    codec_keys,
     demo,
+    evidence,
     his,
     identity,
     members,
@@ -60,10 +62,14 @@ app.add_typer(policies.app, name="policies")
 app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
+keys = typer.Typer(no_args_is_help=True, help="Keys: rotate, retire.")
+keys.command()(codec_keys.rotate_codec)
+app.add_typer(keys, name="keys")
 app.add_typer(identity.app, name="identity")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")
 app.command()(quote.quote)
+app.add_typer(evidence.app, name="evidence")
 
 
 def main() -> None:

@@ -21,10 +21,12 @@ from services.common.access.tokens import TOKEN_TYPE, audience_of
 from services.common.settings import token_issuer, token_keys_file
 from services.common.state import write_private
 from services.common.transport.certificates import FOLDER
+from services.common.transport.names import WITNESSES
 
 KEY = "issuer.key"
 LIFE_S = 600
-AUDIENCES = ("claims", "his_bridge", "pricing")
+# By the names in certificates' files: `witness-{label}` serves what a witness keeps.
+AUDIENCES = ("claims", "his_bridge", "pricing", *(f"witness-{label}" for label in WITNESSES))
 
 
 class SandboxIssuer:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+import structlog
 
 from tests.postgres import fresh_database, postgres_server
 
@@ -19,6 +20,14 @@ def pytest_sessionstart() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+
+
+@pytest.fixture(autouse=True)
+def log_of_its_own() -> Iterator[None]:
+    """What a test configures ends with it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

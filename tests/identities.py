@@ -29,6 +29,7 @@ DOMAIN = "lipei.local"
 HOSPITAL = "demo-hospital"
 PROCESSES = {
     **{service: names.service_uri(DOMAIN, service) for service in names.SERVICES},
+    **{f"witness-{label}": names.witness_uri(DOMAIN, label) for label in names.WITNESSES},
     # What stands in for a service in tests of the edge.
     "puppet": names.service_uri(DOMAIN, "pricing"),
     "integration": names.integration_uri(DOMAIN, HOSPITAL),
@@ -59,6 +60,7 @@ _CALLS: Mapping[str, tuple[str, str]] = {
     "GetBill": ("desk-hospital", "hospital_records"),
     "ListBills": ("desk-hospital", "hospital_records"),
     "ListReadings": ("desk-hospital", "hospital_records"),
+    "ListClinicalFeatures": ("desk-insurer", "actuary"),
     "ListQuarantine": ("desk-hospital", "hospital_records"),
     "GetSourceStatus": ("desk-hospital", "hospital_records"),
     "QuotePremium": ("desk-insurer", "chief_actuary"),

@@ -17,19 +17,22 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
-from services.claims.storage.tables import metadata
+from services.claims.storage.tables import evidence, metadata
 from services.common import log
-from services.common.access.guarding import service_guard, unrecorded
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
+from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
-from services.common.sealing import Sealer
+from services.common.sealing import SubjectKeys
+from services.common.sealing.key_sources import master_keys
+from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
     LipeiSettings,
+    key_file,
     member_token_key_file,
     member_token_key_version,
-    sealing_key_file,
     trust_domain,
 )
 from services.common.state import load_or_make_key, read_addresses, state_dir
@@ -38,7 +41,6 @@ from services.common.temporal.settling import ClaimWorkflows
 from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
 
-SEALING_KEY_ID = "k1"
 SWEEP_EVERY_S = 1.0
 PAYOUTS_EVERY_S = 0.5
 # A claim stored this long ago without a started workflow was left by a killed process. What was
@@ -87,7 +89,7 @@ class Sweeper:
                     await self._workflows.start(claim_name(policy_id, claim_id), claim_id)
                 if left:
                     await self._database.run(self._mark, [claim_id for _, claim_id in left])
-                    log.logger().info("swept", claims=len(left))
+                    log.logger().info("swept", count=len(left))
             except Exception as fault:  # noqa: BLE001 - Temporal may be away; the next round comes
                 log.logger().warning("sweep_failed", fault=type(fault).__name__)
 
@@ -139,19 +141,27 @@ async def _serve(
     client = await connect(state)
     workflows = ClaimWorkflows(client)
     key = load_or_make_key(member_token_key_file(state))
-    sealer = Sealer({SEALING_KEY_ID: load_or_make_key(sealing_key_file(state))}, SEALING_KEY_ID)
+    keys = SubjectKeys(master_keys(state), now_us=now_us)
+    keys.prepare(database)
     version = member_token_key_version()
     parts = ClaimsParts(
         database=database,
         plans=PlanShelf(),
         workflows=workflows,
-        sealer=sealer,
+        keys=keys,
         token=lambda kind, number: member_token(kind, number, key=key, key_version=version),
         now_us=now_us,
     )
     payments = _payments(settings, state, parts, paying)
     sweeper = Sweeper(database, workflows, payments, settings.claims_paying_account)
     in_flight = InFlight(settings.claims_max_in_flight)
+    proof = service_evidence(
+        "claims",
+        database,
+        evidence,
+        key_file=key_file(state, "CLAIMS_EVIDENCE_KEY_FILE", "claims_evidence.key"),
+        now_us=now_us,
+    )
     await serve(
         [
             Serving(
@@ -164,13 +174,18 @@ async def _serve(
                 SettlementServicer(parts, payments),
                 "lipei.claims.v1.SettlementService",
             ),
+            proof.serving,
+            serving(database, keys),
         ],
         name="claims",
         address=settings.claims_address,
         state=state,
         identity=identity,
-        guard=service_guard(identity, state, database, metadata, append=unrecorded, now_us=now_us),
-        background=[sweeper.sweep_claims, sweeper.start_payouts],
+        guard=service_guard(
+            identity, state, database, metadata, append=proof.log.append, now_us=now_us
+        ),
+        background=[sweeper.sweep_claims, sweeper.start_payouts, proof.keep_signing],
+        ready=readiness(database, keys),
     )
 
 
@@ -184,7 +199,7 @@ def _payments(
         bank_code=settings.claims_debtor_bank,
     )
     paying = PayingAccount(name=settings.claims_paying_account, debtor=debtor)
-    return kind(parts.database, Bank(bank_url), parts.sealer, paying, now_us=parts.now_us)
+    return kind(parts.database, Bank(bank_url), parts.keys, paying, now_us=parts.now_us)
 
 
 def main() -> None:

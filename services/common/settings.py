@@ -47,9 +47,14 @@ def member_token_key_version() -> str:
     return os.environ.get(PREFIX + "MEMBER_TOKEN_KEY_VERSION", "k1")
 
 
-def sealing_key_file(state: Path) -> Path:
-    """Where the key that seals columns stands."""
-    return key_file(state, "SEALING_KEY_FILE", "sealing.key")
+def master_key_file(state: Path) -> Path:
+    """Where the master keys stand that wrap the keys of sealed columns."""
+    return key_file(state, "MASTER_KEY_FILE", "master_keys.json")
+
+
+def master_key_command() -> str:
+    """The command that prints the master keys instead of that file; empty without one."""
+    return os.environ.get(PREFIX + "MASTER_KEY_COMMAND", "")
 
 
 def trust_domain() -> str:
@@ -96,7 +101,7 @@ def evidence_pseudonym_key_file(state: Path) -> Path:
 
 
 def temporal_codec_key_file(state: Path) -> Path:
-    """Where the key that encrypts Temporal payloads stands."""
+    """Where the keys that encrypt Temporal payloads stand."""
     return key_file(state, "TEMPORAL_CODEC_KEY_FILE", "temporal_codec.key")
 
 
@@ -126,9 +131,18 @@ KNOWN: dict[str, str] = {
     "BANK_URL": "base URL of the bank's file interface",
     "MEMBER_TOKEN_KEY_FILE": "key shared by insurer and hospitals; default in the state directory",
     "MEMBER_TOKEN_KEY_VERSION": "version written into tokens; default k1",
-    "SEALING_KEY_FILE": "key that seals columns; default in the state directory",
+    "MASTER_KEY_FILE": "keys that wrap those of sealed columns; default in the state directory",
+    "MASTER_KEY_COMMAND": "command that prints the master keys, from a key service, for the file",
     "EVIDENCE_PSEUDONYM_KEY_FILE": "key of member tokens' pseudonyms in evidence; default in state",
-    "TEMPORAL_CODEC_KEY_FILE": "key that encrypts Temporal payloads; default in the state folder",
+    "CLAIMS_EVIDENCE_KEY_FILE": "key that signs the evidence of claims; default in the state",
+    "HIS_BRIDGE_EVIDENCE_KEY_FILE": "the same of the bridge",
+    "PRICING_EVIDENCE_KEY_FILE": "the same of pricing",
+    "EVIDENCE_KEYS": "folder of the logs' public keys, {log}_evidence.vkey; default keys/",
+    "WITNESS_ADDRESS": "host:port where a witness listens; default 127.0.0.1:0",
+    "WITNESS_KEY_FILE": "key that a witness cosigns with; default in the state folder",
+    "WITNESS_FOLDER": "where a witness keeps checkpoints; default witness-{name} in the state",
+    "HIS_BRIDGE_TARGET": "host:port of the bridge for a witness elsewhere; default in run.json",
+    "TEMPORAL_CODEC_KEY_FILE": "keys that encrypt Temporal payloads; default in the state folder",
     "TRUST_DOMAIN": "domain of the names in certificates; default lipei.local",
     "INSURER": "name of the insurer, the tenant of its people; default insurer",
     "TLS_CERT_FILE": "certificate chain, {name} stands for the process; default in the state",

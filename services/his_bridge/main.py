@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 
 from lipei.his_bridge.v1 import his_bridge_pb2_grpc
-from services.common.access.guarding import service_guard, unrecorded
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
+from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
 from services.common.settings import (
     LipeiSettings,
+    key_file,
     member_token_key_file,
     member_token_key_version,
     trust_domain,
@@ -28,7 +30,7 @@ from services.his_bridge.pulling import Puller
 from services.his_bridge.servicer import HisBridgeServicer, Hospital
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import Source
-from services.his_bridge.storage.tables import metadata
+from services.his_bridge.storage.tables import evidence, metadata
 
 EXAMPLE_PROFILES = Path(__file__).parent / "profiles"
 
@@ -76,6 +78,13 @@ async def run(settings: BridgeSettings) -> None:
         name: hospital_of(profile, sources[name], database, tokens)
         for name, profile in profiles.items()
     }
+    proof = service_evidence(
+        "his_bridge",
+        database,
+        evidence,
+        key_file=key_file(state, "HIS_BRIDGE_EVIDENCE_KEY_FILE", "his_bridge_evidence.key"),
+        now_us=now_us,
+    )
     try:
         await serve(
             [
@@ -83,15 +92,17 @@ async def run(settings: BridgeSettings) -> None:
                     his_bridge_pb2_grpc.add_HisBridgeServiceServicer_to_server,
                     HisBridgeServicer(database, hospitals, now_us),
                     "lipei.his_bridge.v1.HisBridgeService",
-                )
+                ),
+                proof.serving,
             ],
             name="his_bridge",
             address=settings.his_bridge_address,
             state=state,
             identity=identity,
             guard=service_guard(
-                identity, state, database, metadata, append=unrecorded, now_us=now_us
+                identity, state, database, metadata, append=proof.log.append, now_us=now_us
             ),
+            background=[proof.keep_signing],
         )
     finally:
         for source in sources.values():

@@ -19,7 +19,7 @@ from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.grpc_edge import channel as reach
 from services.common.state import record_address
 from services.common.temporal import names
-from services.common.temporal.connection import connect
+from services.common.temporal.connection import connect, converter_of
 from services.common.temporal.schedules import ensure_pull_schedule, trigger_pull
 from stack.probes import free_ports
 from stack.temporal_server import binary
@@ -107,15 +107,16 @@ class Pulls:
 async def _recorded(client: Client, workflow_id: str, run_id: str) -> tuple[Any, Any]:
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
     assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+    converter = converter_of(client, handle.id)
     asked: Any = None
     answered: Any = None
     async for event in handle.fetch_history_events():
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name == "RecordReleasedReadings":
-            asked = (await client.data_converter.decode(scheduled.input.payloads))[0]
+            asked = (await converter.decode(scheduled.input.payloads))[0]
         if event.HasField("activity_task_completed_event_attributes"):
             done = event.activity_task_completed_event_attributes.result.payloads
-            answered = (await client.data_converter.decode(done))[0]
+            answered = (await converter.decode(done))[0]
     return asked, answered
 
 

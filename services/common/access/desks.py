@@ -17,9 +17,11 @@ from services.common.settings import insurer, trust_domain
 from services.common.transport.certificates import Identity, load_identity
 from services.common.transport.names import (
     SERVICES,
+    WITNESSES,
     desk_uri,
     integration_uri,
     service_uri,
+    witness_uri,
 )
 
 LABEL = "lipei"
@@ -60,6 +62,7 @@ def sandbox_names(hospitals: Iterable[str]) -> dict[str, str]:
     """Process → name of everything that one installation's sandbox mints a certificate for."""
     domain = trust_domain()
     names = {name: service_uri(domain, name) for name in SERVICES}
+    names |= {f"witness-{label}": witness_uri(domain, label) for label in WITNESSES}
     names["desk-insurer"] = desk_uri(domain, "insurer", insurer(), label=LABEL)
     names["desk-partner"] = desk_uri(domain, "partner", _PARTNER, label=LABEL)
     names["desk-member"] = desk_uri(domain, "member", label=LABEL)

@@ -21,6 +21,10 @@ from services.common.transport.certificates import Identity
 _PSEUDONYM_BYTES = 16
 
 
+class NoEvidenceLog(RuntimeError):
+    """Something sensitive was about to leave a process that cannot put it on record."""
+
+
 def service_guard(
     identity: Identity,
     state: Path,
@@ -45,6 +49,26 @@ def service_guard(
     )
 
 
+def storeless_guard(identity: Identity, state: Path, *, now_us: Callable[[], int]) -> Guard:
+    """The guard of a process that has no database and shows nothing sensitive: a witness.
+
+    It takes no client assertion, since it could not tell whether one was used before.
+
+    Raises: as `service_guard`.
+    """
+
+    async def append(_reads: Sequence[AccessRead]) -> None:
+        raise NoEvidenceLog("this process has no evidence log; nothing sensitive may leave it")
+
+    key = load_or_make_key(evidence_pseudonym_key_file(state))
+    return Guard(
+        identification=identification_for(identity.process, identity, state, None),
+        append=append,
+        pseudonym=lambda token: pseudonym(token, key),
+        now_us=now_us,
+    )
+
+
 def pseudonym(member_token: str, key: bytes) -> str:
     """What stands for a member token in evidence: HMAC-SHA256, 128 bits in hex.
 
@@ -52,7 +76,3 @@ def pseudonym(member_token: str, key: bytes) -> str:
     """
     message = b"lipei evidence pseudonym 1\x00" + member_token.encode()
     return hmac.digest(key, message, hashlib.sha256)[:_PSEUDONYM_BYTES].hex()
-
-
-async def unrecorded(_reads: Sequence[AccessRead]) -> None:
-    """Record nothing, until the evidence log is wired."""

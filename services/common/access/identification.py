@@ -168,7 +168,7 @@ class Identification:
 
 
 def identification_for(
-    service: str, identity: Identity, state: Path, used: UsedAssertions
+    service: str, identity: Identity, state: Path, used: UsedAssertions | None
 ) -> Identification:
     """The identification of one service's callers, as the settings say.
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from lipei.type.v1 import access_pb2
 
 SERVICES = ("claims", "his_bridge", "pricing", "settlement")
+WITNESSES = ("insurer", "hospital")  # of one installation; a witness serves as "witness:{label}"
 _SCHEME = "spiffe://"
 _PART = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 
@@ -113,9 +114,10 @@ def _formed(trust_domain: str, *parts: str) -> str:
 
 
 def server_name(trust_domain: str, service: str) -> str:
-    """The DNS name in a service's certificate, which its callers demand.
+    """The DNS name in the certificate of a service or a witness, which its callers demand.
 
-    >>> server_name("lipei.local", "his_bridge")
-    'his-bridge.service.lipei.local'
+    >>> server_name("lipei.local", "his_bridge"), server_name("lipei.local", "witness:insurer")
+    ('his-bridge.service.lipei.local', 'insurer.witness.lipei.local')
     """
-    return f"{service.replace('_', '-')}.service.{trust_domain}"
+    kind, _, label = service.rpartition(":")
+    return f"{label.replace('_', '-')}.{kind or 'service'}.{trust_domain}"

@@ -8,13 +8,25 @@ from datetime import date
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, exists, insert, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    String,
+    cast,
+    exists,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from services.his_bridge.core.bill import Bill
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.tables import (
     acknowledgement,
+    bill_event,
     inbox,
     last_seq,
     quarantine,
@@ -23,6 +35,7 @@ from services.his_bridge.storage.tables import (
 )
 
 _BILL = msgspec.json.Decoder(Bill)
+_BILL_ID_LENGTH = 32  # what a released bill's name begins with
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +86,31 @@ def bills_after(
     if delivery is not None:
         query = query.where(released_bill.c.delivery == delivery)
     return connection.execute(query.order_by(released_bill.c.seq).limit(most)).all()
+
+
+def last_states_after(
+    connection: Connection, hospital: str, seq: int, most: int
+) -> Sequence[Row[Any]]:
+    """Released bills as their last event left them, reversed ones not at all, after a number."""
+    later = released_bill.alias("later")
+    overtaken = exists().where(
+        bill_event.c.hospital == released_bill.c.hospital,
+        bill_event.c.bill_id == func.substr(released_bill.c.name, 1, _BILL_ID_LENGTH),
+        later.c.hospital == bill_event.c.hospital,
+        later.c.name == bill_event.c.bill_id + "." + cast(bill_event.c.number, String),
+        later.c.seq > released_bill.c.seq,
+    )
+    return connection.execute(
+        select(released_bill)
+        .where(
+            released_bill.c.hospital == hospital,
+            released_bill.c.seq > seq,
+            released_bill.c.kind != "REVERSAL",
+            ~overtaken,
+        )
+        .order_by(released_bill.c.seq)
+        .limit(most)
+    ).all()
 
 
 def readings_after(

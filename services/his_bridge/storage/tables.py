@@ -21,8 +21,10 @@ from sqlalchemy import (
 
 from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
+from services.common.evidence.tables import tables as evidence_tables
 
 metadata = named_metadata()
+evidence = evidence_tables(metadata)
 assertions.tables(metadata)
 
 # One poller per hospital and channel: who holds it, and until when without a sign of life.

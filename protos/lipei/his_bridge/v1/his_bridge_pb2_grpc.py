@@ -84,6 +84,11 @@ class HisBridgeServiceStub:
                 request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.SerializeToString,
                 response_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.FromString,
                 _registered_method=True)
+        self.ListClinicalFeatures = channel.unary_unary(
+                '/lipei.his_bridge.v1.HisBridgeService/ListClinicalFeatures',
+                request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesRequest.SerializeToString,
+                response_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesResponse.FromString,
+                _registered_method=True)
 
 
 class HisBridgeServiceServicer:
@@ -182,6 +187,19 @@ class HisBridgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListClinicalFeatures(self, request, context):
+        """What pricing and research may know of a hospital's bills: codes, quantities and amounts, without name, token, bill
+        number and dates. Reversed bills and earlier versions of corrected ones are left out. Within a page the order says
+        nothing about the order of the visits. Asks the source nothing.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
+        bills would say which is which.
+        NOT_FOUND: no such hospital in this bridge's profiles; stop.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HisBridgeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -224,6 +242,11 @@ def add_HisBridgeServiceServicer_to_server(servicer, server):
                     servicer.GetSourceStatus,
                     request_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.FromString,
                     response_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.SerializeToString,
+            ),
+            'ListClinicalFeatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClinicalFeatures,
+                    request_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesRequest.FromString,
+                    response_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -452,6 +475,33 @@ class HisBridgeService:
             '/lipei.his_bridge.v1.HisBridgeService/GetSourceStatus',
             lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.SerializeToString,
             lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClinicalFeatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.his_bridge.v1.HisBridgeService/ListClinicalFeatures',
+            lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesRequest.SerializeToString,
+            lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -94,6 +94,15 @@ class HisBridgeServiceStub:
 
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
+    ListClinicalFeatures: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListClinicalFeaturesRequest, _his_bridge_pb2.ListClinicalFeaturesResponse]
+    """What pricing and research may know of a hospital's bills: codes, quantities and amounts, without name, token, bill
+    number and dates. Reversed bills and earlier versions of corrected ones are left out. Within a page the order says
+    nothing about the order of the visits. Asks the source nothing.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
+    bills would say which is which.
+    NOT_FOUND: no such hospital in this bridge's profiles; stop.
+    """
 
 @_typing.type_check_only
 class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
@@ -159,6 +168,15 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     GetSourceStatus: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.GetSourceStatusRequest, _his_bridge_pb2.GetSourceStatusResponse]  # type: ignore[assignment]
     """How the last pull of each channel went. Asks the source nothing.
 
+    NOT_FOUND: no such hospital in this bridge's profiles; stop.
+    """
+    ListClinicalFeatures: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListClinicalFeaturesRequest, _his_bridge_pb2.ListClinicalFeaturesResponse]  # type: ignore[assignment]
+    """What pricing and research may know of a hospital's bills: codes, quantities and amounts, without name, token, bill
+    number and dates. Reversed bills and earlier versions of corrected ones are left out. Within a page the order says
+    nothing about the order of the visits. Asks the source nothing.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
+    bills would say which is which.
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
 
@@ -271,6 +289,21 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_his_bridge_pb2.GetSourceStatusResponse, _abc.Awaitable[_his_bridge_pb2.GetSourceStatusResponse]]:
         """How the last pull of each channel went. Asks the source nothing.
 
+        NOT_FOUND: no such hospital in this bridge's profiles; stop.
+        """
+
+    @_abc_1.abstractmethod
+    def ListClinicalFeatures(
+        self,
+        request: _his_bridge_pb2.ListClinicalFeaturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_his_bridge_pb2.ListClinicalFeaturesResponse, _abc.Awaitable[_his_bridge_pb2.ListClinicalFeaturesResponse]]:
+        """What pricing and research may know of a hospital's bills: codes, quantities and amounts, without name, token, bill
+        number and dates. Reversed bills and earlier versions of corrected ones are left out. Within a page the order says
+        nothing about the order of the visits. Asks the source nothing.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
+        bills would say which is which.
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
         """
 

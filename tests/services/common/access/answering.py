@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,18 +21,19 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lipei.claims.v1 import claims_pb2, settlement_pb2
-from lipei.his_bridge.v1 import his_bridge_pb2
-from lipei.pricing.v1 import pricing_pb2
 from services.common.access.guard import Context, Guard
 from services.common.grpc_edge import ErrorInterceptor
 
 Handler = Callable[[Any, Context], Awaitable[Any]]
 
+PROTOS = Path(__file__).parents[4] / "protos"
+# Of every .proto, also of those that come later.
 SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     service
-    for file in (claims_pb2, settlement_pb2, his_bridge_pb2, pricing_pb2)
-    for service in file.DESCRIPTOR.services_by_name.values()
+    for file in sorted(PROTOS.rglob("*_pb2.py"))
+    for service in import_module(
+        ".".join(file.relative_to(PROTOS).with_suffix("").parts)
+    ).DESCRIPTOR.services_by_name.values()
 )
 METHODS: tuple[MethodDescriptor, ...] = tuple(
     method for service in SERVICES for method in service.methods

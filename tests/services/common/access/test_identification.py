@@ -60,10 +60,13 @@ def test_a_person_is_known_by_the_token_and_says_why(world: World, claims: Mirro
     member = "k1." + "a" * 64
     own = claims.who(
         world.desk(
-            "member", "desk-member", tenant="member", tenant_name=member,
+            "member",
+            "desk-member",
+            tenant="member",
+            tenant_name=member,
             certificate_sha256=world.identity("desk-member").material.sha256,
         )
-    )  # fmt: skip
+    )
     assert (own["member"], own["insurer"]) == (member, None)
 
 
