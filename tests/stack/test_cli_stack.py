@@ -195,7 +195,7 @@ def test_status_asks_every_part(stack: Stack) -> None:
     assert found["ready"] is True
     assert {part["name"] for part in found["parts"] if part["answers"]} == {
         *("temporal", "temporal_ui", "bank", "claims", "his_bridge", "pricing"),
-        *("worker:claims", f"worker:hospital-{HOSPITAL}"),
+        *("worker:claims", f"worker:hospital-{HOSPITAL}", "witness:hospital", "witness:insurer"),
     }
     assert "no" not in stack.lipei("status").out.split()
 
@@ -208,7 +208,17 @@ def test_nothing_in_the_state_is_for_others(stack: Stack, claim: str) -> None:
     ]
     assert open_to_others == []
     keys = [path.name for path in (stack.state / "keys").glob("*.key")]
-    assert sorted(keys) == ["member_token.key", "sealing.key", "temporal_codec.key"]
+    assert sorted(keys) == [
+        "claims_evidence.key",
+        "evidence_pseudonym.key",
+        "his_bridge_evidence.key",
+        "member_token.key",
+        "pricing_evidence.key",
+        "sealing.key",
+        "temporal_codec.key",
+        "witness_hospital.key",
+        "witness_insurer.key",
+    ]
 
 
 def test_policies_that_are_known_change_nothing(stack: Stack, claim: str, tmp_path: Path) -> None:
