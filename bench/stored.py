@@ -48,7 +48,7 @@ from services.common.access.desks import Acting
 from services.common.database import Database, migrate
 from services.common.grpc_edge import ErrorInterceptor, channel
 from services.common.identity import member_token
-from services.common.sealing import Sealer
+from services.common.sealing import KeySet, SubjectKeys
 from services.common.transport.certificates import load_identity
 from services.common.transport.credentials import server_credentials
 
@@ -247,17 +247,19 @@ async def _served(url: str, state: Path) -> AsyncIterator[_Served]:
 
 
 def _add_servicers(server: Any, database: Database) -> None:
+    keys = SubjectKeys(KeySet({"m1": _KEY}, "m1"), now_us=now_us)
+    keys.prepare(database)
     parts = ClaimsParts(
         database=database,
         plans=PlanShelf(),
         workflows=_Nobody(),
-        sealer=Sealer({"k1": _KEY}, "k1"),
+        keys=keys,
         token=_token,
         now_us=now_us,
     )
     debtor = Party(holder_name="Bench", account_number="62220001", bank_code="104100000004")
     paying = PayingAccount(name="main", debtor=debtor)
-    payments = Payments(database, Bank("http://127.0.0.1:9"), parts.sealer, paying, now_us=now_us)
+    payments = Payments(database, Bank("http://127.0.0.1:9"), keys, paying, now_us=now_us)
     claims_pb2_grpc.add_ClaimsServiceServicer_to_server(ClaimsServicer(parts, InFlight(8)), server)
     settlement_pb2_grpc.add_SettlementServiceServicer_to_server(
         SettlementServicer(parts, payments), server

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from services.common.access.desks import sandbox_names
+from services.common.sealing.key_sources import master_keys
 from services.common.settings import (
     member_token_key_file,
-    sealing_key_file,
     temporal_codec_key_file,
     trust_domain,
 )
@@ -70,8 +70,8 @@ class Installation:
         the operator brings are of no use.
         """
         self._certify()
-        for key_file in (member_token_key_file, sealing_key_file):
-            load_or_make_key(key_file(self.state))
+        load_or_make_key(member_token_key_file(self.state))
+        master_keys(self.state)
         codec_keys.load_or_make(temporal_codec_key_file(self.state), datetime.now(UTC))
         forget_addresses(self.state)
         if address := self._elsewhere("TEMPORAL_ADDRESS"):

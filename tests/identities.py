@@ -60,6 +60,7 @@ _CALLS: Mapping[str, tuple[str, str]] = {
     "GetBill": ("desk-hospital", "hospital_records"),
     "ListBills": ("desk-hospital", "hospital_records"),
     "ListReadings": ("desk-hospital", "hospital_records"),
+    "ListClinicalFeatures": ("desk-insurer", "actuary"),
     "ListQuarantine": ("desk-hospital", "hospital_records"),
     "GetSourceStatus": ("desk-hospital", "hospital_records"),
     "QuotePremium": ("desk-insurer", "chief_actuary"),

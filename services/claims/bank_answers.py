@@ -25,9 +25,10 @@ from services.claims.storage import payouts as stored
 from services.claims.storage.ledger import resolve
 from services.claims.storage.payout_tables import PayoutState
 from services.claims.storage.payouts import Payout, StoredAnswer
+from services.claims.storage.sealed import paying_subject
 from services.common.database import Database
 from services.common.money import format_minor
-from services.common.sealing import CannotOpen, Sealer
+from services.common.sealing import CannotOpen, SubjectKeys
 
 # Payments in one transaction: some 0.2 s of SQLite's only writer.
 _PAYMENTS_A_TRANSACTION = 100
@@ -62,7 +63,7 @@ class _Done(msgspec.Struct):
 async def read_answers(
     database: Database,
     bank: Bank,
-    sealer: Sealer,
+    keys: SubjectKeys,
     paying_account: str,
     *,
     move_claim: MoveClaim,
@@ -81,12 +82,12 @@ async def read_answers(
         files = [(answer.id, answer.data) for answer in await bank.answers(after)]
         if not files:
             break
-        await database.run(_take_in, database, sealer, paying_account, files, at_us)
-    await database.run(_read_all, database, sealer, move_claim, at_us, done)
+        await database.run(_take_in, database, keys, paying_account, files, at_us)
+    await database.run(_read_all, database, keys, move_claim, at_us, done)
     for message_id in await database.run(_in_doubt, database, paying_account):
         report = [("", await bank.report(message_id))]
-        await database.run(_take_in, database, sealer, paying_account, report, at_us)
-    await database.run(_read_all, database, sealer, move_claim, at_us, done)
+        await database.run(_take_in, database, keys, paying_account, report, at_us)
+    await database.run(_read_all, database, keys, move_claim, at_us, done)
     still_open = await database.run(_open, database, paying_account)
     return AnswersRead(
         paid=done.paid, failed=done.failed, open=still_open, faults=tuple(done.faults)
@@ -95,7 +96,7 @@ async def read_answers(
 
 def _take_in(
     database: Database,
-    sealer: Sealer,
+    keys: SubjectKeys,
     paying_account: str,
     files: Sequence[tuple[str, bytes]],
     at_us: int,
@@ -105,6 +106,7 @@ def _take_in(
     A file that was asked for has no place in the stream (an empty id) and moves no cursor.
     """
     with database.writing() as connection:
+        sealer = keys.sealer(connection)
         for answer_id, data in files:
             sha256 = hashlib.sha256(data).hexdigest()
             stored.store_answer(
@@ -120,20 +122,20 @@ def _take_in(
 
 
 def _read_all(
-    database: Database, sealer: Sealer, move_claim: MoveClaim, at_us: int, done: _Done
+    database: Database, keys: SubjectKeys, move_claim: MoveClaim, at_us: int, done: _Done
 ) -> None:
     while True:
         with database.reading() as connection:
             waiting = stored.unread_answers(connection, _ANSWERS_AT_ONCE)
         for answer in waiting:
-            _read(database, sealer, answer, move_claim, at_us, done)
+            _read(database, keys, answer, move_claim, at_us, done)
         if not waiting:
             return
 
 
 def _read(
     database: Database,
-    sealer: Sealer,
+    keys: SubjectKeys,
     answer: StoredAnswer,
     move_claim: MoveClaim,
     at_us: int,
@@ -141,7 +143,9 @@ def _read(
 ) -> None:
     faults: list[str] = []
     try:
-        data = sealer.open(answer.sealed, **_place(answer.sha256, answer.paying_account))
+        with database.reading() as connection:
+            place = _place(answer.sha256, answer.paying_account)
+            data = keys.sealer(connection).open(answer.sealed, **place)
         report = iso20022.read_report(data)
     except CannotOpen:
         faults.append(f"CANNOT_OPEN answer {answer.seq}")
@@ -280,7 +284,8 @@ def _open(database: Database, paying_account: str) -> int:
 
 
 def _place(sha256: str, paying_account: str) -> dict[str, str]:
-    return {"table": "bank_answer", "column": "sealed", "row": sha256, "subject": paying_account}
+    subject = paying_subject(paying_account)
+    return {"table": "bank_answer", "column": "sealed", "row": sha256, "subject": subject}
 
 
 def _printable(text: str) -> str:

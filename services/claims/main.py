@@ -25,13 +25,14 @@ from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
-from services.common.sealing import Sealer
+from services.common.sealing import SubjectKeys
+from services.common.sealing.key_sources import master_keys
+from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
     LipeiSettings,
     key_file,
     member_token_key_file,
     member_token_key_version,
-    sealing_key_file,
     trust_domain,
 )
 from services.common.state import load_or_make_key, read_addresses, state_dir
@@ -40,7 +41,6 @@ from services.common.temporal.settling import ClaimWorkflows
 from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
 
-SEALING_KEY_ID = "k1"
 SWEEP_EVERY_S = 1.0
 PAYOUTS_EVERY_S = 0.5
 # A claim stored this long ago without a started workflow was left by a killed process. What was
@@ -141,13 +141,14 @@ async def _serve(
     client = await connect(state)
     workflows = ClaimWorkflows(client)
     key = load_or_make_key(member_token_key_file(state))
-    sealer = Sealer({SEALING_KEY_ID: load_or_make_key(sealing_key_file(state))}, SEALING_KEY_ID)
+    keys = SubjectKeys(master_keys(state), now_us=now_us)
+    keys.prepare(database)
     version = member_token_key_version()
     parts = ClaimsParts(
         database=database,
         plans=PlanShelf(),
         workflows=workflows,
-        sealer=sealer,
+        keys=keys,
         token=lambda kind, number: member_token(kind, number, key=key, key_version=version),
         now_us=now_us,
     )
@@ -174,6 +175,7 @@ async def _serve(
                 "lipei.claims.v1.SettlementService",
             ),
             proof.serving,
+            serving(database, keys),
         ],
         name="claims",
         address=settings.claims_address,
@@ -183,6 +185,7 @@ async def _serve(
             identity, state, database, metadata, append=proof.log.append, now_us=now_us
         ),
         background=[sweeper.sweep_claims, sweeper.start_payouts, proof.keep_signing],
+        ready=readiness(database, keys),
     )
 
 
@@ -196,7 +199,7 @@ def _payments(
         bank_code=settings.claims_debtor_bank,
     )
     paying = PayingAccount(name=settings.claims_paying_account, debtor=debtor)
-    return kind(parts.database, Bank(bank_url), parts.sealer, paying, now_us=parts.now_us)
+    return kind(parts.database, Bank(bank_url), parts.keys, paying, now_us=parts.now_us)
 
 
 def main() -> None:

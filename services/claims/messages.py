@@ -14,6 +14,7 @@ from services.claims.core.decision import Bearer, Decision, DecisionLine, LineOu
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.reasons import WORDS
 from services.claims.storage.books import Books
+from services.claims.storage.sealed import OpenedClaim
 
 STATES = {state: claims_pb2.ClaimState.Value(f"CLAIM_STATE_{state.name}") for state in ClaimState}
 STATE_OF = {number: state for state, number in STATES.items()}
@@ -36,28 +37,47 @@ def timestamp(at_us: int) -> Timestamp:
     return Timestamp(seconds=at_us // 1_000_000, nanos=at_us % 1_000_000 * 1_000)
 
 
-def claim_message(
-    row: Row[Any], decided: Decision | None, moves: Sequence[Row[Any]] = ()
-) -> claims_pb2.Claim:
-    """One claim; `decided` is its decision in force, `moves` its history."""
+def claim_message(opened: OpenedClaim, moves: Sequence[Row[Any]] = ()) -> claims_pb2.Claim:
+    """One claim with its decision in force; `moves` are its history.
+
+    Of an erased person's claim: names, states, amounts and hashes, no line and no bill number.
+    """
+    row = opened.row
     message = claims_pb2.Claim(
         name=claim_name(row.policy_id, row.id),
         member=f"members/{row.person_id}",
-        bill_number=row.bill_number,
+        bill_number=opened.bill_number,
         provider_id=row.provider_id,
         state=STATES[ClaimState(row.state)],
         create_time=timestamp(row.created_us),
         paid=money(row.paid, row.currency),
         end_to_end_id=row.end_to_end_id or "",
         moves=[_move_message(move) for move in moves],
+        erased=opened.erased,
     )
-    if decided is not None:
-        message.decision.CopyFrom(decision_message(decided))
+    if opened.decided is not None:
+        message.decision.CopyFrom(decision_message(opened.decided))
+    elif opened.stored is not None:
+        message.decision.CopyFrom(_what_is_left(opened.stored))
     if row.decided_us is not None:
         message.decide_time.CopyFrom(timestamp(row.decided_us))
     if row.paid_us is not None:
         message.pay_time.CopyFrom(timestamp(row.paid_us))
     return message
+
+
+def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
+    """What a hospital must know of a claim that its bill opened: its name, state and decision.
+
+    Not the insurer's handle of the person, what the person has used up elsewhere, or the payout.
+    """
+    seen = claims_pb2.Claim()
+    seen.CopyFrom(claim)
+    for field in ("member", "moves", "paid", "pay_time", "end_to_end_id"):
+        seen.ClearField(field)
+    if seen.HasField("decision"):
+        seen.decision.ClearField("usage_changes")
+    return seen
 
 
 def _move_message(move: Row[Any]) -> claims_pb2.ClaimMove:
@@ -94,6 +114,18 @@ def decision_message(decided: Decision) -> decision_pb2.Decision:
             )
             for change in decided.usage_changes
         ],
+    )
+
+
+def _what_is_left(stored: Row[Any]) -> decision_pb2.Decision:
+    return decision_pb2.Decision(
+        plan_version=stored.plan_version,
+        engine_version=stored.engine_version,
+        input_hash=stored.input_hash,
+        output_hash=stored.output_hash,
+        billed=money(stored.billed, stored.currency),
+        allowed=money(stored.allowed, stored.currency),
+        benefit=money(stored.benefit, stored.currency),
     )
 
 

@@ -23,7 +23,7 @@ from services.claims.storage.payouts import Payout
 from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.log import logger
-from services.common.sealing import Sealer
+from services.common.sealing import Sealer, SubjectKeys
 
 BANK = "bank"
 MOST_PAYOUTS = 500
@@ -41,14 +41,14 @@ class Payments:
         self,
         database: Database,
         bank: Bank,
-        sealer: Sealer,
+        keys: SubjectKeys,
         paying: PayingAccount,
         *,
         now_us: Callable[[], int],
     ) -> None:
         self._database = database
         self._bank = bank
-        self._sealer = sealer
+        self._keys = keys
         self._paying = paying
         self._now_us = now_us
 
@@ -79,7 +79,7 @@ class Payments:
             gathered = payout_steps.gather(
                 connection,
                 self._paying,
-                self._sealer,
+                self._keys.sealer(connection),
                 payables=self._payables,
                 move_claim=_move,
                 at_us=now_us,
@@ -101,8 +101,9 @@ class Payments:
         now_us = self._now_us()
         found: list[Payable] = []
         without: list[str] = []
+        sealer, today = self._keys.sealer(connection), self._today(now_us)
         for row in store.payable_claims(connection, now_us, most):
-            payee = self._payee(connection, row.policy_id, self._today(now_us))
+            payee = _payee(connection, sealer, row.policy_id, today)
             if payee is None:
                 without.append(row.id)
                 continue
@@ -113,13 +114,6 @@ class Payments:
             store.block_payouts(connection, without, now_us + BLOCKED_FOR_US)
             logger().warning("claims_without_payee_account", claims=without, count=len(without))
         return found
-
-    def _payee(self, connection: Connection, policy_id: str, day: date) -> Party | None:
-        stored = policies.payee_on(connection, policy_id, day)
-        if stored is None:
-            return None
-        account_id, sealed = stored
-        return open_payee(self._sealer, account_id, policy_id, sealed)
 
     def _today(self, now_us: int) -> date:
         now = datetime.fromtimestamp(now_us / 1e6, UTC)
@@ -132,7 +126,7 @@ class Payments:
         message_id = request.payment_file.removeprefix(_FILES)
         try:
             outcome = await payout_steps.send_file(
-                self._database, self._bank, self._sealer, message_id, self._now_us()
+                self._database, self._bank, self._keys, message_id, self._now_us()
             )
         except payout_steps.UnknownPaymentFile:
             raise not_found("payment file", request.payment_file) from None
@@ -152,7 +146,7 @@ class Payments:
             done = await bank_answers.read_answers(
                 self._database,
                 self._bank,
-                self._sealer,
+                self._keys,
                 self._paying.name,
                 move_claim=_move,
                 at_us=self._now_us(),
@@ -173,6 +167,14 @@ class Payments:
         if name != self._paying.name:
             text = f'this installation pays from "{self._paying.name}"'
             raise invalid([Violation("paying_account", "UNKNOWN_ACCOUNT", text)])
+
+
+def _payee(connection: Connection, sealer: Sealer, policy_id: str, day: date) -> Party | None:
+    stored = policies.payee_on(connection, policy_id, day)
+    if stored is None:
+        return None
+    account_id, sealed = stored
+    return open_payee(sealer, account_id, policy_id, sealed)
 
 
 def _move(connection: Connection, payout: Payout, event: Event, at_us: int) -> None:

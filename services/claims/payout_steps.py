@@ -27,8 +27,9 @@ from services.claims.storage import payouts as stored
 from services.claims.storage.ledger import post_transfers
 from services.claims.storage.payout_tables import UNSENT, FileState, PayoutState
 from services.claims.storage.payouts import PaymentFile, Payout
+from services.claims.storage.sealed import paying_subject
 from services.common.database import Database
-from services.common.sealing import Sealer
+from services.common.sealing import Sealer, SubjectKeys
 
 # An attempt ends within payouts.bank.TIMEOUT_S. Until then its bytes may still be on their way, and
 # the bank's "never received" is not yet true of them.
@@ -137,7 +138,7 @@ def gather(
 
 
 async def send_file(
-    database: Database, bank: Bank, sealer: Sealer, message_id: str, at_us: int
+    database: Database, bank: Bank, keys: SubjectKeys, message_id: str, at_us: int
 ) -> Sending:
     """Hand a prepared file to the bank, at most once as far as the bank is concerned.
 
@@ -160,7 +161,7 @@ async def send_file(
         again = await database.run(_begin, database, message_id, at_us, file.attempts)
         if again.attempts != file.attempts or again.state not in UNSENT:
             return Sending.STILL_UNKNOWN  # somebody else sends it, or has heard of it
-    data = sealer.open(file.sealed, **_file_place(message_id, file.paying_account))
+    data = await database.run(_opened, database, keys, file)
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise RuntimeError(f"the bytes of payment file {message_id} are not what was prepared")
     outcome = await bank.send(data, message_id)
@@ -230,8 +231,14 @@ def _file_place(message_id: str, paying_account: str) -> dict[str, str]:
         "table": "payment_file",
         "column": "sealed",
         "row": message_id,
-        "subject": paying_account,
+        "subject": paying_subject(paying_account),
     }
+
+
+def _opened(database: Database, keys: SubjectKeys, file: PaymentFile) -> bytes:
+    with database.reading() as connection:
+        place = _file_place(file.message_id, file.paying_account)
+        return keys.sealer(connection).open(file.sealed, **place)
 
 
 def _begin(

@@ -18,10 +18,11 @@ from lipei.claims.v1 import claims_pb2_grpc
 from services.claims import intake
 from services.claims.core import canonical
 from services.claims.core.adjudicate import adjudicate
-from services.claims.core.decision import ENGINE_VERSION, Decision
+from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.explain import explain
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
+from services.claims.erasure import erase_member
 from services.claims.in_flight import InFlight
 from services.claims.messages import (
     STATE_OF,
@@ -29,13 +30,15 @@ from services.claims.messages import (
     claim_message,
     claim_name,
     reason_messages,
+    seen_by_hospital,
 )
 from services.claims.plan_shelf import PlanShelf
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
 from services.claims.storage import claims as store
-from services.claims.storage import policies
+from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
+from services.common.access.tenant import current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
     Refused,
@@ -47,7 +50,7 @@ from services.common.grpc_edge import (
     remaining_s,
 )
 from services.common.request_id import request_id_faults
-from services.common.sealing import Sealer
+from services.common.sealing import Sealer, SubjectKeys
 from services.common.strict_yaml import StrictYamlError
 
 Answer = TypeVar("Answer", pb.ImportPoliciesResponse, pb.PublishPlanResponse)
@@ -76,7 +79,7 @@ class ClaimsParts:
     database: Database
     plans: PlanShelf
     workflows: Workflows
-    sealer: Sealer
+    keys: SubjectKeys
     token: Callable[[str, str], str]
     now_us: Callable[[], int]
 
@@ -93,7 +96,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self, request: pb.SubmitClaimRequest, context: Context
     ) -> pb.SubmitClaimResponse:
         """Take the bill in, start its claims, and wait for the decisions as long as asked."""
-        bill_hash = intake.check(request)
+        bill_hash = intake.check(request, current_tenant())
         patience_s = _patience_s(request, context)
         loop = asyncio.get_running_loop()
         until = loop.time() + patience_s
@@ -108,12 +111,20 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         if left_s > 0:
             await asyncio.wait([deciding], timeout=left_s)
         claims = await self._database.run(self._claims, taken.claims)
+        if current_tenant().hospital is not None:
+            claims = [seen_by_hospital(claim) for claim in claims]
         return pb.SubmitClaimResponse(claims=claims)
 
     def _take_in(self, request: pb.SubmitClaimRequest, bill_hash: str) -> intake.Taken:
         with self._database.writing() as connection:
             return intake.take_in(
-                connection, self._parts.plans, request, bill_hash, self._parts.now_us()
+                connection,
+                self._parts.keys.sealer(connection),
+                current_tenant(),
+                self._parts.plans,
+                request,
+                bill_hash,
+                self._parts.now_us(),
             )
 
     async def _decided(self, taken: intake.Taken, update_id: str) -> None:
@@ -128,7 +139,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _undecided(self, claims: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         with self._database.reading() as connection:
-            rows = [store.find_claim(connection, *claim) for claim in claims]
+            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
+            rows = [store.find_claim(connection, sealer, tenant, *claim) for claim in claims]
         return [
             (row.policy_id, row.id)
             for row in rows
@@ -137,8 +149,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _claims(self, claims: Sequence[tuple[str, str]]) -> list[pb.Claim]:
         with self._database.reading() as connection:
-            rows = [store.find_claim(connection, *claim) for claim in claims]
-            return _messages(connection, [row for row in rows if row is not None])
+            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
+            rows = [store.find_claim(connection, sealer, tenant, *claim) for claim in claims]
+            return _messages(connection, sealer, [row for row in rows if row is not None])
 
     async def GetClaim(self, request: pb.GetClaimRequest, context: Context) -> pb.GetClaimResponse:
         """One claim with its decision and history."""
@@ -146,9 +159,10 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _get(self, name: str) -> pb.Claim:
         with self._database.reading() as connection:
-            row = find(connection, name)
-            decided = stored_decision(connection, row)
-            return claim_message(row, decided, store.moves_of(connection, row.id))
+            sealer = self._parts.keys.sealer(connection)
+            row = find(connection, sealer, name)
+            opened = _opened(connection, sealer, row)
+            return claim_message(opened, store.moves_of(connection, row.id))
 
     async def ListClaims(
         self, request: pb.ListClaimsRequest, context: Context
@@ -165,7 +179,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         if faults or parent is None:
             raise invalid(faults)
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
-        kind = f"claims {request.parent} {request.state}"
+        kind = f"claims {current_tenant().key} {request.parent} {request.state}"
         after = parse_page_token(request.page_token, kind) or "0"
         if not _POSITION.fullmatch(after):
             text = "not a page token of this list; start again without one"
@@ -181,10 +195,17 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self, policy_id: str | None, state: ClaimState | None, after: int, most: int
     ) -> tuple[pb.ListClaimsResponse, int | None]:
         with self._database.reading() as connection:
+            sealer = self._parts.keys.sealer(connection)
             rows = store.list_claims(
-                connection, policy_id=policy_id, state=state, after=after, most=most
+                connection,
+                sealer,
+                current_tenant(),
+                policy_id=policy_id,
+                state=state,
+                after=after,
+                most=most,
             )
-            answer = pb.ListClaimsResponse(claims=_messages(connection, rows))
+            answer = pb.ListClaimsResponse(claims=_messages(connection, sealer, rows))
         return answer, rows[-1].seq if len(rows) == most else None
 
     async def ExplainClaim(
@@ -195,12 +216,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _explain(self, name: str) -> pb.ExplainClaimResponse:
         with self._database.reading() as connection:
-            row, stored = _decided_row(connection, name)
-            decided = canonical.decision_from(stored.output)
+            sealer = self._parts.keys.sealer(connection)
+            row, stored = _decided_row(connection, sealer, name)
+            decided = sealed.open_output(sealer, stored)
+            claim = claim_message(sealed.opened(sealer, row, stored))
             plan = self._parts.plans.plan(connection, decided.plan_version)
         told = explain(plan, decided)
         return pb.ExplainClaimResponse(
-            claim=claim_message(row, decided),
+            claim=claim,
             text_zh="\n".join(told.zh),
             text_en="\n".join(told.en),
             reasons=reason_messages(decided),
@@ -214,11 +237,13 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _replay(self, name: str) -> pb.ReplayClaimResponse:
         with self._database.reading() as connection:
-            _, stored = _decided_row(connection, name)
+            sealer = self._parts.keys.sealer(connection)
+            _, stored = _decided_row(connection, sealer, name)
+            inputs = sealed.open_inputs(sealer, stored)
+            output = sealed.open_output(sealer, stored)
             plan = self._parts.plans.plan(connection, stored.plan_version)
-        inputs = canonical.inputs_from(stored.inputs)
         again = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
-        said = canonical.output_hash(canonical.decision_from(stored.output))
+        said = canonical.output_hash(output)
         if not (
             again.output_hash == stored.output_hash == said
             and again.input_hash == stored.input_hash
@@ -261,17 +286,19 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         work = functools.partial(
             import_policies,
             request=request,
+            insurer=current_tenant().required_insurer(),
             plans=self._parts.plans,
             token=self._parts.token,
-            sealer=self._parts.sealer,
             at_us=self._parts.now_us(),
         )
         try:
             with self._database.writing() as connection:
+                sealer = self._parts.keys.sealer(connection)
                 return _once(
                     connection,
+                    sealer,
                     ("ImportPolicies", request.request_id, body, self._parts.now_us()),
-                    work,
+                    functools.partial(work, sealer=sealer),
                     pb.ImportPoliciesResponse,
                 )
         except DryRun as found:
@@ -298,13 +325,15 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
         def work(connection: Connection) -> pb.PublishPlanResponse:
             store.take_turns(connection, "policies and plans")
-            version = policies.store_plan(connection, plan, request.yaml, at_us)
+            insurer = current_tenant().required_insurer()
+            version = policies.store_plan(connection, plan, request.yaml, at_us, insurer=insurer)
             return pb.PublishPlanResponse(plan_version=version)
 
         body = hashlib.sha256(request.yaml).hexdigest()
         with self._database.writing() as connection:
+            sealer = self._parts.keys.sealer(connection)
             key = ("PublishPlan", request.request_id, body, at_us)
-            return _once(connection, key, work, pb.PublishPlanResponse)
+            return _once(connection, sealer, key, work, pb.PublishPlanResponse)
 
     async def CheckBooks(
         self, request: pb.CheckBooksRequest, context: Context
@@ -312,52 +341,61 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         """Trial balance, conservation, payouts against claims."""
         return await self._database.run(self._check_books)
 
+    async def EraseMember(
+        self, request: pb.EraseMemberRequest, context: Context
+    ) -> pb.EraseMemberResponse:
+        """Destroy the key of everything kept about a person."""
+        return await self._database.run(
+            erase_member,
+            self._database,
+            self._parts.keys,
+            current_tenant(),
+            request,
+            self._parts.now_us(),
+        )
+
     def _check_books(self) -> pb.CheckBooksResponse:
         with self._database.reading() as connection:
-            found = read_books(connection)
+            sealer = self._parts.keys.sealer(connection)
+            found = read_books(connection, sealer, current_tenant())
         return books_message(found)
 
 
-def find(connection: Connection, name: str) -> Row[Any]:
+def find(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
     """The claim of a resource name.
 
-    Raises: Refused when the name is malformed or nothing has it.
+    Raises: Refused when the name is malformed, or no claim of the caller's tenant has it.
     """
     named = _CLAIM_NAME.fullmatch(name)
     if named is None:
         text = 'must be "policies/{policy}/claims/{claim}"'
         raise invalid([Violation("name", "MALFORMED", text)])
-    row = store.find_claim(connection, named["policy"], named["claim"])
+    tenant = current_tenant()
+    row = store.find_claim(connection, sealer, tenant, named["policy"], named["claim"])
     if row is None:
         raise not_found("claim", name)
     return row
 
 
-def _decided_row(connection: Connection, name: str) -> tuple[Row[Any], Row[Any]]:
-    row = find(connection, name)
+def _decided_row(connection: Connection, sealer: Sealer, name: str) -> tuple[Row[Any], Row[Any]]:
+    row = find(connection, sealer, name)
     if row.decision_id is None:
         text = "the claim is not decided yet; wait"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
     return row, store.decision_of(connection, row.decision_id)
 
 
-def stored_decision(connection: Connection, row: Row[Any]) -> Decision | None:
-    """The claim's decision in force; None without one."""
-    if row.decision_id is None:
-        return None
-    return canonical.decision_from(store.decision_of(connection, row.decision_id).output)
+def _opened(connection: Connection, sealer: Sealer, row: Row[Any]) -> sealed.OpenedClaim:
+    ids = [row.decision_id] if row.decision_id else []
+    stored = store.decisions_of(connection, ids)
+    return sealed.opened(sealer, row, stored.get(row.decision_id))
 
 
-def _messages(connection: Connection, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
+def _messages(connection: Connection, sealer: Sealer, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
     ids = [row.decision_id for row in rows if row.decision_id]
-    outputs = store.decisions_of(connection, ids) if ids else {}
-    return [
-        claim_message(
-            row,
-            canonical.decision_from(outputs[row.decision_id]) if row.decision_id else None,
-        )
-        for row in rows
-    ]
+    stored = store.decisions_of(connection, ids) if ids else {}
+    sealer.load(sealed.person_subject(row.person_id) for row in rows)
+    return [claim_message(sealed.opened(sealer, row, stored.get(row.decision_id))) for row in rows]
 
 
 def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:
@@ -368,13 +406,15 @@ def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:
 
 def _once(
     connection: Connection,
+    sealer: Sealer,
     key: tuple[str, str, str, int],
     work: Callable[[Connection], Answer],
     answer_type: type[Answer],
 ) -> Answer:
     method, request_id, body, at_us = key
+    tenant = current_tenant()
     try:
-        stored = store.answered(connection, method, request_id, body)
+        stored = store.answered(connection, sealer, tenant, method, request_id, body)
     except store.OtherContent:
         text = "this request_id was used with other content; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
@@ -383,7 +423,8 @@ def _once(
         known.ParseFromString(stored)
         return known
     answer = work(connection)
-    store.remember_answer(connection, method, request_id, body, answer.SerializeToString(), at_us)
+    said = answer.SerializeToString()
+    store.remember_answer(connection, sealer, tenant, method, request_id, body, said, at_us)
     return answer
 
 

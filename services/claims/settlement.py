@@ -29,12 +29,13 @@ from services.claims.messages import STATES, money
 from services.claims.paying import Payments
 from services.claims.servicer import ClaimsParts, Context, find
 from services.claims.storage import claims as store
-from services.claims.storage import policies
+from services.claims.storage import policies, sealed
 from services.claims.storage.ledger import post_transfers
 from services.claims.storage.usage import balances, earlier_services
 from services.common.dated import NoTermsInForce
 from services.common.grpc_edge import Refused, Violation, invalid
 from services.common.log import logger
+from services.common.sealing import Erased, Sealer
 
 ENGINE = "engine"
 # An earlier claim of the member is usually decided within milliseconds.
@@ -93,9 +94,10 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
     def _alone(self, connection: Connection, name: str) -> Row[Any]:
         """The claim as it stands now that nobody else can move it."""
-        row = find(connection, name)
+        sealer = self._parts.keys.sealer(connection)
+        row = find(connection, sealer, name)
         if store.lock(connection, [row.policy_id], [row.person_id]):
-            row = find(connection, name)
+            row = find(connection, sealer, name)
         return row
 
     async def AdjudicateClaim(
@@ -107,24 +109,24 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     def _adjudicate(self, name: str) -> pb.AdjudicateClaimResponse:
         with self._database.writing() as connection:
             row = self._alone(connection, name)
-            now = self._settled(connection, row)
+            now = self._settled(connection, self._parts.keys.sealer(connection), row)
         return pb.AdjudicateClaimResponse(
             state=STATES[now.state],
             benefit=money(now.benefit, row.currency),
             output_hash=now.output_hash,
         )
 
-    def _settled(self, connection: Connection, row: Row[Any]) -> _Standing:
+    def _settled(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
         """What was left to do is done: an undecided claim decided, an approved one released."""
         if ClaimState(row.state) in store.UNDECIDED:
-            return self._decided(connection, row)
+            return self._decided(connection, sealer, row)
         state = self._released(connection, row)
         if row.decision_id is None:
             return _Standing(state)
         stored = store.decision_of(connection, row.decision_id)
         return _Standing(state, row.benefit, stored.output_hash)
 
-    def _decided(self, connection: Connection, row: Row[Any]) -> _Standing:
+    def _decided(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
         """Decide an undecided claim, all its moves at once."""
         if store.waits_for_earlier(connection, row):
             raise Refused(
@@ -134,18 +136,19 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
                 retry_after_s=TURN_RETRY_S,
             )
         at_us = self._parts.now_us()
-        inputs = self._inputs(connection, row)
-        plan = self._parts.plans.plan(connection, inputs.plan_version)
         state = ClaimState(row.state)
         try:
+            inputs = self._inputs(connection, sealer, row)
+            plan = self._parts.plans.plan(connection, inputs.plan_version)
             decided = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
-        except (UnacceptableBill, NoTermsInForce) as fault:
-            # Intake and import should have refused it. A person must look, and the member's later
-            # claims must not wait for that.
+        except (UnacceptableBill, NoTermsInForce, Erased) as fault:
+            # Intake and import should have refused it, and no claim that is open is erased; one
+            # may be opened again after that. A person must look, and the member's later claims
+            # must not wait for it.
             logger().error("undecidable", claim=row.id, fault=type(fault).__name__)
             moves = [*_BEFORE[state], Event.REFER_TO_REVIEW]
             return _Standing(store.move_on(connection, row.id, state, moves, ENGINE, at_us))
-        decision_id = store.store_decision(connection, row, inputs, decided, at_us)
+        decision_id = store.store_decision(connection, sealer, row, inputs, decided, at_us)
         moves = [*_BEFORE[state], _EVENTS[decided.disposition]]
         if decided.disposition is Disposition.AUTO_APPROVED:
             moves.append(_owe(connection, row, decision_id, decided.benefit, at_us))
@@ -162,26 +165,26 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         )
         return _Standing(state, decided.benefit, decided.output_hash)
 
-    def _inputs(self, connection: Connection, row: Row[Any]) -> canonical.Inputs:
-        bill = bill_pb2.Bill.FromString(row.bill)
+    def _inputs(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> canonical.Inputs:
+        bill = bill_pb2.Bill.FromString(sealed.open_bill(sealer, row))
         facts = bill_facts(bill)
         terms, member = policies.of_stay(
-            connection, row.policy_id, row.member_id, start_day(bill), end_day(bill)
+            connection, sealer, row.policy_id, row.member_id, start_day(bill), end_day(bill)
         )
         plan = self._parts.plans.plan(connection, terms.plan_version)
         usage = usage_snapshot(
             balances(connection, row.policy_id, row.member_id),
-            earlier_services(connection, row, days_that_matter(plan, facts)),
+            earlier_services(connection, sealer, row, days_that_matter(plan, facts)),
         )
         return canonical.Inputs(
             plan_version=terms.plan_version,
             policy=terms.snapshot(member),
             usage=usage,
             bill=facts,
-            prior=self._prior(connection, row),
+            prior=self._prior(connection, sealer, row),
         )
 
-    def _prior(self, connection: Connection, row: Row[Any]) -> PriorPayments:
+    def _prior(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> PriorPayments:
         payments = []
         for earlier in store.earlier_policies(connection, row):
             if ClaimState(earlier.state) in store.PENDED:
@@ -196,7 +199,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             stored = store.decision_of(connection, earlier.decision_id)
             lines = tuple(
                 LinePayment(number=line.number, amount=line.benefit)
-                for line in canonical.decision_from(stored.output).lines
+                for line in sealed.open_output(sealer, stored).lines
                 if line.benefit
             )
             payments.append(
@@ -241,11 +244,13 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     def settle(self, names: list[str]) -> list[pb.SettledClaim]:
         """The batch itself; blocks, and belongs into the database's thread pool."""
         with self._database.writing() as connection:
-            rows = [find(connection, name) for name in names]
+            sealer = self._parts.keys.sealer(connection)
+            rows = [find(connection, sealer, name) for name in names]
             if store.lock(connection, (r.policy_id for r in rows), (r.person_id for r in rows)):
-                rows = [find(connection, name) for name in names]
+                rows = [find(connection, sealer, name) for name in names]
+            sealer.load(sealed.person_subject(row.person_id) for row in rows)
             standing = {
-                row.id: self._settled(connection, row)
+                row.id: self._settled(connection, sealer, row)
                 for row in sorted(rows, key=lambda row: int(row.seq))
             }
         return [

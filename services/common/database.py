@@ -11,7 +11,7 @@ import asyncio
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from contextvars import copy_context
@@ -31,7 +31,10 @@ from sqlalchemy import (
     MetaData,
     create_engine,
     event,
+    literal,
     make_url,
+    select,
+    table,
     text,
 )
 from sqlalchemy.engine import URL
@@ -65,6 +68,10 @@ def named_metadata() -> MetaData:
 
 class UnknownSchema(RuntimeError):
     """The database was migrated by a newer program than this one."""
+
+
+class CannotMigrate(UnknownSchema):
+    """The database has rows that the new schema cannot carry over; nothing is changed."""
 
 
 class Database:
@@ -129,6 +136,25 @@ class Database:
                 yield connection
                 transaction.rollback()
 
+    def scrub(self, name: str) -> None:
+        """Take what was overwritten in a table, given by name, out of the database's files.
+
+        On SQLite freed bytes are zeroed at once (secure_delete) and this empties the write-ahead
+        log; on PostgreSQL it vacuums the table. Backups, and PostgreSQL's own log until it is
+        recycled, keep what they have.
+        """
+        raw = self.engine.raw_connection()
+        try:
+            driver: Any = raw.driver_connection
+            if self.is_sqlite:
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+            else:
+                driver.autocommit = True
+                driver.execute(f"VACUUM {name}").close()
+                driver.autocommit = False
+        finally:
+            raw.close()
+
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do blocking work in the bounded pool. More than `threads` calls wait in line."""
         loop = asyncio.get_running_loop()
@@ -139,6 +165,11 @@ class Database:
         """Wait for running work and drop all connections."""
         self._pool.shutdown(wait=True)
         self.engine.dispose()
+
+
+def is_writing(connection: Connection) -> bool:
+    """Whether the connection's transaction is one of `Database.writing`."""
+    return bool(connection.get_execution_options().get(_WRITES))
 
 
 def _sqlite(url: URL, threads: int) -> Engine:
@@ -159,7 +190,13 @@ def _sqlite(url: URL, threads: int) -> Engine:
         cursor = raw.cursor()
         # FULL: an acknowledged payment survives a power cut, at 1.5 ms a commit (EVIDENCE).
         # Without recursive triggers, INSERT OR REPLACE deletes past an append-only table's trigger.
-        for pragma in ("synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
+        # Without secure_delete a destroyed key would stay readable in a freed page.
+        for pragma in (
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "recursive_triggers=ON",
+            "secure_delete=ON",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -222,6 +259,23 @@ def _upgrade(connection: Connection, config: Config, scripts: ScriptDirectory) -
     with EnvironmentContext(config, scripts, fn=revisions) as environment:
         environment.configure(connection=connection)
         environment.run_migrations()
+
+
+def refuse_rows(connection: Connection, names: Iterable[str]) -> None:
+    """What a migration calls whose new tables cannot take the old ones' rows over.
+
+    Raises: CannotMigrate naming each table that has any.
+    """
+    full = [
+        name
+        for name in names
+        if connection.execute(select(literal(1)).select_from(table(name)).limit(1)).first()
+    ]
+    if full:
+        raise CannotMigrate(
+            f"{', '.join(full)}: rows of an older version that cannot be carried over; "
+            "start with a new database"
+        )
 
 
 def append_only_ddl(table: str, dialect: str) -> list[str]:

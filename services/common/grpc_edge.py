@@ -67,6 +67,7 @@ __all__ = [
 
 MAX_MESSAGE_BYTES = 4 << 20
 STOP_GRACE_S = 5.0
+READY_EVERY_S = 5.0
 # A connection that is too old ends when its calls have, and after this long in any case.
 LONGEST_CALL_S = 120
 _USER_AGENT = "lipei"
@@ -263,11 +264,14 @@ async def serve(
     identity: Identity,
     guard: Guard,
     background: Sequence[Callable[[], Awaitable[None]]] = (),
+    ready: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop gracefully. Records the address in run.json.
 
     Only callers with a certificate of our authority get a connection, and every connection is made
     anew after LIPEI_CONNECTION_AGE_S.
+
+    While `ready` says no, the health service says NOT_SERVING; calls are answered all the same.
 
     `background` coroutines run beside the server; one that fails stops the process, because a
     service without its sweeper would look healthy and lose claims.
@@ -295,17 +299,54 @@ async def serve(
     listens_at = f"{address.rpartition(':')[0]}:{port}"
     stopping = _stop_signals()
     await server.start()
-    for full_name in ["", *names]:
-        await alive.set(full_name, health_pb2.HealthCheckResponse.SERVING)
+    health_of = _Health(alive, ["", *names], ready)
+    await health_of.tell()
     record_address(state, name, listens_at)
     logger().info("serving", name=name, port=port)
     try:
-        await _until(stopping, background)
+        await _until(stopping, [*background, health_of.keep_telling])
     finally:
         forget_address(state, name, listens_at)
         await alive.enter_graceful_shutdown()
         await server.stop(STOP_GRACE_S)
         logger().info("stopped", name=name)
+
+
+class _Health:
+    """What the health service says of these names, asked anew every few seconds."""
+
+    def __init__(
+        self,
+        alive: health.aio.HealthServicer,
+        names: Sequence[str],
+        ready: Callable[[], Awaitable[bool]] | None,
+    ) -> None:
+        self._alive = alive
+        self._names = names
+        self._ready = ready
+
+    async def keep_telling(self) -> None:
+        """Tell it until cancelled."""
+        while True:
+            await asyncio.sleep(READY_EVERY_S)
+            await self.tell()
+
+    async def tell(self) -> None:
+        """Ask whether we are ready, and say so."""
+        status = health_pb2.HealthCheckResponse.SERVING
+        if not await self._is_ready():
+            status = health_pb2.HealthCheckResponse.NOT_SERVING
+        for full_name in self._names:
+            await self._alive.set(full_name, status)
+
+    async def _is_ready(self) -> bool:
+        if self._ready is None:
+            return True
+        try:
+            return await self._ready()
+        except Exception as fault:  # noqa: BLE001 - a database that is away is one way to be unready
+            logger().warning("not_ready", fault=type(fault).__name__)
+            return False
 
 
 def _bound(server: grpc.aio.Server, address: str, identity: Identity) -> int:

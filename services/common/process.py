@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.common import log
 from services.common.database import UnknownSchema
+from services.common.refusals import Refused
 from services.common.settings import LipeiSettings, UnknownSetting, faults_of, refuse_unknown
 from services.common.transport.certificates import TlsRefused
 
@@ -42,6 +43,9 @@ def start(
         sys.exit("\n".join(faults_of(error)))
     except ours as refused:
         sys.exit(str(refused))
+    except Refused as refused:  # a master key that the database needs is not there
+        about = "".join(f" {name} {value}" for name, value in sorted(refused.metadata.items()))
+        sys.exit(f"{refused.text} [{refused.reason}{about}]")
     except SQLAlchemyError as fault:
         setting = f"LIPEI_{name.upper()}_DATABASE_URL"
         sys.exit(f"the database of {setting} is of no use now: {type(fault).__name__}")

@@ -47,9 +47,14 @@ def member_token_key_version() -> str:
     return os.environ.get(PREFIX + "MEMBER_TOKEN_KEY_VERSION", "k1")
 
 
-def sealing_key_file(state: Path) -> Path:
-    """Where the key that seals columns stands."""
-    return key_file(state, "SEALING_KEY_FILE", "sealing.key")
+def master_key_file(state: Path) -> Path:
+    """Where the master keys stand that wrap the keys of sealed columns."""
+    return key_file(state, "MASTER_KEY_FILE", "master_keys.json")
+
+
+def master_key_command() -> str:
+    """The command that prints the master keys instead of that file; empty without one."""
+    return os.environ.get(PREFIX + "MASTER_KEY_COMMAND", "")
 
 
 def trust_domain() -> str:
@@ -126,7 +131,8 @@ KNOWN: dict[str, str] = {
     "BANK_URL": "base URL of the bank's file interface",
     "MEMBER_TOKEN_KEY_FILE": "key shared by insurer and hospitals; default in the state directory",
     "MEMBER_TOKEN_KEY_VERSION": "version written into tokens; default k1",
-    "SEALING_KEY_FILE": "key that seals columns; default in the state directory",
+    "MASTER_KEY_FILE": "keys that wrap those of sealed columns; default in the state directory",
+    "MASTER_KEY_COMMAND": "command that prints the master keys, from a key service, for the file",
     "EVIDENCE_PSEUDONYM_KEY_FILE": "key of member tokens' pseudonyms in evidence; default in state",
     "CLAIMS_EVIDENCE_KEY_FILE": "key that signs the evidence of claims; default in the state",
     "HIS_BRIDGE_EVIDENCE_KEY_FILE": "the same of the bridge",

@@ -12,6 +12,7 @@ import grpc
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceServicer
+from services.common.access.tenant import Kind, current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
     Refused,
@@ -107,6 +108,8 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         named = BILL.fullmatch(request.name)
         if named is None:
             raise invalid([not_a_name("name", "hospitals/{hospital}/bills/{bill}")])
+        if named[1] not in self._mine():
+            raise not_found("bill", request.name)
         row = await self._read(lists.bill_named, named[1], named[2])
         if row is None:
             raise not_found("bill", request.name)
@@ -120,7 +123,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if request.delivery_state not in _STATES:
             faults.append(Violation("delivery_state", "UNKNOWN_VALUE", "not a delivery state"))
         hospital = self._parent(request.parent, faults)
-        kind = f"bills {request.parent} {request.delivery_state}"
+        kind = f"bills {current_tenant().key} {request.parent} {request.delivery_state}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         delivery = _STATES[request.delivery_state]
@@ -162,12 +165,14 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         named = _MEMBER.fullmatch(request.parent)
         if named is None or (named[1] != "-" and not is_member_token(named[1])):
             faults.append(not_a_name("parent", "members/{token} or members/-"))
-        hospital = None
+        tenant = current_tenant()
+        # A hospital reads its own; whoever is neither a hospital nor of the installation, no one's.
+        hospital = None if tenant.kind is Kind.INSTALLATION else tenant.hospital or ""
         if request.hospital:
             hospital = self._parent(request.hospital, faults, "hospital")
         if faults or named is None:
             raise invalid(faults)
-        kind = f"readings {request.parent} {request.hospital}".rstrip()
+        kind = f"readings {tenant.key} {request.parent} {request.hospital}".rstrip()
         size = page_size(request.page_size, MOST_READINGS_ON_PAGE)
         member = None if named[1] == "-" else named[1]
         after = position(request.page_token, kind)
@@ -186,7 +191,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     ) -> pb.ListQuarantineResponse:
         """Records that wait for a person."""
         hospital = self._parent(request.parent, page_size_faults(request.page_size))
-        kind = f"quarantine {request.parent}"
+        kind = f"quarantine {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         rows = await self._read(lists.quarantine_after, hospital, after, size + 1)
@@ -235,7 +240,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             faults.append(not_a_name("hospital", "hospitals/{hospital}"))
         if faults or named is None:
             raise invalid(faults)
-        found = self._hospitals.get(named[1])
+        found = self._mine().get(named[1])
         if found is None:
             raise not_found("hospital", request.hospital)
         return found
@@ -246,9 +251,16 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             faults.append(not_a_name(field, "hospitals/{hospital}"))
         if faults or named is None:
             raise invalid(faults)
-        if named[1] not in self._hospitals:
+        if named[1] not in self._mine():
             raise not_found("hospital", name)
         return named[1]
+
+    def _mine(self) -> Mapping[str, Hospital]:
+        """The hospitals that exist for the caller: its own, or all of the installation's."""
+        tenant = current_tenant()
+        if tenant.kind is Kind.INSTALLATION:
+            return self._hospitals
+        return {name: one for name, one in self._hospitals.items() if name == tenant.hospital}
 
     async def _pull(self, puller: Puller, max_records: int, context: Context) -> PullReport:
         seconds = min(LONGEST_PULL_S, remaining_s(context, LONGEST_PULL_S + SPARE_S) - SPARE_S)

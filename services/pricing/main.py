@@ -12,15 +12,11 @@ from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.money import parse_decimal
 from services.common.process import start
-from services.common.sealing import Sealer
-from services.common.settings import (
-    LipeiSettings,
-    UnknownSetting,
-    key_file,
-    sealing_key_file,
-    trust_domain,
-)
-from services.common.state import load_or_make_key, state_dir
+from services.common.sealing import SubjectKeys
+from services.common.sealing.key_sources import master_keys
+from services.common.sealing.servicer import readiness, serving
+from services.common.settings import LipeiSettings, UnknownSetting, key_file, trust_domain
+from services.common.state import state_dir
 from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
 from services.pricing.core.incentive import LegalCap
@@ -31,14 +27,14 @@ from services.pricing.programmes.loader import (
     example_programmes,
     load_programmes,
 )
-from services.pricing.servicer import FULL_NAME, PricingServicer
+from services.pricing.servicer import FULL_NAME, PricingServicer, Stores
+from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
 from services.pricing.storage.tables import evidence, metadata
 from services.pricing.tariffs.loader import TariffRefused, example_tariffs, load_folder
 
 NAME = "pricing"
-_KEY_ID = "k1"
 _LONGEST_SOURCE = 300
 
 
@@ -64,12 +60,13 @@ async def run(settings: PricingSettings) -> None:
     )
     state = state_dir(settings.state)
     identity = load_identity(state, NAME, uri=service_uri(trust_domain(), NAME))
-    sealer = Sealer({_KEY_ID: load_or_make_key(sealing_key_file(state))}, _KEY_ID)
+    keys = SubjectKeys(master_keys(state), now_us=now_us)
     url = settings.pricing_database_url or f"sqlite:///{state / 'pricing.db'}"
     database = Database(url)
     try:
         await database.run(migrate, database, "services.pricing")
-        quotes = QuoteStore(database, sealer)
+        await database.run(keys.prepare, database)
+        quotes = QuoteStore(database, keys)
         at_us = now_us()
         for rates in shelf.book.versions():
             content = canonical_bytes(rates.tariff)
@@ -77,7 +74,8 @@ async def run(settings: PricingSettings) -> None:
         for version, programme in shelf.programmes.versions().items():
             content = canonical_bytes(programme)
             await database.run(quotes.keep_programme, version, content, at_us)
-        servicer = PricingServicer(shelf, database, quotes, ReadingStore(database, sealer))
+        stores = Stores(quotes, ReadingStore(database, keys), Erasures(database, keys))
+        servicer = PricingServicer(shelf, database, stores)
         proof = service_evidence(
             NAME,
             database,
@@ -85,11 +83,9 @@ async def run(settings: PricingSettings) -> None:
             key_file=key_file(state, "PRICING_EVIDENCE_KEY_FILE", "pricing_evidence.key"),
             now_us=now_us,
         )
+        add = pricing_pb2_grpc.add_PricingServiceServicer_to_server
         await serve(
-            [
-                Serving(pricing_pb2_grpc.add_PricingServiceServicer_to_server, servicer, FULL_NAME),
-                proof.serving,
-            ],
+            [Serving(add, servicer, FULL_NAME), serving(database, keys), proof.serving],
             name=NAME,
             address=settings.pricing_address,
             state=state,
@@ -98,6 +94,7 @@ async def run(settings: PricingSettings) -> None:
                 identity, state, database, metadata, append=proof.log.append, now_us=now_us
             ),
             background=[proof.keep_signing],
+            ready=readiness(database, keys),
         )
     finally:
         database.close()

@@ -60,13 +60,21 @@ def incentive(found: Incentive) -> pb.Incentive:
 
 
 def coach_task(found: CoachTask) -> pb.CoachTask:
-    """A coach's task on the wire."""
+    """A coach's task on the wire; of an erased one, that it was raised, and no more."""
+    about = found.about
+    if about is None:
+        return pb.CoachTask(
+            name=f"members/-/coachTasks/{found.name}",
+            reason=LOW_GLUCOSE,
+            raise_time=_moment(found.raised_us),
+            erased=True,
+        )
     return pb.CoachTask(
-        name=f"members/{found.member_token}/coachTasks/{found.name}",
+        name=f"members/{about.member_token}/coachTasks/{found.name}",
         reason=LOW_GLUCOSE,
-        reading=found.reading,
-        glucose_mmol_l=value_text(found.measured.quantity, found.measured.value),
-        effective_time=_moment(found.effective_us),
+        reading=about.reading,
+        glucose_mmol_l=value_text(about.measured.quantity, about.measured.value),
+        effective_time=_moment(about.effective_us),
         raise_time=_moment(found.raised_us),
     )
 

@@ -47,6 +47,7 @@ _TOKEN = r"([a-z0-9]{1,16}\.[0-9a-f]{64})"  # noqa: S105 - the form of a pseudon
 _MEMBER = re.compile(rf"members/{_TOKEN}", re.ASCII)
 MEMBER_OR_ALL = re.compile(rf"members/(?:-|{_TOKEN})", re.ASCII)
 _READING = re.compile(rf"members/{_TOKEN}/readings/[A-Za-z0-9][A-Za-z0-9._~-]{{0,63}}", re.ASCII)
+MOST_POLICIES = 1_000
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _DOCTOR = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _BOUND = re.compile(r"(?:0|[1-9][0-9]{0,3})(?:\.[0-9]{1,2})?", re.ASCII)
@@ -322,6 +323,28 @@ def _bounds(said: pricing_pb2.Target, what: Measure, violations: list[Violation]
         faults.append(Violation("target", "BOUNDS", text))
     violations += faults
     return None if faults else Target(**bounds)
+
+
+def erasure_of(
+    request: pricing_pb2.EraseMemberRequest,
+) -> tuple[str, list[str], list[Violation]]:
+    """The member's token, ids of policies, and everything that is wrong with the request."""
+    violations = request_id_faults(request.request_id)
+    member = _MEMBER.fullmatch(request.member)
+    if member is None:
+        violations.append(Violation("member", "NOT_A_NAME", "must read members/{token}"))
+    if len(request.policies) > MOST_POLICIES:
+        text = f"must be {MOST_POLICIES} at most"
+        violations.append(Violation("policies", "TOO_MANY", text))
+    policies = []
+    for place, name in enumerate(request.policies[:MOST_POLICIES]):
+        policy = _POLICY.fullmatch(name)
+        if policy is None:
+            text = "must read policies/{policy}"
+            violations.append(Violation(f"policies[{place}]", "NOT_A_NAME", text))
+        else:
+            policies.append(policy[1])
+    return "" if member is None else member[1], policies, violations
 
 
 def differing(places: Sequence[int]) -> list[Violation]:

@@ -9,6 +9,10 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
+from services.common.database import Database
+from services.common.sealing import SubjectKeys
+from services.common.sealing.key_sources import master_keys
+
 # Between received and an end: on its way by itself.
 MOVING = (
     "received",
@@ -28,6 +32,7 @@ class Books:
     """Claims, bridge and bank of one state directory, as of each question."""
 
     def __init__(self, state: Path) -> None:
+        self._state = state
         self._claims = state / "claims.db"
         self._bridge = state / "his_bridge.db"
         self._bank = state / "bank" / "book.sqlite3"
@@ -70,9 +75,9 @@ class Books:
 
     def claims_of(self, bill_numbers: Iterable[str]) -> int:
         """How many of these bills have a claim."""
-        wanted = list(bill_numbers)
+        wanted = self._indexes(bill_numbers)
         marks = ", ".join("?" * len(wanted))
-        query = f"SELECT count(DISTINCT bill_number) FROM claim WHERE bill_number IN ({marks})"
+        query = f"SELECT count(DISTINCT bill_index) FROM claim WHERE bill_index IN ({marks})"
         return self._number(self._claims, query, *wanted)
 
     def released(self) -> int:
@@ -101,12 +106,20 @@ class Books:
         marks = ", ".join("?" * len(bill_numbers))
         names = ", ".join(f"'{event}'" for event in events)
         query = (
-            "SELECT count(DISTINCT c.bill_number), max(m.at_us) FROM claim c "
+            "SELECT count(DISTINCT c.bill_index), max(m.at_us) FROM claim c "
             f"JOIN claim_move m ON m.claim_id = c.id AND m.event IN ({names}) "
-            f"WHERE c.bill_number IN ({marks})"
+            f"WHERE c.bill_index IN ({marks})"
         )
-        count, last = self._row(self._claims, query, *bill_numbers)
+        count, last = self._row(self._claims, query, *self._indexes(bill_numbers))
         return int(last or 0) if count == len(bill_numbers) else 0
+
+    def _indexes(self, bill_numbers: Iterable[str]) -> list[str]:
+        """What the claims database knows these bill numbers by; it is blind without its key."""
+        keys = SubjectKeys(master_keys(self._state), now_us=lambda: 0)
+        database = Database(f"sqlite:///{self._claims}", threads=1)
+        keys.prepare(database)
+        database.close()
+        return [keys.index(number, table="claim", column="bill_index") for number in bill_numbers]
 
     def _number(self, path: Path, query: str, *values: object) -> int:
         return int(self._row(path, query, *values)[0] or 0)

@@ -17,6 +17,7 @@ from services.claims.paying import Payments
 from services.claims.payout_steps import UnknownPaymentFile
 from services.claims.payouts.bank import SendOutcome
 from services.claims.storage import payouts
+from services.claims.storage.sealed import paying_subject
 from services.common.grpc_edge import Refused
 from services.common.process import start
 
@@ -32,7 +33,9 @@ class CarelessPayments(Payments):
         if file is None:
             raise UnknownPaymentFile(message_id)
         place = {"table": "payment_file", "column": "sealed", "row": message_id}
-        data = self._sealer.open(file.sealed, **place, subject=file.paying_account)
+        subject = paying_subject(file.paying_account)
+        with self._database.reading() as connection:
+            data = self._keys.sealer(connection).open(file.sealed, **place, subject=subject)
         if await self._bank.send(data, message_id) is not SendOutcome.ACCEPTED:
             raise Refused(grpc.StatusCode.ABORTED, "NO_RECEIPT", "send it again")
         with self._database.writing() as connection:

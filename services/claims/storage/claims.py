@@ -27,9 +27,8 @@ from sqlalchemy import (
 
 from services.claims.core import canonical
 from services.claims.core.decision import Decision
-from services.claims.core.facts import BillFacts
 from services.claims.core.life_cycle import ClaimState, Event, IllegalMove, advance
-from services.claims.core.repeats import service_day
+from services.claims.storage import sealed
 from services.claims.storage.tables import (
     claim,
     claim_move,
@@ -40,7 +39,10 @@ from services.claims.storage.tables import (
     policy,
     request_log,
 )
+from services.claims.storage.tenancy import owned, owner
 from services.claims.storage.usage import use
+from services.common.access.tenant import Kind, Tenant
+from services.common.sealing import Sealer
 
 ClaimRow = Row[Any]
 UNDECIDED = (ClaimState.RECEIVED, ClaimState.REGISTERED, ClaimState.ADJUDICATING)
@@ -55,6 +57,8 @@ class OtherContent(ValueError):
 class NewClaim:
     """One claim as intake opens it: one bill under one policy."""
 
+    insurer: str
+    hospital: str | None
     policy_id: str
     person_id: str
     member_id: str
@@ -67,22 +71,27 @@ class NewClaim:
 
 
 def answered(
-    connection: Connection, method: str, request_id: str, request_hash: str
+    connection: Connection,
+    sealer: Sealer,
+    tenant: Tenant,
+    method: str,
+    request_id: str,
+    request_hash: str,
 ) -> bytes | None:
-    """The stored answer of a repeated request; None for a new request_id.
+    """The stored answer of a repeated request of this tenant; None for a new request_id.
 
     Repeats at the same moment take turns until the first one's transaction ends.
 
     Raises: OtherContent when the request_id was used with another body.
     """
-    take_turns(connection, f"{method}/{request_id}")
+    take_turns(connection, f"{method}/{tenant.own(request_id)}")
     found = select(request_log.c.request_hash, request_log.c.response).where(
-        request_log.c.method == method, request_log.c.request_id == request_id
+        request_log.c.method == method, request_log.c.request_id == tenant.own(request_id)
     )
     row = connection.execute(found).first()
     if row is None:
         return None
-    if row.request_hash != request_hash:
+    if row.request_hash != _request_hash(sealer, request_hash):
         raise OtherContent(request_id)
     return bytes(row.response)
 
@@ -96,21 +105,27 @@ def take_turns(connection: Connection, what: str) -> None:
 
 def remember_answer(
     connection: Connection,
+    sealer: Sealer,
+    tenant: Tenant,
     method: str,
     request_id: str,
     request_hash: str,
     response: bytes,
     at_us: int,
 ) -> None:
-    """Keep the answer of a request for ever."""
+    """Keep the answer of a request for ever: names and counts, nothing about a person."""
     row = {
         "method": method,
-        "request_id": request_id,
-        "request_hash": request_hash,
+        "request_id": tenant.own(request_id),
+        "request_hash": _request_hash(sealer, request_hash),
         "response": response,
         "at_us": at_us,
     }
     connection.execute(insert(request_log), row)
+
+
+def _request_hash(sealer: Sealer, digest: str) -> str:
+    return sealed.keyed(sealer, digest, table="request_log", column="request_hash")
 
 
 def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable[str]) -> bool:
@@ -128,16 +143,41 @@ def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable
 
 
 def claims_of_bill(
-    connection: Connection, provider_id: str, bill_number: str
+    connection: Connection,
+    sealer: Sealer,
+    provider_id: str,
+    bill_number: str,
+    insurer: str | None,
 ) -> Sequence[ClaimRow]:
-    """Claims that this bill opened, in coordination order."""
+    """Claims that this bill opened, of one insurer or of all, in coordination order.
+
+    Also those of a person erased since.
+    """
     found = select(claim).where(
-        claim.c.provider_id == provider_id, claim.c.bill_number == bill_number
+        claim.c.provider_id == provider_id,
+        claim.c.bill_index == sealed.bill_index(sealer, bill_number),
     )
+    if insurer is not None:
+        found = found.where(claim.c.insurer == insurer)
     return connection.execute(found.order_by(claim.c.seq)).all()
 
 
-def open_claim(connection: Connection, new: NewClaim, at_us: int) -> str:
+def adopt(connection: Connection, claim_ids: Sequence[str], hospital: str) -> None:
+    """Claims of a bill that came without its hospital's name are the hospital's from now on."""
+    nobodys = claim.c.id.in_(claim_ids), claim.c.hospital.is_(None)
+    connection.execute(update(claim).where(*nobodys).values(hospital=hospital))
+
+
+def is_content(sealer: Sealer, row: ClaimRow, bill_hash: str) -> bool:
+    """Whether the claim was opened by a bill with this content."""
+    return bool(row.bill_hash == _bill_hash(sealer, bill_hash))
+
+
+def _bill_hash(sealer: Sealer, digest: str) -> str:
+    return sealed.keyed(sealer, digest, table="claim", column="bill_hash")
+
+
+def open_claim(connection: Connection, sealer: Sealer, new: NewClaim, at_us: int) -> str:
     """Store a claim, received and registered: next in the member's order; its opaque id."""
     number = connection.execute(
         update(person)
@@ -151,6 +191,9 @@ def open_claim(connection: Connection, new: NewClaim, at_us: int) -> str:
         insert(claim),
         {
             **row,
+            **sealed.sealed_bill(sealer, claim_id, new.person_id, new.bill, new.bill_number),
+            "bill_index": sealed.bill_index(sealer, new.bill_number),
+            "bill_hash": _bill_hash(sealer, new.bill_hash),
             "id": claim_id,
             "person_seq": number,
             "state": ClaimState.REGISTERED.value,
@@ -174,32 +217,42 @@ def open_claim(connection: Connection, new: NewClaim, at_us: int) -> str:
     return claim_id
 
 
-def find_claim(connection: Connection, policy_id: str, claim_id: str) -> ClaimRow | None:
-    """The claim's row; None when it does not exist under this policy."""
-    told = {"claim_id": claim_id, "policy_id": policy_id}
-    return connection.execute(_CLAIM, told).first()
+def find_claim(
+    connection: Connection, sealer: Sealer, tenant: Tenant, policy_id: str, claim_id: str
+) -> ClaimRow | None:
+    """The claim's row; None when it does not exist under this policy, or is another tenant's."""
+    told = {"claim_id": claim_id, "policy_id": policy_id, **owner(connection, sealer, tenant)}
+    return connection.execute(_CLAIM[tenant.kind], told).first()
 
 
-_CLAIM = select(claim).where(
-    claim.c.id == bindparam("claim_id"), claim.c.policy_id == bindparam("policy_id")
-)
+_CLAIM = {
+    kind: select(claim).where(
+        claim.c.id == bindparam("claim_id"),
+        claim.c.policy_id == bindparam("policy_id"),
+        owned(kind),
+    )
+    for kind in Kind
+}
 
 
 def list_claims(
     connection: Connection,
+    sealer: Sealer,
+    tenant: Tenant,
     *,
     policy_id: str | None,
     state: ClaimState | None,
     after: int,
     most: int,
 ) -> Sequence[ClaimRow]:
-    """Claims after a position, oldest first."""
-    found = select(claim).where(claim.c.seq > after).order_by(claim.c.seq).limit(most)
+    """The tenant's claims after a position, oldest first."""
+    found = select(claim).where(claim.c.seq > after, owned(tenant.kind))
+    found = found.order_by(claim.c.seq).limit(most)
     if policy_id is not None:
         found = found.where(claim.c.policy_id == policy_id)
     if state is not None:
         found = found.where(claim.c.state == state.value)
-    return connection.execute(found).all()
+    return connection.execute(found, owner(connection, sealer, tenant)).all()
 
 
 def moves_of(connection: Connection, claim_id: str) -> Sequence[Row[Any]]:
@@ -288,7 +341,7 @@ def _waits_for() -> Select[tuple[str]]:
         select(first.c.id)
         .where(
             first.c.provider_id == claim.c.provider_id,
-            first.c.bill_number == claim.c.bill_number,
+            first.c.bill_index == claim.c.bill_index,
             first.c.person_id == claim.c.person_id,
             first.c.person_seq < claim.c.person_seq,
             first.c.state.in_([state.value for state in PENDED]),
@@ -310,7 +363,7 @@ _WAITS_FOR = _waits_for()
 
 def earlier_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow]:
     """Claims of the same bill under policies that come first in coordination."""
-    names = ("provider_id", "bill_number", "person_id", "person_seq")
+    names = ("provider_id", "bill_index", "person_id", "person_seq")
     told = {name: getattr(row, name) for name in names}
     return connection.execute(_EARLIER_POLICIES, told).all()
 
@@ -319,7 +372,7 @@ _EARLIER_POLICIES = (
     select(claim)
     .where(
         claim.c.provider_id == bindparam("provider_id"),
-        claim.c.bill_number == bindparam("bill_number"),
+        claim.c.bill_index == bindparam("bill_index"),
         claim.c.person_id == bindparam("person_id"),
         claim.c.person_seq < bindparam("person_seq"),
     )
@@ -329,6 +382,7 @@ _EARLIER_POLICIES = (
 
 def store_decision(
     connection: Connection,
+    sealer: Sealer,
     row: ClaimRow,
     inputs: canonical.Inputs,
     decided: Decision,
@@ -339,7 +393,7 @@ def store_decision(
     The database itself refuses a decision that does not add up to the fen.
     """
     decision_id = uuid.uuid4().hex
-    connection.execute(insert(decision_line), _line_rows(decision_id, row, inputs.bill, decided))
+    connection.execute(insert(decision_line), _line_rows(decision_id, decided))
     shares = [
         {
             "decision_id": decision_id,
@@ -368,8 +422,7 @@ def store_decision(
             "engine_version": decided.engine_version,
             "input_hash": decided.input_hash,
             "output_hash": decided.output_hash,
-            "inputs": canonical.inputs_bytes(inputs),
-            "output": canonical.decision_bytes(decided),
+            **sealed.sealed_decision(sealer, decision_id, row, inputs, decided),
             "currency": decided.currency,
             "billed": decided.billed,
             "allowed": decided.allowed,
@@ -382,43 +435,30 @@ def store_decision(
     return decision_id
 
 
-def _line_rows(
-    decision_id: str, row: ClaimRow, bill: BillFacts, decided: Decision
-) -> list[dict[str, Any]]:
-    billed = {line.number: line for line in bill.lines}
-    rows = []
-    for line in decided.lines:
-        charge = billed[line.number]
-        rows.append(
-            {
-                "decision_id": decision_id,
-                "number": line.number,
-                "person_id": row.person_id,
-                "claim_id": row.id,
-                "provider_id": row.provider_id,
-                "code_system": line.code.system,
-                "code": line.code.code,
-                "service_date": service_day(bill, charge).isoformat(),
-                "quantity": str(charge.quantity),
-                "unit_price": str(charge.unit_price),
-                "outcome": line.outcome.value,
-                "billed": line.billed,
-                "allowed": line.allowed,
-                "benefit": line.benefit,
-            }
-        )
-    return rows
+def _line_rows(decision_id: str, decided: Decision) -> list[dict[str, Any]]:
+    return [
+        {
+            "decision_id": decision_id,
+            "number": line.number,
+            "outcome": line.outcome.value,
+            "billed": line.billed,
+            "allowed": line.allowed,
+            "benefit": line.benefit,
+        }
+        for line in decided.lines
+    ]
 
 
 def decision_of(connection: Connection, decision_id: str) -> Row[Any]:
-    """The stored decision, inputs and output as bytes."""
+    """The stored decision; inputs and output are sealed."""
     return connection.execute(select(decision).where(decision.c.id == decision_id)).one()
 
 
-def decisions_of(connection: Connection, ids: Sequence[str]) -> dict[str, bytes]:
-    """Output bytes of decisions by id."""
-    found = select(decision.c.id, decision.c.output).where(decision.c.id.in_(ids))
-    return {row.id: row.output for row in connection.execute(found)}
+def decisions_of(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    """Stored decisions by id, without what they were made from."""
+    columns = [column for column in decision.c if column.name not in ("inputs", "services")]
+    found = select(*columns).where(decision.c.id.in_(ids))
+    return {row.id: row for row in connection.execute(found)}
 
 
 def mark_started(connection: Connection, claim_ids: Sequence[str], at_us: int) -> None:
@@ -475,7 +515,8 @@ def retry_payouts(connection: Connection, policy_id: str, at_us: int) -> None:
         move_claim(connection, claim_id, Event.RETRY_PAYMENT, "policy_import", at_us)
 
 
-def count_states(connection: Connection) -> dict[ClaimState, int]:
-    """How many claims stand in each state."""
-    rows = connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state))
+def count_states(connection: Connection, sealer: Sealer, tenant: Tenant) -> dict[ClaimState, int]:
+    """How many of the tenant's claims stand in each state."""
+    found = select(claim.c.state, func.count()).where(owned(tenant.kind)).group_by(claim.c.state)
+    rows = connection.execute(found, owner(connection, sealer, tenant))
     return {ClaimState(state): int(count) for state, count in rows}

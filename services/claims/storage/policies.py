@@ -5,32 +5,43 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import date
+from typing import NamedTuple
 
 import msgspec
 from msgspec import structs
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from services.claims.core.canonical import plan_bytes, plan_from, sha256
+from services.claims.core.canonical import plan_bytes, plan_from
 from services.claims.core.canonical import plan_version as plan_version_of
 from services.claims.core.facts import CoverInterval, MemberFacts
 from services.claims.core.plan import Plan
+from services.claims.storage.sealed import (
+    open_member,
+    person_subject,
+    seal_member,
+    token_index,
+)
 from services.claims.storage.tables import (
     insured,
+    insured_terms,
     payee_account,
     person,
+    plan_publication,
     plan_version,
     policy,
     policy_revision,
 )
 from services.claims.terms import PolicyTerms
+from services.common.access.tenant import Tenant
+from services.common.sealing import Sealer
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _terms = msgspec.json.Decoder(PolicyTerms)
 
 
-def store_plan(connection: Connection, plan: Plan, yaml: bytes, at_us: int) -> str:
-    """Publish a plan; its version. One that was published before is left as it is."""
+def store_plan(connection: Connection, plan: Plan, yaml: bytes, at_us: int, *, insurer: str) -> str:
+    """Publish an insurer's plan; its version. One that it published before is left as it is."""
     version = plan_version_of(plan)
     if plan_of(connection, version) is None:
         row = {
@@ -41,6 +52,9 @@ def store_plan(connection: Connection, plan: Plan, yaml: bytes, at_us: int) -> s
             "at_us": at_us,
         }
         connection.execute(insert(plan_version), row)
+    _insert_new(
+        connection, plan_publication, {"insurer": insurer, "version": version, "at_us": at_us}
+    )
     return version
 
 
@@ -51,42 +65,79 @@ def plan_of(connection: Connection, version: str) -> Plan | None:
     return None if stored is None else plan_from(stored)
 
 
-def newest_plan(connection: Connection, plan: str) -> str | None:
-    """The version that a policy means: itself when it names a hash, else the one published last."""
-    wanted = select(plan_version.c.version)
+def newest_plan(connection: Connection, plan: str, *, insurer: str) -> str | None:
+    """The version that an insurer's policy means: itself when it names a hash, else the last one.
+
+    Only what this insurer has published counts.
+    """
+    wanted = (
+        select(plan_version.c.version)
+        .join(plan_publication, plan_publication.c.version == plan_version.c.version)
+        .where(plan_publication.c.insurer == insurer)
+    )
     if "@" in plan:
         wanted = wanted.where(plan_version.c.version == plan)
     else:
         wanted = wanted.where(plan_version.c.plan_id == plan)
-    return connection.execute(wanted.order_by(plan_version.c.seq.desc()).limit(1)).scalar()
+    return connection.execute(wanted.order_by(plan_publication.c.seq.desc()).limit(1)).scalar()
 
 
-def content_hash(terms: PolicyTerms, tokens: dict[str, str], payees: str) -> str:
-    """What makes two imports of a revision the same."""
-    return sha256(_encoder.encode((terms, tokens, payees)))
+def content_hash(sealer: Sealer, terms: PolicyTerms, tokens: dict[str, str], payees: object) -> str:
+    """What makes two imports of a revision the same.
+
+    Keyed: birth dates and account numbers could be guessed back out of a plain hash.
+    """
+    content = _encoder.encode((terms, tokens, payees))
+    return sealer.fingerprint(content, table="policy_revision", column="content_hash")
 
 
-def known_revision(connection: Connection, policy_id: str, revision: int) -> str | None:
-    """Content hash of a stored revision; None when it is not stored."""
-    found = select(policy_revision.c.content_hash).where(
-        policy_revision.c.policy_id == policy_id, policy_revision.c.revision == revision
+def taken_by_another(connection: Connection, policy_id: str, *, insurer: str) -> bool:
+    """Whether another insurer's policy has this id. Nobody is told whose."""
+    found = select(policy.c.id).where(policy.c.id == policy_id, policy.c.insurer != insurer)
+    return connection.execute(found).first() is not None
+
+
+def known_revision(
+    connection: Connection, policy_id: str, revision: int, *, insurer: str
+) -> str | None:
+    """Content hash of a stored revision of the insurer's; None when it is not stored."""
+    found = (
+        select(policy_revision.c.content_hash)
+        .join(policy, policy.c.id == policy_revision.c.policy_id)
+        .where(
+            policy.c.insurer == insurer,
+            policy_revision.c.policy_id == policy_id,
+            policy_revision.c.revision == revision,
+        )
     )
     return connection.execute(found).scalar_one_or_none()
 
 
-def newest_revision(connection: Connection, policy_id: str) -> int | None:
-    """Number of the newest revision; None for an unknown policy."""
-    found = select(policy.c.revision).where(policy.c.id == policy_id)
+def newest_revision(connection: Connection, policy_id: str, *, insurer: str) -> int | None:
+    """Number of the newest revision; None for a policy that the insurer does not have."""
+    found = select(policy.c.revision).where(policy.c.id == policy_id, policy.c.insurer == insurer)
     return connection.execute(found).scalar_one_or_none()
 
 
 def store_revision(
-    connection: Connection, terms: PolicyTerms, tokens: dict[str, str], digest: str, at_us: int
+    connection: Connection,
+    sealer: Sealer,
+    terms: PolicyTerms,
+    tokens: dict[str, str],
+    digest: str,
+    at_us: int,
+    *,
+    insurer: str,
 ) -> None:
-    """Append a revision, and the people and the policy if they are new."""
-    if newest_revision(connection, terms.policy_id) is None:
+    """Append a revision, and the people and the insurer's policy if they are new."""
+    if newest_revision(connection, terms.policy_id, insurer=insurer) is None:
         seq = connection.execute(select(func.count()).select_from(policy)).scalar_one()
-        row = {"id": terms.policy_id, "seq": seq, "revision": terms.revision}
+        row = {
+            "id": terms.policy_id,
+            "insurer": insurer,
+            "seq": seq,
+            "revision": terms.revision,
+        }
         connection.execute(insert(policy), row)
     else:
         connection.execute(
@@ -100,24 +151,36 @@ def store_revision(
             "effective_date": terms.effective.isoformat(),
             "plan_version": terms.plan_version,
             "content_hash": digest,
-            "terms": _encoder.encode(terms),
+            "terms": _encoder.encode(structs.replace(terms, members=())),
             "at_us": at_us,
         },
     )
-    for member_id, token in tokens.items():
-        row = {
-            "policy_id": terms.policy_id,
-            "member_id": member_id,
-            "person_id": _person_id(connection, token),
-        }
+    people = {member_id: _person_id(connection, sealer, of) for member_id, of in tokens.items()}
+    sealer.load(map(person_subject, people.values()))
+    for member_id, person_id in people.items():
+        row = {"policy_id": terms.policy_id, "member_id": member_id, "person_id": person_id}
         _insert_new(connection, insured, row)
+    rows = [
+        {
+            "policy_id": terms.policy_id,
+            "revision": terms.revision,
+            "member_id": member.member_id,
+            "person_id": people[member.member_id],
+            "sealed": seal_member(
+                sealer, terms.policy_id, terms.revision, people[member.member_id], member
+            ),
+        }
+        for member in terms.members
+    ]
+    connection.execute(insert(insured_terms), rows)
 
 
-def _person_id(connection: Connection, token: str) -> str:
-    found = find_person(connection, token)
+def _person_id(connection: Connection, sealer: Sealer, token: str) -> str:
+    found = find_person(connection, sealer, token)
     if found is None:
         found = uuid.uuid4().hex
-        connection.execute(insert(person), {"id": found, "member_token": token})
+        row = {"id": found, "token_index": token_index(sealer, token)}
+        connection.execute(insert(person), row)
     return found
 
 
@@ -126,9 +189,9 @@ def _insert_new(connection: Connection, table: object, row: dict[str, object]) -
     connection.execute(dialect.insert(table).values(row).on_conflict_do_nothing())
 
 
-def find_person(connection: Connection, token: str) -> str | None:
-    """Our opaque id of the person behind a member token."""
-    found = select(person.c.id).where(person.c.member_token == token)
+def find_person(connection: Connection, sealer: Sealer, token: str) -> str | None:
+    """Our opaque id of the person behind a member token; None for one who was erased."""
+    found = select(person.c.id).where(person.c.token_index == token_index(sealer, token))
     return connection.execute(found).scalar_one_or_none()
 
 
@@ -167,20 +230,32 @@ def payee_on(connection: Connection, policy_id: str, day: date) -> tuple[str, by
     return None if row is None else (row.id, row.sealed)
 
 
-def terms_on(connection: Connection, policy_id: str, day: date) -> PolicyTerms:
-    """The revision in force on a day, whenever it was entered; the first one before all."""
-    return _in_force(_revisions(connection, policy_id), day)
+def terms_on(
+    connection: Connection, sealer: Sealer, policy_id: str, member_id: str, day: date
+) -> PolicyTerms:
+    """The revision in force on a day, whenever it was entered; the first one before all.
+
+    Of the people whom it insures it says this one only.
+    """
+    return _in_force(_revisions(connection, sealer, policy_id, member_id), day)
 
 
 def of_stay(
-    connection: Connection, policy_id: str, member_id: str, admission: date, discharge: date
+    connection: Connection,
+    sealer: Sealer,
+    policy_id: str,
+    member_id: str,
+    admission: date,
+    discharge: date,
 ) -> tuple[PolicyTerms, MemberFacts]:
     """What one stay is decided under: the terms as at discharge, the person as at admission.
 
     Plan, limits and policy year look at the end of the stay; cover, waiting periods and disclosed
     conditions at its start.
+
+    Raises: Erased, CannotOpen.
     """
-    revisions = _revisions(connection, policy_id)
+    revisions = _revisions(connection, sealer, policy_id, member_id)
     return _in_force(revisions, discharge), _member_on(revisions, member_id, admission)
 
 
@@ -203,49 +278,109 @@ def _member_on(revisions: Sequence[PolicyTerms], member_id: str, day: date) -> M
     return member
 
 
-def _revisions(connection: Connection, policy_id: str) -> list[PolicyTerms]:
-    rows = connection.execute(
-        select(policy_revision.c.terms)
-        .where(policy_revision.c.policy_id == policy_id)
-        .order_by(policy_revision.c.revision)
+def _revisions(
+    connection: Connection, sealer: Sealer, policy_id: str, member_id: str
+) -> list[PolicyTerms]:
+    told = {"policy_id": policy_id, "member_id": member_id}
+    found = []
+    for row in connection.execute(_REVISIONS, told):
+        terms = _terms.decode(row.terms)
+        if row.sealed is not None:
+            member = open_member(sealer, policy_id, terms.revision, member_id, row)
+            terms = structs.replace(terms, members=(member,))
+        found.append(terms)
+    return found
+
+
+_REVISIONS = (
+    select(policy_revision.c.terms, insured_terms.c.person_id, insured_terms.c.sealed)
+    .select_from(
+        policy_revision.outerjoin(
+            insured_terms,
+            and_(
+                insured_terms.c.policy_id == policy_revision.c.policy_id,
+                insured_terms.c.revision == policy_revision.c.revision,
+                insured_terms.c.member_id == bindparam("member_id"),
+            ),
+        )
     )
-    return [_terms.decode(row.terms) for row in rows]
+    .where(policy_revision.c.policy_id == bindparam("policy_id"))
+    .order_by(policy_revision.c.revision)
+)
+
+
+def first_terms(connection: Connection, policy_id: str) -> PolicyTerms:
+    """A policy's first revision, which says where its cover starts; without its people."""
+    found = select(policy_revision.c.terms).where(policy_revision.c.policy_id == policy_id)
+    first = found.order_by(policy_revision.c.revision).limit(1)
+    return _terms.decode(connection.execute(first).scalar_one())
+
+
+def newest_terms(connection: Connection, policy_id: str) -> PolicyTerms:
+    """A policy's newest revision, without its people."""
+    found = select(policy_revision.c.terms).where(policy_revision.c.policy_id == policy_id)
+    newest = found.order_by(policy_revision.c.revision.desc()).limit(1)
+    return _terms.decode(connection.execute(newest).scalar_one())
 
 
 def _in_force(revisions: Sequence[PolicyTerms], day: date) -> PolicyTerms:
     return next((one for one in reversed(revisions) if one.effective <= day), revisions[0])
 
 
-def policies_of(connection: Connection, person_id: str) -> list[tuple[str, str]]:
-    """(policy, member id) of a person, the oldest policy first: the order of coordination."""
-    rows = connection.execute(
-        select(insured.c.policy_id, insured.c.member_id)
+class Insured(NamedTuple):
+    """A person under one policy."""
+
+    policy_id: str
+    member_id: str
+    insurer: str
+
+
+def policies_of(
+    connection: Connection, sealer: Sealer, person_id: str, tenant: Tenant
+) -> list[Insured]:
+    """Where a person is insured, the oldest policy first: the order of coordination.
+
+    An insurer finds its own policies only, and a member is asked about no other person.
+    """
+    wanted = (
+        select(insured.c.policy_id, insured.c.member_id, policy.c.insurer)
         .join(policy, policy.c.id == insured.c.policy_id)
         .where(insured.c.person_id == person_id)
         .order_by(policy.c.seq)
     )
-    found = [(row.policy_id, row.member_id) for row in rows]
-    return sorted(found, key=lambda entry: terms_on(connection, entry[0], date.min).start)
+    if tenant.insurer is not None:
+        wanted = wanted.where(policy.c.insurer == tenant.insurer)
+    if tenant.member is not None:
+        mine = find_person(connection, sealer, tenant.member) or ""
+        wanted = wanted.where(insured.c.person_id == mine)
+    found = [Insured(*row) for row in connection.execute(wanted)]
+    return sorted(found, key=lambda entry: first_terms(connection, entry.policy_id).start)
 
 
-def cover_of(connection: Connection, policy_id: str, token: str) -> CoverInterval | None:
-    """The last stretch of cover that a policy gave the person behind a token."""
+def cover_of(
+    connection: Connection, sealer: Sealer, policy_id: str, token: str, *, insurer: str
+) -> CoverInterval | None:
+    """The last stretch of cover that an insurer's policy gave the person behind a token."""
     row = connection.execute(
         select(insured.c.member_id)
         .join(person, person.c.id == insured.c.person_id)
-        .where(insured.c.policy_id == policy_id, person.c.member_token == token)
+        .join(policy, policy.c.id == insured.c.policy_id)
+        .where(
+            insured.c.policy_id == policy_id,
+            person.c.token_index == token_index(sealer, token),
+            policy.c.insurer == insurer,
+        )
     ).first()
     if row is None:
         return None
-    member = _member_on(_revisions(connection, policy_id), row.member_id, date.max)
+    revisions = _revisions(connection, sealer, policy_id, row.member_id)
+    member = _member_on(revisions, row.member_id, date.max)
     return member.cover[-1] if member.cover else None
 
 
-def token_of(connection: Connection, policy_id: str, member_id: str) -> str | None:
-    """The member token behind a policy's member id; None when it is new."""
-    found = (
-        select(person.c.member_token)
-        .join(insured, insured.c.person_id == person.c.id)
-        .where(insured.c.policy_id == policy_id, insured.c.member_id == member_id)
+def person_of(connection: Connection, policy_id: str, member_id: str) -> str | None:
+    """Our opaque id of the person behind a policy's member id; None when it is new."""
+    found = select(insured.c.person_id).where(
+        insured.c.policy_id == policy_id, insured.c.member_id == member_id
     )
     return connection.execute(found).scalar_one_or_none()

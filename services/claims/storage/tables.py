@@ -1,6 +1,8 @@
 """Tables of the claims database, as SQLAlchemy Core. Times are microseconds since 1970 in UTC.
 
-Medical content stands in `bill` and `decision` as bytes; amounts, states and codes in columns.
+What is about a person is sealed under that person's key (storage.sealed says which columns); what
+is looked up by token or bill number stands as a blind index. Names, states, amounts, reasons and
+hashes stand in clear: they outlive an erasure.
 Tables that are evidence refuse UPDATE and DELETE by trigger (see APPEND_ONLY and the migration).
 """
 
@@ -22,12 +24,16 @@ from sqlalchemy import (
 from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
 from services.common.evidence.tables import tables as evidence_tables
+from services.common.sealing.tables import erasure_table, subject_key_table
 
 metadata = named_metadata()
 evidence = evidence_tables(metadata)
 assertions.tables(metadata)
+subject_key_table(metadata)
+erasure_table(metadata)
 
 # Answers to writes, for ever: the same request_id gives the same answer, another body is refused.
+# `request_id` is the tenant's own (`Tenant.own`): two tenants may use the same one.
 request_log = Table(
     "request_log",
     metadata,
@@ -50,15 +56,29 @@ plan_version = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# Who has published which version. Content is kept once under its hash; a version that an insurer
+# has not published does not exist for it.
+plan_publication = Table(
+    "plan_publication",
+    metadata,
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    Column("insurer", String(64), nullable=False),
+    Column("version", String(160), ForeignKey("plan_version.version"), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    UniqueConstraint("insurer", "version"),
+)
+
 policy = Table(
     "policy",
     metadata,
     Column("id", String(64), primary_key=True),
+    Column("insurer", String(64), nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("revision", Integer, nullable=False),
 )
 
-# Each endorsement is a new revision; old ones stay, because decisions read them for ever.
+# Each endorsement is a new revision; old ones stay, because decisions read them for ever. Its
+# terms name nobody: what it says of each insured person stands in insured_terms.
 policy_revision = Table(
     "policy_revision",
     metadata,
@@ -75,8 +95,11 @@ person = Table(
     "person",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("member_token", String(96), nullable=False, unique=True),
+    # Blind; gone once the person was erased, so that nothing leads here from a token.
+    Column("token_index", String(64), unique=True),
     Column("claims_received", BigInteger, nullable=False, server_default="0"),
+    Column("erased_us", BigInteger),
+    CheckConstraint("(token_index IS NULL) = (erased_us IS NOT NULL)", name="erased"),
 )
 
 # Who is insured where; which days, the policy's revisions tell.
@@ -86,6 +109,17 @@ insured = Table(
     Column("policy_id", String(64), ForeignKey("policy.id"), primary_key=True),
     Column("member_id", String(64), primary_key=True),
     Column("person_id", String(32), ForeignKey("person.id"), nullable=False, index=True),
+)
+
+# What a policy's revision says of one insured person.
+insured_terms = Table(
+    "insured_terms",
+    metadata,
+    Column("policy_id", String(64), ForeignKey("policy.id"), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("member_id", String(64), primary_key=True),
+    Column("person_id", String(32), ForeignKey("person.id"), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
 )
 
 payee_account = Table(
@@ -103,13 +137,17 @@ claim = Table(
     metadata,
     Column("seq", SERIAL, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
+    # Whose claim it is: its policy's insurer, and the hospital that has handed the bill in.
+    Column("insurer", String(64), nullable=False),
+    Column("hospital", String(64)),
     Column("policy_id", String(64), ForeignKey("policy.id"), nullable=False),
     Column("person_id", String(32), ForeignKey("person.id"), nullable=False),
     Column("member_id", String(64), nullable=False),
     Column("person_seq", BigInteger, nullable=False),
     Column("request_id", String(64), nullable=False),
     Column("provider_id", String(128), nullable=False),
-    Column("bill_number", String(128), nullable=False),
+    Column("bill_index", String(64), nullable=False),
+    Column("bill_number", LargeBinary, nullable=False),
     Column("bill_hash", String(64), nullable=False),
     Column("bill", LargeBinary, nullable=False),
     Column("currency", String(3), nullable=False),
@@ -124,10 +162,13 @@ claim = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("decided_us", BigInteger),
     Column("paid_us", BigInteger),
-    UniqueConstraint("policy_id", "provider_id", "bill_number"),
+    UniqueConstraint("policy_id", "provider_id", "bill_index"),
     UniqueConstraint("person_id", "person_seq"),
     Index("ix_claim_state_seq", "state", "seq"),
     Index("ix_claim_policy_id_seq", "policy_id", "seq"),
+    Index("ix_claim_insurer_seq", "insurer", "seq"),
+    Index("ix_claim_hospital_seq", "hospital", "seq"),
+    Index("ix_claim_person_id_seq", "person_id", "seq"),
 )
 
 claim_move = Table(
@@ -150,21 +191,12 @@ decision_line = Table(
     metadata,
     Column("decision_id", String(32), primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("person_id", String(32), nullable=False),
-    Column("claim_id", String(32), nullable=False),
-    Column("provider_id", String(128), nullable=False),
-    Column("code_system", String(255), nullable=False),
-    Column("code", String(64), nullable=False),
-    Column("service_date", String(10), nullable=False),
-    Column("quantity", String(24), nullable=False),
-    Column("unit_price", String(24), nullable=False),
     Column("outcome", String(10), nullable=False),
     Column("billed", BigInteger, nullable=False),
     Column("allowed", BigInteger, nullable=False),
     Column("benefit", BigInteger, nullable=False),
     CheckConstraint("billed >= 0 AND allowed >= 0 AND benefit >= 0", name="not_negative"),
     CheckConstraint("benefit <= billed", name="benefit_within_billed"),
-    Index("ix_decision_line_person_id_service_date", "person_id", "service_date"),
 )
 
 decision_share = Table(
@@ -185,6 +217,7 @@ decision = Table(
     metadata,
     Column("id", String(32), primary_key=True),
     Column("claim_id", String(32), nullable=False, index=True),
+    Column("person_id", String(32), nullable=False),
     Column("position", Integer, nullable=False),
     Column("plan_version", String(160), nullable=False),
     Column("engine_version", String(20), nullable=False),
@@ -192,6 +225,11 @@ decision = Table(
     Column("output_hash", String(64), nullable=False),
     Column("inputs", LargeBinary, nullable=False),
     Column("output", LargeBinary, nullable=False),
+    # What it allowed, for later bills of the person; the years of those services are all that
+    # stands in clear of their dates.
+    Column("services", LargeBinary, nullable=False),
+    Column("first_year", Integer, nullable=False),
+    Column("last_year", Integer, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("billed", BigInteger, nullable=False),
     Column("allowed", BigInteger, nullable=False),
@@ -199,6 +237,7 @@ decision = Table(
     Column("lines", Integer, nullable=False),
     Column("at_us", BigInteger, nullable=False),
     UniqueConstraint("claim_id", "position"),
+    Index("ix_decision_person_id_last_year", "person_id", "last_year"),
 )
 
 # Accumulators. `subject` is the member id, or empty where the whole policy shares one.
@@ -218,12 +257,15 @@ usage_balance = Table(
 APPEND_ONLY = (
     "request_log",
     "plan_version",
+    "plan_publication",
     "policy_revision",
+    "insured_terms",
     "payee_account",
     "claim_move",
     "decision_line",
     "decision_share",
     "decision",
+    "erasure",
 )
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from services.claims.core.codes import CodeKey, code_key
-from services.claims.core.decision import LineOutcome, UsageChange
-from services.claims.core.facts import Balance, Coding, EarlierService, Scope
-from services.claims.storage.tables import claim, decision_line, usage_balance
+from services.claims.core.decision import UsageChange
+from services.claims.core.facts import Balance, EarlierService, Scope
+from services.claims.storage.sealed import open_services
+from services.claims.storage.tables import claim, decision, usage_balance
+from services.common.sealing import Sealer
 
 # Accumulators that the whole policy shares have no subject.
 _SHARED = (Scope.FAMILY, Scope.POLICY)
@@ -39,43 +40,46 @@ def balances(connection: Connection, policy_id: str, member_id: str) -> list[Bal
 
 
 def earlier_services(
-    connection: Connection, row: Row[Any], days: Mapping[CodeKey, tuple[date, date]]
+    connection: Connection,
+    sealer: Sealer,
+    row: Row[Any],
+    days: Mapping[CodeKey, tuple[date, date]],
 ) -> list[EarlierService]:
-    """What decisions in force allowed the person on these days, both included, by code.
+    """What decisions in force of the same insurer allowed the person on these days, by code.
 
-    Whichever policy paid: two policies of one person look at one history, and a line of a bill
-    that several of them allowed is one service. A pended line counts as allowed. This bill's own
-    services are not in it.
+    Both days are included. What another insurer has allowed is not this one's to know.
+
+    Whichever policy paid: two policies of one person with one insurer look at one history, and a
+    line of a bill that several of them allowed is one service. A pended line counts as allowed.
+    This bill's own services are not in it. What was decided before the person was erased is not in
+    it either: it was another person's, as far as anybody can tell.
     """
     if not days:
         return []
+    first_day = min(first for first, _ in days.values())
+    last_day = max(last for _, last in days.values())
+    # The years are in clear; within them everything of the person is opened and looked at.
     found = (
-        select(decision_line, claim.c.bill_number)
-        .join(claim, claim.c.id == decision_line.c.claim_id)
+        select(decision.c.id, decision.c.person_id, decision.c.services)
+        .join(claim, claim.c.id == decision.c.claim_id)
         .where(
-            decision_line.c.person_id == row.person_id,
-            decision_line.c.service_date >= min(first for first, _ in days.values()).isoformat(),
-            decision_line.c.service_date <= max(last for _, last in days.values()).isoformat(),
-            decision_line.c.decision_id == claim.c.decision_id,
-            decision_line.c.outcome != LineOutcome.DENIED.value,
-            or_(claim.c.provider_id != row.provider_id, claim.c.bill_number != row.bill_number),
+            decision.c.person_id == row.person_id,
+            claim.c.insurer == row.insurer,
+            decision.c.id == claim.c.decision_id,
+            decision.c.last_year >= first_day.year,
+            decision.c.first_year <= last_day.year,
+            or_(claim.c.provider_id != row.provider_id, claim.c.bill_index != row.bill_index),
         )
+        .order_by(claim.c.seq)
     )
     services: dict[tuple[str, str, int], EarlierService] = {}
-    for line in connection.execute(found):
-        code = Coding(system=line.code_system, code=line.code)
-        day = date.fromisoformat(line.service_date)
-        # Codes are compared by what they mean, which no index of theirs could do.
-        first, last = days.get(code_key(code), (date.max, date.min))
-        if first <= day <= last:
-            services[line.provider_id, line.bill_number, line.number] = EarlierService(
-                bill_number=line.bill_number,
-                provider_id=line.provider_id,
-                code=code,
-                service_date=day,
-                quantity=Decimal(line.quantity),
-                unit_price=Decimal(line.unit_price),
-            )
+    for stored in connection.execute(found):
+        for allowed in open_services(sealer, stored):
+            one = allowed.service
+            # Codes are compared by what they mean, which no index of theirs could do.
+            first, last = days.get(code_key(one.code), (date.max, date.min))
+            if first <= one.service_date <= last:
+                services[one.provider_id, one.bill_number, allowed.number] = one
     return list(services.values())
 
 

@@ -1,18 +1,21 @@
 """Quotes and what priced them, on SQLite or PostgreSQL; written once, never changed.
 
 What is about a person's health (features, the cells they fell into, months and the names of the
-readings behind them) is sealed per policy and bound to its row.
+readings behind them) is sealed and bound to its row: under the key of the member who takes part in
+a programme, else, where nobody is named, under the policy's.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Table, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, false, func, select, true
 
+from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database
-from services.common.sealing import Sealer
+from services.common.sealing import Sealer, SubjectKeys, members
 from services.pricing.core.incentive import Incentive
 from services.pricing.core.quote import Asked, Quote, QuotedStep
 from services.pricing.storage.tables import (
@@ -28,9 +31,8 @@ class _Sealed(msgspec.Struct, frozen=True):
     asked: Asked
     values: tuple[int | None, ...]
     steps: tuple[QuotedStep, ...]
-    # Quotes from before there were programmes have neither.
-    uncredited_minor: int | None = None
-    incentive: Incentive | None = None
+    uncredited_minor: int
+    incentive: Incentive | None
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -40,9 +42,9 @@ _decoder = msgspec.json.Decoder(_Sealed)
 class QuoteStore:
     """Reads and adds quotes. Every method blocks: call it inside `Database.run`."""
 
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, keys: SubjectKeys) -> None:
         self._database = database
-        self._sealer = sealer
+        self._keys = keys
 
     def keep_tariff(self, version: str, content: bytes, at_us: int) -> None:
         """Keep a tariff's canonical bytes under its name; does nothing when they are there."""
@@ -60,37 +62,47 @@ class QuoteStore:
             ).scalar_one_or_none()
 
     def by_request(self, request_id: str) -> Quote | None:
-        """The quote that answered this request_id; None when none did."""
+        """The quote that answered this request_id; None when none did.
+
+        Raises: Erased, CannotOpen.
+        """
         with available(), self._database.reading() as connection:
             row = connection.execute(
                 select(quote).where(quote.c.request_id == request_id)
             ).one_or_none()
-        return None if row is None else self._opened(row)
+            return None if row is None else _opened(self._keys.sealer(connection), row)
 
-    def by_id(self, policy_id: str, quote_id: str) -> Quote | None:
-        """The quote of this policy; None when the policy has no such quote."""
+    def by_id(self, tenant: Tenant, policy_id: str, quote_id: str) -> Quote | None:
+        """The quote of this policy; None when the policy has no such quote, or another insurer's.
+
+        Raises: Erased, CannotOpen.
+        """
         with available(), self._database.reading() as connection:
             row = connection.execute(
-                select(quote).where(quote.c.id == quote_id, quote.c.policy_id == policy_id)
+                select(quote).where(
+                    quote.c.id == quote_id, quote.c.policy_id == policy_id, _mine(tenant)
+                )
             ).one_or_none()
-        return None if row is None else self._opened(row)
+            return None if row is None else _opened(self._keys.sealer(connection), row)
 
-    def add(self, made: Quote) -> Quote:
-        """Keep the quote, or answer with the one that the same request_id made first.
+    def add(self, insurer: str, made: Quote) -> Quote:
+        """Keep the insurer's quote, or answer with the one that the same request_id made first.
 
         Two calls that race with one request_id get one quote; whether the contents agree is the
         caller's to judge.
         """
         with available(), self._database.writing() as connection:
+            sealer = self._keys.sealer(connection)
+            row = _row(connection, sealer, insurer, made)
             added = connection.execute(
-                insert_unless_there(self._database, quote, "request_id"), self._row(made)
+                insert_unless_there(self._database, quote, "request_id"), row
             )
             if added.rowcount == 1:
                 return made
-            row = connection.execute(
+            first = connection.execute(
                 select(quote).where(quote.c.request_id == made.request_id)
             ).one()
-        return self._opened(row)
+            return _opened(sealer, first)
 
     def _keep(self, table: Table, version: str, content: bytes, at_us: int) -> None:
         with available(), self._database.writing() as connection:
@@ -99,38 +111,66 @@ class QuoteStore:
                 {"version": version, "content": content, "at_us": at_us},
             )
 
-    def _row(self, made: Quote) -> dict[str, Any]:
-        whole = _Sealed(made.asked, made.values, made.steps, made.uncredited_minor, made.incentive)
-        body = _encoder.encode(whole)
-        sealed = self._sealer.seal(body, **_place(made.id, made.asked.policy_id))
-        return {
-            "id": made.id,
-            "request_id": made.request_id,
-            "policy_id": made.asked.policy_id,
-            "tariff_version": made.tariff_version,
-            "currency": made.currency,
-            "premium_minor": made.premium_minor,
-            "sealed": sealed,
-            "at_us": made.created_us,
-        }
 
-    def _opened(self, row: Row[Any]) -> Quote:
-        body = _decoder.decode(self._sealer.open(row.sealed, **_place(row.id, row.policy_id)))
-        uncredited = body.uncredited_minor
-        return Quote(
-            id=row.id,
-            request_id=row.request_id,
-            asked=body.asked,
-            tariff_version=row.tariff_version,
-            currency=row.currency,
-            premium_minor=row.premium_minor,
-            created_us=row.at_us,
-            values=body.values,
-            steps=body.steps,
-            uncredited_minor=row.premium_minor if uncredited is None else uncredited,
-            incentive=body.incentive,
-        )
+def _mine(tenant: Tenant) -> ColumnElement[bool]:
+    if tenant.kind is Kind.INSTALLATION:
+        return true()
+    return false() if tenant.insurer is None else quote.c.insurer == tenant.insurer
 
 
-def _place(quote_id: str, policy_id: str) -> dict[str, str]:
-    return {"table": "quote", "column": "sealed", "row": quote_id, "subject": policy_id}
+def policy_subject(insurer: str, policy_id: str) -> str:
+    """The subject of an insurer's quotes that name no member; another's same id is another."""
+    return f"policy:{hashlib.sha256(f'{insurer}/{policy_id}'.encode()).hexdigest()}"
+
+
+def count(connection: Connection, subject: str) -> int:
+    """How many quotes are sealed under a subject's key."""
+    mine = select(func.count()).where(quote.c.subject == subject)
+    return int(connection.execute(mine).scalar_one())
+
+
+def _row(connection: Connection, sealer: Sealer, insurer: str, made: Quote) -> dict[str, Any]:
+    whole = _Sealed(made.asked, made.values, made.steps, made.uncredited_minor, made.incentive)
+    subject = _subject(connection, sealer, insurer, made)
+    return {
+        "id": made.id,
+        "insurer": insurer,
+        "request_id": made.request_id,
+        "policy_id": made.asked.policy_id,
+        "subject": subject,
+        "tariff_version": made.tariff_version,
+        "currency": made.currency,
+        "premium_minor": made.premium_minor,
+        "sealed": sealer.seal(_encoder.encode(whole), **_place(made.id, subject)),
+        "at_us": made.created_us,
+    }
+
+
+def _subject(connection: Connection, sealer: Sealer, insurer: str, made: Quote) -> str:
+    part = made.asked.participation
+    if part is None:
+        return policy_subject(insurer, made.asked.policy_id)
+    token = part.member.removeprefix("members/")
+    found = members.find_or_add(connection, sealer, [token], made.created_us)
+    return members.subject_of(found[token])
+
+
+def _opened(sealer: Sealer, row: Row[Any]) -> Quote:
+    body = _decoder.decode(sealer.open(row.sealed, **_place(row.id, row.subject)))
+    return Quote(
+        id=row.id,
+        request_id=row.request_id,
+        asked=body.asked,
+        tariff_version=row.tariff_version,
+        currency=row.currency,
+        premium_minor=row.premium_minor,
+        created_us=row.at_us,
+        values=body.values,
+        steps=body.steps,
+        uncredited_minor=body.uncredited_minor,
+        incentive=body.incentive,
+    )
+
+
+def _place(quote_id: str, subject: str) -> dict[str, str]:
+    return {"table": "quote", "column": "sealed", "row": quote_id, "subject": subject}

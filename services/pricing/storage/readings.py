@@ -1,21 +1,26 @@
-"""Readings and their revisions, doctors' targets and coach's tasks, on SQLite or PostgreSQL."""
+"""Readings and their revisions, doctors' targets and coach's tasks, on SQLite or PostgreSQL.
+
+Each is sealed under its member's key. A member whose data was erased is unknown here: what comes
+for the same token afterwards belongs to a new member, who starts without readings.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from services.common.access.tenant import Tenant
 from services.common.database import Database
-from services.common.sealing import Sealer
+from services.common.sealing import Erased, Sealer, SubjectKeys, members
 from services.pricing.core.months import PersonalTarget
 from services.pricing.core.programme import Measure, Target
-from services.pricing.core.readings import Measured, Written
+from services.pricing.core.readings import Measured
 from services.pricing.core.recording import Incoming, Verdict, verdict
 from services.pricing.storage.tables import (
     StorageUnavailable,
@@ -25,6 +30,7 @@ from services.pricing.storage.tables import (
     reading,
     recording,
 )
+from services.pricing.storage.tenancy import find, mine, take_part
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Two calls that race with one new name: the one that lost looks again.
@@ -69,33 +75,42 @@ class DoctorsTarget(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class CoachTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A low glucose that a coach should talk about."""
+class LowGlucose(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose glucose was low, by which reading, and when."""
 
-    id: int
-    name: str
     member_token: str
     reading: str
     measured: Measured
     effective_us: int
+
+
+class CoachTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A low glucose that a coach should talk about; `about` is None once it was erased."""
+
+    id: int
+    name: str
     raised_us: int
+    about: LowGlucose | None
 
 
-class _SealedRecording(msgspec.Struct, frozen=True):
-    readings: tuple[Incoming, ...]
-    answer: Recorded
+class _Known(msgspec.Struct, frozen=True):
+    revision: int
+    recorder: str
+    reading: Incoming
 
 
-class _SealedTask(msgspec.Struct, frozen=True):
-    measured: Measured
-    effective_us: int
+class _Answer(msgspec.Struct, frozen=True):
+    recorded: int
+    known: int
+    # Each task's opaque name, and the place in the request of the reading that raised it.
+    tasks: tuple[tuple[str, int], ...]
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_WRITTEN = msgspec.json.Decoder(Written)
-_RECORDING = msgspec.json.Decoder(_SealedRecording)
+_READING = msgspec.json.Decoder(Incoming)
+_ANSWER = msgspec.json.Decoder(_Answer)
 _TARGET = msgspec.json.Decoder(DoctorsTarget)
-_TASK = msgspec.json.Decoder(_SealedTask)
+_TASK = msgspec.json.Decoder(LowGlucose)
 
 
 class StartsInThePast(Exception):
@@ -105,14 +120,19 @@ class StartsInThePast(Exception):
 class ReadingStore:
     """Records and reads. Every method blocks: call it inside `Database.run`."""
 
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, keys: SubjectKeys) -> None:
         self._database = database
-        self._sealer = sealer
+        self._keys = keys
 
     def record(
-        self, request_id: str, readings: tuple[Incoming, ...], is_low: IsLow, now_us: int
+        self,
+        tenant: Tenant,
+        request_id: str,
+        readings: tuple[Incoming, ...],
+        is_low: IsLow,
+        now_us: int,
     ) -> Recorded:
-        """Keep the readings, all or none, and raise a coach's task where `is_low` says so.
+        """Keep the tenant's readings, all or none, and raise a coach's task where `is_low` says so.
 
         The same request answers the same for ever, whatever was recorded since.
 
@@ -121,42 +141,68 @@ class ReadingStore:
         for _ in range(_ATTEMPTS):
             try:
                 with available(), self._database.writing() as connection:
-                    return self._record(connection, request_id, readings, is_low, now_us)
+                    return self._record(connection, tenant, request_id, readings, is_low, now_us)
             except IntegrityError:
                 continue
         raise StorageUnavailable("other calls keep recording the same readings")
 
-    def readings_of(self, member_token: str, first: date, after: date) -> list[Kept]:
-        """The member's readings of which a revision was measured from `first` to before `after`."""
+    def readings_of(
+        self, tenant: Tenant, member_token: str, first: date, after: date
+    ) -> list[Kept]:
+        """The member's readings of which a revision was measured from `first` to before `after`.
+
+        None of a member who does not exist for the tenant.
+        """
         low, high = (
             int((datetime(d.year, d.month, d.day, tzinfo=UTC) - _EPOCH) / timedelta(microseconds=1))
             for d in (first, after)
         )
-        inside = select(reading.c.name).where(
-            reading.c.member_token == member_token,
-            reading.c.effective_us >= low,
-            reading.c.effective_us < high,
-        )
         with available(), self._database.reading() as connection:
+            sealer = self._keys.sealer(connection)
+            member = find(connection, sealer, tenant, member_token)
+            if member is None:
+                return []
+            inside = select(reading.c.name_index).where(
+                reading.c.member == member,
+                reading.c.year >= first.year,
+                reading.c.year <= after.year,
+            )
             rows = connection.execute(
                 select(reading)
-                .where(reading.c.name.in_(inside))
-                .order_by(reading.c.name, reading.c.revision)
+                .where(reading.c.name_index.in_(inside))
+                .order_by(reading.c.name_index, reading.c.revision)
             ).all()
-        newest = {row.name: row for row in rows}
-        first_us = {row.name: _received_us(row) for row in rows if row.revision == 1}
-        return [Kept(self._opened(row), first_us[name]) for name, row in newest.items()]
+            opened = [(row, _opened(sealer, row)) for row in rows]
+        measured = {row.name_index for row, said in opened if low <= said.effective_us < high}
+        newest = {row.name_index: said for row, said in opened}
+        first_us = {row.name_index: _received_us(row, said) for row, said in reversed(opened)}
+        kept = [Kept(said, first_us[at]) for at, said in newest.items() if at in measured]
+        return sorted(kept, key=lambda entry: entry.reading.name)
 
     def revisions_of(self, name: str) -> list[Incoming]:
         """Every revision of a reading, oldest first; empty when there is no such reading."""
+        token = name.split("/")[1]
         with available(), self._database.reading() as connection:
+            sealer = self._keys.sealer(connection)
+            member = members.find(connection, sealer, token)
+            if member is None:
+                return []
+            named = reading.c.name_index == _name_index(sealer, member, name)
             rows = connection.execute(
-                select(reading).where(reading.c.name == name).order_by(reading.c.revision)
+                select(reading).where(named).order_by(reading.c.revision)
             ).all()
-        return [self._opened(row) for row in rows]
+            return [_opened(sealer, row) for row in rows]
+
+    def take_part(self, tenant: Tenant, member_token: str, now_us: int) -> None:
+        """The member takes part with the insurer or partner from now on."""
+        with available(), self._database.writing() as connection:
+            sealer = self._keys.sealer(connection)
+            found = members.find_or_add(connection, sealer, [member_token], now_us)
+            take_part(connection, tenant, found.values(), now_us)
 
     def set_target(
         self,
+        tenant: Tenant,
         request_id: str,
         member_token: str,
         target: DoctorsTarget,
@@ -167,171 +213,267 @@ class ReadingStore:
 
         `earliest` is the first day from which a new target may hold; None: any.
 
-        Raises: OtherContent, StartsInThePast.
+        Raises: OtherContent, StartsInThePast; Erased when the request set one that was erased.
         """
-        place = _place(personal_target.name, request_id, member_token)
-        row = {
-            "request_id": request_id,
-            "member_token": member_token,
-            "sealed": self._sealer.seal(_encode(target), **place),
-            "at_us": now_us,
-        }
-        same = select(personal_target).where(personal_target.c.request_id == request_id)
         for _ in range(_ATTEMPTS):
             try:
                 with available(), self._database.writing() as connection:
-                    known = connection.execute(same).one_or_none()
-                    if known is None:
-                        if earliest is not None and target.start < earliest:
-                            raise StartsInThePast
-                        connection.execute(insert(personal_target), row)
-                    elif known.member_token != member_token or self._target(known) != target:
-                        raise OtherContent("request_id used before")
+                    self._set_target(
+                        connection, tenant, request_id, member_token, target, now_us, earliest
+                    )
                     return
             except IntegrityError:
                 continue
         raise StorageUnavailable("another call keeps using this request_id")
 
-    def targets_of(self, member_token: str) -> list[PersonalTarget]:
-        """The member's doctors' targets in the order in which they were set."""
+    def _set_target(
+        self,
+        connection: Connection,
+        tenant: Tenant,
+        request_id: str,
+        member_token: str,
+        target: DoctorsTarget,
+        now_us: int,
+        earliest: date | None,
+    ) -> None:
+        sealer = self._keys.sealer(connection)
+        known = connection.execute(
+            select(personal_target).where(personal_target.c.request_id == request_id)
+        ).one_or_none()
+        if known is not None:
+            said = _target(sealer, known)
+            member = members.find(connection, sealer, member_token)
+            if known.member != member or said != target:
+                raise OtherContent("request_id used before")
+            return
+        if earliest is not None and target.start < earliest:
+            raise StartsInThePast
+        member = members.find_or_add(connection, sealer, [member_token], now_us)[member_token]
+        place = _place(personal_target.name, request_id, member)
+        row = {
+            "request_id": request_id,
+            "member": member,
+            "sealed": sealer.seal(_encode(target), **place),
+            "at_us": now_us,
+        }
+        connection.execute(insert(personal_target), row)
+        take_part(connection, tenant, [member], now_us)
+
+    def targets_of(self, tenant: Tenant, member_token: str) -> list[PersonalTarget]:
+        """The member's doctors' targets in the order in which they were set.
+
+        None of a member who does not exist for the tenant.
+        """
         with available(), self._database.reading() as connection:
-            rows = connection.execute(
-                select(personal_target)
-                .where(personal_target.c.member_token == member_token)
-                .order_by(personal_target.c.id)
-            ).all()
-        found = map(self._target, rows)
+            sealer = self._keys.sealer(connection)
+            member = find(connection, sealer, tenant, member_token)
+            if member is None:
+                return []
+            targets = select(personal_target).where(personal_target.c.member == member)
+            rows = connection.execute(targets.order_by(personal_target.c.id)).all()
+            found = [_target(sealer, row) for row in rows]
         return [PersonalTarget(entry.measure, entry.start, entry.target) for entry in found]
 
-    def tasks_after(self, member_token: str | None, number: int, most: int) -> list[CoachTask]:
-        """Coach's tasks of one member, or of all, oldest first, after a number."""
+    def tasks_after(
+        self, tenant: Tenant, member_token: str | None, number: int, most: int
+    ) -> list[CoachTask]:
+        """Coach's tasks of one of the tenant's members, or of all, oldest first, after a number.
+
+        Of a member whose data was erased, the task is there and says nothing.
+        """
         query = select(coach_task).where(coach_task.c.id > number)
-        if member_token is not None:
-            query = query.where(coach_task.c.member_token == member_token)
         with available(), self._database.reading() as connection:
+            sealer = self._keys.sealer(connection)
+            query = query.where(mine(connection, sealer, tenant, coach_task.c.member))
+            if member_token is not None:
+                member = find(connection, sealer, tenant, member_token)
+                query = query.where(coach_task.c.member == member)
             rows = connection.execute(query.order_by(coach_task.c.id).limit(most)).all()
-        return [self._task(row) for row in rows]
+            sealer.load(members.subject_of(row.member) for row in rows)
+            return [_task(sealer, row) for row in rows]
 
     def _record(
         self,
         connection: Connection,
+        tenant: Tenant,
         request_id: str,
         readings: tuple[Incoming, ...],
         is_low: IsLow,
         now_us: int,
     ) -> Recorded:
-        place = _place(recording.name, request_id, "")
+        sealer = self._keys.sealer(connection)
+        fingerprint = sealer.fingerprint(
+            _encode(readings), table=recording.name, column="fingerprint"
+        )
         known = connection.execute(
-            select(recording.c.sealed).where(recording.c.request_id == request_id)
-        ).scalar_one_or_none()
+            select(recording).where(recording.c.request_id == request_id)
+        ).one_or_none()
         if known is not None:
-            before = _RECORDING.decode(self._sealer.open(known, **place))
-            if before.readings != readings:
+            if known.fingerprint != fingerprint:
                 raise OtherContent("request_id used before")
-            return before.answer
-        kept = self._newest(connection, [entry.name for entry in readings])
-        verdicts = [verdict(r, k[1] if (k := kept.get(r.name)) else None) for r in readings]
+            return _recorded(_ANSWER.decode(known.answer), readings)
+        tokens = [entry.member_token for entry in readings]
+        member_of = members.find_or_add(connection, sealer, tokens, now_us)
+        take_part(connection, tenant, member_of.values(), now_us)
+        sealer.load(map(members.subject_of, member_of.values()))
+        index_of = {
+            entry.name: _name_index(sealer, member_of[entry.member_token], entry.name)
+            for entry in readings
+        }
+        kept = _newest(connection, sealer, index_of)
+        verdicts = [_judged(tenant, entry, kept.get(entry.name)) for entry in readings]
         differ = [place for place, found in enumerate(verdicts) if found is Verdict.DIFFERS]
         if differ:
             raise ReadingsDiffer(differ)
         new = [r for r, v in zip(readings, verdicts, strict=True) if v is not Verdict.KNOWN]
-        rows = [
-            self._row(r, kept[r.name][0] + 1 if r.name in kept else 1, request_id, now_us)
-            for r in new
-        ]
-        tasks = self._task_rows(connection, new, is_low, now_us)
-        names = tuple(f"members/{row['member_token']}/coachTasks/{row['name']}" for row in tasks)
-        answer = Recorded(len(new), len(readings) - len(new), names)
-        sealed = self._sealer.seal(_encode(_SealedRecording(readings, answer)), **place)
+        rows = []
+        for found in new:
+            revision = kept[found.name].revision + 1 if found.name in kept else 1
+            member = member_of[found.member_token]
+            row = _row(sealer, found, member, index_of[found.name], revision)
+            by = {"recorder": tenant.key, "request_id": request_id, "at_us": now_us}
+            rows.append({**row, **by})
+        tasks = _task_rows(connection, sealer, new, is_low, member_of, index_of, now_us)
+        places = {index_of[entry.name]: place for place, entry in enumerate(readings)}
+        named = tuple((str(row["name"]), places[row["reading_index"]]) for row in tasks)
+        answer = _Answer(len(new), len(readings) - len(new), named)
         connection.execute(
-            insert(recording), {"request_id": request_id, "sealed": sealed, "at_us": now_us}
+            insert(recording),
+            {
+                "request_id": request_id,
+                "fingerprint": fingerprint,
+                "answer": _encode(answer),
+                "at_us": now_us,
+            },
         )
         if rows:
             connection.execute(insert(reading), rows)
         if tasks:
             connection.execute(insert(coach_task), tasks)
-        return answer
+        return _recorded(answer, readings)
 
-    def _newest(
-        self, connection: Connection, names: Sequence[str]
-    ) -> dict[str, tuple[int, Incoming]]:
-        rows = connection.execute(
-            select(reading).where(reading.c.name.in_(names)).order_by(reading.c.revision)
+
+def counts_of(connection: Connection, member: str) -> tuple[int, int, int]:
+    """How many readings, targets and tasks a member has."""
+    reading_count, target_count, task_count = (
+        int(connection.execute(select(what).where(table.c.member == member)).scalar_one())
+        for table, what in (
+            (reading, func.count(reading.c.name_index.distinct())),
+            (personal_target, func.count()),
+            (coach_task, func.count()),
         )
-        newest = {row.name: row for row in rows}
-        return {name: (row.revision, self._opened(row)) for name, row in newest.items()}
+    )
+    return reading_count, target_count, task_count
 
-    def _row(self, found: Incoming, revision: int, request_id: str, now_us: int) -> dict[str, Any]:
-        place = _place(reading.name, f"{found.name}/{revision}", found.member_token)
-        return {
-            "name": found.name,
-            "revision": revision,
-            "member_token": found.member_token,
-            "effective_us": found.effective_us,
-            "stated_us": found.stated_us,
-            "sealed": self._sealer.seal(_encode(found.written), **place),
-            "request_id": request_id,
-            "at_us": now_us,
-        }
 
-    def _task_rows(
-        self, connection: Connection, new: Iterable[Incoming], is_low: IsLow, now_us: int
-    ) -> list[dict[str, Any]]:
-        low = {r.name: (r, measured) for r in new if (measured := is_low(r)) is not None}
-        raised = set(
-            connection.execute(
-                select(coach_task.c.reading).where(coach_task.c.reading.in_(list(low)))
-            ).scalars()
+def _recorded(answer: _Answer, readings: Sequence[Incoming]) -> Recorded:
+    # The caller's request, known to be the same, says whose task it was.
+    names = tuple(
+        f"members/{readings[place].member_token}/coachTasks/{name}" for name, place in answer.tasks
+    )
+    return Recorded(answer.recorded, answer.known, names)
+
+
+def _name_index(sealer: Sealer, member: str, name: str) -> str:
+    # The member is in it: after an erasure the same name is another reading.
+    return sealer.index(f"{member}/{name}", table=reading.name, column="name_index")
+
+
+def _newest(
+    connection: Connection, sealer: Sealer, index_of: Mapping[str, str]
+) -> dict[str, _Known]:
+    names = {at: name for name, at in index_of.items()}
+    rows = connection.execute(
+        select(reading).where(reading.c.name_index.in_(list(names))).order_by(reading.c.revision)
+    )
+    newest = {row.name_index: row for row in rows}
+    return {
+        names[at]: _Known(row.revision, row.recorder, _opened(sealer, row))
+        for at, row in newest.items()
+    }
+
+
+def _judged(tenant: Tenant, said: Incoming, known: _Known | None) -> Verdict:
+    # Whoever else records under a name learns only that it is taken, not whether the value agrees.
+    if known is not None and known.recorder != tenant.key:
+        return Verdict.DIFFERS
+    return verdict(said, known.reading if known else None)
+
+
+def _row(
+    sealer: Sealer, found: Incoming, member: str, name_index: str, revision: int
+) -> dict[str, Any]:
+    place = _place(reading.name, f"{name_index}/{revision}", member)
+    return {
+        "name_index": name_index,
+        "revision": revision,
+        "member": member,
+        "year": (_EPOCH + timedelta(microseconds=found.effective_us)).year,
+        "sealed": sealer.seal(_encode(found), **place),
+    }
+
+
+def _task_rows(
+    connection: Connection,
+    sealer: Sealer,
+    new: Iterable[Incoming],
+    is_low: IsLow,
+    member_of: Mapping[str, str],
+    index_of: Mapping[str, str],
+    now_us: int,
+) -> list[dict[str, Any]]:
+    low = {index_of[r.name]: (r, measured) for r in new if (measured := is_low(r)) is not None}
+    raised = set(
+        connection.execute(
+            select(coach_task.c.reading_index).where(coach_task.c.reading_index.in_(list(low)))
+        ).scalars()
+    )
+    found = []
+    for reading_index, (incoming, measured) in low.items():
+        if reading_index in raised:
+            continue
+        name, member = uuid.uuid4().hex, member_of[incoming.member_token]
+        body = LowGlucose(
+            member_token=incoming.member_token,
+            reading=incoming.name,
+            measured=measured,
+            effective_us=incoming.effective_us,
         )
-        found = []
-        for reading_name, (incoming, measured) in low.items():
-            if reading_name in raised:
-                continue
-            name = uuid.uuid4().hex
-            place = _place(coach_task.name, name, incoming.member_token)
-            body = _encode(_SealedTask(measured, incoming.effective_us))
-            found.append(
-                {
-                    "name": name,
-                    "member_token": incoming.member_token,
-                    "reading": reading_name,
-                    "sealed": self._sealer.seal(body, **place),
-                    "at_us": now_us,
-                }
-            )
-        return found
-
-    def _opened(self, row: Row[Any]) -> Incoming:
-        place = _place(reading.name, f"{row.name}/{row.revision}", row.member_token)
-        return Incoming(
-            name=row.name,
-            member_token=row.member_token,
-            effective_us=row.effective_us,
-            stated_us=row.stated_us,
-            written=_WRITTEN.decode(self._sealer.open(row.sealed, **place)),
+        found.append(
+            {
+                "name": name,
+                "member": member,
+                "reading_index": reading_index,
+                "sealed": sealer.seal(_encode(body), **_place(coach_task.name, name, member)),
+                "at_us": now_us,
+            }
         )
-
-    def _target(self, row: Row[Any]) -> DoctorsTarget:
-        place = _place(personal_target.name, row.request_id, row.member_token)
-        return _TARGET.decode(self._sealer.open(row.sealed, **place))
-
-    def _task(self, row: Row[Any]) -> CoachTask:
-        place = _place(coach_task.name, row.name, row.member_token)
-        body = _TASK.decode(self._sealer.open(row.sealed, **place))
-        return CoachTask(
-            id=row.id,
-            name=row.name,
-            member_token=row.member_token,
-            reading=row.reading,
-            measured=body.measured,
-            effective_us=body.effective_us,
-            raised_us=row.at_us,
-        )
+    return found
 
 
-def _received_us(row: Row[Any]) -> int:
-    return int(row.at_us if row.stated_us is None else row.stated_us)
+def _opened(sealer: Sealer, row: Row[Any]) -> Incoming:
+    place = _place(reading.name, f"{row.name_index}/{row.revision}", row.member)
+    return _READING.decode(sealer.open(row.sealed, **place))
 
 
-def _place(table: str, row: str, subject: str) -> dict[str, str]:
+def _target(sealer: Sealer, row: Row[Any]) -> DoctorsTarget:
+    place = _place(personal_target.name, row.request_id, row.member)
+    return _TARGET.decode(sealer.open(row.sealed, **place))
+
+
+def _task(sealer: Sealer, row: Row[Any]) -> CoachTask:
+    try:
+        sealed = sealer.open(row.sealed, **_place(coach_task.name, row.name, row.member))
+        about = _TASK.decode(sealed)
+    except Erased:
+        about = None
+    return CoachTask(id=row.id, name=row.name, raised_us=row.at_us, about=about)
+
+
+def _received_us(row: Row[Any], said: Incoming) -> int:
+    return int(row.at_us if said.stated_us is None else said.stated_us)
+
+
+def _place(table: str, row: str, member: str) -> dict[str, str]:
+    subject = members.subject_of(member)
     return {"table": table, "column": "sealed", "row": row, "subject": subject}

@@ -1,8 +1,9 @@
 """Tables of the pricing database, as SQLAlchemy Core; written once, never changed (APPEND_ONLY).
 
-Times are microseconds since 1970 in UTC. What is about a person's health stands in `sealed` columns
-only. A request is compared by its whole content inside the seal: a hash in clear of so few facts
-could be guessed back into them.
+Times are microseconds since 1970 in UTC. What is about a person stands in `sealed` columns only,
+each under the person's own key; what is looked up by a member token or a reading's name stands as
+a blind index. A request is compared by a keyed hash: so few facts could be guessed back out of a
+plain one.
 """
 
 from __future__ import annotations
@@ -28,10 +29,14 @@ from sqlalchemy.exc import OperationalError
 from services.common.access import assertions
 from services.common.database import SERIAL, Database, named_metadata
 from services.common.evidence.tables import tables as evidence_tables
+from services.common.sealing.tables import erasure_table, member_table, subject_key_table
 
 metadata = named_metadata()
 evidence = evidence_tables(metadata)
 assertions.tables(metadata)
+subject_key_table(metadata)
+member_table(metadata)
+erasure_table(metadata)
 
 # The canonical bytes of every tariff that ever served, so that any quote can be priced again.
 tariff = Table(
@@ -56,7 +61,10 @@ quote = Table(
     metadata,
     Column("id", String(32), primary_key=True),
     Column("request_id", String(64), nullable=False, unique=True),
+    Column("insurer", String(64), nullable=False),
     Column("policy_id", String(64), nullable=False, index=True),
+    # Whose key seals it: the member who takes part, else the policy.
+    Column("subject", String(120), nullable=False, index=True),
     Column("tariff_version", String(160), ForeignKey("tariff.version"), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("premium_minor", BigInteger, nullable=False),
@@ -64,29 +72,33 @@ quote = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
-# Every request that recorded readings: what was asked and what was answered, sealed.
+# Every request that recorded readings: a keyed hash of what was asked, and counts and ids of what
+# was answered.
 recording = Table(
     "recording",
     metadata,
     Column("request_id", String(64), primary_key=True),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("answer", LargeBinary, nullable=False),
     Column("at_us", BigInteger, nullable=False),
 )
 
-# One row per revision of a reading; the one with the highest number counts. `stated_us` is the
-# receive time that the caller stated, `at_us` when this service recorded the revision.
+# One row per revision of a reading; the one with the highest number counts. `name_index` is blind,
+# over the member's id and the reading's name. `year`, of the measurement in UTC, is all that stands
+# in clear of its time, so that a year's readings are found without opening a life's.
 reading = Table(
     "reading",
     metadata,
-    Column("name", String(200), primary_key=True),
+    Column("name_index", String(64), primary_key=True),
     Column("revision", Integer, primary_key=True),
-    Column("member_token", String(96), nullable=False),
-    Column("effective_us", BigInteger, nullable=False),
-    Column("stated_us", BigInteger),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False),
+    Column("year", Integer, nullable=False),
+    # Who recorded it (`Tenant.key`): nobody else may record the same name.
+    Column("recorder", String(80), nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("request_id", String(64), ForeignKey("recording.request_id"), nullable=False),
     Column("at_us", BigInteger, nullable=False),
-    Index("ix_reading_member", "member_token", "effective_us"),
+    Index("ix_reading_member_year", "member", "year"),
 )
 
 # A doctor's targets; for one member, measure and day the row with the highest number counts.
@@ -95,7 +107,7 @@ personal_target = Table(
     metadata,
     Column("id", SERIAL, primary_key=True, autoincrement=True),
     Column("request_id", String(64), nullable=False, unique=True),
-    Column("member_token", String(96), nullable=False, index=True),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False, index=True),
     Column("sealed", LargeBinary, nullable=False),
     Column("at_us", BigInteger, nullable=False),
 )
@@ -105,11 +117,21 @@ coach_task = Table(
     metadata,
     Column("id", SERIAL, primary_key=True, autoincrement=True),
     Column("name", String(32), nullable=False, unique=True),
-    Column("member_token", String(96), nullable=False, index=True),
-    Column("reading", String(200), nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False, index=True),
+    Column("reading_index", String(64), nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("at_us", BigInteger, nullable=False),
-    UniqueConstraint("reading"),
+    UniqueConstraint("reading_index"),
+)
+
+# Whose a member is, besides their own: insurers that have quoted for their part in a programme, and
+# partners that have recorded for them. Nobody else finds the member (`tenancy.py`).
+participant = Table(
+    "participant",
+    metadata,
+    Column("tenant", String(80), primary_key=True),
+    Column("member", String(32), ForeignKey("member.id"), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
 )
 
 APPEND_ONLY = (
@@ -120,6 +142,8 @@ APPEND_ONLY = (
     "reading",
     "personal_target",
     "coach_task",
+    "participant",
+    "erasure",
 )
 
 

@@ -33,8 +33,8 @@ from services.claims.storage.payouts import (
     payouts_off_ledger,
 )
 from services.common.database import Database
-from services.common.sealing import Sealer
 from tests.services.claims.books import open_books
+from tests.services.common.sealing.keys import subject_keys
 
 T = TypeVar("T")
 ACCOUNT = "6222020200012345678"
@@ -56,7 +56,7 @@ class Insurer:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.sealer = Sealer({"k1": b"k" * 32}, "k1")
+        self.keys = subject_keys(database)
         self.now_us = START_US
         self.payees: dict[str, Party] = {}
 
@@ -97,7 +97,7 @@ class Insurer:
             return gather(
                 connection,
                 PAYING,
-                self.sealer,
+                self.keys.sealer(connection),
                 payables=self.payables,
                 move_claim=self.move_claim,
                 at_us=self.now_us,
@@ -105,14 +105,14 @@ class Insurer:
             )
 
     def send(self, bank: Bank, message_id: str) -> Sending:
-        return run(send_file(self.database, bank, self.sealer, message_id, self.now_us))
+        return run(send_file(self.database, bank, self.keys, message_id, self.now_us))
 
     def read(self, bank: Bank) -> AnswersRead:
         return run(
             read_answers(
                 self.database,
                 bank,
-                self.sealer,
+                self.keys,
                 PAYING.name,
                 move_claim=self.move_claim,
                 at_us=self.now_us,

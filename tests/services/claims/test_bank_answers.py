@@ -23,6 +23,7 @@ from services.claims.payouts.iso20022 import (
 )
 from services.claims.storage.payout_tables import PayoutState
 from services.claims.storage.payouts import answer_faults
+from services.claims.storage.sealed import paying_subject
 from tests.sandbox import SandboxBank, sandbox_bank
 from tests.services.claims.paying import ACCOUNT, Insurer, insurer, last_answer
 
@@ -277,8 +278,10 @@ def test_answers_are_kept_as_they_came_and_sealed(database_url: str) -> None:
         case.says(case.status("c1", "ACSC"))
         with payer.database.reading() as connection:
             row = connection.execute(text("SELECT sealed, sha256 FROM bank_answer")).one()
-        place = {"table": "bank_answer", "column": "sealed", "row": row.sha256, "subject": "main"}
-        assert payer.sealer.open(bytes(row.sealed), **place) == case.feed.files[0]
+            place = {"table": "bank_answer", "column": "sealed", "row": row.sha256}
+            sealer = payer.keys.sealer(connection)
+            opened = sealer.open(row.sealed, **place, subject=paying_subject("main"))
+        assert opened == case.feed.files[0]
         for statement in ("UPDATE bank_answer SET sealed = ''", "DELETE FROM bank_answer_outcome"):
             with (
                 pytest.raises(DBAPIError, match="append-only"),

@@ -19,8 +19,10 @@ from lipei.claims.v1 import decision_pb2, reason_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.core.facts import Coding
 from services.claims.storage import claims as store
+from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import metadata
 from services.claims.storage.usage import earlier_services
+from services.common.access.tenant import INSTALLATION
 from tests.services.claims.given import (
     DRUG,
     HOSPITAL,
@@ -164,16 +166,18 @@ def test_only_the_days_that_matter_are_looked_up_by_an_index(tmp_path: object) -
                 lambda *call: statements.append((call[2], call[3])),
             )
             policy_id, claim_id = claim.name.split("/")[1::2]
-            row = store.find_claim(connection, policy_id, claim_id)
+            sealer = running.keys.sealer(connection)
+            row = store.find_claim(connection, sealer, INSTALLATION, policy_id, claim_id)
             assert row is not None
             days = {(YIBAO, CT): (date(2026, 5, 5), date(2026, 5, 16))}
-            found = earlier_services(connection, row, days)
+            sealer.load([person_subject(row.person_id)])
+            found = earlier_services(connection, sealer, row, days)
             lookup, values = statements[-1]
             steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {lookup}", values).all()
         assert [one.bill_number for one in found] == ["B2", "B3"]
         assert {one.code for one in found} == {Coding(system=YIBAO, code=CT)}
         told = " ".join(str(step) for step in steps)
-        assert "ix_decision_line_person_id_service_date" in told
+        assert "ix_decision_person_id_last_year" in told
         assert "SCAN" not in told
 
 

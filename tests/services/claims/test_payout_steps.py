@@ -34,6 +34,7 @@ from services.claims.payouts import iso20022
 from services.claims.payouts.bank import Bank, BankKnowledge, BankUnreachable, SendOutcome
 from services.claims.storage.payout_tables import FileState, PayoutState
 from services.claims.storage.payouts import find_file, open_payouts, paid_totals, unsent_files
+from services.claims.storage.sealed import paying_subject
 from tests.sandbox import SandboxBank, sandbox_bank
 from tests.services.claims.books import open_books
 from tests.services.claims.paying import (
@@ -152,9 +153,10 @@ def test_account_numbers_are_sealed_where_the_file_stands(both: Insurer) -> None
         file = find_file(connection, message_id)
     assert file
     assert ACCOUNT.encode() not in file.sealed
-    data = both.sealer.open(
-        file.sealed, table="payment_file", column="sealed", row=message_id, subject="main"
-    )
+    place = {"table": "payment_file", "column": "sealed", "row": message_id}
+    with both.database.reading() as connection:
+        sealer = both.keys.sealer(connection)
+        data = sealer.open(file.sealed, **place, subject=paying_subject("main"))
     assert iso20022.read_order(data).transfers[0].creditor == payee()
 
 
@@ -387,10 +389,7 @@ def test_senders_at_once_hand_the_file_over_once(
 
     async def at_once() -> list[Sending]:
         return await asyncio.gather(
-            *(
-                send_file(both.database, bank, both.sealer, message_id, both.now_us)
-                for _ in range(6)
-            )
+            *(send_file(both.database, bank, both.keys, message_id, both.now_us) for _ in range(6))
         )
 
     assert Sending.NOT_SENT not in run(at_once())
@@ -421,7 +420,7 @@ def test_senders_at_once_after_a_doubt_hand_the_file_over_once_more(
 
     async def at_once() -> list[Sending]:
         together = AsksTogether(sandbox.url)
-        send = (both.database, together, both.sealer, message_id, both.now_us)
+        send = (both.database, together, both.keys, message_id, both.now_us)
         return await asyncio.gather(*(send_file(*send) for _ in range(4)))
 
     outcomes = run(at_once())

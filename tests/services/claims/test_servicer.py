@@ -11,12 +11,14 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import policy_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims.storage.sealed import person_subject
+from services.claims.storage.tables import decision
 from services.common.grpc_edge import RpcFault, error_of
 from tests.services.claims.given import (
     BED,
@@ -318,10 +320,15 @@ def test_replay_recomputes_the_decision_and_notices_an_altered_one(both: Served)
     request = pb.ReplayClaimRequest(name=claim.name)
     assert both.claims.ReplayClaim(request).output_hash == claim.decision.output_hash
     alter = "UPDATE decision SET output = :forged"
-    with both.database.reading() as connection:
-        output = bytes(connection.execute(text("SELECT output FROM decision")).scalar_one())
-    forged = output.replace(b'"benefit":2000000', b'"benefit":2100000')
-    assert forged != output
+    with both.database.writing() as connection:  # an intruder with the service's keys as well
+        stored = connection.execute(select(decision)).one()
+        place = {"table": "decision", "column": "output", "row": stored.id}
+        subject = person_subject(stored.person_id)
+        sealer = both.keys.sealer(connection)
+        output = sealer.open(stored.output, **place, subject=subject)
+        altered = output.replace(b'"benefit":2000000', b'"benefit":2100000')
+        assert altered != output
+        forged = sealer.seal(altered, **place, subject=subject)
     with pytest.raises(DBAPIError, match="append-only"), both.database.writing() as connection:
         connection.execute(text(alter), {"forged": forged})
     with both.database.writing() as connection:  # an intruder with the database's own rights
@@ -339,8 +346,7 @@ def _triggers(sqlite: bool) -> list[str]:
 
 
 LINES = (
-    "INSERT INTO decision_line SELECT 'forged', number, person_id, claim_id, provider_id, "
-    "code_system, code, service_date, quantity, unit_price, outcome, billed, allowed, benefit "
+    "INSERT INTO decision_line SELECT 'forged', number, outcome, billed, allowed, benefit "
     "FROM decision_line"
 )
 SHARES = (
@@ -348,8 +354,9 @@ SHARES = (
     "FROM decision_share"
 )
 SEAL = (
-    "INSERT INTO decision SELECT 'forged', claim_id, 9, plan_version, engine_version, "
-    "input_hash, output_hash, inputs, output, currency, billed, allowed, benefit, lines, at_us "
+    "INSERT INTO decision SELECT 'forged', claim_id, person_id, 9, plan_version, "
+    "engine_version, input_hash, output_hash, inputs, output, services, first_year, last_year, "
+    "currency, billed, allowed, benefit, lines, at_us "
     "FROM decision"
 )
 
@@ -449,11 +456,12 @@ def test_no_identity_and_no_account_number_is_stored_in_clear(
     with served(f"sqlite:///{tmp_path}/claims.db") as running:
         publish(running)
         imported(running, policy(1))
-        running.claims.SubmitClaim(submission(bill("B1")))
+        (claim,) = running.claims.SubmitClaim(submission(bill("PLANTED-77"))).claims
     stored = b"".join(path.read_bytes() for path in _files(tmp_path))
-    for personal in (id_number(100), "6222000000000001", "王小明"):
+    for personal in (id_number(100), "6222000000000001", "王小明", "PLANTED-77"):
         assert personal.encode() not in stored
-    assert b"B1" in stored  # the control: what is looked for would be found
+    # The control: what is looked for would be found.
+    assert claim.name.rpartition("/")[2].encode() in stored
 
 
 def _files(folder: object) -> list[Path]:

@@ -18,10 +18,11 @@ from services.common.settings import (
     LipeiSettings,
     UnknownSetting,
     faults_of,
+    master_key_command,
+    master_key_file,
     member_token_key_file,
     member_token_key_version,
     refuse_unknown,
-    sealing_key_file,
     temporal_codec_key_file,
 )
 
@@ -39,7 +40,7 @@ class ExampleSettings(LipeiSettings):
     [
         ("LIPEI_STAT", "LIPEI_STAT is not a setting; did you mean LIPEI_STATE?"),
         ("LIPEI_CLAIMS_ADRESS", "did you mean LIPEI_CLAIMS_ADDRESS?"),
-        ("LIPEI_SEALING_KEY", "did you mean LIPEI_SEALING_KEY_FILE?"),
+        ("LIPEI_MASTER_KEY", "did you mean LIPEI_MASTER_KEY_FILE?"),
         ("LIPEI_XYZZY", "LIPEI_XYZZY is not a setting"),
         ("lipei_state", "did you mean LIPEI_STATE?"),  # pydantic would read it
         ("LIPEI_state", "did you mean LIPEI_STATE?"),
@@ -99,13 +100,20 @@ def test_settings_come_from_the_environment_and_do_not_change(
 
 def test_key_files_stand_in_the_state_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
     state = Path("/state")
-    for variable in ("MEMBER_TOKEN_KEY_FILE", "SEALING_KEY_FILE", "TEMPORAL_CODEC_KEY_FILE"):
+    for variable in ("MEMBER_TOKEN_KEY_FILE", "MASTER_KEY_FILE", "TEMPORAL_CODEC_KEY_FILE"):
         monkeypatch.delenv(PREFIX + variable, raising=False)
     assert member_token_key_file(state) == state / "keys" / "member_token.key"
-    assert sealing_key_file(state) == state / "keys" / "sealing.key"
+    assert master_key_file(state) == state / "keys" / "master_keys.json"
     assert temporal_codec_key_file(state) == state / "keys" / "temporal_codec.key"
-    monkeypatch.setenv("LIPEI_SEALING_KEY_FILE", "/run/secrets/sealing")
-    assert sealing_key_file(state) == Path("/run/secrets/sealing")
+    monkeypatch.setenv("LIPEI_MASTER_KEY_FILE", "/run/secrets/master")
+    assert master_key_file(state) == Path("/run/secrets/master")
+
+
+def test_the_command_for_the_master_keys_has_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIPEI_MASTER_KEY_COMMAND", raising=False)
+    assert master_key_command() == ""
+    monkeypatch.setenv("LIPEI_MASTER_KEY_COMMAND", "vault kv get lipei")
+    assert master_key_command() == "vault kv get lipei"
 
 
 def test_the_key_version_has_a_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,30 @@ CLAIM_STATE_WITHDRAWN: ClaimState.ValueType  # 25
 """Taken back before payment."""
 Global___ClaimState: _TypeAlias = ClaimState  # noqa: Y015
 
+class _ErasureGround:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ErasureGroundEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErasureGround.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ERASURE_GROUND_UNSPECIFIED: _ErasureGround.ValueType  # 0
+    """Not said; refused."""
+    ERASURE_GROUND_RETENTION_OVER: _ErasureGround.ValueType  # 1
+    """The person asks, or the purpose is over, and no record of theirs must be kept any longer. It is checked."""
+    ERASURE_GROUND_ORDERED: _ErasureGround.ValueType  # 2
+    """A court or authority orders it, or another law than the insurance law of China holds. Only open claims are checked."""
+
+class ErasureGround(_ErasureGround, metaclass=_ErasureGroundEnumTypeWrapper):
+    """Why a person's data may be erased."""
+
+ERASURE_GROUND_UNSPECIFIED: ErasureGround.ValueType  # 0
+"""Not said; refused."""
+ERASURE_GROUND_RETENTION_OVER: ErasureGround.ValueType  # 1
+"""The person asks, or the purpose is over, and no record of theirs must be kept any longer. It is checked."""
+ERASURE_GROUND_ORDERED: ErasureGround.ValueType  # 2
+"""A court or authority orders it, or another law than the insurance law of China holds. Only open claims are checked."""
+Global___ErasureGround: _TypeAlias = ErasureGround  # noqa: Y015
+
 @_typing.final
 class Claim(_message.Message):
     """One claim: one bill under one policy."""
@@ -159,6 +183,7 @@ class Claim(_message.Message):
     PAID_FIELD_NUMBER: _builtins.int
     MOVES_FIELD_NUMBER: _builtins.int
     END_TO_END_ID_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -171,6 +196,10 @@ class Claim(_message.Message):
     """Where it stands."""
     end_to_end_id: _builtins.str
     """The bank's end-to-end id of the latest payout; empty without one."""
+    erased: _builtins.bool
+    """Whether the person's data was erased. Names, states, moves, amounts and the decision's hashes are all that is left;
+    the bill number is empty and the decision has no lines.
+    """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
         """The decision in force; absent until decided."""
@@ -210,10 +239,11 @@ class Claim(_message.Message):
         paid: _money_pb2.Money | None = ...,
         moves: _abc.Iterable[Global___ClaimMove] | None = ...,
         end_to_end_id: _builtins.str = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decide_time", b"decide_time", "decision", b"decision", "paid", b"paid", "pay_time", b"pay_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "create_time", b"create_time", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "member", b"member", "moves", b"moves", "name", b"name", "paid", b"paid", "pay_time", b"pay_time", "provider_id", b"provider_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "create_time", b"create_time", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "moves", b"moves", "name", b"name", "paid", b"paid", "pay_time", b"pay_time", "provider_id", b"provider_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -789,3 +819,75 @@ class StateCount(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StateCount: _TypeAlias = StateCount  # noqa: Y015
+
+@_typing.final
+class EraseMemberRequest(_message.Message):
+    """Names a person to be erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    GROUND_FIELD_NUMBER: _builtins.int
+    ORDER_REFERENCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id; see EraseMember."""
+    member: _builtins.str
+    """"members/{token}"."""
+    ground: Global___ErasureGround.ValueType
+    """Why it may be done."""
+    order_reference: _builtins.str
+    """The order's file number, with ERASURE_GROUND_ORDERED: 1 to 64 of A-Z a-z 0-9 . _ / -, and nothing about the person.
+    It is kept.
+    """
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        member: _builtins.str = ...,
+        ground: Global___ErasureGround.ValueType = ...,
+        order_reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "member", b"member", "order_reference", b"order_reference", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseMemberRequest: _TypeAlias = EraseMemberRequest  # noqa: Y015
+
+@_typing.final
+class EraseMemberResponse(_message.Message):
+    """What was erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    DESTROYED_KEY_COUNT_FIELD_NUMBER: _builtins.int
+    CLAIM_COUNT_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """"members/{member}", the opaque name under which what is left stands."""
+    destroyed_key_count: _builtins.int
+    """Keys destroyed."""
+    claim_count: _builtins.int
+    """Claims whose bill and decision can be opened no more."""
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"policies/{policy}" all of whose people are erased now; their payee accounts are gone as well."""
+
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+        destroyed_key_count: _builtins.int = ...,
+        claim_count: _builtins.int = ...,
+        policies: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_count", b"claim_count", "destroyed_key_count", b"destroyed_key_count", "member", b"member", "policies", b"policies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseMemberResponse: _TypeAlias = EraseMemberResponse  # noqa: Y015

@@ -84,6 +84,11 @@ class ClaimsServiceStub:
                 request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.CheckBooksRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.CheckBooksResponse.FromString,
                 _registered_method=True)
+        self.EraseMember = channel.unary_unary(
+                '/lipei.claims.v1.ClaimsService/EraseMember',
+                request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.EraseMemberRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.EraseMemberResponse.FromString,
+                _registered_method=True)
 
 
 class ClaimsServiceServicer:
@@ -134,7 +139,7 @@ class ClaimsServiceServicer:
     def ExplainClaim(self, request, context):
         """The decision in sentences that a member understands, to the fen, in Chinese and English. Decides nothing anew.
 
-        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet; wait.
+        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,7 +148,7 @@ class ClaimsServiceServicer:
     def ReplayClaim(self, request, context):
         """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
-        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet; wait.
+        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
         DATA_LOSS: the stored decision is not what its inputs give; stop and investigate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -172,6 +177,22 @@ class ClaimsServiceServicer:
 
     def CheckBooks(self, request, context):
         """Checks the books: trial balance, conservation of every stored decision, payouts against claims. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseMember(self, request, context):
+        """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
+        them; and the payee accounts of policies that insured nobody else. Names, states, amounts, hashes, the ledger and
+        payment files stay, which the law wants kept. What is imported for the same person afterwards belongs to a new one,
+        without history. The same request_id answers the same.
+
+        NOT_FOUND: nothing is kept about this member.
+        ALREADY_EXISTS: the request_id was used with other content; make a new one.
+        FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, their names in ErrorInfo; close or withdraw them first.
+        FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
+        article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -219,6 +240,11 @@ def add_ClaimsServiceServicer_to_server(servicer, server):
                     servicer.CheckBooks,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.CheckBooksRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.CheckBooksResponse.SerializeToString,
+            ),
+            'EraseMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseMember,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.EraseMemberRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.EraseMemberResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -447,6 +473,33 @@ class ClaimsService:
             '/lipei.claims.v1.ClaimsService/CheckBooks',
             lipei_dot_claims_dot_v1_dot_claims__pb2.CheckBooksRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_claims__pb2.CheckBooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.ClaimsService/EraseMember',
+            lipei_dot_claims_dot_v1_dot_claims__pb2.EraseMemberRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_claims__pb2.EraseMemberResponse.FromString,
             options,
             channel_credentials,
             insecure,

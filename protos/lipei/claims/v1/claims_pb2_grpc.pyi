@@ -66,12 +66,12 @@ class ClaimsServiceStub:
     ExplainClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ExplainClaimRequest, _claims_pb2.ExplainClaimResponse]
     """The decision in sentences that a member understands, to the fen, in Chinese and English. Decides nothing anew.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet; wait.
+    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
     """
     ReplayClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ReplayClaimRequest, _claims_pb2.ReplayClaimResponse]
     """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet; wait.
+    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
     DATA_LOSS: the stored decision is not what its inputs give; stop and investigate.
     """
     ImportPolicies: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ImportPoliciesRequest, _claims_pb2.ImportPoliciesResponse]
@@ -88,6 +88,18 @@ class ClaimsServiceStub:
     """
     CheckBooks: _grpc.UnaryUnaryMultiCallable[_claims_pb2.CheckBooksRequest, _claims_pb2.CheckBooksResponse]
     """Checks the books: trial balance, conservation of every stored decision, payouts against claims. Changes nothing."""
+    EraseMember: _grpc.UnaryUnaryMultiCallable[_claims_pb2.EraseMemberRequest, _claims_pb2.EraseMemberResponse]
+    """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
+    them; and the payee accounts of policies that insured nobody else. Names, states, amounts, hashes, the ledger and
+    payment files stay, which the law wants kept. What is imported for the same person afterwards belongs to a new one,
+    without history. The same request_id answers the same.
+
+    NOT_FOUND: nothing is kept about this member.
+    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, their names in ErrorInfo; close or withdraw them first.
+    FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
+    article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
+    """
 
 @_typing.type_check_only
 class ClaimsServiceAsyncStub(ClaimsServiceStub):
@@ -127,12 +139,12 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     ExplainClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.ExplainClaimRequest, _claims_pb2.ExplainClaimResponse]  # type: ignore[assignment]
     """The decision in sentences that a member understands, to the fen, in Chinese and English. Decides nothing anew.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet; wait.
+    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
     """
     ReplayClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.ReplayClaimRequest, _claims_pb2.ReplayClaimResponse]  # type: ignore[assignment]
     """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet; wait.
+    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
     DATA_LOSS: the stored decision is not what its inputs give; stop and investigate.
     """
     ImportPolicies: _aio.UnaryUnaryMultiCallable[_claims_pb2.ImportPoliciesRequest, _claims_pb2.ImportPoliciesResponse]  # type: ignore[assignment]
@@ -149,6 +161,18 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """
     CheckBooks: _aio.UnaryUnaryMultiCallable[_claims_pb2.CheckBooksRequest, _claims_pb2.CheckBooksResponse]  # type: ignore[assignment]
     """Checks the books: trial balance, conservation of every stored decision, payouts against claims. Changes nothing."""
+    EraseMember: _aio.UnaryUnaryMultiCallable[_claims_pb2.EraseMemberRequest, _claims_pb2.EraseMemberResponse]  # type: ignore[assignment]
+    """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
+    them; and the payee accounts of policies that insured nobody else. Names, states, amounts, hashes, the ledger and
+    payment files stay, which the law wants kept. What is imported for the same person afterwards belongs to a new one,
+    without history. The same request_id answers the same.
+
+    NOT_FOUND: nothing is kept about this member.
+    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, their names in ErrorInfo; close or withdraw them first.
+    FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
+    article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
+    """
 
 class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
     """What an insurer's intake, claims team and auditors ask.
@@ -209,7 +233,7 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_claims_pb2.ExplainClaimResponse, _abc.Awaitable[_claims_pb2.ExplainClaimResponse]]:
         """The decision in sentences that a member understands, to the fen, in Chinese and English. Decides nothing anew.
 
-        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet; wait.
+        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
         """
 
     @_abc_1.abstractmethod
@@ -220,7 +244,7 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_claims_pb2.ReplayClaimResponse, _abc.Awaitable[_claims_pb2.ReplayClaimResponse]]:
         """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
-        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet; wait.
+        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
         DATA_LOSS: the stored decision is not what its inputs give; stop and investigate.
         """
 
@@ -255,5 +279,23 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.CheckBooksResponse, _abc.Awaitable[_claims_pb2.CheckBooksResponse]]:
         """Checks the books: trial balance, conservation of every stored decision, payouts against claims. Changes nothing."""
+
+    @_abc_1.abstractmethod
+    def EraseMember(
+        self,
+        request: _claims_pb2.EraseMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.EraseMemberResponse, _abc.Awaitable[_claims_pb2.EraseMemberResponse]]:
+        """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
+        them; and the payee accounts of policies that insured nobody else. Names, states, amounts, hashes, the ledger and
+        payment files stay, which the law wants kept. What is imported for the same person afterwards belongs to a new one,
+        without history. The same request_id answers the same.
+
+        NOT_FOUND: nothing is kept about this member.
+        ALREADY_EXISTS: the request_id was used with other content; make a new one.
+        FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, their names in ErrorInfo; close or withdraw them first.
+        FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
+        article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
+        """
 
 def add_ClaimsServiceServicer_to_server(servicer: ClaimsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

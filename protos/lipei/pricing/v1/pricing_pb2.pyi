@@ -874,14 +874,17 @@ class CoachTask(_message.Message):
     GLUCOSE_MMOL_L_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
     RAISE_TIME_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """"members/{token}/coachTasks/{task}"."""
+    """"members/{token}/coachTasks/{task}"; of an erased one "members/-/coachTasks/{task}"."""
     reason: _builtins.str
     """Stable reason: "LOW_GLUCOSE"."""
     reading: _builtins.str
     """The reading that raised it, "members/{token}/readings/{reading}"."""
     glucose_mmol_l: _builtins.str
     """The glucose in mmol/L, rounded as it was compared."""
+    erased: _builtins.bool
+    """Whether the member's data was erased since: only the fact that there was a task is left."""
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """When it was measured."""
@@ -899,11 +902,84 @@ class CoachTask(_message.Message):
         glucose_mmol_l: _builtins.str = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
         raise_time: _timestamp_pb2.Timestamp | None = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "raise_time", b"raise_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "glucose_mmol_l", b"glucose_mmol_l", "name", b"name", "raise_time", b"raise_time", "reading", b"reading", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "erased", b"erased", "glucose_mmol_l", b"glucose_mmol_l", "name", b"name", "raise_time", b"raise_time", "reading", b"reading", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CoachTask: _TypeAlias = CoachTask  # noqa: Y015
+
+@_typing.final
+class EraseMemberRequest(_message.Message):
+    """Names a person to be erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id; see EraseMember."""
+    member: _builtins.str
+    """"members/{token}"."""
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"policies/{policy}", at most 1,000: policies that insured this person and nobody else. Quotes under them that name
+        no member are erased too.
+        """
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        member: _builtins.str = ...,
+        policies: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "policies", b"policies", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseMemberRequest: _TypeAlias = EraseMemberRequest  # noqa: Y015
+
+@_typing.final
+class EraseMemberResponse(_message.Message):
+    """What was erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESTROYED_KEY_COUNT_FIELD_NUMBER: _builtins.int
+    READING_COUNT_FIELD_NUMBER: _builtins.int
+    TARGET_COUNT_FIELD_NUMBER: _builtins.int
+    COACH_TASK_COUNT_FIELD_NUMBER: _builtins.int
+    QUOTE_COUNT_FIELD_NUMBER: _builtins.int
+    destroyed_key_count: _builtins.int
+    """Keys destroyed."""
+    reading_count: _builtins.int
+    """Readings that can be opened no more, whatever their revisions."""
+    target_count: _builtins.int
+    """Doctors' targets that can be opened no more."""
+    coach_task_count: _builtins.int
+    """Coach's tasks that can be opened no more."""
+    quote_count: _builtins.int
+    """Quotes that can be opened no more; their premiums stay."""
+    def __init__(
+        self,
+        *,
+        destroyed_key_count: _builtins.int = ...,
+        reading_count: _builtins.int = ...,
+        target_count: _builtins.int = ...,
+        coach_task_count: _builtins.int = ...,
+        quote_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coach_task_count", b"coach_task_count", "destroyed_key_count", b"destroyed_key_count", "quote_count", b"quote_count", "reading_count", b"reading_count", "target_count", b"target_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseMemberResponse: _TypeAlias = EraseMemberResponse  # noqa: Y015

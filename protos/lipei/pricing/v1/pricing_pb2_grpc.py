@@ -75,6 +75,11 @@ class PricingServiceStub:
                 request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksRequest.SerializeToString,
                 response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksResponse.FromString,
                 _registered_method=True)
+        self.EraseMember = channel.unary_unary(
+                '/lipei.pricing.v1.PricingService/EraseMember',
+                request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberRequest.SerializeToString,
+                response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberResponse.FromString,
+                _registered_method=True)
 
 
 class PricingServiceServicer:
@@ -166,6 +171,19 @@ class PricingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseMember(self, request, context):
+        """Erases a person here by destroying the key of everything kept about them: readings, doctors' targets, coach's tasks
+        and quotes with a participation. Premiums, names and times of processing stay. What comes for the same token
+        afterwards belongs to a new member, who starts without readings. The same request_id answers the same.
+        A stored quote that was erased answers FAILED_PRECONDITION ERASED from then on.
+
+        NOT_FOUND: nothing is kept about this member, nor a quote under these policies.
+        ALREADY_EXISTS: the request_id was used with other content; make a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PricingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -198,6 +216,11 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     servicer.ListCoachTasks,
                     request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksRequest.FromString,
                     response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksResponse.SerializeToString,
+            ),
+            'EraseMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseMember,
+                    request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberRequest.FromString,
+                    response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -373,6 +396,33 @@ class PricingService:
             '/lipei.pricing.v1.PricingService/ListCoachTasks',
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksRequest.SerializeToString,
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.pricing.v1.PricingService/EraseMember',
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberRequest.SerializeToString,
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.EraseMemberResponse.FromString,
             options,
             channel_credentials,
             insecure,

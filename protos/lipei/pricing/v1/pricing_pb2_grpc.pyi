@@ -95,6 +95,15 @@ class PricingServiceStub:
 
     INVALID_ARGUMENT also for a page_token that this list did not give.
     """
+    EraseMember: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.EraseMemberRequest, _pricing_pb2.EraseMemberResponse]
+    """Erases a person here by destroying the key of everything kept about them: readings, doctors' targets, coach's tasks
+    and quotes with a participation. Premiums, names and times of processing stay. What comes for the same token
+    afterwards belongs to a new member, who starts without readings. The same request_id answers the same.
+    A stored quote that was erased answers FAILED_PRECONDITION ERASED from then on.
+
+    NOT_FOUND: nothing is kept about this member, nor a quote under these policies.
+    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    """
 
 @_typing.type_check_only
 class PricingServiceAsyncStub(PricingServiceStub):
@@ -162,6 +171,15 @@ class PricingServiceAsyncStub(PricingServiceStub):
     """Low glucose that a coach should talk about, of one member or of all, oldest first.
 
     INVALID_ARGUMENT also for a page_token that this list did not give.
+    """
+    EraseMember: _aio.UnaryUnaryMultiCallable[_pricing_pb2.EraseMemberRequest, _pricing_pb2.EraseMemberResponse]  # type: ignore[assignment]
+    """Erases a person here by destroying the key of everything kept about them: readings, doctors' targets, coach's tasks
+    and quotes with a participation. Premiums, names and times of processing stay. What comes for the same token
+    afterwards belongs to a new member, who starts without readings. The same request_id answers the same.
+    A stored quote that was erased answers FAILED_PRECONDITION ERASED from then on.
+
+    NOT_FOUND: nothing is kept about this member, nor a quote under these policies.
+    ALREADY_EXISTS: the request_id was used with other content; make a new one.
     """
 
 class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -263,6 +281,21 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Low glucose that a coach should talk about, of one member or of all, oldest first.
 
         INVALID_ARGUMENT also for a page_token that this list did not give.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseMember(
+        self,
+        request: _pricing_pb2.EraseMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.EraseMemberResponse, _abc.Awaitable[_pricing_pb2.EraseMemberResponse]]:
+        """Erases a person here by destroying the key of everything kept about them: readings, doctors' targets, coach's tasks
+        and quotes with a participation. Premiums, names and times of processing stay. What comes for the same token
+        afterwards belongs to a new member, who starts without readings. The same request_id answers the same.
+        A stored quote that was erased answers FAILED_PRECONDITION ERASED from then on.
+
+        NOT_FOUND: nothing is kept about this member, nor a quote under these policies.
+        ALREADY_EXISTS: the request_id was used with other content; make a new one.
         """
 
 def add_PricingServiceServicer_to_server(servicer: PricingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

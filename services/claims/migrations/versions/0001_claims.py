@@ -5,13 +5,24 @@ from alembic import op
 
 from services.claims.storage.ledger import ledger_ddl
 from services.claims.storage.payout_tables import payouts_ddl
-from services.claims.storage.tables import APPEND_ONLY, decision_seal_ddl
+from services.claims.storage.tables import decision_seal_ddl
 from services.common.database import append_only_ddl
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+APPEND_ONLY = (
+    "request_log",
+    "plan_version",
+    "policy_revision",
+    "payee_account",
+    "claim_move",
+    "decision_line",
+    "decision_share",
+    "decision",
+)
 
 
 def upgrade() -> None:

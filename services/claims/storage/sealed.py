@@ -1,0 +1,208 @@
+"""What of the claims database is sealed, and under whose key. Opens; decides nothing.
+
+A person's bills, decisions and terms are sealed under the person's key, a policy's payee accounts
+under the policy's, payment files and the bank's answers, which are vouchers of many people at once,
+under the paying account's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from services.claims.core import canonical
+from services.claims.core.decision import Decision, LineOutcome
+from services.claims.core.facts import BillFacts, EarlierService, MemberFacts
+from services.claims.core.repeats import service_day
+from services.common.sealing import Erased, Sealer
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_member = msgspec.json.Decoder(MemberFacts)
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """A service that a decision allowed, and the number of its line."""
+
+    number: int
+    service: EarlierService
+
+
+_allowed = msgspec.json.Decoder(list[Allowed])
+
+
+def person_subject(person_id: str) -> str:
+    """The subject of a person's bills, decisions and terms."""
+    return f"person:{person_id}"
+
+
+def policy_subject(policy_id: str) -> str:
+    """The subject of a policy's payee accounts."""
+    return f"policy:{policy_id}"
+
+
+def paying_subject(paying_account: str) -> str:
+    """The subject of the payment files and answers of one of the insurer's accounts."""
+    return f"paying:{paying_account}"
+
+
+def token_index(sealer: Sealer, token: str) -> str:
+    """Blind index of a member token."""
+    return sealer.index(token, table="person", column="token_index")
+
+
+def bill_index(sealer: Sealer, bill_number: str) -> str:
+    """Blind index of a provider's bill number."""
+    return sealer.index(bill_number, table="claim", column="bill_index")
+
+
+def keyed(sealer: Sealer, digest: str, *, table: str, column: str) -> str:
+    """A digest of content under this database's key: so few facts could be guessed back."""
+    return sealer.fingerprint(digest.encode(), table=table, column=column)
+
+
+def sealed_bill(
+    sealer: Sealer, claim_id: str, person_id: str, bill: bytes, bill_number: str
+) -> dict[str, bytes]:
+    """The sealed columns of a claim."""
+    subject = person_subject(person_id)
+    return {
+        "bill": sealer.seal(bill, **_claim(claim_id, "bill"), subject=subject),
+        "bill_number": sealer.seal(
+            bill_number.encode(), **_claim(claim_id, "bill_number"), subject=subject
+        ),
+    }
+
+
+def open_bill(sealer: Sealer, row: Row[Any]) -> bytes:
+    """A claim's bill. Raises: Erased, CannotOpen."""
+    return sealer.open(row.bill, **_claim(row.id, "bill"), subject=person_subject(row.person_id))
+
+
+def open_bill_number(sealer: Sealer, row: Row[Any]) -> str:
+    """A claim's bill number. Raises: Erased, CannotOpen."""
+    subject = person_subject(row.person_id)
+    return sealer.open(row.bill_number, **_claim(row.id, "bill_number"), subject=subject).decode()
+
+
+def sealed_decision(
+    sealer: Sealer,
+    decision_id: str,
+    claim: Row[Any],
+    inputs: canonical.Inputs,
+    decided: Decision,
+) -> dict[str, Any]:
+    """The sealed columns of a decision, and the years of what it allowed."""
+    allowed = list(_allowed_of(claim.provider_id, inputs.bill, decided))
+    days = [each.service.service_date for each in allowed] or [inputs.bill.end_date]
+    subject = person_subject(claim.person_id)
+    plain = {
+        "inputs": canonical.inputs_bytes(inputs),
+        "output": canonical.decision_bytes(decided),
+        "services": _encode(allowed),
+    }
+    return {
+        "person_id": claim.person_id,
+        "first_year": min(days).year,
+        "last_year": max(days).year,
+        **{
+            column: sealer.seal(content, **_decision(decision_id, column), subject=subject)
+            for column, content in plain.items()
+        },
+    }
+
+
+def _allowed_of(provider_id: str, bill: BillFacts, decided: Decision) -> Iterable[Allowed]:
+    billed = {line.number: line for line in bill.lines}
+    for line in decided.lines:
+        if line.outcome is LineOutcome.DENIED:
+            continue
+        charge = billed[line.number]
+        yield Allowed(
+            line.number,
+            EarlierService(
+                bill_number=bill.bill_number,
+                provider_id=provider_id,
+                code=line.code,
+                service_date=service_day(bill, charge),
+                quantity=charge.quantity,
+                unit_price=charge.unit_price,
+            ),
+        )
+
+
+def open_inputs(sealer: Sealer, stored: Row[Any]) -> canonical.Inputs:
+    """What a decision was made from. Raises: Erased, CannotOpen."""
+    return canonical.inputs_from(_open_decision(sealer, stored, "inputs"))
+
+
+def open_output(sealer: Sealer, stored: Row[Any]) -> Decision:
+    """A stored decision. Raises: Erased, CannotOpen."""
+    return canonical.decision_from(_open_decision(sealer, stored, "output"))
+
+
+def open_services(sealer: Sealer, stored: Any) -> list[Allowed]:
+    """What a decision allowed. Raises: Erased, CannotOpen."""
+    return _allowed.decode(_open_decision(sealer, stored, "services"))
+
+
+def _open_decision(sealer: Sealer, stored: Any, column: str) -> bytes:
+    content: bytes = getattr(stored, column)
+    subject = person_subject(stored.person_id)
+    return sealer.open(content, **_decision(stored.id, column), subject=subject)
+
+
+def seal_member(
+    sealer: Sealer, policy_id: str, revision: int, person_id: str, member: MemberFacts
+) -> bytes:
+    """What a revision says of one insured person."""
+    place = _insured_terms(policy_id, revision, member.member_id)
+    return sealer.seal(_encode(member), **place, subject=person_subject(person_id))
+
+
+def open_member(
+    sealer: Sealer, policy_id: str, revision: int, member_id: str, row: Any
+) -> MemberFacts:
+    """The same again. Raises: Erased, CannotOpen."""
+    place = _insured_terms(policy_id, revision, member_id)
+    return _member.decode(sealer.open(row.sealed, **place, subject=person_subject(row.person_id)))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedClaim:
+    """A claim's row with what is sealed of it; both are empty once the person was erased."""
+
+    row: Row[Any]
+    stored: Row[Any] | None  # its decision in force
+    bill_number: str
+    decided: Decision | None
+    erased: bool = False
+
+
+def opened(sealer: Sealer, row: Row[Any], stored: Row[Any] | None) -> OpenedClaim:
+    """A claim and its decision in force, or what an erasure left of them.
+
+    Raises: CannotOpen, KeyUnknown, KeyRetired.
+    """
+    try:
+        number = open_bill_number(sealer, row)
+        decided = None if stored is None else open_output(sealer, stored)
+    except Erased:
+        return OpenedClaim(row, stored, "", None, erased=True)
+    return OpenedClaim(row, stored, number, decided)
+
+
+def _claim(claim_id: str, column: str) -> dict[str, str]:
+    return {"table": "claim", "column": column, "row": claim_id}
+
+
+def _decision(decision_id: str, column: str) -> dict[str, str]:
+    return {"table": "decision", "column": column, "row": decision_id}
+
+
+def _insured_terms(policy_id: str, revision: int, member_id: str) -> dict[str, str]:
+    row = f"{policy_id}/{revision}/{member_id}"
+    return {"table": "insured_terms", "column": "sealed", "row": row}

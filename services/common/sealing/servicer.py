@@ -1,0 +1,104 @@
+"""KeysService over gRPC, the same in every service: which keys are in use, rotation, renewal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import grpc
+
+from lipei.keys.v1 import keys_pb2 as pb
+from lipei.keys.v1 import keys_pb2_grpc
+from services.common.database import Database
+from services.common.grpc_edge import Serving, Violation, invalid
+from services.common.log import logger
+from services.common.sealing import rotation
+from services.common.sealing.master import KeyState
+from services.common.sealing.subject_keys import SubjectKeys
+
+FULL_NAME = "lipei.keys.v1.KeysService"
+USUAL, MOST = 500, 2_000
+Context = grpc.aio.ServicerContext[Any, Any]
+_STATES = {s: pb.MasterKeyState.Value(f"MASTER_KEY_STATE_{s.name}") for s in KeyState}
+
+
+class KeysServicer(keys_pb2_grpc.KeysServiceServicer):
+    """Answers for one service's database. Shows no key."""
+
+    def __init__(self, database: Database, keys: SubjectKeys) -> None:
+        self._database = database
+        self._keys = keys
+
+    async def DescribeKeys(
+        self, request: pb.DescribeKeysRequest, context: Context
+    ) -> pb.DescribeKeysResponse:
+        """Master keys and how many subjects' keys each wraps."""
+        uses = await self._database.run(rotation.master_uses, self._database, self._keys)
+        return pb.DescribeKeysResponse(
+            master_keys=[
+                pb.MasterKeyUse(
+                    key_id=use.key_id, state=_STATES[use.state], subject_keys=use.subject_keys
+                )
+                for use in uses
+            ]
+        )
+
+    async def RewrapKeys(
+        self, request: pb.RewrapKeysRequest, context: Context
+    ) -> pb.RewrapKeysResponse:
+        """One step of a master key's rotation."""
+        most = _most(request.most)
+        done = await self._database.run(rotation.rewrap, self._database, self._keys, most)
+        return pb.RewrapKeysResponse(rewrapped_count=done.rewrapped, left_count=done.left)
+
+    async def RenewKeys(
+        self, request: pb.RenewKeysRequest, context: Context
+    ) -> pb.RenewKeysResponse:
+        """One step of giving subjects their next key."""
+        most = _most(request.most)
+        if not request.HasField("before_time"):
+            raise invalid([Violation("before_time", "MISSING", "say how old a key may be")])
+        done = await self._database.run(
+            lambda: rotation.renew(
+                self._database,
+                self._keys,
+                before_us=request.before_time.ToMicroseconds(),
+                most=most,
+            )
+        )
+        return pb.RenewKeysResponse(renewed_count=done.rewrapped, left_count=done.left)
+
+
+def serving(database: Database, keys: SubjectKeys) -> Serving:
+    """The service as a process offers it."""
+    add = keys_pb2_grpc.add_KeysServiceServicer_to_server
+    return Serving(add, KeysServicer(database, keys), FULL_NAME)
+
+
+def readiness(database: Database, keys: SubjectKeys) -> Callable[[], Coroutine[Any, Any, bool]]:
+    """Asks whether every master key that the database needs is at hand, and is the right one.
+
+    A line in the log says which is not.
+    """
+
+    def ready() -> bool:
+        missing = rotation.unusable(database, keys)
+        for use in missing:
+            logger().error(
+                "master_key_missing",
+                key=use.key_id,
+                state=use.state.value,
+                subject_keys=use.subject_keys,
+            )
+        return not missing and rotation.proves(database, keys)
+
+    async def check() -> bool:
+        return await database.run(ready)
+
+    return check
+
+
+def _most(asked: int) -> int:
+    if asked < 0:
+        raise invalid([Violation("most", "OUT_OF_RANGE", "must not be negative")])
+    return min(asked or USUAL, MOST)
