@@ -19,6 +19,7 @@ from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from lipei.pricing.v1 import pricing_pb2
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.grpc_edge import channel as reach
+from services.common.grpc_edge import sync_channel
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 from services.common.temporal.schedules import (
@@ -26,7 +27,7 @@ from services.common.temporal.schedules import (
     trigger_pull,
 )
 from tests.e2e.test_readings import laboratory, temporal
-from tests.identities import acting, everybody
+from tests.identities import acting
 from tests.services.claims.given import imported, policy, publish
 from tests.services.claims.serving import Served, Stuck, served
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
@@ -119,7 +120,9 @@ class Parts:
         request = pricing_pb2.AssessMemberRequest(
             participation=part(TOKEN), renewal_date="2026-01-01"
         )
-        with everybody(self.pricing, "pricing") as channel:
+        # As the person reads it, who needs to be nobody's customer for that.
+        person = acting("desk-member", "member", TOKEN)
+        with sync_channel(self.pricing, person, "pricing") as channel:
             stub = PricingServiceStub(channel)
             return int(stub.AssessMember(request, timeout=CALL_S).incentive.run_months)
 
@@ -160,7 +163,7 @@ def test_a_withdrawal_reaches_claims_and_pricing_though_the_source_is_away(parts
     parts.relay()
     assert parts.states() == ["withdrawn"] * BILLS
     assert parts.months_on_target() == 6  # the other consent stands
-    (settled, programme) = sorted(parts.consents(), key=lambda one: one.purpose)
+    settled, programme, _study = sorted(parts.consents(), key=lambda one: one.purpose)
     assert settled.HasField("relay_time")
 
     parts.withdraw(consent_pb2.CONSENT_PURPOSE_HEALTH_PROGRAMME)

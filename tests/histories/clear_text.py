@@ -17,7 +17,7 @@ _HOST = re.compile(r"[0-9]{1,9}@[a-z0-9.-]{1,80}(-[0-9a-f]{32})?")
 # 32 hex digits are a random id of ours, 64 the hash of a request id.
 _WORKFLOW = re.compile(
     r"claims/[0-9a-f]{32}|payouts/[a-z][a-z0-9-]{0,62}"
-    r"|pull-(bills|readings)/[a-z][a-z0-9-]{0,62}(-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?",
+    r"|pull-(bills|readings|withdrawals)/[a-z][a-z0-9-]{0,62}(-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?",
     re.ASCII,
 )
 _QUEUE = re.compile(r"claims|hospital-[a-z][a-z0-9-]{0,62}")
@@ -33,7 +33,9 @@ FORMS: dict[str, tuple[re.Pattern[str], ...]] = {
     "id": (_WORKFLOW,),
     "identity": (
         _HOST,
-        re.compile(r"temporal-scheduler-default-pull-(bills|readings)/[a-z][a-z0-9-]{0,62}"),
+        re.compile(
+            r"temporal-scheduler-default-pull-(bills|readings|withdrawals)/[a-z][a-z0-9-]{0,62}"
+        ),
     ),
     "markerName": (_TYPE,),
     "message": (re.compile(r"Encoded failure"),),

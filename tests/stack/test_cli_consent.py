@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from services.common.transport.certificates import FOLDER
+from tests.identities import equip
 from tests.services.his_bridge.records import BASE_URL, write_profile
 from tests.services.his_bridge.running import running_bridge
 from tests.stack.typed import Typed, lipei
@@ -45,7 +48,11 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("bridge")
     write_profile(folder / "profiles", BASE_URL)
     with running_bridge(folder / "state", folder / "profiles") as bridge:
-        yield bridge.state
+        found = equip(bridge.state, sandbox=True)
+        for kind in ("pem", "key"):  # the tests' one desk of a hospital, as the sandbox names it
+            desk = found / FOLDER / f"desk-hospital.{kind}"
+            shutil.copy2(desk, desk.with_stem(f"desk-hospital-{HOSPITAL}"))
+        yield found
 
 
 def consent(state: Path, *words: str | Path) -> Typed:
