@@ -45,6 +45,9 @@ class Sizes:
     bills: int = 1_000
     quotes: int = 500
     priced: int = 20_000
+    leaves: tuple[int, ...] = (1_000, 100_000, 1_000_000)
+    kept_leaves: int = 20_000
+    appended: int = 200
 
     @property
     def claims(self) -> int:
@@ -65,6 +68,9 @@ QUICK = Sizes(
     bills=40,
     quotes=5,
     priced=50,
+    leaves=(1_000, 2_000),
+    kept_leaves=200,
+    appended=50,
 )
 
 

@@ -20,6 +20,15 @@ ROOT = Path(__file__).parents[2]
 PATHS = {
     "engine": ("decide 5 lines", "decide 40 lines"),
     "stored": ("settle claims one by one", "settle a batch of"),
+    "evidence": (
+        "append to 2,000 leaves",
+        "prove one of 2,000 leaves",
+        "prove growth to 2,000 leaves",
+        "record one read, SQLite",
+        "record one read, PostgreSQL",
+        "record one of 50 reads at once",
+        "a call with one leaf",
+    ),
     "decision": ("decision answer, one at a time", "decision answer, 8 at once"),
     "settle": ("settle claims, one workflow each",),
     "pull": ("pull bills, beside paging alone", "pull bills, beside paging with look-ups"),
