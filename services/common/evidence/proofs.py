@@ -141,7 +141,7 @@ class Proofs:
             query = select(leaf.leaf_index, leaf.hash).where(leaf.leaf_index.in_(leaves))
             found |= {(0, row[0]): bytes(row[1]) for row in self._connection.execute(query)}
         if by_level:
-            # SQLite reads the whole table for (level, node_index) IN (...), and finds each of these.
+            # For (level, node_index) IN (...) SQLite reads the whole table; each of these it finds.
             near = [
                 and_(node.level == level, node.node_index.in_(indexes))
                 for level, indexes in by_level.items()
