@@ -44,6 +44,7 @@ class Sizes:
     blocks: int = 4
     bills: int = 1_000
     quotes: int = 500
+    calls: int = 1_000
     priced: int = 20_000
     leaves: tuple[int, ...] = (1_000, 100_000, 1_000_000)
     kept_leaves: int = 20_000
@@ -67,6 +68,7 @@ QUICK = Sizes(
     blocks=2,
     bills=40,
     quotes=5,
+    calls=5,
     priced=50,
     leaves=(1_000, 2_000),
     kept_leaves=200,

@@ -12,6 +12,7 @@ from stack.commands import (
     books,
     claims,
     codec_keys,
+    consent,
     demo,
     evidence,
     his,
@@ -62,6 +63,7 @@ app.add_typer(policies.app, name="policies")
 app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
+app.add_typer(consent.app, name="consent")
 keys = typer.Typer(no_args_is_help=True, help="Keys: rotate, retire.")
 keys.command()(codec_keys.rotate_codec)
 app.add_typer(keys, name="keys")

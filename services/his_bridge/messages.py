@@ -17,8 +17,8 @@ from services.his_bridge.core import bill as core
 from services.his_bridge.core import features
 from services.his_bridge.core.faults import Fault
 from services.his_bridge.storage.last_pulls import ChannelStatus
+from services.his_bridge.storage.showing import ShownBill
 
-_BILL = msgspec.json.Decoder(core.Bill)
 _READING = msgspec.json.Decoder(core.Reading)
 _FAULTS = msgspec.json.Decoder(list[Fault])
 _TEXTS = msgspec.json.Decoder(list[str])
@@ -30,13 +30,15 @@ _TIERS: dict[core.Tier | None, bill_pb2.HospitalTier.ValueType] = {
 }
 
 
-def released_bill(row: Row[Any]) -> pb.ReleasedBill:
-    """A released bill and what became of it."""
+def released_bill(shown: ShownBill) -> pb.ReleasedBill:
+    """A released bill, the consent that covers it, and what became of it."""
+    row = shown.row
     return pb.ReleasedBill(
         bill=bill(
-            _BILL.decode(row.body),
+            shown.bill,
             name=f"hospitals/{row.hospital}/bills/{row.name}",
             kind=row.kind,
+            consent=f"hospitals/{row.hospital}/consents/{shown.consent_id}",
         ),
         receive_time=_moment(row.received_us),
         release_time=_moment(row.released_us),
@@ -48,7 +50,7 @@ def released_bill(row: Row[Any]) -> pb.ReleasedBill:
     )
 
 
-def bill(found: core.Bill, *, name: str, kind: str) -> bill_pb2.Bill:
+def bill(found: core.Bill, *, name: str, kind: str, consent: str = "") -> bill_pb2.Bill:
     """A bill on the wire."""
     message = bill_pb2.Bill(
         name=name,
@@ -69,6 +71,7 @@ def bill(found: core.Bill, *, name: str, kind: str) -> bill_pb2.Bill:
         ],
         lines=[_line(line, found.currency) for line in found.lines],
         total=_money(found.total, found.currency),
+        consent=consent,
     )
     social = found.social_insurance
     if social is not None:
@@ -106,9 +109,22 @@ def clinical_features(found: core.Bill) -> pb.ClinicalFeatures:
     )
 
 
-def reading(row: Row[Any]) -> reading_pb2.Reading:
-    """A reading on the wire; received when the hospital released it, else when we saw it."""
+def reading(row: Row[Any], consent_id: str | None) -> reading_pb2.Reading:
+    """A reading on the wire; received when the hospital released it, else when we saw it.
+
+    Without a consent it is taken back: no more is said than which one.
+    """
     found = _READING.decode(row.body)
+    if consent_id is None:
+        return reading_pb2.Reading(
+            name=f"members/{found.member_token}/readings/{row.name}",
+            member_token=found.member_token,
+            provenance=reading_pb2.ReadingProvenance.Value(
+                f"READING_PROVENANCE_{found.provenance}"
+            ),
+            withdrawn=True,
+            release=row.seq,
+        )
     fasting = (
         reading_pb2.FASTING_STATUS_FASTING
         if found.fasting
@@ -126,6 +142,7 @@ def reading(row: Row[Any]) -> reading_pb2.Reading:
         fasting_status=fasting,
         withdrawn=found.withdrawn,
         release=row.seq,
+        consent=f"hospitals/{row.hospital}/consents/{consent_id}",
     )
 
 
@@ -157,6 +174,7 @@ def channel_status(found: ChannelStatus) -> pb.ChannelStatus:
         last_attempt_time=None if found.attempt_us is None else _moment(found.attempt_us),
         last_failure_reason=found.failure,
         inbox_waiting_count=found.unread,
+        held_count=found.held,
     )
 
 

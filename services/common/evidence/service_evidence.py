@@ -14,7 +14,7 @@ from services.common.evidence.servicer import FULL_NAME, EvidenceServicer
 from services.common.evidence.tables import EvidenceTables
 from services.common.grpc_edge import Serving
 from services.common.settings import trust_domain
-from services.common.state import load_or_make_key
+from services.common.state import load_or_make_key, write_private
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the bridge has to show: released bills, readings, quarantine, and the insurer's answers."""
+"""What the bridge has to show besides bills and readings: quarantine, and the insurer's answers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ import msgspec
 from sqlalchemy import (
     Connection,
     Row,
-    String,
-    cast,
     exists,
-    func,
     insert,
     select,
     tuple_,
@@ -26,16 +23,13 @@ from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.tables import (
     acknowledgement,
-    bill_event,
     inbox,
     last_seq,
     quarantine,
-    reading,
     released_bill,
 )
 
 _BILL = msgspec.json.Decoder(Bill)
-_BILL_ID_LENGTH = 32  # what a released bill's name begins with
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,75 +59,6 @@ class TakenBefore(ValueError):
 
 class OtherContent(ValueError):
     """The request id was used before with other content; nothing was recorded."""
-
-
-def bill_named(connection: Connection, hospital: str, name: str) -> Row[Any] | None:
-    """One released bill."""
-    return connection.execute(
-        select(released_bill).where(
-            released_bill.c.hospital == hospital, released_bill.c.name == name
-        )
-    ).first()
-
-
-def bills_after(
-    connection: Connection, hospital: str, seq: int, most: int, delivery: str | None
-) -> Sequence[Row[Any]]:
-    """Released bills in the order of their release, after a number."""
-    query = select(released_bill).where(
-        released_bill.c.hospital == hospital, released_bill.c.seq > seq
-    )
-    if delivery is not None:
-        query = query.where(released_bill.c.delivery == delivery)
-    return connection.execute(query.order_by(released_bill.c.seq).limit(most)).all()
-
-
-def last_states_after(
-    connection: Connection, hospital: str, seq: int, most: int
-) -> Sequence[Row[Any]]:
-    """Released bills as their last event left them, reversed ones not at all, after a number."""
-    later = released_bill.alias("later")
-    overtaken = exists().where(
-        bill_event.c.hospital == released_bill.c.hospital,
-        bill_event.c.bill_id == func.substr(released_bill.c.name, 1, _BILL_ID_LENGTH),
-        later.c.hospital == bill_event.c.hospital,
-        later.c.name == bill_event.c.bill_id + "." + cast(bill_event.c.number, String),
-        later.c.seq > released_bill.c.seq,
-    )
-    return connection.execute(
-        select(released_bill)
-        .where(
-            released_bill.c.hospital == hospital,
-            released_bill.c.seq > seq,
-            released_bill.c.kind != "REVERSAL",
-            ~overtaken,
-        )
-        .order_by(released_bill.c.seq)
-        .limit(most)
-    ).all()
-
-
-def readings_after(
-    connection: Connection,
-    member_token: str | None,
-    seq: int,
-    most: int,
-    hospital: str | None = None,
-) -> Sequence[Row[Any]]:
-    """Readings of one member, or of all, in the order of their release, after a number.
-
-    Each with the time when the bridge first saw it so, as `received_us`.
-    """
-    query = (
-        select(reading, inbox.c.at_us.label("received_us"))
-        .join(inbox, inbox.c.id == reading.c.inbox_id)
-        .where(reading.c.seq > seq)
-    )
-    if member_token is not None:
-        query = query.where(reading.c.member_token == member_token)
-    if hospital is not None:
-        query = query.where(reading.c.hospital == hospital)
-    return connection.execute(query.order_by(reading.c.seq).limit(most)).all()
 
 
 def last_number(connection: Connection, name: str) -> int:

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from services.his_bridge.core.bill import Bill, Reading
+from services.his_bridge.core.consent import Consent, Need
 from services.his_bridge.core.events import (
     BillEvent,
     BillStatus,
@@ -29,13 +30,14 @@ from services.his_bridge.core.outcomes import (
     ReadingsWithdrawn,
     SetAside,
 )
+from services.his_bridge.storage import holding
+from services.his_bridge.storage.consents import Register, register_of
+from services.his_bridge.storage.holding import HELD, PURPOSES, READINGS, Held, Version
 from services.his_bridge.storage.inbox import Pending, SetAsideRow, set_aside
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import bill_event, inbox, reading, released_bill
 
 DELIVERY_PENDING = "PENDING"
-# The list of all readings, whichever hospital they come from.
-READINGS = "readings"
 # Begins the component of a reading that turned out to be another patient's.
 _MOVED = "~"
 _BILL = msgspec.json.Decoder(Bill)
@@ -48,21 +50,36 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     released: int = 0
     quarantined: int = 0
     filtered: int = 0
+    held: int = 0
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where records come from and to whom they may be released."""
+
+    hospital: str
+    channel: str
+    recipient: str
+    currency: str
+    zone: str
 
 
 def settle(
     connection: Connection,
-    hospital: str,
+    place: Place,
     judged: Sequence[tuple[Pending, Outcome]],
     *,
-    currency: str,
     now_us: int,
 ) -> Settled:
-    """Write the outcomes of a batch, and mark its records as read."""
-    batch = _Batch(connection, hospital, judged, now_us)
+    """Write the outcomes of a batch, and mark its records as read, or as held.
+
+    What states anything about a person is released only under a consent that is active now; else
+    it is held, and only its newest version is.
+    """
+    holding.one_at_a_time(connection, place.hospital, reads=True)
+    batch = _Batch(connection, place, judged, now_us)
     for pending, outcome in judged:
         batch.add(pending, outcome)
-    return batch.write(currency)
+    return batch.write()
 
 
 class _Batch:
@@ -71,13 +88,16 @@ class _Batch:
     def __init__(
         self,
         connection: Connection,
-        hospital: str,
+        place: Place,
         judged: Sequence[tuple[Pending, Outcome]],
         now_us: int,
     ) -> None:
         self._connection = connection
-        self._hospital = hospital
+        self._place = place
+        self._hospital = hospital = place.hospital
         self._now_us = now_us
+        self._held: dict[int, Held] = {}
+        self._superseded: list[int] = []
         self._states: dict[str, list[int]] = defaultdict(list)
         self._aside: list[SetAsideRow] = []
         self._new_events: list[dict[str, Any]] = []
@@ -91,10 +111,36 @@ class _Batch:
         }
         self._events = _events_of(connection, hospital, bills)
         self._readings = _readings_of(connection, hospital, readings)
+        self._register: Register = register_of(
+            connection, hospital, place.recipient, self._members(judged), at_us=now_us
+        )
+        self._waiting = holding.waiting_versions(
+            connection,
+            hospital,
+            place.channel,
+            bills | readings,
+            {pending.inbox_id for pending, _ in judged},
+        )
+
+    def _members(self, judged: Sequence[tuple[Pending, Outcome]]) -> set[str]:
+        """Whoever the outcomes speak of, or what is known of their records."""
+        events = (event for _, mine in self._events.values() for event in mine)
+        known = [event.bill.member_token for event in events if event.bill is not None]
+        known += [_READING.decode(body).member_token for _, body in self._readings.values()]
+        needs = (_need_of(outcome, self._place.zone) for _, outcome in judged)
+        return {*known, *(need[0] for need in needs if need is not None)}
 
     def add(self, pending: Pending, outcome: Outcome) -> None:
         """Decide what one outcome changes."""
         state = "read"
+        if not isinstance(outcome, SetAside) and self._is_overtaken(pending):
+            # A newer version is held: when a consent comes, that one is read.
+            self._superseded.append(pending.inbox_id)
+            return
+        need = _need_of(outcome, self._place.zone)
+        if need is not None and self._consent(*need) is None:
+            self._hold(pending, *need)
+            return
         if isinstance(outcome, SetAside):
             row = SetAsideRow(
                 inbox_id=pending.inbox_id, faults=outcome.faults, total_minor=outcome.total
@@ -113,11 +159,40 @@ class _Batch:
             state = "read" if taken_back else "filtered"
         self._states[state].append(pending.inbox_id)
 
-    def write(self, currency: str) -> Settled:
-        """Write everything that was decided."""
-        set_aside(
-            self._connection, self._hospital, self._aside, currency=currency, now_us=self._now_us
+    def _consent(self, member: str, need: Need, rather: str = "") -> Consent | None:
+        purpose = PURPOSES[self._place.channel]
+        return self._register.covering(member, purpose, need, rather)
+
+    def _is_overtaken(self, pending: Pending) -> bool:
+        """Whether a newer version of the record is held; older ones that wait are overtaken now."""
+        mine = (pending.updated_us, pending.inbox_id)
+        waiting = self._waiting.get(pending.external_id, [])
+        for version in waiting:
+            if version.rank < mine:
+                self._held.pop(version.inbox_id, None)
+                self._superseded.append(version.inbox_id)
+        newer = [version for version in waiting if version.rank > mine]
+        self._waiting[pending.external_id] = newer
+        return any(version.held for version in newer)
+
+    def _hold(self, pending: Pending, member: str, need: Need) -> None:
+        self._held[pending.inbox_id] = Held(
+            inbox_id=pending.inbox_id, member_token=member, need=need
         )
+        version = Version(updated_us=pending.updated_us, inbox_id=pending.inbox_id, held=True)
+        self._waiting[pending.external_id].append(version)
+
+    def write(self) -> Settled:
+        """Write everything that was decided."""
+        place, now_us = self._place, self._now_us
+        set_aside(
+            self._connection, self._hospital, self._aside, currency=place.currency, now_us=now_us
+        )
+        holding.supersede(self._connection, self._superseded)
+        holding.hold(
+            self._connection, self._hospital, place.channel, self._held.values(), now_us=now_us
+        )
+        self._states[HELD] = list(self._held)
         if self._new_events:
             self._connection.execute(insert(bill_event), self._new_events)
         self._number(self._new_bills, f"bills/{self._hospital}")
@@ -130,6 +205,7 @@ class _Batch:
             released=len(self._new_bills) + len(self._new_readings),
             quarantined=len(self._aside),
             filtered=len(self._states["filtered"]),
+            held=len(self._held),
         )
 
     def _add_bill(self, pending: Pending, outcome: BillStated | BillWithdrawn) -> str:
@@ -182,6 +258,8 @@ class _Batch:
         bill = (after.bill if after else None) or (before.bill if before else None)
         if bill is None:
             return
+        # A reversal is recorded whatever the person allows; who looks at it needs the consent.
+        found = self._consent(bill.member_token, holding.need_of_bill(bill))
         bill_id, _, number = event.event_id.partition(".")
         self._new_bills.append(
             {
@@ -191,6 +269,8 @@ class _Batch:
                 "kind": str(event.kind),
                 "day": _day_of(bill),
                 "total_minor": bill.total,
+                "member_token": bill.member_token,
+                "consent_id": found.terms.consent_id if found else "",
                 "body": msgspec.json.encode(bill),
                 "received_us": pending.received_us,
                 "released_us": self._now_us,
@@ -237,6 +317,8 @@ class _Batch:
         if self._readings.get(key) == (name, body):
             return False
         self._readings[key] = name, body
+        need = holding.need_of_reading(measured, self._place.zone)
+        found = self._consent(measured.member_token, need)
         self._new_readings.append(
             {
                 "name": name,
@@ -246,6 +328,9 @@ class _Batch:
                 "member_token": measured.member_token,
                 "body": body,
                 "inbox_id": pending.inbox_id,
+                "day": need.first_day.isoformat(),
+                "consent_id": found.terms.consent_id if found else "",
+                "withheld": found is None,
             }
         )
         return True
@@ -265,6 +350,17 @@ class _Batch:
             first = next_numbers(self._connection, name, len(rows))
             for offset, row in enumerate(rows):
                 row["seq"] = first + offset
+
+
+def _need_of(outcome: Outcome, zone: str) -> tuple[str, Need] | None:
+    """Whose consent an outcome needs, and for what; None when it states nothing about anybody."""
+    if isinstance(outcome, BillStated):
+        return outcome.bill.member_token, holding.need_of_bill(outcome.bill)
+    if isinstance(outcome, ReadingsStated) and outcome.readings:
+        # All readings of one record are of one person and one moment.
+        _, first = outcome.readings[0]
+        return first.member_token, holding.need_of_reading(first, zone)
+    return None
 
 
 def _day_of(bill: Bill) -> str:

@@ -1,13 +1,14 @@
 """Tables of the bridge's database, as SQLAlchemy Core. Times are microseconds since 1970 in UTC.
 
 Identities stand in `inbox.raw` and nowhere else; everything below it speaks of member tokens.
-Events of bills refuse UPDATE and DELETE by trigger (see APPEND_ONLY and the migration).
+Events of bills and consents refuse UPDATE and DELETE by trigger (APPEND_ONLY, the migrations).
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -113,6 +114,9 @@ released_bill = Table(
     Column("kind", String(16), nullable=False),
     Column("day", String(10), nullable=False),
     Column("total_minor", BigInteger, nullable=False),
+    # Whose, and the consent under which it was released; empty: under none, and shown to nobody.
+    Column("member_token", String(96), nullable=False),
+    Column("consent_id", String(64), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("received_us", BigInteger, nullable=False),
     Column("released_us", BigInteger, nullable=False),
@@ -145,6 +149,11 @@ reading = Table(
     Column("member_token", String(96), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("inbox_id", SERIAL, ForeignKey("inbox.id"), nullable=False),
+    # The day of measurement in the hospital's zone, and the consent of its last release.
+    Column("day", String(10), nullable=False),
+    Column("consent_id", String(64), nullable=False),
+    # Released anew, as withdrawn and without what was measured, since no consent covers it.
+    Column("withheld", Boolean, nullable=False),
     UniqueConstraint("hospital", "external_id", "component"),
     Index("ix_reading_member", "member_token", "seq"),
 )
@@ -165,6 +174,69 @@ quarantine = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# What people did: consents given and withdrawn. A consent's state is a fold over these.
+consent_event = Table(
+    "consent_event",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("consent_id", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# The fold as columns, written with the event, so that a query can ask for what is in force.
+# `withdrawal_seq` numbers withdrawals in the order of recording; `relayed_us`: the recipient knows.
+# `applied_us`: what was held and what is withheld was last judged by it then; -1: not yet.
+consent = Table(
+    "consent",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("consent_id", String(64), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("member_token", String(96), nullable=False),
+    Column("recipient", String(80), nullable=False),
+    Column("purpose", String(24), nullable=False),
+    Column("from_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger),
+    Column("withdrawn_us", BigInteger),
+    Column("terms", LargeBinary, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("withdrawal_seq", BigInteger),
+    Column("relayed_us", BigInteger),
+    Column("applied_us", BigInteger, nullable=False),
+    UniqueConstraint("hospital", "seq"),
+    Index("ix_consent_member", "hospital", "member_token"),
+    Index("ix_consent_withdrawal", "hospital", "withdrawal_seq"),
+)
+
+# Answers to writes of the register, by request.
+consent_request = Table(
+    "consent_request",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("method", String(24), primary_key=True),
+    Column("request_id", String(64), primary_key=True),
+    Column("request_hash", String(64), nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# Good records that no consent covers, and what they need one for. Their bytes lie in the inbox.
+held_record = Table(
+    "held_record",
+    metadata,
+    Column("inbox_id", SERIAL, ForeignKey("inbox.id"), primary_key=True, autoincrement=False),
+    Column("hospital", String(64), nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("member_token", String(96), nullable=False),
+    Column("care_type", String(16)),
+    Column("first_day", String(10), nullable=False),
+    Column("last_day", String(10), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_held_record_member", "hospital", "channel", "member_token"),
+)
+
 # Last number given per list. The row is locked until commit: numbers commit in their order.
 last_seq = Table(
     "last_seq",
@@ -173,4 +245,4 @@ last_seq = Table(
     Column("value", BigInteger, nullable=False),
 )
 
-APPEND_ONLY = ("bill_event",)
+APPEND_ONLY = ("bill_event", "consent_event")

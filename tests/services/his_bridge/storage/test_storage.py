@@ -32,12 +32,13 @@ from services.his_bridge.core.outcomes import (
     SetAside,
 )
 from services.his_bridge.core.reconciliation import DayTotals
-from services.his_bridge.storage import inbox, leases, lists, outcomes
+from services.his_bridge.storage import inbox, leases, lists, outcomes, showing
 from services.his_bridge.storage.inbox import Arrived, Pending, Stored
 from services.his_bridge.storage.leases import LeaseLost
 from services.his_bridge.storage.lists import Answer, OtherContent, TakenBefore, UnknownBills
 from services.his_bridge.storage.tables import APPEND_ONLY, metadata
 from tests.postgres import fresh_database
+from tests.services.his_bridge.consenting import INSURER, all_of, record
 
 H, CHANNEL = "", "bills"
 DAY = date(2026, 3, 1)
@@ -63,10 +64,11 @@ def database(
 
 
 @pytest.fixture(autouse=True)
-def hospital() -> str:
-    """The hospital of this test."""
+def hospital(database: Database) -> str:
+    """The hospital of this test, whose patients have consented to everything."""
     global H  # noqa: PLW0603 every helper below means the hospital of the test that runs
     H = f"h{uuid.uuid4().hex}"
+    record(database, H, [*all_of("k1.00"), *all_of("k1.01")])
     return H
 
 
@@ -100,9 +102,15 @@ def arrived(key: str, version: str = "1", raw: bytes = b"{}", **more: Any) -> Ar
     return msgspec.structs.replace(found, **more)
 
 
+def channel_of(record: Arrived | Pending) -> str:
+    """Records whose id begins with o are observations."""
+    return "readings" if record.external_id.startswith("Claim/o") else CHANNEL
+
+
 def store(database: Database, *records: Arrived) -> Stored:
     with database.writing() as connection:
-        return inbox.store(connection, H, CHANNEL, records, currency="CNY", now_us=1)
+        channel = channel_of(records[0])
+        return inbox.store(connection, H, channel, records, currency="CNY", now_us=1)
 
 
 def pending_of(database: Database, key: str, version: str = "1", at: int = 0) -> Pending:
@@ -111,9 +119,15 @@ def pending_of(database: Database, key: str, version: str = "1", at: int = 0) ->
     return pending
 
 
+def place(channel: str = CHANNEL) -> outcomes.Place:
+    return outcomes.Place(
+        hospital=H, channel=channel, recipient=INSURER, currency="CNY", zone="Asia/Shanghai"
+    )
+
+
 def settle(database: Database, *judged: tuple[Pending, Outcome]) -> outcomes.Settled:
     with database.writing() as connection:
-        return outcomes.settle(connection, H, judged, currency="CNY", now_us=2)
+        return outcomes.settle(connection, place(channel_of(judged[0][0])), judged, now_us=2)
 
 
 def stated(total: int = 100) -> BillStated:
@@ -122,7 +136,17 @@ def stated(total: int = 100) -> BillStated:
 
 def released(database: Database, delivery: str | None = None) -> list[Any]:
     with database.reading() as connection:
-        return list(lists.bills_after(connection, H, 0, 100, delivery))
+        shown = showing.bills_after(connection, H, INSURER, 0, 100, delivery, 2)
+    return [one.row for one in shown]
+
+
+def listed(database: Database, hospital: str = "") -> list[showing.ShownReading]:
+    with database.reading() as connection:
+        return showing.readings_after(connection, INSURER, None, 0, 10, 2, hospital or H)
+
+
+def told(shown: showing.ShownReading) -> reading_pb2.Reading:
+    return messages.reading(shown.row, shown.consent_id)
 
 
 def left(database: Database) -> list[str]:
@@ -136,12 +160,13 @@ def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -
         assert compare_metadata(context, metadata) == []
 
 
-@pytest.mark.parametrize("verb", ["UPDATE bill_event SET number = 9", "DELETE FROM bill_event"])
-def test_events_are_append_only(database: Database, verb: str) -> None:
-    assert APPEND_ONLY == ("bill_event",)
+@pytest.mark.parametrize("table", APPEND_ONLY)
+@pytest.mark.parametrize("verb", ["UPDATE {} SET number = 9", "DELETE FROM {}"])
+def test_events_are_append_only(database: Database, verb: str, table: str) -> None:
+    assert APPEND_ONLY == ("bill_event", "consent_event")
     settle(database, (pending_of(database, "a"), stated()))
     with pytest.raises(DBAPIError), database.writing() as connection:
-        connection.execute(text(verb))
+        connection.execute(text(verb.format(table)))
 
 
 # The inbox.
@@ -361,10 +386,8 @@ def reading(value: str) -> tuple[str, Reading]:
 
 def test_a_corrected_reading_keeps_its_name_and_moves_to_the_end(database: Database) -> None:
     def names() -> list[tuple[str, str]]:
-        with database.reading() as connection:
-            rows = lists.readings_after(connection, None, 0, 10)
-        mine = [row for row in rows if row.hospital == H]
-        return [(row.name, str(msgspec.json.decode(row.body)["value"])) for row in mine]
+        rows = [one.row for one in listed(database)]
+        return [(row.name, str(msgspec.json.decode(row.body)["value"])) for row in rows]
 
     settle(database, (pending_of(database, "o1"), ReadingsStated(readings=(reading("7.2"),))))
     settle(database, (pending_of(database, "o2"), ReadingsStated(readings=(reading("8.0"),))))
@@ -378,9 +401,7 @@ def test_a_corrected_reading_keeps_its_name_and_moves_to_the_end(database: Datab
 
 def test_a_reading_taken_back_is_released_once_more_as_withdrawn(database: Database) -> None:
     def withdrawn() -> list[tuple[str, bool]]:
-        with database.reading() as connection:
-            rows = lists.readings_after(connection, None, 0, 10, H)
-        return [(row.name, messages.reading(row).withdrawn) for row in rows]
+        return [(one.row.name, told(one).withdrawn) for one in listed(database)]
 
     stated = ReadingsStated(readings=(reading("7.2"),))
     settle(database, (pending_of(database, "o1"), stated))
@@ -403,9 +424,9 @@ def test_a_reading_taken_back_is_released_once_more_as_withdrawn(database: Datab
 
 def test_a_reading_stored_before_its_release_was_read_still_opens(database: Database) -> None:
     settle(database, (pending_of(database, "o1"), ReadingsStated(readings=(reading("7.2"),))))
-    with database.reading() as connection:
-        (row,) = lists.readings_after(connection, None, 0, 10, H)
-        assert lists.readings_after(connection, None, 0, 10, "elsewhere") == []
+    (found,) = listed(database)
+    row = found.row
+    assert listed(database, "elsewhere") == []
     # Word for word what was stored then; today's readings without a release are stored the same.
     assert json.loads(row.body).keys() == {
         "member_token",
@@ -415,16 +436,15 @@ def test_a_reading_stored_before_its_release_was_read_still_opens(database: Data
         "effective",
         "provenance",
     }
-    message = messages.reading(row)
+    message = told(found)
     assert message.receive_time.ToMicroseconds() == row.received_us > 0
     assert message.fasting_status == 0
     _, stated = reading("7.2")
     later = msgspec.structs.replace(stated, issued=WHEN + timedelta(days=1), fasting=True)
     outcome = ReadingsStated(readings=(("4548-4", later),))
     assert settle(database, (pending_of(database, "o1", "2"), outcome)).released == 1
-    with database.reading() as connection:
-        (row,) = lists.readings_after(connection, None, 0, 10, H)
-    message = messages.reading(row)
+    (found,) = listed(database)
+    message = told(found)
     assert message.receive_time.ToDatetime(UTC) == WHEN + timedelta(days=1)
     assert message.fasting_status == reading_pb2.FASTING_STATUS_FASTING
 
@@ -433,9 +453,7 @@ def test_a_value_that_was_another_patients_is_taken_back_from_the_first(
     database: Database,
 ) -> None:
     def said() -> list[tuple[str, str, bool]]:
-        with database.reading() as connection:
-            rows = lists.readings_after(connection, None, 0, 10, H)
-        found = [messages.reading(row) for row in rows]
+        found = [told(one) for one in listed(database)]
         return [(m.name.rpartition("/")[2], m.member_token, m.withdrawn) for m in found]
 
     code, mine = reading("7.2")
@@ -592,7 +610,8 @@ def read(database: Database, after: int) -> set[int]:
 
 def last_states(database: Database, after: int = 0, most: int = 100) -> list[Any]:
     with database.reading() as connection:
-        return list(lists.last_states_after(connection, H, after, most))
+        shown = showing.last_states_after(connection, H, INSURER, after, most, 2)
+    return [one.row for one in shown]
 
 
 def test_studies_see_the_last_state_of_a_bill_and_a_reversed_one_not_at_all(
