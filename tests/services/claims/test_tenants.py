@@ -95,6 +95,7 @@ def shared(made: policy_pb2.Policy) -> policy_pb2.Policy:
 def from_hospital(given: bill_pb2.Bill, hospital: str = "general") -> bill_pb2.Bill:
     """The bill under the hospital's name for it."""
     given.name = f"hospitals/{hospital}/bills/{given.bill_number.lower()}"
+    given.consent = f"hospitals/{hospital}/consents/c1"
     return given
 
 
@@ -433,3 +434,20 @@ def test_work_of_nobody_reads_nothing(two: Desk) -> None:
             find(connection, sealer, claim.name)
         with calling_as(of_insurer("anxin")):
             assert find(connection, sealer, claim.name).id == claim.name.split("/")[3]
+
+
+def test_a_hospital_withdraws_its_own_consents_only(both: Desk) -> None:
+    claims = submitted(both, of_hospital(), from_hospital(bill("B1", line(1, DRUG, "200000.00"))))
+    # The second insurer's waits for the first one's decision.
+    waiting = {pb.CLAIM_STATE_PENDED_REVIEW, pb.CLAIM_STATE_REGISTERED}
+    assert {claim.state for claim in claims} == waiting
+    theirs = pb.WithdrawClaimsRequest(request_id="once", consents=["hospitals/general/consents/c1"])
+    never = pb.WithdrawClaimsRequest(request_id="once", consents=["hospitals/neverwa/consents/c1"])
+    with both.of(of_hospital("another")) as service:
+        code, text, details = status_bytes(service.claims.WithdrawClaims, theirs)
+        assert code == "NOT_FOUND"
+        told = details.replace(b"general", b"neverwa")
+        assert (code, text, told) == status_bytes(service.claims.WithdrawClaims, never)
+    with both.of(of_hospital()) as service:
+        answer = service.claims.WithdrawClaims(theirs)
+        assert list(answer.withdrawn_claims) == [claim.name for claim in claims]
