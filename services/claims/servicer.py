@@ -40,6 +40,7 @@ from services.claims.storage import claims as store
 from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw
+from services.common.access.caller import note_consent
 from services.common.access.tenant import current_tenant
 from services.common.database import Database, take_turns
 from services.common.grpc_edge import (
@@ -167,7 +168,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             sealer = self._parts.keys.sealer(connection)
             row = find(connection, sealer, name)
             opened = _opened(connection, sealer, row)
-            return claim_message(opened, store.moves_of(connection, row.id))
+            return _noted(claim_message(opened, store.moves_of(connection, row.id)))
 
     async def ListClaims(
         self, request: pb.ListClaimsRequest, context: Context
@@ -224,7 +225,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             sealer = self._parts.keys.sealer(connection)
             row, stored = _decided_row(connection, sealer, name)
             decided = sealed.open_output(sealer, stored)
-            claim = claim_message(sealed.opened(sealer, row, stored))
+            claim = _noted(claim_message(sealed.opened(sealer, row, stored)))
             plan = self._parts.plans.plan(connection, decided.plan_version)
         told = explain(plan, decided)
         return pb.ExplainClaimResponse(
@@ -436,7 +437,15 @@ def _messages(connection: Connection, sealer: Sealer, rows: Sequence[Row[Any]]) 
     ids = [row.decision_id for row in rows if row.decision_id]
     stored = store.decisions_of(connection, ids) if ids else {}
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
-    return [claim_message(sealed.opened(sealer, row, stored.get(row.decision_id))) for row in rows]
+    opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
+    return [_noted(claim_message(one)) for one in opened]
+
+
+def _noted(claim: pb.Claim) -> pb.Claim:
+    """The claim, with the consent that its bill left the hospital under noted for the evidence."""
+    if claim.consent:
+        note_consent(claim.name, claim.consent)
+    return claim
 
 
 def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:

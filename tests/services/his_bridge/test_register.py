@@ -12,11 +12,13 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import text
 
 from lipei.his_bridge.v1 import consent_pb2 as pb
 from lipei.his_bridge.v1 import his_bridge_pb2
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from lipei.type.v1 import bill_pb2
+from services.common.database import Database
 from services.common.grpc_edge import RpcFault, error_of
 from tests.postgres import fresh_database
 from tests.services.his_bridge.consenting import everybody
@@ -165,6 +167,21 @@ def test_a_consent_frees_what_was_held_in_the_order_of_arrival(
     for one in bills:
         assert one.bill.consent == given[one.bill.member_token].name
         assert given[one.bill.member_token].state == pb.CONSENT_STATE_ACTIVE
+
+
+def test_the_evidence_of_each_read_names_its_consent(
+    bridge: Bridge, url: str, given: dict[str, pb.Consent]
+) -> None:
+    shown = {one.bill.name: one.bill.consent for one in bridge.bills()}
+    database = Database(url or f"sqlite:///{bridge.state / 'his_bridge.db'}")
+    with database.reading() as connection:
+        leaves = connection.execute(text("SELECT record, body FROM evidence_leaf")).all()
+    database.close()
+    named = {leaf.record: bytes(leaf.body) for leaf in leaves if leaf.record in shown}
+    assert named.keys() == shown.keys()
+    for name, consent_name in shown.items():
+        assert consent_name.encode() in named[name]
+    assert {one.name for one in given.values()} == set(shown.values())
 
 
 def test_a_withdrawal_holds_from_its_answer_on(
