@@ -225,8 +225,8 @@ def _token(kind: str, number: str) -> str:
 @asynccontextmanager
 async def _served(url: str, state: Path) -> AsyncIterator[_Served]:
     """Claims on a socket of its own, in this process: only here can its statements be counted."""
-    database, identity = Database(url), load_identity(state, "claims")
-    # Storage asks whose claims are meant. What evidence costs has rows of its own.
+    database = Database(url)
+    identity = load_identity(state, "claims")
     guard = service_guard(identity, state, database, metadata, append=_unrecorded, now_us=now_us)
     server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(guard)])
     try:
@@ -251,7 +251,7 @@ async def _served(url: str, state: Path) -> AsyncIterator[_Served]:
 
 
 async def _unrecorded(_reads: Sequence[AccessRead]) -> None:
-    return None
+    """The leaf is measured by itself: here the statements of a claim are counted."""
 
 
 def _add_servicers(server: Any, database: Database) -> None:
