@@ -95,6 +95,7 @@ def shared(made: policy_pb2.Policy) -> policy_pb2.Policy:
 def from_hospital(given: bill_pb2.Bill, hospital: str = "general") -> bill_pb2.Bill:
     """The bill under the hospital's name for it."""
     given.name = f"hospitals/{hospital}/bills/{given.bill_number.lower()}"
+    given.consent = f"hospitals/{hospital}/consents/c1"
     return given
 
 
