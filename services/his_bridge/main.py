@@ -11,6 +11,9 @@ from services.common.database import Database, migrate
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
+from services.common.sealing import SubjectKeys
+from services.common.sealing.key_sources import master_keys
+from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
     LipeiSettings,
     member_token_key_file,
@@ -42,14 +45,18 @@ def now_us() -> int:
 
 
 def hospital_of(
-    profile: SourceProfile, source: Source, database: Database, tokens: Tokens
+    profile: SourceProfile,
+    source: Source,
+    database: Database,
+    keys: SubjectKeys,
+    tokens: Tokens,
 ) -> Hospital:
     """One hospital's pulls. Another dialect or source is another branch here."""
     claims = ClaimReader(profile.terms, tokens)
     observations = ObservationReader(profile.terms, tokens)
     return Hospital(
-        bills=Puller("bills", profile, source, claims, database, now_us),
-        readings=Puller("readings", profile, source, observations, database, now_us),
+        bills=Puller("bills", profile, source, claims, database, keys, now_us),
+        readings=Puller("readings", profile, source, observations, database, keys, now_us),
     )
 
 
@@ -60,6 +67,8 @@ async def run(settings: BridgeSettings) -> None:
     profiles = load_profiles(folder or EXAMPLE_PROFILES, os.environ)
     database = Database(settings.his_bridge_database_url or f"sqlite:///{state / 'his_bridge.db'}")
     migrate(database, "services.his_bridge")
+    keys = SubjectKeys(master_keys(state), now_us=now_us)
+    keys.prepare(database)
     key, version = load_or_make_key(member_token_key_file(state)), member_token_key_version()
 
     def tokens(kind: str, number: str) -> str:
@@ -67,7 +76,7 @@ async def run(settings: BridgeSettings) -> None:
 
     sources = {name: FhirRest(profile) for name, profile in profiles.items()}
     hospitals = {
-        name: hospital_of(profile, sources[name], database, tokens)
+        name: hospital_of(profile, sources[name], database, keys, tokens)
         for name, profile in profiles.items()
     }
     try:
@@ -75,13 +84,15 @@ async def run(settings: BridgeSettings) -> None:
             [
                 Serving(
                     his_bridge_pb2_grpc.add_HisBridgeServiceServicer_to_server,
-                    HisBridgeServicer(database, hospitals, now_us),
+                    HisBridgeServicer(database, keys, hospitals, now_us),
                     "lipei.his_bridge.v1.HisBridgeService",
-                )
+                ),
+                serving(database, keys),
             ],
             name="his_bridge",
             address=settings.his_bridge_address,
             state=state,
+            ready=readiness(database, keys),
         )
     finally:
         for source in sources.values():

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import Row
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2, reading_pb2
 from services.his_bridge.core import bill as core
 from services.his_bridge.core.faults import Fault
 from services.his_bridge.storage.last_pulls import ChannelStatus
+from services.his_bridge.storage.lists import Released, Reported, Waiting
 
-_BILL = msgspec.json.Decoder(core.Bill)
-_READING = msgspec.json.Decoder(core.Reading)
 _FAULTS = msgspec.json.Decoder(list[Fault])
 _TEXTS = msgspec.json.Decoder(list[str])
 _TIERS: dict[core.Tier | None, bill_pb2.HospitalTier.ValueType] = {
@@ -28,14 +25,17 @@ _TIERS: dict[core.Tier | None, bill_pb2.HospitalTier.ValueType] = {
 }
 
 
-def released_bill(row: Row[Any]) -> pb.ReleasedBill:
-    """A released bill and what became of it."""
+def released_bill(released: Released) -> pb.ReleasedBill:
+    """A released bill and what became of it; of an erased one its name, kind and delivery."""
+    row = released.row
+    name = f"hospitals/{row.hospital}/bills/{row.name}"
+    if released.bill is None:
+        said = bill_pb2.Bill(name=name, kind=bill_pb2.BillKind.Value(f"BILL_KIND_{row.kind}"))
+    else:
+        said = bill(released.bill, name=name, kind=row.kind)
     return pb.ReleasedBill(
-        bill=bill(
-            _BILL.decode(row.body),
-            name=f"hospitals/{row.hospital}/bills/{row.name}",
-            kind=row.kind,
-        ),
+        bill=said,
+        erased=released.bill is None,
         receive_time=_moment(row.received_us),
         release_time=_moment(row.released_us),
         delivery=pb.Delivery(
@@ -80,9 +80,9 @@ def bill(found: core.Bill, *, name: str, kind: str) -> bill_pb2.Bill:
     return message
 
 
-def reading(row: Row[Any]) -> reading_pb2.Reading:
+def reading(reported: Reported) -> reading_pb2.Reading:
     """A reading on the wire; received when the hospital released it, else when we saw it."""
-    found = _READING.decode(row.body)
+    row, found = reported.row, reported.reading
     fasting = (
         reading_pb2.FASTING_STATUS_FASTING
         if found.fasting
@@ -96,15 +96,16 @@ def reading(row: Row[Any]) -> reading_pb2.Reading:
         unit=found.unit,
         effective_time=_time(found.effective),
         provenance=reading_pb2.ReadingProvenance.Value(f"READING_PROVENANCE_{found.provenance}"),
-        receive_time=_moment(row.received_us) if found.issued is None else _time(found.issued),
+        receive_time=_moment(reported.received_us) if found.issued is None else _time(found.issued),
         fasting_status=fasting,
         withdrawn=found.withdrawn,
         release=row.seq,
     )
 
 
-def quarantined(row: Row[Any]) -> pb.QuarantinedRecord:
+def quarantined(waiting: Waiting) -> pb.QuarantinedRecord:
     """A record that waits for a person: the source's id, faults, no values but the total."""
+    row = waiting.row
     record = pb.QuarantinedRecord(
         name=f"hospitals/{row.hospital}/quarantine/{row.name}",
         stage=row.stage,
@@ -113,7 +114,7 @@ def quarantined(row: Row[Any]) -> pb.QuarantinedRecord:
             for fault in _FAULTS.decode(row.faults)
         ],
         quarantine_time=_moment(row.at_us),
-        source_record=row.external_id,
+        source_record=waiting.external_id,
         source_version=row.version,
     )
     if row.total_minor is not None:

@@ -22,9 +22,12 @@ from services.common.grpc_edge import (
 )
 from services.common.identity import is_member_token
 from services.common.request_id import request_id_faults
+from services.common.sealing import SubjectKeys
+from services.common.sealing.erasures import OtherErasure
 from services.his_bridge import messages
 from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
 from services.his_bridge.requests import (
+    ALL_HOSPITALS,
     ANSWERS,
     BILL,
     HOSPITAL,
@@ -40,6 +43,7 @@ from services.his_bridge.requests import (
 )
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import last_pulls, lists
+from services.his_bridge.storage.erasure import NothingKept, erase
 from services.his_bridge.storage.outcomes import READINGS
 
 USUAL_RECORDS, MOST_RECORDS = 500, 5_000
@@ -66,10 +70,12 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     def __init__(
         self,
         database: Database,
+        keys: SubjectKeys,
         hospitals: Mapping[str, Hospital],
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._database = database
+        self._keys = keys
         self._hospitals = hospitals
         self._now_us = now_us
 
@@ -106,7 +112,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         named = BILL.fullmatch(request.name)
         if named is None:
             raise invalid([not_a_name("name", "hospitals/{hospital}/bills/{bill}")])
-        row = await self._read(lists.bill_named, named[1], named[2])
+        row = await self._open(lists.bill_named, named[1], named[2])
         if row is None:
             raise not_found("bill", request.name)
         return pb.GetBillResponse(bill=messages.released_bill(row))
@@ -123,7 +129,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         delivery = _STATES[request.delivery_state]
-        rows = await self._read(lists.bills_after, hospital, after, size + 1, delivery)
+        rows = await self._open(lists.bills_after, hospital, after, size + 1, delivery)
         return pb.ListBillsResponse(
             bills=[messages.released_bill(row) for row in rows[:size]],
             next_page_token=next_token(rows, size, kind),
@@ -173,7 +179,8 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if after > await self._read(lists.last_number, READINGS):
             # A token kept from before this database was made anew would hide what is in it.
             raise foreign_token()
-        rows = await self._read(lists.readings_after, member, after, size + 1, hospital)
+        hospitals = list(self._hospitals) if hospital is None else [hospital]
+        rows = await self._open(lists.readings_after, member, after, size + 1, hospitals)
         return pb.ListReadingsResponse(
             readings=[messages.reading(row) for row in rows[:size]],
             next_page_token=next_token(rows, size, kind),
@@ -188,7 +195,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         kind = f"quarantine {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        rows = await self._read(lists.quarantine_after, hospital, after, size + 1)
+        rows = await self._open(lists.quarantine_after, hospital, after, size + 1)
         return pb.ListQuarantineResponse(
             records=[messages.quarantined(row) for row in rows[:size]],
             next_page_token=next_token(rows, size, kind),
@@ -201,6 +208,37 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         hospital = self._parent(request.hospital, [], "hospital")
         channels = await self._read(last_pulls.status, hospital)
         return pb.GetSourceStatusResponse(channels=map(messages.channel_status, channels))
+
+    async def EraseMember(
+        self, request: pb.EraseMemberRequest, context: Context
+    ) -> pb.EraseMemberResponse:
+        """Destroy the key of everything kept about a patient."""
+        faults = request_id_faults(request.request_id)
+        token = request.member.removeprefix("members/")
+        if token == request.member or not is_member_token(token):
+            faults.append(not_a_name("member", "members/{token}"))
+        if request.hospital == ALL_HOSPITALS:
+            hospitals = sorted(self._hospitals)
+        else:
+            hospitals = [self._parent(request.hospital, faults, "hospital")]
+        if faults:
+            raise invalid(faults)
+        now_us = self._now_us()
+        try:
+            done = await self._database.run(
+                erase, self._database, self._keys, request.request_id, token, hospitals, now_us
+            )
+        except OtherErasure:
+            text = "the request_id was used with other content; use a new one"
+            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        except NothingKept:
+            raise not_found("member", "members/-") from None
+        return pb.EraseMemberResponse(
+            destroyed_key_count=done.keys,
+            bill_count=done.bills,
+            reading_count=done.readings,
+            refused_bill_count=done.refused,
+        )
 
     def _pulled(self, request: pb.PullBillsRequest | pb.PullReadingsRequest) -> Hospital:
         faults = request_id_faults(request.request_id) if request.request_id else []
@@ -249,6 +287,15 @@ class HisBridgeServicer(HisBridgeServiceServicer):
                 f"{fault.text}; what was fetched is kept",
                 retry_after_s=fault.retry_after_s,
             ) from None
+
+    async def _open(self, query: Callable[..., Any], *args: Any) -> Any:
+        """A query that opens what it reads."""
+
+        def work() -> Any:
+            with self._database.reading() as connection:
+                return query(connection, self._keys.sealer(connection), *args)
+
+        return await self._database.run(work)
 
     async def _read(self, query: Callable[..., Any], *args: Any) -> Any:
         def work() -> Any:

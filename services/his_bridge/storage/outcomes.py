@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from services.common.sealing import Erased, Sealer, members
 from services.his_bridge.core.bill import Bill, Reading
 from services.his_bridge.core.events import (
     BillEvent,
@@ -20,6 +21,7 @@ from services.his_bridge.core.events import (
     fold,
     kind_of_statement,
 )
+from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.outcomes import (
     BillStated,
     BillWithdrawn,
@@ -29,6 +31,7 @@ from services.his_bridge.core.outcomes import (
     ReadingsWithdrawn,
     SetAside,
 )
+from services.his_bridge.storage import sealed
 from services.his_bridge.storage.inbox import Pending, SetAsideRow, set_aside
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import bill_event, inbox, reading, released_bill
@@ -38,8 +41,17 @@ DELIVERY_PENDING = "PENDING"
 READINGS = "readings"
 # Begins the component of a reading that turned out to be another patient's.
 _MOVED = "~"
-_BILL = msgspec.json.Decoder(Bill)
-_READING = msgspec.json.Decoder(Reading)
+_ERASED = SetAside(faults=(Fault(reason=Reason.MEMBER_ERASED, path=""),))
+_MARK_READ = (
+    update(inbox)
+    .where(inbox.c.id == bindparam("at"))
+    .values(
+        state="read",
+        member=bindparam("of"),
+        external_id=bindparam("external_id"),
+        raw=bindparam("raw"),
+    )
+)
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +64,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
 def settle(
     connection: Connection,
+    sealer: Sealer,
     hospital: str,
     judged: Sequence[tuple[Pending, Outcome]],
     *,
@@ -59,7 +72,7 @@ def settle(
     now_us: int,
 ) -> Settled:
     """Write the outcomes of a batch, and mark its records as read."""
-    batch = _Batch(connection, hospital, judged, now_us)
+    batch = _Batch(connection, sealer, hospital, judged, now_us)
     for pending, outcome in judged:
         batch.add(pending, outcome)
     return batch.write(currency)
@@ -71,14 +84,17 @@ class _Batch:
     def __init__(
         self,
         connection: Connection,
+        sealer: Sealer,
         hospital: str,
         judged: Sequence[tuple[Pending, Outcome]],
         now_us: int,
     ) -> None:
         self._connection = connection
+        self._sealer = sealer
         self._hospital = hospital
         self._now_us = now_us
-        self._states: dict[str, list[int]] = defaultdict(list)
+        self._states: dict[str, list[Pending]] = defaultdict(list)
+        self._read: list[tuple[Pending, str | None]] = []
         self._aside: list[SetAsideRow] = []
         self._new_events: list[dict[str, Any]] = []
         self._new_bills: list[dict[str, Any]] = []
@@ -89,12 +105,30 @@ class _Batch:
             for p, o in judged
             if isinstance(o, ReadingsStated | ReadingsWithdrawn | KeptOut)
         }
-        self._events = _events_of(connection, hospital, bills)
-        self._readings = _readings_of(connection, hospital, readings)
+        self._index_of = {
+            pending.external_id: sealed.external_index(sealer, hospital, pending.external_id)
+            for pending, _ in judged
+        }
+        of_bills = {self._index_of[external_id]: external_id for external_id in bills}
+        of_readings = {self._index_of[external_id]: external_id for external_id in readings}
+        self._events, self._erased = _events_of(connection, sealer, hospital, of_bills)
+        self._readings = _readings_of(connection, sealer, hospital, of_readings)
+        tokens = {token for _, outcome in judged for token in _tokens_in(outcome)}
+        tokens |= {
+            event.bill.member_token
+            for _, found in self._events.values()
+            for event in found
+            if event.bill
+        }
+        tokens |= {sealed.reading_of(body).member_token for _, body in self._readings.values()}
+        self._member_of = sealed.members_of(connection, sealer, hospital, tokens, now_us)
+        sealer.load(members.subject_of(member) for member in self._member_of.values())
 
     def add(self, pending: Pending, outcome: Outcome) -> None:
         """Decide what one outcome changes."""
-        state = "read"
+        state, member = "read", None
+        if pending.external_id in self._erased:
+            outcome = _ERASED
         if isinstance(outcome, SetAside):
             row = SetAsideRow(
                 inbox_id=pending.inbox_id, faults=outcome.faults, total_minor=outcome.total
@@ -102,7 +136,7 @@ class _Batch:
             self._aside.append(row)
             state = "quarantined"
         elif isinstance(outcome, BillStated | BillWithdrawn):
-            state = self._add_bill(pending, outcome)
+            state, member = self._add_bill(pending, outcome)
         elif isinstance(outcome, ReadingsStated):
             state = self._add_readings(pending, outcome)
         elif isinstance(outcome, ReadingsWithdrawn):
@@ -111,7 +145,10 @@ class _Batch:
             # A record that stated readings before, and now none that a programme uses.
             taken_back = self._withdraw_readings(pending) == "read"
             state = "read" if taken_back else "filtered"
-        self._states[state].append(pending.inbox_id)
+        if state == "read":
+            self._read.append((pending, member or self._patient_of(pending, outcome)))
+        else:
+            self._states[state].append(pending)
 
     def write(self, currency: str) -> Settled:
         """Write everything that was decided."""
@@ -124,15 +161,47 @@ class _Batch:
         if self._new_bills:
             self._connection.execute(insert(released_bill), self._new_bills)
         self._write_readings()
-        for state, ids in self._states.items():
-            self._connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(state=state))
+        self._mark_read()
+        for state, pending in self._states.items():
+            values: dict[str, Any] = {"state": state}
+            if state != "quarantined":  # nothing was made of it, so nobody needs its bytes
+                values["raw"] = None
+            ids = [entry.inbox_id for entry in pending]
+            self._connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(**values))
         return Settled(
             released=len(self._new_bills) + len(self._new_readings),
             quarantined=len(self._aside),
             filtered=len(self._states["filtered"]),
         )
 
-    def _add_bill(self, pending: Pending, outcome: BillStated | BillWithdrawn) -> str:
+    def _patient_of(self, pending: Pending, outcome: Outcome) -> str | None:
+        """Whose reading a record stated, or took back."""
+        tokens = list(_tokens_in(outcome)) or [
+            sealed.reading_of(body).member_token
+            for (external_id, _), (_, body) in self._readings.items()
+            if external_id == pending.external_id
+        ]
+        return self._member_of[tokens[0]] if tokens else None
+
+    def _mark_read(self) -> None:
+        """Seal what was read anew, under the key of the patient whom it is about."""
+        rows = []
+        for pending, member in self._read:
+            subject = sealed.subject_of(self._hospital, member)
+            columns = sealed.seal_record(
+                self._sealer,
+                pending.bound,
+                subject,
+                external_id=pending.external_id,
+                raw=None if member is None else pending.raw,
+            )
+            rows.append({"at": pending.inbox_id, "of": member, **columns})
+        if rows:
+            self._connection.execute(_MARK_READ, rows)
+
+    def _add_bill(
+        self, pending: Pending, outcome: BillStated | BillWithdrawn
+    ) -> tuple[str, str | None]:
         bill_id, events = self._events.setdefault(pending.external_id, (uuid.uuid4().hex, []))
         before = fold(events)
         if isinstance(outcome, BillStated):
@@ -144,7 +213,7 @@ class _Batch:
             bill = None
         if kind is None:
             # A bill taken back before it was ever seen is none of ours.
-            return "unchanged" if events else "filtered"
+            return ("unchanged" if events else "filtered"), None
         number = len(events) + 1
         event = BillEvent(
             event_id=f"{bill_id}.{number}",
@@ -152,22 +221,32 @@ class _Batch:
             order=(pending.updated_us, number),
             bill=bill,
         )
+        after = fold([*events, event])
+        about = bill or (before.bill if before else None) or (after.bill if after else None)
+        if about is None:
+            return "unchanged", None
+        member = self._member_of[about.member_token]
         events.append(event)
         self._new_events.append(
             {
                 "hospital": self._hospital,
                 "bill_id": bill_id,
                 "number": number,
-                "external_id": pending.external_id,
+                "external_index": self._index_of[pending.external_id],
+                "member": member,
                 "kind": str(kind),
                 "updated_us": pending.updated_us,
                 "inbox_id": pending.inbox_id,
-                "body": None if bill is None else msgspec.json.encode(bill),
+                "body": None
+                if bill is None
+                else sealed.seal_event(
+                    self._sealer, f"{self._hospital}/{bill_id}/{number}", member, bill
+                ),
                 "at_us": self._now_us,
             }
         )
-        self._release(pending, event, before, fold(events))
-        return "read"
+        self._release(pending, event, before, after)
+        return "read", member
 
     def _release(
         self,
@@ -183,15 +262,25 @@ class _Batch:
         if bill is None:
             return
         bill_id, _, number = event.event_id.partition(".")
+        name = bill_id if number == "1" else event.event_id
+        member = self._member_of[bill.member_token]
         self._new_bills.append(
             {
+                **sealed.seal_released(
+                    self._sealer,
+                    self._hospital,
+                    name,
+                    member,
+                    bill=bill,
+                    external_id=pending.external_id,
+                ),
                 "hospital": self._hospital,
-                "name": bill_id if number == "1" else event.event_id,
-                "external_id": pending.external_id,
+                "name": name,
+                "external_index": self._index_of[pending.external_id],
+                "member": member,
                 "kind": str(event.kind),
                 "day": _day_of(bill),
                 "total_minor": bill.total,
-                "body": msgspec.json.encode(bill),
                 "received_us": pending.received_us,
                 "released_us": self._now_us,
                 "delivery": DELIVERY_PENDING,
@@ -217,7 +306,7 @@ class _Batch:
 
     def _state(self, pending: Pending, component: str, measured: Reading) -> bool:
         name, known = self._readings.get((pending.external_id, component), (uuid.uuid4().hex, b""))
-        if known and _READING.decode(known).member_token != measured.member_token:
+        if known and sealed.reading_of(known).member_token != measured.member_token:
             # Another patient's after all. Under the first one's name it stays, as withdrawn.
             self._withdraw(pending, component, kept_as=f"{_MOVED}{name[:15]}")
             name, known = uuid.uuid4().hex, b""
@@ -226,7 +315,7 @@ class _Batch:
     def _withdraw(self, pending: Pending, component: str, kept_as: str = "") -> bool:
         """Whoever has taken it must hear of it, so it is released once more, as withdrawn."""
         name, known = self._readings[pending.external_id, component]
-        gone = msgspec.structs.replace(_READING.decode(known), withdrawn=True)
+        gone = msgspec.structs.replace(sealed.reading_of(known), withdrawn=True)
         return self._release_reading(pending, kept_as or component, name, gone)
 
     def _release_reading(
@@ -241,10 +330,13 @@ class _Batch:
             {
                 "name": name,
                 "hospital": self._hospital,
-                "external_id": pending.external_id,
+                "external_index": self._index_of[pending.external_id],
+                "component_index": sealed.component_index(
+                    self._sealer, self._index_of[pending.external_id], component
+                ),
+                "member": self._member_of[measured.member_token],
                 "component": component,
-                "member_token": measured.member_token,
-                "body": body,
+                "plain": body,
                 "inbox_id": pending.inbox_id,
             }
         )
@@ -258,6 +350,9 @@ class _Batch:
         rows = list(newest.values())
         self._connection.execute(delete(reading).where(reading.c.name.in_(list(newest))))
         self._number(rows, READINGS)
+        for row in rows:
+            component, plain = row.pop("component"), row.pop("plain")
+            row["body"] = sealed.seal_reading(self._sealer, row, component, plain)
         self._connection.execute(insert(reading), rows)
 
     def _number(self, rows: list[dict[str, Any]], name: str) -> None:
@@ -271,43 +366,59 @@ def _day_of(bill: Bill) -> str:
     return bill.end.astimezone(ZoneInfo(bill.zone)).date().isoformat()
 
 
+def _tokens_in(outcome: Outcome) -> Iterator[str]:
+    if isinstance(outcome, BillStated):
+        yield outcome.bill.member_token
+    elif isinstance(outcome, ReadingsStated):
+        for _, measured in outcome.readings:
+            yield measured.member_token
+
+
 def _events_of(
-    connection: Connection, hospital: str, external_ids: set[str]
-) -> dict[str, tuple[str, list[BillEvent]]]:
-    if not external_ids:
-        return {}
+    connection: Connection, sealer: Sealer, hospital: str, names: Mapping[str, str]
+) -> tuple[dict[str, tuple[str, list[BillEvent]]], set[str]]:
+    """What is known of each bill, by external id; and the ids of those that were erased."""
+    if not names:
+        return {}, set()
     rows = connection.execute(
-        select(
-            bill_event.c.external_id,
-            bill_event.c.bill_id,
-            bill_event.c.number,
-            bill_event.c.kind,
-            bill_event.c.updated_us,
-            bill_event.c.body,
-        )
-        .where(bill_event.c.hospital == hospital, bill_event.c.external_id.in_(external_ids))
+        select(bill_event)
+        .where(bill_event.c.hospital == hospital, bill_event.c.external_index.in_(list(names)))
         .order_by(bill_event.c.bill_id, bill_event.c.number)
-    )
+    ).all()
+    sealer.load(members.subject_of(row.member) for row in rows)
     found: dict[str, tuple[str, list[BillEvent]]] = {}
+    erased: set[str] = set()
     for row in rows:
+        external_id = names[row.external_index]
+        try:
+            bill = None if row.body is None else sealed.open_event(sealer, row)
+        except Erased:
+            erased.add(external_id)
+            continue
         event = BillEvent(
             event_id=f"{row.bill_id}.{row.number}",
             kind=EventKind(row.kind),
             order=(row.updated_us, row.number),
-            bill=None if row.body is None else _BILL.decode(row.body),
+            bill=bill,
         )
-        found.setdefault(row.external_id, (row.bill_id, []))[1].append(event)
-    return found
+        found.setdefault(external_id, (row.bill_id, []))[1].append(event)
+    return found, erased
 
 
 def _readings_of(
-    connection: Connection, hospital: str, external_ids: set[str]
+    connection: Connection, sealer: Sealer, hospital: str, names: Mapping[str, str]
 ) -> dict[tuple[str, str], tuple[str, bytes]]:
-    if not external_ids:
+    """(external id, component) → name and body of what each record stated."""
+    if not names:
         return {}
     rows = connection.execute(
-        select(reading.c.external_id, reading.c.component, reading.c.name, reading.c.body).where(
-            reading.c.hospital == hospital, reading.c.external_id.in_(external_ids)
+        select(reading).where(
+            reading.c.hospital == hospital, reading.c.external_index.in_(list(names))
         )
-    )
-    return {(row.external_id, row.component): (row.name, row.body) for row in rows}
+    ).all()
+    sealer.load(members.subject_of(row.member) for row in rows)
+    found: dict[tuple[str, str], tuple[str, bytes]] = {}
+    for row in rows:
+        component, body = sealed.open_reading(sealer, row)
+        found[names[row.external_index], component] = row.name, body
+    return found

@@ -1,6 +1,8 @@
 """Tables of the bridge's database, as SQLAlchemy Core. Times are microseconds since 1970 in UTC.
 
-Identities stand in `inbox.raw` and nowhere else; everything below it speaks of member tokens.
+Everything about a patient is sealed (storage.sealed says under whose key); tokens, the sources' own
+ids and parts of records stand as blind indexes. Of a bill its kind, day of billing and total stand
+in clear, for the reconciliation with the hospital's books.
 Events of bills refuse UPDATE and DELETE by trigger (see APPEND_ONLY and the migration).
 """
 
@@ -20,8 +22,12 @@ from sqlalchemy import (
 )
 
 from services.common.database import SERIAL, named_metadata
+from services.common.sealing.tables import erasure_table, member_table, subject_key_table
 
 metadata = named_metadata()
+subject_key_table(metadata)
+member_table(metadata)
+erasure_table(metadata)
 
 # One poller per hospital and channel: who holds it, and until when without a sign of life.
 lease = Table(
@@ -56,21 +62,25 @@ read_cursor = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
-# Every record as it came, byte for byte, committed before anything is made of it.
+# Every record as it came, byte for byte, committed before anything is made of it. `raw` goes when
+# nothing was made of it, and in time when it waits for a person. Without a member it is sealed
+# under the hospital's inbox.
 inbox = Table(
     "inbox",
     metadata,
     Column("id", SERIAL, primary_key=True, autoincrement=True),
     Column("hospital", String(64), nullable=False),
     Column("channel", String(16), nullable=False),
-    Column("external_id", String(128), nullable=False),
+    Column("external_index", String(64), nullable=False),
+    Column("external_id", LargeBinary, nullable=False),
     Column("version", String(64), nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("raw", LargeBinary, nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("raw", LargeBinary),
+    Column("member", String(32), ForeignKey("member.id")),
     Column("state", String(16), nullable=False),
     Column("updated_us", BigInteger, nullable=False),
     Column("at_us", BigInteger, nullable=False),
-    UniqueConstraint("hospital", "channel", "external_id", "version", "sha256"),
+    UniqueConstraint("hospital", "channel", "external_index", "version", "content_hash"),
     Index(
         "ix_inbox_pending",
         "hospital",
@@ -88,13 +98,14 @@ bill_event = Table(
     Column("hospital", String(64), primary_key=True),
     Column("bill_id", String(32), primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("external_id", String(128), nullable=False),
+    Column("external_index", String(64), nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("updated_us", BigInteger, nullable=False),
     Column("inbox_id", SERIAL, ForeignKey("inbox.id"), nullable=False),
     Column("body", LargeBinary),
     Column("at_us", BigInteger, nullable=False),
-    Index("ix_bill_event_external", "hospital", "external_id"),
+    Index("ix_bill_event_external", "hospital", "external_index"),
 )
 
 # What the insurer is offered: one row per event that changed its bill. `seq` follows the order of
@@ -105,7 +116,9 @@ released_bill = Table(
     Column("hospital", String(64), primary_key=True),
     Column("seq", BigInteger, primary_key=True),
     Column("name", String(40), nullable=False),
-    Column("external_id", String(128), nullable=False),
+    Column("external_index", String(64), nullable=False),
+    Column("external_id", LargeBinary, nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("day", String(10), nullable=False),
     Column("total_minor", BigInteger, nullable=False),
@@ -118,6 +131,7 @@ released_bill = Table(
     UniqueConstraint("hospital", "name"),
     Index("ix_released_bill_delivery", "hospital", "delivery", "seq"),
     Index("ix_released_bill_day", "hospital", "day"),
+    Index("ix_released_bill_member", "member"),
 )
 
 # Answers of the insurer, by request: the same request changes nothing, another body is refused.
@@ -136,13 +150,14 @@ reading = Table(
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("name", String(32), nullable=False, unique=True),
     Column("hospital", String(64), nullable=False),
-    Column("external_id", String(128), nullable=False),
-    Column("component", String(16), nullable=False),
-    Column("member_token", String(96), nullable=False),
+    Column("external_index", String(64), nullable=False),
+    Column("component_index", String(64), nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("inbox_id", SERIAL, ForeignKey("inbox.id"), nullable=False),
-    UniqueConstraint("hospital", "external_id", "component"),
-    Index("ix_reading_member", "member_token", "seq"),
+    UniqueConstraint("hospital", "component_index"),
+    Index("ix_reading_external", "hospital", "external_index"),
+    Index("ix_reading_member", "member", "seq"),
 )
 
 # Records that were set aside: reasons and places, never values. Rows stay; whether one still waits
@@ -169,4 +184,4 @@ last_seq = Table(
     Column("value", BigInteger, nullable=False),
 )
 
-APPEND_ONLY = ("bill_event",)
+APPEND_ONLY = ("bill_event", "erasure")

@@ -23,64 +23,87 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 from lipei.type.v1 import bill_pb2 as lipei_dot_type_dot_v1_dot_bill__pb2
 from lipei.type.v1 import money_pb2 as lipei_dot_type_dot_v1_dot_money__pb2
 from lipei.type.v1 import reading_pb2 as lipei_dot_type_dot_v1_dot_reading__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$lipei/his_bridge/v1/his_bridge.proto\x12\x13lipei.his_bridge.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18lipei/type/v1/bill.proto\x1a\x19lipei/type/v1/money.proto\x1a\x1blipei/type/v1/reading.proto\"M\n\x10PullBillsRequest\x12\x10\n\x08hospital\x18\x01 \x01(\t\x12\x13\n\x0bmax_records\x18\x02 \x01(\x05\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"l\n\x11PullBillsResponse\x12\x10\n\x08received\x18\x01 \x01(\x05\x12\x10\n\x08released\x18\x02 \x01(\x05\x12\x13\n\x0bquarantined\x18\x03 \x01(\x05\x12\x10\n\x08\x66iltered\x18\x04 \x01(\x05\x12\x0c\n\x04more\x18\x05 \x01(\x08\"P\n\x13PullReadingsRequest\x12\x10\n\x08hospital\x18\x01 \x01(\t\x12\x13\n\x0bmax_records\x18\x02 \x01(\x05\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"o\n\x14PullReadingsResponse\x12\x10\n\x08received\x18\x01 \x01(\x05\x12\x10\n\x08released\x18\x02 \x01(\x05\x12\x13\n\x0bquarantined\x18\x03 \x01(\x05\x12\x10\n\x08\x66iltered\x18\x04 \x01(\x05\x12\x0c\n\x04more\x18\x05 \x01(\x08\"\x1e\n\x0eGetBillRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"B\n\x0fGetBillResponse\x12/\n\x04\x62ill\x18\x01 \x01(\x0b\x32!.lipei.his_bridge.v1.ReleasedBill\"\xc6\x01\n\x0cReleasedBill\x12!\n\x04\x62ill\x18\x01 \x01(\x0b\x32\x13.lipei.type.v1.Bill\x12\x30\n\x0creceive_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crelease_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x08\x64\x65livery\x18\x04 \x01(\x0b\x32\x1d.lipei.his_bridge.v1.Delivery\"f\n\x08\x44\x65livery\x12\x31\n\x05state\x18\x01 \x01(\x0e\x32\".lipei.his_bridge.v1.DeliveryState\x12\x0e\n\x06\x63laims\x18\x02 \x03(\t\x12\x17\n\x0frefusal_reasons\x18\x03 \x03(\t\"\x85\x01\n\x10ListBillsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12:\n\x0e\x64\x65livery_state\x18\x04 \x01(\x0e\x32\".lipei.his_bridge.v1.DeliveryState\"^\n\x11ListBillsResponse\x12\x30\n\x05\x62ills\x18\x01 \x03(\x0b\x32!.lipei.his_bridge.v1.ReleasedBill\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"}\n\x17\x41\x63knowledgeBillsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12>\n\x10\x61\x63knowledgements\x18\x02 \x03(\x0b\x32$.lipei.his_bridge.v1.Acknowledgement\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"P\n\x0f\x41\x63knowledgement\x12\x0c\n\x04\x62ill\x18\x01 \x01(\t\x12/\n\x08\x64\x65livery\x18\x02 \x01(\x0b\x32\x1d.lipei.his_bridge.v1.Delivery\"\x1a\n\x18\x41\x63knowledgeBillsResponse\"^\n\x13ListReadingsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x10\n\x08hospital\x18\x04 \x01(\t\"o\n\x14ListReadingsResponse\x12(\n\x08readings\x18\x01 \x03(\x0b\x32\x16.lipei.type.v1.Reading\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"N\n\x15ListQuarantineRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"j\n\x16ListQuarantineResponse\x12\x37\n\x07records\x18\x01 \x03(\x0b\x32&.lipei.his_bridge.v1.QuarantinedRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xeb\x01\n\x11QuarantinedRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x30\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32 .lipei.his_bridge.v1.RecordFault\x12\x33\n\x0fquarantine_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05total\x18\x05 \x01(\x0b\x32\x14.lipei.type.v1.Money\x12\x15\n\rsource_record\x18\x06 \x01(\t\x12\x16\n\x0esource_version\x18\x07 \x01(\t\"9\n\x0bRecordFault\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"*\n\x16GetSourceStatusRequest\x12\x10\n\x08hospital\x18\x01 \x01(\t\"O\n\x17GetSourceStatusResponse\x12\x34\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\".lipei.his_bridge.v1.ChannelStatus\"\xc8\x01\n\rChannelStatus\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x35\n\x11last_success_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_attempt_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13last_failure_reason\x18\x04 \x01(\t\x12\x1b\n\x13inbox_waiting_count\x18\x05 \x01(\x05*\x81\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x18\n\x14\x44\x45LIVERY_STATE_TAKEN\x10\x02\x12\x1a\n\x16\x44\x45LIVERY_STATE_REFUSED\x10\x03\x32\xb4\x06\n\x10HisBridgeService\x12Z\n\tPullBills\x12%.lipei.his_bridge.v1.PullBillsRequest\x1a&.lipei.his_bridge.v1.PullBillsResponse\x12\x63\n\x0cPullReadings\x12(.lipei.his_bridge.v1.PullReadingsRequest\x1a).lipei.his_bridge.v1.PullReadingsResponse\x12T\n\x07GetBill\x12#.lipei.his_bridge.v1.GetBillRequest\x1a$.lipei.his_bridge.v1.GetBillResponse\x12Z\n\tListBills\x12%.lipei.his_bridge.v1.ListBillsRequest\x1a&.lipei.his_bridge.v1.ListBillsResponse\x12o\n\x10\x41\x63knowledgeBills\x12,.lipei.his_bridge.v1.AcknowledgeBillsRequest\x1a-.lipei.his_bridge.v1.AcknowledgeBillsResponse\x12\x63\n\x0cListReadings\x12(.lipei.his_bridge.v1.ListReadingsRequest\x1a).lipei.his_bridge.v1.ListReadingsResponse\x12i\n\x0eListQuarantine\x12*.lipei.his_bridge.v1.ListQuarantineRequest\x1a+.lipei.his_bridge.v1.ListQuarantineResponse\x12l\n\x0fGetSourceStatus\x12+.lipei.his_bridge.v1.GetSourceStatusRequest\x1a,.lipei.his_bridge.v1.GetSourceStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$lipei/his_bridge/v1/his_bridge.proto\x12\x13lipei.his_bridge.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\x1a\x18lipei/type/v1/bill.proto\x1a\x19lipei/type/v1/money.proto\x1a\x1blipei/type/v1/reading.proto\"M\n\x10PullBillsRequest\x12\x10\n\x08hospital\x18\x01 \x01(\t\x12\x13\n\x0bmax_records\x18\x02 \x01(\x05\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"l\n\x11PullBillsResponse\x12\x10\n\x08received\x18\x01 \x01(\x05\x12\x10\n\x08released\x18\x02 \x01(\x05\x12\x13\n\x0bquarantined\x18\x03 \x01(\x05\x12\x10\n\x08\x66iltered\x18\x04 \x01(\x05\x12\x0c\n\x04more\x18\x05 \x01(\x08\"P\n\x13PullReadingsRequest\x12\x10\n\x08hospital\x18\x01 \x01(\t\x12\x13\n\x0bmax_records\x18\x02 \x01(\x05\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"o\n\x14PullReadingsResponse\x12\x10\n\x08received\x18\x01 \x01(\x05\x12\x10\n\x08released\x18\x02 \x01(\x05\x12\x13\n\x0bquarantined\x18\x03 \x01(\x05\x12\x10\n\x08\x66iltered\x18\x04 \x01(\x05\x12\x0c\n\x04more\x18\x05 \x01(\x08\"\x1e\n\x0eGetBillRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"B\n\x0fGetBillResponse\x12/\n\x04\x62ill\x18\x01 \x01(\x0b\x32!.lipei.his_bridge.v1.ReleasedBill\"\xdc\x01\n\x0cReleasedBill\x12!\n\x04\x62ill\x18\x01 \x01(\x0b\x32\x13.lipei.type.v1.Bill\x12\x30\n\x0creceive_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crelease_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x08\x64\x65livery\x18\x04 \x01(\x0b\x32\x1d.lipei.his_bridge.v1.Delivery\x12\x14\n\x06\x65rased\x18\x05 \x01(\x08\x42\x04\xf0\xd1\x18\x02\"f\n\x08\x44\x65livery\x12\x31\n\x05state\x18\x01 \x01(\x0e\x32\".lipei.his_bridge.v1.DeliveryState\x12\x0e\n\x06\x63laims\x18\x02 \x03(\t\x12\x17\n\x0frefusal_reasons\x18\x03 \x03(\t\"\x85\x01\n\x10ListBillsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12:\n\x0e\x64\x65livery_state\x18\x04 \x01(\x0e\x32\".lipei.his_bridge.v1.DeliveryState\"^\n\x11ListBillsResponse\x12\x30\n\x05\x62ills\x18\x01 \x03(\x0b\x32!.lipei.his_bridge.v1.ReleasedBill\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"}\n\x17\x41\x63knowledgeBillsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12>\n\x10\x61\x63knowledgements\x18\x02 \x03(\x0b\x32$.lipei.his_bridge.v1.Acknowledgement\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"P\n\x0f\x41\x63knowledgement\x12\x0c\n\x04\x62ill\x18\x01 \x01(\t\x12/\n\x08\x64\x65livery\x18\x02 \x01(\x0b\x32\x1d.lipei.his_bridge.v1.Delivery\"\x1a\n\x18\x41\x63knowledgeBillsResponse\"^\n\x13ListReadingsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x10\n\x08hospital\x18\x04 \x01(\t\"o\n\x14ListReadingsResponse\x12(\n\x08readings\x18\x01 \x03(\x0b\x32\x16.lipei.type.v1.Reading\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"N\n\x15ListQuarantineRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"j\n\x16ListQuarantineResponse\x12\x37\n\x07records\x18\x01 \x03(\x0b\x32&.lipei.his_bridge.v1.QuarantinedRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xeb\x01\n\x11QuarantinedRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x30\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32 .lipei.his_bridge.v1.RecordFault\x12\x33\n\x0fquarantine_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05total\x18\x05 \x01(\x0b\x32\x14.lipei.type.v1.Money\x12\x15\n\rsource_record\x18\x06 \x01(\t\x12\x16\n\x0esource_version\x18\x07 \x01(\t\"9\n\x0bRecordFault\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"*\n\x16GetSourceStatusRequest\x12\x10\n\x08hospital\x18\x01 \x01(\t\"O\n\x17GetSourceStatusResponse\x12\x34\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\".lipei.his_bridge.v1.ChannelStatus\"\xc8\x01\n\rChannelStatus\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x35\n\x11last_success_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_attempt_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13last_failure_reason\x18\x04 \x01(\t\x12\x1b\n\x13inbox_waiting_count\x18\x05 \x01(\x05\"\\\n\x12\x45raseMemberRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x14\n\x06member\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x16\n\x08hospital\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\"\x91\x01\n\x13\x45raseMemberResponse\x12!\n\x13\x64\x65stroyed_key_count\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\nbill_count\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x1b\n\rreading_count\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12 \n\x12refused_bill_count\x18\x04 \x01(\x05\x42\x04\xf0\xd1\x18\x01*\x81\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x18\n\x14\x44\x45LIVERY_STATE_TAKEN\x10\x02\x12\x1a\n\x16\x44\x45LIVERY_STATE_REFUSED\x10\x03\x32\xa7\x07\n\x10HisBridgeService\x12Z\n\tPullBills\x12%.lipei.his_bridge.v1.PullBillsRequest\x1a&.lipei.his_bridge.v1.PullBillsResponse\x12\x63\n\x0cPullReadings\x12(.lipei.his_bridge.v1.PullReadingsRequest\x1a).lipei.his_bridge.v1.PullReadingsResponse\x12T\n\x07GetBill\x12#.lipei.his_bridge.v1.GetBillRequest\x1a$.lipei.his_bridge.v1.GetBillResponse\x12Z\n\tListBills\x12%.lipei.his_bridge.v1.ListBillsRequest\x1a&.lipei.his_bridge.v1.ListBillsResponse\x12o\n\x10\x41\x63knowledgeBills\x12,.lipei.his_bridge.v1.AcknowledgeBillsRequest\x1a-.lipei.his_bridge.v1.AcknowledgeBillsResponse\x12\x63\n\x0cListReadings\x12(.lipei.his_bridge.v1.ListReadingsRequest\x1a).lipei.his_bridge.v1.ListReadingsResponse\x12i\n\x0eListQuarantine\x12*.lipei.his_bridge.v1.ListQuarantineRequest\x1a+.lipei.his_bridge.v1.ListQuarantineResponse\x12l\n\x0fGetSourceStatus\x12+.lipei.his_bridge.v1.GetSourceStatusRequest\x1a,.lipei.his_bridge.v1.GetSourceStatusResponse\x12q\n\x0b\x45raseMember\x12\'.lipei.his_bridge.v1.EraseMemberRequest\x1a(.lipei.his_bridge.v1.EraseMemberResponse\"\x0f\xea\xd1\x18\x0b\n\x01\x06\x12\x06memberb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lipei.his_bridge.v1.his_bridge_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DELIVERYSTATE']._serialized_start=2457
-  _globals['_DELIVERYSTATE']._serialized_end=2586
-  _globals['_PULLBILLSREQUEST']._serialized_start=176
-  _globals['_PULLBILLSREQUEST']._serialized_end=253
-  _globals['_PULLBILLSRESPONSE']._serialized_start=255
-  _globals['_PULLBILLSRESPONSE']._serialized_end=363
-  _globals['_PULLREADINGSREQUEST']._serialized_start=365
-  _globals['_PULLREADINGSREQUEST']._serialized_end=445
-  _globals['_PULLREADINGSRESPONSE']._serialized_start=447
-  _globals['_PULLREADINGSRESPONSE']._serialized_end=558
-  _globals['_GETBILLREQUEST']._serialized_start=560
-  _globals['_GETBILLREQUEST']._serialized_end=590
-  _globals['_GETBILLRESPONSE']._serialized_start=592
-  _globals['_GETBILLRESPONSE']._serialized_end=658
-  _globals['_RELEASEDBILL']._serialized_start=661
-  _globals['_RELEASEDBILL']._serialized_end=859
-  _globals['_DELIVERY']._serialized_start=861
-  _globals['_DELIVERY']._serialized_end=963
-  _globals['_LISTBILLSREQUEST']._serialized_start=966
-  _globals['_LISTBILLSREQUEST']._serialized_end=1099
-  _globals['_LISTBILLSRESPONSE']._serialized_start=1101
-  _globals['_LISTBILLSRESPONSE']._serialized_end=1195
-  _globals['_ACKNOWLEDGEBILLSREQUEST']._serialized_start=1197
-  _globals['_ACKNOWLEDGEBILLSREQUEST']._serialized_end=1322
-  _globals['_ACKNOWLEDGEMENT']._serialized_start=1324
-  _globals['_ACKNOWLEDGEMENT']._serialized_end=1404
-  _globals['_ACKNOWLEDGEBILLSRESPONSE']._serialized_start=1406
-  _globals['_ACKNOWLEDGEBILLSRESPONSE']._serialized_end=1432
-  _globals['_LISTREADINGSREQUEST']._serialized_start=1434
-  _globals['_LISTREADINGSREQUEST']._serialized_end=1528
-  _globals['_LISTREADINGSRESPONSE']._serialized_start=1530
-  _globals['_LISTREADINGSRESPONSE']._serialized_end=1641
-  _globals['_LISTQUARANTINEREQUEST']._serialized_start=1643
-  _globals['_LISTQUARANTINEREQUEST']._serialized_end=1721
-  _globals['_LISTQUARANTINERESPONSE']._serialized_start=1723
-  _globals['_LISTQUARANTINERESPONSE']._serialized_end=1829
-  _globals['_QUARANTINEDRECORD']._serialized_start=1832
-  _globals['_QUARANTINEDRECORD']._serialized_end=2067
-  _globals['_RECORDFAULT']._serialized_start=2069
-  _globals['_RECORDFAULT']._serialized_end=2126
-  _globals['_GETSOURCESTATUSREQUEST']._serialized_start=2128
-  _globals['_GETSOURCESTATUSREQUEST']._serialized_end=2170
-  _globals['_GETSOURCESTATUSRESPONSE']._serialized_start=2172
-  _globals['_GETSOURCESTATUSRESPONSE']._serialized_end=2251
-  _globals['_CHANNELSTATUS']._serialized_start=2254
-  _globals['_CHANNELSTATUS']._serialized_end=2454
-  _globals['_HISBRIDGESERVICE']._serialized_start=2589
-  _globals['_HISBRIDGESERVICE']._serialized_end=3409
+  _globals['_RELEASEDBILL'].fields_by_name['erased']._loaded_options = None
+  _globals['_RELEASEDBILL'].fields_by_name['erased']._serialized_options = b'\360\321\030\002'
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['request_id']._serialized_options = b'\360\321\030\001'
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['member']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['member']._serialized_options = b'\360\321\030\003'
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['hospital']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['hospital']._serialized_options = b'\360\321\030\002'
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['destroyed_key_count']._loaded_options = None
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['destroyed_key_count']._serialized_options = b'\360\321\030\001'
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['bill_count']._loaded_options = None
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['bill_count']._serialized_options = b'\360\321\030\001'
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['reading_count']._loaded_options = None
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['reading_count']._serialized_options = b'\360\321\030\001'
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['refused_bill_count']._loaded_options = None
+  _globals['_ERASEMEMBERRESPONSE'].fields_by_name['refused_bill_count']._serialized_options = b'\360\321\030\001'
+  _globals['_HISBRIDGESERVICE'].methods_by_name['EraseMember']._loaded_options = None
+  _globals['_HISBRIDGESERVICE'].methods_by_name['EraseMember']._serialized_options = b'\352\321\030\013\n\001\006\022\006member'
+  _globals['_DELIVERYSTATE']._serialized_start=2749
+  _globals['_DELIVERYSTATE']._serialized_end=2878
+  _globals['_PULLBILLSREQUEST']._serialized_start=204
+  _globals['_PULLBILLSREQUEST']._serialized_end=281
+  _globals['_PULLBILLSRESPONSE']._serialized_start=283
+  _globals['_PULLBILLSRESPONSE']._serialized_end=391
+  _globals['_PULLREADINGSREQUEST']._serialized_start=393
+  _globals['_PULLREADINGSREQUEST']._serialized_end=473
+  _globals['_PULLREADINGSRESPONSE']._serialized_start=475
+  _globals['_PULLREADINGSRESPONSE']._serialized_end=586
+  _globals['_GETBILLREQUEST']._serialized_start=588
+  _globals['_GETBILLREQUEST']._serialized_end=618
+  _globals['_GETBILLRESPONSE']._serialized_start=620
+  _globals['_GETBILLRESPONSE']._serialized_end=686
+  _globals['_RELEASEDBILL']._serialized_start=689
+  _globals['_RELEASEDBILL']._serialized_end=909
+  _globals['_DELIVERY']._serialized_start=911
+  _globals['_DELIVERY']._serialized_end=1013
+  _globals['_LISTBILLSREQUEST']._serialized_start=1016
+  _globals['_LISTBILLSREQUEST']._serialized_end=1149
+  _globals['_LISTBILLSRESPONSE']._serialized_start=1151
+  _globals['_LISTBILLSRESPONSE']._serialized_end=1245
+  _globals['_ACKNOWLEDGEBILLSREQUEST']._serialized_start=1247
+  _globals['_ACKNOWLEDGEBILLSREQUEST']._serialized_end=1372
+  _globals['_ACKNOWLEDGEMENT']._serialized_start=1374
+  _globals['_ACKNOWLEDGEMENT']._serialized_end=1454
+  _globals['_ACKNOWLEDGEBILLSRESPONSE']._serialized_start=1456
+  _globals['_ACKNOWLEDGEBILLSRESPONSE']._serialized_end=1482
+  _globals['_LISTREADINGSREQUEST']._serialized_start=1484
+  _globals['_LISTREADINGSREQUEST']._serialized_end=1578
+  _globals['_LISTREADINGSRESPONSE']._serialized_start=1580
+  _globals['_LISTREADINGSRESPONSE']._serialized_end=1691
+  _globals['_LISTQUARANTINEREQUEST']._serialized_start=1693
+  _globals['_LISTQUARANTINEREQUEST']._serialized_end=1771
+  _globals['_LISTQUARANTINERESPONSE']._serialized_start=1773
+  _globals['_LISTQUARANTINERESPONSE']._serialized_end=1879
+  _globals['_QUARANTINEDRECORD']._serialized_start=1882
+  _globals['_QUARANTINEDRECORD']._serialized_end=2117
+  _globals['_RECORDFAULT']._serialized_start=2119
+  _globals['_RECORDFAULT']._serialized_end=2176
+  _globals['_GETSOURCESTATUSREQUEST']._serialized_start=2178
+  _globals['_GETSOURCESTATUSREQUEST']._serialized_end=2220
+  _globals['_GETSOURCESTATUSRESPONSE']._serialized_start=2222
+  _globals['_GETSOURCESTATUSRESPONSE']._serialized_end=2301
+  _globals['_CHANNELSTATUS']._serialized_start=2304
+  _globals['_CHANNELSTATUS']._serialized_end=2504
+  _globals['_ERASEMEMBERREQUEST']._serialized_start=2506
+  _globals['_ERASEMEMBERREQUEST']._serialized_end=2598
+  _globals['_ERASEMEMBERRESPONSE']._serialized_start=2601
+  _globals['_ERASEMEMBERRESPONSE']._serialized_end=2746
+  _globals['_HISBRIDGESERVICE']._serialized_start=2881
+  _globals['_HISBRIDGESERVICE']._serialized_end=3816
 # @@protoc_insertion_point(module_scope)

@@ -90,6 +90,17 @@ class HisBridgeServiceStub:
 
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
+    EraseMember: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.EraseMemberRequest, _his_bridge_pb2.EraseMemberResponse]
+    """Erases a patient here by destroying the key of everything kept about them: bills, and records as they came. Readings
+    are deleted; bills that were not acknowledged yet are withheld as REFUSED with the reason ERASED. Names, kinds, days
+    and totals of bills stay, for the reconciliation with the hospital's books. The hospital's own records are not
+    touched: what its source states afterwards belongs to a new member, and a later version of an erased bill waits in
+    quarantine. A record that waits there without a known patient is not found; its bytes are kept for 90 days.
+    The same request_id answers the same.
+
+    NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
+    ALREADY_EXISTS: the request_id was used with other content; use a new one.
+    """
 
 @_typing.type_check_only
 class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
@@ -152,6 +163,17 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     """How the last pull of each channel went. Asks the source nothing.
 
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
+    """
+    EraseMember: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.EraseMemberRequest, _his_bridge_pb2.EraseMemberResponse]  # type: ignore[assignment]
+    """Erases a patient here by destroying the key of everything kept about them: bills, and records as they came. Readings
+    are deleted; bills that were not acknowledged yet are withheld as REFUSED with the reason ERASED. Names, kinds, days
+    and totals of bills stay, for the reconciliation with the hospital's books. The hospital's own records are not
+    touched: what its source states afterwards belongs to a new member, and a later version of an erased bill waits in
+    quarantine. A record that waits there without a known patient is not found; its bytes are kept for 90 days.
+    The same request_id answers the same.
+
+    NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
+    ALREADY_EXISTS: the request_id was used with other content; use a new one.
     """
 
 class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -260,6 +282,23 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         """How the last pull of each channel went. Asks the source nothing.
 
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseMember(
+        self,
+        request: _his_bridge_pb2.EraseMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_his_bridge_pb2.EraseMemberResponse, _abc.Awaitable[_his_bridge_pb2.EraseMemberResponse]]:
+        """Erases a patient here by destroying the key of everything kept about them: bills, and records as they came. Readings
+        are deleted; bills that were not acknowledged yet are withheld as REFUSED with the reason ERASED. Names, kinds, days
+        and totals of bills stay, for the reconciliation with the hospital's books. The hospital's own records are not
+        touched: what its source states afterwards belongs to a new member, and a later version of an erased bill waits in
+        quarantine. A record that waits there without a known patient is not found; its bytes are kept for 90 days.
+        The same request_id answers the same.
+
+        NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
+        ALREADY_EXISTS: the request_id was used with other content; use a new one.
         """
 
 def add_HisBridgeServiceServicer_to_server(servicer: HisBridgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

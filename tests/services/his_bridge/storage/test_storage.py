@@ -14,11 +14,12 @@ import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from lipei.type.v1 import reading_pb2
 from services.common.database import Database, migrate
+from services.common.sealing import Sealer, SubjectKeys
 from services.his_bridge import messages
 from services.his_bridge.core.bill import Bill, CareType, Coding, Line, Provenance, Reading
 from services.his_bridge.core.faults import Fault, Reason
@@ -36,10 +37,14 @@ from services.his_bridge.storage import inbox, leases, lists, outcomes
 from services.his_bridge.storage.inbox import Arrived, Pending, Stored
 from services.his_bridge.storage.leases import LeaseLost
 from services.his_bridge.storage.lists import Answer, OtherContent, TakenBefore, UnknownBills
+from services.his_bridge.storage.sealed import open_bill, open_reading, open_record
 from services.his_bridge.storage.tables import APPEND_ONLY, metadata
+from services.his_bridge.storage.tables import inbox as inbox_table
 from tests.postgres import fresh_database
+from tests.services.common.sealing.keys import subject_keys
 
 H, CHANNEL = "", "bills"
+KEYS: dict[Engine, SubjectKeys] = {}
 DAY = date(2026, 3, 1)
 WHEN = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
 
@@ -52,12 +57,14 @@ def database(
     if request.param == "sqlite":
         found = Database(f"sqlite:///{tmp_path_factory.mktemp('bridge') / 'test.db'}")
         migrate(found, "services.his_bridge")
+        KEYS[found.engine] = subject_keys(found)
         yield found
         found.close()
         return
     with fresh_database(request.getfixturevalue("postgres_url")) as url:
         found = Database(url)
         migrate(found, "services.his_bridge")
+        KEYS[found.engine] = subject_keys(found)
         yield found
         found.close()
 
@@ -68,6 +75,11 @@ def hospital() -> str:
     global H  # noqa: PLW0603 every helper below means the hospital of the test that runs
     H = f"h{uuid.uuid4().hex}"
     return H
+
+
+def sealer(connection: Connection) -> Sealer:
+    """The keys of the connection's database, within its transaction."""
+    return KEYS[connection.engine].sealer(connection)
 
 
 def bill(total: int = 100) -> Bill:
@@ -102,7 +114,9 @@ def arrived(key: str, version: str = "1", raw: bytes = b"{}", **more: Any) -> Ar
 
 def store(database: Database, *records: Arrived) -> Stored:
     with database.writing() as connection:
-        return inbox.store(connection, H, CHANNEL, records, currency="CNY", now_us=1)
+        return inbox.store(
+            connection, sealer(connection), H, CHANNEL, records, currency="CNY", now_us=1
+        )
 
 
 def pending_of(database: Database, key: str, version: str = "1", at: int = 0) -> Pending:
@@ -113,7 +127,7 @@ def pending_of(database: Database, key: str, version: str = "1", at: int = 0) ->
 
 def settle(database: Database, *judged: tuple[Pending, Outcome]) -> outcomes.Settled:
     with database.writing() as connection:
-        return outcomes.settle(connection, H, judged, currency="CNY", now_us=2)
+        return outcomes.settle(connection, sealer(connection), H, judged, currency="CNY", now_us=2)
 
 
 def stated(total: int = 100) -> BillStated:
@@ -122,12 +136,16 @@ def stated(total: int = 100) -> BillStated:
 
 def released(database: Database, delivery: str | None = None) -> list[Any]:
     with database.reading() as connection:
-        return list(lists.bills_after(connection, H, 0, 100, delivery))
+        found = lists.bills_after(connection, sealer(connection), H, 0, 100, delivery)
+        return [entry.row for entry in found]
 
 
 def left(database: Database) -> list[str]:
     with database.reading() as connection:
-        return [entry.external_id for entry in inbox.left_over(connection, H, CHANNEL, 100)]
+        return [
+            entry.external_id
+            for entry in inbox.left_over(connection, sealer(connection), H, CHANNEL, 100)
+        ]
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
@@ -138,7 +156,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -
 
 @pytest.mark.parametrize("verb", ["UPDATE bill_event SET number = 9", "DELETE FROM bill_event"])
 def test_events_are_append_only(database: Database, verb: str) -> None:
-    assert APPEND_ONLY == ("bill_event",)
+    assert APPEND_ONLY == ("bill_event", "erasure")
     settle(database, (pending_of(database, "a"), stated()))
     with pytest.raises(DBAPIError), database.writing() as connection:
         connection.execute(text(verb))
@@ -163,12 +181,14 @@ def test_the_same_version_with_other_bytes_is_a_conflict_and_never_read(
         store(database, arrived("a", raw=b"second"))
     assert left(database) == ["Claim/a"]
     with database.reading() as connection:
-        (row,) = lists.quarantine_after(connection, H, 0, 10)
-        query = text("SELECT raw FROM inbox WHERE hospital = :h ORDER BY id")
-        kept = connection.execute(query, {"h": H}).scalars().all()
+        (entry,) = lists.quarantine_after(connection, sealer(connection), H, 0, 10)
+        mine = select(inbox_table).where(inbox_table.c.hospital == H).order_by(inbox_table.c.id)
+        rows = connection.execute(mine).all()
+        kept = [open_record(sealer(connection), row, "raw") for row in rows]
+    row = entry.row
     assert row.stage == "conflict"
     assert msgspec.json.decode(row.faults)[0]["reason"] == Reason.SAME_VERSION_OTHER_CONTENT
-    assert [bytes(raw) for raw in kept] == [b"first", b"second"]
+    assert kept == [b"first", b"second"]
 
 
 def test_two_versions_of_one_bill_that_conflict_within_a_page(database: Database) -> None:
@@ -189,7 +209,9 @@ def test_the_cursor_moves_with_the_inbox_or_not_at_all(database: Database) -> No
 
     def once(position: bytes, cut_off: bool) -> None:
         with database.writing() as connection:
-            inbox.store(connection, H, CHANNEL, [arrived("a")], currency="CNY", now_us=1)
+            inbox.store(
+                connection, sealer(connection), H, CHANNEL, [arrived("a")], currency="CNY", now_us=1
+            )
             inbox.move_cursor(connection, H, CHANNEL, "scope", position, now_us=1)
             if cut_off:
                 raise CutOff
@@ -219,7 +241,8 @@ def test_a_bill_is_released_once_and_waits_to_be_delivered(database: Database) -
         100,
         "2026-03-01",
     )
-    assert lists.body_of(row) == bill()
+    with database.reading() as connection:
+        assert open_bill(sealer(connection), row) == bill()
     assert left(database) == []
 
 
@@ -280,18 +303,20 @@ def test_bad_records_wait_and_good_ones_go_on(database: Database) -> None:
     )
     assert settled == outcomes.Settled(released=1, quarantined=1, filtered=1)
     with database.reading() as connection:
-        (row,) = lists.quarantine_after(connection, H, 0, 10)
-        raw = connection.execute(
-            text("SELECT raw FROM inbox WHERE id = :id"), {"id": row.inbox_id}
-        ).scalar_one()
+        (entry,) = lists.quarantine_after(connection, sealer(connection), H, 0, 10)
+        row = entry.row
+        inbox_row = connection.execute(
+            select(inbox_table).where(inbox_table.c.id == row.inbox_id)
+        ).one()
+        raw = open_record(sealer(connection), inbox_row, "raw")
     assert (row.stage, row.total_minor, row.currency) == ("balance", 7, "CNY")
-    assert bytes(raw) == b"a 1"
+    assert raw == b"a 1"
 
 
 def waiting(database: Database) -> list[tuple[str, str]]:
     with database.reading() as connection:
-        rows = lists.quarantine_after(connection, H, 0, 10)
-    return [(row.external_id, row.version) for row in rows]
+        rows = lists.quarantine_after(connection, sealer(connection), H, 0, 10)
+    return [(entry.external_id, entry.row.version) for entry in rows]
 
 
 BAD = SetAside(faults=(Fault(reason=Reason.LINES_DO_NOT_ADD_UP, path="total"),))
@@ -336,8 +361,10 @@ def test_totals_by_day_count_every_bill_as_it_stands(database: Database) -> None
     settle(database, (pending_of(database, "a", "2", at=5), stated(150)))
     settle(database, (pending_of(database, "c", "2", at=5), BillWithdrawn()))
     with database.reading() as connection:
-        totals = lists.totals_by_day(connection, H, DAY, DAY)
-        none = lists.totals_by_day(connection, H, date(2026, 3, 2), date(2026, 3, 3))
+        totals = lists.totals_by_day(connection, sealer(connection), H, DAY, DAY)
+        none = lists.totals_by_day(
+            connection, sealer(connection), H, date(2026, 3, 2), date(2026, 3, 3)
+        )
     assert totals == {DAY: DayTotals(ids=frozenset({"Claim/a", "Claim/b"}), total=160)}
     assert none == {}
 
@@ -362,9 +389,8 @@ def reading(value: str) -> tuple[str, Reading]:
 def test_a_corrected_reading_keeps_its_name_and_moves_to_the_end(database: Database) -> None:
     def names() -> list[tuple[str, str]]:
         with database.reading() as connection:
-            rows = lists.readings_after(connection, None, 0, 10)
-        mine = [row for row in rows if row.hospital == H]
-        return [(row.name, str(msgspec.json.decode(row.body)["value"])) for row in mine]
+            rows = lists.readings_after(connection, sealer(connection), None, 0, 10, [H])
+        return [(entry.row.name, str(entry.reading.value)) for entry in rows]
 
     settle(database, (pending_of(database, "o1"), ReadingsStated(readings=(reading("7.2"),))))
     settle(database, (pending_of(database, "o2"), ReadingsStated(readings=(reading("8.0"),))))
@@ -379,8 +405,8 @@ def test_a_corrected_reading_keeps_its_name_and_moves_to_the_end(database: Datab
 def test_a_reading_taken_back_is_released_once_more_as_withdrawn(database: Database) -> None:
     def withdrawn() -> list[tuple[str, bool]]:
         with database.reading() as connection:
-            rows = lists.readings_after(connection, None, 0, 10, H)
-        return [(row.name, messages.reading(row).withdrawn) for row in rows]
+            rows = lists.readings_after(connection, sealer(connection), None, 0, 10, [H])
+        return [(entry.row.name, messages.reading(entry).withdrawn) for entry in rows]
 
     stated = ReadingsStated(readings=(reading("7.2"),))
     settle(database, (pending_of(database, "o1"), stated))
@@ -404,10 +430,12 @@ def test_a_reading_taken_back_is_released_once_more_as_withdrawn(database: Datab
 def test_a_reading_stored_before_its_release_was_read_still_opens(database: Database) -> None:
     settle(database, (pending_of(database, "o1"), ReadingsStated(readings=(reading("7.2"),))))
     with database.reading() as connection:
-        (row,) = lists.readings_after(connection, None, 0, 10, H)
-        assert lists.readings_after(connection, None, 0, 10, "elsewhere") == []
+        (row,) = lists.readings_after(connection, sealer(connection), None, 0, 10, [H])
+        elsewhere = ["elsewhere"]
+        assert not lists.readings_after(connection, sealer(connection), None, 0, 10, elsewhere)
+        _, body = open_reading(sealer(connection), row.row)
     # Word for word what was stored then; today's readings without a release are stored the same.
-    assert json.loads(row.body).keys() == {
+    assert json.loads(body).keys() == {
         "member_token",
         "code",
         "value",
@@ -423,7 +451,7 @@ def test_a_reading_stored_before_its_release_was_read_still_opens(database: Data
     outcome = ReadingsStated(readings=(("4548-4", later),))
     assert settle(database, (pending_of(database, "o1", "2"), outcome)).released == 1
     with database.reading() as connection:
-        (row,) = lists.readings_after(connection, None, 0, 10, H)
+        (row,) = lists.readings_after(connection, sealer(connection), None, 0, 10, [H])
     message = messages.reading(row)
     assert message.receive_time.ToDatetime(UTC) == WHEN + timedelta(days=1)
     assert message.fasting_status == reading_pb2.FASTING_STATUS_FASTING
@@ -434,7 +462,7 @@ def test_a_value_that_was_another_patients_is_taken_back_from_the_first(
 ) -> None:
     def said() -> list[tuple[str, str, bool]]:
         with database.reading() as connection:
-            rows = lists.readings_after(connection, None, 0, 10, H)
+            rows = lists.readings_after(connection, sealer(connection), None, 0, 10, [H])
         found = [messages.reading(row) for row in rows]
         return [(m.name.rpartition("/")[2], m.member_token, m.withdrawn) for m in found]
 
