@@ -12,6 +12,7 @@ from stack.commands import (
     claims,
     demo,
     his,
+    keys,
     members,
     plans,
     policies,
@@ -40,6 +41,7 @@ app.add_typer(policies.app, name="policies")
 app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
+app.add_typer(keys.app, name="keys")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")
 app.command()(quote.quote)

@@ -34,7 +34,7 @@ def claim_table(claims: Iterable[pb.Claim]) -> Table:
         (
             (
                 claim.name,
-                claim.bill_number,
+                claim.bill_number or ("(erased)" if claim.erased else ""),
                 word(pb.ClaimState, claim.state),
                 money(claim.decision.billed),
                 money(claim.decision.benefit),
@@ -51,10 +51,13 @@ def decision_tables(
 ) -> Iterator[Table | str]:
     """The claim, its lines with every share and clause, and its moves."""
     yield claim_table([claim])
+    if claim.erased:
+        yield "the person's data was erased; amounts, states and hashes are all that is left"
     if claim.HasField("decision"):
         yield f"plan {claim.decision.plan_version}\noutput {claim.decision.output_hash}"
         yield f"amounts in {claim.decision.billed.currency_code}"
-        yield _line_table(claim.decision, lang)
+        if not claim.erased:
+            yield _line_table(claim.decision, lang)
     else:
         yield "not decided yet"
     if with_history:

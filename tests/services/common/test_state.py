@@ -26,7 +26,7 @@ from pathlib import Path
 from services.common import state
 folder, me = Path(sys.argv[1]), os.getpid()
 if sys.argv[2] == "without":
-    state._locked = contextlib.nullcontext
+    state.locked_folder = contextlib.nullcontext
 print("ready", flush=True)
 for line in sys.stdin:
     refused = 0
