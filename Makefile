@@ -30,7 +30,7 @@ test: setup ## Run the tests on all cores, without the long fault tests and thos
 test-data: has-data setup ## Run the tests that need DATA=FOLDER
 	@DATA=$$(cd "$$DATA" && pwd) && export DATA && exec .venv/bin/python -m pytest tests/data -m "" $(ARGS)
 
-check: setup ## Run every gate: ruff, mypy, import-linter, buf, generated code, bandit, house rules
+check: setup ## Run every gate: ruff, mypy, import-linter, buf, generated code, labels, bandit, house rules
 	@exec sh .ci/check
 
 bench: setup ## Run the benchmarks against their floors
@@ -46,8 +46,9 @@ clean: ## Remove build/, dist/ and caches; keeps .venv/ and .lipei/ (state and k
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -path ./.venv -prune -o -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
-proto: setup ## Generate the Python code of protos/ anew
+proto: setup ## Generate the Python code of protos/ and docs/access-matrix.md anew
 	@.venv/bin/python .ci/generate.py
+	@.venv/bin/python .ci/labels.py --write
 
 proto-release: setup ## Renew protos/released.binpb, which no later .proto may break
 	@.venv/bin/buf build --exclude-source-info -o protos/released.binpb

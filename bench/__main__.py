@@ -30,8 +30,9 @@ from demo.his import LoadRefused
 from demo.processes import ChildFailed, stand_alone
 from demo.progress import Reporter
 from demo.scenario import ROOT
-from demo.stack import StateRefused
+from demo.stack import StackRefused, StateRefused
 from demo.wire import CallRefused
+from services.common.transport.certificates import TlsRefused
 
 A = TypeVar("A")
 
@@ -47,7 +48,9 @@ _EXPECTED_FAULTS = (
     ChildFailed,
     LoadRefused,
     RuntimeError,
+    StackRefused,
     StateRefused,
+    TlsRefused,
     TimeoutError,
 )
 

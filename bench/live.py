@@ -88,7 +88,7 @@ def _filled(his: His, sizes: Sizes) -> int:
 
 
 def _insure(stack: Stack, people: int) -> None:
-    with Insurer(stack.addresses["claims"]) as insurer:
+    with Insurer(stack.addresses["claims"], stack.identity) as insurer:
         insurer.publish(bills.PLAN)
         for some in bills.policies(people):
             insurer.import_policies(some, dry_run=False)

@@ -35,7 +35,7 @@ async def pulled(report: Report, live: Live) -> None:
     before = await _floors(base_url, live.his_bills)
     spent = Meter({"his_bridge": live.processes["his_bridge"]})
     with spent:
-        received, ours_s = await _pull(live.target("his_bridge"))
+        received, ours_s = await _pull(live)
     if received != live.his_bills:
         raise RuntimeError(f"the bridge received {received} of {live.his_bills} bills")
     after = await _floors(base_url, live.his_bills)
@@ -52,10 +52,11 @@ async def pulled(report: Report, live: Live) -> None:
         )
 
 
-async def _pull(target: str) -> tuple[int, float]:
+async def _pull(live: Live) -> tuple[int, float]:
     """Bills received until the hospital has no more, and the seconds it took."""
     received = 0
-    async with channel(target) as bridge:
+    machine = live.stack.identity("hospital_integration", HOSPITAL)
+    async with channel(live.target("his_bridge"), machine, "his_bridge") as bridge:
         stub = his_bridge_pb2_grpc.HisBridgeServiceStub(bridge)
         request = his_bridge_pb2.PullBillsRequest(
             hospital=f"hospitals/{HOSPITAL}", max_records=_MOST_RECORDS, request_id="bench"

@@ -76,10 +76,14 @@ async def quoted(report: Report, sizes: Sizes, live: Live) -> None:
     part = pricing_pb2.Participation(
         member=member, programme="diabetes-glucose", time_zone="Asia/Shanghai"
     )
-    async with channel(live.target("pricing")) as pricing:
+    actuary, partner = live.stack.identity("chief_actuary"), live.stack.identity("partner")
+    async with (
+        channel(live.target("pricing"), actuary, "pricing") as pricing,
+        channel(live.target("pricing"), partner, "pricing") as devices,
+    ):
         stub = pricing_pb2_grpc.PricingServiceStub(pricing)
         health = health_pb2_grpc.HealthStub(pricing)
-        await stub.RecordReadings(
+        await pricing_pb2_grpc.PricingServiceStub(devices).RecordReadings(
             pricing_pb2.RecordReadingsRequest(request_id="bench", readings=_diary(member))
         )
 

@@ -77,7 +77,8 @@ class _Ours:
 
 async def decisions(report: Report, sizes: Sizes, live: Live) -> None:
     """Answers with a decision, idle and with callers at once."""
-    async with channel(live.target("claims")) as claims:
+    intake = live.stack.identity("insurer_intake")
+    async with channel(live.target("claims"), intake, "claims") as claims:
         ours = _Ours(live, claims_pb2_grpc.ClaimsServiceStub(claims))
         floor = Floor(await Client.connect(live.target("temporal")))
         await _warm(floor)
@@ -105,7 +106,8 @@ async def decisions(report: Report, sizes: Sizes, live: Live) -> None:
 
 async def settled(report: Report, sizes: Sizes, live: Live) -> None:
     """Claims per second, one workflow each, to payable; events and CPU of each."""
-    async with channel(live.target("claims")) as claims:
+    intake = live.stack.identity("insurer_intake")
+    async with channel(live.target("claims"), intake, "claims") as claims:
         ours = _Ours(live, claims_pb2_grpc.ClaimsServiceStub(claims))
         client = await Client.connect(live.target("temporal"))
         floor = Floor(client)

@@ -32,6 +32,7 @@ from bench import bills
 from bench.postgres import fresh_database, postgres_server, version_of
 from bench.rows import Report, Sizes
 from bench.statements import counted
+from demo.stack import mint, sandbox_identity
 from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, settlement_pb2, settlement_pb2_grpc
 from services.claims.in_flight import InFlight
 from services.claims.main import now_us
@@ -43,12 +44,16 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage.tables import decision
+from services.common.access.desks import Acting
 from services.common.database import Database, migrate
 from services.common.grpc_edge import ErrorInterceptor, channel
 from services.common.identity import member_token
 from services.common.sealing import KeySet, SubjectKeys
+from services.common.transport.certificates import load_identity
+from services.common.transport.credentials import server_credentials
 
 _KEY = bytes(32)
+_INTAKE = Acting(role="insurer_intake")
 _IN_ONE = (
     "the same inputs and outputs as bytes in one plain table of the same database, in one "
     "transaction"
@@ -73,15 +78,16 @@ class _Nobody:
 def measure(report: Report, sizes: Sizes, folder: Path) -> None:
     """Batches and single claims, on SQLite and on PostgreSQL."""
     url = f"sqlite:///{folder / 'stored.db'}"
-    asyncio.run(_measure(report, sizes, "SQLite", url))
+    state = mint(folder / "identities")
+    asyncio.run(_measure(report, sizes, "SQLite", url, state))
     with postgres_server(durable=True) as server:
         report.host["postgresql"] = version_of(server)
         with fresh_database(server) as url:
-            asyncio.run(_measure(report, sizes, "PostgreSQL", url))
+            asyncio.run(_measure(report, sizes, "PostgreSQL", url, state))
 
 
-async def _measure(report: Report, sizes: Sizes, kind: str, url: str) -> None:
-    async with _served(url) as served:
+async def _measure(report: Report, sizes: Sizes, kind: str, url: str, state: Path) -> None:
+    async with _served(url, state) as served:
         count = sizes.singles + sizes.batches * sizes.stored
         names = await _taken_in(report, served, kind, count)
         with _plain_table(served.database) as (engine, table):
@@ -215,20 +221,25 @@ def _token(kind: str, number: str) -> str:
 
 
 @asynccontextmanager
-async def _served(url: str) -> AsyncIterator[_Served]:
+async def _served(url: str, state: Path) -> AsyncIterator[_Served]:
     """Claims on a socket of its own, in this process: only here can its statements be counted."""
     database = Database(url)
-    server: Any = grpc.aio.server(interceptors=[ErrorInterceptor()])
+    server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(None)])
     try:
         migrate(database, "services.claims")
         _add_servicers(server, database)
-        port = server.add_insecure_port("127.0.0.1:0")
+        credentials = server_credentials(load_identity(state, "claims"))
+        target = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
         await server.start()
-        async with channel(f"127.0.0.1:{port}") as open_channel:
+        intake, steps = sandbox_identity(state, _INTAKE), load_identity(state, "settlement")
+        async with (
+            channel(target, intake, "claims") as of_intake,
+            channel(target, steps, "claims") as of_steps,
+        ):
             yield _Served(
                 database,
-                claims_pb2_grpc.ClaimsServiceStub(open_channel),
-                settlement_pb2_grpc.SettlementServiceStub(open_channel),
+                claims_pb2_grpc.ClaimsServiceStub(of_intake),
+                settlement_pb2_grpc.SettlementServiceStub(of_steps),
             )
     finally:
         await server.stop(0)

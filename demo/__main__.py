@@ -15,9 +15,10 @@ from demo.processes import ChildFailed, stand_alone
 from demo.progress import Reporter
 from demo.run import Folders, failures, play
 from demo.scenario import ROOT, Scenario, from_folder, generated
-from demo.stack import StateRefused
+from demo.stack import StackRefused, StateRefused
 from demo.synthea import FolderRefused
 from demo.wire import CallRefused
+from services.common.transport.certificates import TlsRefused
 
 _INTERRUPTED = 130
 _EXPECTED_FAULTS = (
@@ -25,7 +26,9 @@ _EXPECTED_FAULTS = (
     ChildFailed,
     FolderRefused,
     LoadRefused,
+    StackRefused,
     StateRefused,
+    TlsRefused,
     TimeoutError,
 )
 

@@ -10,6 +10,7 @@ from demo.wire import call, pages
 from lipei.his_bridge.v1 import his_bridge_pb2, his_bridge_pb2_grpc
 from lipei.type.v1 import reading_pb2
 from services.common.grpc_edge import sync_channel
+from services.common.transport.certificates import Identity
 
 _PAGE = 200
 _READINGS = 1000
@@ -32,10 +33,10 @@ class Pulled:
 
 
 class Bridge:
-    """A connection to the bridge of one hospital."""
+    """A connection to the bridge of one hospital, as its records office has it."""
 
-    def __init__(self, target: str, hospital: str) -> None:
-        self._channel = sync_channel(target)
+    def __init__(self, target: str, hospital: str, identity: Identity) -> None:
+        self._channel = sync_channel(target, identity, "his_bridge")
         self._stub = his_bridge_pb2_grpc.HisBridgeServiceStub(self._channel)
         self._parent = f"hospitals/{hospital}"
         # Bills on full pages, and where the next page begins.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,6 +11,7 @@ from typing import Self
 from demo.wire import call, pages
 from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, policy_pb2
 from services.common.grpc_edge import sync_channel
+from services.common.transport.certificates import Identity
 
 # A page of claims with 50 lines each stays below a megabyte.
 _PAGE = 100
@@ -42,11 +43,18 @@ PENDED = frozenset(
 
 
 class Insurer:
-    """A connection to the claims service."""
+    """Three people of the insurer at the claims service: intake, an adjuster, payments.
 
-    def __init__(self, target: str) -> None:
-        self._channel = sync_channel(target)
-        self._claims = claims_pb2_grpc.ClaimsServiceStub(self._channel)
+    `who` gives their identities by role.
+    """
+
+    def __init__(self, target: str, who: Callable[[str], Identity]) -> None:
+        self._channels = [
+            sync_channel(target, who(role), "claims")
+            for role in ("insurer_intake", "adjuster", "payments")
+        ]
+        stubs = [claims_pb2_grpc.ClaimsServiceStub(channel) for channel in self._channels]
+        self._intake, self._adjuster, self._payments = stubs
         self._settled: list[claims_pb2.Claim] = []
         self._place = ""
 
@@ -59,7 +67,8 @@ class Insurer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._channel.close()
+        for channel in self._channels:
+            channel.close()
 
     def publish(self, plan: Path) -> str:
         """Publish a plan file; its version.
@@ -67,7 +76,7 @@ class Insurer:
         Raises: CallRefused.
         """
         request = claims_pb2.PublishPlanRequest(request_id=_fresh(), yaml=plan.read_bytes())
-        return call(self._claims.PublishPlan, request, what=f"publishing {plan.name}").plan_version
+        return call(self._intake.PublishPlan, request, what=f"publishing {plan.name}").plan_version
 
     def import_policies(
         self, policies: Sequence[policy_pb2.Policy], *, dry_run: bool
@@ -80,7 +89,7 @@ class Insurer:
             request_id=_fresh(), policies=policies, dry_run=dry_run
         )
         what = "the policies' dry run" if dry_run else "the policies' import"
-        return call(self._claims.ImportPolicies, request, what=what, within_s=_IMPORT_S)
+        return call(self._intake.ImportPolicies, request, what=what, within_s=_IMPORT_S)
 
     def claims(self, *, anew: bool = False) -> list[claims_pb2.Claim]:
         """All claims, oldest first. Pages at rest are not asked for again, unless `anew`."""
@@ -90,7 +99,7 @@ class Insurer:
         request = claims_pb2.ListClaimsRequest(
             parent="policies/-", page_size=_PAGE, page_token=self._place
         )
-        for page in pages(self._claims.ListClaims, request, what="listing the claims"):
+        for page in pages(self._adjuster.ListClaims, request, what="listing the claims"):
             fresh.extend(page.claims)
             if page.next_page_token and all(claim.state not in MOVING for claim in fresh):
                 self._settled += fresh
@@ -104,7 +113,7 @@ class Insurer:
         Raises: CallRefused.
         """
         request = claims_pb2.ExplainClaimRequest(name=name)
-        return call(self._claims.ExplainClaim, request, what=f"explaining {name}")
+        return call(self._adjuster.ExplainClaim, request, what=f"explaining {name}")
 
     def books(self) -> claims_pb2.CheckBooksResponse:
         """The state of the books.
@@ -112,7 +121,9 @@ class Insurer:
         Raises: CallRefused.
         """
         request = claims_pb2.CheckBooksRequest()
-        return call(self._claims.CheckBooks, request, what="checking the books", within_s=_BOOKS_S)
+        return call(
+            self._payments.CheckBooks, request, what="checking the books", within_s=_BOOKS_S
+        )
 
 
 def _fresh() -> str:

@@ -19,6 +19,7 @@ from demo.wire import call, pages
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from lipei.type.v1 import coding_pb2, reading_pb2
 from services.common.grpc_edge import sync_channel
+from services.common.transport.certificates import Identity
 
 TARIFF = "diabetes-hypertension-demo"
 _PER_CALL = 1000
@@ -83,11 +84,17 @@ class MemberQuote:
 
 
 class Pricing:
-    """A connection to the pricing service. `token` gives a person's name at the insurer."""
+    """A health partner, an actuary and a hospital's machine at the pricing service.
 
-    def __init__(self, target: str, token: Callable[[Person], str]) -> None:
-        self._channel = sync_channel(target)
-        self._stub = pricing_pb2_grpc.PricingServiceStub(self._channel)
+    `token` gives a person's name at the insurer, `who` their identities in that order.
+    """
+
+    def __init__(
+        self, target: str, token: Callable[[Person], str], who: Sequence[Identity]
+    ) -> None:
+        self._channels = [sync_channel(target, identity, "pricing") for identity in who]
+        stubs = [pricing_pb2_grpc.PricingServiceStub(channel) for channel in self._channels]
+        self._partner, self._actuary, self._hospital = stubs
         self._token = token
 
     def __enter__(self) -> Self:
@@ -99,7 +106,8 @@ class Pricing:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._channel.close()
+        for channel in self._channels:
+            channel.close()
 
     def record(self, readings: Sequence[Reading], done: Callable[[int], None]) -> int:
         """Hand over home readings; how many were new. `done` hears how many were taken.
@@ -108,7 +116,7 @@ class Pricing:
         """
         recorded = 0
         for part in _parts([self._message(one) for one in readings]):
-            recorded += self._record(part).recorded_count
+            recorded += self._record(self._partner, part).recorded_count
             done(len(part))
         return recorded
 
@@ -119,7 +127,7 @@ class Pricing:
 
         Raises: CallRefused.
         """
-        return sum(self._record(part).known_count for part in _parts(readings))
+        return sum(self._record(self._hospital, part).known_count for part in _parts(readings))
 
     def coach_tasks(self) -> int:
         """How many tasks wait for coaches.
@@ -127,15 +135,16 @@ class Pricing:
         Raises: CallRefused.
         """
         request = pricing_pb2.ListCoachTasksRequest(parent="members/-", page_size=_PER_CALL)
-        listed = pages(self._stub.ListCoachTasks, request, what="listing coach's tasks")
+        listed = pages(self._partner.ListCoachTasks, request, what="listing coach's tasks")
         return sum(len(page.tasks) for page in listed)
 
     def _record(
-        self, readings: Sequence[reading_pb2.Reading]
+        self,
+        stub: pricing_pb2_grpc.PricingServiceStub,
+        readings: Sequence[reading_pb2.Reading],
     ) -> pricing_pb2.RecordReadingsResponse:
         request = pricing_pb2.RecordReadingsRequest(request_id=_fresh(), readings=readings)
-        method = self._stub.RecordReadings
-        return call(method, request, what="recording readings", within_s=_RECORD_S)
+        return call(stub.RecordReadings, request, what="recording readings", within_s=_RECORD_S)
 
     def quotes(self, hospital: Hospital) -> Iterator[MemberQuote]:
         """Every programme member's two premiums.
@@ -163,7 +172,7 @@ class Pricing:
         )
 
     def _quote(self, request: pricing_pb2.QuotePremiumRequest) -> pricing_pb2.Quote:
-        return call(self._stub.QuotePremium, request, what=f"pricing {request.parent}").quote
+        return call(self._actuary.QuotePremium, request, what=f"pricing {request.parent}").quote
 
     def _message(self, one: Reading) -> reading_pb2.Reading:
         token = self._token(one.person)

@@ -91,7 +91,7 @@ def _show(
         for kind, what, command in _commands(results, claim, quote)
     ]
     hints = _hints(stack, folders, asked if keep else [])
-    with Insurer(stack.addresses["claims"]) as insurer:
+    with Insurer(stack.addresses["claims"], stack.identity) as insurer:
         explained = insurer.explain(claim.name) if claim else None
     write_page(folders.out / "report.html", results, explained, hints)
     screen.show(results, explained, reporter, hints=hints)
@@ -102,9 +102,21 @@ def _settle(
 ) -> Results:
     addresses, hospital = stack.addresses, scenario.generated
     with (
-        Insurer(addresses["claims"]) as insurer,
-        Bridge(addresses["his_bridge"], scenario.hospital) as bridge,
-        Pricing(addresses["pricing"], stack.member_token) as pricing,
+        Insurer(addresses["claims"], stack.identity) as insurer,
+        Bridge(
+            addresses["his_bridge"],
+            scenario.hospital,
+            stack.identity("hospital_records", scenario.hospital),
+        ) as bridge,
+        Pricing(
+            addresses["pricing"],
+            stack.member_token,
+            [
+                stack.identity("partner"),
+                stack.identity("chief_actuary"),
+                stack.identity("hospital_integration", scenario.hospital),
+            ],
+        ) as pricing,
     ):
         _set_terms(scenario, insurer, reporter)
         stack.start_pull(scenario.hospital)

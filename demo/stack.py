@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from pathlib import Path
 from demo.hospital.people import Person
 from demo.processes import Child, program
 from demo.scenario import PROFILES
+from services.common.access.desks import Acting, identity_at
 from services.common.identity import member_token
 from services.common.settings import member_token_key_file, member_token_key_version
 from services.common.state import load_or_make_key, read_addresses
 from services.common.temporal.names import Channel
 from services.common.temporal.schedules import pull_has_ended, trigger_pull
+from services.common.transport.certificates import Identity
 
 _START_S = 90.0
 _TRIGGER_S = 30.0
@@ -33,6 +36,10 @@ _CREDIT_CAP_SOURCE = "assumed for the demo; no regulation"
 
 class StateRefused(RuntimeError):
     """The state directory holds something that is not a demo's; nothing was touched."""
+
+
+class StackRefused(RuntimeError):
+    """The stack did not give what the demo asked of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +60,13 @@ class Stack:
     def addresses(self) -> dict[str, str]:
         """Name → address of every part that runs."""
         return read_addresses(self.state)
+
+    def identity(self, role: str, tenant_name: str = "") -> Identity:
+        """Somebody of the sandbox in a role; of a hospital or a member its name.
+
+        Raises: StackRefused when no token comes; TlsRefused without a certificate.
+        """
+        return sandbox_identity(self.state, Acting(role=role, tenant_name=tenant_name))
 
     def member_token(self, person: Person) -> str:
         """The name under which hospital and insurer know a person, by the key that they share.
@@ -77,6 +91,36 @@ class Stack:
         """
         asked = pull_has_ended(self.state, hospital, channel)
         return asyncio.run(asyncio.wait_for(asked, _TRIGGER_S))
+
+
+def sandbox_identity(state: Path, acting: Acting) -> Identity:
+    """Somebody of the sandbox on a state directory, with a token that only `lipei` can sign.
+
+    Raises: StackRefused when no token comes; TlsRefused without a certificate.
+    """
+    said = f"{acting.role}:{acting.tenant_name}".rstrip(":")
+    return identity_at(state, acting, lambda _identity: _asked("token", said, state))
+
+
+def mint(state: Path) -> Path:
+    """Give a state directory certificates and an issuer; for what runs without `lipei up`.
+
+    Raises: StackRefused.
+    """
+    _asked("mint", "--hospital=demo-hospital", state)
+    return state
+
+
+def _asked(what: str, how: str, state: Path) -> str:
+    done = subprocess.run(  # noqa: S603 -- our own command line, no shell
+        [program("lipei"), "identity", what, how, "--state", str(state)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StackRefused(f"lipei identity {what}: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def fresh_state(state: Path) -> Path:

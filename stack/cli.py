@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
 from stack.commands import (
     books,
     claims,
+    codec_keys,
     demo,
+    evidence,
     his,
+    identity,
     keys,
     members,
     plans,
@@ -30,6 +34,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _everywhere(
+    role: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="ROLE",
+            envvar="LIPEI_AS",
+            help="Act in this role, or role:tenant, instead of the command's own.",
+        ),
+    ] = "",
+) -> None:
+    if role:
+        os.environ["LIPEI_AS"] = role
+
+
 app.command()(up.up)
 app.command(
     add_help_option=False,
@@ -41,10 +63,13 @@ app.add_typer(policies.app, name="policies")
 app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
+keys.app.command()(codec_keys.rotate_codec)
 app.add_typer(keys.app, name="keys")
+app.add_typer(identity.app, name="identity")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")
 app.command()(quote.quote)
+app.add_typer(evidence.app, name="evidence")
 
 
 def main() -> None:

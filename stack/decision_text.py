@@ -13,6 +13,7 @@ from services.common.money import format_minor
 from stack import chinese
 from stack.commands.options import Language
 from stack.commands.printing import money, number, rows, table, when, word
+from stack.commands.withheld import NOTHING, WITHHELD, Withheld
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +24,7 @@ class Sums:
     lines: tuple[str, ...]
 
 
-def claim_table(claims: Iterable[pb.Claim]) -> Table:
+def claim_table(claims: Iterable[pb.Claim], withheld: Withheld = NOTHING) -> Table:
     """Claims, one a row."""
     made = table(
         *("claim", "bill", "state", "billed", "benefit", "paid", "taken in (UTC)"),
@@ -34,7 +35,7 @@ def claim_table(claims: Iterable[pb.Claim]) -> Table:
         (
             (
                 claim.name,
-                claim.bill_number or ("(erased)" if claim.erased else ""),
+                "(erased)" if claim.erased else withheld.shown("bill_number", claim.bill_number),
                 word(pb.ClaimState, claim.state),
                 money(claim.decision.billed),
                 money(claim.decision.benefit),
@@ -47,17 +48,18 @@ def claim_table(claims: Iterable[pb.Claim]) -> Table:
 
 
 def decision_tables(
-    claim: pb.Claim, lang: Language, *, with_history: bool
+    claim: pb.Claim, lang: Language, *, with_history: bool, withheld: Withheld = NOTHING
 ) -> Iterator[Table | str]:
     """The claim, its lines with every share and clause, and its moves."""
-    yield claim_table([claim])
+    yield claim_table([claim], withheld)
     if claim.erased:
         yield "the person's data was erased; amounts, states and hashes are all that is left"
     if claim.HasField("decision"):
         yield f"plan {claim.decision.plan_version}\noutput {claim.decision.output_hash}"
         yield f"amounts in {claim.decision.billed.currency_code}"
         if not claim.erased:
-            yield _line_table(claim.decision, lang)
+            lines = "decision.lines"
+            yield f"lines {WITHHELD}" if lines in withheld else _line_table(claim.decision, lang)
     else:
         yield "not decided yet"
     if with_history:

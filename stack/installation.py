@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from services.common.access.desks import sandbox_names
 from services.common.sealing.key_sources import master_keys
-from services.common.settings import member_token_key_file, temporal_codec_key_file
+from services.common.settings import (
+    member_token_key_file,
+    temporal_codec_key_file,
+    trust_domain,
+)
 from services.common.state import load_or_make_key, read_addresses, record_address
-from services.common.temporal import names
+from services.common.temporal import codec_keys, names
+from services.common.transport.certificates import TlsRefused, load_identity
+from services.common.transport.names import WITNESSES
+from stack.authority import Authority, mints
 from stack.child import Launch
-from stack.probes import grpc_serves, http_answers, tcp_accepts
+from stack.probes import http_answers, service_serves, tcp_accepts
+from stack.sandbox_issuer import SandboxIssuer, has_issuer
 from stack.supervisor import ChildSpec
 from stack.temporal_server import temporal_server
 
@@ -49,16 +60,19 @@ class Installation:
         if not self._elsewhere("LIPEI_BANK_URL"):
             ground.append(self._bank())
         services = [self._service(name) for name in SERVICES]
-        return [*ground, *services, *(self._worker(queue) for queue in queues)]
+        witnesses = [self._witness(name) for name in WITNESSES]
+        return [*ground, *services, *(self._worker(queue) for queue in queues), *witnesses]
 
     def prepare(self) -> None:
-        """Make the shared keys, forget a dead run's addresses, record what runs elsewhere.
+        """Make keys and certificates, forget a dead run's addresses, record what runs elsewhere.
 
-        Raises: NotThere when something that settings name does not answer.
+        Raises: NotThere when something that settings name does not answer, or certificates that
+        the operator brings are of no use.
         """
-        for key_file in (member_token_key_file, temporal_codec_key_file):
-            load_or_make_key(key_file(self.state))
+        self._certify()
+        load_or_make_key(member_token_key_file(self.state))
         master_keys(self.state)
+        codec_keys.load_or_make(temporal_codec_key_file(self.state), datetime.now(UTC))
         forget_addresses(self.state)
         if address := self._elsewhere("TEMPORAL_ADDRESS"):
             if not tcp_accepts(address, timeout_s=5.0):
@@ -68,6 +82,28 @@ class Installation:
             if not http_answers(url):
                 raise NotThere("LIPEI_BANK_URL is set and does not answer; start it or unset it")
             record_address(self.state, "bank", url)
+
+    def renew(self) -> None:
+        """Mint anew what is half through its life; nothing where certificates are brought."""
+        if mints(self.state, os.environ):
+            Authority(self.state, trust_domain()).renew()
+
+    def _certify(self) -> None:
+        wanted = sandbox_names(self.hospitals)
+        if mints(self.state, os.environ):
+            Authority(self.state, trust_domain()).ensure(wanted)
+            if has_issuer():
+                SandboxIssuer(self.state)
+            return
+        faults = []
+        for process, uri in wanted.items():
+            if not process.startswith("desk-"):  # people bring their own
+                try:
+                    load_identity(self.state, process, uri=uri)
+                except TlsRefused as refused:
+                    faults.append(str(refused))
+        if faults:
+            raise NotThere("\n".join(faults))
 
     def _setting(self, variable: str) -> str:
         return self.environ.get(variable) or os.environ.get(variable, "")
@@ -95,22 +131,37 @@ class Installation:
     def _service(self, name: str) -> ChildSpec:
         variable = f"LIPEI_{name.upper()}_ADDRESS"
         bind = self._setting(variable) or _ANYWHERE
+
+        def launch(address: str) -> Launch:
+            return self._module(f"services.{name}.main", **{variable: address})
+
+        return self._serving(name, _SERVICES, bind, launch)
+
+    def _witness(self, name: str) -> ChildSpec:
+        def launch(address: str) -> Launch:
+            module = "services.common.evidence.witness"
+            return self._module(module, "--name", name, LIPEI_WITNESS_ADDRESS=address)
+
+        return self._serving(f"witness:{name}", _WORKERS, _ANYWHERE, launch)
+
+    def _serving(
+        self, name: str, stage: int, bind: str, launch: Callable[[str], Launch]
+    ) -> ChildSpec:
         served: dict[str, str] = {}
 
         def prepare() -> Launch:
             record_address(self.state, name, None)
             # Clients keep the address that they read once, so a restart must keep it too.
-            address = served.get(name, bind)
-            return self._module(f"services.{name}.main", **{variable: address})
+            return launch(served.get(name, bind))
 
         def ready(_pid: int) -> bool:
             address = read_addresses(self.state).get(name)
-            if address is None or not grpc_serves(address):
+            if address is None or not service_serves(self.state, name, address):
                 return False
             served[name] = address
             return True
 
-        return ChildSpec(name=name, stage=_SERVICES, prepare=prepare, ready=ready)
+        return ChildSpec(name=name, stage=stage, prepare=prepare, ready=ready)
 
     def _worker(self, queue: str) -> ChildSpec:
         name = f"worker:{queue}"
@@ -150,3 +201,19 @@ def code_roots() -> list[str]:
         roots.append(Path(wire.origin).parents[3])
     more = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return list(dict.fromkeys([*map(str, roots), *filter(None, more)]))
+
+
+def run_module(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run one of our modules to its end, and keep what it says on standard output.
+
+    For what needs the Temporal SDK: a process of its own spares every other command 0.4 s of
+    importing it.
+    """
+    return subprocess.run(  # noqa: S603 -- our own command line, no shell
+        [sys.executable, "-P", "-m", module, *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(code_roots())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from pathlib import Path
 
 import grpc
 import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.common.grpc_edge import sync_channel
+from services.common.transport.certificates import TlsRefused, load_identity
 
 _ASK_S = 1.0
+# Health is open to every authenticated caller, and this certificate needs no token beside it.
+_ASKING = "settlement"
 
 
-def grpc_serves(address: str, service: str = "") -> bool:
-    """Whether the server's standard health service says SERVING."""
-    with contextlib.closing(sync_channel(address)) as channel:
+def service_serves(state: Path, service: str, address: str) -> bool:
+    """Whether a service of the installation proves to be that one, and its health says SERVING."""
+    try:
+        identity = load_identity(state, _ASKING)
+    except TlsRefused:
+        return False
+    return _is_serving(sync_channel(address, identity, service), "")
+
+
+def plain_grpc_serves(address: str, service: str) -> bool:
+    """Whether a server without TLS says SERVING: the Temporal dev server, which has none."""
+    return _is_serving(grpc.insecure_channel(address), service)
+
+
+def _is_serving(open_channel: grpc.Channel, service: str) -> bool:
+    with contextlib.closing(open_channel) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             question = health_pb2.HealthCheckRequest(service=service)

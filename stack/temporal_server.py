@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.common.state import record_address
 from stack.child import Launch
-from stack.probes import free_ports, grpc_serves
+from stack.probes import free_ports, plain_grpc_serves
 from stack.supervisor import ChildSpec
 
 _HEALTH_NAME = "temporal.api.workflowservice.v1.WorkflowService"
@@ -67,7 +67,7 @@ def temporal_server(state: Path, *, stage: int, namespace: str = "default") -> C
 
     def ready(_pid: int) -> bool:
         address, ui = (f"127.0.0.1:{port}" for port in tried)
-        if not grpc_serves(address, _HEALTH_NAME):
+        if not plain_grpc_serves(address, _HEALTH_NAME):
             return False
         serving[:] = tried
         record_address(state, "temporal", address)

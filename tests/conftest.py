@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+import structlog
 
 from tests.postgres import fresh_database, postgres_server
 
@@ -19,6 +20,13 @@ def pytest_sessionstart() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+
+
+@pytest.fixture(autouse=True)
+def log_of_its_own() -> Iterator[None]:
+    """What a test configures ends with it: the next one's log lines would go to a closed stream."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -10,20 +10,26 @@ import argparse
 import functools
 import os
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
 
+import grpc
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from services.common import log
 from services.common.grpc_edge import channel, until_stopped
 from services.common.process import start
-from services.common.settings import LipeiSettings, UnknownSetting
+from services.common.settings import LipeiSettings, UnknownSetting, trust_domain
 from services.common.state import read_addresses, record_address, state_dir
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 from services.common.temporal.recovery import HEARTBEAT_EVERY, STICKY_TIMEOUT
 from services.common.temporal.schedules import ensure_pull_schedule
+from services.common.transport.certificates import load_identity
+from services.common.transport.credentials import CertificateRenewed, until_renewed
+from services.common.transport.names import integration_uri, service_uri
 from workflows.activities import HospitalSteps, SettlementSteps
 from workflows.pull_bills import PullBills
 from workflows.pull_readings import PullReadings
@@ -44,13 +50,13 @@ class WorkerSettings(LipeiSettings):
     pull_interval_s: int = 30
 
 
-def claims_worker(client: Client, claims: str) -> Worker:
-    """The worker of settle_claim and run_payouts."""
+def claims_worker(client: Client, claims: grpc.aio.Channel) -> Worker:
+    """The worker of settle_claim and run_payouts, with a channel to claims."""
     return Worker(
         client,
         task_queue=names.CLAIMS_QUEUE,
         workflows=[SettleClaim, RunPayouts],
-        activities=SettlementSteps(channel(claims)).all(),
+        activities=SettlementSteps(claims).all(),
         # Costs 1.36 times less than the sandbox; tests replay recorded histories in it instead.
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=AT_ONCE,
@@ -60,14 +66,19 @@ def claims_worker(client: Client, claims: str) -> Worker:
 
 
 def hospital_worker(
-    client: Client, hospital: str, *, bridge: str, claims: str, pricing: str
+    client: Client,
+    hospital: str,
+    *,
+    bridge: grpc.aio.Channel,
+    claims: grpc.aio.Channel,
+    pricing: grpc.aio.Channel,
 ) -> Worker:
-    """The worker of one hospital's pulls."""
+    """The worker of one hospital's pulls, with channels to the services."""
     return Worker(
         client,
         task_queue=names.hospital_queue(hospital),
         workflows=[PullBills, PullReadings],
-        activities=HospitalSteps(channel(bridge), channel(claims), channel(pricing)).all(),
+        activities=HospitalSteps(bridge, claims, pricing).all(),
         workflow_runner=UnsandboxedWorkflowRunner(),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_EVERY,
@@ -90,26 +101,49 @@ def target_of(service: str, environ: Mapping[str, str], known: Mapping[str, str]
 async def _run(queue: str, settings: WorkerSettings) -> None:
     state = state_dir(settings.state)
     client = await connect(state)
-    known = read_addresses(state)
-    claims = target_of("claims", os.environ, known)
-    if queue == names.CLAIMS_QUEUE:
-        worker = claims_worker(client, claims)
-    else:
-        hospital = queue.removeprefix(names.hospital_queue(""))
-        pricing = target_of("pricing", os.environ, known)
-        worker = hospital_worker(
-            client, hospital, bridge=known["his_bridge"], claims=claims, pricing=pricing
-        )
-        every = timedelta(seconds=settings.pull_interval_s)
-        for pulled in CHANNELS:
-            await ensure_pull_schedule(client, hospital, every, pulled)
-    async with worker:
-        record_address(state, f"worker:{queue}", str(os.getpid()))
-        log.logger().info("polling", queue=queue)
+    while True:
         try:
-            await until_stopped()
-        finally:
-            record_address(state, f"worker:{queue}", None)
+            await _poll(queue, settings, state, client)
+        except CertificateRenewed:
+            # A channel keeps the certificate that it was made with.
+            log.logger().info("certificate_renewed", queue=queue)
+        else:
+            return
+
+
+async def _poll(queue: str, settings: WorkerSettings, state: Path, client: Client) -> None:
+    known, domain = read_addresses(state), trust_domain()
+    hospital = queue.removeprefix(names.hospital_queue(""))
+    if queue == names.CLAIMS_QUEUE:
+        identity = load_identity(state, "settlement", uri=service_uri(domain, "settlement"))
+    else:
+        identity = load_identity(state, queue, uri=integration_uri(domain, hospital))
+    async with AsyncExitStack() as open_channels:
+
+        async def reach(service: str, target: str) -> grpc.aio.Channel:
+            return await open_channels.enter_async_context(channel(target, identity, service))
+
+        claims = await reach("claims", target_of("claims", os.environ, known))
+        if queue == names.CLAIMS_QUEUE:
+            worker = claims_worker(client, claims)
+        else:
+            worker = hospital_worker(
+                client,
+                hospital,
+                bridge=await reach("his_bridge", known["his_bridge"]),
+                claims=claims,
+                pricing=await reach("pricing", target_of("pricing", os.environ, known)),
+            )
+            every = timedelta(seconds=settings.pull_interval_s)
+            for pulled in CHANNELS:
+                await ensure_pull_schedule(client, hospital, every, pulled)
+        async with worker:
+            record_address(state, f"worker:{queue}", str(os.getpid()))
+            log.logger().info("polling", queue=queue)
+            try:
+                await until_stopped([functools.partial(until_renewed, identity)])
+            finally:
+                record_address(state, f"worker:{queue}", None)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import grpc
 from lipei.claims.v1 import claims_pb2 as pb
 from services.claims.messages import claim_name
 from services.claims.storage import erasure as store
+from services.common.access.tenant import Tenant
 from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
@@ -47,9 +48,13 @@ def faults_of(request: pb.EraseMemberRequest) -> list[Violation]:
 
 
 def erase_member(
-    database: Database, keys: SubjectKeys, request: pb.EraseMemberRequest, now_us: int
+    database: Database,
+    keys: SubjectKeys,
+    tenant: Tenant,
+    request: pb.EraseMemberRequest,
+    now_us: int,
 ) -> pb.EraseMemberResponse:
-    """Erase a person. Blocks.
+    """Erase one of the tenant's insured. Blocks.
 
     Raises: Refused with every fault, or with what keeps the person from being erased.
     """
@@ -61,10 +66,13 @@ def erase_member(
             done = store.erase(
                 connection,
                 keys.sealer(connection),
+                tenant,
                 request.request_id,
                 request.member.removeprefix(_MEMBER),
-                ground=f"{_GROUNDS[request.ground]} {request.order_reference}".rstrip(),
-                ordered=request.ground == pb.ERASURE_GROUND_ORDERED,
+                ground=store.Ground(
+                    text=f"{_GROUNDS[request.ground]} {request.order_reference}".rstrip(),
+                    ordered=request.ground == pb.ERASURE_GROUND_ORDERED,
+                ),
                 today=_day(now_us),
                 now_us=now_us,
             )
@@ -77,7 +85,7 @@ def erase_member(
         raise _claims_open(still) from None
     except store.RetentionNotOver as kept:
         text = "the law wants records of a policy kept until then; wait, or say by whose order"
-        until = {"until": kept.until.isoformat()}
+        until = {"until": kept.until.isoformat()} if kept.until else {}
         raise Refused(
             grpc.StatusCode.FAILED_PRECONDITION, "RETENTION_NOT_OVER", text, metadata=until
         ) from None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
@@ -17,11 +19,15 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
 from services.claims.storage import policies
 from services.claims.terms import PolicyTerms
-from services.common.grpc_edge import Refused, Violation, invalid
+from services.common.access.tenant import Tenant
+from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.request_id import request_id_faults
 from services.common.sealing import Sealer
 
 METHOD = "SubmitClaim"
+_BILL_NAME = re.compile(
+    r"hospitals/([a-z][a-z0-9-]{0,62})/bills/[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +38,35 @@ class Taken:
     fresh: tuple[tuple[str, str], ...] = ()
 
 
-def check(request: claims_pb2.SubmitClaimRequest) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Answering:
+    """A policy that answers for the bill, and its terms at discharge."""
+
+    insurer: str
+    policy_id: str
+    member_id: str
+    terms: PolicyTerms
+
+
+def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant) -> str:
     """Content hash of a request without faults; who sends the bill, and how, is not in it.
 
-    Raises: Refused with every fault, or when the bill is not final.
+    Raises: Refused with every fault, or when the bill is not final or another hospital's.
     """
     faults: list[Violation] = request_id_faults(request.request_id)
     if not request.HasField("bill"):
         raise invalid([*faults, Violation("bill", "MISSING", "hand a bill in")])
     faults += bill_faults(request.bill)
+    if tenant.hospital is not None and hospital_of(request.bill) is None:
+        text = 'a hospital names its bill, as "hospitals/{hospital}/bills/{bill}"'
+        faults.append(Violation("bill.name", "NOT_A_NAME", text))
     if request.wait.seconds < 0 or request.wait.nanos < 0:
         faults.append(Violation("wait", "NEGATIVE", "must not be negative"))
     faults = faults or core_faults(request.bill)
     if faults:
         raise invalid(faults)
+    if tenant.hospital not in (None, hospital_of(request.bill)):
+        raise not_found("bill", request.bill.name)
     if request.bill.kind != bill_pb2.BILL_KIND_FINAL:
         text = "only a final bill opens a claim; send it again when it is final"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_NOT_FINAL", text)
@@ -55,9 +76,16 @@ def check(request: claims_pb2.SubmitClaimRequest) -> str:
     return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
 
 
+def hospital_of(bill: bill_pb2.Bill) -> str | None:
+    """The hospital that the bill's name names; None when it came without one."""
+    named = _BILL_NAME.fullmatch(bill.name)
+    return named[1] if named else None
+
+
 def take_in(
     connection: Connection,
     sealer: Sealer,
+    tenant: Tenant,
     plans: PlanShelf,
     request: claims_pb2.SubmitClaimRequest,
     bill_hash: str,
@@ -65,33 +93,39 @@ def take_in(
 ) -> Taken:
     """Open one claim per policy in force, in coordination order; or find those that exist.
 
-    A known member without cover on the day gets a claim too, to be denied.
+    A known member without cover on the day gets a claim too, to be denied. An insurer opens claims
+    under its own policies only, and is told of no other; whoever sends the bill later opens those
+    of the other insurers.
 
     Raises: Refused for other content under a known id, an unknown member or another currency.
     """
-    known = _known(connection, sealer, request, bill_hash)
+    known = _known(connection, sealer, tenant, request, bill_hash)
     if known is not None:
         return known
     bill = request.bill
     person_id = policies.find_person(connection, sealer, bill.member_token)
-    if person_id is None:
+    insured = policies.policies_of(connection, sealer, person_id, tenant) if person_id else []
+    if person_id is None or not insured:
         text = "no policy insures this member; import the policy first, then send the bill again"
         raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
-    insured = _answering(connection, sealer, bill, person_id)
-    answering = _in_currency(connection, plans, bill, insured)
+    found = _answering(connection, sealer, bill, insured)
+    answering = _in_currency(connection, plans, bill, found)
     _check_codes(connection, plans, bill, answering)
-    store.lock(connection, (entry[0] for entry in answering), [person_id])
-    existing = _same_bill(connection, sealer, bill, bill_hash)  # now that we are alone
-    opened = existing or tuple(
+    store.lock(connection, (entry.policy_id for entry in answering), [person_id])
+    rows = _same_bill(connection, sealer, tenant, bill, bill_hash)  # now that we are alone
+    have_claims = {row.insurer for row in rows}
+    fresh = tuple(
         (
-            policy_id,
+            entry.policy_id,
             store.open_claim(
                 connection,
                 sealer,
                 store.NewClaim(
-                    policy_id=policy_id,
+                    insurer=entry.insurer,
+                    hospital=hospital_of(bill),
+                    policy_id=entry.policy_id,
                     person_id=person_id,
-                    member_id=member_id,
+                    member_id=entry.member_id,
                     request_id=request.request_id,
                     provider_id=bill.provider_id,
                     bill_number=bill.bill_number,
@@ -102,22 +136,25 @@ def take_in(
                 at_us,
             ),
         )
-        for policy_id, member_id, _terms in answering
+        for entry in answering
+        if entry.insurer not in have_claims
     )
-    names = "\n".join(claim_name(*claim) for claim in opened)
+    opened = (*((row.policy_id, row.id) for row in rows), *fresh)
+    names = "\n".join(claim_name(*claim) for claim in opened).encode()
     key = (METHOD, request.request_id, bill_hash)
-    store.remember_answer(connection, sealer, *key, names.encode(), at_us)
-    return Taken(opened, () if existing else opened)
+    store.remember_answer(connection, sealer, tenant, *key, names, at_us)
+    return Taken(opened, fresh)
 
 
 def _known(
     connection: Connection,
     sealer: Sealer,
+    tenant: Tenant,
     request: claims_pb2.SubmitClaimRequest,
     bill_hash: str,
 ) -> Taken | None:
     try:
-        answer = store.answered(connection, sealer, METHOD, request.request_id, bill_hash)
+        answer = store.answered(connection, sealer, tenant, METHOD, request.request_id, bill_hash)
     except store.OtherContent:
         text = "this request_id was used with another bill; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
@@ -131,47 +168,67 @@ def _known(
 
 
 def _same_bill(
-    connection: Connection, sealer: Sealer, bill: bill_pb2.Bill, bill_hash: str
-) -> tuple[tuple[str, str], ...]:
-    rows = store.claims_of_bill(connection, sealer, bill.provider_id, bill.bill_number)
-    if not all(store.is_content(sealer, row, bill_hash) for row in rows):
+    connection: Connection,
+    sealer: Sealer,
+    tenant: Tenant,
+    bill: bill_pb2.Bill,
+    bill_hash: str,
+) -> Sequence[Row[Any]]:
+    rows = store.claims_of_bill(
+        connection, sealer, bill.provider_id, bill.bill_number, tenant.insurer
+    )
+    # A hospital that knows another's bill word for word still gets none of its claims.
+    anothers = tenant.hospital is not None and any(
+        row.hospital not in (None, tenant.hospital) for row in rows
+    )
+    if anothers or not all(store.is_content(sealer, row, bill_hash) for row in rows):
         text = "this provider's bill number was taken in with other content; ask the hospital"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "BILL_CONFLICT", text)
-    return tuple((row.policy_id, row.id) for row in rows)
+    if tenant.hospital is not None:
+        store.adopt(connection, [row.id for row in rows], tenant.hospital)
+    return rows
 
 
 def _answering(
-    connection: Connection, sealer: Sealer, bill: bill_pb2.Bill, person_id: str
-) -> Sequence[tuple[str, str, PolicyTerms]]:
+    connection: Connection,
+    sealer: Sealer,
+    bill: bill_pb2.Bill,
+    insured: Sequence[policies.Insured],
+) -> Sequence[_Answering]:
     """The policies in force, in coordination order; without any, the person's last one.
 
     Cover looks at the start of the stay, and a stay over the turn of a renewal without a gap
     belongs to the policy in force at discharge, not to the one that it renews as well.
     """
     admission, discharge = start_day(bill), end_day(bill)
-    insured = [
-        (*entry, policies.terms_on(connection, sealer, *entry, discharge))
-        for entry in policies.policies_of(connection, person_id)
+    found = [
+        _Answering(
+            insurer=row.insurer,
+            policy_id=row.policy_id,
+            member_id=row.member_id,
+            terms=policies.terms_on(connection, sealer, row.policy_id, row.member_id, discharge),
+        )
+        for row in insured
     ]
-    in_force = [entry for entry in insured if entry[2].answers(entry[1], admission, discharge)]
+    in_force = [one for one in found if one.terms.answers(one.member_id, admission, discharge)]
     renewed = {
-        terms.previous_policy_id
-        for _, member_id, terms in in_force
-        if not terms.covers(member_id, admission)
+        one.terms.previous_policy_id
+        for one in in_force
+        if not one.terms.covers(one.member_id, admission)
     }
-    return [entry for entry in in_force if entry[0] not in renewed] or insured[-1:]
+    return [one for one in in_force if one.policy_id not in renewed] or found[-1:]
 
 
 def _check_codes(
     connection: Connection,
     plans: PlanShelf,
     bill: bill_pb2.Bill,
-    answering: Sequence[tuple[str, str, PolicyTerms]],
+    answering: Sequence[_Answering],
 ) -> None:
     found = {
         fault.field: fault
-        for _policy_id, _member_id, terms in answering
-        for fault in code_faults(plans.plan(connection, terms.plan_version), bill)
+        for one in answering
+        for fault in code_faults(plans.plan(connection, one.terms.plan_version), bill)
     }
     if found:
         raise invalid(list(found.values()))
@@ -181,13 +238,13 @@ def _in_currency(
     connection: Connection,
     plans: PlanShelf,
     bill: bill_pb2.Bill,
-    answering: Sequence[tuple[str, str, PolicyTerms]],
-) -> Sequence[tuple[str, str, PolicyTerms]]:
+    answering: Sequence[_Answering],
+) -> Sequence[_Answering]:
     currency = bill.total.currency_code
     paying = {
-        entry[0]: plans.plan(connection, entry[2].plan_version).currency for entry in answering
+        one.policy_id: plans.plan(connection, one.terms.plan_version).currency for one in answering
     }
-    same = [entry for entry in answering if paying[entry[0]] == currency]
+    same = [one for one in answering if paying[one.policy_id] == currency]
     if not same:
         plain = ", ".join(sorted(set(paying.values())))
         text = f"the plan pays in {plain}, the bill is in {currency}"

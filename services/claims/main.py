@@ -17,8 +17,11 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
+from services.claims.storage.tables import evidence, metadata
 from services.common import log
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
+from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
@@ -27,12 +30,16 @@ from services.common.sealing.key_sources import master_keys
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
     LipeiSettings,
+    key_file,
     member_token_key_file,
     member_token_key_version,
+    trust_domain,
 )
 from services.common.state import load_or_make_key, read_addresses, state_dir
 from services.common.temporal.connection import connect
 from services.common.temporal.settling import ClaimWorkflows
+from services.common.transport.certificates import load_identity
+from services.common.transport.names import service_uri
 
 SWEEP_EVERY_S = 1.0
 PAYOUTS_EVERY_S = 0.5
@@ -82,7 +89,7 @@ class Sweeper:
                     await self._workflows.start(claim_name(policy_id, claim_id), claim_id)
                 if left:
                     await self._database.run(self._mark, [claim_id for _, claim_id in left])
-                    log.logger().info("swept", claims=len(left))
+                    log.logger().info("swept", count=len(left))
             except Exception as fault:  # noqa: BLE001 - Temporal may be away; the next round comes
                 log.logger().warning("sweep_failed", fault=type(fault).__name__)
 
@@ -130,6 +137,7 @@ async def _serve(
     settings: ClaimsSettings, state: Path, database: Database, paying: type[Payments]
 ) -> None:
     migrate(database, "services.claims")
+    identity = load_identity(state, "claims", uri=service_uri(trust_domain(), "claims"))
     client = await connect(state)
     workflows = ClaimWorkflows(client)
     key = load_or_make_key(member_token_key_file(state))
@@ -147,6 +155,13 @@ async def _serve(
     payments = _payments(settings, state, parts, paying)
     sweeper = Sweeper(database, workflows, payments, settings.claims_paying_account)
     in_flight = InFlight(settings.claims_max_in_flight)
+    proof = service_evidence(
+        "claims",
+        database,
+        evidence,
+        key_file=key_file(state, "CLAIMS_EVIDENCE_KEY_FILE", "claims_evidence.key"),
+        now_us=now_us,
+    )
     await serve(
         [
             Serving(
@@ -159,12 +174,17 @@ async def _serve(
                 SettlementServicer(parts, payments),
                 "lipei.claims.v1.SettlementService",
             ),
+            proof.serving,
             serving(database, keys),
         ],
         name="claims",
         address=settings.claims_address,
         state=state,
-        background=[sweeper.sweep_claims, sweeper.start_payouts],
+        identity=identity,
+        guard=service_guard(
+            identity, state, database, metadata, append=proof.log.append, now_us=now_us
+        ),
+        background=[sweeper.sweep_claims, sweeper.start_payouts, proof.keep_signing],
         ready=readiness(database, keys),
     )
 

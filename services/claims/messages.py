@@ -66,6 +66,20 @@ def claim_message(opened: OpenedClaim, moves: Sequence[Row[Any]] = ()) -> claims
     return message
 
 
+def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
+    """What a hospital must know of a claim that its bill opened: its name, state and decision.
+
+    Not the insurer's handle of the person, what the person has used up elsewhere, or the payout.
+    """
+    seen = claims_pb2.Claim()
+    seen.CopyFrom(claim)
+    for field in ("member", "moves", "paid", "pay_time", "end_to_end_id"):
+        seen.ClearField(field)
+    if seen.HasField("decision"):
+        seen.decision.ClearField("usage_changes")
+    return seen
+
+
 def _move_message(move: Row[Any]) -> claims_pb2.ClaimMove:
     before = claims_pb2.CLAIM_STATE_UNSPECIFIED
     return claims_pb2.ClaimMove(

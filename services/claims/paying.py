@@ -88,7 +88,7 @@ class Payments:
             unpayable = [entry.claim_id for entry in gathered.unpayable]
             if unpayable:
                 store.block_payouts(connection, unpayable, now_us + BLOCKED_FOR_US)
-                logger().warning("unpayable_claims", claims=unpayable)
+                logger().warning("unpayable_claims", claims=unpayable, count=len(unpayable))
             unsent = payouts.unsent_files(connection, self._paying.name)
         return pb.GatherPayoutsResponse(
             payment_file=_FILES + gathered.message_id if gathered.message_id else "",
@@ -112,7 +112,7 @@ class Payments:
             )
         if without:
             store.block_payouts(connection, without, now_us + BLOCKED_FOR_US)
-            logger().warning("claims_without_payee_account", claims=without)
+            logger().warning("claims_without_payee_account", claims=without, count=len(without))
         return found
 
     def _today(self, now_us: int) -> date:
@@ -159,7 +159,8 @@ class Payments:
                 retry_after_s=BANK_RETRY_S,
             ) from None
         for fault in done.faults:
-            logger().warning("bank_answer_fault", fault=fault)
+            reason, *about = fault.split()
+            logger().warning("bank_answer_fault", reason=reason, about=about)
         return pb.ReadBankAnswersResponse(paid=done.paid, failed=done.failed, open=done.open)
 
     def _check_account(self, name: str) -> None:

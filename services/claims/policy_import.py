@@ -30,12 +30,16 @@ def import_policies(
     connection: Connection,
     request: claims_pb2.ImportPoliciesRequest,
     *,
+    insurer: str,
     plans: PlanShelf,
     token: Callable[[str, str], str],
     sealer: Sealer,
     at_us: int,
 ) -> claims_pb2.ImportPoliciesResponse:
-    """Store every policy that is new or newly revised.
+    """Store every policy of the insurer's that is new or newly revised.
+
+    Policy ids are one namespace for the whole installation, because names are "policies/{id}". One
+    that another insurer has is refused as taken, without a word on whose it is or what it says.
 
     Raises: DryRun, carrying the answer, for a dry run or when any policy has a fault; the caller's
     transaction is to be rolled back then.
@@ -43,9 +47,13 @@ def import_policies(
     take_turns(connection, "policies and plans")
     answer = claims_pb2.ImportPoliciesResponse()
     known = Known(
-        plan=lambda plan: _published(connection, plans, plan),
-        policy_exists=lambda policy_id: policies.newest_revision(connection, policy_id) is not None,
-        earlier_cover=lambda policy_id, of: policies.cover_of(connection, sealer, policy_id, of),
+        plan=lambda plan: _published(connection, plans, plan, insurer),
+        policy_exists=lambda policy_id: (
+            policies.newest_revision(connection, policy_id, insurer=insurer) is not None
+        ),
+        earlier_cover=lambda policy_id, of: policies.cover_of(
+            connection, sealer, policy_id, of, insurer=insurer
+        ),
         token=token,
     )
     for index, policy in enumerate(request.policies):
@@ -53,7 +61,7 @@ def import_policies(
         if isinstance(found, list):
             answer.faults.extend(found)
             continue
-        fault = _store(connection, sealer, found, at_us, answer)
+        fault = _store(connection, sealer, insurer, found, at_us, answer)
         if fault is not None:
             field, reason, text = fault
             answer.faults.append(
@@ -66,8 +74,10 @@ def import_policies(
     return answer
 
 
-def _published(connection: Connection, plans: PlanShelf, plan: str) -> PublishedPlan | None:
-    version = policies.newest_plan(connection, plan)
+def _published(
+    connection: Connection, plans: PlanShelf, plan: str, insurer: str
+) -> PublishedPlan | None:
+    version = policies.newest_plan(connection, plan, insurer=insurer)
     if version is None:
         return None
     return PublishedPlan(version, plans.plan(connection, version).first_day)
@@ -76,20 +86,23 @@ def _published(connection: Connection, plans: PlanShelf, plan: str) -> Published
 def _store(
     connection: Connection,
     sealer: Sealer,
+    insurer: str,
     found: TakenPolicy,
     at_us: int,
     answer: claims_pb2.ImportPoliciesResponse,
 ) -> tuple[str, str, str] | None:
     terms = found.terms
+    if policies.taken_by_another(connection, terms.policy_id, insurer=insurer):
+        return "policy_id", "POLICY_ID_TAKEN", "cannot be used here; give the policy another id"
     payees = [(payee.valid_from, payee.party) for payee in found.payees]
     digest = policies.content_hash(sealer, terms, dict(found.tokens), payees)
-    stored = policies.known_revision(connection, terms.policy_id, terms.revision)
+    stored = policies.known_revision(connection, terms.policy_id, terms.revision, insurer=insurer)
     if stored == digest:
         answer.unchanged += 1
         return None
     if stored is not None:
         return "revision", "REVISION_CONFLICT", "was imported with other content; raise it"
-    newest = policies.newest_revision(connection, terms.policy_id)
+    newest = policies.newest_revision(connection, terms.policy_id, insurer=insurer)
     if terms.revision != (newest or 0) + 1:
         return "revision", "BAD_REVISION", f"must be {(newest or 0) + 1}, the next one"
     for member_id, of in found.tokens.items():
@@ -97,7 +110,9 @@ def _store(
         if earlier is not None and earlier != policies.find_person(connection, sealer, of):
             text = "a member_id stands for one person for ever; take a new one"
             return "members", "MEMBER_CHANGED", text
-    policies.store_revision(connection, sealer, terms, dict(found.tokens), digest, at_us)
+    policies.store_revision(
+        connection, sealer, terms, dict(found.tokens), digest, at_us, insurer=insurer
+    )
     for payee in found.payees:
         _store_payee(connection, terms.policy_id, terms.revision, payee, sealer)
     if newest is None:

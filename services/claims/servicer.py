@@ -30,6 +30,7 @@ from services.claims.messages import (
     claim_message,
     claim_name,
     reason_messages,
+    seen_by_hospital,
 )
 from services.claims.plan_shelf import PlanShelf
 from services.claims.plans.loader import load_plan
@@ -37,6 +38,7 @@ from services.claims.policy_import import DryRun, import_policies
 from services.claims.storage import claims as store
 from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
+from services.common.access.tenant import current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
     Refused,
@@ -94,7 +96,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self, request: pb.SubmitClaimRequest, context: Context
     ) -> pb.SubmitClaimResponse:
         """Take the bill in, start its claims, and wait for the decisions as long as asked."""
-        bill_hash = intake.check(request)
+        bill_hash = intake.check(request, current_tenant())
         patience_s = _patience_s(request, context)
         loop = asyncio.get_running_loop()
         until = loop.time() + patience_s
@@ -109,13 +111,21 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         if left_s > 0:
             await asyncio.wait([deciding], timeout=left_s)
         claims = await self._database.run(self._claims, taken.claims)
+        if current_tenant().hospital is not None:
+            claims = [seen_by_hospital(claim) for claim in claims]
         return pb.SubmitClaimResponse(claims=claims)
 
     def _take_in(self, request: pb.SubmitClaimRequest, bill_hash: str) -> intake.Taken:
         with self._database.writing() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            now_us = self._parts.now_us()
-            return intake.take_in(connection, sealer, self._parts.plans, request, bill_hash, now_us)
+            return intake.take_in(
+                connection,
+                self._parts.keys.sealer(connection),
+                current_tenant(),
+                self._parts.plans,
+                request,
+                bill_hash,
+                self._parts.now_us(),
+            )
 
     async def _decided(self, taken: intake.Taken, update_id: str) -> None:
         waiting: Sequence[tuple[str, str]] = taken.fresh
@@ -129,7 +139,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _undecided(self, claims: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         with self._database.reading() as connection:
-            rows = [store.find_claim(connection, *claim) for claim in claims]
+            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
+            rows = [store.find_claim(connection, sealer, tenant, *claim) for claim in claims]
         return [
             (row.policy_id, row.id)
             for row in rows
@@ -138,8 +149,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _claims(self, claims: Sequence[tuple[str, str]]) -> list[pb.Claim]:
         with self._database.reading() as connection:
-            rows = [store.find_claim(connection, *claim) for claim in claims]
-            sealer = self._parts.keys.sealer(connection)
+            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
+            rows = [store.find_claim(connection, sealer, tenant, *claim) for claim in claims]
             return _messages(connection, sealer, [row for row in rows if row is not None])
 
     async def GetClaim(self, request: pb.GetClaimRequest, context: Context) -> pb.GetClaimResponse:
@@ -148,8 +159,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _get(self, name: str) -> pb.Claim:
         with self._database.reading() as connection:
-            row = find(connection, name)
             sealer = self._parts.keys.sealer(connection)
+            row = find(connection, sealer, name)
             opened = _opened(connection, sealer, row)
             return claim_message(opened, store.moves_of(connection, row.id))
 
@@ -168,7 +179,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         if faults or parent is None:
             raise invalid(faults)
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
-        kind = f"claims {request.parent} {request.state}"
+        kind = f"claims {current_tenant().key} {request.parent} {request.state}"
         after = parse_page_token(request.page_token, kind) or "0"
         if not _POSITION.fullmatch(after):
             text = "not a page token of this list; start again without one"
@@ -184,10 +195,16 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self, policy_id: str | None, state: ClaimState | None, after: int, most: int
     ) -> tuple[pb.ListClaimsResponse, int | None]:
         with self._database.reading() as connection:
-            rows = store.list_claims(
-                connection, policy_id=policy_id, state=state, after=after, most=most
-            )
             sealer = self._parts.keys.sealer(connection)
+            rows = store.list_claims(
+                connection,
+                sealer,
+                current_tenant(),
+                policy_id=policy_id,
+                state=state,
+                after=after,
+                most=most,
+            )
             answer = pb.ListClaimsResponse(claims=_messages(connection, sealer, rows))
         return answer, rows[-1].seq if len(rows) == most else None
 
@@ -199,8 +216,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _explain(self, name: str) -> pb.ExplainClaimResponse:
         with self._database.reading() as connection:
-            row, stored = _decided_row(connection, name)
             sealer = self._parts.keys.sealer(connection)
+            row, stored = _decided_row(connection, sealer, name)
             decided = sealed.open_output(sealer, stored)
             claim = claim_message(sealed.opened(sealer, row, stored))
             plan = self._parts.plans.plan(connection, decided.plan_version)
@@ -220,8 +237,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _replay(self, name: str) -> pb.ReplayClaimResponse:
         with self._database.reading() as connection:
-            _, stored = _decided_row(connection, name)
             sealer = self._parts.keys.sealer(connection)
+            _, stored = _decided_row(connection, sealer, name)
             inputs = sealed.open_inputs(sealer, stored)
             output = sealed.open_output(sealer, stored)
             plan = self._parts.plans.plan(connection, stored.plan_version)
@@ -269,6 +286,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         work = functools.partial(
             import_policies,
             request=request,
+            insurer=current_tenant().required_insurer(),
             plans=self._parts.plans,
             token=self._parts.token,
             at_us=self._parts.now_us(),
@@ -307,7 +325,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
         def work(connection: Connection) -> pb.PublishPlanResponse:
             store.take_turns(connection, "policies and plans")
-            version = policies.store_plan(connection, plan, request.yaml, at_us)
+            insurer = current_tenant().required_insurer()
+            version = policies.store_plan(connection, plan, request.yaml, at_us, insurer=insurer)
             return pb.PublishPlanResponse(plan_version=version)
 
         body = hashlib.sha256(request.yaml).hexdigest()
@@ -327,32 +346,39 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
     ) -> pb.EraseMemberResponse:
         """Destroy the key of everything kept about a person."""
         return await self._database.run(
-            erase_member, self._database, self._parts.keys, request, self._parts.now_us()
+            erase_member,
+            self._database,
+            self._parts.keys,
+            current_tenant(),
+            request,
+            self._parts.now_us(),
         )
 
     def _check_books(self) -> pb.CheckBooksResponse:
         with self._database.reading() as connection:
-            found = read_books(connection)
+            sealer = self._parts.keys.sealer(connection)
+            found = read_books(connection, sealer, current_tenant())
         return books_message(found)
 
 
-def find(connection: Connection, name: str) -> Row[Any]:
+def find(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
     """The claim of a resource name.
 
-    Raises: Refused when the name is malformed or nothing has it.
+    Raises: Refused when the name is malformed, or no claim of the caller's tenant has it.
     """
     named = _CLAIM_NAME.fullmatch(name)
     if named is None:
         text = 'must be "policies/{policy}/claims/{claim}"'
         raise invalid([Violation("name", "MALFORMED", text)])
-    row = store.find_claim(connection, named["policy"], named["claim"])
+    tenant = current_tenant()
+    row = store.find_claim(connection, sealer, tenant, named["policy"], named["claim"])
     if row is None:
         raise not_found("claim", name)
     return row
 
 
-def _decided_row(connection: Connection, name: str) -> tuple[Row[Any], Row[Any]]:
-    row = find(connection, name)
+def _decided_row(connection: Connection, sealer: Sealer, name: str) -> tuple[Row[Any], Row[Any]]:
+    row = find(connection, sealer, name)
     if row.decision_id is None:
         text = "the claim is not decided yet; wait"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
@@ -386,8 +412,9 @@ def _once(
     answer_type: type[Answer],
 ) -> Answer:
     method, request_id, body, at_us = key
+    tenant = current_tenant()
     try:
-        stored = store.answered(connection, sealer, method, request_id, body)
+        stored = store.answered(connection, sealer, tenant, method, request_id, body)
     except store.OtherContent:
         text = "this request_id was used with other content; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
@@ -397,7 +424,7 @@ def _once(
         return known
     answer = work(connection)
     said = answer.SerializeToString()
-    store.remember_answer(connection, sealer, method, request_id, body, said, at_us)
+    store.remember_answer(connection, sealer, tenant, method, request_id, body, said, at_us)
     return answer
 
 

@@ -94,9 +94,10 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
     def _alone(self, connection: Connection, name: str) -> Row[Any]:
         """The claim as it stands now that nobody else can move it."""
-        row = find(connection, name)
+        sealer = self._parts.keys.sealer(connection)
+        row = find(connection, sealer, name)
         if store.lock(connection, [row.policy_id], [row.person_id]):
-            row = find(connection, name)
+            row = find(connection, sealer, name)
         return row
 
     async def AdjudicateClaim(
@@ -243,10 +244,10 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     def settle(self, names: list[str]) -> list[pb.SettledClaim]:
         """The batch itself; blocks, and belongs into the database's thread pool."""
         with self._database.writing() as connection:
-            rows = [find(connection, name) for name in names]
-            if store.lock(connection, (r.policy_id for r in rows), (r.person_id for r in rows)):
-                rows = [find(connection, name) for name in names]
             sealer = self._parts.keys.sealer(connection)
+            rows = [find(connection, sealer, name) for name in names]
+            if store.lock(connection, (r.policy_id for r in rows), (r.person_id for r in rows)):
+                rows = [find(connection, sealer, name) for name in names]
             sealer.load(sealed.person_subject(row.person_id) for row in rows)
             standing = {
                 row.id: self._settled(connection, sealer, row)

@@ -11,7 +11,8 @@ import base64
 import binascii
 import signal
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +22,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.common.access.guard import Guard, is_open
 from services.common.log import logger, places_of
 from services.common.refusals import (
     AMPLE_BYTES,
@@ -35,7 +37,14 @@ from services.common.refusals import (
     status_of,
     wire_text,
 )
+from services.common.settings import connection_age_s
 from services.common.state import forget_address, record_address
+from services.common.transport.certificates import Identity
+from services.common.transport.credentials import (
+    channel_credentials,
+    channel_options,
+    server_credentials,
+)
 
 __all__ = [
     "ErrorInterceptor",
@@ -59,54 +68,104 @@ __all__ = [
 MAX_MESSAGE_BYTES = 4 << 20
 STOP_GRACE_S = 5.0
 READY_EVERY_S = 5.0
+# A connection that is too old ends when its calls have, and after this long in any case.
+LONGEST_CALL_S = 120
 _USER_AGENT = "lipei"
+Context = grpc.aio.ServicerContext[Any, Any]
+_STREAM_TEXT = "this method streams, which is open to nobody; report it to the service's operator"
 _INTERNAL_TEXT = "unexpected fault inside the service; report the correlation id to its operator"
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Turns Refused into a rich status and anything unexpected into a bare INTERNAL."""
+    """Guards every rpc, turns Refused into a rich status and anything unexpected into INTERNAL."""
+
+    def __init__(self, guard: Guard | None) -> None:
+        """None is for what measures or tests handlers alone; `serve` has no such way."""
+        self._guard = guard
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Wrap the unary method so that nothing leaves it untyped."""
+        """Wrap the method so that nobody passes unseen and nothing leaves untyped."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
+        guard, method = self._guard, handler_call_details.method
+        if handler is None:
             return handler
-        inner, method = handler.unary_unary, handler_call_details.method
-        read = handler.request_deserializer or bytes
-        write = handler.response_serializer or bytes
+        if handler.unary_unary is None:
+            return handler if guard is None else _guarded_stream(handler, method, guard)
+        read: Callable[[bytes], Any] = handler.request_deserializer or bytes
+        write: Callable[[Any], bytes] = handler.response_serializer or bytes
+        inner = handler.unary_unary
 
         # Bytes in, bytes out: what reading and writing a message raise must not leave either.
-        async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-            try:
-                return write(await inner(_read(read, request), context))
-            except Refused as refused:
-                await _abort(context, refused)
-            except (asyncio.CancelledError, grpc.aio.AbortError):
-                raise
-            except Exception as fault:  # noqa: BLE001 - the last door: whatever it is, it must not leave
-                correlation = uuid.uuid4().hex
-                logger().error(
-                    "unexpected_fault",
-                    method=method,
-                    correlation=correlation,
-                    fault=type(fault).__name__,
-                    at=places_of(fault),
-                )
-                await _abort(
-                    context,
-                    Refused(
-                        grpc.StatusCode.INTERNAL,
-                        "UNEXPECTED_FAULT",
-                        _INTERNAL_TEXT,
-                        metadata={"correlation": correlation},
-                    ),
-                )
+        async def answer(request: bytes, context: Context) -> bytes:
+            async with _last_door(method, context):
+                if guard is None:
+                    return write(await inner(_read(read, request), context))
+                call = await guard.admit(method, context)
+                asked = _read(read, request)
+                if call is None:
+                    return write(await inner(asked, context))
+                with call.handling():
+                    answered = await inner(asked, context)
+                return write(await guard.dismiss(call, asked, answered, context))
+            raise AssertionError("the door lets nothing pass")
 
         return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@asynccontextmanager
+async def _last_door(method: str, context: Context) -> AsyncIterator[None]:
+    try:
+        yield
+    except Refused as refused:
+        await _abort(context, refused)
+    except (asyncio.CancelledError, grpc.aio.AbortError):
+        raise
+    except Exception as fault:  # noqa: BLE001 - the last door: whatever it is, it must not leave
+        correlation = uuid.uuid4().hex
+        logger().error(
+            "unexpected_fault",
+            method=method,
+            correlation=correlation,
+            fault=type(fault).__name__,
+            at=places_of(fault),
+        )
+        await _abort(
+            context,
+            Refused(
+                grpc.StatusCode.INTERNAL,
+                "UNEXPECTED_FAULT",
+                _INTERNAL_TEXT,
+                metadata={"correlation": correlation},
+            ),
+        )
+
+
+def _guarded_stream(handler: Any, method: str, guard: Guard) -> Any:
+    """A streaming method for authenticated callers; any of ours is refused: nothing masks it."""
+    inner = handler.unary_stream or handler.stream_stream
+
+    async def answer(request: Any, context: Context) -> None:
+        async with _last_door(method, context):
+            await guard.admit(method, context)
+            if not is_open(method) or inner is None:
+                raise Refused(grpc.StatusCode.PERMISSION_DENIED, "RPC_NOT_LABELLED", _STREAM_TEXT)
+            answers = inner(request, context)
+            if not hasattr(answers, "__aiter__"):  # writes to the context by itself
+                await answers
+                return
+            async for one in answers:
+                await context.write(one)
+
+    made = (
+        grpc.stream_stream_rpc_method_handler
+        if handler.request_streaming
+        else grpc.unary_stream_rpc_method_handler
+    )
+    return made(answer, handler.request_deserializer, handler.response_serializer)
 
 
 def _read(read: Callable[[bytes], Any], request: bytes) -> Any:
@@ -169,14 +228,22 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
 ]
 
 
-def channel(target: str) -> grpc.aio.Channel:
-    """An asyncio channel to one of our services."""
-    return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+def channel(target: str, identity: Identity, service: str) -> grpc.aio.Channel:
+    """An asyncio channel to one of our services, which must prove to be that one."""
+    return grpc.aio.secure_channel(
+        target,
+        channel_credentials(identity, service),
+        options=[*_CHANNEL_OPTIONS, *channel_options(identity, service)],
+    )
 
 
-def sync_channel(target: str) -> grpc.Channel:
-    """A blocking channel to one of our services."""
-    return grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
+def sync_channel(target: str, identity: Identity, service: str) -> grpc.Channel:
+    """A blocking channel to one of our services, which must prove to be that one."""
+    return grpc.secure_channel(
+        target,
+        channel_credentials(identity, service),
+        options=[*_CHANNEL_OPTIONS, *channel_options(identity, service)],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,22 +261,30 @@ async def serve(
     name: str,
     address: str,
     state: Path,
+    identity: Identity,
+    guard: Guard,
     background: Sequence[Callable[[], Awaitable[None]]] = (),
     ready: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop gracefully. Records the address in run.json.
 
+    Only callers with a certificate of our authority get a connection, and every connection is made
+    anew after LIPEI_CONNECTION_AGE_S.
+
     While `ready` says no, the health service says NOT_SERVING; calls are answered all the same.
+
     `background` coroutines run beside the server; one that fails stops the process, because a
     service without its sweeper would look healthy and lose claims.
     """
     server = grpc.aio.server(
-        interceptors=[ErrorInterceptor()],
+        interceptors=[ErrorInterceptor(guard)],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", 64 << 20),
             ("grpc.so_reuseport", 0),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.max_connection_age_ms", connection_age_s() * 1000),
+            ("grpc.max_connection_age_grace_ms", LONGEST_CALL_S * 1000),
         ],
     )
     alive = health.aio.HealthServicer()
@@ -220,7 +295,7 @@ async def serve(
     reflection.enable_server_reflection(
         [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
     )
-    port = _bound(server, address)
+    port = _bound(server, address, identity)
     listens_at = f"{address.rpartition(':')[0]}:{port}"
     stopping = _stop_signals()
     await server.start()
@@ -274,9 +349,9 @@ class _Health:
             return False
 
 
-def _bound(server: grpc.aio.Server, address: str) -> int:
+def _bound(server: grpc.aio.Server, address: str, identity: Identity) -> int:
     try:
-        return server.add_insecure_port(address)
+        return server.add_secure_port(address, server_credentials(identity))
     except RuntimeError:
         raise SystemExit(f"cannot listen on {address}; is it taken, or not of this host?") from None
 

@@ -1,4 +1,7 @@
-"""Logging of codes and ids as JSON lines to standard error; never a value of a person."""
+"""Logging of codes and ids as JSON lines to standard error; never a value of a person.
+
+What may stand in a line is listed in log_words; the rest is dropped and counted (`dropped`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,40 @@ from types import TracebackType
 
 import structlog
 
+from services.common.log_words import NAME, allowed
+
 _FRAMES = 12
+
+
+def only_allowed(
+    _logger: structlog.typing.WrappedLogger, _level: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """The processor that lets listed events, keys and shapes through, and nothing else."""
+    return {**allowed(line.pop("event", None), line)}
+
+
+def _pipe(service: str, number: int) -> None:
+    def named(
+        _logger: structlog.typing.WrappedLogger, _level: str, line: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        return {**line, "service": service} if service else line
+
+    structlog.configure(
+        processors=[
+            only_allowed,
+            named,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        # Asked for at each line, so that it follows a redirection.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
+# A program that logs before `configure`, or without it, tells no more than one that did.
+_pipe("", logging.INFO)
 
 
 def configure(service: str, level: str = "info") -> None:
@@ -22,24 +58,16 @@ def configure(service: str, level: str = "info") -> None:
     it may hold what a request or a database row held.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    structlog.contextvars.bind_contextvars(service=service)
+    _pipe(str(NAME(service) or ""), number)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_WithoutMessages())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     # The SDK writes failing activities with their arguments and traceback.
     for name in ("temporalio.activity", "temporalio.workflow", "temporalio.worker"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.captureWarnings(capture=True)
     sys.excepthook = _crashed
+    sys.unraisablehook = _not_raised
     threading.excepthook = _thread_crashed
 
 
@@ -76,5 +104,10 @@ def _crashed(
 
 
 def _thread_crashed(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None:
+        _crashed(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _not_raised(args: sys.UnraisableHookArgs) -> None:
     if args.exc_value is not None:
         _crashed(args.exc_type, args.exc_value, args.exc_traceback)

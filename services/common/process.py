@@ -15,6 +15,7 @@ from services.common import log
 from services.common.database import UnknownSchema
 from services.common.refusals import Refused
 from services.common.settings import LipeiSettings, UnknownSetting, faults_of, refuse_unknown
+from services.common.transport.certificates import TlsRefused
 
 S = TypeVar("S", bound=LipeiSettings)
 
@@ -31,7 +32,7 @@ def start(
     `refusals` are the errors whose text is such a sentence. A database's error is none: its text
     may hold the URL, and so a password.
     """
-    ours: tuple[type[Exception], ...] = (UnknownSetting, UnknownSchema, *refusals)
+    ours: tuple[type[Exception], ...] = (UnknownSetting, UnknownSchema, TlsRefused, *refusals)
     try:
         refuse_unknown()
         settings = settings_type()

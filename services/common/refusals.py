@@ -56,6 +56,7 @@ class Refused(Exception):
         self.metadata = dict(metadata or {})
         self.retry_after_s = retry_after_s
         self.violations = tuple(violations)
+        self.uri = ""  # of a caller who is refused for who it is: for the log, never sent
 
 
 def invalid(violations: Sequence[Violation]) -> Refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,9 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "LIPEI_"
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
+_LONGEST_DOMAIN = 200
+_DAY_S = 86_400
 
 
 class UnknownSetting(ValueError):
@@ -53,8 +57,51 @@ def master_key_command() -> str:
     return os.environ.get(PREFIX + "MASTER_KEY_COMMAND", "")
 
 
+def trust_domain() -> str:
+    """The trust domain of every name in this installation's certificates.
+
+    Raises: UnknownSetting when it is no DNS name in small letters.
+    """
+    found = os.environ.get(PREFIX + "TRUST_DOMAIN", "lipei.local")
+    if len(found) > _LONGEST_DOMAIN or not _DOMAIN.fullmatch(found):
+        raise UnknownSetting("LIPEI_TRUST_DOMAIN must be a DNS name in small letters")
+    return found
+
+
+def insurer() -> str:
+    """The insurer of this installation, as its people's certificates and tokens name it."""
+    return os.environ.get(PREFIX + "INSURER", "insurer")
+
+
+def token_issuer() -> str:
+    """Who must have issued a person's token."""
+    return os.environ.get(PREFIX + "TOKEN_ISSUER") or f"https://{trust_domain()}/sandbox-issuer"
+
+
+def token_keys_file(state: Path) -> Path:
+    """Where the token issuer's public keys stand."""
+    named = os.environ.get(PREFIX + "TOKEN_KEYS_FILE")
+    return Path(named) if named else state / "tls" / "issuer.jwks.json"
+
+
+def connection_age_s() -> int:
+    """Seconds after which a server has a connection made anew, and so a certificate shown again.
+
+    Raises: UnknownSetting when it is not 1 to 86400.
+    """
+    found = os.environ.get(PREFIX + "CONNECTION_AGE_S", "600")
+    if not found.isascii() or not found.isdecimal() or not 1 <= int(found) <= _DAY_S:
+        raise UnknownSetting("LIPEI_CONNECTION_AGE_S must be 1 to 86400")
+    return int(found)
+
+
+def evidence_pseudonym_key_file(state: Path) -> Path:
+    """Where the key stands that keeps member tokens out of the evidence of access."""
+    return key_file(state, "EVIDENCE_PSEUDONYM_KEY_FILE", "evidence_pseudonym.key")
+
+
 def temporal_codec_key_file(state: Path) -> Path:
-    """Where the key that encrypts Temporal payloads stands."""
+    """Where the keys that encrypt Temporal payloads stand."""
     return key_file(state, "TEMPORAL_CODEC_KEY_FILE", "temporal_codec.key")
 
 
@@ -86,7 +133,28 @@ KNOWN: dict[str, str] = {
     "MEMBER_TOKEN_KEY_VERSION": "version written into tokens; default k1",
     "MASTER_KEY_FILE": "keys that wrap those of sealed columns; default in the state directory",
     "MASTER_KEY_COMMAND": "command that prints the master keys, from a key service, for the file",
-    "TEMPORAL_CODEC_KEY_FILE": "key that encrypts Temporal payloads; default in the state folder",
+    "EVIDENCE_PSEUDONYM_KEY_FILE": "key of member tokens' pseudonyms in evidence; default in state",
+    "CLAIMS_EVIDENCE_KEY_FILE": "key that signs the evidence of claims; default in the state",
+    "HIS_BRIDGE_EVIDENCE_KEY_FILE": "the same of the bridge",
+    "PRICING_EVIDENCE_KEY_FILE": "the same of pricing",
+    "EVIDENCE_KEYS": "folder of the logs' public keys, {log}_evidence.vkey; default keys/",
+    "WITNESS_ADDRESS": "host:port where a witness listens; default 127.0.0.1:0",
+    "WITNESS_KEY_FILE": "key that a witness cosigns with; default in the state folder",
+    "WITNESS_FOLDER": "where a witness keeps checkpoints; default witness-{name} in the state",
+    "HIS_BRIDGE_TARGET": "host:port of the bridge for a witness elsewhere; default in run.json",
+    "TEMPORAL_CODEC_KEY_FILE": "keys that encrypt Temporal payloads; default in the state folder",
+    "TRUST_DOMAIN": "domain of the names in certificates; default lipei.local",
+    "INSURER": "name of the insurer, the tenant of its people; default insurer",
+    "TLS_CERT_FILE": "certificate chain, {name} stands for the process; default in the state",
+    "TLS_KEY_FILE": "its key, readable by its owner only; default in the state directory",
+    "TLS_CA_FILE": "authorities that are trusted; default in the state directory",
+    "TLS_REVOCATION_FILE": "lists of revoked certificates (CRL); default in the state directory",
+    "CONNECTION_AGE_S": "seconds after which a server has a connection made anew; default 600",
+    "TOKEN_ISSUER": "who issues people's tokens; default the sandbox issuer of lipei up",
+    "TOKEN_KEYS_FILE": "that issuer's public keys (JWKS); default in the state directory",
+    "TOKEN_FILE": "a person's token for commands, where lipei up runs elsewhere",
+    "AS": "role in which a command acts, instead of its own",
+    "CLIENT_KEYS_FILE": "public keys of workloads that sign client assertions; default none",
     "PULL_INTERVAL_S": "seconds between two pulls of a hospital",
 }
 # Prefixes with a free ending, for example LIPEI_HIS_BRIDGE_BASE_URL_GENERAL.

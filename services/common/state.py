@@ -23,9 +23,9 @@ def state_dir(path: Path) -> Path:
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
-    """One process at a time changes what is in the folder."""
-    with (folder / ".run.lock").open("a") as handle:
+def locked(state: Path) -> Iterator[None]:
+    """Hold the directory's lock, among processes too."""
+    with (state / ".run.lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -44,7 +44,7 @@ def read_addresses(state: Path) -> dict[str, str]:
 def record_address(state: Path, name: str, address: str | None) -> None:
     """Write one address into run.json, or take it out with None. Safe among processes."""
     state_dir(state)
-    with locked_folder(state):
+    with locked(state):
         addresses = read_addresses(state)
         if address is None:
             addresses.pop(name, None)
@@ -56,7 +56,7 @@ def record_address(state: Path, name: str, address: str | None) -> None:
 def forget_address(state: Path, name: str, address: str) -> None:
     """Take an address out of run.json, unless a successor has recorded its own by now."""
     state_dir(state)
-    with locked_folder(state):
+    with locked(state):
         addresses = read_addresses(state)
         if addresses.get(name) == address:
             del addresses[name]
@@ -67,6 +67,28 @@ def _write(state: Path, addresses: dict[str, str]) -> None:
     fresh = state / f"{_RUN}.new"
     fresh.write_text(json.dumps(addresses, indent=1, sort_keys=True) + "\n")
     fresh.replace(state / _RUN)
+
+
+def write_private(file: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file (0600) whole or not at all: another process may read it at any moment.
+
+    When `durable`, it is on the disk when this returns.
+    """
+    fresh = file.with_name(f"{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as out:
+        out.write(content)
+        if durable:
+            out.flush()
+            os.fsync(out.fileno())
+    fresh.replace(file)
+    if durable:
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
@@ -80,9 +102,9 @@ def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
     path = path.absolute()
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked_folder(path.parent):
+        with locked(path.parent):
             if not path.exists():
-                write_private(path, secrets.token_hex(length) + "\n")
+                _make_key(path, length)
     try:
         key = bytes.fromhex(path.read_text().strip())
     except ValueError:
@@ -92,18 +114,6 @@ def load_or_make_key(path: Path, *, length: int = 32) -> bytes:
     return key
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file whole (0600), on the disk when this returns: a lost key loses what it sealed."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _make_key(path: Path, length: int) -> None:
+    # On the disk before its first use: what a lost key has sealed is lost as well.
+    write_private(path, f"{secrets.token_hex(length)}\n".encode(), durable=True)

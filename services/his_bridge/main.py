@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 from lipei.his_bridge.v1 import his_bridge_pb2_grpc
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
+from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
@@ -16,10 +18,14 @@ from services.common.sealing.key_sources import master_keys
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
     LipeiSettings,
+    key_file,
     member_token_key_file,
     member_token_key_version,
+    trust_domain,
 )
 from services.common.state import load_or_make_key, state_dir
+from services.common.transport.certificates import load_identity
+from services.common.transport.names import service_uri
 from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
 from services.his_bridge.dialects.port import Tokens
 from services.his_bridge.profiles.loader import ProfileError, SourceProfile, load_profiles
@@ -27,6 +33,7 @@ from services.his_bridge.pulling import Puller
 from services.his_bridge.servicer import HisBridgeServicer, Hospital
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import Source
+from services.his_bridge.storage.tables import evidence, metadata
 
 EXAMPLE_PROFILES = Path(__file__).parent / "profiles"
 
@@ -65,6 +72,7 @@ async def run(settings: BridgeSettings) -> None:
     state = state_dir(settings.state)
     folder = Path(settings.his_bridge_profiles) if settings.his_bridge_profiles else None
     profiles = load_profiles(folder or EXAMPLE_PROFILES, os.environ)
+    identity = load_identity(state, "his_bridge", uri=service_uri(trust_domain(), "his_bridge"))
     database = Database(settings.his_bridge_database_url or f"sqlite:///{state / 'his_bridge.db'}")
     migrate(database, "services.his_bridge")
     keys = SubjectKeys(master_keys(state), now_us=now_us)
@@ -79,6 +87,13 @@ async def run(settings: BridgeSettings) -> None:
         name: hospital_of(profile, sources[name], database, keys, tokens)
         for name, profile in profiles.items()
     }
+    proof = service_evidence(
+        "his_bridge",
+        database,
+        evidence,
+        key_file=key_file(state, "HIS_BRIDGE_EVIDENCE_KEY_FILE", "his_bridge_evidence.key"),
+        now_us=now_us,
+    )
     try:
         await serve(
             [
@@ -88,11 +103,17 @@ async def run(settings: BridgeSettings) -> None:
                     "lipei.his_bridge.v1.HisBridgeService",
                 ),
                 serving(database, keys),
+                proof.serving,
             ],
             name="his_bridge",
             address=settings.his_bridge_address,
             state=state,
             ready=readiness(database, keys),
+            identity=identity,
+            guard=service_guard(
+                identity, state, database, metadata, append=proof.log.append, now_us=now_us
+            ),
+            background=[proof.keep_signing],
         )
     finally:
         for source in sources.values():

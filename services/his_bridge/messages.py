@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2, reading_pb2
 from services.his_bridge.core import bill as core
+from services.his_bridge.core import features
 from services.his_bridge.core.faults import Fault
 from services.his_bridge.storage.last_pulls import ChannelStatus
 from services.his_bridge.storage.lists import Released, Reported, Waiting
@@ -78,6 +80,30 @@ def bill(found: core.Bill, *, name: str, kind: str) -> bill_pb2.Bill:
             )
         )
     return message
+
+
+def clinical_features(found: core.Bill) -> pb.ClinicalFeatures:
+    """A bill's features, of nobody."""
+    zone = ZoneInfo(found.zone)
+    first, last = (moment.astimezone(zone).date() for moment in (found.start, found.end))
+    told = features.clinical_features(found, first, last)
+    return pb.ClinicalFeatures(
+        care_type=bill_pb2.CareType.Value(f"CARE_TYPE_{told.care_type}"),
+        hospital_tier=_TIERS[told.tier],
+        care_year=told.care_year,
+        days_of_stay=told.days_of_stay,
+        diagnoses=map(_coded, told.diagnoses),
+        services=[
+            pb.ServiceFeature(
+                code=_coded(entry.code),
+                quantity=_plain(entry.quantity),
+                billed_minor_units=entry.billed,
+            )
+            for entry in told.services
+        ],
+        currency_code=told.currency,
+        total_minor_units=told.total,
+    )
 
 
 def reading(reported: Reported) -> reading_pb2.Reading:
@@ -151,6 +177,10 @@ def _line(line: core.Line, currency: str) -> bill_pb2.BillLine:
 
 def _coding(coding: core.Coding) -> coding_pb2.Coding:
     return coding_pb2.Coding(system=coding.system, code=coding.code, display=coding.display)
+
+
+def _coded(coding: core.Coding) -> pb.CodedFeature:
+    return pb.CodedFeature(system=coding.system, code=coding.code, display=coding.display)
 
 
 def _money(amount: int | None, currency: str) -> money_pb2.Money | None:

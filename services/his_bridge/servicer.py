@@ -12,6 +12,7 @@ import grpc
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceServicer
+from services.common.access.tenant import Kind, current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
     Refused,
@@ -48,6 +49,7 @@ from services.his_bridge.storage.outcomes import READINGS
 
 USUAL_RECORDS, MOST_RECORDS = 500, 5_000
 MOST_ON_PAGE, MOST_READINGS_ON_PAGE = 500, 1_000
+LEAST_FEATURES = 20
 # A pull ends by itself this long before the caller's deadline, so that its report arrives.
 SPARE_S = 3.0
 LONGEST_PULL_S = 60.0
@@ -112,6 +114,8 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         named = BILL.fullmatch(request.name)
         if named is None:
             raise invalid([not_a_name("name", "hospitals/{hospital}/bills/{bill}")])
+        if named[1] not in self._mine():
+            raise not_found("bill", request.name)
         row = await self._open(lists.bill_named, named[1], named[2])
         if row is None:
             raise not_found("bill", request.name)
@@ -125,7 +129,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if request.delivery_state not in _STATES:
             faults.append(Violation("delivery_state", "UNKNOWN_VALUE", "not a delivery state"))
         hospital = self._parent(request.parent, faults)
-        kind = f"bills {request.parent} {request.delivery_state}"
+        kind = f"bills {current_tenant().key} {request.parent} {request.delivery_state}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         delivery = _STATES[request.delivery_state]
@@ -167,12 +171,14 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         named = _MEMBER.fullmatch(request.parent)
         if named is None or (named[1] != "-" and not is_member_token(named[1])):
             faults.append(not_a_name("parent", "members/{token} or members/-"))
-        hospital = None
+        tenant = current_tenant()
+        # A hospital reads its own; whoever is neither a hospital nor of the installation, no one's.
+        hospital = None if tenant.kind is Kind.INSTALLATION else tenant.hospital or ""
         if request.hospital:
             hospital = self._parent(request.hospital, faults, "hospital")
         if faults or named is None:
             raise invalid(faults)
-        kind = f"readings {request.parent} {request.hospital}".rstrip()
+        kind = f"readings {tenant.key} {request.parent} {request.hospital}".rstrip()
         size = page_size(request.page_size, MOST_READINGS_ON_PAGE)
         member = None if named[1] == "-" else named[1]
         after = position(request.page_token, kind)
@@ -192,7 +198,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     ) -> pb.ListQuarantineResponse:
         """Records that wait for a person."""
         hospital = self._parent(request.parent, page_size_faults(request.page_size))
-        kind = f"quarantine {request.parent}"
+        kind = f"quarantine {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         rows = await self._open(lists.quarantine_after, hospital, after, size + 1)
@@ -209,6 +215,28 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         channels = await self._read(last_pulls.status, hospital)
         return pb.GetSourceStatusResponse(channels=map(messages.channel_status, channels))
 
+    async def ListClinicalFeatures(
+        self, request: pb.ListClinicalFeaturesRequest, context: Context
+    ) -> pb.ListClinicalFeaturesResponse:
+        """Bills of nobody, for pricing and research."""
+        faults = page_size_faults(request.page_size)
+        if 0 < request.page_size < LEAST_FEATURES:
+            text = f"must be 0 or at least {LEAST_FEATURES}: few bills would say which is which"
+            faults.append(Violation("page_size", "TOO_FEW", text))
+        hospital = self._parent(request.parent, faults)
+        kind = f"features {request.parent}"
+        size = page_size(request.page_size, MOST_ON_PAGE)
+        after = position(request.page_token, kind)
+        rows = await self._open(lists.last_states_after, hospital, after, size + 1)
+        # Whatever keeps a bill out of studies is asked here and nowhere else.
+        studied = [entry.bill for entry in rows[:size] if entry.bill is not None]
+        features = [messages.clinical_features(bill) for bill in studied]
+        return pb.ListClinicalFeaturesResponse(
+            # By content: the order of release would tell the order of the visits.
+            features=sorted(features, key=lambda one: one.SerializeToString(deterministic=True)),
+            next_page_token=next_token(rows, size, kind),
+        )
+
     async def EraseMember(
         self, request: pb.EraseMemberRequest, context: Context
     ) -> pb.EraseMemberResponse:
@@ -218,15 +246,15 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if token == request.member or not is_member_token(token):
             faults.append(not_a_name("member", "members/{token}"))
         if request.hospital == ALL_HOSPITALS:
-            hospitals = sorted(self._hospitals)
+            hospitals = sorted(self._mine())
         else:
             hospitals = [self._parent(request.hospital, faults, "hospital")]
         if faults:
             raise invalid(faults)
-        now_us = self._now_us()
+        now_us, once = self._now_us(), current_tenant().own(request.request_id)
         try:
             done = await self._database.run(
-                erase, self._database, self._keys, request.request_id, token, hospitals, now_us
+                erase, self._database, self._keys, once, token, hospitals, now_us
             )
         except OtherErasure:
             text = "the request_id was used with other content; use a new one"
@@ -250,7 +278,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             faults.append(not_a_name("hospital", "hospitals/{hospital}"))
         if faults or named is None:
             raise invalid(faults)
-        found = self._hospitals.get(named[1])
+        found = self._mine().get(named[1])
         if found is None:
             raise not_found("hospital", request.hospital)
         return found
@@ -261,9 +289,16 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             faults.append(not_a_name(field, "hospitals/{hospital}"))
         if faults or named is None:
             raise invalid(faults)
-        if named[1] not in self._hospitals:
+        if named[1] not in self._mine():
             raise not_found("hospital", name)
         return named[1]
+
+    def _mine(self) -> Mapping[str, Hospital]:
+        """The hospitals that exist for the caller: its own, or all of the installation's."""
+        tenant = current_tenant()
+        if tenant.kind is Kind.INSTALLATION:
+            return self._hospitals
+        return {name: one for name, one in self._hospitals.items() if name == tenant.hospital}
 
     async def _pull(self, puller: Puller, max_records: int, context: Context) -> PullReport:
         seconds = min(LONGEST_PULL_S, remaining_s(context, LONGEST_PULL_S + SPARE_S) - SPARE_S)

@@ -6,15 +6,19 @@ import time
 from pathlib import Path
 
 from lipei.pricing.v1 import pricing_pb2_grpc
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
+from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.money import parse_decimal
 from services.common.process import start
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.common.sealing.servicer import readiness, serving
-from services.common.settings import LipeiSettings, UnknownSetting
+from services.common.settings import LipeiSettings, UnknownSetting, key_file, trust_domain
 from services.common.state import state_dir
+from services.common.transport.certificates import load_identity
+from services.common.transport.names import service_uri
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.tariff import MILLION, canonical_bytes
 from services.pricing.judging import Shelf
@@ -27,6 +31,7 @@ from services.pricing.servicer import FULL_NAME, PricingServicer, Stores
 from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
+from services.pricing.storage.tables import evidence, metadata
 from services.pricing.tariffs.loader import TariffRefused, example_tariffs, load_folder
 
 NAME = "pricing"
@@ -54,6 +59,7 @@ async def run(settings: PricingSettings) -> None:
         backfill=settings.pricing_backfill,
     )
     state = state_dir(settings.state)
+    identity = load_identity(state, NAME, uri=service_uri(trust_domain(), NAME))
     keys = SubjectKeys(master_keys(state), now_us=now_us)
     url = settings.pricing_database_url or f"sqlite:///{state / 'pricing.db'}"
     database = Database(url)
@@ -70,12 +76,24 @@ async def run(settings: PricingSettings) -> None:
             await database.run(quotes.keep_programme, version, content, at_us)
         stores = Stores(quotes, ReadingStore(database, keys), Erasures(database, keys))
         servicer = PricingServicer(shelf, database, stores)
+        proof = service_evidence(
+            NAME,
+            database,
+            evidence,
+            key_file=key_file(state, "PRICING_EVIDENCE_KEY_FILE", "pricing_evidence.key"),
+            now_us=now_us,
+        )
         add = pricing_pb2_grpc.add_PricingServiceServicer_to_server
         await serve(
-            [Serving(add, servicer, FULL_NAME), serving(database, keys)],
+            [Serving(add, servicer, FULL_NAME), serving(database, keys), proof.serving],
             name=NAME,
             address=settings.pricing_address,
             state=state,
+            identity=identity,
+            guard=service_guard(
+                identity, state, database, metadata, append=proof.log.append, now_us=now_us
+            ),
+            background=[proof.keep_signing],
             ready=readiness(database, keys),
         )
     finally:

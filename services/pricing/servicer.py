@@ -17,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1 import pricing_pb2_grpc
+from services.common.access.tenant import current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
     Refused,
@@ -102,14 +103,18 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pb.QuotePremiumResponse:
         """Price one person's policy year and store the quote; see the proto for every answer."""
         asked, violations = asked_of(request)
+        tenant = current_tenant()
+        insurer, request_id = tenant.required_insurer(), tenant.own(request.request_id)
         if not request_id_faults(request.request_id):
-            earlier = await self._run(self._quotes.by_request, request.request_id)
+            earlier = await self._run(self._quotes.by_request, request_id)
             if earlier is not None:
                 return _response(earlier, asked)
         ground = judged(self._shelf, asked, violations)
         incentive = None
         if ground.part is not None and ground.programme is not None:
             renewal = date.fromisoformat(asked.start_date)
+            token, now_us = ground.part.member_token, _microseconds(self._now())
+            await self._run(self._readings.take_part, tenant, token, now_us)
             incentive = await self._assessed(ground.part, ground.programme, renewal)
         made = quoted(
             asked,
@@ -117,11 +122,11 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             ground.features.values,
             price(ground.rates, ground.features.values),
             quote_id=uuid.uuid4().hex,
-            request_id=request.request_id,
+            request_id=request_id,
             created_us=_microseconds(self._now()),
             incentive=incentive,
         )
-        return _response(await self._run(self._quotes.add, made), asked)
+        return _response(await self._run(self._quotes.add, insurer, made), asked)
 
     async def GetQuote(self, request: pb.GetQuoteRequest, context: Context) -> pb.GetQuoteResponse:
         """The stored quote, word for word as it was first given."""
@@ -129,7 +134,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         if named is None:
             text = "must read policies/{policy}/quotes/{quote}"
             raise invalid([Violation("name", "NOT_A_NAME", text)])
-        found = await self._run(self._quotes.by_id, named[1], named[2])
+        found = await self._run(self._quotes.by_id, current_tenant(), named[1], named[2])
         if found is None:
             raise not_found("quote", request.name)
         return pb.GetQuoteResponse(quote=messages.quote(found))
@@ -142,10 +147,14 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         readings, violations = incoming_of(request, now=now, backfill=self._shelf.backfill)
         if violations:
             raise invalid(violations)
+        for entry in readings:
+            _check_member(entry.member_token)
+        tenant = current_tenant()
         try:
             done = await self._run(
                 self._readings.record,
-                request.request_id,
+                tenant,
+                tenant.own(request.request_id),
                 readings,
                 self._low_glucose,
                 _microseconds(now),
@@ -171,11 +180,14 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         token, target, violations = target_of(request)
         if target is None:
             raise invalid(violations)
+        _check_member(token)
+        tenant = current_tenant()
         now = self._now()  # in UTC; some zone is a day behind
         try:
             await self._run(
                 self._readings.set_target,
-                request.request_id,
+                tenant,
+                tenant.own(request.request_id),
                 token,
                 target,
                 _microseconds(now),
@@ -217,13 +229,16 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             violations.append(Violation("page_size", "OUT_OF_RANGE", "must not be negative"))
         if violations or member is None:
             raise invalid(violations)
-        kind = f"coach tasks {request.parent}"
+        tenant = current_tenant()
+        kind = f"coach tasks {tenant.key} {request.parent}"
         position = parse_page_token(request.page_token, kind) or "0"
         if not re.fullmatch(r"[0-9]{1,18}", position, re.ASCII):
             text = "not a page token of this list; start again without one"
             raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
         size = min(request.page_size or USUAL_PAGE, MOST_ON_PAGE)
-        tasks = await self._run(self._readings.tasks_after, member[1], int(position), size + 1)
+        tasks = await self._run(
+            self._readings.tasks_after, tenant, member[1], int(position), size + 1
+        )
         more = len(tasks) > size
         return pb.ListCoachTasksResponse(
             tasks=[messages.coach_task(task) for task in tasks[:size]],
@@ -240,7 +255,8 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         try:
             done = await self._run(
                 self._erasures.erase,
-                request.request_id,
+                current_tenant(),
+                current_tenant().own(request.request_id),
                 token,
                 policies,
                 _microseconds(self._now()),
@@ -270,11 +286,12 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
 
     def _judge(self, part: Part, programme: Programme, renewal: date) -> Incentive:
         first, after = readable_days(window_of(renewal), HBA1C_REACHES_BACK)
-        kept = self._readings.readings_of(part.member_token, first, after)
+        tenant = current_tenant()
+        kept = self._readings.readings_of(tenant, part.member_token, first, after)
         return assess(
             [_counted(entry) for entry in kept if not entry.reading.written.withdrawn],
             programme,
-            self._readings.targets_of(part.member_token),
+            self._readings.targets_of(tenant, part.member_token),
             renewal=renewal,
             expiring_start=part.expiring_start,
             zone=part.zone,
@@ -298,6 +315,15 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
                 "the database does not answer; repeat with the same request_id",
                 retry_after_s=_RETRY_S,
             ) from None
+
+
+def _check_member(token: str) -> None:
+    """A member writes about themselves only; anybody else is as unknown as nobody.
+
+    Raises: Refused.
+    """
+    if current_tenant().member not in (None, token):
+        raise not_found("member", f"members/{token}")
 
 
 def _counted(kept: Kept) -> Reading:

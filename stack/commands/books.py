@@ -13,7 +13,7 @@ _CALL_S = 120.0  # it reads every decision
 
 def books(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """Check the books: trial balance, conservation, payouts. Changes nothing; exit 1 on a fault."""
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "payments") as channel:
         request = pb.CheckBooksRequest()
         answer = ClaimsServiceStub(channel).CheckBooks(request, timeout=_CALL_S)
     if as_json:

@@ -12,22 +12,28 @@ import grpc
 from services.common.grpc_edge import sync_channel
 from services.common.refusals import RpcFault, error_of
 from services.common.state import read_addresses
+from stack.commands.acting import identity_for
+from stack.commands.failing import Failed
+
+__all__ = [
+    "CALL_S",
+    "CallFailed",
+    "Failed",
+    "addresses",
+    "calling",
+    "content_of",
+    "fresh_request_id",
+    "not_running",
+    "sentences",
+]
 
 CALL_S = 30.0
 _ADVICE = {
     grpc.StatusCode.UNAVAILABLE: "it does not answer; `lipei status` says what runs",
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time; the same command may be repeated",
+    grpc.StatusCode.PERMISSION_DENIED: "this role may not do that; --as names another one",
     grpc.StatusCode.UNIMPLEMENTED: "it runs an older version that cannot do this",
 }
-
-
-class Failed(Exception):
-    """What went wrong, in sentences for a person, and the exit code: 1, or 2 for wrong use."""
-
-    def __init__(self, *lines: str, exit_code: int = 1) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
-        self.exit_code = exit_code
 
 
 class CallFailed(Failed):
@@ -55,15 +61,17 @@ def not_running(state: Path) -> Failed:
 
 
 @contextlib.contextmanager
-def calling(state: Path, service: str) -> Iterator[grpc.Channel]:
-    """A channel to a running service.
+def calling(state: Path, service: str, role: str, hospital: str = "") -> Iterator[grpc.Channel]:
+    """A channel to a running service for a command that acts in a role; a hospital's says whose.
 
-    Raises: Failed when it does not run here; CallFailed instead of grpc.RpcError.
+    Raises: Failed when it does not run here, or nobody may act in that role; CallFailed instead of
+    grpc.RpcError.
     """
     address = addresses(state).get(service)
     if address is None:
         raise Failed(f"{service} is not running here; `lipei status` says what is")
-    with contextlib.closing(sync_channel(address)) as channel:
+    identity = identity_for(state, role, hospital=hospital)
+    with contextlib.closing(sync_channel(address, identity, service)) as channel:
         try:
             yield channel
         except grpc.RpcError as error:

@@ -19,6 +19,7 @@ from lipei.type.v1.bill_pb2 import Bill
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.printing import plain, print_json, print_table, say, word
+from stack.commands.withheld import Withheld, ask
 from stack.decision_text import adding_up, claim_table, decision_tables, reason_table
 
 app = typer.Typer(no_args_is_help=True, help="Claims: list, show, explain, replay, submit.")
@@ -41,25 +42,29 @@ def list_claims(
 ) -> None:
     """List claims, oldest first. Changes nothing."""
     wanted = _claim_state(of_state)
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "adjuster") as channel:
         request = pb.ListClaimsRequest(
             parent=f"policies/{policy.removeprefix('policies/')}", state=wanted
         )
-        found = list(_pages(ClaimsServiceStub(channel), request, most))
+        pages = list(_pages(ClaimsServiceStub(channel), request, most))
+    found = [claim for page, _ in pages for claim in page.claims]
+    withheld = Withheld(frozenset().union(*(some.paths for _, some in pages))).below("claims")
     if as_json:
-        print_json({"claims": [plain(claim) for claim in found]})
+        print_json({"claims": [withheld.marked(plain(claim)) for claim in found]})
         return
-    print_table(claim_table(found))
+    print_table(claim_table(found, withheld))
     if len(found) == most:
         say(f"the first {most}; --most asks for more")
 
 
-def _pages(stub: ClaimsServiceStub, request: pb.ListClaimsRequest, most: int) -> Iterator[pb.Claim]:
+def _pages(
+    stub: ClaimsServiceStub, request: pb.ListClaimsRequest, most: int
+) -> Iterator[tuple[pb.ListClaimsResponse, Withheld]]:
     left = most
     while left > 0:
         request.page_size = min(left, _LARGEST_PAGE)
-        page = stub.ListClaims(request, timeout=CALL_S)
-        yield from page.claims
+        page, withheld = ask(stub.ListClaims, request)
+        yield page, withheld
         left -= len(page.claims)
         request.page_token = page.next_page_token
         if not page.next_page_token:
@@ -81,12 +86,14 @@ def show(
     name: Name, state: State = DEFAULT_STATE, as_json: AsJson = False, lang: Lang = Language.EN
 ) -> None:
     """Show one claim: its lines, who bears what, and its history. Changes nothing."""
-    with calling(state, "claims") as channel:
-        answer = ClaimsServiceStub(channel).GetClaim(pb.GetClaimRequest(name=name), timeout=CALL_S)
+    with calling(state, "claims", "adjuster") as channel:
+        stub = ClaimsServiceStub(channel)
+        answer, held_back = ask(stub.GetClaim, pb.GetClaimRequest(name=name))
+    withheld = held_back.below("claim")
     if as_json:
-        print_json(answer.claim)
+        print_json(withheld.marked(plain(answer.claim)))
         return
-    _print(decision_tables(answer.claim, lang, with_history=True))
+    _print(decision_tables(answer.claim, lang, with_history=True, withheld=withheld))
 
 
 def _print(parts: Iterable[Table | str]) -> None:
@@ -102,7 +109,7 @@ def explain(
     name: Name, lang: Lang = Language.BOTH, state: State = DEFAULT_STATE, as_json: AsJson = False
 ) -> None:
     """Explain a decision to the fen, clause by clause, and show that it adds up."""
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "adjuster") as channel:
         stub = ClaimsServiceStub(channel)
         answer = stub.ExplainClaim(pb.ExplainClaimRequest(name=name), timeout=CALL_S)
     sums = adding_up(answer.claim.decision, lang)
@@ -124,7 +131,7 @@ def explain(
 @app.command()
 def replay(name: Name, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """Recompute a decision from its stored inputs and compare the hashes. Changes nothing."""
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "senior_adjuster") as channel:
         stub = ClaimsServiceStub(channel)
         answer = stub.ReplayClaim(pb.ReplayClaimRequest(name=name), timeout=CALL_S)
     if as_json:
@@ -155,7 +162,7 @@ def submit(
     patience = Duration()
     patience.FromMilliseconds(int(wait_s * 1000))
     request.wait.CopyFrom(patience)
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "insurer_intake") as channel:
         answer = ClaimsServiceStub(channel).SubmitClaim(request, timeout=wait_s + CALL_S)
     if as_json:
         print_json(answer)
@@ -167,7 +174,8 @@ def submit(
 
 def _bill(text: str, state: Path) -> Bill:
     if text.startswith("hospitals/"):
-        with calling(state, "his_bridge") as channel:
+        hospital = text.split("/")[1]
+        with calling(state, "his_bridge", "hospital_records", hospital) as channel:
             stub = HisBridgeServiceStub(channel)
             return stub.GetBill(GetBillRequest(name=text), timeout=CALL_S).bill.bill
     try:

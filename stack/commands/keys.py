@@ -19,7 +19,7 @@ from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import console, plain, print_json, print_table, rows, say, table, word
 from stack.installation import SERVICES
 
-app = typer.Typer(no_args_is_help=True, help="Keys: status, rotate, renew, retire.")
+app = typer.Typer(no_args_is_help=True, help="Keys: status, rotate, renew, retire; rotate-codec.")
 
 _LOST = (pb.MASTER_KEY_STATE_RETIRED, pb.MASTER_KEY_STATE_UNKNOWN)
 _PAUSE_S = 0.2  # before asking again for keys that others held just now
@@ -131,7 +131,7 @@ def _file(state: Path) -> KeyFile:
 
 def _described(state: Path) -> Iterator[tuple[str, list[pb.MasterKeyUse]]]:
     for name in SERVICES:
-        with calling(state, name) as channel:
+        with calling(state, name, "operator") as channel:
             stub = KeysServiceStub(channel)
             answer = stub.DescribeKeys(pb.DescribeKeysRequest(), timeout=CALL_S)
         yield name, list(answer.master_keys)
@@ -144,7 +144,7 @@ def _until_done(state: Path, what: str, step: _Step) -> None:
     with Progress(*columns, console=console()) as progress:
         for name in SERVICES:
             bar = progress.add_task(name, total=None)
-            with calling(state, name) as channel:
+            with calling(state, name, "operator") as channel:
                 totals[name] = _steps(KeysServiceStub(channel), step, progress, bar)
     for name, done in totals.items():
         say(f"{name}: {done} {what}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +27,14 @@ from services.common.settings import (
     member_token_key_version,
 )
 from services.common.state import load_or_make_key
-from stack.commands.calling import CALL_S, CallFailed, Failed, calling, fresh_request_id
+from stack.commands.calling import (
+    CALL_S,
+    CallFailed,
+    Failed,
+    addresses,
+    calling,
+    fresh_request_id,
+)
 from stack.commands.options import DEFAULT_STATE, RequestId, State
 from stack.commands.printing import say
 
@@ -58,6 +67,9 @@ def token(
     say(made)
 
 
+_WORKER = "worker:hospital-"
+
+
 class Ground(StrEnum):
     """Why a person may be erased."""
 
@@ -81,6 +93,10 @@ def erase(
         str, typer.Option("--order", help="File number of the order; it is kept.")
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")] = False,
+    hospitals: Annotated[
+        list[str] | None,
+        typer.Option("--hospital", help="Only at this hospital; else at all that run here."),
+    ] = None,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
 ) -> None:
@@ -93,12 +109,19 @@ def erase(
     if not yes:
         typer.confirm("It cannot be undone. Erase this person?", abort=True)
     once = fresh_request_id(request_id)
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "senior_adjuster") as channel:
         policies = _erase_claims(ClaimsServiceStub(channel), once, found, ground, order)
-    failed = [
-        *_told(state, "pricing", lambda channel: _erase_pricing(channel, once, found, policies)),
-        *_told(state, "his_bridge", lambda channel: _erase_bridge(channel, once, found)),
-    ]
+    failed = _told(
+        "pricing",
+        calling(state, "pricing", "senior_adjuster"),
+        lambda channel: _erase_pricing(channel, once, found, policies),
+    )
+    for name in hospitals or _hospitals(state):
+        failed += _told(
+            f"his_bridge of {name}",
+            calling(state, "his_bridge", "hospital_records", name),
+            functools.partial(_erase_bridge, request_id=once, token=found, hospital=name),
+        )
     if failed:
         again = f"repeat the same command with --request-id {once}"
         raise Failed(*failed, f"not everything was erased; {again}")
@@ -144,29 +167,39 @@ def _erase_pricing(channel: grpc.Channel, request_id: str, token: str, policies:
     )
 
 
-def _erase_bridge(channel: grpc.Channel, request_id: str, token: str) -> None:
+def _hospitals(state: Path) -> list[str]:
+    """The hospitals whose workers run here."""
+    running = sorted(addresses(state))
+    return [name.removeprefix(_WORKER) for name in running if name.startswith(_WORKER)]
+
+
+def _erase_bridge(channel: grpc.Channel, request_id: str, token: str, hospital: str) -> None:
     done = HisBridgeServiceStub(channel).EraseMember(
         his_bridge_pb2.EraseMemberRequest(
-            request_id=request_id, member=f"members/{token}", hospital="hospitals/-"
+            request_id=request_id, member=f"members/{token}", hospital=f"hospitals/{hospital}"
         ),
         timeout=CALL_S,
     )
     say(
-        f"his_bridge: {done.destroyed_key_count} keys destroyed; {done.bill_count} bills cannot be "
-        f"opened any more, {done.refused_bill_count} of them were withheld from the insurer, "
-        f"{done.reading_count} readings are deleted"
+        f"his_bridge of {hospital}: {done.destroyed_key_count} keys destroyed; {done.bill_count} "
+        f"bills cannot be opened any more, {done.refused_bill_count} of them were withheld from "
+        f"the insurer, {done.reading_count} readings are deleted"
     )
 
 
-def _told(state: Path, service: str, erase_there: Callable[[grpc.Channel], None]) -> list[str]:
+def _told(
+    who: str,
+    opening: AbstractContextManager[grpc.Channel],
+    erase_there: Callable[[grpc.Channel], None],
+) -> list[str]:
     """Erase in a service; what a person must hear when it did not."""
     try:
-        with calling(state, service) as channel:
+        with opening as channel:
             erase_there(channel)
     except CallFailed as failed:
         if failed.fault.code is not grpc.StatusCode.NOT_FOUND:
             return list(failed.lines)
-        say(f"{service}: nothing is kept about this member")
+        say(f"{who}: nothing is kept about this member")
     except Failed as failed:
         return list(failed.lines)
     return []

@@ -104,7 +104,7 @@ def publish(file: PlanFile, state: State = DEFAULT_STATE, as_json: AsJson = Fals
     """Publish a plan file under the hash of its content. A published version never changes."""
     _load(file)  # faults come with the file's lines, before anything is asked
     content = content_of(file)
-    with calling(state, "claims") as channel:
+    with calling(state, "claims", "insurer_intake") as channel:
         request = PublishPlanRequest(request_id=fresh_request_id(), yaml=content)
         answer = ClaimsServiceStub(channel).PublishPlan(request, timeout=CALL_S)
     if as_json:

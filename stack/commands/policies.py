@@ -41,7 +41,7 @@ def import_file(
         request_id=fresh_request_id(), policies=read.policies, dry_run=dry_run
     )
     try:
-        with calling(state, "claims") as channel:
+        with calling(state, "claims", "insurer_intake") as channel:
             answer = ClaimsServiceStub(channel).ImportPolicies(request, timeout=_CALL_S)
     except CallFailed as refused:
         if not refused.fault.violations:

@@ -10,9 +10,9 @@ import typer
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.money import currency_exponent
-from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
+from stack.commands.calling import Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
-from stack.commands.printing import money, print_json, print_table, rows, say, table
+from stack.commands.printing import money, plain, print_json, print_table, rows, say, table
 from stack.commands.readings import (
     DEFAULT_ZONE,
     ExpiringStartDate,
@@ -20,6 +20,7 @@ from stack.commands.readings import (
     participation,
     show_incentive,
 )
+from stack.commands.withheld import WITHHELD, Withheld, ask
 
 _E4 = 10_000  # steps count in 1/10,000 of the minor unit
 
@@ -61,12 +62,15 @@ def quote(  # noqa: PLR0913, PLR0917 - one parameter per option of the command l
         if member
         else None,
     )
-    with calling(state, "pricing") as channel:
-        answer = PricingServiceStub(channel).QuotePremium(request, timeout=CALL_S).quote
+    with calling(state, "pricing", "chief_actuary") as channel:
+        given, held_back = ask(PricingServiceStub(channel).QuotePremium, request)
+    answer, withheld = given.quote, held_back.below("quote")
     if as_json:
-        print_json(answer)
+        print_json(withheld.marked(plain(answer)))
     else:
-        _show(answer, lang)
+        show_quote(answer, lang, withheld)
+    if "steps" in withheld:
+        return
     if sum(step.difference_e4 for step in answer.steps) != answer.premium.minor_units * _E4:
         raise Failed("the steps do not add up to the premium; stop and investigate")
 
@@ -86,9 +90,24 @@ def _features(texts: list[str]) -> dict[str, str]:
     return found
 
 
-def _show(answer: pb.Quote, lang: Language) -> None:
+def show_quote(answer: pb.Quote, lang: Language, withheld: Withheld) -> None:
+    """Print the premium with its steps, and how a credit came about."""
     currency = answer.premium.currency_code
     say(f"{answer.name}\n{answer.tariff}, from {answer.start_date}, amounts in {currency}")
+    if "steps" in withheld:
+        say(f"steps {WITHHELD}")
+    else:
+        _show_steps(answer, lang)
+    if answer.HasField("incentive"):
+        show_incentive(answer.incentive, withheld.below("incentive"))
+        say(f"premium without credit {money(answer.premium_without_credit)}")
+    total = _major(sum(step.difference_e4 for step in answer.steps), currency)
+    said = withheld.shown("steps", total)
+    say(f"premium {money(answer.premium)} = sum of the differences {said}")
+
+
+def _show_steps(answer: pb.Quote, lang: Language) -> None:
+    currency = answer.premium.currency_code
     made = table(
         *("step", "cell", "factor", "difference", "premium", "meaning"),
         right=("factor", "difference", "premium"),
@@ -104,11 +123,6 @@ def _show(answer: pb.Quote, lang: Language) -> None:
         amounts = (_major(step.difference_e4, currency), _major(step.premium_e4, currency))
         rows(made, [(step.step, step.cell, factor, *amounts, meaning)])
     print_table(made)
-    if answer.HasField("incentive"):
-        show_incentive(answer.incentive)
-        say(f"premium without credit {money(answer.premium_without_credit)}")
-    total = _major(sum(step.difference_e4 for step in answer.steps), currency)
-    say(f"premium {money(answer.premium)} = sum of the differences {total}")
 
 
 def _major(amount_e4: int, currency: str) -> str:

@@ -34,6 +34,7 @@ from stack.commands.printing import (
     when,
     word,
 )
+from stack.commands.withheld import NOTHING, WITHHELD, Withheld
 
 app = typer.Typer(no_args_is_help=True, help="Readings: record, months, coach's tasks.")
 
@@ -68,7 +69,7 @@ def record(
     for start in range(0, len(readings), _BATCH):
         batch = readings[start : start + _BATCH]
         try:
-            with calling(state, "pricing") as channel:
+            with calling(state, "pricing", "partner") as channel:
                 answer = PricingServiceStub(channel).RecordReadings(_asked(batch), timeout=CALL_S)
         except CallFailed as failed:
             raise _by_line(failed, batch, start) from None
@@ -102,7 +103,7 @@ def months(
         participation=participation(member, programme, time_zone, expiring_start_date),
         renewal_date=renewal,
     )
-    with calling(state, "pricing") as channel:
+    with calling(state, "pricing", "chief_actuary") as channel:
         found = PricingServiceStub(channel).AssessMember(request, timeout=CALL_S).incentive
     if as_json:
         print_json(found)
@@ -121,7 +122,7 @@ def tasks(
     """List low glucose that a coach should talk about, oldest first."""
     found: list[pb.CoachTask] = []
     request = pb.ListCoachTasksRequest(parent=_member(member), page_size=_PAGE)
-    with calling(state, "pricing") as channel:
+    with calling(state, "pricing", "partner") as channel:
         stub = PricingServiceStub(channel)
         while True:
             page = stub.ListCoachTasks(request, timeout=CALL_S)
@@ -152,9 +153,25 @@ def participation(
     )
 
 
-def show_incentive(found: pb.Incentive) -> None:
+def show_incentive(found: pb.Incentive, withheld: Withheld = NOTHING) -> None:
     """The months as a table, then the run and what it earns."""
-    say(f"{found.programme}, {found.window_first_month} to {found.window_last_month}")
+    programme = withheld.shown("programme", found.programme)
+    say(f"{programme}, {found.window_first_month} to {found.window_last_month}")
+    if "months" in withheld:
+        say(f"months {WITHHELD}")
+    else:
+        _show_months(found)
+    run = f"{found.run_first_month} to {found.run_last_month}" if found.run_months else "none"
+    longest = withheld.shown("run_months", f"{found.run_months} ({run})")
+    say(f"longest run {longest}, earns {share(found.contractual_share_millionths)}")
+    if found.HasField("credit_millionths"):
+        cap = f"legal cap {share(found.legal_cap.share_millionths)}: {found.legal_cap.source}"
+        say(f"credit {share(found.credit_millionths)} ({cap})")
+    else:
+        say("no credit: the operator has set no legal cap")
+
+
+def _show_months(found: pb.Incentive) -> None:
     columns = ("month", "result", "decided by", "slots", "means and targets", "readings")
     made = table(*columns, prose=("means and targets", "readings"))
     for month in found.months:
@@ -170,14 +187,6 @@ def show_incentive(found: pb.Incentive) -> None:
         result, slots = word(pb.MonthResult, month.result), f"{month.slots_filled} of 4"
         rows(made, [(month.month, result, basis, slots, means, evidence)])
     print_table(made)
-    run = f"{found.run_first_month} to {found.run_last_month}" if found.run_months else "none"
-    earned = share(found.contractual_share_millionths)
-    say(f"longest run {found.run_months} ({run}), earns {earned}")
-    if found.HasField("credit_millionths"):
-        cap = f"legal cap {share(found.legal_cap.share_millionths)}: {found.legal_cap.source}"
-        say(f"credit {share(found.credit_millionths)} ({cap})")
-    else:
-        say("no credit: the operator has set no legal cap")
 
 
 def _parsed(content: bytes, source: str) -> list[Numbered]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from services.common.evidence.kept_log import ALARMS
 from stack.commands.calling import Failed, addresses, not_running
+from stack.commands.evidence_watch import WITNESS
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import print_json, print_table, rows, table
 from stack.installation import SERVICES
-from stack.probes import grpc_serves, http_answers, tcp_accepts
+from stack.probes import http_answers, service_serves, tcp_accepts
 from stack.supervisor import PROCESSES_FILE, READY_FILE, is_held
 
 _WORKER = "worker:"
@@ -32,7 +35,7 @@ def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
             {
                 "name": name,
                 "address": "" if name.startswith(_WORKER) else address,
-                "answers": bool(address) and _probe(name)(address),
+                "answers": bool(address) and _probe(state, name)(address),
                 "state": account.get("state", ""),
                 "pid": account.get("pid", 0),
                 "restarts": account.get("restarts", 0),
@@ -42,15 +45,19 @@ def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     if not held and not any(part["answers"] for part in found):
         raise not_running(state)
     ready = held and (state / READY_FILE).exists()
+    alarms = sorted(str(file.relative_to(state)) for file in state.glob(f"witness-*/*.{ALARMS}"))
     if as_json:
-        print_json({"ready": ready, "parts": found})
+        print_json({"ready": ready, "parts": found, "alarms": alarms})
     else:
         last = ("last word",)
         made = table("part", "address", "answers", "process", "pid", "restarts", *last, prose=last)
         print_table(rows(made, (_row(part) for part in found)))
     silent = [str(part["name"]) for part in found if not part["answers"]]
+    faults = [f"ALARM of a witness: {file}; `lipei evidence watch` says more" for file in alarms]
     if silent:
-        raise Failed(f"no answer from: {', '.join(silent)}; logs are in {state / 'logs'}")
+        faults.append(f"no answer from: {', '.join(silent)}; logs are in {state / 'logs'}")
+    if faults:
+        raise Failed(*faults)
 
 
 def _row(part: Mapping[str, Any]) -> tuple[str, ...]:
@@ -73,9 +80,9 @@ def _processes(state: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _probe(name: str) -> Callable[[str], bool]:
-    if name in SERVICES:
-        return grpc_serves
+def _probe(state: Path, name: str) -> Callable[[str], bool]:
+    if name in SERVICES or name.startswith(WITNESS):
+        return partial(service_serves, state, name)
     if name.startswith(_WORKER):
         return _lives
     if name == "temporal":

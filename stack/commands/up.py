@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ from stack.supervisor import (
 )
 from stack.temporal_server import NoTemporal
 
+_RENEW_EVERY_S = 3600.0
 _FAILURES = (AlreadyRunning, CannotStart, ProfileError, NotThere, NoTemporal)
 
 Url = Annotated[str, typer.Option(metavar="URL", help="Database; SQLite in the state when absent.")]
@@ -75,11 +77,32 @@ def _run(state: Path, environ: Mapping[str, str], *, quiet: bool) -> None:
     screen = _Screen(console(quiet=quiet), state, [child.name for child in children])
     supervisor = Supervisor(children, state, on_change=screen.changed)
     try:
-        with screen.live():
+        with screen.live(), _renewing(installation, screen):
             supervisor.run(screen.is_up)
     finally:
         forget_addresses(state)
     screen.say("all stopped")
+
+
+@contextlib.contextmanager
+def _renewing(installation: Installation, screen: _Screen) -> Iterator[None]:
+    """Certificates and the list of revoked ones are renewed long before their end."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(_RENEW_EVERY_S):
+            try:
+                installation.renew()
+            except (OSError, ValueError) as fault:  # a full disk; there is time to try again
+                screen.say(f"certificates were not renewed: {type(fault).__name__}")
+
+    thread = threading.Thread(target=work, name="renewing", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _private(state: Path) -> Path:

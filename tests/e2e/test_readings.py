@@ -16,13 +16,14 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from lipei.his_bridge.v1 import his_bridge_pb2, work_pb2
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
-from services.common.grpc_edge import sync_channel
+from services.common.grpc_edge import channel as reach
 from services.common.state import record_address
 from services.common.temporal import names
-from services.common.temporal.connection import connect
+from services.common.temporal.connection import connect, converter_of
 from services.common.temporal.schedules import ensure_pull_schedule, trigger_pull
 from stack.probes import free_ports
 from stack.temporal_server import binary
+from tests.identities import acting, everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
 from tests.services.his_bridge.records import TOKEN, Resource, observation, patient, write_profile
 from tests.services.his_bridge.running import CALL_S, Bridge, running_bridge
@@ -74,8 +75,13 @@ class Pulls:
 
     async def _run(self) -> tuple[Any, Any]:
         client = await connect(self._state)
-        addresses = {"bridge": self.bridge, "claims": "127.0.0.1:1", "pricing": self._pricing}
-        async with hospital_worker(client, HOSPITAL, **addresses):
+        machine = acting("integration", "")
+        async with (
+            reach(self.bridge, machine, "his_bridge") as bridge,
+            reach("127.0.0.1:1", machine, "claims") as claims,
+            reach(self._pricing, machine, "pricing") as pricing,
+            hospital_worker(client, HOSPITAL, bridge=bridge, claims=claims, pricing=pricing),
+        ):
             await ensure_pull_schedule(client, HOSPITAL, timedelta(days=300), "readings")
             await trigger_pull(self._state, HOSPITAL, "readings")
             run_id, workflow_id = await self._started(client)
@@ -101,15 +107,16 @@ class Pulls:
 async def _recorded(client: Client, workflow_id: str, run_id: str) -> tuple[Any, Any]:
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
     assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+    converter = converter_of(client, handle.id)
     asked: Any = None
     answered: Any = None
     async for event in handle.fetch_history_events():
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name == "RecordReleasedReadings":
-            asked = (await client.data_converter.decode(scheduled.input.payloads))[0]
+            asked = (await converter.decode(scheduled.input.payloads))[0]
         if event.HasField("activity_task_completed_event_attributes"):
             done = event.activity_task_completed_event_attributes.result.payloads
-            answered = (await client.data_converter.decode(done))[0]
+            answered = (await converter.decode(done))[0]
     return asked, answered
 
 
@@ -155,7 +162,7 @@ def test_laboratory_values_come_to_pricing_and_lower_the_premium(tmp_path: Path)
             ]
         )
         pulls = Pulls(tmp_path / "state", pricing.address)
-        with sync_channel(pricing.address) as channel:
+        with everybody(pricing.address, "pricing") as channel:
             stub = PricingServiceStub(channel)
             with running_bridge(tmp_path / "bridge", tmp_path / "profiles") as bridge:
                 pulls.bridge = bridge.address

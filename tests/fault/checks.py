@@ -38,10 +38,11 @@ def judge(story: Story) -> Verdict:
     """Compare what was handed in, the claims, the ledger and the bank's own book."""
     payments = httpx.get(f"{story.stack.addresses['bank']}/book", trust_env=False).json()
     executed: list[dict[str, str]] = payments["payments"]
-    with Insurer(story.stack.addresses["claims"]) as insurer:
+    with Insurer(story.stack.addresses["claims"], story.stack.identity) as insurer:
         claims = insurer.claims(anew=True)
         books = insurer.books()
-    channel = sync_channel(story.stack.addresses["claims"])
+    auditor = story.stack.identity("auditor")
+    channel = sync_channel(story.stack.addresses["claims"], auditor, "claims")
     try:
         stub = claims_pb2_grpc.ClaimsServiceStub(channel)
         told = [_told(stub, claim.name) for claim in claims]
@@ -178,7 +179,8 @@ def _hospital(story: Story) -> Iterator[str]:
         return
     if not story.whole_year:
         yield "hospital: the test did not bill the whole year"
-    with Bridge(story.stack.addresses["his_bridge"], HOSPITAL) as bridge:
+    records = story.stack.identity("hospital_records", HOSPITAL)
+    with Bridge(story.stack.addresses["his_bridge"], HOSPITAL, records) as bridge:
         pulled = bridge.pulled()
     if pulled.pending:
         yield "hospital: a released bill has no answer"

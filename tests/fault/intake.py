@@ -17,6 +17,7 @@ from services.common.grpc_edge import sync_channel
 from services.common.identity import member_token
 from services.common.settings import member_token_key_file, member_token_key_version
 from services.common.state import load_or_make_key
+from services.common.transport.certificates import Identity
 from tests.services.claims import given
 
 # Numbers that no demo person has; with none that ends in 0000, whose account the bank would refuse.
@@ -43,8 +44,9 @@ class HandIn:
     is no answer.
     """
 
-    def __init__(self, state: Path, target: str, people: int) -> None:
+    def __init__(self, state: Path, target: str, people: int, identity: Identity) -> None:
         self._closing = threading.Event()
+        self._identity = identity
         self.reach(target)
         self._tokens = [_token(state, _person(number)) for number in range(people)]
         self._senders = ThreadPoolExecutor(_SENDERS)
@@ -55,7 +57,7 @@ class HandIn:
 
     def reach(self, target: str) -> None:
         """Call claims there from now on."""
-        self._channel = sync_channel(target)
+        self._channel = sync_channel(target, self._identity, "claims")
         self._claims = claims_pb2_grpc.ClaimsServiceStub(self._channel)
 
     def policies(self) -> list[policy_pb2.Policy]:

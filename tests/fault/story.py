@@ -219,9 +219,9 @@ def story(
             his.fill(told_before, lambda _count: None)
         stack = installation.stack
         stack.wait()
-        intake = HandIn(state, stack.addresses["claims"], people)
+        intake = HandIn(state, stack.addresses["claims"], people, stack.identity("insurer_intake"))
         held.callback(intake.close)
-        with Insurer(stack.addresses["claims"]) as insurer:
+        with Insurer(stack.addresses["claims"], stack.identity) as insurer:
             for plan in {PLAN, *(scenario.plans if scenario else ())}:
                 insurer.publish(PLANS / f"{plan}.yaml")
             for policies in (*(scenario.policies if scenario else ()), intake.policies()):

@@ -50,7 +50,7 @@ def main() -> None:
         ):
             his.fill(scenario.resources, lambda _count: None)
             stack.wait()
-            with Insurer(stack.addresses["claims"]) as insurer:
+            with Insurer(stack.addresses["claims"], stack.identity) as insurer:
                 for plan in scenario.plans:
                     insurer.publish(PLANS / f"{plan}.yaml")
                 for policies in scenario.policies:

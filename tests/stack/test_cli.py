@@ -21,6 +21,7 @@ from stack.decision_text import adding_up
 from stack.policy_file import read_policy_file
 from stack.supervisor import only_one
 from stack.temporal_server import temporal_server
+from tests.identities import equip
 from tests.stack.typed import ROOT, environ, lipei, lipei_process
 
 PLANS = ROOT / "services" / "claims" / "plans"
@@ -61,7 +62,7 @@ def test_without_a_stack_a_command_says_how_to_start_one(tmp_path: Path, words: 
 
 
 def test_a_service_that_is_gone_is_named_without_a_stack_trace(tmp_path: Path) -> None:
-    record_address(tmp_path, "claims", "127.0.0.1:9")
+    record_address(equip(tmp_path, sandbox=True), "claims", "127.0.0.1:9")
     typed = lipei("claims", "show", "policies/p/claims/c", env={"LIPEI_STATE": str(tmp_path)})
     assert typed.code == 1
     assert typed.said == ["claims: it does not answer; `lipei status` says what runs"]

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.json_format import MessageToJson
 
 from lipei.type.v1 import reading_pb2
+from tests.identities import equip
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import reading, weeks
 from tests.stack.typed import lipei
@@ -25,7 +26,7 @@ FACTS = ["--feature", "age=52", "--feature", "sex=F", "--feature", "condition=ty
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     found = tmp_path_factory.mktemp("state")
     with serving(found, CAP):
-        yield found
+        yield equip(found, sandbox=True)
 
 
 def lines(*readings: reading_pb2.Reading) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true
 
 from services.claims.core.decision import Bearer
 from services.claims.core.ledger import INCURRED
 from services.claims.core.life_cycle import ClaimState
 from services.claims.storage.claims import count_states
 from services.claims.storage.ledger import TrialBalance, trial_balance
-from services.claims.storage.payouts import payouts_off_ledger
+from services.claims.storage.payouts import payouts_off_ledger, transfers_of
 from services.claims.storage.tables import claim, decision, decision_line, decision_share
+from services.claims.storage.tenancy import claims_of
+from services.common.access.tenant import Tenant
+from services.common.sealing import Sealer
 
 # Once released, a benefit stays booked whatever becomes of its payout.
 _RELEASED = tuple(
@@ -40,35 +43,43 @@ class Books:
     paid: dict[str, int]
 
 
-def read_books(connection: Connection) -> Books:
-    """Add everything up anew from the stored rows, trusting no total that was written."""
+def read_books(connection: Connection, sealer: Sealer, tenant: Tenant) -> Books:
+    """Add everything up anew from the stored rows, trusting no total that was written.
+
+    A tenant's books are those of its claims: their decisions, payouts and ledger transfers. Only
+    the installation's books hold everything, also a row that belongs to no claim.
+    """
+    mine = claims_of(connection, sealer, tenant)
+    here = true() if mine is None else claim.c.id.in_(mine)
     paid = connection.execute(
         select(claim.c.currency, func.count(), func.sum(claim.c.paid))
-        .where(claim.c.paid > 0)
+        .where(claim.c.paid > 0, here)
         .group_by(claim.c.currency)
     ).all()
     mismatches = select(func.count()).where(
-        claim.c.state.in_(_PAID_STATES), claim.c.paid != func.coalesce(claim.c.benefit, 0)
+        claim.c.state.in_(_PAID_STATES), claim.c.paid != func.coalesce(claim.c.benefit, 0), here
     )
-    trial = trial_balance(connection)
+    trial = trial_balance(connection, None if mine is None else transfers_of(mine))
     return Books(
         trial=trial,
-        conservation_violations=_lines_that_do_not_add_up(connection)
-        + _decisions_that_do_not_add_up(connection),
+        conservation_violations=_lines_that_do_not_add_up(connection, mine)
+        + _decisions_that_do_not_add_up(connection, mine),
         payout_mismatches=int(connection.execute(mismatches).scalar_one())
-        + payouts_off_ledger(connection)
-        + _currencies_off_ledger(connection, trial),
-        states=count_states(connection),
+        + payouts_off_ledger(connection, mine)
+        + _currencies_off_ledger(connection, trial, here),
+        states=count_states(connection, sealer, tenant),
         paid_count=sum(int(row[1]) for row in paid),
         paid={row[0]: int(row[2]) for row in paid},
     )
 
 
-def _currencies_off_ledger(connection: Connection, trial: TrialBalance) -> int:
+def _currencies_off_ledger(
+    connection: Connection, trial: TrialBalance, here: ColumnElement[bool]
+) -> int:
     """Currencies in which the ledger's cost is not the sum of the benefits that were released."""
     rows = connection.execute(
         select(claim.c.currency, func.sum(claim.c.benefit))
-        .where(claim.c.state.in_(_RELEASED))
+        .where(claim.c.state.in_(_RELEASED), here)
         .group_by(claim.c.currency)
     ).all()
     released = {str(currency): int(benefit) for currency, benefit in rows}
@@ -79,7 +90,7 @@ def _currencies_off_ledger(connection: Connection, trial: TrialBalance) -> int:
     )
 
 
-def _lines_that_do_not_add_up(connection: Connection) -> int:
+def _lines_that_do_not_add_up(connection: Connection, mine: Select[tuple[str]] | None) -> int:
     per_line = (
         select(
             decision_share.c.decision_id,
@@ -106,10 +117,13 @@ def _lines_that_do_not_add_up(connection: Connection) -> int:
             )
         )
     )
+    if mine is not None:
+        decided = select(decision.c.id).where(decision.c.claim_id.in_(mine))
+        faulty = faulty.where(decision_line.c.decision_id.in_(decided))
     return int(connection.execute(faulty).scalar_one())
 
 
-def _decisions_that_do_not_add_up(connection: Connection) -> int:
+def _decisions_that_do_not_add_up(connection: Connection, mine: Select[tuple[str]] | None) -> int:
     per_decision = (
         select(
             decision_line.c.decision_id,
@@ -131,4 +145,6 @@ def _decisions_that_do_not_add_up(connection: Connection) -> int:
             )
         )
     )
+    if mine is not None:
+        faulty = faulty.where(decision.c.claim_id.in_(mine))
     return int(connection.execute(faulty).scalar_one())

@@ -39,7 +39,9 @@ from services.claims.storage.tables import (
     policy,
     request_log,
 )
+from services.claims.storage.tenancy import owned, owner
 from services.claims.storage.usage import use
+from services.common.access.tenant import Kind, Tenant
 from services.common.sealing import Sealer
 
 ClaimRow = Row[Any]
@@ -55,6 +57,8 @@ class OtherContent(ValueError):
 class NewClaim:
     """One claim as intake opens it: one bill under one policy."""
 
+    insurer: str
+    hospital: str | None
     policy_id: str
     person_id: str
     member_id: str
@@ -67,17 +71,22 @@ class NewClaim:
 
 
 def answered(
-    connection: Connection, sealer: Sealer, method: str, request_id: str, request_hash: str
+    connection: Connection,
+    sealer: Sealer,
+    tenant: Tenant,
+    method: str,
+    request_id: str,
+    request_hash: str,
 ) -> bytes | None:
-    """The stored answer of a repeated request; None for a new request_id.
+    """The stored answer of a repeated request of this tenant; None for a new request_id.
 
     Repeats at the same moment take turns until the first one's transaction ends.
 
     Raises: OtherContent when the request_id was used with another body.
     """
-    take_turns(connection, f"{method}/{request_id}")
+    take_turns(connection, f"{method}/{tenant.own(request_id)}")
     found = select(request_log.c.request_hash, request_log.c.response).where(
-        request_log.c.method == method, request_log.c.request_id == request_id
+        request_log.c.method == method, request_log.c.request_id == tenant.own(request_id)
     )
     row = connection.execute(found).first()
     if row is None:
@@ -97,6 +106,7 @@ def take_turns(connection: Connection, what: str) -> None:
 def remember_answer(
     connection: Connection,
     sealer: Sealer,
+    tenant: Tenant,
     method: str,
     request_id: str,
     request_hash: str,
@@ -106,7 +116,7 @@ def remember_answer(
     """Keep the answer of a request for ever: names and counts, nothing about a person."""
     row = {
         "method": method,
-        "request_id": request_id,
+        "request_id": tenant.own(request_id),
         "request_hash": _request_hash(sealer, request_hash),
         "response": response,
         "at_us": at_us,
@@ -133,14 +143,29 @@ def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable
 
 
 def claims_of_bill(
-    connection: Connection, sealer: Sealer, provider_id: str, bill_number: str
+    connection: Connection,
+    sealer: Sealer,
+    provider_id: str,
+    bill_number: str,
+    insurer: str | None,
 ) -> Sequence[ClaimRow]:
-    """Claims that this bill opened, in coordination order; also those of a person erased since."""
+    """Claims that this bill opened, of one insurer or of all, in coordination order.
+
+    Also those of a person erased since.
+    """
     found = select(claim).where(
         claim.c.provider_id == provider_id,
         claim.c.bill_index == sealed.bill_index(sealer, bill_number),
     )
+    if insurer is not None:
+        found = found.where(claim.c.insurer == insurer)
     return connection.execute(found.order_by(claim.c.seq)).all()
+
+
+def adopt(connection: Connection, claim_ids: Sequence[str], hospital: str) -> None:
+    """Claims of a bill that came without its hospital's name are the hospital's from now on."""
+    nobodys = claim.c.id.in_(claim_ids), claim.c.hospital.is_(None)
+    connection.execute(update(claim).where(*nobodys).values(hospital=hospital))
 
 
 def is_content(sealer: Sealer, row: ClaimRow, bill_hash: str) -> bool:
@@ -192,32 +217,42 @@ def open_claim(connection: Connection, sealer: Sealer, new: NewClaim, at_us: int
     return claim_id
 
 
-def find_claim(connection: Connection, policy_id: str, claim_id: str) -> ClaimRow | None:
-    """The claim's row; None when it does not exist under this policy."""
-    told = {"claim_id": claim_id, "policy_id": policy_id}
-    return connection.execute(_CLAIM, told).first()
+def find_claim(
+    connection: Connection, sealer: Sealer, tenant: Tenant, policy_id: str, claim_id: str
+) -> ClaimRow | None:
+    """The claim's row; None when it does not exist under this policy, or is another tenant's."""
+    told = {"claim_id": claim_id, "policy_id": policy_id, **owner(connection, sealer, tenant)}
+    return connection.execute(_CLAIM[tenant.kind], told).first()
 
 
-_CLAIM = select(claim).where(
-    claim.c.id == bindparam("claim_id"), claim.c.policy_id == bindparam("policy_id")
-)
+_CLAIM = {
+    kind: select(claim).where(
+        claim.c.id == bindparam("claim_id"),
+        claim.c.policy_id == bindparam("policy_id"),
+        owned(kind),
+    )
+    for kind in Kind
+}
 
 
 def list_claims(
     connection: Connection,
+    sealer: Sealer,
+    tenant: Tenant,
     *,
     policy_id: str | None,
     state: ClaimState | None,
     after: int,
     most: int,
 ) -> Sequence[ClaimRow]:
-    """Claims after a position, oldest first."""
-    found = select(claim).where(claim.c.seq > after).order_by(claim.c.seq).limit(most)
+    """The tenant's claims after a position, oldest first."""
+    found = select(claim).where(claim.c.seq > after, owned(tenant.kind))
+    found = found.order_by(claim.c.seq).limit(most)
     if policy_id is not None:
         found = found.where(claim.c.policy_id == policy_id)
     if state is not None:
         found = found.where(claim.c.state == state.value)
-    return connection.execute(found).all()
+    return connection.execute(found, owner(connection, sealer, tenant)).all()
 
 
 def moves_of(connection: Connection, claim_id: str) -> Sequence[Row[Any]]:
@@ -480,7 +515,8 @@ def retry_payouts(connection: Connection, policy_id: str, at_us: int) -> None:
         move_claim(connection, claim_id, Event.RETRY_PAYMENT, "policy_import", at_us)
 
 
-def count_states(connection: Connection) -> dict[ClaimState, int]:
-    """How many claims stand in each state."""
-    rows = connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state))
+def count_states(connection: Connection, sealer: Sealer, tenant: Tenant) -> dict[ClaimState, int]:
+    """How many of the tenant's claims stand in each state."""
+    found = select(claim.c.state, func.count()).where(owned(tenant.kind)).group_by(claim.c.state)
+    rows = connection.execute(found, owner(connection, sealer, tenant))
     return {ClaimState(state): int(count) for state, count in rows}

@@ -1,12 +1,14 @@
 """Erasing a person from the claims database by destroying their key; changes no row of content.
 
-Decides when it must not be done: while a claim is open, and while the law wants records kept.
+Decides when it must not be done: while a claim is open, and while the law wants records kept. Where
+several insurers insure the person, all of them have a say, and none is named to another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, func, select, update
@@ -16,6 +18,7 @@ from services.claims.storage import policies
 from services.claims.storage.claims import lock
 from services.claims.storage.sealed import person_subject, policy_subject
 from services.claims.storage.tables import claim, insured, person
+from services.common.access.tenant import INSTALLATION, Tenant
 from services.common.sealing import Sealer, erasures
 
 # Nothing more is owed, awaited or contested in these; an appeal against one opens it again.
@@ -35,7 +38,7 @@ KEPT_YEARS, LONG_KEPT_YEARS = 5, 10
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
-    """What was erased; `policies` insured nobody else who is still there."""
+    """What was erased; `policies` are the tenant's that insured nobody else who is still there."""
 
     person_id: str
     keys: int
@@ -43,12 +46,19 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[str, ...]
 
 
+class Ground(NamedTuple):
+    """Why a person may be erased; an authority's order overrides the law's periods."""
+
+    text: str
+    ordered: bool
+
+
 class UnknownMember(LookupError):
     """Nothing is kept about this member."""
 
 
 class ClaimsOpen(ValueError):
-    """Claims of the member are not closed; nothing was erased."""
+    """Claims of the member are not closed; nothing was erased. Only the tenant's are named."""
 
     def __init__(self, claims: Sequence[tuple[str, str]]) -> None:
         super().__init__(f"{len(claims)} open")
@@ -56,9 +66,9 @@ class ClaimsOpen(ValueError):
 
 
 class RetentionNotOver(ValueError):
-    """Records must be kept until a day; nothing was erased."""
+    """Records must be kept; nothing was erased. Until when, of the tenant's own policies only."""
 
-    def __init__(self, until: date) -> None:
+    def __init__(self, until: date | None) -> None:
         super().__init__("kept by law")
         self.until = until
 
@@ -70,44 +80,48 @@ _ERASURE = msgspec.json.Decoder(Erasure)
 def erase(
     connection: Connection,
     sealer: Sealer,
+    tenant: Tenant,
     request_id: str,
     member_token: str,
     *,
-    ground: str,
-    ordered: bool,
+    ground: Ground,
     today: date,
     now_us: int,
 ) -> Erasure:
-    """Erase a person; `ground` is kept. The caller scrubs the database after the commit.
+    """Erase a person whom the tenant insures; `ground` is kept.
+
+    The caller scrubs the database after the commit.
 
     Raises: UnknownMember, ClaimsOpen, RetentionNotOver; OtherErasure when the request_id was used
     with other content.
     """
-    content = _encode((member_token, ground))
+    content = _encode((member_token, ground.text))
+    request_id = tenant.own(request_id)
     known = erasures.answered(connection, sealer, request_id, content)
     if known is not None:
         return _ERASURE.decode(known)
     person_id = policies.find_person(connection, sealer, member_token)
-    if person_id is None:
+    insured_by = _policies(connection, sealer, person_id)
+    if person_id is None or not _own(tenant, insured_by):
         raise UnknownMember
-    mine = [policy_id for policy_id, _member_id in policies.policies_of(connection, person_id)]
-    if lock(connection, mine, [person_id]):
+    if lock(connection, insured_by, [person_id]):
         if policies.find_person(connection, sealer, member_token) is None:
             raise UnknownMember
-        mine = [policy_id for policy_id, _ in policies.policies_of(connection, person_id)]
-    _check(connection, person_id, mine, ordered=ordered, today=today)
+        insured_by = _policies(connection, sealer, person_id)
+    _check(connection, tenant, person_id, insured_by, ordered=ground.ordered, today=today)
     connection.execute(
         update(person).where(person.c.id == person_id).values(token_index=None, erased_us=now_us)
     )
     destroyed = sealer.destroy(person_subject(person_id))
-    left = [policy for policy in sorted(set(mine)) if not _insures_anybody(connection, policy)]
+    left = [policy for policy in sorted(insured_by) if not _insures_anybody(connection, policy)]
     destroyed += sum(sealer.destroy(policy_subject(policy_id)) for policy_id in left)
-    claims = select(func.count()).where(claim.c.person_id == person_id)
+    mine = claim.c.person_id == person_id, claim.c.policy_id.in_(_own(tenant, insured_by))
+    claims = select(func.count()).where(*mine)
     done = Erasure(
         person_id=person_id,
         keys=destroyed,
         claims=int(connection.execute(claims).scalar_one()),
-        policies=tuple(left),
+        policies=tuple(policy for policy in left if policy in _own(tenant, insured_by)),
     )
     erasures.remember(
         connection,
@@ -115,7 +129,7 @@ def erase(
         request_id,
         content,
         member=person_id,
-        ground=ground,
+        ground=ground.text,
         answer=_encode(done),
         now_us=now_us,
     )
@@ -139,9 +153,29 @@ def _years_later(day: date, years: int) -> date:
         return date(day.year + years, 3, 1)
 
 
+def _policies(connection: Connection, sealer: Sealer, person_id: str | None) -> dict[str, str]:
+    """Policy → insurer of every policy of the person."""
+    if person_id is None:
+        return {}
+    found = policies.policies_of(connection, sealer, person_id, INSTALLATION)
+    return {one.policy_id: one.insurer for one in found}
+
+
+def _own(tenant: Tenant, insured_by: Mapping[str, str]) -> list[str]:
+    """Those of the policies that exist for the tenant."""
+    return [policy for policy, insurer in insured_by.items() if insurer == tenant.insurer]
+
+
 def _check(
-    connection: Connection, person_id: str, mine: Sequence[str], *, ordered: bool, today: date
+    connection: Connection,
+    tenant: Tenant,
+    person_id: str,
+    insured_by: Mapping[str, str],
+    *,
+    ordered: bool,
+    today: date,
 ) -> None:
+    own = _own(tenant, insured_by)
     closed = [state.value for state in CLOSED]
     rows = connection.execute(
         select(claim.c.policy_id, claim.c.id)
@@ -149,13 +183,16 @@ def _check(
         .order_by(claim.c.seq)
     ).all()
     if rows:
-        raise ClaimsOpen([(row.policy_id, row.id) for row in rows])
-    if ordered or not mine:
+        raise ClaimsOpen([(row.policy_id, row.id) for row in rows if row.policy_id in own])
+    if ordered:
         return
-    terms = [policies.newest_terms(connection, policy_id) for policy_id in mine]
-    until = max(kept_until(one.start, one.end) for one in terms)
-    if until > today:
-        raise RetentionNotOver(until)
+    until = {}
+    for policy_id in insured_by:
+        terms = policies.newest_terms(connection, policy_id)
+        until[policy_id] = kept_until(terms.start, terms.end)
+    if max(until.values()) > today:
+        mine = max(until[policy_id] for policy_id in own)
+        raise RetentionNotOver(mine if mine > today else None)
 
 
 def _insures_anybody(connection: Connection, policy_id: str) -> bool:

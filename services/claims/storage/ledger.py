@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    ColumnElement,
     Connection,
     ForeignKey,
     RowMapping,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    true,
     union_all,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -189,8 +191,12 @@ def resolve(
     return post_transfers(connection, [made], at_us)[0]
 
 
-def trial_balance(connection: Connection) -> TrialBalance:
-    """Balances by account and currency from all transfers, and how far they are from zero."""
+def trial_balance(connection: Connection, only: ColumnElement[bool] | None = None) -> TrialBalance:
+    """Balances by account and currency from all transfers, and how far they are from zero.
+
+    `only` says which transfers of `ledger_transfer` count; None means all.
+    """
+    counting = true() if only is None else only
     table = ledger_transfer.c
     posted = case((table.kind.in_((Kind.POSTED, Kind.POST)), table.amount), else_=0)
     pending = case(
@@ -205,7 +211,7 @@ def trial_balance(connection: Connection) -> TrialBalance:
                 table.currency,
                 (posted * literal(sign)).label("posted"),
                 (pending * literal(sign)).label("pending"),
-            )
+            ).where(counting)
             for side, sign in ((table.debit, 1), (table.credit, -1))
         )
     ).subquery()
@@ -218,14 +224,14 @@ def trial_balance(connection: Connection) -> TrialBalance:
         AccountBalance(account=name, currency=currency, posted=int(done), pending=int(open_))
         for name, currency, done, open_ in rows
     )
-    off = _off_pending(connection)
+    off = _off_pending(connection, only)
     for currency in {account.currency for account in accounts}:
         held = [account for account in accounts if account.currency == currency]
         off += abs(sum(each.posted for each in held)) + abs(sum(each.pending for each in held))
     return TrialBalance(accounts=accounts, off=off)
 
 
-def _off_pending(connection: Connection) -> int:
+def _off_pending(connection: Connection, only: ColumnElement[bool] | None) -> int:
     """Amounts of posts and voids that mirror no pending. The trigger lets none in."""
     done, pending = ledger_transfer.alias("done"), ledger_transfer.alias("pending")
     mirrors = and_(
@@ -238,6 +244,8 @@ def _off_pending(connection: Connection) -> int:
         .select_from(done.outerjoin(pending, mirrors))
         .where(done.c.kind.in_(RESOLVING), pending.c.id.is_(None))
     )
+    if only is not None:
+        astray = astray.where(done.c.seq.in_(select(ledger_transfer.c.seq).where(only)))
     return int(connection.execute(astray).scalar_one())
 
 

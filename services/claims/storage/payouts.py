@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, and_, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.claims.core.ledger import Kind
@@ -367,8 +380,23 @@ def paid_totals(connection: Connection) -> list[PaidTotal]:
     ]
 
 
-def payouts_off_ledger(connection: Connection) -> int:
+def transfers_of(claim_ids: Select[tuple[str]]) -> ColumnElement[bool]:
+    """Which rows of the ledger belong to these claims: what is owed, and what payouts moved."""
+    pending = select(payout.c.pending_transfer_id).where(payout.c.claim_id.in_(claim_ids))
+    return or_(
+        and_(
+            ledger_transfer.c.kind == Kind.POSTED.value,
+            ledger_transfer.c.group_id.in_(claim_ids),
+        ),
+        ledger_transfer.c.id.in_(pending),
+        ledger_transfer.c.resolves.in_(pending),
+    )
+
+
+def payouts_off_ledger(connection: Connection, claim_ids: Select[tuple[str]] | None = None) -> int:
     """Payouts whose ledger says something else than they do; anything but 0 is a fault.
+
+    Of these claims, or of all.
 
     Paid is posted, failed is voided, open is neither, and amount and currency are the pending's.
     """
@@ -382,10 +410,13 @@ def payouts_off_ledger(connection: Connection) -> int:
     rows = payout.join(pending, pending.c.id == payout.c.pending_transfer_id).outerjoin(
         done, done.c.resolves == pending.c.id
     )
+    mine = true() if claim_ids is None else payout.c.claim_id.in_(claim_ids)
     agreeing = connection.execute(
-        select(func.count()).select_from(rows).where(right, same)
+        select(func.count()).select_from(rows).where(right, same, mine)
     ).scalar_one()
-    everything = connection.execute(select(func.count()).select_from(payout)).scalar_one()
+    everything = connection.execute(
+        select(func.count()).select_from(payout).where(mine)
+    ).scalar_one()
     return int(everything) - int(agreeing)
 
 

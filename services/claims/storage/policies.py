@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import date
+from typing import NamedTuple
 
 import msgspec
 from msgspec import structs
@@ -26,19 +27,21 @@ from services.claims.storage.tables import (
     insured_terms,
     payee_account,
     person,
+    plan_publication,
     plan_version,
     policy,
     policy_revision,
 )
 from services.claims.terms import PolicyTerms
+from services.common.access.tenant import Tenant
 from services.common.sealing import Sealer
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _terms = msgspec.json.Decoder(PolicyTerms)
 
 
-def store_plan(connection: Connection, plan: Plan, yaml: bytes, at_us: int) -> str:
-    """Publish a plan; its version. One that was published before is left as it is."""
+def store_plan(connection: Connection, plan: Plan, yaml: bytes, at_us: int, *, insurer: str) -> str:
+    """Publish an insurer's plan; its version. One that it published before is left as it is."""
     version = plan_version_of(plan)
     if plan_of(connection, version) is None:
         row = {
@@ -49,6 +52,9 @@ def store_plan(connection: Connection, plan: Plan, yaml: bytes, at_us: int) -> s
             "at_us": at_us,
         }
         connection.execute(insert(plan_version), row)
+    _insert_new(
+        connection, plan_publication, {"insurer": insurer, "version": version, "at_us": at_us}
+    )
     return version
 
 
@@ -59,14 +65,21 @@ def plan_of(connection: Connection, version: str) -> Plan | None:
     return None if stored is None else plan_from(stored)
 
 
-def newest_plan(connection: Connection, plan: str) -> str | None:
-    """The version that a policy means: itself when it names a hash, else the one published last."""
-    wanted = select(plan_version.c.version)
+def newest_plan(connection: Connection, plan: str, *, insurer: str) -> str | None:
+    """The version that an insurer's policy means: itself when it names a hash, else the last one.
+
+    Only what this insurer has published counts.
+    """
+    wanted = (
+        select(plan_version.c.version)
+        .join(plan_publication, plan_publication.c.version == plan_version.c.version)
+        .where(plan_publication.c.insurer == insurer)
+    )
     if "@" in plan:
         wanted = wanted.where(plan_version.c.version == plan)
     else:
         wanted = wanted.where(plan_version.c.plan_id == plan)
-    return connection.execute(wanted.order_by(plan_version.c.seq.desc()).limit(1)).scalar()
+    return connection.execute(wanted.order_by(plan_publication.c.seq.desc()).limit(1)).scalar()
 
 
 def content_hash(sealer: Sealer, terms: PolicyTerms, tokens: dict[str, str], payees: object) -> str:
@@ -78,17 +91,31 @@ def content_hash(sealer: Sealer, terms: PolicyTerms, tokens: dict[str, str], pay
     return sealer.fingerprint(content, table="policy_revision", column="content_hash")
 
 
-def known_revision(connection: Connection, policy_id: str, revision: int) -> str | None:
-    """Content hash of a stored revision; None when it is not stored."""
-    found = select(policy_revision.c.content_hash).where(
-        policy_revision.c.policy_id == policy_id, policy_revision.c.revision == revision
+def taken_by_another(connection: Connection, policy_id: str, *, insurer: str) -> bool:
+    """Whether another insurer's policy has this id. Nobody is told whose."""
+    found = select(policy.c.id).where(policy.c.id == policy_id, policy.c.insurer != insurer)
+    return connection.execute(found).first() is not None
+
+
+def known_revision(
+    connection: Connection, policy_id: str, revision: int, *, insurer: str
+) -> str | None:
+    """Content hash of a stored revision of the insurer's; None when it is not stored."""
+    found = (
+        select(policy_revision.c.content_hash)
+        .join(policy, policy.c.id == policy_revision.c.policy_id)
+        .where(
+            policy.c.insurer == insurer,
+            policy_revision.c.policy_id == policy_id,
+            policy_revision.c.revision == revision,
+        )
     )
     return connection.execute(found).scalar_one_or_none()
 
 
-def newest_revision(connection: Connection, policy_id: str) -> int | None:
-    """Number of the newest revision; None for an unknown policy."""
-    found = select(policy.c.revision).where(policy.c.id == policy_id)
+def newest_revision(connection: Connection, policy_id: str, *, insurer: str) -> int | None:
+    """Number of the newest revision; None for a policy that the insurer does not have."""
+    found = select(policy.c.revision).where(policy.c.id == policy_id, policy.c.insurer == insurer)
     return connection.execute(found).scalar_one_or_none()
 
 
@@ -99,11 +126,18 @@ def store_revision(
     tokens: dict[str, str],
     digest: str,
     at_us: int,
+    *,
+    insurer: str,
 ) -> None:
-    """Append a revision, and the people and the policy if they are new."""
-    if newest_revision(connection, terms.policy_id) is None:
+    """Append a revision, and the people and the insurer's policy if they are new."""
+    if newest_revision(connection, terms.policy_id, insurer=insurer) is None:
         seq = connection.execute(select(func.count()).select_from(policy)).scalar_one()
-        row = {"id": terms.policy_id, "seq": seq, "revision": terms.revision}
+        row = {
+            "id": terms.policy_id,
+            "insurer": insurer,
+            "seq": seq,
+            "revision": terms.revision,
+        }
         connection.execute(insert(policy), row)
     else:
         connection.execute(
@@ -293,26 +327,49 @@ def _in_force(revisions: Sequence[PolicyTerms], day: date) -> PolicyTerms:
     return next((one for one in reversed(revisions) if one.effective <= day), revisions[0])
 
 
-def policies_of(connection: Connection, person_id: str) -> list[tuple[str, str]]:
-    """(policy, member id) of a person, the oldest policy first: the order of coordination."""
-    rows = connection.execute(
-        select(insured.c.policy_id, insured.c.member_id)
+class Insured(NamedTuple):
+    """A person under one policy."""
+
+    policy_id: str
+    member_id: str
+    insurer: str
+
+
+def policies_of(
+    connection: Connection, sealer: Sealer, person_id: str, tenant: Tenant
+) -> list[Insured]:
+    """Where a person is insured, the oldest policy first: the order of coordination.
+
+    An insurer finds its own policies only, and a member is asked about no other person.
+    """
+    wanted = (
+        select(insured.c.policy_id, insured.c.member_id, policy.c.insurer)
         .join(policy, policy.c.id == insured.c.policy_id)
         .where(insured.c.person_id == person_id)
         .order_by(policy.c.seq)
     )
-    found = [(row.policy_id, row.member_id) for row in rows]
-    return sorted(found, key=lambda entry: first_terms(connection, entry[0]).start)
+    if tenant.insurer is not None:
+        wanted = wanted.where(policy.c.insurer == tenant.insurer)
+    if tenant.member is not None:
+        mine = find_person(connection, sealer, tenant.member) or ""
+        wanted = wanted.where(insured.c.person_id == mine)
+    found = [Insured(*row) for row in connection.execute(wanted)]
+    return sorted(found, key=lambda entry: first_terms(connection, entry.policy_id).start)
 
 
 def cover_of(
-    connection: Connection, sealer: Sealer, policy_id: str, token: str
+    connection: Connection, sealer: Sealer, policy_id: str, token: str, *, insurer: str
 ) -> CoverInterval | None:
-    """The last stretch of cover that a policy gave the person behind a token."""
+    """The last stretch of cover that an insurer's policy gave the person behind a token."""
     row = connection.execute(
         select(insured.c.member_id)
         .join(person, person.c.id == insured.c.person_id)
-        .where(insured.c.policy_id == policy_id, person.c.token_index == token_index(sealer, token))
+        .join(policy, policy.c.id == insured.c.policy_id)
+        .where(
+            insured.c.policy_id == policy_id,
+            person.c.token_index == token_index(sealer, token),
+            policy.c.insurer == insurer,
+        )
     ).first()
     if row is None:
         return None

@@ -21,14 +21,19 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
+from services.common.evidence.tables import tables as evidence_tables
 from services.common.sealing.tables import erasure_table, subject_key_table
 
 metadata = named_metadata()
+evidence = evidence_tables(metadata)
+assertions.tables(metadata)
 subject_key_table(metadata)
 erasure_table(metadata)
 
 # Answers to writes, for ever: the same request_id gives the same answer, another body is refused.
+# `request_id` is the tenant's own (`Tenant.own`): two tenants may use the same one.
 request_log = Table(
     "request_log",
     metadata,
@@ -51,10 +56,23 @@ plan_version = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# Who has published which version. Content is kept once under its hash; a version that an insurer
+# has not published does not exist for it.
+plan_publication = Table(
+    "plan_publication",
+    metadata,
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    Column("insurer", String(64), nullable=False),
+    Column("version", String(160), ForeignKey("plan_version.version"), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    UniqueConstraint("insurer", "version"),
+)
+
 policy = Table(
     "policy",
     metadata,
     Column("id", String(64), primary_key=True),
+    Column("insurer", String(64), nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("revision", Integer, nullable=False),
 )
@@ -119,6 +137,9 @@ claim = Table(
     metadata,
     Column("seq", SERIAL, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
+    # Whose claim it is: its policy's insurer, and the hospital that has handed the bill in.
+    Column("insurer", String(64), nullable=False),
+    Column("hospital", String(64)),
     Column("policy_id", String(64), ForeignKey("policy.id"), nullable=False),
     Column("person_id", String(32), ForeignKey("person.id"), nullable=False),
     Column("member_id", String(64), nullable=False),
@@ -145,6 +166,9 @@ claim = Table(
     UniqueConstraint("person_id", "person_seq"),
     Index("ix_claim_state_seq", "state", "seq"),
     Index("ix_claim_policy_id_seq", "policy_id", "seq"),
+    Index("ix_claim_insurer_seq", "insurer", "seq"),
+    Index("ix_claim_hospital_seq", "hospital", "seq"),
+    Index("ix_claim_person_id_seq", "person_id", "seq"),
 )
 
 claim_move = Table(
@@ -233,6 +257,7 @@ usage_balance = Table(
 APPEND_ONLY = (
     "request_log",
     "plan_version",
+    "plan_publication",
     "policy_revision",
     "insured_terms",
     "payee_account",

@@ -45,12 +45,14 @@ def earlier_services(
     row: Row[Any],
     days: Mapping[CodeKey, tuple[date, date]],
 ) -> list[EarlierService]:
-    """What decisions in force allowed the person on these days, both included, by code.
+    """What decisions in force of the same insurer allowed the person on these days, by code.
 
-    Whichever policy paid: two policies of one person look at one history, and a line of a bill
-    that several of them allowed is one service. A pended line counts as allowed. This bill's own
-    services are not in it. What was decided before the person was erased is not in it either: it
-    was another person's, as far as anybody can tell.
+    Both days are included. What another insurer has allowed is not this one's to know.
+
+    Whichever policy paid: two policies of one person with one insurer look at one history, and a
+    line of a bill that several of them allowed is one service. A pended line counts as allowed.
+    This bill's own services are not in it. What was decided before the person was erased is not in
+    it either: it was another person's, as far as anybody can tell.
     """
     if not days:
         return []
@@ -62,6 +64,7 @@ def earlier_services(
         .join(claim, claim.c.id == decision.c.claim_id)
         .where(
             decision.c.person_id == row.person_id,
+            claim.c.insurer == row.insurer,
             decision.c.id == claim.c.decision_id,
             decision.c.last_year >= first_day.year,
             decision.c.first_year <= last_day.year,

@@ -1,4 +1,4 @@
-"""Who calls: what the guard found out about the caller of the rpc under way. Decides nothing."""
+"""Who calls, and under whose consent: what is known of the rpc under way. Decides nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 _CALLER: ContextVar[Caller | None] = ContextVar("lipei_caller", default=None)
+_CONSENTS: ContextVar[dict[str, str] | None] = ContextVar("lipei_consents", default=None)
 
 
 class NobodyCalls(LookupError):
@@ -18,8 +19,8 @@ class NobodyCalls(LookupError):
 class Caller:
     """An authenticated caller, as certificate and token say together.
 
-    At most one of `insurer`, `hospital` and `member` is set: the tenant. A caller with none of
-    them is a service of the installation and acts for all its tenants.
+    At most one of `insurer`, `hospital`, `member` and `partner` is set: the tenant. A caller with
+    none of them is a service or a witness of the installation and acts for all its tenants.
     """
 
     uri: str  # SPIFFE-like name in the client certificate
@@ -29,6 +30,7 @@ class Caller:
     insurer: str | None = None
     hospital: str | None = None
     member: str | None = None  # a member token
+    partner: str | None = None
 
 
 def current_caller() -> Caller:
@@ -50,3 +52,27 @@ def calling_as(caller: Caller) -> Iterator[None]:
         yield
     finally:
         _CALLER.reset(token)
+
+
+def note_consent(record: str, consent: str) -> None:
+    """Say under which consent the rpc under way shows a record, for the evidence of its read.
+
+    `record` is the name that the answer gives it. Whatever shows no such record notes nothing.
+
+    Raises: NobodyCalls outside an rpc.
+    """
+    noted = _CONSENTS.get()
+    if noted is None:
+        raise NobodyCalls("no rpc is under way")
+    noted[record] = consent
+
+
+@contextmanager
+def noting_consents() -> Iterator[dict[str, str]]:
+    """Collect what the block notes, also in threads that run in a copy of its context."""
+    noted: dict[str, str] = {}
+    token = _CONSENTS.set(noted)
+    try:
+        yield noted
+    finally:
+        _CONSENTS.reset(token)

@@ -22,7 +22,7 @@ from services.common.settings import (
     master_key_command,
     master_key_file,
 )
-from services.common.state import locked_folder, write_private
+from services.common.state import locked, write_private
 
 _FIRST = "m1"
 _COMMAND_S = 20.0
@@ -108,7 +108,7 @@ class KeyFile:
         self._seen: tuple[int, int, int] | None = None
         if not self._path.exists():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with locked_folder(self._path.parent):
+            with locked(self._path.parent):
                 if not self._path.exists():
                     self._write(KeySet({_FIRST: secrets.token_bytes(32)}, _FIRST))
 
@@ -157,13 +157,13 @@ class KeyFile:
         self._change(change)
 
     def _change(self, change: Callable[[KeySet], KeySet]) -> KeySet:
-        with locked_folder(self._path.parent):
+        with locked(self._path.parent):
             changed = change(self.read())
             self._write(changed)
         return changed
 
     def _write(self, keys: KeySet) -> None:
-        write_private(self._path, written(keys).decode())
+        write_private(self._path, written(keys), durable=True)
 
     def _stamp(self) -> tuple[int, int, int]:
         found = self._path.stat()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from temporalio.converter import (
     BinaryNullPayloadConverter,
     BinaryProtoPayloadConverter,
@@ -14,6 +12,7 @@ from temporalio.converter import (
 )
 
 from services.common.temporal.codec import EncryptingCodec
+from services.common.temporal.codec_keys import CodecKeys
 
 
 class ProtoFirstConverter(CompositePayloadConverter):
@@ -30,7 +29,7 @@ class ProtoFirstConverter(CompositePayloadConverter):
         )
 
 
-def data_converter(keys: Mapping[str, bytes], current: str) -> DataConverter:
+def data_converter(keys: CodecKeys) -> DataConverter:
     """The one converter of all clients and workers.
 
     Failure messages and stack traces stay readable under the SDK's default failure converter even
@@ -38,6 +37,6 @@ def data_converter(keys: Mapping[str, bytes], current: str) -> DataConverter:
     """
     return DataConverter(
         payload_converter_class=ProtoFirstConverter,
-        payload_codec=EncryptingCodec(keys, current),
+        payload_codec=EncryptingCodec(keys),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )

@@ -1,7 +1,8 @@
 """What must not leave the hospital inside a bill: the patient's names and numbers. Pure.
 
 The bill's shape already has no place for a name. This is the second door: texts that are allowed
-to travel are compared with what the patient's own record says.
+to travel are compared with what the patient's own record says, and with the forms that no public
+text has (safe_harbour).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 from services.his_bridge.core.bill import Bill, Coding
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.parsed import Person
+from services.his_bridge.core.safe_harbour import identifies
 
 
 def redact(bill: Bill, person: Person) -> tuple[Bill, tuple[Fault, ...]]:
@@ -24,7 +26,9 @@ def redact(bill: Bill, person: Person) -> tuple[Bill, tuple[Fault, ...]]:
     """
     secrets = (*person.telling, *person.name_parts)
     blob = plain("\x00".join(_all_texts(bill)))
-    if not any(secret in blob for secret in secrets):
+    if not any(secret in blob for secret in secrets) and not any(
+        map(identifies, filter(None, _displays(bill)))
+    ):
         return bill, ()
     faults = tuple(
         Fault(reason=Reason.PERSONAL_DATA, path=path)
@@ -49,7 +53,7 @@ def plain(text: str) -> str:
 
 def _without_display(coding: Coding, secrets: Sequence[str]) -> Coding:
     display = plain(coding.display)
-    if any(secret in display for secret in secrets):
+    if any(secret in display for secret in secrets) or identifies(coding.display):
         return Coding(system=coding.system, code=coding.code)
     return coding
 
@@ -57,6 +61,10 @@ def _without_display(coding: Coding, secrets: Sequence[str]) -> Coding:
 def _all_texts(bill: Bill) -> Iterable[str]:
     for _, text in _fixed_texts(bill):
         yield text
+    yield from _displays(bill)
+
+
+def _displays(bill: Bill) -> Iterable[str]:
     for diagnosis in bill.diagnoses:
         yield diagnosis.code.display
     for line in bill.lines:

@@ -9,7 +9,18 @@ from datetime import date
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, exists, insert, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    String,
+    cast,
+    exists,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from services.common.sealing import Erased, Sealer, members
 from services.his_bridge.core.bill import Bill, Reading
@@ -25,12 +36,15 @@ from services.his_bridge.storage.sealed import (
 )
 from services.his_bridge.storage.tables import (
     acknowledgement,
+    bill_event,
     inbox,
     last_seq,
     quarantine,
     reading,
     released_bill,
 )
+
+_BILL_ID_LENGTH = 32  # what a released bill's name begins with
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +148,33 @@ def bills_after(
     if delivery is not None:
         query = query.where(released_bill.c.delivery == delivery)
     rows = connection.execute(query.order_by(released_bill.c.seq).limit(most)).all()
+    sealer.load(members.subject_of(row.member) for row in rows)
+    return [_released(sealer, row) for row in rows]
+
+
+def last_states_after(
+    connection: Connection, sealer: Sealer, hospital: str, seq: int, most: int
+) -> Sequence[Released]:
+    """Released bills as their last event left them, reversed ones not at all, after a number."""
+    later = released_bill.alias("later")
+    overtaken = exists().where(
+        bill_event.c.hospital == released_bill.c.hospital,
+        bill_event.c.bill_id == func.substr(released_bill.c.name, 1, _BILL_ID_LENGTH),
+        later.c.hospital == bill_event.c.hospital,
+        later.c.name == bill_event.c.bill_id + "." + cast(bill_event.c.number, String),
+        later.c.seq > released_bill.c.seq,
+    )
+    rows = connection.execute(
+        select(released_bill)
+        .where(
+            released_bill.c.hospital == hospital,
+            released_bill.c.seq > seq,
+            released_bill.c.kind != "REVERSAL",
+            ~overtaken,
+        )
+        .order_by(released_bill.c.seq)
+        .limit(most)
+    ).all()
     sealer.load(members.subject_of(row.member) for row in rows)
     return [_released(sealer, row) for row in rows]
 

@@ -21,10 +21,14 @@ from sqlalchemy import (
     text,
 )
 
+from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
+from services.common.evidence.tables import tables as evidence_tables
 from services.common.sealing.tables import erasure_table, member_table, subject_key_table
 
 metadata = named_metadata()
+evidence = evidence_tables(metadata)
+assertions.tables(metadata)
 subject_key_table(metadata)
 member_table(metadata)
 erasure_table(metadata)

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
+from services.common.access.tenant import Tenant
 from services.common.database import Database
 from services.common.sealing import SubjectKeys, erasures, members
 from services.common.sealing.tables import MEMBER, SUBJECT_KEY
 from services.pricing.storage import quotes, readings
 from services.pricing.storage.tables import available
+from services.pricing.storage.tenancy import find
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +41,16 @@ class Erasures:
         self._keys = keys
 
     def erase(
-        self, request_id: str, member_token: str, policies: Sequence[str], now_us: int
+        self,
+        tenant: Tenant,
+        request_id: str,
+        member_token: str,
+        policies: Sequence[str],
+        now_us: int,
     ) -> Erasure:
-        """Erase a member, and quotes without a member under the policies; what that was.
+        """Erase an insurer's member, and its quotes without a member under the policies.
+
+        The person is erased for the whole service, not for the insurer alone.
 
         Raises: NothingKept; OtherErasure when the request_id was used with other content.
         """
@@ -52,8 +61,9 @@ class Erasures:
             if known is not None:
                 return _ERASURE.decode(known)
             destroyed = found_quotes = 0
-            member = members.find(connection, sealer, member_token)
-            subjects = [quotes.policy_subject(policy) for policy in sorted(set(policies))]
+            member = find(connection, sealer, tenant, member_token)
+            insurer = tenant.required_insurer()
+            subjects = [quotes.policy_subject(insurer, policy) for policy in sorted(set(policies))]
             subjects = [one for one in subjects if quotes.count(connection, one)]
             counts = (0, 0, 0)
             if member is not None:
@@ -64,7 +74,8 @@ class Erasures:
                 destroyed += sealer.destroy(subject)
             if not destroyed:
                 raise NothingKept
-            members.forget(connection, sealer, member_token, now_us)
+            if member is not None:
+                members.forget(connection, sealer, member_token, now_us)
             done = Erasure(
                 keys=destroyed,
                 readings=counts[0],

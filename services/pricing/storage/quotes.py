@@ -7,11 +7,13 @@ a programme, else, where nobody is named, under the policy's.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, false, func, select, true
 
+from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database
 from services.common.sealing import Sealer, SubjectKeys, members
 from services.pricing.core.incentive import Incentive
@@ -70,26 +72,28 @@ class QuoteStore:
             ).one_or_none()
             return None if row is None else _opened(self._keys.sealer(connection), row)
 
-    def by_id(self, policy_id: str, quote_id: str) -> Quote | None:
-        """The quote of this policy; None when the policy has no such quote.
+    def by_id(self, tenant: Tenant, policy_id: str, quote_id: str) -> Quote | None:
+        """The quote of this policy; None when the policy has no such quote, or another insurer's.
 
         Raises: Erased, CannotOpen.
         """
         with available(), self._database.reading() as connection:
             row = connection.execute(
-                select(quote).where(quote.c.id == quote_id, quote.c.policy_id == policy_id)
+                select(quote).where(
+                    quote.c.id == quote_id, quote.c.policy_id == policy_id, _mine(tenant)
+                )
             ).one_or_none()
             return None if row is None else _opened(self._keys.sealer(connection), row)
 
-    def add(self, made: Quote) -> Quote:
-        """Keep the quote, or answer with the one that the same request_id made first.
+    def add(self, insurer: str, made: Quote) -> Quote:
+        """Keep the insurer's quote, or answer with the one that the same request_id made first.
 
         Two calls that race with one request_id get one quote; whether the contents agree is the
         caller's to judge.
         """
         with available(), self._database.writing() as connection:
             sealer = self._keys.sealer(connection)
-            row = _row(connection, sealer, made)
+            row = _row(connection, sealer, insurer, made)
             added = connection.execute(
                 insert_unless_there(self._database, quote, "request_id"), row
             )
@@ -108,9 +112,15 @@ class QuoteStore:
             )
 
 
-def policy_subject(policy_id: str) -> str:
-    """The subject of quotes that name no member."""
-    return f"policy:{policy_id}"
+def _mine(tenant: Tenant) -> ColumnElement[bool]:
+    if tenant.kind is Kind.INSTALLATION:
+        return true()
+    return false() if tenant.insurer is None else quote.c.insurer == tenant.insurer
+
+
+def policy_subject(insurer: str, policy_id: str) -> str:
+    """The subject of an insurer's quotes that name no member; another's same id is another."""
+    return f"policy:{hashlib.sha256(f'{insurer}/{policy_id}'.encode()).hexdigest()}"
 
 
 def count(connection: Connection, subject: str) -> int:
@@ -119,11 +129,12 @@ def count(connection: Connection, subject: str) -> int:
     return int(connection.execute(mine).scalar_one())
 
 
-def _row(connection: Connection, sealer: Sealer, made: Quote) -> dict[str, Any]:
+def _row(connection: Connection, sealer: Sealer, insurer: str, made: Quote) -> dict[str, Any]:
     whole = _Sealed(made.asked, made.values, made.steps, made.uncredited_minor, made.incentive)
-    subject = _subject(connection, sealer, made)
+    subject = _subject(connection, sealer, insurer, made)
     return {
         "id": made.id,
+        "insurer": insurer,
         "request_id": made.request_id,
         "policy_id": made.asked.policy_id,
         "subject": subject,
@@ -135,10 +146,10 @@ def _row(connection: Connection, sealer: Sealer, made: Quote) -> dict[str, Any]:
     }
 
 
-def _subject(connection: Connection, sealer: Sealer, made: Quote) -> str:
+def _subject(connection: Connection, sealer: Sealer, insurer: str, made: Quote) -> str:
     part = made.asked.participation
     if part is None:
-        return policy_subject(made.asked.policy_id)
+        return policy_subject(insurer, made.asked.policy_id)
     token = part.member.removeprefix("members/")
     found = members.find_or_add(connection, sealer, [token], made.created_us)
     return members.subject_of(found[token])

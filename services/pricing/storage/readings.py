@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import Connection, Row, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from services.common.access.tenant import Tenant
 from services.common.database import Database
 from services.common.sealing import Erased, Sealer, SubjectKeys, members
 from services.pricing.core.months import PersonalTarget
@@ -29,6 +30,7 @@ from services.pricing.storage.tables import (
     reading,
     recording,
 )
+from services.pricing.storage.tenancy import find, mine, take_part
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Two calls that race with one new name: the one that lost looks again.
@@ -91,6 +93,12 @@ class CoachTask(msgspec.Struct, frozen=True, kw_only=True):
     about: LowGlucose | None
 
 
+class _Known(msgspec.Struct, frozen=True):
+    revision: int
+    recorder: str
+    reading: Incoming
+
+
 class _Answer(msgspec.Struct, frozen=True):
     recorded: int
     known: int
@@ -117,9 +125,14 @@ class ReadingStore:
         self._keys = keys
 
     def record(
-        self, request_id: str, readings: tuple[Incoming, ...], is_low: IsLow, now_us: int
+        self,
+        tenant: Tenant,
+        request_id: str,
+        readings: tuple[Incoming, ...],
+        is_low: IsLow,
+        now_us: int,
     ) -> Recorded:
-        """Keep the readings, all or none, and raise a coach's task where `is_low` says so.
+        """Keep the tenant's readings, all or none, and raise a coach's task where `is_low` says so.
 
         The same request answers the same for ever, whatever was recorded since.
 
@@ -128,20 +141,25 @@ class ReadingStore:
         for _ in range(_ATTEMPTS):
             try:
                 with available(), self._database.writing() as connection:
-                    return self._record(connection, request_id, readings, is_low, now_us)
+                    return self._record(connection, tenant, request_id, readings, is_low, now_us)
             except IntegrityError:
                 continue
         raise StorageUnavailable("other calls keep recording the same readings")
 
-    def readings_of(self, member_token: str, first: date, after: date) -> list[Kept]:
-        """The member's readings of which a revision was measured from `first` to before `after`."""
+    def readings_of(
+        self, tenant: Tenant, member_token: str, first: date, after: date
+    ) -> list[Kept]:
+        """The member's readings of which a revision was measured from `first` to before `after`.
+
+        None of a member who does not exist for the tenant.
+        """
         low, high = (
             int((datetime(d.year, d.month, d.day, tzinfo=UTC) - _EPOCH) / timedelta(microseconds=1))
             for d in (first, after)
         )
         with available(), self._database.reading() as connection:
             sealer = self._keys.sealer(connection)
-            member = members.find(connection, sealer, member_token)
+            member = find(connection, sealer, tenant, member_token)
             if member is None:
                 return []
             inside = select(reading.c.name_index).where(
@@ -169,14 +187,22 @@ class ReadingStore:
             member = members.find(connection, sealer, token)
             if member is None:
                 return []
-            mine = reading.c.name_index == _name_index(sealer, member, name)
+            named = reading.c.name_index == _name_index(sealer, member, name)
             rows = connection.execute(
-                select(reading).where(mine).order_by(reading.c.revision)
+                select(reading).where(named).order_by(reading.c.revision)
             ).all()
             return [_opened(sealer, row) for row in rows]
 
+    def take_part(self, tenant: Tenant, member_token: str, now_us: int) -> None:
+        """The member takes part with the insurer or partner from now on."""
+        with available(), self._database.writing() as connection:
+            sealer = self._keys.sealer(connection)
+            found = members.find_or_add(connection, sealer, [member_token], now_us)
+            take_part(connection, tenant, found.values(), now_us)
+
     def set_target(
         self,
+        tenant: Tenant,
         request_id: str,
         member_token: str,
         target: DoctorsTarget,
@@ -192,7 +218,9 @@ class ReadingStore:
         for _ in range(_ATTEMPTS):
             try:
                 with available(), self._database.writing() as connection:
-                    self._set_target(connection, request_id, member_token, target, now_us, earliest)
+                    self._set_target(
+                        connection, tenant, request_id, member_token, target, now_us, earliest
+                    )
                     return
             except IntegrityError:
                 continue
@@ -201,6 +229,7 @@ class ReadingStore:
     def _set_target(
         self,
         connection: Connection,
+        tenant: Tenant,
         request_id: str,
         member_token: str,
         target: DoctorsTarget,
@@ -228,29 +257,36 @@ class ReadingStore:
             "at_us": now_us,
         }
         connection.execute(insert(personal_target), row)
+        take_part(connection, tenant, [member], now_us)
 
-    def targets_of(self, member_token: str) -> list[PersonalTarget]:
-        """The member's doctors' targets in the order in which they were set."""
+    def targets_of(self, tenant: Tenant, member_token: str) -> list[PersonalTarget]:
+        """The member's doctors' targets in the order in which they were set.
+
+        None of a member who does not exist for the tenant.
+        """
         with available(), self._database.reading() as connection:
             sealer = self._keys.sealer(connection)
-            member = members.find(connection, sealer, member_token)
+            member = find(connection, sealer, tenant, member_token)
             if member is None:
                 return []
-            mine = select(personal_target).where(personal_target.c.member == member)
-            rows = connection.execute(mine.order_by(personal_target.c.id)).all()
+            targets = select(personal_target).where(personal_target.c.member == member)
+            rows = connection.execute(targets.order_by(personal_target.c.id)).all()
             found = [_target(sealer, row) for row in rows]
         return [PersonalTarget(entry.measure, entry.start, entry.target) for entry in found]
 
-    def tasks_after(self, member_token: str | None, number: int, most: int) -> list[CoachTask]:
-        """Coach's tasks of one member, or of all, oldest first, after a number.
+    def tasks_after(
+        self, tenant: Tenant, member_token: str | None, number: int, most: int
+    ) -> list[CoachTask]:
+        """Coach's tasks of one of the tenant's members, or of all, oldest first, after a number.
 
         Of a member whose data was erased, the task is there and says nothing.
         """
         query = select(coach_task).where(coach_task.c.id > number)
         with available(), self._database.reading() as connection:
             sealer = self._keys.sealer(connection)
+            query = query.where(mine(connection, sealer, tenant, coach_task.c.member))
             if member_token is not None:
-                member = members.find(connection, sealer, member_token)
+                member = find(connection, sealer, tenant, member_token)
                 query = query.where(coach_task.c.member == member)
             rows = connection.execute(query.order_by(coach_task.c.id).limit(most)).all()
             sealer.load(members.subject_of(row.member) for row in rows)
@@ -259,6 +295,7 @@ class ReadingStore:
     def _record(
         self,
         connection: Connection,
+        tenant: Tenant,
         request_id: str,
         readings: tuple[Incoming, ...],
         is_low: IsLow,
@@ -277,23 +314,25 @@ class ReadingStore:
             return _recorded(_ANSWER.decode(known.answer), readings)
         tokens = [entry.member_token for entry in readings]
         member_of = members.find_or_add(connection, sealer, tokens, now_us)
+        take_part(connection, tenant, member_of.values(), now_us)
         sealer.load(map(members.subject_of, member_of.values()))
         index_of = {
             entry.name: _name_index(sealer, member_of[entry.member_token], entry.name)
             for entry in readings
         }
         kept = _newest(connection, sealer, index_of)
-        verdicts = [verdict(r, k[1] if (k := kept.get(r.name)) else None) for r in readings]
+        verdicts = [_judged(tenant, entry, kept.get(entry.name)) for entry in readings]
         differ = [place for place, found in enumerate(verdicts) if found is Verdict.DIFFERS]
         if differ:
             raise ReadingsDiffer(differ)
         new = [r for r, v in zip(readings, verdicts, strict=True) if v is not Verdict.KNOWN]
         rows = []
         for found in new:
-            revision = kept[found.name][0] + 1 if found.name in kept else 1
+            revision = kept[found.name].revision + 1 if found.name in kept else 1
             member = member_of[found.member_token]
             row = _row(sealer, found, member, index_of[found.name], revision)
-            rows.append({**row, "request_id": request_id, "at_us": now_us})
+            by = {"recorder": tenant.key, "request_id": request_id, "at_us": now_us}
+            rows.append({**row, **by})
         tasks = _task_rows(connection, sealer, new, is_low, member_of, index_of, now_us)
         places = {index_of[entry.name]: place for place, entry in enumerate(readings)}
         named = tuple((str(row["name"]), places[row["reading_index"]]) for row in tasks)
@@ -342,13 +381,23 @@ def _name_index(sealer: Sealer, member: str, name: str) -> str:
 
 def _newest(
     connection: Connection, sealer: Sealer, index_of: Mapping[str, str]
-) -> dict[str, tuple[int, Incoming]]:
+) -> dict[str, _Known]:
     names = {at: name for name, at in index_of.items()}
     rows = connection.execute(
         select(reading).where(reading.c.name_index.in_(list(names))).order_by(reading.c.revision)
     )
     newest = {row.name_index: row for row in rows}
-    return {names[at]: (row.revision, _opened(sealer, row)) for at, row in newest.items()}
+    return {
+        names[at]: _Known(row.revision, row.recorder, _opened(sealer, row))
+        for at, row in newest.items()
+    }
+
+
+def _judged(tenant: Tenant, said: Incoming, known: _Known | None) -> Verdict:
+    # Whoever else records under a name learns only that it is taken, not whether the value agrees.
+    if known is not None and known.recorder != tenant.key:
+        return Verdict.DIFFERS
+    return verdict(said, known.reading if known else None)
 
 
 def _row(

@@ -26,10 +26,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
+from services.common.access import assertions
 from services.common.database import SERIAL, Database, named_metadata
+from services.common.evidence.tables import tables as evidence_tables
 from services.common.sealing.tables import erasure_table, member_table, subject_key_table
 
 metadata = named_metadata()
+evidence = evidence_tables(metadata)
+assertions.tables(metadata)
 subject_key_table(metadata)
 member_table(metadata)
 erasure_table(metadata)
@@ -57,6 +61,7 @@ quote = Table(
     metadata,
     Column("id", String(32), primary_key=True),
     Column("request_id", String(64), nullable=False, unique=True),
+    Column("insurer", String(64), nullable=False),
     Column("policy_id", String(64), nullable=False, index=True),
     # Whose key seals it: the member who takes part, else the policy.
     Column("subject", String(120), nullable=False, index=True),
@@ -88,6 +93,8 @@ reading = Table(
     Column("revision", Integer, primary_key=True),
     Column("member", String(32), ForeignKey("member.id"), nullable=False),
     Column("year", Integer, nullable=False),
+    # Who recorded it (`Tenant.key`): nobody else may record the same name.
+    Column("recorder", String(80), nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("request_id", String(64), ForeignKey("recording.request_id"), nullable=False),
     Column("at_us", BigInteger, nullable=False),
@@ -117,6 +124,16 @@ coach_task = Table(
     UniqueConstraint("reading_index"),
 )
 
+# Whose a member is, besides their own: insurers that have quoted for their part in a programme, and
+# partners that have recorded for them. Nobody else finds the member (`tenancy.py`).
+participant = Table(
+    "participant",
+    metadata,
+    Column("tenant", String(80), primary_key=True),
+    Column("member", String(32), ForeignKey("member.id"), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+)
+
 APPEND_ONLY = (
     "tariff",
     "programme",
@@ -125,6 +142,7 @@ APPEND_ONLY = (
     "reading",
     "personal_target",
     "coach_task",
+    "participant",
     "erasure",
 )
 

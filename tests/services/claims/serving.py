@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +22,16 @@ from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
+from services.common.access.caller import Caller, calling_as
 from services.common.database import Database, migrate
-from services.common.grpc_edge import ErrorInterceptor, Refused, sync_channel
+from services.common.grpc_edge import ErrorInterceptor, Refused
 from services.common.identity import member_token
 from services.common.sealing import SubjectKeys
+from services.common.transport.credentials import server_credentials
+from tests.callers import guard_for
+from tests.identities import acting, everybody
 from tests.services.common.sealing.keys import subject_keys
+from tests.tenants import of_installation, of_insurer
 
 TOKEN_KEY = bytes(range(32))
 INSURER = Party(
@@ -51,6 +56,10 @@ class StepByStep:
     async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
         self.started.append(claim_name)
         await asyncio.sleep(self.pause_s)
+        with calling_as(of_installation()):
+            await self._settled(claim_name)
+
+    async def _settled(self, claim_name: str) -> None:
         steps = self.settlement
         nobody: Any = None
         await steps.RegisterClaim(settlement_pb2.RegisterClaimRequest(name=claim_name), nobody)
@@ -97,8 +106,9 @@ def served(
     workflows: StepByStep | None = None,
     most_in_flight: int = 8,
     bank_url: str = "http://127.0.0.1:9",
+    caller: Callable[[], Caller] = of_insurer,
 ) -> Iterator[Served]:
-    """Serve on a free port until the block ends."""
+    """Serve on a free port until the block ends; `caller` says who calls."""
     database = Database(database_url)
     migrate(database, "services.claims")
     keys = subject_keys(database)
@@ -119,18 +129,21 @@ def served(
         paying = PayingAccount(name="main", debtor=INSURER)
         payments = Payments(database, Bank(bank_url), keys, paying, now_us=now_us)
         flows.settlement = SettlementServicer(parts, payments)
-        server: Any = grpc.aio.server(interceptors=[ErrorInterceptor()])
+        server: Any = grpc.aio.server(
+            interceptors=[ErrorInterceptor(guard_for(lambda _: caller()))]
+        )
         claims_pb2_grpc.add_ClaimsServiceServicer_to_server(
             ClaimsServicer(parts, InFlight(most_in_flight)), server
         )
         settlement_pb2_grpc.add_SettlementServiceServicer_to_server(flows.settlement, server)
-        port = server.add_insecure_port("127.0.0.1:0")
+        credentials = server_credentials(acting("claims", ""))
+        port = server.add_secure_port("127.0.0.1:0", credentials)
         await server.start()
         return server, port
 
     server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
     address = f"127.0.0.1:{port}"
-    channel = sync_channel(address)
+    channel = everybody(address, "claims")
     try:
         yield Served(
             address=address,

@@ -22,6 +22,7 @@ from services.claims.storage import claims as store
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import metadata
 from services.claims.storage.usage import earlier_services
+from services.common.access.tenant import INSTALLATION
 from tests.services.claims.given import (
     DRUG,
     HOSPITAL,
@@ -165,10 +166,10 @@ def test_only_the_days_that_matter_are_looked_up_by_an_index(tmp_path: object) -
                 lambda *call: statements.append((call[2], call[3])),
             )
             policy_id, claim_id = claim.name.split("/")[1::2]
-            row = store.find_claim(connection, policy_id, claim_id)
+            sealer = running.keys.sealer(connection)
+            row = store.find_claim(connection, sealer, INSTALLATION, policy_id, claim_id)
             assert row is not None
             days = {(YIBAO, CT): (date(2026, 5, 5), date(2026, 5, 16))}
-            sealer = running.keys.sealer(connection)
             sealer.load([person_subject(row.person_id)])
             found = earlier_services(connection, sealer, row, days)
             lookup, values = statements[-1]

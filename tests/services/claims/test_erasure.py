@@ -20,6 +20,7 @@ from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.storage import claims as store
 from services.claims.storage import erasure
 from services.claims.storage.tables import metadata
+from services.common.access.tenant import INSTALLATION, Kind, Tenant
 from services.common.grpc_edge import RpcFault, error_of
 from services.common.identity import member_token
 from services.common.refusals import Refused
@@ -35,6 +36,7 @@ from tests.services.claims.given import (
 )
 from tests.services.claims.serving import TOKEN_KEY, Served, served, token
 from tests.services.common.sealing.keys import now_us, subject_keys
+from tests.tenants import INSURER
 
 CT = "002103000010000"
 SMALL = "800.00"  # below the deductible: decided, nothing owed, closed
@@ -192,10 +194,10 @@ def test_the_law_keeps_records_until_a_day(both: Served) -> None:
             return erasure.erase(
                 connection,
                 both.keys.sealer(connection),
+                Tenant(Kind.INSURER, INSURER),
                 "e2",
                 of().removeprefix("members/"),
-                ground="retention over",
-                ordered=False,
+                ground=erasure.Ground("retention over", ordered=False),
                 today=today,
                 now_us=now_us(),
             )
@@ -287,12 +289,13 @@ def test_another_replica_finds_it_erased_at_once(both: Served) -> None:
 
     def opened_there() -> bool:
         with both.database.reading() as connection:
-            row = store.find_claim(connection, *claim.name.split("/")[1::2])
-            assert row is not None
             sealer = replica.sealer(connection)
-            place = {"table": "claim", "column": "bill_number", "row": row.id}
+            place = claim.name.split("/")[1::2]
+            row = store.find_claim(connection, sealer, INSTALLATION, *place)
+            assert row is not None
+            at = {"table": "claim", "column": "bill_number", "row": row.id}
             subject = f"person:{row.person_id}"
-            return sealer.open(row.bill_number, **place, subject=subject) == b"B1"
+            return sealer.open(row.bill_number, **at, subject=subject) == b"B1"
 
     assert opened_there()
     both.claims.EraseMember(ordered())

@@ -16,6 +16,7 @@ from services.claims.core.life_cycle import ClaimState, Event, IllegalMove
 from services.claims.storage import claims as store
 from services.claims.storage.sealed import open_bill, sealed_bill
 from services.claims.storage.tables import claim as claim_table
+from services.common.access.tenant import INSTALLATION
 from services.common.grpc_edge import error_of
 from tests.services.claims.given import (
     DRUG,
@@ -220,9 +221,9 @@ def test_a_claim_that_the_engine_refuses_goes_to_a_person_and_blocks_nobody(
 ) -> None:
     name, later = received(service, 1), received(service, 2)
     with service.database.writing() as connection:  # what intake would never have let in
-        row = store.find_claim(connection, *name.split("/")[1::2])
-        assert row is not None
         sealer = service.keys.sealer(connection)
+        row = store.find_claim(connection, sealer, INSTALLATION, *name.split("/")[1::2])
+        assert row is not None
         broken = bill_pb2.Bill.FromString(open_bill(sealer, row))
         broken.lines[0].unit_price = "-1"
         content = broken.SerializeToString()

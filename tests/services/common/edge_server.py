@@ -24,6 +24,8 @@ from services.common.grpc_edge import (
     remaining_s,
     serve,
 )
+from services.common.transport.certificates import load_identity
+from tests.callers import guard_for
 
 SECRET = "张三 4401 0119"
 FULL_NAME = "lipei.pricing.v1.PricingService"
@@ -106,6 +108,8 @@ async def main() -> None:
         name="puppet",
         address=address,
         state=state,
+        identity=load_identity(state, "puppet"),
+        guard=guard_for(),
         background=background,
     )
 

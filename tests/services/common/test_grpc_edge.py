@@ -32,9 +32,9 @@ from services.common.grpc_edge import (
     error_of,
     page_token,
     parse_page_token,
-    sync_channel,
 )
 from services.common.state import read_addresses
+from tests.identities import acting, equip, everybody, files_of
 from tests.services.common.edge_server import FULL_NAME, SECRET, Puppet, violation
 from tests.services.common.programs import LONGEST_S, environ
 
@@ -81,7 +81,7 @@ class Process:
 
 @contextmanager
 def running(state: Path, *arguments: str) -> Iterator[Process]:
-    process = Process(state, *(arguments or ("127.0.0.1:0",)))
+    process = Process(equip(state), *(arguments or ("127.0.0.1:0",)))
     try:
         yield process
     finally:
@@ -97,8 +97,18 @@ def puppet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 
 @pytest.fixture
 def stub(puppet: Process) -> Iterator[pricing_pb2_grpc.PricingServiceStub]:
-    with sync_channel(puppet.address()) as open_channel:
+    with everybody(puppet.address(), "pricing") as open_channel:
         yield pricing_pb2_grpc.PricingServiceStub(open_channel)
+
+
+def foreign_channel(address: str) -> grpc.Channel:
+    """A channel of somebody who has a certificate and none of our options."""
+    files = files_of("settlement")
+    credentials = grpc.ssl_channel_credentials(
+        files.authority.read_bytes(), files.key.read_bytes(), files.certificate.read_bytes()
+    )
+    options = [("grpc.ssl_target_name_override", "pricing.service.lipei.local")]
+    return grpc.secure_channel(address, credentials, options=options)
 
 
 def ask(parent: str) -> pricing_pb2.QuotePremiumRequest:
@@ -113,7 +123,7 @@ def fault_of(stub: Any, parent: str, **how: Any) -> RpcFault:
 
 def fault_of_aio(address: str, parent: str) -> RpcFault:
     async def call() -> RpcFault:
-        async with channel(address) as open_channel:
+        async with channel(address, acting("settlement", ""), "pricing") as open_channel:
             stub: Any = pricing_pb2_grpc.PricingServiceStub(open_channel)
             with pytest.raises(grpc.aio.AioRpcError) as failed:
                 await stub.QuotePremium(ask(parent))
@@ -161,7 +171,7 @@ def test_a_foreign_caller_gets_as_many_violations_as_its_limits_let_through(
     puppet: Process, count: int
 ) -> None:
     # Beyond its metadata limit gRPC would replace the whole answer by RESOURCE_EXHAUSTED.
-    with grpc.insecure_channel(puppet.address()) as foreign:
+    with foreign_channel(puppet.address()) as foreign:
         fault = fault_of(pricing_pb2_grpc.PricingServiceStub(foreign), f"invalid:{count}")
     assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
     left_off = int(fault.metadata.get("violations_left_off", 0))
@@ -170,7 +180,7 @@ def test_a_foreign_caller_gets_as_many_violations_as_its_limits_let_through(
 
 
 def test_a_long_chinese_text_is_shortened_instead_of_lost(puppet: Process) -> None:
-    with grpc.insecure_channel(puppet.address()) as foreign:
+    with foreign_channel(puppet.address()) as foreign:
         fault = fault_of(pricing_pb2_grpc.PricingServiceStub(foreign), "long text:5000")
     assert fault.code is grpc.StatusCode.FAILED_PRECONDITION
     assert re.fullmatch(r"理{50,} \.\.\.", fault.text)
@@ -238,7 +248,7 @@ def test_five_megabytes_are_refused_and_the_server_lives(puppet: Process, stub: 
 def test_bytes_that_are_no_message_are_refused_and_the_server_lives(
     puppet: Process, stub: Any
 ) -> None:
-    with sync_channel(puppet.address()) as open_channel:
+    with everybody(puppet.address(), "pricing") as open_channel:
         raw: Any = open_channel.unary_unary(f"/{FULL_NAME}/QuotePremium")
         with pytest.raises(grpc.RpcError) as failed:
             raw(b"\xff" * 10)
@@ -257,7 +267,7 @@ def test_bytes_that_are_no_grpc_at_all_do_no_harm(puppet: Process, stub: Any) ->
 
 
 def test_a_method_that_is_not_there_is_unimplemented(puppet: Process) -> None:
-    with sync_channel(puppet.address()) as open_channel:
+    with everybody(puppet.address(), "pricing") as open_channel:
         raw: Any = open_channel.unary_unary("/lipei.pricing.v1.PricingService/NoSuch")
         with pytest.raises(grpc.RpcError) as failed:
             raw(b"")
@@ -267,7 +277,7 @@ def test_a_method_that_is_not_there_is_unimplemented(puppet: Process) -> None:
 def test_nobody_there_is_unavailable() -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # taken, and nobody listens
-        with sync_channel(f"127.0.0.1:{reserved.getsockname()[1]}") as open_channel:
+        with everybody(f"127.0.0.1:{reserved.getsockname()[1]}", "pricing") as open_channel:
             stub = pricing_pb2_grpc.PricingServiceStub(open_channel)
             assert fault_of(stub, "").reason == "UNAVAILABLE"
 
@@ -287,7 +297,7 @@ def test_a_deadline_ends_the_call_and_is_no_unexpected_fault(puppet: Process, st
 
 @pytest.mark.parametrize("service", ["", FULL_NAME])
 def test_health_is_told_for_the_process_and_the_service(puppet: Process, service: str) -> None:
-    with sync_channel(puppet.address()) as open_channel:
+    with everybody(puppet.address(), "pricing") as open_channel:
         health = health_pb2_grpc.HealthStub(open_channel)
         answer = health.Check(health_pb2.HealthCheckRequest(service=service))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -297,7 +307,7 @@ def test_health_is_told_for_the_process_and_the_service(puppet: Process, service
 
 
 def test_reflection_lists_the_services(puppet: Process) -> None:
-    with sync_channel(puppet.address()) as open_channel:
+    with everybody(puppet.address(), "pricing") as open_channel:
         stub: Any = reflection_pb2_grpc.ServerReflectionStub(open_channel)
         request = reflection_pb2.ServerReflectionRequest(list_services="")
         (answer,) = stub.ServerReflectionInfo(iter([request]))
@@ -315,7 +325,7 @@ def test_a_call_in_flight_completes_before_the_process_stops(
     with running(tmp_path) as process:
         address = process.address()
         assert address.startswith("127.0.0.1:")
-        with sync_channel(address) as open_channel:
+        with everybody(address, "pricing") as open_channel:
             stub: Any = pricing_pb2_grpc.PricingServiceStub(open_channel)
             in_flight = stub.QuotePremium.future(ask("wait"))
             process.until((tmp_path / "waiting").exists)
@@ -419,8 +429,9 @@ def test_the_health_service_says_whether_the_service_is_ready(state: str) -> Non
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         await _Health(alive, ["", "service"], ready).tell()
-        async with channel(f"127.0.0.1:{port}") as open_channel:
-            stub = health_pb2_grpc.HealthStub(open_channel)
+        # Without TLS: it is the health service alone that answers here.
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as bare:
+            stub = health_pb2_grpc.HealthStub(bare)
             answer = await stub.Check(health_pb2.HealthCheckRequest(service="service"))
         await server.stop(0)
         return int(answer.status)

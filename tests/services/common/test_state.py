@@ -26,7 +26,7 @@ from pathlib import Path
 from services.common import state
 folder, me = Path(sys.argv[1]), os.getpid()
 if sys.argv[2] == "without":
-    state.locked_folder = contextlib.nullcontext
+    state.locked = contextlib.nullcontext
 print("ready", flush=True)
 for line in sys.stdin:
     refused = 0

@@ -16,7 +16,8 @@ import grpc
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
-from services.common.grpc_edge import error_of, sync_channel
+from services.common.grpc_edge import error_of
+from tests.identities import equip, everybody
 from tests.services.his_bridge.records import KEY
 
 ROOT = Path(__file__).parents[3]
@@ -49,7 +50,7 @@ class Bridge:
                 raise RuntimeError(self.log.read_text("utf-8"))
             time.sleep(0.02)
         self.address = json.loads(run.read_text("utf-8"))["his_bridge"]
-        self.channel = sync_channel(self.address)
+        self.channel = everybody(self.address, "his_bridge")
         self.stub = HisBridgeServiceStub(self.channel)
 
     def pull(self, max_records: int = 0, hospital: str = HOSPITAL) -> pb.PullBillsResponse:
@@ -110,7 +111,7 @@ class Bridge:
 
 
 def environ_for(state: Path, profiles: Path, database_url: str = "") -> dict[str, str]:
-    keys = state / "keys"
+    keys = equip(state) / "keys"
     keys.mkdir(parents=True, exist_ok=True)
     (keys / "member_token.key").write_text(KEY.hex(), "utf-8")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("LIPEI_")}

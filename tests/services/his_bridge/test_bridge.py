@@ -429,6 +429,49 @@ def test_changes_at_the_hospital_come_as_corrections_and_reversals(
     server.put([claim(f"b{n:05d}", f"person-{n % 12:03d}") for n in (20, 21, 22)])
 
 
+def features(bridge: Bridge, page_size: int = 0) -> list[pb.ClinicalFeatures]:
+    request = pb.ListClinicalFeaturesRequest(parent=HOSPITAL, page_size=page_size)
+    found: list[pb.ClinicalFeatures] = []
+    while True:
+        page = bridge.stub.ListClinicalFeatures(request, timeout=CALL_S)
+        found.extend(page.features)
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            return found
+
+
+@pytest.mark.usefixtures("report")
+def test_features_tell_codes_and_amounts_and_lead_back_to_no_bill(bridge: Bridge) -> None:
+    told = features(bridge, page_size=20)
+    last = {one.bill.name.partition(".")[0]: one.bill for one in bridge.bills()}
+    bills = [bill for bill in last.values() if bill.kind != bill_pb2.BILL_KIND_REVERSAL]
+    assert len(told) == len(bills)
+    assert sum(one.total_minor_units for one in told) == sum(b.total.minor_units for b in bills)
+    whole = max(told, key=lambda one: len(one.services))
+    assert (whole.care_year, whole.days_of_stay, whole.currency_code) == (2026, 0, "CNY")
+    assert sum(entry.billed_minor_units for entry in whole.services) == whole.total_minor_units
+    assert all(entry.code.code and entry.code.system for entry in whole.services)
+    wire = b"".join(one.SerializeToString() for one in told)
+    for bill in bills:
+        for telling in (bill.name, bill.bill_number, bill.member_token, bill.provider_id):
+            assert telling.encode() not in wire
+    # The control: the bills themselves hold all of it.
+    assert bills[0].member_token.encode() in bills[0].SerializeToString()
+
+
+@pytest.mark.usefixtures("report")
+def test_a_page_of_few_features_and_a_foreign_token_are_refused(bridge: Bridge) -> None:
+    request = pb.ListClinicalFeaturesRequest(parent=HOSPITAL, page_size=19)
+    fault = refusal(bridge.stub.ListClinicalFeatures, request)
+    assert [(v.field, v.reason) for v in fault.violations] == [("page_size", "TOO_FEW")]
+    bills = bridge.stub.ListBills(pb.ListBillsRequest(parent=HOSPITAL, page_size=20))
+    request = pb.ListClinicalFeaturesRequest(parent=HOSPITAL, page_token=bills.next_page_token)
+    fault = refusal(bridge.stub.ListClinicalFeatures, request)
+    assert [v.reason for v in fault.violations] == ["FOREIGN_PAGE_TOKEN"]
+    unknown = pb.ListClinicalFeaturesRequest(parent="hospitals/nowhere")
+    assert refusal(bridge.stub.ListClinicalFeatures, unknown).reason == "NOT_FOUND"
+
+
 def test_health_is_told_and_a_stop_is_graceful(bridge: Bridge, url: str, tmp_path: Path) -> None:
     asked = health_pb2.HealthCheckRequest(service="lipei.his_bridge.v1.HisBridgeService")
     told = health_pb2_grpc.HealthStub(bridge.channel).Check(asked, timeout=CALL_S)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.common.state import read_addresses
+from tests.identities import equip
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 30.0
@@ -34,7 +35,7 @@ class Pricing:
 def start(state: Path, settings: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """The process, whether it comes up or not."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("LIPEI_")}
-    environ |= {"LIPEI_STATE": str(state), "PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}"}
+    environ |= {"LIPEI_STATE": str(equip(state)), "PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}"}
     environ |= settings or {}
     return subprocess.Popen(
         [sys.executable, "-m", "services.pricing.main"],

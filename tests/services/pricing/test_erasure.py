@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from lipei.pricing.v1 import pricing_pb2 as pb
+from services.common.access.caller import calling_as
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Refused
 from services.common.sealing import Erased, SubjectKeys
@@ -35,6 +36,7 @@ from tests.services.pricing.test_reading_storage import (
     A_TARGET,
     AFTER,
     ANNA,
+    ANXIN,
     BEN,
     FROM,
     NOW,
@@ -43,9 +45,16 @@ from tests.services.pricing.test_reading_storage import (
     values,
 )
 from tests.services.pricing.test_storage import quote_of
+from tests.tenants import of_insurer
 
 NOBODY: Any = None
 LATER = NOW + 1
+
+
+@pytest.fixture(autouse=True)
+def _called_by_the_insurer() -> Iterator[None]:
+    with calling_as(of_insurer("anxin")):
+        yield
 
 
 @pytest.fixture
@@ -83,22 +92,22 @@ def quote_with(token: str, number: int, policy: str = "p1") -> Quote:
 
 
 def fill(stores: Stores) -> None:
-    stores.readings.record("q-anna", (incoming(1, "3.0"), incoming(2)), low, NOW)
-    stores.readings.record("q-ben", (incoming(1, "3.1", token=BEN),), low, NOW)
-    stores.readings.set_target("t-anna", ANNA, A_TARGET, NOW, None)
-    stores.quotes.add(quote_with(ANNA, 1))
-    stores.quotes.add(quote_with(BEN, 2))
-    stores.quotes.add(quote_of(3, request_id="r3", policy="p1"))
-    stores.quotes.add(quote_of(4, request_id="r4", policy="p2"))
+    stores.readings.record(ANXIN, "q-anna", (incoming(1, "3.0"), incoming(2)), low, NOW)
+    stores.readings.record(ANXIN, "q-ben", (incoming(1, "3.1", token=BEN),), low, NOW)
+    stores.readings.set_target(ANXIN, "t-anna", ANNA, A_TARGET, NOW, None)
+    stores.quotes.add("anxin", quote_with(ANNA, 1))
+    stores.quotes.add("anxin", quote_with(BEN, 2))
+    stores.quotes.add("anxin", quote_of(3, request_id="r3", policy="p1"))
+    stores.quotes.add("anxin", quote_of(4, request_id="r4", policy="p2"))
 
 
 def test_what_was_sealed_is_gone_and_everybody_elses_stays(stores: Stores) -> None:
     fill(stores)
-    done = stores.erasures.erase("e1", ANNA, ["p1"], LATER)
+    done = stores.erasures.erase(ANXIN, "e1", ANNA, ["p1"], LATER)
     assert done == Erasure(keys=2, readings=2, targets=1, tasks=1, quotes=2)
-    assert stores.readings.readings_of(ANNA, FROM, AFTER) == []
-    assert stores.readings.targets_of(ANNA) == []
-    assert stores.readings.tasks_after(ANNA, 0, 10) == []
+    assert stores.readings.readings_of(ANXIN, ANNA, FROM, AFTER) == []
+    assert stores.readings.targets_of(ANXIN, ANNA) == []
+    assert stores.readings.tasks_after(ANXIN, ANNA, 0, 10) == []
     for request_id in ("r1", "r3"):
         with pytest.raises(Erased):
             stores.quotes.by_request(request_id)
@@ -111,14 +120,14 @@ def test_what_was_sealed_is_gone_and_everybody_elses_stays(stores: Stores) -> No
 
 def test_quotes_that_name_nobody_stay_unless_their_policy_is_named(stores: Stores) -> None:
     fill(stores)
-    assert stores.erasures.erase("e1", ANNA, [], LATER).quotes == 1
+    assert stores.erasures.erase(ANXIN, "e1", ANNA, [], LATER).quotes == 1
     assert stores.quotes.by_request("r3") is not None
 
 
 def test_lists_lose_nothing_and_name_nobody(stores: Stores, service: PricingServicer) -> None:
     fill(stores)
-    stores.erasures.erase("e1", ANNA, [], LATER)
-    (erased, other) = stores.readings.tasks_after(None, 0, 10)
+    stores.erasures.erase(ANXIN, "e1", ANNA, [], LATER)
+    (erased, other) = stores.readings.tasks_after(ANXIN, None, 0, 10)
     assert erased.about is None
     assert other.about is not None
     assert other.about.member_token == BEN
@@ -131,35 +140,35 @@ def test_lists_lose_nothing_and_name_nobody(stores: Stores, service: PricingServ
 
 def test_what_comes_afterwards_belongs_to_a_new_member(stores: Stores) -> None:
     fill(stores)
-    stores.erasures.erase("e1", ANNA, [], LATER)
+    stores.erasures.erase(ANXIN, "e1", ANNA, [], LATER)
     # The same reading, sent again, is a new one of a member who starts without any.
-    assert stores.readings.record("q2", (incoming(1, "5.0"),), low, LATER).recorded == 1
+    assert stores.readings.record(ANXIN, "q2", (incoming(1, "5.0"),), low, LATER).recorded == 1
     assert values(stores.readings) == {"r1": "5.0"}
-    assert stores.readings.targets_of(ANNA) == []
-    assert stores.erasures.erase("e2", ANNA, [], LATER).readings == 1
+    assert stores.readings.targets_of(ANXIN, ANNA) == []
+    assert stores.erasures.erase(ANXIN, "e2", ANNA, [], LATER).readings == 1
 
 
 def test_requests_that_were_answered_answer_the_same_or_say_erased(stores: Stores) -> None:
     fill(stores)
     request = (incoming(1, "3.0"), incoming(2))
-    before = stores.readings.record("q-anna", request, low, NOW)
-    stores.erasures.erase("e1", ANNA, [], LATER)
-    assert stores.readings.record("q-anna", request, low, LATER) == before
+    before = stores.readings.record(ANXIN, "q-anna", request, low, NOW)
+    stores.erasures.erase(ANXIN, "e1", ANNA, [], LATER)
+    assert stores.readings.record(ANXIN, "q-anna", request, low, LATER) == before
     assert before == Recorded(2, 0, before.tasks)
     assert len(before.tasks) == 1
     with pytest.raises(Erased):
-        stores.readings.set_target("t-anna", ANNA, A_TARGET, LATER, None)
+        stores.readings.set_target(ANXIN, "t-anna", ANNA, A_TARGET, LATER, None)
 
 
 def test_an_erasure_is_done_once_and_answers_the_same(stores: Stores) -> None:
     fill(stores)
-    done = stores.erasures.erase("e1", ANNA, ["p1"], LATER)
-    assert stores.erasures.erase("e1", ANNA, ["p1"], LATER) == done
+    done = stores.erasures.erase(ANXIN, "e1", ANNA, ["p1"], LATER)
+    assert stores.erasures.erase(ANXIN, "e1", ANNA, ["p1"], LATER) == done
     for token, policies in ((BEN, ["p1"]), (ANNA, [])):
         with pytest.raises(OtherErasure):
-            stores.erasures.erase("e1", token, policies, LATER)
+            stores.erasures.erase(ANXIN, "e1", token, policies, LATER)
     with pytest.raises(NothingKept):
-        stores.erasures.erase("e2", ANNA, ["p1"], LATER)
+        stores.erasures.erase(ANXIN, "e2", ANNA, ["p1"], LATER)
     assert values(stores.readings, BEN) == {"r1": "3.1"}
 
 
@@ -167,14 +176,14 @@ def test_another_replica_finds_it_erased_at_once(stores: Stores, database: Datab
     fill(stores)
     replica = QuoteStore(database, subject_keys(database))
     assert replica.by_request("r1") is not None  # with its key in memory
-    stores.erasures.erase("e1", ANNA, [], LATER)
+    stores.erasures.erase(ANXIN, "e1", ANNA, [], LATER)
     with pytest.raises(Erased):
         replica.by_request("r1")
 
 
 def test_no_row_leads_from_the_token_to_what_is_left(stores: Stores, database: Database) -> None:
     fill(stores)
-    stores.erasures.erase("e1", ANNA, ["p1"], LATER)
+    stores.erasures.erase(ANXIN, "e1", ANNA, ["p1"], LATER)
     kept = ""
     with database.reading() as connection:
         for table in ("member", "subject_key", "erasure", "quote", "reading", "recording"):
@@ -248,7 +257,7 @@ def test_values_that_were_swapped_are_data_loss_on_the_wire(
     service: PricingServicer, stores: Stores, database: Database
 ) -> None:
     fill(stores)
-    stores.quotes.add(quote_with(ANNA, 5))
+    stores.quotes.add("anxin", quote_with(ANNA, 5))
     with database.writing() as connection:
         if database.is_sqlite:
             connection.execute(text("DROP TRIGGER quote_no_update"))

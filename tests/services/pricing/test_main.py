@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
-from services.common.grpc_edge import sync_channel
 from services.common.state import read_addresses
+from tests.identities import everybody
 from tests.services.pricing.at_hand import DEMO, DEMO_FILE, WOMAN_52, demo_tree, sealed
 from tests.services.pricing.process import PATIENCE_S, serving, start
 
@@ -24,7 +24,7 @@ def ask(address: str) -> pricing_pb2.Quote:
         start_date="2026-12-01",
         features=WOMAN_52,
     )
-    with sync_channel(address) as channel:
+    with everybody(address, "pricing") as channel:
         stub = pricing_pb2_grpc.PricingServiceStub(channel)
         return stub.QuotePremium(request, timeout=20).quote
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database, migrate
 from services.common.sealing import CannotOpen
 from services.pricing.core.months import PersonalTarget
@@ -40,6 +41,8 @@ A_TARGET = DoctorsTarget(
     doctor_id="d-1",
     reason="frail and 83 years old",
 )
+
+ANXIN = Tenant(Kind.INSURER, "anxin")
 
 
 @pytest.fixture
@@ -88,47 +91,49 @@ def whose(task: CoachTask) -> str:
 
 def fill(store: ReadingStore, erasures: Erasures) -> None:
     """A row in every table."""
-    store.record("fill-ben", (incoming(98, token=BEN),), low, NOW)
-    erasures.erase("fill", BEN, [], NOW)
-    store.record("fill", (incoming(99, "3.0"),), low, NOW)
-    store.set_target("fill", ANNA, A_TARGET, NOW, None)
+    store.record(ANXIN, "fill-ben", (incoming(98, token=BEN),), low, NOW)
+    erasures.erase(ANXIN, "fill", BEN, [], NOW)
+    store.record(ANXIN, "fill", (incoming(99, "3.0"),), low, NOW)
+    store.set_target(ANXIN, "fill", ANNA, A_TARGET, NOW, None)
 
 
 def values(store: ReadingStore, token: str = ANNA) -> dict[str, str]:
-    kept = store.readings_of(token, FROM, AFTER)
+    kept = store.readings_of(ANXIN, token, FROM, AFTER)
     return {entry.reading.name[-2:]: entry.reading.written.value for entry in kept}
 
 
 def test_readings_come_back_as_they_were_written(store: ReadingStore) -> None:
     mine = incoming(1), incoming(2, "120", kind="systolic", by="device", stated_us=MAY_2 + DAY)
-    assert store.record("q1", (*mine, incoming(3, token=BEN)), low, NOW) == Recorded(3, 0, ())
-    kept = store.readings_of(ANNA, FROM, AFTER)
+    assert store.record(ANXIN, "q1", (*mine, incoming(3, token=BEN)), low, NOW) == Recorded(
+        3, 0, ()
+    )
+    kept = store.readings_of(ANXIN, ANNA, FROM, AFTER)
     assert [entry.reading for entry in kept] == list(mine)
     assert [entry.received_us for entry in kept] == [NOW, MAY_2 + DAY]
 
 
 def test_only_the_days_asked_for_are_read(store: ReadingStore) -> None:
-    store.record("q1", (incoming(1), incoming(2, at_us=MAY_2 - 2 * DAY)), low, NOW)
+    store.record(ANXIN, "q1", (incoming(1), incoming(2, at_us=MAY_2 - 2 * DAY)), low, NOW)
     assert values(store) == {"r1": "6.1"}
 
 
 def test_the_same_request_answers_the_same_whatever_came_since(store: ReadingStore) -> None:
-    first = store.record("q1", (incoming(1), incoming(2, "3.0")), low, NOW)
-    store.record("q2", (incoming(3),), low, NOW)
-    assert store.record("q1", (incoming(1), incoming(2, "3.0")), low, NOW + DAY) == first
+    first = store.record(ANXIN, "q1", (incoming(1), incoming(2, "3.0")), low, NOW)
+    store.record(ANXIN, "q2", (incoming(3),), low, NOW)
+    assert store.record(ANXIN, "q1", (incoming(1), incoming(2, "3.0")), low, NOW + DAY) == first
     assert (first.recorded, first.known, len(first.tasks)) == (2, 0, 1)
     with pytest.raises(OtherContent):
-        store.record("q1", (incoming(1),), low, NOW)
-    assert store.record("q3", (incoming(1), incoming(4)), low, NOW) == Recorded(1, 1, ())
+        store.record(ANXIN, "q1", (incoming(1),), low, NOW)
+    assert store.record(ANXIN, "q3", (incoming(1), incoming(4)), low, NOW) == Recorded(1, 1, ())
 
 
 def test_a_member_cannot_change_what_was_typed(store: ReadingStore) -> None:
-    store.record("q1", (incoming(1, "9.0"),), low, NOW)
+    store.record(ANXIN, "q1", (incoming(1, "9.0"),), low, NOW)
     with pytest.raises(ReadingsDiffer) as differ:
-        store.record("q2", (incoming(2), incoming(1, "5.0"), incoming(3, "3.0")), low, NOW)
+        store.record(ANXIN, "q2", (incoming(2), incoming(1, "5.0"), incoming(3, "3.0")), low, NOW)
     assert differ.value.places == (1,)
     assert values(store) == {"r1": "9.0"}
-    assert store.tasks_after(None, 0, 10) == []
+    assert store.tasks_after(ANXIN, None, 0, 10) == []
 
 
 def test_the_hospital_corrects_under_the_same_name_and_the_old_stays(store: ReadingStore) -> None:
@@ -136,15 +141,15 @@ def test_the_hospital_corrects_under_the_same_name_and_the_old_stays(store: Read
     second = msgspec.structs.replace(
         first, written=written("hba1c", "6.8", "laboratory"), stated_us=MAY_2 + 40 * DAY
     )
-    store.record("q1", (first,), low, NOW)
-    assert store.record("q2", (second,), low, NOW) == Recorded(1, 0, ())
-    (kept,) = store.readings_of(ANNA, FROM, AFTER)
+    store.record(ANXIN, "q1", (first,), low, NOW)
+    assert store.record(ANXIN, "q2", (second,), low, NOW) == Recorded(1, 0, ())
+    (kept,) = store.readings_of(ANXIN, ANNA, FROM, AFTER)
     assert kept.reading == second
     # What was received in time stays in time, however late its correction.
     assert kept.received_us == MAY_2 + DAY
     assert store.revisions_of(first.name) == [first, second]
     # An older release that comes late changes nothing.
-    assert store.record("q3", (first,), low, NOW) == Recorded(0, 1, ())
+    assert store.record(ANXIN, "q3", (first,), low, NOW) == Recorded(0, 1, ())
     assert values(store) == {"r1": "6.8"}
 
 
@@ -152,31 +157,33 @@ def test_a_correction_that_moves_the_measurement_out_of_the_days_is_seen(
     store: ReadingStore,
 ) -> None:
     first = incoming(1, by="laboratory")
-    store.record("q1", (first,), low, NOW)
-    store.record("q2", (msgspec.structs.replace(first, effective_us=MAY_2 - 9 * DAY),), low, NOW)
-    (kept,) = store.readings_of(ANNA, FROM, AFTER)
+    store.record(ANXIN, "q1", (first,), low, NOW)
+    store.record(
+        ANXIN, "q2", (msgspec.structs.replace(first, effective_us=MAY_2 - 9 * DAY),), low, NOW
+    )
+    (kept,) = store.readings_of(ANXIN, ANNA, FROM, AFTER)
     assert kept.reading.effective_us == MAY_2 - 9 * DAY
 
 
 def test_a_low_glucose_raises_one_task_for_ever(store: ReadingStore) -> None:
     first = incoming(1, "3.8", by="laboratory")
-    (name,) = store.record("q1", (first, incoming(2, "3.9")), low, NOW).tasks
+    (name,) = store.record(ANXIN, "q1", (first, incoming(2, "3.9")), low, NOW).tasks
     again = msgspec.structs.replace(first, written=written("fasting", "3.7", "laboratory"))
-    assert store.record("q2", (again,), low, NOW).tasks == ()
-    (task,) = store.tasks_after(ANNA, 0, 10)
+    assert store.record(ANXIN, "q2", (again,), low, NOW).tasks == ()
+    (task,) = store.tasks_after(ANXIN, ANNA, 0, 10)
     assert name == f"members/{ANNA}/coachTasks/{task.name}"
     assert task.about is not None
     assert (task.about.reading, task.about.measured.value) == (first.name, 38)
     assert task.raised_us == NOW
-    assert store.tasks_after(BEN, 0, 10) == []
-    store.record("q3", (incoming(5, "3.0", token=BEN),), low, NOW)
-    assert [whose(t) for t in store.tasks_after(None, 0, 10)] == [ANNA, BEN]
-    assert [whose(t) for t in store.tasks_after(None, task.id, 10)] == [BEN]
+    assert store.tasks_after(ANXIN, BEN, 0, 10) == []
+    store.record(ANXIN, "q3", (incoming(5, "3.0", token=BEN),), low, NOW)
+    assert [whose(t) for t in store.tasks_after(ANXIN, None, 0, 10)] == [ANNA, BEN]
+    assert [whose(t) for t in store.tasks_after(ANXIN, None, task.id, 10)] == [BEN]
 
 
 def test_calls_that_race_record_each_reading_once(store: ReadingStore, database: Database) -> None:
     def record(number: int) -> Recorded:
-        return store.record(f"q{number}", (incoming(1), incoming(2, "3.0")), low, NOW)
+        return store.record(ANXIN, f"q{number}", (incoming(1), incoming(2, "3.0")), low, NOW)
 
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(record, range(12)))
@@ -190,22 +197,22 @@ def test_a_doctors_targets_come_back_in_the_order_in_which_they_were_set(
     store: ReadingStore,
 ) -> None:
     ended = msgspec.structs.replace(A_TARGET, target=None)
-    store.set_target("t1", ANNA, A_TARGET, NOW, None)
-    store.set_target("t2", ANNA, ended, NOW, None)
-    store.set_target("t1", ANNA, A_TARGET, NOW, None)  # a repeat changes nothing
-    assert store.targets_of(ANNA) == [
+    store.set_target(ANXIN, "t1", ANNA, A_TARGET, NOW, None)
+    store.set_target(ANXIN, "t2", ANNA, ended, NOW, None)
+    store.set_target(ANXIN, "t1", ANNA, A_TARGET, NOW, None)  # a repeat changes nothing
+    assert store.targets_of(ANXIN, ANNA) == [
         PersonalTarget(Measure.HBA1C, FROM, Target(below=80)),
         PersonalTarget(Measure.HBA1C, FROM, None),
     ]
-    assert store.targets_of(BEN) == []
+    assert store.targets_of(ANXIN, BEN) == []
     for token, target in ((BEN, A_TARGET), (ANNA, ended)):
         with pytest.raises(OtherContent):
-            store.set_target("t1", token, target, NOW, None)
+            store.set_target(ANXIN, "t1", token, target, NOW, None)
 
 
 def test_health_stands_in_no_column_in_clear(store: ReadingStore, database: Database) -> None:
-    store.record("q1", (incoming(1, "3.14"),), low, NOW)
-    store.set_target("t1", ANNA, A_TARGET, NOW, None)
+    store.record(ANXIN, "q1", (incoming(1, "3.14"),), low, NOW)
+    store.set_target(ANXIN, "t1", ANNA, A_TARGET, NOW, None)
     kept = b""
     with database.reading() as connection:
         for table in ("recording", "reading", "personal_target", "coach_task"):
@@ -221,8 +228,8 @@ def test_health_stands_in_no_column_in_clear(store: ReadingStore, database: Data
 def test_a_sealed_reading_opens_only_as_its_own_revision(
     store: ReadingStore, database: Database
 ) -> None:
-    store.record("q1", (incoming(1, by="laboratory"),), low, NOW)
-    store.record("q2", (incoming(1, "7.7", by="laboratory"),), low, NOW)
+    store.record(ANXIN, "q1", (incoming(1, by="laboratory"),), low, NOW)
+    store.record(ANXIN, "q2", (incoming(1, "7.7", by="laboratory"),), low, NOW)
     assert values(store) == {"r1": "7.7"}
     with database.writing() as connection:
         if database.is_sqlite:

@@ -13,7 +13,8 @@ import pytest
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1 import reading_pb2 as rb
-from services.common.grpc_edge import RpcFault, error_of, sync_channel
+from services.common.grpc_edge import RpcFault, error_of
+from tests.identities import everybody
 from tests.postgres import fresh_database
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced
 from tests.services.pricing.core.reading_cases import programmes
@@ -55,7 +56,7 @@ def target(
 
 @pytest.fixture
 def stub(target: str) -> Iterator[PricingServiceStub]:
-    with sync_channel(target) as channel:
+    with everybody(target, "pricing") as channel:
         yield PricingServiceStub(channel)
 
 
@@ -295,7 +296,7 @@ def test_while_a_books_history_is_loaded_typed_readings_state_their_receipt(
     for entry in typed:
         entry.provenance = rb.READING_PROVENANCE_TYPED
     settings = {"LIPEI_PRICING_BACKFILL": "true"}
-    with serving(tmp_path, settings) as pricing, sync_channel(pricing.address) as channel:
+    with serving(tmp_path, settings) as pricing, everybody(pricing.address, "pricing") as channel:
         loading = PricingServiceStub(channel)
         assert record(loading, token, *typed).recorded_count == 3
         request = pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
@@ -420,7 +421,7 @@ def test_a_doctors_target_holds_from_now_on_and_not_for_months_that_are_over(
 def test_a_doctors_target_holds_for_one_member(tmp_path: Any, token: str) -> None:
     """Of a book whose history is loaded, with its doctors' targets of the time."""
     settings = {"LIPEI_PRICING_BACKFILL": "true"}
-    with serving(tmp_path, settings) as pricing, sync_channel(pricing.address) as channel:
+    with serving(tmp_path, settings) as pricing, everybody(pricing.address, "pricing") as channel:
         _a_target_is_set_and_ended(PricingServiceStub(channel), token)
 
 

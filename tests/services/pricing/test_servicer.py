@@ -15,8 +15,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
+from services.common.access.caller import calling_as
 from services.common.database import Database
-from services.common.grpc_edge import Refused, RpcFault, error_of, sync_channel
+from services.common.grpc_edge import Refused, RpcFault, error_of
 from services.common.sealing import SubjectKeys
 from services.pricing.core.book import Book
 from services.pricing.judging import Shelf
@@ -24,12 +25,14 @@ from services.pricing.servicer import FULL_NAME, PricingServicer, Stores
 from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
+from tests.identities import everybody
 from tests.postgres import fresh_database
 from tests.services.common.sealing.keys import MASTER, now_us
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced
 from tests.services.pricing.core.reading_cases import programmes
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part, recording, weeks
+from tests.tenants import of_insurer
 
 Stub = pricing_pb2_grpc.PricingServiceStub
 Request = pricing_pb2.QuotePremiumRequest
@@ -56,7 +59,7 @@ def target(
 
 @pytest.fixture
 def channel(target: str) -> Iterator[grpc.Channel]:
-    with sync_channel(target) as found:
+    with everybody(target, "pricing") as found:
         yield found
 
 
@@ -346,7 +349,7 @@ def test_a_database_that_is_away_is_a_reason_to_retry(request_: Any) -> None:
         Stores(QuoteStore(database, keys), ReadingStore(database, keys), Erasures(database, keys)),
     )
     rpc = getattr(servicer, type(request_).__name__.removesuffix("Request"))
-    with pytest.raises(Refused) as refused:
+    with calling_as(of_insurer()), pytest.raises(Refused) as refused:
         asyncio.run(rpc(request_, cast(Any, None)))
     assert refused.value.code is grpc.StatusCode.UNAVAILABLE
     assert refused.value.retry_after_s == 1.0

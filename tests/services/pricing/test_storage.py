@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database, migrate
 from services.common.sealing import CannotOpen, SubjectKeys
 from services.pricing.core.features import read
@@ -31,6 +32,8 @@ from services.pricing.storage.tables import (
 from tests.services.common.sealing.keys import MASTER, now_us, subject_keys
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 from tests.services.pricing.test_reading_storage import fill
+
+ANXIN = Tenant(Kind.INSURER, "anxin")
 
 
 @pytest.fixture
@@ -63,38 +66,38 @@ def quote_of(number: int = 1, *, request_id: str = "r1", policy: str = "p1") -> 
 
 
 def test_a_quote_comes_back_word_for_word(store: QuoteStore) -> None:
-    made = store.add(quote_of())
+    made = store.add("anxin", quote_of())
     assert made == quote_of()
     assert store.by_request("r1") == made
-    assert store.by_id("p1", made.id) == made
+    assert store.by_id(ANXIN, "p1", made.id) == made
 
 
 def test_a_quote_is_found_under_its_own_policy_only(store: QuoteStore) -> None:
-    made = store.add(quote_of())
-    assert store.by_id("p2", made.id) is None
-    assert store.by_id("p1", "0" * 32) is None
+    made = store.add("anxin", quote_of())
+    assert store.by_id(ANXIN, "p2", made.id) is None
+    assert store.by_id(ANXIN, "p1", "0" * 32) is None
     assert store.by_request("r2") is None
 
 
 def test_the_first_answer_to_a_request_stays(store: QuoteStore) -> None:
-    first = store.add(quote_of(1))
-    assert store.add(quote_of(2)) == first
-    assert store.by_id("p1", quote_of(2).id) is None
-    assert store.add(quote_of(3, request_id="r3")) != first
+    first = store.add("anxin", quote_of(1))
+    assert store.add("anxin", quote_of(2)) == first
+    assert store.by_id(ANXIN, "p1", quote_of(2).id) is None
+    assert store.add("anxin", quote_of(3, request_id="r3")) != first
 
 
 def test_calls_that_race_with_one_request_id_get_one_quote(
     store: QuoteStore, database: Database
 ) -> None:
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda n: store.add(quote_of(n)), range(1, 25)))
+        found = list(pool.map(lambda n: store.add("anxin", quote_of(n)), range(1, 25)))
     assert len({quote.id for quote in found}) == 1
     with database.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM quote")).scalar_one() == 1
 
 
 def test_a_quote_is_priced_again_from_what_is_kept(store: QuoteStore) -> None:
-    made = store.add(quote_of())
+    made = store.add("anxin", quote_of())
     content = store.tariff_content(made.tariff_version)
     assert content is not None
     rates = compile_rates(tariff_from(content))
@@ -114,7 +117,7 @@ def test_a_tariff_is_kept_once(store: QuoteStore) -> None:
 
 
 def test_health_stands_in_no_column_in_clear(store: QuoteStore, database: Database) -> None:
-    made = store.add(quote_of())
+    made = store.add("anxin", quote_of())
     with database.reading() as connection:
         row = connection.execute(text("SELECT * FROM quote")).one()
     kept = b"|".join(v if isinstance(v, bytes) else str(v).encode() for v in row)
@@ -126,8 +129,8 @@ def test_health_stands_in_no_column_in_clear(store: QuoteStore, database: Databa
 
 
 def test_sealed_facts_open_only_in_their_own_row(store: QuoteStore, database: Database) -> None:
-    store.add(quote_of(1))
-    store.add(quote_of(2, request_id="r2", policy="p2"))
+    store.add("anxin", quote_of(1))
+    store.add("anxin", quote_of(2, request_id="r2", policy="p2"))
     with database.writing() as connection:
         drop_triggers(connection, database)
         sealed = connection.execute(text("SELECT sealed FROM quote WHERE policy_id = 'p1'"))
@@ -152,7 +155,7 @@ def drop_triggers(connection: Any, database: Database) -> None:
 def test_every_table_is_append_only(
     store: QuoteStore, database: Database, table: str, statement: str
 ) -> None:
-    made = store.add(quote_of())
+    made = store.add("anxin", quote_of())
     store.keep_programme("p@sha256:0", b"{}", 1)
     keys = subject_keys(database)
     fill(ReadingStore(database, keys), Erasures(database, keys))

@@ -29,7 +29,8 @@ class SettlementServiceStub:
     """The steps of the workflows, for the service role only. Each step is one transaction and safe to repeat.
     Answers carry names, states, codes and amounts, never bills or identities: they stay in Temporal's history.
 
-    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat.
+    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat. UNAUTHENTICATED and PERMISSION_DENIED: have the
+    certificate renewed or the role given, and repeat.
     """
 
     def __init__(self, channel):
@@ -79,7 +80,8 @@ class SettlementServiceServicer:
     """The steps of the workflows, for the service role only. Each step is one transaction and safe to repeat.
     Answers carry names, states, codes and amounts, never bills or identities: they stay in Temporal's history.
 
-    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat.
+    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat. UNAUTHENTICATED and PERMISSION_DENIED: have the
+    certificate renewed or the role given, and repeat.
     """
 
     def RegisterClaim(self, request, context):
@@ -198,7 +200,8 @@ class SettlementService:
     """The steps of the workflows, for the service role only. Each step is one transaction and safe to repeat.
     Answers carry names, states, codes and amounts, never bills or identities: they stay in Temporal's history.
 
-    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat.
+    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat. UNAUTHENTICATED and PERMISSION_DENIED: have the
+    certificate renewed or the role given, and repeat.
     """
 
     @staticmethod

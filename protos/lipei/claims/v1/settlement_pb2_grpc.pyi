@@ -30,7 +30,8 @@ class SettlementServiceStub:
     """The steps of the workflows, for the service role only. Each step is one transaction and safe to repeat.
     Answers carry names, states, codes and amounts, never bills or identities: they stay in Temporal's history.
 
-    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat.
+    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat. UNAUTHENTICATED and PERMISSION_DENIED: have the
+    certificate renewed or the role given, and repeat.
     """
 
     @_typing.overload
@@ -80,7 +81,8 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     """The steps of the workflows, for the service role only. Each step is one transaction and safe to repeat.
     Answers carry names, states, codes and amounts, never bills or identities: they stay in Temporal's history.
 
-    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat.
+    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat. UNAUTHENTICATED and PERMISSION_DENIED: have the
+    certificate renewed or the role given, and repeat.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -126,7 +128,8 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     """The steps of the workflows, for the service role only. Each step is one transaction and safe to repeat.
     Answers carry names, states, codes and amounts, never bills or identities: they stay in Temporal's history.
 
-    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat.
+    Every rpc may also answer UNAVAILABLE and DEADLINE_EXCEEDED: repeat. UNAUTHENTICATED and PERMISSION_DENIED: have the
+    certificate renewed or the role given, and repeat.
     """
 
     @_abc_1.abstractmethod

@@ -753,6 +753,184 @@ class ChannelStatus(_message.Message):
 Global___ChannelStatus: _TypeAlias = ChannelStatus  # noqa: Y015
 
 @_typing.final
+class ListClinicalFeaturesRequest(_message.Message):
+    """Asks for a page of clinical features."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"hospitals/{hospital}"."""
+    page_size: _builtins.int
+    """At most so many; 0 means 100, more than 500 is cut to 500, fewer than 20 are refused."""
+    page_token: _builtins.str
+    """From the answer before; empty begins at the oldest release."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListClinicalFeaturesRequest: _TypeAlias = ListClinicalFeaturesRequest  # noqa: Y015
+
+@_typing.final
+class ListClinicalFeaturesResponse(_message.Message):
+    """A page of clinical features."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty at the end."""
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClinicalFeatures]:
+        """One for each bill."""
+
+    def __init__(
+        self,
+        *,
+        features: _abc.Iterable[Global___ClinicalFeatures] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListClinicalFeaturesResponse: _TypeAlias = ListClinicalFeaturesResponse  # noqa: Y015
+
+@_typing.final
+class ClinicalFeatures(_message.Message):
+    """A bill without the 18 kinds of identifiers of 45 CFR 164.514(b)(2).
+
+    Its fields are of level 2, though a bill's own codes and lines are of level 3: those belong to a pseudonym, these to
+    nobody. That holds only while nothing here leads back to a bill; so no name, number, day or unit price may be added.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CARE_TYPE_FIELD_NUMBER: _builtins.int
+    HOSPITAL_TIER_FIELD_NUMBER: _builtins.int
+    CARE_YEAR_FIELD_NUMBER: _builtins.int
+    DAYS_OF_STAY_FIELD_NUMBER: _builtins.int
+    DIAGNOSES_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    TOTAL_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    care_type: _bill_pb2.CareType.ValueType
+    """How the care was given."""
+    hospital_tier: _bill_pb2.HospitalTier.ValueType
+    """The hospital's tier, when its profile knows it."""
+    care_year: _builtins.int
+    """Year in which the care began, in the hospital's zone."""
+    days_of_stay: _builtins.int
+    """Nights between its first and its last day; 0 within one day."""
+    currency_code: _builtins.str
+    """ISO 4217 code of all amounts."""
+    total_minor_units: _builtins.int
+    """Sum of the services, in minor units."""
+    @_builtins.property
+    def diagnoses(self) -> _containers.RepeatedCompositeFieldContainer[Global___CodedFeature]:
+        """What the patient was treated for, the principal one first."""
+
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceFeature]:
+        """What was done, given or used, in the order of the codes."""
+
+    def __init__(
+        self,
+        *,
+        care_type: _bill_pb2.CareType.ValueType = ...,
+        hospital_tier: _bill_pb2.HospitalTier.ValueType = ...,
+        care_year: _builtins.int = ...,
+        days_of_stay: _builtins.int = ...,
+        diagnoses: _abc.Iterable[Global___CodedFeature] | None = ...,
+        services: _abc.Iterable[Global___ServiceFeature] | None = ...,
+        currency_code: _builtins.str = ...,
+        total_minor_units: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["care_type", b"care_type", "care_year", b"care_year", "currency_code", b"currency_code", "days_of_stay", b"days_of_stay", "diagnoses", b"diagnoses", "hospital_tier", b"hospital_tier", "services", b"services", "total_minor_units", b"total_minor_units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClinicalFeatures: _TypeAlias = ClinicalFeatures  # noqa: Y015
+
+@_typing.final
+class CodedFeature(_message.Message):
+    """A standard code that nobody is named by. The hospital's own codes are left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYSTEM_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    DISPLAY_FIELD_NUMBER: _builtins.int
+    system: _builtins.str
+    """The code system, for example "http://hl7.org/fhir/sid/icd-10"."""
+    code: _builtins.str
+    """The code; empty when it has the form of somebody's number."""
+    display: _builtins.str
+    """The system's public text, redacted: "[phone]" stands for a telephone number."""
+    def __init__(
+        self,
+        *,
+        system: _builtins.str = ...,
+        code: _builtins.str = ...,
+        display: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "display", b"display", "system", b"system"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CodedFeature: _TypeAlias = CodedFeature  # noqa: Y015
+
+@_typing.final
+class ServiceFeature(_message.Message):
+    """One charge of a bill."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    BILLED_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    quantity: _builtins.str
+    """Decimal with at most four places, above 0."""
+    billed_minor_units: _builtins.int
+    """In minor units; not negative."""
+    @_builtins.property
+    def code(self) -> Global___CodedFeature:
+        """The standard code."""
+
+    def __init__(
+        self,
+        *,
+        code: Global___CodedFeature | None = ...,
+        quantity: _builtins.str = ...,
+        billed_minor_units: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billed_minor_units", b"billed_minor_units", "code", b"code", "quantity", b"quantity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServiceFeature: _TypeAlias = ServiceFeature  # noqa: Y015
+
+@_typing.final
 class EraseMemberRequest(_message.Message):
     """Names a patient to be erased."""
 

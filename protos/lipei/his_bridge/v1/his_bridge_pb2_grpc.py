@@ -30,8 +30,12 @@ class HisBridgeServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     def __init__(self, channel):
@@ -80,6 +84,11 @@ class HisBridgeServiceStub:
                 request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.SerializeToString,
                 response_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.FromString,
                 _registered_method=True)
+        self.ListClinicalFeatures = channel.unary_unary(
+                '/lipei.his_bridge.v1.HisBridgeService/ListClinicalFeatures',
+                request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesRequest.SerializeToString,
+                response_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesResponse.FromString,
+                _registered_method=True)
         self.EraseMember = channel.unary_unary(
                 '/lipei.his_bridge.v1.HisBridgeService/EraseMember',
                 request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.EraseMemberRequest.SerializeToString,
@@ -92,8 +101,12 @@ class HisBridgeServiceServicer:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     def PullBills(self, request, context):
@@ -179,6 +192,19 @@ class HisBridgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListClinicalFeatures(self, request, context):
+        """What pricing and research may know of a hospital's bills: codes, quantities and amounts, without name, token, bill
+        number and dates. Reversed bills and earlier versions of corrected ones are left out. Within a page the order says
+        nothing about the order of the visits. Asks the source nothing.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
+        bills would say which is which.
+        NOT_FOUND: no such hospital in this bridge's profiles; stop.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseMember(self, request, context):
         """Erases a patient here by destroying the key of everything kept about them: bills, and records as they came. Readings
         are deleted; bills that were not acknowledged yet are withheld as REFUSED with the reason ERASED. Names, kinds, days
@@ -237,6 +263,11 @@ def add_HisBridgeServiceServicer_to_server(servicer, server):
                     request_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.FromString,
                     response_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.SerializeToString,
             ),
+            'ListClinicalFeatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClinicalFeatures,
+                    request_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesRequest.FromString,
+                    response_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesResponse.SerializeToString,
+            ),
             'EraseMember': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseMember,
                     request_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.EraseMemberRequest.FromString,
@@ -255,8 +286,12 @@ class HisBridgeService:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     @staticmethod
@@ -465,6 +500,33 @@ class HisBridgeService:
             '/lipei.his_bridge.v1.HisBridgeService/GetSourceStatus',
             lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.SerializeToString,
             lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClinicalFeatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.his_bridge.v1.HisBridgeService/ListClinicalFeatures',
+            lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesRequest.SerializeToString,
+            lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

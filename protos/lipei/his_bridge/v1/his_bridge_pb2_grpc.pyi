@@ -31,8 +31,12 @@ class HisBridgeServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     @_typing.overload
@@ -90,6 +94,15 @@ class HisBridgeServiceStub:
 
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
+    ListClinicalFeatures: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListClinicalFeaturesRequest, _his_bridge_pb2.ListClinicalFeaturesResponse]
+    """What pricing and research may know of a hospital's bills: codes, quantities and amounts, without name, token, bill
+    number and dates. Reversed bills and earlier versions of corrected ones are left out. Within a page the order says
+    nothing about the order of the visits. Asks the source nothing.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
+    bills would say which is which.
+    NOT_FOUND: no such hospital in this bridge's profiles; stop.
+    """
     EraseMember: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.EraseMemberRequest, _his_bridge_pb2.EraseMemberResponse]
     """Erases a patient here by destroying the key of everything kept about them: bills, and records as they came. Readings
     are deleted; bills that were not acknowledged yet are withheld as REFUSED with the reason ERASED. Names, kinds, days
@@ -108,8 +121,12 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -164,6 +181,15 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
 
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
+    ListClinicalFeatures: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListClinicalFeaturesRequest, _his_bridge_pb2.ListClinicalFeaturesResponse]  # type: ignore[assignment]
+    """What pricing and research may know of a hospital's bills: codes, quantities and amounts, without name, token, bill
+    number and dates. Reversed bills and earlier versions of corrected ones are left out. Within a page the order says
+    nothing about the order of the visits. Asks the source nothing.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
+    bills would say which is which.
+    NOT_FOUND: no such hospital in this bridge's profiles; stop.
+    """
     EraseMember: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.EraseMemberRequest, _his_bridge_pb2.EraseMemberResponse]  # type: ignore[assignment]
     """Erases a patient here by destroying the key of everything kept about them: bills, and records as they came. Readings
     are deleted; bills that were not acknowledged yet are withheld as REFUSED with the reason ERASED. Names, kinds, days
@@ -181,8 +207,12 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     @_abc_1.abstractmethod
@@ -281,6 +311,21 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_his_bridge_pb2.GetSourceStatusResponse, _abc.Awaitable[_his_bridge_pb2.GetSourceStatusResponse]]:
         """How the last pull of each channel went. Asks the source nothing.
 
+        NOT_FOUND: no such hospital in this bridge's profiles; stop.
+        """
+
+    @_abc_1.abstractmethod
+    def ListClinicalFeatures(
+        self,
+        request: _his_bridge_pb2.ListClinicalFeaturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_his_bridge_pb2.ListClinicalFeaturesResponse, _abc.Awaitable[_his_bridge_pb2.ListClinicalFeaturesResponse]]:
+        """What pricing and research may know of a hospital's bills: codes, quantities and amounts, without name, token, bill
+        number and dates. Reversed bills and earlier versions of corrected ones are left out. Within a page the order says
+        nothing about the order of the visits. Asks the source nothing.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
+        bills would say which is which.
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
         """
 

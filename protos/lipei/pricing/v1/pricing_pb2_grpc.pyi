@@ -32,8 +32,12 @@ class PricingServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     @_typing.overload
@@ -108,8 +112,12 @@ class PricingServiceAsyncStub(PricingServiceStub):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -180,8 +188,12 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
+    PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
+
+    Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     @_abc_1.abstractmethod

@@ -146,4 +146,6 @@ A message field's own level guards the whole message; its fields have levels of 
 clearance: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.int]
 """Highest level that a role may read."""
 record: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _builtins.str]
-"""Field that names the record in access evidence; `name` when the message has one."""
+"""Field that names the record in access evidence, `name` when the message has one and this is not
+said. A repeated field names one record each.
+"""

@@ -22,15 +22,22 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alipei/type/v1/coding.proto\x12\rlipei.type.v1\"7\n\x06\x43oding\x12\x0e\n\x06system\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07\x64isplay\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alipei/type/v1/coding.proto\x12\rlipei.type.v1\x1a\x1alipei/type/v1/access.proto\"I\n\x06\x43oding\x12\x14\n\x06system\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x12\n\x04\x63ode\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x15\n\x07\x64isplay\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lipei.type.v1.coding_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CODING']._serialized_start=45
-  _globals['_CODING']._serialized_end=100
+  _globals['_CODING'].fields_by_name['system']._loaded_options = None
+  _globals['_CODING'].fields_by_name['system']._serialized_options = b'\360\321\030\003'
+  _globals['_CODING'].fields_by_name['code']._loaded_options = None
+  _globals['_CODING'].fields_by_name['code']._serialized_options = b'\360\321\030\003'
+  _globals['_CODING'].fields_by_name['display']._loaded_options = None
+  _globals['_CODING'].fields_by_name['display']._serialized_options = b'\360\321\030\003'
+  _globals['_CODING']._serialized_start=73
+  _globals['_CODING']._serialized_end=146
 # @@protoc_insertion_point(module_scope)

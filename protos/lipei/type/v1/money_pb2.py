@@ -22,15 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19lipei/type/v1/money.proto\x12\rlipei.type.v1\"3\n\x05Money\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\x13\n\x0bminor_units\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19lipei/type/v1/money.proto\x12\rlipei.type.v1\x1a\x1alipei/type/v1/access.proto\"?\n\x05Money\x12\x1b\n\rcurrency_code\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0bminor_units\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lipei.type.v1.money_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MONEY']._serialized_start=44
-  _globals['_MONEY']._serialized_end=95
+  _globals['_MONEY'].fields_by_name['currency_code']._loaded_options = None
+  _globals['_MONEY'].fields_by_name['currency_code']._serialized_options = b'\360\321\030\002'
+  _globals['_MONEY'].fields_by_name['minor_units']._loaded_options = None
+  _globals['_MONEY'].fields_by_name['minor_units']._serialized_options = b'\360\321\030\002'
+  _globals['_MONEY']._serialized_start=72
+  _globals['_MONEY']._serialized_end=135
 # @@protoc_insertion_point(module_scope)

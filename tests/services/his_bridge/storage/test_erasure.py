@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
+from services.common.access.caller import calling_as
 from services.common.database import Database, migrate
 from services.common.refusals import Refused
 from services.common.sealing import Erased, Sealer, SubjectKeys
@@ -37,6 +38,7 @@ from services.his_bridge.storage.tables import inbox as inbox_table
 from services.his_bridge.storage.tables import metadata
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.storage.test_storage import BAD, DAY, bill, reading
+from tests.tenants import of_hospital, of_installation
 
 HERE, THERE = "general", "other"
 ANNA, BEN = "k1." + "a" * 64, "k1." + "b" * 64
@@ -49,6 +51,13 @@ def database(database_url: str) -> Iterator[Database]:
     migrate(found, "services.his_bridge")
     yield found
     found.close()
+
+
+@pytest.fixture(autouse=True)
+def everybody() -> Iterator[None]:
+    """Calls as the installation itself, which has no tenant."""
+    with calling_as(of_installation()):
+        yield
 
 
 @pytest.fixture
@@ -381,3 +390,20 @@ def test_an_erasure_leaves_no_way_from_the_token_to_what_stays(bridge: Bridge) -
     with bridge.database.reading() as connection:
         for table in metadata.tables:
             assert ANNA not in str(connection.execute(text(f"SELECT * FROM {table}")).all())
+
+
+def test_a_records_office_erases_what_its_own_hospital_keeps(bridge: Bridge) -> None:
+    fill(bridge)
+    service = served(bridge)
+    request = pb.EraseMemberRequest(
+        request_id="e1", member=f"members/{ANNA}", hospital="hospitals/-"
+    )
+    with calling_as(of_hospital(THERE)):
+        done = asyncio.run(service.EraseMember(request, NOBODY))
+    assert (done.destroyed_key_count, done.bill_count) == (1, 1)
+    assert bridge.bills(THERE)[0].bill is None
+    assert bridge.bills(HERE)[0].bill == bill_of(ANNA)
+    with calling_as(of_hospital(HERE)):  # the same request id is another's
+        done = asyncio.run(service.EraseMember(request, NOBODY))
+    assert done.bill_count == 1
+    assert bridge.bills(HERE)[0].bill is None

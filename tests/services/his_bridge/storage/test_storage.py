@@ -616,3 +616,23 @@ def read(database: Database, after: int) -> set[int]:
     with database.reading() as connection:
         query = text("SELECT number FROM things WHERE number > :n")
         return set(connection.execute(query, {"n": after}).scalars())
+
+
+def last_states(database: Database, after: int = 0, most: int = 100) -> list[Any]:
+    with database.reading() as connection:
+        return list(lists.last_states_after(connection, sealer(connection), H, after, most))
+
+
+def test_studies_see_the_last_state_of_a_bill_and_a_reversed_one_not_at_all(
+    database: Database,
+) -> None:
+    for key in ("a", "b", "c", "d"):
+        settle(database, (pending_of(database, key), stated(100)))
+    settle(database, (pending_of(database, "b", "2", at=2), stated(150)))
+    settle(database, (pending_of(database, "c", "2", at=2), BillWithdrawn()))
+    settle(database, (pending_of(database, "d", "3", at=3), stated(300)))
+    settle(database, (pending_of(database, "d", "2", at=2), stated(200)))  # late: changes nothing
+    found = last_states(database)
+    assert [entry.row.total_minor for entry in found] == [100, 150, 300]
+    assert [entry.row.total_minor for entry in last_states(database, found[0].seq, 1)] == [150]
+    assert len(released(database)) == 7

@@ -1,0 +1,195 @@
+"""The guard in front of every handler: who calls, may they, what may they see, and proof of it.
+
+It refuses what has no label, and lets no sensitive answer leave before its reads are recorded. It
+knows neither certificates nor the evidence log: both are given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf.message import Message
+
+from services.common.access.caller import Caller, calling_as, noting_consents
+from services.common.access.labels import Rpc, clearance_of, role_name, rpc_of
+from services.common.access.masking import mask
+from services.common.access.records import shown
+from services.common.access.withheld import withheld_entry
+from services.common.evidence.access_read import AccessRead
+from services.common.log import logger
+from services.common.refusals import Refused
+
+Context = grpc.aio.ServicerContext[Any, Any]
+# Commits the reads to the evidence log, all or none.
+Append = Callable[[Sequence[AccessRead]], Awaitable[None]]
+
+# Not ours, and without labels: open to everybody with a good certificate.
+OPEN_SERVICES = frozenset({"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"})
+_NOT_LABELLED = "this rpc is open to nobody; report it to the service's operator"
+_NOT_ALLOWED = "no role of yours may call this; ask for one that may, or stop"
+# What follows "members/" in a name, and a token anywhere else.
+_MEMBER = re.compile(r"(?<=\bmembers/)(?!-(?:/|$))[^/]+|\b[a-z0-9]{1,16}\.[0-9a-f]{64}\b", re.ASCII)
+
+
+class Identifies(Protocol):
+    """Who calls. Both raise Refused (UNAUTHENTICATED) with a stable reason."""
+
+    def certificate(self, context: Context) -> object:
+        """See that the caller has a certificate that is good now, and no more."""
+
+    async def of(self, context: Context) -> Caller:
+        """The caller, as certificate and token say together."""
+
+
+class NamelessRead(RuntimeError):
+    """A sensitive answer names no record, so that its read could not be proved."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One admitted call."""
+
+    caller: Caller
+    rpc: Rpc
+    _consents: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        """Run the block as this call's handler."""
+        with calling_as(self.caller), noting_consents() as noted:
+            yield
+            self._consents.update(noted)
+
+    def consent_for(self, record: str) -> str:
+        """The consent that the handler noted for a record; empty without one."""
+        return self._consents.get(record, "")
+
+
+class Guard:
+    """Admits calls and dismisses answers. Holds no state of its own."""
+
+    def __init__(
+        self,
+        *,
+        identification: Identifies,
+        append: Append,
+        pseudonym: Callable[[str], str],
+        now_us: Callable[[], int],
+    ) -> None:
+        """`pseudonym` gives a member token's stand-in in evidence, by a key; 1 to 64 characters."""
+        self._identification = identification
+        self._append = append
+        self._pseudonym = pseudonym
+        self._now_us = now_us
+
+    async def admit(self, path: str, context: Context) -> Call | None:
+        """The call, when its caller is known and one of its roles may make it.
+
+        None for health and reflection, which ask for a certificate only and show nothing of ours.
+
+        Raises: Refused, UNAUTHENTICATED or PERMISSION_DENIED; each is a line of the log.
+        """
+        uri = ""
+        try:
+            if is_open(path):
+                self._identification.certificate(context)
+                return None
+            caller = await self._identification.of(context)
+            uri = caller.uri
+            return Call(caller=caller, rpc=_allowed(path, caller))
+        except Refused as refused:
+            uri = uri or refused.uri
+            logger().warning("call_refused", reason=refused.reason, rpc=path, uri=uri)
+            raise
+
+    async def dismiss(self, call: Call, request: Message, answer: Any, context: Context) -> Message:
+        """The answer as the caller may see it, once what it shows is on record.
+
+        Its trailing metadata names what is withheld.
+
+        Raises: TypeError for what is no message; NamelessRead; whatever `append` raises. Then
+        nothing may leave.
+        """
+        if not isinstance(answer, Message):
+            raise TypeError("a handler must answer with a message")
+        clearance = clearance_for(call.rpc, call.caller.roles)
+        withheld = mask(answer, clearance)
+        reads = self._reads(call, request, answer, clearance)
+        if reads:
+            await self._append(reads)
+        if withheld:
+            context.set_trailing_metadata((withheld_entry(withheld),))
+        return answer
+
+    def _reads(
+        self, call: Call, request: Message, answer: Message, clearance: int
+    ) -> list[AccessRead]:
+        rpc = call.rpc
+        found = shown(answer, clearance)
+        records = found.records
+        if found.nameless:
+            name = _value_at(request, rpc.record)
+            if not name:
+                raise NamelessRead(f"{rpc.path} shows level {found.nameless} of no record")
+            records = {**records, name: max(found.nameless, records.get(name, 0))}
+        if not records:
+            return []
+        caller, at_us = call.caller, self._now_us()
+        return [
+            AccessRead(
+                who=caller.subject,
+                uri=caller.uri,
+                role=role_name(_resting_on(rpc, caller.roles, level)),
+                purpose=caller.purpose,
+                consent=call.consent_for(record),
+                rpc=rpc.path,
+                record=_MEMBER.sub(lambda found: self._pseudonym(found[0]), record),
+                level=level,
+                at_us=at_us,
+            )
+            for record, level in records.items()
+        ]
+
+
+@cache
+def is_open(path: str) -> bool:
+    """Whether everybody with a good certificate may call it."""
+    return path.removeprefix("/").rpartition("/")[0] in OPEN_SERVICES
+
+
+@cache
+def clearance_for(rpc: Rpc, roles: frozenset[int]) -> int:
+    """The highest level that a caller may read from this rpc.
+
+    Only those of its roles count that may call it: what another role of the same person may read
+    elsewhere gives nothing here.
+    """
+    return max((clearance_of(role) for role in rpc.roles & roles), default=0)
+
+
+@cache
+def _resting_on(rpc: Rpc, roles: frozenset[int], level: int) -> int:
+    enough = (role for role in rpc.roles & roles if clearance_of(role) >= level)
+    return min(enough, key=lambda role: (clearance_of(role), role))
+
+
+def _allowed(path: str, caller: Caller) -> Rpc:
+    rpc = rpc_of(path)
+    if rpc is None:
+        raise Refused(grpc.StatusCode.PERMISSION_DENIED, "RPC_NOT_LABELLED", _NOT_LABELLED)
+    if not rpc.roles & caller.roles:
+        raise Refused(grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED", _NOT_ALLOWED)
+    return rpc
+
+
+def _value_at(request: Message, path: Sequence[str]) -> str:
+    value: Any = request
+    for name in path:
+        value = getattr(value, name)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,151 @@
+"""What a log can prove, read from its tables: checkpoints, inclusion, consistency, leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select, tuple_
+
+from services.common.evidence.merkle import (
+    Subtree,
+    consistency_path,
+    folded,
+    inclusion_path,
+    subtrees,
+)
+from services.common.evidence.tables import HEAD, EvidenceTables
+
+_MOST_AT_ONCE = 500  # of both databases' limits on parameters well below the lower
+
+
+class TreeBroken(RuntimeError):
+    """Hashes that the log must hold are not there: somebody removed them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptCheckpoint:
+    """A checkpoint as the log signed it."""
+
+    size: int
+    root: bytes
+    note: str
+    at_us: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leaf:
+    """A leaf as it stands in the log."""
+
+    index: int
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """Which leaves are asked for; empty texts and None ask for all. Times are microseconds."""
+
+    record: str = ""
+    who: str = ""
+    from_us: int | None = None
+    before_us: int | None = None
+
+
+class Proofs:
+    """Reads one log within a connection of the caller's. Writes nothing."""
+
+    def __init__(self, connection: Connection, tables: EvidenceTables) -> None:
+        self._connection = connection
+        self._tables = tables
+
+    def size(self) -> int:
+        """Number of leaves, signed or not."""
+        head = self._tables.head.c
+        found: int = self._connection.execute(select(head.size).where(head.id == HEAD)).scalar_one()
+        return found
+
+    def checkpoint(self, size: int | None = None) -> KeptCheckpoint | None:
+        """The newest checkpoint, or the one of a size; None when there is none."""
+        table = self._tables.checkpoint
+        query = select(table).order_by(table.c.size.desc(), table.c.at_us.desc()).limit(1)
+        if size is not None:
+            query = query.where(table.c.size == size)
+        row = self._connection.execute(query).first()
+        if row is None:
+            return None
+        return KeptCheckpoint(size=row.size, root=bytes(row.root), note=row.note, at_us=row.at_us)
+
+    def index_of(self, leaf_hash: bytes) -> int | None:
+        """The first leaf with this hash."""
+        leaf = self._tables.leaf.c
+        query = select(leaf.leaf_index).where(leaf.hash == leaf_hash).order_by(leaf.leaf_index)
+        found: int | None = self._connection.execute(query.limit(1)).scalar()
+        return found
+
+    def body(self, index: int) -> bytes | None:
+        """The bytes of one leaf."""
+        leaf = self._tables.leaf.c
+        found = self._connection.execute(select(leaf.body).where(leaf.leaf_index == index)).scalar()
+        return None if found is None else bytes(found)
+
+    def inclusion(self, index: int, size: int) -> list[bytes]:
+        """The inclusion proof of a leaf in the tree of a size, which the caller has checked.
+
+        Raises: TreeBroken.
+        """
+        return self._folded(inclusion_path(index, size))
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """The consistency proof between two sizes, which the caller has checked.
+
+        Raises: TreeBroken.
+        """
+        return self._folded(consistency_path(old, new))
+
+    def root(self, size: int) -> bytes:
+        """Root of the tree over the first `size` leaves.
+
+        Raises: TreeBroken.
+        """
+        (found,) = self._folded((subtrees(0, size),))
+        return found
+
+    def listed(self, asked: Asked, start: int, most: int) -> list[Leaf]:
+        """Leaves that are asked for, in order from an index on.
+
+        Finds them by what stands beside the bytes; whoever relies on an answer reads the bytes.
+        """
+        leaf = self._tables.leaf.c
+        query = select(leaf.leaf_index, leaf.body).where(leaf.leaf_index >= start)
+        if asked.record:
+            query = query.where(leaf.record == asked.record)
+        if asked.who:
+            query = query.where(leaf.who == asked.who)
+        if asked.from_us is not None:
+            query = query.where(leaf.at_us >= asked.from_us)
+        if asked.before_us is not None:
+            query = query.where(leaf.at_us < asked.before_us)
+        rows = self._connection.execute(query.order_by(leaf.leaf_index).limit(most))
+        return [Leaf(index=row.leaf_index, body=bytes(row.body)) for row in rows]
+
+    def _folded(self, path: Sequence[Sequence[Subtree]]) -> list[bytes]:
+        hashes = self._hashes([subtree for node in path for subtree in node])
+        return [folded([hashes[subtree] for subtree in node]) for node in path]
+
+    def _hashes(self, wanted: Sequence[Subtree]) -> dict[Subtree, bytes]:
+        leaf, node = self._tables.leaf.c, self._tables.node.c
+        found: dict[Subtree, bytes] = {}
+        leaves = [index for level, index in wanted if level == 0]
+        nodes = [(level, index) for level, index in wanted if level]
+        if leaves:
+            query = select(leaf.leaf_index, leaf.hash).where(leaf.leaf_index.in_(leaves))
+            found |= {(0, row[0]): bytes(row[1]) for row in self._connection.execute(query)}
+        for at in range(0, len(nodes), _MOST_AT_ONCE):
+            some = nodes[at : at + _MOST_AT_ONCE]
+            query = select(node.level, node.node_index, node.hash).where(
+                tuple_(node.level, node.node_index).in_(some)
+            )
+            found |= {(row[0], row[1]): bytes(row[2]) for row in self._connection.execute(query)}
+        if len(found) != len(set(wanted)):
+            raise TreeBroken("hashes of the tree are missing")
+        return found

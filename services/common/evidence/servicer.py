@@ -1,0 +1,211 @@
+"""EvidenceService over gRPC: reads requests, asks the log's tables, answers. Writes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy.exc import OperationalError
+
+from lipei.evidence.v1 import evidence_pb2 as pb
+from lipei.evidence.v1 import evidence_pb2_grpc
+from services.common.database import Database
+from services.common.evidence.merkle import HASH_BYTES, leaf_hash
+from services.common.evidence.proofs import Asked, Proofs, TreeBroken
+from services.common.evidence.tables import EvidenceTables
+from services.common.grpc_edge import page_token, parse_page_token
+from services.common.refusals import Refused, Violation, invalid, not_found
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+FULL_NAME = pb.DESCRIPTOR.services_by_name["EvidenceService"].full_name
+USUAL_PAGE, MOST_ON_PAGE = 100, 1_000
+MOST_HASHES = 10_000
+_RETRY_S = 1.0
+_LONGEST = 512
+_PAGE = "evidence leaves"
+
+
+class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
+    """Proves what one service's log holds."""
+
+    def __init__(self, database: Database, tables: EvidenceTables) -> None:
+        self._database = database
+        self._tables = tables
+
+    async def GetCheckpoint(
+        self, request: pb.GetCheckpointRequest, context: Context
+    ) -> pb.GetCheckpointResponse:
+        """The newest checkpoint, or the one of a size."""
+        size = request.size if request.HasField("size") else None
+        if size is not None and size < 0:
+            raise invalid([_negative("size")])
+        found = await self._asked(lambda proofs: proofs.checkpoint(size))
+        if found is None:
+            raise not_found("checkpoint", "newest" if size is None else str(size))
+        return pb.GetCheckpointResponse(note=found.note)
+
+    async def GetInclusionProof(
+        self, request: pb.GetInclusionProofRequest, context: Context
+    ) -> pb.GetInclusionProofResponse:
+        """One leaf and the proof that it is in the tree."""
+        violations = []
+        by_hash = request.WhichOneof("leaf") == "leaf_hash"
+        if request.WhichOneof("leaf") is None:
+            violations.append(Violation("leaf", "REQUIRED", "give an index or a leaf's hash"))
+        if by_hash and len(request.leaf_hash) != HASH_BYTES:
+            violations.append(Violation("leaf_hash", "NOT_A_HASH", "must be 32 bytes"))
+        if not by_hash and request.index < 0:
+            violations.append(_negative("index"))
+        if request.tree_size < 0:
+            violations.append(_negative("tree_size"))
+        if violations:
+            raise invalid(violations)
+        return await self._asked(lambda proofs: _inclusion(proofs, request, by_hash=by_hash))
+
+    async def GetConsistencyProof(
+        self, request: pb.GetConsistencyProofRequest, context: Context
+    ) -> pb.GetConsistencyProofResponse:
+        """The proof that one tree begins with another."""
+        old, new = request.old_size, request.new_size
+        violations = []
+        if old < 1:
+            text = "must be at least 1: every tree begins with the empty one"
+            violations.append(Violation("old_size", "TOO_SMALL", text))
+        if new < old:
+            text = "must not be smaller than old_size"
+            violations.append(Violation("new_size", "TOO_SMALL", text))
+        if violations:
+            raise invalid(violations)
+
+        def proof(proofs: Proofs) -> list[bytes]:
+            size = proofs.size()
+            if new > size:
+                text = "the log has fewer leaves than new_size"
+                metadata = {"size": str(size)}
+                raise Refused(
+                    grpc.StatusCode.OUT_OF_RANGE, "LOG_IS_SMALLER", text, metadata=metadata
+                )
+            return proofs.consistency(old, new)
+
+        return pb.GetConsistencyProofResponse(hashes=await self._asked(proof))
+
+    async def ListLeaves(
+        self, request: pb.ListLeavesRequest, context: Context
+    ) -> pb.ListLeavesResponse:
+        """One page of leaves."""
+        violations = [
+            Violation(name, "TOO_LONG", f"has at most {_LONGEST} characters")
+            for name in ("record", "who")
+            if len(getattr(request, name)) > _LONGEST
+        ]
+        times = {
+            name: _microseconds(name, getattr(request, name), violations)
+            for name in ("start_time", "end_time")
+            if request.HasField(name)
+        }
+        if not 0 <= request.page_size <= MOST_ON_PAGE:
+            text = f"must be 0 to {MOST_ON_PAGE}"
+            violations.append(Violation("page_size", "OUT_OF_RANGE", text))
+        if violations:
+            raise invalid(violations)
+        asked = Asked(
+            record=request.record,
+            who=request.who,
+            from_us=times.get("start_time"),
+            before_us=times.get("end_time"),
+        )
+        start, most = _start(request.page_token), request.page_size or USUAL_PAGE
+        leaves = await self._asked(lambda proofs: proofs.listed(asked, start, most))
+        return pb.ListLeavesResponse(
+            leaves=[pb.Leaf(index=leaf.index, body=_text(leaf.body)) for leaf in leaves],
+            next_page_token=page_token(_PAGE, str(leaves[-1].index + 1))
+            if len(leaves) == most
+            else "",
+        )
+
+    async def ListLeafHashes(
+        self, request: pb.ListLeafHashesRequest, context: Context
+    ) -> pb.ListLeafHashesResponse:
+        """Hashes of the leaves as they are now; up to the first index that is missing."""
+        start, count = request.start_index, request.count
+        if violations := range_faults(start, count):
+            raise invalid(violations)
+        leaves = await self._asked(lambda proofs: proofs.listed(Asked(), start, count))
+        dense = (
+            leaf_hash(leaf.body) for place, leaf in enumerate(leaves, start) if leaf.index == place
+        )
+        return pb.ListLeafHashesResponse(hashes=b"".join(dense))
+
+    async def _asked(self, question: Callable[[Proofs], R]) -> R:
+        def read() -> R:
+            with self._database.reading() as connection:
+                return question(Proofs(connection, self._tables))
+
+        try:
+            return await self._database.run(read)
+        except TreeBroken:
+            text = "hashes of the tree are missing; call for the auditor"
+            raise Refused(grpc.StatusCode.DATA_LOSS, "TREE_BROKEN", text) from None
+        except OperationalError:
+            text = "the database does not answer; retry"
+            raise Refused(
+                grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE", text, retry_after_s=_RETRY_S
+            ) from None
+
+
+def range_faults(start: int, count: int) -> list[Violation]:
+    """What is wrong with a range of hashes that is asked for."""
+    violations = [_negative("start_index")] if start < 0 else []
+    if not 1 <= count <= MOST_HASHES:
+        text = f"must be 1 to {MOST_HASHES}"
+        violations.append(Violation("count", "OUT_OF_RANGE", text))
+    return violations
+
+
+def _inclusion(
+    proofs: Proofs, request: pb.GetInclusionProofRequest, *, by_hash: bool
+) -> pb.GetInclusionProofResponse:
+    newest = proofs.checkpoint()
+    size = request.tree_size or (0 if newest is None else newest.size)
+    index = proofs.index_of(request.leaf_hash) if by_hash else request.index
+    body = None if index is None or index >= size else proofs.body(index)
+    if index is None or body is None or size > proofs.size():
+        raise not_found("leaf in a tree of that size", str(size))
+    return pb.GetInclusionProofResponse(
+        leaf=pb.Leaf(index=index, body=_text(body)),
+        tree_size=size,
+        hashes=proofs.inclusion(index, size),
+    )
+
+
+def _negative(field: str) -> Violation:
+    return Violation(field, "NEGATIVE", "must not be negative")
+
+
+def _microseconds(field: str, moment: Timestamp, violations: list[Violation]) -> int:
+    try:
+        return moment.ToMicroseconds()
+    except ValueError:
+        violations.append(Violation(field, "NOT_A_TIME", "must be a time from year 1 to 9999"))
+        return 0
+
+
+def _start(token: str) -> int:
+    position = parse_page_token(token, _PAGE)
+    if position is None:
+        return 0
+    if not re.fullmatch("[0-9]{1,18}", position, re.ASCII):
+        text = "not a page token of this list; start again without one"
+        raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+    return int(position)
+
+
+def _text(body: bytes) -> str:
+    # Bytes that somebody changed need not be ASCII; what cannot be shown still is not the leaf.
+    return body.decode("ascii", "replace")

@@ -1,0 +1,69 @@
+"""In which role a command acts: its own, or the one of --as and LIPEI_AS; and with what token."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from services.common.access.desks import TOKEN_LIFE_S, Acting, identity_at, tenant_name_of
+from services.common.access.tokens import ROLES_OF
+from services.common.settings import UnknownSetting
+from services.common.transport.certificates import Identity, TlsRefused
+from stack.authority import mints
+from stack.commands.failing import Failed
+from stack.sandbox_issuer import SandboxIssuer, has_issuer
+
+_OF_MACHINES = ("hospital_integration", "service")
+_NEED_TENANT = ("hospital_integration", "hospital_records", "member")
+_WAY_OUT = "name a role by --as, for example --as adjuster or --as hospital_records:HOSPITAL"
+
+
+def acting_as(text: str, hospital: str = "") -> Acting:
+    """The role in "role" or "role:tenant"; a hospital's is `hospital` unless said.
+
+    Raises: Failed naming the roles when there is none of that name.
+    """
+    role, _, tenant_name = text.partition(":")
+    role = role.replace("-", "_")
+    roles = sorted({role for some in ROLES_OF.values() for role in some} | {*_OF_MACHINES})
+    if role not in roles:
+        raise Failed(f"{role} is no role; the roles: {', '.join(roles)}", exit_code=2)
+    found = Acting(role=role, tenant_name=tenant_name or (hospital if "hospital" in role else ""))
+    if role in _NEED_TENANT and not found.tenant_name:
+        raise Failed(f"say of whom: --as {role}:NAME", exit_code=2)
+    return found
+
+
+def identity_for(state: Path, role: str, *, hospital: str = "") -> Identity:
+    """Who a command is towards the services: in the role of --as or LIPEI_AS, else in its own.
+
+    Raises: Failed when there is no such role, certificate or token.
+    """
+    acting = acting_as(os.environ.get("LIPEI_AS") or role, hospital)
+    try:
+        return identity_at(state, acting, lambda identity: mint_token(state, acting, identity))
+    except (TlsRefused, UnknownSetting) as refused:
+        raise Failed(*str(refused).splitlines(), _WAY_OUT) from None
+
+
+def mint_token(state: Path, acting: Acting, identity: Identity) -> str:
+    """The token of LIPEI_TOKEN_FILE, else one of the sandbox's own issuer.
+
+    Raises: Failed when there is neither.
+    """
+    named = os.environ.get("LIPEI_TOKEN_FILE")
+    if named:
+        try:
+            return Path(named).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Failed(f"LIPEI_TOKEN_FILE: {type(error).__name__}") from None
+    if not has_issuer() or not mints(state, os.environ):
+        raise Failed("set LIPEI_TOKEN_FILE to a file with your token; there is no sandbox here")
+    return SandboxIssuer(state).token(
+        subject="sandbox",
+        roles=[acting.role],
+        tenant=acting.tenant,
+        tenant_name=tenant_name_of(acting),
+        certificate_sha256=identity.material.sha256,
+        life_s=TOKEN_LIFE_S,
+    )

@@ -1,0 +1,106 @@
+"""A whole log read again over the wire, beside what every witness keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lipei.evidence.v1 import evidence_pb2 as pb
+from lipei.evidence.v1.evidence_pb2_grpc import EvidenceServiceStub, WitnessServiceStub
+from services.common.evidence.checkpoint import opened
+from services.common.evidence.merkle import HASH_BYTES, leaf_hash, root_of
+from services.common.evidence.note import NoteRefused, VerifierKey, verifier_key
+from services.common.evidence.witnessing import differs_at
+from stack.commands.calling import CALL_S, Failed, calling
+from stack.commands.evidence_watch import AUDITOR, WITNESS, Kept, kept_by_witnesses
+
+_PAGE = 1_000
+_HASHES = 10_000
+
+
+def audited(state: Path, log: str) -> dict[str, Any]:
+    """Leaves, what each witness keeps, the first leaf that differs, and every fault.
+
+    Each leaf is hashed here, from its bytes: the log's own hashes are not asked for.
+    """
+    with calling(state, log, AUDITOR) as channel:
+        hashes = b"".join(_hashed(EvidenceServiceStub(channel)))
+    keys = _keys(state / "keys" / f"{log}_evidence.vkey")
+    lines, faults = [], []
+    for kept in kept_by_witnesses(state):
+        line, said = _compared(state, kept, log, hashes, keys)
+        lines.append(line)
+        faults += said
+    if not lines:
+        faults.append(f"{log}: no witness runs here, so a rewritten log could not be told")
+    return {"log": log, "leaves": len(hashes) // HASH_BYTES, "witnesses": lines, "faults": faults}
+
+
+def _hashed(stub: EvidenceServiceStub) -> Iterator[bytes]:
+    """Hash after hash, up to the first index that is missing."""
+    request, place = pb.ListLeavesRequest(page_size=_PAGE), 0
+    while True:
+        answer = stub.ListLeaves(request, timeout=CALL_S)
+        for leaf in answer.leaves:
+            if leaf.index != place:
+                return
+            # What is no leaf any more need not be ASCII; its hash is another one anyway.
+            yield leaf_hash(leaf.body.encode())
+            place += 1
+        if not answer.next_page_token:
+            return
+        request.page_token = answer.next_page_token
+
+
+def _compared(
+    state: Path, kept: Kept, log: str, hashes: bytes, keys: list[VerifierKey]
+) -> tuple[dict[str, Any], list[str]]:
+    whose, note = f"{log}, witness {kept.witness}", kept.notes.get(log, "")
+    line: dict[str, Any] = {"witness": kept.witness, "keeps": 0, "first_bad_index": None}
+    if not note:
+        return line, [f"{whose}: keeps no checkpoint"]
+    faults = []
+    try:
+        checkpoint, opened_note = opened(note, keys)
+        _witness_key(state, kept.witness).signed_at(opened_note)
+    except NoteRefused as refused:
+        return line, [f"{whose}: {refused}"]
+    line["keeps"] = checkpoint.size
+    ours = _mirrored(state, kept.witness, log, checkpoint.size)
+    split = [ours[at : at + HASH_BYTES] for at in range(0, len(ours), HASH_BYTES)]
+    if root_of(split) != checkpoint.root:
+        faults.append(f"{whose}: its hashes do not lead to its own checkpoint")
+    bad = differs_at(ours, hashes)
+    if bad is not None:
+        line["first_bad_index"] = bad
+        faults.append(f"{whose}: leaf {bad} is not what it was, or is gone")
+    return line, faults
+
+
+def _mirrored(state: Path, witness: str, log: str, size: int) -> bytes:
+    parts, at = [], 0
+    with calling(state, WITNESS + witness, AUDITOR) as channel:
+        stub = WitnessServiceStub(channel)
+        while at < size:
+            request = pb.ListKeptHashesRequest(
+                log=log, start_index=at, count=min(_HASHES, size - at)
+            )
+            part = stub.ListKeptHashes(request, timeout=CALL_S).hashes
+            if not part:
+                break
+            parts.append(part)
+            at += len(part) // HASH_BYTES
+    return b"".join(parts)
+
+
+def _keys(file: Path) -> list[VerifierKey]:
+    try:
+        return [verifier_key(line) for line in file.read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError, NoteRefused):
+        raise Failed(f"{file}: holds no verifier key; put the log's there", exit_code=2) from None
+
+
+def _witness_key(state: Path, witness: str) -> VerifierKey:
+    (key,) = _keys(state / "keys" / f"witness_{witness}.vkey")
+    return key

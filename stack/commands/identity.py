@@ -1,0 +1,131 @@
+"""`lipei identity ...`: certificates and tokens of the sandbox on this state directory."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.common.access.desks import sandbox_names
+from services.common.settings import UnknownSetting, trust_domain
+from services.common.state import state_dir
+from services.common.transport.certificates import TlsRefused, load_identity
+from services.common.transport.names import ForeignName
+from stack.authority import LIFE, Authority, mints
+from stack.commands.acting import acting_as, mint_token
+from stack.commands.calling import Failed
+from stack.commands.options import DEFAULT_STATE, AsJson, State
+from stack.commands.printing import print_json, print_table, rows, say, table
+from stack.sandbox_issuer import SandboxIssuer, has_issuer
+
+app = typer.Typer(
+    no_args_is_help=True, help="Certificates and tokens: list, mint, issue, revoke, token."
+)
+
+_LONGEST_DAYS = 90
+
+
+@app.command("list")
+def list_issued(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
+    """List the certificates minted here that have not expired."""
+    found = _authority(state).issued()
+    if as_json:
+        print_json(
+            {
+                "certificates": [
+                    {
+                        "process": one.process,
+                        "name": one.uri,
+                        "serial": one.serial,
+                        "not_after": one.not_after,
+                        "revoked": revoked,
+                    }
+                    for one, revoked in found
+                ]
+            }
+        )
+        return
+    made = table("process", "name", "until (UTC)", "revoked")
+    print_table(
+        rows(
+            made,
+            (
+                (one.process, one.uri, one.not_after[:16], "yes" if revoked else "")
+                for one, revoked in found
+            ),
+        )
+    )
+
+
+@app.command()
+def mint(
+    hospital: Annotated[
+        list[str] | None, typer.Option("--hospital", help="A hospital; may be repeated.")
+    ] = None,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Mint what `lipei up` would, and start nothing: for services that are started by hand."""
+    fresh = _authority(state).ensure(sandbox_names(hospital or ()))
+    if has_issuer():
+        SandboxIssuer(state_dir(state))
+    say(f"minted: {', '.join(fresh) or 'nothing, all of it stands'}")
+
+
+@app.command()
+def issue(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="spiffe://{trust domain}/...")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for certificate, key, authority.")],
+    process: Annotated[str, typer.Option("--process", help="Name of the files.")] = "",
+    days: Annotated[int, typer.Option("--days", min=1, max=_LONGEST_DAYS)] = LIFE.days,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Issue a certificate for another machine. Carry the folder there by a safe way."""
+    process = process or name.rpartition("/")[2]
+    if not process or Path(process).name != process:
+        raise Failed("--process must be a plain file name", exit_code=2)
+    try:
+        _authority(state).issue(process, name, out, timedelta(days=days))
+    except ForeignName as foreign:
+        raise Failed(f"{name}: {foreign}", exit_code=2) from None
+    say(f"{out / process}.pem and .key, good for {days} days; the key is in no other place")
+
+
+@app.command()
+def revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A process or a name of `list`.")],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Revoke every certificate of a name. Services refuse it from their next call on."""
+    revoked = _authority(state).revoke(name)
+    if not revoked:
+        raise Failed(f"{name}: no certificate of that name stands; `lipei identity list`")
+    say(f"revoked: {', '.join(f'{one.process} ({one.serial})' for one in revoked)}")
+    say("the next `lipei up` gives its own processes new ones; other machines need `issue`")
+
+
+@app.command()
+def token(
+    role: Annotated[
+        str, typer.Argument(metavar="ROLE", help="A role, or role:tenant, such as partner:acme.")
+    ],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Print a token of the sandbox for a role, bound to the desk's certificate, for 10 minutes."""
+    acting = acting_as(role)
+    if not acting.tenant:
+        raise Failed(f"{role}: machines have no token; their certificate says who they are")
+    try:
+        identity = load_identity(state_dir(state), acting.process)
+        print(mint_token(state, acting, identity))
+    except (TlsRefused, UnknownSetting) as refused:
+        raise Failed(*str(refused).splitlines()) from None
+
+
+def _authority(state: Path) -> Authority:
+    folder = state_dir(state)
+    if not mints(folder, os.environ):
+        raise Failed("certificates here are the operator's own; nothing is minted or revoked")
+    return Authority(folder, trust_domain())

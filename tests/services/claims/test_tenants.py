@@ -1,0 +1,434 @@
+"""What is another tenant's does not exist: for every rpc of claims, over a socket, both databases.
+
+Two insurers share the installation. `anxin` has p1, a family of two; `taihe` has p2, which insures
+the first of them as well. Both bills come from the hospital `general`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1 import policy_pb2, settlement_pb2
+from lipei.type.v1 import bill_pb2
+from services.claims.servicer import find
+from services.claims.storage import claims as store
+from services.common.access.caller import Caller, NobodyCalls, calling_as
+from services.common.access.tenant import INSTALLATION, Kind, Tenant
+from services.common.refusals import DETAILS_KEY, error_of
+from tests.services.claims.given import (
+    DRUG,
+    PLANS,
+    bill,
+    id_number,
+    imported,
+    line,
+    policy,
+    publish,
+    submission,
+    yuan,
+)
+from tests.services.claims.serving import Served, served, token
+from tests.tenants import of_hospital, of_installation, of_insurer, of_member
+
+SHARED, SPOUSE, STRANGER = 100, 101, 999
+NEVER_CLAIM, NEVER_POLICY = "0" * 32, "p9"
+
+
+@dataclass
+class Desk:
+    """The service, and who calls it: `caller` for everything, or for one block."""
+
+    service: Served
+    caller: list[Caller]
+
+    @contextmanager
+    def of(self, caller: Caller) -> Iterator[Served]:
+        """Let the caller call everything inside the block."""
+        self.caller.append(caller)
+        try:
+            yield self.service
+        finally:
+            self.caller.pop()
+
+
+@contextmanager
+def desk(database_url: str) -> Iterator[Desk]:
+    """A service of two insurers, with their policies."""
+    callers = [of_insurer("anxin")]
+    with served(database_url, caller=lambda: callers[-1]) as running:
+        made = Desk(running, callers)
+        publish(running)
+        imported(running, policy(1, people=2))
+        with made.of(of_insurer("taihe")):
+            publish(running)
+            imported(running, shared(policy(2)))
+        yield made
+
+
+@pytest.fixture
+def both(database_url: str) -> Iterator[Desk]:
+    with desk(database_url) as made:
+        yield made
+
+
+@pytest.fixture
+def two(tmp_path: object) -> Iterator[Desk]:
+    with desk(f"sqlite:///{tmp_path}/claims.db") as made:
+        yield made
+
+
+def shared(made: policy_pb2.Policy) -> policy_pb2.Policy:
+    """The policy for the person whom p1 insures as well."""
+    made.members[0].document.number = id_number(SHARED)
+    return made
+
+
+def from_hospital(given: bill_pb2.Bill, hospital: str = "general") -> bill_pb2.Bill:
+    """The bill under the hospital's name for it."""
+    given.name = f"hospitals/{hospital}/bills/{given.bill_number.lower()}"
+    return given
+
+
+def submitted(made: Desk, caller: Caller, given: bill_pb2.Bill) -> list[pb.Claim]:
+    """The claims that the caller is told of."""
+    with made.of(caller) as service:
+        return list(service.claims.SubmitClaim(submission(given)).claims)
+
+
+def status_bytes(call: Callable[[Any], Message], request: Message) -> tuple[str, str, bytes]:
+    """Code, text and details of a refusal, as they came over the wire."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request)
+    error: Any = caught.value
+    details = dict(error.trailing_metadata())[DETAILS_KEY]
+    return error.code().name, error.details(), details
+
+
+def refusal(call: Callable[[Any], Message], request: Message) -> list[tuple[str, str]]:
+    """(field, reason) of every violation."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request)
+    fault = error_of(caught.value)
+    return [(v.field, v.reason) for v in fault.violations] or [("", fault.reason)]
+
+
+BY_NAME: dict[str, Callable[[str], Message]] = {
+    "GetClaim": lambda name: pb.GetClaimRequest(name=name),
+    "ExplainClaim": lambda name: pb.ExplainClaimRequest(name=name),
+    "ReplayClaim": lambda name: pb.ReplayClaimRequest(name=name),
+    "RegisterClaim": lambda name: settlement_pb2.RegisterClaimRequest(name=name),
+    "AdjudicateClaim": lambda name: settlement_pb2.AdjudicateClaimRequest(name=name),
+    "ReleasePayment": lambda name: settlement_pb2.ReleasePaymentRequest(name=name),
+    "SettleClaims": lambda name: settlement_pb2.SettleClaimsRequest(names=[name]),
+}
+
+
+def rpc(service: Served, name: str) -> Callable[[Any], Message]:
+    """The stub's method."""
+    stub = service.claims if hasattr(service.claims, name) else service.settlement
+    found: Callable[[Any], Message] = getattr(stub, name)
+    return found
+
+
+def test_every_rpc_that_names_a_claim_is_tried_here() -> None:
+    naming = {
+        method.name
+        for file in (pb, settlement_pb2)
+        for service in file.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if {"name", "names"} & set(method.input_type.fields_by_name.keys())
+    }
+    assert naming == BY_NAME.keys()
+
+
+def test_another_tenants_claim_is_refused_byte_for_byte_like_one_that_never_was(
+    both: Desk, subtests: pytest.Subtests
+) -> None:
+    (claim,) = submitted(both, of_insurer("anxin"), bill("B1", person=SPOUSE))
+    never = f"policies/{NEVER_POLICY}/claims/{NEVER_CLAIM}"
+    others = [
+        of_insurer("taihe"),
+        of_hospital(),
+        of_member(token("CN-ID", id_number(SHARED))),
+        of_member(token("CN-ID", id_number(STRANGER))),
+    ]
+    for caller in others:
+        for name, request in BY_NAME.items():
+            with subtests.test(rpc=name, caller=caller.uri), both.of(caller) as service:
+                code, text, details = status_bytes(rpc(service, name), request(claim.name))
+                assert code == "NOT_FOUND"
+                assert claim.name.encode() in details
+                told = details.replace(claim.name.encode(), never.encode())
+                assert (code, text, told) == status_bytes(rpc(service, name), request(never))
+    mine = [of_insurer("anxin"), of_member(token("CN-ID", id_number(SPOUSE)))]
+    for caller in mine:
+        for name, request in BY_NAME.items():
+            with subtests.test(rpc=name, owner=caller.uri), both.of(caller) as service:
+                rpc(service, name)(request(claim.name))
+    with both.of(of_installation()) as service:
+        for name in BY_NAME.keys() - {"ExplainClaim"}:  # which none of its roles may call
+            rpc(service, name)(BY_NAME[name](claim.name))
+
+
+def listed(made: Desk, caller: Caller, parent: str = "policies/-") -> list[tuple[str, str]]:
+    """(policy, bill) of the claims that the caller sees in a list."""
+    with made.of(caller) as service:
+        found = service.claims.ListClaims(pb.ListClaimsRequest(parent=parent)).claims
+    return [(claim.name.split("/")[1], claim.bill_number) for claim in found]
+
+
+def test_lists_hold_the_tenants_own_claims_only(both: Desk) -> None:
+    submitted(both, of_hospital(), from_hospital(bill("B1")))  # p1 and p2
+    submitted(both, of_insurer("anxin"), bill("B2", person=SPOUSE))  # p1, from nobody's hospital
+    submitted(both, of_hospital("rural"), from_hospital(bill("B3", person=SPOUSE), "rural"))
+    everything = [("p1", "B1"), ("p2", "B1"), ("p1", "B2"), ("p1", "B3")]
+    assert listed(both, of_insurer("anxin")) == [("p1", "B1"), ("p1", "B2"), ("p1", "B3")]
+    assert listed(both, of_insurer("taihe")) == [("p2", "B1")]
+    assert listed(both, of_insurer("unknown")) == []
+    assert listed(both, of_hospital()) == [("p1", "B1"), ("p2", "B1")]
+    assert listed(both, of_hospital("rural")) == [("p1", "B3")]
+    assert listed(both, of_member(token("CN-ID", id_number(SHARED)))) == everything[:2]
+    assert listed(both, of_member(token("CN-ID", id_number(SPOUSE)))) == everything[2:]
+    assert listed(both, of_member(token("CN-ID", id_number(STRANGER)))) == []
+    assert listed(both, of_installation()) == everything
+    # A policy of another insurer's is as empty as one that never was.
+    assert listed(both, of_insurer("taihe"), "policies/p1") == []
+    assert listed(both, of_insurer("taihe"), f"policies/{NEVER_POLICY}") == []
+    assert listed(both, of_insurer("anxin"), "policies/p1") == listed(both, of_insurer("anxin"))
+
+
+def test_in_a_family_policy_nobody_sees_the_spouses_claim(both: Desk) -> None:
+    (hers,) = submitted(both, of_insurer("anxin"), bill("B1", person=SPOUSE))
+    his = Tenant(Kind.MEMBER, token("CN-ID", id_number(SHARED)))
+    her = Tenant(Kind.MEMBER, token("CN-ID", id_number(SPOUSE)))
+    place = hers.name.split("/")[1::2]
+    with both.service.database.reading() as connection:
+        sealer = both.service.keys.sealer(connection)
+        assert store.find_claim(connection, sealer, his, *place) is None
+        assert store.find_claim(connection, sealer, her, *place) is not None
+        # Negative control: without the filter the same look-up finds it.
+        assert store.find_claim(connection, sealer, INSTALLATION, *place) is not None
+
+
+def test_a_page_token_of_another_tenant_is_refused(two: Desk) -> None:
+    for number in range(3):
+        submitted(two, of_insurer("anxin"), bill(f"B{number}", person=SPOUSE))
+    request = pb.ListClaimsRequest(parent="policies/-", page_size=2)
+    with two.of(of_insurer("anxin")) as service:
+        request.page_token = service.claims.ListClaims(request).next_page_token
+        assert len(service.claims.ListClaims(request).claims) == 1
+    for caller in (of_insurer("taihe"), of_hospital(), of_installation()):
+        with two.of(caller) as service:
+            found = refusal(service.claims.ListClaims, request)
+        assert found == [("page_token", "FOREIGN_PAGE_TOKEN")]
+
+
+def test_two_tenants_may_use_one_request_id(both: Desk) -> None:
+    mine, theirs = bill("B1", person=SPOUSE), bill("B2")
+    answers = {}
+    for caller, given in ((of_insurer("anxin"), mine), (of_insurer("taihe"), theirs)):
+        with both.of(caller) as service:
+            request = submission(given, request_id="one")
+            (claim,) = service.claims.SubmitClaim(request).claims
+            assert service.claims.SubmitClaim(request).claims[0].name == claim.name
+        answers[claim.name.split("/")[1]] = claim.bill_number
+    assert answers == {"p1": "B1", "p2": "B2"}
+    with both.of(of_insurer("taihe")) as service:
+        answer = imported(service, policy(5), request_id="two")
+        with both.of(of_insurer("anxin")):
+            assert imported(service, policy(6), request_id="two").created == answer.created == 1
+
+
+def importing(*policies: policy_pb2.Policy, dry_run: bool = False) -> pb.ImportPoliciesRequest:
+    return pb.ImportPoliciesRequest(request_id=uuid.uuid4().hex, policies=policies, dry_run=dry_run)
+
+
+def test_a_policy_id_of_another_insurers_is_refused_and_nothing_overwritten(both: Desk) -> None:
+    with both.of(of_insurer("taihe")) as service:
+        # Word for word the first revision, another content, the next revision: all the same.
+        for attempt in (
+            policy(1, people=2),
+            policy(1),
+            policy(1, people=2, revision=2, effective_date="2026-06-01"),
+        ):
+            found = refusal(service.claims.ImportPolicies, importing(attempt))
+            assert found == [("policies[0].policy_id", "POLICY_ID_TAKEN")]
+            (fault,) = service.claims.ImportPolicies(importing(attempt, dry_run=True)).faults
+            assert fault.reason == "POLICY_ID_TAKEN"
+            assert "anxin" not in fault.text
+        assert imported(service, policy(7)).created == 1
+    with both.of(of_insurer("anxin")) as service:
+        assert imported(service, policy(1, people=2)).unchanged == 1
+
+
+def test_another_insurers_policy_cannot_be_continued(two: Desk) -> None:
+    with two.of(of_insurer("taihe")) as service:
+        for previous in ("p1", NEVER_POLICY):
+            renewal = shared(policy(3, previous_policy_id=previous))
+            found = refusal(service.claims.ImportPolicies, importing(renewal))
+            assert found == [("policies[0].previous_policy_id", "UNKNOWN_POLICY")]
+        assert imported(service, shared(policy(3, previous_policy_id="p2"))).created == 1
+
+
+def test_a_plan_that_the_insurer_has_not_published_does_not_exist(both: Desk) -> None:
+    plan = "chronic-diabetes"
+    version = publish(both.service, plan)  # by anxin
+    with both.of(of_insurer("taihe")) as service:
+        for named in (plan, version, f"{plan}@sha256:{'0' * 64}"):
+            found = refusal(service.claims.ImportPolicies, importing(policy(3, plan=named)))
+            assert found == [("policies[0].plan", "UNKNOWN_PLAN")]
+        assert publish(service, plan) == version  # it has the file: the same hash, published by it
+        assert imported(service, policy(3, plan=version)).created == 1
+
+
+def test_an_insurers_newest_plan_is_its_own(two: Desk) -> None:
+    text = (PLANS / "million-medical.yaml").read_text(encoding="utf-8")
+    deductible = 'values: {2024-01-01: "10000.00"}'
+    later = text.replace(deductible, deductible.replace("10000", "9000"), 1)
+    assert later != text
+    with two.of(of_insurer("taihe")) as service:
+        service.claims.PublishPlan(pb.PublishPlanRequest(request_id="later", yaml=later.encode()))
+        imported(service, policy(3))
+    imported(two.service, policy(4))
+    (theirs,) = submitted(two, of_insurer("taihe"), bill("B1", person=300))
+    (mine,) = submitted(two, of_insurer("anxin"), bill("B2", person=400))
+    assert theirs.decision.plan_version != mine.decision.plan_version
+    assert (theirs.decision.benefit, mine.decision.benefit) == (yuan("21000"), yuan("20000"))
+
+
+def test_an_insurer_opens_its_own_claims_and_the_hospital_the_rest(both: Desk) -> None:
+    (mine,) = submitted(both, of_insurer("anxin"), bill("B1"))
+    assert mine.name.startswith("policies/p1/")
+    from_both = submitted(both, of_hospital(), from_hospital(bill("B1")))
+    assert [claim.name.split("/")[1] for claim in from_both] == ["p1", "p2"]
+    assert from_both[0].name == mine.name
+    # The second insurer pays what the first one left.
+    assert [claim.decision.benefit for claim in from_both] == [yuan("20000"), yuan("10000")]
+    assert listed(both, of_hospital()) == [("p1", "B1"), ("p2", "B1")]
+    (again,) = submitted(both, of_insurer("anxin"), bill("B1"))
+    assert again.name == mine.name
+
+
+def test_a_member_of_another_insurers_is_as_unknown_as_nobody(both: Desk) -> None:
+    with both.of(of_insurer("taihe")) as service:
+        submit = service.claims.SubmitClaim
+        spouse = status_bytes(submit, submission(bill("B1", person=SPOUSE)))
+        assert spouse == status_bytes(submit, submission(bill("B1", person=STRANGER)))
+        assert spouse[0] == "NOT_FOUND"
+    me = of_member(token("CN-ID", id_number(SHARED)))
+    with both.of(me) as service:
+        assert status_bytes(service.claims.SubmitClaim, submission(bill("B1", person=SPOUSE))) == (
+            spouse
+        )
+    assert listed(both, of_installation()) == []
+
+
+def test_a_hospital_hands_in_its_own_bills_only(both: Desk) -> None:
+    with both.of(of_hospital("rural")) as service:
+        submit = service.claims.SubmitClaim
+        anothers = from_hospital(bill("B1"), "general")
+        code, _text, details = status_bytes(submit, submission(anothers))
+        assert (code, anothers.name.encode() in details) == ("NOT_FOUND", True)
+        assert refusal(submit, submission(bill("B1"))) == [("bill.name", "NOT_A_NAME")]
+    assert listed(both, of_installation()) == []
+
+
+def test_a_hospital_that_knows_anothers_bill_gets_none_of_its_claims(both: Desk) -> None:
+    submitted(both, of_hospital(), from_hospital(bill("B1")))
+    with both.of(of_hospital("rural")) as service:
+        stolen = submission(from_hospital(bill("B1"), "rural"))
+        told = status_bytes(service.claims.SubmitClaim, stolen)
+        guessed = submission(from_hospital(bill("B1", line(1, DRUG, "1.00")), "rural"))
+        # Nor whether it has guessed the content.
+        assert told == status_bytes(service.claims.SubmitClaim, guessed)
+        assert told[0] == "ALREADY_EXISTS"
+    assert listed(both, of_hospital("rural")) == []
+
+
+def test_a_hospital_is_told_what_it_must_know_of_its_claims(two: Desk) -> None:
+    (first, _) = submitted(two, of_hospital(), from_hospital(bill("B1")))
+    assert first.name
+    assert first.decision.benefit == yuan("20000")
+    assert not first.member
+    assert not first.HasField("paid")
+    assert not first.decision.usage_changes
+    (whole,) = submitted(
+        two, of_insurer("anxin"), bill("B1")
+    )  # negative control: the insurer sees them
+    assert whole.member
+    assert whole.decision.usage_changes
+
+
+def test_what_another_insurer_allowed_is_no_earlier_service(both: Desk) -> None:
+    scan, drug = "002103000010000", "12000.00"
+    (theirs,) = submitted(both, of_insurer("taihe"), bill("B1", line(1, scan, drug)))
+    (mine,) = submitted(both, of_insurer("anxin"), bill("B2", line(1, scan, drug)))
+    assert theirs.decision.benefit == mine.decision.benefit != yuan(0)
+    (again,) = submitted(both, of_insurer("anxin"), bill("B3", line(1, scan, drug)))
+    assert again.state == pb.CLAIM_STATE_DENIED  # negative control: one's own is a duplicate
+
+
+def test_books_are_those_of_the_tenants_claims(both: Desk) -> None:
+    submitted(both, of_hospital(), from_hospital(bill("B1")))
+    found = {}
+    for name, caller in (
+        ("anxin", of_insurer("anxin")),
+        ("taihe", of_insurer("taihe")),
+        ("other", of_insurer("other")),
+        ("all", of_installation()),
+    ):
+        with both.of(caller) as service:
+            books = service.claims.CheckBooks(pb.CheckBooksRequest())
+        assert books.ledger_sum_minor_units == books.conservation_violations == 0
+        assert books.payout_mismatches == 0
+        incurred = [b.posted for b in books.balances if b.account == "claims:incurred"]
+        found[name] = (sum(state.count for state in books.claims), incurred)
+    assert found == {
+        "anxin": (1, [yuan("20000")]),
+        "taihe": (1, [yuan("10000")]),
+        "other": (0, []),
+        "all": (2, [yuan("30000")]),
+    }
+
+
+def test_a_caller_of_no_tenant_with_a_tenants_role_is_refused(two: Desk) -> None:
+    nobody = of_insurer("")
+    several = Caller(
+        uri="x", roles=nobody.roles, subject="x", purpose="test", insurer="a", hospital="b"
+    )
+    for caller in (nobody, several):
+        with two.of(caller) as service:
+            call = service.claims.ListClaims
+            assert refusal(call, pb.ListClaimsRequest(parent="policies/-")) == [
+                ("", "TENANT_UNCLEAR")
+            ]
+
+
+def test_only_an_insurer_imports_and_publishes(two: Desk) -> None:
+    yaml = (PLANS / "million-medical.yaml").read_bytes()
+    for caller in (of_hospital(), of_installation()):
+        with two.of(caller) as service:
+            publishing = pb.PublishPlanRequest(request_id="x", yaml=yaml)
+            assert refusal(service.claims.PublishPlan, publishing) == [("", "TENANT_UNCLEAR")]
+            call = service.claims.ImportPolicies
+            assert refusal(call, importing(policy(8))) == [("", "TENANT_UNCLEAR")]
+
+
+def test_work_of_nobody_reads_nothing(two: Desk) -> None:
+    """The claims of an rpc without a caller are not found: there is no way in."""
+    (claim,) = submitted(two, of_insurer("anxin"), bill("B1", person=SPOUSE))
+    with two.service.database.reading() as connection:
+        sealer = two.service.keys.sealer(connection)
+        with pytest.raises(NobodyCalls):
+            find(connection, sealer, claim.name)
+        with calling_as(of_insurer("anxin")):
+            assert find(connection, sealer, claim.name).id == claim.name.split("/")[3]

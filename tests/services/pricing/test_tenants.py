@@ -1,0 +1,256 @@
+"""What is another tenant's does not exist: for every rpc of pricing, on both databases.
+
+`anxin` has quoted for ANNA's part in the programme, the partner `steps` records for her, and the
+hospital `general` has handed a reading in. BEN is nobody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import pytest
+from google.protobuf.message import Message
+
+from lipei.pricing.v1 import pricing_pb2 as pb
+from services.common.access.caller import Caller, calling_as
+from services.common.access.tenant import INSTALLATION, Kind, Tenant
+from services.common.database import Database, migrate
+from services.common.refusals import Refused, status_of
+from services.common.sealing import SubjectKeys
+from services.pricing.core.book import Book
+from services.pricing.core.incentive import LegalCap
+from services.pricing.core.tariff import canonical_bytes
+from services.pricing.judging import Shelf
+from services.pricing.servicer import FULL_NAME, PricingServicer, Stores
+from services.pricing.storage.erasure import Erasures
+from services.pricing.storage.quotes import QuoteStore
+from services.pricing.storage.readings import ReadingStore
+from tests.services.common.sealing.keys import subject_keys
+from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
+from tests.services.pricing.core.reading_cases import programmes
+from tests.services.pricing.reading_requests import part, reading, recording, weeks
+from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
+
+ANNA, BEN, NEVER = (f"k1.{letter * 64}" for letter in "abc")
+NOW = datetime(2025, 12, 1, tzinfo=UTC)
+FACTS = {name: value for name, value in WOMAN_52.items() if name != "hba1c_percent"}
+MINE, THEIRS = of_insurer("anxin"), of_insurer("taihe")
+STEPS, OTHERS = of_partner("steps"), of_partner("others")
+NOBODY: Any = None
+M = TypeVar("M", bound=Message)
+
+
+class Service:
+    """The servicer on a real database, called as somebody."""
+
+    def __init__(self, database: Database, keys: SubjectKeys) -> None:
+        quotes = QuoteStore(database, keys)
+        rates = demo_rates()
+        quotes.keep_tariff(rates.version, canonical_bytes(rates.tariff), 1)
+        self.readings = ReadingStore(database, keys)
+        shelf = Shelf(Book([rates]), programmes(), cap=LegalCap(80_000, "a regulation"))
+        stores = Stores(quotes, self.readings, Erasures(database, keys))
+        self._servicer = PricingServicer(shelf, database, stores, now=lambda: NOW)
+
+    def answer(self, caller: Caller, request: Message) -> Any:
+        """The answer.
+
+        Raises: Refused.
+        """
+
+        async def called() -> Any:
+            rpc = type(request).__name__.removesuffix("Request")
+            with calling_as(caller):
+                return await getattr(self._servicer, rpc)(request, NOBODY)
+
+        return asyncio.run(called())
+
+    def told(self, caller: Caller, request: Message) -> bytes:
+        """The answer's bytes, or the refusal's as they go over the wire."""
+        try:
+            said: bytes = self.answer(caller, request).SerializeToString(deterministic=True)
+        except Refused as refused:
+            return status_of(refused).SerializeToString()
+        return said
+
+
+@pytest.fixture
+def service(database_url: str) -> Iterator[Service]:
+    database = Database(database_url, threads=2)
+    migrate(database, "services.pricing")
+    made = Service(database, subject_keys(database))
+    made.answer(STEPS, recording("steps", weeks(ANNA, "2025-03", "6.0")))
+    low = reading(ANNA, "lab-1", "glucose", "3.0", "2025-04-01 07:00", by="LABORATORY")
+    made.answer(of_hospital(), recording("hospital", [low]))
+    yield made
+    database.close()
+
+
+def quoting(token: str, request_id: str = "q", policy: str = "p1") -> pb.QuotePremiumRequest:
+    return pb.QuotePremiumRequest(
+        request_id=request_id,
+        parent=f"policies/{policy}",
+        tariff=DEMO,
+        start_date="2026-01-01",
+        features=FACTS,
+        participation=part(token, expiring_start_date="2025-01-01"),
+    )
+
+
+def assessing(token: str) -> pb.AssessMemberRequest:
+    return pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
+
+
+def targeting(token: str, request_id: str = "t") -> pb.SetPersonalTargetRequest:
+    return pb.SetPersonalTargetRequest(
+        request_id=request_id,
+        member=f"members/{token}",
+        measure=pb.MEASURE_HBA1C,
+        start_date="2026-01-01",
+        target=pb.Target(below="8.0"),
+        doctor_id="d",
+        reason="r",
+    )
+
+
+def tasks(parent: str) -> pb.ListCoachTasksRequest:
+    return pb.ListCoachTasksRequest(parent=f"members/{parent}")
+
+
+def filled(service: Service, caller: Caller) -> int:
+    """Slots of months in which the caller sees a reading of ANNA's."""
+    found = service.answer(caller, assessing(ANNA)).incentive
+    return sum(month.slots_filled for month in found.months)
+
+
+def test_every_rpc_of_pricing_is_tried_here() -> None:
+    tried = {"QuotePremium", "GetQuote", "RecordReadings", "SetPersonalTarget", "AssessMember"}
+    tried |= {"ListCoachTasks", "EraseMember"}
+    methods = pb.DESCRIPTOR.services_by_name[FULL_NAME.rpartition(".")[2]].methods
+    assert {method.name for method in methods} == tried
+
+
+def test_another_insurers_quote_is_like_one_that_never_was(service: Service) -> None:
+    made = service.answer(MINE, quoting(ANNA)).quote
+    assert service.answer(MINE, pb.GetQuoteRequest(name=made.name)).quote == made
+    assert service.answer(of_installation(), pb.GetQuoteRequest(name=made.name)).quote == made
+    never = f"policies/p9/quotes/{'0' * 32}"
+    for caller in (THEIRS, STEPS, of_hospital(), of_member(ANNA)):
+        told = service.told(caller, pb.GetQuoteRequest(name=made.name))
+        assert told.replace(made.name.encode(), never.encode()) == service.told(
+            caller, pb.GetQuoteRequest(name=never)
+        )
+        assert b"no such quote" in told
+
+
+def test_two_insurers_may_use_one_request_id_and_one_policy_id(service: Service) -> None:
+    mine = service.answer(MINE, quoting(ANNA, "same")).quote
+    theirs = service.answer(THEIRS, quoting(BEN, "same")).quote
+    assert mine.name != theirs.name
+    assert service.answer(MINE, quoting(ANNA, "same")).quote == mine
+    service.answer(STEPS, targeting(ANNA, "same"))
+    service.answer(OTHERS, targeting(BEN, "same"))
+    service.answer(OTHERS, recording("steps", weeks(BEN, "2025-03", "6.0")))
+
+
+def test_a_member_who_is_not_the_callers_is_like_one_who_never_was(
+    service: Service, subtests: pytest.Subtests
+) -> None:
+    service.answer(MINE, quoting(ANNA))
+    asked: dict[str, Callable[[str], Message]] = {
+        "AssessMember": assessing,
+        "ListCoachTasks": tasks,
+        "EraseMember": lambda token: pb.EraseMemberRequest(
+            request_id="e", member=f"members/{token}"
+        ),
+    }
+    for name, request in asked.items():
+        for caller in (THEIRS, OTHERS, of_hospital(), of_hospital("rural"), of_member(BEN)):
+            if name == "EraseMember" and caller is not THEIRS:
+                continue  # only an insurer erases
+            with subtests.test(rpc=name, caller=caller.uri):
+                assert service.told(caller, request(ANNA)) == service.told(caller, request(NEVER))
+    for caller in (MINE, STEPS, of_member(ANNA), of_installation()):
+        with subtests.test(owner=caller.uri):
+            assert service.answer(caller, tasks(ANNA)).tasks
+            assert filled(service, caller) == 3
+    # Negative control: without the filter the same look-up finds the readings.
+    first, after = NOW.date().replace(month=1), NOW.date()
+    his = Tenant(Kind.MEMBER, BEN)
+    assert service.readings.readings_of(his, ANNA, first, after) == []
+    assert service.readings.readings_of(INSTALLATION, ANNA, first, after)
+    assert service.answer(
+        MINE, pb.EraseMemberRequest(request_id="e", member=f"members/{ANNA}")
+    ).reading_count
+
+
+def test_lists_hold_the_tenants_own_members_only(service: Service) -> None:
+    service.answer(
+        OTHERS, recording("x", [reading(BEN, "1", "glucose", "3.1", "2025-04-02 07:00")])
+    )
+    whose = {
+        caller.uri: [task.name.split("/")[1] for task in service.answer(caller, tasks("-")).tasks]
+        for caller in (STEPS, OTHERS, MINE, of_hospital(), of_member(BEN), of_installation())
+    }
+    assert list(whose.values()) == [[ANNA], [BEN], [], [], [BEN], [ANNA, BEN]]
+    service.answer(MINE, quoting(ANNA))
+    assert [t.name.split("/")[1] for t in service.answer(MINE, tasks("-")).tasks] == [ANNA]
+
+
+def test_a_page_token_of_another_tenant_is_refused(service: Service) -> None:
+    more = reading(ANNA, "2", "glucose", "3.1", "2025-04-02 07:00")
+    service.answer(STEPS, recording("x", [more]))
+    request = pb.ListCoachTasksRequest(parent="members/-", page_size=1)
+    request.page_token = service.answer(STEPS, request).next_page_token
+    assert len(service.answer(STEPS, request).tasks) == 1
+    for caller in (OTHERS, MINE, of_installation()):
+        assert b"FOREIGN_PAGE_TOKEN" in service.told(caller, request)
+
+
+def test_a_member_writes_about_nobody_else(service: Service) -> None:
+    for token in (ANNA, NEVER):
+        for request in (recording("w", weeks(token, "2025-05", "6.0")), targeting(token)):
+            told = service.told(of_member(BEN), request)
+            assert told.replace(token.encode(), NEVER.encode()) == (
+                service.told(of_member(BEN), type(request).FromString(_renamed(request, token)))
+            )
+            assert b"no such member" in told
+    assert service.answer(of_member(BEN), recording("w", weeks(BEN, "2025-05", "6.0")))
+
+
+def _renamed(request: Message, token: str) -> bytes:
+    return request.SerializeToString().replace(token.encode(), NEVER.encode())
+
+
+def test_whoever_records_under_anothers_name_learns_nothing_of_it(service: Service) -> None:
+    same, other = weeks(ANNA, "2025-03", "6.0"), weeks(ANNA, "2025-03", "9.9")
+    for caller in (of_hospital(), OTHERS, of_member(ANNA)):
+        right, wrong = (
+            service.told(caller, recording(f"{n}", r)) for n, r in ((1, same), (2, other))
+        )
+        assert right == wrong
+        assert b"READING_DIFFERS" in right
+    assert service.answer(STEPS, recording("again", same)).known_count == len(same)
+
+
+def test_an_erasure_takes_only_the_insurers_quotes(service: Service) -> None:
+    plain = [
+        service.answer(caller, _without_part(quoting(ANNA))).quote for caller in (MINE, THEIRS)
+    ]
+    request = pb.EraseMemberRequest(
+        request_id="e", member=f"members/{NEVER}", policies=["policies/p1"]
+    )
+    assert service.answer(MINE, request).quote_count == 1
+    assert b"ERASED" in service.told(MINE, pb.GetQuoteRequest(name=plain[0].name))
+    assert service.answer(THEIRS, pb.GetQuoteRequest(name=plain[1].name)).quote == plain[1]
+    # Somebody else's member is not forgotten by it.
+    assert service.answer(STEPS, tasks(ANNA)).tasks
+
+
+def _without_part(request: pb.QuotePremiumRequest) -> pb.QuotePremiumRequest:
+    request.ClearField("participation")
+    request.features["hba1c_percent"] = "7.2"
+    return request

@@ -1,0 +1,155 @@
+"""`lipei identity ...` and the roles that commands act in, against a server that says who calls."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from services.common.state import record_address
+from services.common.transport.certificates import FOLDER
+from services.common.transport.names import desk_uri, integration_uri
+from stack.commands.acting import identity_for
+from stack.commands.failing import Failed
+from tests.identities import DOMAIN
+from tests.services.common.access.listening import World, mirror
+from tests.stack.typed import lipei
+
+HOSPITAL = "general"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    typed = lipei("identity", "mint", "--hospital", HOSPITAL, "--state", tmp_path / "state")
+    assert typed.code == 0, typed.err
+    return tmp_path / "state"
+
+
+def test_what_is_minted_is_listed_and_a_second_time_stands(state: Path) -> None:
+    typed = lipei("identity", "list", "--json", "--state", state)
+    found = {one["process"]: one for one in json.loads(typed.out)["certificates"]}
+    assert {"claims", "his_bridge", "pricing", "settlement", "hospital-general"} <= set(found)
+    assert found["hospital-general"]["name"] == integration_uri(DOMAIN, HOSPITAL)
+    assert not any(one["revoked"] for one in found.values())
+    again = lipei("identity", "mint", "--hospital", HOSPITAL, "--state", state)
+    assert "nothing, all of it stands" in again.out
+
+
+def test_a_revoked_certificate_is_said_to_be_revoked(state: Path) -> None:
+    typed = lipei("identity", "revoke", "hospital-general", "--state", state)
+    assert typed.code == 0
+    assert "revoked: hospital-general" in typed.out
+    listed = json.loads(lipei("identity", "list", "--json", "--state", state).out)
+    assert [one["process"] for one in listed["certificates"] if one["revoked"]] == [
+        "hospital-general"
+    ]
+    again = lipei("identity", "revoke", "hospital-general", "--state", state)
+    assert (again.code, len(again.said)) == (1, 1)
+
+
+def test_a_certificate_is_issued_for_another_machine(state: Path, tmp_path: Path) -> None:
+    uri = desk_uri(DOMAIN, "insurer", "insurer", label="clerk-7")
+    out = tmp_path / "out"
+    typed = lipei("identity", "issue", uri, "--out", out, "--state", state)
+    assert typed.code == 0, typed.err
+    assert sorted(file.name for file in out.iterdir()) == [
+        "ca.pem",
+        "clerk-7.key",
+        "clerk-7.pem",
+        "revoked.pem",
+    ]
+    assert stat.S_IMODE((out / "clerk-7.key").stat().st_mode) == 0o600
+    bad = lipei("identity", "issue", "spiffe://x/y", "--out", out, "--state", state)
+    assert bad.code == 2
+    assert "not a name of this trust domain" in bad.err
+    outside = lipei(
+        *("identity", "issue", uri, "--process", "../x", "--out", out, "--state", state)
+    )
+    assert outside.code == 2
+
+
+def test_where_certificates_are_brought_nothing_is_minted(state: Path) -> None:
+    (state / FOLDER / "ca.key").unlink()
+    for words in (["mint"], ["list"], ["revoke", "claims"]):
+        typed = lipei("identity", *words, "--state", state)
+        assert (typed.code, typed.said) == (
+            1,
+            ["certificates here are the operator's own; nothing is minted or revoked"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [
+        ("king", "king is no role; the roles: actuary, adjuster"),
+        ("member", "say of whom: --as member:NAME"),
+        ("hospital_records", "say of whom: --as hospital_records:NAME"),
+        ("service", "machines have no token"),
+    ],
+)
+def test_a_role_that_nobody_can_have_is_a_sentence(state: Path, role: str, words: str) -> None:
+    typed = lipei("identity", "token", role, "--state", state)
+    assert typed.code in {1, 2}
+    assert words in typed.err
+
+
+def test_a_command_without_certificate_or_with_an_unknown_role_says_so(state: Path) -> None:
+    record_address(state, "claims", "127.0.0.1:9")
+    unknown = lipei("--as", "king", "claims", "list", "--state", state)
+    assert (unknown.code, len(unknown.said)) == (2, 1)
+    stranger = lipei("--as", "hospital_records:nowhere", "claims", "list", "--state", state)
+    assert stranger.code == 1
+    assert "desk-hospital-nowhere.pem is missing" in stranger.err
+    assert stranger.said[-1].startswith("name a role by --as")
+
+
+def test_a_command_acts_in_its_own_role_or_in_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LIPEI_AS", "LIPEI_TOKEN_FILE", "LIPEI_TOKEN_ISSUER", "LIPEI_TLS_CA_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    state = tmp_path / "state"
+    world = World(state)
+    assert lipei("identity", "mint", "--hospital", HOSPITAL, "--state", state).code == 0
+    with mirror(world.identity("claims"), world.identification()) as claims:
+        assert claims.who(identity_for(state, "adjuster"))["roles"] == ["ROLE_ADJUSTER"]
+        records = claims.who(identity_for(state, "hospital_records", hospital=HOSPITAL))
+        assert (records["roles"], records["hospital"]) == (["ROLE_HOSPITAL_RECORDS"], HOSPITAL)
+        partner = claims.who(identity_for(state, "partner"))
+        assert (partner["partner"], partner["insurer"]) == ("partner", None)
+        monkeypatch.setenv("LIPEI_AS", "auditor")
+        auditor = claims.who(identity_for(state, "adjuster"))
+        assert (auditor["roles"], auditor["insurer"]) == (["ROLE_AUDITOR"], "insurer")
+        monkeypatch.setenv("LIPEI_AS", "hospital_integration:general")
+        machine = claims.who(identity_for(state, "adjuster"))
+        assert machine["uri"] == integration_uri(DOMAIN, HOSPITAL)
+        monkeypatch.setenv("LIPEI_AS", "member:k1." + "a" * 64)
+        assert claims.who(identity_for(state, "adjuster"))["member"] == "k1." + "a" * 64
+
+
+def test_elsewhere_the_token_comes_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    world = World(state)
+    assert lipei("identity", "mint", "--state", state).code == 0
+    monkeypatch.delenv("LIPEI_AS", raising=False)
+    monkeypatch.setenv("LIPEI_TOKEN_ISSUER", "https://lipei.local/sandbox-issuer")
+    identity = identity_for(state, "payments")
+    assert identity.bearer is not None
+    with pytest.raises(Failed, match="set LIPEI_TOKEN_FILE"):
+        identity.bearer("claims")
+    token = world.issuer.token(
+        subject="clerk",
+        roles=["payments"],
+        tenant="insurer",
+        tenant_name="insurer",
+        certificate_sha256=identity.material.sha256,
+    )
+    file = tmp_path / "token"
+    file.write_text(token + "\n")
+    monkeypatch.setenv("LIPEI_TOKEN_FILE", str(file))
+    with mirror(world.identity("claims"), world.identification()) as claims:
+        assert claims.who(identity_for(state, "payments"))["subject"] == "clerk"
