@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from rich.table import Table
 
-from bench import engine, pull, quote, settling, stored
+from bench import engine, identified, pull, quote, settling, stored
 from bench.live import Live, live_stack
 from bench.rows import QUICK, Report, Sizes
 from demo.his import LoadRefused
@@ -36,7 +36,7 @@ from services.common.transport.certificates import TlsRefused
 
 A = TypeVar("A")
 
-MEASURES = ("engine", "stored", "decision", "settle", "pull", "quote")
+MEASURES = ("engine", "identity", "stored", "decision", "settle", "pull", "quote")
 # They need the stack; the order keeps the pull, which is done once, beside an idle stack.
 _LIVE = ("pull", "decision", "settle", "quote")
 _PACKAGES = ("temporalio", "grpcio", "protobuf", "sqlalchemy", "numpy")
@@ -104,6 +104,9 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="stored-", dir=report.out) as folder:
         if "engine" in only:
             _measured(report, "engine", lambda: engine.measure(report, sizes))
+        if "identity" in only:
+            work = partial(identified.measure, report, sizes, Path(folder))
+            _measured(report, "identity", lambda: _awaited(work()))
         if "stored" in only:
             _measured(report, "stored", lambda: stored.measure(report, sizes, Path(folder)))
     if "quote" in only:

@@ -14,7 +14,7 @@ from bench.rows import Report, Sizes
 from demo.his import His, running_his
 from demo.insurer import Insurer
 from demo.processes import Child
-from demo.scenario import ROOT, generated
+from demo.scenario import ROOT, Scenario, generated
 from demo.stack import Stack, fresh_state, started_stack
 from services.common.identity import member_token
 from services.common.settings import member_token_key_file, member_token_key_version
@@ -56,8 +56,11 @@ def live_stack(report: Report, sizes: Sizes, *, hospital: bool, claims: bool) ->
         his = parts.enter_context(running_his(state / "his")) if hospital else None
         url = his.base_url if his else _NO_HIS
         stack = parts.enter_context(started_stack(state, HOSPITAL, url))
-        his_bills = _filled(his, sizes) if his else 0
+        year = generated(SEED, people=PEOPLE, bills=sizes.bills) if his else None
+        his_bills = _filled(his, year) if his and year else 0
         stack.wait()
+        if year:
+            stack.record_consents(HOSPITAL, year.consenting)
         processes = processes_of(state, stack.child.pid)
         for name, pid in processes.items():
             report.processes[name] = {"rss_mib_idle": round(memory_mib(pid)[0], 1)}
@@ -81,9 +84,9 @@ def live_stack(report: Report, sizes: Sizes, *, hospital: bool, claims: bool) ->
             report.processes[name] |= {"rss_mib_loaded": round(now, 1), "peak_mib": round(peak, 1)}
 
 
-def _filled(his: His, sizes: Sizes) -> int:
+def _filled(his: His, year: Scenario) -> int:
     """Fill the hospital; how many Claims it then holds."""
-    his.fill(generated(SEED, people=PEOPLE, bills=sizes.bills).resources, lambda _more: None)
+    his.fill(year.resources, lambda _more: None)
     return his.count("Claim")
 
 

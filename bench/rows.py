@@ -44,6 +44,7 @@ class Sizes:
     blocks: int = 4
     bills: int = 1_000
     quotes: int = 500
+    calls: int = 1_000
     priced: int = 20_000
 
     @property
@@ -64,6 +65,7 @@ QUICK = Sizes(
     blocks=2,
     bills=40,
     quotes=5,
+    calls=5,
     priced=50,
 )
 

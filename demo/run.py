@@ -119,6 +119,11 @@ def _settle(
         ) as pricing,
     ):
         _set_terms(scenario, insurer, reporter)
+        acts = stack.record_consents(scenario.hospital, scenario.consenting)
+        reporter.say(
+            f"The hospital recorded {acts} consents of {len(scenario.consenting)} people: "
+            "to settling claims, to health programmes and to studies"
+        )
         stack.start_pull(scenario.hospital)
         home = 0
         if hospital is not None:

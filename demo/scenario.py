@@ -24,6 +24,10 @@ PROFILES = ROOT / "services" / "his_bridge" / "profiles"
 SYNTHEA_PLAN = "synthea-usd"
 
 
+# Kind and number of an identity document.
+Document = tuple[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Expected:
     """What a run must show, known before it starts."""
@@ -50,6 +54,8 @@ class Scenario:
     # Imported in this order; a renewal comes after what it renews.
     policies: tuple[tuple[policy_pb2.Policy, ...], ...]
     expected: Expected
+    # Kind and number of the documents of everybody who consents at the hospital.
+    consenting: tuple[Document, ...]
     # Bills outside the profile's period, which the bridge must keep out by itself.
     outside: int = 0
     # The generated hospital with the truth about every bill; None where nobody knows the truth.
@@ -80,6 +86,11 @@ def generated(seed: int, *, people: int = PEOPLE, bills: int = BILLS) -> Scenari
             refused=refused,
             pended=ends.count(End.PENDED),
         ),
+        consenting=tuple(
+            ("CN-ID", person.id_number)
+            for person in (*hospital.roster.people, *hospital.visitors)
+            if person.id_number
+        ),
         generated=hospital,
     )
 
@@ -99,6 +110,11 @@ def from_folder(folder: Path) -> Scenario:
         resources=read.resources,
         policies=read.policies,
         expected=Expected(bills=read.bills, claims=read.bills, quarantined=0, refused=0),
+        consenting=tuple(
+            (member.document.kind, member.document.number)
+            for policy in read.policies[0]
+            for member in policy.members
+        ),
         outside=read.outside,
     )
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo.consents import grant
 from demo.hospital.people import Person
 from demo.processes import Child, program
 from demo.scenario import PROFILES
 from services.common.access.desks import Acting, identity_at
+from services.common.grpc_edge import sync_channel
 from services.common.identity import member_token
 from services.common.settings import member_token_key_file, member_token_key_version
 from services.common.state import load_or_make_key, read_addresses
@@ -73,9 +76,22 @@ class Stack:
 
         Raises: ValueError for a person without identity document.
         """
+        return self._token("CN-ID", person.id_number or "")
+
+    def _token(self, kind: str, number: str) -> str:
         key = load_or_make_key(member_token_key_file(self.state))
-        version = member_token_key_version()
-        return member_token("CN-ID", person.id_number or "", key=key, key_version=version)
+        return member_token(kind, number, key=key, key_version=member_token_key_version())
+
+    def record_consents(self, hospital: str, documents: Iterable[tuple[str, str]]) -> int:
+        """Let everybody with these documents, by kind and number, consent; how many acts.
+
+        Raises: CallRefused.
+        """
+        members = [self._token(kind, number) for kind, number in documents]
+        office = self.identity("hospital_records", hospital)
+        channel = sync_channel(self.addresses["his_bridge"], office, "his_bridge")
+        with contextlib.closing(channel):
+            return grant(channel, hospital, members)
 
     def start_pull(self, hospital: str, channel: Channel = "bills") -> None:
         """Have the hospital's schedule pull bills or readings now, instead of at its next turn.

@@ -12,6 +12,7 @@ from stack.commands import (
     books,
     claims,
     codec_keys,
+    consent,
     demo,
     evidence,
     his,
@@ -65,6 +66,7 @@ app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
 keys.app.command()(codec_keys.rotate_codec)
 app.add_typer(keys.app, name="keys")
+app.add_typer(consent.app, name="consent")
 app.add_typer(identity.app, name="identity")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")

@@ -1,6 +1,6 @@
-"""`python -m stack.pull_trigger STATE HOSPITAL bills|readings`: have Temporal run a pull now.
+"""`python -m stack.pull_trigger STATE HOSPITAL bills|readings|withdrawals`: pull them now.
 
-Exit 0 when it was asked; else 1, with the name of the error on standard output.
+Temporal runs the pull. Exit 0 when it was asked; else 1, and the error's name is printed.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 from services.common.temporal.names import Channel
 from services.common.temporal.schedules import trigger_pull
+
+_CHANNELS: dict[str, Channel] = {name: name for name in get_args(Channel)}
 
 
 def main() -> int:
     """Exit code."""
     state, hospital, what = sys.argv[1:]
-    channel: Channel = "readings" if what == "readings" else "bills"
     try:
-        asyncio.run(trigger_pull(Path(state), hospital, channel))
+        asyncio.run(trigger_pull(Path(state), hospital, _CHANNELS[what]))
     except Exception as error:  # noqa: BLE001 -- the SDK's errors are unknown outside common.temporal
         print(type(error).__name__, flush=True)
         return 1

@@ -26,21 +26,24 @@ from stack.authority import AUTHORITY_KEY, Authority
 from stack.sandbox_issuer import KEY, SandboxIssuer
 
 DOMAIN = "lipei.local"
-HOSPITAL = "demo-hospital"
+HOSPITAL, ANOTHER = "demo-hospital", "away"
 PROCESSES = {
     **{service: names.service_uri(DOMAIN, service) for service in names.SERVICES},
     **{f"witness-{label}": names.witness_uri(DOMAIN, label) for label in names.WITNESSES},
     # What stands in for a service in tests of the edge.
     "puppet": names.service_uri(DOMAIN, "pricing"),
     "integration": names.integration_uri(DOMAIN, HOSPITAL),
+    "integration-another": names.integration_uri(DOMAIN, ANOTHER),
     "desk-insurer": names.desk_uri(DOMAIN, "insurer", "insurer", label="tests"),
     "desk-hospital": names.desk_uri(DOMAIN, "hospital", HOSPITAL, label="tests"),
+    "desk-hospital-another": names.desk_uri(DOMAIN, "hospital", ANOTHER, label="tests"),
     "desk-member": names.desk_uri(DOMAIN, "member", label="tests"),
     "desk-partner": names.desk_uri(DOMAIN, "partner", "partner", label="tests"),
 }
 _TENANTS = {
     "desk-insurer": ("insurer", "insurer"),
     "desk-hospital": ("hospital", HOSPITAL),
+    "desk-hospital-another": ("hospital", ANOTHER),
     "desk-partner": ("partner", "partner"),
 }
 _SECRETS = (AUTHORITY_KEY, KEY)
@@ -60,8 +63,17 @@ _CALLS: Mapping[str, tuple[str, str]] = {
     "GetBill": ("desk-hospital", "hospital_records"),
     "ListBills": ("desk-hospital", "hospital_records"),
     "ListReadings": ("desk-hospital", "hospital_records"),
+    "ListClinicalFeatures": ("desk-insurer", "actuary"),
     "ListQuarantine": ("desk-hospital", "hospital_records"),
     "GetSourceStatus": ("desk-hospital", "hospital_records"),
+    "GrantConsent": ("desk-hospital", "hospital_records"),
+    "GrantConsents": ("desk-hospital", "hospital_records"),
+    "WithdrawConsent": ("desk-hospital", "hospital_records"),
+    "GetConsent": ("desk-hospital", "hospital_records"),
+    "ListConsents": ("desk-hospital", "hospital_records"),
+    "ListWithdrawals": ("integration", ""),
+    "AcknowledgeWithdrawals": ("integration", ""),
+    "WithdrawClaims": ("integration", ""),
     "QuotePremium": ("desk-insurer", "chief_actuary"),
     "GetQuote": ("desk-insurer", "chief_actuary"),
     "RecordReadings": ("desk-partner", "partner"),
@@ -140,13 +152,17 @@ def minted(state: Path, uri: str, life: timedelta, process: str = "short") -> Id
 class Everybody(grpc.Channel):
     """One channel for tests that play everybody: each rpc is called by who may call it."""
 
-    def __init__(self, target: str, service: str) -> None:
+    def __init__(self, target: str, service: str, hospital: str) -> None:
         self._target = target
         self._service = service
+        self._hospital = hospital
         self._channels: dict[tuple[str, str], grpc.Channel] = {}
 
     def _of(self, method: str) -> grpc.Channel:
-        who = _CALLS.get(method.rpartition("/")[2], _OTHERS)
+        process, role = _CALLS.get(method.rpartition("/")[2], _OTHERS)
+        if self._hospital == ANOTHER and process in ("integration", "desk-hospital"):
+            process += "-another"
+        who = process, role
         if who not in self._channels:
             self._channels[who] = sync_channel(self._target, acting(*who), self._service)
         return self._channels[who]
@@ -187,6 +203,6 @@ class Everybody(grpc.Channel):
         self.close()
 
 
-def everybody(target: str, service: str) -> Everybody:
+def everybody(target: str, service: str, hospital: str = HOSPITAL) -> Everybody:
     """A channel to a service on which each rpc is called by who may call it."""
-    return Everybody(target, service)
+    return Everybody(target, service, hospital)

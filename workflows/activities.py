@@ -22,7 +22,13 @@ from temporalio.exceptions import ApplicationError
 
 from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, settlement_pb2_grpc
 from lipei.claims.v1 import settlement_pb2 as pb
-from lipei.his_bridge.v1 import his_bridge_pb2, his_bridge_pb2_grpc, work_pb2
+from lipei.his_bridge.v1 import (
+    consent_pb2,
+    consent_pb2_grpc,
+    his_bridge_pb2,
+    his_bridge_pb2_grpc,
+    work_pb2,
+)
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from services.common.grpc_edge import RpcFault, error_of
 from services.common.temporal.recovery import HEARTBEAT_EVERY
@@ -36,6 +42,8 @@ BANK_CALL_TIMEOUT_S = 19.0
 PULL_CALL_TIMEOUT_S = 55.0
 BILLS_PER_PAGE = 100
 READINGS_PER_PAGE = 500
+WITHDRAWALS_PER_PAGE = CONSENTS_PER_CALL = 100
+CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
 SHORTEST_PAUSE_S = 1.0
 _READING_PATH = re.compile(r"readings\[([0-9]{1,4})\]\.", re.ASCII)
 # A service that is down is most often one that was killed, and back within seconds: it is looked
@@ -176,6 +184,7 @@ class HospitalSteps:
         self, bridge: grpc.aio.Channel, claims: grpc.aio.Channel, pricing: grpc.aio.Channel
     ) -> None:
         self._bridge = his_bridge_pb2_grpc.HisBridgeServiceStub(bridge)
+        self._register = consent_pb2_grpc.ConsentServiceStub(bridge)
         self._claims = claims_pb2_grpc.ClaimsServiceStub(claims)
         self._pricing = pricing_pb2_grpc.PricingServiceStub(pricing)
 
@@ -201,6 +210,7 @@ class HospitalSteps:
 
     async def _hand_over(self, work: work_pb2.PullBillsWork) -> work_pb2.SubmitReleasedBillsResult:
         result = work_pb2.SubmitReleasedBillsResult()
+        left: set[str] = set()
         while True:
             listing = his_bridge_pb2.ListBillsRequest(
                 parent=work.hospital,
@@ -210,7 +220,10 @@ class HospitalSteps:
             page = await _call(self._bridge.ListBills, listing, CALL_TIMEOUT_S)
             if not page.bills:
                 return result
-            told = [await self._submit(released.bill) for released in page.bills]
+            answers = [await self._submit(released.bill, left) for released in page.bills]
+            told = [answer for answer in answers if answer is not None]
+            if not told:
+                continue
             acknowledge = his_bridge_pb2.AcknowledgeBillsRequest(
                 parent=work.hospital, acknowledgements=told, request_id=_digest(told)
             )
@@ -221,7 +234,12 @@ class HospitalSteps:
                 else:
                     result.refused += 1
 
-    async def _submit(self, bill: Any) -> his_bridge_pb2.Acknowledgement:
+    async def _submit(self, bill: Any, left: set[str]) -> his_bridge_pb2.Acknowledgement | None:
+        """What claims made of a bill; None when its consent was withdrawn on the way.
+
+        The bridge hands such a bill out no more, and again when a new consent covers it. One that
+        it hands out all the same, though it was `left` before, is refused as any other.
+        """
         body = bill.SerializeToString(deterministic=True)
         request = claims_pb2.SubmitClaimRequest(
             request_id=hashlib.sha256(body).hexdigest(), bill=bill
@@ -237,6 +255,9 @@ class HospitalSteps:
                     continue
                 if fault.code not in _FINAL:
                     raise _failure(fault) from None
+                if fault.reason == CONSENT_WITHDRAWN and bill.name not in left:
+                    left.add(bill.name)
+                    return None
                 reasons = [v.reason for v in fault.violations] or [fault.reason]
                 told.delivery.state = his_bridge_pb2.DELIVERY_STATE_REFUSED
                 told.delivery.refusal_reasons.extend(dict.fromkeys(reasons))
@@ -314,9 +335,73 @@ class HospitalSteps:
             result.known += answer.known_count
             return
 
+    @activity.defn(name="RelayWithdrawals")
+    async def relay_withdrawals(
+        self, work: work_pb2.RelayWithdrawalsWork
+    ) -> work_pb2.RelayWithdrawalsResult:
+        """Tell claims and pricing of each withdrawal, then the bridge that they know.
+
+        A killed activity tells some a second time, which changes nothing.
+        """
+        result = work_pb2.RelayWithdrawalsResult()
+        async with _heard_of():
+            while True:
+                listing = consent_pb2.ListWithdrawalsRequest(
+                    parent=work.hospital, page_size=WITHDRAWALS_PER_PAGE
+                )
+                page = await _call(self._register.ListWithdrawals, listing, CALL_TIMEOUT_S)
+                if not page.withdrawals:
+                    return result
+                for withdrawal in page.withdrawals:
+                    await self._relay(work.hospital, withdrawal, result)
+                acknowledge = consent_pb2.AcknowledgeWithdrawalsRequest(
+                    parent=work.hospital,
+                    consents=[withdrawal.consent for withdrawal in page.withdrawals],
+                    request_id=_digest(page.withdrawals),
+                )
+                await _call(self._register.AcknowledgeWithdrawals, acknowledge, CALL_TIMEOUT_S)
+                result.relayed += len(page.withdrawals)
+
+    async def _relay(
+        self,
+        hospital: str,
+        withdrawal: consent_pb2.Withdrawal,
+        result: work_pb2.RelayWithdrawalsResult,
+    ) -> None:
+        if withdrawal.purpose == consent_pb2.CONSENT_PURPOSE_HEALTH_PROGRAMME:
+            result.readings_withdrawn += await self._take_back_readings(hospital, withdrawal)
+        if withdrawal.purpose != consent_pb2.CONSENT_PURPOSE_CLAIM_SETTLEMENT:
+            return
+        ended = list(withdrawal.ended_consents)
+        for start in range(0, len(ended), CONSENTS_PER_CALL):
+            some = ended[start : start + CONSENTS_PER_CALL]
+            request = claims_pb2.WithdrawClaimsRequest(
+                request_id=hashlib.sha256("\n".join(some).encode()).hexdigest(), consents=some
+            )
+            answer = await _call(self._claims.WithdrawClaims, request, CALL_TIMEOUT_S)
+            result.claims_withdrawn += len(answer.withdrawn_claims)
+
+    async def _take_back_readings(self, hospital: str, withdrawal: consent_pb2.Withdrawal) -> int:
+        """What no consent covers any more, the bridge lists as withdrawn; pricing hears it now."""
+        told = work_pb2.RecordReleasedReadingsResult()
+        token = ""
+        while True:
+            listing = his_bridge_pb2.ListReadingsRequest(
+                parent=f"members/{withdrawal.member_token}",
+                hospital=hospital,
+                page_size=READINGS_PER_PAGE,
+                page_token=token,
+            )
+            page = await _call(self._bridge.ListReadings, listing, CALL_TIMEOUT_S)
+            await self._record([one for one in page.readings if one.withdrawn], told)
+            token = page.next_page_token
+            if not token:
+                return told.recorded
+
     def all(self) -> list[Callable[..., Any]]:
         """What the worker registers."""
         return [
+            self.relay_withdrawals,
             self.pull_bills,
             self.submit_released_bills,
             self.pull_readings,

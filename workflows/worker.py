@@ -33,6 +33,7 @@ from services.common.transport.names import integration_uri, service_uri
 from workflows.activities import HospitalSteps, SettlementSteps
 from workflows.pull_bills import PullBills
 from workflows.pull_readings import PullReadings
+from workflows.relay_withdrawals import RelayWithdrawals
 from workflows.run_payouts import RunPayouts
 from workflows.settle_claim import SettleClaim
 
@@ -41,7 +42,7 @@ AT_ONCE = 16
 GRACE = timedelta(seconds=5)
 # Where a service is when it does not run on this machine.
 TARGETS = {"claims": "LIPEI_CLAIMS_TARGET", "pricing": "LIPEI_PRICING_TARGET"}
-CHANNELS: tuple[names.Channel, ...] = ("bills", "readings")
+CHANNELS: tuple[names.Channel, ...] = ("bills", "readings", "withdrawals")
 
 
 class WorkerSettings(LipeiSettings):
@@ -77,7 +78,7 @@ def hospital_worker(
     return Worker(
         client,
         task_queue=names.hospital_queue(hospital),
-        workflows=[PullBills, PullReadings],
+        workflows=[PullBills, PullReadings, RelayWithdrawals],
         activities=HospitalSteps(bridge, claims, pricing).all(),
         workflow_runner=UnsandboxedWorkflowRunner(),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,

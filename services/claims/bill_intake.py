@@ -37,6 +37,7 @@ from services.common.money import (
 MAX_LINES = 5_000
 MAX_DIAGNOSES = 100
 QUANTITY_PLACES, PRICE_PLACES = 4, 6
+CONSENT = re.compile(r"(hospitals/[a-z][a-z0-9-]{0,62})/consents/[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _NUMBER = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2199
 
@@ -72,6 +73,7 @@ def bill_faults(bill: bill_pb2.Bill) -> list[Violation]:
         add("care_type", "MISSING", "say how the care was given")
     if bill.hospital_tier not in TIERS:
         add("hospital_tier", "UNKNOWN_VALUE", "is not a tier that this version knows")
+    _consent_faults(bill, add)
     currency = bill.total.currency_code
     try:
         currency_exponent(currency)
@@ -86,6 +88,19 @@ def bill_faults(bill: bill_pb2.Bill) -> list[Violation]:
 
 
 _Add = Callable[[str, str, str], None]
+
+
+def _consent_faults(bill: bill_pb2.Bill, add: _Add) -> None:
+    """What comes from a hospital's bridge names the consent under which it left that hospital."""
+    if not bill.consent:
+        if bill.name:
+            add("consent", "MISSING", "a bill that left a hospital names the consent")
+        return
+    named = CONSENT.fullmatch(bill.consent)
+    if named is None:
+        add("consent", "NOT_A_NAME", "must read hospitals/{hospital}/consents/{consent}")
+    elif bill.name and not bill.name.startswith(f"{named[1]}/bills/"):
+        add("consent", "CONTRADICTS", "must be of the hospital that the bill left")
 
 
 @cache

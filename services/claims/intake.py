@@ -17,7 +17,7 @@ from services.claims.bill_intake import bill_faults, code_faults, core_faults, e
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
-from services.claims.storage import policies
+from services.claims.storage import policies, withdrawals
 from services.claims.terms import PolicyTerms
 from services.common.access.tenant import Tenant
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
@@ -49,7 +49,9 @@ class _Answering:
 
 
 def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant) -> str:
-    """Content hash of a request without faults; who sends the bill, and how, is not in it.
+    """Content hash of a request without faults.
+
+    Who sends the bill, how, and under which consent is not in it.
 
     Raises: Refused with every fault, or when the bill is not final or another hospital's.
     """
@@ -73,6 +75,7 @@ def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant) -> str:
     content = bill_pb2.Bill()
     content.CopyFrom(request.bill)
     content.ClearField("name")
+    content.ClearField("consent")
     return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
 
 
@@ -97,12 +100,16 @@ def take_in(
     under its own policies only, and is told of no other; whoever sends the bill later opens those
     of the other insurers.
 
-    Raises: Refused for other content under a known id, an unknown member or another currency.
+    Raises: Refused for other content under a known id, a withdrawn consent, an unknown member or
+    another currency.
     """
     known = _known(connection, sealer, tenant, request, bill_hash)
     if known is not None:
         return known
     bill = request.bill
+    if bill.consent and withdrawals.is_withdrawn(connection, bill.consent):
+        text = "the consent under which this bill left the hospital is withdrawn; stop"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CONSENT_WITHDRAWN", text)
     person_id = policies.find_person(connection, sealer, bill.member_token)
     insured = policies.policies_of(connection, sealer, person_id, tenant) if person_id else []
     if person_id is None or not insured:
@@ -132,6 +139,7 @@ def take_in(
                     bill_hash=bill_hash,
                     bill=bill.SerializeToString(deterministic=True),
                     currency=bill.total.currency_code,
+                    consent=bill.consent or None,
                 ),
                 at_us,
             ),

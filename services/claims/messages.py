@@ -52,6 +52,7 @@ def claim_message(opened: OpenedClaim, moves: Sequence[Row[Any]] = ()) -> claims
         create_time=timestamp(row.created_us),
         paid=money(row.paid, row.currency),
         end_to_end_id=row.end_to_end_id or "",
+        consent=row.consent or "",
         moves=[_move_message(move) for move in moves],
         erased=opened.erased,
     )

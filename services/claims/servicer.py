@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
 from services.claims import intake
+from services.claims.bill_intake import CONSENT
 from services.claims.core import canonical
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import ENGINE_VERSION
@@ -38,8 +39,9 @@ from services.claims.policy_import import DryRun, import_policies
 from services.claims.storage import claims as store
 from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
+from services.claims.storage.withdrawals import withdraw
 from services.common.access.tenant import current_tenant
-from services.common.database import Database
+from services.common.database import Database, take_turns
 from services.common.grpc_edge import (
     Refused,
     Violation,
@@ -53,7 +55,9 @@ from services.common.request_id import request_id_faults
 from services.common.sealing import Sealer, SubjectKeys
 from services.common.strict_yaml import StrictYamlError
 
-Answer = TypeVar("Answer", pb.ImportPoliciesResponse, pb.PublishPlanResponse)
+Answer = TypeVar(
+    "Answer", pb.ImportPoliciesResponse, pb.PublishPlanResponse, pb.WithdrawClaimsResponse
+)
 Context = grpc.aio.ServicerContext[Any, Any]
 # The answer leaves this long before the caller's deadline, so that it arrives in time.
 DEADLINE_MARGIN_S = 0.2
@@ -63,6 +67,7 @@ _CLAIM_NAME = re.compile(r"policies/(?P<policy>[a-z0-9-]{1,64})/claims/(?P<claim
 _POLICY_NAME = re.compile(r"policies/(?P<policy>-|[a-z0-9-]{1,64})")
 _POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
 MOST_POLICIES = 1_000
+MOST_CONSENTS = 100
 
 
 class Workflows(Protocol):
@@ -324,7 +329,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         at_us = self._parts.now_us()
 
         def work(connection: Connection) -> pb.PublishPlanResponse:
-            store.take_turns(connection, "policies and plans")
+            take_turns(connection, "policies and plans")
             insurer = current_tenant().required_insurer()
             version = policies.store_plan(connection, plan, request.yaml, at_us, insurer=insurer)
             return pb.PublishPlanResponse(plan_version=version)
@@ -334,6 +339,42 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             sealer = self._parts.keys.sealer(connection)
             key = ("PublishPlan", request.request_id, body, at_us)
             return _once(connection, sealer, key, work, pb.PublishPlanResponse)
+
+    async def WithdrawClaims(
+        self, request: pb.WithdrawClaimsRequest, context: Context
+    ) -> pb.WithdrawClaimsResponse:
+        """End what is undecided and rests on withdrawn consents."""
+        faults = request_id_faults(request.request_id)
+        if not 1 <= len(request.consents) <= MOST_CONSENTS:
+            faults.append(Violation("consents", "BAD_COUNT", f"name 1 to {MOST_CONSENTS}"))
+        for index, name in enumerate(request.consents[:MOST_CONSENTS]):
+            if not CONSENT.fullmatch(name):
+                text = "must read hospitals/{hospital}/consents/{consent}"
+                faults.append(Violation(f"consents[{index}]", "NOT_A_NAME", text))
+        if faults:
+            raise invalid(faults)
+        mine = current_tenant().hospital
+        for name in request.consents:
+            if mine is not None and name.split("/")[1] != mine:
+                raise not_found("consent", name)
+        return await self._database.run(self._withdraw, request)
+
+    def _withdraw(self, request: pb.WithdrawClaimsRequest) -> pb.WithdrawClaimsResponse:
+        at_us = self._parts.now_us()
+
+        def work(connection: Connection) -> pb.WithdrawClaimsResponse:
+            rows = withdraw(connection, sealer, request.consents, at_us)
+            gone = [row for row in rows if ClaimState(row.state) is ClaimState.WITHDRAWN]
+            return pb.WithdrawClaimsResponse(
+                withdrawn_claims=[claim_name(row.policy_id, row.id) for row in gone],
+                kept_count=len(rows) - len(gone),
+            )
+
+        body = hashlib.sha256("\n".join(request.consents).encode()).hexdigest()
+        with self._database.writing() as connection:
+            sealer = self._parts.keys.sealer(connection)
+            key = ("WithdrawClaims", request.request_id, body, at_us)
+            return _once(connection, sealer, key, work, pb.WithdrawClaimsResponse)
 
     async def CheckBooks(
         self, request: pb.CheckBooksRequest, context: Context

@@ -194,7 +194,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
                     "the same bill is pended under an earlier policy; wait",
                     retry_after_s=PENDED_RETRY_S,
                 )
-            if not earlier.benefit:
+            if not earlier.benefit or ClaimState(earlier.state) is ClaimState.WITHDRAWN:
                 continue
             stored = store.decision_of(connection, earlier.decision_id)
             lines = tuple(

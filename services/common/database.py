@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,7 @@ from sqlalchemy import (
     MetaData,
     create_engine,
     event,
+    func,
     literal,
     make_url,
     select,
@@ -259,6 +261,17 @@ def _upgrade(connection: Connection, config: Config, scripts: ScriptDirectory) -
     with EnvironmentContext(config, scripts, fn=revisions) as environment:
         environment.configure(connection=connection)
         environment.run_migrations()
+
+
+def take_turns(connection: Connection, what: str, *, shared: bool = False) -> None:
+    """Let one transaction at a time do this, until it ends; SQLite has one writer anyway.
+
+    Those that take it `shared` go together, and none of them beside one that does not.
+    """
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
+        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        connection.execute(select(lock(key)))
 
 
 def refuse_rows(connection: Connection, names: Iterable[str]) -> None:

@@ -64,7 +64,6 @@ URI = _matching(r"spiffe://[a-z0-9.-]{1,100}(/[a-z0-9_-]{1,64}){1,6}")
 KEYS: Mapping[str, Shape] = {
     "about": PAYOUT,
     "at": PLACE,
-    "caller": URI,
     "channel": WORD,
     "claim": OPAQUE,
     "claims": OPAQUE,
@@ -73,6 +72,7 @@ KEYS: Mapping[str, Shape] = {
     "fault": _fault,
     "filtered": _count,
     "hospital": NAME,
+    "index": _count,
     "key": KEY_ID,
     "master_key": MASTER_KEY,
     "method": METHOD,
@@ -84,20 +84,28 @@ KEYS: Mapping[str, Shape] = {
     "reason": CODE,
     "received": _count,
     "released": _count,
+    "rpc": METHOD,
     "state": WORD,
     "until": MOMENT,
+    "uri": URI,
 }
 
 EVENTS: Mapping[str, frozenset[str]] = {
     event: frozenset(keys.split())
     for event, keys in {
         "bank_answer_fault": "reason about",
+        "call_refused": "reason rpc uri",
         "certificate_not_renewed": "fault",
         "certificate_renewed": "until queue",
+        "checkpoint_not_signed": "fault",
         "claims_without_payee_account": "claims count",
         "codec_keys_unreadable": "",
         "crashed": "fault at",
         "decision_outlasts_its_caller": "",
+        "evidence_alarm": "name reason index",
+        "evidence_key_missing": "name",
+        "evidence_log_silent": "name",
+        "evidence_not_written": "fault",
         "master_key_missing": "master_key state count",
         "master_keys_not_read": "fault",
         "not_ready": "fault",

@@ -248,10 +248,10 @@ class _Reading:
         if _WHOLE.fullmatch(text):
             return int(text)
         if _OTHER_INT.fullmatch(text) or _OTHER_CONSTANT.fullmatch(text):
-            self.fault(path, line, "SCALAR", f"readers disagree about {text[:40]}: {_PLAIN_FORMS}")
+            # Without the value: it may be the number of a person's document or account.
+            self.fault(path, line, "SCALAR", f"readers disagree about it: {_PLAIN_FORMS}")
         elif _FLOAT.fullmatch(text):
-            advice = f'write "{text[:40]}" in quotes: numbers with a point are text here'
-            self.fault(path, line, "FLOAT", advice)
+            self.fault(path, line, "FLOAT", "put it in quotes: numbers with a point are text here")
         elif not text.isascii() and _FOREIGN_DIGITS.fullmatch(text):
             self.fault(path, line, "SCALAR", "write numbers with the digits 0 to 9")
         return text

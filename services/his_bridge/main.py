@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from lipei.his_bridge.v1 import his_bridge_pb2_grpc
+from lipei.his_bridge.v1 import consent_pb2_grpc, his_bridge_pb2_grpc
 from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
 from services.common.evidence.service_evidence import service_evidence
@@ -18,6 +18,8 @@ from services.common.sealing.key_sources import master_keys
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
     LipeiSettings,
+    UnknownSetting,
+    insurer,
     key_file,
     member_token_key_file,
     member_token_key_version,
@@ -26,6 +28,8 @@ from services.common.settings import (
 from services.common.state import load_or_make_key, state_dir
 from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
+from services.his_bridge.consent_register import ConsentServicer
+from services.his_bridge.consent_requests import RECIPIENT
 from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
 from services.his_bridge.dialects.port import Tokens
 from services.his_bridge.profiles.loader import ProfileError, SourceProfile, load_profiles
@@ -57,19 +61,24 @@ def hospital_of(
     database: Database,
     keys: SubjectKeys,
     tokens: Tokens,
+    recipient: str,
 ) -> Hospital:
     """One hospital's pulls. Another dialect or source is another branch here."""
     claims = ClaimReader(profile.terms, tokens)
     observations = ObservationReader(profile.terms, tokens)
+    kept = (database, keys, now_us, recipient)
     return Hospital(
-        bills=Puller("bills", profile, source, claims, database, keys, now_us),
-        readings=Puller("readings", profile, source, observations, database, keys, now_us),
+        bills=Puller("bills", profile, source, claims, *kept),
+        readings=Puller("readings", profile, source, observations, *kept),
     )
 
 
 async def run(settings: BridgeSettings) -> None:
     """Serve until SIGTERM."""
     state = state_dir(settings.state)
+    recipient = f"insurers/{insurer()}"
+    if not RECIPIENT.fullmatch(recipient):
+        raise UnknownSetting("LIPEI_INSURER must be small letters, digits and hyphens")
     folder = Path(settings.his_bridge_profiles) if settings.his_bridge_profiles else None
     profiles = load_profiles(folder or EXAMPLE_PROFILES, os.environ)
     identity = load_identity(state, "his_bridge", uri=service_uri(trust_domain(), "his_bridge"))
@@ -84,7 +93,7 @@ async def run(settings: BridgeSettings) -> None:
 
     sources = {name: FhirRest(profile) for name, profile in profiles.items()}
     hospitals = {
-        name: hospital_of(profile, sources[name], database, keys, tokens)
+        name: hospital_of(profile, sources[name], database, keys, tokens, recipient)
         for name, profile in profiles.items()
     }
     proof = service_evidence(
@@ -99,8 +108,13 @@ async def run(settings: BridgeSettings) -> None:
             [
                 Serving(
                     his_bridge_pb2_grpc.add_HisBridgeServiceServicer_to_server,
-                    HisBridgeServicer(database, keys, hospitals, now_us),
+                    HisBridgeServicer(database, keys, hospitals, recipient, now_us),
                     "lipei.his_bridge.v1.HisBridgeService",
+                ),
+                Serving(
+                    consent_pb2_grpc.add_ConsentServiceServicer_to_server,
+                    ConsentServicer(database, keys, hospitals, now_us),
+                    "lipei.his_bridge.v1.ConsentService",
                 ),
                 serving(database, keys),
                 proof.serving,

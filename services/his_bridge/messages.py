@@ -15,7 +15,8 @@ from services.his_bridge.core import bill as core
 from services.his_bridge.core import features
 from services.his_bridge.core.faults import Fault
 from services.his_bridge.storage.last_pulls import ChannelStatus
-from services.his_bridge.storage.lists import Released, Reported, Waiting
+from services.his_bridge.storage.lists import Waiting
+from services.his_bridge.storage.showing import ShownBill, ShownReading
 
 _FAULTS = msgspec.json.Decoder(list[Fault])
 _TEXTS = msgspec.json.Decoder(list[str])
@@ -27,17 +28,16 @@ _TIERS: dict[core.Tier | None, bill_pb2.HospitalTier.ValueType] = {
 }
 
 
-def released_bill(released: Released) -> pb.ReleasedBill:
-    """A released bill and what became of it; of an erased one its name, kind and delivery."""
-    row = released.row
-    name = f"hospitals/{row.hospital}/bills/{row.name}"
-    if released.bill is None:
-        said = bill_pb2.Bill(name=name, kind=bill_pb2.BillKind.Value(f"BILL_KIND_{row.kind}"))
-    else:
-        said = bill(released.bill, name=name, kind=row.kind)
+def released_bill(shown: ShownBill) -> pb.ReleasedBill:
+    """A released bill, the consent that covers it, and what became of it."""
+    row = shown.row
     return pb.ReleasedBill(
-        bill=said,
-        erased=released.bill is None,
+        bill=bill(
+            shown.bill,
+            name=f"hospitals/{row.hospital}/bills/{row.name}",
+            kind=row.kind,
+            consent=f"hospitals/{row.hospital}/consents/{shown.consent_id}",
+        ),
         receive_time=_moment(row.received_us),
         release_time=_moment(row.released_us),
         delivery=pb.Delivery(
@@ -48,7 +48,7 @@ def released_bill(released: Released) -> pb.ReleasedBill:
     )
 
 
-def bill(found: core.Bill, *, name: str, kind: str) -> bill_pb2.Bill:
+def bill(found: core.Bill, *, name: str, kind: str, consent: str = "") -> bill_pb2.Bill:
     """A bill on the wire."""
     message = bill_pb2.Bill(
         name=name,
@@ -69,6 +69,7 @@ def bill(found: core.Bill, *, name: str, kind: str) -> bill_pb2.Bill:
         ],
         lines=[_line(line, found.currency) for line in found.lines],
         total=_money(found.total, found.currency),
+        consent=consent,
     )
     social = found.social_insurance
     if social is not None:
@@ -106,9 +107,22 @@ def clinical_features(found: core.Bill) -> pb.ClinicalFeatures:
     )
 
 
-def reading(reported: Reported) -> reading_pb2.Reading:
-    """A reading on the wire; received when the hospital released it, else when we saw it."""
-    row, found = reported.row, reported.reading
+def reading(shown: ShownReading) -> reading_pb2.Reading:
+    """A reading on the wire; received when the hospital released it, else when we saw it.
+
+    Without a consent it is taken back: no more is said than which one.
+    """
+    row, found, consent_id = shown.row, shown.reading, shown.consent_id
+    if consent_id is None:
+        return reading_pb2.Reading(
+            name=f"members/{found.member_token}/readings/{row.name}",
+            member_token=found.member_token,
+            provenance=reading_pb2.ReadingProvenance.Value(
+                f"READING_PROVENANCE_{found.provenance}"
+            ),
+            withdrawn=True,
+            release=row.seq,
+        )
     fasting = (
         reading_pb2.FASTING_STATUS_FASTING
         if found.fasting
@@ -122,10 +136,11 @@ def reading(reported: Reported) -> reading_pb2.Reading:
         unit=found.unit,
         effective_time=_time(found.effective),
         provenance=reading_pb2.ReadingProvenance.Value(f"READING_PROVENANCE_{found.provenance}"),
-        receive_time=_moment(reported.received_us) if found.issued is None else _time(found.issued),
+        receive_time=_moment(row.received_us) if found.issued is None else _time(found.issued),
         fasting_status=fasting,
         withdrawn=found.withdrawn,
         release=row.seq,
+        consent=f"hospitals/{row.hospital}/consents/{consent_id}",
     )
 
 
@@ -158,6 +173,7 @@ def channel_status(found: ChannelStatus) -> pb.ChannelStatus:
         last_attempt_time=None if found.attempt_us is None else _moment(found.attempt_us),
         last_failure_reason=found.failure,
         inbox_waiting_count=found.unread,
+        held_count=found.held,
     )
 
 

@@ -25,12 +25,14 @@ from services.his_bridge.core.outcomes import Outcome, SetAside
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.sources.port import Page, Source, SourceFault
-from services.his_bridge.storage import inbox, last_pulls, leases, outcomes
+from services.his_bridge.storage import holding, inbox, last_pulls, leases, outcomes
 from services.his_bridge.storage.inbox import Arrived, Pending, Stored
 from services.his_bridge.storage.leases import LeaseLost
 
 # Records in one transaction (EVIDENCE, HIS: batches of 200).
 BATCH = 200
+# People whose consents are applied in one statement.
+MEMBERS = 1_000
 # Why a pull failed whose caller gave up before it ended.
 CUT_OFF = "PULL_CUT_OFF"
 
@@ -58,6 +60,7 @@ class PullReport(msgspec.Struct, kw_only=True):
     released: int = 0
     quarantined: int = 0
     filtered: int = 0
+    held: int = 0
     more: bool = False
 
 
@@ -73,10 +76,17 @@ class Puller:
         database: Database,
         keys: SubjectKeys,
         now_us: NowUs,
+        recipient: str,
     ) -> None:
         self._channel = channel
         self._hospital = profile.terms.hospital
-        self._currency = profile.terms.currency
+        self._place = outcomes.Place(
+            hospital=profile.terms.hospital,
+            channel=channel,
+            recipient=recipient,
+            currency=profile.terms.currency,
+            zone=profile.terms.zone,
+        )
         self._lease_us = profile.limits.lease_s * 1_000_000
         self._scope = _scope_of(profile)
         self._source = source
@@ -88,12 +98,14 @@ class Puller:
     async def pull(self, max_records: int, until_us: int) -> PullReport:
         """Pull until so many new records came, the source has no more, or the time is up.
 
-        At least one page is fetched. What earlier pulls left unread is read first.
+        At least one page is fetched. What earlier pulls left unread is read first, and what was
+        held until a consent came.
 
         Raises: LeaseHeld; SourceFault, with everything kept that was fetched.
         """
         report = PullReport()
         async with self._leased() as holder:
+            await self._database.run(self._apply_consents, holder)
             await self._read_left_over(holder, report)
             await self._pages(holder, max_records, until_us, report)
         log.logger().info(
@@ -104,6 +116,7 @@ class Puller:
             released=report.released,
             quarantined=report.quarantined,
             filtered=report.filtered,
+            held=report.held,
             more=report.more,
         )
         return report
@@ -191,6 +204,7 @@ class Puller:
             report.released += settled.released
             report.quarantined += settled.quarantined
             report.filtered += settled.filtered
+            report.held += settled.held
 
     # What follows blocks, and runs in the database's thread pool.
 
@@ -227,6 +241,26 @@ class Puller:
             if leases.release(connection, self._hospital, self._channel, holder):
                 last_pulls.record(
                     connection, self._hospital, self._channel, failure, now_us=self._now_us()
+                )
+
+    def _apply_consents(self, holder: str) -> None:
+        """Consents that began or ran out by the mere passing of time."""
+        now_us, place = self._now_us(), self._place
+        with self._database.writing() as connection:
+            self._hold(connection, holder)
+            holding.one_at_a_time(connection, place.hospital)
+            members = sorted(
+                holding.due(connection, place.hospital, place.recipient, place.channel, now_us)
+            )
+            for start in range(0, len(members), MEMBERS):
+                holding.apply(
+                    connection,
+                    self._keys.sealer(connection),
+                    place.hospital,
+                    place.recipient,
+                    place.channel,
+                    members[start : start + MEMBERS],
+                    now_us=now_us,
                 )
 
     def _cursor(self) -> bytes | None:
@@ -287,7 +321,7 @@ class Puller:
                 self._hospital,
                 self._channel,
                 arrived,
-                currency=self._currency,
+                currency=self._place.currency,
                 now_us=now_us,
             )
             inbox.move_cursor(
@@ -318,9 +352,8 @@ class Puller:
             return outcomes.settle(
                 connection,
                 self._keys.sealer(connection),
-                self._hospital,
+                self._place,
                 judged,
-                currency=self._currency,
                 now_us=self._now_us(),
             )
 

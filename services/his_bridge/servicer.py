@@ -12,6 +12,7 @@ import grpc
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceServicer
+from services.common.access.caller import note_consent
 from services.common.access.tenant import Kind, current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
@@ -43,9 +44,9 @@ from services.his_bridge.requests import (
     resume_token,
 )
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import last_pulls, lists
-from services.his_bridge.storage.erasure import NothingKept, erase
-from services.his_bridge.storage.outcomes import READINGS
+from services.his_bridge.storage import last_pulls, lists, showing
+from services.his_bridge.storage.erasure import NothingKept, WithdrawalNotTold, erase
+from services.his_bridge.storage.holding import READINGS
 
 USUAL_RECORDS, MOST_RECORDS = 500, 5_000
 MOST_ON_PAGE, MOST_READINGS_ON_PAGE = 500, 1_000
@@ -74,11 +75,13 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         database: Database,
         keys: SubjectKeys,
         hospitals: Mapping[str, Hospital],
+        recipient: str,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._database = database
         self._keys = keys
         self._hospitals = hospitals
+        self._recipient = recipient
         self._now_us = now_us
 
     async def PullBills(
@@ -93,6 +96,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             quarantined=report.quarantined,
             filtered=report.filtered,
             more=report.more,
+            held=report.held,
         )
 
     async def PullReadings(
@@ -107,6 +111,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             quarantined=report.quarantined,
             filtered=report.filtered,
             more=report.more,
+            held=report.held,
         )
 
     async def GetBill(self, request: pb.GetBillRequest, context: Context) -> pb.GetBillResponse:
@@ -116,10 +121,18 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             raise invalid([not_a_name("name", "hospitals/{hospital}/bills/{bill}")])
         if named[1] not in self._mine():
             raise not_found("bill", request.name)
-        row = await self._open(lists.bill_named, named[1], named[2])
-        if row is None:
+        try:
+            shown = await self._open(
+                showing.bill_named, named[1], self._recipient, named[2], self._now_us()
+            )
+        except showing.NoActiveConsent:
+            text = "no active consent covers this bill any more; ask the person, or leave it"
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NO_ACTIVE_CONSENT", text) from None
+        if shown is None:
             raise not_found("bill", request.name)
-        return pb.GetBillResponse(bill=messages.released_bill(row))
+        found = messages.released_bill(shown)
+        note_consent(found.bill.name, found.bill.consent)
+        return pb.GetBillResponse(bill=found)
 
     async def ListBills(
         self, request: pb.ListBillsRequest, context: Context
@@ -133,10 +146,21 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         delivery = _STATES[request.delivery_state]
-        rows = await self._open(lists.bills_after, hospital, after, size + 1, delivery)
+        shown = await self._open(
+            showing.bills_after,
+            hospital,
+            self._recipient,
+            after,
+            size + 1,
+            delivery,
+            self._now_us(),
+        )
+        bills = [messages.released_bill(one) for one in shown[:size]]
+        for found in bills:
+            note_consent(found.bill.name, found.bill.consent)
         return pb.ListBillsResponse(
-            bills=[messages.released_bill(row) for row in rows[:size]],
-            next_page_token=next_token(rows, size, kind),
+            bills=bills,
+            next_page_token=next_token([one.row for one in shown], size, kind),
         )
 
     async def AcknowledgeBills(
@@ -185,12 +209,22 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if after > await self._read(lists.last_number, READINGS):
             # A token kept from before this database was made anew would hide what is in it.
             raise foreign_token()
-        hospitals = list(self._hospitals) if hospital is None else [hospital]
-        rows = await self._open(lists.readings_after, member, after, size + 1, hospitals)
+        shown = await self._open(
+            showing.readings_after,
+            self._recipient,
+            member,
+            after,
+            size + 1,
+            self._now_us(),
+            list(self._hospitals) if hospital is None else [hospital],
+        )
+        readings = [messages.reading(one) for one in shown[:size]]
+        for found in readings:
+            note_consent(found.name, found.consent)
         return pb.ListReadingsResponse(
-            readings=[messages.reading(row) for row in rows[:size]],
-            next_page_token=next_token(rows, size, kind),
-            resume_token=resume_token(rows, size, kind, after),
+            readings=readings,
+            next_page_token=next_token(shown, size, kind),
+            resume_token=resume_token(shown, size, kind, after),
         )
 
     async def ListQuarantine(
@@ -223,18 +257,27 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if 0 < request.page_size < LEAST_FEATURES:
             text = f"must be 0 or at least {LEAST_FEATURES}: few bills would say which is which"
             faults.append(Violation("page_size", "TOO_FEW", text))
-        hospital = self._parent(request.parent, faults)
-        kind = f"features {request.parent}"
+        tenant = current_tenant()
+        # They belong to nobody, so that insurers and partners may study every hospital's; another
+        # hospital may not.
+        among = self._mine() if tenant.hospital is not None else self._hospitals
+        hospital = self._parent(request.parent, faults, among=among)
+        kind = f"features {tenant.key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        rows = await self._open(lists.last_states_after, hospital, after, size + 1)
-        # Whatever keeps a bill out of studies is asked here and nowhere else.
-        studied = [entry.bill for entry in rows[:size] if entry.bill is not None]
-        features = [messages.clinical_features(bill) for bill in studied]
+        shown = await self._open(
+            showing.last_states_after,
+            hospital,
+            self._recipient,
+            after,
+            size + 1,
+            self._now_us(),
+        )
+        features = [messages.clinical_features(one.bill) for one in shown[:size]]
         return pb.ListClinicalFeaturesResponse(
             # By content: the order of release would tell the order of the visits.
             features=sorted(features, key=lambda one: one.SerializeToString(deterministic=True)),
-            next_page_token=next_token(rows, size, kind),
+            next_page_token=next_token([one.row for one in shown], size, kind),
         )
 
     async def EraseMember(
@@ -259,6 +302,11 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         except OtherErasure:
             text = "the request_id was used with other content; use a new one"
             raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        except WithdrawalNotTold:
+            text = "a withdrawal of the patient's has not reached the insurer; pull, then repeat"
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION, "WITHDRAWAL_NOT_TOLD", text
+            ) from None
         except NothingKept:
             raise not_found("member", "members/-") from None
         return pb.EraseMemberResponse(
@@ -283,13 +331,20 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             raise not_found("hospital", request.hospital)
         return found
 
-    def _parent(self, name: str, faults: list[Violation], field: str = "parent") -> str:
+    def _parent(
+        self,
+        name: str,
+        faults: list[Violation],
+        field: str = "parent",
+        *,
+        among: Mapping[str, Hospital] | None = None,
+    ) -> str:
         named = HOSPITAL.fullmatch(name)
         if named is None:
             faults.append(not_a_name(field, "hospitals/{hospital}"))
         if faults or named is None:
             raise invalid(faults)
-        if named[1] not in self._mine():
+        if named[1] not in (self._mine() if among is None else among):
             raise not_found("hospital", name)
         return named[1]
 

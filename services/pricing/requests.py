@@ -218,10 +218,14 @@ def _incoming(
         withdrawn=said.withdrawn,
         release=said.release,
     )
-    measured = measure(written)
+    # What is taken back because its consent ended says no more than which reading it was.
+    bare = said.withdrawn and not (
+        said.HasField("code") or said.value or said.unit or said.HasField("effective_time")
+    )
+    measured = [] if bare else measure(written)
     if isinstance(measured, list):
         faults += [Violation(fault.field, fault.reason, fault.text) for fault in measured]
-    effective = _moment(said, "effective_time", now, faults)
+    effective = None if bare else _moment(said, "effective_time", now, faults)
     received = _moment(said, "receive_time", now, faults)
     if effective and received and received < effective - CLOCK_SKEW:
         text = "must not lie before effective_time"

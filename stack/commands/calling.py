@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import grpc
 
 from services.common.grpc_edge import sync_channel
-from services.common.refusals import RpcFault, error_of
+from services.common.refusals import RpcFault, Violation, error_of
 from services.common.state import read_addresses
 from stack.commands.acting import identity_for
 from stack.commands.failing import Failed
@@ -90,6 +90,15 @@ def sentences(service: str, fault: RpcFault) -> list[str]:
     if fault.retry_after_s is not None:
         lines.append(f"  try again in {fault.retry_after_s:.1f} s")
     return lines
+
+
+def faulty(file: Path, line_of: Callable[[str], int], faults: Sequence[Violation]) -> Failed:
+    """Faults of a file's content, each with its line."""
+    count = len(faults)
+    return Failed(
+        *(f"{file}:{line_of(one.field)}: {one.field}: {one.text} [{one.reason}]" for one in faults),
+        f"{count} {'fault' if count == 1 else 'faults'}; nothing was stored",
+    )
 
 
 def fresh_request_id(given: str = "") -> str:

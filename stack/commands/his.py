@@ -13,8 +13,7 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1 import bill_pb2
 from lipei.type.v1.money_pb2 import Money
-from stack.child import exit_words
-from stack.commands.calling import CALL_S, Failed, addresses, calling
+from stack.commands.calling import CALL_S, Failed, calling
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import (
     money,
@@ -27,13 +26,12 @@ from stack.commands.printing import (
     when,
     word,
 )
+from stack.commands.pulling import ask_for_pull
 from stack.commands.withheld import Withheld, ask
-from stack.installation import run_module
 
 app = typer.Typer(no_args_is_help=True, help="Hospitals: pull, status, features.")
 
 Hospital = Annotated[str, typer.Argument(metavar="HOSPITAL", help="The hospital's id.")]
-_WORKER = "worker:hospital-"
 _PAGE = 500
 
 
@@ -52,24 +50,16 @@ def pull(
     Does not wait for it. A pull that is running already goes on; no second one starts.
     """
     hospital = _id(hospital)
-    known = addresses(state)
-    if f"{_WORKER}{hospital}" not in known:
-        here = [name.removeprefix(_WORKER) for name in known if name.startswith(_WORKER)]
-        raise Failed(
-            f'no worker of hospital "{hospital}" runs here; '
-            + (f"the hospitals: {', '.join(here)}" if here else "start with `lipei up --profiles`")
-        )
-    words = [str(state.absolute()), hospital, "readings" if readings else "bills"]
-    done = run_module("stack.pull_trigger", *words)
-    if done.returncode != 0:
-        why = done.stdout.strip() or exit_words(done.returncode)
-        raise Failed(f"Temporal did not start the pull ({why})")
+    ask_for_pull(state, hospital, "readings" if readings else "bills")
     say(f"pulling; `lipei his status {hospital}` says how far it is")
 
 
 @app.command()
 def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
-    """Count released bills by what the insurer did, and the quarantine; say how pulls went.
+    """Count released bills by what the insurer did, those in quarantine and those held.
+
+    Held is what no active consent covers. What was released once and is not covered any more is
+    not counted. Also says how the last pulls went.
 
     Exit code 1 when the last pull of bills or of readings failed.
     """
@@ -86,7 +76,8 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
         waiting = len(_quarantine(stub, hospital)[0])
         asked = pb.GetSourceStatusRequest(hospital=_parent(hospital))
         channels = stub.GetSourceStatus(asked, timeout=CALL_S).channels
-    counts = {"released": delivered.total(), **delivered, "quarantined": waiting}
+    held = sum(c.held_count for c in channels if c.channel == "bills")
+    counts = {"released": delivered.total(), **delivered, "quarantined": waiting, "held": held}
     if as_json:
         print_json({**counts, "source": [plain(channel) for channel in channels]})
     else:
@@ -167,10 +158,12 @@ def features(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson =
 
 
 def _pulls(channels: Iterable[pb.ChannelStatus]) -> Table:
-    made = table("pull of", "last success (UTC)", "last attempt (UTC)", "failure", "unread")
+    columns = ("pull of", "last success (UTC)", "last attempt (UTC)", "failure", "unread", "held")
+    made = table(*columns)
     for c in channels:
         times = (when(c.last_success_time), when(c.last_attempt_time))
-        rows(made, [(c.channel, *times, c.last_failure_reason, str(c.inbox_waiting_count))])
+        numbers = (str(c.inbox_waiting_count), str(c.held_count))
+        rows(made, [(c.channel, *times, c.last_failure_reason, *numbers)])
     return made
 
 

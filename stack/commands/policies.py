@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1 import policy_pb2
 from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
+from services.common.refusals import Violation
 from services.common.strict_yaml import StrictYamlError
-from stack.commands.calling import CallFailed, Failed, calling, content_of, fresh_request_id
+from stack.commands.calling import CallFailed, Failed, calling, content_of, faulty, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import print_json, say
-from stack.policy_file import PolicyFile, read_policy_file
+from stack.message_file import MessageFile, read_messages
 
 app = typer.Typer(no_args_is_help=True, help="Policies: import.")
 
@@ -38,7 +40,7 @@ def import_file(
     """Import policies, all or none. Every fault is named with its line."""
     read = _read(file)
     request = pb.ImportPoliciesRequest(
-        request_id=fresh_request_id(), policies=read.policies, dry_run=dry_run
+        request_id=fresh_request_id(), policies=read.messages, dry_run=dry_run
     )
     try:
         with calling(state, "claims", "insurer_intake") as channel:
@@ -46,10 +48,10 @@ def import_file(
     except CallFailed as refused:
         if not refused.fault.violations:
             raise
-        faults = [(v.field, v.text, v.reason) for v in refused.fault.violations]
-        raise _faulty(file, read, faults) from None
+        raise faulty(file, read.line_of, refused.fault.violations) from None
     if answer.faults:
-        raise _faulty(file, read, [(f.field, f.text, f.reason) for f in answer.faults])
+        found = [Violation(f.field, f.reason, f.text) for f in answer.faults]
+        raise faulty(file, read.line_of, found)
     if as_json:
         print_json(answer)
         return
@@ -60,19 +62,11 @@ def import_file(
     )
 
 
-def _read(file: Path) -> PolicyFile:
+def _read(file: Path) -> MessageFile[policy_pb2.Policy]:
     try:
-        read = read_policy_file(content_of(file), str(file))
+        read = read_messages(content_of(file), str(file), "policies", policy_pb2.Policy)
     except StrictYamlError as error:
         raise Failed(*str(error).splitlines()) from None
-    if len(read.policies) > MOST:
-        raise Failed(f"{file}: {len(read.policies)} policies; split it, {MOST} are the most")
+    if len(read.messages) > MOST:
+        raise Failed(f"{file}: {len(read.messages)} policies; split it, {MOST} are the most")
     return read
-
-
-def _faulty(file: Path, read: PolicyFile, faults: list[tuple[str, str, str]]) -> Failed:
-    count = len(faults)
-    return Failed(
-        *(f"{file}:{read.line_of(field)}: {field}: {text} [{why}]" for field, text, why in faults),
-        f"{count} {'fault' if count == 1 else 'faults'}; nothing was stored",
-    )

@@ -34,6 +34,9 @@ class Enum(Protocol):
     def Name(self, number: Any) -> str:  # noqa: N802 -- protobuf's
         """Name of one value."""
 
+    def Value(self, name: str) -> Any:  # noqa: N802 -- protobuf's
+        """Number of one name."""
+
 
 def console(*, quiet: bool = False) -> Console:
     """Standard output for people."""

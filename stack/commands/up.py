@@ -30,7 +30,7 @@ from stack.supervisor import (
 )
 from stack.temporal_server import NoTemporal
 
-_RENEW_EVERY_S = 3600.0
+_RENEW_EVERY_S = 600.0
 _FAILURES = (AlreadyRunning, CannotStart, ProfileError, NotThere, NoTemporal)
 
 Url = Annotated[str, typer.Option(metavar="URL", help="Database; SQLite in the state when absent.")]

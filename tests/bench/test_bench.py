@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 # What a measure must leave, by the beginning of its paths.
 PATHS = {
     "engine": ("decide 5 lines", "decide 40 lines"),
+    "identity": ("identify a machine", "identify a person"),
     "stored": ("settle claims one by one", "settle a batch of"),
     "decision": ("decision answer, one at a time", "decision answer, 8 at once"),
     "settle": ("settle claims, one workflow each",),

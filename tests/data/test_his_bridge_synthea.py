@@ -28,6 +28,7 @@ from tests.services.his_bridge.running import CALL_S, Bridge, running_bridge
 BILLS, PATIENTS, CLAIMS = 1457, 298, 11_384
 OUTSIDE = 400  # bills of other years that the server holds, too
 HOSPITAL = "hospitals/synthea"
+SSN = "http://hl7.org/fhir/sid/us-ssn"
 SUPPORT = ("Patient", "Organization", "Encounter", "Condition", "MedicationRequest")
 
 pytestmark = [pytest.mark.data, pytest.mark.timeout(600)]
@@ -73,7 +74,13 @@ def bridge(
             example.replace("http://127.0.0.1:8090/fhir", server.base_url), "utf-8"
         )
         with running_bridge(folder / "state", profiles) as found_bridge:
+            found_bridge.consented(map(token_of, lines("Patient")), HOSPITAL)
             yield found_bridge
+
+
+def token_of(patient: bytes) -> str:
+    found = json.loads(patient)["identifier"]
+    return tokens("US-SSN", next(one["value"] for one in found if one.get("system") == SSN))
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,7 @@ def good() -> Results:
             resources=(),
             policies=(),
             expected=Expected(bills=3, claims=2, quarantined=1, refused=0),
+            consenting=(),
         ),
         pulled=Pulled(released=2, refused=0, quarantined=1, pending=False),
         claims=[paid_claim(1), paid_claim(2)],

@@ -165,11 +165,13 @@ def test_laboratory_values_come_to_pricing_and_lower_the_premium(tmp_path: Path)
         with everybody(pricing.address, "pricing") as channel:
             stub = PricingServiceStub(channel)
             with running_bridge(tmp_path / "bridge", tmp_path / "profiles") as bridge:
+                bridge.consented([TOKEN])
                 pulls.bridge = bridge.address
                 _first_year(pulls, stub, bridge)
                 _correction(pulls, stub, his)
             # Another database: the token that was kept means nothing there, and nothing is missed.
             with running_bridge(tmp_path / "anew", tmp_path / "profiles") as bridge:
+                bridge.consented([TOKEN])
                 pulls.bridge = bridge.address
                 asked, done = pulls.run()
                 assert asked.resume_token

@@ -219,6 +219,8 @@ def story(
             his.fill(told_before, lambda _count: None)
         stack = installation.stack
         stack.wait()
+        if scenario is not None:
+            stack.record_consents(HOSPITAL, scenario.consenting)
         intake = HandIn(state, stack.addresses["claims"], people, stack.identity("insurer_intake"))
         held.callback(intake.close)
         with Insurer(stack.addresses["claims"], stack.identity) as insurer:

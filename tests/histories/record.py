@@ -12,6 +12,7 @@ they are replayed too, as long as claims of that time may run.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -24,7 +25,10 @@ from temporalio.client import Client
 from demo.his import running_his
 from demo.insurer import MOVING, Insurer
 from demo.scenario import PLANS, generated
-from demo.stack import fresh_state, started_stack
+from demo.stack import Stack, fresh_state, started_stack
+from lipei.his_bridge.v1 import consent_pb2
+from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
+from services.common.grpc_edge import sync_channel
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 from services.common.temporal.schedules import trigger_pull
@@ -55,8 +59,10 @@ def main() -> None:
                     insurer.publish(PLANS / f"{plan}.yaml")
                 for policies in scenario.policies:
                     insurer.import_policies(policies, dry_run=False)
+                stack.record_consents(scenario.hospital, scenario.consenting)
                 stack.start_pull(scenario.hospital)
                 _wait(insurer, scenario.expected.claims)
+            _withdraw(stack, scenario.hospital)
             asyncio.run(_fetch(state, scenario.hospital, frozenset(sys.argv[1:])))
 
 
@@ -71,9 +77,28 @@ def _wait(insurer: Insurer, expected: int) -> None:
     raise TimeoutError("the small hospital did not come to rest")
 
 
+def _withdraw(stack: Stack, hospital: str) -> None:
+    """One person withdraws everything, so that there is something to tell the insurer."""
+    office = stack.identity("hospital_records", hospital)
+    bridge = sync_channel(stack.addresses["his_bridge"], office, "his_bridge")
+    with contextlib.closing(bridge) as channel:
+        register = ConsentServiceStub(channel)
+        listing = consent_pb2.ListConsentsRequest(parent=f"hospitals/{hospital}", page_size=1)
+        (first,) = register.ListConsents(listing).consents
+        listing.member_token = first.member_token
+        listing.page_size = 10
+        for consent in register.ListConsents(listing).consents:
+            request = consent_pb2.WithdrawConsentRequest(
+                name=consent.name, request_id=f"record-{consent.purpose}"
+            )
+            register.WithdrawConsent(request)
+
+
 async def _fetch(state: Path, hospital: str, wanted: frozenset[str]) -> None:
     client = await connect(state)
-    await _readings_pulled(client, state, hospital)
+    # Two runs for the readings, so that the second one goes on where the first one ended.
+    await _pulled(client, state, hospital, "readings", runs=2)
+    await _pulled(client, state, hospital, "withdrawals", runs=1)
     kept: dict[str, int] = {}
     for old in HERE.glob("*.json"):
         if not wanted or old.stem.rpartition("-")[0] in wanted:
@@ -89,18 +114,19 @@ async def _fetch(state: Path, hospital: str, wanted: frozenset[str]) -> None:
     sys.stdout.write(f"{kept}\n")
 
 
-async def _readings_pulled(client: Client, state: Path, hospital: str) -> None:
-    """Two runs of the schedule, so that the second one goes on where the first one ended."""
-    schedule = client.get_schedule_handle(names.pull_schedule_id(hospital, "readings"))
-    for run in range(2):
-        await trigger_pull(state, hospital, "readings")
+async def _pulled(
+    client: Client, state: Path, hospital: str, channel: names.Channel, *, runs: int
+) -> None:
+    schedule = client.get_schedule_handle(names.pull_schedule_id(hospital, channel))
+    for run in range(runs):
+        await trigger_pull(state, hospital, channel)
         until = time.monotonic() + _WAIT_S
         while True:
             info = (await schedule.describe()).info
             if len(info.recent_actions) > run and not info.running_actions:
                 break
             if time.monotonic() > until:
-                raise TimeoutError("the readings were not pulled")
+                raise TimeoutError(f"the {channel} were not pulled")
             await asyncio.sleep(0.2)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lipei.claims.v1 import decision_pb2, reason_pb2
+from lipei.claims.v1 import decision_pb2, policy_pb2, reason_pb2
 from lipei.type.v1.money_pb2 import Money
 from services.common.identity import member_token
 from services.common.state import load_or_make_key, record_address
@@ -18,7 +18,7 @@ from services.common.strict_yaml import StrictYamlError
 from stack.commands import plans
 from stack.commands.options import Language
 from stack.decision_text import adding_up
-from stack.policy_file import read_policy_file
+from stack.message_file import MessageFile, read_messages
 from stack.supervisor import only_one
 from stack.temporal_server import temporal_server
 from tests.identities import equip
@@ -49,6 +49,10 @@ policies:
         bank_code: "102100099996"
         valid_from: 2026-01-01
 """
+
+
+def read_policy_file(content: bytes, source: str) -> MessageFile[policy_pb2.Policy]:
+    return read_messages(content, source, "policies", policy_pb2.Policy)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +212,7 @@ def test_files_of_a_killed_up_are_not_taken_for_a_running_one(tmp_path: Path) ->
 
 def test_a_policy_file_is_read_as_the_wire_says() -> None:
     read = read_policy_file(POLICIES.encode(), "p.yaml")
-    (policy,) = read.policies
+    (policy,) = read.messages
     assert policy.members[0].document.number == "990001198003070011"
     assert policy.members[0].social_insurance is True
     assert policy.members[0].disclosed_conditions[0].share == "0.5"
@@ -216,7 +220,7 @@ def test_a_policy_file_is_read_as_the_wire_says() -> None:
     without = read_policy_file(
         POLICIES.replace("        social_insurance: true\n", "").encode(), ""
     )
-    assert not without.policies[0].members[0].HasField("social_insurance")
+    assert not without.messages[0].members[0].HasField("social_insurance")
 
 
 def test_a_violation_of_the_service_is_led_back_to_its_line() -> None:

@@ -137,16 +137,14 @@ def test_elsewhere_the_token_comes_from_a_file(
     assert lipei("identity", "mint", "--state", state).code == 0
     monkeypatch.delenv("LIPEI_AS", raising=False)
     monkeypatch.setenv("LIPEI_TOKEN_ISSUER", "https://lipei.local/sandbox-issuer")
-    identity = identity_for(state, "payments")
-    assert identity.bearer is not None
     with pytest.raises(Failed, match="set LIPEI_TOKEN_FILE"):
-        identity.bearer("claims")
+        identity_for(state, "payments")
     token = world.issuer.token(
         subject="clerk",
         roles=["payments"],
         tenant="insurer",
         tenant_name="insurer",
-        certificate_sha256=identity.material.sha256,
+        certificate_sha256=world.identity("desk-insurer").material.sha256,
     )
     file = tmp_path / "token"
     file.write_text(token + "\n")

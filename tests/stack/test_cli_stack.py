@@ -200,7 +200,7 @@ def test_status_asks_every_part(stack: Stack) -> None:
     assert found["ready"] is True
     assert {part["name"] for part in found["parts"] if part["answers"]} == {
         *("temporal", "temporal_ui", "bank", "claims", "his_bridge", "pricing"),
-        *("worker:claims", f"worker:hospital-{HOSPITAL}"),
+        *("worker:claims", f"worker:hospital-{HOSPITAL}", "witness:hospital", "witness:insurer"),
     }
     assert "no" not in stack.lipei("status").out.split()
 
@@ -212,8 +212,16 @@ def test_nothing_in_the_state_is_for_others(stack: Stack, claim: str) -> None:
         if stat.S_IMODE(path.stat().st_mode) & 0o077
     ]
     assert open_to_others == []
-    keys = {path.name for path in (stack.state / "keys").glob("[!.]*")}
-    assert {"master_keys.json", "member_token.key", "temporal_codec.key"} <= keys
+    keys = [path.name for path in (stack.state / "keys").glob("[!.]*")]
+    logs = [f"{name}_evidence" for name in ("claims", "his_bridge", "pricing")]
+    signers = [*logs, "witness_hospital", "witness_insurer"]
+    assert sorted(keys) == sorted(
+        [
+            *("evidence_pseudonym.key", "master_keys.json", "member_token.key"),
+            "temporal_codec.key",
+            *(f"{name}.{kind}" for name in signers for kind in ("key", "vkey")),
+        ]
+    )
 
 
 def test_policies_that_are_known_change_nothing(stack: Stack, claim: str, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.histories.clear_text import telling
 from tests.workflows.hasty import HastySettleClaim
 from workflows.pull_bills import PullBills
 from workflows.pull_readings import PullReadings
+from workflows.relay_withdrawals import RelayWithdrawals
 from workflows.run_payouts import RunPayouts
 from workflows.settle_claim import SettleClaim
 
@@ -29,7 +30,7 @@ HISTORIES = Path(__file__).parents[1] / "histories"
 RECORDED = sorted(HISTORIES.rglob("*.json"))
 NOW = sorted(HISTORIES.glob("*.json"))
 KEY_FILE = HISTORIES / "published_test.key"
-WORKFLOWS: list[type[Any]] = [SettleClaim, RunPayouts, PullBills, PullReadings]
+WORKFLOWS: list[type[Any]] = [SettleClaim, RunPayouts, PullBills, PullReadings, RelayWithdrawals]
 
 
 def name_of(path: Path) -> str:
@@ -68,6 +69,7 @@ def test_every_workflow_has_a_recorded_history() -> None:
         names.RUN_PAYOUTS,
         names.PULL_BILLS,
         names.PULL_READINGS,
+        names.RELAY_WITHDRAWALS,
     }
 
 

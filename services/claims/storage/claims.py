@@ -5,7 +5,6 @@ Every function works in the caller's transaction; what belongs together is writt
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from services.claims.storage.tables import (
 from services.claims.storage.tenancy import owned, owner
 from services.claims.storage.usage import use
 from services.common.access.tenant import Kind, Tenant
+from services.common.database import take_turns
 from services.common.sealing import Sealer
 
 ClaimRow = Row[Any]
@@ -68,6 +68,7 @@ class NewClaim:
     bill_hash: str
     bill: bytes
     currency: str
+    consent: str | None
 
 
 def answered(
@@ -94,13 +95,6 @@ def answered(
     if row.request_hash != _request_hash(sealer, request_hash):
         raise OtherContent(request_id)
     return bytes(row.response)
-
-
-def take_turns(connection: Connection, what: str) -> None:
-    """Let one transaction at a time do this; SQLite has one writer anyway."""
-    if connection.dialect.name == "postgresql":
-        key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
-        connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 def remember_answer(

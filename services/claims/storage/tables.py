@@ -162,6 +162,8 @@ claim = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("decided_us", BigInteger),
     Column("paid_us", BigInteger),
+    # Under which the bill left the hospital; NULL when the member handed it in.
+    Column("consent", String(140), index=True),
     UniqueConstraint("policy_id", "provider_id", "bill_index"),
     UniqueConstraint("person_id", "person_seq"),
     Index("ix_claim_state_seq", "state", "seq"),
@@ -169,6 +171,14 @@ claim = Table(
     Index("ix_claim_insurer_seq", "insurer", "seq"),
     Index("ix_claim_hospital_seq", "hospital", "seq"),
     Index("ix_claim_person_id_seq", "person_id", "seq"),
+)
+
+# Under these no bill is taken in any more.
+withdrawn_consent = Table(
+    "withdrawn_consent",
+    metadata,
+    Column("consent", String(140), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
 )
 
 claim_move = Table(

@@ -89,6 +89,7 @@ def identity_at(
     if not acting.tenant:
         return identity
     held = _Held(lambda: token(identity))
+    held.current()  # at once: inside a call a missing token would look like a missing service
     return replace(identity, bearer=lambda _service: held.current())
 
 

@@ -95,5 +95,5 @@ def evidence_ddl(dialect: str) -> list[str]:
     triggers = [line for table in APPEND_ONLY for line in append_only_ddl(table, dialect)]
     columns = "id, size, peaks, signed_size, signed_us"
     empty = "''" if dialect == "postgresql" else "x''"
-    head = f"INSERT INTO evidence_head ({columns}) VALUES ({HEAD}, 0, {empty}, -1, 0)"  # noqa: S608 - of our constants only
+    head = f"INSERT INTO evidence_head ({columns}) VALUES ({HEAD}, 0, {empty}, -1, 0)"  # noqa: S608 # nosec B608 - constants of ours only
     return [*triggers, head]

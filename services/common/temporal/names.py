@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-# What a bridge pulls, by the bridge's own names.
-Channel = Literal["bills", "readings"]
+# What a hospital's worker takes out of its bridge, by the bridge's own names.
+Channel = Literal["bills", "readings", "withdrawals"]
 
 SETTLE_CLAIM = "SettleClaim"
 RUN_PAYOUTS = "RunPayouts"
 PULL_BILLS = "PullBills"
 PULL_READINGS = "PullReadings"
+RELAY_WITHDRAWALS = "RelayWithdrawals"
 
 DECISION_UPDATE = "decision"
 CLAIMS_QUEUE = "claims"
@@ -32,5 +33,5 @@ def run_payouts_id(paying_account: str) -> str:
 
 
 def pull_schedule_id(hospital: str, channel: Channel = "bills") -> str:
-    """Schedule that pulls one hospital's bills, or its readings."""
+    """Schedule that pulls one hospital's bills, readings, or withdrawals of consents."""
     return f"pull-{channel}/{hospital}"

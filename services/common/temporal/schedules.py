@@ -1,4 +1,4 @@
-"""The Temporal schedules that pull a hospital's bills and readings: never two runs at a time."""
+"""The Temporal schedules that empty a hospital's bridge: never two runs of one at a time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
-from lipei.his_bridge.v1.work_pb2 import PullBillsWork, PullReadingsWork
+from lipei.his_bridge.v1.work_pb2 import PullBillsWork, PullReadingsWork, RelayWithdrawalsWork
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 from services.common.temporal.recovery import TASK_TIMEOUT
 
-_WORKFLOWS: dict[names.Channel, tuple[str, type[PullBillsWork | PullReadingsWork]]] = {
+_Work = type[PullBillsWork | PullReadingsWork | RelayWithdrawalsWork]
+_WORKFLOWS: dict[names.Channel, tuple[str, _Work]] = {
     "bills": (names.PULL_BILLS, PullBillsWork),
     "readings": (names.PULL_READINGS, PullReadingsWork),
+    "withdrawals": (names.RELAY_WITHDRAWALS, RelayWithdrawalsWork),
 }
 
 

@@ -13,6 +13,8 @@ from sqlalchemy import Connection, delete, func, select, update
 from services.common.database import Database
 from services.common.sealing import Sealer, SubjectKeys, erasures, members
 from services.common.sealing.tables import MEMBER, SUBJECT_KEY
+from services.his_bridge.storage import holding
+from services.his_bridge.storage.consents import untold
 from services.his_bridge.storage.outcomes import DELIVERY_PENDING
 from services.his_bridge.storage.sealed import patient
 from services.his_bridge.storage.tables import reading, released_bill
@@ -33,6 +35,10 @@ class NothingKept(LookupError):
     """Nothing is kept about this member."""
 
 
+class WithdrawalNotTold(ValueError):
+    """A withdrawal of the patient's has not reached the insurer yet; nothing was erased."""
+
+
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _ERASURE = msgspec.json.Decoder(Erasure)
 
@@ -47,7 +53,8 @@ def erase(
 ) -> Erasure:
     """Erase a patient at these hospitals; what that was. Blocks.
 
-    Raises: NothingKept; OtherErasure when the request_id was used with other content.
+    Raises: NothingKept, WithdrawalNotTold; OtherErasure when the request_id was used with other
+    content.
     """
     content = _encode((token, sorted(hospitals)))
     with database.writing() as connection:
@@ -55,6 +62,8 @@ def erase(
         known = erasures.answered(connection, sealer, request_id, content)
         if known is not None:
             return _ERASURE.decode(known)
+        for hospital in sorted(hospitals):
+            holding.one_at_a_time(connection, hospital)
         patients = [patient(hospital, token) for hospital in sorted(hospitals)]
         found = members.find_all(connection, sealer, patients)
         if not found:
@@ -81,6 +90,9 @@ def erase(
 
 
 def _erase(connection: Connection, sealer: Sealer, member: str, key: str, now_us: int) -> Erasure:
+    if untold(connection, member):
+        raise WithdrawalNotTold
+    holding.forget(connection, member)
     destroyed = sealer.destroy(members.subject_of(member))
     members.forget(connection, sealer, key, now_us)
     mine = released_bill.c.member == member

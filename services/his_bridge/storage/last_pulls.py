@@ -6,19 +6,20 @@ import msgspec
 from sqlalchemy import Connection, func, insert, select, update
 
 from services.his_bridge.storage.inbox import PENDING
-from services.his_bridge.storage.tables import inbox, last_pull
+from services.his_bridge.storage.tables import held_record, inbox, last_pull
 
 CHANNELS = ("bills", "readings")
 
 
 class ChannelStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The last pull's end, the last success, why it failed (else empty), and what lies unread."""
+    """The last pull's end, the last success, why it failed (else empty), what is unread or held."""
 
     channel: str
     attempt_us: int | None = None
     success_us: int | None = None
     failure: str = ""
     unread: int = 0
+    held: int = 0
 
 
 def record(
@@ -43,14 +44,20 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
         row.channel: row
         for row in connection.execute(select(last_pull).where(last_pull.c.hospital == hospital))
     }
-    unread = {
-        row.channel: row.unread
-        for row in connection.execute(
-            select(inbox.c.channel, func.count().label("unread"))
-            .where(inbox.c.hospital == hospital, inbox.c.state == PENDING)
-            .group_by(inbox.c.channel)
+    unread, held = (
+        {
+            row.channel: row.number
+            for row in connection.execute(
+                select(table.c.channel, func.count().label("number"))
+                .where(table.c.hospital == hospital, *conditions)
+                .group_by(table.c.channel)
+            )
+        }
+        for table, conditions in (
+            (inbox, [inbox.c.state == PENDING]),
+            (held_record, []),
         )
-    }
+    )
     return [
         ChannelStatus(
             channel=channel,
@@ -58,6 +65,7 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
             success_us=ended[channel].success_us if channel in ended else None,
             failure=ended[channel].failure if channel in ended else "",
             unread=unread.get(channel, 0),
+            held=held.get(channel, 0),
         )
         for channel in CHANNELS
     ]

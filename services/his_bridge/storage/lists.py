@@ -1,4 +1,4 @@
-"""What the bridge has to show: released bills, readings, quarantine, and the insurer's answers."""
+"""What the bridge has to show besides bills and readings: quarantine, and the insurer's answers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ import msgspec
 from sqlalchemy import (
     Connection,
     Row,
-    String,
-    cast,
     exists,
-    func,
     insert,
     select,
     tuple_,
@@ -23,28 +20,16 @@ from sqlalchemy import (
 )
 
 from services.common.sealing import Erased, Sealer, members
-from services.his_bridge.core.bill import Bill, Reading
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.storage.inbox import PENDING
-from services.his_bridge.storage.sealed import (
-    open_bill,
-    open_reading,
-    open_record,
-    open_released,
-    patient,
-    reading_of,
-)
+from services.his_bridge.storage.sealed import open_record, open_released
 from services.his_bridge.storage.tables import (
     acknowledgement,
-    bill_event,
     inbox,
     last_seq,
     quarantine,
-    reading,
     released_bill,
 )
-
-_BILL_ID_LENGTH = 32  # what a released bill's name begins with
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,31 +61,10 @@ class OtherContent(ValueError):
     """The request id was used before with other content; nothing was recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
-    """A released bill's row, and what it says; None once its patient was erased."""
-
-    row: Row[Any]
-    bill: Bill | None
-
-    @property
-    def seq(self) -> int:
-        """Its number in the list."""
-        return int(self.row.seq)
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """A reading's row, with the time when the bridge first saw it so, and what it says."""
-
-    row: Row[Any]
-    received_us: int
-    reading: Reading
-
-    @property
-    def seq(self) -> int:
-        """Its number in the list."""
-        return int(self.row.seq)
+def last_number(connection: Connection, name: str) -> int:
+    """The last number that a list has given; 0 before the first."""
+    query = select(last_seq.c.value).where(last_seq.c.list == name)
+    return connection.execute(query).scalar_one_or_none() or 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,102 +80,7 @@ class Waiting:
         return int(self.row.seq)
 
 
-def bill_named(connection: Connection, sealer: Sealer, hospital: str, name: str) -> Released | None:
-    """One released bill."""
-    row = connection.execute(
-        select(released_bill).where(
-            released_bill.c.hospital == hospital, released_bill.c.name == name
-        )
-    ).first()
-    return None if row is None else _released(sealer, row)
-
-
-def _released(sealer: Sealer, row: Row[Any]) -> Released:
-    try:
-        return Released(row, open_bill(sealer, row))
-    except Erased:
-        return Released(row, None)
-
-
-def bills_after(
-    connection: Connection,
-    sealer: Sealer,
-    hospital: str,
-    seq: int,
-    most: int,
-    delivery: str | None,
-) -> Sequence[Released]:
-    """Released bills in the order of their release, after a number."""
-    query = select(released_bill).where(
-        released_bill.c.hospital == hospital, released_bill.c.seq > seq
-    )
-    if delivery is not None:
-        query = query.where(released_bill.c.delivery == delivery)
-    rows = connection.execute(query.order_by(released_bill.c.seq).limit(most)).all()
-    sealer.load(members.subject_of(row.member) for row in rows)
-    return [_released(sealer, row) for row in rows]
-
-
-def last_states_after(
-    connection: Connection, sealer: Sealer, hospital: str, seq: int, most: int
-) -> Sequence[Released]:
-    """Released bills as their last event left them, reversed ones not at all, after a number."""
-    later = released_bill.alias("later")
-    overtaken = exists().where(
-        bill_event.c.hospital == released_bill.c.hospital,
-        bill_event.c.bill_id == func.substr(released_bill.c.name, 1, _BILL_ID_LENGTH),
-        later.c.hospital == bill_event.c.hospital,
-        later.c.name == bill_event.c.bill_id + "." + cast(bill_event.c.number, String),
-        later.c.seq > released_bill.c.seq,
-    )
-    rows = connection.execute(
-        select(released_bill)
-        .where(
-            released_bill.c.hospital == hospital,
-            released_bill.c.seq > seq,
-            released_bill.c.kind != "REVERSAL",
-            ~overtaken,
-        )
-        .order_by(released_bill.c.seq)
-        .limit(most)
-    ).all()
-    sealer.load(members.subject_of(row.member) for row in rows)
-    return [_released(sealer, row) for row in rows]
-
-
-def readings_after(
-    connection: Connection,
-    sealer: Sealer,
-    member_token: str | None,
-    seq: int,
-    most: int,
-    hospitals: Sequence[str],
-) -> Sequence[Reported]:
-    """Readings of one member, or of all, in the order of their release, after a number.
-
-    Only those that these hospitals' sources stated.
-    """
-    query = (
-        select(reading, inbox.c.at_us.label("received_us"))
-        .join(inbox, inbox.c.id == reading.c.inbox_id)
-        .where(reading.c.seq > seq)
-    )
-    query = query.where(reading.c.hospital.in_(hospitals))
-    if member_token is not None:
-        patients = [patient(hospital, member_token) for hospital in hospitals]
-        mine = members.find_all(connection, sealer, patients)
-        query = query.where(reading.c.member.in_(list(mine.values())))
-    rows = connection.execute(query.order_by(reading.c.seq).limit(most)).all()
-    sealer.load(members.subject_of(row.member) for row in rows)
-    return [
-        Reported(row, row.received_us, reading_of(open_reading(sealer, row)[1])) for row in rows
-    ]
-
-
-def last_number(connection: Connection, name: str) -> int:
-    """The last number that a list has given; 0 before the first."""
-    query = select(last_seq.c.value).where(last_seq.c.list == name)
-    return connection.execute(query).scalar_one_or_none() or 0
+_OF_INBOX = ("channel", "external_index", "external_id", "version", "content_hash", "member")
 
 
 def quarantine_after(
@@ -241,9 +110,6 @@ def quarantine_after(
         .limit(most)
     ).all()
     return [Waiting(row, open_record(sealer, row, "external_id").decode()) for row in rows]
-
-
-_OF_INBOX = ("channel", "external_index", "external_id", "version", "content_hash", "member")
 
 
 def acknowledge(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from services.common.sealing import Erased, Sealer, members
 from services.his_bridge.core.bill import Bill, Reading
+from services.his_bridge.core.consent import Consent, Need
 from services.his_bridge.core.events import (
     BillEvent,
     BillStatus,
@@ -31,22 +32,24 @@ from services.his_bridge.core.outcomes import (
     ReadingsWithdrawn,
     SetAside,
 )
-from services.his_bridge.storage import sealed
+from services.his_bridge.storage import holding, sealed
+from services.his_bridge.storage.consents import Register, register_of
+from services.his_bridge.storage.holding import HELD, PURPOSES, READINGS, Held, Version
 from services.his_bridge.storage.inbox import Pending, SetAsideRow, set_aside
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import bill_event, inbox, reading, released_bill
 
 DELIVERY_PENDING = "PENDING"
-# The list of all readings, whichever hospital they come from.
-READINGS = "readings"
 # Begins the component of a reading that turned out to be another patient's.
 _MOVED = "~"
+# Nothing was made of these records, or of a newer version: nobody needs their bytes.
+_NEEDS_NO_BYTES = ("unchanged", "filtered")
 _ERASED = SetAside(faults=(Fault(reason=Reason.MEMBER_ERASED, path=""),))
-_MARK_READ = (
+_SEAL_ANEW = (
     update(inbox)
     .where(inbox.c.id == bindparam("at"))
     .values(
-        state="read",
+        state=bindparam("now"),
         member=bindparam("of"),
         external_id=bindparam("external_id"),
         raw=bindparam("raw"),
@@ -60,22 +63,37 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     released: int = 0
     quarantined: int = 0
     filtered: int = 0
+    held: int = 0
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where records come from and to whom they may be released."""
+
+    hospital: str
+    channel: str
+    recipient: str
+    currency: str
+    zone: str
 
 
 def settle(
     connection: Connection,
     sealer: Sealer,
-    hospital: str,
+    place: Place,
     judged: Sequence[tuple[Pending, Outcome]],
     *,
-    currency: str,
     now_us: int,
 ) -> Settled:
-    """Write the outcomes of a batch, and mark its records as read."""
-    batch = _Batch(connection, sealer, hospital, judged, now_us)
+    """Write the outcomes of a batch, and mark its records as read, or as held.
+
+    What states anything about a person is released only under a consent that is active now; else
+    it is held, and only its newest version is.
+    """
+    holding.one_at_a_time(connection, place.hospital, reads=True)
+    batch = _Batch(connection, sealer, place, judged, now_us)
     for pending, outcome in judged:
         batch.add(pending, outcome)
-    return batch.write(currency)
+    return batch.write()
 
 
 class _Batch:
@@ -85,16 +103,20 @@ class _Batch:
         self,
         connection: Connection,
         sealer: Sealer,
-        hospital: str,
+        place: Place,
         judged: Sequence[tuple[Pending, Outcome]],
         now_us: int,
     ) -> None:
         self._connection = connection
         self._sealer = sealer
-        self._hospital = hospital
+        self._place = place
+        self._hospital = hospital = place.hospital
         self._now_us = now_us
-        self._states: dict[str, list[Pending]] = defaultdict(list)
+        self._held: dict[int, Held] = {}
+        self._superseded: list[int] = []
+        self._states: dict[str, list[int]] = defaultdict(list)
         self._read: list[tuple[Pending, str | None]] = []
+        self._pending = {pending.inbox_id: pending for pending, _ in judged}
         self._aside: list[SetAsideRow] = []
         self._new_events: list[dict[str, Any]] = []
         self._new_bills: list[dict[str, Any]] = []
@@ -113,22 +135,48 @@ class _Batch:
         of_readings = {self._index_of[external_id]: external_id for external_id in readings}
         self._events, self._erased = _events_of(connection, sealer, hospital, of_bills)
         self._readings = _readings_of(connection, sealer, hospital, of_readings)
-        tokens = {token for _, outcome in judged for token in _tokens_in(outcome)}
-        tokens |= {
-            event.bill.member_token
-            for _, found in self._events.values()
-            for event in found
-            if event.bill
-        }
-        tokens |= {sealed.reading_of(body).member_token for _, body in self._readings.values()}
+        tokens = self._tokens(judged)
         self._member_of = sealed.members_of(connection, sealer, hospital, tokens, now_us)
-        sealer.load(members.subject_of(member) for member in self._member_of.values())
+        sealer.load(map(members.subject_of, self._member_of.values()))
+        self._register: Register = register_of(
+            connection,
+            sealer,
+            hospital,
+            place.recipient,
+            set(self._member_of.values()),
+            at_us=now_us,
+        )
+        waiting = holding.waiting_versions(
+            connection,
+            hospital,
+            place.channel,
+            {*of_bills, *of_readings},
+            {pending.inbox_id for pending, _ in judged},
+        )
+        names = {**of_bills, **of_readings}
+        self._waiting = {names[index]: versions for index, versions in waiting.items()}
+
+    def _tokens(self, judged: Sequence[tuple[Pending, Outcome]]) -> set[str]:
+        """Whoever the outcomes speak of, or what is known of their records."""
+        events = (event for _, mine in self._events.values() for event in mine)
+        known = [event.bill.member_token for event in events if event.bill is not None]
+        known += [sealed.reading_of(body).member_token for _, body in self._readings.values()]
+        needs = (_need_of(outcome, self._place.zone) for _, outcome in judged)
+        return {*known, *(need[0] for need in needs if need is not None)}
 
     def add(self, pending: Pending, outcome: Outcome) -> None:
         """Decide what one outcome changes."""
         state, member = "read", None
         if pending.external_id in self._erased:
             outcome = _ERASED
+        if not isinstance(outcome, SetAside) and self._is_overtaken(pending):
+            # A newer version is held: when a consent comes, that one is read.
+            self._superseded.append(pending.inbox_id)
+            return
+        need = _need_of(outcome, self._place.zone)
+        if need is not None and self._consent(*need) is None:
+            self._hold(pending, *need)
+            return
         if isinstance(outcome, SetAside):
             row = SetAsideRow(
                 inbox_id=pending.inbox_id, faults=outcome.faults, total_minor=outcome.total
@@ -148,12 +196,58 @@ class _Batch:
         if state == "read":
             self._read.append((pending, member or self._patient_of(pending, outcome)))
         else:
-            self._states[state].append(pending)
+            self._states[state].append(pending.inbox_id)
 
-    def write(self, currency: str) -> Settled:
+    def _consent(self, token: str, need: Need, rather: str = "") -> Consent | None:
+        purpose = PURPOSES[self._place.channel]
+        return self._register.covering(self._member_of[token], purpose, need, rather)
+
+    def _patient_of(self, pending: Pending, outcome: Outcome) -> str | None:
+        """Whose readings a record stated, or took back."""
+        need = _need_of(outcome, self._place.zone)
+        tokens = (
+            [need[0]]
+            if need
+            else [
+                sealed.reading_of(body).member_token
+                for (external_id, _), (_, body) in self._readings.items()
+                if external_id == pending.external_id
+            ]
+        )
+        return self._member_of[tokens[0]] if tokens else None
+
+    def _is_overtaken(self, pending: Pending) -> bool:
+        """Whether a newer version of the record is held; older ones that wait are overtaken now."""
+        mine = (pending.updated_us, pending.inbox_id)
+        waiting = self._waiting.get(pending.external_id, [])
+        for version in waiting:
+            if version.rank < mine:
+                self._held.pop(version.inbox_id, None)
+                self._superseded.append(version.inbox_id)
+        newer = [version for version in waiting if version.rank > mine]
+        self._waiting[pending.external_id] = newer
+        return any(version.held for version in newer)
+
+    def _hold(self, pending: Pending, token: str, need: Need) -> None:
+        member = self._member_of[token]
+        self._held[pending.inbox_id] = Held(inbox_id=pending.inbox_id, member=member, need=need)
+        version = Version(updated_us=pending.updated_us, inbox_id=pending.inbox_id, held=True)
+        self._waiting.setdefault(pending.external_id, []).append(version)
+
+    def write(self) -> Settled:
         """Write everything that was decided."""
+        place, now_us = self._place, self._now_us
         set_aside(
-            self._connection, self._hospital, self._aside, currency=currency, now_us=self._now_us
+            self._connection, self._hospital, self._aside, currency=place.currency, now_us=now_us
+        )
+        holding.supersede(self._connection, self._superseded)
+        holding.hold(
+            self._connection,
+            self._sealer,
+            self._hospital,
+            place.channel,
+            self._held.values(),
+            now_us=now_us,
         )
         if self._new_events:
             self._connection.execute(insert(bill_event), self._new_events)
@@ -161,43 +255,35 @@ class _Batch:
         if self._new_bills:
             self._connection.execute(insert(released_bill), self._new_bills)
         self._write_readings()
-        self._mark_read()
-        for state, pending in self._states.items():
+        self._seal_anew()
+        for state, ids in self._states.items():
             values: dict[str, Any] = {"state": state}
-            if state != "quarantined":  # nothing was made of it, so nobody needs its bytes
+            if state in _NEEDS_NO_BYTES:
                 values["raw"] = None
-            ids = [entry.inbox_id for entry in pending]
             self._connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(**values))
         return Settled(
             released=len(self._new_bills) + len(self._new_readings),
             quarantined=len(self._aside),
             filtered=len(self._states["filtered"]),
+            held=len(self._held),
         )
 
-    def _patient_of(self, pending: Pending, outcome: Outcome) -> str | None:
-        """Whose reading a record stated, or took back."""
-        tokens = list(_tokens_in(outcome)) or [
-            sealed.reading_of(body).member_token
-            for (external_id, _), (_, body) in self._readings.items()
-            if external_id == pending.external_id
-        ]
-        return self._member_of[tokens[0]] if tokens else None
-
-    def _mark_read(self) -> None:
-        """Seal what was read anew, under the key of the patient whom it is about."""
+    def _seal_anew(self) -> None:
+        """Seal what was read or is held under the key of the patient whom it is about."""
         rows = []
-        for pending, member in self._read:
-            subject = sealed.subject_of(self._hospital, member)
+        held = [(self._pending[one.inbox_id], one.member, HELD) for one in self._held.values()]
+        read = [(pending, member, "read") for pending, member in self._read]
+        for pending, member, state in (*held, *read):
             columns = sealed.seal_record(
                 self._sealer,
                 pending.bound,
-                subject,
+                sealed.subject_of(self._hospital, member),
                 external_id=pending.external_id,
                 raw=None if member is None else pending.raw,
             )
-            rows.append({"at": pending.inbox_id, "of": member, **columns})
+            rows.append({"at": pending.inbox_id, "of": member, "now": state, **columns})
         if rows:
-            self._connection.execute(_MARK_READ, rows)
+            self._connection.execute(_SEAL_ANEW, rows)
 
     def _add_bill(
         self, pending: Pending, outcome: BillStated | BillWithdrawn
@@ -261,6 +347,8 @@ class _Batch:
         bill = (after.bill if after else None) or (before.bill if before else None)
         if bill is None:
             return
+        # A reversal is recorded whatever the person allows; who looks at it needs the consent.
+        found = self._consent(bill.member_token, holding.need_of_bill(bill))
         bill_id, _, number = event.event_id.partition(".")
         name = bill_id if number == "1" else event.event_id
         member = self._member_of[bill.member_token]
@@ -281,6 +369,7 @@ class _Batch:
                 "kind": str(event.kind),
                 "day": _day_of(bill),
                 "total_minor": bill.total,
+                "consent_id": found.terms.consent_id if found else "",
                 "received_us": pending.received_us,
                 "released_us": self._now_us,
                 "delivery": DELIVERY_PENDING,
@@ -326,18 +415,22 @@ class _Batch:
         if self._readings.get(key) == (name, body):
             return False
         self._readings[key] = name, body
+        need = holding.need_of_reading(measured, self._place.zone)
+        found = self._consent(measured.member_token, need)
+        external = self._index_of[pending.external_id]
+        member = self._member_of[measured.member_token]
+        kept = sealed.KeptReading(component, need.first_day, msgspec.Raw(body))
         self._new_readings.append(
             {
                 "name": name,
                 "hospital": self._hospital,
-                "external_index": self._index_of[pending.external_id],
-                "component_index": sealed.component_index(
-                    self._sealer, self._index_of[pending.external_id], component
-                ),
-                "member": self._member_of[measured.member_token],
-                "component": component,
-                "plain": body,
+                "external_index": external,
+                "component_index": sealed.component_index(self._sealer, external, component),
+                "member": member,
+                "body": sealed.seal_reading(self._sealer, name, member, kept),
                 "inbox_id": pending.inbox_id,
+                "consent_id": found.terms.consent_id if found else "",
+                "withheld": found is None,
             }
         )
         return True
@@ -350,9 +443,6 @@ class _Batch:
         rows = list(newest.values())
         self._connection.execute(delete(reading).where(reading.c.name.in_(list(newest))))
         self._number(rows, READINGS)
-        for row in rows:
-            component, plain = row.pop("component"), row.pop("plain")
-            row["body"] = sealed.seal_reading(self._sealer, row, component, plain)
         self._connection.execute(insert(reading), rows)
 
     def _number(self, rows: list[dict[str, Any]], name: str) -> None:
@@ -362,16 +452,19 @@ class _Batch:
                 row["seq"] = first + offset
 
 
+def _need_of(outcome: Outcome, zone: str) -> tuple[str, Need] | None:
+    """Whose consent an outcome needs, and for what; None when it states nothing about anybody."""
+    if isinstance(outcome, BillStated):
+        return outcome.bill.member_token, holding.need_of_bill(outcome.bill)
+    if isinstance(outcome, ReadingsStated) and outcome.readings:
+        # All readings of one record are of one person and one moment.
+        _, first = outcome.readings[0]
+        return first.member_token, holding.need_of_reading(first, zone)
+    return None
+
+
 def _day_of(bill: Bill) -> str:
     return bill.end.astimezone(ZoneInfo(bill.zone)).date().isoformat()
-
-
-def _tokens_in(outcome: Outcome) -> Iterator[str]:
-    if isinstance(outcome, BillStated):
-        yield outcome.bill.member_token
-    elif isinstance(outcome, ReadingsStated):
-        for _, measured in outcome.readings:
-            yield measured.member_token
 
 
 def _events_of(
@@ -419,6 +512,6 @@ def _readings_of(
     sealer.load(members.subject_of(row.member) for row in rows)
     found: dict[tuple[str, str], tuple[str, bytes]] = {}
     for row in rows:
-        component, body = sealed.open_reading(sealer, row)
-        found[names[row.external_index], component] = row.name, body
+        kept = sealed.open_reading(sealer, row)
+        found[names[row.external_index], kept.component] = row.name, bytes(kept.body)
     return found

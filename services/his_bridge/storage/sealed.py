@@ -8,6 +8,7 @@ each hospital's records office erases its own.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -15,19 +16,22 @@ from sqlalchemy import Connection
 
 from services.common.sealing import Sealer, members
 from services.his_bridge.core.bill import Bill, Reading
+from services.his_bridge.core.consent import Need
 
 _BILL = msgspec.json.Decoder(Bill)
 
 
 class KeptReading(msgspec.Struct, frozen=True):
-    """A reading, and the part of its record that stated it; `body` is how the reading is sent."""
+    """A reading as it was stated: by which part of its record, on which day of the hospital's."""
 
     component: str
+    day: date
     body: msgspec.Raw
 
 
 _KEPT = msgspec.json.Decoder(KeptReading)
 _READING = msgspec.json.Decoder(Reading)
+_NEED = msgspec.json.Decoder(Need)
 
 
 def inbox_subject(hospital: str) -> str:
@@ -51,6 +55,15 @@ def members_of(
     """Token → member's id at this hospital; new ones are made."""
     by_patient = {patient(hospital, token): token for token in tokens}
     found = members.find_or_add(connection, sealer, by_patient, now_us)
+    return {by_patient[key]: member for key, member in found.items()}
+
+
+def known_members(
+    connection: Connection, sealer: Sealer, hospital: str, tokens: Iterable[str]
+) -> dict[str, str]:
+    """Token → member's id at this hospital, for those that are known."""
+    by_patient = {patient(hospital, token): token for token in tokens}
+    found = members.find_all(connection, sealer, by_patient)
     return {by_patient[key]: member for key, member in found.items()}
 
 
@@ -143,16 +156,14 @@ def open_bill(sealer: Sealer, row: Any) -> Bill:
     return _BILL.decode(open_released(sealer, row, "body"))
 
 
-def seal_reading(sealer: Sealer, row: Any, component: str, body: bytes) -> bytes:
-    """A reading of a row that has its name, number and member."""
-    kept = msgspec.json.encode(KeptReading(component, msgspec.Raw(body)))
-    return sealer.seal(kept, **_reading(row["name"], row["seq"], row["member"]))
+def seal_reading(sealer: Sealer, name: str, member: str, kept: KeptReading) -> bytes:
+    """What a reading's row says."""
+    return sealer.seal(msgspec.json.encode(kept), **_reading(name, member))
 
 
-def open_reading(sealer: Sealer, row: Any) -> tuple[str, bytes]:
-    """Component and body of a reading. Raises: Erased, CannotOpen."""
-    kept = _KEPT.decode(sealer.open(row.body, **_reading(row.name, row.seq, row.member)))
-    return kept.component, bytes(kept.body)
+def open_reading(sealer: Sealer, row: Any) -> KeptReading:
+    """The same again. Raises: Erased, CannotOpen."""
+    return _KEPT.decode(sealer.open(row.body, **_reading(row.name, row.member)))
 
 
 def reading_of(body: bytes) -> Reading:
@@ -160,6 +171,21 @@ def reading_of(body: bytes) -> Reading:
     return _READING.decode(body)
 
 
-def _reading(name: str, seq: int, member: str) -> dict[str, str]:
+def seal_need(sealer: Sealer, inbox_id: int, member: str, need: Need) -> bytes:
+    """What a held record needs a consent for."""
+    return sealer.seal(msgspec.json.encode(need), **_need(inbox_id, member))
+
+
+def open_need(sealer: Sealer, row: Any) -> Need:
+    """The same again. Raises: Erased, CannotOpen."""
+    return _NEED.decode(sealer.open(row.need, **_need(row.inbox_id, row.member)))
+
+
+def _need(inbox_id: int, member: str) -> dict[str, str]:
     subject = members.subject_of(member)
-    return {"table": "reading", "column": "body", "row": f"{name}/{seq}", "subject": subject}
+    return {"table": "held_record", "column": "need", "row": str(inbox_id), "subject": subject}
+
+
+def _reading(name: str, member: str) -> dict[str, str]:
+    subject = members.subject_of(member)
+    return {"table": "reading", "column": "body", "row": name, "subject": subject}

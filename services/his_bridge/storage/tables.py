@@ -3,13 +3,14 @@
 Everything about a patient is sealed (storage.sealed says under whose key); tokens, the sources' own
 ids and parts of records stand as blind indexes. Of a bill its kind, day of billing and total stand
 in clear, for the reconciliation with the hospital's books.
-Events of bills refuse UPDATE and DELETE by trigger (see APPEND_ONLY and the migration).
+Events of bills and consents refuse UPDATE and DELETE by trigger (APPEND_ONLY, the migrations).
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -126,6 +127,8 @@ released_bill = Table(
     Column("kind", String(16), nullable=False),
     Column("day", String(10), nullable=False),
     Column("total_minor", BigInteger, nullable=False),
+    # The consent under which it was released; empty: under none, and shown to nobody.
+    Column("consent_id", String(64), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("received_us", BigInteger, nullable=False),
     Column("released_us", BigInteger, nullable=False),
@@ -159,6 +162,10 @@ reading = Table(
     Column("member", String(32), ForeignKey("member.id"), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("inbox_id", SERIAL, ForeignKey("inbox.id"), nullable=False),
+    # The consent of its last release.
+    Column("consent_id", String(64), nullable=False),
+    # Released anew, as withdrawn and without what was measured, since no consent covers it.
+    Column("withheld", Boolean, nullable=False),
     UniqueConstraint("hospital", "component_index"),
     Index("ix_reading_external", "hospital", "external_index"),
     Index("ix_reading_member", "member", "seq"),
@@ -180,6 +187,69 @@ quarantine = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# What people did: consents given and withdrawn. A consent's state is a fold over these.
+consent_event = Table(
+    "consent_event",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("consent_id", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    # Whose; without, a withdrawal that came before its grant, sealed under the hospital's inbox.
+    Column("member", String(32), ForeignKey("member.id")),
+    Column("body", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# The fold as columns, written with the event, so that a query can ask for what is in force.
+# `withdrawal_seq` numbers withdrawals in the order of recording; `relayed_us`: the recipient knows.
+# `applied_us`: what was held and what is withheld was last judged by it then; -1: not yet.
+consent = Table(
+    "consent",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("consent_id", String(64), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False),
+    Column("recipient", String(80), nullable=False),
+    Column("purpose", String(24), nullable=False),
+    Column("from_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger),
+    Column("withdrawn_us", BigInteger),
+    Column("terms", LargeBinary, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("withdrawal_seq", BigInteger),
+    Column("relayed_us", BigInteger),
+    Column("applied_us", BigInteger, nullable=False),
+    UniqueConstraint("hospital", "seq"),
+    Index("ix_consent_member", "hospital", "member"),
+    Index("ix_consent_withdrawal", "hospital", "withdrawal_seq"),
+)
+
+# Answers to writes of the register, by request.
+consent_request = Table(
+    "consent_request",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("method", String(24), primary_key=True),
+    Column("request_id", String(64), primary_key=True),
+    Column("request_hash", String(64), nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# Good records that no consent covers, and what they need one for. Their bytes lie in the inbox.
+held_record = Table(
+    "held_record",
+    metadata,
+    Column("inbox_id", SERIAL, ForeignKey("inbox.id"), primary_key=True, autoincrement=False),
+    Column("hospital", String(64), nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False),
+    Column("need", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_held_record_member", "hospital", "channel", "member"),
+)
+
 # Last number given per list. The row is locked until commit: numbers commit in their order.
 last_seq = Table(
     "last_seq",
@@ -188,4 +258,4 @@ last_seq = Table(
     Column("value", BigInteger, nullable=False),
 )
 
-APPEND_ONLY = ("bill_event", "erasure")
+APPEND_ONLY = ("bill_event", "consent_event", "erasure")

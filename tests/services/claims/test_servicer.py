@@ -93,6 +93,7 @@ def test_the_same_bill_sent_by_another_settles_once(both: Served) -> None:
     from_hospital = bill_pb2.Bill()
     from_hospital.CopyFrom(sent)
     from_hospital.name = "hospitals/general/bills/1"
+    from_hospital.consent = "hospitals/general/consents/1"
     first = both.claims.SubmitClaim(submission(from_hospital))
     second = both.claims.SubmitClaim(submission(sent))
     assert first.claims[0].name == second.claims[0].name

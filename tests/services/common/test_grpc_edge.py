@@ -7,9 +7,11 @@ import json
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,7 @@ from services.common.grpc_edge import (
     error_of,
     page_token,
     parse_page_token,
+    sync_channel,
 )
 from services.common.state import read_addresses
 from tests.identities import acting, equip, everybody, files_of
@@ -44,12 +47,12 @@ HERE = Path(__file__).parent
 class Process:
     """The puppet service as a process."""
 
-    def __init__(self, state: Path, *arguments: str) -> None:
+    def __init__(self, state: Path, *arguments: str, **settings: str) -> None:
         self.state = state
         self._errors = (state / "stderr").open("w")
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "edge_server.py"), str(state), *arguments],
-            env=environ(),
+            env=environ(settings),
             stderr=self._errors,
         )
 
@@ -80,8 +83,8 @@ class Process:
 
 
 @contextmanager
-def running(state: Path, *arguments: str) -> Iterator[Process]:
-    process = Process(equip(state), *(arguments or ("127.0.0.1:0",)))
+def running(state: Path, *arguments: str, **settings: str) -> Iterator[Process]:
+    process = Process(equip(state), *(arguments or ("127.0.0.1:0",)), **settings)
     try:
         yield process
     finally:
@@ -438,3 +441,49 @@ def test_the_health_service_says_whether_the_service_is_ready(state: str) -> Non
 
     status = health_pb2.HealthCheckResponse
     assert asyncio.run(told()) == (status.SERVING if state == "ready" else status.NOT_SERVING)
+
+
+def test_a_connection_is_made_anew_when_it_is_too_old(tmp_path: Path) -> None:
+    seen: list[grpc.ChannelConnectivity] = []
+    with (
+        running(tmp_path, LIPEI_CONNECTION_AGE_S="1") as process,
+        sync_channel(process.address(), acting("settlement", ""), "pricing") as open_channel,
+    ):
+        open_channel.subscribe(seen.append)
+        health = health_pb2_grpc.HealthStub(open_channel)
+        for connections in (1, 2):
+            health.Check(health_pb2.HealthCheckRequest())
+            process.until(lambda: seen[-1:] == [grpc.ChannelConnectivity.IDLE])
+            assert seen.count(grpc.ChannelConnectivity.READY) == connections
+
+
+@pytest.mark.parametrize(
+    ("newest", "spoken"),
+    [
+        (ssl.TLSVersion.TLSv1_1, ""),
+        (ssl.TLSVersion.TLSv1_2, "TLSv1.2"),
+        (ssl.TLSVersion.TLSv1_3, "TLSv1.3"),
+    ],
+)
+def test_nothing_older_than_tls_1_2_is_spoken(
+    puppet: Process, newest: ssl.TLSVersion, spoken: str
+) -> None:
+    files = files_of("settlement")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(files.authority)
+    context.load_cert_chain(files.certificate, files.key)
+    context.set_alpn_protocols(["h2"])
+    context.set_ciphers("ALL:@SECLEVEL=0")  # ours would else refuse what the server is to refuse
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the very versions in question
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = newest
+    host, _, port = puppet.address().rpartition(":")
+    try:
+        with (
+            socket.create_connection((host, int(port))) as plain,
+            context.wrap_socket(plain, server_hostname="pricing.service.lipei.local") as secure,
+        ):
+            assert secure.version() == spoken
+    except (ssl.SSLError, ConnectionError):
+        assert not spoken

@@ -17,6 +17,7 @@ from services.common.settings import (
     PREFIX,
     LipeiSettings,
     UnknownSetting,
+    connection_age_s,
     faults_of,
     master_key_command,
     master_key_file,
@@ -24,6 +25,7 @@ from services.common.settings import (
     member_token_key_version,
     refuse_unknown,
     temporal_codec_key_file,
+    trust_domain,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -168,3 +170,25 @@ def test_every_known_setting_is_read_somewhere() -> None:
     # Once it stands in KNOWN itself; key_file() and its like are handed the name without prefix.
     handed_over = {name for name in KNOWN if texts[name] > 1}
     assert set(KNOWN) - fields - _named_in_texts() - handed_over == set()
+
+
+@pytest.mark.parametrize("domain", ["", "Lipei.local", "lipei..local", "-x", "a b", "x" * 201])
+def test_a_trust_domain_is_a_dns_name(domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIPEI_TRUST_DOMAIN", domain)
+    with pytest.raises(UnknownSetting, match="LIPEI_TRUST_DOMAIN must be a DNS name"):
+        trust_domain()
+    monkeypatch.setenv("LIPEI_TRUST_DOMAIN", "claims.example-insurer.cn")
+    assert trust_domain() == "claims.example-insurer.cn"
+    monkeypatch.delenv("LIPEI_TRUST_DOMAIN")
+    assert trust_domain() == "lipei.local"
+
+
+@pytest.mark.parametrize("age", ["", "0", "-1", "1.5", "86401", "ten", "٣"])
+def test_the_age_of_connections_is_a_number_of_seconds(
+    age: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIPEI_CONNECTION_AGE_S", age)
+    with pytest.raises(UnknownSetting, match="LIPEI_CONNECTION_AGE_S must be 1 to 86400"):
+        connection_age_s()
+    monkeypatch.delenv("LIPEI_CONNECTION_AGE_S")
+    assert connection_age_s() == 600

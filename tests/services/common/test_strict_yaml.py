@@ -200,7 +200,7 @@ def test_the_message_names_file_line_path_and_advice() -> None:
     with pytest.raises(StrictYamlError) as refused:
         load("share: 0.8\n", "plans/a.yaml")
     assert str(refused.value) == (
-        'plans/a.yaml:1: share: write "0.8" in quotes: numbers with a point are text here'
+        "plans/a.yaml:1: share: put it in quotes: numbers with a point are text here"
     )
 
 

@@ -8,16 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 
+from demo.consents import grant
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from services.common.grpc_edge import error_of
-from tests.identities import equip, everybody
+from tests.identities import ANOTHER, equip, everybody
 from tests.services.his_bridge.records import KEY
 
 ROOT = Path(__file__).parents[3]
@@ -52,6 +53,12 @@ class Bridge:
         self.address = json.loads(run.read_text("utf-8"))["his_bridge"]
         self.channel = everybody(self.address, "his_bridge")
         self.stub = HisBridgeServiceStub(self.channel)
+        self.anothers_channel = everybody(self.address, "his_bridge", ANOTHER)
+        self.anothers = HisBridgeServiceStub(self.anothers_channel)
+
+    def consented(self, members: Iterable[str], hospital: str = HOSPITAL) -> None:
+        """Each of these people consents to everything that the bridge does."""
+        grant(self.channel, hospital.removeprefix("hospitals/"), members)
 
     def pull(self, max_records: int = 0, hospital: str = HOSPITAL) -> pb.PullBillsResponse:
         """One call."""
@@ -71,7 +78,7 @@ class Bridge:
                     raise
                 time.sleep(fault.retry_after_s)
                 continue
-            for name in ("received", "released", "quarantined", "filtered"):
+            for name in ("received", "released", "quarantined", "filtered", "held"):
                 setattr(whole, name, getattr(whole, name) + getattr(part, name))
             whole.more = part.more
         return whole
@@ -107,6 +114,7 @@ class Bridge:
 
     def end(self) -> int:
         self.channel.close()
+        self.anothers_channel.close()
         return self.process.wait(LONGEST_S)
 
 

@@ -20,6 +20,7 @@ from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.his_bridge.storage.sealed import open_record
 from tests.postgres import fresh_database
+from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server, free_port
 from tests.services.his_bridge.population import SENDABLE, bad, bad_id, good, readings
 from tests.services.his_bridge.records import BASE_URL, claim, tokens, write_profile
@@ -62,6 +63,7 @@ def bridge(
     base = base.replace(server.base_url, f"http://127.0.0.1:{free_port()}/fhir")
     away.write_text(base.replace("page_size: 50", "page_size: 50, attempts: 1"), "utf-8")
     with running_bridge(folder / "state", folder / "profiles", url) as found:
+        found.consented(everybody())
         yield found
 
 
@@ -85,7 +87,8 @@ def refusal(call: Any, request: Any) -> RpcFault:
 
 def source_status(bridge: Bridge, hospital: str) -> list[pb.ChannelStatus]:
     request = pb.GetSourceStatusRequest(hospital=hospital)
-    return list(bridge.stub.GetSourceStatus(request, timeout=CALL_S).channels)
+    stub = bridge.stub if hospital == HOSPITAL else bridge.anothers
+    return list(stub.GetSourceStatus(request, timeout=CALL_S).channels)
 
 
 def query(database: Database, statement: str, **values: Any) -> list[Any]:
@@ -214,12 +217,12 @@ def test_a_foreign_page_token_is_refused(bridge: Bridge) -> None:
         pb.ListBillsRequest(parent=HOSPITAL, page_size=1), timeout=CALL_S
     ).next_page_token
     other = pb.DELIVERY_STATE_TAKEN
-    for request in (
-        pb.ListBillsRequest(parent=HOSPITAL, page_token=token, delivery_state=other),
-        pb.ListBillsRequest(parent="hospitals/away", page_token=token),
-        pb.ListBillsRequest(parent=HOSPITAL, page_token="x" + token),
+    for stub, request in (
+        (bridge.stub, pb.ListBillsRequest(parent=HOSPITAL, page_token=token, delivery_state=other)),
+        (bridge.anothers, pb.ListBillsRequest(parent="hospitals/away", page_token=token)),
+        (bridge.stub, pb.ListBillsRequest(parent=HOSPITAL, page_token="x" + token)),
     ):
-        fault = refusal(bridge.stub.ListBills, request)
+        fault = refusal(stub.ListBills, request)
         assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
         assert [v.reason for v in fault.violations] == ["FOREIGN_PAGE_TOKEN"]
 
@@ -344,7 +347,8 @@ def test_an_unknown_hospital_or_bill_is_not_found(bridge: Bridge) -> None:
 
 
 def test_a_source_that_is_away_says_when_to_come_back(bridge: Bridge) -> None:
-    fault = refusal(bridge.stub.PullBills, pb.PullBillsRequest(hospital="hospitals/away"))
+    request = pb.PullBillsRequest(hospital="hospitals/away")
+    fault = refusal(bridge.anothers.PullBills, request)
     assert (fault.code, fault.reason) == (grpc.StatusCode.UNAVAILABLE, "SOURCE_AWAY")
     assert fault.retry_after_s
     bills, never = source_status(bridge, "hospitals/away")

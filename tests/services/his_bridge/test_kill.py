@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import write_profile
 from tests.services.his_bridge.running import Bridge, running_bridge
@@ -47,6 +48,8 @@ def pull_through_kills(
         wanted = fill(server, count)
         write_profile(tmp_path / "profiles", server.base_url)
         start = partial(running_bridge, tmp_path / "state", tmp_path / "profiles", database_url)
+        with start() as bridge:
+            bridge.consented(everybody())
         for request in requests:
             with start() as bridge:
                 kill_at(server, bridge, request)

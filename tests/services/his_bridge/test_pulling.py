@@ -21,8 +21,9 @@ from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import last_pulls, leases, lists
+from services.his_bridge.storage import last_pulls, leases, lists, showing
 from tests.services.common.sealing.keys import subject_keys
+from tests.services.his_bridge.consenting import INSURER, all_of, everybody, record
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import BASE_URL, profile, tokens
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
@@ -37,6 +38,7 @@ HOSPITAL = "demo-hospital"
 def database(tmp_path: Path) -> Iterator[Database]:
     found = Database(f"sqlite:///{tmp_path / 'test.db'}")
     migrate(found, "services.his_bridge")
+    record(found, HOSPITAL, (one for member in everybody() for one in all_of(member)), now_us=0)
     yield found
     found.close()
 
@@ -86,7 +88,9 @@ def pulling(
         records: RecordReader = reader(found.terms, tokens)
         keys = subject_keys(database)
         try:
-            return await work(Puller("bills", found, source, records, database, keys, clock))
+            return await work(
+                Puller("bills", found, source, records, database, keys, clock, INSURER)
+            )
         finally:
             await source.close()
 
@@ -100,7 +104,7 @@ def pull(server: OddServer, database: Database, most: int = 5000, **more: Any) -
 def released(database: Database) -> int:
     with database.reading() as connection:
         sealer = subject_keys(database).sealer(connection)
-        return len(lists.bills_after(connection, sealer, HOSPITAL, 0, 9999, None))
+        return len(showing.bills_after(connection, sealer, HOSPITAL, INSURER, 0, 9999, None, 0))
 
 
 def test_a_pull_reads_everything(server: OddServer, database: Database) -> None:

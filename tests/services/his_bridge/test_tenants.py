@@ -16,7 +16,7 @@ from services.common.refusals import Refused, status_of
 from services.his_bridge.pulling import PullReport
 from services.his_bridge.servicer import HisBridgeServicer, Hospital
 from tests.services.common.sealing.keys import subject_keys
-from tests.tenants import of_hospital, of_installation, of_insurer, of_member
+from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
 
 MINE, ANOTHERS, NEVER = "general", "another", "neverwa"
 BILL = "0" * 32
@@ -73,7 +73,7 @@ def bridge(database_url: str) -> Iterator[HisBridgeServicer]:
     migrate(database, "services.his_bridge")
     puller: Any = NothingNew()
     hospitals = {name: Hospital(bills=puller, readings=puller) for name in (MINE, ANOTHERS)}
-    yield HisBridgeServicer(database, subject_keys(database), hospitals)
+    yield HisBridgeServicer(database, subject_keys(database), hospitals, "insurers/insurer")
     database.close()
 
 
@@ -107,7 +107,13 @@ def test_another_hospital_is_refused_byte_for_byte_like_one_that_never_was(
     bridge: HisBridgeServicer, subtests: pytest.Subtests
 ) -> None:
     for rpc, (request, own) in REQUESTS.items():
-        for caller in (of_hospital(MINE), of_insurer(), of_member(TOKEN)):
+        others = [of_hospital(MINE), of_insurer(), of_partner(), of_member(TOKEN)]
+        if rpc == "ListClinicalFeatures":  # bills of nobody, for insurers and partners to study
+            assert [answer(bridge, one, rpc, request(ANOTHERS)) for one in others[1:3]] == [
+                "OK"
+            ] * 2
+            del others[1:]
+        for caller in others:
             with subtests.test(rpc=rpc, caller=caller.uri):
                 told = answer(bridge, caller, rpc, request(ANOTHERS))
                 assert isinstance(told, bytes)

@@ -184,6 +184,7 @@ class Claim(_message.Message):
     MOVES_FIELD_NUMBER: _builtins.int
     END_TO_END_ID_FIELD_NUMBER: _builtins.int
     ERASED_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -199,6 +200,10 @@ class Claim(_message.Message):
     erased: _builtins.bool
     """Whether the person's data was erased. Names, states, moves, amounts and the decision's hashes are all that is left;
     the bill number is empty and the decision has no lines.
+    """
+    consent: _builtins.str
+    """The consent under which the bill left the hospital, "hospitals/{hospital}/consents/{consent}"; empty when the member
+    handed it in.
     """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
@@ -240,10 +245,11 @@ class Claim(_message.Message):
         moves: _abc.Iterable[Global___ClaimMove] | None = ...,
         end_to_end_id: _builtins.str = ...,
         erased: _builtins.bool = ...,
+        consent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decide_time", b"decide_time", "decision", b"decision", "paid", b"paid", "pay_time", b"pay_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "create_time", b"create_time", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "moves", b"moves", "name", b"name", "paid", b"paid", "pay_time", b"pay_time", "provider_id", b"provider_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "consent", b"consent", "create_time", b"create_time", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "moves", b"moves", "name", b"name", "paid", b"paid", "pay_time", b"pay_time", "provider_id", b"provider_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -690,6 +696,62 @@ class PublishPlanResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PublishPlanResponse: _TypeAlias = PublishPlanResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawClaimsRequest(_message.Message):
+    """Names withdrawn consents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CONSENTS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id; the same id with the same content answers the same."""
+    @_builtins.property
+    def consents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"hospitals/{hospital}/consents/{consent}", 1 to 100."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        consents: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawClaimsRequest: _TypeAlias = WithdrawClaimsRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawClaimsResponse(_message.Message):
+    """What became of the claims that rest on them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWN_CLAIMS_FIELD_NUMBER: _builtins.int
+    KEPT_COUNT_FIELD_NUMBER: _builtins.int
+    kept_count: _builtins.int
+    """How many decided ones stay."""
+    @_builtins.property
+    def withdrawn_claims(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the claims that are withdrawn because of these consents, now or before, in the order of their intake."""
+
+    def __init__(
+        self,
+        *,
+        withdrawn_claims: _abc.Iterable[_builtins.str] | None = ...,
+        kept_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_count", b"kept_count", "withdrawn_claims", b"withdrawn_claims"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawClaimsResponse: _TypeAlias = WithdrawClaimsResponse  # noqa: Y015
 
 @_typing.final
 class CheckBooksRequest(_message.Message):

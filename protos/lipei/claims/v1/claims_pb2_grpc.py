@@ -79,6 +79,11 @@ class ClaimsServiceStub:
                 request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.PublishPlanRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.PublishPlanResponse.FromString,
                 _registered_method=True)
+        self.WithdrawClaims = channel.unary_unary(
+                '/lipei.claims.v1.ClaimsService/WithdrawClaims',
+                request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsResponse.FromString,
+                _registered_method=True)
         self.CheckBooks = channel.unary_unary(
                 '/lipei.claims.v1.ClaimsService/CheckBooks',
                 request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.CheckBooksRequest.SerializeToString,
@@ -111,7 +116,8 @@ class ClaimsServiceServicer:
 
         ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
         NOT_FOUND: unknown member; nothing is stored; import the policy first.
-        FAILED_PRECONDITION: the bill is not final, or its currency is not the plan's; nothing is stored.
+        FAILED_PRECONDITION: the bill is not final, its currency is not the plan's, or the consent that it left the hospital
+        under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
         RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -170,6 +176,17 @@ class ClaimsServiceServicer:
         """Publishes a plan file under the hash of its content. A published version never changes.
 
         INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawClaims(self, request, context):
+        """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
+        is free again, to the fen. Decided ones stay, because the contract and the books need them. From then on no bill is
+        taken in under these consents. Repeating the call changes nothing.
+
+        ALREADY_EXISTS: the request_id was used with other content; nothing is changed; use a new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,6 +252,11 @@ def add_ClaimsServiceServicer_to_server(servicer, server):
                     servicer.PublishPlan,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.PublishPlanRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.PublishPlanResponse.SerializeToString,
+            ),
+            'WithdrawClaims': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawClaims,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsResponse.SerializeToString,
             ),
             'CheckBooks': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckBooks,
@@ -446,6 +468,33 @@ class ClaimsService:
             '/lipei.claims.v1.ClaimsService/PublishPlan',
             lipei_dot_claims_dot_v1_dot_claims__pb2.PublishPlanRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_claims__pb2.PublishPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawClaims(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.ClaimsService/WithdrawClaims',
+            lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsResponse.FromString,
             options,
             channel_credentials,
             insecure,

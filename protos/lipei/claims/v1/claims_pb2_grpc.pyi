@@ -50,7 +50,8 @@ class ClaimsServiceStub:
 
     ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
     NOT_FOUND: unknown member; nothing is stored; import the policy first.
-    FAILED_PRECONDITION: the bill is not final, or its currency is not the plan's; nothing is stored.
+    FAILED_PRECONDITION: the bill is not final, its currency is not the plan's, or the consent that it left the hospital
+    under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
     RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
     """
     GetClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]
@@ -85,6 +86,13 @@ class ClaimsServiceStub:
     """Publishes a plan file under the hash of its content. A published version never changes.
 
     INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+    """
+    WithdrawClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]
+    """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
+    is free again, to the fen. Decided ones stay, because the contract and the books need them. From then on no bill is
+    taken in under these consents. Repeating the call changes nothing.
+
+    ALREADY_EXISTS: the request_id was used with other content; nothing is changed; use a new one.
     """
     CheckBooks: _grpc.UnaryUnaryMultiCallable[_claims_pb2.CheckBooksRequest, _claims_pb2.CheckBooksResponse]
     """Checks the books: trial balance, conservation of every stored decision, payouts against claims. Changes nothing."""
@@ -123,7 +131,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
 
     ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
     NOT_FOUND: unknown member; nothing is stored; import the policy first.
-    FAILED_PRECONDITION: the bill is not final, or its currency is not the plan's; nothing is stored.
+    FAILED_PRECONDITION: the bill is not final, its currency is not the plan's, or the consent that it left the hospital
+    under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
     RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
     """
     GetClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]  # type: ignore[assignment]
@@ -158,6 +167,13 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """Publishes a plan file under the hash of its content. A published version never changes.
 
     INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+    """
+    WithdrawClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]  # type: ignore[assignment]
+    """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
+    is free again, to the fen. Decided ones stay, because the contract and the books need them. From then on no bill is
+    taken in under these consents. Repeating the call changes nothing.
+
+    ALREADY_EXISTS: the request_id was used with other content; nothing is changed; use a new one.
     """
     CheckBooks: _aio.UnaryUnaryMultiCallable[_claims_pb2.CheckBooksRequest, _claims_pb2.CheckBooksResponse]  # type: ignore[assignment]
     """Checks the books: trial balance, conservation of every stored decision, payouts against claims. Changes nothing."""
@@ -199,7 +215,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
         NOT_FOUND: unknown member; nothing is stored; import the policy first.
-        FAILED_PRECONDITION: the bill is not final, or its currency is not the plan's; nothing is stored.
+        FAILED_PRECONDITION: the bill is not final, its currency is not the plan's, or the consent that it left the hospital
+        under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
         RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
         """
 
@@ -270,6 +287,19 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Publishes a plan file under the hash of its content. A published version never changes.
 
         INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawClaims(
+        self,
+        request: _claims_pb2.WithdrawClaimsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.WithdrawClaimsResponse, _abc.Awaitable[_claims_pb2.WithdrawClaimsResponse]]:
+        """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
+        is free again, to the fen. Decided ones stay, because the contract and the books need them. From then on no bill is
+        taken in under these consents. Repeating the call changes nothing.
+
+        ALREADY_EXISTS: the request_id was used with other content; nothing is changed; use a new one.
         """
 
     @_abc_1.abstractmethod

@@ -92,6 +92,7 @@ class PullBillsResponse(_message.Message):
     QUARANTINED_FIELD_NUMBER: _builtins.int
     FILTERED_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     received: _builtins.int
     """Records new to the inbox."""
     released: _builtins.int
@@ -102,6 +103,8 @@ class PullBillsResponse(_message.Message):
     """Records outside the profile's period or not bills; kept out on purpose."""
     more: _builtins.bool
     """Whether the source had more when the call ended: call again."""
+    held: _builtins.int
+    """Good records that no active consent covers: kept in the hospital, and read again when one does."""
     def __init__(
         self,
         *,
@@ -110,10 +113,11 @@ class PullBillsResponse(_message.Message):
         quarantined: _builtins.int = ...,
         filtered: _builtins.int = ...,
         more: _builtins.bool = ...,
+        held: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filtered", b"filtered", "more", b"more", "quarantined", b"quarantined", "received", b"received", "released", b"released"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filtered", b"filtered", "held", b"held", "more", b"more", "quarantined", b"quarantined", "received", b"received", "released", b"released"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -160,6 +164,7 @@ class PullReadingsResponse(_message.Message):
     QUARANTINED_FIELD_NUMBER: _builtins.int
     FILTERED_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     received: _builtins.int
     """Records new to the inbox."""
     released: _builtins.int
@@ -170,6 +175,8 @@ class PullReadingsResponse(_message.Message):
     """Observations of no interest to any programme; kept out on purpose."""
     more: _builtins.bool
     """Whether the source had more when the call ended: call again."""
+    held: _builtins.int
+    """Good records that no active consent covers: kept in the hospital, and read again when one does."""
     def __init__(
         self,
         *,
@@ -178,10 +185,11 @@ class PullReadingsResponse(_message.Message):
         quarantined: _builtins.int = ...,
         filtered: _builtins.int = ...,
         more: _builtins.bool = ...,
+        held: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filtered", b"filtered", "more", b"more", "quarantined", b"quarantined", "received", b"received", "released", b"released"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filtered", b"filtered", "held", b"held", "more", b"more", "quarantined", b"quarantined", "received", b"received", "released", b"released"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -243,9 +251,6 @@ class ReleasedBill(_message.Message):
     RECEIVE_TIME_FIELD_NUMBER: _builtins.int
     RELEASE_TIME_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
-    ERASED_FIELD_NUMBER: _builtins.int
-    erased: _builtins.bool
-    """Whether the patient's data was erased. Of the bill its name and kind are left."""
     @_builtins.property
     def bill(self) -> _bill_pb2.Bill:
         """The bill."""
@@ -269,11 +274,10 @@ class ReleasedBill(_message.Message):
         receive_time: _timestamp_pb2.Timestamp | None = ...,
         release_time: _timestamp_pb2.Timestamp | None = ...,
         delivery: Global___Delivery | None = ...,
-        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bill", b"bill", "delivery", b"delivery", "receive_time", b"receive_time", "release_time", b"release_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill", b"bill", "delivery", b"delivery", "erased", b"erased", "receive_time", b"receive_time", "release_time", b"release_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill", b"bill", "delivery", b"delivery", "receive_time", b"receive_time", "release_time", b"release_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -719,6 +723,7 @@ class ChannelStatus(_message.Message):
     LAST_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_REASON_FIELD_NUMBER: _builtins.int
     INBOX_WAITING_COUNT_FIELD_NUMBER: _builtins.int
+    HELD_COUNT_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """"bills" or "readings"."""
     last_failure_reason: _builtins.str
@@ -727,6 +732,8 @@ class ChannelStatus(_message.Message):
     """
     inbox_waiting_count: _builtins.int
     """Records in the inbox that were not read yet; the next pull reads them first."""
+    held_count: _builtins.int
+    """Good records that are held because no active consent covers them."""
     @_builtins.property
     def last_success_time(self) -> _timestamp_pb2.Timestamp:
         """When the last pull that succeeded ended; not set before the first."""
@@ -743,10 +750,11 @@ class ChannelStatus(_message.Message):
         last_attempt_time: _timestamp_pb2.Timestamp | None = ...,
         last_failure_reason: _builtins.str = ...,
         inbox_waiting_count: _builtins.int = ...,
+        held_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -110,7 +110,8 @@ class HisBridgeServiceServicer:
     """
 
     def PullBills(self, request, context):
-        """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good.
+        """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good and covered by
+        an active consent; the rest of what is good is held.
         Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice.
 
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
@@ -134,14 +135,15 @@ class HisBridgeServiceServicer:
     def GetBill(self, request, context):
         """One released bill. Asks the source nothing.
 
-        NOT_FOUND: no such bill, or it is in quarantine; pull, or ask ListQuarantine.
+        NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
+        FAILED_PRECONDITION (NO_ACTIVE_CONSENT): released once, but no active consent covers it any more; ask the person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListBills(self, request, context):
-        """Released bills in the order of their release. Asks the source nothing.
+        """Released bills in the order of their release, as far as an active consent covers them now. Asks the source nothing.
 
         INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
         """
@@ -163,7 +165,8 @@ class HisBridgeServiceServicer:
 
     def ListReadings(self, request, context):
         """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
-        end, and so does one that the hospital takes back, as withdrawn. Asks the source nothing.
+        end, and so does one that the hospital takes back, as withdrawn, and one that no active consent covers any more: as
+        withdrawn and without what was measured. Asks the source nothing.
 
         INVALID_ARGUMENT also for a foreign page_token.
         NOT_FOUND: the hospital named is none of this bridge's profiles; stop.
@@ -215,6 +218,7 @@ class HisBridgeServiceServicer:
 
         NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
         ALREADY_EXISTS: the request_id was used with other content; use a new one.
+        FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

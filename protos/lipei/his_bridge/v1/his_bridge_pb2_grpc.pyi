@@ -44,7 +44,8 @@ class HisBridgeServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HisBridgeServiceAsyncStub: ...
     PullBills: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.PullBillsRequest, _his_bridge_pb2.PullBillsResponse]
-    """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good.
+    """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good and covered by
+    an active consent; the rest of what is good is held.
     Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice.
 
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
@@ -60,10 +61,11 @@ class HisBridgeServiceStub:
     GetBill: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.GetBillRequest, _his_bridge_pb2.GetBillResponse]
     """One released bill. Asks the source nothing.
 
-    NOT_FOUND: no such bill, or it is in quarantine; pull, or ask ListQuarantine.
+    NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
+    FAILED_PRECONDITION (NO_ACTIVE_CONSENT): released once, but no active consent covers it any more; ask the person.
     """
     ListBills: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListBillsRequest, _his_bridge_pb2.ListBillsResponse]
-    """Released bills in the order of their release. Asks the source nothing.
+    """Released bills in the order of their release, as far as an active consent covers them now. Asks the source nothing.
 
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
@@ -77,7 +79,8 @@ class HisBridgeServiceStub:
     """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListReadingsRequest, _his_bridge_pb2.ListReadingsResponse]
     """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
-    end, and so does one that the hospital takes back, as withdrawn. Asks the source nothing.
+    end, and so does one that the hospital takes back, as withdrawn, and one that no active consent covers any more: as
+    withdrawn and without what was measured. Asks the source nothing.
 
     INVALID_ARGUMENT also for a foreign page_token.
     NOT_FOUND: the hospital named is none of this bridge's profiles; stop.
@@ -113,6 +116,7 @@ class HisBridgeServiceStub:
 
     NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
     ALREADY_EXISTS: the request_id was used with other content; use a new one.
+    FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
     """
 
 @_typing.type_check_only
@@ -131,7 +135,8 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PullBills: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.PullBillsRequest, _his_bridge_pb2.PullBillsResponse]  # type: ignore[assignment]
-    """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good.
+    """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good and covered by
+    an active consent; the rest of what is good is held.
     Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice.
 
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
@@ -147,10 +152,11 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     GetBill: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.GetBillRequest, _his_bridge_pb2.GetBillResponse]  # type: ignore[assignment]
     """One released bill. Asks the source nothing.
 
-    NOT_FOUND: no such bill, or it is in quarantine; pull, or ask ListQuarantine.
+    NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
+    FAILED_PRECONDITION (NO_ACTIVE_CONSENT): released once, but no active consent covers it any more; ask the person.
     """
     ListBills: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListBillsRequest, _his_bridge_pb2.ListBillsResponse]  # type: ignore[assignment]
-    """Released bills in the order of their release. Asks the source nothing.
+    """Released bills in the order of their release, as far as an active consent covers them now. Asks the source nothing.
 
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
@@ -164,7 +170,8 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListReadingsRequest, _his_bridge_pb2.ListReadingsResponse]  # type: ignore[assignment]
     """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
-    end, and so does one that the hospital takes back, as withdrawn. Asks the source nothing.
+    end, and so does one that the hospital takes back, as withdrawn, and one that no active consent covers any more: as
+    withdrawn and without what was measured. Asks the source nothing.
 
     INVALID_ARGUMENT also for a foreign page_token.
     NOT_FOUND: the hospital named is none of this bridge's profiles; stop.
@@ -200,6 +207,7 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
 
     NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
     ALREADY_EXISTS: the request_id was used with other content; use a new one.
+    FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
     """
 
 class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -221,7 +229,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _his_bridge_pb2.PullBillsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_his_bridge_pb2.PullBillsResponse, _abc.Awaitable[_his_bridge_pb2.PullBillsResponse]]:
-        """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good.
+        """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good and covered by
+        an active consent; the rest of what is good is held.
         Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice.
 
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
@@ -249,7 +258,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_his_bridge_pb2.GetBillResponse, _abc.Awaitable[_his_bridge_pb2.GetBillResponse]]:
         """One released bill. Asks the source nothing.
 
-        NOT_FOUND: no such bill, or it is in quarantine; pull, or ask ListQuarantine.
+        NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
+        FAILED_PRECONDITION (NO_ACTIVE_CONSENT): released once, but no active consent covers it any more; ask the person.
         """
 
     @_abc_1.abstractmethod
@@ -258,7 +268,7 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _his_bridge_pb2.ListBillsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_his_bridge_pb2.ListBillsResponse, _abc.Awaitable[_his_bridge_pb2.ListBillsResponse]]:
-        """Released bills in the order of their release. Asks the source nothing.
+        """Released bills in the order of their release, as far as an active consent covers them now. Asks the source nothing.
 
         INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
         """
@@ -284,7 +294,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_his_bridge_pb2.ListReadingsResponse, _abc.Awaitable[_his_bridge_pb2.ListReadingsResponse]]:
         """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
-        end, and so does one that the hospital takes back, as withdrawn. Asks the source nothing.
+        end, and so does one that the hospital takes back, as withdrawn, and one that no active consent covers any more: as
+        withdrawn and without what was measured. Asks the source nothing.
 
         INVALID_ARGUMENT also for a foreign page_token.
         NOT_FOUND: the hospital named is none of this bridge's profiles; stop.
@@ -344,6 +355,7 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
 
         NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
         ALREADY_EXISTS: the request_id was used with other content; use a new one.
+        FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
         """
 
 def add_HisBridgeServiceServicer_to_server(servicer: HisBridgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elipei/his_bridge/v1/work.proto\x12\x13lipei.his_bridge.v1\x1a\x1alipei/type/v1/access.proto\"\'\n\rPullBillsWork\x12\x16\n\x08hospital\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"G\n\x19SubmitReleasedBillsResult\x12\x13\n\x05taken\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x15\n\x07refused\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"F\n\x10PullReadingsWork\x12\x16\n\x08hospital\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x1a\n\x0cresume_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"0\n\x12PullReadingsResult\x12\x1a\n\x0cresume_token\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\"\x9b\x02\n\x1cRecordReleasedReadingsResult\x12\x16\n\x08recorded\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05known\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x15\n\x07refused\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x64\n\x0frefusal_reasons\x18\x04 \x03(\x0b\x32\x45.lipei.his_bridge.v1.RecordReleasedReadingsResult.RefusalReasonsEntryB\x04\xf0\xd1\x18\x02\x12\x1a\n\x0cresume_token\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x01\x1a\x35\n\x13RefusalReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elipei/his_bridge/v1/work.proto\x12\x13lipei.his_bridge.v1\x1a\x1alipei/type/v1/access.proto\"\'\n\rPullBillsWork\x12\x16\n\x08hospital\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"G\n\x19SubmitReleasedBillsResult\x12\x13\n\x05taken\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x15\n\x07refused\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"F\n\x10PullReadingsWork\x12\x16\n\x08hospital\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x1a\n\x0cresume_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"0\n\x12PullReadingsResult\x12\x1a\n\x0cresume_token\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\"\x9b\x02\n\x1cRecordReleasedReadingsResult\x12\x16\n\x08recorded\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05known\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x15\n\x07refused\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x64\n\x0frefusal_reasons\x18\x04 \x03(\x0b\x32\x45.lipei.his_bridge.v1.RecordReleasedReadingsResult.RefusalReasonsEntryB\x04\xf0\xd1\x18\x02\x12\x1a\n\x0cresume_token\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x01\x1a\x35\n\x13RefusalReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\".\n\x14RelayWithdrawalsWork\x12\x16\n\x08hospital\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\"q\n\x16RelayWithdrawalsResult\x12\x15\n\x07relayed\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x1e\n\x10\x63laims_withdrawn\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12 \n\x12readings_withdrawn\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +56,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDRELEASEDREADINGSRESULT'].fields_by_name['refusal_reasons']._serialized_options = b'\360\321\030\002'
   _globals['_RECORDRELEASEDREADINGSRESULT'].fields_by_name['resume_token']._loaded_options = None
   _globals['_RECORDRELEASEDREADINGSRESULT'].fields_by_name['resume_token']._serialized_options = b'\360\321\030\001'
+  _globals['_RELAYWITHDRAWALSWORK'].fields_by_name['hospital']._loaded_options = None
+  _globals['_RELAYWITHDRAWALSWORK'].fields_by_name['hospital']._serialized_options = b'\360\321\030\001'
+  _globals['_RELAYWITHDRAWALSRESULT'].fields_by_name['relayed']._loaded_options = None
+  _globals['_RELAYWITHDRAWALSRESULT'].fields_by_name['relayed']._serialized_options = b'\360\321\030\001'
+  _globals['_RELAYWITHDRAWALSRESULT'].fields_by_name['claims_withdrawn']._loaded_options = None
+  _globals['_RELAYWITHDRAWALSRESULT'].fields_by_name['claims_withdrawn']._serialized_options = b'\360\321\030\001'
+  _globals['_RELAYWITHDRAWALSRESULT'].fields_by_name['readings_withdrawn']._loaded_options = None
+  _globals['_RELAYWITHDRAWALSRESULT'].fields_by_name['readings_withdrawn']._serialized_options = b'\360\321\030\001'
   _globals['_PULLBILLSWORK']._serialized_start=83
   _globals['_PULLBILLSWORK']._serialized_end=122
   _globals['_SUBMITRELEASEDBILLSRESULT']._serialized_start=124
@@ -68,4 +76,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDRELEASEDREADINGSRESULT']._serialized_end=603
   _globals['_RECORDRELEASEDREADINGSRESULT_REFUSALREASONSENTRY']._serialized_start=550
   _globals['_RECORDRELEASEDREADINGSRESULT_REFUSALREASONSENTRY']._serialized_end=603
+  _globals['_RELAYWITHDRAWALSWORK']._serialized_start=605
+  _globals['_RELAYWITHDRAWALSWORK']._serialized_end=651
+  _globals['_RELAYWITHDRAWALSRESULT']._serialized_start=653
+  _globals['_RELAYWITHDRAWALSRESULT']._serialized_end=766
 # @@protoc_insertion_point(module_scope)

@@ -173,3 +173,55 @@ class RecordReleasedReadingsResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordReleasedReadingsResult: _TypeAlias = RecordReleasedReadingsResult  # noqa: Y015
+
+@_typing.final
+class RelayWithdrawalsWork(_message.Message):
+    """What relay_withdrawals is started with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSPITAL_FIELD_NUMBER: _builtins.int
+    hospital: _builtins.str
+    """"hospitals/{hospital}"."""
+    def __init__(
+        self,
+        *,
+        hospital: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hospital", b"hospital"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelayWithdrawalsWork: _TypeAlias = RelayWithdrawalsWork  # noqa: Y015
+
+@_typing.final
+class RelayWithdrawalsResult(_message.Message):
+    """What telling the insurer of withdrawn consents did; counts only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELAYED_FIELD_NUMBER: _builtins.int
+    CLAIMS_WITHDRAWN_FIELD_NUMBER: _builtins.int
+    READINGS_WITHDRAWN_FIELD_NUMBER: _builtins.int
+    relayed: _builtins.int
+    """Withdrawals that the insurer knows now."""
+    claims_withdrawn: _builtins.int
+    """Claims that ended because of them."""
+    readings_withdrawn: _builtins.int
+    """Readings that pricing uses no more because of them."""
+    def __init__(
+        self,
+        *,
+        relayed: _builtins.int = ...,
+        claims_withdrawn: _builtins.int = ...,
+        readings_withdrawn: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims_withdrawn", b"claims_withdrawn", "readings_withdrawn", b"readings_withdrawn", "relayed", b"relayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelayWithdrawalsResult: _TypeAlias = RelayWithdrawalsResult  # noqa: Y015

@@ -146,6 +146,7 @@ class Bill(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     SOCIAL_INSURANCE_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name "hospitals/{hospital}/bills/{bill}"; empty when a member hands the bill in."""
     bill_number: _builtins.str
@@ -162,6 +163,8 @@ class Bill(_message.Message):
     """How the care was given."""
     time_zone: _builtins.str
     """IANA name of the hospital's zone; calendar dates of this bill are dates in it."""
+    consent: _builtins.str
+    """The consent under which it left, "hospitals/{hospital}/consents/{consent}"; empty when a member hands the bill in."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Admission, or the visit's begin."""
@@ -203,10 +206,11 @@ class Bill(_message.Message):
         lines: _abc.Iterable[Global___BillLine] | None = ...,
         total: _money_pb2.Money | None = ...,
         social_insurance: Global___SocialInsurance | None = ...,
+        consent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "social_insurance", b"social_insurance", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "care_type", b"care_type", "diagnoses", b"diagnoses", "end_time", b"end_time", "hospital_tier", b"hospital_tier", "kind", b"kind", "lines", b"lines", "member_token", b"member_token", "name", b"name", "provider_id", b"provider_id", "social_insurance", b"social_insurance", "start_time", b"start_time", "time_zone", b"time_zone", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "care_type", b"care_type", "consent", b"consent", "diagnoses", b"diagnoses", "end_time", b"end_time", "hospital_tier", b"hospital_tier", "kind", b"kind", "lines", b"lines", "member_token", b"member_token", "name", b"name", "provider_id", b"provider_id", "social_insurance", b"social_insurance", "start_time", b"start_time", "time_zone", b"time_zone", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

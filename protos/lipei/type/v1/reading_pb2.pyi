@@ -92,6 +92,7 @@ class Reading(_message.Message):
     FASTING_STATUS_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name "members/{member}/readings/{reading}"; the member is the token at the hospital."""
     member_token: _builtins.str
@@ -105,12 +106,17 @@ class Reading(_message.Message):
     fasting_status: Global___FastingStatus.ValueType
     """Whether the person had fasted. Matters for glucose only; a code that itself says fasting needs no word here."""
     withdrawn: _builtins.bool
-    """Whether the hospital takes it back (entered in error): it counts no more, whatever else stands here. Only for what
-    came through its information system.
+    """Whether it is taken back, by the hospital (entered in error) or because no consent covers it any more: it counts no
+    more, whatever else stands here; name, provenance and release are enough then. Only for what came through a
+    hospital's information system.
     """
     release: _builtins.int
     """Grows with every release of this reading by its hospital: of two releases the greater is the later, whichever
     arrives first. 0 where the maker counts none; then the later receive_time is.
+    """
+    consent: _builtins.str
+    """The consent under which it left, "hospitals/{hospital}/consents/{consent}"; empty for what did not come through a
+    hospital's information system, and for what is taken back.
     """
     @_builtins.property
     def code(self) -> _coding_pb2.Coding:
@@ -140,10 +146,11 @@ class Reading(_message.Message):
         fasting_status: Global___FastingStatus.ValueType = ...,
         withdrawn: _builtins.bool = ...,
         release: _builtins.int = ...,
+        consent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "effective_time", b"effective_time", "receive_time", b"receive_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "effective_time", b"effective_time", "fasting_status", b"fasting_status", "member_token", b"member_token", "name", b"name", "provenance", b"provenance", "receive_time", b"receive_time", "release", b"release", "unit", b"unit", "value", b"value", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "consent", b"consent", "effective_time", b"effective_time", "fasting_status", b"fasting_status", "member_token", b"member_token", "name", b"name", "provenance", b"provenance", "receive_time", b"receive_time", "release", b"release", "unit", b"unit", "value", b"value", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -66,3 +66,30 @@ class Fail:
             heartbeat_timeout=timedelta(seconds=5),
             retry_policy=RetryPolicy(maximum_attempts=1),
         )
+
+
+@activity.defn(name="BeatOnce")
+async def beat_once(told: str) -> str:
+    """Tells the server what it was told, fails, and finds it again at its second attempt."""
+    before = activity.info().heartbeat_details
+    if before:
+        return f"went on at {before[0]}"
+    activity.heartbeat(told)
+    raise ApplicationError("once more")
+
+
+@workflow.defn(name="Beat")
+class Beat:
+    """Goes on where its first attempt was."""
+
+    @workflow.run
+    async def run(self, told: str) -> str:
+        """What the second attempt found."""
+        found: str = await workflow.execute_activity(
+            beat_once,
+            told,
+            start_to_close_timeout=timedelta(seconds=20),
+            heartbeat_timeout=timedelta(seconds=5),
+            retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2)),
+        )
+        return found

@@ -34,7 +34,14 @@ from services.common.temporal.schedules import ensure_pull_schedule, trigger_pul
 from stack.probes import free_ports
 from stack.temporal_server import binary
 from tests.histories.clear_text import telling
-from tests.services.common.temporal.rotated_story import SECRET, Fail, TakeSteps, note_step
+from tests.services.common.temporal.rotated_story import (
+    SECRET,
+    Beat,
+    Fail,
+    TakeSteps,
+    beat_once,
+    note_step,
+)
 from tests.stack.typed import Typed, lipei
 
 T = TypeVar("T")
@@ -85,8 +92,8 @@ async def working(client: Client) -> AsyncIterator[None]:
     worker = Worker(
         client,
         task_queue=QUEUE,
-        workflows=[TakeSteps, Fail],
-        activities=[note_step],
+        workflows=[TakeSteps, Fail, Beat],
+        activities=[note_step, beat_once],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=0,
     )
@@ -210,6 +217,31 @@ def test_a_failed_workflows_history_tells_nothing(state: Path) -> None:
     for part in (b"zhangsan", b"4401", b"cannot note", b"rotated_story.py"):
         assert part not in wire
     assert b"CannotNote" in wire  # retry policies need the type
+
+
+def test_what_an_activity_tells_of_its_way_cannot_be_read(state: Path) -> None:
+    async def story() -> tuple[str, bytes]:
+        client = await connect(state)
+        async with working(client):
+            handle = await client.start_workflow(
+                "Beat", SECRET, id="claims/" + "1a" * 16, task_queue=QUEUE
+            )
+
+            async def told() -> bytes:
+                described = await handle.describe()
+                waiting = described.raw_description.pending_activities
+                if not waiting or not waiting[0].HasField("heartbeat_details"):
+                    return b""
+                return described.raw_description.SerializeToString()
+
+            described = await eventually(told)
+            return await asyncio.wait_for(handle.result(), LONGEST_S), described
+
+    result, described = asyncio.run(story())
+    assert result == f"went on at {SECRET}"
+    assert b"binary/lipei-aes-gcm-2" in described
+    assert SECRET.encode() not in described
+    assert b"once more" not in described
 
 
 def test_a_payload_moved_into_another_workflow_fails_its_task(state: Path) -> None:

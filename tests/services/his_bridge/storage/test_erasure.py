@@ -11,10 +11,10 @@ from typing import Any
 import grpc
 import msgspec
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
-from services.common.access.caller import calling_as
+from services.common.access.caller import calling_as, noting_consents
 from services.common.database import Database, migrate
 from services.common.refusals import Refused
 from services.common.sealing import Erased, Sealer, SubjectKeys
@@ -30,19 +30,21 @@ from services.his_bridge.core.outcomes import (
     SetAside,
 )
 from services.his_bridge.servicer import HisBridgeServicer
-from services.his_bridge.storage import inbox, lists, outcomes
-from services.his_bridge.storage.erasure import Erasure, NothingKept, erase
+from services.his_bridge.storage import consents, holding, inbox, lists, outcomes, showing
+from services.his_bridge.storage.erasure import Erasure, NothingKept, WithdrawalNotTold, erase
 from services.his_bridge.storage.inbox import Arrived, Pending
-from services.his_bridge.storage.sealed import open_record
+from services.his_bridge.storage.sealed import open_bill, open_record
 from services.his_bridge.storage.tables import inbox as inbox_table
-from services.his_bridge.storage.tables import metadata
+from services.his_bridge.storage.tables import metadata, released_bill
 from tests.services.common.sealing.keys import subject_keys
+from tests.services.his_bridge.consenting import INSURER, all_of, record, take_back, terms
 from tests.services.his_bridge.storage.test_storage import BAD, DAY, bill, reading
 from tests.tenants import of_hospital, of_installation
 
 HERE, THERE = "general", "other"
 ANNA, BEN = "k1." + "a" * 64, "k1." + "b" * 64
 NOBODY: Any = None
+NOW = 3
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture(autouse=True)
 def everybody() -> Iterator[None]:
     """Calls as the installation itself, which has no tenant."""
-    with calling_as(of_installation()):
+    with calling_as(of_installation()), noting_consents():
         yield
 
 
@@ -88,7 +90,7 @@ class Bridge:
                 connection,
                 self.sealer(connection),
                 of,
-                "bills",
+                "bills" if key.startswith("Claim") else "readings",
                 [arrived],
                 currency="CNY",
                 now_us=1,
@@ -99,19 +101,35 @@ class Bridge:
     def settle(self, pending: Pending, outcome: Outcome, of: str = HERE) -> outcomes.Settled:
         with self.database.writing() as connection:
             sealer = self.sealer(connection)
-            judged = [(pending, outcome)]
-            return outcomes.settle(connection, sealer, of, judged, currency="CNY", now_us=2)
+            measured = isinstance(outcome, ReadingsStated)
+            place = outcomes.Place(
+                hospital=of,
+                channel="readings" if measured else "bills",
+                recipient=INSURER,
+                currency="CNY",
+                zone="Asia/Shanghai",
+            )
+            return outcomes.settle(connection, sealer, place, [(pending, outcome)], now_us=NOW)
 
-    def bills(self, of: str = HERE, delivery: str | None = None) -> list[lists.Released]:
+    def bills(self, of: str = HERE, delivery: str | None = None) -> list[showing.ShownBill]:
+        """What a consent covers."""
         with self.database.reading() as connection:
             sealer = self.sealer(connection)
-            return list(lists.bills_after(connection, sealer, of, 0, 100, delivery))
+            return showing.bills_after(connection, sealer, of, INSURER, 0, 100, delivery, NOW)
 
-    def readings(self, token: str | None = None) -> list[lists.Reported]:
+    def rows(self, of: str = HERE) -> list[Any]:
+        """Every released bill as it is kept."""
+        with self.database.reading() as connection:
+            mine = select(released_bill).where(released_bill.c.hospital == of)
+            return list(connection.execute(mine.order_by(released_bill.c.seq)))
+
+    def readings(self, token: str | None = None) -> list[showing.ShownReading]:
         with self.database.reading() as connection:
             sealer = self.sealer(connection)
             hospitals = [HERE, THERE]
-            return list(lists.readings_after(connection, sealer, token, 0, 100, hospitals))
+            return showing.readings_after(
+                connection, sealer, INSURER, token, 0, 100, NOW, hospitals
+            )
 
     def waiting(self) -> list[tuple[str, str]]:
         with self.database.reading() as connection:
@@ -134,12 +152,20 @@ class Bridge:
             }
 
     def erase(self, request_id: str, token: str, *hospitals: str) -> Erasure:
-        return erase(self.database, self.keys, request_id, token, hospitals or (HERE,), 3)
+        return erase(self.database, self.keys, request_id, token, hospitals or (HERE,), NOW)
 
 
 @pytest.fixture
 def bridge(database: Database, keys: SubjectKeys) -> Bridge:
+    """With consents of both to everything, at both hospitals."""
+    for hospital in (HERE, THERE):
+        record(database, hospital, [*all_of(ANNA), *all_of(BEN)])
     return Bridge(database, keys)
+
+
+def opened(bridge: Bridge, row: Any) -> Bill:
+    with bridge.database.reading() as connection:
+        return open_bill(bridge.sealer(connection), row)
 
 
 def stated(token: str, total: int = 100) -> BillStated:
@@ -167,17 +193,19 @@ def fill(bridge: Bridge) -> None:
 def test_what_was_sealed_is_gone_and_everybody_elses_stays(bridge: Bridge) -> None:
     fill(bridge)
     assert bridge.erase("e1", ANNA) == Erasure(keys=1, bills=1, readings=1, refused=1)
-    mine, other = bridge.bills()
-    assert mine.bill is None
-    assert (mine.row.total_minor, mine.row.day, mine.row.kind) == (100, "2026-03-01", "FINAL")
+    (other,) = bridge.bills()
     assert other.bill == bill_of(BEN, 200)
+    mine, _ = bridge.rows()
+    assert (mine.total_minor, mine.day, mine.kind) == (100, "2026-03-01", "FINAL")
+    with pytest.raises(Erased):
+        opened(bridge, mine)
     assert [entry.reading.member_token for entry in bridge.readings()] == [BEN]
     assert bridge.readings(ANNA) == []
     # Another hospital's records of the same person are that hospital's to erase.
     (there,) = bridge.bills(THERE)
     assert there.bill == bill_of(ANNA, 300)
     assert bridge.erase("e2", ANNA, HERE, THERE).bills == 1
-    assert bridge.bills(THERE)[0].bill is None
+    assert bridge.bills(THERE) == []
 
 
 def test_a_bill_that_was_not_taken_is_withheld_and_a_taken_one_keeps_its_claims(
@@ -185,14 +213,14 @@ def test_a_bill_that_was_not_taken_is_withheld_and_a_taken_one_keeps_its_claims(
 ) -> None:
     fill(bridge)
     bridge.settle(bridge.receive("Claim/anna-2"), stated(ANNA, 50))
-    first, _, second = (entry.row.name for entry in bridge.bills())
+    first, _, second = (row.name for row in bridge.rows())
     taken = lists.Answer(
         bill=first, delivery="TAKEN", claims=("policies/p/claims/c",), refusal_reasons=()
     )
     with bridge.database.writing() as connection:
         lists.acknowledge(connection, HERE, "r1", [taken], now_us=2)
     assert bridge.erase("e1", ANNA).refused == 1
-    rows = {entry.row.name: entry.row for entry in bridge.bills()}
+    rows = {row.name: row for row in bridge.rows()}
     assert (rows[first].delivery, bytes(rows[first].claims)) == (
         "TAKEN",
         b'["policies/p/claims/c"]',
@@ -201,9 +229,7 @@ def test_a_bill_that_was_not_taken_is_withheld_and_a_taken_one_keeps_its_claims(
         "REFUSED",
         b'["ERASED"]',
     )
-    assert ANNA not in [
-        entry.bill.member_token for entry in bridge.bills(delivery="PENDING") if entry.bill
-    ]
+    assert [entry.bill for entry in bridge.bills(delivery="PENDING")] == [bill_of(BEN, 200)]
 
 
 @pytest.mark.parametrize("later", [stated(ANNA, 150), BillWithdrawn()])
@@ -220,6 +246,10 @@ def test_a_later_version_of_an_erased_bill_waits_for_a_person(
 def test_what_the_hospital_states_afterwards_is_a_new_members(bridge: Bridge) -> None:
     fill(bridge)
     bridge.erase("e1", ANNA)
+    # The consents went with the person: what comes is held until a new one is given.
+    assert bridge.settle(bridge.receive("Claim/anna-8"), stated(ANNA, 80)).held == 1
+    assert [entry.bill for entry in bridge.bills()] == [bill_of(BEN, 200)]
+    record(bridge.database, HERE, all_of(ANNA))
     assert bridge.settle(bridge.receive("Claim/anna-9"), stated(ANNA, 70)).released == 1
     assert bridge.settle(bridge.receive("Observation/anna", "2"), measured(ANNA)).released == 1
     assert [entry.bill for entry in bridge.bills()][-1] == bill_of(ANNA, 70)
@@ -293,6 +323,8 @@ def test_nothing_planted_stands_in_the_database(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/bridge.db")
     migrate(database, "services.his_bridge")
     bridge = Bridge(database, subject_keys(database))
+    record(database, HERE, [*all_of(ANNA), *all_of(BEN)])
+    record(database, THERE, all_of(ANNA))
     fill(bridge)
     bridge.settle(bridge.receive("Claim/visit-11010119900307002X"), stated(ANNA))
     bridge.settle(bridge.receive("Claim/MRN-77"), SetAside(faults=BAD.faults, total=5))
@@ -332,7 +364,7 @@ def test_what_was_swapped_or_cut_short_is_data_loss_on_the_wire(bridge: Bridge, 
     bridge.settle(bridge.receive("Claim/1"), stated(ANNA))
     bridge.settle(bridge.receive("Claim/2"), stated(BEN, 200))
     bridge.settle(bridge.receive("Claim/3"), stated(ANNA, 300))
-    name = bridge.bills()[0].row.name
+    name = bridge.rows()[0].name
     with bridge.database.writing() as connection:
         connection.execute(text(SWAPS[swap]))
     service = served(bridge)
@@ -347,7 +379,7 @@ def test_what_was_swapped_or_cut_short_is_data_loss_on_the_wire(bridge: Bridge, 
 
 def served(bridge: Bridge) -> HisBridgeServicer:
     hospitals: Any = {HERE: None, THERE: None}
-    return HisBridgeServicer(bridge.database, bridge.keys, hospitals, lambda: 3)
+    return HisBridgeServicer(bridge.database, bridge.keys, hospitals, INSURER, lambda: NOW)
 
 
 def test_over_the_wire(bridge: Bridge) -> None:
@@ -367,10 +399,14 @@ def test_over_the_wire(bridge: Bridge) -> None:
     listed = asyncio.run(
         service.ListBills(pb.ListBillsRequest(parent=f"hospitals/{HERE}"), NOBODY)
     ).bills
-    assert [one.erased for one in listed] == [True, False]
-    assert listed[0].bill.name
-    assert listed[0].bill.lines == []
-    assert listed[0].delivery.refusal_reasons == ["ERASED"]
+    assert [one.bill.member_token for one in listed] == [BEN]
+    gone = pb.GetBillRequest(name=f"hospitals/{HERE}/bills/{bridge.rows()[0].name}")
+    with pytest.raises(Refused) as erased_bill:
+        asyncio.run(service.GetBill(gone, NOBODY))
+    assert (erased_bill.value.code, erased_bill.value.reason) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "ERASED",
+    )
     for request_id, token, hospital, reason in (
         ("e1", BEN, "hospitals/-", "REQUEST_ID_REUSED"),
         ("e2", ANNA, "hospitals/-", "NOT_FOUND"),
@@ -401,9 +437,55 @@ def test_a_records_office_erases_what_its_own_hospital_keeps(bridge: Bridge) -> 
     with calling_as(of_hospital(THERE)):
         done = asyncio.run(service.EraseMember(request, NOBODY))
     assert (done.destroyed_key_count, done.bill_count) == (1, 1)
-    assert bridge.bills(THERE)[0].bill is None
+    assert bridge.bills(THERE) == []
     assert bridge.bills(HERE)[0].bill == bill_of(ANNA)
     with calling_as(of_hospital(HERE)):  # the same request id is another's
         done = asyncio.run(service.EraseMember(request, NOBODY))
     assert done.bill_count == 1
-    assert bridge.bills(HERE)[0].bill is None
+    assert [entry.bill for entry in bridge.bills(HERE)] == [bill_of(BEN, 200)]
+
+
+def test_what_is_held_of_an_erased_patient_is_never_read(bridge: Bridge) -> None:
+    carl = "k1." + "c" * 64
+    assert bridge.settle(bridge.receive("Claim/held"), stated(carl)).held == 1
+    woken = terms(carl)
+    assert bridge.settle(bridge.receive("Claim/woken"), stated(carl, 7)).held == 1
+    record(bridge.database, HERE, [woken])  # both are to be read by the next pull
+    assert bridge.erase("e1", carl) == Erasure(keys=1)
+    with bridge.database.reading() as connection:
+        assert inbox.left_over(connection, bridge.sealer(connection), HERE, "bills", 10) == []
+    record(bridge.database, HERE, all_of(carl))
+    with bridge.database.reading() as connection:
+        assert inbox.left_over(connection, bridge.sealer(connection), HERE, "bills", 10) == []
+    assert bridge.bills() == []
+
+
+def test_the_register_keeps_that_there_was_a_consent_and_no_more(bridge: Bridge) -> None:
+    given = terms(ANNA)
+    record(bridge.database, HERE, [given])
+    bridge.erase("e1", ANNA)
+    with bridge.database.reading() as connection:
+        sealer = bridge.sealer(connection)
+        kept = consents.consent_named(connection, sealer, HERE, given.consent_id)
+        assert kept is not None
+        assert kept.consent is None
+        assert consents.history_of(connection, sealer, HERE, given.consent_id) == []
+        listed = consents.consents_after(connection, sealer, HERE, 0, 100, None)
+        assert len([one for one in listed if one.consent is None]) == 4
+        assert consents.consents_after(connection, sealer, HERE, 0, 100, ANNA) == []
+        for table in ("consent", "consent_event", "consent_request", "held_record"):
+            assert ANNA not in str(connection.execute(text(f"SELECT * FROM {table}")).all())
+    with pytest.raises(consents.OtherContent):  # its name is not given again
+        record(bridge.database, HERE, [given])
+
+
+def test_a_withdrawal_reaches_the_insurer_before_the_patient_is_erased(bridge: Bridge) -> None:
+    given = terms(ANNA)
+    record(bridge.database, HERE, [given])
+    take_back(bridge.database, HERE, given)
+    with pytest.raises(WithdrawalNotTold):
+        bridge.erase("e1", ANNA)
+    with bridge.database.writing() as connection:
+        holding.one_at_a_time(connection, HERE)
+        assert consents.told(connection, HERE, [given.consent_id], now_us=NOW) == []
+    assert bridge.erase("e1", ANNA).keys == 1

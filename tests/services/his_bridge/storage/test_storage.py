@@ -14,12 +14,12 @@ import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from lipei.type.v1 import reading_pb2
 from services.common.database import Database, migrate
-from services.common.sealing import Sealer, SubjectKeys
+from services.common.sealing import erasures
 from services.his_bridge import messages
 from services.his_bridge.core.bill import Bill, CareType, Coding, Line, Provenance, Reading
 from services.his_bridge.core.faults import Fault, Reason
@@ -33,7 +33,7 @@ from services.his_bridge.core.outcomes import (
     SetAside,
 )
 from services.his_bridge.core.reconciliation import DayTotals
-from services.his_bridge.storage import inbox, leases, lists, outcomes
+from services.his_bridge.storage import inbox, leases, lists, outcomes, showing
 from services.his_bridge.storage.inbox import Arrived, Pending, Stored
 from services.his_bridge.storage.leases import LeaseLost
 from services.his_bridge.storage.lists import Answer, OtherContent, TakenBefore, UnknownBills
@@ -41,10 +41,10 @@ from services.his_bridge.storage.sealed import open_bill, open_reading, open_rec
 from services.his_bridge.storage.tables import APPEND_ONLY, metadata
 from services.his_bridge.storage.tables import inbox as inbox_table
 from tests.postgres import fresh_database
-from tests.services.common.sealing.keys import subject_keys
+from tests.services.common.sealing.keys import sealer, subject_keys
+from tests.services.his_bridge.consenting import INSURER, all_of, record
 
 H, CHANNEL = "", "bills"
-KEYS: dict[Engine, SubjectKeys] = {}
 DAY = date(2026, 3, 1)
 WHEN = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
 
@@ -57,29 +57,25 @@ def database(
     if request.param == "sqlite":
         found = Database(f"sqlite:///{tmp_path_factory.mktemp('bridge') / 'test.db'}")
         migrate(found, "services.his_bridge")
-        KEYS[found.engine] = subject_keys(found)
+        subject_keys(found)
         yield found
         found.close()
         return
     with fresh_database(request.getfixturevalue("postgres_url")) as url:
         found = Database(url)
         migrate(found, "services.his_bridge")
-        KEYS[found.engine] = subject_keys(found)
+        subject_keys(found)
         yield found
         found.close()
 
 
 @pytest.fixture(autouse=True)
-def hospital() -> str:
-    """The hospital of this test."""
+def hospital(database: Database) -> str:
+    """The hospital of this test, whose patients have consented to everything."""
     global H  # noqa: PLW0603 every helper below means the hospital of the test that runs
     H = f"h{uuid.uuid4().hex}"
+    record(database, H, [*all_of("k1.00"), *all_of("k1.01")])
     return H
-
-
-def sealer(connection: Connection) -> Sealer:
-    """The keys of the connection's database, within its transaction."""
-    return KEYS[connection.engine].sealer(connection)
 
 
 def bill(total: int = 100) -> Bill:
@@ -112,10 +108,16 @@ def arrived(key: str, version: str = "1", raw: bytes = b"{}", **more: Any) -> Ar
     return msgspec.structs.replace(found, **more)
 
 
+def channel_of(record: Arrived | Pending) -> str:
+    """Records whose id begins with o are observations."""
+    return "readings" if record.external_id.startswith("Claim/o") else CHANNEL
+
+
 def store(database: Database, *records: Arrived) -> Stored:
     with database.writing() as connection:
+        channel = channel_of(records[0])
         return inbox.store(
-            connection, sealer(connection), H, CHANNEL, records, currency="CNY", now_us=1
+            connection, sealer(connection), H, channel, records, currency="CNY", now_us=1
         )
 
 
@@ -125,9 +127,17 @@ def pending_of(database: Database, key: str, version: str = "1", at: int = 0) ->
     return pending
 
 
+def place(channel: str = CHANNEL) -> outcomes.Place:
+    return outcomes.Place(
+        hospital=H, channel=channel, recipient=INSURER, currency="CNY", zone="Asia/Shanghai"
+    )
+
+
 def settle(database: Database, *judged: tuple[Pending, Outcome]) -> outcomes.Settled:
     with database.writing() as connection:
-        return outcomes.settle(connection, sealer(connection), H, judged, currency="CNY", now_us=2)
+        return outcomes.settle(
+            connection, sealer(connection), place(channel_of(judged[0][0])), judged, now_us=2
+        )
 
 
 def stated(total: int = 100) -> BillStated:
@@ -136,8 +146,19 @@ def stated(total: int = 100) -> BillStated:
 
 def released(database: Database, delivery: str | None = None) -> list[Any]:
     with database.reading() as connection:
-        found = lists.bills_after(connection, sealer(connection), H, 0, 100, delivery)
-        return [entry.row for entry in found]
+        shown = showing.bills_after(connection, sealer(connection), H, INSURER, 0, 100, delivery, 2)
+    return [one.row for one in shown]
+
+
+def listed(database: Database, hospital: str = "") -> list[showing.ShownReading]:
+    with database.reading() as connection:
+        return showing.readings_after(
+            connection, sealer(connection), INSURER, None, 0, 10, 2, [hospital or H]
+        )
+
+
+def told(shown: showing.ShownReading) -> reading_pb2.Reading:
+    return messages.reading(shown)
 
 
 def left(database: Database) -> list[str]:
@@ -154,12 +175,16 @@ def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -
         assert compare_metadata(context, metadata) == []
 
 
-@pytest.mark.parametrize("verb", ["UPDATE bill_event SET number = 9", "DELETE FROM bill_event"])
-def test_events_are_append_only(database: Database, verb: str) -> None:
-    assert APPEND_ONLY == ("bill_event", "erasure")
+@pytest.mark.parametrize("table", APPEND_ONLY)
+@pytest.mark.parametrize("verb", ["UPDATE {} SET number = 9", "DELETE FROM {}"])
+def test_events_are_append_only(database: Database, verb: str, table: str) -> None:
+    assert APPEND_ONLY == ("bill_event", "consent_event", "erasure")
     settle(database, (pending_of(database, "a"), stated()))
+    with database.writing() as connection:
+        once = (sealer(connection), uuid.uuid4().hex, b"")
+        erasures.remember(connection, *once, member="m", answer=b"", now_us=1)
     with pytest.raises(DBAPIError), database.writing() as connection:
-        connection.execute(text(verb))
+        connection.execute(text(verb.format(table)))
 
 
 # The inbox.
@@ -388,9 +413,7 @@ def reading(value: str) -> tuple[str, Reading]:
 
 def test_a_corrected_reading_keeps_its_name_and_moves_to_the_end(database: Database) -> None:
     def names() -> list[tuple[str, str]]:
-        with database.reading() as connection:
-            rows = lists.readings_after(connection, sealer(connection), None, 0, 10, [H])
-        return [(entry.row.name, str(entry.reading.value)) for entry in rows]
+        return [(one.row.name, str(one.reading.value)) for one in listed(database)]
 
     settle(database, (pending_of(database, "o1"), ReadingsStated(readings=(reading("7.2"),))))
     settle(database, (pending_of(database, "o2"), ReadingsStated(readings=(reading("8.0"),))))
@@ -404,9 +427,7 @@ def test_a_corrected_reading_keeps_its_name_and_moves_to_the_end(database: Datab
 
 def test_a_reading_taken_back_is_released_once_more_as_withdrawn(database: Database) -> None:
     def withdrawn() -> list[tuple[str, bool]]:
-        with database.reading() as connection:
-            rows = lists.readings_after(connection, sealer(connection), None, 0, 10, [H])
-        return [(entry.row.name, messages.reading(entry).withdrawn) for entry in rows]
+        return [(one.row.name, told(one).withdrawn) for one in listed(database)]
 
     stated = ReadingsStated(readings=(reading("7.2"),))
     settle(database, (pending_of(database, "o1"), stated))
@@ -429,11 +450,11 @@ def test_a_reading_taken_back_is_released_once_more_as_withdrawn(database: Datab
 
 def test_a_reading_stored_before_its_release_was_read_still_opens(database: Database) -> None:
     settle(database, (pending_of(database, "o1"), ReadingsStated(readings=(reading("7.2"),))))
+    (found,) = listed(database)
+    row = found.row
+    assert listed(database, "elsewhere") == []
     with database.reading() as connection:
-        (row,) = lists.readings_after(connection, sealer(connection), None, 0, 10, [H])
-        elsewhere = ["elsewhere"]
-        assert not lists.readings_after(connection, sealer(connection), None, 0, 10, elsewhere)
-        _, body = open_reading(sealer(connection), row.row)
+        body = bytes(open_reading(sealer(connection), row).body)
     # Word for word what was stored then; today's readings without a release are stored the same.
     assert json.loads(body).keys() == {
         "member_token",
@@ -443,16 +464,15 @@ def test_a_reading_stored_before_its_release_was_read_still_opens(database: Data
         "effective",
         "provenance",
     }
-    message = messages.reading(row)
+    message = told(found)
     assert message.receive_time.ToMicroseconds() == row.received_us > 0
     assert message.fasting_status == 0
     _, stated = reading("7.2")
     later = msgspec.structs.replace(stated, issued=WHEN + timedelta(days=1), fasting=True)
     outcome = ReadingsStated(readings=(("4548-4", later),))
     assert settle(database, (pending_of(database, "o1", "2"), outcome)).released == 1
-    with database.reading() as connection:
-        (row,) = lists.readings_after(connection, sealer(connection), None, 0, 10, [H])
-    message = messages.reading(row)
+    (found,) = listed(database)
+    message = told(found)
     assert message.receive_time.ToDatetime(UTC) == WHEN + timedelta(days=1)
     assert message.fasting_status == reading_pb2.FASTING_STATUS_FASTING
 
@@ -461,9 +481,7 @@ def test_a_value_that_was_another_patients_is_taken_back_from_the_first(
     database: Database,
 ) -> None:
     def said() -> list[tuple[str, str, bool]]:
-        with database.reading() as connection:
-            rows = lists.readings_after(connection, sealer(connection), None, 0, 10, [H])
-        found = [messages.reading(row) for row in rows]
+        found = [told(one) for one in listed(database)]
         return [(m.name.rpartition("/")[2], m.member_token, m.withdrawn) for m in found]
 
     code, mine = reading("7.2")
@@ -620,7 +638,10 @@ def read(database: Database, after: int) -> set[int]:
 
 def last_states(database: Database, after: int = 0, most: int = 100) -> list[Any]:
     with database.reading() as connection:
-        return list(lists.last_states_after(connection, sealer(connection), H, after, most))
+        shown = showing.last_states_after(
+            connection, sealer(connection), H, INSURER, after, most, 2
+        )
+    return [one.row for one in shown]
 
 
 def test_studies_see_the_last_state_of_a_bill_and_a_reversed_one_not_at_all(
@@ -633,6 +654,6 @@ def test_studies_see_the_last_state_of_a_bill_and_a_reversed_one_not_at_all(
     settle(database, (pending_of(database, "d", "3", at=3), stated(300)))
     settle(database, (pending_of(database, "d", "2", at=2), stated(200)))  # late: changes nothing
     found = last_states(database)
-    assert [entry.row.total_minor for entry in found] == [100, 150, 300]
-    assert [entry.row.total_minor for entry in last_states(database, found[0].seq, 1)] == [150]
+    assert [row.total_minor for row in found] == [100, 150, 300]
+    assert [row.total_minor for row in last_states(database, found[0].seq, 1)] == [150]
     assert len(released(database)) == 7

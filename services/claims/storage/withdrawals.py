@@ -1,0 +1,67 @@
+"""Consents that were withdrawn, and the end of the undecided claims that rest on them.
+
+Every function works in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Connection, insert, select
+
+from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.storage.claims import (
+    PENDED,
+    UNDECIDED,
+    ClaimRow,
+    decision_of,
+    lock,
+    move_on,
+)
+from services.claims.storage.sealed import open_output
+from services.claims.storage.tables import claim, withdrawn_consent
+from services.claims.storage.usage import use
+from services.common.database import take_turns
+from services.common.sealing import Sealer
+
+ACTOR = "consent"
+
+
+def is_withdrawn(connection: Connection, consent: str) -> bool:
+    """Whether the consent is withdrawn; it stays as it is until this transaction ends."""
+    take_turns(connection, consent, shared=True)
+    found = select(withdrawn_consent.c.consent).where(withdrawn_consent.c.consent == consent)
+    return connection.execute(found).first() is not None
+
+
+def withdraw(
+    connection: Connection, sealer: Sealer, consents: Collection[str], at_us: int
+) -> Sequence[ClaimRow]:
+    """End every claim that rests on these consents and is not decided; all that rest on them.
+
+    A pended claim has used accumulators up; they get back exactly what its decision took. From
+    here on no bill is taken in under these consents.
+    """
+    names = sorted(set(consents))
+    for name in names:
+        take_turns(connection, name)
+    known = select(withdrawn_consent.c.consent).where(withdrawn_consent.c.consent.in_(names))
+    before = set(connection.execute(known).scalars())
+    new = [{"consent": name, "at_us": at_us} for name in names if name not in before]
+    if new:
+        connection.execute(insert(withdrawn_consent), new)
+    resting = select(claim).where(claim.c.consent.in_(names)).order_by(claim.c.seq)
+    rows = connection.execute(resting).all()
+    if lock(connection, (row.policy_id for row in rows), (row.person_id for row in rows)):
+        rows = connection.execute(resting).all()
+    for row in rows:
+        if ClaimState(row.state) in (*UNDECIDED, *PENDED):
+            _end(connection, sealer, row, at_us)
+    return connection.execute(resting).all()
+
+
+def _end(connection: Connection, sealer: Sealer, row: ClaimRow, at_us: int) -> None:
+    if row.decision_id is not None:
+        decided = open_output(sealer, decision_of(connection, row.decision_id))
+        use(connection, row.policy_id, row.member_id, decided.usage_changes, sign=-1)
+    move_on(connection, row.id, ClaimState(row.state), [Event.WITHDRAW], ACTOR, at_us)

@@ -1,0 +1,260 @@
+"""What of the released bills and readings may be handed out now: what an active consent covers.
+
+Asked at every look, so that a withdrawal holds from its own transaction on, whatever was released
+before. Every function works in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    and_,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+)
+
+from services.common.sealing import Erased, Sealer, members
+from services.his_bridge.core.bill import Bill, Reading
+from services.his_bridge.core.consent import Purpose
+from services.his_bridge.storage import sealed
+from services.his_bridge.storage.consents import in_force, register_of
+from services.his_bridge.storage.holding import need_of_bill, need_of_day
+from services.his_bridge.storage.tables import bill_event, inbox, reading, released_bill
+
+_BILL_ID_LENGTH = 32  # what a released bill's name begins with
+
+
+class NoActiveConsent(Exception):
+    """The bill was released once, but no active consent covers it any more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownBill:
+    """A released bill and the consent that covers it now."""
+
+    row: Row[Any]
+    bill: Bill
+    consent_id: str
+
+    @property
+    def seq(self) -> int:
+        """Its number in the list."""
+        return int(self.row.seq)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownReading:
+    """A released reading and the consent that covers it now; None: it is taken back."""
+
+    row: Row[Any]
+    reading: Reading
+    consent_id: str | None
+
+    @property
+    def seq(self) -> int:
+        """Its number in the list."""
+        return int(self.row.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bills:
+    """Whose bills are looked at, by whom, for what, and when."""
+
+    hospital: str
+    recipient: str
+    purpose: Purpose
+    now_us: int
+
+
+def bill_named(
+    connection: Connection, sealer: Sealer, hospital: str, recipient: str, name: str, now_us: int
+) -> ShownBill | None:
+    """One released bill.
+
+    Raises: NoActiveConsent; Erased.
+    """
+    row = connection.execute(
+        select(released_bill).where(
+            released_bill.c.hospital == hospital, released_bill.c.name == name
+        )
+    ).first()
+    if row is None:
+        return None
+    wanted = _Bills(hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
+    if sealer.is_erased(members.subject_of(row.member)):
+        raise Erased
+    shown = _covered(connection, sealer, wanted, [row])
+    if not shown:
+        raise NoActiveConsent
+    return shown[0]
+
+
+def bills_after(
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    recipient: str,
+    seq: int,
+    most: int,
+    delivery: str | None,
+    now_us: int,
+) -> list[ShownBill]:
+    """Released bills that a consent covers, in the order of their release, after a number."""
+    delivered = true() if delivery is None else released_bill.c.delivery == delivery
+    wanted = _Bills(hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
+    return _bills(connection, sealer, wanted, delivered, seq, most)
+
+
+def _bills(
+    connection: Connection,
+    sealer: Sealer,
+    wanted: _Bills,
+    more: ColumnElement[bool],
+    seq: int,
+    most: int,
+) -> list[ShownBill]:
+    found: list[ShownBill] = []
+    member = released_bill.c.member
+    while len(found) < most:
+        query = select(released_bill).where(
+            released_bill.c.hospital == wanted.hospital,
+            released_bill.c.seq > seq,
+            in_force(member, wanted.hospital, wanted.recipient, wanted.purpose, wanted.now_us),
+            more,
+        )
+        rows = connection.execute(query.order_by(released_bill.c.seq).limit(most)).all()
+        found += _covered(connection, sealer, wanted, rows)
+        if len(rows) < most:
+            break
+        seq = rows[-1].seq
+    return found[:most]
+
+
+def _covered(
+    connection: Connection, sealer: Sealer, wanted: _Bills, rows: Sequence[Row[Any]]
+) -> list[ShownBill]:
+    people = {row.member for row in rows}
+    register = register_of(
+        connection, sealer, wanted.hospital, wanted.recipient, people, at_us=wanted.now_us
+    )
+    shown = []
+    for row in rows:
+        if row.member not in register.consents:
+            continue  # erased: nothing of theirs opens
+        bill = sealed.open_bill(sealer, row)
+        found = register.covering(
+            row.member, wanted.purpose, need_of_bill(bill), rather=row.consent_id
+        )
+        if found is not None:
+            shown.append(ShownBill(row=row, bill=bill, consent_id=found.terms.consent_id))
+    return shown
+
+
+def readings_after(
+    connection: Connection,
+    sealer: Sealer,
+    recipient: str,
+    member_token: str | None,
+    seq: int,
+    most: int,
+    now_us: int,
+    hospitals: Sequence[str],
+) -> list[ShownReading]:
+    """Readings of one member, or of all, in the order of their release, after a number.
+
+    Each with the time when the bridge first saw it so, as `received_us`. One that lost its consent
+    without having been released anew yet is left out: it comes at the end of the list.
+    """
+    purpose = Purpose.HEALTH_PROGRAMME
+    whose: ColumnElement[bool] = reading.c.hospital.in_(hospitals)
+    if member_token is not None:
+        patients = [sealed.patient(hospital, member_token) for hospital in hospitals]
+        mine = members.find_all(connection, sealer, patients)
+        whose = and_(whose, reading.c.member.in_(list(mine.values())))
+    found: list[ShownReading] = []
+    while len(found) < most:
+        query = (
+            select(reading, inbox.c.at_us.label("received_us"))
+            .join(inbox, inbox.c.id == reading.c.inbox_id)
+            .where(
+                reading.c.seq > seq,
+                or_(
+                    reading.c.withheld,
+                    in_force(reading.c.member, reading.c.hospital, recipient, purpose, now_us),
+                ),
+                whose,
+            )
+        )
+        rows = connection.execute(query.order_by(reading.c.seq).limit(most)).all()
+        found += _shown(connection, sealer, recipient, rows, now_us)
+        if len(rows) < most:
+            break
+        seq = rows[-1].seq
+    return found[:most]
+
+
+def _shown(
+    connection: Connection, sealer: Sealer, recipient: str, rows: Sequence[Row[Any]], now_us: int
+) -> list[ShownReading]:
+    registers = {
+        hospital: register_of(
+            connection,
+            sealer,
+            hospital,
+            recipient,
+            {row.member for row in rows if row.hospital == hospital},
+            at_us=now_us,
+        )
+        for hospital in {row.hospital for row in rows}
+    }
+    shown = []
+    for row in rows:
+        kept = sealed.open_reading(sealer, row)
+        said = sealed.reading_of(bytes(kept.body))
+        if row.withheld:
+            shown.append(ShownReading(row=row, reading=said, consent_id=None))
+            continue
+        need = need_of_day(kept.day)
+        found = registers[row.hospital].covering(
+            row.member, Purpose.HEALTH_PROGRAMME, need, rather=row.consent_id
+        )
+        if found is not None:
+            shown.append(ShownReading(row=row, reading=said, consent_id=found.terms.consent_id))
+    return shown
+
+
+def last_states_after(
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    recipient: str,
+    seq: int,
+    most: int,
+    now_us: int,
+) -> list[ShownBill]:
+    """Released bills as their last event left them, reversed ones not at all, after a number.
+
+    Of people who consent to studies only, whatever else they consent to.
+    """
+    later = released_bill.alias("later")
+    overtaken = exists().where(
+        bill_event.c.hospital == released_bill.c.hospital,
+        bill_event.c.bill_id == func.substr(released_bill.c.name, 1, _BILL_ID_LENGTH),
+        later.c.hospital == bill_event.c.hospital,
+        later.c.name == bill_event.c.bill_id + "." + cast(bill_event.c.number, String),
+        later.c.seq > released_bill.c.seq,
+    )
+    last = and_(released_bill.c.kind != "REVERSAL", ~overtaken)
+    wanted = _Bills(hospital, recipient, Purpose.DEIDENTIFIED_STUDY, now_us)
+    return _bills(connection, sealer, wanted, last, seq, most)

@@ -1,0 +1,125 @@
+"""Personal data, keys and tokens planted in every input are found where they belong, if anywhere.
+
+`make test` runs one installation; `make fault` also the one without the codec, as the control.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.canary.planted import BUSINESS, EVERYTHING, HEALTH
+from tests.canary.search import Find, Search, table
+from tests.canary.story import Canary, fed
+
+# Databases whose columns are not sealed yet: what they hold is reported and not refused. A name
+# that leaves this list must be clean from then on.
+NOT_SEALED_YET = ("state/claims.db", "state/his_bridge.db", "state/pricing.db")
+
+# Where something must be found, and why (docs/privacy.md).
+MAY_HOLD: dict[str, frozenset[str]] = {
+    # The bank's own book and files: a bank cannot pay a name and an account that it is not told.
+    "state/bank/": frozenset({"name", "account number"}),
+    # The claims database and run files tell policies by their opaque ids, as every answer does.
+    "state/claims.db": frozenset(BUSINESS),
+}
+
+
+class Found:
+    """The finds of one installation, while it ran and after it stopped."""
+
+    def __init__(self, canary: Canary) -> None:
+        self.secrets = canary.secrets()
+        self.search = Search({**EVERYTHING, **self.secrets})
+        self.finds = self.search.everywhere(canary.places())
+        self.places = [place for place, _ in canary.places()]
+
+    def outside(self, *allowed: str) -> list[Find]:
+        """Finds that are neither in a place given nor allowed by the list."""
+        return [
+            find
+            for find in self.finds
+            if not find.place.startswith(allowed)
+            and not any(
+                find.place.startswith(place) and find.kind in kinds
+                for place, kinds in MAY_HOLD.items()
+            )
+            and not self._is_its_own_file(find)
+        ]
+
+    def _is_its_own_file(self, find: Find) -> bool:
+        """A key in the file that holds it, and nowhere else."""
+        if find.kind not in self.secrets:
+            return False
+        stem = find.place.rpartition("/")[2].removesuffix(".key")
+        in_keys = find.place.startswith(("state/keys/", "state/tls/"))
+        return in_keys and (find.kind.startswith(f"{stem} key ") or find.kind.endswith(f" {stem}"))
+
+    def within(self, place: str) -> set[str]:
+        """Kinds that were found there."""
+        return {find.kind for find in self.finds if find.place.startswith(place)}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Found]:
+    with fed(tmp_path_factory.mktemp("canary")) as canary:
+        yield Found(canary)
+
+
+def test_every_place_was_searched(found: Found) -> None:
+    for place in (
+        *("state/claims.db", "state/his_bridge.db", "state/pricing.db", "state/temporal.db"),
+        *("state/run.json", "state/processes.json", "state/bank/", "state/logs/claims.log"),
+        *("state/logs/temporal.log", "state/logs/worker:claims.log", "state/keys/", "state/tls/"),
+        *("errors received", "what `lipei up` prints", "process environ of claims"),
+        *("process cmdline of worker:claims", "process environ of lipei up"),
+    ):
+        assert [one for one in found.places if one.startswith(place)], place
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "state/logs/",
+        "state/temporal",
+        "state/run.json",
+        "state/processes.json",
+        "errors received",
+        "what `lipei up` prints",
+        "process ",
+    ],
+)
+def test_nothing_is_found_in(found: Found, place: str) -> None:
+    finds = [find for find in found.outside() if find.place.startswith(place)]
+    assert finds == [], table(finds)
+
+
+def test_nothing_is_found_anywhere_but_where_it_must_be(
+    found: Found, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = found.outside(*NOT_SEALED_YET)
+    assert left == [], table(left)
+    unsealed = [find for find in found.outside() if find not in left]
+    with capsys.disabled():
+        if unsealed:
+            sys.stdout.write(f"\nnot sealed yet, {len(unsealed)} finds:\n{table(unsealed)}\n")
+
+
+def test_the_search_sees_what_is_there(found: Found) -> None:
+    # The control: the hospital's inbox is where the bill came in, the bank's book where it went.
+    if "state/his_bridge.db" in NOT_SEALED_YET:
+        assert {"name", "phone", "note", *HEALTH} - found.within("state/his_bridge.db") == {
+            "bill number",
+            "reading",
+        }
+    assert "account number" in found.within("state/bank/")
+    assert "policy" in found.within("state/claims.db")
+
+
+@pytest.mark.fault
+def test_without_the_codec_temporals_database_tells(tmp_path: Path) -> None:
+    with fed(tmp_path, without="codec") as canary:
+        assert "policy" in Found(canary).within("state/temporal.db")

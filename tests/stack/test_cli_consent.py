@@ -1,0 +1,134 @@
+"""`lipei consent` and what `lipei his status` says of it, against a bridge of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services.his_bridge.records import BASE_URL, write_profile
+from tests.services.his_bridge.running import running_bridge
+from tests.stack.typed import Typed, lipei
+
+LI, WANG = "k1." + "a" * 64, "k1." + "b" * 64
+HOSPITAL = "demo-hospital"
+FILE = """\
+consents:
+  - name: hospitals/demo-hospital/consents/paper-1
+    member_token: {li}
+    recipient: insurers/insurer
+    purpose: claim_settlement
+    scope: {{contents: [bills], care_types: [inpatient, emergency], first_care_date: 2026-01-01}}
+    given_by: member
+    giver: person-1
+    from_time: 2026-01-01T00:00:00+08:00
+    evidence: {{document_sha256: {digest}, channel: paper}}
+  - name: hospitals/demo-hospital/consents/paper-2
+    member_token: {wang}
+    recipient: insurers/insurer
+    purpose: health_programme
+    scope: {{contents: [readings]}}
+    given_by: guardian
+    giver: person-2
+    member_under_14: true
+    from_time: 2026-01-01T00:00:00+08:00
+    until_time: 2027-01-01T00:00:00+08:00
+    evidence: {{document_sha256: {digest}, channel: electronic}}
+"""
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("bridge")
+    write_profile(folder / "profiles", BASE_URL)
+    with running_bridge(folder / "state", folder / "profiles") as bridge:
+        yield bridge.state
+
+
+def consent(state: Path, *words: str | Path) -> Typed:
+    return lipei("consent", *words, "--state", state)
+
+
+def test_a_consent_is_granted_shown_listed_and_withdrawn(state: Path, tmp_path: Path) -> None:
+    signed = tmp_path / "signed.pdf"
+    signed.write_bytes(b"a signature")
+    words = [HOSPITAL, LI, "--for", "claim-settlement", "--giver", "person-1", "--id", "desk-1"]
+    done = consent(state, "grant", *words, "--document", signed)
+    name = f"hospitals/{HOSPITAL}/consents/desk-1"
+    first, then = done.out.splitlines()
+    assert first == f"{name} is active"
+    assert then.startswith(f'it is recorded; no worker of hospital "{HOSPITAL}" runs here')
+    shown = json.loads(consent(state, "show", name, "--json").out)
+    assert shown["evidence"]["document_sha256"] == hashlib.sha256(b"a signature").hexdigest()
+    assert shown["scope"]["contents"] == ["CONSENT_CONTENT_BILLS"]
+    listed = consent(state, "list", HOSPITAL, "--member", LI).out
+    assert "desk-1" in listed
+    assert listed.splitlines()[-1] == "1 consents"
+    gone = consent(state, "withdraw", name, "--document", "ab" * 32, "--channel", "in_person")
+    assert gone.out.startswith(f"{name} is withdrawn since ")
+    told = consent(state, "show", name).out
+    assert "withdrawn" in told
+    assert "in person" in told
+    unknown = consent(state, "withdraw", f"hospitals/{HOSPITAL}/consents/nobody")
+    assert (unknown.code, unknown.said[0]) == (1, "his_bridge: no such consent")
+
+
+def test_a_file_is_recorded_once_and_its_faults_have_lines(state: Path, tmp_path: Path) -> None:
+    file = tmp_path / "consents.yaml"
+    content = FILE.format(li=LI, wang=WANG, digest="ab" * 32)
+    file.write_text(content)
+    trial = consent(state, "import", HOSPITAL, file, "--dry-run")
+    assert trial.out == "2 would be recorded, 0 known\n"
+    done = consent(state, "import", HOSPITAL, file)
+    assert done.out.splitlines()[0] == "2 recorded, 0 known"
+    again = consent(state, "import", HOSPITAL, file, "--json")
+    assert json.loads(again.out) == {"granted_count": 0, "known_count": 2}
+
+    file.write_text(
+        content.replace("paper-1", "paper-3")
+        .replace("given_by: guardian", "given_by: member")
+        .replace("person-1", "11010119900307002X")
+    )
+    bad = consent(state, "import", HOSPITAL, file)
+    assert bad.code == 1
+    assert [line.split(": ")[:2] for line in bad.said[:-1]] == [
+        [f"{file}:8", "consents[0].giver"],
+        [f"{file}:16", "consents[1].given_by"],
+    ]
+    assert bad.said[-1] == "2 faults; nothing was stored"
+    assert "11010119900307002X" not in bad.err
+    assert "paper-3" not in consent(state, "list", HOSPITAL).out
+
+    file.write_text(
+        content.replace("[bills]", "[everything]")
+        .replace("2026-01-01T00:00:00+08:00", "2026-01-01")
+        .replace("giver: person-2", "who: person-2")
+    )
+    bad = consent(state, "import", HOSPITAL, file)
+    assert [line.split(": ")[0].rpartition(":")[2] for line in bad.said] == ["6", "9", "17", "19"]
+    assert all(word in bad.err for word in ("bills, readings", "zone", "known: name"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--for", "everything", "--for everything: give one of claim_settlement, "),
+        ("--of", "x-rays", "--of x-rays: give one of bills, readings"),
+        ("--until", "2027-01-01", "--until 2027-01-01: give a moment with its zone"),
+        ("--document", "nowhere.pdf", "nowhere.pdf: No such file or directory"),
+    ],
+)
+def test_wrong_words_are_told(state: Path, option: str, value: str, said: str) -> None:
+    words = [HOSPITAL, LI, "--for", "claim-settlement", "--giver", "p", "--document", "ab" * 32]
+    typed = consent(state, "grant", *words, option, value)
+    assert typed.code == 2
+    assert typed.said[0].startswith(said)
+
+
+def test_the_status_counts_what_is_held(state: Path) -> None:
+    shown = json.loads(lipei("his", "status", HOSPITAL, "--state", state, "--json").out)
+    assert shown["held"] == 0
+    assert [one["held_count"] for one in shown["source"]] == [0, 0]
