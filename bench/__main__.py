@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from rich.table import Table
 
-from bench import engine, identified, pull, quote, settling, stored
+from bench import engine, evidence, identified, pull, quote, settling, stored
 from bench.live import Live, live_stack
 from bench.rows import QUICK, Report, Sizes
 from demo.his import LoadRefused
@@ -36,7 +36,7 @@ from services.common.transport.certificates import TlsRefused
 
 A = TypeVar("A")
 
-MEASURES = ("engine", "identity", "stored", "decision", "settle", "pull", "quote")
+MEASURES = ("engine", "identity", "stored", "evidence", "decision", "settle", "pull", "quote")
 # They need the stack; the order keeps the pull, which is done once, beside an idle stack.
 _LIVE = ("pull", "decision", "settle", "quote")
 _PACKAGES = ("temporalio", "grpcio", "protobuf", "sqlalchemy", "numpy")
@@ -109,6 +109,8 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
             _measured(report, "identity", lambda: _awaited(work()))
         if "stored" in only:
             _measured(report, "stored", lambda: stored.measure(report, sizes, Path(folder)))
+        if "evidence" in only:
+            _measured(report, "evidence", lambda: evidence.measure(report, sizes, Path(folder)))
     if "quote" in only:
         _measured(report, "quote kernel", lambda: quote.measure(report, sizes))
     chosen = [name for name in _LIVE if name in only]

@@ -46,6 +46,9 @@ class Sizes:
     quotes: int = 500
     calls: int = 1_000
     priced: int = 20_000
+    leaves: tuple[int, ...] = (1_000, 100_000, 1_000_000)
+    kept_leaves: int = 20_000
+    appended: int = 200
 
     @property
     def claims(self) -> int:
@@ -67,6 +70,9 @@ QUICK = Sizes(
     quotes=5,
     calls=5,
     priced=50,
+    leaves=(1_000, 2_000),
+    kept_leaves=200,
+    appended=50,
 )
 
 

@@ -43,9 +43,11 @@ from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
-from services.claims.storage.tables import decision
+from services.claims.storage.tables import decision, metadata
 from services.common.access.desks import Acting
+from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
+from services.common.evidence.access_read import AccessRead
 from services.common.grpc_edge import ErrorInterceptor, channel
 from services.common.identity import member_token
 from services.common.sealing import KeySet, SubjectKeys
@@ -224,11 +226,13 @@ def _token(kind: str, number: str) -> str:
 async def _served(url: str, state: Path) -> AsyncIterator[_Served]:
     """Claims on a socket of its own, in this process: only here can its statements be counted."""
     database = Database(url)
-    server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(None)])
+    identity = load_identity(state, "claims")
+    guard = service_guard(identity, state, database, metadata, append=_unrecorded, now_us=now_us)
+    server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(guard)])
     try:
         migrate(database, "services.claims")
         _add_servicers(server, database)
-        credentials = server_credentials(load_identity(state, "claims"))
+        credentials = server_credentials(identity)
         target = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
         await server.start()
         intake, steps = sandbox_identity(state, _INTAKE), load_identity(state, "settlement")
@@ -244,6 +248,10 @@ async def _served(url: str, state: Path) -> AsyncIterator[_Served]:
     finally:
         await server.stop(0)
         database.close()
+
+
+async def _unrecorded(_reads: Sequence[AccessRead]) -> None:
+    """The leaf is measured by itself: here the statements of a claim are counted."""
 
 
 def _add_servicers(server: Any, database: Database) -> None:

@@ -272,7 +272,8 @@ def _commands(
     if quote is not None:
         member = quote.member.removeprefix("members/")
         about = f"--programme {quote.participant.programme} --renewal {quote.after.start_date}"
-        yield "actuary", "the months behind the premium above", f"readings months {member} {about}"
+        command = f"--as chief_actuary readings months {member} {about}"
+        yield "actuary", "the months behind the premium above", command
 
 
 def _from_here(path: Path) -> Path:

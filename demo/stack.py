@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,14 +18,14 @@ from demo.consents import grant
 from demo.hospital.people import Person
 from demo.processes import Child, program
 from demo.scenario import PROFILES
-from services.common.access.desks import Acting, identity_at
+from services.common.access.desks import TOKEN_LIFE_S, Acting, identity_at
 from services.common.grpc_edge import sync_channel
 from services.common.identity import member_token
 from services.common.settings import member_token_key_file, member_token_key_version
 from services.common.state import load_or_make_key, read_addresses
 from services.common.temporal.names import Channel
 from services.common.temporal.schedules import pull_has_ended, trigger_pull
-from services.common.transport.certificates import Identity
+from services.common.transport.certificates import FOLDER, Identity
 
 _START_S = 90.0
 _TRIGGER_S = 30.0
@@ -34,6 +37,7 @@ _MARK = ".lipei-demo"
 # The law's bound on credits is the operator's to set; above the product's own 10 %, so that it
 # does not bind.
 CREDIT_CAP = "0.20"
+_USUAL_ROLES = ("insurer_intake", "adjuster", "payments", "chief_actuary", "partner", "auditor")
 _CREDIT_CAP_SOURCE = "assumed for the demo; no regulation"
 
 
@@ -114,8 +118,45 @@ def sandbox_identity(state: Path, acting: Acting) -> Identity:
 
     Raises: StackRefused when no token comes; TlsRefused without a certificate.
     """
-    said = f"{acting.role}:{acting.tenant_name}".rstrip(":")
-    return identity_at(state, acting, lambda _identity: _asked("token", said, state))
+    return identity_at(state, acting, lambda _identity: _tokens_of(state).of(acting))
+
+
+class _Tokens:
+    """Tokens of one sandbox, got for all its desks at once.
+
+    Starting `lipei` costs a second of CPU, which a run would else pay for each role.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._lock = threading.Lock()
+        self._held: dict[Acting, str] = {}
+        self._until_s = 0.0
+
+    def of(self, acting: Acting) -> str:
+        """A token with at least half of its life left."""
+        with self._lock:
+            if acting not in self._held or time.monotonic() >= self._until_s:
+                wanted = list(dict.fromkeys([acting, *self._held, *self._desks()]))
+                said = [f"{one.role}:{one.tenant_name}".rstrip(":") for one in wanted]
+                tokens = _asked("token", *said, state=self._state).splitlines()
+                self._held = dict(zip(wanted, tokens, strict=True))
+                self._until_s = time.monotonic() + TOKEN_LIFE_S / 2
+            return self._held[acting]
+
+    def _desks(self) -> list[Acting]:
+        prefix = "desk-hospital-"
+        found = (self._state / FOLDER).glob(f"{prefix}*.pem")
+        hospitals = [file.stem.removeprefix(prefix) for file in found]
+        return [
+            *(Acting(role=role) for role in _USUAL_ROLES),
+            *(Acting(role="hospital_records", tenant_name=hospital) for hospital in hospitals),
+        ]
+
+
+@functools.cache
+def _tokens_of(state: Path) -> _Tokens:
+    return _Tokens(state)
 
 
 def mint(state: Path) -> Path:
@@ -123,13 +164,13 @@ def mint(state: Path) -> Path:
 
     Raises: StackRefused.
     """
-    _asked("mint", "--hospital=demo-hospital", state)
+    _asked("mint", "--hospital=demo-hospital", state=state)
     return state
 
 
-def _asked(what: str, how: str, state: Path) -> str:
+def _asked(what: str, *how: str, state: Path) -> str:
     done = subprocess.run(  # noqa: S603 -- our own command line, no shell
-        [program("lipei"), "identity", what, how, "--state", str(state)],
+        [program("lipei"), "identity", what, *how, "--state", str(state)],
         capture_output=True,
         text=True,
         check=False,

@@ -40,7 +40,7 @@ from services.claims.storage import claims as store
 from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw
-from services.common.access.tenant import current_tenant
+from services.common.access.tenant import Kind, current_tenant
 from services.common.database import Database, take_turns
 from services.common.grpc_edge import (
     Refused,
@@ -353,9 +353,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
                 faults.append(Violation(f"consents[{index}]", "NOT_A_NAME", text))
         if faults:
             raise invalid(faults)
-        mine = current_tenant().hospital
+        tenant = current_tenant()
         for name in request.consents:
-            if mine is not None and name.split("/")[1] != mine:
+            if tenant.kind is not Kind.INSTALLATION and name.split("/")[1] != tenant.hospital:
                 raise not_found("consent", name)
         return await self._database.run(self._withdraw, request)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from lipei.his_bridge.v1 import consent_pb2 as pb
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceServicer
-from services.common.access.tenant import current_tenant
+from services.common.access.tenant import Kind, current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
@@ -298,8 +298,10 @@ class ConsentServicer(ConsentServiceServicer):
 
     def _is_mine(self, hospital: str) -> bool:
         """Whether the hospital exists for the caller: a hospital knows itself, a person each."""
-        mine = current_tenant().hospital
-        return hospital in self._hospitals and mine in (None, hospital)
+        tenant = current_tenant()
+        # A member looks for their own consents at any hospital of this bridge.
+        anywhere = tenant.kind in (Kind.INSTALLATION, Kind.MEMBER)
+        return hospital in self._hospitals and (anywhere or tenant.hospital == hospital)
 
     def _named(self, name: str, faults: list[Violation]) -> tuple[str, str]:
         named = CONSENT.fullmatch(name)

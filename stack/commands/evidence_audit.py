@@ -10,7 +10,7 @@ from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1.evidence_pb2_grpc import EvidenceServiceStub, WitnessServiceStub
 from services.common.evidence.checkpoint import opened
 from services.common.evidence.merkle import HASH_BYTES, leaf_hash, root_of
-from services.common.evidence.note import NoteRefused, VerifierKey, verifier_key
+from services.common.evidence.note import Note, NoteRefused, VerifierKey, verifier_key
 from services.common.evidence.witnessing import differs_at
 from stack.commands.calling import CALL_S, Failed, calling
 from stack.commands.evidence_watch import AUDITOR, WITNESS, Kept, kept_by_witnesses
@@ -63,7 +63,7 @@ def _compared(
     faults = []
     try:
         checkpoint, opened_note = opened(note, keys)
-        _witness_key(state, kept.witness).signed_at(opened_note)
+        _cosigned(_keys(state / "keys" / f"witness_{kept.witness}.vkey"), opened_note)
     except NoteRefused as refused:
         return line, [f"{whose}: {refused}"]
     line["keeps"] = checkpoint.size
@@ -101,6 +101,11 @@ def _keys(file: Path) -> list[VerifierKey]:
         raise Failed(f"{file}: holds no verifier key; put the log's there", exit_code=2) from None
 
 
-def _witness_key(state: Path, witness: str) -> VerifierKey:
-    (key,) = _keys(state / "keys" / f"witness_{witness}.vkey")
-    return key
+def _cosigned(keys: list[VerifierKey], note: Note) -> None:
+    """Return when one of a witness's keys has signed. Raises: NoteRefused."""
+    signers = {(signature.name, signature.key_id) for signature in note.signatures}
+    known = [key for key in keys if (key.name, key.key_id) in signers]
+    if not known:
+        raise NoteRefused("the checkpoint is not cosigned by this witness")
+    for key in known:
+        key.signed_at(note)

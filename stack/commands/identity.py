@@ -108,18 +108,20 @@ def revoke(
 
 @app.command()
 def token(
-    role: Annotated[
-        str, typer.Argument(metavar="ROLE", help="A role, or role:tenant, such as partner:acme.")
+    roles: Annotated[
+        list[str],
+        typer.Argument(metavar="ROLE...", help="Roles, or role:tenant, such as partner:acme."),
     ],
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Print a token of the sandbox for a role, bound to the desk's certificate, for 10 minutes."""
-    acting = acting_as(role)
-    if not acting.tenant:
-        raise Failed(f"{role}: machines have no token; their certificate says who they are")
+    """Print tokens of the sandbox, one a line, each for 10 minutes and bound to its desk."""
     try:
-        identity = load_identity(state_dir(state), acting.process)
-        print(mint_token(state, acting, identity))
+        for role in roles:
+            acting = acting_as(role)
+            if not acting.tenant:
+                raise Failed(f"{role}: machines have no token; their certificate says who they are")
+            identity = load_identity(state_dir(state), acting.process)
+            print(mint_token(state, acting, identity))
     except (TlsRefused, UnknownSetting) as refused:
         raise Failed(*str(refused).splitlines()) from None
 

@@ -103,7 +103,7 @@ def months(
         participation=participation(member, programme, time_zone, expiring_start_date),
         renewal_date=renewal,
     )
-    with calling(state, "pricing", "chief_actuary") as channel:
+    with calling(state, "pricing", "partner") as channel:
         found = PricingServiceStub(channel).AssessMember(request, timeout=CALL_S).incentive
     if as_json:
         print_json(found)

@@ -28,87 +28,188 @@ class Guard:
     tests: tuple[str, ...]
 
 
-TENANT_FILTER = Guard(
-    name="tenant filter",
-    removed="claims: every claim is everybody's in look-ups and lists",
-    changes=(
-        Change(
-            path="services/claims/storage/tenancy.py",
-            old='_OWNERS[kind] == bindparam("owner") if kind in _OWNERS else false()',
-            new="true()",
-        ),
+_GUARD = "tests/services/common/access/test_guard.py"
+_IDENTIFICATION = "tests/services/common/access/test_identification.py"
+
+
+def _guard(
+    name: str, removed: str, *changes: tuple[str, str, str], tests: tuple[str, ...]
+) -> Guard:
+    made = tuple(Change(path=path, old=old, new=new) for path, old, new in changes)
+    return Guard(name=name, removed=removed, changes=made, tests=tests)
+
+
+ROLE_CHECK = _guard(
+    "role check",
+    "every role may call every labelled rpc",
+    (
+        "services/common/access/guard.py",
+        "if not rpc.roles & caller.roles:",
+        "if not rpc.roles:",
+    ),
+    tests=(_GUARD,),
+)
+MASK = _guard(
+    "mask",
+    "answers leave with every field, whatever the caller's clearance",
+    (
+        "services/common/access/guard.py",
+        "withheld = mask(answer, clearance)",
+        "withheld = mask(type(answer)(), clearance)",
+    ),
+    tests=(_GUARD,),
+)
+LEAF = _guard(
+    "leaf",
+    "sensitive answers leave without a record of the read",
+    ("services/common/access/guard.py", "await self._append(reads)", "await self._append(())"),
+    tests=(_GUARD,),
+)
+EXPIRY = _guard(
+    "expiry check",
+    "a certificate that expires on an open channel goes on",
+    (
+        "services/common/access/identification.py",
+        "if not peer.not_before_s <= self._now_s() < peer.not_after_s:",
+        "if not peer.not_before_s <= self._now_s():",
+    ),
+    tests=(_IDENTIFICATION,),
+)
+REVOCATION = _guard(
+    "revocation check",
+    "a revoked certificate goes on",
+    ("services/common/transport/revocation.py", "if serial in found[2]:", "if serial is None:"),
+    tests=("tests/services/common/transport/test_revocation.py",),
+)
+TOKEN_BINDING = _guard(
+    "token binding",
+    "a token is good with any certificate",
+    (
+        "services/common/access/tokens.py",
+        'if not isinstance(binding, dict) or binding.get("x5t#S256") != wanted:',
+        "if not wanted:",
+    ),
+    tests=("tests/services/common/access/test_tokens.py",),
+)
+ASSERTION_ONCE = _guard(
+    "single use of assertions",
+    "a client assertion may be used again",
+    (
+        "services/common/access/assertions.py",
+        "        except IntegrityError:\n            return False",
+        "        except IntegrityError:\n            return True",
+    ),
+    tests=("tests/services/common/access/test_assertions.py",),
+)
+TENANT_FILTER = _guard(
+    "tenant filter",
+    "claims: every claim is everybody's in look-ups and lists",
+    (
+        "services/claims/storage/tenancy.py",
+        '_OWNERS[kind] == bindparam("owner") if kind in _OWNERS else false()',
+        "true()",
     ),
     tests=("tests/services/claims/test_tenants.py",),
 )
-
-HOSPITAL_FILTER = Guard(
-    name="tenant filter of the bridge",
-    removed="his_bridge: every hospital exists for every caller",
-    changes=(
-        Change(
-            path="services/his_bridge/servicer.py",
-            old="if name == tenant.hospital}",
-            new="}",
-        ),
-    ),
+MEMBER_FILTER = _guard(
+    "tenant filter of pricing",
+    "pricing: every member is everybody's",
+    ("services/pricing/storage/tenancy.py", "return column.in_(with_us)", "return true()"),
+    tests=("tests/services/pricing/test_tenants.py",),
+)
+HOSPITAL_FILTER = _guard(
+    "tenant filter of the bridge",
+    "his_bridge: every hospital exists for every caller",
+    ("services/his_bridge/servicer.py", "if name == tenant.hospital}", "}"),
     tests=("tests/services/his_bridge/test_tenants.py",),
 )
-
-REQUEST_IDS = Guard(
-    name="request ids of a tenant",
-    removed="claims: one tenant's request_id answers for another's",
-    changes=(
-        Change(
-            path="services/common/access/tenant.py",
-            old='hashlib.sha256(f"{self.key}\\n{request_id}".encode())',
-            new="hashlib.sha256(request_id.encode())",
-        ),
+REQUEST_IDS = _guard(
+    "request ids of a tenant",
+    "one tenant's request_id answers for another's",
+    (
+        "services/common/access/tenant.py",
+        'hashlib.sha256(f"{self.key}\\n{request_id}".encode())',
+        "hashlib.sha256(request_id.encode())",
     ),
     tests=("tests/services/claims/test_tenants.py",),
 )
-
-CODEC = Guard(
-    name="codec",
-    removed="Temporal payloads are stored as they are",
-    changes=(
-        Change(
-            path="services/common/temporal/codec.py",
-            old="nonce + cipher.encrypt(nonce, payload.SerializeToString(), key_id)",
-            new="nonce + payload.SerializeToString()",
-        ),
+CODEC = _guard(
+    "codec",
+    "Temporal payloads are stored as they are",
+    (
+        "services/common/temporal/codec.py",
+        "nonce + cipher.encrypt(nonce, payload.SerializeToString(), place)",
+        "nonce + payload.SerializeToString()",
     ),
     tests=("tests/services/common/temporal/test_codec.py",),
 )
-
-SEALING = Guard(
-    name="sealing",
-    removed="sealed columns hold clear text",
-    changes=(
-        Change(
-            path="services/common/sealing.py",
-            old="sealed = self._ciphers[self._current].encrypt(nonce, plaintext, place)",
-            new="sealed = plaintext",
-        ),
+SEALING = _guard(
+    "sealing",
+    "sealed columns hold clear text",
+    (
+        "services/common/sealing/value.py",
+        "cipher.encrypt(nonce, plaintext, header + place.encoded())",
+        "plaintext",
     ),
-    tests=("tests/services/common/test_sealing.py",),
+    tests=("tests/services/common/sealing/test_value.py",),
+)
+ROW_BINDING = _guard(
+    "row binding",
+    "a sealed value opens in any row of its column and subject",
+    (
+        "services/common/sealing/value.py",
+        "joined(self.table, self.column, self.row, self.subject)",
+        "joined(self.table, self.column, self.subject)",
+    ),
+    tests=("tests/services/common/sealing/test_value.py",),
+)
+ERASURE = _guard(
+    "erasure",
+    "an erased person's key stays",
+    (
+        "services/common/sealing/subject_keys.py",
+        ".where(_columns.subject == subject, _columns.wrapped.is_not(None))",
+        ".where(_columns.subject == subject, _columns.wrapped.is_(None))",
+    ),
+    tests=("tests/services/common/sealing/test_subject_keys.py",),
+)
+CONSENT_CHECK = _guard(
+    "consent check",
+    "whatever was consented to once is released, also after its end or withdrawal",
+    (
+        "services/his_bridge/core/consent.py",
+        "        and state_at(consent, at_us) is State.ACTIVE\n",
+        "",
+    ),
+    tests=("tests/services/his_bridge/core/test_consent.py",),
+)
+LOG_ALLOW_LIST = _guard(
+    "log allow-list",
+    "whatever a program logs gets into the line",
+    (
+        "services/common/log.py",
+        'return {**allowed(line.pop("event", None), line)}',
+        "return line",
+    ),
+    tests=("tests/services/common/test_log.py",),
 )
 
-ROW_BINDING = Guard(
-    name="row binding",
-    removed="a sealed value opens in any row",
-    changes=(
-        Change(
-            path="services/common/sealing.py",
-            old="encrypt(nonce, plaintext, place)",
-            new="encrypt(nonce, plaintext, None)",
-        ),
-        Change(
-            path="services/common/sealing.py",
-            old="decrypt(nonce, body, _place(table, column, row, subject))",
-            new="decrypt(nonce, body, None)",
-        ),
-    ),
-    tests=("tests/services/common/test_sealing.py",),
+GUARDS = (
+    ROLE_CHECK,
+    MASK,
+    TENANT_FILTER,
+    MEMBER_FILTER,
+    HOSPITAL_FILTER,
+    REQUEST_IDS,
+    EXPIRY,
+    REVOCATION,
+    TOKEN_BINDING,
+    ASSERTION_ONCE,
+    CODEC,
+    SEALING,
+    ROW_BINDING,
+    ERASURE,
+    CONSENT_CHECK,
+    LEAF,
+    LOG_ALLOW_LIST,
 )
-
-GUARDS = (TENANT_FILTER, HOSPITAL_FILTER, REQUEST_IDS, CODEC, SEALING, ROW_BINDING)

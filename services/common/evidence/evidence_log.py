@@ -84,7 +84,7 @@ class EvidenceLog:
             leaves = [(leaf_bytes(read), read) for read in reads]
         except LeafRefused as fault:
             raise self._not_written(fault) from None
-        if self._waiting_leaves + len(leaves) > _MOST_WAITING:
+        if self._waiting_leaves and self._waiting_leaves + len(leaves) > _MOST_WAITING:
             raise self._not_written(OverflowError())
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((leaves, done))

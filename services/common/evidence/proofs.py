@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, and_, or_, select
 
 from services.common.evidence.merkle import (
     Subtree,
@@ -15,8 +15,6 @@ from services.common.evidence.merkle import (
     subtrees,
 )
 from services.common.evidence.tables import HEAD, EvidenceTables
-
-_MOST_AT_ONCE = 500  # of both databases' limits on parameters well below the lower
 
 
 class TreeBroken(RuntimeError):
@@ -134,18 +132,23 @@ class Proofs:
 
     def _hashes(self, wanted: Sequence[Subtree]) -> dict[Subtree, bytes]:
         leaf, node = self._tables.leaf.c, self._tables.node.c
+        by_level: dict[int, list[int]] = {}
+        for level, index in wanted:
+            by_level.setdefault(level, []).append(index)
         found: dict[Subtree, bytes] = {}
-        leaves = [index for level, index in wanted if level == 0]
-        nodes = [(level, index) for level, index in wanted if level]
+        leaves = by_level.pop(0, [])
         if leaves:
             query = select(leaf.leaf_index, leaf.hash).where(leaf.leaf_index.in_(leaves))
             found |= {(0, row[0]): bytes(row[1]) for row in self._connection.execute(query)}
-        for at in range(0, len(nodes), _MOST_AT_ONCE):
-            some = nodes[at : at + _MOST_AT_ONCE]
-            query = select(node.level, node.node_index, node.hash).where(
-                tuple_(node.level, node.node_index).in_(some)
-            )
-            found |= {(row[0], row[1]): bytes(row[2]) for row in self._connection.execute(query)}
+        if by_level:
+            # For (level, node_index) IN (...) SQLite reads the whole table; each of these it finds.
+            near = [
+                and_(node.level == level, node.node_index.in_(indexes))
+                for level, indexes in by_level.items()
+            ]
+            nodes = select(node.level, node.node_index, node.hash).where(or_(*near))
+            for row in self._connection.execute(nodes):
+                found[row[0], row[1]] = bytes(row[2])
         if len(found) != len(set(wanted)):
             raise TreeBroken("hashes of the tree are missing")
         return found

@@ -69,8 +69,11 @@ def witness_signer(name: str, key_file: Path) -> SignerKey:
 
 
 def _published(signer: SignerKey, key_file: Path) -> SignerKey:
-    public, vkey = key_file.with_suffix(".vkey"), f"{signer.verifier.vkey()}\n".encode()
+    """Put the public key beside the private one; the one before it stays for whoever looks back."""
+    public, mine = key_file.with_suffix(".vkey"), signer.verifier.vkey()
+    before = public.read_text("utf-8").splitlines() if public.exists() else []
+    lines = [mine, *(line for line in before if line != mine)][:2]
     # Replicas share the file, and keys may lie where nothing can be written.
-    if not public.exists() or public.read_bytes() != vkey:
-        write_private(public, vkey, durable=True)
+    if lines != before:
+        write_private(public, "".join(f"{line}\n" for line in lines).encode())
     return signer

@@ -3,9 +3,10 @@
     python verify.py PROOF --log-key KEY [--witness-key KEY ...] [--checkpoint FILE] [--leaf FILE]
 
 PROOF is what `lipei evidence prove` writes (C2SP tlog-proof; the leaf stands in `extra`). A KEY is
-a verifier key, "{name}+{id}+{base64}", or a file that holds one: get it from the log's and the
-witness's operator, not from whoever hands you the proof. --checkpoint takes the checkpoint that a
-witness gave you in place of the one in the proof; --leaf takes the leaf from a file of its own.
+a verifier key, "{name}+{id}+{base64}", or a file that holds it, and perhaps the one before it: get
+it from the log's and the witness's operator, not from whoever hands you the proof. --checkpoint
+takes the checkpoint that a witness gave you in place of the one in the proof; --leaf takes the leaf
+from a file of its own.
 
 It says "verified" and exits with 0, or says why not and exits with 1. It shares no code with what
 it verifies, and its Ed25519 (RFC 8032) is written down here: slow, and for public values only.
@@ -275,8 +276,8 @@ def main(arguments: list[str] | None = None) -> int:
             checkpoint = _content(options.checkpoint).decode()
             proof = dataclasses.replace(proof, checkpoint=checkpoint)
         leaf = None if options.leaf is None else _content(options.leaf)
-        witness_keys = [read_key(_key_text(word)) for word in options.witness_key]
-        found = verified(proof, read_key(_key_text(options.log_key)), witness_keys, leaf)
+        witness_keys = [_key(word, proof) for word in options.witness_key]
+        found = verified(proof, _key(options.log_key, proof), witness_keys, leaf)
     except NotVerified as reason:
         sys.stdout.write(f"NOT VERIFIED: {reason}\n")
         return 1
@@ -311,8 +312,15 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _key_text(word: str) -> str:
-    return word if _VKEY.fullmatch(word) else _content(Path(word)).decode()
+def _key(word: str, proof: Proof) -> Key:
+    """The key; of a file with a key and the one before it, the one that signed."""
+    text = word if _VKEY.fullmatch(word) else _content(Path(word)).decode()
+    keys = [read_key(line) for line in text.splitlines() if line]
+    signers = {(name, value[:4]) for name, value in _note(proof.checkpoint)[1]}
+    signed = [key for key in keys if (key.name, key.key_id) in signers]
+    if not keys:
+        raise NotVerified("a file of keys is empty")
+    return (signed or keys)[0]
 
 
 if __name__ == "__main__":

@@ -32,9 +32,11 @@ class ClaimsServiceStub:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
@@ -103,16 +105,19 @@ class ClaimsServiceServicer:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
     def SubmitClaim(self, request, context):
         """Takes a final bill in, opens one claim per policy in force, and answers with the decisions.
         After min(wait, deadline - 200 ms) it answers OK with claims that may still lack a decision: poll GetClaim.
-        The same bill with the same content answers with the claims that exist, whoever sends it.
+        The same bill with the same content answers with the claims that exist, whoever sends it. An insurer opens claims under
+        its own policies only. A hospital hands in its own bills, and is told name, state and decision of their claims.
 
         ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
         NOT_FOUND: unknown member; nothing is stored; import the policy first.
@@ -165,7 +170,8 @@ class ClaimsServiceServicer:
         """Takes policies, members and payee accounts in, all or none.
 
         With dry_run it answers with what would be done and stores nothing.
-        INVALID_ARGUMENT: names every fault of every policy; nothing is stored.
+        INVALID_ARGUMENT: names every fault of every policy; nothing is stored. POLICY_ID_TAKEN: ids are one namespace for all
+        insurers of the installation; give the policy another one.
         ALREADY_EXISTS: a revision was imported before with other content; raise the revision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -173,7 +179,8 @@ class ClaimsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PublishPlan(self, request, context):
-        """Publishes a plan file under the hash of its content. A published version never changes.
+        """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
+        has published it.
 
         INVALID_ARGUMENT: names every fault with its line; nothing is stored.
         """
@@ -193,7 +200,8 @@ class ClaimsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CheckBooks(self, request, context):
-        """Checks the books: trial balance, conservation of every stored decision, payouts against claims. Changes nothing.
+        """Checks the books of the caller's claims: trial balance, conservation of every stored decision, payouts against claims.
+        An auditor without a tenant gets the whole installation's. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,7 +215,8 @@ class ClaimsServiceServicer:
 
         NOT_FOUND: nothing is kept about this member.
         ALREADY_EXISTS: the request_id was used with other content; make a new one.
-        FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, their names in ErrorInfo; close or withdraw them first.
+        FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, the names of the caller's in ErrorInfo; close or withdraw them
+        first. Where other insurers insure the person, theirs count as well and are not named.
         FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
         article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
         """
@@ -283,9 +292,11 @@ class ClaimsService:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 

@@ -33,9 +33,11 @@ class ClaimsServiceStub:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
@@ -46,7 +48,8 @@ class ClaimsServiceStub:
     SubmitClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.SubmitClaimRequest, _claims_pb2.SubmitClaimResponse]
     """Takes a final bill in, opens one claim per policy in force, and answers with the decisions.
     After min(wait, deadline - 200 ms) it answers OK with claims that may still lack a decision: poll GetClaim.
-    The same bill with the same content answers with the claims that exist, whoever sends it.
+    The same bill with the same content answers with the claims that exist, whoever sends it. An insurer opens claims under
+    its own policies only. A hospital hands in its own bills, and is told name, state and decision of their claims.
 
     ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
     NOT_FOUND: unknown member; nothing is stored; import the policy first.
@@ -79,11 +82,13 @@ class ClaimsServiceStub:
     """Takes policies, members and payee accounts in, all or none.
 
     With dry_run it answers with what would be done and stores nothing.
-    INVALID_ARGUMENT: names every fault of every policy; nothing is stored.
+    INVALID_ARGUMENT: names every fault of every policy; nothing is stored. POLICY_ID_TAKEN: ids are one namespace for all
+    insurers of the installation; give the policy another one.
     ALREADY_EXISTS: a revision was imported before with other content; raise the revision.
     """
     PublishPlan: _grpc.UnaryUnaryMultiCallable[_claims_pb2.PublishPlanRequest, _claims_pb2.PublishPlanResponse]
-    """Publishes a plan file under the hash of its content. A published version never changes.
+    """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
+    has published it.
 
     INVALID_ARGUMENT: names every fault with its line; nothing is stored.
     """
@@ -95,7 +100,9 @@ class ClaimsServiceStub:
     ALREADY_EXISTS: the request_id was used with other content; nothing is changed; use a new one.
     """
     CheckBooks: _grpc.UnaryUnaryMultiCallable[_claims_pb2.CheckBooksRequest, _claims_pb2.CheckBooksResponse]
-    """Checks the books: trial balance, conservation of every stored decision, payouts against claims. Changes nothing."""
+    """Checks the books of the caller's claims: trial balance, conservation of every stored decision, payouts against claims.
+    An auditor without a tenant gets the whole installation's. Changes nothing.
+    """
     EraseMember: _grpc.UnaryUnaryMultiCallable[_claims_pb2.EraseMemberRequest, _claims_pb2.EraseMemberResponse]
     """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
     them; and the payee accounts of policies that insured nobody else. Names, states, amounts, hashes, the ledger and
@@ -104,7 +111,8 @@ class ClaimsServiceStub:
 
     NOT_FOUND: nothing is kept about this member.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
-    FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, their names in ErrorInfo; close or withdraw them first.
+    FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, the names of the caller's in ErrorInfo; close or withdraw them
+    first. Where other insurers insure the person, theirs count as well and are not named.
     FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
     article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
     """
@@ -117,9 +125,11 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
@@ -127,7 +137,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     SubmitClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.SubmitClaimRequest, _claims_pb2.SubmitClaimResponse]  # type: ignore[assignment]
     """Takes a final bill in, opens one claim per policy in force, and answers with the decisions.
     After min(wait, deadline - 200 ms) it answers OK with claims that may still lack a decision: poll GetClaim.
-    The same bill with the same content answers with the claims that exist, whoever sends it.
+    The same bill with the same content answers with the claims that exist, whoever sends it. An insurer opens claims under
+    its own policies only. A hospital hands in its own bills, and is told name, state and decision of their claims.
 
     ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
     NOT_FOUND: unknown member; nothing is stored; import the policy first.
@@ -160,11 +171,13 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """Takes policies, members and payee accounts in, all or none.
 
     With dry_run it answers with what would be done and stores nothing.
-    INVALID_ARGUMENT: names every fault of every policy; nothing is stored.
+    INVALID_ARGUMENT: names every fault of every policy; nothing is stored. POLICY_ID_TAKEN: ids are one namespace for all
+    insurers of the installation; give the policy another one.
     ALREADY_EXISTS: a revision was imported before with other content; raise the revision.
     """
     PublishPlan: _aio.UnaryUnaryMultiCallable[_claims_pb2.PublishPlanRequest, _claims_pb2.PublishPlanResponse]  # type: ignore[assignment]
-    """Publishes a plan file under the hash of its content. A published version never changes.
+    """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
+    has published it.
 
     INVALID_ARGUMENT: names every fault with its line; nothing is stored.
     """
@@ -176,7 +189,9 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     ALREADY_EXISTS: the request_id was used with other content; nothing is changed; use a new one.
     """
     CheckBooks: _aio.UnaryUnaryMultiCallable[_claims_pb2.CheckBooksRequest, _claims_pb2.CheckBooksResponse]  # type: ignore[assignment]
-    """Checks the books: trial balance, conservation of every stored decision, payouts against claims. Changes nothing."""
+    """Checks the books of the caller's claims: trial balance, conservation of every stored decision, payouts against claims.
+    An auditor without a tenant gets the whole installation's. Changes nothing.
+    """
     EraseMember: _aio.UnaryUnaryMultiCallable[_claims_pb2.EraseMemberRequest, _claims_pb2.EraseMemberResponse]  # type: ignore[assignment]
     """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
     them; and the payee accounts of policies that insured nobody else. Names, states, amounts, hashes, the ledger and
@@ -185,7 +200,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
 
     NOT_FOUND: nothing is kept about this member.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
-    FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, their names in ErrorInfo; close or withdraw them first.
+    FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, the names of the caller's in ErrorInfo; close or withdraw them
+    first. Where other insurers insure the person, theirs count as well and are not named.
     FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
     article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
     """
@@ -197,9 +213,11 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
@@ -211,7 +229,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_claims_pb2.SubmitClaimResponse, _abc.Awaitable[_claims_pb2.SubmitClaimResponse]]:
         """Takes a final bill in, opens one claim per policy in force, and answers with the decisions.
         After min(wait, deadline - 200 ms) it answers OK with claims that may still lack a decision: poll GetClaim.
-        The same bill with the same content answers with the claims that exist, whoever sends it.
+        The same bill with the same content answers with the claims that exist, whoever sends it. An insurer opens claims under
+        its own policies only. A hospital hands in its own bills, and is told name, state and decision of their claims.
 
         ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
         NOT_FOUND: unknown member; nothing is stored; import the policy first.
@@ -274,7 +293,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes policies, members and payee accounts in, all or none.
 
         With dry_run it answers with what would be done and stores nothing.
-        INVALID_ARGUMENT: names every fault of every policy; nothing is stored.
+        INVALID_ARGUMENT: names every fault of every policy; nothing is stored. POLICY_ID_TAKEN: ids are one namespace for all
+        insurers of the installation; give the policy another one.
         ALREADY_EXISTS: a revision was imported before with other content; raise the revision.
         """
 
@@ -284,7 +304,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _claims_pb2.PublishPlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.PublishPlanResponse, _abc.Awaitable[_claims_pb2.PublishPlanResponse]]:
-        """Publishes a plan file under the hash of its content. A published version never changes.
+        """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
+        has published it.
 
         INVALID_ARGUMENT: names every fault with its line; nothing is stored.
         """
@@ -308,7 +329,9 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _claims_pb2.CheckBooksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.CheckBooksResponse, _abc.Awaitable[_claims_pb2.CheckBooksResponse]]:
-        """Checks the books: trial balance, conservation of every stored decision, payouts against claims. Changes nothing."""
+        """Checks the books of the caller's claims: trial balance, conservation of every stored decision, payouts against claims.
+        An auditor without a tenant gets the whole installation's. Changes nothing.
+        """
 
     @_abc_1.abstractmethod
     def EraseMember(
@@ -323,7 +346,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         NOT_FOUND: nothing is kept about this member.
         ALREADY_EXISTS: the request_id was used with other content; make a new one.
-        FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, their names in ErrorInfo; close or withdraw them first.
+        FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, the names of the caller's in ErrorInfo; close or withdraw them
+        first. Where other insurers insure the person, theirs count as well and are not named.
         FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
         article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
         """

@@ -32,9 +32,11 @@ class HisBridgeServiceStub:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
@@ -103,9 +105,11 @@ class HisBridgeServiceServicer:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
@@ -292,9 +296,11 @@ class HisBridgeService:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the bridge is starting or stopping; retry with back-off.
     DEADLINE_EXCEEDED: nothing is half done; retry.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 

@@ -33,9 +33,11 @@ class PricingServiceStub:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
@@ -90,9 +92,11 @@ class PricingServiceServicer:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 
@@ -163,7 +167,8 @@ class PricingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCoachTasks(self, request, context):
-        """Low glucose that a coach should talk about, of one member or of all, oldest first.
+        """Low glucose that a coach should talk about, of one of the caller's members or of all, oldest first. A member is an
+        insurer's once it has quoted for their part in a programme, and a partner's once it has recorded something for them.
 
         INVALID_ARGUMENT also for a page_token that this list did not give.
         """
@@ -238,9 +243,11 @@ class PricingService:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
+    PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry with the same request_id.
     DEADLINE_EXCEEDED: nothing is half done; retry.
 
+    What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
     Fields above the caller's clearance are absent, and the trailing metadata `lipei-withheld` names those that were there.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -23,10 +24,19 @@ from services.common.evidence.merkle import (
     verify_inclusion,
 )
 from services.common.evidence.note import Kind, SignerKey
-from services.common.evidence.proofs import Asked, TreeBroken
+from services.common.evidence.proofs import Asked, Proofs, TreeBroken
 from services.common.evidence.tables import APPEND_ONLY
 from services.common.refusals import Refused
-from tests.services.common.evidence.logs import NOON_US, ORIGIN, SIGNER, Kept, kept, read, reads
+from tests.services.common.evidence.logs import (
+    NOON_US,
+    ORIGIN,
+    SIGNER,
+    TABLES,
+    Kept,
+    kept,
+    read,
+    reads,
+)
 from tests.services.common.programs import together
 
 EVERY = Asked()
@@ -287,3 +297,26 @@ def test_big_trees_are_proved_with_few_hashes(log: Kept) -> None:
         proof = proofs.inclusion(777, 1_500)
     assert len(proof) <= 11
     assert asked.statements <= 2
+
+
+def test_a_proof_on_sqlite_reads_no_table_through(tmp_path: Path) -> None:
+    seen: list[str] = []
+    with kept(f"sqlite:///{tmp_path / 'log.db'}") as log:
+        log.append(reads(100))
+        with log.database.reading() as connection:
+            raw: Any = connection.connection.driver_connection
+            raw.set_trace_callback(seen.append)
+            Proofs(connection, TABLES).inclusion(7, 100)
+            Proofs(connection, TABLES).consistency(33, 100)
+            raw.set_trace_callback(None)
+            asked = [line for line in seen if line.startswith("SELECT")]
+            assert len(asked) >= 3
+            assert [line for line in asked if reads_through(raw, line)] == []
+            # The control: the obvious way to ask for several nodes is no look-up.
+            pairs = "(level, node_index) IN (VALUES (1, 2), (3, 4))"
+            assert reads_through(raw, f"SELECT hash FROM evidence_node WHERE {pairs}")
+
+
+def reads_through(raw: Any, statement: str) -> bool:
+    plan = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    return any(step.startswith("SCAN evidence") for step in plan)

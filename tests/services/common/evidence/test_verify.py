@@ -194,6 +194,14 @@ def test_it_runs_alone(log: Kept, tmp_path: Path) -> None:
     (tmp_path / "leaf").write_bytes(leaf_bytes(read(INDEX + 1)))
     code, said = run("a.tlog-proof", *keys, "--leaf", "leaf")
     assert (code, said.split(":")[0]) == (1, "NOT VERIFIED")
+    stranger = SignerKey(SIGNER.verifier.name, SIGNER.verifier.kind, bytes([9]) * 32)
+    both = f"{stranger.verifier.vkey()}\n{SIGNER.verifier.vkey()}\n"
+    (tmp_path / "log.vkey").write_text(both)  # a new key, and the one before it
+    assert run("a.tlog-proof", *keys)[0] == 0
+    (tmp_path / "log.vkey").write_text(stranger.verifier.vkey())
+    assert run("a.tlog-proof", *keys)[0] == 1
+    (tmp_path / "log.vkey").write_text("")
+    assert run("a.tlog-proof", *keys)[0] == 1
     assert run("none", *keys)[0] == 2
     (tmp_path / "a.tlog-proof").write_bytes(b"\xff")
     assert run("a.tlog-proof", *keys)[0] == 1

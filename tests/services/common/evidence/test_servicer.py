@@ -1,0 +1,168 @@
+"""EvidenceService over a real, guarded service: what it proves, what it refuses and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from lipei.evidence.v1 import evidence_pb2 as pb
+from lipei.evidence.v1.evidence_pb2_grpc import EvidenceServiceStub
+from services.common.evidence.checkpoint import Checkpoint, opened
+from services.common.evidence.leaf import leaf_bytes
+from services.common.evidence.merkle import (
+    HASH_BYTES,
+    leaf_hash,
+    verify_consistency,
+    verify_inclusion,
+)
+from services.common.evidence.service_evidence import log_signer
+from services.common.grpc_edge import sync_channel
+from services.common.refusals import RpcFault, error_of
+from tests.identities import acting
+from tests.services.common.evidence.logs import NOON_US, Kept, kept, read, reads
+from tests.services.pricing.process import serving
+
+LEAVES, SIGNED = 30, 25
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    state = tmp_path_factory.mktemp("state")
+    signer = log_signer("pricing", state / "keys" / "pricing_evidence.key")
+    with kept(f"sqlite:///{state / 'pricing.db'}") as log:
+        mine = Kept(log.database, log.clock, signer)
+        mine.append(reads(SIGNED))
+        mine.sign()
+        mine.append(reads(LEAVES - SIGNED, SIGNED))
+    return state
+
+
+@pytest.fixture(scope="module")
+def address(state: Path) -> Iterator[str]:
+    with serving(state) as service:
+        yield service.address
+
+
+def stub_of(address: str, role: str) -> Any:
+    return EvidenceServiceStub(sync_channel(address, acting("desk-insurer", role), "pricing"))
+
+
+@pytest.fixture
+def stub(address: str) -> Any:
+    return stub_of(address, "auditor")
+
+
+def fault_of(call: Any, request: Any) -> RpcFault:
+    with pytest.raises(grpc.RpcError) as failed:
+        call(request)
+    return error_of(failed.value)
+
+
+def fields(fault: RpcFault) -> list[str]:
+    assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+    return [violation.field for violation in fault.violations]
+
+
+def checkpoint_in(state: Path, note: str) -> Checkpoint:
+    signer = log_signer("pricing", state / "keys" / "pricing_evidence.key")
+    return opened(note, [signer.verifier])[0]
+
+
+def test_a_checkpoint_of_a_size_and_its_proofs(stub: Any, state: Path) -> None:
+    answer = stub.GetCheckpoint(pb.GetCheckpointRequest(size=SIGNED))
+    signed = checkpoint_in(state, answer.note)
+    assert signed.size == SIGNED
+    for index in (0, 11, SIGNED - 1):
+        proof = stub.GetInclusionProof(pb.GetInclusionProofRequest(index=index, tree_size=SIGNED))
+        assert proof.leaf.body.encode() == leaf_bytes(read(index))
+        found = leaf_hash(proof.leaf.body.encode())
+        verify_inclusion(index, SIGNED, found, proof.hashes, signed.root)
+        by_hash = pb.GetInclusionProofRequest(leaf_hash=found, tree_size=SIGNED)
+        assert stub.GetInclusionProof(by_hash) == proof
+    newest = checkpoint_in(state, stub.GetCheckpoint(pb.GetCheckpointRequest()).note)
+    request = pb.GetConsistencyProofRequest(old_size=SIGNED, new_size=newest.size)
+    hashes = stub.GetConsistencyProof(request).hashes
+    verify_consistency(SIGNED, newest.size, signed.root, newest.root, hashes)
+    assert fault_of(stub.GetCheckpoint, pb.GetCheckpointRequest(size=7)).code is NOT_FOUND
+
+
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+
+
+def test_what_is_not_there_is_not_found(stub: Any) -> None:
+    for request in (
+        pb.GetInclusionProofRequest(index=SIGNED, tree_size=SIGNED),
+        pb.GetInclusionProofRequest(index=0, tree_size=LEAVES + 1),
+        pb.GetInclusionProofRequest(leaf_hash=bytes(32)),
+        pb.GetInclusionProofRequest(
+            leaf_hash=leaf_hash(leaf_bytes(read(SIGNED))), tree_size=SIGNED
+        ),
+    ):
+        assert fault_of(stub.GetInclusionProof, request).code is NOT_FOUND
+    larger = pb.GetConsistencyProofRequest(old_size=1, new_size=LEAVES + 1)
+    fault = fault_of(stub.GetConsistencyProof, larger)
+    assert (fault.code, fault.reason) == (grpc.StatusCode.OUT_OF_RANGE, "LOG_IS_SMALLER")
+
+
+def test_every_fault_of_a_request_is_named_at_once(stub: Any) -> None:
+    prove, list_leaves = stub.GetInclusionProof, stub.ListLeaves
+    assert fields(fault_of(stub.GetCheckpoint, pb.GetCheckpointRequest(size=-1))) == ["size"]
+    neither = pb.GetInclusionProofRequest(tree_size=-1)
+    assert fields(fault_of(prove, neither)) == ["leaf", "tree_size"]
+    assert fields(fault_of(prove, pb.GetInclusionProofRequest(index=-1))) == ["index"]
+    bad_hash = pb.GetInclusionProofRequest(leaf_hash=bytes(31), tree_size=-1)
+    assert fields(fault_of(prove, bad_hash)) == ["leaf_hash", "tree_size"]
+    sizes = pb.GetConsistencyProofRequest(old_size=0, new_size=-1)
+    assert fields(fault_of(stub.GetConsistencyProof, sizes)) == ["old_size", "new_size"]
+    long = pb.ListLeavesRequest(record="r" * 600, who="w" * 600, page_size=1_001)
+    long.end_time.seconds = 1 << 60
+    assert fields(fault_of(list_leaves, long)) == ["record", "who", "end_time", "page_size"]
+    hashes = pb.ListLeafHashesRequest(start_index=-1, count=10_001)
+    assert fields(fault_of(stub.ListLeafHashes, hashes)) == ["start_index", "count"]
+
+
+@pytest.mark.parametrize("token", ["x", "ZXZpZGVuY2UgbGVhdmVzAC0x", "ZXZpZGVuY2UgbGVhdmVzAHg="])
+def test_a_page_token_of_another_list_is_refused(stub: Any, token: str) -> None:
+    request = pb.ListLeavesRequest(page_token=token)
+    assert fields(fault_of(stub.ListLeaves, request)) == ["page_token"]
+
+
+def test_leaves_come_page_by_page(stub: Any) -> None:
+    found, request = [], pb.ListLeavesRequest(who="person-2", page_size=2)
+    request.start_time.FromMicroseconds(NOON_US + 5)
+    for _ in range(10):
+        answer = stub.ListLeaves(request)
+        found += [leaf.index for leaf in answer.leaves]
+        request.page_token = answer.next_page_token
+        if not request.page_token:
+            break
+    assert found == [7, 12, 17, 22, 27]
+
+
+def test_hashes_are_made_from_the_leaves(stub: Any) -> None:
+    answer = stub.ListLeafHashes(pb.ListLeafHashesRequest(start_index=28, count=10))
+    assert answer.hashes == b"".join(leaf_hash(leaf_bytes(read(index))) for index in (28, 29))
+    end = stub.ListLeafHashes(pb.ListLeafHashesRequest(start_index=LEAVES, count=1))
+    assert len(end.hashes) % HASH_BYTES == 0
+    assert end.hashes == b""
+
+
+@pytest.mark.parametrize("role", ["adjuster", "chief_actuary", "operator"])
+def test_only_an_auditor_reads_leaves(address: str, role: str) -> None:
+    other = stub_of(address, role)
+    for call, request in (
+        (other.ListLeaves, pb.ListLeavesRequest()),
+        (other.ListLeafHashes, pb.ListLeafHashesRequest(count=1)),
+        (other.GetInclusionProof, pb.GetInclusionProofRequest()),
+        (other.GetConsistencyProof, pb.GetConsistencyProofRequest()),
+    ):
+        assert fault_of(call, request).reason == "ROLE_NOT_ALLOWED"
+    if role == "operator":
+        assert other.GetCheckpoint(pb.GetCheckpointRequest()).note
+    else:
+        fault = fault_of(other.GetCheckpoint, pb.GetCheckpointRequest())
+        assert fault.reason == "ROLE_NOT_ALLOWED"
