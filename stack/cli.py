@@ -17,6 +17,7 @@ from stack.commands import (
     evidence,
     his,
     identity,
+    keys,
     members,
     plans,
     policies,
@@ -63,10 +64,9 @@ app.add_typer(policies.app, name="policies")
 app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")
+keys.app.command()(codec_keys.rotate_codec)
+app.add_typer(keys.app, name="keys")
 app.add_typer(consent.app, name="consent")
-keys = typer.Typer(no_args_is_help=True, help="Keys: rotate, retire.")
-keys.command()(codec_keys.rotate_codec)
-app.add_typer(keys, name="keys")
 app.add_typer(identity.app, name="identity")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")

@@ -35,7 +35,7 @@ def claim_table(claims: Iterable[pb.Claim], withheld: Withheld = NOTHING) -> Tab
         (
             (
                 claim.name,
-                withheld.shown("bill_number", claim.bill_number),
+                "(erased)" if claim.erased else withheld.shown("bill_number", claim.bill_number),
                 word(pb.ClaimState, claim.state),
                 money(claim.decision.billed),
                 money(claim.decision.benefit),
@@ -52,11 +52,14 @@ def decision_tables(
 ) -> Iterator[Table | str]:
     """The claim, its lines with every share and clause, and its moves."""
     yield claim_table([claim], withheld)
+    if claim.erased:
+        yield "the person's data was erased; amounts, states and hashes are all that is left"
     if claim.HasField("decision"):
         yield f"plan {claim.decision.plan_version}\noutput {claim.decision.output_hash}"
         yield f"amounts in {claim.decision.billed.currency_code}"
-        lines = "decision.lines"
-        yield f"lines {WITHHELD}" if lines in withheld else _line_table(claim.decision, lang)
+        if not claim.erased:
+            lines = "decision.lines"
+            yield f"lines {WITHHELD}" if lines in withheld else _line_table(claim.decision, lang)
     else:
         yield "not decided yet"
     if with_history:

@@ -56,6 +56,7 @@ METHOD = _matching(r"(/[A-Za-z][A-Za-z0-9_.]{0,79}){2}")
 MOMENT = _matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,3}|\+00:00|Z){0,2}")
 OPAQUE = _matching(r"[0-9a-f]{32}", digits=True)
 PAYOUT = _matching(r"LP[0-9a-f]{30}", digits=True)  # end-to-end ids that we made
+MASTER_KEY = _matching(r"[A-Za-z0-9._-]{1,64}")
 KEY_ID = _matching(r"k[0-9a-f]{1,8}", digits=True)
 # Of a certificate: names of machines and desks, never of persons (docs/operating.md).
 URI = _matching(r"spiffe://[a-z0-9.-]{1,100}(/[a-z0-9_-]{1,64}){1,6}")
@@ -74,6 +75,7 @@ KEYS: Mapping[str, Shape] = {
     "hospital": NAME,
     "index": _count,
     "key": KEY_ID,
+    "master_key": MASTER_KEY,
     "method": METHOD,
     "more": _count,
     "name": NAME,
@@ -85,7 +87,6 @@ KEYS: Mapping[str, Shape] = {
     "released": _count,
     "rpc": METHOD,
     "state": WORD,
-    "subject_keys": _count,
     "until": MOMENT,
     "uri": URI,
 }
@@ -106,7 +107,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "evidence_key_missing": "name",
         "evidence_log_silent": "name",
         "evidence_not_written": "fault",
-        "master_key_missing": "key state subject_keys",
+        "master_key_missing": "master_key state count",
         "master_keys_not_read": "fault",
         "not_ready": "fault",
         "payload_refused": "reason key",

@@ -18,7 +18,7 @@ from services.his_bridge.core.consent import (
     Scope,
     state_at,
 )
-from services.his_bridge.storage.consents import consent_of
+from services.his_bridge.storage.consents import KeptConsent
 
 
 def name_of(hospital: str, consent_id: str) -> str:
@@ -26,9 +26,13 @@ def name_of(hospital: str, consent_id: str) -> str:
     return f"hospitals/{hospital}/consents/{consent_id}"
 
 
-def consent(row: Row[Any], now_us: int, history: Sequence[tuple[Event, int]] = ()) -> pb.Consent:
-    """A consent as it stands."""
-    found = consent_of(row)
+def consent(
+    kept: KeptConsent, now_us: int, history: Sequence[tuple[Event, int]] = ()
+) -> pb.Consent:
+    """A consent as it stands; of an erased person's, its name, recipient, purpose and times."""
+    row, found = kept.row, kept.consent
+    if found is None:
+        return _what_is_left(row)
     terms = found.terms
     message = pb.Consent(
         name=name_of(row.hospital, terms.consent_id),
@@ -55,12 +59,24 @@ def consent(row: Row[Any], now_us: int, history: Sequence[tuple[Event, int]] = (
     return message
 
 
-def withdrawal(row: Row[Any], ended: Sequence[str]) -> pb.Withdrawal:
+def _what_is_left(row: Row[Any]) -> pb.Consent:
+    return pb.Consent(
+        name=name_of(row.hospital, row.consent_id),
+        recipient=row.recipient,
+        purpose=_purpose(Purpose(row.purpose)),
+        from_time=_moment(row.from_us),
+        create_time=_moment(row.created_us),
+        erased=True,
+    )
+
+
+def withdrawal(kept: KeptConsent, ended: Sequence[str]) -> pb.Withdrawal:
     """A withdrawal for the recipient."""
+    row, found = kept.row, kept.consent
     return pb.Withdrawal(
         consent=name_of(row.hospital, row.consent_id),
         purpose=_purpose(Purpose(row.purpose)),
-        member_token=row.member_token,
+        member_token=found.terms.member_token if found else "",
         withdraw_time=_moment(row.withdrawn_us),
         ended_consents=[name_of(row.hospital, consent_id) for consent_id in ended],
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import grpc
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from lipei.his_bridge.v1 import consent_pb2 as pb
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceServicer
@@ -18,6 +18,7 @@ from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
 from services.common.request_id import request_id_faults
+from services.common.sealing import Sealer, SubjectKeys
 from services.his_bridge import consent_messages as messages
 from services.his_bridge.consent_requests import (
     CONSENT,
@@ -38,6 +39,8 @@ from services.his_bridge.requests import (
 )
 from services.his_bridge.storage import consents as store
 from services.his_bridge.storage import holding
+from services.his_bridge.storage.consents import KeptConsent
+from services.his_bridge.storage.sealed import known_members
 
 MOST_ON_PAGE = 500
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -49,10 +52,12 @@ class ConsentServicer(ConsentServiceServicer):
     def __init__(
         self,
         database: Database,
+        keys: SubjectKeys,
         hospitals: Collection[str],
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._database = database
+        self._keys = keys
         self._hospitals = hospitals
         self._now_us = now_us
 
@@ -81,9 +86,11 @@ class ConsentServicer(ConsentServiceServicer):
 
         with self._database.writing() as connection:
             consent_id = self._once(connection, hospital, "GrantConsent", request, work).decode()
-            row = store.consent_named(connection, hospital, consent_id)
-            assert row is not None  # noqa: S101 - recorded just now, or before under this request
-            return pb.GrantConsentResponse(consent=messages.consent(row, now_us))
+            kept = store.consent_named(
+                connection, self._keys.sealer(connection), hospital, consent_id
+            )
+            assert kept is not None  # noqa: S101 - recorded just now, or before under this request
+            return pb.GrantConsentResponse(consent=messages.consent(kept, now_us))
 
     async def GrantConsents(
         self, request: pb.GrantConsentsRequest, context: Context
@@ -124,7 +131,8 @@ class ConsentServicer(ConsentServiceServicer):
         now_us: int,
     ) -> list[Terms]:
         try:
-            new = store.grant(connection, hospital, given, now_us=now_us)
+            sealer = self._keys.sealer(connection)
+            new = store.grant(connection, sealer, hospital, given, now_us=now_us)
         except store.OtherContent as known:
             text = "was given to another consent; use a new one"
             by_id = {terms.consent_id: place for terms, place in zip(given, places, strict=True)}
@@ -137,7 +145,7 @@ class ConsentServicer(ConsentServiceServicer):
                     for consent_id in known.consent_ids
                 ],
             ) from None
-        _take_effect(connection, hospital, new, now_us)
+        _take_effect(connection, sealer, hospital, new, now_us)
         return new
 
     async def WithdrawConsent(
@@ -161,19 +169,20 @@ class ConsentServicer(ConsentServiceServicer):
         def work(connection: Connection) -> bytes:
             # What nobody knows yet is nobody's: a person cannot withdraw it, the hospital can.
             may_miss = request.allow_missing and current_tenant().member is None
-            if _found(connection, hospital, event.consent_id) is None and not may_miss:
+            sealer = self._keys.sealer(connection)
+            if _found(connection, sealer, hospital, event.consent_id) is None and not may_miss:
                 raise not_found("consent", request.name)
-            row = store.withdraw(connection, hospital, event, now_us=now_us)
-            if row is not None:
-                _take_effect(connection, hospital, [store.consent_of(row).terms], now_us)
+            kept = store.withdraw(connection, sealer, hospital, event, now_us=now_us)
+            if kept is not None and kept.consent is not None:
+                _take_effect(connection, sealer, hospital, [kept.consent.terms], now_us)
             return b""
 
         with self._database.writing() as connection:
             self._once(connection, hospital, "WithdrawConsent", request, work)
-            row = _found(connection, hospital, event.consent_id)
-            if row is None:
+            kept = _found(connection, self._keys.sealer(connection), hospital, event.consent_id)
+            if kept is None:
                 return pb.WithdrawConsentResponse(consent=pb.Consent(name=request.name))
-            return pb.WithdrawConsentResponse(consent=messages.consent(row, now_us))
+            return pb.WithdrawConsentResponse(consent=messages.consent(kept, now_us))
 
     async def GetConsent(
         self, request: pb.GetConsentRequest, context: Context
@@ -183,8 +192,8 @@ class ConsentServicer(ConsentServiceServicer):
         found = await self._read(_with_history, hospital, consent_id)
         if found is None:
             raise not_found("consent", request.name)
-        row, history = found
-        return pb.GetConsentResponse(consent=messages.consent(row, self._now_us(), history))
+        kept, history = found
+        return pb.GetConsentResponse(consent=messages.consent(kept, self._now_us(), history))
 
     async def ListConsents(
         self, request: pb.ListConsentsRequest, context: Context
@@ -217,7 +226,7 @@ class ConsentServicer(ConsentServiceServicer):
         most = page_size(request.page_size, MOST_ON_PAGE)
         found = await self._read(_to_tell, hospital, most, self._now_us())
         return pb.ListWithdrawalsResponse(
-            withdrawals=[messages.withdrawal(row, ended) for row, ended in found]
+            withdrawals=[messages.withdrawal(kept, ended) for kept, ended in found]
         )
 
     async def AcknowledgeWithdrawals(
@@ -257,7 +266,8 @@ class ConsentServicer(ConsentServiceServicer):
         request_id = current_tenant().own(request.request_id)
         body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
         try:
-            known = store.answered(connection, hospital, method, request_id, body)
+            sealer = self._keys.sealer(connection)
+            known = store.answered(connection, sealer, hospital, method, request_id, body)
         except store.OtherContent:
             text = "the request_id was used with other content; use a new one"
             raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
@@ -266,6 +276,7 @@ class ConsentServicer(ConsentServiceServicer):
         answer = work(connection)
         store.remember_answer(
             connection,
+            sealer,
             hospital,
             method,
             request_id,
@@ -305,7 +316,7 @@ class ConsentServicer(ConsentServiceServicer):
     async def _read(self, query: Callable[..., Any], *args: Any) -> Any:
         def work() -> Any:
             with self._database.reading() as connection:
-                return query(connection, *args)
+                return query(connection, self._keys.sealer(connection), *args)
 
         return await self._database.run(work)
 
@@ -319,38 +330,44 @@ class _DryRun(Exception):
 
 
 def _take_effect(
-    connection: Connection, hospital: str, changed: Sequence[Terms], now_us: int
+    connection: Connection, sealer: Sealer, hospital: str, changed: Sequence[Terms], now_us: int
 ) -> None:
     for channel, purpose in holding.PURPOSES.items():
         mine = [terms for terms in changed if terms.purpose is purpose]
         for recipient in {terms.recipient for terms in mine}:
-            members = {terms.member_token for terms in mine if terms.recipient == recipient}
-            holding.apply(connection, hospital, recipient, channel, members, now_us=now_us)
+            tokens = {terms.member_token for terms in mine if terms.recipient == recipient}
+            people = known_members(connection, sealer, hospital, tokens).values()
+            holding.apply(
+                connection, sealer, hospital, recipient, channel, set(people), now_us=now_us
+            )
 
 
-def _found(connection: Connection, hospital: str, consent_id: str) -> Row[Any] | None:
+def _found(
+    connection: Connection, sealer: Sealer, hospital: str, consent_id: str
+) -> KeptConsent | None:
     """A consent, as far as it exists for the caller: a person sees their own."""
-    row = store.consent_named(connection, hospital, consent_id)
+    kept = store.consent_named(connection, sealer, hospital, consent_id)
     member = current_tenant().member
-    return row if row is None or member in (None, row.member_token) else None
+    if kept is None or member is None:
+        return kept
+    return kept if kept.consent and kept.consent.terms.member_token == member else None
 
 
-def _with_history(connection: Connection, hospital: str, consent_id: str) -> Any:
-    row = _found(connection, hospital, consent_id)
-    if row is None:
+def _with_history(connection: Connection, sealer: Sealer, hospital: str, consent_id: str) -> Any:
+    kept = _found(connection, sealer, hospital, consent_id)
+    if kept is None:
         return None
-    return row, store.history_of(connection, hospital, consent_id)
+    return kept, store.history_of(connection, sealer, hospital, consent_id)
 
 
 def _to_tell(
-    connection: Connection, hospital: str, most: int, now_us: int
-) -> list[tuple[Row[Any], tuple[str, ...]]]:
+    connection: Connection, sealer: Sealer, hospital: str, most: int, now_us: int
+) -> list[tuple[KeptConsent, tuple[str, ...]]]:
     known: dict[str, list[Consent]] = {}
     found = []
-    for row in store.withdrawals_to_tell(connection, hospital, most):
-        theirs = known.get(row.member_token)
-        if theirs is None:
-            theirs = store.consents_of(connection, hospital, row.member_token)
-            known[row.member_token] = theirs
-        found.append((row, ended_with(theirs, row.consent_id, now_us)))
+    for kept in store.withdrawals_to_tell(connection, sealer, hospital, most):
+        member = kept.row.member
+        if member not in known:
+            known[member] = store.consents_of(connection, sealer, hospital, member)
+        found.append((kept, ended_with(known[member], kept.row.consent_id, now_us)))
     return found

@@ -13,6 +13,9 @@ from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
+from services.common.sealing import SubjectKeys
+from services.common.sealing.key_sources import master_keys
+from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
     LipeiSettings,
     UnknownSetting,
@@ -53,14 +56,20 @@ def now_us() -> int:
 
 
 def hospital_of(
-    profile: SourceProfile, source: Source, database: Database, tokens: Tokens, recipient: str
+    profile: SourceProfile,
+    source: Source,
+    database: Database,
+    keys: SubjectKeys,
+    tokens: Tokens,
+    recipient: str,
 ) -> Hospital:
     """One hospital's pulls. Another dialect or source is another branch here."""
     claims = ClaimReader(profile.terms, tokens)
     observations = ObservationReader(profile.terms, tokens)
+    kept = (database, keys, now_us, recipient)
     return Hospital(
-        bills=Puller("bills", profile, source, claims, database, now_us, recipient),
-        readings=Puller("readings", profile, source, observations, database, now_us, recipient),
+        bills=Puller("bills", profile, source, claims, *kept),
+        readings=Puller("readings", profile, source, observations, *kept),
     )
 
 
@@ -75,6 +84,8 @@ async def run(settings: BridgeSettings) -> None:
     identity = load_identity(state, "his_bridge", uri=service_uri(trust_domain(), "his_bridge"))
     database = Database(settings.his_bridge_database_url or f"sqlite:///{state / 'his_bridge.db'}")
     migrate(database, "services.his_bridge")
+    keys = SubjectKeys(master_keys(state), now_us=now_us)
+    keys.prepare(database)
     key, version = load_or_make_key(member_token_key_file(state)), member_token_key_version()
 
     def tokens(kind: str, number: str) -> str:
@@ -82,7 +93,7 @@ async def run(settings: BridgeSettings) -> None:
 
     sources = {name: FhirRest(profile) for name, profile in profiles.items()}
     hospitals = {
-        name: hospital_of(profile, sources[name], database, tokens, recipient)
+        name: hospital_of(profile, sources[name], database, keys, tokens, recipient)
         for name, profile in profiles.items()
     }
     proof = service_evidence(
@@ -97,19 +108,21 @@ async def run(settings: BridgeSettings) -> None:
             [
                 Serving(
                     his_bridge_pb2_grpc.add_HisBridgeServiceServicer_to_server,
-                    HisBridgeServicer(database, hospitals, recipient, now_us),
+                    HisBridgeServicer(database, keys, hospitals, recipient, now_us),
                     "lipei.his_bridge.v1.HisBridgeService",
                 ),
                 Serving(
                     consent_pb2_grpc.add_ConsentServiceServicer_to_server,
-                    ConsentServicer(database, hospitals, now_us),
+                    ConsentServicer(database, keys, hospitals, now_us),
                     "lipei.his_bridge.v1.ConsentService",
                 ),
+                serving(database, keys),
                 proof.serving,
             ],
             name="his_bridge",
             address=settings.his_bridge_address,
             state=state,
+            ready=readiness(database, keys),
             identity=identity,
             guard=service_guard(
                 identity, state, database, metadata, append=proof.log.append, now_us=now_us

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import Row
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2, reading_pb2
@@ -17,9 +15,9 @@ from services.his_bridge.core import bill as core
 from services.his_bridge.core import features
 from services.his_bridge.core.faults import Fault
 from services.his_bridge.storage.last_pulls import ChannelStatus
-from services.his_bridge.storage.showing import ShownBill
+from services.his_bridge.storage.lists import Waiting
+from services.his_bridge.storage.showing import ShownBill, ShownReading
 
-_READING = msgspec.json.Decoder(core.Reading)
 _FAULTS = msgspec.json.Decoder(list[Fault])
 _TEXTS = msgspec.json.Decoder(list[str])
 _TIERS: dict[core.Tier | None, bill_pb2.HospitalTier.ValueType] = {
@@ -109,12 +107,12 @@ def clinical_features(found: core.Bill) -> pb.ClinicalFeatures:
     )
 
 
-def reading(row: Row[Any], consent_id: str | None) -> reading_pb2.Reading:
+def reading(shown: ShownReading) -> reading_pb2.Reading:
     """A reading on the wire; received when the hospital released it, else when we saw it.
 
     Without a consent it is taken back: no more is said than which one.
     """
-    found = _READING.decode(row.body)
+    row, found, consent_id = shown.row, shown.reading, shown.consent_id
     if consent_id is None:
         return reading_pb2.Reading(
             name=f"members/{found.member_token}/readings/{row.name}",
@@ -146,8 +144,9 @@ def reading(row: Row[Any], consent_id: str | None) -> reading_pb2.Reading:
     )
 
 
-def quarantined(row: Row[Any]) -> pb.QuarantinedRecord:
+def quarantined(waiting: Waiting) -> pb.QuarantinedRecord:
     """A record that waits for a person: the source's id, faults, no values but the total."""
+    row = waiting.row
     record = pb.QuarantinedRecord(
         name=f"hospitals/{row.hospital}/quarantine/{row.name}",
         stage=row.stage,
@@ -156,7 +155,7 @@ def quarantined(row: Row[Any]) -> pb.QuarantinedRecord:
             for fault in _FAULTS.decode(row.faults)
         ],
         quarantine_time=_moment(row.at_us),
-        source_record=row.external_id,
+        source_record=waiting.external_id,
         source_version=row.version,
     )
     if row.total_minor is not None:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from services.common import log
 from services.common.database import Database
+from services.common.sealing import SubjectKeys
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.outcomes import Outcome, SetAside
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
@@ -34,6 +35,9 @@ BATCH = 200
 MEMBERS = 1_000
 # Why a pull failed whose caller gave up before it ended.
 CUT_OFF = "PULL_CUT_OFF"
+
+# The bytes of a record that was set aside are kept so long for whoever mends it at the hospital.
+RAW_KEPT_US = 90 * 86_400_000_000
 
 NowUs = Callable[[], int]
 # Without a glance the bridge failed on the record at first sight.
@@ -70,6 +74,7 @@ class Puller:
         source: Source,
         reader: RecordReader,
         database: Database,
+        keys: SubjectKeys,
         now_us: NowUs,
         recipient: str,
     ) -> None:
@@ -87,6 +92,7 @@ class Puller:
         self._source = source
         self._reader = reader
         self._database = database
+        self._keys = keys
         self._now_us = now_us
 
     async def pull(self, max_records: int, until_us: int) -> PullReport:
@@ -205,7 +211,7 @@ class Puller:
     def _acquire(self, holder: str) -> int | None:
         now_us = self._now_us()
         with self._database.writing() as connection:
-            return leases.acquire(
+            held_until = leases.acquire(
                 connection,
                 self._hospital,
                 self._channel,
@@ -213,6 +219,9 @@ class Puller:
                 now_us=now_us,
                 until_us=now_us + self._lease_us,
             )
+            if held_until is None:
+                inbox.drop_old_raw(connection, self._hospital, before_us=now_us - RAW_KEPT_US)
+            return held_until
 
     def _renew(self, holder: str) -> None:
         with self._database.writing() as connection:
@@ -246,6 +255,7 @@ class Puller:
             for start in range(0, len(members), MEMBERS):
                 holding.apply(
                     connection,
+                    self._keys.sealer(connection),
                     place.hospital,
                     place.recipient,
                     place.channel,
@@ -259,7 +269,8 @@ class Puller:
 
     def _left_over(self) -> list[Pending]:
         with self._database.reading() as connection:
-            return inbox.left_over(connection, self._hospital, self._channel, BATCH)
+            sealer = self._keys.sealer(connection)
+            return inbox.left_over(connection, sealer, self._hospital, self._channel, BATCH)
 
     def _glance_at(self, pending: Sequence[Pending]) -> list[Looked]:
         return [(entry, self._glance(entry.raw)) for entry in pending]
@@ -306,6 +317,7 @@ class Puller:
             self._hold(connection, holder)
             stored = inbox.store(
                 connection,
+                self._keys.sealer(connection),
                 self._hospital,
                 self._channel,
                 arrived,
@@ -339,6 +351,7 @@ class Puller:
             self._hold(connection, holder)
             return outcomes.settle(
                 connection,
+                self._keys.sealer(connection),
                 self._place,
                 judged,
                 now_us=self._now_us(),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import Row
+from typing import Protocol
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from services.common.grpc_edge import (
@@ -19,11 +17,20 @@ from services.common.grpc_edge import (
 from services.his_bridge.storage import lists
 
 USUAL_PAGE = 100
+ALL_HOSPITALS = "hospitals/-"
 MOST_ACKNOWLEDGEMENTS = 500
 MOST_TEXTS, LONGEST_TEXT = 20, 200
 HOSPITAL = re.compile(r"hospitals/([a-z][a-z0-9-]{0,62})", re.ASCII)
 BILL = re.compile(HOSPITAL.pattern + r"/bills/([0-9a-f]{32}(?:\.[0-9]{1,6})?)", re.ASCII)
 ANSWERS = {pb.DELIVERY_STATE_TAKEN: "TAKEN", pb.DELIVERY_STATE_REFUSED: "REFUSED"}
+
+
+class Numbered(Protocol):
+    """An entry of a list."""
+
+    @property
+    def seq(self) -> int:
+        """Its number in the list."""
 
 
 def acknowledgement_faults(request: pb.AcknowledgeBillsRequest) -> list[Violation]:
@@ -109,12 +116,12 @@ def foreign_token() -> Refused:
     return invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
 
 
-def resume_token(rows: Sequence[Row[Any]], size: int, kind: str, after: int) -> str:
+def resume_token(rows: Sequence[Numbered], size: int, kind: str, after: int) -> str:
     """The token of whatever comes after these rows, also when there is nothing yet."""
     shown = rows[:size]
     return page_token(kind, str(shown[-1].seq if shown else after))
 
 
-def next_token(rows: Sequence[Row[Any]], size: int, kind: str) -> str:
+def next_token(rows: Sequence[Numbered], size: int, kind: str) -> str:
     """The token of the page after these rows; empty at the end."""
     return page_token(kind, str(rows[size - 1].seq)) if len(rows) > size else ""

@@ -24,9 +24,12 @@ from services.common.grpc_edge import (
 )
 from services.common.identity import is_member_token
 from services.common.request_id import request_id_faults
+from services.common.sealing import SubjectKeys
+from services.common.sealing.erasures import OtherErasure
 from services.his_bridge import messages
 from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
 from services.his_bridge.requests import (
+    ALL_HOSPITALS,
     ANSWERS,
     BILL,
     HOSPITAL,
@@ -42,6 +45,7 @@ from services.his_bridge.requests import (
 )
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import last_pulls, lists, showing
+from services.his_bridge.storage.erasure import NothingKept, WithdrawalNotTold, erase
 from services.his_bridge.storage.holding import READINGS
 
 USUAL_RECORDS, MOST_RECORDS = 500, 5_000
@@ -69,11 +73,13 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     def __init__(
         self,
         database: Database,
+        keys: SubjectKeys,
         hospitals: Mapping[str, Hospital],
         recipient: str,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._database = database
+        self._keys = keys
         self._hospitals = hospitals
         self._recipient = recipient
         self._now_us = now_us
@@ -116,7 +122,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if named[1] not in self._mine():
             raise not_found("bill", request.name)
         try:
-            shown = await self._read(
+            shown = await self._open(
                 showing.bill_named, named[1], self._recipient, named[2], self._now_us()
             )
         except showing.NoActiveConsent:
@@ -140,7 +146,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         delivery = _STATES[request.delivery_state]
-        shown = await self._read(
+        shown = await self._open(
             showing.bills_after,
             hospital,
             self._recipient,
@@ -203,23 +209,22 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if after > await self._read(lists.last_number, READINGS):
             # A token kept from before this database was made anew would hide what is in it.
             raise foreign_token()
-        shown = await self._read(
+        shown = await self._open(
             showing.readings_after,
             self._recipient,
             member,
             after,
             size + 1,
             self._now_us(),
-            hospital,
+            list(self._hospitals) if hospital is None else [hospital],
         )
-        rows = [one.row for one in shown]
-        readings = [messages.reading(one.row, one.consent_id) for one in shown[:size]]
+        readings = [messages.reading(one) for one in shown[:size]]
         for found in readings:
             note_consent(found.name, found.consent)
         return pb.ListReadingsResponse(
             readings=readings,
-            next_page_token=next_token(rows, size, kind),
-            resume_token=resume_token(rows, size, kind, after),
+            next_page_token=next_token(shown, size, kind),
+            resume_token=resume_token(shown, size, kind, after),
         )
 
     async def ListQuarantine(
@@ -230,7 +235,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         kind = f"quarantine {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        rows = await self._read(lists.quarantine_after, hospital, after, size + 1)
+        rows = await self._open(lists.quarantine_after, hospital, after, size + 1)
         return pb.ListQuarantineResponse(
             records=[messages.quarantined(row) for row in rows[:size]],
             next_page_token=next_token(rows, size, kind),
@@ -260,7 +265,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         kind = f"features {tenant.key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        shown = await self._read(
+        shown = await self._open(
             showing.last_states_after,
             hospital,
             self._recipient,
@@ -273,6 +278,42 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             # By content: the order of release would tell the order of the visits.
             features=sorted(features, key=lambda one: one.SerializeToString(deterministic=True)),
             next_page_token=next_token([one.row for one in shown], size, kind),
+        )
+
+    async def EraseMember(
+        self, request: pb.EraseMemberRequest, context: Context
+    ) -> pb.EraseMemberResponse:
+        """Destroy the key of everything kept about a patient."""
+        faults = request_id_faults(request.request_id)
+        token = request.member.removeprefix("members/")
+        if token == request.member or not is_member_token(token):
+            faults.append(not_a_name("member", "members/{token}"))
+        if request.hospital == ALL_HOSPITALS:
+            hospitals = sorted(self._mine())
+        else:
+            hospitals = [self._parent(request.hospital, faults, "hospital")]
+        if faults:
+            raise invalid(faults)
+        now_us, once = self._now_us(), current_tenant().own(request.request_id)
+        try:
+            done = await self._database.run(
+                erase, self._database, self._keys, once, token, hospitals, now_us
+            )
+        except OtherErasure:
+            text = "the request_id was used with other content; use a new one"
+            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        except WithdrawalNotTold:
+            text = "a withdrawal of the patient's has not reached the insurer; pull, then repeat"
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION, "WITHDRAWAL_NOT_TOLD", text
+            ) from None
+        except NothingKept:
+            raise not_found("member", "members/-") from None
+        return pb.EraseMemberResponse(
+            destroyed_key_count=done.keys,
+            bill_count=done.bills,
+            reading_count=done.readings,
+            refused_bill_count=done.refused,
         )
 
     def _pulled(self, request: pb.PullBillsRequest | pb.PullReadingsRequest) -> Hospital:
@@ -336,6 +377,15 @@ class HisBridgeServicer(HisBridgeServiceServicer):
                 f"{fault.text}; what was fetched is kept",
                 retry_after_s=fault.retry_after_s,
             ) from None
+
+    async def _open(self, query: Callable[..., Any], *args: Any) -> Any:
+        """A query that opens what it reads."""
+
+        def work() -> Any:
+            with self._database.reading() as connection:
+                return query(connection, self._keys.sealer(connection), *args)
+
+        return await self._database.run(work)
 
     async def _read(self, query: Callable[..., Any], *args: Any) -> Any:
         def work() -> Any:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -16,8 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select, text, update
 
+from services.claims.storage.sealed import person_subject
+from services.claims.storage.tables import decision
+from services.common.database import Database
 from services.common.identity import member_token
+from services.common.sealing import SubjectKeys
+from services.common.sealing.key_sources import master_keys
 from services.common.state import load_or_make_key, read_addresses
 from tests.stack.test_supervisor import LONGEST_S, processes_with
 from tests.stack.typed import ROOT, Typed, environ, lipei
@@ -244,8 +249,8 @@ def test_faults_that_claims_finds_come_with_the_file_s_line(
 
 def test_show_says_who_bears_what_and_why(stack: Stack, claim: str) -> None:
     shown = stack.lipei("claims", "show", claim).out
-    for text in ("28700.01", "7700.01", "9404.04", "deductible", "4.2", "payment sent", "paid"):
-        assert text in shown
+    for word in ("28700.01", "7700.01", "9404.04", "deductible", "4.2", "payment sent", "paid"):
+        assert word in shown
     assert claim in stack.lipei("claims", "list", "p-1", "--in", "paid").out
     assert stack.json("claims", "list", "--in", "denied") == {"claims": []}
 
@@ -367,24 +372,30 @@ def test_replay_gives_the_stored_hash_and_finds_an_altered_output(
     }
     other = submitted(stack, tmp_path, bill(stack, "B-3", **visit, **day))["name"]
     assert stack.lipei("claims", "replay", other).code == 0
-    alter(stack.state / "claims.db", other)
+    alter(stack.state, other)
     altered = stack.lipei("claims", "replay", other)
     assert altered.code == 1
     assert "the stored decision is not what its inputs give" in altered.said[0]
     assert stack.lipei("claims", "replay", claim).code == 0
 
 
-def alter(database: Path, claim: str) -> None:
-    """Change a stored decision as only somebody with the database in hands can."""
-    with sqlite3.connect(database, timeout=30) as connection:
-        connection.execute("DROP TRIGGER decision_no_update")
-        changed = connection.execute(
-            "UPDATE decision SET output = CAST(REPLACE(CAST(output AS TEXT), '4000', '4100')"
-            " AS BLOB) WHERE claim_id = ? AND CAST(output AS TEXT) LIKE '%4000%'",
-            (claim.rpartition("/")[2],),
-        )
-        assert changed.rowcount == 1
-    connection.close()
+def alter(state: Path, claim: str) -> None:
+    """Change a stored decision as only somebody with the database and the keys in hands can."""
+    database = Database(f"sqlite:///{state / 'claims.db'}")
+    keys = SubjectKeys(master_keys(state), now_us=lambda: 0)
+    with database.writing() as connection:
+        connection.execute(text("DROP TRIGGER decision_no_update"))
+        mine = decision.c.claim_id == claim.rpartition("/")[2]
+        row = connection.execute(select(decision).where(mine)).one()
+        place = {"table": "decision", "column": "output", "row": row.id}
+        subject = person_subject(row.person_id)
+        sealer = keys.sealer(connection)
+        said = sealer.open(row.output, **place, subject=subject)
+        forged = said.replace(b"4000", b"4100")
+        assert forged != said
+        sealed = sealer.seal(forged, **place, subject=subject)
+        connection.execute(update(decision).where(mine).values(output=sealed))
+    database.close()
 
 
 def test_a_second_up_on_the_same_state_is_refused(stack: Stack) -> None:
@@ -436,3 +447,72 @@ def test_killing_lipei_up_leaves_no_process_and_the_next_start_goes_on(tmp_path:
     finally:
         code = again.stop(signal.SIGINT)
     assert code == 0
+
+
+def test_master_keys_are_rotated_under_the_running_services(stack: Stack, claim: str) -> None:
+    def in_use() -> dict[str, dict[str, int]]:
+        found = stack.json("keys", "status")
+        return {
+            service: {use["key_id"]: int(use.get("subject_keys", 0)) for use in uses}
+            for service, uses in found.items()
+        }
+
+    before = in_use()
+    assert before.keys() == {"claims", "his_bridge", "pricing"}
+    assert all(uses.keys() == {"m1"} for uses in before.values())
+    assert stack.lipei("keys", "retire", "m1").code == 1
+    rotated = stack.lipei("keys", "rotate")
+    assert rotated.code == 0, rotated.err
+    assert "the current master key is m2" in rotated.out
+    assert in_use() == {service: {"m2": uses["m1"]} for service, uses in before.items()}
+    assert stack.lipei("keys", "retire", "m2").said == [
+        f"{service}: {uses['m1']} subjects' keys are wrapped under it; rotate first"
+        for service, uses in before.items()
+    ]
+    assert stack.lipei("keys", "retire", "m1").code == 0
+    assert stack.json("claims", "replay", claim)["output_hash"]
+    assert stack.lipei("keys", "rotate", "--resume").code == 0
+    assert stack.lipei("keys", "renew", "--older-than-days", "0").code == 0
+    assert stack.json("claims", "replay", claim)["output_hash"]
+    assert stack.json("status")["ready"] is True
+
+
+def test_a_person_is_erased_everywhere(stack: Stack, claim: str, tmp_path: Path) -> None:
+    number = "990001198003070038"
+    policy = POLICIES.replace("p-1", "p-9").replace(DOCUMENT, number)
+    (tmp_path / "policies.yaml").write_text(policy)
+    assert stack.json("policies", "import", tmp_path / "policies.yaml")["created"] == 1
+    key = load_or_make_key(stack.state / "keys" / "member_token.key")
+    token = member_token("CN-ID", number, key=key, key_version="k1")
+    small = {
+        "member_token": token,
+        "lines": [charge(1, "001109000030000", "1", "100.00", 100_00)],
+        "total": money(100_00),
+        "social_insurance": {"used": True, "fund_paid": money(0)},
+    }
+    name = submitted(stack, tmp_path, bill(stack, "B-erased", **small))["name"]
+    until(lambda: stack.json("claims", "show", name)["state"] == "CLAIM_STATE_CLOSED_ZERO")
+    erase = ("members", "erase", "--token", token, "--yes", "--ground")
+    kept = stack.lipei(*erase, "retention-over")
+    assert kept.code == 1
+    assert any("until: 2032-01-01" in line for line in kept.said)
+    assert stack.lipei("claims", "replay", name).code == 0
+    done = stack.lipei(*erase, "ordered", "--order", "court/2026-17")
+    assert done.code == 0, done.err
+    assert "claims: 2 keys destroyed; 1 claims of members/" in done.out
+    assert "policies/p-9" in done.out
+    assert "pricing: nothing is kept about this member" in done.out
+    assert f"his_bridge of {HOSPITAL}: nothing is kept about this member" in done.out
+    assert token not in done.out + done.err
+    for words in (("claims", "replay", name), ("claims", "explain", name)):
+        typed = stack.lipei(*words)
+        assert typed.code == 1
+        assert typed.said[0].startswith("claims: the person's data was erased")
+    shown = stack.lipei("claims", "show", name)
+    assert "the person's data was erased" in shown.out
+    assert "B-erased" not in stack.lipei("claims", "list").out
+    assert name in stack.lipei("claims", "list").out
+    assert stack.lipei("books").code == 0
+    assert stack.json("claims", "replay", claim)["output_hash"]
+    again = stack.lipei(*erase, "ordered", "--order", "court/2026-17")
+    assert (again.code, again.out.count("nothing is kept")) == (0, 3)

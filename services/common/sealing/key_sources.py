@@ -10,7 +10,6 @@ import json
 import secrets
 import shlex
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,6 @@ from services.common.state import locked, write_private
 
 _FIRST = "m1"
 _COMMAND_S = 20.0
-# A command costs a process; between two runs nobody asks again because of an id that is not there.
-_COMMAND_EVERY_S = 10.0
 _LARGEST_BYTES = 1 << 20
 
 
@@ -188,19 +185,13 @@ class KeyCommand:
 
     def __init__(self, command: str) -> None:
         self._command = shlex.split(command)
-        self._at_s: float | None = None
-        self._last: KeySet | None = None
 
     def changed(self) -> bool:
         """Nobody can tell without running it; `refresh` does."""
         return False
 
     def read(self) -> KeySet:
-        """Run the command, or answer as before when it ran a moment ago. Raises: UnknownSetting."""
-        now_s = time.monotonic()
-        recent = self._at_s is not None and now_s - self._at_s < _COMMAND_EVERY_S
-        if self._last is not None and recent:
-            return self._last
+        """Run the command. Raises: UnknownSetting."""
         what = "the command of LIPEI_MASTER_KEY_COMMAND"
         try:
             done = subprocess.run(  # noqa: S603 - the operator's own command, no shell
@@ -215,6 +206,4 @@ class KeyCommand:
             raise UnknownSetting(f"{what} cannot be run: {type(fault).__name__}") from None
         if done.returncode != 0:
             raise UnknownSetting(f"{what} ended with {done.returncode}")
-        self._last = parsed(done.stdout, what)
-        self._at_s = now_s
-        return self._last
+        return parsed(done.stdout, what)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Protocol
@@ -20,6 +21,9 @@ from services.common.log import logger
 from services.common.sealing.faults import CannotOpen, KeyRetired, KeyUnknown
 from services.common.sealing.value import NONCE_BYTES, joined
 from services.common.settings import UnknownSetting
+
+# A source may cost a process; so long nobody asks it again for an id that it did not have.
+_ASK_AGAIN_S = 10.0
 
 
 class KeyState(StrEnum):
@@ -129,6 +133,7 @@ class RereadKeys:
         self._source = source
         self._lock = threading.Lock()
         self._set = source.read()
+        self._asked_s = -_ASK_AGAIN_S
 
     def current(self) -> str:
         """Id of the key that wraps from now on."""
@@ -157,7 +162,10 @@ class RereadKeys:
         return self._set
 
     def _having(self, key_id: str) -> KeySet:
-        if self._now().state(key_id) is KeyState.UNKNOWN:
+        now_s = time.monotonic()
+        unknown = self._now().state(key_id) is KeyState.UNKNOWN
+        if unknown and now_s - self._asked_s >= _ASK_AGAIN_S:
+            self._asked_s = now_s
             self._try_again()
         return self._set
 

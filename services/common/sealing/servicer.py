@@ -86,9 +86,9 @@ def readiness(database: Database, keys: SubjectKeys) -> Callable[[], Coroutine[A
         for use in missing:
             logger().error(
                 "master_key_missing",
-                key=use.key_id,
+                master_key=use.key_id,
                 state=use.state.value,
-                subject_keys=use.subject_keys,
+                count=use.subject_keys,
             )
         return not missing and rotation.proves(database, keys)
 

@@ -13,10 +13,11 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, MetaData, Row, bindparam, func, select, update
+from sqlalchemy import Connection, MetaData, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.common.database import Database, is_writing
@@ -42,6 +43,16 @@ subject_key = subject_key_table(MetaData())
 _columns = subject_key.c
 
 
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """One generation of a subject's key as it stands in the table; destroyed without `wrapped`."""
+
+    subject: str
+    generation: int
+    wrapped: bytes | None
+    master_key_id: str
+
+
 class SubjectKeys:
     """The subjects' keys of one database. `prepare` comes before everything else."""
 
@@ -61,13 +72,11 @@ class SubjectKeys:
         Raises: KeyUnknown, KeyRetired when the master keys at hand cannot open it.
         """
         with database.reading() as connection:
-            row = _newest(connection, _INDEX)
-        if row is None:
+            found = self.sealer(connection).newest(_INDEX)
+        if found is None:
             with database.writing() as connection:
-                self._add(connection, _INDEX, 1)
-                row = _newest(connection, _INDEX)
-        assert row is not None  # noqa: S101 - added above, by us or by somebody else
-        self._index = self._unwrapped(row)
+                found = self.sealer(connection).made(_INDEX)
+        self._index = self._unwrapped(found)
 
     def sealer(self, connection: Connection) -> Sealer:
         """What seals and opens within this transaction."""
@@ -88,24 +97,24 @@ class SubjectKeys:
         message = joined(table, column) + content
         return hmac.new(self._index, message, hashlib.sha256).hexdigest()
 
-    def cipher(self, row: Row[Any]) -> AESGCM:
-        """The cipher of a key's row that this transaction has read.
+    def cipher(self, key: WrappedKey) -> AESGCM:
+        """The cipher of a key that this transaction has read.
 
         Raises: Erased, KeyUnknown, KeyRetired, CannotOpen.
         """
-        at = (row.subject, row.generation)
-        if row.wrapped is None:
-            self.forget(row.subject)
+        at = (key.subject, key.generation)
+        if key.wrapped is None:
+            self.forget(key.subject)
             raise Erased
         with self._lock:
             cached = self._ciphers.get(at)
             # Made in a transaction that was rolled back, it is not what the database has.
-            if cached is not None and cached[0] == row.wrapped:
+            if cached is not None and cached[0] == key.wrapped:
                 self._ciphers.move_to_end(at)
                 return cached[1]
-        made = AESGCM(self._unwrapped(row))
+        made = AESGCM(self._unwrapped(key))
         with self._lock:
-            self._ciphers[at] = (row.wrapped, made)
+            self._ciphers[at] = (key.wrapped, made)
             while len(self._ciphers) > self._most_cached:
                 self._ciphers.popitem(last=False)
         return made
@@ -116,28 +125,23 @@ class SubjectKeys:
             for at in [at for at in self._ciphers if at[0] == subject]:
                 del self._ciphers[at]
 
-    def add(self, connection: Connection, subject: str, generation: int) -> None:
-        """Make a key, unless somebody has made this generation meanwhile."""
-        self._add(connection, subject, generation)
-
-    def _add(self, connection: Connection, subject: str, generation: int) -> None:
+    def add(self, connection: Connection, subject: str, generation: int) -> WrappedKey | None:
+        """Make a key; None when somebody else has made this generation meanwhile."""
         place = key_place(subject, generation)
         master_key_id, wrapped = self.master.wrap(os.urandom(_KEY_BYTES), place)
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        connection.execute(
+        made = WrappedKey(subject, generation, wrapped, master_key_id)
+        added = connection.execute(
             dialect.insert(subject_key).on_conflict_do_nothing(),
-            {
-                "subject": subject,
-                "generation": generation,
-                "wrapped": wrapped,
-                "master_key_id": master_key_id,
-                "created_us": self.now_us(),
-            },
+            {**asdict(made), "created_us": self.now_us()},
         )
+        return made if added.rowcount == 1 else None
 
-    def _unwrapped(self, row: Row[Any]) -> bytes:
-        place = key_place(row.subject, row.generation)
-        return self.master.unwrap(row.master_key_id, row.wrapped, place)
+    def _unwrapped(self, key: WrappedKey) -> bytes:
+        if key.wrapped is None:
+            raise Erased
+        place = key_place(key.subject, key.generation)
+        return self.master.unwrap(key.master_key_id, key.wrapped, place)
 
 
 class Sealer:
@@ -146,28 +150,40 @@ class Sealer:
     def __init__(self, keys: SubjectKeys, connection: Connection) -> None:
         self._keys = keys
         self._connection = connection
-        self._rows: dict[str, dict[int, Row[Any]]] = {}
+        self._keys_of: dict[str, dict[int, WrappedKey]] = {}
 
     def load(self, subjects: Iterable[str]) -> None:
         """Read the keys of many subjects at once; sealing and opening then ask for none of them."""
-        missing = sorted(set(subjects) - self._rows.keys())
+        missing = sorted(set(subjects) - self._keys_of.keys())
         if not missing:
             return
         for subject in missing:
-            self._rows[subject] = {}
+            self._keys_of[subject] = {}
         for row in self._connection.execute(_of(self._connection), {"subjects": missing}):
-            self._rows[row.subject][row.generation] = row
+            self._keys_of[row.subject][row.generation] = WrappedKey(*row)
+
+    def newest(self, subject: str) -> WrappedKey | None:
+        """The subject's newest key; None when it never had one."""
+        found = self._generations(subject)
+        return found[max(found)] if found else None
+
+    def made(self, subject: str) -> WrappedKey:
+        """The subject's newest key, which is made if there is none yet."""
+        found = self.newest(subject)
+        if found is None:
+            found = self._keys.add(self._connection, subject, 1)
+            if found is not None:
+                self._keys_of[subject] = {1: found}
+            else:
+                found = self._generations(subject, anew=True)[1]
+        return found
 
     def seal(self, plaintext: bytes, *, table: str, column: str, row: str, subject: str) -> bytes:
         """The value under the subject's newest key, which is made if there is none yet.
 
         Raises: Erased when the subject's key was destroyed; KeyUnknown, KeyRetired.
         """
-        found = self._generations(subject)
-        if not found:
-            self._keys.add(self._connection, subject, 1)
-            found = self._generations(subject, anew=True)
-        newest = found[max(found)]
+        newest = self.made(subject)
         cipher = self._keys.cipher(newest)
         place = Place(table, column, row, subject)
         return sealed_value(plaintext, place, cipher, newest.generation)
@@ -181,7 +197,7 @@ class Sealer:
         generation = generation_of(sealed)
         found = self._generations(subject)
         if generation not in found:
-            if any(row.wrapped is None for row in found.values()):
+            if any(key.wrapped is None for key in found.values()):
                 raise Erased
             raise KeyUnknown(f"generation {generation}")
         cipher = self._keys.cipher(found[generation])
@@ -197,7 +213,7 @@ class Sealer:
 
     def is_erased(self, subject: str) -> bool:
         """Whether the subject's key was destroyed."""
-        return any(row.wrapped is None for row in self._generations(subject).values())
+        return any(key.wrapped is None for key in self._generations(subject).values())
 
     def renew(self, subject: str) -> int:
         """Make the subject's next key; what older ones sealed still opens. Its generation.
@@ -211,7 +227,7 @@ class Sealer:
         if generation > LAST_GENERATION // 2:  # a SMALLINT's last
             raise KeyUnknown("the subject has had every key that there can be")
         self._keys.add(self._connection, subject, generation)
-        del self._rows[subject]
+        del self._keys_of[subject]
         return generation
 
     def destroy(self, subject: str) -> int:
@@ -226,7 +242,7 @@ class Sealer:
         if not destroyed and not self._generations(subject, anew=True):
             self._keys.add(self._connection, subject, 1)
             self._overwrite(subject)
-        self._rows.pop(subject, None)
+        self._keys_of.pop(subject, None)
         self._keys.forget(subject)
         return destroyed
 
@@ -237,12 +253,12 @@ class Sealer:
             .values(wrapped=None, destroyed_us=self._keys.now_us())
         ).rowcount
 
-    def _generations(self, subject: str, *, anew: bool = False) -> dict[int, Row[Any]]:
+    def _generations(self, subject: str, *, anew: bool = False) -> dict[int, WrappedKey]:
         if anew:
-            self._rows.pop(subject, None)
-        if subject not in self._rows:
+            self._keys_of.pop(subject, None)
+        if subject not in self._keys_of:
             self.load([subject])
-        return self._rows[subject]
+        return self._keys_of[subject]
 
 
 def key_place(subject: str, generation: int) -> bytes:
@@ -250,7 +266,9 @@ def key_place(subject: str, generation: int) -> bytes:
     return joined(SUBJECT_KEY, "wrapped", subject, str(generation))
 
 
-_ALL = select(subject_key).where(_columns.subject.in_(bindparam("subjects", expanding=True)))
+_ALL = select(
+    _columns.subject, _columns.generation, _columns.wrapped, _columns.master_key_id
+).where(_columns.subject.in_(bindparam("subjects", expanding=True)))
 # A writer holds the keys that it uses until it commits: an erasure waits for it, or it finds the
 # subject erased. SQLite has one writer anyway.
 _ALL_HELD = _ALL.order_by(_columns.subject, _columns.generation).with_for_update(read=True)
@@ -258,12 +276,3 @@ _ALL_HELD = _ALL.order_by(_columns.subject, _columns.generation).with_for_update
 
 def _of(connection: Connection) -> Any:
     return _ALL_HELD if is_writing(connection) else _ALL
-
-
-def _newest(connection: Connection, subject: str) -> Row[Any] | None:
-    newest = select(func.max(_columns.generation)).where(_columns.subject == subject)
-    return connection.execute(
-        select(subject_key).where(
-            _columns.subject == subject, _columns.generation == newest.scalar_subquery()
-        )
-    ).one_or_none()

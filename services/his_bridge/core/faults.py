@@ -68,6 +68,7 @@ class Reason(StrEnum):
     SOCIAL_INSURANCE_CONTRADICTS = "SOCIAL_INSURANCE_CONTRADICTS"
     BRIDGE_FAILED = "BRIDGE_FAILED"
     SAME_VERSION_OTHER_CONTENT = "SAME_VERSION_OTHER_CONTENT"
+    MEMBER_ERASED = "MEMBER_ERASED"
 
 
 # In order of precedence: the record's stage is that of its first fault in this order.
@@ -153,6 +154,9 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
     Stage.CONFLICT: {
         Reason.SAME_VERSION_OTHER_CONTENT: (
             "came before with other content; have the HIS raise the version"
+        ),
+        Reason.MEMBER_ERASED: (
+            "what came before of it was erased with its patient; a person decides what to do"
         ),
     },
 }

@@ -13,6 +13,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
 
 from services.common.database import take_turns
+from services.common.sealing import Erased, Sealer
+from services.common.sealing.members import subject_of
 from services.his_bridge.core.consent import (
     Consent,
     Event,
@@ -24,6 +26,7 @@ from services.his_bridge.core.consent import (
     active,
     fold,
 )
+from services.his_bridge.storage import sealed
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import consent, consent_event, consent_request
 
@@ -41,21 +44,35 @@ class OtherContent(ValueError):
         self.consent_ids = tuple(consent_ids)
 
 
+@dataclass(frozen=True, slots=True)
+class KeptConsent:
+    """A consent's row, and what it says; None once its person was erased."""
+
+    row: Row[Any]
+    consent: Consent | None
+
+    @property
+    def seq(self) -> int:
+        """Its number in the list."""
+        return int(self.row.seq)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Register:
     """The consents of one hospital's patients towards one recipient, as one query saw them."""
 
     recipient: str
-    consents: Mapping[str, tuple[Consent, ...]]  # by member token
+    consents: Mapping[str, tuple[Consent, ...]]  # by the member's opaque id
     at_us: int
 
     def covering(
         self, member: str, purpose: Purpose, need: Need, rather: str = ""
     ) -> Consent | None:
         """The active consent that covers the record; None without one."""
+        theirs = self.consents.get(member, ())
         return active(
-            self.consents.get(member, ()),
-            member=member,
+            theirs,
+            member=theirs[0].terms.member_token if theirs else "",
             recipient=self.recipient,
             purpose=purpose,
             need=need,
@@ -65,26 +82,35 @@ class Register:
 
 
 def register_of(
-    connection: Connection, hospital: str, recipient: str, members: Collection[str], *, at_us: int
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    recipient: str,
+    members: Collection[str],
+    *,
+    at_us: int,
 ) -> Register:
-    """The consents of these people towards the recipient."""
+    """The consents of these people towards the recipient; those of an erased one are void."""
     found: dict[str, list[Consent]] = {}
     if members:
         rows = connection.execute(
             select(consent).where(
                 consent.c.hospital == hospital,
                 consent.c.recipient == recipient,
-                consent.c.member_token.in_(set(members)),
+                consent.c.member.in_(set(members)),
             )
-        )
+        ).all()
+        sealer.load(map(subject_of, {row.member for row in rows}))
         for row in rows:
-            found.setdefault(row.member_token, []).append(consent_of(row))
+            kept = kept_consent(sealer, row)
+            if kept.consent is not None:
+                found.setdefault(row.member, []).append(kept.consent)
     consents = {member: tuple(theirs) for member, theirs in found.items()}
     return Register(recipient=recipient, consents=consents, at_us=at_us)
 
 
 def in_force(
-    member_token: ColumnElement[str],
+    member: ColumnElement[str],
     hospital: ColumnElement[str] | str,
     recipient: str,
     purpose: Purpose,
@@ -95,7 +121,7 @@ def in_force(
         select(consent.c.consent_id)
         .where(
             consent.c.hospital == hospital,
-            consent.c.member_token == member_token,
+            consent.c.member == member,
             consent.c.recipient == recipient,
             consent.c.purpose == str(purpose),
             consent.c.from_us <= at_us,
@@ -106,13 +132,23 @@ def in_force(
     )
 
 
-def consent_of(row: Row[Any]) -> Consent:
+def kept_consent(sealer: Sealer, row: Row[Any]) -> KeptConsent:
     """The consent in a row of the register."""
-    return Consent(terms=_TERMS.decode(row.terms), withdrawn_us=row.withdrawn_us)
+    place = {"table": "consent", "column": "terms", "row": f"{row.hospital}/{row.consent_id}"}
+    try:
+        terms = _TERMS.decode(sealer.open(row.terms, **place, subject=subject_of(row.member)))
+    except Erased:
+        return KeptConsent(row, None)
+    return KeptConsent(row, Consent(terms=terms, withdrawn_us=row.withdrawn_us))
 
 
 def answered(
-    connection: Connection, hospital: str, method: str, request_id: str, request_hash: str
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    method: str,
+    request_id: str,
+    request_hash: str,
 ) -> bytes | None:
     """The answer to a repeated request; None for a new one.
 
@@ -130,13 +166,18 @@ def answered(
     ).first()
     if row is None:
         return None
-    if row.request_hash != request_hash:
+    if row.request_hash != _keyed(sealer, request_hash):
         raise OtherContent
     return bytes(row.response)
 
 
+def _keyed(sealer: Sealer, digest: str) -> str:
+    return sealer.fingerprint(digest.encode(), table="consent_request", column="request_hash")
+
+
 def remember_answer(
     connection: Connection,
+    sealer: Sealer,
     hospital: str,
     method: str,
     request_id: str,
@@ -152,7 +193,7 @@ def remember_answer(
             "hospital": hospital,
             "method": method,
             "request_id": request_id,
-            "request_hash": request_hash,
+            "request_hash": _keyed(sealer, request_hash),
             "response": response,
             "at_us": now_us,
         },
@@ -160,40 +201,50 @@ def remember_answer(
 
 
 def grant(
-    connection: Connection, hospital: str, given: Sequence[Terms], *, now_us: int
+    connection: Connection, sealer: Sealer, hospital: str, given: Sequence[Terms], *, now_us: int
 ) -> list[Terms]:
     """Record that these consents were given; those that are new. Known ones change nothing.
 
     Raises: OtherContent naming those known with other content; nothing is recorded then.
     """
     ids = [terms.consent_id for terms in given]
-    events = _events_of(connection, hospital, ids)
-    known = fold(event for mine in events.values() for event in mine)
+    before = _events_of(connection, sealer, hospital, ids)
+    known = fold(event for mine in before.events.values() for event in mine)
     differ = [t.consent_id for t in given if (k := known.get(t.consent_id)) and k.terms != t]
+    differ += [consent_id for consent_id in ids if consent_id in before.erased]
     if differ:
         raise OtherContent(differ)
     new = [terms for terms in given if terms.consent_id not in known]
-    _append(connection, hospital, events, [Granted(terms=terms) for terms in new], now_us=now_us)
+    granted = [Granted(terms=terms) for terms in new]
+    _append(connection, sealer, hospital, before.events, granted, now_us=now_us)
     return new
 
 
 def withdraw(
-    connection: Connection, hospital: str, event: Withdrawn, *, now_us: int
-) -> Row[Any] | None:
+    connection: Connection, sealer: Sealer, hospital: str, event: Withdrawn, *, now_us: int
+) -> KeptConsent | None:
     """Record that a consent was withdrawn; the consent as it stands, None while it is unknown.
 
-    A withdrawal that is not earlier than the one that counts changes nothing.
+    A withdrawal that is not earlier than the one that counts changes nothing, nor does one of a
+    person who was erased.
     """
-    events = _events_of(connection, hospital, [event.consent_id])
-    before = [e.withdrawn_us for e in events.get(event.consent_id, []) if isinstance(e, Withdrawn)]
-    if not before or event.withdrawn_us < min(before):
-        _append(connection, hospital, events, [event], now_us=now_us)
-    return consent_named(connection, hospital, event.consent_id)
+    known = _events_of(connection, sealer, hospital, [event.consent_id])
+    mine = known.events.get(event.consent_id, [])
+    before = [e.withdrawn_us for e in mine if isinstance(e, Withdrawn)]
+    if not known.erased and (not before or event.withdrawn_us < min(before)):
+        _append(connection, sealer, hospital, known.events, [event], now_us=now_us)
+    return consent_named(connection, sealer, hospital, event.consent_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    events: dict[str, list[Event]]
+    erased: set[str]  # consents of which nobody can tell any more what was done
 
 
 def _events_of(
-    connection: Connection, hospital: str, consent_ids: Iterable[str]
-) -> dict[str, list[Event]]:
+    connection: Connection, sealer: Sealer, hospital: str, consent_ids: Iterable[str]
+) -> _Known:
     rows = connection.execute(
         select(consent_event)
         .where(
@@ -201,15 +252,37 @@ def _events_of(
             consent_event.c.consent_id.in_(set(consent_ids)),
         )
         .order_by(consent_event.c.consent_id, consent_event.c.number)
-    )
-    found: dict[str, list[Event]] = {}
+    ).all()
+    sealer.load({sealed.subject_of(hospital, row.member) for row in rows})
+    known = _Known({}, set())
     for row in rows:
-        found.setdefault(row.consent_id, []).append(_EVENT.decode(row.body))
-    return found
+        try:
+            event = _open_event(sealer, row)
+        except Erased:
+            known.erased.add(row.consent_id)
+        else:
+            known.events.setdefault(row.consent_id, []).append(event)
+    return known
+
+
+def _event_place(hospital: str, consent_id: str, number: int, member: str | None) -> dict[str, str]:
+    return {
+        "table": "consent_event",
+        "column": "body",
+        "row": f"{hospital}/{consent_id}/{number}",
+        "subject": sealed.subject_of(hospital, member),
+    }
+
+
+def _open_event(sealer: Sealer, row: Row[Any]) -> Event:
+    place = _event_place(row.hospital, row.consent_id, row.number, row.member)
+    event: Event = _EVENT.decode(sealer.open(row.body, **place))
+    return event
 
 
 def _append(
     connection: Connection,
+    sealer: Sealer,
     hospital: str,
     before: dict[str, list[Event]],
     new: Sequence[Event],
@@ -218,28 +291,47 @@ def _append(
 ) -> None:
     if not new:
         return
-    rows: list[dict[str, Any]] = []
+    touched: dict[str, list[Event]] = {}
     for event in new:
         consent_id = event.terms.consent_id if isinstance(event, Granted) else event.consent_id
         mine = before.setdefault(consent_id, [])
         mine.append(event)
-        rows.append(
-            {
-                "hospital": hospital,
-                "consent_id": consent_id,
-                "number": len(mine),
-                "body": msgspec.json.encode(event),
-                "at_us": now_us,
-            }
-        )
+        touched[consent_id] = mine
+    folded = fold(event for mine in touched.values() for event in mine)
+    tokens = {one.terms.member_token for one in folded.values()}
+    member_of = sealed.members_of(connection, sealer, hospital, tokens, now_us)
+    sealer.load(map(subject_of, member_of.values()))
+    rows: list[dict[str, Any]] = []
+    for consent_id, mine in touched.items():
+        one = folded.get(consent_id)
+        # A withdrawal that came before its grant is nobody's yet.
+        member = member_of[one.terms.member_token] if one else None
+        for number, event in enumerate(mine, 1):
+            if event not in new:
+                continue
+            place = _event_place(hospital, consent_id, number, member)
+            rows.append(
+                {
+                    "hospital": hospital,
+                    "consent_id": consent_id,
+                    "number": number,
+                    "member": member,
+                    "body": sealer.seal(msgspec.json.encode(event), **place),
+                    "at_us": now_us,
+                }
+            )
     connection.execute(insert(consent_event), rows)
-    touched = dict.fromkeys(row["consent_id"] for row in rows)
-    folded = fold(event for consent_id in touched for event in before[consent_id])
-    _project(connection, hospital, folded, now_us=now_us)
+    _project(connection, sealer, hospital, folded, member_of, now_us=now_us)
 
 
 def _project(
-    connection: Connection, hospital: str, folded: Mapping[str, Consent], *, now_us: int
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    folded: Mapping[str, Consent],
+    member_of: Mapping[str, str],
+    *,
+    now_us: int,
 ) -> None:
     """Write the fold beside the events, to be applied by what asks for it next."""
     known = set(
@@ -259,12 +351,18 @@ def _project(
                     "hospital": hospital,
                     "consent_id": one.terms.consent_id,
                     "seq": first + offset,
-                    "member_token": one.terms.member_token,
+                    "member": member_of[one.terms.member_token],
                     "recipient": one.terms.recipient,
                     "purpose": str(one.terms.purpose),
                     "from_us": one.terms.from_us,
                     "until_us": one.terms.until_us,
-                    "terms": msgspec.json.encode(one.terms),
+                    "terms": sealer.seal(
+                        msgspec.json.encode(one.terms),
+                        table="consent",
+                        column="terms",
+                        row=f"{hospital}/{one.terms.consent_id}",
+                        subject=subject_of(member_of[one.terms.member_token]),
+                    ),
                     "created_us": now_us,
                     "applied_us": NOT_APPLIED,
                 }
@@ -288,51 +386,81 @@ def _project(
             )
 
 
-def consent_named(connection: Connection, hospital: str, consent_id: str) -> Row[Any] | None:
+def consent_named(
+    connection: Connection, sealer: Sealer, hospital: str, consent_id: str
+) -> KeptConsent | None:
     """One consent."""
-    return connection.execute(
+    row = connection.execute(
         select(consent).where(consent.c.hospital == hospital, consent.c.consent_id == consent_id)
     ).first()
+    return None if row is None else kept_consent(sealer, row)
 
 
-def history_of(connection: Connection, hospital: str, consent_id: str) -> list[tuple[Event, int]]:
-    """What happened to a consent, each with the time of recording."""
+def history_of(
+    connection: Connection, sealer: Sealer, hospital: str, consent_id: str
+) -> list[tuple[Event, int]]:
+    """What happened to a consent, each with the time of recording; nothing of an erased one."""
     rows = connection.execute(
         select(consent_event)
         .where(consent_event.c.hospital == hospital, consent_event.c.consent_id == consent_id)
         .order_by(consent_event.c.number)
     )
-    return [(_EVENT.decode(row.body), row.at_us) for row in rows]
+    try:
+        return [(_open_event(sealer, row), row.at_us) for row in rows]
+    except Erased:
+        return []
 
 
 def consents_after(
-    connection: Connection, hospital: str, seq: int, most: int, member: str | None
-) -> Sequence[Row[Any]]:
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    seq: int,
+    most: int,
+    token: str | None,
+) -> Sequence[KeptConsent]:
     """Consents in the order of recording, after a number."""
     query = select(consent).where(consent.c.hospital == hospital, consent.c.seq > seq)
-    if member is not None:
-        query = query.where(consent.c.member_token == member)
-    return connection.execute(query.order_by(consent.c.seq).limit(most)).all()
+    if token is not None:
+        mine = sealed.known_members(connection, sealer, hospital, [token])
+        query = query.where(consent.c.member.in_(list(mine.values())))
+    rows = connection.execute(query.order_by(consent.c.seq).limit(most)).all()
+    sealer.load(map(subject_of, {row.member for row in rows}))
+    return [kept_consent(sealer, row) for row in rows]
 
 
-def consents_of(connection: Connection, hospital: str, member: str) -> list[Consent]:
-    """Every consent of one person, whatever its state."""
-    return [
-        consent_of(row)
-        for row in connection.execute(
-            select(consent).where(consent.c.hospital == hospital, consent.c.member_token == member)
-        )
-    ]
+def consents_of(
+    connection: Connection, sealer: Sealer, hospital: str, member: str
+) -> list[Consent]:
+    """Every consent of one person, by their opaque id, whatever its state."""
+    rows = connection.execute(
+        select(consent).where(consent.c.hospital == hospital, consent.c.member == member)
+    )
+    kept = (kept_consent(sealer, row) for row in rows)
+    return [one.consent for one in kept if one.consent is not None]
 
 
-def withdrawals_to_tell(connection: Connection, hospital: str, most: int) -> Sequence[Row[Any]]:
+def withdrawals_to_tell(
+    connection: Connection, sealer: Sealer, hospital: str, most: int
+) -> Sequence[KeptConsent]:
     """Withdrawn consents that the recipient was not told of, in the order of recording."""
     query = select(consent).where(
         consent.c.hospital == hospital,
         consent.c.withdrawal_seq.is_not(None),
         consent.c.relayed_us.is_(None),
     )
-    return connection.execute(query.order_by(consent.c.withdrawal_seq).limit(most)).all()
+    rows = connection.execute(query.order_by(consent.c.withdrawal_seq).limit(most)).all()
+    return [kept_consent(sealer, row) for row in rows]
+
+
+def untold(connection: Connection, member: str) -> bool:
+    """Whether the recipient was not told yet of a withdrawal of this person's."""
+    waiting = select(consent.c.consent_id).where(
+        consent.c.member == member,
+        consent.c.withdrawal_seq.is_not(None),
+        consent.c.relayed_us.is_(None),
+    )
+    return connection.execute(waiting.limit(1)).first() is not None
 
 
 def told(

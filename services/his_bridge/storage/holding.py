@@ -14,8 +14,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 
 from services.common.database import take_turns
-from services.his_bridge.core.bill import Bill, CareType, Reading
+from services.common.sealing import Sealer
+from services.his_bridge.core.bill import Bill, Reading
 from services.his_bridge.core.consent import Content, Need, Purpose
+from services.his_bridge.storage import sealed
 from services.his_bridge.storage.consents import NOT_APPLIED, Register, register_of
 from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.leases import next_numbers
@@ -24,6 +26,8 @@ from services.his_bridge.storage.tables import consent, held_record, inbox, read
 HELD = "held_no_consent"
 # A newer version of the same record was read, or is held in its place.
 SUPERSEDED = "superseded"
+# Its patient was erased before it was released.
+ERASED = "erased"
 # The list of all readings, whichever hospital they come from.
 READINGS = "readings"
 # What a channel's records are handed out for.
@@ -35,7 +39,7 @@ class Held:
     """A record to hold, and what it needs a consent for."""
 
     inbox_id: int
-    member_token: str
+    member: str  # opaque id
     need: Need
 
 
@@ -82,12 +86,12 @@ def one_at_a_time(connection: Connection, hospital: str, *, reads: bool = False)
 def due(
     connection: Connection, hospital: str, recipient: str, channel: str, now_us: int
 ) -> set[str]:
-    """People of whom a consent was given, withdrawn, began or ran out since it was last applied."""
+    """People, by opaque id, whose consents changed, began or ran out since they were applied."""
     began = and_(consent.c.applied_us < consent.c.from_us, consent.c.from_us <= now_us)
     ran_out = and_(consent.c.applied_us < consent.c.until_us, consent.c.until_us <= now_us)
     return set(
         connection.execute(
-            select(consent.c.member_token).where(
+            select(consent.c.member).where(
                 consent.c.hospital == hospital,
                 consent.c.recipient == recipient,
                 consent.c.purpose == str(PURPOSES[channel]),
@@ -99,6 +103,7 @@ def due(
 
 def apply(
     connection: Connection,
+    sealer: Sealer,
     hospital: str,
     recipient: str,
     channel: str,
@@ -108,23 +113,25 @@ def apply(
 ) -> None:
     """Let these people's consents have their effect on what one channel holds and has released.
 
+    `members` are their opaque ids.
+
     What was held and is covered now is read by the next pull, in the order of arrival. A released
     reading that is no longer covered is released anew as withdrawn, and the other way round; a
     released bill needs nothing, since each look at it asks for the consent.
     """
     if not members:
         return
-    register = register_of(connection, hospital, recipient, members, at_us=now_us)
-    _wake(connection, hospital, channel, register, members)
+    register = register_of(connection, sealer, hospital, recipient, members, at_us=now_us)
+    _wake(connection, sealer, hospital, channel, register, members)
     if channel == "readings":
-        _judge_readings(connection, hospital, register, members)
+        _judge_readings(connection, sealer, hospital, register, members)
     connection.execute(
         update(consent)
         .where(
             consent.c.hospital == hospital,
             consent.c.recipient == recipient,
             consent.c.purpose == str(PURPOSES[channel]),
-            consent.c.member_token.in_(set(members)),
+            consent.c.member.in_(set(members)),
         )
         .values(applied_us=now_us)
     )
@@ -132,6 +139,7 @@ def apply(
 
 def _wake(
     connection: Connection,
+    sealer: Sealer,
     hospital: str,
     channel: str,
     register: Register,
@@ -141,23 +149,13 @@ def _wake(
         select(held_record).where(
             held_record.c.hospital == hospital,
             held_record.c.channel == channel,
-            held_record.c.member_token.in_(set(members)),
+            held_record.c.member.in_(set(members)),
         )
     )
-    content = Content.BILLS if channel == "bills" else Content.READINGS
     free = [
         row.inbox_id
         for row in rows
-        if register.covering(
-            row.member_token,
-            PURPOSES[channel],
-            Need(
-                content=content,
-                first_day=date.fromisoformat(row.first_day),
-                last_day=date.fromisoformat(row.last_day),
-                care_type=CareType(row.care_type) if row.care_type else None,
-            ),
-        )
+        if register.covering(row.member, PURPOSES[channel], sealed.open_need(sealer, row))
     ]
     _leave_hold(connection, free, PENDING)
 
@@ -165,29 +163,28 @@ def _wake(
 def _leave_hold(connection: Connection, inbox_ids: Sequence[int], state: str) -> None:
     if inbox_ids:
         connection.execute(delete(held_record).where(held_record.c.inbox_id.in_(inbox_ids)))
-        connection.execute(update(inbox).where(inbox.c.id.in_(inbox_ids)).values(state=state))
+        values: dict[str, object] = {"state": state}
+        if state == SUPERSEDED:  # nobody needs their bytes
+            values["raw"] = None
+        connection.execute(update(inbox).where(inbox.c.id.in_(inbox_ids)).values(**values))
 
 
 def _judge_readings(
-    connection: Connection, hospital: str, register: Register, members: Collection[str]
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    register: Register,
+    members: Collection[str],
 ) -> None:
     rows = connection.execute(
-        select(
-            reading.c.name,
-            reading.c.member_token,
-            reading.c.day,
-            reading.c.consent_id,
-            reading.c.withheld,
-        )
-        .where(reading.c.hospital == hospital, reading.c.member_token.in_(set(members)))
+        select(reading)
+        .where(reading.c.hospital == hospital, reading.c.member.in_(set(members)))
         .order_by(reading.c.seq)
     ).all()
     changed: list[tuple[str, bool, str]] = []
     for row in rows:
-        need = need_of_day(date.fromisoformat(row.day))
-        found = register.covering(
-            row.member_token, Purpose.HEALTH_PROGRAMME, need, rather=row.consent_id
-        )
+        need = need_of_day(sealed.open_reading(sealer, row).day)
+        found = register.covering(row.member, Purpose.HEALTH_PROGRAMME, need, rather=row.consent_id)
         if (found is None) is not row.withheld:
             consent_id = found.terms.consent_id if found else row.consent_id
             changed.append((row.name, found is None, consent_id))
@@ -203,7 +200,13 @@ def _judge_readings(
 
 
 def hold(
-    connection: Connection, hospital: str, channel: str, held: Iterable[Held], *, now_us: int
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    channel: str,
+    held: Iterable[Held],
+    *,
+    now_us: int,
 ) -> None:
     """Remember what these records wait for; their state in the inbox is the caller's to write."""
     rows = [
@@ -211,10 +214,8 @@ def hold(
             "inbox_id": one.inbox_id,
             "hospital": hospital,
             "channel": channel,
-            "member_token": one.member_token,
-            "care_type": None if one.need.care_type is None else str(one.need.care_type),
-            "first_day": one.need.first_day.isoformat(),
-            "last_day": one.need.last_day.isoformat(),
+            "member": one.member,
+            "need": sealed.seal_need(sealer, one.inbox_id, one.member, one.need),
             "at_us": now_us,
         }
         for one in held
@@ -227,17 +228,17 @@ def waiting_versions(
     connection: Connection,
     hospital: str,
     channel: str,
-    external_ids: Collection[str],
+    external: Collection[str],
     besides: Collection[int],
 ) -> dict[str, list[Version]]:
-    """Stored versions of these records that were not read, or are held, by record."""
-    if not external_ids:
+    """Stored versions of these records that were not read, or are held, by blind index."""
+    if not external:
         return {}
     rows = connection.execute(
-        select(inbox.c.external_id, inbox.c.updated_us, inbox.c.id, inbox.c.state).where(
+        select(inbox.c.external_index, inbox.c.updated_us, inbox.c.id, inbox.c.state).where(
             inbox.c.hospital == hospital,
             inbox.c.channel == channel,
-            inbox.c.external_id.in_(set(external_ids)),
+            inbox.c.external_index.in_(set(external)),
             inbox.c.state.in_((HELD, PENDING)),
         )
     )
@@ -245,8 +246,15 @@ def waiting_versions(
     for row in rows:
         if row.id not in besides:
             version = Version(updated_us=row.updated_us, inbox_id=row.id, held=row.state == HELD)
-            found.setdefault(row.external_id, []).append(version)
+            found.setdefault(row.external_index, []).append(version)
     return found
+
+
+def forget(connection: Connection, member: str) -> None:
+    """What is held of a person, or waits to be read, is not to be read any more: erased."""
+    connection.execute(delete(held_record).where(held_record.c.member == member))
+    waiting = and_(inbox.c.member == member, inbox.c.state.in_((HELD, PENDING)))
+    connection.execute(update(inbox).where(waiting).values(state=ERASED, raw=None))
 
 
 def supersede(connection: Connection, inbox_ids: Sequence[int]) -> None:

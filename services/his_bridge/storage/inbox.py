@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
+from services.common.sealing import Sealer
 from services.his_bridge.core.faults import Fault, Reason, in_order, stage_of
+from services.his_bridge.storage import sealed
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import inbox, quarantine, read_cursor
 
@@ -33,6 +34,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     inbox_id: int
     external_id: str
     raw: bytes
+    bound: str  # what the row's sealed columns are bound to
     updated_us: int
     received_us: int
 
@@ -56,6 +58,7 @@ class SetAsideRow(msgspec.Struct, frozen=True, kw_only=True):
 
 def store(
     connection: Connection,
+    sealer: Sealer,
     hospital: str,
     channel: str,
     arrived: Sequence[Arrived],
@@ -68,27 +71,36 @@ def store(
     The same id, version and bytes again change nothing. The same id and version with other bytes
     go to the quarantine and are never read: nobody can say which of the two is right.
     """
-    known = _known(connection, hospital, channel, {record.external_id for record in arrived})
+    index_of = {
+        record.external_id: sealed.external_index(sealer, hospital, record.external_id)
+        for record in arrived
+    }
+    known = _known(connection, hospital, channel, set(index_of.values()))
     rows: list[tuple[int, dict[str, object]]] = []
     filtered = 0
     for position, record in enumerate(arrived):
-        digest = hashlib.sha256(record.raw).hexdigest()
-        versions = known.get(record.external_id)
+        digest = sealed.content_hash(sealer, record.raw)
+        external = index_of[record.external_id]
+        versions = known.get(external)
         if versions is None:
             if record.keep_out:
                 filtered += 1
                 continue
-            versions = known[record.external_id] = {}
+            versions = known[external] = {}
         digests = versions.setdefault(record.version, set())
         if digest in digests:
             continue
-        row = {
+        bound = sealed.inbox_row(hospital, channel, external, record.version, digest)
+        subject = sealed.inbox_subject(hospital)
+        row: dict[str, object] = {
+            **sealed.seal_record(
+                sealer, bound, subject, external_id=record.external_id, raw=record.raw
+            ),
             "hospital": hospital,
             "channel": channel,
-            "external_id": record.external_id,
+            "external_index": external,
             "version": record.version,
-            "sha256": digest,
-            "raw": record.raw,
+            "content_hash": digest,
             "state": "conflict" if digests else PENDING,
             "updated_us": record.updated_us,
             "at_us": now_us,
@@ -103,13 +115,20 @@ def store(
     ).scalars()
     pending: list[tuple[int, Pending]] = []
     conflicts: list[SetAsideRow] = []
-    for inbox_id, (position, row) in zip(ids, rows, strict=True):
-        if row["state"] == PENDING:
+    for inbox_id, (position, new) in zip(ids, rows, strict=True):
+        if new["state"] == PENDING:
             record = arrived[position]
             entry = Pending(
                 inbox_id=inbox_id,
                 external_id=record.external_id,
                 raw=record.raw,
+                bound=sealed.inbox_row(
+                    hospital,
+                    channel,
+                    index_of[record.external_id],
+                    record.version,
+                    str(new["content_hash"]),
+                ),
                 updated_us=record.updated_us,
                 received_us=now_us,
             )
@@ -125,10 +144,12 @@ def store(
     )
 
 
-def left_over(connection: Connection, hospital: str, channel: str, most: int) -> list[Pending]:
+def left_over(
+    connection: Connection, sealer: Sealer, hospital: str, channel: str, most: int
+) -> list[Pending]:
     """Stored records that nobody has read, oldest first: an earlier pull was cut off."""
     rows = connection.execute(
-        select(inbox.c.id, inbox.c.external_id, inbox.c.raw, inbox.c.updated_us, inbox.c.at_us)
+        select(inbox)
         .where(inbox.c.hospital == hospital, inbox.c.channel == channel, inbox.c.state == PENDING)
         .order_by(inbox.c.id)
         .limit(most)
@@ -136,8 +157,11 @@ def left_over(connection: Connection, hospital: str, channel: str, most: int) ->
     return [
         Pending(
             inbox_id=row.id,
-            external_id=row.external_id,
-            raw=row.raw,
+            external_id=sealed.open_record(sealer, row, "external_id").decode(),
+            raw=sealed.open_record(sealer, row, "raw"),
+            bound=sealed.inbox_row(
+                hospital, channel, row.external_index, row.version, row.content_hash
+            ),
             updated_us=row.updated_us,
             received_us=row.at_us,
         )
@@ -176,6 +200,18 @@ def set_aside(
     )
 
 
+def drop_old_raw(connection: Connection, hospital: str, *, before_us: int) -> int:
+    """Forget the bytes of records that were set aside before then; how many.
+
+    Nobody can tell whose they are, so no erasure finds them; their reasons and ids stay.
+    """
+    old = select(quarantine.c.inbox_id).where(
+        quarantine.c.hospital == hospital, quarantine.c.at_us < before_us
+    )
+    waiting = inbox.c.id.in_(old) & inbox.c.raw.is_not(None) & inbox.c.member.is_(None)
+    return connection.execute(update(inbox).where(waiting).values(raw=None)).rowcount
+
+
 def cursor_of(connection: Connection, hospital: str, channel: str, scope: str) -> bytes | None:
     """Where the next page begins; None at the very beginning."""
     return connection.execute(
@@ -205,16 +241,17 @@ def move_cursor(
 
 
 def _known(
-    connection: Connection, hospital: str, channel: str, external_ids: set[str]
+    connection: Connection, hospital: str, channel: str, indexes: set[str]
 ) -> dict[str, dict[str, set[str]]]:
     rows = connection.execute(
-        select(inbox.c.external_id, inbox.c.version, inbox.c.sha256).where(
+        select(inbox.c.external_index, inbox.c.version, inbox.c.content_hash).where(
             inbox.c.hospital == hospital,
             inbox.c.channel == channel,
-            inbox.c.external_id.in_(external_ids),
+            inbox.c.external_index.in_(indexes),
         )
     )
     known: dict[str, dict[str, set[str]]] = {}
     for row in rows:
-        known.setdefault(row.external_id, {}).setdefault(row.version, set()).add(row.sha256)
+        versions = known.setdefault(row.external_index, {})
+        versions.setdefault(row.version, set()).add(row.content_hash)
     return known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -18,9 +19,10 @@ from sqlalchemy import (
     update,
 )
 
-from services.his_bridge.core.bill import Bill
+from services.common.sealing import Erased, Sealer, members
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.storage.inbox import PENDING
+from services.his_bridge.storage.sealed import open_record, open_released
 from services.his_bridge.storage.tables import (
     acknowledgement,
     inbox,
@@ -28,8 +30,6 @@ from services.his_bridge.storage.tables import (
     quarantine,
     released_bill,
 )
-
-_BILL = msgspec.json.Decoder(Bill)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +67,25 @@ def last_number(connection: Connection, name: str) -> int:
     return connection.execute(query).scalar_one_or_none() or 0
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A quarantined record's row, and the source's own id of it."""
+
+    row: Row[Any]
+    external_id: str
+
+    @property
+    def seq(self) -> int:
+        """Its number in the list."""
+        return int(self.row.seq)
+
+
+_OF_INBOX = ("channel", "external_index", "external_id", "version", "content_hash", "member")
+
+
 def quarantine_after(
-    connection: Connection, hospital: str, seq: int, most: int
-) -> Sequence[Row[Any]]:
+    connection: Connection, sealer: Sealer, hospital: str, seq: int, most: int
+) -> Sequence[Waiting]:
     """Records that wait for a person, oldest first, after a number.
 
     A later version of the same record that was read, released or not, resolves what was set aside
@@ -80,18 +96,20 @@ def quarantine_after(
     resolved = exists().where(
         later.c.hospital == inbox.c.hospital,
         later.c.channel == inbox.c.channel,
-        later.c.external_id == inbox.c.external_id,
+        later.c.external_index == inbox.c.external_index,
         later.c.version != inbox.c.version,
         later.c.state != PENDING,
         tuple_(later.c.updated_us, later.c.id) > tuple_(inbox.c.updated_us, inbox.c.id),
     )
-    return connection.execute(
-        select(quarantine, inbox.c.external_id, inbox.c.version)
+    of_inbox = [inbox.c[name] for name in _OF_INBOX]
+    rows = connection.execute(
+        select(quarantine, *of_inbox)
         .join(inbox, inbox.c.id == quarantine.c.inbox_id)
         .where(quarantine.c.hospital == hospital, quarantine.c.seq > seq, ~resolved)
         .order_by(quarantine.c.seq)
         .limit(most)
     ).all()
+    return [Waiting(row, open_record(sealer, row, "external_id").decode()) for row in rows]
 
 
 def acknowledge(
@@ -157,31 +175,33 @@ def acknowledge(
 
 
 def totals_by_day(
-    connection: Connection, hospital: str, first: date, last: date
+    connection: Connection, sealer: Sealer, hospital: str, first: date, last: date
 ) -> dict[date, DayTotals]:
     """What the bridge holds per day of billing: ids, their number and the sum of their totals.
 
-    Every bill counts once, as its last event left it; a reversed one not at all.
+    Every bill counts once, as its last event left it; a reversed one not at all. An erased one
+    counts under our own name, because the source's id went with its patient.
     """
+    columns = [column for column in released_bill.c if column.name != "body"]
     rows = connection.execute(
-        select(
-            released_bill.c.external_id,
-            released_bill.c.day,
-            released_bill.c.total_minor,
-            released_bill.c.kind,
-        )
-        .where(released_bill.c.hospital == hospital)
-        .order_by(released_bill.c.seq)
+        select(*columns).where(released_bill.c.hospital == hospital).order_by(released_bill.c.seq)
     )
-    latest = {row.external_id: row for row in rows}
+    latest = {row.external_index: row for row in rows}
+    counted = [
+        (day, row)
+        for row in latest.values()
+        if row.kind != "REVERSAL" and first <= (day := date.fromisoformat(row.day)) <= last
+    ]
+    sealer.load(members.subject_of(row.member) for _, row in counted)
     found: dict[date, DayTotals] = {}
-    for external_id, row in latest.items():
-        day = date.fromisoformat(row.day)
-        if row.kind != "REVERSAL" and first <= day <= last:
-            found[day] = found.get(day, DayTotals()).with_bill(external_id, row.total_minor)
+    for day, row in counted:
+        name = _external_id(sealer, row)
+        found[day] = found.get(day, DayTotals()).with_bill(name, row.total_minor)
     return found
 
 
-def body_of(row: Row[Any]) -> Bill:
-    """The bill in a released row."""
-    return _BILL.decode(row.body)
+def _external_id(sealer: Sealer, row: Row[Any]) -> str:
+    try:
+        return open_released(sealer, row, "external_id").decode()
+    except Erased:
+        return f"erased/{row.name}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from services.common.sealing import Erased, Sealer, members
 from services.his_bridge.core.bill import Bill, Reading
 from services.his_bridge.core.consent import Consent, Need
 from services.his_bridge.core.events import (
@@ -21,6 +22,7 @@ from services.his_bridge.core.events import (
     fold,
     kind_of_statement,
 )
+from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.outcomes import (
     BillStated,
     BillWithdrawn,
@@ -30,7 +32,7 @@ from services.his_bridge.core.outcomes import (
     ReadingsWithdrawn,
     SetAside,
 )
-from services.his_bridge.storage import holding
+from services.his_bridge.storage import holding, sealed
 from services.his_bridge.storage.consents import Register, register_of
 from services.his_bridge.storage.holding import HELD, PURPOSES, READINGS, Held, Version
 from services.his_bridge.storage.inbox import Pending, SetAsideRow, set_aside
@@ -40,8 +42,19 @@ from services.his_bridge.storage.tables import bill_event, inbox, reading, relea
 DELIVERY_PENDING = "PENDING"
 # Begins the component of a reading that turned out to be another patient's.
 _MOVED = "~"
-_BILL = msgspec.json.Decoder(Bill)
-_READING = msgspec.json.Decoder(Reading)
+# Nothing was made of these records, or of a newer version: nobody needs their bytes.
+_NEEDS_NO_BYTES = ("unchanged", "filtered")
+_ERASED = SetAside(faults=(Fault(reason=Reason.MEMBER_ERASED, path=""),))
+_SEAL_ANEW = (
+    update(inbox)
+    .where(inbox.c.id == bindparam("at"))
+    .values(
+        state=bindparam("now"),
+        member=bindparam("of"),
+        external_id=bindparam("external_id"),
+        raw=bindparam("raw"),
+    )
+)
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +78,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 def settle(
     connection: Connection,
+    sealer: Sealer,
     place: Place,
     judged: Sequence[tuple[Pending, Outcome]],
     *,
@@ -76,7 +90,7 @@ def settle(
     it is held, and only its newest version is.
     """
     holding.one_at_a_time(connection, place.hospital, reads=True)
-    batch = _Batch(connection, place, judged, now_us)
+    batch = _Batch(connection, sealer, place, judged, now_us)
     for pending, outcome in judged:
         batch.add(pending, outcome)
     return batch.write()
@@ -88,17 +102,21 @@ class _Batch:
     def __init__(
         self,
         connection: Connection,
+        sealer: Sealer,
         place: Place,
         judged: Sequence[tuple[Pending, Outcome]],
         now_us: int,
     ) -> None:
         self._connection = connection
+        self._sealer = sealer
         self._place = place
         self._hospital = hospital = place.hospital
         self._now_us = now_us
         self._held: dict[int, Held] = {}
         self._superseded: list[int] = []
         self._states: dict[str, list[int]] = defaultdict(list)
+        self._read: list[tuple[Pending, str | None]] = []
+        self._pending = {pending.inbox_id: pending for pending, _ in judged}
         self._aside: list[SetAsideRow] = []
         self._new_events: list[dict[str, Any]] = []
         self._new_bills: list[dict[str, Any]] = []
@@ -109,30 +127,48 @@ class _Batch:
             for p, o in judged
             if isinstance(o, ReadingsStated | ReadingsWithdrawn | KeptOut)
         }
-        self._events = _events_of(connection, hospital, bills)
-        self._readings = _readings_of(connection, hospital, readings)
+        self._index_of = {
+            pending.external_id: sealed.external_index(sealer, hospital, pending.external_id)
+            for pending, _ in judged
+        }
+        of_bills = {self._index_of[external_id]: external_id for external_id in bills}
+        of_readings = {self._index_of[external_id]: external_id for external_id in readings}
+        self._events, self._erased = _events_of(connection, sealer, hospital, of_bills)
+        self._readings = _readings_of(connection, sealer, hospital, of_readings)
+        tokens = self._tokens(judged)
+        self._member_of = sealed.members_of(connection, sealer, hospital, tokens, now_us)
+        sealer.load(map(members.subject_of, self._member_of.values()))
         self._register: Register = register_of(
-            connection, hospital, place.recipient, self._members(judged), at_us=now_us
+            connection,
+            sealer,
+            hospital,
+            place.recipient,
+            set(self._member_of.values()),
+            at_us=now_us,
         )
-        self._waiting = holding.waiting_versions(
+        waiting = holding.waiting_versions(
             connection,
             hospital,
             place.channel,
-            bills | readings,
+            {*of_bills, *of_readings},
             {pending.inbox_id for pending, _ in judged},
         )
+        names = {**of_bills, **of_readings}
+        self._waiting = {names[index]: versions for index, versions in waiting.items()}
 
-    def _members(self, judged: Sequence[tuple[Pending, Outcome]]) -> set[str]:
+    def _tokens(self, judged: Sequence[tuple[Pending, Outcome]]) -> set[str]:
         """Whoever the outcomes speak of, or what is known of their records."""
         events = (event for _, mine in self._events.values() for event in mine)
         known = [event.bill.member_token for event in events if event.bill is not None]
-        known += [_READING.decode(body).member_token for _, body in self._readings.values()]
+        known += [sealed.reading_of(body).member_token for _, body in self._readings.values()]
         needs = (_need_of(outcome, self._place.zone) for _, outcome in judged)
         return {*known, *(need[0] for need in needs if need is not None)}
 
     def add(self, pending: Pending, outcome: Outcome) -> None:
         """Decide what one outcome changes."""
-        state = "read"
+        state, member = "read", None
+        if pending.external_id in self._erased:
+            outcome = _ERASED
         if not isinstance(outcome, SetAside) and self._is_overtaken(pending):
             # A newer version is held: when a consent comes, that one is read.
             self._superseded.append(pending.inbox_id)
@@ -148,7 +184,7 @@ class _Batch:
             self._aside.append(row)
             state = "quarantined"
         elif isinstance(outcome, BillStated | BillWithdrawn):
-            state = self._add_bill(pending, outcome)
+            state, member = self._add_bill(pending, outcome)
         elif isinstance(outcome, ReadingsStated):
             state = self._add_readings(pending, outcome)
         elif isinstance(outcome, ReadingsWithdrawn):
@@ -157,11 +193,28 @@ class _Batch:
             # A record that stated readings before, and now none that a programme uses.
             taken_back = self._withdraw_readings(pending) == "read"
             state = "read" if taken_back else "filtered"
-        self._states[state].append(pending.inbox_id)
+        if state == "read":
+            self._read.append((pending, member or self._patient_of(pending, outcome)))
+        else:
+            self._states[state].append(pending.inbox_id)
 
-    def _consent(self, member: str, need: Need, rather: str = "") -> Consent | None:
+    def _consent(self, token: str, need: Need, rather: str = "") -> Consent | None:
         purpose = PURPOSES[self._place.channel]
-        return self._register.covering(member, purpose, need, rather)
+        return self._register.covering(self._member_of[token], purpose, need, rather)
+
+    def _patient_of(self, pending: Pending, outcome: Outcome) -> str | None:
+        """Whose readings a record stated, or took back."""
+        need = _need_of(outcome, self._place.zone)
+        tokens = (
+            [need[0]]
+            if need
+            else [
+                sealed.reading_of(body).member_token
+                for (external_id, _), (_, body) in self._readings.items()
+                if external_id == pending.external_id
+            ]
+        )
+        return self._member_of[tokens[0]] if tokens else None
 
     def _is_overtaken(self, pending: Pending) -> bool:
         """Whether a newer version of the record is held; older ones that wait are overtaken now."""
@@ -175,12 +228,11 @@ class _Batch:
         self._waiting[pending.external_id] = newer
         return any(version.held for version in newer)
 
-    def _hold(self, pending: Pending, member: str, need: Need) -> None:
-        self._held[pending.inbox_id] = Held(
-            inbox_id=pending.inbox_id, member_token=member, need=need
-        )
+    def _hold(self, pending: Pending, token: str, need: Need) -> None:
+        member = self._member_of[token]
+        self._held[pending.inbox_id] = Held(inbox_id=pending.inbox_id, member=member, need=need)
         version = Version(updated_us=pending.updated_us, inbox_id=pending.inbox_id, held=True)
-        self._waiting[pending.external_id].append(version)
+        self._waiting.setdefault(pending.external_id, []).append(version)
 
     def write(self) -> Settled:
         """Write everything that was decided."""
@@ -190,17 +242,25 @@ class _Batch:
         )
         holding.supersede(self._connection, self._superseded)
         holding.hold(
-            self._connection, self._hospital, place.channel, self._held.values(), now_us=now_us
+            self._connection,
+            self._sealer,
+            self._hospital,
+            place.channel,
+            self._held.values(),
+            now_us=now_us,
         )
-        self._states[HELD] = list(self._held)
         if self._new_events:
             self._connection.execute(insert(bill_event), self._new_events)
         self._number(self._new_bills, f"bills/{self._hospital}")
         if self._new_bills:
             self._connection.execute(insert(released_bill), self._new_bills)
         self._write_readings()
+        self._seal_anew()
         for state, ids in self._states.items():
-            self._connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(state=state))
+            values: dict[str, Any] = {"state": state}
+            if state in _NEEDS_NO_BYTES:
+                values["raw"] = None
+            self._connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(**values))
         return Settled(
             released=len(self._new_bills) + len(self._new_readings),
             quarantined=len(self._aside),
@@ -208,7 +268,26 @@ class _Batch:
             held=len(self._held),
         )
 
-    def _add_bill(self, pending: Pending, outcome: BillStated | BillWithdrawn) -> str:
+    def _seal_anew(self) -> None:
+        """Seal what was read or is held under the key of the patient whom it is about."""
+        rows = []
+        held = [(self._pending[one.inbox_id], one.member, HELD) for one in self._held.values()]
+        read = [(pending, member, "read") for pending, member in self._read]
+        for pending, member, state in (*held, *read):
+            columns = sealed.seal_record(
+                self._sealer,
+                pending.bound,
+                sealed.subject_of(self._hospital, member),
+                external_id=pending.external_id,
+                raw=None if member is None else pending.raw,
+            )
+            rows.append({"at": pending.inbox_id, "of": member, "now": state, **columns})
+        if rows:
+            self._connection.execute(_SEAL_ANEW, rows)
+
+    def _add_bill(
+        self, pending: Pending, outcome: BillStated | BillWithdrawn
+    ) -> tuple[str, str | None]:
         bill_id, events = self._events.setdefault(pending.external_id, (uuid.uuid4().hex, []))
         before = fold(events)
         if isinstance(outcome, BillStated):
@@ -220,7 +299,7 @@ class _Batch:
             bill = None
         if kind is None:
             # A bill taken back before it was ever seen is none of ours.
-            return "unchanged" if events else "filtered"
+            return ("unchanged" if events else "filtered"), None
         number = len(events) + 1
         event = BillEvent(
             event_id=f"{bill_id}.{number}",
@@ -228,22 +307,32 @@ class _Batch:
             order=(pending.updated_us, number),
             bill=bill,
         )
+        after = fold([*events, event])
+        about = bill or (before.bill if before else None) or (after.bill if after else None)
+        if about is None:
+            return "unchanged", None
+        member = self._member_of[about.member_token]
         events.append(event)
         self._new_events.append(
             {
                 "hospital": self._hospital,
                 "bill_id": bill_id,
                 "number": number,
-                "external_id": pending.external_id,
+                "external_index": self._index_of[pending.external_id],
+                "member": member,
                 "kind": str(kind),
                 "updated_us": pending.updated_us,
                 "inbox_id": pending.inbox_id,
-                "body": None if bill is None else msgspec.json.encode(bill),
+                "body": None
+                if bill is None
+                else sealed.seal_event(
+                    self._sealer, f"{self._hospital}/{bill_id}/{number}", member, bill
+                ),
                 "at_us": self._now_us,
             }
         )
-        self._release(pending, event, before, fold(events))
-        return "read"
+        self._release(pending, event, before, after)
+        return "read", member
 
     def _release(
         self,
@@ -261,17 +350,26 @@ class _Batch:
         # A reversal is recorded whatever the person allows; who looks at it needs the consent.
         found = self._consent(bill.member_token, holding.need_of_bill(bill))
         bill_id, _, number = event.event_id.partition(".")
+        name = bill_id if number == "1" else event.event_id
+        member = self._member_of[bill.member_token]
         self._new_bills.append(
             {
+                **sealed.seal_released(
+                    self._sealer,
+                    self._hospital,
+                    name,
+                    member,
+                    bill=bill,
+                    external_id=pending.external_id,
+                ),
                 "hospital": self._hospital,
-                "name": bill_id if number == "1" else event.event_id,
-                "external_id": pending.external_id,
+                "name": name,
+                "external_index": self._index_of[pending.external_id],
+                "member": member,
                 "kind": str(event.kind),
                 "day": _day_of(bill),
                 "total_minor": bill.total,
-                "member_token": bill.member_token,
                 "consent_id": found.terms.consent_id if found else "",
-                "body": msgspec.json.encode(bill),
                 "received_us": pending.received_us,
                 "released_us": self._now_us,
                 "delivery": DELIVERY_PENDING,
@@ -297,7 +395,7 @@ class _Batch:
 
     def _state(self, pending: Pending, component: str, measured: Reading) -> bool:
         name, known = self._readings.get((pending.external_id, component), (uuid.uuid4().hex, b""))
-        if known and _READING.decode(known).member_token != measured.member_token:
+        if known and sealed.reading_of(known).member_token != measured.member_token:
             # Another patient's after all. Under the first one's name it stays, as withdrawn.
             self._withdraw(pending, component, kept_as=f"{_MOVED}{name[:15]}")
             name, known = uuid.uuid4().hex, b""
@@ -306,7 +404,7 @@ class _Batch:
     def _withdraw(self, pending: Pending, component: str, kept_as: str = "") -> bool:
         """Whoever has taken it must hear of it, so it is released once more, as withdrawn."""
         name, known = self._readings[pending.external_id, component]
-        gone = msgspec.structs.replace(_READING.decode(known), withdrawn=True)
+        gone = msgspec.structs.replace(sealed.reading_of(known), withdrawn=True)
         return self._release_reading(pending, kept_as or component, name, gone)
 
     def _release_reading(
@@ -319,16 +417,18 @@ class _Batch:
         self._readings[key] = name, body
         need = holding.need_of_reading(measured, self._place.zone)
         found = self._consent(measured.member_token, need)
+        external = self._index_of[pending.external_id]
+        member = self._member_of[measured.member_token]
+        kept = sealed.KeptReading(component, need.first_day, msgspec.Raw(body))
         self._new_readings.append(
             {
                 "name": name,
                 "hospital": self._hospital,
-                "external_id": pending.external_id,
-                "component": component,
-                "member_token": measured.member_token,
-                "body": body,
+                "external_index": external,
+                "component_index": sealed.component_index(self._sealer, external, component),
+                "member": member,
+                "body": sealed.seal_reading(self._sealer, name, member, kept),
                 "inbox_id": pending.inbox_id,
-                "day": need.first_day.isoformat(),
                 "consent_id": found.terms.consent_id if found else "",
                 "withheld": found is None,
             }
@@ -368,42 +468,50 @@ def _day_of(bill: Bill) -> str:
 
 
 def _events_of(
-    connection: Connection, hospital: str, external_ids: set[str]
-) -> dict[str, tuple[str, list[BillEvent]]]:
-    if not external_ids:
-        return {}
+    connection: Connection, sealer: Sealer, hospital: str, names: Mapping[str, str]
+) -> tuple[dict[str, tuple[str, list[BillEvent]]], set[str]]:
+    """What is known of each bill, by external id; and the ids of those that were erased."""
+    if not names:
+        return {}, set()
     rows = connection.execute(
-        select(
-            bill_event.c.external_id,
-            bill_event.c.bill_id,
-            bill_event.c.number,
-            bill_event.c.kind,
-            bill_event.c.updated_us,
-            bill_event.c.body,
-        )
-        .where(bill_event.c.hospital == hospital, bill_event.c.external_id.in_(external_ids))
+        select(bill_event)
+        .where(bill_event.c.hospital == hospital, bill_event.c.external_index.in_(list(names)))
         .order_by(bill_event.c.bill_id, bill_event.c.number)
-    )
+    ).all()
+    sealer.load(members.subject_of(row.member) for row in rows)
     found: dict[str, tuple[str, list[BillEvent]]] = {}
+    erased: set[str] = set()
     for row in rows:
+        external_id = names[row.external_index]
+        try:
+            bill = None if row.body is None else sealed.open_event(sealer, row)
+        except Erased:
+            erased.add(external_id)
+            continue
         event = BillEvent(
             event_id=f"{row.bill_id}.{row.number}",
             kind=EventKind(row.kind),
             order=(row.updated_us, row.number),
-            bill=None if row.body is None else _BILL.decode(row.body),
+            bill=bill,
         )
-        found.setdefault(row.external_id, (row.bill_id, []))[1].append(event)
-    return found
+        found.setdefault(external_id, (row.bill_id, []))[1].append(event)
+    return found, erased
 
 
 def _readings_of(
-    connection: Connection, hospital: str, external_ids: set[str]
+    connection: Connection, sealer: Sealer, hospital: str, names: Mapping[str, str]
 ) -> dict[tuple[str, str], tuple[str, bytes]]:
-    if not external_ids:
+    """(external id, component) → name and body of what each record stated."""
+    if not names:
         return {}
     rows = connection.execute(
-        select(reading.c.external_id, reading.c.component, reading.c.name, reading.c.body).where(
-            reading.c.hospital == hospital, reading.c.external_id.in_(external_ids)
+        select(reading).where(
+            reading.c.hospital == hospital, reading.c.external_index.in_(list(names))
         )
-    )
-    return {(row.external_id, row.component): (row.name, row.body) for row in rows}
+    ).all()
+    sealer.load(members.subject_of(row.member) for row in rows)
+    found: dict[tuple[str, str], tuple[str, bytes]] = {}
+    for row in rows:
+        kept = sealed.open_reading(sealer, row)
+        found[names[row.external_index], kept.component] = row.name, bytes(kept.body)
+    return found

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
-import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -26,13 +24,14 @@ from sqlalchemy import (
     true,
 )
 
-from services.his_bridge.core.bill import Bill
+from services.common.sealing import Erased, Sealer, members
+from services.his_bridge.core.bill import Bill, Reading
 from services.his_bridge.core.consent import Purpose
+from services.his_bridge.storage import sealed
 from services.his_bridge.storage.consents import in_force, register_of
 from services.his_bridge.storage.holding import need_of_bill, need_of_day
 from services.his_bridge.storage.tables import bill_event, inbox, reading, released_bill
 
-_BILL = msgspec.json.Decoder(Bill)
 _BILL_ID_LENGTH = 32  # what a released bill's name begins with
 
 
@@ -48,13 +47,24 @@ class ShownBill:
     bill: Bill
     consent_id: str
 
+    @property
+    def seq(self) -> int:
+        """Its number in the list."""
+        return int(self.row.seq)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownReading:
     """A released reading and the consent that covers it now; None: it is taken back."""
 
     row: Row[Any]
+    reading: Reading
     consent_id: str | None
+
+    @property
+    def seq(self) -> int:
+        """Its number in the list."""
+        return int(self.row.seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +78,11 @@ class _Bills:
 
 
 def bill_named(
-    connection: Connection, hospital: str, recipient: str, name: str, now_us: int
+    connection: Connection, sealer: Sealer, hospital: str, recipient: str, name: str, now_us: int
 ) -> ShownBill | None:
     """One released bill.
 
-    Raises: NoActiveConsent.
+    Raises: NoActiveConsent; Erased.
     """
     row = connection.execute(
         select(released_bill).where(
@@ -82,7 +92,9 @@ def bill_named(
     if row is None:
         return None
     wanted = _Bills(hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
-    shown = _covered(connection, wanted, [row])
+    if sealer.is_erased(members.subject_of(row.member)):
+        raise Erased
+    shown = _covered(connection, sealer, wanted, [row])
     if not shown:
         raise NoActiveConsent
     return shown[0]
@@ -90,6 +102,7 @@ def bill_named(
 
 def bills_after(
     connection: Connection,
+    sealer: Sealer,
     hospital: str,
     recipient: str,
     seq: int,
@@ -100,14 +113,19 @@ def bills_after(
     """Released bills that a consent covers, in the order of their release, after a number."""
     delivered = true() if delivery is None else released_bill.c.delivery == delivery
     wanted = _Bills(hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
-    return _bills(connection, wanted, delivered, seq, most)
+    return _bills(connection, sealer, wanted, delivered, seq, most)
 
 
 def _bills(
-    connection: Connection, wanted: _Bills, more: ColumnElement[bool], seq: int, most: int
+    connection: Connection,
+    sealer: Sealer,
+    wanted: _Bills,
+    more: ColumnElement[bool],
+    seq: int,
+    most: int,
 ) -> list[ShownBill]:
     found: list[ShownBill] = []
-    member = released_bill.c.member_token
+    member = released_bill.c.member
     while len(found) < most:
         query = select(released_bill).where(
             released_bill.c.hospital == wanted.hospital,
@@ -116,23 +134,27 @@ def _bills(
             more,
         )
         rows = connection.execute(query.order_by(released_bill.c.seq).limit(most)).all()
-        found += _covered(connection, wanted, rows)
+        found += _covered(connection, sealer, wanted, rows)
         if len(rows) < most:
             break
         seq = rows[-1].seq
     return found[:most]
 
 
-def _covered(connection: Connection, wanted: _Bills, rows: Sequence[Row[Any]]) -> list[ShownBill]:
-    members = {row.member_token for row in rows}
+def _covered(
+    connection: Connection, sealer: Sealer, wanted: _Bills, rows: Sequence[Row[Any]]
+) -> list[ShownBill]:
+    people = {row.member for row in rows}
     register = register_of(
-        connection, wanted.hospital, wanted.recipient, members, at_us=wanted.now_us
+        connection, sealer, wanted.hospital, wanted.recipient, people, at_us=wanted.now_us
     )
     shown = []
     for row in rows:
-        bill = _BILL.decode(row.body)
+        if row.member not in register.consents:
+            continue  # erased: nothing of theirs opens
+        bill = sealed.open_bill(sealer, row)
         found = register.covering(
-            row.member_token, wanted.purpose, need_of_bill(bill), rather=row.consent_id
+            row.member, wanted.purpose, need_of_bill(bill), rather=row.consent_id
         )
         if found is not None:
             shown.append(ShownBill(row=row, bill=bill, consent_id=found.terms.consent_id))
@@ -141,12 +163,13 @@ def _covered(connection: Connection, wanted: _Bills, rows: Sequence[Row[Any]]) -
 
 def readings_after(
     connection: Connection,
+    sealer: Sealer,
     recipient: str,
     member_token: str | None,
     seq: int,
     most: int,
     now_us: int,
-    hospital: str | None = None,
+    hospitals: Sequence[str],
 ) -> list[ShownReading]:
     """Readings of one member, or of all, in the order of their release, after a number.
 
@@ -154,6 +177,11 @@ def readings_after(
     without having been released anew yet is left out: it comes at the end of the list.
     """
     purpose = Purpose.HEALTH_PROGRAMME
+    whose: ColumnElement[bool] = reading.c.hospital.in_(hospitals)
+    if member_token is not None:
+        patients = [sealed.patient(hospital, member_token) for hospital in hospitals]
+        mine = members.find_all(connection, sealer, patients)
+        whose = and_(whose, reading.c.member.in_(list(mine.values())))
     found: list[ShownReading] = []
     while len(found) < most:
         query = (
@@ -163,18 +191,13 @@ def readings_after(
                 reading.c.seq > seq,
                 or_(
                     reading.c.withheld,
-                    in_force(
-                        reading.c.member_token, reading.c.hospital, recipient, purpose, now_us
-                    ),
+                    in_force(reading.c.member, reading.c.hospital, recipient, purpose, now_us),
                 ),
+                whose,
             )
         )
-        if member_token is not None:
-            query = query.where(reading.c.member_token == member_token)
-        if hospital is not None:
-            query = query.where(reading.c.hospital == hospital)
         rows = connection.execute(query.order_by(reading.c.seq).limit(most)).all()
-        found += _shown(connection, recipient, rows, now_us)
+        found += _shown(connection, sealer, recipient, rows, now_us)
         if len(rows) < most:
             break
         seq = rows[-1].seq
@@ -182,34 +205,43 @@ def readings_after(
 
 
 def _shown(
-    connection: Connection, recipient: str, rows: Sequence[Row[Any]], now_us: int
+    connection: Connection, sealer: Sealer, recipient: str, rows: Sequence[Row[Any]], now_us: int
 ) -> list[ShownReading]:
     registers = {
         hospital: register_of(
             connection,
+            sealer,
             hospital,
             recipient,
-            {row.member_token for row in rows if row.hospital == hospital},
+            {row.member for row in rows if row.hospital == hospital},
             at_us=now_us,
         )
         for hospital in {row.hospital for row in rows}
     }
     shown = []
     for row in rows:
+        kept = sealed.open_reading(sealer, row)
+        said = sealed.reading_of(bytes(kept.body))
         if row.withheld:
-            shown.append(ShownReading(row=row, consent_id=None))
+            shown.append(ShownReading(row=row, reading=said, consent_id=None))
             continue
-        need = need_of_day(date.fromisoformat(row.day))
+        need = need_of_day(kept.day)
         found = registers[row.hospital].covering(
-            row.member_token, Purpose.HEALTH_PROGRAMME, need, rather=row.consent_id
+            row.member, Purpose.HEALTH_PROGRAMME, need, rather=row.consent_id
         )
         if found is not None:
-            shown.append(ShownReading(row=row, consent_id=found.terms.consent_id))
+            shown.append(ShownReading(row=row, reading=said, consent_id=found.terms.consent_id))
     return shown
 
 
 def last_states_after(
-    connection: Connection, hospital: str, recipient: str, seq: int, most: int, now_us: int
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    recipient: str,
+    seq: int,
+    most: int,
+    now_us: int,
 ) -> list[ShownBill]:
     """Released bills as their last event left them, reversed ones not at all, after a number.
 
@@ -225,4 +257,4 @@ def last_states_after(
     )
     last = and_(released_bill.c.kind != "REVERSAL", ~overtaken)
     wanted = _Bills(hospital, recipient, Purpose.DEIDENTIFIED_STUDY, now_us)
-    return _bills(connection, wanted, last, seq, most)
+    return _bills(connection, sealer, wanted, last, seq, most)

@@ -1,6 +1,8 @@
 """Tables of the bridge's database, as SQLAlchemy Core. Times are microseconds since 1970 in UTC.
 
-Identities stand in `inbox.raw` and nowhere else; everything below it speaks of member tokens.
+Everything about a patient is sealed (storage.sealed says under whose key); tokens, the sources' own
+ids and parts of records stand as blind indexes. Of a bill its kind, day of billing and total stand
+in clear, for the reconciliation with the hospital's books.
 Events of bills and consents refuse UPDATE and DELETE by trigger (APPEND_ONLY, the migrations).
 """
 
@@ -23,10 +25,14 @@ from sqlalchemy import (
 from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
 from services.common.evidence.tables import tables as evidence_tables
+from services.common.sealing.tables import erasure_table, member_table, subject_key_table
 
 metadata = named_metadata()
 evidence = evidence_tables(metadata)
 assertions.tables(metadata)
+subject_key_table(metadata)
+member_table(metadata)
+erasure_table(metadata)
 
 # One poller per hospital and channel: who holds it, and until when without a sign of life.
 lease = Table(
@@ -61,21 +67,25 @@ read_cursor = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
-# Every record as it came, byte for byte, committed before anything is made of it.
+# Every record as it came, byte for byte, committed before anything is made of it. `raw` goes when
+# nothing was made of it, and in time when it waits for a person. Without a member it is sealed
+# under the hospital's inbox.
 inbox = Table(
     "inbox",
     metadata,
     Column("id", SERIAL, primary_key=True, autoincrement=True),
     Column("hospital", String(64), nullable=False),
     Column("channel", String(16), nullable=False),
-    Column("external_id", String(128), nullable=False),
+    Column("external_index", String(64), nullable=False),
+    Column("external_id", LargeBinary, nullable=False),
     Column("version", String(64), nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("raw", LargeBinary, nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("raw", LargeBinary),
+    Column("member", String(32), ForeignKey("member.id")),
     Column("state", String(16), nullable=False),
     Column("updated_us", BigInteger, nullable=False),
     Column("at_us", BigInteger, nullable=False),
-    UniqueConstraint("hospital", "channel", "external_id", "version", "sha256"),
+    UniqueConstraint("hospital", "channel", "external_index", "version", "content_hash"),
     Index(
         "ix_inbox_pending",
         "hospital",
@@ -93,13 +103,14 @@ bill_event = Table(
     Column("hospital", String(64), primary_key=True),
     Column("bill_id", String(32), primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("external_id", String(128), nullable=False),
+    Column("external_index", String(64), nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("updated_us", BigInteger, nullable=False),
     Column("inbox_id", SERIAL, ForeignKey("inbox.id"), nullable=False),
     Column("body", LargeBinary),
     Column("at_us", BigInteger, nullable=False),
-    Index("ix_bill_event_external", "hospital", "external_id"),
+    Index("ix_bill_event_external", "hospital", "external_index"),
 )
 
 # What the insurer is offered: one row per event that changed its bill. `seq` follows the order of
@@ -110,12 +121,13 @@ released_bill = Table(
     Column("hospital", String(64), primary_key=True),
     Column("seq", BigInteger, primary_key=True),
     Column("name", String(40), nullable=False),
-    Column("external_id", String(128), nullable=False),
+    Column("external_index", String(64), nullable=False),
+    Column("external_id", LargeBinary, nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("day", String(10), nullable=False),
     Column("total_minor", BigInteger, nullable=False),
-    # Whose, and the consent under which it was released; empty: under none, and shown to nobody.
-    Column("member_token", String(96), nullable=False),
+    # The consent under which it was released; empty: under none, and shown to nobody.
     Column("consent_id", String(64), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("received_us", BigInteger, nullable=False),
@@ -126,6 +138,7 @@ released_bill = Table(
     UniqueConstraint("hospital", "name"),
     Index("ix_released_bill_delivery", "hospital", "delivery", "seq"),
     Index("ix_released_bill_day", "hospital", "day"),
+    Index("ix_released_bill_member", "member"),
 )
 
 # Answers of the insurer, by request: the same request changes nothing, another body is refused.
@@ -144,18 +157,18 @@ reading = Table(
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("name", String(32), nullable=False, unique=True),
     Column("hospital", String(64), nullable=False),
-    Column("external_id", String(128), nullable=False),
-    Column("component", String(16), nullable=False),
-    Column("member_token", String(96), nullable=False),
+    Column("external_index", String(64), nullable=False),
+    Column("component_index", String(64), nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("inbox_id", SERIAL, ForeignKey("inbox.id"), nullable=False),
-    # The day of measurement in the hospital's zone, and the consent of its last release.
-    Column("day", String(10), nullable=False),
+    # The consent of its last release.
     Column("consent_id", String(64), nullable=False),
     # Released anew, as withdrawn and without what was measured, since no consent covers it.
     Column("withheld", Boolean, nullable=False),
-    UniqueConstraint("hospital", "external_id", "component"),
-    Index("ix_reading_member", "member_token", "seq"),
+    UniqueConstraint("hospital", "component_index"),
+    Index("ix_reading_external", "hospital", "external_index"),
+    Index("ix_reading_member", "member", "seq"),
 )
 
 # Records that were set aside: reasons and places, never values. Rows stay; whether one still waits
@@ -181,6 +194,8 @@ consent_event = Table(
     Column("hospital", String(64), primary_key=True),
     Column("consent_id", String(64), primary_key=True),
     Column("number", Integer, primary_key=True),
+    # Whose; without, a withdrawal that came before its grant, sealed under the hospital's inbox.
+    Column("member", String(32), ForeignKey("member.id")),
     Column("body", LargeBinary, nullable=False),
     Column("at_us", BigInteger, nullable=False),
 )
@@ -194,7 +209,7 @@ consent = Table(
     Column("hospital", String(64), primary_key=True),
     Column("consent_id", String(64), primary_key=True),
     Column("seq", BigInteger, nullable=False),
-    Column("member_token", String(96), nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False),
     Column("recipient", String(80), nullable=False),
     Column("purpose", String(24), nullable=False),
     Column("from_us", BigInteger, nullable=False),
@@ -206,7 +221,7 @@ consent = Table(
     Column("relayed_us", BigInteger),
     Column("applied_us", BigInteger, nullable=False),
     UniqueConstraint("hospital", "seq"),
-    Index("ix_consent_member", "hospital", "member_token"),
+    Index("ix_consent_member", "hospital", "member"),
     Index("ix_consent_withdrawal", "hospital", "withdrawal_seq"),
 )
 
@@ -229,12 +244,10 @@ held_record = Table(
     Column("inbox_id", SERIAL, ForeignKey("inbox.id"), primary_key=True, autoincrement=False),
     Column("hospital", String(64), nullable=False),
     Column("channel", String(16), nullable=False),
-    Column("member_token", String(96), nullable=False),
-    Column("care_type", String(16)),
-    Column("first_day", String(10), nullable=False),
-    Column("last_day", String(10), nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), nullable=False),
+    Column("need", LargeBinary, nullable=False),
     Column("at_us", BigInteger, nullable=False),
-    Index("ix_held_record_member", "hospital", "channel", "member_token"),
+    Index("ix_held_record_member", "hospital", "channel", "member"),
 )
 
 # Last number given per list. The row is locked until commit: numbers commit in their order.
@@ -245,4 +258,4 @@ last_seq = Table(
     Column("value", BigInteger, nullable=False),
 )
 
-APPEND_ONLY = ("bill_event", "consent_event")
+APPEND_ONLY = ("bill_event", "consent_event", "erasure")

@@ -19,7 +19,7 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +29,7 @@ from services.common.grpc_edge import (
     Refused,
     RpcFault,
     Violation,
+    _Health,
     channel,
     error_of,
     page_token,
@@ -415,6 +416,31 @@ class _Proxied(grpc.RpcError):
 def test_an_error_without_readable_details_still_has_a_code(trailing: Any) -> None:
     fault = error_of(_Proxied(trailing))
     assert fault == RpcFault(grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE", "", (), None, {})
+
+
+@pytest.mark.parametrize("state", ["ready", "not ready", "cannot tell"])
+def test_the_health_service_says_whether_the_service_is_ready(state: str) -> None:
+    async def ready() -> bool:
+        if state == "cannot tell":
+            raise RuntimeError("the database is away")
+        return state == "ready"
+
+    async def told() -> int:
+        alive = health.aio.HealthServicer()
+        server = grpc.aio.server()
+        health_pb2_grpc.add_HealthServicer_to_server(alive, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        await _Health(alive, ["", "service"], ready).tell()
+        # Without TLS: it is the health service alone that answers here.
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as bare:
+            stub = health_pb2_grpc.HealthStub(bare)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service="service"))
+        await server.stop(0)
+        return int(answer.status)
+
+    status = health_pb2.HealthCheckResponse
+    assert asyncio.run(told()) == (status.SERVING if state == "ready" else status.NOT_SERVING)
 
 
 def test_a_connection_is_made_anew_when_it_is_too_old(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from services.common.database import Database
+from services.common.sealing import Sealer
 from services.his_bridge.core.consent import (
     Channel,
     Content,
@@ -20,6 +21,8 @@ from services.his_bridge.core.consent import (
     Withdrawn,
 )
 from services.his_bridge.storage import consents, holding
+from services.his_bridge.storage.sealed import known_members
+from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.population import person
 from tests.services.his_bridge.records import CN_ID, Resource, tokens
 
@@ -56,25 +59,32 @@ def all_of(member: str) -> list[Terms]:
 def record(database: Database, hospital: str, given: Iterable[Terms], now_us: int = 1) -> None:
     """Grant, with its effect, in one transaction."""
     given = list(given)
+    keys = subject_keys(database)
     with database.writing() as connection:
+        sealer = keys.sealer(connection)
         holding.one_at_a_time(connection, hospital)
-        consents.grant(connection, hospital, given, now_us=now_us)
-        _apply(connection, hospital, given, now_us)
+        consents.grant(connection, sealer, hospital, given, now_us=now_us)
+        _apply(connection, sealer, hospital, given, now_us)
 
 
 def take_back(database: Database, hospital: str, given: Terms, now_us: int = 1) -> None:
     """Withdraw, with its effect, in one transaction."""
     event = Withdrawn(consent_id=given.consent_id, withdrawn_us=now_us)
+    keys = subject_keys(database)
     with database.writing() as connection:
+        sealer = keys.sealer(connection)
         holding.one_at_a_time(connection, hospital)
-        consents.withdraw(connection, hospital, event, now_us=now_us)
-        _apply(connection, hospital, [given], now_us)
+        consents.withdraw(connection, sealer, hospital, event, now_us=now_us)
+        _apply(connection, sealer, hospital, [given], now_us)
 
 
-def _apply(connection: Any, hospital: str, given: list[Terms], now_us: int) -> None:
+def _apply(connection: Any, sealer: Sealer, hospital: str, given: list[Terms], now_us: int) -> None:
     for channel, purpose in holding.PURPOSES.items():
-        members = {one.member_token for one in given if one.purpose is purpose}
-        holding.apply(connection, hospital, INSURER, channel, members, now_us=now_us)
+        mine = {one.member_token for one in given if one.purpose is purpose}
+        people = known_members(connection, sealer, hospital, mine)
+        holding.apply(
+            connection, sealer, hospital, INSURER, channel, set(people.values()), now_us=now_us
+        )
 
 
 def everybody(people: int = 12) -> list[str]:

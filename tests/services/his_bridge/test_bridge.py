@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.type.v1 import bill_pb2
 from services.common.database import Database
 from services.common.grpc_edge import RpcFault, error_of
+from services.common.sealing import SubjectKeys
+from services.common.sealing.key_sources import master_keys
+from services.his_bridge.storage.sealed import open_record
 from tests.postgres import fresh_database
 from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server, free_port
@@ -119,11 +122,12 @@ def test_each_bad_bill_waits_with_its_faults_and_its_bytes(
     bridge: Bridge, database: Database
 ) -> None:
     waiting = {record.name.rpartition("/")[2]: record for record in bridge.quarantine()}
-    rows = query(
-        database,
-        "SELECT q.name, i.external_id, i.raw FROM quarantine q JOIN inbox i ON i.id = q.inbox_id",
-    )
-    by_bill = {row.external_id: (waiting[row.name], bytes(row.raw)) for row in rows}
+    rows = query(database, "SELECT q.name, i.* FROM quarantine q JOIN inbox i ON i.id = q.inbox_id")
+    raw_of = records(bridge, database, rows)
+    by_bill = {
+        waiting[row.name].source_record: (waiting[row.name], raw)
+        for row, raw in zip(rows, raw_of, strict=True)
+    }
     for index, case in enumerate(SENDABLE):
         record, raw = by_bill[f"Claim/{bad_id(index)}"]
         shown = {(fault.reason, fault.path) for fault in record.faults}
@@ -147,13 +151,21 @@ def answers(bridge: Bridge) -> list[str]:
     return [one.encode().decode("unicode_escape").encode("latin-1").decode() for one in said]
 
 
+def records(bridge: Bridge, database: Database, rows: Sequence[Any]) -> list[bytes]:
+    """The bytes of records as they came, opened with the bridge's keys."""
+    keys = SubjectKeys(master_keys(bridge.state), now_us=lambda: 0)
+    with database.reading() as connection:
+        sealer = keys.sealer(connection)
+        return [open_record(sealer, row, "raw") for row in rows if row.raw is not None]
+
+
 def stored(database: Database) -> str:
-    """Everything in the database but the bytes in the inbox."""
+    """Everything in the database."""
     parts = []
     with database.reading() as connection:
         for table in inspect(connection).get_table_names():
             for row in connection.execute(text(f"SELECT * FROM {table}")).mappings():
-                parts += [_text(v) for name, v in row.items() if (table, name) != ("inbox", "raw")]
+                parts += [_text(value) for value in row.values()]
     return "\n".join(parts)
 
 
@@ -172,7 +184,7 @@ def test_nothing_of_any_patient_leaves_or_is_logged(bridge: Bridge, database: Da
     said = "\n".join(answers(bridge))
     log = bridge.log.read_text("utf-8")
     kept = stored(database)
-    raw = b"\n".join(bytes(row.raw) for row in query(database, "SELECT raw FROM inbox"))
+    raw = b"\n".join(records(bridge, database, query(database, "SELECT * FROM inbox")))
     for secret in secrets:
         assert secret not in said
         assert secret not in log

@@ -22,6 +22,7 @@ from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import last_pulls, leases, lists, showing
+from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, everybody, record
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import BASE_URL, profile, tokens
@@ -85,8 +86,11 @@ def pulling(
         found = profile(change)
         source = FhirRest(found)
         records: RecordReader = reader(found.terms, tokens)
+        keys = subject_keys(database)
         try:
-            return await work(Puller("bills", found, source, records, database, clock, INSURER))
+            return await work(
+                Puller("bills", found, source, records, database, keys, clock, INSURER)
+            )
         finally:
             await source.close()
 
@@ -99,7 +103,8 @@ def pull(server: OddServer, database: Database, most: int = 5000, **more: Any) -
 
 def released(database: Database) -> int:
     with database.reading() as connection:
-        return len(showing.bills_after(connection, HOSPITAL, INSURER, 0, 9999, None, 0))
+        sealer = subject_keys(database).sealer(connection)
+        return len(showing.bills_after(connection, sealer, HOSPITAL, INSURER, 0, 9999, None, 0))
 
 
 def test_a_pull_reads_everything(server: OddServer, database: Database) -> None:
@@ -211,8 +216,11 @@ def test_a_mistake_of_ours_on_one_record_stops_no_other(
     report = pull(server, database, reader=Broken)
     assert (report.released, report.quarantined) == (BILLS - 2, 2)
     with database.reading() as connection:
-        rows = lists.quarantine_after(connection, HOSPITAL, 0, 10)
-    reasons = [fault["reason"] for row in rows for fault in msgspec.json.decode(row.faults)]
+        sealer = subject_keys(database).sealer(connection)
+        found = lists.quarantine_after(connection, sealer, HOSPITAL, 0, 10)
+    reasons = [
+        fault["reason"] for entry in found for fault in msgspec.json.decode(entry.row.faults)
+    ]
     assert reasons == [Reason.BRIDGE_FAILED] * 2
     said = "".join(capfd.readouterr())
     assert "ZeroDivisionError" in said

@@ -15,6 +15,7 @@ from services.common.database import Database, migrate
 from services.common.refusals import Refused, status_of
 from services.his_bridge.pulling import PullReport
 from services.his_bridge.servicer import HisBridgeServicer, Hospital
+from tests.services.common.sealing.keys import subject_keys
 from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
 
 MINE, ANOTHERS, NEVER = "general", "another", "neverwa"
@@ -52,6 +53,12 @@ REQUESTS: dict[str, tuple[Callable[[str], Message], str]] = {
         "OK",
     ),
     "ListQuarantine": (lambda h: pb.ListQuarantineRequest(parent=f"hospitals/{h}"), "OK"),
+    "EraseMember": (
+        lambda h: pb.EraseMemberRequest(
+            request_id="once", member=f"members/{TOKEN}", hospital=f"hospitals/{h}"
+        ),
+        "NOT_FOUND",
+    ),
     "ListClinicalFeatures": (
         lambda h: pb.ListClinicalFeaturesRequest(parent=f"hospitals/{h}"),
         "OK",
@@ -66,7 +73,7 @@ def bridge(database_url: str) -> Iterator[HisBridgeServicer]:
     migrate(database, "services.his_bridge")
     puller: Any = NothingNew()
     hospitals = {name: Hospital(bills=puller, readings=puller) for name in (MINE, ANOTHERS)}
-    yield HisBridgeServicer(database, hospitals, "insurers/insurer")
+    yield HisBridgeServicer(database, subject_keys(database), hospitals, "insurers/insurer")
     database.close()
 
 
@@ -118,6 +125,6 @@ def test_another_hospital_is_refused_byte_for_byte_like_one_that_never_was(
                 found = answer(bridge, owner, rpc, request(ANOTHERS))
                 if own == "OK":
                     assert found == own
-                else:  # the hospital is there, the bill is not
+                else:  # the hospital is there, the bill or member is not
                     assert isinstance(found, bytes)
-                    assert b"no such bill" in found
+                    assert b"no such hospital" not in found

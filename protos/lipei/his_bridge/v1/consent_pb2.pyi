@@ -179,6 +179,7 @@ class Consent(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     RELAY_TIME_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"hospitals/{hospital}/consents/{consent}"; left out in a grant."""
     member_token: _builtins.str
@@ -195,6 +196,8 @@ class Consent(_message.Message):
     """Whether the person is a minor under 14, as the records office knows; then only a guardian can give it."""
     state: Global___ConsentState.ValueType
     """Where it stands; answered only."""
+    erased: _builtins.bool
+    """Whether the person's data was erased: name, recipient, purpose and times of recording are all that is left."""
     @_builtins.property
     def scope(self) -> Global___ConsentScope:
         """Which data."""
@@ -246,10 +249,11 @@ class Consent(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         relay_time: _timestamp_pb2.Timestamp | None = ...,
         events: _abc.Iterable[Global___ConsentEvent] | None = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evidence", b"evidence", "from_time", b"from_time", "relay_time", b"relay_time", "scope", b"scope", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "events", b"events", "evidence", b"evidence", "from_time", b"from_time", "given_by", b"given_by", "giver", b"giver", "member_token", b"member_token", "member_under_14", b"member_under_14", "name", b"name", "purpose", b"purpose", "recipient", b"recipient", "relay_time", b"relay_time", "scope", b"scope", "state", b"state", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "erased", b"erased", "events", b"events", "evidence", b"evidence", "from_time", b"from_time", "given_by", b"given_by", "giver", b"giver", "member_token", b"member_token", "member_under_14", b"member_under_14", "name", b"name", "purpose", b"purpose", "recipient", b"recipient", "relay_time", b"relay_time", "scope", b"scope", "state", b"state", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

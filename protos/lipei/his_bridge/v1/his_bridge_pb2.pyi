@@ -937,3 +937,67 @@ class ServiceFeature(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServiceFeature: _TypeAlias = ServiceFeature  # noqa: Y015
+
+@_typing.final
+class EraseMemberRequest(_message.Message):
+    """Names a patient to be erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    HOSPITAL_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id; see EraseMember."""
+    member: _builtins.str
+    """"members/{token}"."""
+    hospital: _builtins.str
+    """"hospitals/{hospital}" whose records of the patient are erased, or "hospitals/-" for all of this bridge."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        member: _builtins.str = ...,
+        hospital: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hospital", b"hospital", "member", b"member", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseMemberRequest: _TypeAlias = EraseMemberRequest  # noqa: Y015
+
+@_typing.final
+class EraseMemberResponse(_message.Message):
+    """What was erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESTROYED_KEY_COUNT_FIELD_NUMBER: _builtins.int
+    BILL_COUNT_FIELD_NUMBER: _builtins.int
+    READING_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSED_BILL_COUNT_FIELD_NUMBER: _builtins.int
+    destroyed_key_count: _builtins.int
+    """Keys destroyed."""
+    bill_count: _builtins.int
+    """Released bills that can be opened no more."""
+    reading_count: _builtins.int
+    """Readings that were deleted."""
+    refused_bill_count: _builtins.int
+    """Bills among them that were withheld from the insurer."""
+    def __init__(
+        self,
+        *,
+        destroyed_key_count: _builtins.int = ...,
+        bill_count: _builtins.int = ...,
+        reading_count: _builtins.int = ...,
+        refused_bill_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_count", b"bill_count", "destroyed_key_count", b"destroyed_key_count", "reading_count", b"reading_count", "refused_bill_count", b"refused_bill_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseMemberResponse: _TypeAlias = EraseMemberResponse  # noqa: Y015

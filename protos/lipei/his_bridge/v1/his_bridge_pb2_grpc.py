@@ -91,6 +91,11 @@ class HisBridgeServiceStub:
                 request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesRequest.SerializeToString,
                 response_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesResponse.FromString,
                 _registered_method=True)
+        self.EraseMember = channel.unary_unary(
+                '/lipei.his_bridge.v1.HisBridgeService/EraseMember',
+                request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.EraseMemberRequest.SerializeToString,
+                response_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.EraseMemberResponse.FromString,
+                _registered_method=True)
 
 
 class HisBridgeServiceServicer:
@@ -207,6 +212,22 @@ class HisBridgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseMember(self, request, context):
+        """Erases a patient here by destroying the key of everything kept about them: bills, and records as they came. Readings
+        are deleted; bills that were not acknowledged yet are withheld as REFUSED with the reason ERASED. Names, kinds, days
+        and totals of bills stay, for the reconciliation with the hospital's books. The hospital's own records are not
+        touched: what its source states afterwards belongs to a new member, and a later version of an erased bill waits in
+        quarantine. A record that waits there without a known patient is not found; its bytes are kept for 90 days.
+        The same request_id answers the same.
+
+        NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
+        ALREADY_EXISTS: the request_id was used with other content; use a new one.
+        FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HisBridgeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -254,6 +275,11 @@ def add_HisBridgeServiceServicer_to_server(servicer, server):
                     servicer.ListClinicalFeatures,
                     request_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesRequest.FromString,
                     response_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesResponse.SerializeToString,
+            ),
+            'EraseMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseMember,
+                    request_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.EraseMemberRequest.FromString,
+                    response_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.EraseMemberResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -511,6 +537,33 @@ class HisBridgeService:
             '/lipei.his_bridge.v1.HisBridgeService/ListClinicalFeatures',
             lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesRequest.SerializeToString,
             lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.his_bridge.v1.HisBridgeService/EraseMember',
+            lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.EraseMemberRequest.SerializeToString,
+            lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.EraseMemberResponse.FromString,
             options,
             channel_credentials,
             insecure,

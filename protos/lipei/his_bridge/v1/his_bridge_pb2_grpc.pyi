@@ -108,6 +108,18 @@ class HisBridgeServiceStub:
     bills would say which is which.
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
+    EraseMember: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.EraseMemberRequest, _his_bridge_pb2.EraseMemberResponse]
+    """Erases a patient here by destroying the key of everything kept about them: bills, and records as they came. Readings
+    are deleted; bills that were not acknowledged yet are withheld as REFUSED with the reason ERASED. Names, kinds, days
+    and totals of bills stay, for the reconciliation with the hospital's books. The hospital's own records are not
+    touched: what its source states afterwards belongs to a new member, and a later version of an erased bill waits in
+    quarantine. A record that waits there without a known patient is not found; its bytes are kept for 90 days.
+    The same request_id answers the same.
+
+    NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
+    ALREADY_EXISTS: the request_id was used with other content; use a new one.
+    FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
+    """
 
 @_typing.type_check_only
 class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
@@ -188,6 +200,18 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
     bills would say which is which.
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
+    """
+    EraseMember: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.EraseMemberRequest, _his_bridge_pb2.EraseMemberResponse]  # type: ignore[assignment]
+    """Erases a patient here by destroying the key of everything kept about them: bills, and records as they came. Readings
+    are deleted; bills that were not acknowledged yet are withheld as REFUSED with the reason ERASED. Names, kinds, days
+    and totals of bills stay, for the reconciliation with the hospital's books. The hospital's own records are not
+    touched: what its source states afterwards belongs to a new member, and a later version of an erased bill waits in
+    quarantine. A record that waits there without a known patient is not found; its bytes are kept for 90 days.
+    The same request_id answers the same.
+
+    NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
+    ALREADY_EXISTS: the request_id was used with other content; use a new one.
+    FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
     """
 
 class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -320,6 +344,24 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
         bills would say which is which.
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseMember(
+        self,
+        request: _his_bridge_pb2.EraseMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_his_bridge_pb2.EraseMemberResponse, _abc.Awaitable[_his_bridge_pb2.EraseMemberResponse]]:
+        """Erases a patient here by destroying the key of everything kept about them: bills, and records as they came. Readings
+        are deleted; bills that were not acknowledged yet are withheld as REFUSED with the reason ERASED. Names, kinds, days
+        and totals of bills stay, for the reconciliation with the hospital's books. The hospital's own records are not
+        touched: what its source states afterwards belongs to a new member, and a later version of an erased bill waits in
+        quarantine. A record that waits there without a known patient is not found; its bytes are kept for 90 days.
+        The same request_id answers the same.
+
+        NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
+        ALREADY_EXISTS: the request_id was used with other content; use a new one.
+        FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
         """
 
 def add_HisBridgeServiceServicer_to_server(servicer: HisBridgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -37,16 +37,18 @@ def _register() -> None:
         sa.Column("hospital", sa.String(64), nullable=False),
         sa.Column("consent_id", sa.String(64), nullable=False),
         sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("member", sa.String(32)),
         sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("at_us", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("hospital", "consent_id", "number", name="pk_consent_event"),
+        sa.ForeignKeyConstraint(["member"], ["member.id"], name="fk_consent_event_member"),
     )
     op.create_table(
         "consent",
         sa.Column("hospital", sa.String(64), nullable=False),
         sa.Column("consent_id", sa.String(64), nullable=False),
         sa.Column("seq", sa.BigInteger, nullable=False),
-        sa.Column("member_token", sa.String(96), nullable=False),
+        sa.Column("member", sa.String(32), nullable=False),
         sa.Column("recipient", sa.String(80), nullable=False),
         sa.Column("purpose", sa.String(24), nullable=False),
         sa.Column("from_us", sa.BigInteger, nullable=False),
@@ -59,8 +61,9 @@ def _register() -> None:
         sa.Column("applied_us", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("hospital", "consent_id", name="pk_consent"),
         sa.UniqueConstraint("hospital", "seq", name="uq_consent_hospital_seq"),
+        sa.ForeignKeyConstraint(["member"], ["member.id"], name="fk_consent_member"),
     )
-    op.create_index("ix_consent_member", "consent", ["hospital", "member_token"])
+    op.create_index("ix_consent_member", "consent", ["hospital", "member"])
     op.create_index("ix_consent_withdrawal", "consent", ["hospital", "withdrawal_seq"])
     op.create_table(
         "consent_request",
@@ -80,26 +83,20 @@ def _held() -> None:
         sa.Column("inbox_id", _SERIAL, autoincrement=False, nullable=False),
         sa.Column("hospital", sa.String(64), nullable=False),
         sa.Column("channel", sa.String(16), nullable=False),
-        sa.Column("member_token", sa.String(96), nullable=False),
-        sa.Column("care_type", sa.String(16)),
-        sa.Column("first_day", sa.String(10), nullable=False),
-        sa.Column("last_day", sa.String(10), nullable=False),
+        sa.Column("member", sa.String(32), nullable=False),
+        sa.Column("need", sa.LargeBinary, nullable=False),
         sa.Column("at_us", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("inbox_id", name="pk_held_record"),
         sa.ForeignKeyConstraint(["inbox_id"], ["inbox.id"], name="fk_held_record_inbox_id"),
+        sa.ForeignKeyConstraint(["member"], ["member.id"], name="fk_held_record_member"),
     )
-    op.create_index("ix_held_record_member", "held_record", ["hospital", "channel", "member_token"])
+    op.create_index("ix_held_record_member", "held_record", ["hospital", "channel", "member"])
 
 
 def _released() -> None:
     # SQLite adds no column that must be filled without a default; there are no rows yet.
-    for table, name, length in (
-        ("released_bill", "member_token", 96),
-        ("released_bill", "consent_id", 64),
-        ("reading", "day", 10),
-        ("reading", "consent_id", 64),
-    ):
-        column = sa.Column(name, sa.String(length), nullable=False, server_default="")
+    for table in ("released_bill", "reading"):
+        column = sa.Column("consent_id", sa.String(64), nullable=False, server_default="")
         op.add_column(table, column)
     withheld = sa.Column("withheld", sa.Boolean, nullable=False, server_default=sa.false())
     op.add_column("reading", withheld)

@@ -178,6 +178,20 @@ def test_a_command_hands_the_keys_over(tmp_path: Path) -> None:
     assert (key_id, keys.unwrap("m7", wrapped, PLACE)) == ("m7", KEY)
     with pytest.raises(KeyUnknown):
         keys.unwrap("m8", wrapped, PLACE)
+    # Whoever keeps them rotates: the next step of a rotation reads it, and so does a new id.
+    kept.write_bytes(written(KeySet({"m7": OLD, "m9": NEW}, "m9")))
+    keys.refresh()
+    assert (keys.current(), keys.unwrap("m7", wrapped, PLACE)) == ("m9", KEY)
+
+
+def test_a_key_that_was_made_meanwhile_is_found_when_it_is_needed(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(written(KeySet({"m7": OLD}, "m7")))
+    keys = RereadKeys(KeyCommand(f"{sys.executable} -c 'print(open(\"{kept}\").read())'"))
+    newer = KeySet({"m7": OLD, "m8": NEW}, "m8")
+    _, wrapped = newer.wrap(KEY, PLACE)
+    kept.write_bytes(written(newer))
+    assert keys.unwrap("m8", wrapped, PLACE) == KEY
 
 
 @pytest.mark.parametrize(

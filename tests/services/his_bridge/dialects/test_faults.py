@@ -62,6 +62,7 @@ def test_every_reason_has_a_case() -> None:
     shown = {reason for case in (*BILLS, *READINGS) for reason, _ in case.faults}
     shown |= {reason for _, _, _, faults in RAW_BILLS for reason, _ in faults}
     shown.add(Reason.SAME_VERSION_OTHER_CONTENT)  # tests/services/his_bridge/storage
+    shown.add(Reason.MEMBER_ERASED)  # tests/services/his_bridge/storage
     shown.add(Reason.BRIDGE_FAILED)  # tests/services/his_bridge/test_pulling.py
     assert shown == set(Reason)
 

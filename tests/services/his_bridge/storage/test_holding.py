@@ -36,6 +36,7 @@ from services.his_bridge.storage import (
 )
 from services.his_bridge.storage.inbox import Arrived, Pending
 from tests.postgres import fresh_database
+from tests.services.common.sealing.keys import sealer, subject_keys
 from tests.services.his_bridge.consenting import INSURER, record, take_back, terms
 
 LI, WANG = "k1." + "a" * 64, "k1." + "b" * 64
@@ -51,12 +52,14 @@ def database(
     if request.param == "sqlite":
         found = Database(f"sqlite:///{tmp_path_factory.mktemp('bridge') / 'test.db'}")
         migrate(found, "services.his_bridge")
+        subject_keys(found)
         yield found
         found.close()
         return
     with fresh_database(request.getfixturevalue("postgres_url")) as url:
         found = Database(url)
         migrate(found, "services.his_bridge")
+        subject_keys(found)
         yield found
         found.close()
 
@@ -77,7 +80,15 @@ class Hospital:
             keep_out=False,
         )
         with self.database.writing() as connection:
-            stored = inbox.store(connection, self.name, channel, [found], currency="CNY", now_us=1)
+            stored = inbox.store(
+                connection,
+                sealer(connection),
+                self.name,
+                channel,
+                [found],
+                currency="CNY",
+                now_us=1,
+            )
         ((_, pending),) = stored.pending
         return pending
 
@@ -91,12 +102,12 @@ class Hospital:
             zone="Asia/Shanghai",
         )
         with self.database.writing() as connection:
-            return outcomes.settle(connection, place, judged, now_us=now_us)
+            return outcomes.settle(connection, sealer(connection), place, judged, now_us=now_us)
 
     def unread(self, channel: str = "bills") -> list[str]:
         """What the next pull reads first, in its order."""
         with self.database.reading() as connection:
-            left = inbox.left_over(connection, self.name, channel, 100)
+            left = inbox.left_over(connection, sealer(connection), self.name, channel, 100)
         return [entry.raw.decode() for entry in left]
 
     def held(self, channel: str = "bills") -> int:
@@ -107,20 +118,26 @@ class Hospital:
     def bills(self, now_us: int = NOW, most: int = 100) -> list[tuple[str, str, str]]:
         """Kind, consent and number of each bill that may be handed out."""
         with self.database.reading() as connection:
-            shown = showing.bills_after(connection, self.name, INSURER, 0, most, None, now_us)
+            shown = showing.bills_after(
+                connection, sealer(connection), self.name, INSURER, 0, most, None, now_us
+            )
         return [(one.row.kind, one.consent_id, one.bill.bill_number) for one in shown]
 
     def readings(self, after: int = 0, now_us: int = NOW) -> list[Any]:
         with self.database.reading() as connection:
-            shown = showing.readings_after(connection, INSURER, None, after, 100, now_us, self.name)
-        return [messages.reading(one.row, one.consent_id) for one in shown]
+            shown = showing.readings_after(
+                connection, sealer(connection), INSURER, None, after, 100, now_us, [self.name]
+            )
+        return [messages.reading(one) for one in shown]
 
     def pass_time(self, now_us: int, channel: str = "bills") -> None:
         """What a pull does before it reads anything."""
         with self.database.writing() as connection:
             holding.one_at_a_time(connection, self.name)
             due = holding.due(connection, self.name, INSURER, channel, now_us)
-            holding.apply(connection, self.name, INSURER, channel, due, now_us=now_us)
+            holding.apply(
+                connection, sealer(connection), self.name, INSURER, channel, due, now_us=now_us
+            )
 
 
 @pytest.fixture
@@ -408,15 +425,18 @@ def test_the_columns_are_what_the_events_say(hospital: Hospital) -> None:
         events = [
             event
             for one in (first, second)
-            for event, _ in consents.history_of(connection, hospital.name, one.consent_id)
+            for event, _ in consents.history_of(
+                connection, sealer(connection), hospital.name, one.consent_id
+            )
         ]
         rows = connection.execute(
             select(tables.consent)
             .where(tables.consent.c.hospital == hospital.name)
             .order_by(tables.consent.c.seq)
         ).all()
+        kept = [consents.kept_consent(sealer(connection), row).consent for row in rows]
     folded = fold(events)
-    assert [consents.consent_of(row) for row in rows] == [
+    assert kept == [
         folded[first.consent_id],
         folded[second.consent_id],
     ]

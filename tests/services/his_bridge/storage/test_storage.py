@@ -14,11 +14,12 @@ import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from lipei.type.v1 import reading_pb2
 from services.common.database import Database, migrate
+from services.common.sealing import erasures
 from services.his_bridge import messages
 from services.his_bridge.core.bill import Bill, CareType, Coding, Line, Provenance, Reading
 from services.his_bridge.core.faults import Fault, Reason
@@ -36,8 +37,11 @@ from services.his_bridge.storage import inbox, leases, lists, outcomes, showing
 from services.his_bridge.storage.inbox import Arrived, Pending, Stored
 from services.his_bridge.storage.leases import LeaseLost
 from services.his_bridge.storage.lists import Answer, OtherContent, TakenBefore, UnknownBills
+from services.his_bridge.storage.sealed import open_bill, open_reading, open_record
 from services.his_bridge.storage.tables import APPEND_ONLY, metadata
+from services.his_bridge.storage.tables import inbox as inbox_table
 from tests.postgres import fresh_database
+from tests.services.common.sealing.keys import sealer, subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, record
 
 H, CHANNEL = "", "bills"
@@ -53,12 +57,14 @@ def database(
     if request.param == "sqlite":
         found = Database(f"sqlite:///{tmp_path_factory.mktemp('bridge') / 'test.db'}")
         migrate(found, "services.his_bridge")
+        subject_keys(found)
         yield found
         found.close()
         return
     with fresh_database(request.getfixturevalue("postgres_url")) as url:
         found = Database(url)
         migrate(found, "services.his_bridge")
+        subject_keys(found)
         yield found
         found.close()
 
@@ -110,7 +116,9 @@ def channel_of(record: Arrived | Pending) -> str:
 def store(database: Database, *records: Arrived) -> Stored:
     with database.writing() as connection:
         channel = channel_of(records[0])
-        return inbox.store(connection, H, channel, records, currency="CNY", now_us=1)
+        return inbox.store(
+            connection, sealer(connection), H, channel, records, currency="CNY", now_us=1
+        )
 
 
 def pending_of(database: Database, key: str, version: str = "1", at: int = 0) -> Pending:
@@ -127,7 +135,9 @@ def place(channel: str = CHANNEL) -> outcomes.Place:
 
 def settle(database: Database, *judged: tuple[Pending, Outcome]) -> outcomes.Settled:
     with database.writing() as connection:
-        return outcomes.settle(connection, place(channel_of(judged[0][0])), judged, now_us=2)
+        return outcomes.settle(
+            connection, sealer(connection), place(channel_of(judged[0][0])), judged, now_us=2
+        )
 
 
 def stated(total: int = 100) -> BillStated:
@@ -136,22 +146,27 @@ def stated(total: int = 100) -> BillStated:
 
 def released(database: Database, delivery: str | None = None) -> list[Any]:
     with database.reading() as connection:
-        shown = showing.bills_after(connection, H, INSURER, 0, 100, delivery, 2)
+        shown = showing.bills_after(connection, sealer(connection), H, INSURER, 0, 100, delivery, 2)
     return [one.row for one in shown]
 
 
 def listed(database: Database, hospital: str = "") -> list[showing.ShownReading]:
     with database.reading() as connection:
-        return showing.readings_after(connection, INSURER, None, 0, 10, 2, hospital or H)
+        return showing.readings_after(
+            connection, sealer(connection), INSURER, None, 0, 10, 2, [hospital or H]
+        )
 
 
 def told(shown: showing.ShownReading) -> reading_pb2.Reading:
-    return messages.reading(shown.row, shown.consent_id)
+    return messages.reading(shown)
 
 
 def left(database: Database) -> list[str]:
     with database.reading() as connection:
-        return [entry.external_id for entry in inbox.left_over(connection, H, CHANNEL, 100)]
+        return [
+            entry.external_id
+            for entry in inbox.left_over(connection, sealer(connection), H, CHANNEL, 100)
+        ]
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
@@ -163,8 +178,11 @@ def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("verb", ["UPDATE {} SET number = 9", "DELETE FROM {}"])
 def test_events_are_append_only(database: Database, verb: str, table: str) -> None:
-    assert APPEND_ONLY == ("bill_event", "consent_event")
+    assert APPEND_ONLY == ("bill_event", "consent_event", "erasure")
     settle(database, (pending_of(database, "a"), stated()))
+    with database.writing() as connection:
+        once = (sealer(connection), uuid.uuid4().hex, b"")
+        erasures.remember(connection, *once, member="m", answer=b"", now_us=1)
     with pytest.raises(DBAPIError), database.writing() as connection:
         connection.execute(text(verb.format(table)))
 
@@ -188,12 +206,14 @@ def test_the_same_version_with_other_bytes_is_a_conflict_and_never_read(
         store(database, arrived("a", raw=b"second"))
     assert left(database) == ["Claim/a"]
     with database.reading() as connection:
-        (row,) = lists.quarantine_after(connection, H, 0, 10)
-        query = text("SELECT raw FROM inbox WHERE hospital = :h ORDER BY id")
-        kept = connection.execute(query, {"h": H}).scalars().all()
+        (entry,) = lists.quarantine_after(connection, sealer(connection), H, 0, 10)
+        mine = select(inbox_table).where(inbox_table.c.hospital == H).order_by(inbox_table.c.id)
+        rows = connection.execute(mine).all()
+        kept = [open_record(sealer(connection), row, "raw") for row in rows]
+    row = entry.row
     assert row.stage == "conflict"
     assert msgspec.json.decode(row.faults)[0]["reason"] == Reason.SAME_VERSION_OTHER_CONTENT
-    assert [bytes(raw) for raw in kept] == [b"first", b"second"]
+    assert kept == [b"first", b"second"]
 
 
 def test_two_versions_of_one_bill_that_conflict_within_a_page(database: Database) -> None:
@@ -214,7 +234,9 @@ def test_the_cursor_moves_with_the_inbox_or_not_at_all(database: Database) -> No
 
     def once(position: bytes, cut_off: bool) -> None:
         with database.writing() as connection:
-            inbox.store(connection, H, CHANNEL, [arrived("a")], currency="CNY", now_us=1)
+            inbox.store(
+                connection, sealer(connection), H, CHANNEL, [arrived("a")], currency="CNY", now_us=1
+            )
             inbox.move_cursor(connection, H, CHANNEL, "scope", position, now_us=1)
             if cut_off:
                 raise CutOff
@@ -244,7 +266,8 @@ def test_a_bill_is_released_once_and_waits_to_be_delivered(database: Database) -
         100,
         "2026-03-01",
     )
-    assert lists.body_of(row) == bill()
+    with database.reading() as connection:
+        assert open_bill(sealer(connection), row) == bill()
     assert left(database) == []
 
 
@@ -305,18 +328,20 @@ def test_bad_records_wait_and_good_ones_go_on(database: Database) -> None:
     )
     assert settled == outcomes.Settled(released=1, quarantined=1, filtered=1)
     with database.reading() as connection:
-        (row,) = lists.quarantine_after(connection, H, 0, 10)
-        raw = connection.execute(
-            text("SELECT raw FROM inbox WHERE id = :id"), {"id": row.inbox_id}
-        ).scalar_one()
+        (entry,) = lists.quarantine_after(connection, sealer(connection), H, 0, 10)
+        row = entry.row
+        inbox_row = connection.execute(
+            select(inbox_table).where(inbox_table.c.id == row.inbox_id)
+        ).one()
+        raw = open_record(sealer(connection), inbox_row, "raw")
     assert (row.stage, row.total_minor, row.currency) == ("balance", 7, "CNY")
-    assert bytes(raw) == b"a 1"
+    assert raw == b"a 1"
 
 
 def waiting(database: Database) -> list[tuple[str, str]]:
     with database.reading() as connection:
-        rows = lists.quarantine_after(connection, H, 0, 10)
-    return [(row.external_id, row.version) for row in rows]
+        rows = lists.quarantine_after(connection, sealer(connection), H, 0, 10)
+    return [(entry.external_id, entry.row.version) for entry in rows]
 
 
 BAD = SetAside(faults=(Fault(reason=Reason.LINES_DO_NOT_ADD_UP, path="total"),))
@@ -361,8 +386,10 @@ def test_totals_by_day_count_every_bill_as_it_stands(database: Database) -> None
     settle(database, (pending_of(database, "a", "2", at=5), stated(150)))
     settle(database, (pending_of(database, "c", "2", at=5), BillWithdrawn()))
     with database.reading() as connection:
-        totals = lists.totals_by_day(connection, H, DAY, DAY)
-        none = lists.totals_by_day(connection, H, date(2026, 3, 2), date(2026, 3, 3))
+        totals = lists.totals_by_day(connection, sealer(connection), H, DAY, DAY)
+        none = lists.totals_by_day(
+            connection, sealer(connection), H, date(2026, 3, 2), date(2026, 3, 3)
+        )
     assert totals == {DAY: DayTotals(ids=frozenset({"Claim/a", "Claim/b"}), total=160)}
     assert none == {}
 
@@ -386,8 +413,7 @@ def reading(value: str) -> tuple[str, Reading]:
 
 def test_a_corrected_reading_keeps_its_name_and_moves_to_the_end(database: Database) -> None:
     def names() -> list[tuple[str, str]]:
-        rows = [one.row for one in listed(database)]
-        return [(row.name, str(msgspec.json.decode(row.body)["value"])) for row in rows]
+        return [(one.row.name, str(one.reading.value)) for one in listed(database)]
 
     settle(database, (pending_of(database, "o1"), ReadingsStated(readings=(reading("7.2"),))))
     settle(database, (pending_of(database, "o2"), ReadingsStated(readings=(reading("8.0"),))))
@@ -427,8 +453,10 @@ def test_a_reading_stored_before_its_release_was_read_still_opens(database: Data
     (found,) = listed(database)
     row = found.row
     assert listed(database, "elsewhere") == []
+    with database.reading() as connection:
+        body = bytes(open_reading(sealer(connection), row).body)
     # Word for word what was stored then; today's readings without a release are stored the same.
-    assert json.loads(row.body).keys() == {
+    assert json.loads(body).keys() == {
         "member_token",
         "code",
         "value",
@@ -610,7 +638,9 @@ def read(database: Database, after: int) -> set[int]:
 
 def last_states(database: Database, after: int = 0, most: int = 100) -> list[Any]:
     with database.reading() as connection:
-        shown = showing.last_states_after(connection, H, INSURER, after, most, 2)
+        shown = showing.last_states_after(
+            connection, sealer(connection), H, INSURER, after, most, 2
+        )
     return [one.row for one in shown]
 
 

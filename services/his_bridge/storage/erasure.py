@@ -1,0 +1,108 @@
+"""Erasing a patient from the bridge's database by destroying their key.
+
+The hospital's own records are not touched. What of the bills is left serves reconciliation only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import Connection, delete, func, select, update
+
+from services.common.database import Database
+from services.common.sealing import Sealer, SubjectKeys, erasures, members
+from services.common.sealing.tables import MEMBER, SUBJECT_KEY
+from services.his_bridge.storage import holding
+from services.his_bridge.storage.consents import untold
+from services.his_bridge.storage.outcomes import DELIVERY_PENDING
+from services.his_bridge.storage.sealed import patient
+from services.his_bridge.storage.tables import reading, released_bill
+
+ERASED = "ERASED"
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """How much was erased; `refused` bills were withheld from the insurer."""
+
+    keys: int = 0
+    bills: int = 0
+    readings: int = 0
+    refused: int = 0
+
+
+class NothingKept(LookupError):
+    """Nothing is kept about this member."""
+
+
+class WithdrawalNotTold(ValueError):
+    """A withdrawal of the patient's has not reached the insurer yet; nothing was erased."""
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_ERASURE = msgspec.json.Decoder(Erasure)
+
+
+def erase(
+    database: Database,
+    keys: SubjectKeys,
+    request_id: str,
+    token: str,
+    hospitals: Sequence[str],
+    now_us: int,
+) -> Erasure:
+    """Erase a patient at these hospitals; what that was. Blocks.
+
+    Raises: NothingKept, WithdrawalNotTold; OtherErasure when the request_id was used with other
+    content.
+    """
+    content = _encode((token, sorted(hospitals)))
+    with database.writing() as connection:
+        sealer = keys.sealer(connection)
+        known = erasures.answered(connection, sealer, request_id, content)
+        if known is not None:
+            return _ERASURE.decode(known)
+        for hospital in sorted(hospitals):
+            holding.one_at_a_time(connection, hospital)
+        patients = [patient(hospital, token) for hospital in sorted(hospitals)]
+        found = members.find_all(connection, sealer, patients)
+        if not found:
+            raise NothingKept
+        parts = [_erase(connection, sealer, found[key], key, now_us) for key in sorted(found)]
+        done = Erasure(
+            keys=sum(part.keys for part in parts),
+            bills=sum(part.bills for part in parts),
+            readings=sum(part.readings for part in parts),
+            refused=sum(part.refused for part in parts),
+        )
+        erasures.remember(
+            connection,
+            sealer,
+            request_id,
+            content,
+            member=next(iter(found.values())),
+            answer=_encode(done),
+            now_us=now_us,
+        )
+    for table in (SUBJECT_KEY, MEMBER, reading.name):
+        database.scrub(table)
+    return done
+
+
+def _erase(connection: Connection, sealer: Sealer, member: str, key: str, now_us: int) -> Erasure:
+    if untold(connection, member):
+        raise WithdrawalNotTold
+    holding.forget(connection, member)
+    destroyed = sealer.destroy(members.subject_of(member))
+    members.forget(connection, sealer, key, now_us)
+    mine = released_bill.c.member == member
+    bills = connection.execute(select(func.count()).where(mine)).scalar_one()
+    withheld = connection.execute(
+        update(released_bill)
+        .where(mine, released_bill.c.delivery == DELIVERY_PENDING)
+        .values(delivery="REFUSED", refusal_reasons=_encode([ERASED]))
+    )
+    gone = connection.execute(delete(reading).where(reading.c.member == member))
+    return Erasure(
+        keys=destroyed, bills=int(bills), readings=gone.rowcount, refused=withheld.rowcount
+    )
