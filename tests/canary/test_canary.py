@@ -1,6 +1,7 @@
 """Personal data, keys and tokens planted in every input are found where they belong, if anywhere.
 
-`make test` runs one installation; `make fault` also the one without the codec, as the control.
+`make test` runs one installation; `make fault` also one without the codec and one without sealing,
+as the controls.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from tests.canary.story import Canary, fed
 
 # Databases whose columns are not sealed yet: what they hold is reported and not refused. A name
 # that leaves this list must be clean from then on.
-NOT_SEALED_YET = ("state/claims.db", "state/his_bridge.db", "state/pricing.db")
+NOT_SEALED_YET = ("state/his_bridge.db",)
 
 # Where something must be found, and why (docs/privacy.md).
 MAY_HOLD: dict[str, frozenset[str]] = {
     # The bank's own book and files: a bank cannot pay a name and an account that it is not told.
     "state/bank/": frozenset({"name", "account number"}),
-    # The claims database and run files tell policies by their opaque ids, as every answer does.
+    # Policies are told by their opaque ids; the bridge keeps which claims a bill opened.
     "state/claims.db": frozenset(BUSINESS),
+    "state/his_bridge.db": frozenset(BUSINESS),
 }
 
 
@@ -117,6 +119,14 @@ def test_the_search_sees_what_is_there(found: Found) -> None:
         }
     assert "account number" in found.within("state/bank/")
     assert "policy" in found.within("state/claims.db")
+
+
+@pytest.mark.fault
+def test_without_sealing_the_databases_tell(tmp_path: Path) -> None:
+    with fed(tmp_path, without="sealing") as canary:
+        found = Found(canary)
+        assert {"name", "account number"} <= found.within("state/claims.db")
+        assert found.within("state/pricing.db")
 
 
 @pytest.mark.fault
