@@ -96,10 +96,19 @@ class Canary:
         self._consents()
         self._bill_by_hand()
         self._readings_and_quote()
+        self._consents()
         self.lipei("his", "pull", HOSPITAL)
         self.lipei("his", "pull", HOSPITAL, "--readings")
         self._until(self._worked_through)
         self._bad_inputs()
+
+    def _consents(self) -> None:
+        """The person consents to everything; once with a number of theirs where an id belongs."""
+        for purpose in ("claim-settlement", "health-programme", "deidentified-study"):
+            words = ["consent", "grant", HOSPITAL, self.token, "--for", purpose]
+            words += ["--document", "ab" * 32, "--giver"]
+            for giver, code in ((PERSON["identity number"], 1), ("person-1", 0)):
+                assert self.lipei(*words, giver).code == code
 
     def lipei(self, *words: str | Path, stdin: str = "") -> Typed:
         """A command; what it says on standard error was heard."""
