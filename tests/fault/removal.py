@@ -146,7 +146,7 @@ def report(removals: Sequence[Removal]) -> None:
     for one in removals:
         first, *others = one.failed or ("NONE",)
         more = f"\nand {len(others)} more" if others else ""
-        table.add_row(one.guard.name, one.guard.removed, first + more)
+        table.add_row(one.guard.name, one.guard.removed, first.rpartition("::")[2] + more)
     console = Console(width=160)
     console.print()  # after the dots of pytest
     console.print(table)
