@@ -14,6 +14,7 @@ from demo.hospital.months import low_glucose
 from demo.insurer import MOVING
 from demo.results import Results, shares_of
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
+from services.common.evidence.compared import Compared
 
 # The promise of the issue: so many claims need no person.
 _UNTOUCHED_SHARE = 0.90
@@ -78,6 +79,7 @@ def checks(results: Results) -> list[Check]:
         ),
         *(_truth_checks(results.comparison) if results.comparison else []),
         *(_price_checks(results) if results.recorded else []),
+        *([_reads_check(results.reads)] if results.reads else []),
     ]
 
 
@@ -115,6 +117,15 @@ def _price_checks(results: Results) -> list[Check]:
         _equal("programme members quoted", len(results.quotes), len(hospital.participants)),
         _equal("incentives that differ from the truth", wrong, 0),
     ]
+
+
+def _reads_check(reads: Compared) -> Check:
+    differing = f"; {reads.differing} differ" if reads.differing else ""
+    return Check(
+        name="sensitive reads counted at the databases = leaves in the evidence logs",
+        holds=reads.fetched == reads.leaves > 0 and not reads.differing,
+        found=f"{reads.fetched} = {reads.leaves}{differing}",
+    )
 
 
 def unbalanced(claims: Sequence[claims_pb2.Claim]) -> list[str]:

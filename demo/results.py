@@ -20,6 +20,7 @@ from demo.pricing import MemberQuote, Recorded
 from demo.scenario import Scenario
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
 from lipei.his_bridge.v1 import his_bridge_pb2
+from services.common.evidence.compared import Compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Results:
     # What pricing did with home readings, and every programme member's two premiums.
     recorded: Recorded | None = None
     quotes: Sequence[MemberQuote] = ()
+    # Sensitive reads, at the databases and in the logs; None of a run that counted none.
+    reads: Compared | None = None
 
     @property
     def decided(self) -> list[claims_pb2.Claim]:

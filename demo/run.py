@@ -20,6 +20,7 @@ from demo.insurer import MOVING, UNDECIDED, Insurer
 from demo.pricing import MemberQuote, Pricing, Recorded
 from demo.processes import Child, ChildFailed
 from demo.progress import Reporter, Snapshot
+from demo.reads import counted
 from demo.report.page import write_page
 from demo.results import Results
 from demo.scenario import PLANS, Scenario
@@ -72,27 +73,42 @@ def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool
         stack.wait()
         reporter.say("Temporal, the services, the workers and the sandbox bank are ready")
         results = _settle(scenario, stack, his.child, reporter, begun)
+        explained = _explained(results, stack)
+        results = replace(results, reads=counted(stack))
         folders.out.mkdir(parents=True, exist_ok=True)
         _write(folders.out / "summary.json", results)
-        _show(results, stack, folders, reporter, keep=keep)
+        _show(results, explained, stack, folders, reporter, keep=keep)
         if keep:
             _wait_for_ctrl_c(stack, reporter)
     return results
 
 
-def _show(
-    results: Results, stack: Stack, folders: Folders, reporter: Reporter, *, keep: bool
-) -> None:
-    """The screen and the page, both with one claim in the insurer's own words."""
+def _explained(results: Results, stack: Stack) -> claims_pb2.ExplainClaimResponse | None:
+    """One claim in the insurer's own words."""
     claim = worth_explaining(results)
+    if claim is None:
+        return None
+    with Insurer(stack.addresses["claims"], stack.identity) as insurer:
+        return insurer.explain(claim.name)
+
+
+def _show(
+    results: Results,
+    explained: claims_pb2.ExplainClaimResponse | None,
+    stack: Stack,
+    folders: Folders,
+    reporter: Reporter,
+    *,
+    keep: bool,
+) -> None:
+    """The screen and the page."""
+    claim = explained.claim if explained else None
     quote = quote_worth_showing(results.quotes)
     asked = [
         (f"{kind}: {what}", f".venv/bin/lipei {command}")
         for kind, what, command in _commands(results, claim, quote)
     ]
     hints = _hints(stack, folders, asked if keep else [])
-    with Insurer(stack.addresses["claims"], stack.identity) as insurer:
-        explained = insurer.explain(claim.name) if claim else None
     write_page(folders.out / "report.html", results, explained, hints)
     screen.show(results, explained, reporter, hints=hints)
 

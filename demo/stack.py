@@ -209,6 +209,7 @@ def started_stack(state: Path, hospital: str, his_url: str) -> Iterator[Stack]:
         cwd=state,
         environ={
             f"LIPEI_HIS_BRIDGE_BASE_URL_{variable}": his_url,
+            "LIPEI_COUNT_READS": "true",
             "LIPEI_PULL_INTERVAL_S": str(_PULL_INTERVAL_S),
             "LIPEI_PRICING_CREDIT_CAP": CREDIT_CAP,
             "LIPEI_PRICING_CREDIT_CAP_SOURCE": _CREDIT_CAP_SOURCE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from demo.checks import checks, unbalanced
 from demo.comparison import Comparison
 from demo.pricing import MemberQuote, Recorded
 from demo.results import Results, percentile
+from services.common.evidence.compared import Compared
 
 
 def summary(results: Results) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def summary(results: Results) -> dict[str, Any]:
         "seen_to_payout_ms_p99": percentile(results.seen_to_payout_ms, 0.99),
         **(_compared(results.comparison) if results.comparison else {}),
         **(_priced(results.recorded, results.quotes) if results.recorded else {}),
+        **(_read(results.reads) if results.reads else {}),
         "unexpected": unexpected(results),
         "elapsed_s": round(results.elapsed_s, 1),
         "checks": {check.name: check.holds for check in checks(results)},
@@ -121,6 +124,15 @@ def _priced(recorded: Recorded, quotes: Sequence[MemberQuote]) -> dict[str, Any]
             for quote in (one.before, one.after)
             for step in quote.steps
         ),
+    }
+
+
+def _read(reads: Compared) -> dict[str, Any]:
+    return {
+        "reads_at_databases": reads.fetched,
+        "reads_in_logs": reads.leaves,
+        "reads_differing": reads.differing,
+        "reads": [dataclasses.asdict(row) for row in reads.rows],
     }
 
 

@@ -17,9 +17,11 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
+from services.claims.storage.counted import SEALED
 from services.claims.storage.tables import evidence, metadata
 from services.common import log
 from services.common.access.guarding import service_guard
+from services.common.access.read_tally import counting
 from services.common.database import Database, migrate
 from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
@@ -126,7 +128,10 @@ def now_us() -> int:
 async def run(settings: ClaimsSettings, *, payments: type[Payments] = Payments) -> None:
     """Serve until SIGTERM. `payments` is what pays; the fault tests' control has another."""
     state = state_dir(settings.state)
-    database = Database(settings.claims_database_url or f"sqlite:///{state / 'claims.db'}")
+    database = Database(
+        settings.claims_database_url or f"sqlite:///{state / 'claims.db'}",
+        driver=counting(state, "claims", SEALED, wanted=settings.count_reads),
+    )
     try:
         await _serve(settings, state, database, payments)
     finally:

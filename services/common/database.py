@@ -82,10 +82,18 @@ class Database:
     No method blocks the event loop but `writing` and `reading`, which belong inside `run`.
     """
 
-    def __init__(self, url: str, *, threads: int = 8) -> None:
+    def __init__(
+        self, url: str, *, threads: int = 8, driver: type[sqlite3.Connection] | None = None
+    ) -> None:
+        """`driver` takes the place of SQLite's own connections; PostgreSQL has no such place.
+
+        Raises: UnknownSetting for a URL that cannot be used, or a driver where there is no place.
+        """
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            self.engine = _sqlite(parsed, threads)
+            self.engine = _sqlite(parsed, threads, driver or sqlite3.Connection)
+        elif driver is not None:
+            raise UnknownSetting("LIPEI_COUNT_READS counts on SQLite only; unset it")
         elif parsed.get_backend_name() == "postgresql":
             self.engine = create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
@@ -174,7 +182,7 @@ def is_writing(connection: Connection) -> bool:
     return bool(connection.get_execution_options().get(_WRITES))
 
 
-def _sqlite(url: URL, threads: int) -> Engine:
+def _sqlite(url: URL, threads: int, driver: type[sqlite3.Connection]) -> Engine:
     if not url.database or url.database.startswith((":", "file:")):
         raise UnknownSetting("a SQLite database URL must name a file: sqlite:///path")
     _prepare_file(url.database)
@@ -182,7 +190,11 @@ def _sqlite(url: URL, threads: int) -> Engine:
         url.set(drivername="sqlite+pysqlite"),
         pool_size=threads + 1,
         max_overflow=0,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        connect_args={
+            "timeout": BUSY_TIMEOUT_MS / 1000,
+            "check_same_thread": False,
+            "factory": driver,
+        },
         hide_parameters=True,
     )
 

@@ -29,6 +29,7 @@ class LipeiSettings(BaseSettings):
 
     state: Path = Path(".lipei")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    count_reads: bool = False
 
 
 def key_file(state: Path, variable: str, name: str) -> Path:
@@ -109,6 +110,7 @@ def temporal_codec_key_file(state: Path) -> Path:
 KNOWN: dict[str, str] = {
     "STATE": "directory of databases, keys and addresses; default .lipei",
     "LOG_LEVEL": "debug, info, warning or error",
+    "COUNT_READS": "true: services on SQLite count which sealed records each call fetches",
     "CLAIMS_ADDRESS": "host:port where claims listens; default 127.0.0.1:0",
     "CLAIMS_DATABASE_URL": "SQLAlchemy URL; default SQLite in the state directory",
     "CLAIMS_MAX_IN_FLIGHT": "claims being decided at once; more are refused early",

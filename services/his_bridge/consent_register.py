@@ -211,11 +211,11 @@ class ConsentServicer(ConsentServiceServicer):
         member = request.member_token or tenant.member
         if tenant.member not in (None, member):
             return pb.ListConsentsResponse()  # as of somebody who has given none
-        rows = await self._read(store.consents_after, hospital, after, size + 1, member)
+        rows = await self._read(store.consents_after, hospital, after, size, member)
         now_us = self._now_us()
         return pb.ListConsentsResponse(
-            consents=[messages.consent(row, now_us) for row in rows[:size]],
-            next_page_token=next_token(rows, size, kind),
+            consents=[messages.consent(row, now_us) for row in rows],
+            next_page_token=next_token(rows, kind, more=rows.more),
         )
 
     async def ListWithdrawals(

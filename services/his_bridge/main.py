@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lipei.his_bridge.v1 import consent_pb2_grpc, his_bridge_pb2_grpc
 from services.common.access.guarding import service_guard
+from services.common.access.read_tally import counting
 from services.common.database import Database, migrate
 from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
@@ -37,6 +38,7 @@ from services.his_bridge.pulling import Puller
 from services.his_bridge.servicer import HisBridgeServicer, Hospital
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import Source
+from services.his_bridge.storage.counted import SEALED
 from services.his_bridge.storage.tables import evidence, metadata
 
 EXAMPLE_PROFILES = Path(__file__).parent / "profiles"
@@ -82,7 +84,10 @@ async def run(settings: BridgeSettings) -> None:
     folder = Path(settings.his_bridge_profiles) if settings.his_bridge_profiles else None
     profiles = load_profiles(folder or EXAMPLE_PROFILES, os.environ)
     identity = load_identity(state, "his_bridge", uri=service_uri(trust_domain(), "his_bridge"))
-    database = Database(settings.his_bridge_database_url or f"sqlite:///{state / 'his_bridge.db'}")
+    database = Database(
+        settings.his_bridge_database_url or f"sqlite:///{state / 'his_bridge.db'}",
+        driver=counting(state, "his_bridge", SEALED, wanted=settings.count_reads),
+    )
     migrate(database, "services.his_bridge")
     keys = SubjectKeys(master_keys(state), now_us=now_us)
     keys.prepare(database)

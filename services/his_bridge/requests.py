@@ -116,12 +116,11 @@ def foreign_token() -> Refused:
     return invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
 
 
-def resume_token(rows: Sequence[Numbered], size: int, kind: str, after: int) -> str:
+def resume_token(rows: Sequence[Numbered], kind: str, after: int) -> str:
     """The token of whatever comes after these rows, also when there is nothing yet."""
-    shown = rows[:size]
-    return page_token(kind, str(shown[-1].seq if shown else after))
+    return page_token(kind, str(rows[-1].seq if rows else after))
 
 
-def next_token(rows: Sequence[Numbered], size: int, kind: str) -> str:
-    """The token of the page after these rows; empty at the end."""
-    return page_token(kind, str(rows[size - 1].seq)) if len(rows) > size else ""
+def next_token(rows: Sequence[Numbered], kind: str, *, more: bool) -> str:
+    """The token of the page after these rows, when there is one; else empty."""
+    return page_token(kind, str(rows[-1].seq)) if more else ""

@@ -151,16 +151,16 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             hospital,
             self._recipient,
             after,
-            size + 1,
+            size,
             delivery,
             self._now_us(),
         )
-        bills = [messages.released_bill(one) for one in shown[:size]]
+        bills = [messages.released_bill(one) for one in shown]
         for found in bills:
             note_consent(found.bill.name, found.bill.consent)
         return pb.ListBillsResponse(
             bills=bills,
-            next_page_token=next_token([one.row for one in shown], size, kind),
+            next_page_token=next_token(shown, kind, more=shown.more),
         )
 
     async def AcknowledgeBills(
@@ -214,17 +214,17 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             self._recipient,
             member,
             after,
-            size + 1,
+            size,
             self._now_us(),
             list(self._hospitals) if hospital is None else [hospital],
         )
-        readings = [messages.reading(one) for one in shown[:size]]
+        readings = [messages.reading(one) for one in shown]
         for found in readings:
             note_consent(found.name, found.consent)
         return pb.ListReadingsResponse(
             readings=readings,
-            next_page_token=next_token(shown, size, kind),
-            resume_token=resume_token(shown, size, kind, after),
+            next_page_token=next_token(shown, kind, more=shown.more),
+            resume_token=resume_token(shown, kind, after),
         )
 
     async def ListQuarantine(
@@ -235,10 +235,10 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         kind = f"quarantine {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        rows = await self._open(lists.quarantine_after, hospital, after, size + 1)
+        rows = await self._open(lists.quarantine_after, hospital, after, size)
         return pb.ListQuarantineResponse(
-            records=[messages.quarantined(row) for row in rows[:size]],
-            next_page_token=next_token(rows, size, kind),
+            records=[messages.quarantined(row) for row in rows],
+            next_page_token=next_token(rows, kind, more=rows.more),
         )
 
     async def GetSourceStatus(
@@ -270,14 +270,14 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             hospital,
             self._recipient,
             after,
-            size + 1,
+            size,
             self._now_us(),
         )
-        features = [messages.clinical_features(one.bill) for one in shown[:size]]
+        features = [messages.clinical_features(one.bill) for one in shown]
         return pb.ListClinicalFeaturesResponse(
             # By content: the order of release would tell the order of the visits.
             features=sorted(features, key=lambda one: one.SerializeToString(deterministic=True)),
-            next_page_token=next_token([one.row for one in shown], size, kind),
+            next_page_token=next_token(shown, kind, more=shown.more),
         )
 
     async def EraseMember(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lipei.pricing.v1 import pricing_pb2_grpc
 from services.common.access.guarding import service_guard
+from services.common.access.read_tally import counting
 from services.common.database import Database, migrate
 from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
@@ -28,6 +29,7 @@ from services.pricing.programmes.loader import (
     load_programmes,
 )
 from services.pricing.servicer import FULL_NAME, PricingServicer, Stores
+from services.pricing.storage.counted import SEALED
 from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
@@ -62,7 +64,8 @@ async def run(settings: PricingSettings) -> None:
     identity = load_identity(state, NAME, uri=service_uri(trust_domain(), NAME))
     keys = SubjectKeys(master_keys(state), now_us=now_us)
     url = settings.pricing_database_url or f"sqlite:///{state / 'pricing.db'}"
-    database = Database(url)
+    counted = counting(state, NAME, SEALED, wanted=settings.count_reads)
+    database = Database(url, driver=counted)
     try:
         await database.run(migrate, database, "services.pricing")
         await database.run(keys.prepare, database)

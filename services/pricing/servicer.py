@@ -236,13 +236,10 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             text = "not a page token of this list; start again without one"
             raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
         size = min(request.page_size or USUAL_PAGE, MOST_ON_PAGE)
-        tasks = await self._run(
-            self._readings.tasks_after, tenant, member[1], int(position), size + 1
-        )
-        more = len(tasks) > size
+        tasks = await self._run(self._readings.tasks_after, tenant, member[1], int(position), size)
         return pb.ListCoachTasksResponse(
-            tasks=[messages.coach_task(task) for task in tasks[:size]],
-            next_page_token=page_token(kind, str(tasks[size - 1].id)) if more else "",
+            tasks=[messages.coach_task(task) for task in tasks],
+            next_page_token=page_token(kind, str(tasks[-1].id)) if tasks.more else "",
         )
 
     async def EraseMember(

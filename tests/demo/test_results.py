@@ -15,6 +15,7 @@ from demo.summary import summary
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
 from lipei.his_bridge.v1 import his_bridge_pb2
 from lipei.type.v1.money_pb2 import Money
+from services.common.evidence.compared import Compared
 
 NAMES = {
     "bills_pulled",
@@ -101,6 +102,22 @@ def with_claim(change: Callable[[claims_pb2.Claim], None]) -> Results:
     return run
 
 
+def with_reads(fetched: int, leaves: int, differing: int) -> Results:
+    """The same run, with sensitive reads counted both ways."""
+    reads = Compared(fetched=fetched, leaves=leaves, differing=differing, rows=())
+    return replace(good(), reads=reads)
+
+
+READS = "sensitive reads counted at the databases = leaves in the evidence logs"
+
+
+def test_as_many_reads_at_the_databases_as_leaves_hold() -> None:
+    run = with_reads(7, 7, 0)
+    assert failed(run) == set()
+    assert summary(run)["checks"][READS] is True
+    assert summary(run)["reads_at_databases"] == summary(run)["reads_in_logs"] == 7
+
+
 def failed(run: Results) -> set[str]:
     return {check.name for check in checks(run) if not check.holds}
 
@@ -171,6 +188,9 @@ def pend(claim: claims_pb2.Claim) -> None:
 @pytest.mark.parametrize(
     ("run", "check"),
     [
+        (with_reads(7, 6, 1), READS),
+        (with_reads(7, 7, 2), READS),
+        (with_reads(0, 0, 0), READS),
         (with_claim(forget_the_clause), "cuts without a clause"),
         (with_claim(stay_payable), "claims still on their way"),
         (with_claim(stay_payable), "approved claims paid"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _CALLER: ContextVar[Caller | None] = ContextVar("lipei_caller", default=None)
+_UNDER_WAY: ContextVar[UnderWay | None] = ContextVar("lipei_under_way", default=None)
 _CONSENTS: ContextVar[dict[str, str] | None] = ContextVar("lipei_consents", default=None)
 
 
@@ -31,6 +33,31 @@ class Caller:
     hospital: str | None = None
     member: str | None = None  # a member token
     partner: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnderWay:
+    """The rpc under way, for what counts beside the evidence of access."""
+
+    rpc: str  # "/lipei.claims.v1.ClaimsService/GetClaim"
+    clearance: int  # the highest level that its answer may hold
+    call: str = field(default_factory=lambda: uuid.uuid4().hex)
+    fetched: set[tuple[str, str]] = field(default_factory=set)  # kinds and ids of sealed records
+
+
+def rpc_under_way() -> UnderWay | None:
+    """The rpc that this task or thread works for; None outside one."""
+    return _UNDER_WAY.get()
+
+
+@contextmanager
+def under_way(one: UnderWay) -> Iterator[None]:
+    """Run the block as this rpc's work."""
+    token = _UNDER_WAY.set(one)
+    try:
+        yield
+    finally:
+        _UNDER_WAY.reset(token)
 
 
 def current_caller() -> Caller:

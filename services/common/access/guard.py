@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import grpc
 from google.protobuf.message import Message
 
-from services.common.access.caller import Caller, calling_as, noting_consents
+from services.common.access.caller import Caller, UnderWay, calling_as, noting_consents, under_way
 from services.common.access.labels import Rpc, clearance_of, role_name, rpc_of
 from services.common.access.masking import mask
 from services.common.access.records import shown
@@ -62,7 +62,12 @@ class Call:
     @contextmanager
     def handling(self) -> Iterator[None]:
         """Run the block as this call's handler."""
-        with calling_as(self.caller), noting_consents() as noted:
+        clearance = clearance_for(self.rpc, self.caller.roles)
+        with (
+            calling_as(self.caller),
+            under_way(UnderWay(rpc=self.rpc.path, clearance=clearance)),
+            noting_consents() as noted,
+        ):
             yield
             self._consents.update(noted)
 

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
 
 from services.common.database import take_turns
+from services.common.paging import Page, any_after
 from services.common.sealing import Erased, Sealer
 from services.common.sealing.members import subject_of
 from services.his_bridge.core.consent import (
@@ -418,15 +419,17 @@ def consents_after(
     seq: int,
     most: int,
     token: str | None,
-) -> Sequence[KeptConsent]:
+) -> Page[KeptConsent]:
     """Consents in the order of recording, after a number."""
-    query = select(consent).where(consent.c.hospital == hospital, consent.c.seq > seq)
+    query, number = select(consent).where(consent.c.hospital == hospital), consent.c.seq
     if token is not None:
         mine = sealed.known_members(connection, sealer, hospital, [token])
         query = query.where(consent.c.member.in_(list(mine.values())))
-    rows = connection.execute(query.order_by(consent.c.seq).limit(most)).all()
+    after = query.where(number > seq).order_by(number)
+    rows = connection.execute(after.limit(most)).all()
     sealer.load(map(subject_of, {row.member for row in rows}))
-    return [kept_consent(sealer, row) for row in rows]
+    more = len(rows) == most and any_after(connection, query, number, rows[-1].seq)
+    return Page((kept_consent(sealer, row) for row in rows), more=more)
 
 
 def consents_of(

@@ -19,6 +19,7 @@ from sqlalchemy import (
     update,
 )
 
+from services.common.paging import Page, any_after
 from services.common.sealing import Erased, Sealer, members
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.storage.inbox import PENDING
@@ -85,7 +86,7 @@ _OF_INBOX = ("channel", "external_index", "external_id", "version", "content_has
 
 def quarantine_after(
     connection: Connection, sealer: Sealer, hospital: str, seq: int, most: int
-) -> Sequence[Waiting]:
+) -> Page[Waiting]:
     """Records that wait for a person, oldest first, after a number.
 
     A later version of the same record that was read, released or not, resolves what was set aside
@@ -102,14 +103,17 @@ def quarantine_after(
         tuple_(later.c.updated_us, later.c.id) > tuple_(inbox.c.updated_us, inbox.c.id),
     )
     of_inbox = [inbox.c[name] for name in _OF_INBOX]
-    rows = connection.execute(
+    number = quarantine.c.seq
+    query = (
         select(quarantine, *of_inbox)
         .join(inbox, inbox.c.id == quarantine.c.inbox_id)
-        .where(quarantine.c.hospital == hospital, quarantine.c.seq > seq, ~resolved)
-        .order_by(quarantine.c.seq)
-        .limit(most)
-    ).all()
-    return [Waiting(row, open_record(sealer, row, "external_id").decode()) for row in rows]
+        .where(quarantine.c.hospital == hospital, ~resolved)
+    )
+    after = query.where(number > seq).order_by(number)
+    rows = connection.execute(after.limit(most)).all()
+    waiting = [Waiting(row, open_record(sealer, row, "external_id").decode()) for row in rows]
+    more = len(rows) == most and any_after(connection, query, number, rows[-1].seq)
+    return Page(waiting, more=more)
 
 
 def acknowledge(

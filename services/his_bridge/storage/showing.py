@@ -24,6 +24,7 @@ from sqlalchemy import (
     true,
 )
 
+from services.common.paging import Page, any_after
 from services.common.sealing import Erased, Sealer, members
 from services.his_bridge.core.bill import Bill, Reading
 from services.his_bridge.core.consent import Purpose
@@ -109,7 +110,7 @@ def bills_after(
     most: int,
     delivery: str | None,
     now_us: int,
-) -> list[ShownBill]:
+) -> Page[ShownBill]:
     """Released bills that a consent covers, in the order of their release, after a number."""
     delivered = true() if delivery is None else released_bill.c.delivery == delivery
     wanted = _Bills(hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
@@ -123,22 +124,23 @@ def _bills(
     more: ColumnElement[bool],
     seq: int,
     most: int,
-) -> list[ShownBill]:
+) -> Page[ShownBill]:
     found: list[ShownBill] = []
-    member = released_bill.c.member
+    member, number = released_bill.c.member, released_bill.c.seq
+    query = select(released_bill).where(
+        released_bill.c.hospital == wanted.hospital,
+        in_force(member, wanted.hospital, wanted.recipient, wanted.purpose, wanted.now_us),
+        more,
+    )
     while len(found) < most:
-        query = select(released_bill).where(
-            released_bill.c.hospital == wanted.hospital,
-            released_bill.c.seq > seq,
-            in_force(member, wanted.hospital, wanted.recipient, wanted.purpose, wanted.now_us),
-            more,
-        )
-        rows = connection.execute(query.order_by(released_bill.c.seq).limit(most)).all()
+        left = most - len(found)
+        after = query.where(number > seq).order_by(number)
+        rows = connection.execute(after.limit(left)).all()
         found += _covered(connection, sealer, wanted, rows)
-        if len(rows) < most:
-            break
+        if len(rows) < left:
+            return Page(found, more=False)
         seq = rows[-1].seq
-    return found[:most]
+    return Page(found, more=any_after(connection, query, number, seq))
 
 
 def _covered(
@@ -170,7 +172,7 @@ def readings_after(
     most: int,
     now_us: int,
     hospitals: Sequence[str],
-) -> list[ShownReading]:
+) -> Page[ShownReading]:
     """Readings of one member, or of all, in the order of their release, after a number.
 
     Each with the time when the bridge first saw it so, as `received_us`. One that lost its consent
@@ -183,25 +185,27 @@ def readings_after(
         mine = members.find_all(connection, sealer, patients)
         whose = and_(whose, reading.c.member.in_(list(mine.values())))
     found: list[ShownReading] = []
-    while len(found) < most:
-        query = (
-            select(reading, inbox.c.at_us.label("received_us"))
-            .join(inbox, inbox.c.id == reading.c.inbox_id)
-            .where(
-                reading.c.seq > seq,
-                or_(
-                    reading.c.withheld,
-                    in_force(reading.c.member, reading.c.hospital, recipient, purpose, now_us),
-                ),
-                whose,
-            )
+    number = reading.c.seq
+    query = (
+        select(reading, inbox.c.at_us.label("received_us"))
+        .join(inbox, inbox.c.id == reading.c.inbox_id)
+        .where(
+            or_(
+                reading.c.withheld,
+                in_force(reading.c.member, reading.c.hospital, recipient, purpose, now_us),
+            ),
+            whose,
         )
-        rows = connection.execute(query.order_by(reading.c.seq).limit(most)).all()
+    )
+    while len(found) < most:
+        left = most - len(found)
+        after = query.where(number > seq).order_by(number)
+        rows = connection.execute(after.limit(left)).all()
         found += _shown(connection, sealer, recipient, rows, now_us)
-        if len(rows) < most:
-            break
+        if len(rows) < left:
+            return Page(found, more=False)
         seq = rows[-1].seq
-    return found[:most]
+    return Page(found, more=any_after(connection, query, number, seq))
 
 
 def _shown(
@@ -242,7 +246,7 @@ def last_states_after(
     seq: int,
     most: int,
     now_us: int,
-) -> list[ShownBill]:
+) -> Page[ShownBill]:
     """Released bills as their last event left them, reversed ones not at all, after a number.
 
     Of people who consent to studies only, whatever else they consent to.

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from services.common.access.tenant import Tenant
 from services.common.database import Database
+from services.common.paging import Page, any_after
 from services.common.sealing import Erased, Sealer, SubjectKeys, members
 from services.pricing.core.months import PersonalTarget
 from services.pricing.core.programme import Measure, Target
@@ -276,21 +277,23 @@ class ReadingStore:
 
     def tasks_after(
         self, tenant: Tenant, member_token: str | None, number: int, most: int
-    ) -> list[CoachTask]:
+    ) -> Page[CoachTask]:
         """Coach's tasks of one of the tenant's members, or of all, oldest first, after a number.
 
         Of a member whose data was erased, the task is there and says nothing.
         """
-        query = select(coach_task).where(coach_task.c.id > number)
+        query, order = select(coach_task), coach_task.c.id
         with available(), self._database.reading() as connection:
             sealer = self._keys.sealer(connection)
             query = query.where(mine(connection, sealer, tenant, coach_task.c.member))
             if member_token is not None:
                 member = find(connection, sealer, tenant, member_token)
                 query = query.where(coach_task.c.member == member)
-            rows = connection.execute(query.order_by(coach_task.c.id).limit(most)).all()
+            after = query.where(order > number).order_by(order)
+            rows = connection.execute(after.limit(most)).all()
             sealer.load(members.subject_of(row.member) for row in rows)
-            return [_task(sealer, row) for row in rows]
+            more = len(rows) == most and any_after(connection, query, order, rows[-1].id)
+            return Page((_task(sealer, row) for row in rows), more=more)
 
     def _record(
         self,

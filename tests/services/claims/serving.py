@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.common.access.caller import Caller, calling_as
+from services.common.access.guard import Append
 from services.common.database import Database, migrate
 from services.common.grpc_edge import Context, ErrorInterceptor, Refused, sync_channel
 from services.common.identity import member_token
@@ -109,9 +111,14 @@ def served(
     most_in_flight: int = 8,
     bank_url: str = "http://127.0.0.1:9",
     caller: Callable[[], Caller] = of_insurer,
+    append: Append | None = None,
+    driver: type[sqlite3.Connection] | None = None,
 ) -> Iterator[Served]:
-    """Serve on a free port until the block ends; `caller` says who calls."""
-    database = Database(database_url)
+    """Serve on a free port until the block ends; `caller` says who calls.
+
+    `append` takes the place of the evidence log, `driver` that of SQLite's connections.
+    """
+    database = Database(database_url, driver=driver)
     migrate(database, "services.claims")
     keys = subject_keys(database)
     flows = workflows or StepByStep()
@@ -134,7 +141,9 @@ def served(
         server: Any = grpc.aio.server(
             interceptors=[
                 ErrorInterceptor(
-                    guard_for(lambda of: of_hospital() if _is_hospital_desk(of) else caller())
+                    guard_for(
+                        lambda of: of_hospital() if _is_hospital_desk(of) else caller(), append
+                    )
                 )
             ]
         )

@@ -1,0 +1,26 @@
+"""What of the bridge's database counts as a sensitive record, for LIPEI_COUNT_READS."""
+
+from __future__ import annotations
+
+from services.common.access.read_tally import sealed_in
+
+SEALED = {
+    # Beside a quarantined record's name it is that one's, else it stands for itself.
+    "inbox": sealed_in("external_id raw", "inbox", "name", "external_index"),
+    "bill_event": sealed_in("body", "bill_event", "bill_id"),
+    "released_bill": sealed_in("body external_id", "bill", "name"),
+    "reading": sealed_in("body", "reading", "name"),
+    "consent_event": sealed_in("body", "consent", "consent_id"),
+    "consent": sealed_in("terms", "consent", "consent_id"),
+    "held_record": sealed_in("need", "held_record", "inbox_id"),
+}
+# What else is bytes: places in lists, names of claims, reasons, counts.
+CLEAR = frozenset(
+    {
+        "read_cursor.position",
+        "released_bill.claims",
+        "released_bill.refusal_reasons",
+        "quarantine.faults",
+        "consent_request.response",
+    }
+)
