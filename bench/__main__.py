@@ -23,7 +23,17 @@ from typing import Any, TypeVar
 
 from rich.table import Table
 
-from bench import engine, evidence, identified, pull, quote, settling, stored
+from bench import (
+    engine,
+    evidence,
+    identified,
+    masking,
+    pull,
+    quote,
+    sealing,
+    settling,
+    stored,
+)
 from bench.live import Live, live_stack
 from bench.rows import QUICK, Report, Sizes
 from demo.his import LoadRefused
@@ -36,7 +46,18 @@ from services.common.transport.certificates import TlsRefused
 
 A = TypeVar("A")
 
-MEASURES = ("engine", "identity", "stored", "evidence", "decision", "settle", "pull", "quote")
+MEASURES = (
+    "engine",
+    "identity",
+    "masking",
+    "sealing",
+    "stored",
+    "evidence",
+    "decision",
+    "settle",
+    "pull",
+    "quote",
+)
 # They need the stack; the order keeps the pull, which is done once, beside an idle stack.
 _LIVE = ("pull", "decision", "settle", "quote")
 _PACKAGES = ("temporalio", "grpcio", "protobuf", "sqlalchemy", "numpy")
@@ -107,6 +128,11 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
         if "identity" in only:
             work = partial(identified.measure, report, sizes, Path(folder))
             _measured(report, "identity", lambda: _awaited(work()))
+        if "masking" in only:
+            masked = partial(masking.measure, report, sizes, Path(folder))
+            _measured(report, "masking", lambda: _awaited(masked()))
+        if "sealing" in only:
+            _measured(report, "sealing", lambda: sealing.measure(report, sizes, Path(folder)))
         if "stored" in only:
             _measured(report, "stored", lambda: stored.measure(report, sizes, Path(folder)))
         if "evidence" in only:

@@ -20,6 +20,13 @@ ROOT = Path(__file__).parents[2]
 PATHS = {
     "engine": ("decide 5 lines", "decide 40 lines"),
     "identity": ("identify a machine", "identify a person"),
+    "masking": ("a claim of 5 lines masked", "a claim of 5 lines seen whole"),
+    "sealing": (
+        "seal the bill of a claim",
+        "open the bill of a claim",
+        "store a claim, sealed",
+        "read a claim with its bill, sealed",
+    ),
     "stored": ("settle claims one by one", "settle a batch of"),
     "evidence": (
         "append to 2,000 leaves",
