@@ -1,30 +1,27 @@
 """Personal data, keys and tokens planted in every input are found where they belong, if anywhere.
 
-`make test` runs one installation; `make fault` also the one without the codec, as the control.
+`make test` runs one installation; `make fault` also one without the codec and one without sealing,
+as the controls.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.canary.planted import BUSINESS, EVERYTHING, HEALTH
+from tests.canary.planted import BUSINESS, EVERYTHING
 from tests.canary.search import Find, Search, table
 from tests.canary.story import Canary, fed
-
-# Databases whose columns are not sealed yet: what they hold is reported and not refused. A name
-# that leaves this list must be clean from then on.
-NOT_SEALED_YET = ("state/claims.db", "state/his_bridge.db", "state/pricing.db")
 
 # Where something must be found, and why (docs/privacy.md).
 MAY_HOLD: dict[str, frozenset[str]] = {
     # The bank's own book and files: a bank cannot pay a name and an account that it is not told.
     "state/bank/": frozenset({"name", "account number"}),
-    # The claims database and run files tell policies by their opaque ids, as every answer does.
+    # Policies are told by their opaque ids; the bridge keeps which claims a bill opened.
     "state/claims.db": frozenset(BUSINESS),
+    "state/his_bridge.db": frozenset(BUSINESS),
 }
 
 
@@ -37,13 +34,12 @@ class Found:
         self.finds = self.search.everywhere(canary.places())
         self.places = [place for place, _ in canary.places()]
 
-    def outside(self, *allowed: str) -> list[Find]:
-        """Finds that are neither in a place given nor allowed by the list."""
+    def outside(self) -> list[Find]:
+        """Finds in places where the list does not allow them."""
         return [
             find
             for find in self.finds
-            if not find.place.startswith(allowed)
-            and not any(
+            if not any(
                 find.place.startswith(place) and find.kind in kinds
                 for place, kinds in MAY_HOLD.items()
             )
@@ -98,25 +94,24 @@ def test_nothing_is_found_in(found: Found, place: str) -> None:
 
 
 def test_nothing_is_found_anywhere_but_where_it_must_be(
-    found: Found, capsys: pytest.CaptureFixture[str]
+    found: Found,
 ) -> None:
-    left = found.outside(*NOT_SEALED_YET)
+    left = found.outside()
     assert left == [], table(left)
-    unsealed = [find for find in found.outside() if find not in left]
-    with capsys.disabled():
-        if unsealed:
-            sys.stdout.write(f"\nnot sealed yet, {len(unsealed)} finds:\n{table(unsealed)}\n")
 
 
 def test_the_search_sees_what_is_there(found: Found) -> None:
-    # The control: the hospital's inbox is where the bill came in, the bank's book where it went.
-    if "state/his_bridge.db" in NOT_SEALED_YET:
-        assert {"name", "phone", "note", *HEALTH} - found.within("state/his_bridge.db") == {
-            "bill number",
-            "reading",
-        }
+    # The control: the bank's book is where the money went.
     assert "account number" in found.within("state/bank/")
     assert "policy" in found.within("state/claims.db")
+
+
+@pytest.mark.fault
+def test_without_sealing_the_databases_tell(tmp_path: Path) -> None:
+    with fed(tmp_path, without="sealing") as canary:
+        found = Found(canary)
+        assert {"name", "account number"} <= found.within("state/claims.db")
+        assert found.within("state/pricing.db")
 
 
 @pytest.mark.fault
