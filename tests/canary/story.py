@@ -96,7 +96,6 @@ class Canary:
         self._consents()
         self._bill_by_hand()
         self._readings_and_quote()
-        self._consents()
         self.lipei("his", "pull", HOSPITAL)
         self.lipei("his", "pull", HOSPITAL, "--readings")
         self._until(self._worked_through)
@@ -104,9 +103,11 @@ class Canary:
 
     def _consents(self) -> None:
         """The person consents to everything; once with a number of theirs where an id belongs."""
+        signed = self.folder / "signed.txt"
+        signed.write_text(f"{PERSON['name']} {PERSON['identity number']}")  # only its hash is kept
         for purpose in ("claim-settlement", "health-programme", "deidentified-study"):
             words = ["consent", "grant", HOSPITAL, self.token, "--for", purpose]
-            words += ["--document", "ab" * 32, "--giver"]
+            words += ["--document", str(signed), "--giver"]
             for giver, code in ((PERSON["identity number"], 1), ("person-1", 0)):
                 assert self.lipei(*words, giver).code == code
 
@@ -190,14 +191,6 @@ class Canary:
         measured["note"] = [{"text": PERSON["note"]}]
         around = [person, records.organization(), condition, records.encounter()]
         self._his.put([*around, bill, bad, measured])
-
-    def _consents(self) -> None:
-        signed = self.folder / "signed.txt"
-        signed.write_text(f"{PERSON['name']} {PERSON['identity number']}")  # only its hash is kept
-        words = ["consent", "grant", HOSPITAL, self.token, "--giver", "person-1"]
-        for purpose in ("claim-settlement", "health-programme"):
-            done = self.lipei(*words, "--for", purpose, "--document", signed)
-            assert done.code == 0, done.err
 
     def _policies(self) -> None:
         assert self.lipei("plan", "publish", PLAN).code == 0

@@ -6,19 +6,14 @@ as the controls.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.canary.planted import BUSINESS, EVERYTHING, HEALTH
+from tests.canary.planted import BUSINESS, EVERYTHING
 from tests.canary.search import Find, Search, table
 from tests.canary.story import Canary, fed
-
-# Databases whose columns are not sealed yet: what they hold is reported and not refused. A name
-# that leaves this list must be clean from then on.
-NOT_SEALED_YET = ("state/his_bridge.db",)
 
 # Where something must be found, and why (docs/privacy.md).
 MAY_HOLD: dict[str, frozenset[str]] = {
@@ -39,13 +34,12 @@ class Found:
         self.finds = self.search.everywhere(canary.places())
         self.places = [place for place, _ in canary.places()]
 
-    def outside(self, *allowed: str) -> list[Find]:
-        """Finds that are neither in a place given nor allowed by the list."""
+    def outside(self) -> list[Find]:
+        """Finds in places where the list does not allow them."""
         return [
             find
             for find in self.finds
-            if not find.place.startswith(allowed)
-            and not any(
+            if not any(
                 find.place.startswith(place) and find.kind in kinds
                 for place, kinds in MAY_HOLD.items()
             )
@@ -100,23 +94,14 @@ def test_nothing_is_found_in(found: Found, place: str) -> None:
 
 
 def test_nothing_is_found_anywhere_but_where_it_must_be(
-    found: Found, capsys: pytest.CaptureFixture[str]
+    found: Found,
 ) -> None:
-    left = found.outside(*NOT_SEALED_YET)
+    left = found.outside()
     assert left == [], table(left)
-    unsealed = [find for find in found.outside() if find not in left]
-    with capsys.disabled():
-        if unsealed:
-            sys.stdout.write(f"\nnot sealed yet, {len(unsealed)} finds:\n{table(unsealed)}\n")
 
 
 def test_the_search_sees_what_is_there(found: Found) -> None:
-    # The control: the hospital's inbox is where the bill came in, the bank's book where it went.
-    if "state/his_bridge.db" in NOT_SEALED_YET:
-        assert {"name", "phone", "note", *HEALTH} - found.within("state/his_bridge.db") == {
-            "bill number",
-            "reading",
-        }
+    # The control: the bank's book is where the money went.
     assert "account number" in found.within("state/bank/")
     assert "policy" in found.within("state/claims.db")
 

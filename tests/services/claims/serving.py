@@ -24,15 +24,16 @@ from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.common.access.caller import Caller, calling_as
 from services.common.database import Database, migrate
-from services.common.grpc_edge import ErrorInterceptor, Refused
+from services.common.grpc_edge import Context, ErrorInterceptor, Refused, sync_channel
 from services.common.identity import member_token
 from services.common.sealing import SubjectKeys
 from services.common.transport.credentials import server_credentials
 from tests.callers import guard_for
 from tests.identities import acting, everybody
 from tests.services.common.sealing.keys import subject_keys
-from tests.tenants import of_installation, of_insurer
+from tests.tenants import of_hospital, of_installation, of_insurer
 
+HOSPITAL_DESK = ("desk-hospital", "hospital_records")
 TOKEN_KEY = bytes(range(32))
 INSURER = Party(
     holder_name="Test Insurer", account_number="6222000000000001", bank_code="104100000004"
@@ -93,6 +94,7 @@ class Served:
     keys: SubjectKeys
     workflows: StepByStep
     claims: claims_pb2_grpc.ClaimsServiceStub
+    hospital: claims_pb2_grpc.ClaimsServiceStub  # the same, called by the hospital "general"
     settlement: settlement_pb2_grpc.SettlementServiceStub
     request_ids: Iterator[str] = field(
         default_factory=lambda: (f"request-{n}" for n in itertools.count(1))
@@ -130,7 +132,11 @@ def served(
         payments = Payments(database, Bank(bank_url), keys, paying, now_us=now_us)
         flows.settlement = SettlementServicer(parts, payments)
         server: Any = grpc.aio.server(
-            interceptors=[ErrorInterceptor(guard_for(lambda _: caller()))]
+            interceptors=[
+                ErrorInterceptor(
+                    guard_for(lambda of: of_hospital() if _is_hospital_desk(of) else caller())
+                )
+            ]
         )
         claims_pb2_grpc.add_ClaimsServiceServicer_to_server(
             ClaimsServicer(parts, InFlight(most_in_flight)), server
@@ -144,6 +150,7 @@ def served(
     server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
     address = f"127.0.0.1:{port}"
     channel = everybody(address, "claims")
+    of_a_hospital = sync_channel(address, acting(*HOSPITAL_DESK), "claims")
     try:
         yield Served(
             address=address,
@@ -151,16 +158,24 @@ def served(
             keys=keys,
             workflows=flows,
             claims=claims_pb2_grpc.ClaimsServiceStub(channel),
+            hospital=claims_pb2_grpc.ClaimsServiceStub(of_a_hospital),
             settlement=settlement_pb2_grpc.SettlementServiceStub(channel),
         )
     finally:
         channel.close()
+        of_a_hospital.close()
         asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(20)
         asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(20)
         loop.close()
         database.close()
+
+
+def _is_hospital_desk(context: Context) -> bool:
+    presented: Any = context.auth_context()
+    names = presented["x509_subject_alternative_name"]
+    return any(b"/hospital/" in name and b"/desk/" in name for name in names)
 
 
 async def _cancel_all() -> None:

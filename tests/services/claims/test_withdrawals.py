@@ -33,7 +33,7 @@ from tests.services.claims.given import (
 )
 from tests.services.claims.serving import Served, Stuck, served
 
-CONSENT, OTHER = (f"hospitals/demo-hospital/consents/{one}" for one in ("c1", "c2"))
+CONSENT, OTHER = (f"hospitals/general/consents/{one}" for one in ("c1", "c2"))
 CT, OTHER_HOSPITAL = "002103000010000", "H99000100002"
 # Above the ceiling for payment without a look: 100,000 yuan.
 BIG = "200000.00"
@@ -51,7 +51,7 @@ def service(database_url: str) -> Iterator[Served]:
 def sent(number: str, *lines: bill_pb2.BillLine, consent: str = CONSENT, **more: Any) -> Any:
     """A bill as it leaves a hospital."""
     given = bill(number, *lines, **more)
-    given.name = f"hospitals/demo-hospital/bills/{number}"
+    given.name = f"hospitals/general/bills/{number}"
     given.consent = consent
     return given
 
@@ -69,7 +69,7 @@ def withdraw(service: Served, *consents: str, request_id: str = "") -> pb.Withdr
     request = pb.WithdrawClaimsRequest(
         request_id=request_id or uuid.uuid4().hex, consents=consents or [CONSENT]
     )
-    answer: pb.WithdrawClaimsResponse = service.claims.WithdrawClaims(request)
+    answer: pb.WithdrawClaimsResponse = service.hospital.WithdrawClaims(request)
     return answer
 
 
@@ -200,16 +200,16 @@ def test_repeating_the_call_changes_nothing(service: Served) -> None:
     assert list(withdraw(service).withdrawn_claims) == [name]
     assert [move.cause for move in got(service, name).moves].count("withdraw") == 1
     request = pb.WithdrawClaimsRequest(request_id="once", consents=[CONSENT])
-    fault = refused(service.claims.WithdrawClaims, request)
+    fault = refused(service.hospital.WithdrawClaims, request)
     assert (fault.code, fault.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
 
 
 def test_a_bad_request_is_told_everything_at_once(service: Served) -> None:
-    request = pb.WithdrawClaimsRequest(request_id="", consents=["hospitals/demo-hospital", CONSENT])
-    fault = refused(service.claims.WithdrawClaims, request)
+    request = pb.WithdrawClaimsRequest(request_id="", consents=["hospitals/general", CONSENT])
+    fault = refused(service.hospital.WithdrawClaims, request)
     assert {v.field for v in fault.violations} == {"request_id", "consents[0]"}
     none = pb.WithdrawClaimsRequest(request_id="r")
-    assert [v.field for v in refused(service.claims.WithdrawClaims, none).violations] == [
+    assert [v.field for v in refused(service.hospital.WithdrawClaims, none).violations] == [
         "consents"
     ]
 
@@ -217,8 +217,8 @@ def test_a_bad_request_is_told_everything_at_once(service: Served) -> None:
 @pytest.mark.parametrize(
     ("name", "consent", "reason"),
     [
-        ("hospitals/demo-hospital/bills/1", "", "MISSING"),
-        ("hospitals/demo-hospital/bills/1", "hospitals/other/consents/c1", "CONTRADICTS"),
+        ("hospitals/general/bills/1", "", "MISSING"),
+        ("hospitals/general/bills/1", "hospitals/other/consents/c1", "CONTRADICTS"),
         ("", "consents/c1", "NOT_A_NAME"),
     ],
 )
@@ -234,7 +234,7 @@ def test_a_hospitals_bill_names_its_own_consent(
 def test_bills_and_a_withdrawal_at_once_leave_nothing_undecided(service: Served) -> None:
     """Whoever comes first: each bill is refused, or its claim is withdrawn."""
     for round_ in range(6):
-        consent = f"hospitals/demo-hospital/consents/r{round_}"
+        consent = f"hospitals/general/consents/r{round_}"
         numbers = [f"R{round_}-{n}" for n in range(6)]
 
         def hand_in(number: str, consent: str = consent) -> str:
@@ -262,7 +262,7 @@ def test_bills_and_a_withdrawal_at_once_leave_nothing_undecided(service: Served)
 def test_a_decision_and_a_withdrawal_at_once_take_turns(service: Served) -> None:
     """Decided to pend first or not at all: either way the claim ends and uses nothing up."""
     for round_ in range(8):
-        consent = f"hospitals/demo-hospital/consents/d{round_}"
+        consent = f"hospitals/general/consents/d{round_}"
         before = used(service)
         name = taken(service, sent(f"D{round_}", line(1, DRUG, BIG), consent=consent))
         with ThreadPoolExecutor(2) as pool:

@@ -16,6 +16,7 @@ from services.common.access.caller import Caller, calling_as
 from services.common.database import Database, migrate
 from services.common.refusals import Refused, status_of
 from services.his_bridge.consent_register import ConsentServicer
+from tests.services.common.sealing.keys import subject_keys
 from tests.tenants import of_hospital, of_installation, of_member
 
 MINE, ANOTHERS, NEVER = "general", "another", "neverwa"
@@ -28,7 +29,7 @@ def register(database_url: str) -> Iterator[ConsentServicer]:
     """Two hospitals; at the other one Wang has given a consent."""
     database = Database(database_url)
     migrate(database, "services.his_bridge")
-    found = ConsentServicer(database, (MINE, ANOTHERS))
+    found = ConsentServicer(database, subject_keys(database), (MINE, ANOTHERS))
     asked(found, of_hospital(ANOTHERS), "GrantConsent", granting(ANOTHERS, WANG, KNOWN))
     yield found
     database.close()
