@@ -110,16 +110,11 @@ def take_in(
     if bill.consent and withdrawals.is_withdrawn(connection, bill.consent):
         text = "the consent under which this bill left the hospital is withdrawn; stop"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CONSENT_WITHDRAWN", text)
-    person_id = policies.find_person(connection, sealer, bill.member_token)
-    insured = policies.policies_of(connection, sealer, person_id, tenant) if person_id else []
-    if person_id is None or not insured:
-        text = "no policy insures this member; import the policy first, then send the bill again"
-        raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
+    person_id, insured = _insured(connection, sealer, tenant, bill)
     found = _answering(connection, sealer, bill, insured)
     answering = _in_currency(connection, plans, bill, found)
     _check_codes(connection, plans, bill, answering)
-    store.lock(connection, (entry.policy_id for entry in answering), [person_id])
-    rows = _same_bill(connection, sealer, tenant, bill, bill_hash)  # now that we are alone
+    rows = _same_bill(connection, sealer, tenant, bill, bill_hash)
     have_claims = {row.insurer for row in rows}
     fresh = tuple(
         (
@@ -152,6 +147,26 @@ def take_in(
     key = (METHOD, request.request_id, bill_hash)
     store.remember_answer(connection, sealer, tenant, *key, names, at_us)
     return Taken(opened, fresh)
+
+
+def _insured(
+    connection: Connection, sealer: Sealer, tenant: Tenant, bill: bill_pb2.Bill
+) -> tuple[str, list[policies.Insured]]:
+    """The person, and the policies under which the tenant may open claims; nobody else moves them.
+
+    They are locked before anything of the person is opened: an erasure locks them before it
+    destroys the key that opens it, and the other way round each would wait for the other.
+
+    Raises: Refused for a member whom no policy of the tenant's insures.
+    """
+    person_id = policies.find_person(connection, sealer, bill.member_token)
+    insured = policies.policies_of(connection, sealer, person_id, tenant) if person_id else []
+    if person_id and store.lock(connection, (one.policy_id for one in insured), [person_id]):
+        person_id = policies.find_person(connection, sealer, bill.member_token)
+    if person_id is None or not insured:
+        text = "no policy insures this member; import the policy first, then send the bill again"
+        raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
+    return person_id, insured
 
 
 def _known(

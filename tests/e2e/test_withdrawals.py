@@ -35,6 +35,7 @@ from tests.services.his_bridge.records import NUMBER, TOKEN, around, claim, writ
 from tests.services.his_bridge.running import CALL_S, HOSPITAL, Bridge, running_bridge
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part
+from tests.tenants import of_hospital, of_insurer
 from workflows.worker import hospital_worker
 
 ID = HOSPITAL.removeprefix("hospitals/")
@@ -136,9 +137,12 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
         held.enter_context(temporal(tmp_path / "state"))
         pricing = held.enter_context(serving(tmp_path / "pricing"))
         url = f"sqlite:///{tmp_path / 'claims.db'}"
-        claims = held.enter_context(served(url, workflows=Stuck()))
+        callers = [of_insurer()]
+        starting = served(url, workflows=Stuck(), caller=lambda: callers[-1])
+        claims = held.enter_context(starting)
         publish(claims)
         imported(claims, insured)
+        callers.append(of_hospital(ID))
         his = source.enter_context(fhir_server(tmp_path / "his"))
         his.put([*around(), *(claim(f"b{n}") for n in range(BILLS))])
         his.put([laboratory("o1", "2025-03-20", 6.8), laboratory("o2", "2025-06-20", 6.7)])

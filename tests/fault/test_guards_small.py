@@ -21,6 +21,7 @@ from tests.fault.removal import (
 TWO = (CODEC, ROW_BINDING)
 
 
+@pytest.mark.timeout(600)  # four runs of pytest, each with an interpreter of its own
 def test_without_either_of_two_guards_a_test_fails(tmp_path: Path) -> None:
     with copy_of_project(tmp_path) as root:
         assert failures(root, held_by(TWO)) == ()

@@ -6,7 +6,7 @@ from alembic import op
 from services.common.evidence.tables import evidence_ddl
 
 revision = "0004"
-down_revision = "0003b"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

@@ -6,7 +6,7 @@ from alembic import op
 from services.common.database import append_only_ddl, refuse_rows
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

@@ -5,8 +5,8 @@ from alembic import op
 
 from services.common.evidence.tables import evidence_ddl
 
-revision = "0004"
-down_revision = "0003b"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

@@ -6,7 +6,7 @@ from alembic import op
 from services.common.database import append_only_ddl, named_metadata, refuse_rows
 from services.common.sealing.tables import erasure_table, member_table, subject_key_table
 
-revision = "0003"
+revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
