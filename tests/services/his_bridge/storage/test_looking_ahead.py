@@ -1,4 +1,4 @@
-"""A page of the register fetches its own consents, and of what comes after only that it is there."""
+"""A page of the register fetches its own consents, and of later ones only that there are any."""
 
 from __future__ import annotations
 
