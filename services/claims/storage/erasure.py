@@ -184,14 +184,14 @@ def _check(
     ).all()
     if rows:
         raise ClaimsOpen([(row.policy_id, row.id) for row in rows if row.policy_id in own])
-    if ordered:
-        return
     until = {}
+    # An order binds whom it was sent to: what other insurers must keep, they must keep.
     for policy_id in insured_by:
-        terms = policies.newest_terms(connection, policy_id)
-        until[policy_id] = kept_until(terms.start, terms.end)
-    if max(until.values()) > today:
-        mine = max(until[policy_id] for policy_id in own)
+        if not (ordered and policy_id in own):
+            terms = policies.newest_terms(connection, policy_id)
+            until[policy_id] = kept_until(terms.start, terms.end)
+    if max(until.values(), default=today) > today:
+        mine = max((until[policy_id] for policy_id in own if policy_id in until), default=today)
         raise RetentionNotOver(mine if mine > today else None)
 
 

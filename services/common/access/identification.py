@@ -88,9 +88,13 @@ class Identification:
         peer = read_peer(pem[0], self._trust_domain)
         if peer is None or peer.name is None:
             _refuse("CERTIFICATE_FOREIGN")
-        if not peer.not_before_s <= self._now_s() < peer.not_after_s:
-            _refuse("CERTIFICATE_EXPIRED")
-        self._revocation.check(peer.issuer, peer.serial)
+        try:
+            if not peer.not_before_s <= self._now_s() < peer.not_after_s:
+                _refuse("CERTIFICATE_EXPIRED")
+            self._revocation.check(peer.issuer, peer.serial)
+        except Refused as refused:
+            refused.uri = peer.name.uri  # for the log
+            raise
         return peer, peer.name
 
     async def of(self, context: Context) -> Caller:

@@ -14,6 +14,7 @@ from lipei.type.v1 import access_pb2
 
 SERVICES = ("claims", "his_bridge", "pricing", "settlement")
 WITNESSES = ("insurer", "hospital")  # of one installation; a witness serves as "witness:{label}"
+_CALLING_SERVICE = "settlement"
 _SCHEME = "spiffe://"
 _PART = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 
@@ -53,7 +54,13 @@ class Name:
 
     @property
     def roles(self) -> frozenset[int]:
-        """Roles that the certificate alone gives, as numbers of lipei.type.v1.Role."""
+        """Roles that the certificate alone gives, as numbers of lipei.type.v1.Role.
+
+        Of the services only the settlement worker calls others; the certificate of the bridge,
+        which stands in a hospital, must not settle an insurer's claims.
+        """
+        if self.kind is Kind.SERVICE and self.label != _CALLING_SERVICE:
+            return frozenset()
         return _ROLES[self.kind]
 
 

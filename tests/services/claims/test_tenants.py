@@ -451,3 +451,22 @@ def test_a_hospital_withdraws_its_own_consents_only(both: Desk) -> None:
     with both.of(of_hospital()) as service:
         answer = service.claims.WithdrawClaims(theirs)
         assert list(answer.withdrawn_claims) == [claim.name for claim in claims]
+
+
+def test_an_order_to_one_insurer_erases_nothing_that_another_must_keep(two: Desk) -> None:
+    request = pb.EraseMemberRequest(
+        request_id="order",
+        member=f"members/{token('CN-ID', id_number(SHARED))}",
+        ground=pb.ERASURE_GROUND_ORDERED,
+        order_reference="2026-1",
+    )
+    with two.of(of_insurer("taihe")) as service, pytest.raises(grpc.RpcError) as caught:
+        service.claims.EraseMember(request)
+    fault = error_of(caught.value)
+    # Until when anxin must keep it is not taihe's to know.
+    assert (fault.reason, fault.metadata) == ("RETENTION_NOT_OVER", {})
+    # The control: nobody else insures p1's second person, and there the order is obeyed.
+    alone = f"members/{token('CN-ID', id_number(SPOUSE))}"
+    request.member = alone
+    with two.of(of_insurer("anxin")) as service:
+        assert service.claims.EraseMember(request).destroyed_key_count == 1

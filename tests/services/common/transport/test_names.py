@@ -24,7 +24,8 @@ def test_what_is_formed_reads_as_what_it_is() -> None:
     for service in SERVICES:
         name = parse_name(service_uri(DOMAIN, service), DOMAIN)
         assert (name.kind, name.label, name.hospital) == (Kind.SERVICE, service, None)
-        assert name.roles == {access_pb2.ROLE_SERVICE}
+        settles = service == "settlement"
+        assert name.roles == ({access_pb2.ROLE_SERVICE} if settles else frozenset())
     machine = parse_name(integration_uri(DOMAIN, "h-1"), DOMAIN)
     assert (machine.kind, machine.hospital) == (Kind.INTEGRATION, "h-1")
     assert machine.roles == {access_pb2.ROLE_HOSPITAL_INTEGRATION}
