@@ -227,7 +227,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             decided = sealed.open_output(sealer, stored)
             claim = _noted(claim_message(sealed.opened(sealer, row, stored)))
             plan = self._parts.plans.plan(connection, decided.plan_version)
-        told = explain(plan, decided)
+        withdrawn = ClaimState(row.state) is ClaimState.WITHDRAWN
+        told = explain(plan, decided, withdrawn=withdrawn)
         return pb.ExplainClaimResponse(
             claim=claim,
             text_zh="\n".join(told.zh),

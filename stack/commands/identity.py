@@ -110,7 +110,7 @@ def revoke(
 def token(
     roles: Annotated[
         list[str],
-        typer.Argument(metavar="ROLE...", help="Roles, or role:tenant, such as partner:acme."),
+        typer.Argument(metavar="ROLE...", help="Roles, or role:tenant, such as member:TOKEN."),
     ],
     state: State = DEFAULT_STATE,
 ) -> None:

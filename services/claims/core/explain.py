@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from services.claims.core.decision import Bearer, Decision, DecisionLine, Disposition, Pend
 from services.claims.core.plan import Plan, Text, clause_text
 from services.claims.core.reasons import WORDS, Reason
@@ -26,20 +28,28 @@ class Explanation:
 
 
 def explain(
-    plan: Plan, decision: Decision, line_texts: Mapping[int, str] = _NO_TEXTS
+    plan: Plan,
+    decision: Decision,
+    line_texts: Mapping[int, str] = _NO_TEXTS,
+    *,
+    withdrawn: bool = False,
 ) -> Explanation:
     """The decision in words: one paragraph for the claim, one a line, one for each clause named.
 
     `line_texts` are public texts of the services by line number; without one a line shows its code.
+    Of a `withdrawn` claim it says so, and that nothing is paid; what it waited for is over.
 
     Raises: KeyError when the decision names a clause that the plan has not: it is another plan's.
     """
     zh, en = _Words("zh", decision.currency), _Words("en", decision.currency)
     clauses = {clause: clause_text(plan, clause) for clause in _clauses(decision)}
+    stands = _WITHDRAWN if withdrawn else _DISPOSITIONS[decision.disposition]
+    if withdrawn:
+        decision = msgspec.structs.replace(decision, pends=())
     sections = {section.id: section.name for section in plan.sections}
     return Explanation(
-        zh=_paragraphs(zh, decision, sections, clauses, line_texts),
-        en=_paragraphs(en, decision, sections, clauses, line_texts),
+        zh=_paragraphs(zh, stands, decision, sections, clauses, line_texts),
+        en=_paragraphs(en, stands, decision, sections, clauses, line_texts),
     )
 
 
@@ -59,6 +69,10 @@ _DISPOSITIONS = {
         en="Waiting for investigation; nothing is paid before. As it stands:",
     ),
 }
+_WITHDRAWN = Text(
+    zh="已撤回，不予支付。撤回前：",
+    en="Withdrawn; nothing is paid. As it stood before:",
+)
 # What waits for a fact is nobody's yet, whoever holds it in the books meanwhile.
 _UNDECIDED = Text(zh="尚未决定", en="not decided yet")
 _BEARERS = {
@@ -107,13 +121,14 @@ class _Words:
 
 def _paragraphs(
     words: _Words,
+    stands: Text,
     decision: Decision,
     sections: Mapping[str, Text],
     clauses: Mapping[str, Text],
     line_texts: Mapping[int, str],
 ) -> tuple[str, ...]:
     return (
-        _claim(words, decision),
+        _claim(words, stands, decision),
         *(_line(words, line, sections, line_texts) for line in decision.lines),
         *(_pend(words, pend) for pend in decision.pends),
         *(
@@ -123,7 +138,7 @@ def _paragraphs(
     )
 
 
-def _claim(words: _Words, decision: Decision) -> str:
+def _claim(words: _Words, stands: Text, decision: Decision) -> str:
     borne = {_BEARERS[Bearer.INSURER]: 0}
     for line in decision.lines:
         for share in line.shares:
@@ -134,10 +149,10 @@ def _claim(words: _Words, decision: Decision) -> str:
     parts = [
         f"{words.of(bearer)} {words.money(borne[bearer])}" for bearer in order if bearer in borne
     ]
-    stands, billed = words.of(_DISPOSITIONS[decision.disposition]), words.money(decision.billed)
+    said, billed = words.of(stands), words.money(decision.billed)
     return words.pick(
-        f"{stands}账单合计 {billed} = {' + '.join(parts)}。",
-        f"{stands} Billed {billed} = {' + '.join(parts)}.",
+        f"{said}账单合计 {billed} = {' + '.join(parts)}。",
+        f"{said} Billed {billed} = {' + '.join(parts)}.",
     )
 
 

@@ -48,6 +48,19 @@ def test_claim_and_lines_add_up_in_both_languages(
             assert f"clause {share.clause}" in en
 
 
+def test_a_withdrawn_claim_waits_for_nothing_and_is_not_paid() -> None:
+    facts = msgspec.structs.replace(bill(), care_type=None)
+    decision = adjudicate(PLAN, policy(), UsageSnapshot(), facts)
+    waiting, told = explain(PLAN, decision), explain(PLAN, decision, withdrawn=True)
+    assert waiting.en[0].startswith("Waiting")
+    assert told.en[0].startswith("Withdrawn; nothing is paid.")
+    assert told.zh[0].startswith("已撤回，不予支付。")
+    awaited = "Line 1 waits for how the care was given (clause 8.4)."
+    assert awaited in waiting.en
+    assert awaited not in told.en
+    assert _adds_up(told.en[0], EN_MONEY)
+
+
 def test_an_altered_amount_no_longer_adds_up() -> None:
     decision = _decide()
     first = decision.lines[0]
