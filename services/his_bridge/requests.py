@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
+from services.common.access.tenant import Kind, Tenant
 from services.common.grpc_edge import (
     Refused,
     Violation,
@@ -83,6 +84,17 @@ def answer(entry: pb.Acknowledgement) -> lists.Answer:
 def not_a_name(field: str, form: str) -> Violation:
     """A name that is not of its form."""
     return Violation(field, "NOT_A_NAME", f"must read {form}")
+
+
+def recipient_of(tenant: Tenant) -> str | None:
+    """The tenant as consents name a recipient; None for whom no consent can name.
+
+    >>> recipient_of(Tenant(Kind.INSURER, "anxin"))
+    'insurers/anxin'
+    """
+    if tenant.kind in {Kind.INSURER, Kind.PARTNER}:
+        return f"{tenant.kind}s/{tenant.id}"
+    return None
 
 
 def page_size_faults(page_size: int) -> list[Violation]:

@@ -41,6 +41,7 @@ from services.his_bridge.requests import (
     page_size,
     page_size_faults,
     position,
+    recipient_of,
     resume_token,
 )
 from services.his_bridge.sources.port import SourceFault
@@ -50,7 +51,6 @@ from services.his_bridge.storage.holding import READINGS
 
 USUAL_RECORDS, MOST_RECORDS = 500, 5_000
 MOST_ON_PAGE, MOST_READINGS_ON_PAGE = 500, 1_000
-LEAST_FEATURES = 20
 # A pull ends by itself this long before the caller's deadline, so that its report arrives.
 SPARE_S = 3.0
 LONGEST_PULL_S = 60.0
@@ -254,8 +254,8 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     ) -> pb.ListClinicalFeaturesResponse:
         """Bills of nobody, for pricing and research."""
         faults = page_size_faults(request.page_size)
-        if 0 < request.page_size < LEAST_FEATURES:
-            text = f"must be 0 or at least {LEAST_FEATURES}: few bills would say which is which"
+        if 0 < request.page_size < showing.STUDY_GROUP:
+            text = f"must be 0 or at least {showing.STUDY_GROUP}: few would say which is which"
             faults.append(Violation("page_size", "TOO_FEW", text))
         tenant = current_tenant()
         # They belong to nobody, so that insurers and partners may study every hospital's; another
@@ -265,14 +265,21 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         kind = f"features {tenant.key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        shown = await self._open(
-            showing.last_states_after,
-            hospital,
-            self._recipient,
-            after,
-            size,
-            self._now_us(),
-        )
+        student = recipient_of(tenant)
+        if student is None:  # no consent can name them
+            return pb.ListClinicalFeaturesResponse()
+        try:
+            shown = await self._open(
+                showing.last_states_after,
+                hospital,
+                self._recipient,
+                student,
+                after,
+                size,
+                self._now_us(),
+            )
+        except showing.NoBorder:
+            raise foreign_token() from None
         features = [messages.clinical_features(one.bill) for one in shown]
         return pb.ListClinicalFeaturesResponse(
             # By content: the order of release would tell the order of the visits.

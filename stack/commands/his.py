@@ -125,7 +125,8 @@ def quarantine(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson
 def features(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """Print the hospital's bills as pricing and research may know them: codes and amounts.
 
-    Without name, token, bill number and dates. Acts as actuary; --as partner as a partner.
+    Without name, token, bill number and dates; by groups of 20, so that up to 19 of the newest
+    wait. Acts as actuary; --as partner as a partner, whom no consent names yet.
     """
     found: list[pb.ClinicalFeatures] = []
     with calling(state, "his_bridge", "actuary") as channel:

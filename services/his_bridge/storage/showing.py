@@ -34,10 +34,16 @@ from services.his_bridge.storage.holding import need_of_bill, need_of_day
 from services.his_bridge.storage.tables import bill_event, inbox, reading, released_bill
 
 _BILL_ID_LENGTH = 32  # what a released bill's name begins with
+STUDY_GROUP = 20  # bills of nobody are handed out by so many at once, never by fewer
+_GROUPS_AT_ONCE = 25  # groups that are looked at together on the way to a page's border
 
 
 class NoActiveConsent(Exception):
     """The bill was released once, but no active consent covers it any more."""
+
+
+class NoBorder(Exception):
+    """No group of bills ends with this number in the list of bills for studies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,13 +75,23 @@ class ShownReading:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bills:
-    """Whose bills are looked at, by whom, for what, and when."""
+class _Use:
+    """Who has the bills, for what."""
 
-    hospital: str
     recipient: str
     purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class _Bills:
+    """Whose bills are looked at, when, and for which uses: each needs a consent of its own.
+
+    The first use is the one that is named in the answer.
+    """
+
+    hospital: str
     now_us: int
+    uses: tuple[_Use, ...]
 
 
 def bill_named(
@@ -92,7 +108,7 @@ def bill_named(
     ).first()
     if row is None:
         return None
-    wanted = _Bills(hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
+    wanted = _Bills(hospital, now_us, (_Use(recipient, Purpose.CLAIM_SETTLEMENT),))
     if sealer.is_erased(members.subject_of(row.member)):
         raise Erased
     shown = _covered(connection, sealer, wanted, [row])
@@ -113,7 +129,7 @@ def bills_after(
 ) -> Page[ShownBill]:
     """Released bills that a consent covers, in the order of their release, after a number."""
     delivered = true() if delivery is None else released_bill.c.delivery == delivery
-    wanted = _Bills(hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
+    wanted = _Bills(hospital, now_us, (_Use(recipient, Purpose.CLAIM_SETTLEMENT),))
     return _bills(connection, sealer, wanted, delivered, seq, most)
 
 
@@ -129,7 +145,10 @@ def _bills(
     member, number = released_bill.c.member, released_bill.c.seq
     query = select(released_bill).where(
         released_bill.c.hospital == wanted.hospital,
-        in_force(member, wanted.hospital, wanted.recipient, wanted.purpose, wanted.now_us),
+        *(
+            in_force(member, wanted.hospital, use.recipient, use.purpose, wanted.now_us)
+            for use in wanted.uses
+        ),
         more,
     )
     while len(found) < most:
@@ -147,19 +166,24 @@ def _covered(
     connection: Connection, sealer: Sealer, wanted: _Bills, rows: Sequence[Row[Any]]
 ) -> list[ShownBill]:
     people = {row.member for row in rows}
-    register = register_of(
-        connection, sealer, wanted.hospital, wanted.recipient, people, at_us=wanted.now_us
-    )
+    registers = {
+        recipient: register_of(
+            connection, sealer, wanted.hospital, recipient, people, at_us=wanted.now_us
+        )
+        for recipient in {use.recipient for use in wanted.uses}
+    }
     shown = []
     for row in rows:
-        if row.member not in register.consents:
+        if any(row.member not in register.consents for register in registers.values()):
             continue  # erased: nothing of theirs opens
         bill = sealed.open_bill(sealer, row)
-        found = register.covering(
-            row.member, wanted.purpose, need_of_bill(bill), rather=row.consent_id
-        )
-        if found is not None:
-            shown.append(ShownBill(row=row, bill=bill, consent_id=found.terms.consent_id))
+        need = need_of_bill(bill)
+        found = [
+            registers[use.recipient].covering(row.member, use.purpose, need, rather=row.consent_id)
+            for use in wanted.uses
+        ]
+        if found[0] is not None and None not in found:
+            shown.append(ShownBill(row=row, bill=bill, consent_id=found[0].terms.consent_id))
     return shown
 
 
@@ -243,13 +267,19 @@ def last_states_after(
     sealer: Sealer,
     hospital: str,
     recipient: str,
+    student: str,
     seq: int,
     most: int,
     now_us: int,
 ) -> Page[ShownBill]:
     """Released bills as their last event left them, reversed ones not at all, after a number.
 
-    Of people who consent to studies only, whatever else they consent to.
+    Of bills that a consent lets `recipient` settle and another lets `student` study. The list is
+    cut into groups of STUDY_GROUP from its beginning; only whole groups are answered, at most
+    `most` bills, and the page can be empty. What fills no group yet waits until others join it.
+
+    Raises: NoBorder when no group ends with the number `seq`, for whoever may begin anywhere
+    tells two pages apart by one bill.
     """
     later = released_bill.alias("later")
     overtaken = exists().where(
@@ -260,5 +290,24 @@ def last_states_after(
         later.c.seq > released_bill.c.seq,
     )
     last = and_(released_bill.c.kind != "REVERSAL", ~overtaken)
-    wanted = _Bills(hospital, recipient, Purpose.DEIDENTIFIED_STUDY, now_us)
-    return _bills(connection, sealer, wanted, last, seq, most)
+    settling = _Use(recipient, Purpose.CLAIM_SETTLEMENT)
+    studying = _Use(student, Purpose.DEIDENTIFIED_STUDY)
+    wanted = _Bills(hospital, now_us, (settling, studying))
+    _find_border(connection, sealer, wanted, last, seq)
+    found = _bills(connection, sealer, wanted, last, seq, most - most % STUDY_GROUP)
+    whole = found[: len(found) - len(found) % STUDY_GROUP]
+    return Page(whole, more=found.more)
+
+
+def _find_border(
+    connection: Connection, sealer: Sealer, wanted: _Bills, last: ColumnElement[bool], seq: int
+) -> None:
+    until = and_(last, released_bill.c.seq <= seq)
+    at = 0
+    while at < seq:
+        found = _bills(connection, sealer, wanted, until, at, STUDY_GROUP * _GROUPS_AT_ONCE)
+        if not found or len(found) % STUDY_GROUP:
+            raise NoBorder
+        at = found[-1].seq
+        if at != seq and not found.more:
+            raise NoBorder

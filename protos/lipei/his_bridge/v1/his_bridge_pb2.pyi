@@ -772,7 +772,9 @@ class ListClinicalFeaturesRequest(_message.Message):
     parent: _builtins.str
     """"hospitals/{hospital}"."""
     page_size: _builtins.int
-    """At most so many; 0 means 100, more than 500 is cut to 500, fewer than 20 are refused."""
+    """At most so many, by whole groups of 20, so that 50 means 40; 0 means 100, more than 500 is cut to 500, fewer than 20
+    are refused.
+    """
     page_token: _builtins.str
     """From the answer before; empty begins at the oldest release."""
     def __init__(
@@ -799,10 +801,10 @@ class ListClinicalFeaturesResponse(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Asks for the next page; empty at the end."""
+    """Asks for the next page, which may have none; empty at the end."""
     @_builtins.property
     def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClinicalFeatures]:
-        """One for each bill."""
+        """One for each bill; a multiple of 20, or none."""
 
     def __init__(
         self,

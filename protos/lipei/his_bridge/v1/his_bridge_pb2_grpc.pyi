@@ -104,7 +104,15 @@ class HisBridgeServiceStub:
     number and dates. Reversed bills and earlier versions of corrected ones are left out. Within a page the order says
     nothing about the order of the visits. Asks the source nothing.
 
-    INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
+    Each bill rests on two active consents: one to claim_settlement, under which the bridge released it, and one to
+    deidentified_study that names the caller's own insurer as its recipient. No consent can name a partner yet, so a
+    partner gets an empty list.
+
+    The list is cut into groups of 20 bills in the order of release. Only whole groups are handed out: a page has 20, 40
+    ... bills or none, and up to 19 of the newest wait until others fill their group.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give or with which no group ends (any more, when a bill
+    before it was corrected, lost its consent or got one: begin again without one), and for a page_size of 1 to 19: a page of few
     bills would say which is which.
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
@@ -197,7 +205,15 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     number and dates. Reversed bills and earlier versions of corrected ones are left out. Within a page the order says
     nothing about the order of the visits. Asks the source nothing.
 
-    INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
+    Each bill rests on two active consents: one to claim_settlement, under which the bridge released it, and one to
+    deidentified_study that names the caller's own insurer as its recipient. No consent can name a partner yet, so a
+    partner gets an empty list.
+
+    The list is cut into groups of 20 bills in the order of release. Only whole groups are handed out: a page has 20, 40
+    ... bills or none, and up to 19 of the newest wait until others fill their group.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give or with which no group ends (any more, when a bill
+    before it was corrected, lost its consent or got one: begin again without one), and for a page_size of 1 to 19: a page of few
     bills would say which is which.
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
@@ -341,7 +357,15 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         number and dates. Reversed bills and earlier versions of corrected ones are left out. Within a page the order says
         nothing about the order of the visits. Asks the source nothing.
 
-        INVALID_ARGUMENT also for a page_token that this list did not give, and for a page_size of 1 to 19: a page of few
+        Each bill rests on two active consents: one to claim_settlement, under which the bridge released it, and one to
+        deidentified_study that names the caller's own insurer as its recipient. No consent can name a partner yet, so a
+        partner gets an empty list.
+
+        The list is cut into groups of 20 bills in the order of release. Only whole groups are handed out: a page has 20, 40
+        ... bills or none, and up to 19 of the newest wait until others fill their group.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give or with which no group ends (any more, when a bill
+        before it was corrected, lost its consent or got one: begin again without one), and for a page_size of 1 to 19: a page of few
         bills would say which is which.
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
         """

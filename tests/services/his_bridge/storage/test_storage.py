@@ -636,10 +636,10 @@ def read(database: Database, after: int) -> set[int]:
         return set(connection.execute(query, {"n": after}).scalars())
 
 
-def last_states(database: Database, after: int = 0, most: int = 100) -> list[Any]:
+def last_states(database: Database, after: int = 0) -> list[Any]:
     with database.reading() as connection:
         shown = showing.last_states_after(
-            connection, sealer(connection), H, INSURER, after, most, 2
+            connection, sealer(connection), H, INSURER, INSURER, after, 100, 2
         )
     return [one.row for one in shown]
 
@@ -653,7 +653,13 @@ def test_studies_see_the_last_state_of_a_bill_and_a_reversed_one_not_at_all(
     settle(database, (pending_of(database, "c", "2", at=2), BillWithdrawn()))
     settle(database, (pending_of(database, "d", "3", at=3), stated(300)))
     settle(database, (pending_of(database, "d", "2", at=2), stated(200)))  # late: changes nothing
+    assert last_states(database) == []  # three bills are no group
+    for number in range(showing.STUDY_GROUP - 3):
+        settle(database, (pending_of(database, f"e{number}"), stated(500)))
     found = last_states(database)
-    assert [row.total_minor for row in found] == [100, 150, 300]
-    assert [row.total_minor for row in last_states(database, found[0].seq, 1)] == [150]
-    assert len(released(database)) == 7
+    assert [row.total_minor for row in found[:3]] == [100, 150, 300]
+    assert [row.total_minor for row in found[3:]] == [500] * (showing.STUDY_GROUP - 3)
+    assert last_states(database, found[-1].seq) == []
+    with pytest.raises(showing.NoBorder):
+        last_states(database, found[0].seq)
+    assert len(released(database)) == 7 + showing.STUDY_GROUP - 3
