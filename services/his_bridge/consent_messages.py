@@ -73,11 +73,12 @@ def _what_is_left(row: Row[Any]) -> pb.Consent:
 def withdrawal(kept: KeptConsent, ended: Sequence[str]) -> pb.Withdrawal:
     """A withdrawal for the recipient."""
     row, found = kept.row, kept.consent
+    withdrawn_us = found.withdrawn_us if found else row.withdrawn_us
     return pb.Withdrawal(
         consent=name_of(row.hospital, row.consent_id),
         purpose=_purpose(Purpose(row.purpose)),
         member_token=found.terms.member_token if found else "",
-        withdraw_time=_moment(row.withdrawn_us),
+        withdraw_time=None if withdrawn_us is None else _moment(withdrawn_us),
         ended_consents=[name_of(row.hospital, consent_id) for consent_id in ended],
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import grpc
 
 from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1.evidence_pb2_grpc import EvidenceServiceStub, WitnessServiceStub
@@ -12,6 +13,7 @@ from services.common.evidence.checkpoint import opened
 from services.common.evidence.merkle import HASH_BYTES, leaf_hash, root_of
 from services.common.evidence.note import Note, NoteRefused, VerifierKey, verifier_key
 from services.common.evidence.witnessing import differs_at
+from services.common.refusals import error_of
 from stack.commands.calling import CALL_S, Failed, calling
 from stack.commands.evidence_watch import AUDITOR, WITNESS, Kept, kept_by_witnesses
 
@@ -25,9 +27,11 @@ def audited(state: Path, log: str) -> dict[str, Any]:
     Each leaf is hashed here, from its bytes: the log's own hashes are not asked for.
     """
     with calling(state, log, AUDITOR) as channel:
-        hashes = b"".join(_hashed(EvidenceServiceStub(channel)))
+        hashes, mislabelled = _hashed(EvidenceServiceStub(channel))
     keys = _keys(state / "keys" / f"{log}_evidence.vkey")
     lines, faults = [], []
+    if mislabelled is not None:
+        faults.append(f"{log}: what stands beside leaf {mislabelled} is not what it says")
     for kept in kept_by_witnesses(state):
         line, said = _compared(state, kept, log, hashes, keys)
         lines.append(line)
@@ -37,19 +41,28 @@ def audited(state: Path, log: str) -> dict[str, Any]:
     return {"log": log, "leaves": len(hashes) // HASH_BYTES, "witnesses": lines, "faults": faults}
 
 
-def _hashed(stub: EvidenceServiceStub) -> Iterator[bytes]:
-    """Hash after hash, up to the first index that is missing."""
-    request, place = pb.ListLeavesRequest(page_size=_PAGE), 0
+def _hashed(stub: EvidenceServiceStub) -> tuple[bytes, int | None]:
+    """Hashes up to the first index that is missing or mislabelled, and that one if mislabelled."""
+    request, hashes = pb.ListLeavesRequest(page_size=_PAGE), list[bytes]()
     while True:
-        answer = stub.ListLeaves(request, timeout=CALL_S)
+        try:
+            answer = stub.ListLeaves(request, timeout=CALL_S)
+        except grpc.RpcError as error:
+            fault = error_of(error)
+            if fault.reason != "LEAF_MISLABELLED":
+                raise
+            bad = int(fault.metadata["index"])
+            if not 0 < bad - len(hashes) < request.page_size:
+                return b"".join(hashes), bad
+            request.page_size = bad - len(hashes)  # those before it, of the same page
+            continue
         for leaf in answer.leaves:
-            if leaf.index != place:
-                return
+            if leaf.index != len(hashes):
+                return b"".join(hashes), None
             # What is no leaf any more need not be ASCII; its hash is another one anyway.
-            yield leaf_hash(leaf.body.encode())
-            place += 1
+            hashes.append(leaf_hash(leaf.body.encode()))
         if not answer.next_page_token:
-            return
+            return b"".join(hashes), None
         request.page_token = answer.next_page_token
 
 

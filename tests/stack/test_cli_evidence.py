@@ -199,6 +199,28 @@ def test_a_leaf_changed_in_the_database_raises_every_alarm(tmp_path: Path) -> No
         assert here.lipei("evidence", "verify", proof).code == 0
 
 
+def test_what_stands_beside_a_leaf_changed_in_the_database_is_told(tmp_path: Path) -> None:
+    with running(tmp_path / "state") as here:
+        assert here.lipei("evidence", "audit", "pricing").code == 0
+        assert here.lipei("evidence", "list", "pricing").code == 0
+        with sqlite3.connect(here.file) as raw:
+            raw.execute("DROP TRIGGER evidence_leaf_no_update")
+            raw.execute(
+                "UPDATE evidence_leaf SET record = 'other', who = 'nobody' WHERE leaf_index = 11"
+            )
+        raw.close()
+        audited = here.lipei("evidence", "audit", "pricing")
+        assert audited.code == 1
+        assert "pricing: what stands beside leaf 11 is not what it says" in audited.said
+        listed = here.lipei("evidence", "list", "pricing")
+        assert (listed.code, [line.strip() for line in listed.said][-1]) == (1, "index: 11")
+        until(lambda: all(here.alarms(name) for name in WITNESSES))
+        said = here.lipei("evidence", "watch", "--once").said
+        alarms = [line for line in said if line.startswith("ALARM")]
+        assert len(alarms) == 2
+        assert all("HISTORY_CHANGED" in line and "first bad leaf 11" in line for line in alarms)
+
+
 def test_a_log_rewritten_whole_raises_every_alarm(tmp_path: Path) -> None:
     with running(tmp_path / "state") as here:
         database = Database(f"sqlite:///{here.file}")

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, MetaData, Row, select
 from services.common.database import Database
 from services.common.evidence.checkpoint import opened
 from services.common.evidence.kept_log import KeptBroken, KeptLog
-from services.common.evidence.leaf import LeafRefused, read_of
+from services.common.evidence.leaf import LeafRefused, read_of, tells
 from services.common.evidence.merkle import EMPTY_ROOT, HASH_BYTES, grow, leaf_hash
 from services.common.evidence.note import NoteRefused, VerifierKey, verifier_key
 from services.common.evidence.tables import HEAD, EvidenceTables, tables
@@ -115,7 +115,7 @@ def _leaf_hash(row: Row[tuple[object, ...]], place: int, findings: Findings) -> 
     except LeafRefused:
         findings.add("a leaf is not in its one form", place)
     else:
-        if (read.record, read.who, read.at_us) != (row.record, row.who, row.at_us):
+        if not tells(read, row):
             findings.add("what stands beside a leaf is not what it says", place)
     found = leaf_hash(body)
     if bytes(row.hash) != found:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, Protocol
 
 from services.common.evidence.access_read import AccessRead
 
@@ -20,6 +20,22 @@ _NUMBERS = {"level", "at_us"}
 
 class LeafRefused(ValueError):
     """No leaf of a version that is known, or not in its one form."""
+
+
+class Beside(Protocol):
+    """What stands beside a leaf's bytes for look-ups."""
+
+    @property
+    def record(self) -> str:
+        """The record that was read."""
+
+    @property
+    def who(self) -> str:
+        """Who read it."""
+
+    @property
+    def at_us(self) -> int:
+        """When, in microseconds since 1970."""
 
 
 def leaf_bytes(read: AccessRead) -> bytes:
@@ -50,6 +66,11 @@ def read_of(leaf: bytes) -> AccessRead:
     if _written({"v": VERSION, **found}) != leaf:
         raise LeafRefused("a leaf is written in its one form")
     return AccessRead(**found)
+
+
+def tells(read: AccessRead, beside: Beside) -> bool:
+    """Whether what stands beside a leaf is what the leaf says."""
+    return (read.record, read.who, read.at_us) == (beside.record, beside.who, beside.at_us)
 
 
 def _fits(name: str, value: object) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, Row, and_, or_, select
 
+from services.common.evidence.leaf import LeafRefused, read_of, tells
 from services.common.evidence.merkle import (
     Subtree,
     consistency_path,
@@ -19,6 +21,14 @@ from services.common.evidence.tables import HEAD, EvidenceTables
 
 class TreeBroken(RuntimeError):
     """Hashes that the log must hold are not there: somebody removed them."""
+
+
+class LeafMislabelled(RuntimeError):
+    """What stands beside a leaf is not what it says: somebody hid it from look-ups."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"what stands beside leaf {index} is not what it says")
+        self.index = index
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,10 +121,13 @@ class Proofs:
     def listed(self, asked: Asked, start: int, most: int) -> list[Leaf]:
         """Leaves that are asked for, in order from an index on.
 
-        Finds them by what stands beside the bytes; whoever relies on an answer reads the bytes.
+        Finds them by what stands beside the bytes; one that is hidden from a condition shows where
+        nothing is asked for. Bytes that are no leaf are handed out: their hash tells.
+
+        Raises: LeafMislabelled with the first of these that says something else.
         """
         leaf = self._tables.leaf.c
-        query = select(leaf.leaf_index, leaf.body).where(leaf.leaf_index >= start)
+        query = select(self._tables.leaf).where(leaf.leaf_index >= start)
         if asked.record:
             query = query.where(leaf.record == asked.record)
         if asked.who:
@@ -123,8 +136,9 @@ class Proofs:
             query = query.where(leaf.at_us >= asked.from_us)
         if asked.before_us is not None:
             query = query.where(leaf.at_us < asked.before_us)
-        rows = self._connection.execute(query.order_by(leaf.leaf_index).limit(most))
-        return [Leaf(index=row.leaf_index, body=bytes(row.body)) for row in rows]
+        # All at once: a refusal midway would leave SQLite's snapshot open with the cursor.
+        rows = self._connection.execute(query.order_by(leaf.leaf_index).limit(most)).all()
+        return [_leaf(row) for row in rows]
 
     def _folded(self, path: Sequence[Sequence[Subtree]]) -> list[bytes]:
         hashes = self._hashes([subtree for node in path for subtree in node])
@@ -152,3 +166,14 @@ class Proofs:
         if len(found) != len(set(wanted)):
             raise TreeBroken("hashes of the tree are missing")
         return found
+
+
+def _leaf(row: Row[Any]) -> Leaf:
+    body = bytes(row.body)
+    try:
+        labelled = tells(read_of(body), row)
+    except LeafRefused:
+        labelled = True
+    if not labelled:
+        raise LeafMislabelled(row.leaf_index)
+    return Leaf(index=row.leaf_index, body=body)

@@ -14,7 +14,7 @@ from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1 import evidence_pb2_grpc
 from services.common.database import Database
 from services.common.evidence.merkle import HASH_BYTES, leaf_hash
-from services.common.evidence.proofs import Asked, Proofs, TreeBroken
+from services.common.evidence.proofs import Asked, LeafMislabelled, Proofs, TreeBroken
 from services.common.evidence.tables import EvidenceTables
 from services.common.grpc_edge import page_token, parse_page_token
 from services.common.refusals import Refused, Violation, invalid, not_found
@@ -152,6 +152,13 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
         except TreeBroken:
             text = "hashes of the tree are missing; call for the auditor"
             raise Refused(grpc.StatusCode.DATA_LOSS, "TREE_BROKEN", text) from None
+        except LeafMislabelled as found:
+            raise Refused(
+                grpc.StatusCode.DATA_LOSS,
+                "LEAF_MISLABELLED",
+                f"{found}; call for the auditor",
+                metadata={"index": str(found.index)},
+            ) from None
         except OperationalError:
             text = "the database does not answer; retry"
             raise Refused(

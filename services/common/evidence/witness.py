@@ -28,7 +28,7 @@ from services.common.evidence.servicer import range_faults
 from services.common.evidence.witnessing import LogUnanswered, ProofMissing, Watch
 from services.common.grpc_edge import Serving, channel, serve
 from services.common.process import start
-from services.common.refusals import invalid, not_found
+from services.common.refusals import error_of, invalid, not_found
 from services.common.settings import LipeiSettings, UnknownSetting, trust_domain
 from services.common.state import read_addresses, state_dir
 from services.common.transport.certificates import Identity, load_identity
@@ -41,6 +41,7 @@ LOGS = ("claims", "his_bridge", "pricing")
 EVERY_S = 2.0
 _ASK_S = 10.0
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
+_INDEX = re.compile(r"[0-9]{1,18}", re.ASCII)
 _FULL_NAME = pb.DESCRIPTOR.services_by_name["WitnessService"].full_name
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -113,7 +114,8 @@ async def _answered(call: Awaitable[A]) -> A:
     except grpc.RpcError as error:
         fault: Any = error
         if fault.code() in (grpc.StatusCode.DATA_LOSS, grpc.StatusCode.OUT_OF_RANGE):
-            raise ProofMissing from None
+            index = error_of(error).metadata.get("index", "")
+            raise ProofMissing(int(index) if _INDEX.fullmatch(index) else None) from None
         raise LogUnanswered from None
 
 

@@ -25,7 +25,14 @@ class LogUnanswered(Exception):
 
 
 class ProofMissing(Exception):
-    """The log says that it cannot prove what it is asked: a tree with holes, or too small a one."""
+    """The log says that it cannot prove what it is asked: a tree with holes, or too small a one.
+
+    `index` is the leaf that it says is wrong, if it names one.
+    """
+
+    def __init__(self, index: int | None = None) -> None:
+        super().__init__(index)
+        self.index = index
 
 
 class LogPort(Protocol):
@@ -38,16 +45,17 @@ class LogPort(Protocol):
         """A consistency proof. Raises ProofMissing."""
 
     async def hashes(self, start: int, count: int) -> bytes:
-        """Hashes of leaves, made from their bytes as they are now."""
+        """Hashes of leaves, made from their bytes as they are now. Raises ProofMissing."""
 
 
 class Distrust(Exception):
     """What is to become an alarm."""
 
-    def __init__(self, reason: Reason, offered: str = "") -> None:
+    def __init__(self, reason: Reason, offered: str = "", index: int | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.offered = offered
+        self.index = index  # the leaf that is wrong, when it is none that is kept
 
 
 @dataclass(kw_only=True, slots=True)
@@ -106,7 +114,10 @@ class Watch:
         """Hashes of the leaves that the checkpoint adds; they must lead to its root."""
         parts, at = [], self.kept.size
         while at < offered.size:
-            part = await self.log.hashes(at, min(MOST_AT_ONCE, offered.size - at))
+            try:
+                part = await self.log.hashes(at, min(MOST_AT_ONCE, offered.size - at))
+            except ProofMissing as missing:
+                raise Distrust(Reason.HISTORY_CHANGED, written, missing.index) from None
             if not part or len(part) % HASH_BYTES:
                 raise Distrust(Reason.TREE_BROKEN, written)
             parts.append(part)
@@ -122,18 +133,18 @@ class Watch:
         ours = self.kept.hashes(self.again_from, AGAIN_AT_ONCE)
         if not ours:
             return
-        theirs = await self.log.hashes(self.again_from, len(ours) // HASH_BYTES)
-        if theirs != ours:
+        if await _differs(self.log, self.again_from, ours) is not None:
             raise Distrust(Reason.HISTORY_CHANGED)
         self.again_from += len(ours) // HASH_BYTES
 
     async def _alarm(self, distrust: Distrust, now_us: int) -> Alarm | None:
         if any(alarm.reason is distrust.reason for alarm in self.kept.alarms):
             return None  # told once, and the whole log is not compared at every look
+        bad = await first_difference(self.kept, self.log)
         alarm = Alarm(
             reason=distrust.reason,
             at_us=now_us,
-            first_bad_index=await first_difference(self.kept, self.log),
+            first_bad_index=distrust.index if bad is None else bad,
             offered_note=distrust.offered,
         )
         self.kept.raise_alarm(alarm)
@@ -160,11 +171,27 @@ async def first_difference(kept: KeptLog, log: LogPort) -> int | None:
     """
     for start in range(0, kept.size, MOST_AT_ONCE):
         ours = kept.hashes(start, MOST_AT_ONCE)
-        theirs = await log.hashes(start, len(ours) // HASH_BYTES)
-        found = differs_at(ours, theirs)
+        found = await _differs(log, start, ours)
         if found is not None:
-            return start + found
+            return found
     return None
+
+
+async def _differs(log: LogPort, start: int, ours: bytes) -> int | None:
+    """The first leaf from `start` on that the log has otherwise, or itself says is wrong."""
+    count, found = len(ours) // HASH_BYTES, None
+    while count:
+        try:
+            theirs = await log.hashes(start, count)
+        except ProofMissing as missing:
+            # Those before it may be otherwise as well; a log that names one out of reach lies.
+            named = start if missing.index is None else missing.index
+            found = min(max(named, start), start + count - 1)
+            count = found - start
+        else:
+            differs = differs_at(ours[: count * HASH_BYTES], theirs)
+            return found if differs is None else start + differs
+    return found
 
 
 def differs_at(ours: bytes, theirs: bytes) -> int | None:

@@ -1,6 +1,7 @@
 """The register of consents: events as they came, and their fold as columns beside them.
 
-Every function works in the caller's transaction. What is active, core.consent decides.
+Every function works in the caller's transaction. What is active, core.consent decides, from the
+sealed terms and the sealed events: the columns beside them only find rows.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _EVENT = msgspec.json.Decoder(Event)
 _TERMS = msgspec.json.Decoder(Terms)
 # Not judged by it yet: earlier than any instant.
 NOT_APPLIED = -1
+# Number of the event that a consent has only when it was withdrawn.
+_SECOND = 2
 
 
 class OtherContent(ValueError):
@@ -94,19 +97,16 @@ def register_of(
     """The consents of these people towards the recipient; those of an erased one are void."""
     found: dict[str, list[Consent]] = {}
     if members:
-        rows = connection.execute(
-            select(consent).where(
-                consent.c.hospital == hospital,
-                consent.c.recipient == recipient,
-                consent.c.member.in_(set(members)),
-            )
-        ).all()
-        sealer.load(map(subject_of, {row.member for row in rows}))
-        for row in rows:
-            kept = kept_consent(sealer, row)
+        theirs = and_(
+            consent.c.hospital == hospital,
+            consent.c.recipient == recipient,
+            consent.c.member.in_(set(members)),
+        )
+        rows = connection.execute(select(consent).where(theirs)).all()
+        for kept in _kept(connection, sealer, hospital, rows, theirs):
             if kept.consent is not None:
-                found.setdefault(row.member, []).append(kept.consent)
-    consents = {member: tuple(theirs) for member, theirs in found.items()}
+                found.setdefault(kept.row.member, []).append(kept.consent)
+    consents = {member: tuple(some) for member, some in found.items()}
     return Register(recipient=recipient, consents=consents, at_us=at_us)
 
 
@@ -117,7 +117,11 @@ def in_force(
     purpose: Purpose,
     at_us: int,
 ) -> ColumnElement[bool]:
-    """A person has a consent in force, whatever its scope; for queries that need not read more."""
+    """A person has a consent in force by the columns; for queries that need not read more.
+
+    Narrows only: whoever writes the columns could bring a withdrawn consent back. What is handed
+    out, `register_of` decides from what is sealed.
+    """
     return (
         select(consent.c.consent_id)
         .where(
@@ -133,14 +137,60 @@ def in_force(
     )
 
 
-def kept_consent(sealer: Sealer, row: Row[Any]) -> KeptConsent:
-    """The consent in a row of the register."""
+def _kept(
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    rows: Sequence[Row[Any]],
+    which: ColumnElement[bool],
+) -> list[KeptConsent]:
+    """The consents in these rows of the register, which are those of the hospital's `which`."""
+    if not rows:
+        return []
+    sealer.load(map(subject_of, {row.member for row in rows}))
+    withdrawn = _withdrawn(connection, sealer, hospital, which)
+    return [_kept_consent(sealer, row, withdrawn.get(row.consent_id)) for row in rows]
+
+
+def _withdrawn(
+    connection: Connection, sealer: Sealer, hospital: str, which: ColumnElement[bool]
+) -> dict[str, int]:
+    """Consent → its first withdrawal, as the events that nobody can change tell it.
+
+    A consent is granted once: only one with a second event has a withdrawal among them.
+    """
+    several = (
+        select(consent_event.c.consent_id)
+        .join(
+            consent,
+            and_(
+                consent.c.hospital == consent_event.c.hospital,
+                consent.c.consent_id == consent_event.c.consent_id,
+            ),
+        )
+        .where(which, consent_event.c.hospital == hospital, consent_event.c.number == _SECOND)
+    )
+    ids = connection.execute(several).scalars().all()
+    if not ids:
+        return {}
+    known = _events_of(connection, sealer, hospital, ids)
+    folded = fold(event for mine in known.events.values() for event in mine)
+    return {
+        consent_id: one.withdrawn_us
+        for consent_id, one in folded.items()
+        if one.withdrawn_us is not None
+    }
+
+
+def _kept_consent(sealer: Sealer, row: Row[Any], told_us: int | None) -> KeptConsent:
+    # Withdrawn by either is withdrawn: a column that tells more than the events releases nothing.
+    either = [at_us for at_us in (told_us, row.withdrawn_us) if at_us is not None]
     place = {"table": "consent", "column": "terms", "row": f"{row.hospital}/{row.consent_id}"}
     try:
         terms = _TERMS.decode(sealer.open(row.terms, **place, subject=subject_of(row.member)))
     except Erased:
         return KeptConsent(row, None)
-    return KeptConsent(row, Consent(terms=terms, withdrawn_us=row.withdrawn_us))
+    return KeptConsent(row, Consent(terms=terms, withdrawn_us=min(either, default=None)))
 
 
 def answered(
@@ -391,10 +441,9 @@ def consent_named(
     connection: Connection, sealer: Sealer, hospital: str, consent_id: str
 ) -> KeptConsent | None:
     """One consent."""
-    row = connection.execute(
-        select(consent).where(consent.c.hospital == hospital, consent.c.consent_id == consent_id)
-    ).first()
-    return None if row is None else kept_consent(sealer, row)
+    this = and_(consent.c.hospital == hospital, consent.c.consent_id == consent_id)
+    rows = connection.execute(select(consent).where(this)).all()
+    return next(iter(_kept(connection, sealer, hospital, rows, this)), None)
 
 
 def history_of(
@@ -427,19 +476,21 @@ def consents_after(
         query = query.where(consent.c.member.in_(list(mine.values())))
     after = query.where(number > seq).order_by(number)
     rows = connection.execute(after.limit(most)).all()
-    sealer.load(map(subject_of, {row.member for row in rows}))
     more = len(rows) == most and any_after(connection, query, number, rows[-1].seq)
-    return Page((kept_consent(sealer, row) for row in rows), more=more)
+    return Page(_kept(connection, sealer, hospital, rows, _these(rows)), more=more)
+
+
+def _these(rows: Iterable[Row[Any]]) -> ColumnElement[bool]:
+    return consent.c.consent_id.in_([row.consent_id for row in rows])
 
 
 def consents_of(
     connection: Connection, sealer: Sealer, hospital: str, member: str
 ) -> list[Consent]:
     """Every consent of one person, by their opaque id, whatever its state."""
-    rows = connection.execute(
-        select(consent).where(consent.c.hospital == hospital, consent.c.member == member)
-    )
-    kept = (kept_consent(sealer, row) for row in rows)
+    theirs = and_(consent.c.hospital == hospital, consent.c.member == member)
+    rows = connection.execute(select(consent).where(theirs)).all()
+    kept = _kept(connection, sealer, hospital, rows, theirs)
     return [one.consent for one in kept if one.consent is not None]
 
 
@@ -453,7 +504,7 @@ def withdrawals_to_tell(
         consent.c.relayed_us.is_(None),
     )
     rows = connection.execute(query.order_by(consent.c.withdrawal_seq).limit(most)).all()
-    return [kept_consent(sealer, row) for row in rows]
+    return _kept(connection, sealer, hospital, rows, _these(rows))
 
 
 def untold(connection: Connection, member: str) -> bool:

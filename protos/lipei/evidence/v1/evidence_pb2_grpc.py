@@ -116,6 +116,8 @@ class EvidenceServiceServicer:
 
         What is left out cannot be seen from the answer alone: the complete list is the one without conditions.
         INVALID_ARGUMENT also for a page_token that this list did not give.
+        DATA_LOSS LEAF_MISLABELLED: record, who or time stored beside a leaf for look-ups is not what its bytes say: somebody
+        wrote it; metadata "index" names the first such leaf of the page. Call for the auditor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +125,8 @@ class EvidenceServiceServicer:
 
     def ListLeafHashes(self, request, context):
         """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now.
+
+        DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

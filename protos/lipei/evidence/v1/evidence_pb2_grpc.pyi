@@ -64,9 +64,14 @@ class EvidenceServiceStub:
 
     What is left out cannot be seen from the answer alone: the complete list is the one without conditions.
     INVALID_ARGUMENT also for a page_token that this list did not give.
+    DATA_LOSS LEAF_MISLABELLED: record, who or time stored beside a leaf for look-ups is not what its bytes say: somebody
+    wrote it; metadata "index" names the first such leaf of the page. Call for the auditor.
     """
     ListLeafHashes: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListLeafHashesRequest, _evidence_pb2.ListLeafHashesResponse]
-    """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now."""
+    """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now.
+
+    DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
+    """
 
 @_typing.type_check_only
 class EvidenceServiceAsyncStub(EvidenceServiceStub):
@@ -104,9 +109,14 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
 
     What is left out cannot be seen from the answer alone: the complete list is the one without conditions.
     INVALID_ARGUMENT also for a page_token that this list did not give.
+    DATA_LOSS LEAF_MISLABELLED: record, who or time stored beside a leaf for look-ups is not what its bytes say: somebody
+    wrote it; metadata "index" names the first such leaf of the page. Call for the auditor.
     """
     ListLeafHashes: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListLeafHashesRequest, _evidence_pb2.ListLeafHashesResponse]  # type: ignore[assignment]
-    """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now."""
+    """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now.
+
+    DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
+    """
 
 class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Proves who read what. Each service keeps a log of its own and serves it beside what it does.
@@ -165,6 +175,8 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
 
         What is left out cannot be seen from the answer alone: the complete list is the one without conditions.
         INVALID_ARGUMENT also for a page_token that this list did not give.
+        DATA_LOSS LEAF_MISLABELLED: record, who or time stored beside a leaf for look-ups is not what its bytes say: somebody
+        wrote it; metadata "index" names the first such leaf of the page. Call for the auditor.
         """
 
     @_abc_1.abstractmethod
@@ -173,7 +185,10 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _evidence_pb2.ListLeafHashesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.ListLeafHashesResponse, _abc.Awaitable[_evidence_pb2.ListLeafHashesResponse]]:
-        """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now."""
+        """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now.
+
+        DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
+        """
 
 def add_EvidenceServiceServicer_to_server(servicer: EvidenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from services.common.database import Database
 from services.common.evidence.merkle import leaf_hash
-from services.common.evidence.proofs import Asked, Proofs, TreeBroken
+from services.common.evidence.proofs import Asked, LeafMislabelled, Proofs, TreeBroken
 from services.common.evidence.witnessing import LogUnanswered, ProofMissing
 from tests.services.common.evidence.logs import TABLES
 
@@ -44,7 +44,10 @@ class LocalLog:
     async def hashes(self, start: int, count: int) -> bytes:
         """Hashes of leaves as they are now."""
         with self._proofs("hashes") as proofs:
-            leaves = proofs.listed(Asked(), start, count)
+            try:
+                leaves = proofs.listed(Asked(), start, count)
+            except LeafMislabelled as found:
+                raise ProofMissing(found.index) from None
         return b"".join(
             leaf_hash(leaf.body) for place, leaf in enumerate(leaves, start) if leaf.index == place
         )

@@ -16,7 +16,7 @@ from sqlalchemy import delete, update
 
 from services.common.evidence.audit import Findings, audit, main
 from services.common.evidence.kept_log import KeptLog, Reason
-from services.common.evidence.witnessing import Watch
+from services.common.evidence.witnessing import Watch, first_difference
 from tests.services.common.evidence.attacks import (
     CHANGES,
     COVERS,
@@ -115,6 +115,37 @@ async def witnessed_again(outside: KeptLog, folder: Path) -> KeptLog:
     assert outside.note is not None
     copy.move(outside.checkpoint, outside.note, outside.hashes(0, SEEN))
     return copy
+
+
+def test_the_witness_finds_what_stands_beside_a_leaf_changed(
+    log: Kept, outside: KeptLog, tmp_path: Path
+) -> None:
+    """Bytes and hashes stay: a list by person or record would leave the leaf out."""
+    mine = asyncio.run(witnessed_again(outside, tmp_path))
+    with attacking(log.database) as connection:
+        watch = Watch(kept=mine, log=LocalLog(log.database, connection), cosigner=WITNESS)
+        assert asyncio.run(watch.look(KEYS, log.clock.now_us)) is None
+        watch.again_from = 0
+        connection.execute(INNER["what stands beside a leaf is not what it says"])
+        alarm = asyncio.run(watch.look(KEYS, log.clock.now_us))
+        assert alarm is not None
+        assert (alarm.reason, alarm.first_bad_index) == (Reason.HISTORY_CHANGED, 12)
+        # One before it that the log does not confess is the first all the same.
+        connection.execute(
+            update(TABLES.leaf).where(TABLES.leaf.c.leaf_index == 5).values(body=b"{}")
+        )
+        assert asyncio.run(first_difference(mine, watch.log)) == 5
+
+
+def test_a_leaf_mislabelled_before_the_witness_saw_it_is_named(log: Kept, tmp_path: Path) -> None:
+    with attacking(log.database) as connection:
+        connection.execute(INNER["what stands beside a leaf is not what it says"])
+        fresh = KeptLog(tmp_path, "pricing")
+        watch = Watch(kept=fresh, log=LocalLog(log.database, connection), cosigner=WITNESS)
+        alarm = asyncio.run(watch.look(KEYS, log.clock.now_us))
+    assert alarm is not None
+    assert (alarm.reason, alarm.first_bad_index) == (Reason.HISTORY_CHANGED, 12)
+    assert fresh.checkpoint is None
 
 
 INNER = {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from sqlalchemy import text, update
 
 from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1.evidence_pb2_grpc import EvidenceServiceStub
+from services.common.database import Database, append_only_ddl
 from services.common.evidence.checkpoint import Checkpoint, opened
 from services.common.evidence.leaf import leaf_bytes
 from services.common.evidence.merkle import (
@@ -20,10 +23,14 @@ from services.common.evidence.merkle import (
     verify_inclusion,
 )
 from services.common.evidence.service_evidence import log_signer
+from services.common.evidence.tables import APPEND_ONLY
+from services.common.evidence.witness import RemoteLog
+from services.common.evidence.witnessing import ProofMissing
 from services.common.grpc_edge import sync_channel
 from services.common.refusals import RpcFault, error_of
 from tests.identities import acting
-from tests.services.common.evidence.logs import NOON_US, Kept, kept, read, reads
+from tests.services.common.evidence.attacks import attacking
+from tests.services.common.evidence.logs import NOON_US, TABLES, Kept, kept, read, reads
 from tests.services.pricing.process import serving
 
 LEAVES, SIGNED = 30, 25
@@ -149,6 +156,48 @@ def test_hashes_are_made_from_the_leaves(stub: Any) -> None:
     end = stub.ListLeafHashes(pb.ListLeafHashesRequest(start_index=LEAVES, count=1))
     assert len(end.hashes) % HASH_BYTES == 0
     assert end.hashes == b""
+
+
+@pytest.mark.parametrize("column", ["record", "who"])
+def test_what_stands_beside_a_leaf_is_held_against_it(
+    stub: Any, address: str, state: Path, column: str
+) -> None:
+    whole, hashes = pb.ListLeavesRequest(), pb.ListLeafHashesRequest(count=LEAVES)
+    before = stub.ListLeafHashes(hashes)
+    where = TABLES.leaf.c.leaf_index == 12
+    database = Database(f"sqlite:///{state / 'pricing.db'}")
+    try:
+        kept_value = getattr(read(12), column)
+        for value, bad in (("somebody-else", True), (kept_value, False)):
+            with attacking(database, undo=False) as connection:
+                connection.execute(update(TABLES.leaf).where(where).values({column: value}))
+                for table in APPEND_ONLY:
+                    for line in append_only_ddl(table, "sqlite"):
+                        connection.execute(text(line))
+            for call, request in ((stub.ListLeaves, whole), (stub.ListLeafHashes, hashes)):
+                if bad:
+                    fault = fault_of(call, request)
+                    assert fault.code is grpc.StatusCode.DATA_LOSS
+                    assert (fault.reason, fault.metadata) == ("LEAF_MISLABELLED", {"index": "12"})
+                else:
+                    call(request)
+            if bad:
+                remote = RemoteLog(
+                    "pricing", address, state, lambda: acting("desk-insurer", "auditor")
+                )
+                with pytest.raises(ProofMissing) as missing:
+                    asyncio.run(asked(remote))
+                assert missing.value.index == 12
+    finally:
+        database.close()
+    assert stub.ListLeafHashes(hashes) == before
+
+
+async def asked(remote: RemoteLog) -> bytes:
+    try:
+        return await remote.hashes(0, LEAVES)
+    finally:
+        await remote.close()
 
 
 @pytest.mark.parametrize("role", ["adjuster", "chief_actuary", "operator"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from services.common.database import Database, migrate
 from services.his_bridge import messages
@@ -434,7 +434,12 @@ def test_the_columns_are_what_the_events_say(hospital: Hospital) -> None:
             .where(tables.consent.c.hospital == hospital.name)
             .order_by(tables.consent.c.seq)
         ).all()
-        kept = [consents.kept_consent(sealer(connection), row).consent for row in rows]
+        kept = [
+            one.consent
+            for one in consents.consents_after(
+                connection, sealer(connection), hospital.name, 0, 10, None
+            )
+        ]
     folded = fold(events)
     assert kept == [
         folded[first.consent_id],
@@ -442,6 +447,60 @@ def test_the_columns_are_what_the_events_say(hospital: Hospital) -> None:
     ]
     assert [(row.withdrawn_us, row.until_us) for row in rows] == [(5, None), (None, 50)]
     assert len(events) == 4  # the third withdrawal changes nothing and is not written
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_withdrawal_that_is_struck_from_the_columns_still_holds(
+    hospital: Hospital, early: bool
+) -> None:
+    """The columns are anybody's to write who can write the database; the sealed events are not."""
+    given, reads = terms(LI), programme()
+    if early:  # the withdrawal stands before the grant
+        take_back(hospital.database, hospital.name, given, NOW)
+    record(hospital.database, hospital.name, [given, reads, other := terms(WANG)])
+    bill, theirs, reading = (
+        hospital.arrive("b"),
+        hospital.arrive("w"),
+        hospital.arrive("o", channel="readings"),
+    )
+    hospital.settle((bill, stated("b")), (theirs, stated("w", WANG)))
+    hospital.settle((reading, measured()))
+    for one in (reads,) if early else (given, reads):
+        take_back(hospital.database, hospital.name, one, NOW)
+    mine = tables.consent.c.hospital == hospital.name
+    with hospital.database.writing() as connection:
+        connection.execute(update(tables.consent).where(mine).values(withdrawn_us=None))
+    with hospital.database.reading() as connection:
+        covering = consents.in_force(
+            tables.consent.c.member, hospital.name, INSURER, given.purpose, NOW
+        )
+        by_columns = connection.execute(
+            select(tables.consent.c.consent_id).where(mine, covering)
+        ).scalars()
+        assert given.consent_id in set(by_columns)  # whoever believes the columns is deceived
+        kept = consents.consent_named(
+            connection, sealer(connection), hospital.name, given.consent_id
+        )
+        untouched = consents.consent_named(
+            connection, sealer(connection), hospital.name, other.consent_id
+        )
+    assert kept is not None
+    assert untouched is not None
+    assert kept.consent == Consent(terms=given, withdrawn_us=NOW)
+    assert untouched.consent == Consent(terms=other)
+    assert len(hospital.bills()) == 1  # the other person's
+    hospital.pass_time(NOW + 1, "readings")
+    assert all(one.withdrawn for one in hospital.readings())
+
+
+def test_terms_that_the_columns_draw_out_still_run_out(hospital: Hospital) -> None:
+    record(hospital.database, hospital.name, [terms(LI, until_us=NOW + 5)])
+    hospital.settle((hospital.arrive("b"), stated("b")))
+    assert len(hospital.bills(now_us=NOW + 4)) == 1
+    with hospital.database.writing() as connection:
+        mine = tables.consent.c.hospital == hospital.name
+        connection.execute(update(tables.consent).where(mine).values(until_us=None))
+    assert hospital.bills(now_us=NOW + 5) == []
 
 
 def test_a_withdrawal_and_a_release_at_once_never_leave_anything_behind(
