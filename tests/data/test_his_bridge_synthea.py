@@ -27,7 +27,8 @@ from tests.services.his_bridge.running import CALL_S, Bridge, running_bridge
 
 BILLS, PATIENTS, CLAIMS = 1457, 298, 11_384
 OUTSIDE = 400  # bills of other years that the server holds, too
-HOSPITAL = "hospitals/synthea"
+# The hospital as whom the tests call, with the profile of these data.
+HOSPITAL = "hospitals/demo-hospital"
 SSN = "http://hl7.org/fhir/sid/us-ssn"
 SUPPORT = ("Patient", "Organization", "Encounter", "Condition", "MedicationRequest")
 
@@ -70,7 +71,8 @@ def bridge(
         profiles = folder / "profiles"
         profiles.mkdir()
         example = (EXAMPLE_PROFILES / "synthea.yaml").read_text("utf-8")
-        (profiles / "synthea.yaml").write_text(
+        example = example.replace("hospital: synthea", "hospital: demo-hospital")
+        (profiles / "demo-hospital.yaml").write_text(
             example.replace("http://127.0.0.1:8090/fhir", server.base_url), "utf-8"
         )
         with running_bridge(folder / "state", profiles) as found_bridge:
