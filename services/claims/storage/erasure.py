@@ -47,7 +47,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ground(NamedTuple):
-    """Why a person may be erased; an authority's order overrides the law's periods."""
+    """Why a person may be erased; an order overrides what its addressee must keep."""
 
     text: str
     ordered: bool

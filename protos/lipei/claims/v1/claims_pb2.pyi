@@ -152,7 +152,9 @@ class _ErasureGroundEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Erasure
     ERASURE_GROUND_RETENTION_OVER: _ErasureGround.ValueType  # 1
     """The person asks, or the purpose is over, and no record of theirs must be kept any longer. It is checked."""
     ERASURE_GROUND_ORDERED: _ErasureGround.ValueType  # 2
-    """A court or authority orders it, or another law than the insurance law of China holds. Only open claims are checked."""
+    """A court or authority orders it, or another law than the insurance law of China holds. It binds the caller's insurer:
+    open claims, and what other insurers of the person must keep, are still checked.
+    """
 
 class ErasureGround(_ErasureGround, metaclass=_ErasureGroundEnumTypeWrapper):
     """Why a person's data may be erased."""
@@ -162,7 +164,9 @@ ERASURE_GROUND_UNSPECIFIED: ErasureGround.ValueType  # 0
 ERASURE_GROUND_RETENTION_OVER: ErasureGround.ValueType  # 1
 """The person asks, or the purpose is over, and no record of theirs must be kept any longer. It is checked."""
 ERASURE_GROUND_ORDERED: ErasureGround.ValueType  # 2
-"""A court or authority orders it, or another law than the insurance law of China holds. Only open claims are checked."""
+"""A court or authority orders it, or another law than the insurance law of China holds. It binds the caller's insurer:
+open claims, and what other insurers of the person must keep, are still checked.
+"""
 Global___ErasureGround: _TypeAlias = ErasureGround  # noqa: Y015
 
 @_typing.final
