@@ -11,6 +11,17 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 from services.claims.core.claim import AppliedShare, Claim, Line, Missing, Refusal
+from services.claims.core.clinical import (
+    age_contradicts,
+    diagnosis_contradicts,
+    dispensed_before_prescribed,
+    not_necessary,
+    place_contradicts,
+    provider_not_qualified,
+    provider_type_contradicts,
+    sex_contradicts,
+)
+from services.claims.core.coded import coded_together
 from services.claims.core.codes import code_key, comparable
 from services.claims.core.conditions import (
     age_within,
@@ -20,12 +31,22 @@ from services.claims.core.conditions import (
     limits_line,
     plan_share,
 )
+from services.claims.core.edits import (
+    bundled,
+    keep_allowed,
+    package_differs,
+    refilled_too_soon,
+    suspected_duplicate,
+    too_frequent,
+    units_exceeded,
+)
 from services.claims.core.facts import (
     UNIT_SCALE,
     CareType,
     DisclosedCondition,
     PreExistingTerms,
 )
+from services.claims.core.filing import appealed_late, filed_late, third_party, work_injury
 from services.claims.core.plan import (
     Ceiling,
     CountLimit,
@@ -44,10 +65,26 @@ Finding = str | Missing | None
 Rule = Callable[[Claim, Line], Finding]
 
 
-def refuse(claim: Claim, line: Line) -> None:
-    """Set the line's refusal, or the facts that it waits for, and the share that it is paid at."""
-    line.share = plan_share(claim, line)
-    for reason, rule in RULES:
+def refuse_lines(claim: Claim) -> None:
+    """Set each line's refusal, or the facts that it waits for, and the share that it is paid at.
+
+    Rules that look at several services come after all rules about one: what those refuse stands
+    beside nothing.
+    """
+    for line in claim.lines:
+        line.share = plan_share(claim, line)
+        _ask(_ALONE, claim, line)
+    if claim.edits is not None:
+        claim.coded = coded_together(claim)
+    for line in claim.lines:
+        if line.refusal is None:
+            _ask(_TOGETHER, claim, line)
+            if line.refusal is None:
+                keep_allowed(claim, line)
+
+
+def _ask(rules: tuple[tuple[Reason, Rule], ...], claim: Claim, line: Line) -> None:
+    for reason, rule in rules:
         finding = rule(claim, line)
         if isinstance(finding, str):
             line.refusal = Refusal(reason, finding)
@@ -193,19 +230,33 @@ def not_in_price_list(claim: Claim, line: Line) -> Finding:
 def duplicate_examination(claim: Claim, line: Line) -> Finding:
     """The same examination at another provider, allowed before and still to be recognised.
 
-    One that was done after the line is not its repeat, whichever was decided first.
+    One that was done after the line is not its repeat, whichever was decided first. A reason
+    that the term accepts lets it be done again.
     """
     if not claim.elsewhere:
         return None
-    days = claim.elsewhere.get(code_key(line.facts.code), ())
-    until = bisect_right(days, line.service_date)
+    given = claim.elsewhere.get(code_key(line.facts.code), ())
+    until = bisect_right(given, line.service_date, key=lambda one: one.service_date)
     if not until:
         return None
-    apart = (line.service_date - days[until - 1]).days
+    earlier = given[until - 1]
+    apart = (line.service_date - earlier.service_date).days
     for one in claim.terms.mutual_recognition:
-        if apart <= one.value and one.codes is not None and one.codes.has(line.facts.code):
+        if apart > one.value or one.codes is None or not one.codes.has(line.facts.code):
+            continue
+        overrides = one.term.overrides.on(claim.terms_day) if one.term.overrides else None
+        if line.facts.repeat_reason not in (overrides or ()):
+            line.earlier_claim = earlier.claim
             return one.term.clause
     return None
+
+
+def frequency_used_up(claim: Claim, line: Line) -> Finding:
+    """A count, units, "once every N days" or an earlier supply leave nothing for the line."""
+    found = count_used_up(claim, line)
+    if found is not None or line.edits is None:
+        return found
+    return too_frequent(claim, line) or refilled_too_soon(claim, line)
 
 
 def count_used_up(claim: Claim, line: Line) -> Finding:
@@ -272,24 +323,43 @@ def fact_missing(claim: Claim, line: Line) -> Finding:
     return None
 
 
-RULES: tuple[tuple[Reason, Rule], ...] = (
+_ALONE: tuple[tuple[Reason, Rule], ...] = (
     (Reason.IMPOSSIBLE_DATES, impossible_dates),
     (Reason.NOT_COVERED_ON_DATE, not_covered),
     (Reason.DEPENDANT_NOT_ELIGIBLE, dependant_not_eligible),
     (Reason.DUPLICATE, duplicate),
+    (Reason.LATE_FILING, filed_late),
+    (Reason.APPEAL_LATE, appealed_late),
+    (Reason.WORK_INJURY, work_injury),
+    (Reason.OTHER_LIABILITY, third_party),
     (Reason.BENEFIT_EXCLUDED, benefit_excluded),
     (Reason.DIAGNOSIS_EXCLUDED, diagnosis_excluded),
     (Reason.PRE_EXISTING, pre_existing),
     (Reason.WAITING_PERIOD, waiting_period),
     (Reason.PROVIDER_NOT_LISTED, provider_not_listed),
+    (Reason.PROVIDER_NOT_QUALIFIED, provider_not_qualified),
     (Reason.NOT_IN_PRICE_LIST, not_in_price_list),
+    (Reason.AGE_MISMATCH, age_contradicts),
+    (Reason.SEX_MISMATCH, sex_contradicts),
+    (Reason.CLINICAL_MISMATCH, diagnosis_contradicts),
+    (Reason.PLACE_MISMATCH, place_contradicts),
+    (Reason.PROVIDER_TYPE_MISMATCH, provider_type_contradicts),
+    (Reason.MEDICAL_NECESSITY, not_necessary),
+    (Reason.DISPENSED_BEFORE_PRESCRIBED, dispensed_before_prescribed),
     (Reason.DUPLICATE_EXAMINATION, duplicate_examination),
-    (Reason.FREQUENCY, count_used_up),
+)
+_TOGETHER: tuple[tuple[Reason, Rule], ...] = (
+    (Reason.PACKAGE_MISMATCH, package_differs),
+    (Reason.BUNDLED, bundled),
+    (Reason.UNITS_EXCEEDED, units_exceeded),
+    (Reason.FREQUENCY, frequency_used_up),
     (Reason.SECTION_CEILING, section_ceiling_used_up),
     (Reason.CEILING, ceiling_used_up),
     (Reason.ZERO_BENEFIT, zero_benefit),
+    (Reason.SUSPECTED_DUPLICATE, suspected_duplicate),
     (Reason.FACT_MISSING, fact_missing),
 )
+RULES = (*_ALONE, *_TOGETHER)
 
 
 def _used_up(claim: Claim, line: Line, *, of_section: bool) -> Finding:

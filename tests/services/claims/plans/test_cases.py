@@ -24,6 +24,7 @@ NEVER_NAMED = {
         "2.5": _OF_SECTIONS,
         "7.2": "an exception lets through and cuts nothing",
     },
+    "every-edit": {},
     "million-medical": {
         "2.1": _OF_SECTIONS,
         "2.2": _OF_SECTIONS,
