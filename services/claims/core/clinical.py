@@ -70,7 +70,7 @@ def provider_type_contradicts(claim: Claim, line: Line) -> Finding:
     return None
 
 
-def not_necessary(claim: Claim, line: Line) -> Finding:
+def unsupported_by_diagnosis(claim: Claim, line: Line) -> Finding:
     """None of the line's diagnoses, else not the principal one, supports the service."""
     for one in line.edits.necessity if line.edits is not None else ():
         diagnoses = _diagnoses(claim, line)

@@ -50,18 +50,18 @@ class Reason(enum.IntEnum):
     BENEFIT = 29
     FACT_MISSING = 30
     REVIEW_NEEDED = 31
-    APPEAL_LATE = 40
-    WORK_INJURY = 41
-    SUSPECTED_DUPLICATE = 42
-    PROVIDER_NOT_QUALIFIED = 43
-    AGE_MISMATCH = 44
-    SEX_MISMATCH = 45
-    PLACE_MISMATCH = 46
-    PROVIDER_TYPE_MISMATCH = 47
-    MEDICAL_NECESSITY = 48
-    DISPENSED_BEFORE_PRESCRIBED = 49
-    PACKAGE_MISMATCH = 50
-    PAPERS_MISSING = 51
+    APPEAL_LATE = 50
+    WORK_INJURY = 51
+    SUSPECTED_DUPLICATE = 52
+    PROVIDER_NOT_QUALIFIED = 53
+    AGE_MISMATCH = 54
+    SEX_MISMATCH = 55
+    PLACE_MISMATCH = 56
+    PROVIDER_TYPE_MISMATCH = 57
+    UNSUPPORTED_BY_DIAGNOSIS = 58
+    DISPENSED_BEFORE_PRESCRIBED = 59
+    PACKAGE_MISMATCH = 60
+    PAPERS_MISSING = 61
 
 
 # Where two refuse the same line the earlier one wins; parts of a line are told in this order.
@@ -87,7 +87,7 @@ PRECEDENCE: tuple[Reason, ...] = (
     Reason.CLINICAL_MISMATCH,
     Reason.PLACE_MISMATCH,
     Reason.PROVIDER_TYPE_MISMATCH,
-    Reason.MEDICAL_NECESSITY,
+    Reason.UNSUPPORTED_BY_DIAGNOSIS,
     Reason.DISPENSED_BEFORE_PRESCRIBED,
     Reason.DUPLICATE_EXAMINATION,
     Reason.PACKAGE_MISMATCH,
@@ -400,7 +400,7 @@ WORDS: dict[Reason, ReasonWords] = {
         "{amount} 医疗机构类型与项目不符（条款 {clause}），由您承担",
         "{amount} is yours: this kind of provider does not give the service (clause {clause})",
     ),
-    Reason.MEDICAL_NECESSITY: _patient(
+    Reason.UNSUPPORTED_BY_DIAGNOSIS: _patient(
         "50",
         "{amount} 诊断不支持该项目的医学必要性（条款 {clause}），由您承担",
         "{amount} is yours: no diagnosis shows that the service was necessary (clause {clause})",

@@ -15,11 +15,11 @@ from services.claims.core.clinical import (
     age_contradicts,
     diagnosis_contradicts,
     dispensed_before_prescribed,
-    not_necessary,
     place_contradicts,
     provider_not_qualified,
     provider_type_contradicts,
     sex_contradicts,
+    unsupported_by_diagnosis,
 )
 from services.claims.core.coded import coded_together
 from services.claims.core.codes import code_key, comparable
@@ -344,7 +344,7 @@ _ALONE: tuple[tuple[Reason, Rule], ...] = (
     (Reason.CLINICAL_MISMATCH, diagnosis_contradicts),
     (Reason.PLACE_MISMATCH, place_contradicts),
     (Reason.PROVIDER_TYPE_MISMATCH, provider_type_contradicts),
-    (Reason.MEDICAL_NECESSITY, not_necessary),
+    (Reason.UNSUPPORTED_BY_DIAGNOSIS, unsupported_by_diagnosis),
     (Reason.DISPENSED_BEFORE_PRESCRIBED, dispensed_before_prescribed),
     (Reason.DUPLICATE_EXAMINATION, duplicate_examination),
 )

@@ -86,29 +86,29 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Papers or facts are missing that a term of the plan reads; pends."""
     REASON_REVIEW_NEEDED: _Reason.ValueType  # 31
     """A person must look at it; pends."""
-    REASON_APPEAL_LATE: _Reason.ValueType  # 40
+    REASON_APPEAL_LATE: _Reason.ValueType  # 50
     """Appealed after the plan's time limit."""
-    REASON_WORK_INJURY: _Reason.ValueType  # 41
+    REASON_WORK_INJURY: _Reason.ValueType  # 51
     """Work-injury insurance is liable."""
-    REASON_SUSPECTED_DUPLICATE: _Reason.ValueType  # 42
+    REASON_SUSPECTED_DUPLICATE: _Reason.ValueType  # 52
     """Resembles a service of another bill; a person looks whether it is the same; pends."""
-    REASON_PROVIDER_NOT_QUALIFIED: _Reason.ValueType  # 43
+    REASON_PROVIDER_NOT_QUALIFIED: _Reason.ValueType  # 53
     """The provider lacks the licence for this care."""
-    REASON_AGE_MISMATCH: _Reason.ValueType  # 44
+    REASON_AGE_MISMATCH: _Reason.ValueType  # 54
     """The service is not for the member's age."""
-    REASON_SEX_MISMATCH: _Reason.ValueType  # 45
+    REASON_SEX_MISMATCH: _Reason.ValueType  # 55
     """The service is for the other sex."""
-    REASON_PLACE_MISMATCH: _Reason.ValueType  # 46
+    REASON_PLACE_MISMATCH: _Reason.ValueType  # 56
     """The service is not given in this kind of care."""
-    REASON_PROVIDER_TYPE_MISMATCH: _Reason.ValueType  # 47
+    REASON_PROVIDER_TYPE_MISMATCH: _Reason.ValueType  # 57
     """Providers of this kind do not give the service."""
-    REASON_MEDICAL_NECESSITY: _Reason.ValueType  # 48
+    REASON_UNSUPPORTED_BY_DIAGNOSIS: _Reason.ValueType  # 58
     """No diagnosis shows that the service was necessary."""
-    REASON_DISPENSED_BEFORE_PRESCRIBED: _Reason.ValueType  # 49
+    REASON_DISPENSED_BEFORE_PRESCRIBED: _Reason.ValueType  # 59
     """Dispensed before it was prescribed."""
-    REASON_PACKAGE_MISMATCH: _Reason.ValueType  # 50
+    REASON_PACKAGE_MISMATCH: _Reason.ValueType  # 60
     """The parts of a package are not those of its definition."""
-    REASON_PAPERS_MISSING: _Reason.ValueType  # 51
+    REASON_PAPERS_MISSING: _Reason.ValueType  # 61
     """Papers that the plan asks for did not come; pends."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
@@ -181,28 +181,28 @@ REASON_FACT_MISSING: Reason.ValueType  # 30
 """Papers or facts are missing that a term of the plan reads; pends."""
 REASON_REVIEW_NEEDED: Reason.ValueType  # 31
 """A person must look at it; pends."""
-REASON_APPEAL_LATE: Reason.ValueType  # 40
+REASON_APPEAL_LATE: Reason.ValueType  # 50
 """Appealed after the plan's time limit."""
-REASON_WORK_INJURY: Reason.ValueType  # 41
+REASON_WORK_INJURY: Reason.ValueType  # 51
 """Work-injury insurance is liable."""
-REASON_SUSPECTED_DUPLICATE: Reason.ValueType  # 42
+REASON_SUSPECTED_DUPLICATE: Reason.ValueType  # 52
 """Resembles a service of another bill; a person looks whether it is the same; pends."""
-REASON_PROVIDER_NOT_QUALIFIED: Reason.ValueType  # 43
+REASON_PROVIDER_NOT_QUALIFIED: Reason.ValueType  # 53
 """The provider lacks the licence for this care."""
-REASON_AGE_MISMATCH: Reason.ValueType  # 44
+REASON_AGE_MISMATCH: Reason.ValueType  # 54
 """The service is not for the member's age."""
-REASON_SEX_MISMATCH: Reason.ValueType  # 45
+REASON_SEX_MISMATCH: Reason.ValueType  # 55
 """The service is for the other sex."""
-REASON_PLACE_MISMATCH: Reason.ValueType  # 46
+REASON_PLACE_MISMATCH: Reason.ValueType  # 56
 """The service is not given in this kind of care."""
-REASON_PROVIDER_TYPE_MISMATCH: Reason.ValueType  # 47
+REASON_PROVIDER_TYPE_MISMATCH: Reason.ValueType  # 57
 """Providers of this kind do not give the service."""
-REASON_MEDICAL_NECESSITY: Reason.ValueType  # 48
+REASON_UNSUPPORTED_BY_DIAGNOSIS: Reason.ValueType  # 58
 """No diagnosis shows that the service was necessary."""
-REASON_DISPENSED_BEFORE_PRESCRIBED: Reason.ValueType  # 49
+REASON_DISPENSED_BEFORE_PRESCRIBED: Reason.ValueType  # 59
 """Dispensed before it was prescribed."""
-REASON_PACKAGE_MISMATCH: Reason.ValueType  # 50
+REASON_PACKAGE_MISMATCH: Reason.ValueType  # 60
 """The parts of a package are not those of its definition."""
-REASON_PAPERS_MISSING: Reason.ValueType  # 51
+REASON_PAPERS_MISSING: Reason.ValueType  # 61
 """Papers that the plan asks for did not come; pends."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
