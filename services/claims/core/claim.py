@@ -47,6 +47,10 @@ class Missing:
     clause: str = ""
 
 
+# What a rule finds: a clause refuses, a fact may be missing, None lets the line pass.
+Finding = str | Missing | None
+
+
 @dataclass(frozen=True, slots=True)
 class AppliedShare:
     """The insurer's share for a line, and the clause that says so."""

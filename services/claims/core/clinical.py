@@ -5,13 +5,12 @@ A rule answers with the clause that refuses the line, with the fact that it miss
 
 from __future__ import annotations
 
-from services.claims.core.claim import Claim, Line, Missing
+from services.claims.core.claim import Claim, Finding, Line, Missing
 from services.claims.core.conditions import age_within, in_sections
 from services.claims.core.edit_terms import ClinicalTerm
-from services.claims.core.facts import CareType, Coding, Licence
+from services.claims.core.facts import Coding
+from services.claims.core.providers import licensed
 
-# A clause refuses, a fact may be missing, None lets the line pass.
-Finding = str | Missing | None
 _NONE: tuple[ClinicalTerm, ...] = ()
 
 
@@ -62,10 +61,10 @@ def place_contradicts(claim: Claim, line: Line) -> Finding:
 def provider_type_contradicts(claim: Claim, line: Line) -> Finding:
     """No provider of this kind gives the service."""
     for one in _clinical(line):
-        licensed = _licensed(claim, one.value.licences)
-        if isinstance(licensed, Missing):
-            return licensed
-        if not licensed:
+        found = licensed(claim, one.value.licences)
+        if isinstance(found, Missing):
+            return found
+        if not found:
             return one.clause
     return None
 
@@ -80,35 +79,6 @@ def unsupported_by_diagnosis(claim: Claim, line: Line) -> Finding:
         if supporting is not None and not any(supporting.has(code) for code in diagnoses):
             return one.term.clause
     return None
-
-
-def provider_not_qualified(claim: Claim, line: Line) -> Finding:
-    """The care is for providers with a licence that this one lacks; an emergency is an exception.
-
-    What has no codes and no sections is about all care of its types.
-    """
-    if line.edits is None or not line.edits.qualified:
-        return None
-    care_type = claim.bill.care_type
-    if claim.terms.emergency_exception and care_type is CareType.EMERGENCY:
-        return None
-    missing: Missing | None = None
-    for one in line.edits.qualified:
-        term = one.term
-        if term.sections and not in_sections(term.sections, line):
-            continue
-        if term.care_types and care_type is not None and care_type not in term.care_types:
-            continue
-        licensed = _licensed(claim, one.value)
-        if licensed is True:
-            continue
-        if term.care_types and care_type is None:
-            missing = missing or Missing("bill.care_type")
-        elif isinstance(licensed, Missing):
-            missing = missing or licensed
-        else:
-            return term.clause
-    return missing
 
 
 def dispensed_before_prescribed(_claim: Claim, line: Line) -> Finding:
@@ -131,14 +101,6 @@ def dispensed_before_prescribed(_claim: Claim, line: Line) -> Finding:
 
 def _clinical(line: Line) -> tuple[ClinicalTerm, ...]:
     return line.edits.clinical if line.edits is not None else _NONE
-
-
-def _licensed(claim: Claim, wanted: tuple[Licence, ...]) -> bool | Missing:
-    if not wanted:
-        return True
-    if not claim.bill.licences:
-        return Missing("provider.licences")
-    return any(licence in wanted for licence in claim.bill.licences)
 
 
 def _diagnoses(claim: Claim, line: Line) -> list[Coding]:

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from datetime import date
 
-from services.claims.core.claim import Claim, Line, Missing
+from services.claims.core.claim import Claim, Finding, Line, Missing
 from services.claims.core.coded import days_allowed, modifiers_of, scaled
 from services.claims.core.codes import code_key
 from services.claims.core.facts import MAX_DAYS_SUPPLY
 from services.claims.core.plan_edits import PairRow, Per, UnitRow
 from services.claims.core.reasons import Reason
-
-# A clause refuses, a fact may be missing, None lets the line pass.
-Finding = str | Missing | None
 
 _WITH_MODIFIER = 1
 

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from services.claims.core.claim import Claim, Line, Missing
+from services.claims.core.claim import Claim, Finding, Line, Missing
 from services.claims.core.conditions import in_sections
 from services.claims.core.decision import Pend
 from services.claims.core.facts import Liability
 from services.claims.core.plan_edits import CountsFrom, RequiredPapers
 from services.claims.core.reasons import Reason
-
-# A clause refuses, a fact may be missing, None lets the line pass.
-Finding = str | Missing | None
 
 
 def filed_late(claim: Claim, line: Line) -> Finding:

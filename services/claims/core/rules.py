@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from datetime import date, timedelta
 
-from services.claims.core.claim import AppliedShare, Claim, Line, Missing, Refusal
+from services.claims.core.claim import AppliedShare, Claim, Finding, Line, Missing, Refusal
 from services.claims.core.clinical import (
     age_contradicts,
     diagnosis_contradicts,
     dispensed_before_prescribed,
     place_contradicts,
-    provider_not_qualified,
     provider_type_contradicts,
     sex_contradicts,
     unsupported_by_diagnosis,
@@ -27,7 +25,6 @@ from services.claims.core.conditions import (
     age_within,
     covers,
     holds,
-    in_sections,
     limits_line,
     plan_share,
 )
@@ -42,7 +39,6 @@ from services.claims.core.edits import (
 )
 from services.claims.core.facts import (
     UNIT_SCALE,
-    CareType,
     DisclosedCondition,
     PreExistingTerms,
 )
@@ -51,17 +47,12 @@ from services.claims.core.plan import (
     Ceiling,
     CountLimit,
     PreExistingValue,
-    ProviderRule,
-    Qualification,
-    WaitingPeriod,
-    WaitingUnit,
 )
+from services.claims.core.providers import provider_not_listed, provider_not_qualified
 from services.claims.core.reasons import Reason
-from services.claims.core.terms import InForce, price_of
-from services.common.dated import add_months
+from services.claims.core.terms import price_of
+from services.claims.core.waiting import waiting_period
 
-# A clause refuses, a fact may be missing, None lets the line pass.
-Finding = str | Missing | None
 Rule = Callable[[Claim, Line], Finding]
 
 
@@ -171,52 +162,6 @@ def pre_existing(claim: Claim, line: Line) -> Finding:
         return clause
     line.share = AppliedShare(value.share, clause)
     return None
-
-
-def waiting_period(claim: Claim, line: Line) -> Finding:
-    """The stay began before a waiting period was over; renewals without a gap served theirs."""
-    if claim.cover is None:
-        return None
-    missing: Missing | None = None
-    for one in claim.cover_terms.waiting_periods:
-        if claim.cover_day >= waiting_until(one.term, one.value, claim.cover.continuous_since):
-            continue
-        waits = _waits(one, claim, line)
-        if isinstance(waits, Missing):
-            missing = waits
-        elif waits:
-            return one.term.clause
-    return missing
-
-
-def waiting_until(term: WaitingPeriod, value: int, since: date) -> date:
-    """First day on which the waiting period is over; that day is covered.
-
-    N months from a day end on the same day N months later, clamped to the end of the month.
-    """
-    if term.unit is WaitingUnit.MONTHS:
-        return add_months(since, value)
-    return since + timedelta(days=value)
-
-
-def provider_not_listed(claim: Claim, line: Line) -> Finding:
-    """The provider is not what the plan asks for; an emergency may be an exception."""
-    terms, care_type = claim.terms, claim.bill.care_type
-    if terms.emergency_exception and care_type is CareType.EMERGENCY:
-        return None
-    missing: Missing | None = None
-    for one in terms.provider_rules:
-        applies = _provider_rule_applies(one.term, claim, line)
-        if applies is False:
-            continue
-        qualified = _qualified(one.value, claim)
-        if isinstance(applies, Missing) and qualified is not True:
-            missing = applies
-        elif isinstance(qualified, Missing):
-            missing = qualified
-        elif not qualified:
-            return one.term.clause
-    return missing
 
 
 def not_in_price_list(claim: Claim, line: Line) -> Finding:
@@ -387,49 +332,3 @@ def _pre_existing_value(
     if condition.terms is not None:
         value = PreExistingValue(terms=condition.terms, share=condition.share)
     return value, clause
-
-
-def _waits(one: InForce[WaitingPeriod, int], claim: Claim, line: Line) -> bool | Missing:
-    """Whether the waiting period is about the line and nothing exempts it."""
-    term = one.term
-    if term.sections and not in_sections(term.sections, line):
-        return False
-    if not age_within(term.ages, claim, line):
-        return False
-    care_type = claim.bill.care_type
-    if care_type is not None and care_type in term.exempt_care_types:
-        return False
-    if line.diagnosis is None:
-        if one.diagnoses is not None or one.exempt is not None:
-            return Missing("line.diagnosis")
-    else:
-        if one.diagnoses is not None and not one.diagnoses.has(line.diagnosis):
-            return False
-        if one.exempt is not None and one.exempt.has(line.diagnosis):
-            return False
-    if care_type is None and term.exempt_care_types:
-        return Missing("bill.care_type")
-    return True
-
-
-def _provider_rule_applies(rule: ProviderRule, claim: Claim, line: Line) -> bool | Missing:
-    if rule.sections and not in_sections(rule.sections, line):
-        return False
-    if rule.care_types:
-        if claim.bill.care_type is None:
-            return Missing("bill.care_type")
-        return claim.bill.care_type in rule.care_types
-    return True
-
-
-def _qualified(wanted: Qualification, claim: Claim) -> bool | Missing:
-    provider = claim.provider
-    if wanted.listed and not provider.listed:
-        return False
-    if wanted.networks and provider.network not in wanted.networks:
-        return False
-    if wanted.tiers:
-        if provider.tier is None:
-            return Missing("provider.tier")
-        return provider.tier in wanted.tiers
-    return True
