@@ -5,16 +5,16 @@ It counts and compares; rules refuse, under their clauses.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from services.claims.core.codes import CodeKey, code_key, comparable
 from services.claims.core.facts import UNIT_SCALE, EarlierService
-from services.claims.core.plan_edits import FrequencyLimit
+from services.claims.core.plan_edits import FrequencyLimit, PackagePart
 from services.claims.core.terms import InForce
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _NONE: dict[int, str] = {}
 Modifiers = frozenset[str]
+KeyT = TypeVar("KeyT")
 
 
 @dataclass(slots=True)
@@ -31,14 +32,16 @@ class Coded:
     `units` are ten-thousandths by code and day, earlier services included; `beside` the modifiers
     of each service of the provider by day and code. `packages` is the clause by number of every
     line of a package that differs from its definition. `allowed_days` are days of services that
-    use a frequency limit up, by its id.
+    use a frequency limit up, by its id, `supplies` earlier services by code where a term looks for
+    what is left of them.
     """
 
     units: Mapping[tuple[CodeKey, date], int]
-    beside: Mapping[date, Mapping[CodeKey, list[Modifiers]]]
+    beside: Mapping[date, Mapping[CodeKey, set[Modifiers]]]
     packages: Mapping[int, str]
     allowed_days: dict[str, list[date]] = field(default_factory=dict)
     earlier: tuple[EarlierService, ...] = ()
+    supplies: dict[CodeKey, list[EarlierService]] = field(default_factory=dict)
 
 
 def coded_together(claim: Claim) -> Coded:
@@ -55,14 +58,17 @@ def coded_together(claim: Claim) -> Coded:
         if (one.provider_id, one.bill_number) != (bill.provider_id, bill.bill_number)
     )
     units: Counter[tuple[CodeKey, date]] = Counter()
-    beside: dict[date, dict[CodeKey, list[Modifiers]]] = {}
+    beside: dict[date, dict[CodeKey, set[Modifiers]]] = {}
     if edits is not None and edits.has_tables:
         for key, day, quantity, modifiers, here in _services(claim, earlier):
             units[key, day] += scaled(quantity)
             if here:
-                beside.setdefault(day, {}).setdefault(key, []).append(modifiers)
+                beside.setdefault(day, {}).setdefault(key, set()).add(modifiers)
     packages = _differing_packages(claim) if edits is not None and edits.packages else _NONE
-    return Coded(units=units, beside=beside, packages=packages, earlier=earlier)
+    coded = Coded(units=units, beside=beside, packages=packages, earlier=earlier)
+    for one in earlier if edits is not None and edits.refills else ():
+        coded.supplies.setdefault(code_key(one.code), []).append(one)
+    return coded
 
 
 def scaled(quantity: Decimal) -> int:
@@ -105,83 +111,108 @@ def _services(
 # --- packages ---
 
 
+@dataclass(slots=True)
+class _Package:
+    """Lines of one package that share their parts, its clause, and whether the parts differ."""
+
+    clause: str
+    heads: list[Line]
+    parts: list[Line]
+    differs: bool = False
+
+
 def _differing_packages(claim: Claim) -> dict[int, str]:
-    heads = [line for line in claim.lines if line.edits is not None and line.edits.package]
-    if not heads:
-        return _NONE
-    parts = _parts_of(claim, heads)
-    differing = {line.facts.number for line in heads if _differs(line, heads, parts)}
-    # A package in a package: what is wrong with the inner one is wrong with the outer one.
+    """By number, the clause of every line that is, or is part of, a package that differs."""
+    packages = [*_stated(claim), *_by_code(claim)]
+    of_line = {line.facts.number: one for one in packages for line in one.heads}
+    # What is wrong with a package is wrong with the one that it is part of, however deep.
     grew = True
     while grew:
-        outer = {
-            line.facts.number
-            for line in heads
-            if any(part.facts.number in differing for part in parts[line.facts.number])
-        }
-        grew = not outer <= differing
-        differing |= outer
-    clauses = {line.facts.number: _package_clause(line) for line in heads}
+        outer = [
+            one
+            for one in packages
+            if not one.differs and any(inner.differs for inner in _inner(one, of_line))
+        ]
+        for one in outer:
+            one.differs = True
+        grew = bool(outer)
     denied: dict[int, str] = {}
-    waiting = [(number, clauses[number]) for number in sorted(differing)]
+    waiting = deque(one for one in packages if one.differs)
     while waiting:
-        number, clause = waiting.pop(0)
-        if number in denied:
-            continue
-        denied[number] = clause
-        inner = (part.facts.number for part in parts.get(number, ()))
-        waiting.extend((one, clauses.get(one, clause)) for one in inner)
+        one = waiting.popleft()
+        denied.update((line.facts.number, one.clause) for line in one.heads)
+        for line in one.parts:
+            if line.facts.number not in of_line:
+                denied.setdefault(line.facts.number, one.clause)
+        for inner in _inner(one, of_line):
+            if not inner.differs:
+                inner.differs = True
+                waiting.append(inner)
     return denied
 
 
-def _package_clause(line: Line) -> str:
-    package = line.edits.package if line.edits is not None else None
-    return package.term.clause if package is not None else ""
+def _inner(one: _Package, of_line: Mapping[int, _Package]) -> list[_Package]:
+    return [of_line[line.facts.number] for line in one.parts if line.facts.number in of_line]
 
 
-def _parts_of(claim: Claim, heads: list[Line]) -> dict[int, list[Line]]:
-    """The lines of each package: those that name it; without any, its codes on its day."""
-    stated: dict[int, list[Line]] = {}
+def _stated(claim: Claim) -> Iterator[_Package]:
+    """Packages whose parts name them: these, of any code, must be the definition's."""
+    parts = _lines_by(claim, lambda line: line.facts.part_of)
+    for line in claim.lines:
+        package = line.edits.package if line.edits is not None else None
+        ours = parts.get(line.facts.number)
+        if package is not None and ours:
+            found: Counter[CodeKey] = Counter()
+            for part in ours:
+                found[code_key(part.facts.code)] += scaled(part.facts.quantity) * UNIT_SCALE
+            differs = found != _wanted(package.value, [line])
+            yield _Package(package.term.clause, [line], ours, differs)
+
+
+def _by_code(claim: Claim) -> Iterator[_Package]:
+    """Packages that no line names: the lines of their day with their codes, all together."""
+    named = {line.facts.part_of for line in claim.lines}
     loose: dict[tuple[CodeKey, date], list[Line]] = {}
     for line in claim.lines:
-        if line.facts.part_of is not None:
-            stated.setdefault(line.facts.part_of, []).append(line)
-        else:
+        if line.facts.part_of is None:
             loose.setdefault((code_key(line.facts.code), line.service_date), []).append(line)
-    found = {}
-    for head in heads:
-        number = head.facts.number
-        found[number] = stated.get(number) or [
-            line for key in _wanted(head) for line in loose.get((key, head.service_date), ())
-        ]
+    found: list[tuple[_Package, Counter[CodeKey], date]] = []
+    expected: Counter[tuple[CodeKey, date]] = Counter()
+    for line_key, lines in _lines_by(claim, _key_of_package).items():
+        heads = [line for line in lines if line.facts.number not in named]
+        package = lines[0].edits.package if lines[0].edits is not None else None
+        if not heads or package is None:
+            continue
+        day = line_key[1]
+        wanted = _wanted(package.value, heads)
+        parts = [line for key in wanted for line in loose.get((key, day), ())]
+        found.append((_Package(package.term.clause, heads, parts), wanted, day))
+        for key, units in wanted.items():
+            expected[key, day] += units
+    for one, wanted, day in found:
+        one.differs = any(
+            sum(scaled(line.facts.quantity) for line in loose.get((key, day), ())) * UNIT_SCALE
+            != expected[key, day]
+            for key in wanted
+        )
+        yield one
+
+
+def _key_of_package(line: Line) -> tuple[CodeKey, date] | None:
+    package = line.edits.package if line.edits is not None else None
+    return None if package is None else (code_key(line.facts.code), line.service_date)
+
+
+def _lines_by(claim: Claim, key: Callable[[Line], KeyT | None]) -> dict[KeyT, list[Line]]:
+    """The lines that have such a key, by it."""
+    found: dict[KeyT, list[Line]] = {}
+    for line in claim.lines:
+        if (of_line := key(line)) is not None:
+            found.setdefault(of_line, []).append(line)
     return found
 
 
-def _wanted(head: Line) -> dict[CodeKey, int]:
-    """Units of each part that the line's packages hold, in 10^-8 of a unit."""
-    package = head.edits.package if head.edits is not None else None
-    if package is None:
-        return {}
-    times = scaled(head.facts.quantity)
-    return {code_key(part.code): part.units * times for part in package.value}
-
-
-def _differs(head: Line, heads: list[Line], parts: dict[int, list[Line]]) -> bool:
-    """Whether the parts are not exactly the definition's.
-
-    Parts that name no package are held against all packages of the day that name no parts.
-    """
-    ours = parts[head.facts.number]
-    wanted = _wanted(head)
-    found: Counter[CodeKey] = Counter()
-    for line in ours:
-        found[code_key(line.facts.code)] += scaled(line.facts.quantity) * UNIT_SCALE
-    if any(line.facts.part_of is not None for line in ours):
-        return dict(found) != wanted
-    expected: Counter[CodeKey] = Counter()
-    for other in heads:
-        stated = any(line.facts.part_of is not None for line in parts[other.facts.number])
-        if other.service_date == head.service_date and not stated:
-            for key, units in _wanted(other).items():
-                expected[key] += units
-    return any(found[key] != expected[key] for key in wanted)
+def _wanted(parts: tuple[PackagePart, ...], heads: list[Line]) -> Counter[CodeKey]:
+    """Units of each part that the lines' packages hold together, in 10^-8 of a unit."""
+    times = sum(scaled(line.facts.quantity) for line in heads)
+    return Counter({code_key(part.code): part.units * times for part in parts})

@@ -31,8 +31,11 @@ def bundled(claim: Claim, line: Line) -> Finding:
         return None
     pairs = line.edits.pairs
     ours = modifiers_of(line.facts.modifiers)
-    for first, services in claim.coded.beside.get(line.service_date, {}).items():
-        for one in pairs.get(first, ()):
+    beside = claim.coded.beside.get(line.service_date, {})
+    # The shorter one is gone through; both are in the order of what was given, and so the answer.
+    for first in beside if len(beside) < len(pairs) else pairs:
+        services = beside.get(first, ())
+        for one in pairs.get(first, ()) if services else ():
             if not _holds(one.row, line.service_date):
                 continue
             if one.row.indicator != _WITH_MODIFIER:
@@ -86,10 +89,10 @@ def refilled_too_soon(claim: Claim, line: Line) -> Finding:
     """
     if line.edits is None or not line.edits.refills or claim.coded is None:
         return None
-    key, missing = code_key(line.facts.code), None
-    for earlier in claim.coded.earlier:
+    missing: Missing | None = None
+    for earlier in claim.coded.supplies.get(code_key(line.facts.code), ()):
         days = (line.service_date - earlier.service_date).days
-        if not 0 <= days <= MAX_DAYS_SUPPLY or code_key(earlier.code) != key:
+        if not 0 <= days <= MAX_DAYS_SUPPLY:
             continue
         if earlier.days_supply is None:
             missing = Missing("history.days_supply")

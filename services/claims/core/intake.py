@@ -85,7 +85,9 @@ def _systems_of_edits(plan: Plan) -> Iterator[str]:
     if plan.edits is not None:
         yield from (table.system for table in plan.edits.unit_edits)
         yield from (table.system for table in plan.edits.pair_edits)
-        yield from (package.code.system for package in plan.edits.packages)
+        for package in plan.edits.packages:
+            parts = (part for _, held in package.parts.values for part in held or ())
+            yield from (package.code.system, *(part.code.system for part in parts))
 
 
 def _head_faults(bill: BillFacts, currency: str) -> Iterator[BillFault]:
