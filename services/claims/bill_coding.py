@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,7 @@ from services.claims.core.facts import MAX_DAYS_SUPPLY, Liability, Licence
 from services.common.grpc_edge import Violation
 
 MAX_PAPERS, MAX_MODIFIERS = 50, 10
+_MIDNIGHT = time(0)
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 _MODIFIER = re.compile(r"[0-9A-Za-z]{1,16}", re.ASCII)
 _LICENCES = {bill_pb2.Licence.Value(f"LICENCE_{one.name}"): one for one in Licence}
@@ -85,10 +86,14 @@ def filing_facts(bill: bill_pb2.Bill) -> dict[str, Any]:
 def coding_facts(line: bill_pb2.BillLine, zone: ZoneInfo) -> dict[str, Any]:
     """Modifiers, package, prescription, supply and override, as fields of LineFacts.
 
-    The time of dispensing is told only beside one of prescribing: nothing else reads it.
+    The time of dispensing is told only beside one of prescribing: nothing else reads it. Midnight
+    is a day without a time, as sources write it that know no time; it would be before every
+    prescription of its day.
     """
     prescribed = line.HasField("prescription_time")
     dispensed = prescribed and line.HasField("service_time")
+    if dispensed and local_time(line.service_time, zone).time() == _MIDNIGHT:
+        dispensed = False
     return {
         "modifiers": tuple(line.modifiers),
         "part_of": line.part_of if line.HasField("part_of") else None,
@@ -99,9 +104,9 @@ def coding_facts(line: bill_pb2.BillLine, zone: ZoneInfo) -> dict[str, Any]:
     }
 
 
-def local_time(time: Timestamp, zone: ZoneInfo) -> datetime:
+def local_time(moment: Timestamp, zone: ZoneInfo) -> datetime:
     """The hospital's clock at that second, without zone."""
-    return datetime.fromtimestamp(time.seconds, UTC).astimezone(zone).replace(tzinfo=None)
+    return datetime.fromtimestamp(moment.seconds, UTC).astimezone(zone).replace(tzinfo=None)
 
 
 def _fault(field: str, reason: str, text: str) -> Violation:

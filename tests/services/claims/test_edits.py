@@ -213,4 +213,7 @@ def test_the_hospitals_clock_says_when_it_was_dispensed_prescribed_and_received(
     assert told.service_time == told.prescription_time
     assert told.service_time == local_time(drug.service_time, ZoneInfo("Asia/Shanghai"))
     assert str(told.service_time) == "2025-03-10 00:00:01"
+    drug.service_time.seconds -= 1
+    only_a_day = bill_facts(visit("B1", drug)).lines[0]
+    assert (only_a_day.service_time, only_a_day.service_date) == (None, date(2025, 3, 10))
     assert day_received(given, 1_741_536_001_000_000) == date(2025, 3, 10)  # 16:00:01 UTC

@@ -390,7 +390,7 @@ class BillLine(_message.Message):
 
     @_builtins.property
     def service_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was done or dispensed; the bill's end_time when absent."""
+        """When it was done or dispensed; the bill's end_time when absent. Midnight in the bill's zone is the day alone."""
 
     @_builtins.property
     def diagnosis_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
