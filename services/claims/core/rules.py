@@ -62,14 +62,15 @@ def refuse_lines(claim: Claim) -> None:
     Rules that look at several services come after all rules about one: what those refuse stands
     beside nothing.
     """
+    alone, together = (_ALONE, _TOGETHER) if claim.edits is not None else _WITHOUT_EDITS
     for line in claim.lines:
         line.share = plan_share(claim, line)
-        _ask(_ALONE, claim, line)
+        _ask(alone, claim, line)
     if claim.edits is not None:
         claim.coded = coded_together(claim)
     for line in claim.lines:
         if line.refusal is None:
-            _ask(_TOGETHER, claim, line)
+            _ask(together, claim, line)
             if line.refusal is None:
                 keep_allowed(claim, line)
 
@@ -77,11 +78,12 @@ def refuse_lines(claim: Claim) -> None:
 def _ask(rules: tuple[tuple[Reason, Rule], ...], claim: Claim, line: Line) -> None:
     for reason, rule in rules:
         finding = rule(claim, line)
+        if finding is None:
+            continue
         if isinstance(finding, str):
             line.refusal = Refusal(reason, finding)
             return
-        if finding is not None:
-            line.missing.append(finding)
+        line.missing.append(finding)
 
 
 def impossible_dates(claim: Claim, line: Line) -> Finding:
@@ -305,6 +307,31 @@ _TOGETHER: tuple[tuple[Reason, Rule], ...] = (
     (Reason.FACT_MISSING, fact_missing),
 )
 RULES = (*_ALONE, *_TOGETHER)
+# A plan without edits is asked about none.
+_OF_EDITS = frozenset(
+    (
+        Reason.LATE_FILING,
+        Reason.APPEAL_LATE,
+        Reason.WORK_INJURY,
+        Reason.OTHER_LIABILITY,
+        Reason.PROVIDER_NOT_QUALIFIED,
+        Reason.AGE_MISMATCH,
+        Reason.SEX_MISMATCH,
+        Reason.CLINICAL_MISMATCH,
+        Reason.PLACE_MISMATCH,
+        Reason.PROVIDER_TYPE_MISMATCH,
+        Reason.UNSUPPORTED_BY_DIAGNOSIS,
+        Reason.DISPENSED_BEFORE_PRESCRIBED,
+        Reason.PACKAGE_MISMATCH,
+        Reason.BUNDLED,
+        Reason.UNITS_EXCEEDED,
+        Reason.SUSPECTED_DUPLICATE,
+    )
+)
+_WITHOUT_EDITS = (
+    tuple(one for one in _ALONE if one[0] not in _OF_EDITS),
+    tuple(one for one in _TOGETHER if one[0] not in _OF_EDITS),
+)
 
 
 def _used_up(claim: Claim, line: Line, *, of_section: bool) -> Finding:
