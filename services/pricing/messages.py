@@ -101,7 +101,14 @@ def _measure(found: Judged) -> pb.MeasureAssessment:
         personal_target=found.personal,
         met=found.met,
         readings=found.readings,
+        target_set_by=_setter(found.set_by),
     )
+
+
+def _setter(holder: str) -> str:
+    """A holder's resource name: "hospitals/general" for "hospital/general"."""
+    kind, _, name = holder.partition("/")
+    return f"{kind}s/{name}" if name else ""
 
 
 def _money(minor: int, currency: str) -> money_pb2.Money:

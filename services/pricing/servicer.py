@@ -55,6 +55,7 @@ from services.pricing.storage.erasure import Erasures, NothingKept
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import (
     Kept,
+    NotTheirs,
     OtherContent,
     ReadingsDiffer,
     ReadingStore,
@@ -195,6 +196,8 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             )
         except OtherContent:
             raise _request_id_reused() from None
+        except NotTheirs:
+            raise not_found("member", "members/-") from None
         except StartsInThePast:
             text = "must not lie in the past: months that are over were judged without it"
             raise invalid([Violation("start_date", "IN_THE_PAST", text)]) from None
@@ -245,10 +248,14 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     async def EraseMember(
         self, request: pb.EraseMemberRequest, context: Context
     ) -> pb.EraseMemberResponse:
-        """Destroy the key of everything kept about a person."""
+        """Destroy the keys of what the caller may erase of a person."""
         token, policies, violations = erasure_of(request)
+        if policies and current_tenant().insurer is None:
+            text = "belong to an insurer; leave them out"
+            violations.append(Violation("policies", "DOES_NOT_FIT", text))
         if violations:
             raise invalid(violations)
+        _check_member(token)
         try:
             done = await self._run(
                 self._erasures.erase,
@@ -333,6 +340,7 @@ def _counted(kept: Kept) -> Reading:
         provenance=kept.reading.written.provenance,
         effective=_time(kept.reading.effective_us),
         received=_time(kept.received_us),
+        recorder=kept.recorder,
     )
 
 

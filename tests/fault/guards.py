@@ -114,8 +114,28 @@ TENANT_FILTER = _guard(
 MEMBER_FILTER = _guard(
     "tenant filter of pricing",
     "pricing: every member is everybody's",
-    ("services/pricing/storage/tenancy.py", "return column.in_(with_us)", "return true()"),
+    (
+        "services/pricing/storage/tenancy.py",
+        "if tenant.kind not in _FINDS_MEMBERS or held(connection, tenant, found) is None:",
+        "if False:",
+    ),
     tests=("tests/services/pricing/test_tenants.py",),
+)
+OWN_ERASURE = _guard(
+    "owner of what is erased",
+    "pricing: whoever erases a member erases what everybody holds",
+    ("services/pricing/storage/tenancy.py", "if by == holder_of(tenant))", "if by)"),
+    tests=("tests/services/pricing/test_tenants.py",),
+)
+TARGET_STANDING = _guard(
+    "standing of who sets a target",
+    "pricing: anybody's target decides anybody's months",
+    (
+        "services/pricing/core/months.py",
+        "[target for target in personal if target.set_by in recorders]",
+        "list(personal)",
+    ),
+    tests=("tests/services/pricing/core/test_readings.py",),
 )
 HOSPITAL_FILTER = _guard(
     "tenant filter of the bridge",
@@ -199,6 +219,8 @@ GUARDS = (
     MASK,
     TENANT_FILTER,
     MEMBER_FILTER,
+    OWN_ERASURE,
+    TARGET_STANDING,
     HOSPITAL_FILTER,
     REQUEST_IDS,
     EXPIRY,

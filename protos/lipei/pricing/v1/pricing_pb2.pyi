@@ -558,6 +558,7 @@ class MeasureAssessment(_message.Message):
     PERSONAL_TARGET_FIELD_NUMBER: _builtins.int
     MET_FIELD_NUMBER: _builtins.int
     READINGS_FIELD_NUMBER: _builtins.int
+    TARGET_SET_BY_FIELD_NUMBER: _builtins.int
     measure: Global___Measure.ValueType
     """What was measured."""
     mean: _builtins.str
@@ -572,6 +573,8 @@ class MeasureAssessment(_message.Message):
     """Whether the mean meets it."""
     readings: _builtins.int
     """Readings in the mean."""
+    target_set_by: _builtins.str
+    """Of a doctor's target, who has set it: "hospitals/{hospital}" or "partners/{partner}". Empty otherwise."""
     def __init__(
         self,
         *,
@@ -582,10 +585,11 @@ class MeasureAssessment(_message.Message):
         personal_target: _builtins.bool = ...,
         met: _builtins.bool = ...,
         readings: _builtins.int = ...,
+        target_set_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean", "measure", b"measure", "met", b"met", "personal_target", b"personal_target", "readings", b"readings", "target", b"target", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean", "measure", b"measure", "met", b"met", "personal_target", b"personal_target", "readings", b"readings", "target", b"target", "target_set_by", b"target_set_by", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -928,7 +932,7 @@ class EraseMemberRequest(_message.Message):
     @_builtins.property
     def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """"policies/{policy}", at most 1,000: policies that insured this person and nobody else. Quotes under them that name
-        no member are erased too.
+        no member are erased too. Insurers only.
         """
 
     def __init__(

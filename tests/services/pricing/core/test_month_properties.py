@@ -39,6 +39,7 @@ def one_reading(draw: st.DrawFn) -> Reading:
         provenance=draw(st.sampled_from(Provenance)),
         effective=effective,
         received=effective + timedelta(days=draw(st.sampled_from([0, 3, 30]))),
+        recorder="member",
     )
 
 
