@@ -156,6 +156,14 @@ def claims_of_bill(
     return connection.execute(found.order_by(claim.c.seq)).all()
 
 
+def hospitals_of(connection: Connection, provider_id: str) -> set[str]:
+    """The hospitals that have handed bills of this provider in, under their own names for them."""
+    found = select(claim.c.hospital).where(
+        claim.c.provider_id == provider_id, claim.c.hospital.is_not(None)
+    )
+    return set(connection.execute(found.distinct()).scalars())
+
+
 def adopt(connection: Connection, claim_ids: Sequence[str], hospital: str) -> None:
     """Claims of a bill that came without its hospital's name are the hospital's from now on."""
     nobodys = claim.c.id.in_(claim_ids), claim.c.hospital.is_(None)
