@@ -60,6 +60,8 @@ def claim_message(opened: OpenedClaim, moves: Sequence[Row[Any]] = ()) -> claims
         message.decision.CopyFrom(decision_message(opened.decided))
     elif opened.stored is not None:
         message.decision.CopyFrom(_what_is_left(opened.stored))
+    if opened.stored is not None:
+        message.decision.commitment = opened.stored.commitment
     if row.decided_us is not None:
         message.decide_time.CopyFrom(timestamp(row.decided_us))
     if row.paid_us is not None:
@@ -122,8 +124,6 @@ def _what_is_left(stored: Row[Any]) -> decision_pb2.Decision:
     return decision_pb2.Decision(
         plan_version=stored.plan_version,
         engine_version=stored.engine_version,
-        input_hash=stored.input_hash,
-        output_hash=stored.output_hash,
         billed=money(stored.billed, stored.currency),
         allowed=money(stored.allowed, stored.currency),
         benefit=money(stored.benefit, stored.currency),

@@ -248,24 +248,22 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             _, stored = _decided_row(connection, sealer, name)
             inputs = sealed.open_inputs(sealer, stored)
             output = sealed.open_output(sealer, stored)
+            salt = sealed.open_salt(sealer, stored)
             plan = self._parts.plans.plan(connection, stored.plan_version)
         again = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
-        said = canonical.output_hash(output)
-        if not (
-            again.output_hash == stored.output_hash == said
-            and again.input_hash == stored.input_hash
-            and again.plan_version == stored.plan_version
-        ):
+        same = {
+            "output": again.output_hash == output.output_hash == canonical.output_hash(output),
+            "inputs": again.input_hash == output.input_hash,
+            "plan version": again.plan_version == stored.plan_version,
+            "commitment": sealed.committed(salt, output) == stored.commitment,
+        }
+        if not all(same.values()):
             raise Refused(
                 grpc.StatusCode.DATA_LOSS,
                 "DECISION_ALTERED",
                 "the stored decision is not what its inputs give; stop and investigate",
                 metadata={
-                    "stored_output_hash": stored.output_hash,
-                    "hash_of_stored_output": said,
-                    "recomputed_output_hash": again.output_hash,
-                    "stored_input_hash": stored.input_hash,
-                    "recomputed_input_hash": again.input_hash,
+                    "differs": ", ".join(what for what, is_same in same.items() if not is_same)
                 },
             )
         return pb.ReplayClaimResponse(
@@ -273,6 +271,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             output_hash=again.output_hash,
             decided_by=stored.engine_version,
             recomputed_by=ENGINE_VERSION,
+            commitment=stored.commitment,
         )
 
     async def ImportPolicies(

@@ -138,8 +138,9 @@ def replay(name: Name, state: State = DEFAULT_STATE, as_json: AsJson = False) ->
         print_json(answer)
         return
     say(f"{name}: the same decision")
-    say(f"  input   {answer.input_hash}")
-    say(f"  output  {answer.output_hash}")
+    say(f"  input       {answer.input_hash}")
+    say(f"  output      {answer.output_hash}")
+    say(f"  commitment  {answer.commitment}")
     say(f"  decided by engine {answer.decided_by}, recomputed by {answer.recomputed_by}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from google.protobuf.message import Message
 from sqlalchemy import text
 
 from lipei.claims.v1 import claims_pb2 as pb
-from lipei.claims.v1 import settlement_pb2
+from lipei.claims.v1 import reason_pb2, settlement_pb2
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.storage import claims as store
 from services.claims.storage import erasure
@@ -99,8 +100,9 @@ def test_bill_and_decision_are_gone_and_names_states_and_amounts_stay(both: Serv
     for field in ("name", "member", "provider_id", "state", "create_time", "paid", "decide_time"):
         assert getattr(after, field) == getattr(before, field)
     assert list(after.moves) == list(before.moves)
-    for field in ("plan_version", "input_hash", "output_hash", "billed", "allowed", "benefit"):
+    for field in ("plan_version", "commitment", "billed", "allowed", "benefit"):
         assert getattr(after.decision, field) == getattr(before.decision, field)
+    assert (after.decision.input_hash, after.decision.output_hash) == ("", "")
     for call, request in (
         (both.claims.ReplayClaim, pb.ReplayClaimRequest(name=before.name)),
         (both.claims.ExplainClaim, pb.ExplainClaimRequest(name=before.name)),
@@ -110,6 +112,36 @@ def test_bill_and_decision_are_gone_and_names_states_and_amounts_stay(both: Serv
     assert shown(both, other.name) == other
     assert both.claims.ReplayClaim(pb.ReplayClaimRequest(name=other.name)).output_hash
     assert is_sound(both)
+
+
+def test_no_row_tells_which_services_were_billed(both: Served) -> None:
+    """Not by a hash that could be guessed back, nor by a reason, a clause or an outcome."""
+    before = decided(both, "B1")
+    decision, (line_,) = before.decision, before.decision.lines
+    hashes = both.claims.ReplayClaim(pb.ReplayClaimRequest(name=before.name))
+    both.claims.EraseMember(ordered())
+    kept = ""
+    with both.database.reading() as connection:
+        for table in ("claim", "decision", "decision_line", "decision_share", "claim_move"):
+            kept += str(connection.execute(text(f"SELECT * FROM {table}")).all())
+    for share in line_.shares:
+        assert share.clause
+        assert share.clause not in kept
+        assert reason_pb2.Reason.Name(share.reason).removeprefix("REASON_").lower() not in kept
+    assert len(hashes.output_hash) == len(hashes.input_hash) == 64
+    for hashed in (hashes.output_hash, hashes.input_hash):
+        assert hashed not in kept
+        assert hashlib.sha256(hashed.encode()).hexdigest() not in kept
+    # The control: the search finds what does stand in clear.
+    assert decision.commitment in kept
+    assert all(str(share.amount.minor_units) in kept for share in line_.shares)
+
+
+def test_equal_decisions_have_unequal_commitments(both: Served) -> None:
+    """Else whoever reads the database would compare an erased person's with one made up."""
+    one, other = (decided(both, "B1", person=100), decided(both, "B1x", person=101))
+    assert one.decision.commitment != other.decision.commitment
+    assert len(one.decision.commitment) == 64
 
 
 def test_lists_lose_nothing(both: Served) -> None:

@@ -456,6 +456,17 @@ def test_books_are_those_of_the_tenants_claims(both: Desk) -> None:
     }
 
 
+def test_who_reads_no_diagnosis_gets_no_hash_of_one(two: Desk) -> None:
+    (claim,) = submitted(two, of_insurer("anxin"), bill("B1", person=SPOUSE))
+    assert claim.decision.output_hash
+    with two.of(of_installation()) as service:
+        shown = service.claims.GetClaim(pb.GetClaimRequest(name=claim.name)).claim.decision
+        same = service.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
+    for found in (shown, same):
+        assert (found.input_hash, found.output_hash) == ("", "")
+        assert found.commitment == claim.decision.commitment != ""
+
+
 def test_a_caller_of_no_tenant_with_a_tenants_role_is_refused(two: Desk) -> None:
     nobody = of_insurer("")
     several = Caller(
