@@ -193,6 +193,16 @@ ERASURE = _guard(
     ),
     tests=("tests/services/common/sealing/test_subject_keys.py",),
 )
+SCRUBBING = _guard(
+    "scrubbing that is owed",
+    "a key destroyed while somebody read the database stays in its log",
+    (
+        "services/common/database.py",
+        "if self._owes_scrub and time.monotonic() >= self._scrub_again_at_s:",
+        "if False:",
+    ),
+    tests=("tests/services/common/sealing/test_subject_keys.py",),
+)
 CONSENT_CHECK = _guard(
     "consent check",
     "whatever was consented to once is released, also after its end or withdrawal",
@@ -231,6 +241,7 @@ GUARDS = (
     SEALING,
     ROW_BINDING,
     ERASURE,
+    SCRUBBING,
     CONSENT_CHECK,
     LEAF,
     LOG_ALLOW_LIST,
