@@ -17,6 +17,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1 import pricing_pb2_grpc
+from lipei.type.v1 import access_pb2
+from services.common.access.caller import current_caller
 from services.common.access.tenant import current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
@@ -68,6 +70,8 @@ R = TypeVar("R")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 FULL_NAME = pb.DESCRIPTOR.services_by_name["PricingService"].full_name
+# Who may read what a participation's credit rests on, among the roles that quote.
+_READS_MONTHS = frozenset({access_pb2.ROLE_INSURER_INTAKE, access_pb2.ROLE_CHIEF_ACTUARY})
 USUAL_PAGE, MOST_ON_PAGE = 100, 1_000
 _RETRY_S = 1.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -104,6 +108,9 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pb.QuotePremiumResponse:
         """Price one person's policy year and store the quote; see the proto for every answer."""
         asked, violations = asked_of(request)
+        if asked.participation is not None and not current_caller().roles & _READS_MONTHS:
+            text = "your role reads no readings; ask as intake or chief actuary, or without one"
+            raise Refused(grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED", text)
         tenant = current_tenant()
         insurer, request_id = tenant.required_insurer(), tenant.own(request.request_id)
         if not request_id_faults(request.request_id):
@@ -217,7 +224,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         if violations or part is None or programme is None or renewal is None:
             raise refusal(self._shelf, violations)
         found = await self._assessed(part, programme, renewal)
-        return pb.AssessMemberResponse(incentive=messages.incentive(found))
+        return pb.AssessMemberResponse(incentive=messages.incentive(found, said.member))
 
     async def ListCoachTasks(
         self, request: pb.ListCoachTasksRequest, context: Context

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -17,7 +18,10 @@ from google.protobuf.message import Message
 from sqlalchemy import text
 
 from lipei.pricing.v1 import pricing_pb2 as pb
+from lipei.type.v1 import access_pb2
 from services.common.access.caller import Caller, calling_as
+from services.common.access.masking import mask
+from services.common.access.records import shown
 from services.common.access.tenant import INSTALLATION, Kind, Tenant
 from services.common.database import Database, migrate
 from services.common.refusals import Refused, status_of
@@ -323,6 +327,25 @@ def test_the_way_from_the_token_goes_with_the_last_that_is_held(
     assert led_to() == (1, 1)
     service.answer(of_hospital(), erasing(ANNA))
     assert led_to() == (0, 0)
+
+
+def test_whoever_is_shown_a_quote_has_read_the_members_months(service: Service) -> None:
+    response = service.answer(MINE, quoting(ANNA))
+    assert shown(response, 3).records == {response.quote.name: 3, f"members/{ANNA}": 3}
+    assert shown(service.answer(STEPS, assessing(ANNA)), 3).records == {f"members/{ANNA}": 3}
+    withheld = set(mask(response, 2))
+    assert {"quote.premium_without_credit", "quote.incentive.credit_millionths"} <= withheld
+    assert shown(response, 2).records == {}
+    assert response.quote.HasField("premium")
+
+
+def test_who_reads_no_readings_prices_by_none(service: Service) -> None:
+    roles = frozenset({access_pb2.ROLE_ACTUARY})
+    told = service.told(replace(MINE, roles=roles), quoting(ANNA))
+    assert told == service.told(replace(MINE, roles=roles), quoting(NEVER))
+    assert b"ROLE_NOT_ALLOWED" in told
+    plain = _without_part(quoting(ANNA))
+    assert service.answer(replace(MINE, roles=roles), plain).quote.premium.minor_units
 
 
 def _without_part(request: pb.QuotePremiumRequest) -> pb.QuotePremiumRequest:

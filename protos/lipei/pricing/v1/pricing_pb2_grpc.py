@@ -111,6 +111,8 @@ class PricingServiceServicer:
         FAILED_PRECONDITION NO_PRICE: the request is in order, but the tariff is not valid on start_date or has no price for
         one of the features (too old, a disease it does not cover), or the programme is not for the person's condition; the
         violations name each. Ask another tariff or programme, or decline.
+        PERMISSION_DENIED ROLE_NOT_ALLOWED also for a participation from a role that may read no readings: the premium would
+        tell how the months went; ask as intake or as chief actuary.
         FAILED_PRECONDITION NO_LEGAL_CAP: a participation was given, but the operator has set no legal cap for credits: have
         it set, or ask without participation.
         """

@@ -53,6 +53,18 @@ def test_what_is_computed_or_handled_stands_beside() -> None:
     }
 
 
+def test_the_member_of_a_stored_quote_stands_beside_the_quote() -> None:
+    rpc = "/lipei.pricing.v1.PricingService/GetQuote"
+    found = compared(
+        [Fetched(rpc, 3, "quote", "q")], [leaf(rpc, "policies/p/quotes/q"), leaf(rpc, "members/x")]
+    )
+    assert (found.fetched, found.leaves, found.differing) == (1, 1, 0)
+    assert [(row.kind, row.fetched, row.leaves) for row in found.rows] == [
+        ("quote", 1, 1),
+        ("", 0, 1),
+    ]
+
+
 def test_every_rpc_that_can_leave_a_leaf_is_known() -> None:
     can = set()
     for file in FILES:
