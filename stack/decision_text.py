@@ -53,7 +53,7 @@ def decision_tables(
     """The claim, its lines with every share and clause, and its moves."""
     yield claim_table([claim], withheld)
     if claim.erased:
-        yield "the person's data was erased; amounts, states and hashes are all that is left"
+        yield "the person's data was erased; amounts and states are all that is left"
     if claim.HasField("decision"):
         hashed = f"output {claim.decision.output_hash}"
         if not claim.decision.output_hash:

@@ -195,14 +195,15 @@ class Database:
         # Not the usual time-out: nobody can write meanwhile. Writers of this process wait in line.
         with self._writer:
             raw = self.engine.raw_connection()
-            driver: Any = raw.driver_connection
+            cursor: Any = raw.cursor()
             try:
-                driver.execute(f"PRAGMA busy_timeout={_SCRUB_BUSY_MS}").close()
-                (busy, *_) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                cursor.execute(f"PRAGMA busy_timeout={_SCRUB_BUSY_MS}")
+                (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             except sqlite3.OperationalError:  # no reason to tell a writer that its write failed
                 busy = True
             finally:
-                driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").close()
+                cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+                cursor.close()
                 raw.close()
         return not busy
 

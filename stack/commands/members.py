@@ -104,7 +104,7 @@ def erase(
 
     Claims goes first: while a claim is open, or the law wants records kept, nothing is erased.
     Pricing is asked twice: by the insurer for its quotes, by the member for what was recorded.
-    Names, states, amounts, hashes, the ledger and payment files stay.
+    Names, states, amounts, commitments, the ledger and payment files stay.
     """
     found = sys.stdin.readline().strip() if member_token == "-" else member_token  # noqa: S105 - no password
     if not yes:

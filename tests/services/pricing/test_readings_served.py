@@ -445,7 +445,7 @@ def _a_target_is_set_and_ended(stub: PricingServiceStub, token: str) -> None:
     assert found.run_months == 3
     assert found.months[2].measures[0].personal_target
     assert found.months[2].measures[0].target == "<8.0"
-    assert found.months[2].measures[0].target_set_by == "hospitals/general"
+    assert found.months[2].measures[0].target_set_by == "partners/partner"
     setting.target.below = "9.0"
     fault = refused(lambda: stub.SetPersonalTarget(setting, timeout=20))
     assert (fault.code, fault.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")

@@ -202,7 +202,7 @@ class Claim(_message.Message):
     end_to_end_id: _builtins.str
     """The bank's end-to-end id of the latest payout; empty without one."""
     erased: _builtins.bool
-    """Whether the person's data was erased. Names, states, moves, amounts and the decision's hashes are all that is left;
+    """Whether the person's data was erased. Names, states, moves, amounts and the decision's commitment are all that is left;
     the bill number is empty and the decision has no lines.
     """
     consent: _builtins.str

@@ -212,7 +212,7 @@ class ClaimsServiceServicer:
 
     def EraseMember(self, request, context):
         """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
-        them; and the payee accounts of policies that insured nobody else. Names, states, amounts, hashes, the ledger and
+        them; and the payee accounts of policies that insured nobody else. Names, states, amounts, commitments, the ledger and
         payment files stay, which the law wants kept. What is imported for the same person afterwards belongs to a new one,
         without history. The same request_id answers the same.
 

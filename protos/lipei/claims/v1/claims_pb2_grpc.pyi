@@ -108,7 +108,7 @@ class ClaimsServiceStub:
     """
     EraseMember: _grpc.UnaryUnaryMultiCallable[_claims_pb2.EraseMemberRequest, _claims_pb2.EraseMemberResponse]
     """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
-    them; and the payee accounts of policies that insured nobody else. Names, states, amounts, hashes, the ledger and
+    them; and the payee accounts of policies that insured nobody else. Names, states, amounts, commitments, the ledger and
     payment files stay, which the law wants kept. What is imported for the same person afterwards belongs to a new one,
     without history. The same request_id answers the same.
 
@@ -200,7 +200,7 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """
     EraseMember: _aio.UnaryUnaryMultiCallable[_claims_pb2.EraseMemberRequest, _claims_pb2.EraseMemberResponse]  # type: ignore[assignment]
     """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
-    them; and the payee accounts of policies that insured nobody else. Names, states, amounts, hashes, the ledger and
+    them; and the payee accounts of policies that insured nobody else. Names, states, amounts, commitments, the ledger and
     payment files stay, which the law wants kept. What is imported for the same person afterwards belongs to a new one,
     without history. The same request_id answers the same.
 
@@ -349,7 +349,7 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.EraseMemberResponse, _abc.Awaitable[_claims_pb2.EraseMemberResponse]]:
         """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
-        them; and the payee accounts of policies that insured nobody else. Names, states, amounts, hashes, the ledger and
+        them; and the payee accounts of policies that insured nobody else. Names, states, amounts, commitments, the ledger and
         payment files stay, which the law wants kept. What is imported for the same person afterwards belongs to a new one,
         without history. The same request_id answers the same.
 

@@ -288,8 +288,11 @@ def test_a_read_rests_on_the_least_role_that_suffices() -> None:
         access_pb2.ROLE_CHIEF_ACTUARY,
     )  # fmt: skip  # one line a tuple reads worse
 
+    async def answer(_method: MethodDescriptor, _request: Any, _context: Context) -> Any:
+        return claims_pb2.ExplainClaimResponse(text_en="of level 3")
+
     async def call() -> None:
-        async with answering(guard_for(who, reads.append)) as channel:
+        async with answering(guard_for(who, reads.append), answer=answer) as channel:
             await asked(channel, EXPLAIN, claims_pb2.ExplainClaimRequest(name="a-name"))
 
     run(call())
@@ -316,7 +319,7 @@ def test_the_request_names_the_record_where_the_answer_does_not_and_tokens_stay_
     async def answer(method: MethodDescriptor, _request: Any, _context: Context) -> Any:
         if method is RECORD:
             return pricing_pb2.RecordReadingsResponse(coach_tasks=[f"members/{TOKEN}/coachTasks/1"])
-        return full(method.output_type)
+        return pricing_pb2.AssessMemberResponse(incentive=pricing_pb2.Incentive(run_months=3))
 
     async def call() -> None:
         async with answering(guard_for(None, reads.append), answer=answer) as channel:
