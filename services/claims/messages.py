@@ -40,7 +40,7 @@ def timestamp(at_us: int) -> Timestamp:
 def claim_message(opened: OpenedClaim, moves: Sequence[Row[Any]] = ()) -> claims_pb2.Claim:
     """One claim with its decision in force; `moves` are its history.
 
-    Of an erased person's claim: names, states, amounts and hashes, no line and no bill number.
+    Of an erased person's claim: names, states and amounts, no line and no bill number.
     """
     row = opened.row
     message = claims_pb2.Claim(

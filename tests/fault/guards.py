@@ -203,6 +203,38 @@ SCRUBBING = _guard(
     ),
     tests=("tests/services/common/sealing/test_subject_keys.py",),
 )
+SALT = _guard(
+    "salt of a commitment",
+    "what is left of an erased decision can be guessed back",
+    ("services/claims/storage/sealed.py", "canonical.sha256(salt + ", "canonical.sha256(b'' + "),
+    tests=("tests/services/claims/test_erasure.py",),
+)
+SAME_REFUSAL = _guard(
+    "one refusal for a hospital",
+    "a hospital learns from a refusal whom an insurer insures",
+    (
+        "services/claims/intake.py",
+        "        if tenant.hospital is None:\n            raise\n",
+        "        raise\n",
+    ),
+    tests=("tests/services/claims/test_tenants.py",),
+)
+ADOPTION = _guard(
+    "adoption by a known hospital",
+    "whoever sends a bill word for word gets the claim that nobody's hospital opened",
+    (
+        "services/claims/intake.py",
+        "anothers = anothers or known != {tenant.hospital}",
+        "anothers = anothers or not known <= known",
+    ),
+    tests=("tests/services/claims/test_tenants.py",),
+)
+MONTHS_READ = _guard(
+    "leaf of a quote's months",
+    "a quote shows a member's months, and no leaf names the member",
+    ("services/pricing/messages.py", "        member=member,\n", ""),
+    tests=("tests/services/pricing/test_tenants.py",),
+)
 CONSENT_CHECK = _guard(
     "consent check",
     "whatever was consented to once is released, also after its end or withdrawal",
@@ -242,6 +274,10 @@ GUARDS = (
     ROW_BINDING,
     ERASURE,
     SCRUBBING,
+    SALT,
+    SAME_REFUSAL,
+    ADOPTION,
+    MONTHS_READ,
     CONSENT_CHECK,
     LEAF,
     LOG_ALLOW_LIST,
