@@ -135,7 +135,7 @@ TARGET_STANDING = _guard(
         "[target for target in personal if target.set_by in recorders]",
         "list(personal)",
     ),
-    tests=("tests/services/pricing/core/test_readings.py",),
+    tests=("tests/services/pricing/core/test_month_properties.py",),
 )
 HOSPITAL_FILTER = _guard(
     "tenant filter of the bridge",
