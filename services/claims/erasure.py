@@ -16,7 +16,7 @@ from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
-from services.common.sealing.erasures import OtherErasure
+from services.common.sealing.erasures import OtherErasure, done_by
 from services.common.sealing.tables import SUBJECT_KEY
 
 _REFERENCE = re.compile(r"[A-Za-z0-9._/-]{1,64}", re.ASCII)
@@ -72,6 +72,7 @@ def erase_member(
                 ground=store.Ground(
                     text=f"{_GROUNDS[request.ground]} {request.order_reference}".rstrip(),
                     ordered=request.ground == pb.ERASURE_GROUND_ORDERED,
+                    by=done_by(),
                 ),
                 today=_day(now_us),
                 now_us=now_us,

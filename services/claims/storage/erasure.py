@@ -7,6 +7,7 @@ several insurers insure the person, all of them have a say, and none is named to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import NamedTuple
 
@@ -47,10 +48,11 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ground(NamedTuple):
-    """Why a person may be erased; an order overrides what its addressee must keep."""
+    """Why a person may be erased, and by whom; an order overrides what its addressee must keep."""
 
     text: str
     ordered: bool
+    by: erasures.By = erasures.NOBODY_SAID
 
 
 class UnknownMember(LookupError):
@@ -129,7 +131,7 @@ def erase(
         request_id,
         content,
         member=person_id,
-        ground=ground.text,
+        by=replace(ground.by, ground=ground.text),
         answer=_encode(done),
         now_us=now_us,
     )
