@@ -6,7 +6,7 @@ several insurers insure the person, all of them have a say, and none is named to
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import NamedTuple
@@ -136,6 +136,22 @@ def erase(
         now_us=now_us,
     )
     return done
+
+
+def erased_members(
+    connection: Connection, policy_id: str, member_ids: Iterable[str]
+) -> dict[str, int]:
+    """Those of a policy's member ids whose person was erased → when."""
+    gone = (
+        select(insured.c.member_id, person.c.erased_us)
+        .join(person, person.c.id == insured.c.person_id)
+        .where(
+            insured.c.policy_id == policy_id,
+            insured.c.member_id.in_(list(member_ids)),
+            person.c.erased_us.is_not(None),
+        )
+    )
+    return {row.member_id: row.erased_us for row in connection.execute(gone)}
 
 
 def kept_until(start: date, end: date) -> date:

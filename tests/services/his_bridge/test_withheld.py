@@ -6,7 +6,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -156,9 +155,7 @@ def test_an_operator_counts_without_learning_whose_records_wait(bridge: Bridge) 
     identity = acting("desk-hospital", "operator")
     with sync_channel(bridge.address, identity, "his_bridge") as channel:
         stub = HisBridgeServiceStub(channel)
-        status = stub.GetSourceStatus(
-            pb.GetSourceStatusRequest(hospital=HOSPITAL), timeout=CALL_S
-        )
+        status = stub.GetSourceStatus(pb.GetSourceStatusRequest(hospital=HOSPITAL), timeout=CALL_S)
         page = stub.ListHeldRecords(pb.ListHeldRecordsRequest(parent=HOSPITAL), timeout=CALL_S)
         erasures = KeysServiceStub(channel).ListErasures(
             keys_pb2.ListErasuresRequest(), timeout=CALL_S
