@@ -36,7 +36,7 @@ policies:
     effective_date: 2026-01-01
     members:
       - member_id: m1
-        document: {kind: CN-ID, number: "990001198003070011"}
+        document: {kind: CN-ID, number: "990001198003070015"}
         birth_date: 1980-03-07
         sex: female
         relationship: self
@@ -185,7 +185,7 @@ def test_a_plan_command_never_shows_a_stack_trace(
 
 def test_a_member_token_is_the_one_under_the_installation_s_key(tmp_path: Path) -> None:
     words = ["members", "token", "--kind", "CN-ID", "--state", str(tmp_path)]
-    number = "990001198003070011"
+    number = "990001198003070015"
     assert lipei(*words, number).code == 1  # no key: one made here would fit no bill
     assert not (tmp_path / "keys").exists()
     key = load_or_make_key(tmp_path / "keys" / "member_token.key")
@@ -213,7 +213,7 @@ def test_files_of_a_killed_up_are_not_taken_for_a_running_one(tmp_path: Path) ->
 def test_a_policy_file_is_read_as_the_wire_says() -> None:
     read = read_policy_file(POLICIES.encode(), "p.yaml")
     (policy,) = read.messages
-    assert policy.members[0].document.number == "990001198003070011"
+    assert policy.members[0].document.number == "990001198003070015"
     assert policy.members[0].social_insurance is True
     assert policy.members[0].disclosed_conditions[0].share == "0.5"
     assert policy.payee_accounts[0].holder_name == "张三"
@@ -236,7 +236,7 @@ def test_a_violation_of_the_service_is_led_back_to_its_line() -> None:
 def test_faults_of_a_policy_file_are_all_told_at_once() -> None:
     text = (
         POLICIES.replace("effective_date", "efective_date")
-        .replace('"990001198003070011"', "990001198003070011")
+        .replace('"990001198003070015"', "990001198003070011")
         .replace("female", "woman")
         .replace("social_insurance: true", 'social_insurance: "true"')
         .replace("revision: 1", 'revision: "1"')
@@ -253,7 +253,7 @@ def test_faults_of_a_policy_file_are_all_told_at_once() -> None:
         (23, "UNKNOWN_KEY"),
     ]
     assert "did you mean effective_date?" in str(refused.value)
-    assert "990001198003070011" not in str(refused.value)
+    assert "990001198003070015" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

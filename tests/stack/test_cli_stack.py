@@ -469,7 +469,7 @@ def test_master_keys_are_rotated_under_the_running_services(stack: Stack, claim:
         f"{service}: {uses['m1']} subjects' keys are wrapped under it; rotate first"
         for service, uses in before.items()
     ]
-    assert stack.lipei("keys", "retire", "m1").code == 0
+    assert stack.lipei("keys", "retire", "m1", "--yes").code == 0
     assert stack.json("claims", "replay", claim)["output_hash"]
     assert stack.lipei("keys", "rotate", "--resume").code == 0
     assert stack.lipei("keys", "renew", "--older-than-days", "0").code == 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, Row, insert, select, tuple_
+from sqlalchemy import Connection, MetaData, insert, select, tuple_
 
 from services.common.access.caller import current_caller, rpc_under_way
 from services.common.access.labels import role_name, rpc_of
@@ -15,6 +16,8 @@ from services.common.sealing.subject_keys import Sealer
 from services.common.sealing.tables import ERASURE, erasure_table
 
 erasure = erasure_table(MetaData())
+# By what an order to erase is named; it is kept, and says nothing about the person.
+ORDER_REFERENCE = re.compile(r"[A-Za-z0-9._/-]{1,64}", re.ASCII)
 
 
 class OtherErasure(ValueError):
@@ -84,9 +87,7 @@ def remember(
     connection.execute(insert(erasure), row)
 
 
-def after(
-    connection: Connection, tenant: Tenant, place: tuple[int, str], most: int
-) -> Page[Row[Any]]:
+def after(connection: Connection, tenant: Tenant, place: tuple[int, str], most: int) -> Page[Any]:
     """The tenant's erasures in the order of time, after one's time and request id.
 
     Of the whole installation, all.
