@@ -192,7 +192,47 @@ def test_a_member_token_is_the_one_under_the_installation_s_key(tmp_path: Path) 
     expected = member_token("CN-ID", number, key=key, key_version="k1") + "\n"
     assert lipei(*words, number).out == expected
     assert lipei(*words, "-", stdin=f"{number}\n").out == expected
-    assert lipei(*words, "-", stdin="\n").code == 1
+    assert lipei(*words, "-", stdin="\n").code == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "fault"),
+    [
+        ("CN-ID", "99000119800307001", "NUMBER: a CN-ID has 18 characters, this has 17"),
+        ("CN-ID", "990001198003070014", "NUMBER: its check digit does not fit the other 17"),
+        ("CN-ID", "990001198013070015", "NUMBER: its characters 7 to 14 are no day of birth"),
+        ("CN-ID", "9900011980030700A5", "NUMBER: a CN-ID is 17 digits and a last digit or X"),
+        ("CN-ID", "990001800307001", "NUMBER: 15 digits are a CN-ID of the first generation"),
+        ("PASSPORT", "E1", "NUMBER: a PASSPORT has 5 to 15 letters and digits"),
+        ("US-SSN", "12345678", "NUMBER: a US-SSN is 9 digits"),
+        ("MRN:urn:general", " - ", "NUMBER: holds no letter or digit"),
+        ("CNID", "990001198003070015", "--kind CNID: is no kind that is known here; the kinds: "),
+    ],
+)
+def test_a_document_that_is_none_is_named_by_its_fault(
+    tmp_path: Path, kind: str, number: str, fault: str
+) -> None:
+    load_or_make_key(tmp_path / "keys" / "member_token.key")
+    words = ["members", "token", "--state", tmp_path, "--kind", kind, "--", number]
+    typed = lipei(*words)
+    assert (typed.code, typed.out) == (2, "")
+    assert typed.said[0].startswith(fault)
+    assert number not in typed.err
+    if number.strip(" -"):
+        assert lipei(*words[:2], "--unchecked", *words[2:]).out.startswith("k1.")
+
+
+def test_whoever_erases_hears_of_faults_before_being_asked(tmp_path: Path) -> None:
+    record_address(tmp_path, "claims", "127.0.0.1:9")
+    erase = ["members", "erase", "--state", tmp_path, "--token", "k1." + "a" * 64, "--ground"]
+    bad = lipei(*erase, "ordered", "--order", "the court's letter", stdin="n\n")
+    assert (bad.code, bad.out) == (2, "")
+    assert bad.said[0].startswith("--order: name the order by its file number")
+    odd = lipei(*erase, "retention-over", "--order", "court/17", "--token", "Li", stdin="n\n")
+    assert [line.split(":")[0] for line in odd.said] == ["--token", "--order"]
+    asked = lipei(*erase, "ordered", "--order", "court/17", stdin="n\n")
+    assert "Erase this person?" in asked.out
+    assert asked.code == 1
 
 
 def test_files_of_a_killed_up_are_not_taken_for_a_running_one(tmp_path: Path) -> None:
