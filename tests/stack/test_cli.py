@@ -213,7 +213,7 @@ def test_a_document_that_is_none_is_named_by_its_fault(
     tmp_path: Path, kind: str, number: str, fault: str
 ) -> None:
     load_or_make_key(tmp_path / "keys" / "member_token.key")
-    words = ["members", "token", "--state", tmp_path, "--kind", kind, "--", number]
+    words = ["members", "token", "--state", str(tmp_path), "--kind", kind, "--", number]
     typed = lipei(*words)
     assert (typed.code, typed.out) == (2, "")
     assert typed.said[0].startswith(fault)

@@ -252,9 +252,9 @@ def test_an_erased_persons_member_id_cannot_be_given_again(both: Served) -> None
         both.claims.ImportPolicies,
         pb.ImportPoliciesRequest(request_id="again", policies=[revised]),
     )
-    (fault,) = fault.violations
-    assert (fault.reason, fault.field) == ("MEMBER_ERASED", "policies[0].members[0].member_id")
-    assert re.search(r"was erased on [0-9]{4}-[0-9]{2}-[0-9]{2} ", fault.text)
+    (said,) = fault.violations
+    assert (said.reason, said.field) == ("MEMBER_ERASED", "policies[0].members[0].member_id")
+    assert re.search(r"was erased on [0-9]{4}-[0-9]{2}-[0-9]{2} ", said.text)
     # Without them the policy goes on for the others.
     del revised.members[0]
     request = pb.ImportPoliciesRequest(request_id="without", policies=[revised], dry_run=True)
