@@ -224,7 +224,7 @@ def test_a_document_that_is_none_is_named_by_its_fault(
 
 def test_whoever_erases_hears_of_faults_before_being_asked(tmp_path: Path) -> None:
     record_address(tmp_path, "claims", "127.0.0.1:9")
-    erase = ["members", "erase", "--state", tmp_path, "--token", "k1." + "a" * 64, "--ground"]
+    erase = ["members", "erase", "--state", str(tmp_path), "--token", "k1." + "a" * 64, "--ground"]
     bad = lipei(*erase, "ordered", "--order", "the court's letter", stdin="n\n")
     assert (bad.code, bad.out) == (2, "")
     assert bad.said[0].startswith("--order: name the order by its file number")

@@ -7,6 +7,7 @@ import contextlib
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -68,7 +69,7 @@ def test_every_way_of_being_no_good_has_its_reason(world: World) -> None:
 async def asked(address: str, mine: Identity, own: Standing, times: int) -> list[grpc.StatusCode]:
     codes = []
     async with channel(address, mine, "claims", [own.hearing("claims")]) as opened:
-        method = opened.unary_unary(METHOD)
+        method: Any = opened.unary_unary(METHOD)
         for _ in range(times):
             call = method(b"", timeout=10)
             with contextlib.suppress(grpc.RpcError):
