@@ -46,6 +46,7 @@ class Erasures:
         member_token: str,
         policies: Sequence[str],
         now_us: int,
+        by: erasures.By = erasures.NOBODY_SAID,
     ) -> Erasure:
         """Erase what the tenant may erase of a member (`tenancy.erasable`), and no one else's.
 
@@ -89,6 +90,7 @@ class Erasures:
                 member=member or "",
                 answer=_encode(done),
                 now_us=now_us,
+                by=by,
             )
         for table in (SUBJECT_KEY, MEMBER, holding.name):
             self._database.scrub(table)

@@ -5,8 +5,8 @@ from alembic import op
 
 from services.common.database import SERIAL, append_only_ddl, refuse_rows
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
