@@ -40,8 +40,8 @@ from services.claims.storage import claims as store
 from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw
-from services.common.access.caller import note_consent
-from services.common.access.tenant import Kind, current_tenant
+from services.common.access.caller import note_consent, note_owner
+from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database, take_turns
 from services.common.grpc_edge import (
     Refused,
@@ -168,7 +168,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             sealer = self._parts.keys.sealer(connection)
             row = find(connection, sealer, name)
             opened = _opened(connection, sealer, row)
-            return _noted(claim_message(opened, store.moves_of(connection, row.id)))
+            return _noted(row, claim_message(opened, store.moves_of(connection, row.id)))
 
     async def ListClaims(
         self, request: pb.ListClaimsRequest, context: Context
@@ -225,7 +225,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             sealer = self._parts.keys.sealer(connection)
             row, stored = _decided_row(connection, sealer, name)
             decided = sealed.open_output(sealer, stored)
-            claim = _noted(claim_message(sealed.opened(sealer, row, stored)))
+            claim = _noted(row, claim_message(sealed.opened(sealer, row, stored)))
             plan = self._parts.plans.plan(connection, decided.plan_version)
         withdrawn = ClaimState(row.state) is ClaimState.WITHDRAWN
         told = explain(plan, decided, withdrawn=withdrawn)
@@ -439,11 +439,12 @@ def _messages(connection: Connection, sealer: Sealer, rows: Sequence[Row[Any]]) 
     stored = store.decisions_of(connection, ids) if ids else {}
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
     opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
-    return [_noted(claim_message(one)) for one in opened]
+    return [_noted(one.row, claim_message(one)) for one in opened]
 
 
-def _noted(claim: pb.Claim) -> pb.Claim:
-    """The claim, with the consent that its bill left the hospital under noted for the evidence."""
+def _noted(row: Row[Any], claim: pb.Claim) -> pb.Claim:
+    """The claim, with its insurer and its bill's consent noted for the evidence."""
+    note_owner(claim.name, Tenant(Kind.INSURER, row.insurer).key)
     if claim.consent:
         note_consent(claim.name, claim.consent)
     return claim

@@ -57,6 +57,7 @@ class Asked:
     who: str = ""
     from_us: int | None = None
     before_us: int | None = None
+    tenant: str = ""  # key: its people's and machines' reads, and reads of its records
 
 
 class Proofs:
@@ -136,9 +137,16 @@ class Proofs:
             query = query.where(leaf.at_us >= asked.from_us)
         if asked.before_us is not None:
             query = query.where(leaf.at_us < asked.before_us)
+        query = query.order_by(leaf.leaf_index).limit(most)
+        # One index each: for "reader or owner" a database would sort all of the tenant's leaves.
+        queries = [query]
+        if asked.tenant:
+            queries = [query.where(column == asked.tenant) for column in (leaf.reader, leaf.owner)]
         # All at once: a refusal midway would leave SQLite's snapshot open with the cursor.
-        rows = self._connection.execute(query.order_by(leaf.leaf_index).limit(most)).all()
-        return [_leaf(row) for row in rows]
+        rows = {
+            row.leaf_index: row for one in queries for row in self._connection.execute(one).all()
+        }
+        return [_leaf(rows[index]) for index in sorted(rows)[:most]]
 
     def _folded(self, path: Sequence[Sequence[Subtree]]) -> list[bytes]:
         hashes = self._hashes([subtree for node in path for subtree in node])

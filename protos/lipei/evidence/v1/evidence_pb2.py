@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lipei/evidence/v1/evidence.proto\x12\x11lipei.evidence.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\"8\n\x14GetCheckpointRequest\x12\x17\n\x04size\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x88\x01\x01\x42\x07\n\x05_size\"+\n\x15GetCheckpointResponse\x12\x12\n\x04note\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\"m\n\x18GetInclusionProofRequest\x12\x15\n\x05index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x12\x19\n\tleaf_hash\x18\x02 \x01(\x0c\x42\x04\xf0\xd1\x18\x02H\x00\x12\x17\n\ttree_size\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x42\x06\n\x04leaf\"w\n\x19GetInclusionProofResponse\x12+\n\x04leaf\x18\x01 \x01(\x0b\x32\x17.lipei.evidence.v1.LeafB\x04\xf0\xd1\x18\x02\x12\x17\n\ttree_size\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x14\n\x06hashes\x18\x03 \x03(\x0c\x42\x04\xf0\xd1\x18\x02\"L\n\x1aGetConsistencyProofRequest\x12\x16\n\x08old_size\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x16\n\x08new_size\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"3\n\x1bGetConsistencyProofResponse\x12\x14\n\x06hashes\x18\x01 \x03(\x0c\x42\x04\xf0\xd1\x18\x02\"\xd9\x01\n\x11ListLeavesRequest\x12\x14\n\x06record\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x11\n\x03who\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x34\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x32\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x17\n\tpage_size\x18\x05 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x01\"b\n\x12ListLeavesResponse\x12-\n\x06leaves\x18\x01 \x03(\x0b\x32\x17.lipei.evidence.v1.LeafB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"/\n\x04Leaf\x12\x13\n\x05index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x12\n\x04\x62ody\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\"G\n\x15ListLeafHashesRequest\x12\x19\n\x0bstart_index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x63ount\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\".\n\x16ListLeafHashesResponse\x12\x14\n\x06hashes\x18\x01 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\"\x1c\n\x1aListKeptCheckpointsRequest\"[\n\x1bListKeptCheckpointsResponse\x12<\n\x0b\x63heckpoints\x18\x01 \x03(\x0b\x32!.lipei.evidence.v1.KeptCheckpointB\x04\xf0\xd1\x18\x01\"\x9c\x01\n\x0eKeptCheckpoint\x12\x11\n\x03log\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04note\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x33\n\tseen_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x01\x12.\n\x06\x61larms\x18\x04 \x03(\x0b\x32\x18.lipei.evidence.v1.AlarmB\x04\xf0\xd1\x18\x01\"\xa1\x01\n\x05\x41larm\x12\x14\n\x06reason\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x01\x12\"\n\x0f\x66irst_bad_index\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x88\x01\x01\x12\x1a\n\x0coffered_note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x01\x42\x12\n\x10_first_bad_index\"Z\n\x15ListKeptHashesRequest\x12\x11\n\x03log\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x19\n\x0bstart_index\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x63ount\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\".\n\x16ListKeptHashesResponse\x12\x14\n\x06hashes\x18\x01 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\x32\xcb\x04\n\x0f\x45videnceService\x12l\n\rGetCheckpoint\x12\'.lipei.evidence.v1.GetCheckpointRequest\x1a(.lipei.evidence.v1.GetCheckpointResponse\"\x08\xea\xd1\x18\x04\n\x02\x0b\x0c\x12w\n\x11GetInclusionProof\x12+.lipei.evidence.v1.GetInclusionProofRequest\x1a,.lipei.evidence.v1.GetInclusionProofResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x12}\n\x13GetConsistencyProof\x12-.lipei.evidence.v1.GetConsistencyProofRequest\x1a..lipei.evidence.v1.GetConsistencyProofResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x12\x62\n\nListLeaves\x12$.lipei.evidence.v1.ListLeavesRequest\x1a%.lipei.evidence.v1.ListLeavesResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x12n\n\x0eListLeafHashes\x12(.lipei.evidence.v1.ListLeafHashesRequest\x1a).lipei.evidence.v1.ListLeafHashesResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x32\x80\x02\n\x0eWitnessService\x12~\n\x13ListKeptCheckpoints\x12-.lipei.evidence.v1.ListKeptCheckpointsRequest\x1a..lipei.evidence.v1.ListKeptCheckpointsResponse\"\x08\xea\xd1\x18\x04\n\x02\x0b\x0c\x12n\n\x0eListKeptHashes\x12(.lipei.evidence.v1.ListKeptHashesRequest\x1a).lipei.evidence.v1.ListKeptHashesResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lipei/evidence/v1/evidence.proto\x12\x11lipei.evidence.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\"8\n\x14GetCheckpointRequest\x12\x17\n\x04size\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x88\x01\x01\x42\x07\n\x05_size\"+\n\x15GetCheckpointResponse\x12\x12\n\x04note\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\"m\n\x18GetInclusionProofRequest\x12\x15\n\x05index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x12\x19\n\tleaf_hash\x18\x02 \x01(\x0c\x42\x04\xf0\xd1\x18\x02H\x00\x12\x17\n\ttree_size\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x42\x06\n\x04leaf\"w\n\x19GetInclusionProofResponse\x12+\n\x04leaf\x18\x01 \x01(\x0b\x32\x17.lipei.evidence.v1.LeafB\x04\xf0\xd1\x18\x02\x12\x17\n\ttree_size\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x14\n\x06hashes\x18\x03 \x03(\x0c\x42\x04\xf0\xd1\x18\x02\"L\n\x1aGetConsistencyProofRequest\x12\x16\n\x08old_size\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x16\n\x08new_size\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"3\n\x1bGetConsistencyProofResponse\x12\x14\n\x06hashes\x18\x01 \x03(\x0c\x42\x04\xf0\xd1\x18\x02\"\xef\x01\n\x11ListLeavesRequest\x12\x14\n\x06record\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x11\n\x03who\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x34\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x32\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x14\n\x06tenant\x18\x07 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tpage_size\x18\x05 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x01\"b\n\x12ListLeavesResponse\x12-\n\x06leaves\x18\x01 \x03(\x0b\x32\x17.lipei.evidence.v1.LeafB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"/\n\x04Leaf\x12\x13\n\x05index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x12\n\x04\x62ody\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\"G\n\x15ListLeafHashesRequest\x12\x19\n\x0bstart_index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x63ount\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\".\n\x16ListLeafHashesResponse\x12\x14\n\x06hashes\x18\x01 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\"\x1c\n\x1aListKeptCheckpointsRequest\"[\n\x1bListKeptCheckpointsResponse\x12<\n\x0b\x63heckpoints\x18\x01 \x03(\x0b\x32!.lipei.evidence.v1.KeptCheckpointB\x04\xf0\xd1\x18\x01\"\x9c\x01\n\x0eKeptCheckpoint\x12\x11\n\x03log\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04note\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x33\n\tseen_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x01\x12.\n\x06\x61larms\x18\x04 \x03(\x0b\x32\x18.lipei.evidence.v1.AlarmB\x04\xf0\xd1\x18\x01\"\xa1\x01\n\x05\x41larm\x12\x14\n\x06reason\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x01\x12\"\n\x0f\x66irst_bad_index\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x88\x01\x01\x12\x1a\n\x0coffered_note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x01\x42\x12\n\x10_first_bad_index\"Z\n\x15ListKeptHashesRequest\x12\x11\n\x03log\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x19\n\x0bstart_index\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x63ount\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\".\n\x16ListKeptHashesResponse\x12\x14\n\x06hashes\x18\x01 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\x32\xcd\x04\n\x0f\x45videnceService\x12l\n\rGetCheckpoint\x12\'.lipei.evidence.v1.GetCheckpointRequest\x1a(.lipei.evidence.v1.GetCheckpointResponse\"\x08\xea\xd1\x18\x04\n\x02\x0b\x0c\x12w\n\x11GetInclusionProof\x12+.lipei.evidence.v1.GetInclusionProofRequest\x1a,.lipei.evidence.v1.GetInclusionProofResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x12}\n\x13GetConsistencyProof\x12-.lipei.evidence.v1.GetConsistencyProofRequest\x1a..lipei.evidence.v1.GetConsistencyProofResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x12\x62\n\nListLeaves\x12$.lipei.evidence.v1.ListLeavesRequest\x1a%.lipei.evidence.v1.ListLeavesResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x12p\n\x0eListLeafHashes\x12(.lipei.evidence.v1.ListLeafHashesRequest\x1a).lipei.evidence.v1.ListLeafHashesResponse\"\t\xea\xd1\x18\x05\n\x01\x0b\x18\x01\x32\x82\x02\n\x0eWitnessService\x12~\n\x13ListKeptCheckpoints\x12-.lipei.evidence.v1.ListKeptCheckpointsRequest\x1a..lipei.evidence.v1.ListKeptCheckpointsResponse\"\x08\xea\xd1\x18\x04\n\x02\x0b\x0c\x12p\n\x0eListKeptHashes\x12(.lipei.evidence.v1.ListKeptHashesRequest\x1a).lipei.evidence.v1.ListKeptHashesResponse\"\t\xea\xd1\x18\x05\n\x01\x0b\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,6 +63,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTLEAVESREQUEST'].fields_by_name['start_time']._serialized_options = b'\360\321\030\002'
   _globals['_LISTLEAVESREQUEST'].fields_by_name['end_time']._loaded_options = None
   _globals['_LISTLEAVESREQUEST'].fields_by_name['end_time']._serialized_options = b'\360\321\030\002'
+  _globals['_LISTLEAVESREQUEST'].fields_by_name['tenant']._loaded_options = None
+  _globals['_LISTLEAVESREQUEST'].fields_by_name['tenant']._serialized_options = b'\360\321\030\002'
   _globals['_LISTLEAVESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTLEAVESREQUEST'].fields_by_name['page_size']._serialized_options = b'\360\321\030\001'
   _globals['_LISTLEAVESREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -116,11 +118,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVIDENCESERVICE'].methods_by_name['ListLeaves']._loaded_options = None
   _globals['_EVIDENCESERVICE'].methods_by_name['ListLeaves']._serialized_options = b'\352\321\030\003\n\001\013'
   _globals['_EVIDENCESERVICE'].methods_by_name['ListLeafHashes']._loaded_options = None
-  _globals['_EVIDENCESERVICE'].methods_by_name['ListLeafHashes']._serialized_options = b'\352\321\030\003\n\001\013'
+  _globals['_EVIDENCESERVICE'].methods_by_name['ListLeafHashes']._serialized_options = b'\352\321\030\005\n\001\013\030\001'
   _globals['_WITNESSSERVICE'].methods_by_name['ListKeptCheckpoints']._loaded_options = None
   _globals['_WITNESSSERVICE'].methods_by_name['ListKeptCheckpoints']._serialized_options = b'\352\321\030\004\n\002\013\014'
   _globals['_WITNESSSERVICE'].methods_by_name['ListKeptHashes']._loaded_options = None
-  _globals['_WITNESSSERVICE'].methods_by_name['ListKeptHashes']._serialized_options = b'\352\321\030\003\n\001\013'
+  _globals['_WITNESSSERVICE'].methods_by_name['ListKeptHashes']._serialized_options = b'\352\321\030\005\n\001\013\030\001'
   _globals['_GETCHECKPOINTREQUEST']._serialized_start=116
   _globals['_GETCHECKPOINTREQUEST']._serialized_end=172
   _globals['_GETCHECKPOINTRESPONSE']._serialized_start=174
@@ -134,29 +136,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=529
   _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=580
   _globals['_LISTLEAVESREQUEST']._serialized_start=583
-  _globals['_LISTLEAVESREQUEST']._serialized_end=800
-  _globals['_LISTLEAVESRESPONSE']._serialized_start=802
-  _globals['_LISTLEAVESRESPONSE']._serialized_end=900
-  _globals['_LEAF']._serialized_start=902
-  _globals['_LEAF']._serialized_end=949
-  _globals['_LISTLEAFHASHESREQUEST']._serialized_start=951
-  _globals['_LISTLEAFHASHESREQUEST']._serialized_end=1022
-  _globals['_LISTLEAFHASHESRESPONSE']._serialized_start=1024
-  _globals['_LISTLEAFHASHESRESPONSE']._serialized_end=1070
-  _globals['_LISTKEPTCHECKPOINTSREQUEST']._serialized_start=1072
-  _globals['_LISTKEPTCHECKPOINTSREQUEST']._serialized_end=1100
-  _globals['_LISTKEPTCHECKPOINTSRESPONSE']._serialized_start=1102
-  _globals['_LISTKEPTCHECKPOINTSRESPONSE']._serialized_end=1193
-  _globals['_KEPTCHECKPOINT']._serialized_start=1196
-  _globals['_KEPTCHECKPOINT']._serialized_end=1352
-  _globals['_ALARM']._serialized_start=1355
-  _globals['_ALARM']._serialized_end=1516
-  _globals['_LISTKEPTHASHESREQUEST']._serialized_start=1518
-  _globals['_LISTKEPTHASHESREQUEST']._serialized_end=1608
-  _globals['_LISTKEPTHASHESRESPONSE']._serialized_start=1610
-  _globals['_LISTKEPTHASHESRESPONSE']._serialized_end=1656
-  _globals['_EVIDENCESERVICE']._serialized_start=1659
-  _globals['_EVIDENCESERVICE']._serialized_end=2246
-  _globals['_WITNESSSERVICE']._serialized_start=2249
-  _globals['_WITNESSSERVICE']._serialized_end=2505
+  _globals['_LISTLEAVESREQUEST']._serialized_end=822
+  _globals['_LISTLEAVESRESPONSE']._serialized_start=824
+  _globals['_LISTLEAVESRESPONSE']._serialized_end=922
+  _globals['_LEAF']._serialized_start=924
+  _globals['_LEAF']._serialized_end=971
+  _globals['_LISTLEAFHASHESREQUEST']._serialized_start=973
+  _globals['_LISTLEAFHASHESREQUEST']._serialized_end=1044
+  _globals['_LISTLEAFHASHESRESPONSE']._serialized_start=1046
+  _globals['_LISTLEAFHASHESRESPONSE']._serialized_end=1092
+  _globals['_LISTKEPTCHECKPOINTSREQUEST']._serialized_start=1094
+  _globals['_LISTKEPTCHECKPOINTSREQUEST']._serialized_end=1122
+  _globals['_LISTKEPTCHECKPOINTSRESPONSE']._serialized_start=1124
+  _globals['_LISTKEPTCHECKPOINTSRESPONSE']._serialized_end=1215
+  _globals['_KEPTCHECKPOINT']._serialized_start=1218
+  _globals['_KEPTCHECKPOINT']._serialized_end=1374
+  _globals['_ALARM']._serialized_start=1377
+  _globals['_ALARM']._serialized_end=1538
+  _globals['_LISTKEPTHASHESREQUEST']._serialized_start=1540
+  _globals['_LISTKEPTHASHESREQUEST']._serialized_end=1630
+  _globals['_LISTKEPTHASHESRESPONSE']._serialized_start=1632
+  _globals['_LISTKEPTHASHESRESPONSE']._serialized_end=1678
+  _globals['_EVIDENCESERVICE']._serialized_start=1681
+  _globals['_EVIDENCESERVICE']._serialized_end=2270
+  _globals['_WITNESSSERVICE']._serialized_start=2273
+  _globals['_WITNESSSERVICE']._serialized_end=2531
 # @@protoc_insertion_point(module_scope)

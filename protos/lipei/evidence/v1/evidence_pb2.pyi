@@ -191,12 +191,17 @@ class ListLeavesRequest(_message.Message):
     WHO_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     record: _builtins.str
     """The record read, as it stands in the leaf; empty: every record."""
     who: _builtins.str
     """Who read, as it stands in the leaf; empty: everybody."""
+    tenant: _builtins.str
+    """Reads that concern this tenant, "insurer/ID", "hospital/ID" or "partner/ID"; empty: every tenant that exists for the
+    caller. Of another tenant than its own a tenant's auditor gets none.
+    """
     page_size: _builtins.int
     """Most leaves in the answer, at most 1,000; 0: 100."""
     page_token: _builtins.str
@@ -216,12 +221,13 @@ class ListLeavesRequest(_message.Message):
         who: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        tenant: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "record", b"record", "start_time", b"start_time", "who", b"who"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "record", b"record", "start_time", b"start_time", "tenant", b"tenant", "who", b"who"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,7 +272,7 @@ class Leaf(_message.Message):
     index: _builtins.int
     """Place in the log, from 0."""
     body: _builtins.str
-    """The leaf's very bytes, which its hash is of: ASCII JSON with sorted keys, version 1 (docs/evidence.md)."""
+    """The leaf's very bytes, which its hash is of: ASCII JSON with sorted keys, version 2, and 1 before it (docs/evidence.md)."""
     def __init__(
         self,
         *,

@@ -29,7 +29,8 @@ GRPC_VERSION: str
 class KeysServiceStub:
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The database holds every tenant's data, so only an operator without a tenant, at a desk of
+    the installation itself, may call: a tenant's is refused, PERMISSION_DENIED TENANT_NOT_ALLOWED. Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.
@@ -54,7 +55,8 @@ class KeysServiceStub:
 class KeysServiceAsyncStub(KeysServiceStub):
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The database holds every tenant's data, so only an operator without a tenant, at a desk of
+    the installation itself, may call: a tenant's is refused, PERMISSION_DENIED TENANT_NOT_ALLOWED. Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.
@@ -75,7 +77,8 @@ class KeysServiceAsyncStub(KeysServiceStub):
 class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The database holds every tenant's data, so only an operator without a tenant, at a desk of
+    the installation itself, may call: a tenant's is refused, PERMISSION_DENIED TENANT_NOT_ALLOWED. Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.
