@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -53,11 +54,19 @@ def list_leaves(
     who: Annotated[str, typer.Option(help="Reads by this person or machine.")] = "",
     since: Annotated[str, typer.Option(help="From this time on, 2026-05-04T04:00:00Z.")] = "",
     until: Annotated[str, typer.Option(help="Before this time.")] = "",
+    tenant: Annotated[
+        str, typer.Option(help="By this tenant or of its records: insurer/ID, hospital/ID.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0: all.")] = 0,
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
-    """List reads of sensitive data, oldest first."""
-    request = pb.ListLeavesRequest(record=record, who=who, page_size=_PAGE)
+    """List reads of sensitive data, oldest first.
+
+    A tenant's auditor (--as auditor:insurer/ID) sees the reads that concern the tenant.
+    """
+    size = min(limit or _PAGE, _PAGE)
+    request = pb.ListLeavesRequest(record=record, who=who, tenant=tenant, page_size=size)
     for text, moment, option in (
         (since, request.start_time, "--since"),
         (until, request.end_time, "--until"),
@@ -65,13 +74,19 @@ def list_leaves(
         if text:
             _parse(text, moment, option)
     with calling(state, log, AUDITOR) as channel:
-        found = [_read(leaf) for leaf in _leaves(EvidenceServiceStub(channel), request)]
+        leaves = _leaves(EvidenceServiceStub(channel), request)
+        found = [_read(leaf) for leaf in itertools.islice(leaves, limit or None)]
     if as_json:
         print_json(found)
         return
-    made = table("leaf", "time", "who", "role", "purpose", "record", "level", right=("leaf",))
-    names = ("index", "time", "who", "role", "purpose", "record", "level")
+    if not found:
+        say(f"{log.value} has no read of sensitive data on record that you asked for and may see")
+        return
+    names = ("index", "time", "who", "role", "purpose", "consent", "record", "level")
+    made = table("leaf", *names[1:], right=("leaf",))
     print_table(rows(made, ([str(read.get(name, "")) for name in names] for read in found)))
+    if len(found) == limit:
+        say(f"the first {limit}, and there may be more: a larger --limit, or a later --since")
 
 
 @app.command()
@@ -209,7 +224,7 @@ def _read(leaf: pb.Leaf) -> dict[str, Any]:
         return {"index": leaf.index, "record": "NOT A LEAF"}
     said: dict[str, Any] = json.loads(leaf.body)
     moment = datetime.fromtimestamp(read.at_us // 1_000_000, UTC)
-    return {"index": leaf.index, "time": moment.strftime("%Y-%m-%d %H:%M:%S"), **said}
+    return {"index": leaf.index, "time": moment.strftime("%Y-%m-%dT%H:%M:%SZ"), **said}
 
 
 def _parse(text: str, moment: Timestamp, option: str) -> None:

@@ -48,6 +48,7 @@ PURPOSES: Mapping[int, tuple[str, ...]] = {
     access_pb2.ROLE_AUDITOR: ("audit", "complaint", "incident"),
     access_pb2.ROLE_OPERATOR: ("operation", "incident"),
     access_pb2.ROLE_SERVICE: ("settlement",),
+    access_pb2.ROLE_WITNESS: ("audit",),
 }
 
 

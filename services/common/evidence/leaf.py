@@ -73,7 +73,9 @@ def read_of(leaf: bytes) -> AccessRead:
     if type(version) is not int or version not in _FIELDS_OF:
         raise LeafRefused("not a leaf of a version that is known")
     del found["v"]
-    if found.keys() != _FIELDS_OF[version] or not all(_fits(name, value) for name, value in found.items()):
+    if found.keys() != _FIELDS_OF[version] or not all(
+        _fits(name, value) for name, value in found.items()
+    ):
         raise LeafRefused("a leaf has its fields and no others")
     if _written({"v": version, **found}) != leaf:
         raise LeafRefused("a leaf is written in its one form")

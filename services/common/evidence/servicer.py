@@ -69,7 +69,9 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
         if violations:
             raise invalid(violations)
         tenant = _callers()
-        return await self._asked(lambda proofs: _inclusion(proofs, request, tenant, by_hash=by_hash))
+        return await self._asked(
+            lambda proofs: _inclusion(proofs, request, tenant, by_hash=by_hash)
+        )
 
     async def GetConsistencyProof(
         self, request: pb.GetConsistencyProofRequest, context: Context

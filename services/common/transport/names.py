@@ -36,7 +36,7 @@ class Kind(StrEnum):
 _ROLES: dict[Kind, frozenset[int]] = {
     Kind.SERVICE: frozenset({access_pb2.ROLE_SERVICE}),
     Kind.INTEGRATION: frozenset({access_pb2.ROLE_HOSPITAL_INTEGRATION}),
-    Kind.WITNESS: frozenset({access_pb2.ROLE_AUDITOR}),
+    Kind.WITNESS: frozenset({access_pb2.ROLE_WITNESS}),
     Kind.DESK: frozenset(),
 }
 

@@ -60,6 +60,8 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """Keeps the installation running; needs no person for that."""
     ROLE_SERVICE: _Role.ValueType  # 13
     """The services and workers of one installation among themselves."""
+    ROLE_WITNESS: _Role.ValueType  # 14
+    """A witness of the evidence logs, at an insurer or a hospital: checkpoints, proofs and hashes of leaves, and no leaf."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """What a caller may do. A caller may have several; each role's clearance is the highest level of
@@ -94,6 +96,8 @@ ROLE_OPERATOR: Role.ValueType  # 12
 """Keeps the installation running; needs no person for that."""
 ROLE_SERVICE: Role.ValueType  # 13
 """The services and workers of one installation among themselves."""
+ROLE_WITNESS: Role.ValueType  # 14
+"""A witness of the evidence logs, at an insurer or a hospital: checkpoints, proofs and hashes of leaves, and no leaf."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
