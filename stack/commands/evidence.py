@@ -48,7 +48,7 @@ OneLog = Annotated[Log, typer.Argument(help="Whose log.")]
 
 
 @app.command("list")
-def list_leaves(
+def list_leaves(  # noqa: PLR0913, PLR0917 - options of a command
     log: OneLog,
     record: Annotated[str, typer.Option(help="Reads of this record.")] = "",
     who: Annotated[str, typer.Option(help="Reads by this person or machine.")] = "",

@@ -35,8 +35,8 @@ Append = Callable[[Sequence[AccessRead]], Awaitable[None]]
 OPEN_SERVICES = frozenset({"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"})
 _NOT_LABELLED = "this rpc is open to nobody; report it to the service's operator"
 _OF_INSTALLATION = (
-    "this is the whole installation's, and a tenant's people may not call it; its own operators and "
-    "auditors may, whose tokens name no tenant"
+    "this is the whole installation's, and a tenant's people may not call it; its own operators "
+    "and auditors may, whose tokens name no tenant"
 )
 # Names below a hospital's say whose they are.
 _OF_HOSPITAL = re.compile(r"hospitals/([a-z0-9][a-z0-9_-]{0,62})/", re.ASCII)

@@ -1,8 +1,8 @@
 """Tables of an evidence log, the same in every service's database.
 
-Leaves, nodes and checkpoints are never changed (APPEND_ONLY). `record`, `who`, `at_us`, `reader` and
-`owner` of a leaf repeat what its bytes say, for look-ups; the bytes are what counts. The head is one row: whoever
-appends locks it, and finds in it what appending needs of the tree.
+Leaves, nodes and checkpoints are never changed (APPEND_ONLY). `record`, `who`, `at_us`, `reader`
+and `owner` of a leaf repeat what its bytes say, for look-ups; the bytes are what counts. The head
+is one row: whoever appends locks it, and finds in it what appending needs of the tree.
 """
 
 from __future__ import annotations

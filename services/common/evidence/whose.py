@@ -5,6 +5,7 @@ Every service's migration calls it once. The leaves' bytes, hashes and tree stay
 
 from __future__ import annotations
 
+from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import (
     BigInteger,
@@ -27,17 +28,17 @@ _LEAF = "evidence_leaf"
 _AT_ONCE = 2_000
 
 
-def say_whose(operations: Operations) -> None:
+def say_whose(connection: Connection) -> None:
     """Add `reader` and `owner` to the leaves, with what the bytes of those that there are say.
 
     No leaf of before names an owner. What is no leaf of any version says nothing.
     """
-    connection = operations.get_bind()
+    operations = Operations(MigrationContext.configure(connection))
     dialect = connection.dialect.name
     for name in ("reader", "owner"):
         added = Column(name, String(KEY_LENGTH), nullable=False, server_default="")
         operations.add_column(_LEAF, added)
-    # The columns are new, so filling them changes no leaf; for that the refusal of UPDATE rests.
+    # Filling columns that are new changes no leaf; meanwhile the refusal of UPDATE rests.
     if dialect == "sqlite":
         operations.execute(f"DROP TRIGGER {_LEAF}_no_update")
     else:

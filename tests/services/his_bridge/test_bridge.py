@@ -228,7 +228,7 @@ def test_a_foreign_page_token_is_refused(bridge: Bridge) -> None:
 
 
 @pytest.mark.usefixtures("report")
-def test_readings_of_one_member_are_only_theirs(bridge: Bridge) -> None:
+def test_readings_of_one_member_are_only_theirs(bridge: Bridge, database: Database) -> None:
     while bridge.stub.PullReadings(
         pb.PullReadingsRequest(hospital=HOSPITAL, max_records=10), timeout=CALL_S
     ).more:
@@ -242,6 +242,11 @@ def test_readings_of_one_member_are_only_theirs(bridge: Bridge) -> None:
     assert [one for one in everybody if one.member_token == token] == list(mine)
     assert (mine[0].value, mine[0].unit) == ("7.2", "%")
     assert mine[0].name.startswith(f"members/{token}/readings/")
+    # Their names are the member's, and say no hospital; the evidence of reading them does.
+    read = "SELECT owner FROM evidence_leaf WHERE record LIKE 'members/%/readings/%'"
+    owners = query(database, read)
+    assert len(owners) >= READINGS + len(mine)
+    assert {owner for (owner,) in owners} == {HOSPITAL.replace("hospitals/", "hospital/")}
 
 
 @pytest.mark.usefixtures("report")

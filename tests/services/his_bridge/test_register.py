@@ -175,13 +175,14 @@ def test_the_evidence_of_each_read_names_its_consent(
     shown = {one.bill.name: one.bill.consent for one in bridge.bills()}
     database = Database(url or f"sqlite:///{bridge.state / 'his_bridge.db'}")
     with database.reading() as connection:
-        leaves = connection.execute(text("SELECT record, body FROM evidence_leaf")).all()
+        leaves = connection.execute(text("SELECT record, body, owner FROM evidence_leaf")).all()
     database.close()
     named = {leaf.record: bytes(leaf.body) for leaf in leaves if leaf.record in shown}
     assert named.keys() == shown.keys()
     for name, consent_name in shown.items():
         assert consent_name.encode() in named[name]
     assert {one.name for one in given.values()} == set(shown.values())
+    assert {leaf.owner for leaf in leaves} == {HOSPITAL.replace("hospitals/", "hospital/")}
 
 
 def test_a_withdrawal_holds_from_its_answer_on(

@@ -12,7 +12,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the columns beside the leaves, and fill them from the leaves' bytes."""
-    say_whose(op)
+    say_whose(op.get_bind())
 
 
 def downgrade() -> None:

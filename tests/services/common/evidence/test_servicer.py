@@ -220,7 +220,7 @@ def test_a_witness_gets_hashes_and_proofs_and_no_leaf(address: str) -> None:
 
 # Whose person or machine read, whose record it was, and which of the two auditors may see it.
 OURS, HOSPITALS = "insurer/insurer", f"hospital/{HOSPITAL}"
-WHOSE = (
+WHOSE: tuple[tuple[str, str, set[str]], ...] = (
     ("insurer/insurer/desk/1", "", {OURS}),
     (f"{HOSPITALS}/integration", OURS, {OURS, HOSPITALS}),
     ("hospital/away/integration", "hospital/away", set()),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -51,7 +49,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 def test_leaves_of_before_say_who_read_and_are_what_they_were(database: Database) -> None:
     with database.writing() as connection:
-        say_whose(Operations(MigrationContext.configure(connection)))
+        say_whose(connection)
     with database.reading() as connection:
         query = text("SELECT body, reader, owner FROM evidence_leaf ORDER BY leaf_index")
         found = connection.execute(query).all()
@@ -67,6 +65,6 @@ def test_leaves_of_before_say_who_read_and_are_what_they_were(database: Database
 )
 def test_leaves_refuse_changes_again_afterwards(database: Database, statement: str) -> None:
     with database.writing() as connection:
-        say_whose(Operations(MigrationContext.configure(connection)))
+        say_whose(connection)
     with pytest.raises(exc.DBAPIError, match="append-only"), database.writing() as connection:
         connection.execute(text(statement))
