@@ -138,7 +138,7 @@ class Proofs:
         if asked.before_us is not None:
             query = query.where(leaf.at_us < asked.before_us)
         query = query.order_by(leaf.leaf_index).limit(most)
-        # One index each: for "reader or owner" a database would sort all of the tenant's leaves.
+        # One index each: for "reader or owner" SQLite would sort all of the tenant's leaves.
         queries = [query]
         if asked.tenant:
             queries = [query.where(column == asked.tenant) for column in (leaf.reader, leaf.owner)]
