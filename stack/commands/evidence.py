@@ -27,7 +27,7 @@ from stack.commands.calling import CALL_S, Failed, calling, content_of
 from stack.commands.evidence_audit import audited
 from stack.commands.evidence_watch import AUDITOR, Kept, kept_by_witnesses, looked, shown
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import print_json, print_table, rows, say, table
+from stack.commands.printing import plain, print_json, print_table, rows, say, table
 
 app = typer.Typer(help="Who read what, and the proof of it.", no_args_is_help=True)
 
@@ -87,6 +87,39 @@ def list_leaves(  # noqa: PLR0913, PLR0917 - options of a command
     print_table(rows(made, ([str(read.get(name, "")) for name in names] for read in found)))
     if len(found) == limit:
         say(f"the first {limit}, and there may be more: a larger --limit, or a later --since")
+
+
+@app.command("member")
+def member_reads(
+    log: OneLog,
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The member's token.")],
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """List who read a member's data, oldest first, by tenant and role. Acts as that member.
+
+    For a member who asked an insurer or a hospital: --as insurer_intake --purpose member-request.
+    """
+    request = pb.ListMemberReadsRequest(member=f"members/{token}", page_size=_PAGE)
+    reads: list[pb.MemberRead] = []
+    with calling(state, log, f"member:{token}") as channel:
+        stub = EvidenceServiceStub(channel)
+        while True:
+            answer = stub.ListMemberReads(request, timeout=CALL_S)
+            reads.extend(answer.reads)
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                break
+    if as_json:
+        print_json({"reads": [plain(read) for read in reads]})
+        return
+    if not reads:
+        say(f"{log.value} has no read of this member's data on record that you may see")
+        return
+    names = ("reader", "role", "purpose", "consent", "record")
+    made = table("time", *names)
+    lines = ([read.time.ToJsonString(), *(getattr(read, name) for name in names)] for read in reads)
+    print_table(rows(made, lines))
 
 
 @app.command()

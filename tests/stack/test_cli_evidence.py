@@ -139,6 +139,18 @@ def test_a_list_is_cut_where_asked_and_says_when_it_is_empty(here: Installation)
     assert here.lipei(*listing, "--tenant", "i1").code == 1
 
 
+def test_a_member_sees_who_read_their_data(here: Installation) -> None:
+    token = "k1." + "c" * 64
+    mine = ("evidence", "member", "pricing", token)
+    empty = here.lipei(*mine)
+    assert (empty.code, "no read of this member's data" in empty.out) == (0, True)
+    here.lipei(*mine)  # having asked before is a read only when there was something to show
+    office = here.lipei("--as", "insurer_intake", "--purpose", "member-request", *mine)
+    assert (office.code, "no read" in office.out) == (0, True)
+    assert here.lipei("--as", "insurer_intake", *mine).code == 1
+    assert here.json(*mine) == {"reads": []}
+
+
 def test_a_tenants_auditor_lists_its_own_and_is_not_told_that_others_leaves_are_gone(
     here: Installation,
 ) -> None:

@@ -17,6 +17,7 @@ VERSION = 2
 MOST_BYTES = 4 << 10
 _FIELDS = {field.name for field in dataclasses.fields(AccessRead)}
 _FIELDS_OF = {1: _FIELDS - {"owner"}, VERSION: _FIELDS}
+_MEMBER = re.compile(r"members/([0-9a-z-]{1,64})(?:/.*)?", re.ASCII)
 _READER = re.compile(r"spiffe://[^/]+/((?:insurer|hospital|partner)/[^/]+)/.+", re.ASCII)
 _NUMBERS = {"level", "at_us"}
 
@@ -47,6 +48,10 @@ class Beside(Protocol):
     @property
     def owner(self) -> str:
         """Key of the tenant whose record it is; empty where the leaf names none."""
+
+    @property
+    def member(self) -> str:
+        """Pseudonym of the member below whose name the record stands; empty of other records."""
 
 
 def leaf_bytes(read: AccessRead) -> bytes:
@@ -90,6 +95,7 @@ def beside(read: AccessRead) -> dict[str, str | int]:
         "at_us": read.at_us,
         "reader": reader_of(read.uri),
         "owner": read.owner,
+        "member": member_in(read.record),
     }
 
 
@@ -107,6 +113,16 @@ def reader_of(uri: str) -> str:
     'hospital/general'
     """
     found = _READER.fullmatch(uri)
+    return found[1] if found else ""
+
+
+def member_in(record: str) -> str:
+    """The member's pseudonym in a record's name; empty where it says none.
+
+    >>> member_in("members/6f1c0e2a/readings/r1")
+    '6f1c0e2a'
+    """
+    found = _MEMBER.fullmatch(record)
     return found[1] if found else ""
 
 

@@ -15,6 +15,7 @@ from lipei.evidence.v1 import evidence_pb2_grpc
 from services.common.access.tenant import Kind, current_tenant
 from services.common.database import Database
 from services.common.evidence.leaf import LeafRefused, concerns, read_of
+from services.common.evidence.member_reads import RecordsOf, reads_of, wanted
 from services.common.evidence.merkle import HASH_BYTES, leaf_hash
 from services.common.evidence.proofs import Asked, LeafMislabelled, Proofs, TreeBroken
 from services.common.evidence.tables import EvidenceTables
@@ -36,9 +37,18 @@ _TENANT = re.compile(r"(insurer|hospital|partner)/[a-z0-9][a-z0-9_-]{0,62}", re.
 class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
     """Proves what one service's log holds, to a tenant's auditors what is theirs of it."""
 
-    def __init__(self, database: Database, tables: EvidenceTables) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tables: EvidenceTables,
+        records_of: RecordsOf,
+        pseudonym: Callable[[str], str],
+    ) -> None:
+        """`records_of` knows which records are a member's, `pseudonym` what stands for a token."""
         self._database = database
         self._tables = tables
+        self._records_of = records_of
+        self._pseudonym = pseudonym
 
     async def GetCheckpoint(
         self, request: pb.GetCheckpointRequest, context: Context
@@ -115,8 +125,7 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
             if request.HasField(name)
         }
         if not 0 <= request.page_size <= MOST_ON_PAGE:
-            text = f"must be 0 to {MOST_ON_PAGE}"
-            violations.append(Violation("page_size", "OUT_OF_RANGE", text))
+            violations.append(_page_size())
         if request.tenant and not _TENANT.fullmatch(request.tenant):
             text = "must be insurer/ID, hospital/ID or partner/ID"
             violations.append(Violation("tenant", "NOT_A_TENANT", text))
@@ -140,6 +149,28 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
             next_page_token=page_token(kind, str(leaves[-1].index + 1))
             if len(leaves) == most
             else "",
+        )
+
+    async def ListMemberReads(
+        self, request: pb.ListMemberReadsRequest, context: Context
+    ) -> pb.ListMemberReadsResponse:
+        """One page of reads of a member's data."""
+        violations = []
+        if not 0 <= request.page_size <= MOST_ON_PAGE:
+            violations.append(_page_size())
+        asked = wanted(request, violations)
+        kind = f"member reads {current_tenant().key}"
+        begun, most = _places(request.page_token, kind), request.page_size or USUAL_PAGE
+
+        def page(proofs: Proofs) -> tuple[list[pb.MemberRead], range]:
+            places = range(proofs.size()) if begun is None else begun
+            records = self._records_of(proofs.connection, asked.token)
+            return reads_of(proofs, asked, self._pseudonym(asked.token), records, places, most)
+
+        reads, left = await self._asked(page)
+        return pb.ListMemberReadsResponse(
+            reads=reads,
+            next_page_token=page_token(kind, f"{left.start} {left.stop}") if left else "",
         )
 
     async def ListLeafHashes(
@@ -219,6 +250,10 @@ def _concerns(body: bytes, tenant: str) -> bool:
         return False
 
 
+def _page_size() -> Violation:
+    return Violation("page_size", "OUT_OF_RANGE", f"must be 0 to {MOST_ON_PAGE}")
+
+
 def _negative(field: str) -> Violation:
     return Violation(field, "NEGATIVE", "must not be negative")
 
@@ -236,9 +271,24 @@ def _start(token: str, kind: str) -> int:
     if position is None:
         return 0
     if not re.fullmatch("[0-9]{1,18}", position, re.ASCII):
-        text = "not a page token of this list; start again without one"
-        raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+        raise _foreign()
     return int(position)
+
+
+def _places(token: str, kind: str) -> range | None:
+    """Where a page begins and its list ends; None for the first page."""
+    position = parse_page_token(token, kind)
+    if position is None:
+        return None
+    found = re.fullmatch("([0-9]{1,18}) ([0-9]{1,18})", position, re.ASCII)
+    if found is None:
+        raise _foreign()
+    return range(int(found[1]), int(found[2]))
+
+
+def _foreign() -> Refused:
+    text = "not a page token of this list; start again without one"
+    return invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
 
 
 def _text(body: bytes) -> str:

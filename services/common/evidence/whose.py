@@ -1,4 +1,4 @@
-"""Carries a log over to leaves that say whose they are: two columns beside each, from its bytes.
+"""Carries a log over to leaves that say whose they are: columns beside each, from its bytes.
 
 Every service's migration calls it once. The leaves' bytes, hashes and tree stay as they are.
 """
@@ -21,21 +21,22 @@ from sqlalchemy import (
 )
 
 from services.common.database import append_only_ddl
-from services.common.evidence.leaf import LeafRefused, read_of, reader_of
+from services.common.evidence.leaf import LeafRefused, beside, read_of
 from services.common.evidence.tables import KEY_LENGTH
 
 _LEAF = "evidence_leaf"
+NEW = ("reader", "owner", "member")
 _AT_ONCE = 2_000
 
 
 def say_whose(connection: Connection) -> None:
-    """Add `reader` and `owner` to the leaves, with what the bytes of those that there are say.
+    """Add NEW to the leaves, with what the bytes of those that there are say.
 
     No leaf of before names an owner. What is no leaf of any version says nothing.
     """
     operations = Operations(MigrationContext.configure(connection))
     dialect = connection.dialect.name
-    for name in ("reader", "owner"):
+    for name in NEW:
         added = Column(name, String(KEY_LENGTH), nullable=False, server_default="")
         operations.add_column(_LEAF, added)
     # Filling columns that are new changes no leaf; meanwhile the refusal of UPDATE rests.
@@ -48,7 +49,7 @@ def say_whose(connection: Connection) -> None:
         operations.execute(append_only_ddl(_LEAF, dialect)[0])
     else:
         operations.execute(f"ALTER TABLE {_LEAF} ENABLE TRIGGER {_LEAF}_append_only")
-    for name in ("reader", "owner"):
+    for name in NEW:
         operations.create_index(f"ix_{_LEAF}_{name}", _LEAF, [name, "leaf_index"])
 
 
@@ -58,7 +59,7 @@ def _fill(connection: Connection) -> None:
         MetaData(),
         Column("leaf_index", BigInteger, primary_key=True),
         Column("body", LargeBinary),
-        Column("reader", String),
+        *(Column(name, String) for name in NEW),
     ).c
     change = update(leaf.leaf_index.table).where(leaf.leaf_index == bindparam("at"))
     after = -1
@@ -68,14 +69,15 @@ def _fill(connection: Connection) -> None:
         if not rows:
             return
         after = rows[-1].leaf_index
-        said = [(row.leaf_index, _reader(bytes(row.body))) for row in rows]
-        known = [{"at": index, "reader": reader} for index, reader in said if reader]
+        said = [{"at": row.leaf_index, **_said(bytes(row.body))} for row in rows]
+        known = [values for values in said if any(values[name] for name in NEW)]
         if known:
-            connection.execute(change.values(reader=bindparam("reader")), known)
+            connection.execute(change.values({name: bindparam(name) for name in NEW}), known)
 
 
-def _reader(body: bytes) -> str:
+def _said(body: bytes) -> dict[str, str | int]:
     try:
-        return reader_of(read_of(body).uri)
+        found = beside(read_of(body))
     except LeafRefused:
-        return ""
+        return dict.fromkeys(NEW, "")
+    return {name: found[name] for name in NEW}

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lipei/evidence/v1/evidence.proto\x12\x11lipei.evidence.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\"8\n\x14GetCheckpointRequest\x12\x17\n\x04size\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x88\x01\x01\x42\x07\n\x05_size\"+\n\x15GetCheckpointResponse\x12\x12\n\x04note\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\"m\n\x18GetInclusionProofRequest\x12\x15\n\x05index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x12\x19\n\tleaf_hash\x18\x02 \x01(\x0c\x42\x04\xf0\xd1\x18\x02H\x00\x12\x17\n\ttree_size\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x42\x06\n\x04leaf\"w\n\x19GetInclusionProofResponse\x12+\n\x04leaf\x18\x01 \x01(\x0b\x32\x17.lipei.evidence.v1.LeafB\x04\xf0\xd1\x18\x02\x12\x17\n\ttree_size\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x14\n\x06hashes\x18\x03 \x03(\x0c\x42\x04\xf0\xd1\x18\x02\"L\n\x1aGetConsistencyProofRequest\x12\x16\n\x08old_size\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x16\n\x08new_size\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"3\n\x1bGetConsistencyProofResponse\x12\x14\n\x06hashes\x18\x01 \x03(\x0c\x42\x04\xf0\xd1\x18\x02\"\xef\x01\n\x11ListLeavesRequest\x12\x14\n\x06record\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x11\n\x03who\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x34\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x32\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x14\n\x06tenant\x18\x07 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tpage_size\x18\x05 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x01\"b\n\x12ListLeavesResponse\x12-\n\x06leaves\x18\x01 \x03(\x0b\x32\x17.lipei.evidence.v1.LeafB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"/\n\x04Leaf\x12\x13\n\x05index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x12\n\x04\x62ody\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\"G\n\x15ListLeafHashesRequest\x12\x19\n\x0bstart_index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x63ount\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\".\n\x16ListLeafHashesResponse\x12\x14\n\x06hashes\x18\x01 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\"\x1c\n\x1aListKeptCheckpointsRequest\"[\n\x1bListKeptCheckpointsResponse\x12<\n\x0b\x63heckpoints\x18\x01 \x03(\x0b\x32!.lipei.evidence.v1.KeptCheckpointB\x04\xf0\xd1\x18\x01\"\x9c\x01\n\x0eKeptCheckpoint\x12\x11\n\x03log\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04note\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x33\n\tseen_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x01\x12.\n\x06\x61larms\x18\x04 \x03(\x0b\x32\x18.lipei.evidence.v1.AlarmB\x04\xf0\xd1\x18\x01\"\xa1\x01\n\x05\x41larm\x12\x14\n\x06reason\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x01\x12\"\n\x0f\x66irst_bad_index\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x88\x01\x01\x12\x1a\n\x0coffered_note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x01\x42\x12\n\x10_first_bad_index\"Z\n\x15ListKeptHashesRequest\x12\x11\n\x03log\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x19\n\x0bstart_index\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x63ount\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\".\n\x16ListKeptHashesResponse\x12\x14\n\x06hashes\x18\x01 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\x32\xd0\x04\n\x0f\x45videnceService\x12m\n\rGetCheckpoint\x12\'.lipei.evidence.v1.GetCheckpointRequest\x1a(.lipei.evidence.v1.GetCheckpointResponse\"\t\xea\xd1\x18\x05\n\x03\x0b\x0c\x0e\x12w\n\x11GetInclusionProof\x12+.lipei.evidence.v1.GetInclusionProofRequest\x1a,.lipei.evidence.v1.GetInclusionProofResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x12~\n\x13GetConsistencyProof\x12-.lipei.evidence.v1.GetConsistencyProofRequest\x1a..lipei.evidence.v1.GetConsistencyProofResponse\"\x08\xea\xd1\x18\x04\n\x02\x0b\x0e\x12\x62\n\nListLeaves\x12$.lipei.evidence.v1.ListLeavesRequest\x1a%.lipei.evidence.v1.ListLeavesResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x12q\n\x0eListLeafHashes\x12(.lipei.evidence.v1.ListLeafHashesRequest\x1a).lipei.evidence.v1.ListLeafHashesResponse\"\n\xea\xd1\x18\x06\n\x02\x0b\x0e\x18\x01\x32\x82\x02\n\x0eWitnessService\x12~\n\x13ListKeptCheckpoints\x12-.lipei.evidence.v1.ListKeptCheckpointsRequest\x1a..lipei.evidence.v1.ListKeptCheckpointsResponse\"\x08\xea\xd1\x18\x04\n\x02\x0b\x0c\x12p\n\x0eListKeptHashes\x12(.lipei.evidence.v1.ListKeptHashesRequest\x1a).lipei.evidence.v1.ListKeptHashesResponse\"\t\xea\xd1\x18\x05\n\x01\x0b\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lipei/evidence/v1/evidence.proto\x12\x11lipei.evidence.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\"8\n\x14GetCheckpointRequest\x12\x17\n\x04size\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x88\x01\x01\x42\x07\n\x05_size\"+\n\x15GetCheckpointResponse\x12\x12\n\x04note\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\"m\n\x18GetInclusionProofRequest\x12\x15\n\x05index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x12\x19\n\tleaf_hash\x18\x02 \x01(\x0c\x42\x04\xf0\xd1\x18\x02H\x00\x12\x17\n\ttree_size\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x42\x06\n\x04leaf\"w\n\x19GetInclusionProofResponse\x12+\n\x04leaf\x18\x01 \x01(\x0b\x32\x17.lipei.evidence.v1.LeafB\x04\xf0\xd1\x18\x02\x12\x17\n\ttree_size\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x14\n\x06hashes\x18\x03 \x03(\x0c\x42\x04\xf0\xd1\x18\x02\"L\n\x1aGetConsistencyProofRequest\x12\x16\n\x08old_size\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x16\n\x08new_size\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"3\n\x1bGetConsistencyProofResponse\x12\x14\n\x06hashes\x18\x01 \x03(\x0c\x42\x04\xf0\xd1\x18\x02\"\xef\x01\n\x11ListLeavesRequest\x12\x14\n\x06record\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x11\n\x03who\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x34\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x32\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x14\n\x06tenant\x18\x07 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tpage_size\x18\x05 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x01\"b\n\x12ListLeavesResponse\x12-\n\x06leaves\x18\x01 \x03(\x0b\x32\x17.lipei.evidence.v1.LeafB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"/\n\x04Leaf\x12\x13\n\x05index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x12\n\x04\x62ody\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\"a\n\x16ListMemberReadsRequest\x12\x14\n\x06member\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\"l\n\x17ListMemberReadsResponse\x12\x32\n\x05reads\x18\x01 \x03(\x0b\x32\x1d.lipei.evidence.v1.MemberReadB\x04\xf0\xd1\x18\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"\xaa\x01\n\nMemberRead\x12.\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12\x14\n\x06reader\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x12\n\x04role\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x15\n\x07purpose\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x14\n\x06record\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x15\n\x07\x63onsent\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x03\"G\n\x15ListLeafHashesRequest\x12\x19\n\x0bstart_index\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x63ount\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\".\n\x16ListLeafHashesResponse\x12\x14\n\x06hashes\x18\x01 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\"\x1c\n\x1aListKeptCheckpointsRequest\"[\n\x1bListKeptCheckpointsResponse\x12<\n\x0b\x63heckpoints\x18\x01 \x03(\x0b\x32!.lipei.evidence.v1.KeptCheckpointB\x04\xf0\xd1\x18\x01\"\x9c\x01\n\x0eKeptCheckpoint\x12\x11\n\x03log\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04note\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x33\n\tseen_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x01\x12.\n\x06\x61larms\x18\x04 \x03(\x0b\x32\x18.lipei.evidence.v1.AlarmB\x04\xf0\xd1\x18\x01\"\xa1\x01\n\x05\x41larm\x12\x14\n\x06reason\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x01\x12\"\n\x0f\x66irst_bad_index\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01H\x00\x88\x01\x01\x12\x1a\n\x0coffered_note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x01\x42\x12\n\x10_first_bad_index\"Z\n\x15ListKeptHashesRequest\x12\x11\n\x03log\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x19\n\x0bstart_index\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x63ount\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\".\n\x16ListKeptHashesResponse\x12\x14\n\x06hashes\x18\x01 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\x32\xcf\x05\n\x0f\x45videnceService\x12m\n\rGetCheckpoint\x12\'.lipei.evidence.v1.GetCheckpointRequest\x1a(.lipei.evidence.v1.GetCheckpointResponse\"\t\xea\xd1\x18\x05\n\x03\x0b\x0c\x0e\x12w\n\x11GetInclusionProof\x12+.lipei.evidence.v1.GetInclusionProofRequest\x1a,.lipei.evidence.v1.GetInclusionProofResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x12~\n\x13GetConsistencyProof\x12-.lipei.evidence.v1.GetConsistencyProofRequest\x1a..lipei.evidence.v1.GetConsistencyProofResponse\"\x08\xea\xd1\x18\x04\n\x02\x0b\x0e\x12\x62\n\nListLeaves\x12$.lipei.evidence.v1.ListLeavesRequest\x1a%.lipei.evidence.v1.ListLeavesResponse\"\x07\xea\xd1\x18\x03\n\x01\x0b\x12}\n\x0fListMemberReads\x12).lipei.evidence.v1.ListMemberReadsRequest\x1a*.lipei.evidence.v1.ListMemberReadsResponse\"\x13\xea\xd1\x18\x0f\n\x05\x01\x02\x03\x06\t\x12\x06member\x12q\n\x0eListLeafHashes\x12(.lipei.evidence.v1.ListLeafHashesRequest\x1a).lipei.evidence.v1.ListLeafHashesResponse\"\n\xea\xd1\x18\x06\n\x02\x0b\x0e\x18\x01\x32\x82\x02\n\x0eWitnessService\x12~\n\x13ListKeptCheckpoints\x12-.lipei.evidence.v1.ListKeptCheckpointsRequest\x1a..lipei.evidence.v1.ListKeptCheckpointsResponse\"\x08\xea\xd1\x18\x04\n\x02\x0b\x0c\x12p\n\x0eListKeptHashes\x12(.lipei.evidence.v1.ListKeptHashesRequest\x1a).lipei.evidence.v1.ListKeptHashesResponse\"\t\xea\xd1\x18\x05\n\x01\x0b\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -77,6 +77,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEAF'].fields_by_name['index']._serialized_options = b'\360\321\030\001'
   _globals['_LEAF'].fields_by_name['body']._loaded_options = None
   _globals['_LEAF'].fields_by_name['body']._serialized_options = b'\360\321\030\002'
+  _globals['_LISTMEMBERREADSREQUEST'].fields_by_name['member']._loaded_options = None
+  _globals['_LISTMEMBERREADSREQUEST'].fields_by_name['member']._serialized_options = b'\360\321\030\003'
+  _globals['_LISTMEMBERREADSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTMEMBERREADSREQUEST'].fields_by_name['page_size']._serialized_options = b'\360\321\030\001'
+  _globals['_LISTMEMBERREADSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTMEMBERREADSREQUEST'].fields_by_name['page_token']._serialized_options = b'\360\321\030\001'
+  _globals['_LISTMEMBERREADSRESPONSE'].fields_by_name['reads']._loaded_options = None
+  _globals['_LISTMEMBERREADSRESPONSE'].fields_by_name['reads']._serialized_options = b'\360\321\030\003'
+  _globals['_LISTMEMBERREADSRESPONSE'].fields_by_name['next_page_token']._loaded_options = None
+  _globals['_LISTMEMBERREADSRESPONSE'].fields_by_name['next_page_token']._serialized_options = b'\360\321\030\001'
+  _globals['_MEMBERREAD'].fields_by_name['time']._loaded_options = None
+  _globals['_MEMBERREAD'].fields_by_name['time']._serialized_options = b'\360\321\030\003'
+  _globals['_MEMBERREAD'].fields_by_name['reader']._loaded_options = None
+  _globals['_MEMBERREAD'].fields_by_name['reader']._serialized_options = b'\360\321\030\003'
+  _globals['_MEMBERREAD'].fields_by_name['role']._loaded_options = None
+  _globals['_MEMBERREAD'].fields_by_name['role']._serialized_options = b'\360\321\030\003'
+  _globals['_MEMBERREAD'].fields_by_name['purpose']._loaded_options = None
+  _globals['_MEMBERREAD'].fields_by_name['purpose']._serialized_options = b'\360\321\030\003'
+  _globals['_MEMBERREAD'].fields_by_name['record']._loaded_options = None
+  _globals['_MEMBERREAD'].fields_by_name['record']._serialized_options = b'\360\321\030\003'
+  _globals['_MEMBERREAD'].fields_by_name['consent']._loaded_options = None
+  _globals['_MEMBERREAD'].fields_by_name['consent']._serialized_options = b'\360\321\030\003'
   _globals['_LISTLEAFHASHESREQUEST'].fields_by_name['start_index']._loaded_options = None
   _globals['_LISTLEAFHASHESREQUEST'].fields_by_name['start_index']._serialized_options = b'\360\321\030\001'
   _globals['_LISTLEAFHASHESREQUEST'].fields_by_name['count']._loaded_options = None
@@ -117,6 +139,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVIDENCESERVICE'].methods_by_name['GetConsistencyProof']._serialized_options = b'\352\321\030\004\n\002\013\016'
   _globals['_EVIDENCESERVICE'].methods_by_name['ListLeaves']._loaded_options = None
   _globals['_EVIDENCESERVICE'].methods_by_name['ListLeaves']._serialized_options = b'\352\321\030\003\n\001\013'
+  _globals['_EVIDENCESERVICE'].methods_by_name['ListMemberReads']._loaded_options = None
+  _globals['_EVIDENCESERVICE'].methods_by_name['ListMemberReads']._serialized_options = b'\352\321\030\017\n\005\001\002\003\006\t\022\006member'
   _globals['_EVIDENCESERVICE'].methods_by_name['ListLeafHashes']._loaded_options = None
   _globals['_EVIDENCESERVICE'].methods_by_name['ListLeafHashes']._serialized_options = b'\352\321\030\006\n\002\013\016\030\001'
   _globals['_WITNESSSERVICE'].methods_by_name['ListKeptCheckpoints']._loaded_options = None
@@ -141,24 +165,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTLEAVESRESPONSE']._serialized_end=922
   _globals['_LEAF']._serialized_start=924
   _globals['_LEAF']._serialized_end=971
-  _globals['_LISTLEAFHASHESREQUEST']._serialized_start=973
-  _globals['_LISTLEAFHASHESREQUEST']._serialized_end=1044
-  _globals['_LISTLEAFHASHESRESPONSE']._serialized_start=1046
-  _globals['_LISTLEAFHASHESRESPONSE']._serialized_end=1092
-  _globals['_LISTKEPTCHECKPOINTSREQUEST']._serialized_start=1094
-  _globals['_LISTKEPTCHECKPOINTSREQUEST']._serialized_end=1122
-  _globals['_LISTKEPTCHECKPOINTSRESPONSE']._serialized_start=1124
-  _globals['_LISTKEPTCHECKPOINTSRESPONSE']._serialized_end=1215
-  _globals['_KEPTCHECKPOINT']._serialized_start=1218
-  _globals['_KEPTCHECKPOINT']._serialized_end=1374
-  _globals['_ALARM']._serialized_start=1377
-  _globals['_ALARM']._serialized_end=1538
-  _globals['_LISTKEPTHASHESREQUEST']._serialized_start=1540
-  _globals['_LISTKEPTHASHESREQUEST']._serialized_end=1630
-  _globals['_LISTKEPTHASHESRESPONSE']._serialized_start=1632
-  _globals['_LISTKEPTHASHESRESPONSE']._serialized_end=1678
-  _globals['_EVIDENCESERVICE']._serialized_start=1681
-  _globals['_EVIDENCESERVICE']._serialized_end=2273
-  _globals['_WITNESSSERVICE']._serialized_start=2276
-  _globals['_WITNESSSERVICE']._serialized_end=2534
+  _globals['_LISTMEMBERREADSREQUEST']._serialized_start=973
+  _globals['_LISTMEMBERREADSREQUEST']._serialized_end=1070
+  _globals['_LISTMEMBERREADSRESPONSE']._serialized_start=1072
+  _globals['_LISTMEMBERREADSRESPONSE']._serialized_end=1180
+  _globals['_MEMBERREAD']._serialized_start=1183
+  _globals['_MEMBERREAD']._serialized_end=1353
+  _globals['_LISTLEAFHASHESREQUEST']._serialized_start=1355
+  _globals['_LISTLEAFHASHESREQUEST']._serialized_end=1426
+  _globals['_LISTLEAFHASHESRESPONSE']._serialized_start=1428
+  _globals['_LISTLEAFHASHESRESPONSE']._serialized_end=1474
+  _globals['_LISTKEPTCHECKPOINTSREQUEST']._serialized_start=1476
+  _globals['_LISTKEPTCHECKPOINTSREQUEST']._serialized_end=1504
+  _globals['_LISTKEPTCHECKPOINTSRESPONSE']._serialized_start=1506
+  _globals['_LISTKEPTCHECKPOINTSRESPONSE']._serialized_end=1597
+  _globals['_KEPTCHECKPOINT']._serialized_start=1600
+  _globals['_KEPTCHECKPOINT']._serialized_end=1756
+  _globals['_ALARM']._serialized_start=1759
+  _globals['_ALARM']._serialized_end=1920
+  _globals['_LISTKEPTHASHESREQUEST']._serialized_start=1922
+  _globals['_LISTKEPTHASHESREQUEST']._serialized_end=2012
+  _globals['_LISTKEPTHASHESRESPONSE']._serialized_start=2014
+  _globals['_LISTKEPTHASHESRESPONSE']._serialized_end=2060
+  _globals['_EVIDENCESERVICE']._serialized_start=2063
+  _globals['_EVIDENCESERVICE']._serialized_end=2782
+  _globals['_WITNESSSERVICE']._serialized_start=2785
+  _globals['_WITNESSSERVICE']._serialized_end=3043
 # @@protoc_insertion_point(module_scope)

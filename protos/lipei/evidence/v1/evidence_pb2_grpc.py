@@ -69,6 +69,11 @@ class EvidenceServiceStub:
                 request_serializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeavesRequest.SerializeToString,
                 response_deserializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeavesResponse.FromString,
                 _registered_method=True)
+        self.ListMemberReads = channel.unary_unary(
+                '/lipei.evidence.v1.EvidenceService/ListMemberReads',
+                request_serializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsRequest.SerializeToString,
+                response_deserializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsResponse.FromString,
+                _registered_method=True)
         self.ListLeafHashes = channel.unary_unary(
                 '/lipei.evidence.v1.EvidenceService/ListLeafHashes',
                 request_serializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeafHashesRequest.SerializeToString,
@@ -141,6 +146,25 @@ class EvidenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMemberReads(self, request, context):
+        """Who read one member's data here, oldest first, without the ids of whoever read: which insurer, hospital or partner, in
+        which role, what for, which record, when. A member gets all reads of theirs; a tenant's people, for a member who asked
+        them (lipei-purpose member-request), those that concern the tenant. This list is on record as a read itself, and ends
+        where the log stood when its first page was asked for.
+
+        A member's are records below their name, and those that the service knows to be about them: claims at claims; bills and
+        consents at the bridge; quotes with their part in a programme at pricing. Not among them are records that name nobody:
+        what waits in quarantine, quotes on a policy alone. After an erasure only what stands below their name is found.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give.
+        NOT_FOUND: a member asks about somebody else; stop.
+        PERMISSION_DENIED PURPOSE_NOT_ALLOWED: a tenant's caller did not say that the member asked.
+        DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListLeafHashes(self, request, context):
         """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now. For witnesses and auditors of
         the installation: whoever knows a record may try times until a hash fits, so hashes of others' leaves are no tenant's.
@@ -173,6 +197,11 @@ def add_EvidenceServiceServicer_to_server(servicer, server):
                     servicer.ListLeaves,
                     request_deserializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeavesRequest.FromString,
                     response_serializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeavesResponse.SerializeToString,
+            ),
+            'ListMemberReads': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMemberReads,
+                    request_deserializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsRequest.FromString,
+                    response_serializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsResponse.SerializeToString,
             ),
             'ListLeafHashes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLeafHashes,
@@ -303,6 +332,33 @@ class EvidenceService:
             '/lipei.evidence.v1.EvidenceService/ListLeaves',
             lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeavesRequest.SerializeToString,
             lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeavesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMemberReads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.evidence.v1.EvidenceService/ListMemberReads',
+            lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsRequest.SerializeToString,
+            lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

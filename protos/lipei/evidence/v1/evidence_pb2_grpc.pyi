@@ -79,6 +79,21 @@ class EvidenceServiceStub:
     DATA_LOSS LEAF_MISLABELLED: record, who or time stored beside a leaf for look-ups is not what its bytes say: somebody
     wrote it; metadata "index" names the first such leaf of the page. Call for the auditor.
     """
+    ListMemberReads: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListMemberReadsRequest, _evidence_pb2.ListMemberReadsResponse]
+    """Who read one member's data here, oldest first, without the ids of whoever read: which insurer, hospital or partner, in
+    which role, what for, which record, when. A member gets all reads of theirs; a tenant's people, for a member who asked
+    them (lipei-purpose member-request), those that concern the tenant. This list is on record as a read itself, and ends
+    where the log stood when its first page was asked for.
+
+    A member's are records below their name, and those that the service knows to be about them: claims at claims; bills and
+    consents at the bridge; quotes with their part in a programme at pricing. Not among them are records that name nobody:
+    what waits in quarantine, quotes on a policy alone. After an erasure only what stands below their name is found.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give.
+    NOT_FOUND: a member asks about somebody else; stop.
+    PERMISSION_DENIED PURPOSE_NOT_ALLOWED: a tenant's caller did not say that the member asked.
+    DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
+    """
     ListLeafHashes: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListLeafHashesRequest, _evidence_pb2.ListLeafHashesResponse]
     """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now. For witnesses and auditors of
     the installation: whoever knows a record may try times until a hash fits, so hashes of others' leaves are no tenant's.
@@ -136,6 +151,21 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     INVALID_ARGUMENT also for a page_token that this list did not give.
     DATA_LOSS LEAF_MISLABELLED: record, who or time stored beside a leaf for look-ups is not what its bytes say: somebody
     wrote it; metadata "index" names the first such leaf of the page. Call for the auditor.
+    """
+    ListMemberReads: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListMemberReadsRequest, _evidence_pb2.ListMemberReadsResponse]  # type: ignore[assignment]
+    """Who read one member's data here, oldest first, without the ids of whoever read: which insurer, hospital or partner, in
+    which role, what for, which record, when. A member gets all reads of theirs; a tenant's people, for a member who asked
+    them (lipei-purpose member-request), those that concern the tenant. This list is on record as a read itself, and ends
+    where the log stood when its first page was asked for.
+
+    A member's are records below their name, and those that the service knows to be about them: claims at claims; bills and
+    consents at the bridge; quotes with their part in a programme at pricing. Not among them are records that name nobody:
+    what waits in quarantine, quotes on a policy alone. After an erasure only what stands below their name is found.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give.
+    NOT_FOUND: a member asks about somebody else; stop.
+    PERMISSION_DENIED PURPOSE_NOT_ALLOWED: a tenant's caller did not say that the member asked.
+    DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
     """
     ListLeafHashes: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListLeafHashesRequest, _evidence_pb2.ListLeafHashesResponse]  # type: ignore[assignment]
     """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now. For witnesses and auditors of
@@ -215,6 +245,27 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         INVALID_ARGUMENT also for a page_token that this list did not give.
         DATA_LOSS LEAF_MISLABELLED: record, who or time stored beside a leaf for look-ups is not what its bytes say: somebody
         wrote it; metadata "index" names the first such leaf of the page. Call for the auditor.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMemberReads(
+        self,
+        request: _evidence_pb2.ListMemberReadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.ListMemberReadsResponse, _abc.Awaitable[_evidence_pb2.ListMemberReadsResponse]]:
+        """Who read one member's data here, oldest first, without the ids of whoever read: which insurer, hospital or partner, in
+        which role, what for, which record, when. A member gets all reads of theirs; a tenant's people, for a member who asked
+        them (lipei-purpose member-request), those that concern the tenant. This list is on record as a read itself, and ends
+        where the log stood when its first page was asked for.
+
+        A member's are records below their name, and those that the service knows to be about them: claims at claims; bills and
+        consents at the bridge; quotes with their part in a programme at pricing. Not among them are records that name nobody:
+        what waits in quarantine, quotes on a policy alone. After an erasure only what stands below their name is found.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give.
+        NOT_FOUND: a member asks about somebody else; stop.
+        PERMISSION_DENIED PURPOSE_NOT_ALLOWED: a tenant's caller did not say that the member asked.
+        DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
         """
 
     @_abc_1.abstractmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1.evidence_pb2_grpc import EvidenceServiceStub
 from lipei.keys.v1 import keys_pb2
 from lipei.keys.v1.keys_pb2_grpc import KeysServiceStub
+from services.common.access.guarding import pseudonym
 from services.common.database import Database, append_only_ddl
 from services.common.evidence.access_read import AccessRead
 from services.common.evidence.checkpoint import Checkpoint, opened
-from services.common.evidence.leaf import beside, leaf_bytes
+from services.common.evidence.leaf import beside, concerns, leaf_bytes, read_of, reader_of
 from services.common.evidence.merkle import (
     HASH_BYTES,
     leaf_hash,
@@ -29,8 +31,10 @@ from services.common.evidence.service_evidence import log_signer
 from services.common.evidence.tables import APPEND_ONLY
 from services.common.evidence.witness import RemoteLog
 from services.common.evidence.witnessing import ProofMissing
-from services.common.grpc_edge import sync_channel
+from services.common.grpc_edge import page_token, sync_channel
 from services.common.refusals import RpcFault, error_of
+from services.common.settings import evidence_pseudonym_key_file
+from services.common.state import load_or_make_key
 from tests.identities import HOSPITAL, acting
 from tests.services.common.evidence.attacks import attacking
 from tests.services.common.evidence.logs import NOON_US, TABLES, Kept, kept, read, reads
@@ -164,7 +168,7 @@ def test_hashes_are_made_from_the_leaves(stub: Any) -> None:
     assert end.hashes == b""
 
 
-@pytest.mark.parametrize("column", ["record", "who", "reader", "owner"])
+@pytest.mark.parametrize("column", ["record", "who", "reader", "owner", "member"])
 def test_what_stands_beside_a_leaf_is_held_against_it(
     stub: Any, address: str, state: Path, column: str
 ) -> None:
@@ -234,10 +238,11 @@ SHARED = 4 * len(WHOSE)
 AUDITORS = {OURS: "desk-insurer", HOSPITALS: "desk-hospital"}
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address and state of a service whose log has leaves of several tenants."""
-    state = tmp_path_factory.mktemp("shared")
+    state = tmp_path / "shared"
+    (state / "keys").mkdir(parents=True)
     signer = log_signer("pricing", state / "keys" / "pricing_evidence.key")
     with kept(f"sqlite:///{state / 'pricing.db'}") as log:
         mine = Kept(log.database, log.clock, signer)
@@ -247,9 +252,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         yield service.address, state
 
 
-def _whose(number: int) -> AccessRead:
+def _whose(number: int, **changes: Any) -> AccessRead:
     path, owner, _ = WHOSE[number % len(WHOSE)]
-    return read(number, uri=f"spiffe://lipei.local/{path}", owner=owner)
+    return read(number, **{"uri": f"spiffe://lipei.local/{path}", "owner": owner, **changes})
 
 
 def seen_by(tenant: str) -> list[int]:
@@ -318,6 +323,74 @@ def test_of_another_tenant_nothing_exists(shared: tuple[str, Path]) -> None:
         grpc.StatusCode.PERMISSION_DENIED,
         "TENANT_NOT_ALLOWED",
     )
+
+
+# ---------------------------------------------------------------------------------- of one member
+
+LI, WANG = ("k1." + letter * 64 for letter in "ab")
+
+
+def test_members_list_who_read_their_data_and_nobody_elses(shared: tuple[str, Path]) -> None:
+    address, state = shared
+    key = load_or_make_key(evidence_pseudonym_key_file(state))
+    theirs, others = (f"members/{pseudonym(token, key)}" for token in (LI, WANG))
+    reads_of_hers = [
+        _whose(1, record=f"{theirs}/readings/r1", consent="hospitals/h/consents/1"),
+        _whose(0, record=theirs),
+        _whose(3, record=f"{theirs}/readings/r2", role="member", purpose="own-affairs"),
+        _whose(4, record=f"{theirs}/readings/r1"),
+    ]
+    with kept(f"sqlite:///{state / 'pricing.db'}") as log:
+        signer = log_signer("pricing", state / "keys" / "pricing_evidence.key")
+        mixed = [read_ for one in reads_of_hers for read_ in (one, _whose(2, record=others))]
+        Kept(log.database, log.clock, signer).append(mixed)
+
+    def told(stub: Any, token: str = LI, page_size: int = 100) -> list[pb.MemberRead]:
+        request = pb.ListMemberReadsRequest(member=f"members/{token}", page_size=page_size)
+        found = []
+        while True:
+            answer = stub.ListMemberReads(request)
+            found += answer.reads
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                return [one for one in found if one.record != theirs or one.role == "adjuster"]
+
+    def stub_for(process: str, role: str, purpose: str = "", member: str = "") -> Any:
+        who = replace(acting(process, role, member), purpose=purpose)
+        return EvidenceServiceStub(sync_channel(address, who, "pricing"))
+
+    her = stub_for("desk-member", "member", member=LI)
+    found = told(her)
+    assert [(one.reader, one.role, one.purpose, one.record, one.consent) for one in found] == [
+        (reader_of(one.uri), one.role, one.purpose, one.record, one.consent)
+        for one in reads_of_hers
+    ]
+    assert found[0].time.ToMicroseconds() == reads_of_hers[0].at_us
+    assert "person-" not in str(found)  # whoever read is named by tenant and role alone
+    # Each page is a read of hers itself, and yet the list comes to its end.
+    assert told(her, page_size=1)[: len(found)] == found
+    for token in ("x", page_token(f"member reads member/{'0' * 32}", "0 9"), "ZXZpZGVuY2U="):
+        other = pb.ListMemberReadsRequest(member=f"members/{LI}", page_token=token)
+        assert fields(fault_of(her.ListMemberReads, other)) == ["page_token"]
+    assert fault_of(
+        her.ListMemberReads, pb.ListMemberReadsRequest(member=f"members/{WANG}")
+    ).code is (NOT_FOUND)
+    # Whoever acts for her says so, and is told what concerns their own house.
+    office = told(stub_for("desk-insurer", "insurer_intake", "member-request"))
+    assert office == [
+        one for one, read_ in zip(found, reads_of_hers, strict=True) if concerns(read_, OURS)
+    ]
+    assert 0 < len(office) < len(found)
+    silent = stub_for("desk-insurer", "insurer_intake")
+    request = pb.ListMemberReadsRequest(member=f"members/{LI}")
+    assert fault_of(silent.ListMemberReads, request).reason == "PURPOSE_NOT_ALLOWED"
+    auditor = stub_of(address, "auditor", "desk-auditor")
+    assert fault_of(auditor.ListMemberReads, request).reason == "ROLE_NOT_ALLOWED"
+    bad = pb.ListMemberReadsRequest(member=LI, page_size=1_001)
+    assert fields(fault_of(her.ListMemberReads, bad)) == ["page_size", "member"]
+    # Her asking is on record itself, as every list of a person's data.
+    last = auditor.ListLeaves(pb.ListLeavesRequest(record=theirs, page_size=1_000)).leaves[-1]
+    assert read_of(last.body.encode()).rpc.endswith("/ListMemberReads")
 
 
 def test_the_keys_are_the_installations_operators(shared: tuple[str, Path]) -> None:

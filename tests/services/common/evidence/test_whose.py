@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from services.common.database import Database, append_only_ddl
 from services.common.evidence.leaf import leaf_bytes
-from services.common.evidence.whose import say_whose
+from services.common.evidence.whose import NEW, say_whose
 from tests.services.common.evidence.logs import read
 
 BEFORE = Table(
@@ -30,8 +30,9 @@ BEFORE = Table(
 )
 FIRST = leaf_bytes(read(0)).replace(b'"owner":"",', b"").replace(b'"v":2', b'"v":1')
 MACHINE = FIRST.replace(b"insurer/i1/desk/1", b"service/settlement")
-BODIES = [FIRST, MACHINE, b"spoiled", *[FIRST] * 2_500]
-READERS = ["insurer/i1", "", "", *["insurer/i1"] * 2_500]
+MEMBER = MACHINE.replace(b"policies/p0/claims/c0", b"members/abc/readings/r")
+BODIES = [FIRST, MACHINE, MEMBER, b"spoiled", *[FIRST] * 2_500]
+READERS = ["insurer/i1", "", "", "", *["insurer/i1"] * 2_500]
 
 
 @pytest.fixture
@@ -51,13 +52,14 @@ def test_leaves_of_before_say_who_read_and_are_what_they_were(database: Database
     with database.writing() as connection:
         say_whose(connection)
     with database.reading() as connection:
-        query = text("SELECT body, reader, owner FROM evidence_leaf ORDER BY leaf_index")
+        query = text("SELECT body, reader, owner, member FROM evidence_leaf ORDER BY leaf_index")
         found = connection.execute(query).all()
         indexes = {one["name"] for one in inspect(connection).get_indexes("evidence_leaf")}
     assert [bytes(row.body) for row in found] == BODIES
     assert [row.reader for row in found] == READERS
     assert {row.owner for row in found} == {""}
-    assert indexes >= {"ix_evidence_leaf_reader", "ix_evidence_leaf_owner"}
+    assert [row.member for row in found[:4]] == ["", "", "abc", ""]
+    assert indexes >= {f"ix_evidence_leaf_{name}" for name in NEW}
 
 
 @pytest.mark.parametrize(
