@@ -89,6 +89,16 @@ EVIDENCE_FILTER = _guard(
     ),
     tests=("tests/services/common/evidence/test_servicer.py",),
 )
+MEMBER_READS = _guard(
+    "whose reads a member lists",
+    "a member lists who read anybody's data",
+    (
+        "services/common/evidence/member_reads.py",
+        "        if tenant.member != token:",
+        "        if not token:",
+    ),
+    tests=("tests/services/common/evidence/test_servicer.py",),
+)
 MASK = _guard(
     "mask",
     "answers leave with every field, whatever the caller's clearance",
@@ -240,6 +250,7 @@ GUARDS = (
     OF_INSTALLATION,
     OFFICE,
     EVIDENCE_FILTER,
+    MEMBER_READS,
     MASK,
     TENANT_FILTER,
     MEMBER_FILTER,

@@ -144,7 +144,7 @@ def test_a_member_sees_who_read_their_data(here: Installation) -> None:
     mine = ("evidence", "member", "pricing", token)
     empty = here.lipei(*mine)
     assert (empty.code, "no read of this member's data" in empty.out) == (0, True)
-    here.lipei(*mine)  # having asked before is a read only when there was something to show
+    here.lipei(*mine)
     office = here.lipei("--as", "insurer_intake", "--purpose", "member-request", *mine)
     assert (office.code, "no read" in office.out) == (0, True)
     assert here.lipei("--as", "insurer_intake", *mine).code == 1
