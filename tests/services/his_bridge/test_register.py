@@ -193,6 +193,7 @@ def test_records_about_a_member_are_their_bills_and_consents(
 ) -> None:
     database = Database(url or f"sqlite:///{bridge.state / 'his_bridge.db'}")
     keys = SubjectKeys(master_keys(bridge.state), now_us=lambda: 0)
+    keys.prepare(database)
     ours = HOSPITAL.removeprefix("hospitals/")
 
     def about(token: str, *hospitals: str) -> set[str]:
