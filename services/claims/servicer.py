@@ -41,8 +41,8 @@ from services.claims.storage import claims as store
 from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw, withdrawn_among
-from services.common.access.caller import note_consent
-from services.common.access.tenant import Kind, current_tenant
+from services.common.access.caller import note_consent, note_owner
+from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database, take_turns
 from services.common.grpc_edge import (
     Refused,
@@ -170,7 +170,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             row = find(connection, sealer, name)
             opened = _opened(connection, sealer, row)
             claim = claim_message(opened, store.moves_of(connection, row.id))
-            _note(connection, [claim])
+            _note(connection, [row], [claim])
             if not claim.decision.lines:
                 return pb.GetClaimResponse(claim=claim)
             plan = self._parts.plans.plan(connection, claim.decision.plan_version)
@@ -232,7 +232,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             row, stored = _decided_row(connection, sealer, name)
             decided = sealed.open_output(sealer, stored)
             claim = claim_message(sealed.opened(sealer, row, stored))
-            _note(connection, [claim])
+            _note(connection, [row], [claim])
             plan = self._parts.plans.plan(connection, decided.plan_version)
         withdrawn = ClaimState(row.state) is ClaimState.WITHDRAWN
         told = explain(plan, decided, withdrawn=withdrawn)
@@ -452,18 +452,19 @@ def _messages(connection: Connection, sealer: Sealer, rows: Sequence[Row[Any]]) 
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
     opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
     claims = [claim_message(one) for one in opened]
-    _note(connection, claims)
+    _note(connection, rows, claims)
     return claims
 
 
-def _note(connection: Connection, claims: Sequence[pb.Claim]) -> None:
-    """Note for the evidence under which consent each claim is read: its bill's, while it stands.
+def _note(connection: Connection, rows: Sequence[Row[Any]], claims: Sequence[pb.Claim]) -> None:
+    """Note for the evidence whose claim each is, and under which consent it is read.
 
-    What is read after the withdrawal rests on the duty to keep what was decided (docs/consent.md),
-    not on a consent that is no more.
+    Its bill's, while it stands. What is read after the withdrawal rests on the duty to keep what
+    was decided (docs/consent.md), not on a consent that is no more.
     """
     withdrawn = withdrawn_among(connection, {claim.consent for claim in claims if claim.consent})
-    for claim in claims:
+    for row, claim in zip(rows, claims, strict=True):
+        note_owner(claim.name, Tenant(Kind.INSURER, row.insurer).key)
         if claim.consent and claim.consent not in withdrawn:
             note_consent(claim.name, claim.consent)
 

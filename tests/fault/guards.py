@@ -49,13 +49,63 @@ ROLE_CHECK = _guard(
     ),
     tests=(_GUARD,),
 )
+PURPOSE = _guard(
+    "purpose check",
+    "whoever may call may read for any purpose that there is, or for a word of their own",
+    (
+        "services/common/access/guard.py",
+        "roles = may_read_for(caller.purpose, rpc.roles & caller.roles)",
+        "roles = rpc.roles & caller.roles",
+    ),
+    tests=(_GUARD,),
+)
+OF_INSTALLATION = _guard(
+    "the installation's own",
+    "a tenant's operator or auditor may call what is the whole installation's",
+    (
+        "services/common/access/guard.py",
+        "if rpc.of_installation and tenant_of(caller)",
+        "if not rpc.roles and tenant_of(caller)",
+    ),
+    tests=(_GUARD,),
+)
+OFFICE = _guard(
+    "desk and tenant",
+    "a token is good at any desk, also one from which the tenant was left out",
+    (
+        "services/common/access/identification.py",
+        "if not _sits_at(desk, person):",
+        "if not person.roles:",
+    ),
+    tests=(_IDENTIFICATION,),
+)
+EVIDENCE_FILTER = _guard(
+    "tenant filter of evidence",
+    "a tenant's auditor finds every leaf of the installation",
+    (
+        "services/common/evidence/servicer.py",
+        'return "" if tenant.kind is Kind.INSTALLATION else tenant.key',
+        'return "" if tenant.key else tenant.key',
+    ),
+    tests=("tests/services/common/evidence/test_servicer.py",),
+)
+MEMBER_READS = _guard(
+    "whose reads a member lists",
+    "a member lists who read anybody's data",
+    (
+        "services/common/evidence/member_reads.py",
+        "        if tenant.member != token:",
+        "        if not token:",
+    ),
+    tests=("tests/services/common/evidence/test_servicer.py",),
+)
 MASK = _guard(
     "mask",
     "answers leave with every field, whatever the caller's clearance",
     (
         "services/common/access/guard.py",
-        "withheld = mask(answer, clearance)",
-        "withheld = mask(type(answer)(), clearance)",
+        "withheld = mask(answer, call.clearance)",
+        "withheld = mask(type(answer)(), call.clearance)",
     ),
     tests=(_GUARD,),
 )
@@ -258,6 +308,11 @@ LOG_ALLOW_LIST = _guard(
 
 GUARDS = (
     ROLE_CHECK,
+    PURPOSE,
+    OF_INSTALLATION,
+    OFFICE,
+    EVIDENCE_FILTER,
+    MEMBER_READS,
     MASK,
     TENANT_FILTER,
     MEMBER_FILTER,

@@ -21,6 +21,7 @@ from lipei.claims.v1 import reason_pb2, settlement_pb2
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.storage import claims as store
 from services.claims.storage import erasure
+from services.claims.storage.about import records_about
 from services.claims.storage.tables import metadata
 from services.common.access.tenant import INSTALLATION, Kind, Tenant
 from services.common.grpc_edge import RpcFault, error_of
@@ -56,6 +57,22 @@ def decided(service: Served, number: str, *, person: int = 100, price: str = SMA
     given = bill(number, line(1, DRUG, price), person=person)
     (claim,) = service.claims.SubmitClaim(submission(given)).claims
     return claim
+
+
+def about(service: Served, person: int = 100) -> list[str]:
+    keys = subject_keys(service.database)
+    with service.database.reading() as connection:
+        sealer = keys.sealer(connection)
+        return records_about(connection, sealer, token("CN-ID", id_number(person)))
+
+
+def test_records_about_a_member_are_their_claims_until_they_are_erased(both: Served) -> None:
+    mine, spouses = decided(both, "B1"), decided(both, "B2", person=101)
+    assert about(both) == [mine.name]
+    assert about(both, 101) == [spouses.name]
+    assert about(both, 999) == []
+    both.claims.EraseMember(ordered())
+    assert (about(both), about(both, 101)) == ([], [spouses.name])
 
 
 def of(person: int = 100) -> str:

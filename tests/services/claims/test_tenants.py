@@ -470,7 +470,7 @@ def test_who_reads_no_diagnosis_gets_no_hash_of_one(two: Desk) -> None:
 def test_a_caller_of_no_tenant_with_a_tenants_role_is_refused(two: Desk) -> None:
     nobody = of_insurer("")
     several = Caller(
-        uri="x", roles=nobody.roles, subject="x", purpose="test", insurer="a", hospital="b"
+        uri="x", roles=nobody.roles, subject="x", purpose="", insurer="a", hospital="b"
     )
     for caller in (nobody, several):
         with two.of(caller) as service:
