@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.exc import OperationalError
 
 from lipei.evidence.v1 import evidence_pb2 as pb
@@ -20,6 +19,7 @@ from services.common.evidence.merkle import HASH_BYTES, leaf_hash
 from services.common.evidence.proofs import Asked, LeafMislabelled, Proofs, TreeBroken
 from services.common.evidence.tables import EvidenceTables
 from services.common.grpc_edge import page_token, parse_page_token
+from services.common.moments import microseconds
 from services.common.refusals import Refused, Violation, invalid, not_found
 
 P = ParamSpec("P")
@@ -120,7 +120,7 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
             if len(getattr(request, name)) > _LONGEST
         ]
         times = {
-            name: _microseconds(name, getattr(request, name), violations)
+            name: microseconds(name, getattr(request, name), violations)
             for name in ("start_time", "end_time")
             if request.HasField(name)
         }
@@ -256,14 +256,6 @@ def _page_size() -> Violation:
 
 def _negative(field: str) -> Violation:
     return Violation(field, "NEGATIVE", "must not be negative")
-
-
-def _microseconds(field: str, moment: Timestamp, violations: list[Violation]) -> int:
-    try:
-        return moment.ToMicroseconds()
-    except ValueError:
-        violations.append(Violation(field, "NOT_A_TIME", "must be a time from year 1 to 9999"))
-        return 0
 
 
 def _start(token: str, kind: str) -> int:

@@ -21,6 +21,7 @@ from services.common.grpc_edge import (
     parse_page_token,
 )
 from services.common.log import logger
+from services.common.moments import microseconds
 from services.common.sealing import erasures, rotation
 from services.common.sealing.master import KeyState
 from services.common.sealing.subject_keys import SubjectKeys
@@ -58,7 +59,10 @@ class KeysServicer(keys_pb2_grpc.KeysServiceServicer):
         self, request: pb.RewrapKeysRequest, context: Context
     ) -> pb.RewrapKeysResponse:
         """One step of a master key's rotation."""
-        most = _most(request.most)
+        faults: list[Violation] = []
+        most = _most(request.most, faults)
+        if faults:
+            raise invalid(faults)
         done = await self._database.run(rotation.rewrap, self._database, self._keys, most)
         return pb.RewrapKeysResponse(rewrapped_count=done.rewrapped, left_count=done.left)
 
@@ -66,16 +70,15 @@ class KeysServicer(keys_pb2_grpc.KeysServiceServicer):
         self, request: pb.RenewKeysRequest, context: Context
     ) -> pb.RenewKeysResponse:
         """One step of giving subjects their next key."""
-        most = _most(request.most)
+        faults: list[Violation] = []
+        most = _most(request.most, faults)
+        before_us = microseconds("before_time", request.before_time, faults)
         if not request.HasField("before_time"):
-            raise invalid([Violation("before_time", "MISSING", "say how old a key may be")])
+            faults.append(Violation("before_time", "MISSING", "say how old a key may be"))
+        if faults:
+            raise invalid(faults)
         done = await self._database.run(
-            lambda: rotation.renew(
-                self._database,
-                self._keys,
-                before_us=request.before_time.ToMicroseconds(),
-                most=most,
-            )
+            lambda: rotation.renew(self._database, self._keys, before_us=before_us, most=most)
         )
         return pb.RenewKeysResponse(renewed_count=done.rewrapped, left_count=done.left)
 
@@ -150,7 +153,7 @@ def _place(position: str | None) -> tuple[int, str]:
     return int(found[1]), found[2]
 
 
-def _most(asked: int) -> int:
+def _most(asked: int, faults: list[Violation]) -> int:
     if asked < 0:
-        raise invalid([Violation("most", "OUT_OF_RANGE", "must not be negative")])
+        faults.append(Violation("most", "OUT_OF_RANGE", "must not be negative"))
     return min(asked or USUAL, MOST)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import MetaData, func, select, text, update
 
 from lipei.keys.v1 import keys_pb2 as pb
@@ -216,20 +217,27 @@ def test_an_operator_rotates_over_the_wire(
     assert opens(database, keys, sealed, "p1")
 
 
+NO_YEAR, NO_NANOS = Timestamp(seconds=1 << 60), Timestamp(seconds=1, nanos=-1)
+
+
 @pytest.mark.parametrize(
-    ("rpc", "request_", "field"),
+    ("rpc", "request_", "faults"),
     [
-        ("RewrapKeys", pb.RewrapKeysRequest(most=-1), "most"),
-        ("RenewKeys", pb.RenewKeysRequest(most=-1), "most"),
-        ("RenewKeys", pb.RenewKeysRequest(), "before_time"),
+        ("RewrapKeys", pb.RewrapKeysRequest(most=-1), "most OUT_OF_RANGE"),
+        ("RenewKeys", pb.RenewKeysRequest(), "before_time MISSING"),
+        ("RenewKeys", pb.RenewKeysRequest(most=-1), "most OUT_OF_RANGE, before_time MISSING"),
+        ("RenewKeys", pb.RenewKeysRequest(before_time=NO_YEAR), "before_time NOT_A_TIME"),
+        ("RenewKeys", pb.RenewKeysRequest(before_time=NO_NANOS), "before_time NOT_A_TIME"),
     ],
+    ids=str,
 )
-def test_a_step_that_says_too_little_is_refused(
-    database: Database, keys: SubjectKeys, rpc: str, request_: Any, field: str
+def test_a_step_that_says_too_little_or_no_time_is_refused(
+    database: Database, keys: SubjectKeys, rpc: str, request_: Any, faults: str
 ) -> None:
     with pytest.raises(Refused) as refused:
         asyncio.run(getattr(servicer(database, keys), rpc)(request_, NOBODY))
-    assert [violation.field for violation in refused.value.violations] == [field]
+    told = refused.value.violations
+    assert ", ".join(f"{one.field} {one.reason}" for one in told) == faults
 
 
 @pytest.mark.parametrize(
