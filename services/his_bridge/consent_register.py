@@ -31,6 +31,7 @@ from services.his_bridge.consent_requests import (
 from services.his_bridge.core.consent import Consent, Terms, Withdrawn, ended_with
 from services.his_bridge.requests import (
     HOSPITAL,
+    below,
     next_token,
     not_a_name,
     page_size,
@@ -240,7 +241,7 @@ class ConsentServicer(ConsentServiceServicer):
         for index, name in enumerate(request.consents[:MOST_TOLD]):
             named = CONSENT.fullmatch(name)
             if named is None or f"hospitals/{named[1]}" != request.parent:
-                form = f"{request.parent[:80]}/consents/{{consent}}"
+                form = below(request.parent, "consents/{consent}")
                 faults.append(not_a_name(f"consents[{index}]", form))
             else:
                 ids.append(named[2])

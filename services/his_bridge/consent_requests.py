@@ -24,7 +24,7 @@ from services.his_bridge.core.consent import (
     Scope,
     Terms,
 )
-from services.his_bridge.requests import HOSPITAL, not_a_name
+from services.his_bridge.requests import HOSPITAL, below, not_a_name
 
 E = TypeVar("E", bound=int)
 V = TypeVar("V")
@@ -73,7 +73,7 @@ def granted_many(request: pb.GrantConsentsRequest) -> tuple[list[Terms], list[Vi
         path = f"consents[{index}]"
         named = CONSENT.fullmatch(said.name)
         if named is None or f"hospitals/{named[1]}" != request.parent:
-            faults.append(not_a_name(f"{path}.name", f"{request.parent[:80]}/consents/{{consent}}"))
+            faults.append(not_a_name(f"{path}.name", below(request.parent, "consents/{consent}")))
         elif said.name in seen:
             faults.append(Violation(f"{path}.name", "REPEATED", "stands twice"))
         seen.add(said.name)

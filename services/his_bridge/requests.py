@@ -45,7 +45,7 @@ def acknowledgement_faults(request: pb.AcknowledgeBillsRequest) -> list[Violatio
         path = f"acknowledgements[{index}]"
         named = BILL.fullmatch(entry.bill)
         if named is None or f"hospitals/{named[1]}" != request.parent:
-            faults.append(not_a_name(f"{path}.bill", f"{request.parent[:80]}/bills/{{bill}}"))
+            faults.append(not_a_name(f"{path}.bill", below(request.parent, "bills/{bill}")))
         elif entry.bill in seen:
             faults.append(Violation(f"{path}.bill", "REPEATED", "stands twice"))
         seen.add(entry.bill)
@@ -84,6 +84,19 @@ def answer(entry: pb.Acknowledgement) -> lists.Answer:
 def not_a_name(field: str, form: str) -> Violation:
     """A name that is not of its form."""
     return Violation(field, "NOT_A_NAME", f"must read {form}")
+
+
+def below(parent: str, rest: str) -> str:
+    """The form of a name below a parent; one that is no hospital's name is not repeated.
+
+    Whatever was typed for a parent may be a person's token or number.
+
+    >>> below("hospitals/general", "bills/{bill}")
+    'hospitals/general/bills/{bill}'
+    >>> below("members/k1.0a", "bills/{bill}")
+    'hospitals/{hospital}/bills/{bill}'
+    """
+    return f"{parent if HOSPITAL.fullmatch(parent) else 'hospitals/{hospital}'}/{rest}"
 
 
 def recipient_of(tenant: Tenant) -> str | None:

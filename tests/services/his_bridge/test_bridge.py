@@ -369,6 +369,24 @@ def test_a_bad_request_is_told_everything_at_once(bridge: Bridge) -> None:
         assert refusal(call, request).code is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("typed", ["11010119900307002X", "members/k1." + "a" * 64, "张三"])
+def test_a_personal_value_in_a_parents_place_is_not_told_back(bridge: Bridge, typed: str) -> None:
+    delivery = pb.Delivery(state=pb.DELIVERY_STATE_TAKEN, claims=["policies/p/claims/c"])
+    request = pb.AcknowledgeBillsRequest(
+        parent=typed,
+        request_id="told",
+        acknowledgements=[pb.Acknowledgement(bill="x", delivery=delivery)],
+    )
+    fault = refusal(bridge.stub.AcknowledgeBills, request)
+    said = {violation.field: violation.text for violation in fault.violations}
+    assert said["acknowledgements[0].bill"] == "must read hospitals/{hospital}/bills/{bill}"
+    assert typed not in f"{fault} {fault.text} {fault.metadata}"
+    # The control: a hospital's own name helps whoever wrote a bill's wrongly.
+    request.parent = HOSPITAL
+    fault = refusal(bridge.stub.AcknowledgeBills, request)
+    assert fault.violations[0].text == f"must read {HOSPITAL}/bills/{{bill}}"
+
+
 def test_an_unknown_hospital_or_bill_is_not_found(bridge: Bridge) -> None:
     for call, request in (
         (bridge.stub.PullBills, pb.PullBillsRequest(hospital="hospitals/nowhere")),

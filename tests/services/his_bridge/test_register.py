@@ -460,6 +460,20 @@ def test_a_bad_consent_is_told_everything_at_once(register: ConsentServiceStub) 
         ("consent.evidence.channel", "UNKNOWN_VALUE"),
     }
     assert "11010119900307002X" not in str(fault)
+    for call, one in (
+        (register.GrantConsents, pb.GrantConsentsRequest(consents=[bad], request_id="r")),
+        (
+            register.AcknowledgeWithdrawals,
+            pb.AcknowledgeWithdrawalsRequest(consents=["x"], request_id="r"),
+        ),
+    ):
+        one.parent = "11010119900307002X"
+        fault = refusal(call, one)
+        assert "parent" in {v.field for v in fault.violations}
+        assert not [v for v in fault.violations if one.parent in v.text]
+        assert "must read hospitals/{hospital}/consents/{consent}" in {
+            v.text for v in fault.violations
+        }
     future = pb.WithdrawConsentRequest(
         name="x", request_id="", withdraw_time=timestamp(time.time() + 3600)
     )
