@@ -116,7 +116,8 @@ def assess_months(
 
     A month's target is the one in force on its first day, so that none changes while it runs; of
     a doctor's targets the latest start counts, and of equal starts the last in `personal`. A target
-    counts only beside a reading of its setter's: who has measured nothing here judges nothing.
+    counts only beside a reading of its setter's of the same quantity, in one of these months: who
+    has measured nothing here judges nothing, and who has measured glucose judges no HbA1c.
 
     Raises: NoTargetInForce when the programme has no target yet in one of the months.
     """
@@ -126,10 +127,24 @@ def assess_months(
         due = last_day_of(month) + timedelta(days=DAYS_TO_ARRIVE)
         if reading.received.astimezone(zone).date() <= due:
             by_month[month].append(reading)
-    recorders = {reading.recorder for found in by_month.values() for reading in found}
-    own = [target for target in personal if target.set_by in recorders]
+    # Months after these are looked at for an HbA1c that reaches back; they give nobody a say.
+    measured = {
+        (reading.recorder, reading.measured.quantity)
+        for month in months
+        for reading in by_month.get(month, ())
+        if _may_count(reading)
+    }
+    own = [target for target in personal if (target.set_by, target.measure.quantity) in measured]
     hba1c = {month: found for month in by_month if (found := _hba1c_of(by_month[month]))}
     return tuple(_assessed(month, by_month[month], hba1c, programme, own, zone) for month in months)
+
+
+def _may_count(reading: Reading) -> bool:
+    """Whether a month may rest on it: an HbA1c is the laboratory's, or nothing."""
+    return (
+        reading.measured.quantity is not Quantity.HBA1C
+        or reading.provenance is Provenance.LABORATORY
+    )
 
 
 def _hba1c_of(readings: Iterable[Reading]) -> Reading | None:
@@ -137,8 +152,7 @@ def _hba1c_of(readings: Iterable[Reading]) -> Reading | None:
     found = [
         reading
         for reading in readings
-        if reading.measured.quantity is Quantity.HBA1C
-        and reading.provenance is Provenance.LABORATORY
+        if reading.measured.quantity is Quantity.HBA1C and _may_count(reading)
     ]
     return min(found, key=lambda reading: (reading.effective, reading.name), default=None)
 

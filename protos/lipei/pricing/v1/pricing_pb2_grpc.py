@@ -150,8 +150,9 @@ class PricingServiceServicer:
     def SetPersonalTarget(self, request, context):
         """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
         for the member's other measures. What was set before stays in the record; for one date what was set last counts.
-        It counts in assessments that a reading of the same hospital or partner stands beside: whose readings were all taken
-        back, or erased, or lie outside the window, has no say there.
+        It counts in assessments beside a reading of the same hospital or partner of the same quantity (HbA1c by a laboratory,
+        glucose, systolic, diastolic pressure): whose readings of it were all taken back, or erased, or lie outside the months
+        that are judged, has no say there.
 
         ALREADY_EXISTS: the request_id was used with other content; make a new one.
         NOT_FOUND: the caller has recorded no reading of this member; record one first.

@@ -84,8 +84,9 @@ class PricingServiceStub:
     SetPersonalTarget: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.SetPersonalTargetRequest, _pricing_pb2.SetPersonalTargetResponse]
     """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
     for the member's other measures. What was set before stays in the record; for one date what was set last counts.
-    It counts in assessments that a reading of the same hospital or partner stands beside: whose readings were all taken
-    back, or erased, or lie outside the window, has no say there.
+    It counts in assessments beside a reading of the same hospital or partner of the same quantity (HbA1c by a laboratory,
+    glucose, systolic, diastolic pressure): whose readings of it were all taken back, or erased, or lie outside the months
+    that are judged, has no say there.
 
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
     NOT_FOUND: the caller has recorded no reading of this member; record one first.
@@ -172,8 +173,9 @@ class PricingServiceAsyncStub(PricingServiceStub):
     SetPersonalTarget: _aio.UnaryUnaryMultiCallable[_pricing_pb2.SetPersonalTargetRequest, _pricing_pb2.SetPersonalTargetResponse]  # type: ignore[assignment]
     """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
     for the member's other measures. What was set before stays in the record; for one date what was set last counts.
-    It counts in assessments that a reading of the same hospital or partner stands beside: whose readings were all taken
-    back, or erased, or lie outside the window, has no say there.
+    It counts in assessments beside a reading of the same hospital or partner of the same quantity (HbA1c by a laboratory,
+    glucose, systolic, diastolic pressure): whose readings of it were all taken back, or erased, or lie outside the months
+    that are judged, has no say there.
 
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
     NOT_FOUND: the caller has recorded no reading of this member; record one first.
@@ -281,8 +283,9 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pricing_pb2.SetPersonalTargetResponse, _abc.Awaitable[_pricing_pb2.SetPersonalTargetResponse]]:
         """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
         for the member's other measures. What was set before stays in the record; for one date what was set last counts.
-        It counts in assessments that a reading of the same hospital or partner stands beside: whose readings were all taken
-        back, or erased, or lie outside the window, has no say there.
+        It counts in assessments beside a reading of the same hospital or partner of the same quantity (HbA1c by a laboratory,
+        glucose, systolic, diastolic pressure): whose readings of it were all taken back, or erased, or lie outside the months
+        that are judged, has no say there.
 
         ALREADY_EXISTS: the request_id was used with other content; make a new one.
         NOT_FOUND: the caller has recorded no reading of this member; record one first.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from services.pricing.core.incentive import Incentive, assess
@@ -72,6 +72,19 @@ def test_the_order_of_the_readings_changes_nothing(
 
 
 NEVER_MET = Target(below=1)
+LAST_OF_WINDOW = date(2025, 5, 1)  # a month whose readings may still arrive at the renewal is out
+MAY, JUNE = datetime(2025, 5, 24, tzinfo=UTC), datetime(2025, 6, 2, tzinfo=UTC)
+OF_JUNE = Reading(
+    name="s",
+    measured=Measured(Quantity.GLUCOSE, 60, True),
+    provenance=Provenance.DEVICE,
+    effective=JUNE,
+    received=JUNE,
+    recorder="partner/stranger",
+)
+OF_PRESSURE = msgspec.structs.replace(
+    OF_JUNE, measured=Measured(Quantity.SYSTOLIC, 130, False), effective=MAY, received=MAY
+)
 
 
 @given(many, which, st.sampled_from(Measure))
@@ -83,8 +96,32 @@ def test_the_target_of_somebody_who_measured_nothing_changes_nothing(
     assert earned(readings, programme, [target]) == earned(readings, programme)
 
 
-def test_the_same_target_of_who_measured_counts() -> None:
+@given(many, which, st.sampled_from(Measure), one_reading())
+@example(weekly("2025-05", "6.0"), "diabetes-glucose", Measure.FASTING_GLUCOSE, OF_JUNE)
+@example(weekly("2025-05", "6.0"), "diabetes-glucose", Measure.FASTING_GLUCOSE, OF_PRESSURE)
+def test_one_reading_of_something_else_or_outside_the_window_buys_no_say(
+    readings: list[Reading], programme: str, measure: Measure, bought: Reading
+) -> None:
+    inside = month_of(bought.effective.date()) <= LAST_OF_WINDOW
+    assume(not inside or bought.measured.quantity is not measure.quantity)
+    beside = [*readings, msgspec.structs.replace(bought, name="s", recorder="partner/stranger")]
+    target = PersonalTarget(measure, DAY_ZERO.date(), NEVER_MET, "partner/stranger")
+    assert earned(beside, programme, [target]) == earned(beside, programme)
+
+
+def test_one_reading_of_the_same_inside_the_window_does() -> None:
     """The control of the one before."""
+    bought = msgspec.structs.replace(OF_JUNE, effective=MAY, received=MAY)
+    beside = [*weekly("2025-05", "6.0"), bought]
+    target = PersonalTarget(Measure.FASTING_GLUCOSE, DAY_ZERO.date(), NEVER_MET, bought.recorder)
+    without, with_it = (
+        earned(beside, "diabetes-glucose", personal) for personal in ((), (target,))
+    )
+    assert (without.run_months, with_it.run_months) == (1, 0)
+
+
+def test_the_same_target_of_who_measured_counts() -> None:
+    """The control of the first."""
     readings = weekly("2025-05", "6.0")
     by = readings[0].recorder
     target = PersonalTarget(Measure.FASTING_GLUCOSE, DAY_ZERO.date(), NEVER_MET, by)
