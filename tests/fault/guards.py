@@ -49,6 +49,16 @@ ROLE_CHECK = _guard(
     ),
     tests=(_GUARD,),
 )
+PROVENANCE = _guard(
+    "provenance by recorder",
+    "whoever records a reading may say that a laboratory measured it",
+    (
+        "services/pricing/requests.py",
+        "elif provenance not in _STATES.get(recorder, ()):",
+        "elif provenance not in Provenance:",
+    ),
+    tests=("tests/services/pricing/test_readings_served.py",),
+)
 PURPOSE = _guard(
     "purpose check",
     "whoever may call may read for any purpose that there is, or for a word of their own",
@@ -308,6 +318,7 @@ LOG_ALLOW_LIST = _guard(
 
 GUARDS = (
     ROLE_CHECK,
+    PROVENANCE,
     PURPOSE,
     OF_INSTALLATION,
     OFFICE,
