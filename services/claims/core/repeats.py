@@ -5,7 +5,6 @@ It finds and denies nothing: rules do, under their clauses. Knows no storage.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import date
 from functools import lru_cache
@@ -23,18 +22,38 @@ def service_day(bill: BillFacts, line: LineFacts) -> date:
 
 def repeated_lines(bill: BillFacts, services: Iterable[EarlierService]) -> frozenset[int]:
     """Numbers of the lines that were allowed before under another bill number, one for one."""
-    earlier = Counter(
-        _service(one.provider_id, one, one.service_date)
-        for one in services
-        if one.bill_number != bill.bill_number
-    )
-    found = []
+    return frozenset(repeats_of(bill, services))
+
+
+def repeats_of(
+    bill: BillFacts, services: Iterable[EarlierService]
+) -> dict[int, EarlierService]:
+    """By line number, the service that the line charges again; each is charged again once."""
+    earlier: dict[tuple[object, ...], list[EarlierService]] = {}
+    for one in services:
+        if one.bill_number != bill.bill_number:
+            key = _service(one.provider_id, one, one.service_date)
+            earlier.setdefault(key, []).append(one)
+    found = {}
     for line in bill.lines if earlier else ():
-        key = _service(bill.provider_id, line, service_day(bill, line))
-        if line.billed and earlier[key] > 0:
-            earlier[key] -= 1
-            found.append(line.number)
-    return frozenset(found)
+        left = earlier.get(_service(bill.provider_id, line, service_day(bill, line)))
+        if line.billed and left:
+            found[line.number] = left.pop(0)
+    return found
+
+
+def examined_elsewhere(
+    bill: BillFacts, line: LineFacts, services: Iterable[EarlierService]
+) -> EarlierService | None:
+    """The latest time that another provider gave the line's service, up to the line's own day."""
+    before = [
+        one
+        for one in services
+        if one.provider_id != bill.provider_id
+        and code_key(one.code) == code_key(line.code)
+        and one.service_date <= service_day(bill, line)
+    ]
+    return max(before, key=lambda one: (one.service_date, one.bill_number), default=None)
 
 
 def days_elsewhere(
