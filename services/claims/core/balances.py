@@ -26,17 +26,28 @@ class Unit(enum.StrEnum):
     UNITS = "units"  # ten-thousandths of a unit
 
 
+class Kind(enum.StrEnum):
+    """What an accumulator is for."""
+
+    UNIT_LIMIT = "unit_limit"
+    COUNT_LIMIT = "count_limit"
+    DEDUCTIBLE = "deductible"
+    OUT_OF_POCKET = "out_of_pocket"
+    CEILING = "ceiling"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BalanceChange:
     """One accumulator before and after a line, or a claim, with the limit in force.
 
-    `limit` and `left` are None when the plan has no such limit on the day. `name` says in words
-    what the plan's id stands for.
+    `kind`, `limit` and `left` are None when the plan has no such limit on the day. `name` says in
+    words what the plan's id stands for.
     """
 
     accumulator: str
     name: Text
     clause: str
+    kind: Kind | None
     unit: Unit
     scope: Scope
     period_start: date | None
@@ -65,11 +76,14 @@ class _Term(Protocol):
 
 _Key = tuple[str, Scope, date | None]
 
-_DEDUCTIBLE = Text(zh="免赔额", en="deductible")
-_OUT_OF_POCKET = Text(zh="自付封顶额", en="out-of-pocket maximum")
-_CEILING = Text(zh="赔付限额", en="ceiling")
-_COUNT = Text(zh="次数限额", en="count limit")
-_UNITS = Text(zh="数量限额", en="unit limit")
+_KINDS = {
+    Kind.UNIT_LIMIT: Text(zh="数量限额", en="unit limit"),
+    Kind.COUNT_LIMIT: Text(zh="次数限额", en="count limit"),
+    Kind.DEDUCTIBLE: Text(zh="免赔额", en="deductible"),
+    Kind.OUT_OF_POCKET: Text(zh="自付封顶额", en="out-of-pocket maximum"),
+    Kind.CEILING: Text(zh="赔付限额", en="ceiling"),
+}
+_UNITS = {Kind.UNIT_LIMIT: Unit.UNITS, Kind.COUNT_LIMIT: Unit.COUNT}
 _SCOPES = {
     Scope.TREATMENT: Text(zh="每次就诊", en="treatment"),
     Scope.MEMBER: Text(zh="个人", en="member"),
@@ -132,19 +146,21 @@ class Accumulators:
     def _change(self, key: _Key, was: tuple[int, int], now: tuple[int, int]) -> BalanceChange:
         accumulator, scope, start = key
         found = self._limits.get(key)
-        limit: int | None = None
+        kind, clause, limit = None, "", None
         if found is None:  # its term has ended, or is of a kind not named here: the id must do
             unit = Unit.COUNT if now[1] and not now[0] else Unit.MONEY
-            name, clause = Text(zh=accumulator, en=accumulator), ""
+            name = Text(zh=accumulator, en=accumulator)
         else:
-            unit, clause = found.unit, found.term.clause
-            name, limit = self._names.of(found.term, found.kind), _TIMES[unit] * found.value
+            kind, clause = found.kind, found.term.clause
+            unit = _UNITS.get(kind, Unit.MONEY)
+            name, limit = self._names.of(found.term, kind), _TIMES[unit] * found.value
         at = int(unit is Unit.COUNT)
         held = self._before.get(key, (0, 0))[at]
         return BalanceChange(
             accumulator=accumulator,
             name=name,
             clause=clause,
+            kind=kind,
             unit=unit,
             scope=scope,
             period_start=start,
@@ -160,21 +176,20 @@ _TIMES = {Unit.MONEY: 1, Unit.COUNT: 1, Unit.UNITS: UNIT_SCALE}
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """One accumulator that is in force: its term, its limit of the day, and what it adds up."""
+    """One accumulator that is in force, and its limit of the day."""
 
     term: _Term
     value: int
-    kind: Text
-    unit: Unit
+    kind: Kind
 
 
 def _in_force(terms: Terms) -> Iterable[_Limit]:
     """Every accumulator that is in force, in the order of the steps."""
-    yield from (_Limit(o.term, o.value, _UNITS, Unit.UNITS) for o in terms.unit_limits)
-    yield from (_Limit(o.term, o.value, _COUNT, Unit.COUNT) for o in terms.count_limits)
-    yield from (_Limit(o.term, o.value, _DEDUCTIBLE, Unit.MONEY) for o in terms.deductibles)
-    yield from (_Limit(o.term, o.value, _OUT_OF_POCKET, Unit.MONEY) for o in terms.out_of_pocket)
-    yield from (_Limit(o.term, o.value, _CEILING, Unit.MONEY) for o in terms.ceilings)
+    yield from (_Limit(one.term, one.value, Kind.UNIT_LIMIT) for one in terms.unit_limits)
+    yield from (_Limit(one.term, one.value, Kind.COUNT_LIMIT) for one in terms.count_limits)
+    yield from (_Limit(one.term, one.value, Kind.DEDUCTIBLE) for one in terms.deductibles)
+    yield from (_Limit(one.term, one.value, Kind.OUT_OF_POCKET) for one in terms.out_of_pocket)
+    yield from (_Limit(one.term, one.value, Kind.CEILING) for one in terms.ceilings)
 
 
 def _by_key(changes: Iterable[UsageChange]) -> Mapping[_Key, tuple[int, int]]:
@@ -190,12 +205,12 @@ class _Names:
         self._sections = {one.id: one.name for one in plan.sections}
         self._categories = {one.id: one.name for one in plan.categories}
 
-    def of(self, term: _Term, kind: Text) -> Text:
+    def of(self, term: _Term, kind: Kind) -> Text:
         """For example "个人保单年度免赔额" and "deductible per member and policy year"."""
         whose, about = _SCOPES[term.scope], self._about(term)
         lasts = None if term.period is None else _PERIODS[term.period]
-        zh = f"{whose.zh}{lasts.zh if lasts else ''}{kind.zh}"
-        en = f"{kind.en} per {whose.en}{f' and {lasts.en}' if lasts else ''}"
+        zh = f"{whose.zh}{lasts.zh if lasts else ''}{_KINDS[kind].zh}"
+        en = f"{_KINDS[kind].en} per {whose.en}{f' and {lasts.en}' if lasts else ''}"
         if about:
             zh += f"（{'、'.join(one.zh for one in about)}）"
             en += f" ({', '.join(one.en for one in about)})"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal
 
 from services.claims.core.accumulators import Tally
@@ -138,8 +138,10 @@ class Explained:
     """A whole claim: billed = the sum over bearers = the sum over reasons, line by line as well.
 
     `balances` are before the claim and after it; of a claim that waits, after it has reserved the
-    most that it could pay. `recomputed` is False where an earlier engine decided otherwise than
-    today's would: shares and balances are then not known.
+    most that it could pay. `policy_days` are the policy's first and last. `recomputed` is False
+    where an earlier engine decided otherwise than today's would: shares and balances are then not
+    known. `claims_of` names the claims of earlier bills by provider and bill number, for whoever
+    knows them.
     """
 
     plan: Plan
@@ -151,7 +153,9 @@ class Explained:
     bearers: tuple[tuple[Bearer, int], ...]
     reasons: tuple[tuple[Reason, int], ...]
     clauses: tuple[Clause, ...]
+    policy_days: tuple[date, date]
     recomputed: bool
+    claims_of: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def pends(self) -> tuple[Pend, ...]:
@@ -214,6 +218,7 @@ def explained(
         bearers=tuple((bearer, _borne(decision, bearer)) for bearer in Bearer),
         reasons=_by_reason(decision),
         clauses=tuple(Clause(id=one, text=clause_text(plan, one)) for one in clauses),
+        policy_days=(inputs.policy.start, inputs.policy.end - timedelta(days=1)),
         recomputed=recomputed,
     )
     faults = sums_that_fail(told)

@@ -25,9 +25,7 @@ def repeated_lines(bill: BillFacts, services: Iterable[EarlierService]) -> froze
     return frozenset(repeats_of(bill, services))
 
 
-def repeats_of(
-    bill: BillFacts, services: Iterable[EarlierService]
-) -> dict[int, EarlierService]:
+def repeats_of(bill: BillFacts, services: Iterable[EarlierService]) -> dict[int, EarlierService]:
     """By line number, the service that the line charges again; each is charged again once."""
     earlier: dict[tuple[object, ...], list[EarlierService]] = {}
     for one in services:

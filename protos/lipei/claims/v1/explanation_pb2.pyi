@@ -317,7 +317,7 @@ class ExplainedLine(_message.Message):
 
     NUMBER_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
     SECTION_FIELD_NUMBER: _builtins.int
     SERVICE_DATE_FIELD_NUMBER: _builtins.int
     QUANTITY_FIELD_NUMBER: _builtins.int
@@ -335,7 +335,7 @@ class ExplainedLine(_message.Message):
     EARLIER_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The bill line's number."""
-    name: _builtins.str
+    service_name: _builtins.str
     """Its name as on the stored bill; the code where the bill has no name."""
     service_date: _builtins.str
     """Day of the service, "YYYY-MM-DD"."""
@@ -390,7 +390,7 @@ class ExplainedLine(_message.Message):
         *,
         number: _builtins.int = ...,
         code: _coding_pb2.Coding | None = ...,
-        name: _builtins.str = ...,
+        service_name: _builtins.str = ...,
         section: Global___Words | None = ...,
         service_date: _builtins.str = ...,
         quantity: _builtins.str = ...,
@@ -409,7 +409,7 @@ class ExplainedLine(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "code", b"code", "earlier", b"earlier", "section", b"section"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "balances", b"balances", "benefit", b"benefit", "billed", b"billed", "clause", b"clause", "code", b"code", "earlier", b"earlier", "name", b"name", "number", b"number", "outcome", b"outcome", "parts", b"parts", "quantity", b"quantity", "reason", b"reason", "section", b"section", "service_date", b"service_date", "share", b"share", "share_clause", b"share_clause", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "balances", b"balances", "benefit", b"benefit", "billed", b"billed", "clause", b"clause", "code", b"code", "earlier", b"earlier", "number", b"number", "outcome", b"outcome", "parts", b"parts", "quantity", b"quantity", "reason", b"reason", "section", b"section", "service_date", b"service_date", "service_name", b"service_name", "share", b"share", "share_clause", b"share_clause", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -468,7 +468,7 @@ class BalanceChange(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCUMULATOR_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
     CLAUSE_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
@@ -496,14 +496,14 @@ class BalanceChange(_message.Message):
     left: _builtins.int
     """What is left of the limit; absent without one."""
     @_builtins.property
-    def name(self) -> Global___Words:
+    def label(self) -> Global___Words:
         """What it is called."""
 
     def __init__(
         self,
         *,
         accumulator: _builtins.str = ...,
-        name: Global___Words | None = ...,
+        label: Global___Words | None = ...,
         clause: _builtins.str = ...,
         unit: Global___BalanceUnit.ValueType = ...,
         scope: _builtins.str = ...,
@@ -513,9 +513,9 @@ class BalanceChange(_message.Message):
         limit: _builtins.int | None = ...,
         left: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_left", b"_left", "_limit", b"_limit", "left", b"left", "limit", b"limit", "name", b"name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_left", b"_left", "_limit", b"_limit", "label", b"label", "left", b"left", "limit", b"limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_left", b"_left", "_limit", b"_limit", "accumulator", b"accumulator", "after", b"after", "before", b"before", "clause", b"clause", "left", b"left", "limit", b"limit", "name", b"name", "period_start", b"period_start", "scope", b"scope", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_left", b"_left", "_limit", b"_limit", "accumulator", b"accumulator", "after", b"after", "before", b"before", "clause", b"clause", "label", b"label", "left", b"left", "limit", b"limit", "period_start", b"period_start", "scope", b"scope", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__left: _TypeAlias = _typing.Literal["left"]  # noqa: Y015
     _WhichOneofArgType__left: _TypeAlias = _typing.Literal["_left", b"_left"]  # noqa: Y015
