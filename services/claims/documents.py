@@ -9,8 +9,8 @@ import grpc
 from lipei.claims.v1 import explanation_pb2 as pb
 from services.claims.core.explanation import DecisionAltered
 from services.claims.explained.fhir_eob import claim_response, explanation_of_benefit
-from services.claims.explained.page import MOST_LINES, page
-from services.claims.explained.pdf import pdf
+from services.claims.explained.page import page
+from services.claims.explained.pdf import MOST_LINES, pdf
 from services.claims.explained.told import ToldClaim
 from services.claims.explained.words import Language
 from services.claims.explaining import altered
@@ -61,7 +61,7 @@ class Documents:
         """The document asked for; the same claim in the same state gives the same bytes.
 
         Raises: Refused (RESOURCE_EXHAUSTED) when too many wait, (FAILED_PRECONDITION) when the
-        claim is too long for a page, (DATA_LOSS) when a document's own sums do not hold.
+        claim is too long for a PDF, (DATA_LOSS) when a document's own sums do not hold.
         """
         if self._free.locked() and self._waiting >= MOST_WAITING:
             raise Refused(
@@ -90,12 +90,12 @@ def _document(
         except DecisionAltered:
             raise altered() from None
         return pb.Document(media_type="application/fhir+json; fhirVersion=4.0", content=content)
+    if wanted == pb.DOCUMENT_FORMAT_HTML:
+        return pb.Document(media_type="text/html; charset=utf-8", content=page(claim, languages))
     if len(claim.told.lines) > MOST_LINES:
         raise Refused(
             grpc.StatusCode.FAILED_PRECONDITION,
-            "TOO_LONG_FOR_DOCUMENT",
-            f"the claim has more than {MOST_LINES} lines; ask without a format, or for FHIR",
+            "TOO_LONG_FOR_PDF",
+            f"the claim has more than {MOST_LINES} lines; ask for HTML or FHIR",
         )
-    if wanted == pb.DOCUMENT_FORMAT_HTML:
-        return pb.Document(media_type="text/html; charset=utf-8", content=page(claim, languages))
     return pb.Document(media_type="application/pdf", content=pdf(claim, languages))

@@ -88,7 +88,7 @@ _SCOPES = {
     Scope.TREATMENT: Text(zh="每次就诊", en="treatment"),
     Scope.MEMBER: Text(zh="个人", en="member"),
     Scope.FAMILY: Text(zh="家庭", en="family"),
-    Scope.POLICY: Text(zh="保单", en="policy"),
+    Scope.POLICY: Text(zh="整张保单", en="policy"),
 }
 _PERIODS = {
     Period.POLICY_YEAR: Text(zh="保单年度", en="policy year"),

@@ -11,9 +11,6 @@ from services.claims.explained.told import ToldClaim
 from services.claims.explained.view import title, view
 from services.claims.explained.words import Language
 
-# A page or PDF of more is no explanation any more; what a machine reads has no such limit.
-MOST_LINES = 500
-
 
 @lru_cache(maxsize=1)
 def _template() -> Template:

@@ -19,6 +19,8 @@ from services.claims.explained.told import ToldClaim
 from services.claims.explained.view import title, view
 from services.claims.explained.words import Language
 
+# 500 lines take 5 s and 4 MB in two languages; a page and FHIR have no such limit.
+MOST_LINES = 500
 # Printed in place of a letter that the font lacks, as Chinese typesetters always did.
 GETA = "〓"
 
