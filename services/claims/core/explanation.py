@@ -17,7 +17,7 @@ from services.claims.core.accumulators import Tally
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.amounts import Amounts
 from services.claims.core.balances import Accumulators, BalanceChange
-from services.claims.core.canonical import Inputs
+from services.claims.core.canonical import Inputs, output_hash
 from services.claims.core.claim import AppliedShare, Claim
 from services.claims.core.decision import (
     Bearer,
@@ -177,7 +177,11 @@ def explained(
     when a sum does not hold; KeyError when the plan is not the decision's.
     """
     seen = _Watched()
-    recomputed = _again(plan, inputs, seen) == decision.output_hash
+    # What the decision says, not what it says its hash is.
+    said = output_hash(decision)
+    if said != decision.output_hash:
+        raise DecisionAltered("the stored decision is not what its hash says")
+    recomputed = _again(plan, inputs, seen) == said
     if same_engine and not recomputed:
         raise DecisionAltered("the stored decision is not what its inputs give")
     repeats = repeats_of(inputs.bill, inputs.usage.services)

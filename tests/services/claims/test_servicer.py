@@ -336,8 +336,10 @@ def test_replay_recomputes_the_decision_and_notices_an_altered_one(both: Served)
         for trigger in _triggers(both.database.is_sqlite):
             connection.execute(text(trigger))
         connection.execute(text(alter), {"forged": forged})
-    fault = refused(both.claims.ReplayClaim, request)
-    assert (fault.code, fault.reason) == (grpc.StatusCode.DATA_LOSS, "DECISION_ALTERED")
+    explain = pb.ExplainClaimRequest(name=claim.name)
+    for call, asked in ((both.claims.ReplayClaim, request), (both.claims.ExplainClaim, explain)):
+        fault = refused(call, asked)
+        assert (fault.code, fault.reason) == (grpc.StatusCode.DATA_LOSS, "DECISION_ALTERED")
 
 
 def _triggers(sqlite: bool) -> list[str]:

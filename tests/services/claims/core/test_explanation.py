@@ -153,10 +153,14 @@ def test_a_decision_that_its_inputs_do_not_give_is_not_explained() -> None:
     assert [(said.share, said.balances) for said in told.lines] == [(None, ())]
 
 
-def test_a_decision_whose_sums_fail_is_explained_by_no_engine() -> None:
+def test_a_decision_whose_hash_or_sums_fail_is_explained_by_no_engine() -> None:
     one = decided(PLAN, bill())
+    altered = _altered(one.decision)
+    with pytest.raises(DecisionAltered, match="not what its hash says"):
+        explained(PLAN, one.inputs, altered, same_engine=False)
+    hashed = msgspec.structs.replace(altered, output_hash=canonical.output_hash(altered))
     with pytest.raises(DecisionAltered, match="its parts are not what was billed"):
-        explained(PLAN, one.inputs, _altered(one.decision), same_engine=False)
+        explained(PLAN, one.inputs, hashed, same_engine=False)
 
 
 def test_a_reason_without_a_step_of_its_own_is_an_edit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import pytest
 from pypdf import PdfReader
@@ -23,10 +24,15 @@ def text_of(made: bytes) -> str:
     return "".join(page.extract_text() for page in PdfReader(io.BytesIO(made)).pages)
 
 
+def root_of(made: bytes) -> Any:
+    return PdfReader(io.BytesIO(made)).root_object
+
+
 def fonts_of(made: bytes) -> set[str]:
     found = set()
     for page in PdfReader(io.BytesIO(made)).pages:
-        for font in page["/Resources"]["/Font"].values():
+        resources: Any = page["/Resources"]
+        for font in resources["/Font"].values():
             descendant = font.get_object()["/DescendantFonts"][0].get_object()
             assert "/FontFile3" in descendant["/FontDescriptor"]
             found.add(str(descendant["/BaseFont"]))
@@ -62,12 +68,12 @@ def test_it_speaks_the_language_asked_for(language: Language) -> None:
     text = text_of(made)
     assert ("理赔说明书" in text) == (language is Language.ZH)
     assert ("Explanation of benefits" in text) == (language is Language.EN)
-    assert PdfReader(io.BytesIO(made)).root_object["/Lang"][:2] == language.value
+    assert root_of(made)["/Lang"][:2] == language.value
 
 
 def test_it_is_an_archive_document_tagged_for_screen_readers() -> None:
     made = pdf(told(decided(PLAN, bill())), BOTH)
-    root = PdfReader(io.BytesIO(made)).root_object
+    root = root_of(made)
     assert root["/MarkInfo"]["/Marked"].value
     described = root["/Metadata"].get_object().get_data().decode()
     assert "pdfaid:part" in described
