@@ -107,7 +107,9 @@ _DISPOSITIONS = {
     ),
 }
 _WITHDRAWN = Text(zh="已撤回，不予支付。", en="Withdrawn; nothing is paid.")
-_REVERSED = Text(zh="已冲销，原赔付已撤销。", en="Reversed; what had been decided holds no longer.")
+_REVERSED = Text(
+    zh="已撤销，原结论不再有效。", en="Reversed; what had been decided holds no longer."
+)
 # What leads over from where a claim stands to its amounts.
 _NOW, _PROPOSED = Text(zh="目前：", en="As it stands:"), Text(zh="拟定：", en="As proposed:")
 _LEADS = {
@@ -117,7 +119,7 @@ _LEADS = {
 }
 _BEFORE = {
     _WITHDRAWN: Text(zh="撤回前：", en="As it stood before:"),
-    _REVERSED: Text(zh="冲销前：", en="As it stood before:"),
+    _REVERSED: Text(zh="撤销前：", en="As it stood before:"),
 }
 # What waits for a fact is nobody's yet, whoever holds it in the books meanwhile.
 _UNDECIDED = Text(zh="尚未决定", en="not decided yet")

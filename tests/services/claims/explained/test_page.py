@@ -15,7 +15,7 @@ from services.claims.explained.page import page
 from services.claims.explained.told import printable
 from services.claims.explained.view import view
 from services.claims.explained.words import LABELS, OUTCOMES, STATES, Language, grouped
-from tests.services.claims.core.bills import bill, line, plan_named
+from tests.services.claims.core.bills import ROOT, bill, line, plan_named
 from tests.services.claims.explained.telling import decided, decided_in_cases, told
 
 PLAN = plan_named("every-term")
@@ -121,9 +121,12 @@ def test_a_line_of_nothing_still_says_why_it_is_denied() -> None:
     assert made["refusal"] == "This is yours: the plan does not cover this service (clause 6.3)"
 
 
-def test_every_state_and_outcome_has_words() -> None:
-    assert set(STATES) == set(ClaimState)
+def test_every_state_and_outcome_has_words_and_states_have_the_glossarys() -> None:
     assert set(OUTCOMES) == set(LineOutcome)
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    states = glossary.split("## States of a claim")[1].split("\n## ")[0]
+    chinese = dict(re.findall(r"^\| ([a-z ]+) \| (\S+) \|", states, re.MULTILINE))
+    assert {one.value.replace("_", " "): STATES[one].zh for one in ClaimState} == chinese
 
 
 def test_what_turns_or_breaks_a_line_of_writing_is_dropped() -> None:
