@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
@@ -49,8 +50,8 @@ class Documents:
     """The typesetters of one server process. Holds no transaction while anyone waits."""
 
     def __init__(self) -> None:
-        self._free = asyncio.Semaphore(MOST_AT_ONCE)
-        self._waiting = 0
+        self._typesetters = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="documents")
+        self._in_hand = 0
 
     async def make(
         self,
@@ -63,22 +64,22 @@ class Documents:
         Raises: Refused (RESOURCE_EXHAUSTED) when too many wait, (FAILED_PRECONDITION) when the
         claim is too long for a PDF, (DATA_LOSS) when a document's own sums do not hold.
         """
-        if self._free.locked() and self._waiting >= MOST_WAITING:
+        if self._in_hand >= MOST_AT_ONCE + MOST_WAITING:
             raise Refused(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 "TOO_MANY_DOCUMENTS",
                 "too many documents are being made; repeat after the given time",
                 retry_after_s=RETRY_AFTER_S,
             )
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            return await asyncio.to_thread(_document, claim, wanted, _LANGUAGES[language])
-        finally:
-            self._free.release()
+        loop = asyncio.get_running_loop()
+        work = self._typesetters.submit(_document, claim, wanted, _LANGUAGES[language])
+        self._in_hand += 1
+        # One that nobody waits for any more still holds its thread until it is done.
+        work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
+        return await asyncio.wrap_future(work)
+
+    def _done(self) -> None:
+        self._in_hand -= 1
 
 
 def _document(

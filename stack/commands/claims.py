@@ -132,6 +132,8 @@ _DOCUMENTS = {
     Format.HTML: explanation_pb2.DOCUMENT_FORMAT_HTML,
     Format.PDF: explanation_pb2.DOCUMENT_FORMAT_PDF,
 }
+# The longest PDF takes seconds, and may stand in line.
+_DOCUMENT_S = 60.0
 _LANGUAGES = {
     Language.ZH: explanation_pb2.DOCUMENT_LANGUAGE_ZH,
     Language.EN: explanation_pb2.DOCUMENT_LANGUAGE_EN,
@@ -161,7 +163,8 @@ def explain(
     if form in _DOCUMENTS:
         request.format, request.language = _DOCUMENTS[form], _LANGUAGES[lang]
     with calling(state, "claims", "adjuster") as channel:
-        answer = ClaimsServiceStub(channel).ExplainClaim(request, timeout=CALL_S)
+        patience_s = _DOCUMENT_S if form in _DOCUMENTS else CALL_S
+        answer = ClaimsServiceStub(channel).ExplainClaim(request, timeout=patience_s)
     sums = adding_up(answer.claim.decision, lang)
     if form in _DOCUMENTS:
         _hand_out(answer.document.content, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,25 +218,33 @@ def test_a_claim_of_more_lines_than_a_pdf_holds_is_told_in_other_forms() -> None
     asyncio.run(make())
 
 
+async def in_hand(documents: Documents, wanted: int) -> None:
+    while documents._in_hand != wanted:  # noqa: ASYNC110 -- it has no event to wait for
+        await asyncio.sleep(0)
+
+
 def test_who_comes_when_too_many_wait_is_told_to_come_again() -> None:
     claim = told(decided(PLAN, core_bill()))
     form, both = explanation_pb2.DOCUMENT_FORMAT_HTML, explanation_pb2.DOCUMENT_LANGUAGE_UNSPECIFIED
 
     async def crowd() -> None:
-        documents = Documents()
+        documents, may_begin = Documents(), threading.Event()
         for _ in range(MOST_AT_ONCE):
-            await documents._free.acquire()
+            documents._typesetters.submit(may_begin.wait)
         waiting = [
-            asyncio.create_task(documents.make(claim, form, both)) for _ in range(MOST_WAITING)
+            asyncio.create_task(documents.make(claim, form, both))
+            for _ in range(MOST_AT_ONCE + MOST_WAITING)
         ]
-        await asyncio.sleep(0)
+        await in_hand(documents, MOST_AT_ONCE + MOST_WAITING)
         with pytest.raises(Refused) as caught:
             await documents.make(claim, form, both)
         assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        for _ in range(MOST_AT_ONCE):
-            documents._free.release()
+        waiting.pop().cancel()  # whoever goes away gives the place to another
+        await in_hand(documents, MOST_AT_ONCE + MOST_WAITING - 1)
+        waiting.append(asyncio.create_task(documents.make(claim, form, both)))
+        may_begin.set()
         made = await asyncio.gather(*waiting)
         assert len({one.content for one in made}) == 1
-        assert (await documents.make(claim, form, both)).content
+        await in_hand(documents, 0)
 
     asyncio.run(crowd())
