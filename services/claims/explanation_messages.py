@@ -8,7 +8,7 @@ from services.claims.core.balances import BalanceChange, Unit
 from services.claims.core.decision import Bearer, LineOutcome, Pend
 from services.claims.core.explain import awaited
 from services.claims.core.explanation import Explained, ExplainedLine, ExplainedPart, Step
-from services.claims.core.plan import Text
+from services.claims.core.plan_parts import Text
 from services.claims.core.reasons import Reason
 from services.claims.messages import money
 
@@ -36,7 +36,7 @@ def explanation_message(told: Explained) -> explanation_pb2.Explanation:
             explanation_pb2.ReasonTotal(reason=_REASONS[reason], amount=money(amount, currency))
             for reason, amount in told.reasons
         ],
-        awaited=[_awaited(pend) for pend in told.pends],
+        awaited=[_awaited(told, pend) for pend in told.pends],
         clauses=[
             explanation_pb2.ClauseWords(clause=clause.id, text=_words(clause.text))
             for clause in told.clauses
@@ -110,12 +110,12 @@ def _balance(one: BalanceChange) -> explanation_pb2.BalanceChange:
     )
 
 
-def _awaited(pend: Pend) -> explanation_pb2.Awaited:
+def _awaited(told: Explained, pend: Pend) -> explanation_pb2.Awaited:
     return explanation_pb2.Awaited(
         reason=_REASONS[pend.reason],
         clause=pend.clause,
         awaits=pend.awaits,
-        text=_words(awaited(pend)),
+        text=_words(awaited(told.plan, pend)),
         line=pend.line or 0,
     )
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import msgspec
 from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.claims.v1 import settlement_pb2_grpc
 from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_facts, end_day, start_day
+from services.claims.bill_intake import bill_facts, day_received, end_day, start_day
 from services.claims.core import canonical, ledger
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import Disposition
@@ -24,7 +25,7 @@ from services.claims.core.facts import (
 )
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
-from services.claims.core.repeats import days_that_matter
+from services.claims.core.repeats import services_that_matter
 from services.claims.messages import STATES, money
 from services.claims.paying import Payments
 from services.claims.servicer import ClaimsParts, Context, find
@@ -167,9 +168,12 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             connection, sealer, row.policy_id, row.member_id, start_day(bill), end_day(bill)
         )
         plan = self._parts.plans.plan(connection, terms.plan_version)
+        if plan.edits is not None and plan.edits.filing is not None:
+            received = day_received(bill, row.created_us)
+            facts = msgspec.structs.replace(facts, received_date=received)
         usage = usage_snapshot(
             balances(connection, row.policy_id, row.member_id),
-            earlier_services(connection, sealer, row, days_that_matter(plan, facts)),
+            earlier_services(connection, sealer, row, services_that_matter(plan, facts)),
         )
         return canonical.Inputs(
             plan_version=terms.plan_version,

@@ -14,7 +14,8 @@ from typing import Protocol
 from services.claims.core.accumulators import period_start
 from services.claims.core.decision import UsageChange
 from services.claims.core.facts import UNIT_SCALE, PolicySnapshot, Scope, UsageSnapshot
-from services.claims.core.plan import Covers, Period, Plan, Text
+from services.claims.core.plan import Covers, Period, Plan
+from services.claims.core.plan_parts import Text
 from services.claims.core.terms import Terms
 
 

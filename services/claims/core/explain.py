@@ -29,7 +29,8 @@ from services.claims.core.explanation import (
     named_clauses,
 )
 from services.claims.core.facts import UNIT_SCALE, plain_decimal
-from services.claims.core.plan import Plan, Text, clause_text
+from services.claims.core.plan import Plan, clause_text
+from services.claims.core.plan_parts import Text
 from services.claims.core.reasons import WORDS, Reason
 from services.common.money import format_minor
 
@@ -71,8 +72,8 @@ def explain(
         decision = msgspec.structs.replace(decision, pends=())
     sections = {section.id: section.name for section in plan.sections}
     return Explanation(
-        zh=_paragraphs(zh, stands, decision, sections, clauses, line_texts, told),
-        en=_paragraphs(en, stands, decision, sections, clauses, line_texts, told),
+        zh=_paragraphs(zh, plan, stands, decision, sections, clauses, line_texts, told),
+        en=_paragraphs(en, plan, stands, decision, sections, clauses, line_texts, told),
     )
 
 
@@ -83,8 +84,11 @@ def standing(decision: Decision, *, withdrawn: bool = False, reversed_: bool = F
     return _REVERSED if reversed_ else _DISPOSITIONS[decision.disposition]
 
 
-def awaited(pend: Pend) -> Text:
+def awaited(plan: Plan, pend: Pend) -> Text:
     """What a claim waits for, in words; its stable name where no words are known."""
+    for paper in plan.edits.papers if plan.edits is not None else ():
+        if pend.awaits == f"paper.{paper.id}":
+            return paper.name
     return _AWAITED.get(pend.awaits) or Text(zh=pend.awaits, en=pend.awaits)
 
 
@@ -123,6 +127,7 @@ _BEFORE = {
 }
 # What waits for a fact is nobody's yet, whoever holds it in the books meanwhile.
 _UNDECIDED = Text(zh="尚未决定", en="not decided yet")
+_WAITING = (Reason.FACT_MISSING, Reason.SUSPECTED_DUPLICATE)
 _BEARERS = {
     Bearer.INSURER: Text(zh="保险公司", en="the insurer"),
     Bearer.PRIOR_PAYER: Text(zh="医保或其他保险", en="social insurance or another insurer"),
@@ -139,6 +144,19 @@ _AWAITED = {
     "provider.tier": Text(zh="医疗机构等级", en="the provider's tier"),
     "bill.care_type": Text(zh="就诊类型", en="how the care was given"),
     "line.diagnosis": Text(zh="诊断", en="the diagnosis"),
+    "member.sex": Text(zh="被保险人性别", en="the member's sex"),
+    "provider.licences": Text(zh="医疗机构执业资质", en="what the provider is licensed as"),
+    "line.prescription_time": Text(zh="处方时间", en="when it was prescribed"),
+    "bill.liability": Text(
+        zh="是否涉及工伤或第三方责任", en="whether work-injury insurance or a third party is liable"
+    ),
+    "bill.received_date": Text(zh="收到申请的日期", en="when the bill arrived"),
+    "history.days_supply": Text(
+        zh="上次配药可用天数", en="how many days the earlier supply was for"
+    ),
+    "review.suspected_duplicate": Text(
+        zh="人工核对（与另一票据相似）", en="a person, as it resembles a service of another bill"
+    ),
     "review.auto_pay_ceiling": Text(
         zh="人工审核（金额超过自动赔付上限）",
         en="a person, as the amount is above automatic payment",
@@ -194,6 +212,7 @@ class Words:
 
 def _paragraphs(
     words: Words,
+    plan: Plan,
     stands: Text,
     decision: Decision,
     sections: Mapping[str, Text],
@@ -208,7 +227,7 @@ def _paragraphs(
             _line(words, line, sections, line_texts) + _more(words, told, known.get(line.number))
             for line in decision.lines
         ),
-        *(_pend(words, pend) for pend in decision.pends),
+        *(_pend(words, plan, pend) for pend in decision.pends),
         *(balance_sentence(words, one) for one in (told.balances if told else ())),
         *(
             f"{words.pick('条款', 'Clause')} {clause}{words.pick('：', ': ')}{words.of(text)}"
@@ -221,7 +240,7 @@ def _claim(words: Words, stands: Text, decision: Decision) -> str:
     borne = {_BEARERS[Bearer.INSURER]: 0}
     for line in decision.lines:
         for share in line.shares:
-            waits = share.reason is Reason.FACT_MISSING
+            waits = share.reason in _WAITING
             bearer = _UNDECIDED if waits else _BEARERS[share.bearer]
             borne[bearer] = borne.get(bearer, 0) + share.amount
     order = [*_BEARERS.values(), _UNDECIDED]
@@ -311,8 +330,8 @@ def _sentence(words: Words, reason: Reason, clause: str, amount: int, bearer: Be
     )
 
 
-def _pend(words: Words, pend: Pend) -> str:
-    what = words.of(awaited(pend))
+def _pend(words: Words, plan: Plan, pend: Pend) -> str:
+    what = words.of(awaited(plan, pend))
     if pend.line is None:
         return words.pick(
             f"等待：{what}（条款 {pend.clause}）。",

@@ -19,6 +19,7 @@ from services.claims.core.amounts import Amounts
 from services.claims.core.balances import Accumulators, BalanceChange
 from services.claims.core.canonical import Inputs, output_hash
 from services.claims.core.claim import AppliedShare, Claim
+from services.claims.core.codes import code_key
 from services.claims.core.decision import (
     Bearer,
     BearerShare,
@@ -30,9 +31,10 @@ from services.claims.core.decision import (
 )
 from services.claims.core.facts import BillFacts, Coding, EarlierService, LineFacts
 from services.claims.core.intake import UnacceptableBill
-from services.claims.core.plan import Clause, Plan, Text, clause_text
+from services.claims.core.plan import Clause, Plan, clause_text
+from services.claims.core.plan_parts import Text
 from services.claims.core.reasons import Reason
-from services.claims.core.repeats import examined_elsewhere, repeats_of, service_day
+from services.claims.core.repeats import service_day
 from services.common.dated import NoTermsInForce
 
 _NO_TEXTS: Mapping[int, str] = {}
@@ -76,6 +78,7 @@ STEP_WORDS: dict[Step, Text] = {
     Step.INDEMNITY: Text(zh="损失补偿", en="indemnity"),
     Step.BENEFIT: Text(zh="保险赔付", en="benefit"),
 }
+_REPEATS = (Reason.DUPLICATE, Reason.DUPLICATE_EXAMINATION)
 # A reason that stands in no step here refuses or holds a line: an edit.
 _STEPS = {
     Reason.PRICE_ABOVE_CONTRACT: Step.PRICE,
@@ -184,7 +187,6 @@ def explained(
     recomputed = _again(plan, inputs, seen) == said
     if same_engine and not recomputed:
         raise DecisionAltered("the stored decision is not what its inputs give")
-    repeats = repeats_of(inputs.bill, inputs.usage.services)
     facts = {line.number: line for line in inputs.bill.lines}
     sections = {section.id: section.name for section in plan.sections}
     lines = tuple(
@@ -207,7 +209,7 @@ def explained(
             share_clause=seen.shares[line.number].clause if _shared(seen, line, recomputed) else "",
             parts=_parts(line),
             balances=seen.balances[line.number] if recomputed else (),
-            earlier=_earlier(inputs, line, facts[line.number], repeats),
+            earlier=_earlier(inputs, line, facts[line.number]),
         )
         for line in decision.lines
     )
@@ -339,14 +341,29 @@ def _step(share: BearerShare, refused: bool) -> Step:
     return _STEPS.get(share.reason, Step.EDIT)
 
 
-def _earlier(
-    inputs: Inputs, line: DecisionLine, facts: LineFacts, repeats: Mapping[int, EarlierService]
-) -> EarlierService | None:
-    if line.reason is Reason.DUPLICATE:
-        return repeats.get(line.number)
-    if line.reason is Reason.DUPLICATE_EXAMINATION:
-        return examined_elsewhere(inputs.bill, facts, inputs.usage.services)
-    return None
+def _earlier(inputs: Inputs, line: DecisionLine, facts: LineFacts) -> EarlierService | None:
+    """What a duplicate repeats: of the claim that the decision names, else as like as can be."""
+    if not line.earlier_claim and line.reason not in _REPEATS:
+        return None
+    day = service_day(inputs.bill, facts)
+    alike = [
+        one
+        for one in inputs.usage.services
+        if one.bill_number != inputs.bill.bill_number
+        and one.claim == line.earlier_claim
+        and one.service_date <= day
+        and code_key(one.code) == code_key(line.code)
+    ]
+    return max(
+        alike,
+        key=lambda one: (
+            (one.provider_id == inputs.bill.provider_id) is (line.reason is Reason.DUPLICATE),
+            one.quantity == facts.quantity and one.unit_price == facts.unit_price,
+            one.service_date,
+            one.bill_number,
+        ),
+        default=None,
+    )
 
 
 def _borne(decision: Decision, bearer: Bearer) -> int:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from services.claims.core.explain import Explanation, standing
 from services.claims.core.explanation import Explained
 from services.claims.core.life_cycle import ClaimState
-from services.claims.core.plan import Text
+from services.claims.core.plan_parts import Text
 
 # Where a decision holds no longer because the insurer took it back.
 _REVERSED = frozenset(

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from services.claims.core.balances import BalanceChange
-from services.claims.core.decision import Bearer, Disposition
+from services.claims.core.decision import Bearer, Disposition, LineOutcome
 from services.claims.core.explain import Words, awaited, bearer_words, earlier_sentence
 from services.claims.core.explanation import STEP_WORDS, ExplainedLine, ExplainedPart, Step
-from services.claims.core.plan import Text
+from services.claims.core.plan_parts import Text
 from services.claims.core.reasons import WORDS, Reason
 from services.claims.explained.told import ToldClaim, printable
 from services.claims.explained.words import LABELS, OUTCOMES, STATES, Language, grouped
@@ -84,7 +84,9 @@ class _View:
 
     def _bearers(self) -> Iterator[View]:
         """Who bears what; what waits for a fact is nobody's yet."""
-        waits = dict(self._told.reasons).get(Reason.FACT_MISSING, 0)
+        waits = sum(
+            part.amount for line in self._told.lines for part in line.parts if _waits(line, part)
+        )
         billed = self._told.decision.billed
         shown = [
             (one.value, bearer_words(one), amount - (waits if one is Bearer.PATIENT else 0))
@@ -116,14 +118,14 @@ class _View:
             "benefit": self._money(line.benefit),
             "share": "" if line.share is None else words.share(line.share),
             "share_clause": line.share_clause,
-            "steps": [self._step(part) for part in line.parts],
+            "steps": [self._step(line, part) for part in line.parts],
             "refusal": self._refusal(line),
             "earlier": earlier_sentence(words, self._told, line).strip(),
             "balances": [self._balance(one) for one in line.balances],
         }
 
-    def _step(self, part: ExplainedPart) -> View:
-        waits = part.reason is Reason.FACT_MISSING
+    def _step(self, line: ExplainedLine, part: ExplainedPart) -> View:
+        waits = _waits(line, part)
         return {
             "key": "nobody" if waits else part.bearer.value,
             "step": self._words.of(STEP_WORDS[part.step]),
@@ -160,7 +162,7 @@ class _View:
 
     def _awaited(self) -> Iterator[str]:
         for pend in self._told.pends:
-            what, words = self._words.of(awaited(pend)), self._words
+            what, words = self._words.of(awaited(self._told.plan, pend)), self._words
             if pend.line is None:
                 yield words.pick(f"{what}（条款 {pend.clause}）", f"{what} (clause {pend.clause})")
             else:
@@ -195,6 +197,11 @@ class _View:
 
     def _money(self, amount: int) -> str:
         return grouped(amount, self._currency)
+
+
+def _waits(line: ExplainedLine, part: ExplainedPart) -> bool:
+    """Whether nobody is to bear the part yet, whoever holds it in the books meanwhile."""
+    return line.outcome is LineOutcome.PENDED and part.step is Step.EDIT
 
 
 def _clauses(lines: Sequence[ExplainedLine], reason: Reason) -> list[str]:

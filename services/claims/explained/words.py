@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from services.claims.core.decision import LineOutcome
 from services.claims.core.life_cycle import ClaimState
-from services.claims.core.plan import Text
+from services.claims.core.plan_parts import Text
 from services.common.money import currency_exponent
 
 

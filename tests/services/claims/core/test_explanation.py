@@ -90,6 +90,7 @@ def _service(bill_number: str, provider: str = "CLINIC", day: date = DAY) -> Ear
         service_date=day,
         quantity=charge.quantity,
         unit_price=charge.unit_price,
+        claim=f"policies/p-1/claims/{bill_number.lower()}",
     )
 
 
