@@ -6,6 +6,7 @@ ever, or ENGINE_VERSION changes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -45,6 +46,13 @@ NO_PRIOR_PAYMENTS = PriorPayments()
 _OF_PAPERS = (Reason.FACT_MISSING, Reason.PAPERS_MISSING)
 _OF_EARLIER_CLAIMS = (Reason.DUPLICATE, Reason.SUSPECTED_DUPLICATE, Reason.DUPLICATE_EXAMINATION)
 
+# Told of each line as soon as its money is placed, with the accumulators as they stand then.
+Watch = Callable[[Claim, Amounts, Tally], None]
+
+
+def _unwatched(claim: Claim, result: Amounts, tally: Tally) -> None:
+    """Nobody asks how the decision comes about."""
+
 
 def adjudicate(
     plan: Plan,
@@ -52,11 +60,13 @@ def adjudicate(
     usage: UsageSnapshot,
     bill: BillFacts,
     prior: PriorPayments = NO_PRIOR_PAYMENTS,
+    watch: Watch = _unwatched,
 ) -> Decision:
     """Decide a claim: lines with amounts, bearers, reasons and clauses, and what it uses up.
 
     Every fen of the bill has one bearer and one reason. A line whose fact is missing pends and
-    holds the claim; the claim then reserves the most it could pay.
+    holds the claim; the claim then reserves the most it could pay. `watch` sees each line in turn
+    and changes nothing.
 
     Raises: UnacceptableBill with every fault of a bill that intake must refuse; NoTermsInForce
     when the plan has no terms yet on the policy's days.
@@ -66,7 +76,7 @@ def adjudicate(
         raise UnacceptableBill(faults)
     claim = open_claim(plan, policy, usage, bill, prior)
     refuse_lines(claim)
-    settled = _settle(claim, reserve=False)
+    settled = _settle(claim, reserve=False, watch=watch)
     lines = tuple(_decision_line(claim, one) for one in settled.lines)
     pends = _pends(claim, settled)
     changes = (_settle(claim, reserve=True) if pends else settled).changes
@@ -109,7 +119,7 @@ class _Settled:
     changes: tuple[UsageChange, ...]
 
 
-def _settle(claim: Claim, *, reserve: bool) -> _Settled:
+def _settle(claim: Claim, *, reserve: bool, watch: Watch = _unwatched) -> _Settled:
     """All lines in the order submitted. To reserve, waiting lines are paid at their best share."""
     units = Tally(claim.policy, claim.usage, claim.terms_day)
     visit = Visit(Tally(claim.policy, claim.usage, claim.terms_day), reserve)
@@ -117,12 +127,12 @@ def _settle(claim: Claim, *, reserve: bool) -> _Settled:
     place_payments(claim, lines)
     counted: list[Line] = []
     for one in lines:
-        if one.refusal is not None or (one.line.missing and not reserve):
-            continue
-        one.share = best_share(claim, one.line)
-        pay(claim, one, visit)
-        if one.allowed:
-            counted.append(one.line)
+        if one.refusal is None and (reserve or not one.line.missing):
+            one.share = best_share(claim, one.line)
+            pay(claim, one, visit)
+            if one.allowed:
+                counted.append(one.line)
+        watch(claim, one, visit.tally)
     _count(claim, counted, visit.tally)
     return _Settled(lines, visit.tally.changes())
 

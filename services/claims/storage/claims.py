@@ -156,6 +156,27 @@ def claims_of_bill(
     return connection.execute(found.order_by(claim.c.seq)).all()
 
 
+def claims_named_by_bill(
+    connection: Connection, sealer: Sealer, row: ClaimRow, provider_id: str, bill_number: str
+) -> Sequence[tuple[str, str]]:
+    """Policy and id of the claims that a bill opened for the person and insurer of `row`.
+
+    In the order of their intake, without those withdrawn. Opens nothing.
+    """
+    found = (
+        select(claim.c.policy_id, claim.c.id)
+        .where(
+            claim.c.provider_id == provider_id,
+            claim.c.bill_index == sealed.bill_index(sealer, bill_number),
+            claim.c.person_id == row.person_id,
+            claim.c.insurer == row.insurer,
+            claim.c.state != ClaimState.WITHDRAWN.value,
+        )
+        .order_by(claim.c.seq)
+    )
+    return [(one.policy_id, one.id) for one in connection.execute(found)]
+
+
 def hospitals_of(connection: Connection, provider_id: str) -> set[str]:
     """The hospitals that have handed bills of this provider in, under their own names for them."""
     found = select(claim.c.hospital).where(
