@@ -40,6 +40,7 @@ from services.claims.storage import claims as store
 from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw
+from services.claims.unpayable import unpayable_terms
 from services.common.access.caller import note_consent
 from services.common.access.tenant import Kind, current_tenant
 from services.common.database import Database, take_turns
@@ -249,7 +250,15 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             inputs = sealed.open_inputs(sealer, stored)
             output = sealed.open_output(sealer, stored)
             plan = self._parts.plans.plan(connection, stored.plan_version)
-        again = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
+        again = adjudicate(
+            plan,
+            inputs.policy,
+            inputs.usage,
+            inputs.bill,
+            inputs.prior,
+            review=inputs.review,
+            claim_id=inputs.claim_id,
+        )
         said = canonical.output_hash(output)
         if not (
             again.output_hash == stored.output_hash == said
@@ -323,6 +332,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         except StrictYamlError as error:
             faults += [Violation(f"yaml:{f.line} {f.path}", f.reason, f.text) for f in error.faults]
             raise invalid(faults) from None
+        faults += [Violation("yaml", one.reason, one.text) for one in unpayable_terms(plan)]
         if faults:
             raise invalid(faults)
         return await self._database.run(self._publish, request, plan)

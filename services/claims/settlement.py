@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from msgspec import structs
 from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import settlement_pb2 as pb
@@ -14,9 +15,11 @@ from lipei.claims.v1 import settlement_pb2_grpc
 from lipei.type.v1 import bill_pb2
 from services.claims.bill_intake import bill_facts, end_day, start_day
 from services.claims.core import canonical, ledger
+from services.claims.core.accumulators import with_changes
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import Disposition
 from services.claims.core.facts import (
+    Balance,
     LinePayment,
     PriorPayment,
     PriorPayments,
@@ -24,6 +27,7 @@ from services.claims.core.facts import (
 )
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.core.plan import reads_family_size
 from services.claims.core.repeats import days_that_matter
 from services.claims.messages import STATES, money
 from services.claims.paying import Payments
@@ -46,6 +50,7 @@ MOST_IN_BATCH = 200
 
 _EVENTS = {
     Disposition.AUTO_APPROVED: Event.AUTO_APPROVE,
+    Disposition.APPROVED: Event.APPROVE,
     Disposition.DENIED: Event.DENY,
     Disposition.PENDED_INFO: Event.ASK_FOR_PAPERS,
     Disposition.PENDED_REVIEW: Event.REFER_TO_REVIEW,
@@ -140,7 +145,14 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         try:
             inputs = self._inputs(connection, sealer, row)
             plan = self._parts.plans.plan(connection, inputs.plan_version)
-            decided = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
+            decided = adjudicate(
+                plan,
+                inputs.policy,
+                inputs.usage,
+                inputs.bill,
+                inputs.prior,
+                claim_id=inputs.claim_id,
+            )
         except (UnacceptableBill, NoTermsInForce, Erased) as fault:
             # Intake and import should have refused it, and no claim that is open is erased; one
             # may be opened again after that. A person must look, and the member's later claims
@@ -173,16 +185,31 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         )
         plan = self._parts.plans.plan(connection, terms.plan_version)
         usage = usage_snapshot(
-            balances(connection, row.policy_id, row.member_id),
+            self._balances_without(connection, sealer, row),
             earlier_services(connection, sealer, row, days_that_matter(plan, facts)),
         )
+        snapshot = terms.snapshot(member)
+        if reads_family_size(plan):
+            size = policies.insured_people(connection, row.policy_id, terms.revision)
+            snapshot = structs.replace(snapshot, family_size=size)
         return canonical.Inputs(
             plan_version=terms.plan_version,
-            policy=terms.snapshot(member),
+            policy=snapshot,
             usage=usage,
             bill=facts,
             prior=self._prior(connection, sealer, row),
+            claim_id=row.id if plan.sampling is not None else "",
         )
+
+    def _balances_without(
+        self, connection: Connection, sealer: Sealer, row: Row[Any]
+    ) -> tuple[Balance, ...]:
+        """The accumulators as if the claim's own decision in force were not there."""
+        found = usage_snapshot(balances(connection, row.policy_id, row.member_id))
+        if row.decision_id is not None:
+            own = sealed.open_output(sealer, store.decision_of(connection, row.decision_id))
+            found = with_changes(found, own.usage_changes, release=True)
+        return found.balances
 
     def _prior(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> PriorPayments:
         payments = []

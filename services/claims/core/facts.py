@@ -127,8 +127,50 @@ class OutcomeTier(Facts, frozen=True):
     certified: date
 
 
+class FamilyDoctorContract(Facts, frozen=True):
+    """A contract with a family doctor's practice (家庭医生签约); half-open."""
+
+    provider_id: str
+    start: date
+    end: date
+
+
+class FamilyDoctor(Facts, frozen=True):
+    """Every contract that the person had or has; empty is known to be none."""
+
+    contracts: tuple[FamilyDoctorContract, ...] = ()
+
+
+class Authorisation(Facts, frozen=True):
+    """What the insurer has authorised for the person beforehand, half-open by service date.
+
+    It authorises lines that meet all that is given of `codes`, `sections` (the plan's) and
+    `care_types`; one of the three is given. `provider_id` empty is any provider. `units` and
+    `amount` (allowed, in minor units) are the most over all claims together; None is no limit.
+    """
+
+    id: str
+    start: date
+    end: date
+    codes: tuple[Coding, ...] = ()
+    sections: tuple[str, ...] = ()
+    care_types: tuple[CareType, ...] = ()
+    provider_id: str = ""
+    units: Decimal | None = None
+    amount: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.units is not None:
+            _keep_plain(self, "units", self.units)
+
+
 class MemberFacts(Facts, frozen=True):
-    """The insured person, as far as terms read it. `social_insurance` None is unknown."""
+    """The insured person, as far as terms read it. `social_insurance` None is unknown.
+
+    `outcome_tier` is the one certified last, `earlier_outcome_tiers` are those before it: which of
+    them counts hangs on the policy year. `family_doctor` None is unknown; the insurer itself gives
+    authorisations, so that none of them is none.
+    """
 
     member_id: str
     birth_date: date
@@ -138,16 +180,24 @@ class MemberFacts(Facts, frozen=True):
     disclosed_conditions: tuple[DisclosedCondition, ...] = ()
     outcome_tier: OutcomeTier | None = None
     social_insurance: bool | None = None
+    earlier_outcome_tiers: tuple[OutcomeTier, ...] = ()
+    family_doctor: FamilyDoctor | None = None
+    authorisations: tuple[Authorisation, ...] = ()
 
 
 class PolicySnapshot(Facts, frozen=True):
-    """One policy's revision as it stood for this decision; `start` and `end` are half-open."""
+    """One policy's revision as it stood for this decision; `start` and `end` are half-open.
+
+    `family_size` is how many people the revision insures, this one included; None is unknown, and
+    is left out where no term reads it.
+    """
 
     policy_id: str
     revision: int
     start: date
     end: date
     member: MemberFacts
+    family_size: int | None = None
 
 
 # --- usage ---
@@ -229,7 +279,8 @@ class DiagnosisFacts(Facts, frozen=True):
 class LineFacts(Facts, frozen=True):
     """One charge. `service_date` None is the bill's last day; `fund_paid` None is not stated.
 
-    `billed` is quantity × unit price, rounded once.
+    `billed` is quantity × unit price, rounded once. `authorisation` is the number that the line
+    names; empty, it is the bill's.
     """
 
     number: int
@@ -240,6 +291,7 @@ class LineFacts(Facts, frozen=True):
     service_date: date | None = None
     diagnosis_numbers: tuple[int, ...] = ()
     fund_paid: int | None = None
+    authorisation: str = ""
 
     def __post_init__(self) -> None:
         _keep_plain(self, "quantity", self.quantity)
@@ -283,10 +335,11 @@ class PriceList(Facts, frozen=True):
 
 
 class BillFacts(Facts, frozen=True):
-    """One final bill. `hospital_tier` and `care_type` None are unknown.
+    """One final bill. `hospital_tier`, `care_type` and `referral` None are unknown.
 
     `direct_billing` says that the provider bills the insurer under a contract and so bears what
-    it charges above the contract's price.
+    it charges above the contract's price. `referral` says whether the patient was referred there.
+    `authorisation` is the number that the bill names; empty, it names none.
     """
 
     bill_number: str
@@ -301,6 +354,8 @@ class BillFacts(Facts, frozen=True):
     social_insurance: SocialInsuranceFacts | None = None
     price_list: PriceList | None = None
     direct_billing: bool = False
+    referral: bool | None = None
+    authorisation: str = ""
 
 
 # --- earlier payers ---
@@ -328,6 +383,35 @@ class PriorPayments(Facts, frozen=True):
     """Earlier commercial insurers, in coordination order. Social insurance is on the bill."""
 
     payments: tuple[PriorPayment, ...] = ()
+
+
+# --- a person's review ---
+
+
+class ReviewedLine(Facts, frozen=True):
+    """What a reviewer leaves of one line, before prices, units and limits of the plan.
+
+    `quantity` and `unit_price` None leave what was billed; they only ever lower. `denied` leaves
+    nothing. `clause` is the plan's, under which the reviewer cuts.
+    """
+
+    number: int
+    clause: str
+    quantity: Decimal | None = None
+    unit_price: Decimal | None = None
+    denied: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quantity is not None:
+            _keep_plain(self, "quantity", self.quantity)
+        if self.unit_price is not None:
+            _keep_plain(self, "unit_price", self.unit_price)
+
+
+class Review(Facts, frozen=True):
+    """A person has looked at the claim: nothing of it waits for a person any more."""
+
+    lines: tuple[ReviewedLine, ...] = ()
 
 
 def plain_decimal(value: Decimal) -> Decimal:

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from services.claims.core.decision import Bearer
+from services.claims.core.decision import Bearer, Payee
 from services.claims.core.facts import (
     CareType,
     ContractPrice,
@@ -20,6 +20,7 @@ from services.claims.core.facts import (
     PreExistingTerms,
     Relationship,
     Scope,
+    Sex,
 )
 from services.common.dated import Dated
 
@@ -109,10 +110,11 @@ class Ages(Part, frozen=True):
 
 
 class Covers(Part, frozen=True):
-    """Which lines an accumulator is about; both empty is every line."""
+    """Which lines an accumulator is about; nothing given is every line."""
 
     sections: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    ages: Ages | None = None
 
 
 class When(Part, frozen=True):
@@ -130,6 +132,22 @@ class When(Part, frozen=True):
     care_types: tuple[CareType, ...] = ()
     diagnoses: tuple[str, ...] = ()
     outcome_tiers: tuple[str, ...] = ()
+    referral: bool | None = None
+    family_doctor_contract: bool | None = None
+    contracted_provider: bool | None = None
+    ages: Ages | None = None
+    sexes: tuple[Sex, ...] = ()
+
+
+class FamilyStep(Part, frozen=True):
+    """How a family's limit grows: by `add` for each insured person above `members`, up to `most`.
+
+    Amounts are in minor units; `most` None, or null on a day, is no cap.
+    """
+
+    add: Dated[int]
+    members: int
+    most: Dated[int] | None = None
 
 
 # --- terms ---
@@ -184,12 +202,16 @@ class PreExistingValue(Part, frozen=True):
 
 
 class PreExistingRule(Part, frozen=True):
-    """What holds for pre-existing conditions of these diagnoses."""
+    """What holds for pre-existing conditions of these diagnoses, in these sections.
+
+    Both empty are every diagnosis and every section; one of them is given.
+    """
 
     id: str
     clause: str
     diagnoses: tuple[str, ...]
     values: Dated[PreExistingValue]
+    sections: tuple[str, ...] = ()
 
 
 class PreExisting(Part, frozen=True):
@@ -261,6 +283,21 @@ class Providers(Part, frozen=True):
     listing: tuple[PlanProvider, ...] = ()
 
 
+class AuthorisationTerm(Part, frozen=True):
+    """Care that needs the insurer's authorisation beforehand: lines that meet all that is given.
+
+    `requires` names terms whose own authorisation such a line needs as well.
+    """
+
+    id: str
+    clause: str
+    in_force: Dated[bool]
+    codes: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    care_types: tuple[CareType, ...] = ()
+    requires: tuple[str, ...] = ()
+
+
 class MutualRecognition(Part, frozen=True):
     """Examinations whose result another provider's stands in for, and for how many days.
 
@@ -281,6 +318,7 @@ class FixedLimit(Part, frozen=True):
     values: Dated[int]
     codes: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
+    ages: Ages | None = None
 
 
 class UnitLimit(Part, frozen=True):
@@ -293,10 +331,15 @@ class UnitLimit(Part, frozen=True):
     period: Period | None = None
     codes: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
+    ages: Ages | None = None
 
 
 class Deductible(Part, frozen=True):
-    """What the patient bears first, in minor units a period."""
+    """What the patient bears first, in minor units a period.
+
+    What one that is `embedded_in` a family's takes counts toward the family's as well, and it is
+    over when either is used up; the family's then takes nothing by itself.
+    """
 
     id: str
     clause: str
@@ -305,6 +348,8 @@ class Deductible(Part, frozen=True):
     covers: Covers
     period: Period | None = None
     social_insurance_counts: bool = False
+    embedded_in: str = ""
+    family_step: FamilyStep | None = None
 
 
 class Copay(Part, frozen=True):
@@ -335,6 +380,7 @@ class OutOfPocketMaximum(Part, frozen=True):
     counts: tuple[PatientCost, ...]
     covers: Covers
     period: Period | None = None
+    family_step: FamilyStep | None = None
 
 
 class Ceiling(Part, frozen=True):
@@ -346,6 +392,7 @@ class Ceiling(Part, frozen=True):
     scope: Scope
     covers: Covers
     period: Period | None = None
+    family_step: FamilyStep | None = None
 
     @property
     def of_section(self) -> bool:
@@ -369,6 +416,36 @@ class AutoPayCeiling(Part, frozen=True):
 
     clause: str
     values: Dated[int]
+
+
+class Sampling(Part, frozen=True):
+    """The share of claims, in [0, 1], that a person looks at although nothing is wrong."""
+
+    clause: str
+    values: Dated[Decimal]
+
+
+class FourEyes(Part, frozen=True):
+    """Above this benefit, in minor units, two people must review."""
+
+    clause: str
+    values: Dated[int]
+
+
+class UndisputedFirst(Part, frozen=True):
+    """What waits for nothing is paid before the lines that do."""
+
+    clause: str
+    in_force: Dated[bool]
+
+
+class PayeeTerm(Part, frozen=True):
+    """Who gets a line's benefit; the first one whose conditions hold."""
+
+    id: str
+    clause: str
+    values: Dated[Payee]
+    when: When
 
 
 class General(Part, frozen=True):
@@ -440,6 +517,20 @@ class Plan(Part, frozen=True):
     ceilings: tuple[Ceiling, ...] = ()
     count_limits: tuple[CountLimit, ...] = ()
     auto_pay_ceiling: AutoPayCeiling | None = None
+    authorisations: tuple[AuthorisationTerm, ...] = ()
+    payees: tuple[PayeeTerm, ...] = ()
+    sampling: Sampling | None = None
+    four_eyes: FourEyes | None = None
+    undisputed_first: UndisputedFirst | None = None
+
+
+def reads_family_size(plan: Plan) -> bool:
+    """Whether a limit of the plan grows with the family, on whatever day."""
+    return (
+        any(one.family_step is not None for one in plan.deductibles)
+        or any(one.family_step is not None for one in plan.out_of_pocket)
+        or any(one.family_step is not None for one in plan.ceilings)
+    )
 
 
 def clause_text(plan: Plan, clause: str) -> Text:

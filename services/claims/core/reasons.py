@@ -17,7 +17,7 @@ C4BB_ADJUDICATION = "http://hl7.org/fhir/us/carin-bb/CodeSystem/C4BBAdjudication
 
 
 class Reason(enum.IntEnum):
-    """Why; where two refuse the same line, the smaller number wins."""
+    """Why. Numbers are for ever; what wins where two refuse the same line is PRECEDENCE."""
 
     IMPOSSIBLE_DATES = 1
     NOT_COVERED_ON_DATE = 2
@@ -50,13 +50,35 @@ class Reason(enum.IntEnum):
     BENEFIT = 29
     FACT_MISSING = 30
     REVIEW_NEEDED = 31
+    AUTHORISATION_INVALID = 41
+    AUTHORISATION_EXCEEDED = 42
+    MEDICAL_NECESSITY = 43
+
+
+# Reasons that came after the numbers were given, each right behind the one that it follows.
+_RIGHT_BEHIND: dict[Reason, Reason] = {
+    Reason.AUTHORISATION_INVALID: Reason.AUTHORISATION,
+    Reason.AUTHORISATION_EXCEEDED: Reason.AUTHORISATION_INVALID,
+    Reason.MEDICAL_NECESSITY: Reason.UNITS_EXCEEDED,
+}
+
+
+def _in_order() -> tuple[Reason, ...]:
+    order = [reason for reason in Reason if reason not in _RIGHT_BEHIND]
+    for reason, before in _RIGHT_BEHIND.items():
+        order.insert(order.index(before) + 1, reason)
+    return tuple(order)
+
+
+# The first that holds wins, and a line's parts stand in this order.
+PRECEDENCE = _in_order()
+RANK: dict[Reason, int] = {reason: place for place, reason in enumerate(PRECEDENCE)}
 
 
 # Reasons that no term of today's plan language can reach, and the issue that brings the term.
 NOT_YET_EMITTED: dict[Reason, int] = {
     Reason.LATE_FILING: 5,
     Reason.OTHER_LIABILITY: 5,
-    Reason.AUTHORISATION: 5,
     Reason.CLINICAL_MISMATCH: 5,
     Reason.BUNDLED: 5,
     Reason.UNITS_EXCEEDED: 5,
@@ -160,8 +182,7 @@ WORDS: dict[Reason, ReasonWords] = {
     Reason.AUTHORISATION: _patient(
         "197",
         "{amount} 未取得事先授权（条款 {clause}），由您承担",
-        "{amount} is yours: the authorisation is missing, invalid or exceeded (clause {clause})",
-        carc_also=("15", "198"),
+        "{amount} is yours: it was not authorised beforehand (clause {clause})",
     ),
     Reason.PROVIDER_NOT_LISTED: _patient(
         "242",
@@ -303,5 +324,21 @@ WORDS: dict[Reason, ReasonWords] = {
         fhir_code="noncovered",
         zh="{amount} 待人工审核（条款 {clause}）",
         en="{amount} waits for a person to look at it (clause {clause})",
+    ),
+    Reason.AUTHORISATION_INVALID: _patient(
+        "15",
+        "{amount} 事先授权的号码、人员、项目、医疗机构或日期不符（条款 {clause}），由您承担",
+        "{amount} is yours: the authorisation is for another person, service, provider or time"
+        " (clause {clause})",
+    ),
+    Reason.AUTHORISATION_EXCEEDED: _patient(
+        "198",
+        "{amount} 超过事先授权的数量或金额（条款 {clause}），由您承担",
+        "{amount} is yours: it is above what was authorised (clause {clause})",
+    ),
+    Reason.MEDICAL_NECESSITY: _patient(
+        "50",
+        "{amount} 经人工审核不属于必要医疗（条款 {clause}），由您承担",
+        "{amount} is yours: a reviewer found it not to be necessary (clause {clause})",
     ),
 }

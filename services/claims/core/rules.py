@@ -10,6 +10,11 @@ from bisect import bisect_right
 from collections.abc import Callable
 from datetime import date, timedelta
 
+from services.claims.core.authorisations import (
+    authorisation_used_up,
+    not_authorised,
+    wrongly_authorised,
+)
 from services.claims.core.claim import AppliedShare, Claim, Line, Missing, Refusal
 from services.claims.core.codes import code_key, comparable
 from services.claims.core.conditions import (
@@ -17,6 +22,7 @@ from services.claims.core.conditions import (
     covers,
     holds,
     in_sections,
+    limits,
     limits_line,
     plan_share,
 )
@@ -26,6 +32,7 @@ from services.claims.core.facts import (
     DisclosedCondition,
     PreExistingTerms,
 )
+from services.claims.core.flow import unknown_facts
 from services.claims.core.plan import (
     Ceiling,
     CountLimit,
@@ -36,6 +43,7 @@ from services.claims.core.plan import (
     WaitingUnit,
 )
 from services.claims.core.reasons import Reason
+from services.claims.core.review import not_necessary
 from services.claims.core.terms import InForce, price_of
 from services.common.dated import add_months
 
@@ -47,13 +55,15 @@ Rule = Callable[[Claim, Line], Finding]
 def refuse(claim: Claim, line: Line) -> None:
     """Set the line's refusal, or the facts that it waits for, and the share that it is paid at."""
     line.share = plan_share(claim, line)
-    for reason, rule in RULES:
+    for reason, rule in RULES if _reads_all(claim) else _USUAL:
         finding = rule(claim, line)
         if isinstance(finding, str):
             line.refusal = Refusal(reason, finding)
             return
         if finding is not None:
             line.missing.append(finding)
+    if claim.terms.steps or claim.terms.payees:
+        line.missing += unknown_facts(claim, line)
 
 
 def impossible_dates(claim: Claim, line: Line) -> Finding:
@@ -218,7 +228,7 @@ def count_used_up(claim: Claim, line: Line) -> Finding:
             return term.clause
     for limit in claim.terms.unit_limits:
         units = limit.term
-        if not limit.value or not limits_line(limit, units.sections, line):
+        if not limit.value or not limits(limit, claim, line):
             continue
         most = limit.value * UNIT_SCALE
         if not claim.before.left(units.id, units.scope, units.period, most):
@@ -249,12 +259,12 @@ def zero_benefit(claim: Claim, line: Line) -> Finding:
     clauses += [
         limit.term.clause
         for limit in terms.unit_limits
-        if limit.value == 0 and limits_line(limit, limit.term.sections, line)
+        if limit.value == 0 and limits(limit, claim, line)
     ]
     clauses += [
         limit.term.clause
         for limit in terms.fixed_limits
-        if limit.value == 0 and limits_line(limit, limit.term.sections, line)
+        if limit.value == 0 and limits(limit, claim, line)
     ]
     return clauses[0] if clauses else None
 
@@ -281,15 +291,31 @@ RULES: tuple[tuple[Reason, Rule], ...] = (
     (Reason.DIAGNOSIS_EXCLUDED, diagnosis_excluded),
     (Reason.PRE_EXISTING, pre_existing),
     (Reason.WAITING_PERIOD, waiting_period),
+    (Reason.AUTHORISATION, not_authorised),
+    (Reason.AUTHORISATION_INVALID, wrongly_authorised),
+    (Reason.AUTHORISATION_EXCEEDED, authorisation_used_up),
     (Reason.PROVIDER_NOT_LISTED, provider_not_listed),
     (Reason.NOT_IN_PRICE_LIST, not_in_price_list),
     (Reason.DUPLICATE_EXAMINATION, duplicate_examination),
+    (Reason.MEDICAL_NECESSITY, not_necessary),
     (Reason.FREQUENCY, count_used_up),
     (Reason.SECTION_CEILING, section_ceiling_used_up),
     (Reason.CEILING, ceiling_used_up),
     (Reason.ZERO_BENEFIT, zero_benefit),
     (Reason.FACT_MISSING, fact_missing),
 )
+# Most claims have nobody's review and no authorisation to look for; theirs are asked less.
+_RARE = (
+    Reason.AUTHORISATION,
+    Reason.AUTHORISATION_INVALID,
+    Reason.AUTHORISATION_EXCEEDED,
+    Reason.MEDICAL_NECESSITY,
+)
+_USUAL = tuple(one for one in RULES if one[0] not in _RARE)
+
+
+def _reads_all(claim: Claim) -> bool:
+    return bool(claim.terms.authorisations) or claim.review is not None
 
 
 def _used_up(claim: Claim, line: Line, *, of_section: bool) -> Finding:
@@ -311,7 +337,9 @@ def _pre_existing_value(
     rules = claim.plan.pre_existing
     value, clause = claim.cover_terms.pre_existing_otherwise, rules.clause
     for one in claim.cover_terms.pre_existing:
-        if line.diagnosis and one.diagnoses and one.diagnoses.has(line.diagnosis):
+        if one.term.sections and not in_sections(one.term.sections, line):
+            continue
+        if one.diagnoses is None or (line.diagnosis and one.diagnoses.has(line.diagnosis)):
             value, clause = one.value, one.term.clause
             break
     if condition.terms is not None:

@@ -45,7 +45,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_WAITING_PERIOD: _Reason.ValueType  # 10
     """The waiting period was not over."""
     REASON_AUTHORISATION: _Reason.ValueType  # 11
-    """Authorisation missing, invalid or exceeded."""
+    """The authorisation that the plan asks for beforehand is missing."""
     REASON_PROVIDER_NOT_LISTED: _Reason.ValueType  # 12
     """The provider is not on the plan's list or not qualified."""
     REASON_NOT_IN_PRICE_LIST: _Reason.ValueType  # 13
@@ -86,9 +86,16 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Papers or facts are missing that a term of the plan reads; pends."""
     REASON_REVIEW_NEEDED: _Reason.ValueType  # 31
     """A person must look at it; pends."""
+    REASON_AUTHORISATION_INVALID: _Reason.ValueType  # 41
+    """The authorisation is for another person, service, provider or time. Right behind AUTHORISATION."""
+    REASON_AUTHORISATION_EXCEEDED: _Reason.ValueType  # 42
+    """Above what was authorised. Right behind AUTHORISATION_INVALID."""
+    REASON_MEDICAL_NECESSITY: _Reason.ValueType  # 43
+    """A reviewer found it not to be necessary. Right behind UNITS_EXCEEDED."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
-    """Why an amount is borne by whom; in order of precedence where two refuse the same line.
+    """Why an amount is borne by whom. Where two refuse the same line, the order below is that of
+    precedence, save for numbers above 40: each says which one it comes right behind.
     CARC, RARC, group code, FHIR category and the sentences in Chinese and English: services/claims/core/reasons.py.
     """
 
@@ -115,7 +122,7 @@ REASON_PRE_EXISTING: Reason.ValueType  # 9
 REASON_WAITING_PERIOD: Reason.ValueType  # 10
 """The waiting period was not over."""
 REASON_AUTHORISATION: Reason.ValueType  # 11
-"""Authorisation missing, invalid or exceeded."""
+"""The authorisation that the plan asks for beforehand is missing."""
 REASON_PROVIDER_NOT_LISTED: Reason.ValueType  # 12
 """The provider is not on the plan's list or not qualified."""
 REASON_NOT_IN_PRICE_LIST: Reason.ValueType  # 13
@@ -156,4 +163,10 @@ REASON_FACT_MISSING: Reason.ValueType  # 30
 """Papers or facts are missing that a term of the plan reads; pends."""
 REASON_REVIEW_NEEDED: Reason.ValueType  # 31
 """A person must look at it; pends."""
+REASON_AUTHORISATION_INVALID: Reason.ValueType  # 41
+"""The authorisation is for another person, service, provider or time. Right behind AUTHORISATION."""
+REASON_AUTHORISATION_EXCEEDED: Reason.ValueType  # 42
+"""Above what was authorised. Right behind AUTHORISATION_INVALID."""
+REASON_MEDICAL_NECESSITY: Reason.ValueType  # 43
+"""A reviewer found it not to be necessary. Right behind UNITS_EXCEEDED."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -147,6 +147,8 @@ class Bill(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     SOCIAL_INSURANCE_FIELD_NUMBER: _builtins.int
     CONSENT_FIELD_NUMBER: _builtins.int
+    REFERRAL_FIELD_NUMBER: _builtins.int
+    AUTHORISATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name "hospitals/{hospital}/bills/{bill}"; empty when a member hands the bill in."""
     bill_number: _builtins.str
@@ -165,6 +167,10 @@ class Bill(_message.Message):
     """IANA name of the hospital's zone; calendar dates of this bill are dates in it."""
     consent: _builtins.str
     """The consent under which it left, "hospitals/{hospital}/consents/{consent}"; empty when a member hands the bill in."""
+    referral: _builtins.bool
+    """Whether the patient was referred there (转诊). Absent: unknown, and a plan term that reads it pends the claim."""
+    authorisation: _builtins.str
+    """Number of the insurer's authorisation that the provider names; empty when it names none."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Admission, or the visit's begin."""
@@ -207,12 +213,16 @@ class Bill(_message.Message):
         total: _money_pb2.Money | None = ...,
         social_insurance: Global___SocialInsurance | None = ...,
         consent: _builtins.str = ...,
+        referral: _builtins.bool | None = ...,
+        authorisation: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "social_insurance", b"social_insurance", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_referral", b"_referral", "end_time", b"end_time", "referral", b"referral", "social_insurance", b"social_insurance", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "care_type", b"care_type", "consent", b"consent", "diagnoses", b"diagnoses", "end_time", b"end_time", "hospital_tier", b"hospital_tier", "kind", b"kind", "lines", b"lines", "member_token", b"member_token", "name", b"name", "provider_id", b"provider_id", "social_insurance", b"social_insurance", "start_time", b"start_time", "time_zone", b"time_zone", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_referral", b"_referral", "authorisation", b"authorisation", "bill_number", b"bill_number", "care_type", b"care_type", "consent", b"consent", "diagnoses", b"diagnoses", "end_time", b"end_time", "hospital_tier", b"hospital_tier", "kind", b"kind", "lines", b"lines", "member_token", b"member_token", "name", b"name", "provider_id", b"provider_id", "referral", b"referral", "social_insurance", b"social_insurance", "start_time", b"start_time", "time_zone", b"time_zone", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__referral: _TypeAlias = _typing.Literal["referral"]  # noqa: Y015
+    _WhichOneofArgType__referral: _TypeAlias = _typing.Literal["_referral", b"_referral"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__referral) -> _WhichOneofReturnType__referral | None: ...
 
 Global___Bill: _TypeAlias = Bill  # noqa: Y015
 
@@ -263,12 +273,15 @@ class BillLine(_message.Message):
     SERVICE_TIME_FIELD_NUMBER: _builtins.int
     DIAGNOSIS_NUMBERS_FIELD_NUMBER: _builtins.int
     FUND_PAID_FIELD_NUMBER: _builtins.int
+    AUTHORISATION_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Number within the bill, from 1."""
     quantity: _builtins.str
     """Decimal with at most four places, above 0, for example "2" or "0.5"."""
     unit_price: _builtins.str
     """Decimal in major units with at most six places, not negative, for example "12.345"."""
+    authorisation: _builtins.str
+    """Number of the insurer's authorisation for this line; the bill's when empty."""
     @_builtins.property
     def code(self) -> _coding_pb2.Coding:
         """The standard code, which plans speak."""
@@ -305,10 +318,11 @@ class BillLine(_message.Message):
         service_time: _timestamp_pb2.Timestamp | None = ...,
         diagnosis_numbers: _abc.Iterable[_builtins.int] | None = ...,
         fund_paid: _money_pb2.Money | None = ...,
+        authorisation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["billed", b"billed", "code", b"code", "fund_paid", b"fund_paid", "local_code", b"local_code", "service_time", b"service_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billed", b"billed", "code", b"code", "diagnosis_numbers", b"diagnosis_numbers", "fund_paid", b"fund_paid", "local_code", b"local_code", "number", b"number", "quantity", b"quantity", "service_time", b"service_time", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorisation", b"authorisation", "billed", b"billed", "code", b"code", "diagnosis_numbers", b"diagnosis_numbers", "fund_paid", b"fund_paid", "local_code", b"local_code", "number", b"number", "quantity", b"quantity", "service_time", b"service_time", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

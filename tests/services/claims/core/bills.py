@@ -44,9 +44,9 @@ DAY = date(2025, 3, 10)
 
 @cache
 def plan_named(name: str) -> Plan:
-    """An example plan, or the test plan that has every kind of term."""
-    folder = CASES / "plans" if name == "every-term" else PLANS
-    return load_plan_file(folder / f"{name}.yaml")
+    """An example plan, or one of the test plans that have every kind of term."""
+    of_tests = CASES / "plans" / f"{name}.yaml"
+    return load_plan_file(of_tests if of_tests.exists() else PLANS / f"{name}.yaml")
 
 
 def policy(

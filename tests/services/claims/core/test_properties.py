@@ -35,7 +35,7 @@ from services.claims.core.reasons import Reason
 from services.common.dated import Dated
 from tests.services.claims.core.bills import bill, bills, line, plan_named, policy, usages
 
-PLANS = ("every-term", "million-medical", "chronic-diabetes")
+PLANS = ("every-term", "every-benefit", "million-medical", "chronic-diabetes")
 POLICY = policy(end=date(2027, 1, 1))
 NOTHING = UsageSnapshot()
 

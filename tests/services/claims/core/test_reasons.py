@@ -7,7 +7,7 @@ import re
 import pytest
 
 from lipei.claims.v1 import reason_pb2
-from services.claims.core.reasons import NOT_YET_EMITTED, WORDS, Reason
+from services.claims.core.reasons import NOT_YET_EMITTED, PRECEDENCE, RANK, WORDS, Reason
 from services.claims.core.rules import RULES
 
 EMITTED = [reason for reason in Reason if reason not in NOT_YET_EMITTED]
@@ -56,9 +56,23 @@ def test_carcs_that_need_a_remark_code_have_one(reason: Reason) -> None:
 
 
 def test_rules_stand_in_the_order_of_precedence_each_reason_once() -> None:
-    ranks = [reason for reason, _ in RULES]
-    assert ranks == sorted(set(ranks))
-    assert set(ranks).isdisjoint(NOT_YET_EMITTED)
+    ranked = [reason for reason, _ in RULES]
+    assert ranked == sorted(set(ranked), key=RANK.__getitem__)
+    assert set(ranked).isdisjoint(NOT_YET_EMITTED)
+
+
+def test_reasons_that_came_later_stand_where_they_belong_and_move_no_other() -> None:
+    assert sorted(PRECEDENCE) == list(Reason)
+    first = [reason for reason in PRECEDENCE if reason <= Reason.REVIEW_NEEDED]
+    assert first == sorted(first)
+    at = PRECEDENCE.index(Reason.AUTHORISATION)
+    assert PRECEDENCE[at + 1 : at + 4] == (
+        Reason.AUTHORISATION_INVALID,
+        Reason.AUTHORISATION_EXCEEDED,
+        Reason.PROVIDER_NOT_LISTED,
+    )
+    at = PRECEDENCE.index(Reason.MEDICAL_NECESSITY)
+    assert PRECEDENCE[at + 1] is Reason.FREQUENCY
 
 
 def test_what_is_not_yet_emitted_says_which_issue_brings_it() -> None:
