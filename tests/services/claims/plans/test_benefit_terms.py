@@ -189,7 +189,7 @@ def test_terms_that_follow_one_another_do_not_conflict() -> None:
     )
     until = "values: {2025-01-01: 1000, 2026-01-01: null}"
     ended = YAML.replace("values: {2025-01-01: 1000}", until)
-    assert load_plan(ended.replace("ceilings:\n", f"ceilings:\n{more}"), "plan.yaml")
+    assert load_plan(ended.replace("ceilings:\n", f"ceilings:\n{more}"), "plan.yaml").id == "small"
 
 
 def _shares(default: str) -> str:
@@ -215,10 +215,10 @@ def test_a_plan_that_can_never_pay_is_refused() -> None:
 
 
 def test_a_plan_that_pays_on_some_day_is_a_plan() -> None:
-    assert load_plan(_shares("0, 2027-01-01: 1"), "plan.yaml")
+    assert load_plan(_shares("0, 2027-01-01: 1"), "plan.yaml").id == "small"
     excluded = "otherwise: {2025-01-01: excluded}"
     at_share = _shares("0").replace(excluded, 'otherwise: {2025-01-01: "0.5"}')
-    assert load_plan(at_share, "plan.yaml")
+    assert load_plan(at_share, "plan.yaml").id == "small"
 
 
 def test_a_circle_of_three_is_told_at_each_of_them() -> None:
