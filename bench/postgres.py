@@ -43,11 +43,14 @@ def postgres_server(*, durable: bool) -> Iterator[str]:
 
 
 @contextmanager
-def fresh_database(server_url: str) -> Iterator[str]:
-    """The URL of an empty database on that server; dropped at the end, with its connections."""
+def fresh_database(server_url: str, like: str = "template1") -> Iterator[str]:
+    """The URL of a copy of `like` on that server; dropped at the end, with its connections.
+
+    Nobody may be connected to `like`; template1 is an empty database.
+    """
     name = f"fresh_{uuid.uuid4().hex}"
     with _administration(server_url) as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {like}"))
     try:
         yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
 import pytest
 import structlog
+from sqlalchemy import make_url
 
+from services.common.database import Database, migrate
 from tests.postgres import fresh_database, postgres_server
 
 
@@ -37,16 +42,72 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def schema() -> str:
+    """The service whose tables a fresh database has from the start; "" is none.
+
+    The folders of the services' tests override it: migrating anew for each test would take longer
+    than most tests do.
+    """
+    return ""
+
+
+@pytest.fixture(scope="session")
+def postgres_like(postgres_url: str) -> Iterator[Callable[[str], str]]:
+    """What gives the name of a PostgreSQL database with a service's tables, to be copied."""
+    with ExitStack() as databases:
+
+        @cache
+        def like(schema: str) -> str:
+            if not schema:
+                return "template1"
+            url = databases.enter_context(fresh_database(postgres_url))
+            _migrate(url, schema)
+            return make_url(url).database or ""
+
+        yield like
+
+
+@pytest.fixture(scope="session")
+def sqlite_like(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """What gives a SQLite file with a service's tables, to be copied."""
+
+    @cache
+    def like(schema: str) -> Path:
+        path = tmp_path_factory.mktemp("schema") / "test.db"
+        path.touch()
+        if schema:
+            _migrate(f"sqlite:///{path}", schema)
+        return path
+
+    return like
+
+
 @pytest.fixture
-def postgres_database(postgres_url: str) -> Iterator[str]:
+def postgres_database(
+    postgres_url: str, postgres_like: Callable[[str], str], schema: str
+) -> Iterator[str]:
     """The URL of a fresh PostgreSQL database."""
-    with fresh_database(postgres_url) as url:
+    with fresh_database(postgres_url, postgres_like(schema)) as url:
         yield url
 
 
+@pytest.fixture
+def sqlite_database(tmp_path: Path, sqlite_like: Callable[[str], Path], schema: str) -> str:
+    """The URL of a fresh SQLite database."""
+    path = tmp_path / "test.db"
+    shutil.copyfile(sqlite_like(schema), path)
+    return f"sqlite:///{path}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of a fresh database, of each kind in turn."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'test.db'}"
-    return str(request.getfixturevalue("postgres_database"))
+    kind = "sqlite_database" if request.param == "sqlite" else "postgres_database"
+    return str(request.getfixturevalue(kind))
+
+
+def _migrate(url: str, schema: str) -> None:
+    database = Database(url)
+    migrate(database, schema)
+    database.close()

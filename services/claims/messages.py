@@ -12,6 +12,7 @@ from lipei.claims.v1 import claims_pb2, decision_pb2, policy_pb2, reason_pb2
 from lipei.type.v1 import coding_pb2, money_pb2
 from services.claims.core.decision import Bearer, Decision, DecisionLine, LineOutcome, Payee
 from services.claims.core.life_cycle import ClaimState
+from services.claims.core.plan import Plan
 from services.claims.core.reasons import RANK, WORDS
 from services.claims.storage.books import Books
 from services.claims.storage.sealed import OpenedClaim
@@ -171,6 +172,16 @@ def reason_messages(decided: Decision) -> list[policy_pb2.ReasonText]:
             text_en=WORDS[reason].en,
         )
         for reason in sorted(occurring, key=RANK.__getitem__)
+    ]
+
+
+def section_messages(plan: Plan, claim: claims_pb2.Claim) -> list[policy_pb2.SectionText]:
+    """What the plan calls the sections of a claim's lines, in the plan's order."""
+    shown = {line.section for line in claim.decision.lines}
+    return [
+        policy_pb2.SectionText(section=one.id, text_zh=one.name.zh, text_en=one.name.en)
+        for one in plan.sections
+        if one.id in shown
     ]
 
 

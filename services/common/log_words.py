@@ -85,6 +85,7 @@ KEYS: Mapping[str, Shape] = {
     "reason": CODE,
     "received": _count,
     "released": _count,
+    "remedy": WORD,
     "rpc": METHOD,
     "state": WORD,
     "until": MOMENT,
@@ -96,7 +97,9 @@ EVENTS: Mapping[str, frozenset[str]] = {
     for event, keys in {
         "bank_answer_fault": "reason about",
         "call_refused": "reason rpc uri",
+        "certificate_accepted": "queue",
         "certificate_not_renewed": "fault",
+        "certificate_refused": "queue reason remedy",
         "certificate_renewed": "until queue",
         "checkpoint_not_signed": "fault",
         "claims_without_payee_account": "claims count",

@@ -28,7 +28,7 @@ from services.common.grpc_edge import (
     parse_page_token,
 )
 from services.common.request_id import request_id_faults
-from services.common.sealing.erasures import OtherErasure
+from services.common.sealing.erasures import OtherErasure, done_by
 from services.pricing import messages
 from services.pricing.core.incentive import Incentive, assess, readable_days, window_of
 from services.pricing.core.months import HBA1C_REACHES_BACK
@@ -257,6 +257,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
                 token,
                 policies,
                 _microseconds(self._now()),
+                done_by(),
             )
         except OtherErasure:
             raise _request_id_reused() from None

@@ -26,6 +26,7 @@ from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import (
     plain,
     print_json,
+    print_list,
     print_table,
     rows,
     say,
@@ -137,8 +138,9 @@ def tasks(
     for task in found:
         times = (when(task.effective_time), when(task.raise_time))
         rows(made, [(task.reading, task.glucose_mmol_l, *times)])
-    print_table(made)
-    say(f"{len(found)} for a coach")
+    print_list(made, "nothing for a coach")
+    if found:
+        say(f"{len(found)} for a coach")
 
 
 def participation(

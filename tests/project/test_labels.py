@@ -1,14 +1,17 @@
 """The labels' gate can fail: what has no label, or one that gives too much away, is refused."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GATE = [sys.executable, str(ROOT / ".ci" / "labels.py")]
+GATE = ROOT / ".ci" / "labels.py"
 CLAIMS = "protos/lipei/claims/v1/claims.proto"
 SETTLEMENT = "protos/lipei/claims/v1/settlement.proto"
 PRICING = "protos/lipei/pricing/v1/pricing.proto"
@@ -29,9 +32,28 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def gate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [*GATE, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+class Result(NamedTuple):
+    returncode: int
+    stderr: str
+
+
+@pytest.fixture
+def gate(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
+    """The gate in this process, where starting it costs nothing, and what protoc itself prints."""
+    spec = importlib.util.spec_from_file_location("labels_gate", GATE)
+    assert spec is not None
+    assert spec.loader is not None
+    labels = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(labels)
+    monkeypatch.chdir(tree)
+
+    def run(*arguments: str) -> Result:
+        capfd.readouterr()
+        return Result(labels.main(arguments), capfd.readouterr().err)
+
+    return run
 
 
 def rewrite(path: Path, old: str, new: str) -> None:
@@ -41,7 +63,9 @@ def rewrite(path: Path, old: str, new: str) -> None:
 
 
 def test_the_labels_hold(tree: Path) -> None:
-    result = gate(tree)
+    result = subprocess.run(
+        [sys.executable, GATE], cwd=tree, capture_output=True, text=True, check=False
+    )
     assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -129,9 +153,11 @@ BREACHES = [
 
 
 @pytest.mark.parametrize(("file", "old", "new", "breach"), BREACHES)
-def test_a_breach_is_named(tree: Path, file: str, old: str, new: str, breach: str) -> None:
+def test_a_breach_is_named(
+    tree: Path, gate: Callable[..., Result], file: str, old: str, new: str, breach: str
+) -> None:
     rewrite(tree / file, old, new)
-    result = gate(tree)
+    result = gate()
     assert result.returncode == 1
     assert any(line.startswith(breach) for line in result.stderr.splitlines()), result.stderr
 
@@ -145,48 +171,52 @@ def test_a_breach_is_named(tree: Path, file: str, old: str, new: str, breach: st
         ("roles: [ROLE_UNSPECIFIED, ROLE_PARTNER]", "ROLE_UNSPECIFIED is never granted"),
     ],
 )
-def test_an_rpc_without_a_role_is_named(tree: Path, roles: str, breach: str) -> None:
+def test_an_rpc_without_a_role_is_named(
+    tree: Path, gate: Callable[..., Result], roles: str, breach: str
+) -> None:
     rewrite(tree / PRICING, "roles: [ROLE_PARTNER]\n", f"{roles}\n")
-    result = gate(tree)
+    result = gate()
     assert result.returncode == 1
     assert f"lipei.pricing.v1.PricingService.ListCoachTasks: {breach}" in result.stderr
 
 
-def test_an_rpc_without_any_label_is_named(tree: Path) -> None:
+def test_an_rpc_without_any_label_is_named(tree: Path, gate: Callable[..., Result]) -> None:
     path = tree / PRICING
     before, rpc = path.read_text("utf-8").split("  rpc ListCoachTasks", 1)
     signature, rest = rpc.split(" {\n", 1)
     after = rest.split("\n  }\n", 1)[1]
     path.write_text(f"{before}  rpc ListCoachTasks{signature};\n{after}", "utf-8")
-    result = gate(tree)
+    result = gate()
     assert result.returncode == 1
     assert "PricingService.ListCoachTasks: has no role" in result.stderr
 
 
-def test_a_message_that_carries_no_labels_is_named(tree: Path) -> None:
+def test_a_message_that_carries_no_labels_is_named(tree: Path, gate: Callable[..., Result]) -> None:
     path = tree / WORK
     rewrite(path, "import ", 'import "google/protobuf/any.proto";\nimport ')
     rewrite(path, "map<string, int32> refusal_reasons", "map<string, google.protobuf.Any> refusals")
-    result = gate(tree)
+    result = gate()
     assert result.returncode == 1
     assert "RecordReleasedReadingsResult.refusals: google.protobuf.Any carries no" in result.stderr
 
 
-def test_a_matrix_that_says_something_else_is_stale(tree: Path) -> None:
+def test_a_matrix_that_says_something_else_is_stale(
+    tree: Path, gate: Callable[..., Result]
+) -> None:
     rewrite(tree / PRICING, "roles: [ROLE_PARTNER]\n", "roles: [ROLE_PARTNER, ROLE_MEMBER]\n")
-    stale = gate(tree)
+    stale = gate()
     assert (stale.returncode, stale.stderr) == (
         1,
         f"{MATRIX}: is not what the labels say; run `make proto` and commit it\n",
     )
-    assert gate(tree, "--write").returncode == 0
-    assert gate(tree).returncode == 0
+    assert gate("--write").returncode == 0
+    assert gate().returncode == 0
     (tree / MATRIX).unlink()
-    assert gate(tree).returncode == 1
+    assert gate().returncode == 1
 
 
-def test_a_proto_that_cannot_be_read_is_no_pass(tree: Path) -> None:
+def test_a_proto_that_cannot_be_read_is_no_pass(tree: Path, gate: Callable[..., Result]) -> None:
     rewrite(tree / MONEY, "message Money {", "message Money ")
-    result = gate(tree)
+    result = gate()
     assert result.returncode == 1
     assert "money.proto" in result.stderr

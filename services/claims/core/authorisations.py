@@ -94,24 +94,34 @@ def _look_up(claim: Claim, line: Line) -> Authority:
     if not needed:
         return NONE_NEEDED
     named = line.facts.authorisation or claim.bill.authorisation
+    if named and not any(_names_one(named, one.term, claim, line) for one in needed):
+        invalid = Need(clause=needed[0].term.clause, reason=Reason.AUTHORISATION_INVALID)
+        return Authority(needs=(invalid,))
     found = [_need(one.term, named, claim, line) for one in needed]
     lacking = _lacking(needed, claim, line)
     if lacking is not None:
         found.append(Need(clause=lacking, reason=Reason.AUTHORISATION))
-    used = {each.id for need in found for each in need.valid}
-    if named and named not in used and all(need.reason is None for need in found):
-        found.append(Need(clause=needed[0].term.clause, reason=Reason.AUTHORISATION_INVALID))
     return Authority(needs=tuple(found))
 
 
+def _names_one(named: str, term: AuthorisationTerm, claim: Claim, line: Line) -> bool:
+    """Whether the number is one of the member's that is for the term and about the line."""
+    return any(
+        one.id == named and _is_for(one, term) and _is_about(one, claim, line)
+        for one in claim.policy.member.authorisations
+    )
+
+
 def _need(term: AuthorisationTerm, named: str, claim: Claim, line: Line) -> Need:
-    """What of the member's authorisations is for the term and valid for the line."""
+    """What of the member's authorisations is for the term and valid for the line.
+
+    The one that is named goes before all others; a line with two needs names one number only.
+    """
     held = [one for one in claim.policy.member.authorisations if _is_for(one, term)]
     about = [one for one in held if _is_about(one, claim, line)]
     about = [one for one in about if one.id == named] or about
     if not about:
-        reason = Reason.AUTHORISATION_INVALID if named else Reason.AUTHORISATION
-        return Need(clause=term.clause, reason=reason)
+        return Need(clause=term.clause, reason=Reason.AUTHORISATION)
     valid = tuple(one for one in about if _is_valid(one, claim, line))
     if not valid:
         return Need(clause=term.clause, reason=Reason.AUTHORISATION_INVALID)

@@ -28,6 +28,7 @@ SHOWN = {
     f"{_BRIDGE}ListBills": "bill",
     f"{_BRIDGE}ListReadings": "reading",
     f"{_BRIDGE}ListQuarantine": "inbox",
+    f"{_BRIDGE}ListHeldRecords": "inbox",
     f"{_CONSENTS}GetConsent": "consent",
     f"{_CONSENTS}ListConsents": "consent",
     f"{_PRICING}GetQuote": "quote",

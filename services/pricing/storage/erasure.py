@@ -47,6 +47,7 @@ class Erasures:
         member_token: str,
         policies: Sequence[str],
         now_us: int,
+        by: erasures.By = erasures.NOBODY_SAID,
     ) -> Erasure:
         """Erase an insurer's member, and its quotes without a member under the policies.
 
@@ -91,6 +92,7 @@ class Erasures:
                 member=member or "",
                 answer=_encode(done),
                 now_us=now_us,
+                by=by,
             )
         for table in (SUBJECT_KEY, MEMBER):
             self._database.scrub(table)

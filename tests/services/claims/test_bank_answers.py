@@ -97,8 +97,8 @@ class Case:
 
 
 @pytest.fixture
-def payer(tmp_path: Path) -> Iterator[Insurer]:
-    with insurer(f"sqlite:///{tmp_path / 'claims.db'}") as made:
+def payer(sqlite_database: str) -> Iterator[Insurer]:
+    with insurer(sqlite_database) as made:
         yield made
 
 

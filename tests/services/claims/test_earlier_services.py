@@ -151,8 +151,8 @@ def test_no_spelling_of_a_code_evades_what_was_paid_before(service: Served) -> N
     assert refusals(claim) == {1: REPEATED}
 
 
-def test_only_the_days_that_matter_are_looked_up_by_an_index(tmp_path: object) -> None:
-    with served(f"sqlite:///{tmp_path}/claims.db") as running:
+def test_only_the_days_that_matter_are_looked_up_by_an_index(sqlite_database: str) -> None:
+    with served(sqlite_database) as running:
         publish(running)
         imported(running, policy(1))
         for number, day in enumerate(("2026-05-04", "2026-05-10", "2026-05-16"), start=1):

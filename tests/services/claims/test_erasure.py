@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -251,7 +252,25 @@ def test_an_erased_persons_member_id_cannot_be_given_again(both: Served) -> None
         both.claims.ImportPolicies,
         pb.ImportPoliciesRequest(request_id="again", policies=[revised]),
     )
-    assert [violation.reason for violation in fault.violations] == ["MEMBER_CHANGED"]
+    (said,) = fault.violations
+    assert (said.reason, said.field) == ("MEMBER_ERASED", "policies[0].members[0].member_id")
+    assert re.search(r"was erased on [0-9]{4}-[0-9]{2}-[0-9]{2} ", said.text)
+    # Without them the policy goes on for the others.
+    del revised.members[0]
+    request = pb.ImportPoliciesRequest(request_id="without", policies=[revised], dry_run=True)
+    assert not [one for one in both.claims.ImportPolicies(request).faults if "ERASED" in one.reason]
+
+
+def test_an_unchanged_policy_tells_who_of_it_was_erased(both: Served) -> None:
+    same = pb.ImportPoliciesRequest(request_id="1", policies=[policy(1, people=2)])
+    assert not both.claims.ImportPolicies(same).erased_members
+    both.claims.EraseMember(ordered())
+    same.request_id = "2"
+    answer = both.claims.ImportPolicies(same)
+    (erased,) = answer.erased_members
+    assert (answer.unchanged, erased.index, erased.policy_id) == (1, 0, "p1")
+    assert erased.member_id == same.policies[0].members[0].member_id
+    assert erased.erase_time.seconds
 
 
 def test_a_claim_that_is_opened_again_after_the_erasure_goes_to_a_person(both: Served) -> None:

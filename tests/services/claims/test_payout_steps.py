@@ -61,9 +61,9 @@ def bank(sandbox: SandboxBank) -> Bank:
 
 
 @pytest.fixture
-def payer(tmp_path: Path, bank: Bank) -> Iterator[Insurer]:
+def payer(sqlite_database: str, bank: Bank) -> Iterator[Insurer]:
     """On SQLite, after whatever the bank said to others."""
-    with insurer(f"sqlite:///{tmp_path / 'claims.db'}") as made:
+    with insurer(sqlite_database) as made:
         made.begin_after(last_answer(bank))
         yield made
 
@@ -454,12 +454,12 @@ def killed_sender(payer: Insurer, url: str, bank_url: str, message_id: str) -> I
 
 
 def test_a_sender_that_is_killed_after_the_bank_paid(
-    payer: Insurer, sandbox: SandboxBank, bank: Bank, tmp_path: Path
+    payer: Insurer, sandbox: SandboxBank, bank: Bank, sqlite_database: str
 ) -> None:
     sandbox.misbehave(commit_then_timeout=1, hang_s=60)
     payer.owe(name := claim())
     message_id = payer.gather().message_id
-    with killed_sender(payer, f"sqlite:///{tmp_path / 'claims.db'}", sandbox.url, message_id):
+    with killed_sender(payer, sqlite_database, sandbox.url, message_id):
         while not times_paid(sandbox, name):
             time.sleep(0.02)
     assert file_state(payer, message_id) is FileState.SENDING
@@ -470,14 +470,14 @@ def test_a_sender_that_is_killed_after_the_bank_paid(
 
 
 def test_a_sender_that_is_killed_while_its_bytes_are_under_way(
-    payer: Insurer, sandbox: SandboxBank, bank: Bank, tmp_path: Path
+    payer: Insurer, sandbox: SandboxBank, bank: Bank, sqlite_database: str
 ) -> None:
     payer.owe(name := claim())
     message_id = payer.gather().message_id
     # Takes the connection and reads nothing: the bytes hang between the two.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with killed_sender(payer, f"sqlite:///{tmp_path / 'claims.db'}", silent_url, message_id):
+        with killed_sender(payer, sqlite_database, silent_url, message_id):
             silent.accept()
     assert file_state(payer, message_id) is FileState.SENDING
     assert payer.send(bank, message_id) is Sending.STILL_UNKNOWN  # they could still arrive

@@ -45,8 +45,8 @@ def both(database_url: str) -> Iterator[Served]:
 
 
 @pytest.fixture
-def service(tmp_path: object) -> Iterator[Served]:
-    with served(f"sqlite:///{tmp_path}/claims.db") as running:
+def service(sqlite_database: str) -> Iterator[Served]:
+    with served(sqlite_database) as running:
         publish(running)
         imported(running, policy(1))
         yield running
@@ -278,8 +278,8 @@ def test_fifty_at_once_are_all_decided_and_the_deductible_is_used_once(both: Ser
     assert books.ledger_sum_minor_units == books.conservation_violations == 0
 
 
-def test_overload_is_refused_early_and_stores_nothing(tmp_path: object) -> None:
-    with served(f"sqlite:///{tmp_path}/claims.db", workflows=Stuck(), most_in_flight=2) as running:
+def test_overload_is_refused_early_and_stores_nothing(sqlite_database: str) -> None:
+    with served(sqlite_database, workflows=Stuck(), most_in_flight=2) as running:
         publish(running)
         imported(running, policy(1))
         for number in (1, 2):
@@ -291,8 +291,8 @@ def test_overload_is_refused_early_and_stores_nothing(tmp_path: object) -> None:
         assert [claim.bill_number for claim in listed.claims] == ["B1", "B2"]
 
 
-def test_a_caller_who_does_not_wait_gets_the_stored_claim(tmp_path: object) -> None:
-    with served(f"sqlite:///{tmp_path}/claims.db", workflows=Stuck()) as running:
+def test_a_caller_who_does_not_wait_gets_the_stored_claim(sqlite_database: str) -> None:
+    with served(sqlite_database, workflows=Stuck()) as running:
         publish(running)
         imported(running, policy(1))
         (claim,) = running.claims.SubmitClaim(submission(bill("B1"), wait_s=0.2)).claims

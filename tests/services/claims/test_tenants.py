@@ -81,8 +81,8 @@ def both(database_url: str) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def two(tmp_path: object) -> Iterator[Desk]:
-    with desk(f"sqlite:///{tmp_path}/claims.db") as made:
+def two(sqlite_database: str) -> Iterator[Desk]:
+    with desk(sqlite_database) as made:
         yield made
 
 

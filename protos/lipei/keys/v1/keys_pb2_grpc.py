@@ -55,6 +55,11 @@ class KeysServiceStub:
                 request_serializer=lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysRequest.SerializeToString,
                 response_deserializer=lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysResponse.FromString,
                 _registered_method=True)
+        self.ListErasures = channel.unary_unary(
+                '/lipei.keys.v1.KeysService/ListErasures',
+                request_serializer=lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresRequest.SerializeToString,
+                response_deserializer=lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresResponse.FromString,
+                _registered_method=True)
 
 
 class KeysServiceServicer:
@@ -89,6 +94,15 @@ class KeysServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListErasures(self, request, context):
+        """Erasures that were done here, oldest first: subjects whose keys were destroyed, by what is left of them.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_KeysServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -106,6 +120,11 @@ def add_KeysServiceServicer_to_server(servicer, server):
                     servicer.RenewKeys,
                     request_deserializer=lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysRequest.FromString,
                     response_serializer=lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysResponse.SerializeToString,
+            ),
+            'ListErasures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListErasures,
+                    request_deserializer=lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresRequest.FromString,
+                    response_serializer=lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -195,6 +214,33 @@ class KeysService:
             '/lipei.keys.v1.KeysService/RenewKeys',
             lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysRequest.SerializeToString,
             lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListErasures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.keys.v1.KeysService/ListErasures',
+            lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresRequest.SerializeToString,
+            lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

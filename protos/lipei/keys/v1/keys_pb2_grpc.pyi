@@ -49,6 +49,11 @@ class KeysServiceStub:
     """Gives some subjects a next key whose newest is older; what older keys sealed still opens. Repeat until nothing is
     left.
     """
+    ListErasures: _grpc.UnaryUnaryMultiCallable[_keys_pb2.ListErasuresRequest, _keys_pb2.ListErasuresResponse]
+    """Erasures that were done here, oldest first: subjects whose keys were destroyed, by what is left of them.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
+    """
 
 @_typing.type_check_only
 class KeysServiceAsyncStub(KeysServiceStub):
@@ -70,6 +75,11 @@ class KeysServiceAsyncStub(KeysServiceStub):
     RenewKeys: _aio.UnaryUnaryMultiCallable[_keys_pb2.RenewKeysRequest, _keys_pb2.RenewKeysResponse]  # type: ignore[assignment]
     """Gives some subjects a next key whose newest is older; what older keys sealed still opens. Repeat until nothing is
     left.
+    """
+    ListErasures: _aio.UnaryUnaryMultiCallable[_keys_pb2.ListErasuresRequest, _keys_pb2.ListErasuresResponse]  # type: ignore[assignment]
+    """Erasures that were done here, oldest first: subjects whose keys were destroyed, by what is left of them.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
 
 class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,6 +117,17 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_keys_pb2.RenewKeysResponse, _abc.Awaitable[_keys_pb2.RenewKeysResponse]]:
         """Gives some subjects a next key whose newest is older; what older keys sealed still opens. Repeat until nothing is
         left.
+        """
+
+    @_abc_1.abstractmethod
+    def ListErasures(
+        self,
+        request: _keys_pb2.ListErasuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_keys_pb2.ListErasuresResponse, _abc.Awaitable[_keys_pb2.ListErasuresResponse]]:
+        """Erasures that were done here, oldest first: subjects whose keys were destroyed, by what is left of them.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
         """
 
 def add_KeysServiceServicer_to_server(servicer: KeysServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
