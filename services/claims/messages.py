@@ -75,7 +75,8 @@ def claim_message(opened: OpenedClaim, moves: Sequence[Row[Any]] = ()) -> claims
 def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     """What a hospital must know of a claim that its bill opened: its name, state and decision.
 
-    Not the insurer's handle of the person, what the person has used up elsewhere, or the payout.
+    Not the insurer's handle of the person, what the person has used up elsewhere, how the insurer
+    checks itself, or the payout.
     """
     seen = claims_pb2.Claim()
     seen.CopyFrom(claim)
@@ -83,6 +84,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         seen.ClearField(field)
     if seen.HasField("decision"):
         seen.decision.ClearField("usage_changes")
+        seen.decision.ClearField("four_eyes")
     return seen
 
 

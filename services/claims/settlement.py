@@ -26,7 +26,7 @@ from services.claims.core.facts import (
     usage_snapshot,
 )
 from services.claims.core.intake import UnacceptableBill
-from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.core.life_cycle import TAKEN_BACK, ClaimState, Event
 from services.claims.core.plan import reads_family_size
 from services.claims.core.repeats import days_that_matter
 from services.claims.messages import STATES, money
@@ -221,7 +221,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
                     "the same bill is pended under an earlier policy; wait",
                     retry_after_s=PENDED_RETRY_S,
                 )
-            if not earlier.benefit or ClaimState(earlier.state) is ClaimState.WITHDRAWN:
+            if not earlier.benefit or ClaimState(earlier.state) in TAKEN_BACK:
                 continue
             stored = store.decision_of(connection, earlier.decision_id)
             lines = tuple(

@@ -132,7 +132,9 @@ class Decision(_message.Message):
     engine_version: _builtins.str
     """Version of the adjudication engine."""
     input_hash: _builtins.str
-    """SHA-256 of the canonical inputs: plan version, policy, usage, bill, prior payers."""
+    """SHA-256 of the canonical inputs: plan version, policy, usage, bill, prior payers, a person's review, and the claim's id
+    where the plan draws claims.
+    """
     output_hash: _builtins.str
     """SHA-256 of the canonical output: lines, amounts, reasons, clauses."""
     four_eyes: _builtins.bool
