@@ -61,9 +61,12 @@ def decision_tables(
     """
     yield claim_table([claim], withheld)
     if claim.erased:
-        yield "the person's data was erased; amounts, states and hashes are all that is left"
+        yield "the person's data was erased; amounts and states are all that is left"
     if claim.HasField("decision"):
-        yield f"plan {claim.decision.plan_version}\noutput {claim.decision.output_hash}"
+        hashed = f"output {claim.decision.output_hash}"
+        if not claim.decision.output_hash:
+            hashed = f"commitment {claim.decision.commitment}"
+        yield f"plan {claim.decision.plan_version}\n{hashed}"
         yield f"amounts in {claim.decision.billed.currency_code}"
         if not claim.erased:
             lines = "decision.lines"

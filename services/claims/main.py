@@ -17,6 +17,7 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
+from services.claims.storage.about import records_about
 from services.claims.storage.counted import SEALED
 from services.claims.storage.tables import evidence, metadata
 from services.common import log
@@ -164,7 +165,11 @@ async def _serve(
         "claims",
         database,
         evidence,
+        state=state,
         key_file=key_file(state, "CLAIMS_EVIDENCE_KEY_FILE", "claims_evidence.key"),
+        records_of=lambda connection, token: records_about(
+            connection, keys.sealer(connection), token
+        ),
         now_us=now_us,
     )
     await serve(

@@ -45,7 +45,7 @@ def timestamp(at_us: int) -> Timestamp:
 def claim_message(opened: OpenedClaim, moves: Sequence[Row[Any]] = ()) -> claims_pb2.Claim:
     """One claim with its decision in force; `moves` are its history.
 
-    Of an erased person's claim: names, states, amounts and hashes, no line and no bill number.
+    Of an erased person's claim: names, states and amounts, no line and no bill number.
     """
     row = opened.row
     message = claims_pb2.Claim(
@@ -65,6 +65,8 @@ def claim_message(opened: OpenedClaim, moves: Sequence[Row[Any]] = ()) -> claims
         message.decision.CopyFrom(decision_message(opened.decided))
     elif opened.stored is not None:
         message.decision.CopyFrom(_what_is_left(opened.stored))
+    if opened.stored is not None:
+        message.decision.commitment = opened.stored.commitment
     if row.decided_us is not None:
         message.decide_time.CopyFrom(timestamp(row.decided_us))
     if row.paid_us is not None:
@@ -131,8 +133,6 @@ def _what_is_left(stored: Row[Any]) -> decision_pb2.Decision:
     return decision_pb2.Decision(
         plan_version=stored.plan_version,
         engine_version=stored.engine_version,
-        input_hash=stored.input_hash,
-        output_hash=stored.output_hash,
         billed=money(stored.billed, stored.currency),
         allowed=money(stored.allowed, stored.currency),
         benefit=money(stored.benefit, stored.currency),

@@ -42,8 +42,8 @@ from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw, withdrawn_among
 from services.claims.unpayable import unpayable_terms
-from services.common.access.caller import note_consent
-from services.common.access.tenant import Kind, current_tenant
+from services.common.access.caller import note_consent, note_owner
+from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database, take_turns
 from services.common.grpc_edge import (
     Refused,
@@ -171,7 +171,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             row = find(connection, sealer, name)
             opened = _opened(connection, sealer, row)
             claim = claim_message(opened, store.moves_of(connection, row.id))
-            _note(connection, [claim])
+            _note(connection, [row], [claim])
             if not claim.decision.lines:
                 return pb.GetClaimResponse(claim=claim)
             plan = self._parts.plans.plan(connection, claim.decision.plan_version)
@@ -233,7 +233,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             row, stored = _decided_row(connection, sealer, name)
             decided = sealed.open_output(sealer, stored)
             claim = claim_message(sealed.opened(sealer, row, stored))
-            _note(connection, [claim])
+            _note(connection, [row], [claim])
             plan = self._parts.plans.plan(connection, decided.plan_version)
         withdrawn = ClaimState(row.state) is ClaimState.WITHDRAWN
         told = explain(plan, decided, withdrawn=withdrawn)
@@ -257,6 +257,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             _, stored = _decided_row(connection, sealer, name)
             inputs = sealed.open_inputs(sealer, stored)
             output = sealed.open_output(sealer, stored)
+            salt = sealed.open_salt(sealer, stored)
             plan = self._parts.plans.plan(connection, stored.plan_version)
         again = adjudicate(
             plan,
@@ -267,22 +268,19 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             review=inputs.review,
             claim_id=inputs.claim_id,
         )
-        said = canonical.output_hash(output)
-        if not (
-            again.output_hash == stored.output_hash == said
-            and again.input_hash == stored.input_hash
-            and again.plan_version == stored.plan_version
-        ):
+        same = {
+            "output": again.output_hash == output.output_hash == canonical.output_hash(output),
+            "inputs": again.input_hash == output.input_hash,
+            "plan version": again.plan_version == stored.plan_version,
+            "commitment": sealed.committed(salt, output) == stored.commitment,
+        }
+        if not all(same.values()):
             raise Refused(
                 grpc.StatusCode.DATA_LOSS,
                 "DECISION_ALTERED",
                 "the stored decision is not what its inputs give; stop and investigate",
                 metadata={
-                    "stored_output_hash": stored.output_hash,
-                    "hash_of_stored_output": said,
-                    "recomputed_output_hash": again.output_hash,
-                    "stored_input_hash": stored.input_hash,
-                    "recomputed_input_hash": again.input_hash,
+                    "differs": ", ".join(what for what, is_same in same.items() if not is_same)
                 },
             )
         return pb.ReplayClaimResponse(
@@ -290,6 +288,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             output_hash=again.output_hash,
             decided_by=stored.engine_version,
             recomputed_by=ENGINE_VERSION,
+            commitment=stored.commitment,
         )
 
     async def ImportPolicies(
@@ -463,18 +462,19 @@ def _messages(connection: Connection, sealer: Sealer, rows: Sequence[Row[Any]]) 
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
     opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
     claims = [claim_message(one) for one in opened]
-    _note(connection, claims)
+    _note(connection, rows, claims)
     return claims
 
 
-def _note(connection: Connection, claims: Sequence[pb.Claim]) -> None:
-    """Note for the evidence under which consent each claim is read: its bill's, while it stands.
+def _note(connection: Connection, rows: Sequence[Row[Any]], claims: Sequence[pb.Claim]) -> None:
+    """Note for the evidence whose claim each is, and under which consent it is read.
 
-    What is read after the withdrawal rests on the duty to keep what was decided (docs/consent.md),
-    not on a consent that is no more.
+    Its bill's, while it stands. What is read after the withdrawal rests on the duty to keep what
+    was decided (docs/consent.md), not on a consent that is no more.
     """
     withdrawn = withdrawn_among(connection, {claim.consent for claim in claims if claim.consent})
-    for claim in claims:
+    for row, claim in zip(rows, claims, strict=True):
+        note_owner(claim.name, Tenant(Kind.INSURER, row.insurer).key)
         if claim.consent and claim.consent not in withdrawn:
             note_consent(claim.name, claim.consent)
 

@@ -70,7 +70,6 @@ class _Standing:
 
     state: ClaimState
     benefit: int = 0
-    output_hash: str = ""
 
 
 class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
@@ -118,7 +117,6 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         return pb.AdjudicateClaimResponse(
             state=STATES[now.state],
             benefit=money(now.benefit, row.currency),
-            output_hash=now.output_hash,
         )
 
     def _settled(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
@@ -126,10 +124,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         if ClaimState(row.state) in store.UNDECIDED:
             return self._decided(connection, sealer, row)
         state = self._released(connection, row)
-        if row.decision_id is None:
-            return _Standing(state)
-        stored = store.decision_of(connection, row.decision_id)
-        return _Standing(state, row.benefit, stored.output_hash)
+        return _Standing(state, row.benefit or 0)
 
     def _decided(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
         """Decide an undecided claim, all its moves at once."""
@@ -175,7 +170,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             benefit=decided.benefit,
             decided_us=at_us,
         )
-        return _Standing(state, decided.benefit, decided.output_hash)
+        return _Standing(state, decided.benefit)
 
     def _inputs(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> canonical.Inputs:
         bill = bill_pb2.Bill.FromString(sealed.open_bill(sealer, row))

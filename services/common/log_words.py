@@ -119,6 +119,8 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "pull_failed": "hospital channel reason",
         "pulled": "hospital channel received released quarantined filtered held more",
         "record_failed": "hospital channel fault",
+        "scrub_done": "",
+        "scrub_owed": "",
         "serving": "name port",
         "start_failed": "fault",
         "stopped": "name",

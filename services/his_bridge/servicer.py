@@ -12,8 +12,8 @@ import grpc
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceServicer
-from services.common.access.caller import note_consent
-from services.common.access.tenant import Kind, current_tenant
+from services.common.access.caller import note_consent, note_owner
+from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
     Refused,
@@ -219,8 +219,9 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             list(self._hospitals) if hospital is None else [hospital],
         )
         readings = [messages.reading(one) for one in shown]
-        for found in readings:
+        for one, found in zip(shown, readings, strict=True):
             note_consent(found.name, found.consent)
+            note_owner(found.name, Tenant(Kind.HOSPITAL, one.row.hospital).key)
         return pb.ListReadingsResponse(
             readings=readings,
             next_page_token=next_token(shown, kind, more=shown.more),

@@ -37,9 +37,9 @@ _DESK = "desk-hospital-"
 _ADVICE = {
     grpc.StatusCode.UNAVAILABLE: "it does not answer; `lipei status` says what runs",
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time; the same command may be repeated",
-    grpc.StatusCode.PERMISSION_DENIED: "this role may not do that; --as names another one",
     grpc.StatusCode.UNIMPLEMENTED: "it runs an older version that cannot do this",
 }
+_ANOTHER_ROLE = frozenset({"ROLE_NOT_ALLOWED", "TENANT_NOT_ALLOWED"})
 
 
 class CallFailed(Failed):
@@ -115,6 +115,8 @@ def unknown_hospital(hospital: str, here: Sequence[str]) -> Failed:
 def sentences(service: str, fault: RpcFault) -> list[str]:
     """A failed call for a person: what, then every violation and fact on a line of its own."""
     said = _ADVICE.get(fault.code) or fault.text or fault.reason
+    if fault.reason in _ANOTHER_ROLE:
+        said += " (--as ROLE)"
     lines = [f"{service}: {said}"]
     if fault.violations:
         count = len(fault.violations)

@@ -194,8 +194,9 @@ def _replayed(state: Path, name: str) -> _Replay:
         raise Failed(*failed.lines, exit_code=_NOT_ASKED) from None
     said = (
         f"{name}: the same decision",
-        f"  input   {answer.input_hash}",
-        f"  output  {answer.output_hash}",
+        f"  input       {answer.input_hash}",
+        f"  output      {answer.output_hash}",
+        f"  commitment  {answer.commitment}",
         f"  decided by engine {answer.decided_by}, recomputed by {answer.recomputed_by}",
     )
     return _Replay(name=name, told={"name": name, **plain(answer)}, lines=said)

@@ -125,7 +125,8 @@ def erase(
     """Destroy the keys of everything that claims, pricing and the bridge keep about a person.
 
     Claims goes first: while a claim is open, or the law wants records kept, nothing is erased.
-    Names, states, amounts, hashes, the ledger and payment files stay.
+    Pricing is asked twice: by the insurer for its quotes, by the member for what was recorded.
+    Names, states, amounts, commitments, the ledger and payment files stay.
     """
     found = sys.stdin.readline().strip() if member_token == "-" else member_token  # noqa: S105 - no password
     faults = list(_faults(found, ground, order))
@@ -141,6 +142,12 @@ def erase(
         "pricing",
         calling(state, "pricing", "senior_adjuster"),
         lambda channel: _erase_pricing(channel, once, found, policies),
+    )
+    # What a hospital, a partner or the member has recorded is not the insurer's to erase.
+    failed += _told(
+        "pricing, in the member's name",
+        calling(state, "pricing", f"member:{found}"),
+        lambda channel: _erase_pricing(channel, once, found, []),
     )
     for name in hospitals or hospitals_here(state):
         failed += _told(

@@ -165,8 +165,11 @@ def show_incentive(found: pb.Incentive, withheld: Withheld = NOTHING) -> None:
         _show_months(found)
     run = f"{found.run_first_month} to {found.run_last_month}" if found.run_months else "none"
     longest = withheld.shown("run_months", f"{found.run_months} ({run})")
-    say(f"longest run {longest}, earns {share(found.contractual_share_millionths)}")
-    if found.HasField("credit_millionths"):
+    field = "contractual_share_millionths"
+    say(f"longest run {longest}, earns {withheld.shown(field, share(getattr(found, field)))}")
+    if "credit_millionths" in withheld:
+        say(f"credit {WITHHELD}")
+    elif found.HasField("credit_millionths"):
         cap = f"legal cap {share(found.legal_cap.share_millionths)}: {found.legal_cap.source}"
         say(f"credit {share(found.credit_millionths)} ({cap})")
     else:

@@ -89,6 +89,9 @@ def test_where_certificates_are_brought_nothing_is_minted(state: Path) -> None:
         ("member", "say of whom: --as member:NAME"),
         ("hospital_records", "say of whom: --as hospital_records:NAME"),
         ("service", "machines have no token"),
+        ("auditor:insurer", "say of whom: --as auditor:hospital/ID, --as auditor:insurer/ID"),
+        ("operator:member/x", "or --as operator for the installation's own"),
+        ("operator:hospital/", "say of whom: --as operator:hospital/ID"),
     ],
 )
 def test_a_role_that_nobody_can_have_is_a_sentence(state: Path, role: str, words: str) -> None:
@@ -110,7 +113,13 @@ def test_a_command_without_certificate_or_with_an_unknown_role_says_so(state: Pa
 def test_a_command_acts_in_its_own_role_or_in_the_one_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("LIPEI_AS", "LIPEI_TOKEN_FILE", "LIPEI_TOKEN_ISSUER", "LIPEI_TLS_CA_FILE"):
+    for name in (
+        "LIPEI_AS",
+        "LIPEI_PURPOSE",
+        "LIPEI_TOKEN_FILE",
+        "LIPEI_TOKEN_ISSUER",
+        "LIPEI_TLS_CA_FILE",
+    ):
         monkeypatch.delenv(name, raising=False)
     state = tmp_path / "state"
     world = World(state)
@@ -123,7 +132,18 @@ def test_a_command_acts_in_its_own_role_or_in_the_one_that_is_named(
         assert (partner["partner"], partner["insurer"]) == ("partner", None)
         monkeypatch.setenv("LIPEI_AS", "auditor")
         auditor = claims.who(identity_for(state, "adjuster"))
-        assert (auditor["roles"], auditor["insurer"]) == (["ROLE_AUDITOR"], "insurer")
+        assert (auditor["roles"], auditor["insurer"]) == (["ROLE_AUDITOR"], None)
+        assert auditor["uri"] == desk_uri(DOMAIN, "auditor", label="lipei")
+        monkeypatch.setenv("LIPEI_AS", "auditor:insurer/insurer")
+        assert claims.who(identity_for(state, "adjuster"))["insurer"] == "insurer"
+        monkeypatch.setenv("LIPEI_AS", f"operator:hospital/{HOSPITAL}")
+        operator = claims.who(identity_for(state, "adjuster"))
+        assert (operator["roles"], operator["hospital"]) == (["ROLE_OPERATOR"], HOSPITAL)
+        monkeypatch.setenv("LIPEI_AS", "operator")
+        monkeypatch.setenv("LIPEI_PURPOSE", "incident")
+        operator = claims.who(identity_for(state, "adjuster"))
+        assert (operator["hospital"], operator["purpose"]) == (None, "incident")
+        monkeypatch.delenv("LIPEI_PURPOSE")
         monkeypatch.setenv("LIPEI_AS", "hospital_integration:general")
         machine = claims.who(identity_for(state, "adjuster"))
         assert machine["uri"] == integration_uri(DOMAIN, HOSPITAL)

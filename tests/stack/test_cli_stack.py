@@ -523,6 +523,7 @@ def test_a_person_is_erased_everywhere(stack: Stack, claim: str, tmp_path: Path)
     assert "claims: 2 keys destroyed; 1 claim of members/" in done.out
     assert "policies/p-9" in done.out
     assert "pricing: nothing is kept about this member" in done.out
+    assert "pricing, in the member's name: nothing is kept about this member" in done.out
     assert f"his_bridge of {HOSPITAL}: nothing is kept about this member" in done.out
     assert token not in done.out + done.err
     explained = stack.lipei("claims", "explain", name)
@@ -554,4 +555,4 @@ def test_a_person_is_erased_everywhere(stack: Stack, claim: str, tmp_path: Path)
     assert stack.lipei("books").code == 0
     assert stack.json("claims", "replay", claim)["output_hash"]
     again = stack.lipei(*erase, "ordered", "--order", "court/2026-17")
-    assert (again.code, again.out.count("nothing is kept")) == (0, 3)
+    assert (again.code, again.out.count("nothing is kept")) == (0, 4)

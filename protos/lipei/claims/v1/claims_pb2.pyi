@@ -202,7 +202,7 @@ class Claim(_message.Message):
     end_to_end_id: _builtins.str
     """The bank's end-to-end id of the latest payout; empty without one."""
     erased: _builtins.bool
-    """Whether the person's data was erased. Names, states, moves, amounts and the decision's hashes are all that is left;
+    """Whether the person's data was erased. Names, states, moves, amounts and the decision's commitment are all that is left;
     the bill number is empty and the decision has no lines.
     """
     consent: _builtins.str
@@ -573,6 +573,7 @@ class ReplayClaimResponse(_message.Message):
     OUTPUT_HASH_FIELD_NUMBER: _builtins.int
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     RECOMPUTED_BY_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
     input_hash: _builtins.str
     """Hash of the inputs, stored and recomputed."""
     output_hash: _builtins.str
@@ -581,6 +582,8 @@ class ReplayClaimResponse(_message.Message):
     """Engine version that decided."""
     recomputed_by: _builtins.str
     """Engine version that recomputed."""
+    commitment: _builtins.str
+    """The decision's commitment, stored and recomputed."""
     def __init__(
         self,
         *,
@@ -588,10 +591,11 @@ class ReplayClaimResponse(_message.Message):
         output_hash: _builtins.str = ...,
         decided_by: _builtins.str = ...,
         recomputed_by: _builtins.str = ...,
+        commitment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_by", b"decided_by", "input_hash", b"input_hash", "output_hash", b"output_hash", "recomputed_by", b"recomputed_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commitment", b"commitment", "decided_by", b"decided_by", "input_hash", b"input_hash", "output_hash", b"output_hash", "recomputed_by", b"recomputed_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

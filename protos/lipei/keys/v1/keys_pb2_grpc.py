@@ -28,7 +28,9 @@ if _version_not_supported:
 class KeysServiceStub:
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The keys are of every tenant's data at once, so what is marked of_installation is for an
+    operator without a tenant, at a desk of the installation itself. Every rpc may also answer:
+    PERMISSION_DENIED TENANT_NOT_ALLOWED, where so marked: a tenant's operator may not call; leave it to the installation's.
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.
@@ -65,7 +67,9 @@ class KeysServiceStub:
 class KeysServiceServicer:
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The keys are of every tenant's data at once, so what is marked of_installation is for an
+    operator without a tenant, at a desk of the installation itself. Every rpc may also answer:
+    PERMISSION_DENIED TENANT_NOT_ALLOWED, where so marked: a tenant's operator may not call; leave it to the installation's.
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.
@@ -137,7 +141,9 @@ def add_KeysServiceServicer_to_server(servicer, server):
 class KeysService:
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The keys are of every tenant's data at once, so what is marked of_installation is for an
+    operator without a tenant, at a desk of the installation itself. Every rpc may also answer:
+    PERMISSION_DENIED TENANT_NOT_ALLOWED, where so marked: a tenant's operator may not call; leave it to the installation's.
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.

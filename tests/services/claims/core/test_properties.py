@@ -136,7 +136,8 @@ def _no_ceiling_is_exceeded(
     after = {one.accumulator: one for one in with_changes(usage, decision.usage_changes).balances}
     before = {one.accumulator: one.amount for one in usage.balances}
     terms = terms_on(plan, facts.end_date, POLICY.family_size)
-    limits = {one.term.id: one.value for one in (*terms.ceilings, *terms.deductibles)}
+    limits = {one.term.id: one.value for one in terms.ceilings}
+    limits |= {one.term.id: one.value for one in terms.deductibles}
     limits |= {"authorisation A-Q1 units": 20_000, "authorisation A-G1 amount": 100_000}
     for name, most in limits.items():
         if name in after:
@@ -186,8 +187,8 @@ def _a_decision_is_recomputed_from_its_stored_bytes(
 
 def _all_borne(plan: Plan, usage: UsageSnapshot) -> UsageSnapshot:
     """The usage once other claims have used up every deductible and out-of-pocket maximum."""
-    borne = {one.id for one in (*plan.deductibles, *plan.out_of_pocket)}
     terms: list[Deductible | OutOfPocketMaximum] = [*plan.deductibles, *plan.out_of_pocket]
+    borne = {one.id for one in terms}
     starts = (date(2025, 1, 1), date(2026, 1, 1))
     return usage_snapshot(
         [
