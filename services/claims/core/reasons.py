@@ -55,25 +55,44 @@ class Reason(enum.IntEnum):
     MEDICAL_NECESSITY = 43
 
 
-# Reasons that came after the numbers were given, each right behind the one that it follows.
-_RIGHT_BEHIND: dict[Reason, Reason] = {
-    Reason.AUTHORISATION_INVALID: Reason.AUTHORISATION,
-    Reason.AUTHORISATION_EXCEEDED: Reason.AUTHORISATION_INVALID,
-    Reason.MEDICAL_NECESSITY: Reason.UNITS_EXCEEDED,
-}
-
-
-def _in_order() -> tuple[Reason, ...]:
-    order = [reason for reason in Reason if reason not in _RIGHT_BEHIND]
-    for reason, before in _RIGHT_BEHIND.items():
-        order.insert(order.index(before) + 1, reason)
-    return tuple(order)
-
-
-# The first that holds wins, and a line's parts stand in this order.
-PRECEDENCE = _in_order()
-RANK: dict[Reason, int] = {reason: place for place, reason in enumerate(PRECEDENCE)}
-
+# Where two refuse the same line the earlier one wins; parts of a line are told in this order.
+PRECEDENCE: tuple[Reason, ...] = (
+    Reason.IMPOSSIBLE_DATES,
+    Reason.NOT_COVERED_ON_DATE,
+    Reason.DEPENDANT_NOT_ELIGIBLE,
+    Reason.DUPLICATE,
+    Reason.LATE_FILING,
+    Reason.OTHER_LIABILITY,
+    Reason.BENEFIT_EXCLUDED,
+    Reason.DIAGNOSIS_EXCLUDED,
+    Reason.PRE_EXISTING,
+    Reason.WAITING_PERIOD,
+    Reason.AUTHORISATION,
+    Reason.AUTHORISATION_INVALID,
+    Reason.AUTHORISATION_EXCEEDED,
+    Reason.PROVIDER_NOT_LISTED,
+    Reason.NOT_IN_PRICE_LIST,
+    Reason.CLINICAL_MISMATCH,
+    Reason.DUPLICATE_EXAMINATION,
+    Reason.BUNDLED,
+    Reason.UNITS_EXCEEDED,
+    Reason.MEDICAL_NECESSITY,
+    Reason.FREQUENCY,
+    Reason.PRICE_ABOVE_CONTRACT,
+    Reason.UNIT_LIMIT,
+    Reason.SOCIAL_INSURANCE_PAID,
+    Reason.DEDUCTIBLE,
+    Reason.COPAY,
+    Reason.COINSURANCE,
+    Reason.SECTION_CEILING,
+    Reason.CEILING,
+    Reason.PRIOR_PAYER_PAID,
+    Reason.ZERO_BENEFIT,
+    Reason.BENEFIT,
+    Reason.FACT_MISSING,
+    Reason.REVIEW_NEEDED,
+)
+RANK: dict[Reason, int] = {reason: rank for rank, reason in enumerate(PRECEDENCE)}
 
 # Reasons that no term of today's plan language can reach, and the issue that brings the term.
 NOT_YET_EMITTED: dict[Reason, int] = {

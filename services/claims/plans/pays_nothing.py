@@ -14,8 +14,9 @@ from services.common.dated import Dated
 
 def check_that_it_pays(plan: Plan, top: Mapping) -> None:
     """Note a fault unless some day has a section, a share above 0 and no limit of 0 on all."""
-    if not (plan.sections and plan.shares):
-        return
+    parts = ("sections", "shares", "ceilings", "count_limits", "pre_existing")
+    if not (plan.sections and plan.shares) or top.faults.found_in(*parts):
+        return  # what stands in for a value at fault says nothing
     days = sorted({plan.first_day, *_days(plan)})
     checks: tuple[tuple[str, str, Callable[[date], bool]], ...] = (
         ("sections", "no section is ever in force", lambda day: _any_section(plan, day)),
