@@ -5,6 +5,8 @@ A condition whose fact nobody stated is neither met nor failed: the line waits f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from services.claims.core.claim import AppliedShare, Claim, Line, Missing
 from services.claims.core.plan import Ages, Covers, Exclusion, FixedLimit, UnitLimit, When
 from services.claims.core.terms import CodeMatcher, InForce, could_take
@@ -150,8 +152,9 @@ def plan_share(claim: Claim, line: Line) -> AppliedShare | Missing | None:
 
 def best_share(claim: Claim, line: Line) -> AppliedShare | None:
     """The largest share that the line could still get once everything is known."""
-    known = not line.missing or not (line.section_unknown or claim.category is None)
-    if known and isinstance(line.share, AppliedShare):
+    conditions = claim.policy.member.disclosed_conditions if line.diagnosis is None else ()
+    unsure = line.section_unknown or claim.category is None or bool(conditions)
+    if isinstance(line.share, AppliedShare) and not (line.missing and unsure):
         return line.share
     possible = [
         AppliedShare(one.value, one.term.clause)
@@ -160,7 +163,22 @@ def best_share(claim: Claim, line: Line) -> AppliedShare | None:
     ]
     if isinstance(line.share, AppliedShare):
         possible.append(line.share)
+    if conditions:
+        possible += _pre_existing_shares(claim)
     return max(possible, key=lambda share: share.value, default=None)
+
+
+def _pre_existing_shares(claim: Claim) -> Iterator[AppliedShare]:
+    """The shares of their own that the member's conditions could have, whatever the diagnosis."""
+    rules, clause = claim.cover_terms, claim.plan.pre_existing.clause
+    for condition in claim.policy.member.disclosed_conditions:
+        if condition.share is not None:
+            yield AppliedShare(condition.share, clause)
+    for one in rules.pre_existing:
+        if one.value.share is not None:
+            yield AppliedShare(one.value.share, one.term.clause)
+    if rules.pre_existing_otherwise is not None and rules.pre_existing_otherwise.share is not None:
+        yield AppliedShare(rules.pre_existing_otherwise.share, clause)
 
 
 def limits(
