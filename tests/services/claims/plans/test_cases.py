@@ -33,7 +33,6 @@ NEVER_NAMED = {
         "2.4": _OF_SECTIONS,
         "2.5": _OF_SECTIONS,
         "2.6": _OF_SECTIONS,
-        "6.3": "that other conditions are covered cuts nothing",
         "7.1": _PAYS_OUT,
         "7.2": _PAYS_OUT,
         "8.8": _PAYS_OUT,
