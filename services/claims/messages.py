@@ -77,8 +77,8 @@ def claim_message(opened: OpenedClaim, moves: Sequence[Row[Any]] = ()) -> claims
 def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     """What a hospital must know of a claim that its bill opened: its name, state and decision.
 
-    Not the insurer's handle of the person, what the person has used up elsewhere, how the insurer
-    checks itself, or the payout.
+    Not the insurer's handle of the person, what the person has used up or had elsewhere, how the
+    insurer checks itself, or the payout.
     """
     seen = claims_pb2.Claim()
     seen.CopyFrom(claim)
@@ -87,6 +87,8 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     if seen.HasField("decision"):
         seen.decision.ClearField("usage_changes")
         seen.decision.ClearField("four_eyes")
+        for line in seen.decision.lines:
+            line.ClearField("earlier_claim")
     return seen
 
 
@@ -158,6 +160,7 @@ def _line_message(line: DecisionLine, currency: str) -> decision_pb2.DecisionLin
             )
             for share in line.shares
         ],
+        earlier_claim=line.earlier_claim,
     )
 
 

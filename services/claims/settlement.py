@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from msgspec import structs
+import msgspec
 from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.claims.v1 import settlement_pb2_grpc
 from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_facts, end_day, start_day
+from services.claims.bill_intake import bill_facts, day_received, end_day, start_day
 from services.claims.core import canonical, ledger
 from services.claims.core.accumulators import with_changes
 from services.claims.core.adjudicate import adjudicate
@@ -28,7 +28,7 @@ from services.claims.core.facts import (
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import TAKEN_BACK, ClaimState, Event
 from services.claims.core.plan import reads_family_size
-from services.claims.core.repeats import days_that_matter
+from services.claims.core.repeats import services_that_matter
 from services.claims.messages import STATES, money
 from services.claims.paying import Payments
 from services.claims.servicer import ClaimsParts, Context, find
@@ -179,14 +179,17 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             connection, sealer, row.policy_id, row.member_id, start_day(bill), end_day(bill)
         )
         plan = self._parts.plans.plan(connection, terms.plan_version)
+        if plan.edits is not None and plan.edits.filing is not None:
+            received = day_received(bill, row.created_us)
+            facts = msgspec.structs.replace(facts, received_date=received)
         usage = usage_snapshot(
             self._balances_without(connection, sealer, row),
-            earlier_services(connection, sealer, row, days_that_matter(plan, facts)),
+            earlier_services(connection, sealer, row, services_that_matter(plan, facts)),
         )
         snapshot = terms.snapshot(member)
         if reads_family_size(plan):
             size = policies.insured_people(connection, row.policy_id, terms.revision)
-            snapshot = structs.replace(snapshot, family_size=size)
+            snapshot = msgspec.structs.replace(snapshot, family_size=size)
         return canonical.Inputs(
             plan_version=terms.plan_version,
             policy=snapshot,

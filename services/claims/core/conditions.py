@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from services.claims.core.claim import AppliedShare, Claim, Line, Missing
-from services.claims.core.plan import Ages, Covers, Exclusion, FixedLimit, UnitLimit, When
+from services.claims.core.plan import Covers, Exclusion, FixedLimit, UnitLimit, When
+from services.claims.core.plan_parts import Ages
 from services.claims.core.terms import CodeMatcher, InForce, could_take
 from services.common.dated import completed_years
 

@@ -8,7 +8,6 @@ from typing import TypeVar
 from services.claims.core.decision import Payee
 from services.claims.core.facts import CareType, Scope
 from services.claims.core.plan import (
-    Ages,
     AuthorisationTerm,
     FamilyStep,
     FourEyes,
@@ -16,6 +15,7 @@ from services.claims.core.plan import (
     Sampling,
     UndisputedFirst,
 )
+from services.claims.core.plan_parts import Ages
 from services.claims.plans.context import (
     Context,
     choices,

@@ -58,6 +58,8 @@ def compare(plan: Plan, expected: Expected, decision: Decision) -> Iterator[str]
             yield from amounts_apart(
                 f"{where}benefit is", line.benefit, wanted_line.benefit, currency
             )
+            earlier = wanted_line.earlier_claim
+            yield from _word(f"{where}earlier claim", line.earlier_claim, earlier)
             because = wanted_line.because
             yield from _compare_because(_reasons(line), because, currency, where)
 

@@ -1,4 +1,4 @@
-"""Reads what happens in a case after claims: reviews, papers, reversals, changes of plan and price.
+"""Reads what happens in a case after claims: reviews, reversals, changes of plan and price.
 
 An event about an earlier claim holds everything that the claim is then decided from. Runs nothing.
 """
@@ -34,7 +34,7 @@ class Kind(enum.StrEnum):
 
     CLAIM = "claim"
     CORRECTION = "correction"
-    PAPERS = "papers"
+    COMPLETION = "completion"
     REVIEW = "review"
     REVERSAL = "reversal"
     VOID = "void"
@@ -107,8 +107,8 @@ class EventReader:
         places: dict[int, Event] = {}
         for number, item in enumerate(together.items(), start=1):
             one = item.mapping()
-            received = one.maybe("received")
-            place = number if received is None else received.whole(least=1)
+            order = one.maybe("order")
+            place = number if order is None else order.whole(least=1)
             if place in places:
                 item.fault("DUPLICATE_NUMBER", "two claims were received at one place; order them")
             places[place] = self._event(one)
@@ -138,7 +138,7 @@ class EventReader:
             return self._unknown(kind, term, name, who)
         who = self.claims[name].who
         left = self._left(kind, term, name)
-        person = term.maybe("person") if kind is Kind.PAPERS else None
+        person = term.maybe("person") if kind is Kind.COMPLETION else None
         stated = self.claims[name]
         return Event(
             name,
@@ -172,7 +172,7 @@ class EventReader:
             return self._reversed(term, stated)
         elif kind is Kind.REVIEW:
             stated.review = _review(term)
-        elif kind is Kind.PAPERS:
+        elif kind is Kind.COMPLETION:
             stated.bill = self.parts.supplied(term, stated.bill)
         stated = self.claims[name]
         stated.bill = self.parts.current(stated.bill)

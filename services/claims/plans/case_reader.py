@@ -30,6 +30,12 @@ from services.claims.core.intake import priced
 from services.claims.core.plan import Plan, reads_family_size
 from services.claims.plans.accumulator_units import Accumulator, authorisation_accumulator
 from services.claims.plans.case_benefits import read_optional_text
+from services.claims.plans.case_coding import (
+    read_bill_coding,
+    read_days_supply,
+    read_line_coding,
+    read_modifiers,
+)
 from services.claims.plans.case_events import Event, EventReader, Parts
 from services.claims.plans.case_expectations import ExpectationReader
 from services.claims.plans.case_facts import (
@@ -47,6 +53,14 @@ from services.claims.plans.rule_terms import read_price_list
 from services.common.money import MAX_MINOR_UNITS
 
 replace = msgspec.structs.replace
+# Facts of a bill that a completion may state, and the keys that state them.
+_CODING_KEYS = {
+    "liability": "liability",
+    "papers": "papers",
+    "received_date": "received",
+    "late_reason": "late_reason",
+    "appeal": "appeal",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +211,9 @@ class _CaseReader:
             service_date=term.get("day").day(),
             quantity=read_quantity(term.maybe("quantity")),
             unit_price=term.get("price").decimal(places=6),
+            modifiers=read_modifiers(term),
+            days_supply=read_days_supply(term),
+            claim=term.get("bill").text(),
         )
         return self._who(term, policies), service
 
@@ -242,10 +259,11 @@ class _CaseReader:
         authorisation, tier = term.maybe("authorisation"), term.maybe("tier")
         paid = self._social_insurance(term)
         if tier is not None:
-            before = setting.providers.get(bill.provider_id, CaseProvider(None, None))
+            before = setting.providers.get(bill.provider_id, CaseProvider(None, None, ()))
             setting.providers[bill.provider_id] = CaseProvider(
-                tier.choice(HospitalTier), before.prices
+                tier.choice(HospitalTier), before.prices, before.licences
             )
+        coding = read_bill_coding(term)
         return replace(
             bill,
             care_type=bill.care_type if care is None else care.choice(CareType),
@@ -253,26 +271,32 @@ class _CaseReader:
             authorisation=bill.authorisation if authorisation is None else authorisation.text(),
             diagnoses=self._diagnoses(term, setting) if term.has("diagnoses") else bill.diagnoses,
             social_insurance=bill.social_insurance if paid is None else paid,
+            **{name: coding[name] for name, key in _CODING_KEYS.items() if term.has(key)},
         )
 
     def _current(self, bill: BillFacts, setting: _Setting) -> BillFacts:
         """The bill with what is known of its provider by now, whenever it was entered."""
-        provider = setting.providers.get(bill.provider_id, CaseProvider(None, None))
-        return replace(bill, hospital_tier=provider.tier, price_list=provider.prices)
+        provider = setting.providers.get(bill.provider_id, CaseProvider(None, None, ()))
+        return replace(
+            bill,
+            hospital_tier=provider.tier,
+            price_list=provider.prices,
+            licences=provider.licences,
+        )
 
     def _price_list(self, term: Mapping, provider: str, setting: _Setting) -> None:
-        before = setting.providers.get(provider, CaseProvider(None, None))
+        before = setting.providers.get(provider, CaseProvider(None, None, ()))
         term.get("prices")
         context = Context(currency=self._plan.currency, first_day=date.max)
         prices = PriceList(prices=read_price_list(term, context))
-        setting.providers[provider] = CaseProvider(before.tier, prices)
+        setting.providers[provider] = CaseProvider(before.tier, prices, before.licences)
 
     def _bill(self, term: Mapping, name: str, setting: _Setting) -> BillFacts:
         day = term.maybe("day")
         start = term.get("from").day() if day is None else day.day()
         end = term.get("to").day() if day is None else day.day()
         care, provider_id = term.maybe("care"), term.get("provider").text()
-        provider = setting.providers.get(provider_id, CaseProvider(None, None))
+        provider = setting.providers.get(provider_id, CaseProvider(None, None, ()))
         return BillFacts(
             bill_number=name,
             provider_id=provider_id,
@@ -280,7 +304,7 @@ class _CaseReader:
             end_date=end,
             currency=self._plan.currency,
             lines=tuple(
-                self._line(item.mapping(), number, setting)
+                self._line(item.mapping(), number, end, setting)
                 for number, item in enumerate(term.items("lines"), start=1)
             ),
             hospital_tier=provider.tier,
@@ -289,6 +313,8 @@ class _CaseReader:
             social_insurance=self._social_insurance(term),
             price_list=provider.prices,
             direct_billing=read_boolean(term.maybe("direct_billing")) or False,
+            licences=provider.licences,
+            **read_bill_coding(term),
             referral=read_boolean(term.maybe("referral")),
             authorisation=read_optional_text(term, "authorisation"),
         )
@@ -303,10 +329,11 @@ class _CaseReader:
             for number, one in enumerate(term.items("diagnoses"), start=1)
         )
 
-    def _line(self, term: Mapping, number: int, setting: _Setting) -> LineFacts:
+    def _line(self, term: Mapping, number: int, last: date, setting: _Setting) -> LineFacts:
         quantity = read_quantity(term.maybe("quantity"))
         price = term.get("price").decimal(places=6)
         day, fund = term.maybe("day"), term.maybe("fund_paid")
+        service_day = None if day is None else day.day()
         billed = priced(quantity, price, self._plan.currency)
         if billed > MAX_MINOR_UNITS:
             term.fault("OUT_OF_RANGE", "quantity × price is above 10^15 minor units", "price")
@@ -316,10 +343,11 @@ class _CaseReader:
             quantity=quantity,
             unit_price=price,
             billed=billed,
-            service_date=None if day is None else day.day(),
+            service_date=service_day,
             diagnosis_numbers=tuple(item.whole(least=1) for item in term.items("diagnoses")),
             fund_paid=None if fund is None else fund.money(self._plan.currency),
             authorisation=read_optional_text(term, "authorisation"),
+            **read_line_coding(term, service_day or last),
         )
         term.done()
         return line

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+import msgspec
+
 from services.claims.core.accumulators import period_start, with_changes
 from services.claims.core.adjudicate import adjudicate, allowed_services
 from services.claims.core.claim import day_of_terms
@@ -118,7 +120,9 @@ class _Run:
         self.made.append(decision)
         self._claims[event.name] = _Standing(event.who, bill, decision, _paid(decision))
         left = with_changes(usage, decision.usage_changes)
-        self._keep(event.who, left, allowed_services(bill, decision))
+        fresh = allowed_services(bill, decision)
+        fresh = tuple(msgspec.structs.replace(one, claim=event.name) for one in fresh)
+        self._keep(event.who, left, fresh)
         yield from compare(self._plan, event.expected, decision)
 
     def _without(self, standing: _Standing) -> UsageSnapshot:

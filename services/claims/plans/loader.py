@@ -49,6 +49,7 @@ from services.claims.plans.benefit_terms import (
 from services.claims.plans.checks import check_plan
 from services.claims.plans.code_systems import CODE_SYSTEMS
 from services.claims.plans.context import Context, choices, each, read_code_systems, read_text
+from services.claims.plans.edit_terms import read_edits
 from services.claims.plans.reader import Faults, Mapping, Value
 from services.claims.plans.rule_terms import (
     read_eligibility,
@@ -135,6 +136,7 @@ def _plan(top: Mapping) -> Plan:
         sampling=read_sampling(top, context),
         four_eyes=read_four_eyes(top, context),
         undisputed_first=read_undisputed_first(top, context),
+        edits=read_edits(top, context),
     )
     top.done()
     check_plan(plan, top)

@@ -208,6 +208,7 @@ class DecisionLine(_message.Message):
     BENEFIT_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
     PAYEE_FIELD_NUMBER: _builtins.int
+    EARLIER_CLAIM_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The bill line's number."""
     section: _builtins.str
@@ -216,6 +217,8 @@ class DecisionLine(_message.Message):
     """What happened to it."""
     payee: Global___Payee.ValueType
     """Who gets the benefit by the plan's terms; unspecified when the plan has none."""
+    earlier_claim: _builtins.str
+    """Of a duplicate: the claim that it repeats, "policies/{policy}/claims/{claim}". A hospital is not told."""
     @_builtins.property
     def code(self) -> _coding_pb2.Coding:
         """The service."""
@@ -248,10 +251,11 @@ class DecisionLine(_message.Message):
         benefit: _money_pb2.Money | None = ...,
         shares: _abc.Iterable[Global___BearerShare] | None = ...,
         payee: Global___Payee.ValueType = ...,
+        earlier_claim: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "code", b"code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "code", b"code", "number", b"number", "outcome", b"outcome", "payee", b"payee", "section", b"section", "shares", b"shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "code", b"code", "earlier_claim", b"earlier_claim", "number", b"number", "outcome", b"outcome", "payee", b"payee", "section", b"section", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,10 +7,8 @@ import re
 import pytest
 
 from lipei.claims.v1 import reason_pb2
-from services.claims.core.reasons import NOT_YET_EMITTED, PRECEDENCE, RANK, WORDS, Reason
+from services.claims.core.reasons import PRECEDENCE, WORDS, Reason
 from services.claims.core.rules import RULES
-
-EMITTED = [reason for reason in Reason if reason not in NOT_YET_EMITTED]
 
 
 def test_numbers_and_names_are_the_wires() -> None:
@@ -50,31 +48,15 @@ def test_every_reason_but_payment_has_x12_codes(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.name)
 def test_carcs_that_need_a_remark_code_have_one(reason: Reason) -> None:
-    # X12: "At least one Remark Code must be provided" for 16 and 96.
-    if WORDS[reason].carc in {"16", "96"}:
+    # X12: "At least one Remark Code must be provided" for 16, 96 and 252.
+    if WORDS[reason].carc in {"16", "96", "252"}:
         assert re.fullmatch(r"(M|MA|N)[0-9]+", WORDS[reason].rarc)
 
 
 def test_rules_stand_in_the_order_of_precedence_each_reason_once() -> None:
-    ranked = [reason for reason, _ in RULES]
-    assert ranked == sorted(set(ranked), key=RANK.__getitem__)
-    assert set(ranked).isdisjoint(NOT_YET_EMITTED)
+    reasons = [reason for reason, _ in RULES]
+    assert reasons == [reason for reason in PRECEDENCE if reason in set(reasons)]
 
 
-def test_reasons_that_came_later_stand_where_they_belong_and_move_no_other() -> None:
+def test_every_reason_has_one_place_in_the_order_of_precedence() -> None:
     assert sorted(PRECEDENCE) == list(Reason)
-    first = [reason for reason in PRECEDENCE if reason <= Reason.REVIEW_NEEDED]
-    assert first == sorted(first)
-    at = PRECEDENCE.index(Reason.AUTHORISATION)
-    assert PRECEDENCE[at + 1 : at + 4] == (
-        Reason.AUTHORISATION_INVALID,
-        Reason.AUTHORISATION_EXCEEDED,
-        Reason.PROVIDER_NOT_LISTED,
-    )
-    at = PRECEDENCE.index(Reason.MEDICAL_NECESSITY)
-    assert PRECEDENCE[at + 1] is Reason.FREQUENCY
-
-
-def test_what_is_not_yet_emitted_says_which_issue_brings_it() -> None:
-    assert set(NOT_YET_EMITTED.values()) == {5}
-    assert Reason.BENEFIT in EMITTED

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.claims.core.plan import Ages
+from services.claims.core.plan_parts import Ages
 from services.claims.plans.loader import load_plan
 from services.common.strict_yaml import Fault, StrictYamlError
 from tests.services.claims.plans.test_loader import SMALL

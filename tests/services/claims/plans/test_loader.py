@@ -171,11 +171,6 @@ def test_a_fault_is_named_with_its_place(old: str, new: str, reason: str, path: 
 @pytest.mark.parametrize(
     "term",
     [
-        "pair_edits: []",
-        "medical_unit_edits: []",
-        "packages: []",
-        "frequency_limits: []",
-        "filing: {}",
         "sampling_rate: 0",
         "referrals: []",
     ],
