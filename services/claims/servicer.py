@@ -44,6 +44,7 @@ from services.claims.storage import claims as store
 from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw, withdrawn_among
+from services.claims.unpayable import unpayable_terms
 from services.common.access.caller import note_consent, note_owner
 from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database, take_turns
@@ -266,7 +267,15 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             output = sealed.open_output(sealer, stored)
             salt = sealed.open_salt(sealer, stored)
             plan = self._parts.plans.plan(connection, stored.plan_version)
-        again = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
+        again = adjudicate(
+            plan,
+            inputs.policy,
+            inputs.usage,
+            inputs.bill,
+            inputs.prior,
+            review=inputs.review,
+            claim_id=inputs.claim_id,
+        )
         same = {
             "output": again.output_hash == output.output_hash == canonical.output_hash(output),
             "inputs": again.input_hash == output.input_hash,
@@ -338,6 +347,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         except StrictYamlError as error:
             faults += [Violation(f"yaml:{f.line} {f.path}", f.reason, f.text) for f in error.faults]
             raise invalid(faults) from None
+        faults += [Violation("yaml", one.reason, one.text) for one in unpayable_terms(plan)]
         if faults:
             raise invalid(faults)
         return await self._database.run(self._publish, request, plan)

@@ -99,6 +99,7 @@ def bearer_words(bearer: Bearer, *, waits: bool = False) -> Text:
 
 _DISPOSITIONS = {
     Disposition.AUTO_APPROVED: Text(zh="已自动核定。", en="Decided."),
+    Disposition.APPROVED: Text(zh="已经人工审核核定。", en="Decided after review."),
     Disposition.DENIED: Text(zh="不予赔付。", en="Denied."),
     Disposition.PENDED_INFO: Text(
         zh="待补充资料，此前不支付。", en="Waiting for papers; nothing is paid before."
@@ -144,6 +145,11 @@ _AWAITED = {
     "provider.tier": Text(zh="医疗机构等级", en="the provider's tier"),
     "bill.care_type": Text(zh="就诊类型", en="how the care was given"),
     "line.diagnosis": Text(zh="诊断", en="the diagnosis"),
+    "bill.referral": Text(zh="是否经转诊", en="whether the patient was referred"),
+    "member.family_doctor": Text(
+        zh="是否签约家庭医生", en="whether the member has a family doctor's contract"
+    ),
+    "policy.family_size": Text(zh="家庭参保人数", en="how many of the family are insured"),
     "member.sex": Text(zh="被保险人性别", en="the member's sex"),
     "provider.licences": Text(zh="医疗机构执业资质", en="what the provider is licensed as"),
     "line.prescription_time": Text(zh="处方时间", en="when it was prescribed"),
@@ -161,6 +167,7 @@ _AWAITED = {
         zh="人工审核（金额超过自动赔付上限）",
         en="a person, as the amount is above automatic payment",
     ),
+    "review.sampling": Text(zh="人工审核（随机抽查）", en="a person, as the claim was drawn"),
 }
 _CURRENCIES = {"CNY": "元", "USD": "美元", "HKD": "港元", "EUR": "欧元", "JPY": "日元"}
 

@@ -413,8 +413,11 @@ def store_decision(
 ) -> str:
     """Write lines and shares, seal them with the decision, and move the accumulators; its id.
 
+    One that takes the place of the claim's decision in force releases exactly what that one used.
     The database itself refuses a decision that does not add up to the fen.
     """
+    if row.decision_id is not None:
+        release(connection, sealer, row)
     decision_id = uuid.uuid4().hex
     connection.execute(insert(decision_line), _line_rows(decision_id, decided))
     shares = [
@@ -452,6 +455,12 @@ def store_decision(
     )
     use(connection, row.policy_id, row.member_id, decided.usage_changes)
     return decision_id
+
+
+def release(connection: Connection, sealer: Sealer, row: ClaimRow) -> None:
+    """Give back exactly what the claim's decision in force has used up or reserved."""
+    own = sealed.open_output(sealer, decision_of(connection, row.decision_id))
+    use(connection, row.policy_id, row.member_id, own.usage_changes, sign=-1)
 
 
 def _line_rows(decision_id: str, decided: Decision) -> list[dict[str, Any]]:

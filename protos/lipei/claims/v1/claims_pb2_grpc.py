@@ -189,7 +189,8 @@ class ClaimsServiceServicer:
         """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
         has published it.
 
-        INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+        INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
+        cannot carry the term out yet; leave it out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

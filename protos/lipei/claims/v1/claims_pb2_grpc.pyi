@@ -97,7 +97,8 @@ class ClaimsServiceStub:
     """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
     has published it.
 
-    INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+    INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
+    cannot carry the term out yet; leave it out.
     """
     WithdrawClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]
     """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
@@ -193,7 +194,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
     has published it.
 
-    INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+    INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
+    cannot carry the term out yet; leave it out.
     """
     WithdrawClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]  # type: ignore[assignment]
     """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
@@ -328,7 +330,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
         has published it.
 
-        INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+        INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
+        cannot carry the term out yet; leave it out.
         """
 
     @_abc_1.abstractmethod
