@@ -15,16 +15,19 @@ from lipei.claims.v1 import settlement_pb2_grpc
 from lipei.type.v1 import bill_pb2
 from services.claims.bill_intake import bill_facts, day_received, end_day, start_day
 from services.claims.core import canonical, ledger
+from services.claims.core.accumulators import with_changes
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import Disposition
 from services.claims.core.facts import (
+    Balance,
     LinePayment,
     PriorPayment,
     PriorPayments,
     usage_snapshot,
 )
 from services.claims.core.intake import UnacceptableBill
-from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.core.life_cycle import TAKEN_BACK, ClaimState, Event
+from services.claims.core.plan import reads_family_size
 from services.claims.core.repeats import services_that_matter
 from services.claims.messages import STATES, money
 from services.claims.paying import Payments
@@ -47,6 +50,7 @@ MOST_IN_BATCH = 200
 
 _EVENTS = {
     Disposition.AUTO_APPROVED: Event.AUTO_APPROVE,
+    Disposition.APPROVED: Event.APPROVE,
     Disposition.DENIED: Event.DENY,
     Disposition.PENDED_INFO: Event.ASK_FOR_PAPERS,
     Disposition.PENDED_REVIEW: Event.REFER_TO_REVIEW,
@@ -136,7 +140,14 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         try:
             inputs = self._inputs(connection, sealer, row)
             plan = self._parts.plans.plan(connection, inputs.plan_version)
-            decided = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
+            decided = adjudicate(
+                plan,
+                inputs.policy,
+                inputs.usage,
+                inputs.bill,
+                inputs.prior,
+                claim_id=inputs.claim_id,
+            )
         except (UnacceptableBill, NoTermsInForce, Erased) as fault:
             # Intake and import should have refused it, and no claim that is open is erased; one
             # may be opened again after that. A person must look, and the member's later claims
@@ -172,16 +183,31 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             received = day_received(bill, row.created_us)
             facts = msgspec.structs.replace(facts, received_date=received)
         usage = usage_snapshot(
-            balances(connection, row.policy_id, row.member_id),
+            self._balances_without(connection, sealer, row),
             earlier_services(connection, sealer, row, services_that_matter(plan, facts)),
         )
+        snapshot = terms.snapshot(member)
+        if reads_family_size(plan):
+            size = policies.insured_people(connection, row.policy_id, terms.revision)
+            snapshot = msgspec.structs.replace(snapshot, family_size=size)
         return canonical.Inputs(
             plan_version=terms.plan_version,
-            policy=terms.snapshot(member),
+            policy=snapshot,
             usage=usage,
             bill=facts,
             prior=self._prior(connection, sealer, row),
+            claim_id=row.id if plan.sampling is not None else "",
         )
+
+    def _balances_without(
+        self, connection: Connection, sealer: Sealer, row: Row[Any]
+    ) -> tuple[Balance, ...]:
+        """The accumulators as if the claim's own decision in force were not there."""
+        found = usage_snapshot(balances(connection, row.policy_id, row.member_id))
+        if row.decision_id is not None:
+            own = sealed.open_output(sealer, store.decision_of(connection, row.decision_id))
+            found = with_changes(found, own.usage_changes, release=True)
+        return found.balances
 
     def _prior(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> PriorPayments:
         payments = []
@@ -193,7 +219,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
                     "the same bill is pended under an earlier policy; wait",
                     retry_after_s=PENDED_RETRY_S,
                 )
-            if not earlier.benefit or ClaimState(earlier.state) is ClaimState.WITHDRAWN:
+            if not earlier.benefit or ClaimState(earlier.state) in TAKEN_BACK:
                 continue
             stored = store.decision_of(connection, earlier.decision_id)
             lines = tuple(

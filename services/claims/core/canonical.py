@@ -17,19 +17,25 @@ from services.claims.core.facts import (
     Facts,
     PolicySnapshot,
     PriorPayments,
+    Review,
     UsageSnapshot,
 )
 from services.claims.core.plan import Plan
 
 
 class Inputs(Facts, frozen=True):
-    """Everything that one decision was made from; the plan by its version name."""
+    """Everything that one decision was made from; the plan by its version name.
+
+    `claim_id` is empty unless the plan samples claims.
+    """
 
     plan_version: str
     policy: PolicySnapshot
     usage: UsageSnapshot
     bill: BillFacts
     prior: PriorPayments
+    review: Review | None = None
+    claim_id: str = ""
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")

@@ -105,7 +105,7 @@ def refilled_too_soon(claim: Claim, line: Line) -> Finding:
 
 def suspected_duplicate(claim: Claim, line: Line) -> Finding:
     """Nothing is refused: a person looks at a service that resembles one of another bill."""
-    if line.resembles is None or claim.edits is None:
+    if line.resembles is None or claim.edits is None or claim.review is not None:
         return None
     line.earlier_claim = line.resembles
     return Missing(

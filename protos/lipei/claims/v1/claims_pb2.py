@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from lipei.claims.v1 import decision_pb2 as lipei_dot_claims_dot_v1_dot_decision__pb2
+from lipei.claims.v1 import explanation_pb2 as lipei_dot_claims_dot_v1_dot_explanation__pb2
 from lipei.claims.v1 import policy_pb2 as lipei_dot_claims_dot_v1_dot_policy__pb2
 from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 from lipei.type.v1 import bill_pb2 as lipei_dot_type_dot_v1_dot_bill__pb2
 from lipei.type.v1 import money_pb2 as lipei_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clipei/claims/v1/claims.proto\x12\x0flipei.claims.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elipei/claims/v1/decision.proto\x1a\x1clipei/claims/v1/policy.proto\x1a\x1alipei/type/v1/access.proto\x1a\x18lipei/type/v1/bill.proto\x1a\x19lipei/type/v1/money.proto\"\x93\x04\n\x05\x43laim\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x14\n\x06member\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x19\n\x0b\x62ill_number\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x19\n\x0bprovider_id\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x30\n\x05state\x18\x05 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12\x31\n\x08\x64\x65\x63ision\x18\x06 \x01(\x0b\x32\x19.lipei.claims.v1.DecisionB\x04\xf0\xd1\x18\x02\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x35\n\x0b\x64\x65\x63ide_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x32\n\x08pay_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12(\n\x04paid\x18\n \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12/\n\x05moves\x18\x0b \x03(\x0b\x32\x1a.lipei.claims.v1.ClaimMoveB\x04\xf0\xd1\x18\x02\x12\x1b\n\rend_to_end_id\x18\x0c \x01(\tB\x04\xf0\xd1\x18\x02\x12\x14\n\x06\x65rased\x18\r \x01(\x08\x42\x04\xf0\xd1\x18\x02\x12\x15\n\x07\x63onsent\x18\x0e \x01(\tB\x04\xf0\xd1\x18\x02\"\xe6\x01\n\tClaimMove\x12\x35\n\nfrom_state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12\x33\n\x08to_state\x18\x02 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12\x13\n\x05\x61\x63tor\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x13\n\x05\x63\x61use\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\x12.\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x13\n\x05\x63lock\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x02\"\x86\x01\n\x12SubmitClaimRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\'\n\x04\x62ill\x18\x02 \x01(\x0b\x32\x13.lipei.type.v1.BillB\x04\xf0\xd1\x18\x03\x12-\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xf0\xd1\x18\x01\"C\n\x13SubmitClaimResponse\x12,\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"%\n\x0fGetClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"u\n\x10GetClaimResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\x12\x34\n\x08sections\x18\x02 \x03(\x0b\x32\x1c.lipei.claims.v1.SectionTextB\x04\xf0\xd1\x18\x02\"\x8e\x01\n\x11ListClaimsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\"a\n\x12ListClaimsResponse\x12,\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\")\n\x13\x45xplainClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"\xdb\x01\n\x14\x45xplainClaimResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\x12\x15\n\x07text_zh\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x15\n\x07text_en\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x32\n\x07reasons\x18\x04 \x03(\x0b\x32\x1b.lipei.claims.v1.ReasonTextB\x04\xf0\xd1\x18\x02\x12\x34\n\x08sections\x18\x05 \x03(\x0b\x32\x1c.lipei.claims.v1.SectionTextB\x04\xf0\xd1\x18\x02\"(\n\x12ReplayClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"\x9b\x01\n\x13ReplayClaimResponse\x12\x18\n\ninput_hash\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x19\n\x0boutput_hash\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\ndecided_by\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x1b\n\rrecomputed_by\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x18\n\ncommitment\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x02\"y\n\x15ImportPoliciesRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12/\n\x08policies\x18\x02 \x03(\x0b\x32\x17.lipei.claims.v1.PolicyB\x04\xf0\xd1\x18\x02\x12\x15\n\x07\x64ry_run\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x01\"\xd0\x01\n\x16ImportPoliciesResponse\x12\x15\n\x07\x63reated\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x15\n\x07revised\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x17\n\tunchanged\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x32\n\x06\x66\x61ults\x18\x04 \x03(\x0b\x32\x1c.lipei.claims.v1.PolicyFaultB\x04\xf0\xd1\x18\x01\x12;\n\x0e\x65rased_members\x18\x05 \x03(\x0b\x32\x1d.lipei.claims.v1.ErasedMemberB\x04\xf0\xd1\x18\x02\"\x8b\x01\n\x0c\x45rasedMember\x12\x13\n\x05index\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x17\n\tpolicy_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tmember_id\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x34\n\nerase_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\"B\n\x12PublishPlanRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04yaml\x18\x02 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\"1\n\x13PublishPlanResponse\x12\x1a\n\x0cplan_version\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"j\n\x15WithdrawClaimsRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08\x63onsents\x18\x02 \x03(\tB\x04\xf0\xd1\x18\x02\x12\x1f\n\x11replaced_consents\x18\x03 \x03(\tB\x04\xf0\xd1\x18\x02\"R\n\x16WithdrawClaimsResponse\x12\x1e\n\x10withdrawn_claims\x18\x01 \x03(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nkept_count\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"\x13\n\x11\x43heckBooksRequest\"\xb2\x02\n\x12\x43heckBooksResponse\x12\x37\n\x08\x62\x61lances\x18\x01 \x03(\x0b\x32\x1f.lipei.claims.v1.AccountBalanceB\x04\xf0\xd1\x18\x02\x12$\n\x16ledger_sum_minor_units\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x02\x12%\n\x17\x63onservation_violations\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x31\n\x06\x63laims\x18\x04 \x03(\x0b\x32\x1b.lipei.claims.v1.StateCountB\x04\xf0\xd1\x18\x02\x12\x18\n\npaid_count\x18\x05 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12(\n\x04paid\x18\x06 \x03(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x1f\n\x11payout_mismatches\x18\x07 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"\x80\x01\n\x0e\x41\x63\x63ountBalance\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12*\n\x06posted\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12+\n\x07pending\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\"S\n\nStateCount\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12\x13\n\x05\x63ount\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"\x99\x01\n\x12\x45raseMemberRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x14\n\x06member\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x34\n\x06ground\x18\x03 \x01(\x0e\x32\x1e.lipei.claims.v1.ErasureGroundB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0forder_reference\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\"\x81\x01\n\x13\x45raseMemberResponse\x12\x14\n\x06member\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12!\n\x13\x64\x65stroyed_key_count\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x19\n\x0b\x63laim_count\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x16\n\x08policies\x18\x04 \x03(\tB\x04\xf0\xd1\x18\x02*\xe3\x05\n\nClaimState\x12\x1b\n\x17\x43LAIM_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43LAIM_STATE_RECEIVED\x10\x01\x12\x1a\n\x16\x43LAIM_STATE_REGISTERED\x10\x02\x12\x1c\n\x18\x43LAIM_STATE_ADJUDICATING\x10\x03\x12\x1d\n\x19\x43LAIM_STATE_AUTO_APPROVED\x10\x04\x12\x1b\n\x17\x43LAIM_STATE_PENDED_INFO\x10\x05\x12\x1d\n\x19\x43LAIM_STATE_PENDED_REVIEW\x10\x06\x12\x1c\n\x18\x43LAIM_STATE_PENDED_FRAUD\x10\x07\x12\x16\n\x12\x43LAIM_STATE_DENIED\x10\x08\x12!\n\x1d\x43LAIM_STATE_CLOSED_INCOMPLETE\x10\t\x12\x18\n\x14\x43LAIM_STATE_APPROVED\x10\n\x12\x17\n\x13\x43LAIM_STATE_PAYABLE\x10\x0b\x12\x1b\n\x17\x43LAIM_STATE_CLOSED_ZERO\x10\x0c\x12\x1c\n\x18\x43LAIM_STATE_PAYMENT_SENT\x10\r\x12\x14\n\x10\x43LAIM_STATE_PAID\x10\x0e\x12\x1e\n\x1a\x43LAIM_STATE_PAYMENT_FAILED\x10\x0f\x12\x18\n\x14\x43LAIM_STATE_RETURNED\x10\x10\x12\x18\n\x14\x43LAIM_STATE_ADJUSTED\x10\x11\x12\x18\n\x14\x43LAIM_STATE_REVERSED\x10\x12\x12\x1d\n\x19\x43LAIM_STATE_RECOVERY_OPEN\x10\x13\x12\x19\n\x15\x43LAIM_STATE_RECOVERED\x10\x14\x12\x1b\n\x17\x43LAIM_STATE_WRITTEN_OFF\x10\x15\x12\x18\n\x14\x43LAIM_STATE_APPEALED\x10\x16\x12\x16\n\x12\x43LAIM_STATE_UPHELD\x10\x17\x12\x1a\n\x16\x43LAIM_STATE_OVERTURNED\x10\x18\x12\x19\n\x15\x43LAIM_STATE_WITHDRAWN\x10\x19*n\n\rErasureGround\x12\x1e\n\x1a\x45RASURE_GROUND_UNSPECIFIED\x10\x00\x12!\n\x1d\x45RASURE_GROUND_RETENTION_OVER\x10\x01\x12\x1a\n\x16\x45RASURE_GROUND_ORDERED\x10\x02\x32\x97\x08\n\rClaimsService\x12\x62\n\x0bSubmitClaim\x12#.lipei.claims.v1.SubmitClaimRequest\x1a$.lipei.claims.v1.SubmitClaimResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\x05\x12]\n\x08GetClaim\x12 .lipei.claims.v1.GetClaimRequest\x1a!.lipei.claims.v1.GetClaimResponse\"\x0c\xea\xd1\x18\x08\n\x06\x01\x02\x03\x04\t\x0b\x12\x63\n\nListClaims\x12\".lipei.claims.v1.ListClaimsRequest\x1a#.lipei.claims.v1.ListClaimsResponse\"\x0c\xea\xd1\x18\x08\n\x06\x01\x02\x03\x04\t\x0b\x12l\n\x0c\x45xplainClaim\x12$.lipei.claims.v1.ExplainClaimRequest\x1a%.lipei.claims.v1.ExplainClaimResponse\"\x0f\xea\xd1\x18\x0b\n\x03\x02\x03\t\x12\x04name\x12h\n\x0bReplayClaim\x12#.lipei.claims.v1.ReplayClaimRequest\x1a$.lipei.claims.v1.ReplayClaimResponse\"\x0e\xea\xd1\x18\n\n\x02\x03\x0b\x12\x04name\x12j\n\x0eImportPolicies\x12&.lipei.claims.v1.ImportPoliciesRequest\x1a\'.lipei.claims.v1.ImportPoliciesResponse\"\x07\xea\xd1\x18\x03\n\x01\x01\x12\x62\n\x0bPublishPlan\x12#.lipei.claims.v1.PublishPlanRequest\x1a$.lipei.claims.v1.PublishPlanResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\x08\x12j\n\x0eWithdrawClaims\x12&.lipei.claims.v1.WithdrawClaimsRequest\x1a\'.lipei.claims.v1.WithdrawClaimsResponse\"\x07\xea\xd1\x18\x03\n\x01\x05\x12_\n\nCheckBooks\x12\".lipei.claims.v1.CheckBooksRequest\x1a#.lipei.claims.v1.CheckBooksResponse\"\x08\xea\xd1\x18\x04\n\x02\x04\x0b\x12i\n\x0b\x45raseMember\x12#.lipei.claims.v1.EraseMemberRequest\x1a$.lipei.claims.v1.EraseMemberResponse\"\x0f\xea\xd1\x18\x0b\n\x01\x03\x12\x06memberb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clipei/claims/v1/claims.proto\x12\x0flipei.claims.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elipei/claims/v1/decision.proto\x1a!lipei/claims/v1/explanation.proto\x1a\x1clipei/claims/v1/policy.proto\x1a\x1alipei/type/v1/access.proto\x1a\x18lipei/type/v1/bill.proto\x1a\x19lipei/type/v1/money.proto\"\x93\x04\n\x05\x43laim\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x14\n\x06member\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x19\n\x0b\x62ill_number\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x19\n\x0bprovider_id\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x30\n\x05state\x18\x05 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12\x31\n\x08\x64\x65\x63ision\x18\x06 \x01(\x0b\x32\x19.lipei.claims.v1.DecisionB\x04\xf0\xd1\x18\x02\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x35\n\x0b\x64\x65\x63ide_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x32\n\x08pay_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12(\n\x04paid\x18\n \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12/\n\x05moves\x18\x0b \x03(\x0b\x32\x1a.lipei.claims.v1.ClaimMoveB\x04\xf0\xd1\x18\x02\x12\x1b\n\rend_to_end_id\x18\x0c \x01(\tB\x04\xf0\xd1\x18\x02\x12\x14\n\x06\x65rased\x18\r \x01(\x08\x42\x04\xf0\xd1\x18\x02\x12\x15\n\x07\x63onsent\x18\x0e \x01(\tB\x04\xf0\xd1\x18\x02\"\xe6\x01\n\tClaimMove\x12\x35\n\nfrom_state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12\x33\n\x08to_state\x18\x02 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12\x13\n\x05\x61\x63tor\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x13\n\x05\x63\x61use\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\x12.\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x13\n\x05\x63lock\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x02\"\x86\x01\n\x12SubmitClaimRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\'\n\x04\x62ill\x18\x02 \x01(\x0b\x32\x13.lipei.type.v1.BillB\x04\xf0\xd1\x18\x03\x12-\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xf0\xd1\x18\x01\"C\n\x13SubmitClaimResponse\x12,\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"%\n\x0fGetClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"u\n\x10GetClaimResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\x12\x34\n\x08sections\x18\x02 \x03(\x0b\x32\x1c.lipei.claims.v1.SectionTextB\x04\xf0\xd1\x18\x02\"\x8e\x01\n\x11ListClaimsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\"a\n\x12ListClaimsResponse\x12,\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"\x9b\x01\n\x13\x45xplainClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x35\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1f.lipei.claims.v1.DocumentFormatB\x04\xf0\xd1\x18\x01\x12\x39\n\x08language\x18\x03 \x01(\x0e\x32!.lipei.claims.v1.DocumentLanguageB\x04\xf0\xd1\x18\x01\"\xc7\x02\n\x14\x45xplainClaimResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\x12\x15\n\x07text_zh\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x15\n\x07text_en\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x32\n\x07reasons\x18\x04 \x03(\x0b\x32\x1b.lipei.claims.v1.ReasonTextB\x04\xf0\xd1\x18\x02\x12\x34\n\x08sections\x18\x05 \x03(\x0b\x32\x1c.lipei.claims.v1.SectionTextB\x04\xf0\xd1\x18\x02\x12\x37\n\x0b\x65xplanation\x18\x06 \x01(\x0b\x32\x1c.lipei.claims.v1.ExplanationB\x04\xf0\xd1\x18\x03\x12\x31\n\x08\x64ocument\x18\x07 \x01(\x0b\x32\x19.lipei.claims.v1.DocumentB\x04\xf0\xd1\x18\x03\"(\n\x12ReplayClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"\x9b\x01\n\x13ReplayClaimResponse\x12\x18\n\ninput_hash\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x19\n\x0boutput_hash\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\ndecided_by\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x1b\n\rrecomputed_by\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x18\n\ncommitment\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x02\"y\n\x15ImportPoliciesRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12/\n\x08policies\x18\x02 \x03(\x0b\x32\x17.lipei.claims.v1.PolicyB\x04\xf0\xd1\x18\x02\x12\x15\n\x07\x64ry_run\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x01\"\xd0\x01\n\x16ImportPoliciesResponse\x12\x15\n\x07\x63reated\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x15\n\x07revised\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x17\n\tunchanged\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x32\n\x06\x66\x61ults\x18\x04 \x03(\x0b\x32\x1c.lipei.claims.v1.PolicyFaultB\x04\xf0\xd1\x18\x01\x12;\n\x0e\x65rased_members\x18\x05 \x03(\x0b\x32\x1d.lipei.claims.v1.ErasedMemberB\x04\xf0\xd1\x18\x02\"\x8b\x01\n\x0c\x45rasedMember\x12\x13\n\x05index\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x17\n\tpolicy_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tmember_id\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x34\n\nerase_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\"B\n\x12PublishPlanRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04yaml\x18\x02 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\"1\n\x13PublishPlanResponse\x12\x1a\n\x0cplan_version\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"j\n\x15WithdrawClaimsRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08\x63onsents\x18\x02 \x03(\tB\x04\xf0\xd1\x18\x02\x12\x1f\n\x11replaced_consents\x18\x03 \x03(\tB\x04\xf0\xd1\x18\x02\"R\n\x16WithdrawClaimsResponse\x12\x1e\n\x10withdrawn_claims\x18\x01 \x03(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nkept_count\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"\x13\n\x11\x43heckBooksRequest\"\xb2\x02\n\x12\x43heckBooksResponse\x12\x37\n\x08\x62\x61lances\x18\x01 \x03(\x0b\x32\x1f.lipei.claims.v1.AccountBalanceB\x04\xf0\xd1\x18\x02\x12$\n\x16ledger_sum_minor_units\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x02\x12%\n\x17\x63onservation_violations\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x31\n\x06\x63laims\x18\x04 \x03(\x0b\x32\x1b.lipei.claims.v1.StateCountB\x04\xf0\xd1\x18\x02\x12\x18\n\npaid_count\x18\x05 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12(\n\x04paid\x18\x06 \x03(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x1f\n\x11payout_mismatches\x18\x07 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"\x80\x01\n\x0e\x41\x63\x63ountBalance\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12*\n\x06posted\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12+\n\x07pending\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\"S\n\nStateCount\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12\x13\n\x05\x63ount\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"\x99\x01\n\x12\x45raseMemberRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x14\n\x06member\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x34\n\x06ground\x18\x03 \x01(\x0e\x32\x1e.lipei.claims.v1.ErasureGroundB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0forder_reference\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\"\x81\x01\n\x13\x45raseMemberResponse\x12\x14\n\x06member\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12!\n\x13\x64\x65stroyed_key_count\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x19\n\x0b\x63laim_count\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x16\n\x08policies\x18\x04 \x03(\tB\x04\xf0\xd1\x18\x02*\xe3\x05\n\nClaimState\x12\x1b\n\x17\x43LAIM_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43LAIM_STATE_RECEIVED\x10\x01\x12\x1a\n\x16\x43LAIM_STATE_REGISTERED\x10\x02\x12\x1c\n\x18\x43LAIM_STATE_ADJUDICATING\x10\x03\x12\x1d\n\x19\x43LAIM_STATE_AUTO_APPROVED\x10\x04\x12\x1b\n\x17\x43LAIM_STATE_PENDED_INFO\x10\x05\x12\x1d\n\x19\x43LAIM_STATE_PENDED_REVIEW\x10\x06\x12\x1c\n\x18\x43LAIM_STATE_PENDED_FRAUD\x10\x07\x12\x16\n\x12\x43LAIM_STATE_DENIED\x10\x08\x12!\n\x1d\x43LAIM_STATE_CLOSED_INCOMPLETE\x10\t\x12\x18\n\x14\x43LAIM_STATE_APPROVED\x10\n\x12\x17\n\x13\x43LAIM_STATE_PAYABLE\x10\x0b\x12\x1b\n\x17\x43LAIM_STATE_CLOSED_ZERO\x10\x0c\x12\x1c\n\x18\x43LAIM_STATE_PAYMENT_SENT\x10\r\x12\x14\n\x10\x43LAIM_STATE_PAID\x10\x0e\x12\x1e\n\x1a\x43LAIM_STATE_PAYMENT_FAILED\x10\x0f\x12\x18\n\x14\x43LAIM_STATE_RETURNED\x10\x10\x12\x18\n\x14\x43LAIM_STATE_ADJUSTED\x10\x11\x12\x18\n\x14\x43LAIM_STATE_REVERSED\x10\x12\x12\x1d\n\x19\x43LAIM_STATE_RECOVERY_OPEN\x10\x13\x12\x19\n\x15\x43LAIM_STATE_RECOVERED\x10\x14\x12\x1b\n\x17\x43LAIM_STATE_WRITTEN_OFF\x10\x15\x12\x18\n\x14\x43LAIM_STATE_APPEALED\x10\x16\x12\x16\n\x12\x43LAIM_STATE_UPHELD\x10\x17\x12\x1a\n\x16\x43LAIM_STATE_OVERTURNED\x10\x18\x12\x19\n\x15\x43LAIM_STATE_WITHDRAWN\x10\x19*n\n\rErasureGround\x12\x1e\n\x1a\x45RASURE_GROUND_UNSPECIFIED\x10\x00\x12!\n\x1d\x45RASURE_GROUND_RETENTION_OVER\x10\x01\x12\x1a\n\x16\x45RASURE_GROUND_ORDERED\x10\x02\x32\x97\x08\n\rClaimsService\x12\x62\n\x0bSubmitClaim\x12#.lipei.claims.v1.SubmitClaimRequest\x1a$.lipei.claims.v1.SubmitClaimResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\x05\x12]\n\x08GetClaim\x12 .lipei.claims.v1.GetClaimRequest\x1a!.lipei.claims.v1.GetClaimResponse\"\x0c\xea\xd1\x18\x08\n\x06\x01\x02\x03\x04\t\x0b\x12\x63\n\nListClaims\x12\".lipei.claims.v1.ListClaimsRequest\x1a#.lipei.claims.v1.ListClaimsResponse\"\x0c\xea\xd1\x18\x08\n\x06\x01\x02\x03\x04\t\x0b\x12l\n\x0c\x45xplainClaim\x12$.lipei.claims.v1.ExplainClaimRequest\x1a%.lipei.claims.v1.ExplainClaimResponse\"\x0f\xea\xd1\x18\x0b\n\x03\x02\x03\t\x12\x04name\x12h\n\x0bReplayClaim\x12#.lipei.claims.v1.ReplayClaimRequest\x1a$.lipei.claims.v1.ReplayClaimResponse\"\x0e\xea\xd1\x18\n\n\x02\x03\x0b\x12\x04name\x12j\n\x0eImportPolicies\x12&.lipei.claims.v1.ImportPoliciesRequest\x1a\'.lipei.claims.v1.ImportPoliciesResponse\"\x07\xea\xd1\x18\x03\n\x01\x01\x12\x62\n\x0bPublishPlan\x12#.lipei.claims.v1.PublishPlanRequest\x1a$.lipei.claims.v1.PublishPlanResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\x08\x12j\n\x0eWithdrawClaims\x12&.lipei.claims.v1.WithdrawClaimsRequest\x1a\'.lipei.claims.v1.WithdrawClaimsResponse\"\x07\xea\xd1\x18\x03\n\x01\x05\x12_\n\nCheckBooks\x12\".lipei.claims.v1.CheckBooksRequest\x1a#.lipei.claims.v1.CheckBooksResponse\"\x08\xea\xd1\x18\x04\n\x02\x04\x0b\x12i\n\x0b\x45raseMember\x12#.lipei.claims.v1.EraseMemberRequest\x1a$.lipei.claims.v1.EraseMemberResponse\"\x0f\xea\xd1\x18\x0b\n\x01\x03\x12\x06memberb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -106,6 +107,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCLAIMSRESPONSE'].fields_by_name['next_page_token']._serialized_options = b'\360\321\030\001'
   _globals['_EXPLAINCLAIMREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_EXPLAINCLAIMREQUEST'].fields_by_name['name']._serialized_options = b'\360\321\030\002'
+  _globals['_EXPLAINCLAIMREQUEST'].fields_by_name['format']._loaded_options = None
+  _globals['_EXPLAINCLAIMREQUEST'].fields_by_name['format']._serialized_options = b'\360\321\030\001'
+  _globals['_EXPLAINCLAIMREQUEST'].fields_by_name['language']._loaded_options = None
+  _globals['_EXPLAINCLAIMREQUEST'].fields_by_name['language']._serialized_options = b'\360\321\030\001'
   _globals['_EXPLAINCLAIMRESPONSE'].fields_by_name['claim']._loaded_options = None
   _globals['_EXPLAINCLAIMRESPONSE'].fields_by_name['claim']._serialized_options = b'\360\321\030\002'
   _globals['_EXPLAINCLAIMRESPONSE'].fields_by_name['text_zh']._loaded_options = None
@@ -116,6 +121,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINCLAIMRESPONSE'].fields_by_name['reasons']._serialized_options = b'\360\321\030\002'
   _globals['_EXPLAINCLAIMRESPONSE'].fields_by_name['sections']._loaded_options = None
   _globals['_EXPLAINCLAIMRESPONSE'].fields_by_name['sections']._serialized_options = b'\360\321\030\002'
+  _globals['_EXPLAINCLAIMRESPONSE'].fields_by_name['explanation']._loaded_options = None
+  _globals['_EXPLAINCLAIMRESPONSE'].fields_by_name['explanation']._serialized_options = b'\360\321\030\003'
+  _globals['_EXPLAINCLAIMRESPONSE'].fields_by_name['document']._loaded_options = None
+  _globals['_EXPLAINCLAIMRESPONSE'].fields_by_name['document']._serialized_options = b'\360\321\030\003'
   _globals['_REPLAYCLAIMREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_REPLAYCLAIMREQUEST'].fields_by_name['name']._serialized_options = b'\360\321\030\002'
   _globals['_REPLAYCLAIMRESPONSE'].fields_by_name['input_hash']._loaded_options = None
@@ -228,60 +237,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLAIMSSERVICE'].methods_by_name['CheckBooks']._serialized_options = b'\352\321\030\004\n\002\004\013'
   _globals['_CLAIMSSERVICE'].methods_by_name['EraseMember']._loaded_options = None
   _globals['_CLAIMSSERVICE'].methods_by_name['EraseMember']._serialized_options = b'\352\321\030\013\n\001\003\022\006member'
-  _globals['_CLAIMSTATE']._serialized_start=3719
-  _globals['_CLAIMSTATE']._serialized_end=4458
-  _globals['_ERASUREGROUND']._serialized_start=4460
-  _globals['_ERASUREGROUND']._serialized_end=4570
-  _globals['_CLAIM']._serialized_start=258
-  _globals['_CLAIM']._serialized_end=789
-  _globals['_CLAIMMOVE']._serialized_start=792
-  _globals['_CLAIMMOVE']._serialized_end=1022
-  _globals['_SUBMITCLAIMREQUEST']._serialized_start=1025
-  _globals['_SUBMITCLAIMREQUEST']._serialized_end=1159
-  _globals['_SUBMITCLAIMRESPONSE']._serialized_start=1161
-  _globals['_SUBMITCLAIMRESPONSE']._serialized_end=1228
-  _globals['_GETCLAIMREQUEST']._serialized_start=1230
-  _globals['_GETCLAIMREQUEST']._serialized_end=1267
-  _globals['_GETCLAIMRESPONSE']._serialized_start=1269
-  _globals['_GETCLAIMRESPONSE']._serialized_end=1386
-  _globals['_LISTCLAIMSREQUEST']._serialized_start=1389
-  _globals['_LISTCLAIMSREQUEST']._serialized_end=1531
-  _globals['_LISTCLAIMSRESPONSE']._serialized_start=1533
-  _globals['_LISTCLAIMSRESPONSE']._serialized_end=1630
-  _globals['_EXPLAINCLAIMREQUEST']._serialized_start=1632
-  _globals['_EXPLAINCLAIMREQUEST']._serialized_end=1673
-  _globals['_EXPLAINCLAIMRESPONSE']._serialized_start=1676
-  _globals['_EXPLAINCLAIMRESPONSE']._serialized_end=1895
-  _globals['_REPLAYCLAIMREQUEST']._serialized_start=1897
-  _globals['_REPLAYCLAIMREQUEST']._serialized_end=1937
-  _globals['_REPLAYCLAIMRESPONSE']._serialized_start=1940
-  _globals['_REPLAYCLAIMRESPONSE']._serialized_end=2095
-  _globals['_IMPORTPOLICIESREQUEST']._serialized_start=2097
-  _globals['_IMPORTPOLICIESREQUEST']._serialized_end=2218
-  _globals['_IMPORTPOLICIESRESPONSE']._serialized_start=2221
-  _globals['_IMPORTPOLICIESRESPONSE']._serialized_end=2429
-  _globals['_ERASEDMEMBER']._serialized_start=2432
-  _globals['_ERASEDMEMBER']._serialized_end=2571
-  _globals['_PUBLISHPLANREQUEST']._serialized_start=2573
-  _globals['_PUBLISHPLANREQUEST']._serialized_end=2639
-  _globals['_PUBLISHPLANRESPONSE']._serialized_start=2641
-  _globals['_PUBLISHPLANRESPONSE']._serialized_end=2690
-  _globals['_WITHDRAWCLAIMSREQUEST']._serialized_start=2692
-  _globals['_WITHDRAWCLAIMSREQUEST']._serialized_end=2798
-  _globals['_WITHDRAWCLAIMSRESPONSE']._serialized_start=2800
-  _globals['_WITHDRAWCLAIMSRESPONSE']._serialized_end=2882
-  _globals['_CHECKBOOKSREQUEST']._serialized_start=2884
-  _globals['_CHECKBOOKSREQUEST']._serialized_end=2903
-  _globals['_CHECKBOOKSRESPONSE']._serialized_start=2906
-  _globals['_CHECKBOOKSRESPONSE']._serialized_end=3212
-  _globals['_ACCOUNTBALANCE']._serialized_start=3215
-  _globals['_ACCOUNTBALANCE']._serialized_end=3343
-  _globals['_STATECOUNT']._serialized_start=3345
-  _globals['_STATECOUNT']._serialized_end=3428
-  _globals['_ERASEMEMBERREQUEST']._serialized_start=3431
-  _globals['_ERASEMEMBERREQUEST']._serialized_end=3584
-  _globals['_ERASEMEMBERRESPONSE']._serialized_start=3587
-  _globals['_ERASEMEMBERRESPONSE']._serialized_end=3716
-  _globals['_CLAIMSSERVICE']._serialized_start=4573
-  _globals['_CLAIMSSERVICE']._serialized_end=5620
+  _globals['_CLAIMSTATE']._serialized_start=3977
+  _globals['_CLAIMSTATE']._serialized_end=4716
+  _globals['_ERASUREGROUND']._serialized_start=4718
+  _globals['_ERASUREGROUND']._serialized_end=4828
+  _globals['_CLAIM']._serialized_start=293
+  _globals['_CLAIM']._serialized_end=824
+  _globals['_CLAIMMOVE']._serialized_start=827
+  _globals['_CLAIMMOVE']._serialized_end=1057
+  _globals['_SUBMITCLAIMREQUEST']._serialized_start=1060
+  _globals['_SUBMITCLAIMREQUEST']._serialized_end=1194
+  _globals['_SUBMITCLAIMRESPONSE']._serialized_start=1196
+  _globals['_SUBMITCLAIMRESPONSE']._serialized_end=1263
+  _globals['_GETCLAIMREQUEST']._serialized_start=1265
+  _globals['_GETCLAIMREQUEST']._serialized_end=1302
+  _globals['_GETCLAIMRESPONSE']._serialized_start=1304
+  _globals['_GETCLAIMRESPONSE']._serialized_end=1421
+  _globals['_LISTCLAIMSREQUEST']._serialized_start=1424
+  _globals['_LISTCLAIMSREQUEST']._serialized_end=1566
+  _globals['_LISTCLAIMSRESPONSE']._serialized_start=1568
+  _globals['_LISTCLAIMSRESPONSE']._serialized_end=1665
+  _globals['_EXPLAINCLAIMREQUEST']._serialized_start=1668
+  _globals['_EXPLAINCLAIMREQUEST']._serialized_end=1823
+  _globals['_EXPLAINCLAIMRESPONSE']._serialized_start=1826
+  _globals['_EXPLAINCLAIMRESPONSE']._serialized_end=2153
+  _globals['_REPLAYCLAIMREQUEST']._serialized_start=2155
+  _globals['_REPLAYCLAIMREQUEST']._serialized_end=2195
+  _globals['_REPLAYCLAIMRESPONSE']._serialized_start=2198
+  _globals['_REPLAYCLAIMRESPONSE']._serialized_end=2353
+  _globals['_IMPORTPOLICIESREQUEST']._serialized_start=2355
+  _globals['_IMPORTPOLICIESREQUEST']._serialized_end=2476
+  _globals['_IMPORTPOLICIESRESPONSE']._serialized_start=2479
+  _globals['_IMPORTPOLICIESRESPONSE']._serialized_end=2687
+  _globals['_ERASEDMEMBER']._serialized_start=2690
+  _globals['_ERASEDMEMBER']._serialized_end=2829
+  _globals['_PUBLISHPLANREQUEST']._serialized_start=2831
+  _globals['_PUBLISHPLANREQUEST']._serialized_end=2897
+  _globals['_PUBLISHPLANRESPONSE']._serialized_start=2899
+  _globals['_PUBLISHPLANRESPONSE']._serialized_end=2948
+  _globals['_WITHDRAWCLAIMSREQUEST']._serialized_start=2950
+  _globals['_WITHDRAWCLAIMSREQUEST']._serialized_end=3056
+  _globals['_WITHDRAWCLAIMSRESPONSE']._serialized_start=3058
+  _globals['_WITHDRAWCLAIMSRESPONSE']._serialized_end=3140
+  _globals['_CHECKBOOKSREQUEST']._serialized_start=3142
+  _globals['_CHECKBOOKSREQUEST']._serialized_end=3161
+  _globals['_CHECKBOOKSRESPONSE']._serialized_start=3164
+  _globals['_CHECKBOOKSRESPONSE']._serialized_end=3470
+  _globals['_ACCOUNTBALANCE']._serialized_start=3473
+  _globals['_ACCOUNTBALANCE']._serialized_end=3601
+  _globals['_STATECOUNT']._serialized_start=3603
+  _globals['_STATECOUNT']._serialized_end=3686
+  _globals['_ERASEMEMBERREQUEST']._serialized_start=3689
+  _globals['_ERASEMEMBERREQUEST']._serialized_end=3842
+  _globals['_ERASEMEMBERRESPONSE']._serialized_start=3845
+  _globals['_ERASEMEMBERRESPONSE']._serialized_end=3974
+  _globals['_CLAIMSSERVICE']._serialized_start=4831
+  _globals['_CLAIMSSERVICE']._serialized_end=5878
 # @@protoc_insertion_point(module_scope)

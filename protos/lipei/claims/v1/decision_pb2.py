@@ -28,7 +28,7 @@ from lipei.type.v1 import coding_pb2 as lipei_dot_type_dot_v1_dot_coding__pb2
 from lipei.type.v1 import money_pb2 as lipei_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elipei/claims/v1/decision.proto\x12\x0flipei.claims.v1\x1a\x1clipei/claims/v1/reason.proto\x1a\x1alipei/type/v1/access.proto\x1a\x1alipei/type/v1/coding.proto\x1a\x19lipei/type/v1/money.proto\"\x88\x03\n\x08\x44\x65\x63ision\x12\x1a\n\x0cplan_version\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x1c\n\x0e\x65ngine_version\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x18\n\ninput_hash\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x19\n\x0boutput_hash\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12*\n\x06\x62illed\x18\x05 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12+\n\x07\x61llowed\x18\x06 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x07 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x32\n\x05lines\x18\x08 \x03(\x0b\x32\x1d.lipei.claims.v1.DecisionLineB\x04\xf0\xd1\x18\x03\x12\x39\n\rusage_changes\x18\t \x03(\x0b\x32\x1c.lipei.claims.v1.UsageChangeB\x04\xf0\xd1\x18\x03\x12\x18\n\ncommitment\x18\n \x01(\tB\x04\xf0\xd1\x18\x02\"\xf2\x02\n\x0c\x44\x65\x63isionLine\x12\x14\n\x06number\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x03\x12)\n\x04\x63ode\x18\x02 \x01(\x0b\x32\x15.lipei.type.v1.CodingB\x04\xf0\xd1\x18\x03\x12\x15\n\x07section\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x33\n\x07outcome\x18\x04 \x01(\x0e\x32\x1c.lipei.claims.v1.LineOutcomeB\x04\xf0\xd1\x18\x03\x12*\n\x06\x62illed\x18\x05 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x12+\n\x07\x61llowed\x18\x06 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x12+\n\x07\x62\x65nefit\x18\x07 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x12\x32\n\x06shares\x18\x08 \x03(\x0b\x32\x1c.lipei.claims.v1.BearerShareB\x04\xf0\xd1\x18\x03\x12\x1b\n\rearlier_claim\x18\x1e \x01(\tB\x04\xf0\xd1\x18\x03\"\xad\x01\n\x0b\x42\x65\x61rerShare\x12-\n\x06\x62\x65\x61rer\x18\x01 \x01(\x0e\x32\x17.lipei.claims.v1.BearerB\x04\xf0\xd1\x18\x03\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x17.lipei.claims.v1.ReasonB\x04\xf0\xd1\x18\x03\x12\x14\n\x06\x63lause\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12*\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\"\x90\x01\n\x0bUsageChange\x12\x19\n\x0b\x61\x63\x63umulator\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x13\n\x05scope\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x1a\n\x0cperiod_start\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12 \n\x12\x61mount_minor_units\x18\x04 \x01(\x03\x42\x04\xf0\xd1\x18\x03\x12\x13\n\x05\x63ount\x18\x05 \x01(\x03\x42\x04\xf0\xd1\x18\x03*\x8d\x01\n\x0bLineOutcome\x12\x1c\n\x18LINE_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n\x14LINE_OUTCOME_ALLOWED\x10\x01\x12\x14\n\x10LINE_OUTCOME_CUT\x10\x02\x12\x17\n\x13LINE_OUTCOME_DENIED\x10\x03\x12\x17\n\x13LINE_OUTCOME_PENDED\x10\x04*u\n\x06\x42\x65\x61rer\x12\x16\n\x12\x42\x45\x41RER_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42\x45\x41RER_INSURER\x10\x01\x12\x16\n\x12\x42\x45\x41RER_PRIOR_PAYER\x10\x02\x12\x12\n\x0e\x42\x45\x41RER_PATIENT\x10\x03\x12\x13\n\x0f\x42\x45\x41RER_PROVIDER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elipei/claims/v1/decision.proto\x12\x0flipei.claims.v1\x1a\x1clipei/claims/v1/reason.proto\x1a\x1alipei/type/v1/access.proto\x1a\x1alipei/type/v1/coding.proto\x1a\x19lipei/type/v1/money.proto\"\xcf\x03\n\x08\x44\x65\x63ision\x12\x1a\n\x0cplan_version\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x1c\n\x0e\x65ngine_version\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x18\n\ninput_hash\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x19\n\x0boutput_hash\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12*\n\x06\x62illed\x18\x05 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12+\n\x07\x61llowed\x18\x06 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x07 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x32\n\x05lines\x18\x08 \x03(\x0b\x32\x1d.lipei.claims.v1.DecisionLineB\x04\xf0\xd1\x18\x03\x12\x39\n\rusage_changes\x18\t \x03(\x0b\x32\x1c.lipei.claims.v1.UsageChangeB\x04\xf0\xd1\x18\x03\x12\x18\n\ncommitment\x18\n \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tfour_eyes\x18\x14 \x01(\x08\x42\x04\xf0\xd1\x18\x02\x12,\n\x08pays_now\x18\x15 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\"\x9f\x03\n\x0c\x44\x65\x63isionLine\x12\x14\n\x06number\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x03\x12)\n\x04\x63ode\x18\x02 \x01(\x0b\x32\x15.lipei.type.v1.CodingB\x04\xf0\xd1\x18\x03\x12\x15\n\x07section\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x33\n\x07outcome\x18\x04 \x01(\x0e\x32\x1c.lipei.claims.v1.LineOutcomeB\x04\xf0\xd1\x18\x03\x12*\n\x06\x62illed\x18\x05 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x12+\n\x07\x61llowed\x18\x06 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x12+\n\x07\x62\x65nefit\x18\x07 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x12\x32\n\x06shares\x18\x08 \x03(\x0b\x32\x1c.lipei.claims.v1.BearerShareB\x04\xf0\xd1\x18\x03\x12+\n\x05payee\x18\x14 \x01(\x0e\x32\x16.lipei.claims.v1.PayeeB\x04\xf0\xd1\x18\x03\x12\x1b\n\rearlier_claim\x18\x1e \x01(\tB\x04\xf0\xd1\x18\x03\"\xad\x01\n\x0b\x42\x65\x61rerShare\x12-\n\x06\x62\x65\x61rer\x18\x01 \x01(\x0e\x32\x17.lipei.claims.v1.BearerB\x04\xf0\xd1\x18\x03\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x17.lipei.claims.v1.ReasonB\x04\xf0\xd1\x18\x03\x12\x14\n\x06\x63lause\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12*\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\"\x90\x01\n\x0bUsageChange\x12\x19\n\x0b\x61\x63\x63umulator\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x13\n\x05scope\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x1a\n\x0cperiod_start\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12 \n\x12\x61mount_minor_units\x18\x04 \x01(\x03\x42\x04\xf0\xd1\x18\x03\x12\x13\n\x05\x63ount\x18\x05 \x01(\x03\x42\x04\xf0\xd1\x18\x03*D\n\x05Payee\x12\x15\n\x11PAYEE_UNSPECIFIED\x10\x00\x12\x10\n\x0cPAYEE_MEMBER\x10\x01\x12\x12\n\x0ePAYEE_PROVIDER\x10\x02*\x8d\x01\n\x0bLineOutcome\x12\x1c\n\x18LINE_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n\x14LINE_OUTCOME_ALLOWED\x10\x01\x12\x14\n\x10LINE_OUTCOME_CUT\x10\x02\x12\x17\n\x13LINE_OUTCOME_DENIED\x10\x03\x12\x17\n\x13LINE_OUTCOME_PENDED\x10\x04*u\n\x06\x42\x65\x61rer\x12\x16\n\x12\x42\x45\x41RER_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42\x45\x41RER_INSURER\x10\x01\x12\x16\n\x12\x42\x45\x41RER_PRIOR_PAYER\x10\x02\x12\x12\n\x0e\x42\x45\x41RER_PATIENT\x10\x03\x12\x13\n\x0f\x42\x45\x41RER_PROVIDER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,6 +55,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECISION'].fields_by_name['usage_changes']._serialized_options = b'\360\321\030\003'
   _globals['_DECISION'].fields_by_name['commitment']._loaded_options = None
   _globals['_DECISION'].fields_by_name['commitment']._serialized_options = b'\360\321\030\002'
+  _globals['_DECISION'].fields_by_name['four_eyes']._loaded_options = None
+  _globals['_DECISION'].fields_by_name['four_eyes']._serialized_options = b'\360\321\030\002'
+  _globals['_DECISION'].fields_by_name['pays_now']._loaded_options = None
+  _globals['_DECISION'].fields_by_name['pays_now']._serialized_options = b'\360\321\030\002'
   _globals['_DECISIONLINE'].fields_by_name['number']._loaded_options = None
   _globals['_DECISIONLINE'].fields_by_name['number']._serialized_options = b'\360\321\030\003'
   _globals['_DECISIONLINE'].fields_by_name['code']._loaded_options = None
@@ -71,6 +75,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECISIONLINE'].fields_by_name['benefit']._serialized_options = b'\360\321\030\003'
   _globals['_DECISIONLINE'].fields_by_name['shares']._loaded_options = None
   _globals['_DECISIONLINE'].fields_by_name['shares']._serialized_options = b'\360\321\030\003'
+  _globals['_DECISIONLINE'].fields_by_name['payee']._loaded_options = None
+  _globals['_DECISIONLINE'].fields_by_name['payee']._serialized_options = b'\360\321\030\003'
   _globals['_DECISIONLINE'].fields_by_name['earlier_claim']._loaded_options = None
   _globals['_DECISIONLINE'].fields_by_name['earlier_claim']._serialized_options = b'\360\321\030\003'
   _globals['_BEARERSHARE'].fields_by_name['bearer']._loaded_options = None
@@ -91,16 +97,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGECHANGE'].fields_by_name['amount_minor_units']._serialized_options = b'\360\321\030\003'
   _globals['_USAGECHANGE'].fields_by_name['count']._loaded_options = None
   _globals['_USAGECHANGE'].fields_by_name['count']._serialized_options = b'\360\321\030\003'
-  _globals['_LINEOUTCOME']._serialized_start=1256
-  _globals['_LINEOUTCOME']._serialized_end=1397
-  _globals['_BEARER']._serialized_start=1399
-  _globals['_BEARER']._serialized_end=1516
+  _globals['_PAYEE']._serialized_start=1371
+  _globals['_PAYEE']._serialized_end=1439
+  _globals['_LINEOUTCOME']._serialized_start=1442
+  _globals['_LINEOUTCOME']._serialized_end=1583
+  _globals['_BEARER']._serialized_start=1585
+  _globals['_BEARER']._serialized_end=1702
   _globals['_DECISION']._serialized_start=165
-  _globals['_DECISION']._serialized_end=557
-  _globals['_DECISIONLINE']._serialized_start=560
-  _globals['_DECISIONLINE']._serialized_end=930
-  _globals['_BEARERSHARE']._serialized_start=933
-  _globals['_BEARERSHARE']._serialized_end=1106
-  _globals['_USAGECHANGE']._serialized_start=1109
-  _globals['_USAGECHANGE']._serialized_end=1253
+  _globals['_DECISION']._serialized_end=628
+  _globals['_DECISIONLINE']._serialized_start=631
+  _globals['_DECISIONLINE']._serialized_end=1046
+  _globals['_BEARERSHARE']._serialized_start=1049
+  _globals['_BEARERSHARE']._serialized_end=1222
+  _globals['_USAGECHANGE']._serialized_start=1225
+  _globals['_USAGECHANGE']._serialized_end=1369
 # @@protoc_insertion_point(module_scope)
