@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -85,9 +86,28 @@ app.command()(quote.quote)
 app.add_typer(evidence.app, name="evidence")
 
 
+_EVERYWHERE = {"--as": "ROLE", "--purpose": "PURPOSE"}
+
+
+def _check_order(words: Sequence[str]) -> None:
+    """Raises: Failed for an option of every command that stands behind the command."""
+    place = 0
+    while place < len(words) and words[place].startswith("-"):
+        place += 2 if words[place] in _EVERYWHERE else 1
+    for word in words[place:]:
+        option = word.partition("=")[0]
+        if word == "--":
+            return
+        if option in _EVERYWHERE:
+            first = f"lipei {option} {_EVERYWHERE[option]} {words[place]} ..."
+            text = f"{option} stands before the command: {first}"
+            raise Failed(text, exit_code=2)
+
+
 def main() -> None:
     """Run the command of the command line; exit 0 done, 1 failed, 2 wrong use."""
     try:
+        _check_order(sys.argv[1:])
         app()
     except Failed as failed:
         for line in failed.lines:

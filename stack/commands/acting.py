@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from lipei.type.v1 import access_pb2
 from services.common.access.desks import TOKEN_LIFE_S, Acting, identity_at, tenant_name_of
+from services.common.access.purposes import MEANINGS, purposes_of
 from services.common.access.tokens import ROLES_OF
+from services.common.identity import is_member_token
 from services.common.settings import UnknownSetting
 from services.common.transport.certificates import Identity, TlsRefused
 from services.common.transport.names import OFFICES
@@ -43,7 +46,25 @@ def acting_as(text: str, hospital: str = "") -> Acting:
     found = Acting(role=role, tenant_name=tenant_name or (hospital if "hospital" in role else ""))
     if role in _NEED_TENANT and not found.tenant_name:
         raise Failed(f"say of whom: --as {role}:NAME", exit_code=2)
+    if role == "member" and not is_member_token(found.tenant_name):
+        text = "--as member:TOKEN: is no member token; `lipei members token` makes it of a number"
+        raise Failed(text, exit_code=2)
     return found
+
+
+def purpose_for(acting: Acting) -> str:
+    """The purpose of --purpose or LIPEI_PURPOSE; empty without one.
+
+    Whether the caller's roles have it says the service: a token may carry more than one.
+
+    Raises: Failed naming the role's when there is no such purpose.
+    """
+    purpose = os.environ.get("LIPEI_PURPOSE", "")
+    if purpose and purpose not in MEANINGS:
+        known = purposes_of([access_pb2.Role.Value(f"ROLE_{acting.role.upper()}")])
+        text = f"--purpose: is none that there is; {acting.role}'s are: {', '.join(known)}"
+        raise Failed(text, exit_code=2)
+    return purpose
 
 
 def identity_for(state: Path, role: str, *, hospital: str = "") -> Identity:
@@ -51,15 +72,16 @@ def identity_for(state: Path, role: str, *, hospital: str = "") -> Identity:
 
     And for which purpose, by --purpose or LIPEI_PURPOSE; without one the role's usual purpose.
 
-    Raises: Failed when there is no such role, certificate or token.
+    Raises: Failed when there is no such role, purpose, certificate or token.
     """
     acting = acting_as(os.environ.get("LIPEI_AS") or role, hospital)
+    purpose = purpose_for(acting)
     try:
         return identity_at(
             state,
             acting,
             lambda identity: mint_token(state, acting, identity),
-            purpose=os.environ.get("LIPEI_PURPOSE", ""),
+            purpose=purpose,
         )
     except (TlsRefused, UnknownSetting) as refused:
         raise Failed(*str(refused).splitlines(), _WAY_OUT) from None

@@ -165,8 +165,13 @@ def test_a_tenants_auditor_lists_its_own_and_is_not_told_that_others_leaves_are_
     assert here.lipei("evidence", "prove", "pricing", "3").code == 0  # the control
     wrong = here.lipei("--as", "adjuster", "evidence", "list", "pricing")
     assert "who may: auditor" in wrong.err
+    others = here.lipei("--purpose", "payment", "evidence", "list", "pricing")
+    assert "here yours are: audit, complaint, incident" in others.err
     made_up = here.lipei("--purpose", "curiosity", "evidence", "list", "pricing")
-    assert "here yours are: audit, complaint, incident" in made_up.err
+    assert (made_up.code, made_up.said) == (
+        2,
+        ["--purpose: is none that there is; auditor's are: audit, complaint, incident"],
+    )
 
 
 @pytest.mark.parametrize("by", ["index", "hash"])

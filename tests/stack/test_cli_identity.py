@@ -110,6 +110,34 @@ def test_a_command_without_certificate_or_with_an_unknown_role_says_so(state: Pa
     assert stranger.said[-1].startswith("name a role by --as")
 
 
+def test_what_no_call_can_be_made_with_is_wrong_use(state: Path) -> None:
+    record_address(state, "claims", "127.0.0.1:9")
+    for words, said in (
+        (
+            ("--purpose", "张三", "claims", "list"),
+            "--purpose: is none that there is; "
+            "adjuster's are: claim-review, complaint, member-request",
+        ),
+        (
+            ("--as", "member:k1.0", "claims", "list"),
+            "--as member:TOKEN: is no member token; `lipei members token` makes it of a number",
+        ),
+        (
+            ("claims", "list", "--as", "operator"),
+            "--as stands before the command: lipei --as ROLE claims ...",
+        ),
+        (
+            ("--as", "operator", "claims", "list", "--purpose=audit"),
+            "--purpose stands before the command: lipei --purpose PURPOSE claims ...",
+        ),
+    ):
+        typed = lipei(*words, "--state", state)
+        assert (typed.code, typed.out, typed.said) == (2, "", [said])
+    # The control: before the command both are taken, and the service is called.
+    well = lipei("--as", "adjuster", "--purpose", "complaint", "claims", "list", "--state", state)
+    assert well.code == 1
+
+
 def test_a_command_acts_in_its_own_role_or_in_the_one_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
