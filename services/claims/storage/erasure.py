@@ -95,17 +95,18 @@ def erase(
     The caller scrubs the database after the commit.
 
     Raises: UnknownMember, ClaimsOpen, RetentionNotOver; OtherErasure when the request_id was used
-    with other content.
+    on another ground, or for somebody else: the tenant insures this person.
     """
-    content = _encode((member_token, ground.text))
     request_id = tenant.own(request_id)
-    known = erasures.answered(connection, sealer, request_id, content)
-    if known is not None:
-        return _ERASURE.decode(known)
+    known = erasures.answered(connection, request_id, ground.text)
     person_id = policies.find_person(connection, sealer, member_token)
     insured_by = _policies(connection, sealer, person_id)
     if person_id is None or not _own(tenant, insured_by):
+        if known is not None:
+            return _ERASURE.decode(known)
         raise UnknownMember
+    if known is not None:
+        raise erasures.OtherErasure
     if lock(connection, insured_by, [person_id]):
         if policies.find_person(connection, sealer, member_token) is None:
             raise UnknownMember
@@ -127,9 +128,7 @@ def erase(
     )
     erasures.remember(
         connection,
-        sealer,
         request_id,
-        content,
         member=person_id,
         by=replace(ground.by, ground=ground.text),
         answer=_encode(done),

@@ -12,8 +12,7 @@ from services.common.access.caller import current_caller, rpc_under_way
 from services.common.access.labels import role_name, rpc_of
 from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.paging import Page
-from services.common.sealing.subject_keys import Sealer
-from services.common.sealing.tables import ERASURE, erasure_table
+from services.common.sealing.tables import erasure_table
 
 erasure = erasure_table(MetaData())
 # By what an order to erase is named; it is kept, and says nothing about the person.
@@ -21,7 +20,11 @@ ORDER_REFERENCE = re.compile(r"[A-Za-z0-9._/-]{1,64}", re.ASCII)
 
 
 class OtherErasure(ValueError):
-    """The request id was used before for somebody else; nothing was erased."""
+    """The request id was used before for something else; nothing was erased.
+
+    Whose erasure it was is not kept, so it is told by what else there is: another ground, or that
+    the request would erase something now, which the one that was done has left nothing of.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +42,37 @@ NOBODY_SAID = By()
 def done_by() -> By:
     """Who calls the rpc under way, and which of their roles lets them.
 
+    A member is "member": a hash of their token would tell whose row it is.
+
     Raises: NobodyCalls outside an rpc.
     """
     under_way, caller = rpc_under_way(), current_caller()
     rpc = rpc_of(under_way.rpc) if under_way else None
     roles = caller.roles & rpc.roles if rpc else frozenset()
-    return By(current_tenant().key, role_name(min(roles)) if roles else "")
+    tenant = current_tenant()
+    key = str(tenant.kind) if tenant.kind is Kind.MEMBER else tenant.key
+    return By(key, role_name(min(roles)) if roles else "")
 
 
-def answered(
-    connection: Connection, sealer: Sealer, request_id: str, content: bytes
-) -> bytes | None:
+def answered(connection: Connection, request_id: str, ground: str = "") -> bytes | None:
     """The stored answer of a repeated request; None for a new request id.
 
-    Raises: OtherErasure when the request id was used with another content.
+    It answers only a request that would erase nothing; one that would is another, and the caller
+    raises OtherErasure itself.
+
+    Raises: OtherErasure when the request id was used on another ground.
     """
     row = connection.execute(select(erasure).where(erasure.c.request_id == request_id)).first()
     if row is None:
         return None
-    if row.fingerprint != _fingerprint(sealer, content):
+    if row.ground != ground:
         raise OtherErasure(request_id)
     return bytes(row.answer)
 
 
 def remember(
     connection: Connection,
-    sealer: Sealer,
     request_id: str,
-    content: bytes,
     *,
     member: str,
     answer: bytes,
@@ -76,7 +82,6 @@ def remember(
     """Keep that a member, by the opaque id that is left, was erased, and what was answered."""
     row = {
         "request_id": request_id,
-        "fingerprint": _fingerprint(sealer, content),
         "member": member,
         "ground": by.ground,
         "answer": answer,
@@ -99,7 +104,3 @@ def after(connection: Connection, tenant: Tenant, place: tuple[int, str], most: 
     later = query.where(tuple_(*columns) > place).order_by(*columns)
     rows = connection.execute(later.limit(most + 1)).all()
     return Page(rows[:most], more=len(rows) > most)
-
-
-def _fingerprint(sealer: Sealer, content: bytes) -> str:
-    return sealer.fingerprint(content, table=ERASURE, column="fingerprint")

@@ -47,15 +47,15 @@ def member_table(metadata: MetaData) -> Table:
 
 
 def erasure_table(metadata: MetaData) -> Table:
-    """What was erased by which request, on what ground, by whom: opaque ids, counts, a keyed hash.
+    """What was erased by which request, on what ground, by whom: opaque ids and counts.
 
-    `tenant` and `role` are empty in rows from before they were written down.
+    Nothing of the token, not even as a keyed hash: beside the opaque id it would lead from one to
+    the other. `tenant` and `role` are empty in rows from before they were written down.
     """
     return Table(
         ERASURE,
         metadata,
         Column("request_id", String(64), primary_key=True),
-        Column("fingerprint", String(64), nullable=False),
         Column("member", String(32), nullable=False),
         Column("ground", String(96), nullable=False),
         Column("answer", LargeBinary, nullable=False),

@@ -54,19 +54,20 @@ def erase(
 ) -> Erasure:
     """Erase a patient at these hospitals; what that was. Blocks.
 
-    Raises: NothingKept, WithdrawalNotTold; OtherErasure when the request_id was used with other
-    content.
+    Raises: NothingKept, WithdrawalNotTold; OtherErasure when the request_id was used before
+    and something is kept about this patient.
     """
-    content = _encode((token, sorted(hospitals)))
     with database.writing() as connection:
         sealer = keys.sealer(connection)
-        known = erasures.answered(connection, sealer, request_id, content)
-        if known is not None:
-            return _ERASURE.decode(known)
+        known = erasures.answered(connection, request_id)
         for hospital in sorted(hospitals):
             holding.one_at_a_time(connection, hospital)
         patients = [patient(hospital, token) for hospital in sorted(hospitals)]
         found = members.find_all(connection, sealer, patients)
+        if known is not None:
+            if found:
+                raise erasures.OtherErasure
+            return _ERASURE.decode(known)
         if not found:
             raise NothingKept
         parts = [_erase(connection, sealer, found[key], key, now_us) for key in sorted(found)]
@@ -78,9 +79,7 @@ def erase(
         )
         erasures.remember(
             connection,
-            sealer,
             request_id,
-            content,
             member=next(iter(found.values())),
             answer=_encode(done),
             now_us=now_us,

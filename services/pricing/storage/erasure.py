@@ -52,14 +52,12 @@ class Erasures:
 
         An insurer's quotes under the policies that name no member go with it.
 
-        Raises: NothingKept; OtherErasure when the request_id was used with other content.
+        Raises: NothingKept; OtherErasure when the request_id was used before and there is something
+        to erase.
         """
-        content = _encode((member_token, sorted(set(policies))))
         with available(), self._database.writing() as connection:
             sealer = self._keys.sealer(connection)
-            known = erasures.answered(connection, sealer, request_id, content)
-            if known is not None:
-                return _ERASURE.decode(known)
+            known = erasures.answered(connection, request_id)
             member = tenancy.locked_member(connection, sealer, member_token)
             held = {} if member is None else tenancy.holders(connection, [member])[member]
             gone = tenancy.erasable(held, tenant)
@@ -70,6 +68,10 @@ class Erasures:
             counts = readings.counts_of(connection, gone)
             found_quotes = sum(quotes.count(connection, subject) for subject in subjects)
             destroyed = sum(sealer.destroy(subject) for subject in subjects)
+            if known is not None:
+                if gone or destroyed:
+                    raise erasures.OtherErasure  # which rolls the destruction back
+                return _ERASURE.decode(known)
             if not gone and not destroyed:
                 raise NothingKept
             tenancy.let_go(connection, gone, now_us)
@@ -84,9 +86,7 @@ class Erasures:
             )
             erasures.remember(
                 connection,
-                sealer,
                 request_id,
-                content,
                 member=member or "",
                 answer=_encode(done),
                 now_us=now_us,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 from google.protobuf.message import Message
 from sqlalchemy import text
@@ -335,8 +336,15 @@ def test_an_erasure_is_done_once_and_answers_the_same(both: Served) -> None:
     decided(both, "B1")
     done = both.claims.EraseMember(ordered(request_id="e1"))
     assert both.claims.EraseMember(ordered(request_id="e1")) == done
-    other = refused(both.claims.EraseMember, ordered(101, request_id="e1"))
-    assert (other.code, other.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    elsewhere = ordered(request_id="e1")
+    elsewhere.order_reference = "court/2026-18"
+    again = policy(7)
+    again.members[0].document.number = id_number(999)
+    imported(both, again)
+    for others in (ordered(101, request_id="e1"), elsewhere, ordered(999, request_id="e1")):
+        other = refused(both.claims.EraseMember, others)
+        assert (other.code, other.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    assert both.claims.EraseMember(ordered(request_id="e1")) == done
     unknown = refused(both.claims.EraseMember, ordered(request_id="e2"))
     assert unknown.code is grpc.StatusCode.NOT_FOUND
     assert of() not in str(unknown)
@@ -463,15 +471,31 @@ def test_an_erasure_leaves_no_way_from_the_token_to_what_stays(tmp_path: Path) -
         publish(service)
         imported(service, policy(1))
         decided(service, "B1")
+        token = of().removeprefix("members/")
         with service.database.reading() as connection:
             index = connection.execute(text("SELECT token_index FROM person")).scalar_one()
-        service.claims.EraseMember(ordered())
+        request = ordered()
+        service.claims.EraseMember(request)
+        # Neither whoever has the master key as well finds the guessed token's request again.
+        keys = subject_keys(service.database)
+        guessed = [
+            keys.fingerprint(content, table="erasure", column="fingerprint")
+            for content in (
+                msgspec.json.encode((token, f"ordered {request.order_reference}")),
+                request.SerializeToString(deterministic=True),
+                token.encode(),
+            )
+        ]
         files = b"".join(path.read_bytes() for path in tmp_path.glob("claims.db*"))
         assert index.encode() not in files
         with service.database.reading() as connection:
             for table in metadata.tables:
                 rows = str(connection.execute(text(f"SELECT * FROM {table}")).all())
                 assert index not in rows
+                assert not [guess for guess in guessed if guess in rows]
+            columns = [column.name for column in metadata.tables["erasure"].columns]
+        told = {"request_id", "member", "ground", "answer", "at_us", "tenant", "role"}
+        assert set(columns) == told  # whoever adds one says here why it tells no token
 
 
 def test_an_erasure_and_a_submission_that_race_leave_one_truth(both: Served) -> None:

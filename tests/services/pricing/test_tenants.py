@@ -303,6 +303,18 @@ def test_a_member_erases_what_everybody_recorded_and_no_insurers_quote(service: 
     assert b"no such member" in service.told(MINE, erasing(ANNA, "e2"))
 
 
+def test_an_erasure_by_the_member_is_nobodys_in_particular(
+    service: Service, database_url: str
+) -> None:
+    service.answer(of_member(ANNA), erasing(ANNA))
+    service.answer(MINE, quoting(ANNA))
+    service.answer(MINE, erasing(ANNA))
+    with closing(Database(database_url, threads=1)) as database, database.reading() as rows:
+        told = rows.execute(text("SELECT tenant FROM erasure ORDER BY tenant")).scalars().all()
+    # Not even a hash of the token, which anybody could compare with a guessed one's.
+    assert told == ["insurer/anxin", "member"]
+
+
 def test_policies_are_an_insurers_to_name(service: Service) -> None:
     request = erasing(ANNA)
     request.policies.append("policies/p1")

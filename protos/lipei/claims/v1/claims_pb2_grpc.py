@@ -219,10 +219,12 @@ class ClaimsServiceServicer:
         """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
         them; and the payee accounts of policies that insured nobody else. Names, states, amounts, commitments, the ledger and
         payment files stay, which the law wants kept. What is imported for the same person afterwards belongs to a new one,
-        without history. The same request_id answers the same.
+        without history. The same request_id answers the same. Whose erasure it was is not kept: the request_id of one that
+        was done answers whatever erases nothing on the same ground, and refuses what would erase somebody.
 
         NOT_FOUND: nothing is kept about this member.
-        ALREADY_EXISTS: the request_id was used with other content; make a new one.
+        ALREADY_EXISTS: the request_id was used on another ground, or you insure this member, and so it was somebody else's or
+        from before a later import; make a new one.
         FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, the names of the caller's in ErrorInfo; close or withdraw them
         first. Where other insurers insure the person, theirs count as well and are not named.
         FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law

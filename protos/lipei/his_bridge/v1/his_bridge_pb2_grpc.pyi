@@ -134,7 +134,8 @@ class HisBridgeServiceStub:
     The same request_id answers the same.
 
     NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
-    ALREADY_EXISTS: the request_id was used with other content; use a new one.
+    ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
+    have been somebody else's; make a new one.
     FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
     """
 
@@ -244,7 +245,8 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     The same request_id answers the same.
 
     NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
-    ALREADY_EXISTS: the request_id was used with other content; use a new one.
+    ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
+    have been somebody else's; make a new one.
     FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
     """
 
@@ -417,7 +419,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         The same request_id answers the same.
 
         NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
-        ALREADY_EXISTS: the request_id was used with other content; use a new one.
+        ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
+        have been somebody else's; make a new one.
         FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
         """
 

@@ -193,7 +193,8 @@ class PricingServiceServicer:
 
         INVALID_ARGUMENT also for policies that no insurer names.
         NOT_FOUND: the caller keeps nothing about this member, nor a quote under these policies.
-        ALREADY_EXISTS: the request_id was used with other content; make a new one.
+        ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
+        have been somebody else's; make a new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

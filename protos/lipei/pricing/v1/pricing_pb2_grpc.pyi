@@ -115,7 +115,8 @@ class PricingServiceStub:
 
     INVALID_ARGUMENT also for policies that no insurer names.
     NOT_FOUND: the caller keeps nothing about this member, nor a quote under these policies.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
+    have been somebody else's; make a new one.
     """
 
 @_typing.type_check_only
@@ -205,7 +206,8 @@ class PricingServiceAsyncStub(PricingServiceStub):
 
     INVALID_ARGUMENT also for policies that no insurer names.
     NOT_FOUND: the caller keeps nothing about this member, nor a quote under these policies.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
+    have been somebody else's; make a new one.
     """
 
 class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -334,7 +336,8 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         INVALID_ARGUMENT also for policies that no insurer names.
         NOT_FOUND: the caller keeps nothing about this member, nor a quote under these policies.
-        ALREADY_EXISTS: the request_id was used with other content; make a new one.
+        ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
+        have been somebody else's; make a new one.
         """
 
 def add_PricingServiceServicer_to_server(servicer: PricingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

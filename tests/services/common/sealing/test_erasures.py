@@ -37,14 +37,11 @@ def servicer(tmp_path: Path) -> Iterator[KeysServicer]:
     keys = SubjectKeys(MASTER, now_us=now_us)
     keys.prepare(database)
     with database.writing() as connection:
-        sealer = keys.sealer(connection)
         for number in range(5):
             tenant = tenant_of(MINE if number % 2 == 0 else ANOTHERS)
             erasures.remember(
                 connection,
-                sealer,
                 tenant.own(f"r{number}"),
-                b"content",
                 member=f"{number:032x}",
                 answer=b"",
                 now_us=1_000_000 * (9 - number // 2),  # two at one moment

@@ -315,6 +315,11 @@ def test_an_erasure_is_done_once_and_answers_the_same(bridge: Bridge) -> None:
     assert bridge.erase("e1", ANNA) == done
     with pytest.raises(OtherErasure):
         bridge.erase("e1", BEN)
+    with pytest.raises(OtherErasure):
+        bridge.erase("e1", ANNA, THERE)  # where something is kept about her
+    assert len(bridge.bills(THERE)) == 1
+    assert [bill.bill.member_token for bill in bridge.bills()] == [BEN]
+    assert bridge.erase("e1", ANNA) == done
     with pytest.raises(NothingKept):
         bridge.erase("e2", ANNA)
 
