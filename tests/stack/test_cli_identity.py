@@ -115,8 +115,10 @@ def test_what_no_call_can_be_made_with_is_wrong_use(state: Path) -> None:
     for words, said in (
         (
             ("--purpose", "张三", "claims", "list"),
-            "--purpose: is none that there is; "
-            "adjuster's are: claim-review, complaint, member-request",
+            (
+                "--purpose: is none that there is; adjuster's are: "
+                "claim-review, complaint, member-request"
+            ),
         ),
         (
             ("--as", "member:k1.0", "claims", "list"),
