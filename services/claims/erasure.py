@@ -90,10 +90,13 @@ def erase_member(
         raise _claims_open(still) from None
     except store.RetentionNotOver as kept:
         text = "the law wants records of a policy kept until then; wait, or say by whose order"
-        until = {"until": kept.until.isoformat()} if kept.until else {}
+        until = {"until": kept.until.isoformat()}
         raise Refused(
             grpc.StatusCode.FAILED_PRECONDITION, "RETENTION_NOT_OVER", text, metadata=until
         ) from None
+    except store.OthersKeepRecords:
+        text = "others may still be bound to keep records of this person; ask again later"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "ERASURE_WAITS", text) from None
     for table in (SUBJECT_KEY, "person"):
         database.scrub(table)
     return pb.EraseMemberResponse(

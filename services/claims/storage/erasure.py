@@ -60,7 +60,7 @@ class UnknownMember(LookupError):
 
 
 class ClaimsOpen(ValueError):
-    """Claims of the member are not closed; nothing was erased. Only the tenant's are named."""
+    """Claims of the member at the tenant are not closed; nothing was erased."""
 
     def __init__(self, claims: Sequence[tuple[str, str]]) -> None:
         super().__init__(f"{len(claims)} open")
@@ -68,11 +68,18 @@ class ClaimsOpen(ValueError):
 
 
 class RetentionNotOver(ValueError):
-    """Records must be kept; nothing was erased. Until when, of the tenant's own policies only."""
+    """The tenant must keep records of its policies until a day; nothing was erased."""
 
-    def __init__(self, until: date | None) -> None:
+    def __init__(self, until: date) -> None:
         super().__init__("kept by law")
         self.until = until
+
+
+class OthersKeepRecords(ValueError):
+    """Nothing keeps the person here but other insurers' claims or records; nothing was erased.
+
+    Which of the two it is nobody is told: that there is another insurer is more than enough.
+    """
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -94,8 +101,8 @@ def erase(
 
     The caller scrubs the database after the commit.
 
-    Raises: UnknownMember, ClaimsOpen, RetentionNotOver; OtherErasure when the request_id was used
-    on another ground, or for somebody else: the tenant insures this person.
+    Raises: UnknownMember, ClaimsOpen, RetentionNotOver, OthersKeepRecords; OtherErasure when the
+    request_id was used on another ground, or for somebody else: the tenant insures this person.
     """
     request_id = tenant.own(request_id)
     known = erasures.answered(connection, request_id, ground.text)
@@ -199,17 +206,19 @@ def _check(
         .where(claim.c.person_id == person_id, claim.c.state.not_in(closed))
         .order_by(claim.c.seq)
     ).all()
-    if rows:
-        raise ClaimsOpen([(row.policy_id, row.id) for row in rows if row.policy_id in own])
+    if mine := [(row.policy_id, row.id) for row in rows if row.policy_id in own]:
+        raise ClaimsOpen(mine)
     until = {}
     # An order binds whom it was sent to: what other insurers must keep, they must keep.
     for policy_id in insured_by:
         if not (ordered and policy_id in own):
             terms = policies.newest_terms(connection, policy_id)
             until[policy_id] = kept_until(terms.start, terms.end)
-    if max(until.values(), default=today) > today:
-        mine = max((until[policy_id] for policy_id in own if policy_id in until), default=today)
-        raise RetentionNotOver(mine if mine > today else None)
+    own_until = max((until[policy_id] for policy_id in own if policy_id in until), default=today)
+    if own_until > today:
+        raise RetentionNotOver(own_until)
+    if rows or max(until.values(), default=today) > today:
+        raise OthersKeepRecords
 
 
 def _insures_anybody(connection: Connection, policy_id: str) -> bool:

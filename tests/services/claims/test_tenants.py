@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import policy_pb2, settlement_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims.core.life_cycle import Event
 from services.claims.servicer import find
 from services.claims.storage import claims as store
 from services.common.access.caller import Caller, NobodyCalls, calling_as
@@ -518,6 +519,31 @@ def test_a_hospital_withdraws_its_own_consents_only(both: Desk) -> None:
         assert list(answer.withdrawn_claims) == [claim.name for claim in claims]
 
 
+def test_what_another_insurer_keeps_is_told_in_one_answer(two: Desk) -> None:
+    """Open claims of another's and records that another must keep: the same bytes."""
+    request = pb.EraseMemberRequest(
+        request_id="order",
+        member=f"members/{token('CN-ID', id_number(SHARED))}",
+        ground=pb.ERASURE_GROUND_ORDERED,
+        order_reference="2026-1",
+    )
+    with two.of(of_insurer("taihe")) as service:
+        kept = status_bytes(service.claims.EraseMember, request)
+    given = from_hospital(bill("B1", line(1, DRUG, "200000.00")))
+    claims = submitted(two, of_hospital(), given)
+    mine = {claim.name for claim in claims if claim.name.startswith("policies/p2/")}
+    with two.service.database.writing() as connection:
+        for name in mine:
+            store.move_claim(connection, name.split("/")[3], Event.WITHDRAW, "adjuster:1", 1)
+    assert (len(claims), len(mine)) == (2, 1)
+    with two.of(of_insurer("taihe")) as service:
+        assert status_bytes(service.claims.EraseMember, request) == kept
+    # The control: a claim of one's own is named.
+    with two.of(of_insurer("anxin")) as service:
+        code, _, details = status_bytes(service.claims.EraseMember, request)
+        assert (code, b"CLAIMS_OPEN" in details) == ("FAILED_PRECONDITION", True)
+
+
 def test_an_order_to_one_insurer_erases_nothing_that_another_must_keep(two: Desk) -> None:
     request = pb.EraseMemberRequest(
         request_id="order",
@@ -529,7 +555,7 @@ def test_an_order_to_one_insurer_erases_nothing_that_another_must_keep(two: Desk
         service.claims.EraseMember(request)
     fault = error_of(caught.value)
     # Until when anxin must keep it is not taihe's to know.
-    assert (fault.reason, fault.metadata) == ("RETENTION_NOT_OVER", {})
+    assert (fault.reason, fault.metadata) == ("ERASURE_WAITS", {})
     # The control: nobody else insures p1's second person, and there the order is obeyed.
     alone = f"members/{token('CN-ID', id_number(SPOUSE))}"
     request.member = alone

@@ -121,10 +121,12 @@ class ClaimsServiceStub:
     NOT_FOUND: nothing is kept about this member.
     ALREADY_EXISTS: the request_id was used on another ground, or you insure this member, and so it was somebody else's or
     from before a later import; make a new one.
-    FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, the names of the caller's in ErrorInfo; close or withdraw them
-    first. Where other insurers insure the person, theirs count as well and are not named.
+    FAILED_PRECONDITION CLAIMS_OPEN: claims of the caller's are not closed, their names in ErrorInfo; close or withdraw them
+    first.
     FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
     article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
+    FAILED_PRECONDITION ERASURE_WAITS: nothing of the caller's keeps the person, but others may still be bound to keep records
+    of them, by open claims or by law, and which it is nobody is told; ask again later.
     """
 
 @_typing.type_check_only
@@ -220,10 +222,12 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     NOT_FOUND: nothing is kept about this member.
     ALREADY_EXISTS: the request_id was used on another ground, or you insure this member, and so it was somebody else's or
     from before a later import; make a new one.
-    FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, the names of the caller's in ErrorInfo; close or withdraw them
-    first. Where other insurers insure the person, theirs count as well and are not named.
+    FAILED_PRECONDITION CLAIMS_OPEN: claims of the caller's are not closed, their names in ErrorInfo; close or withdraw them
+    first.
     FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
     article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
+    FAILED_PRECONDITION ERASURE_WAITS: nothing of the caller's keeps the person, but others may still be bound to keep records
+    of them, by open claims or by law, and which it is nobody is told; ask again later.
     """
 
 class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -376,10 +380,12 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND: nothing is kept about this member.
         ALREADY_EXISTS: the request_id was used on another ground, or you insure this member, and so it was somebody else's or
         from before a later import; make a new one.
-        FAILED_PRECONDITION CLAIMS_OPEN: claims are not closed, the names of the caller's in ErrorInfo; close or withdraw them
-        first. Where other insurers insure the person, theirs count as well and are not named.
+        FAILED_PRECONDITION CLAIMS_OPEN: claims of the caller's are not closed, their names in ErrorInfo; close or withdraw them
+        first.
         FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
         article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
+        FAILED_PRECONDITION ERASURE_WAITS: nothing of the caller's keeps the person, but others may still be bound to keep records
+        of them, by open claims or by law, and which it is nobody is told; ask again later.
         """
 
 def add_ClaimsServiceServicer_to_server(servicer: ClaimsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
