@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,27 +10,16 @@ from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.claims.v1 import settlement_pb2_grpc
-from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_facts, end_day, start_day
-from services.claims.core import canonical, ledger
-from services.claims.core.adjudicate import adjudicate
-from services.claims.core.decision import Disposition
-from services.claims.core.facts import (
-    LinePayment,
-    PriorPayment,
-    PriorPayments,
-    usage_snapshot,
-)
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
-from services.claims.core.repeats import days_that_matter
+from services.claims.deciding import EARLIER_POLICY_PENDED, Desk, decide, take_effect
 from services.claims.messages import STATES, money
+from services.claims.owing import owe
 from services.claims.paying import Payments
-from services.claims.servicer import ClaimsParts, Context, find
+from services.claims.servicer import ClaimsParts, Context, alone, find
 from services.claims.storage import claims as store
-from services.claims.storage import policies, sealed
-from services.claims.storage.ledger import post_transfers
-from services.claims.storage.usage import balances, earlier_services
+from services.claims.storage import sealed
+from services.claims.storage.release import give_back
 from services.common.dated import NoTermsInForce
 from services.common.grpc_edge import Refused, Violation, invalid
 from services.common.log import logger
@@ -40,17 +28,8 @@ from services.common.sealing import Erased, Sealer
 ENGINE = "engine"
 # An earlier claim of the member is usually decided within milliseconds.
 TURN_RETRY_S = 0.05
-# A pended claim of an earlier policy waits for a person; each look costs the workflow's history.
-PENDED_RETRY_S = 600.0
 MOST_IN_BATCH = 200
 
-_EVENTS = {
-    Disposition.AUTO_APPROVED: Event.AUTO_APPROVE,
-    Disposition.DENIED: Event.DENY,
-    Disposition.PENDED_INFO: Event.ASK_FOR_PAPERS,
-    Disposition.PENDED_REVIEW: Event.REFER_TO_REVIEW,
-    Disposition.PENDED_FRAUD: Event.SUSPECT_FRAUD,
-}
 # The moves that lead up to a decision, from wherever an undecided claim stands.
 _BEFORE = {
     ClaimState.RECEIVED: (Event.REGISTER, Event.BEGIN_ADJUDICATION),
@@ -93,12 +72,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             return store.move_on(connection, row.id, state, [Event.REGISTER], ENGINE, now_us)
 
     def _alone(self, connection: Connection, name: str) -> Row[Any]:
-        """The claim as it stands now that nobody else can move it."""
-        sealer = self._parts.keys.sealer(connection)
-        row = find(connection, sealer, name)
-        if store.lock(connection, [row.policy_id], [row.person_id]):
-            row = find(connection, sealer, name)
-        return row
+        return alone(connection, self._parts.keys.sealer(connection), name)
 
     async def AdjudicateClaim(
         self, request: pb.AdjudicateClaimRequest, context: Context
@@ -126,6 +100,15 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         stored = store.decision_of(connection, row.decision_id)
         return _Standing(state, row.benefit, stored.output_hash)
 
+    def _settled_or_left(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
+        """As `_settled`; a claim that waits for a person elsewhere is left, and holds nobody up."""
+        try:
+            return self._settled(connection, sealer, row)
+        except Refused as refused:
+            if refused.reason != EARLIER_POLICY_PENDED:
+                raise
+        return _Standing(ClaimState(row.state))
+
     def _decided(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
         """Decide an undecided claim, all its moves at once."""
         if store.waits_for_earlier(connection, row):
@@ -137,10 +120,9 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             )
         at_us = self._parts.now_us()
         state = ClaimState(row.state)
+        desk = Desk(connection, sealer, self._parts.plans, at_us)
         try:
-            inputs = self._inputs(connection, sealer, row)
-            plan = self._parts.plans.plan(connection, inputs.plan_version)
-            decided = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
+            inputs, decided = decide(desk, row)
         except (UnacceptableBill, NoTermsInForce, Erased) as fault:
             # Intake and import should have refused it, and no claim that is open is erased; one
             # may be opened again after that. A person must look, and the member's later claims
@@ -148,64 +130,32 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             logger().error("undecidable", claim=row.id, fault=type(fault).__name__)
             moves = [*_BEFORE[state], Event.REFER_TO_REVIEW]
             return _Standing(store.move_on(connection, row.id, state, moves, ENGINE, at_us))
-        decision_id = store.store_decision(connection, sealer, row, inputs, decided, at_us)
-        moves = [*_BEFORE[state], _EVENTS[decided.disposition]]
-        if decided.disposition is Disposition.AUTO_APPROVED:
-            moves.append(_owe(connection, row, decision_id, decided.benefit, at_us))
-        state = store.move_on(
-            connection,
-            row.id,
-            state,
-            moves,
-            ENGINE,
-            at_us,
-            decision_id=decision_id,
-            benefit=decided.benefit,
-            decided_us=at_us,
-        )
+        state = take_effect(desk, row, inputs, decided, _BEFORE[state], ENGINE)
         return _Standing(state, decided.benefit, decided.output_hash)
 
-    def _inputs(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> canonical.Inputs:
-        bill = bill_pb2.Bill.FromString(sealed.open_bill(sealer, row))
-        facts = bill_facts(bill)
-        terms, member = policies.of_stay(
-            connection, sealer, row.policy_id, row.member_id, start_day(bill), end_day(bill)
-        )
-        plan = self._parts.plans.plan(connection, terms.plan_version)
-        usage = usage_snapshot(
-            balances(connection, row.policy_id, row.member_id),
-            earlier_services(connection, sealer, row, days_that_matter(plan, facts)),
-        )
-        return canonical.Inputs(
-            plan_version=terms.plan_version,
-            policy=terms.snapshot(member),
-            usage=usage,
-            bill=facts,
-            prior=self._prior(connection, sealer, row),
-        )
+    async def GiveUpWaiting(
+        self, request: pb.GiveUpWaitingRequest, context: Context
+    ) -> pb.GiveUpWaitingResponse:
+        """Close a claim whose papers did not come in time."""
+        state = await self._database.run(self._give_up, request.name)
+        return pb.GiveUpWaitingResponse(state=STATES[state])
 
-    def _prior(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> PriorPayments:
-        payments = []
-        for earlier in store.earlier_policies(connection, row):
-            if ClaimState(earlier.state) in store.PENDED:
-                raise Refused(
-                    grpc.StatusCode.ABORTED,
-                    "EARLIER_POLICY_PENDED",
-                    "the same bill is pended under an earlier policy; wait",
-                    retry_after_s=PENDED_RETRY_S,
-                )
-            if not earlier.benefit or ClaimState(earlier.state) is ClaimState.WITHDRAWN:
-                continue
-            stored = store.decision_of(connection, earlier.decision_id)
-            lines = tuple(
-                LinePayment(number=line.number, amount=line.benefit)
-                for line in sealed.open_output(sealer, stored).lines
-                if line.benefit
+    def _give_up(self, name: str) -> ClaimState:
+        with self._database.writing() as connection:
+            row, at_us = self._alone(connection, name), self._parts.now_us()
+            state = ClaimState(row.state)
+            if state is not ClaimState.PENDED_INFO or row.papers_due_us > at_us:
+                return state
+            give_back(connection, self._parts.keys.sealer(connection), row)
+            return store.move_on(
+                connection,
+                row.id,
+                state,
+                [Event.GIVE_UP_WAITING],
+                ENGINE,
+                at_us,
+                released_us=at_us,
             )
-            payments.append(
-                PriorPayment(payer=earlier.policy_id, amount=earlier.benefit, lines=lines)
-            )
-        return PriorPayments(payments=tuple(payments))
 
     async def ReleasePayment(
         self, request: pb.ReleasePaymentRequest, context: Context
@@ -226,8 +176,9 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         if state not in (ClaimState.AUTO_APPROVED, ClaimState.APPROVED):
             return state
         at_us = self._parts.now_us()
-        release = _owe(connection, row, row.decision_id, row.benefit or 0, at_us)
-        return store.move_on(connection, row.id, state, [release], ENGINE, at_us)
+        benefit = row.benefit or 0
+        release = owe(connection, row, row.decision_id, benefit, at_us)
+        return store.move_on(connection, row.id, state, [release], ENGINE, at_us, owed=benefit)
 
     async def SettleClaims(
         self, request: pb.SettleClaimsRequest, context: Context
@@ -250,7 +201,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
                 rows = [find(connection, sealer, name) for name in names]
             sealer.load(sealed.person_subject(row.person_id) for row in rows)
             standing = {
-                row.id: self._settled(connection, sealer, row)
+                row.id: self._settled_or_left(connection, sealer, row)
                 for row in sorted(rows, key=lambda row: int(row.seq))
             }
         return [
@@ -279,20 +230,3 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     ) -> pb.ReadBankAnswersResponse:
         """Claims on to paid or payment_failed."""
         return await self._payments.read_answers(request)
-
-
-def _owe(
-    connection: Connection, row: Row[Any], decision_id: str, benefit: int, at_us: int
-) -> Event:
-    """Book what a decision owes; the move that follows from it."""
-    if not benefit:
-        return Event.CLOSE_WITHOUT_PAYMENT
-    owed = ledger.owe(
-        transfer_id=uuid.uuid4().hex,
-        claim_id=row.id,
-        decision_id=decision_id,
-        amount=benefit,
-        currency=row.currency,
-    )
-    post_transfers(connection, [owed], at_us=at_us)
-    return Event.RELEASE_PAYMENT

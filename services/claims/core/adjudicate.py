@@ -31,6 +31,7 @@ from services.claims.core.facts import (
     EarlierService,
     PolicySnapshot,
     PriorPayments,
+    Review,
     UsageSnapshot,
 )
 from services.claims.core.intake import UnacceptableBill, bill_faults
@@ -38,6 +39,7 @@ from services.claims.core.payments import place_payments
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import Reason
 from services.claims.core.repeats import service_day
+from services.claims.core.review import review_faults
 from services.claims.core.rules import refuse
 
 NO_PRIOR_PAYMENTS = PriorPayments()
@@ -49,19 +51,22 @@ def adjudicate(
     usage: UsageSnapshot,
     bill: BillFacts,
     prior: PriorPayments = NO_PRIOR_PAYMENTS,
+    *,
+    review: Review | None = None,
 ) -> Decision:
     """Decide a claim: lines with amounts, bearers, reasons and clauses, and what it uses up.
 
     Every fen of the bill has one bearer and one reason. A line whose fact is missing pends and
-    holds the claim; the claim then reserves the most it could pay.
+    holds the claim; the claim then reserves the most it could pay. `review` is what a person
+    found.
 
-    Raises: UnacceptableBill with every fault of a bill that intake must refuse; NoTermsInForce
-    when the plan has no terms yet on the policy's days.
+    Raises: UnacceptableBill with every fault of a bill that intake must refuse, or of a review;
+    NoTermsInForce when the plan has no terms yet on the policy's days.
     """
-    faults = bill_faults(bill, prior, plan.currency)
+    faults = (*bill_faults(bill, prior, plan.currency), *review_faults(plan, bill, review))
     if faults:
         raise UnacceptableBill(faults)
-    claim = open_claim(plan, policy, usage, bill, prior)
+    claim = open_claim(plan, policy, usage, bill, prior, review)
     for line in claim.lines:
         refuse(claim, line)
     settled = _settle(claim, reserve=False)
@@ -69,14 +74,19 @@ def adjudicate(
     pends = _pends(claim, settled)
     changes = (_settle(claim, reserve=True) if pends else settled).changes
     inputs = Inputs(
-        plan_version=plan_version(plan), policy=policy, usage=usage, bill=bill, prior=prior
+        plan_version=plan_version(plan),
+        policy=policy,
+        usage=usage,
+        bill=bill,
+        prior=prior,
+        review=review,
     )
     decision = Decision(
         plan_version=inputs.plan_version,
         engine_version=ENGINE_VERSION,
         input_hash=input_hash(inputs),
         output_hash="",
-        disposition=_disposition(lines, pends),
+        disposition=_disposition(claim, lines, pends),
         currency=plan.currency,
         billed=sum(line.billed for line in lines),
         allowed=sum(line.allowed for line in lines),
@@ -204,18 +214,21 @@ def _pends(claim: Claim, settled: _Settled) -> tuple[Pend, ...]:
         for fact in dict.fromkeys(missing.awaits for missing in one.line.missing)
     ]
     most, term = claim.terms.auto_pay_ceiling, claim.plan.auto_pay_ceiling
-    if term is not None and most is not None and sum(one.benefit for one in settled.lines) > most:
+    benefit = sum(one.benefit for one in settled.lines)
+    if claim.review is None and term is not None and most is not None and benefit > most:
         pends.append(
             Pend(reason=Reason.REVIEW_NEEDED, clause=term.clause, awaits="review.auto_pay_ceiling")
         )
     return tuple(pends)
 
 
-def _disposition(lines: tuple[DecisionLine, ...], pends: tuple[Pend, ...]) -> Disposition:
+def _disposition(
+    claim: Claim, lines: tuple[DecisionLine, ...], pends: tuple[Pend, ...]
+) -> Disposition:
     if any(pend.reason is Reason.FACT_MISSING for pend in pends):
         return Disposition.PENDED_INFO
     if pends:
         return Disposition.PENDED_REVIEW
     if all(line.outcome is LineOutcome.DENIED for line in lines):
         return Disposition.DENIED
-    return Disposition.AUTO_APPROVED
+    return Disposition.AUTO_APPROVED if claim.review is None else Disposition.APPROVED

@@ -18,6 +18,7 @@ from services.claims.core.facts import UNIT_SCALE
 from services.claims.core.intake import priced
 from services.claims.core.plan import Copay, PatientCost
 from services.claims.core.reasons import Reason
+from services.claims.core.review import cut_by_review
 from services.claims.core.terms import price_of
 from services.common.money import currency_exponent, round_half_up
 
@@ -76,14 +77,16 @@ def allow(claim: Claim, line: Line, units: Tally) -> Amounts:
     """Steps 1 to 3: contract price, units, fixed limit per unit. The allowed amount rounds once.
 
     `units` counts the units of this claim's lines so far; a line for which none are left is
-    refused.
+    refused. A reviewer's units and price go before all of them.
     """
     facts, currency = line.facts, claim.bill.currency
     result = Amounts(line=line, billed=facts.billed, refusal=line.refusal, allowed=facts.billed)
     if result.refusal is not None:
         result.allowed = 0
         return result
-    price, quantity = facts.unit_price, facts.quantity
+    price, result.units = facts.unit_price, facts.quantity
+    if line.reviewed is not None:
+        price = cut_by_review(result, line.reviewed, currency)
     contract = _contract_price(claim, line)
     if contract is not None and contract < price:
         price = contract
@@ -92,7 +95,7 @@ def allow(claim: Claim, line: Line, units: Tally) -> Amounts:
             if claim.bill.direct_billing
             else claim.plan.prices.above_contract_otherwise
         )
-        allowed = min(result.allowed, priced(quantity, price, currency))
+        allowed = min(result.allowed, priced(result.units, price, currency))
         clause = claim.plan.prices.clause
         result.cut(Reason.PRICE_ABOVE_CONTRACT, clause, result.allowed - allowed, bearer)
         result.allowed = allowed
@@ -110,7 +113,7 @@ def _contract_price(claim: Claim, line: Line) -> Decimal | None:
 def _limit_units(claim: Claim, result: Amounts, price: Decimal, units: Tally) -> None:
     """Step 2: what is above the units left is cut; with none left the line is refused."""
     line = result.line
-    wanted = int(line.facts.quantity * UNIT_SCALE)
+    wanted = int(result.units * UNIT_SCALE)
     left, clause = wanted, ""
     limits = [one for one in claim.terms.unit_limits if limits_line(one, one.term.sections, line)]
     for one in limits:
@@ -274,7 +277,12 @@ def _count_up(claim: Claim, result: Amounts, tally: Tally) -> None:
 
 
 # What a payment above the allowed amount takes back first, and what earlier insurers replace.
-_PRICE_SIDE = (Reason.PRICE_ABOVE_CONTRACT, Reason.FREQUENCY, Reason.UNIT_LIMIT)
+_PRICE_SIDE = (
+    Reason.PRICE_ABOVE_CONTRACT,
+    Reason.FREQUENCY,
+    Reason.UNIT_LIMIT,
+    Reason.MEDICAL_NECESSITY,
+)
 _PATIENT_SIDE = (
     Reason.COPAY,
     Reason.COINSURANCE,

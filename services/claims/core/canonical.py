@@ -17,6 +17,7 @@ from services.claims.core.facts import (
     Facts,
     PolicySnapshot,
     PriorPayments,
+    Review,
     UsageSnapshot,
 )
 from services.claims.core.plan import Plan
@@ -30,6 +31,7 @@ class Inputs(Facts, frozen=True):
     usage: UsageSnapshot
     bill: BillFacts
     prior: PriorPayments
+    review: Review | None = None
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")

@@ -19,6 +19,8 @@ from services.claims.core.facts import (
     LineFacts,
     PolicySnapshot,
     PriorPayments,
+    Review,
+    ReviewedLine,
     UsageSnapshot,
 )
 from services.claims.core.plan import Plan, Section, StayDay
@@ -64,6 +66,7 @@ class Line:
     share: AppliedShare | Missing | None = None
     refusal: Refusal | None = None
     missing: list[Missing] = field(default_factory=list)
+    reviewed: ReviewedLine | None = None
 
 
 @dataclass(slots=True)
@@ -102,6 +105,7 @@ class Claim:
     before: Tally
     elsewhere: dict[CodeKey, tuple[date, ...]]
     category: str | None = ""
+    review: Review | None = None
 
     @property
     def social_insurance_used(self) -> bool | None:
@@ -116,6 +120,7 @@ def open_claim(
     usage: UsageSnapshot,
     bill: BillFacts,
     prior: PriorPayments,
+    review: Review | None = None,
 ) -> Claim:
     """The claim with everything looked up that does not depend on a rule.
 
@@ -144,7 +149,12 @@ def open_claim(
         lines=_lines(terms, bill, repeated_lines(bill, usage.services)),
         before=Tally(policy, usage, terms_day),
         elsewhere=days_elsewhere(bill, usage.services) if terms.mutual_recognition else {},
+        review=review,
     )
+    if review is not None:
+        reviewed = {one.number: one for one in review.lines}
+        for line in claim.lines:
+            line.reviewed = reviewed.get(line.facts.number)
     claim.category = _category(claim)
     return claim
 

@@ -40,6 +40,7 @@ class Disposition(enum.StrEnum):
     """Where the decision sends the claim; names of lipei.claims.v1.ClaimState."""
 
     AUTO_APPROVED = "auto_approved"
+    APPROVED = "approved"
     DENIED = "denied"
     PENDED_INFO = "pended_info"
     PENDED_REVIEW = "pended_review"
@@ -103,7 +104,10 @@ class Pend(Outcome, frozen=True):
 
 
 class Decision(Outcome, frozen=True):
-    """What the plan pays for one claim; `output_hash` covers all but versions and input hash."""
+    """What the plan pays for one claim; `output_hash` covers all but versions and input hash.
+
+    `four_eyes` says that two people must review a benefit of this size.
+    """
 
     plan_version: str
     engine_version: str
@@ -118,6 +122,7 @@ class Decision(Outcome, frozen=True):
     category: str = ""
     usage_changes: tuple[UsageChange, ...] = ()
     pends: tuple[Pend, ...] = ()
+    four_eyes: bool = False
 
 
 def conservation_faults(decision: Decision) -> tuple[str, ...]:

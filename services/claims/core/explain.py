@@ -55,6 +55,7 @@ def explain(
 
 _DISPOSITIONS = {
     Disposition.AUTO_APPROVED: Text(zh="已自动核定。", en="Decided."),
+    Disposition.APPROVED: Text(zh="已经人工审核核定。", en="Decided after review."),
     Disposition.DENIED: Text(zh="不予赔付。", en="Denied."),
     Disposition.PENDED_INFO: Text(
         zh="待补充资料，此前不支付。目前：",

@@ -14,6 +14,7 @@ from decimal import Decimal
 
 import msgspec
 
+from services.claims.core.reasons import Reason
 from services.common.dated import Dated
 
 # A unit limit counts in ten-thousandths of a unit: quantities have at most four places.
@@ -328,6 +329,36 @@ class PriorPayments(Facts, frozen=True):
     """Earlier commercial insurers, in coordination order. Social insurance is on the bill."""
 
     payments: tuple[PriorPayment, ...] = ()
+
+
+# --- a person's review ---
+
+
+class ReviewedLine(Facts, frozen=True):
+    """What a reviewer leaves of one line, before prices, units and limits of the plan.
+
+    `quantity` and `unit_price` None leave what was billed; they only ever lower. `denied` leaves
+    nothing, for `reason`. `clause` is the plan's, under which the reviewer cuts.
+    """
+
+    number: int
+    clause: str
+    quantity: Decimal | None = None
+    unit_price: Decimal | None = None
+    denied: bool = False
+    reason: Reason = Reason.MEDICAL_NECESSITY
+
+    def __post_init__(self) -> None:
+        if self.quantity is not None:
+            _keep_plain(self, "quantity", self.quantity)
+        if self.unit_price is not None:
+            _keep_plain(self, "unit_price", self.unit_price)
+
+
+class Review(Facts, frozen=True):
+    """A person has looked at the claim: nothing of it waits for a person any more."""
+
+    lines: tuple[ReviewedLine, ...] = ()
 
 
 def plain_decimal(value: Decimal) -> Decimal:

@@ -50,6 +50,8 @@ class Reason(enum.IntEnum):
     BENEFIT = 29
     FACT_MISSING = 30
     REVIEW_NEEDED = 31
+    MEDICAL_NECESSITY = 48
+    PAPERS_MISSING = 51
 
 
 # Reasons that no term of today's plan language can reach, and the issue that brings the term.
@@ -303,5 +305,17 @@ WORDS: dict[Reason, ReasonWords] = {
         fhir_code="noncovered",
         zh="{amount} 待人工审核（条款 {clause}）",
         en="{amount} waits for a person to look at it (clause {clause})",
+    ),
+    Reason.MEDICAL_NECESSITY: _patient(
+        "50",
+        "{amount} 经人工审核不属于必要医疗（条款 {clause}），由您承担",
+        "{amount} is yours: a reviewer found it not to be necessary (clause {clause})",
+    ),
+    Reason.PAPERS_MISSING: _patient(
+        "252",
+        "{amount} 未补交理赔资料（条款 {clause}），由您承担",
+        "{amount} is yours: papers that were asked for did not come (clause {clause})",
+        rarc="N706",
+        carc_also=("16", "226"),
     ),
 }

@@ -36,6 +36,7 @@ from services.claims.core.plan import (
     WaitingUnit,
 )
 from services.claims.core.reasons import Reason
+from services.claims.core.review import not_necessary, reason_of
 from services.claims.core.terms import InForce, price_of
 from services.common.dated import add_months
 
@@ -50,7 +51,7 @@ def refuse(claim: Claim, line: Line) -> None:
     for reason, rule in RULES:
         finding = rule(claim, line)
         if isinstance(finding, str):
-            line.refusal = Refusal(reason, finding)
+            line.refusal = Refusal(reason_of(line, reason), finding)
             return
         if finding is not None:
             line.missing.append(finding)
@@ -289,6 +290,7 @@ RULES: tuple[tuple[Reason, Rule], ...] = (
     (Reason.CEILING, ceiling_used_up),
     (Reason.ZERO_BENEFIT, zero_benefit),
     (Reason.FACT_MISSING, fact_missing),
+    (Reason.MEDICAL_NECESSITY, not_necessary),
 )
 
 

@@ -52,8 +52,9 @@ def earlier_services(
 
     Whichever policy paid: two policies of one person with one insurer look at one history, and a
     line of a bill that several of them allowed is one service. A pended line counts as allowed,
-    unless its claim was withdrawn. This bill's own services are not in it. What was decided before
-    the person was erased is not in it either: it was another person's, as far as anybody can tell.
+    unless its claim was withdrawn, reversed or closed without papers. This bill's own services are
+    not in it. What was decided before the person was erased is not in it either: it was another
+    person's, as far as anybody can tell.
     """
     if not days:
         return []
@@ -68,6 +69,7 @@ def earlier_services(
             claim.c.insurer == row.insurer,
             decision.c.id == claim.c.decision_id,
             claim.c.state != ClaimState.WITHDRAWN.value,
+            claim.c.released_us.is_(None),
             decision.c.last_year >= first_day.year,
             decision.c.first_year <= last_day.year,
             or_(claim.c.provider_id != row.provider_id, claim.c.bill_index != row.bill_index),

@@ -14,13 +14,11 @@ from services.claims.storage.claims import (
     PENDED,
     UNDECIDED,
     ClaimRow,
-    decision_of,
     lock,
     move_on,
 )
-from services.claims.storage.sealed import open_output
+from services.claims.storage.release import give_back
 from services.claims.storage.tables import claim, withdrawn_consent
-from services.claims.storage.usage import use
 from services.common.database import take_turns
 from services.common.sealing import Sealer
 
@@ -61,7 +59,6 @@ def withdraw(
 
 
 def _end(connection: Connection, sealer: Sealer, row: ClaimRow, at_us: int) -> None:
-    if row.decision_id is not None:
-        decided = open_output(sealer, decision_of(connection, row.decision_id))
-        use(connection, row.policy_id, row.member_id, decided.usage_changes, sign=-1)
-    move_on(connection, row.id, ClaimState(row.state), [Event.WITHDRAW], ACTOR, at_us)
+    give_back(connection, sealer, row)
+    state = ClaimState(row.state)
+    move_on(connection, row.id, state, [Event.WITHDRAW], ACTOR, at_us, released_us=at_us)

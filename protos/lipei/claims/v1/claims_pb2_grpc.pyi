@@ -53,9 +53,15 @@ class ClaimsServiceStub:
 
     ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
     NOT_FOUND: unknown member; nothing is stored; import the policy first.
-    FAILED_PRECONDITION: the bill is not final, its currency is not the plan's, or the consent that it left the hospital
+    FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the consent that it left the hospital
     under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
     RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
+
+    A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
+    is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
+    these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
+    ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
+    FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them.
     """
     GetClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]
     """One claim with its decision and history.
@@ -142,9 +148,15 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
 
     ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
     NOT_FOUND: unknown member; nothing is stored; import the policy first.
-    FAILED_PRECONDITION: the bill is not final, its currency is not the plan's, or the consent that it left the hospital
+    FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the consent that it left the hospital
     under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
     RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
+
+    A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
+    is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
+    these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
+    ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
+    FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them.
     """
     GetClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]  # type: ignore[assignment]
     """One claim with its decision and history.
@@ -234,9 +246,15 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
         NOT_FOUND: unknown member; nothing is stored; import the policy first.
-        FAILED_PRECONDITION: the bill is not final, its currency is not the plan's, or the consent that it left the hospital
+        FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the consent that it left the hospital
         under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
         RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
+
+        A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
+        is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
+        these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
+        ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
+        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them.
         """
 
     @_abc_1.abstractmethod

@@ -86,6 +86,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Papers or facts are missing that a term of the plan reads; pends."""
     REASON_REVIEW_NEEDED: _Reason.ValueType  # 31
     """A person must look at it; pends."""
+    REASON_MEDICAL_NECESSITY: _Reason.ValueType  # 48
+    """A reviewer found it not to be medically necessary."""
+    REASON_PAPERS_MISSING: _Reason.ValueType  # 51
+    """Papers that were asked for did not come."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why an amount is borne by whom; in order of precedence where two refuse the same line.
@@ -156,4 +160,8 @@ REASON_FACT_MISSING: Reason.ValueType  # 30
 """Papers or facts are missing that a term of the plan reads; pends."""
 REASON_REVIEW_NEEDED: Reason.ValueType  # 31
 """A person must look at it; pends."""
+REASON_MEDICAL_NECESSITY: Reason.ValueType  # 48
+"""A reviewer found it not to be medically necessary."""
+REASON_PAPERS_MISSING: Reason.ValueType  # 51
+"""Papers that were asked for did not come."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
