@@ -25,7 +25,7 @@ demo: setup ## Run a hospital's bills through real servers to money; DATA=FOLDER
 	@set --; [ -z "$$DATA" ] || set -- --data "$$DATA"; exec .venv/bin/lipei demo "$$@" $(ARGS)
 
 test: setup ## Run the tests on all cores, without the long fault tests and those that need DATA
-	@exec .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@exec .venv/bin/python -m pytest --numprocesses $$(($$(nproc) + 1)) --maxprocesses 5 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-data: has-data setup ## Run the tests that need DATA=FOLDER
 	@DATA=$$(cd "$$DATA" && pwd) && export DATA && exec .venv/bin/python -m pytest tests/data -m "" $(ARGS)

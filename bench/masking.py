@@ -86,7 +86,7 @@ class _Known:
             uri="spiffe://bench.local/insurer/bench/desk/1",
             roles=frozenset({role}),
             subject="bench",
-            purpose="measuring",
+            purpose="",
             insurer="bench",
         )
 

@@ -23,13 +23,15 @@ class Pulled:
     released: int
     refused: int
     quarantined: int
+    # Stay at the hospital for want of a consent.
+    held: int = 0
     # Some released bills are not yet answered for by the insurer.
-    pending: bool
+    pending: bool = False
 
     @property
     def bills(self) -> int:
         """Everything that was pulled and lies in the period."""
-        return self.released + self.quarantined
+        return self.released + self.quarantined + self.held
 
 
 class Bridge:
@@ -39,9 +41,6 @@ class Bridge:
         self._channel = sync_channel(target, identity, "his_bridge")
         self._stub = his_bridge_pb2_grpc.HisBridgeServiceStub(self._channel)
         self._parent = f"hospitals/{hospital}"
-        # Bills on full pages, and where the next page begins.
-        self._seen = 0
-        self._place = ""
 
     def __enter__(self) -> Self:
         return self
@@ -55,30 +54,26 @@ class Bridge:
         self._channel.close()
 
     def pulled(self) -> Pulled:
-        """Counts as of now. A full page of released bills is asked for once only."""
-        pending = his_bridge_pb2.ListBillsRequest(
-            parent=self._parent,
-            page_size=1,
-            delivery_state=his_bridge_pb2.DELIVERY_STATE_PENDING,
-        )
+        """Counts as of now; reads no bill."""
+        request = his_bridge_pb2.GetSourceStatusRequest(hospital=self._parent)
+        status = call(self._stub.GetSourceStatus, request, what="counting the bills")
+        bills, channel = status.bills, status.channels[0]
         return Pulled(
-            released=self._released(),
-            refused=len(self.refusals()),
-            quarantined=len(self.quarantine()),
-            pending=bool(call(self._stub.ListBills, pending, what="listing the bills").bills),
+            released=bills.pending_count
+            + bills.taken_count
+            + bills.refused_count
+            + bills.withheld_count,
+            refused=bills.refused_count,
+            quarantined=channel.quarantined_count,
+            held=channel.held_count,
+            pending=bool(bills.pending_count),
         )
 
-    def _released(self) -> int:
-        request = his_bridge_pb2.ListBillsRequest(
-            parent=self._parent, page_size=_PAGE, page_token=self._place
-        )
-        last = 0
-        for page in pages(self._stub.ListBills, request, what="listing the bills"):
-            last = len(page.bills)
-            if page.next_page_token:
-                self._seen += last
-                self._place = page.next_page_token
-        return self._seen + last
+    def held(self) -> list[his_bridge_pb2.HeldRecord]:
+        """Records that stay at the hospital for want of a consent, with the reason."""
+        request = his_bridge_pb2.ListHeldRecordsRequest(parent=self._parent, page_size=_PAGE)
+        listed = pages(self._stub.ListHeldRecords, request, what="listing what is held")
+        return [record for page in listed for record in page.records]
 
     def quarantine(self) -> list[his_bridge_pb2.QuarantinedRecord]:
         """Records that wait for a person, with their reasons."""

@@ -49,7 +49,9 @@ def checks(results: Results) -> list[Check]:
         _equal("bills pulled", results.pulled.bills, expected.bills),
         _equal("records set aside", len(results.quarantine), expected.quarantined),
         _equal("bills of strangers refused", results.pulled.refused, expected.refused),
+        _equal("bills held for want of a consent", len(results.held), expected.held),
         _equal("claims opened", total, expected.claims),
+        _equal("claims that ended with a withdrawn consent", results.withdrawn, expected.withdrawn),
         *(
             []
             if expected.pended is None

@@ -12,7 +12,7 @@ from enum import StrEnum
 from demo.fhir import claim_id
 from demo.hospital.bills import Planted
 from demo.hospital.truth import End, Expectation
-from demo.insurer import PENDED
+from demo.insurer import PENDED, WITHDRAWN
 from lipei.claims.v1 import claims_pb2, reason_pb2
 from lipei.his_bridge.v1 import his_bridge_pb2
 
@@ -45,6 +45,7 @@ _ENDS = {
     claims_pb2.CLAIM_STATE_CLOSED_ZERO: End.CLOSED_ZERO,
     claims_pb2.CLAIM_STATE_PAID: End.PAID,
     **dict.fromkeys(PENDED, End.PENDED),
+    WITHDRAWN: End.WITHDRAWN,
 }
 
 
@@ -159,11 +160,12 @@ def compare(
     claims: Sequence[claims_pb2.Claim],
     quarantine: Sequence[his_bridge_pb2.QuarantinedRecord],
     refusals: Sequence[his_bridge_pb2.ReleasedBill],
+    held: Sequence[his_bridge_pb2.HeldRecord] = (),
 ) -> Comparison:
     """Hold every expectation against what the services answered.
 
     A bill is looked for among the claims (by bill number), then among the bills that the insurer
-    refused, then among the records that the bridge set aside (by the Claim's id at the server). A
+    refused, then among the records that the bridge set aside or holds (by the Claim's id there). A
     second claim of one bill is an outcome of its own that nobody expects.
     """
     found: dict[str, list[Outcome]] = {}
@@ -178,6 +180,14 @@ def compare(
             end=End.QUARANTINED, reasons=frozenset(fault.reason for fault in record.faults)
         )
         for record in quarantine
+    } | {
+        record.source_record: Outcome(
+            end=End.HELD,
+            reasons=frozenset(
+                {his_bridge_pb2.HoldReason.Name(record.reason).removeprefix("HOLD_REASON_")}
+            ),
+        )
+        for record in held
     }
     compared = []
     for expected in truth:
@@ -218,6 +228,8 @@ def _of_claim(claim: claims_pb2.Claim) -> Outcome:
                 lines[line.number] = name
     if claim.state == claims_pb2.CLAIM_STATE_PENDED_REVIEW:
         reasons.add("REVIEW_NEEDED")
+    if claim.state == WITHDRAWN:
+        reasons.add("CONSENT_WITHDRAWN")
     return Outcome(
         end=_ENDS.get(claim.state),
         reasons=frozenset(reasons),

@@ -45,6 +45,28 @@ def grant(channel: grpc.Channel, hospital: str, members: Iterable[str]) -> int:
     return granted
 
 
+def withdraw(channel: grpc.Channel, hospital: str, members: Iterable[str]) -> int:
+    """Let each of these people, by token, withdraw the consent to claim settlement; how many acts.
+
+    Raises: CallRefused.
+    """
+    stub = consent_pb2_grpc.ConsentServiceStub(channel)
+    acts = 0
+    for member in members:
+        theirs = pb.ListConsentsRequest(parent=f"hospitals/{hospital}", member_token=member)
+        for consent in call(stub.ListConsents, theirs, what="listing the consents").consents:
+            if consent.purpose != pb.CONSENT_PURPOSE_CLAIM_SETTLEMENT:
+                continue
+            request = pb.WithdrawConsentRequest(
+                name=consent.name,
+                evidence=consent.evidence,
+                request_id=f"demo-{uuid.uuid4().hex}",
+            )
+            call(stub.WithdrawConsent, request, what="withdrawing a consent")
+            acts += 1
+    return acts
+
+
 def consents_of(hospital: str, members: Iterable[str]) -> Iterator[pb.Consent]:
     """Each person's consents, from now on and until withdrawn, signed on paper."""
     now = int(time.time()) - _SKEW_S

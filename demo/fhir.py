@@ -244,7 +244,7 @@ def _with_fault(claim: Resource, bill: Bill) -> Resource:
             first["net"] = _money(-bill.lines[0].net)
             first["unitPrice"] = _money(-bill.lines[0].service.price)
             claim["total"] = _money(bill.total - 2 * bill.lines[0].net)
-        case Planted.FACT_MISSING:
+        case Planted.FACT_MISSING | Planted.WITHDRAWN:
             del claim["extension"]
             for item in claim["item"]:
                 item.pop("extension", None)

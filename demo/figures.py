@@ -130,7 +130,9 @@ def said_of_members(quotes: Sequence[MemberQuote]) -> str:
     """How many programme members earn what, and what all of them owe without and with it."""
     earned = Counter(one.after.incentive.credit_millionths for one in quotes)
     shares = ", ".join(
-        f"{count} earn {Decimal(share).scaleb(-4).normalize():f} %" if share else f"{count} nothing"
+        f"{count} {'earns' if count == 1 else 'earn'} {Decimal(share).scaleb(-4).normalize():f} %"
+        if share
+        else f"{count} nothing"
         for share, count in sorted(earned.items(), reverse=True)
     )
     currency = quotes[0].after.premium.currency_code

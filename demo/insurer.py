@@ -26,6 +26,8 @@ UNDECIDED = frozenset(
         claims_pb2.CLAIM_STATE_ADJUDICATING,
     }
 )
+# Ended because the patient withdrew the consent.
+WITHDRAWN = claims_pb2.CLAIM_STATE_WITHDRAWN
 # Still on its way by itself; every other state is an end, or waits for a person.
 MOVING = UNDECIDED | {
     claims_pb2.CLAIM_STATE_AUTO_APPROVED,

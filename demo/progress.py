@@ -21,7 +21,7 @@ _LINE_EVERY_S = 2.0
 class Snapshot:
     """How far everything is."""
 
-    bills: int
+    bills: int  # that the insurer has taken or refused, or that stay at the hospital with a reason
     quarantined: int
     claims: int
     decided: int
@@ -61,7 +61,7 @@ class Reporter:
 
     @contextmanager
     def board(self, bills: int) -> Iterator[Callable[[Snapshot], None]]:
-        """The run itself: bills pulled, claims decided, claims paid, records set aside."""
+        """The run itself: bills answered for, claims decided, claims paid, records set aside."""
         if self.live:
             with self._progress() as progress:
                 yield _bars(progress, bills)
@@ -89,21 +89,21 @@ class Reporter:
                 return
             last = (now, seconds)
             self.say(
-                f"{seconds:5.0f} s  bills pulled {now.bills}/{bills} · judged {now.decided} · "
-                f"paid {now.paid} · quarantined {now.quarantined}"
+                f"{seconds:5.0f} s  bills answered for {now.bills}/{bills} · "
+                f"judged {now.decided} · paid {now.paid} · quarantined {now.quarantined}"
             )
 
         return show
 
 
 def _bars(progress: Progress, bills: int) -> Callable[[Snapshot], None]:
-    pulled = progress.add_task("bills pulled from the hospital", total=bills)
+    answered = progress.add_task("bills answered for", total=bills)
     decided = progress.add_task("claims judged", total=bills)
     paid = progress.add_task("payouts confirmed by the bank", total=None)
     aside = progress.add_task("records set aside with a reason", total=None)
 
     def show(now: Snapshot) -> None:
-        progress.update(pulled, completed=now.bills)
+        progress.update(answered, completed=now.bills)
         progress.update(decided, completed=now.decided, total=max(1, now.claims))
         progress.update(paid, completed=now.paid, total=max(1, now.owed))
         progress.update(aside, completed=now.quarantined, total=max(1, now.quarantined))

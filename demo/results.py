@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from demo.bank import BookEntry
 from demo.bridge import Pulled
 from demo.comparison import Comparison
-from demo.insurer import PENDED, UNDECIDED
+from demo.insurer import PENDED, UNDECIDED, WITHDRAWN
 from demo.pricing import MemberQuote, Recorded
 from demo.scenario import Scenario
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
@@ -33,6 +33,8 @@ class Results:
     books: claims_pb2.CheckBooksResponse
     quarantine: Sequence[his_bridge_pb2.QuarantinedRecord]
     refusals: Sequence[his_bridge_pb2.ReleasedBill]
+    # Records that stay at the hospital for want of a consent.
+    held: Sequence[his_bridge_pb2.HeldRecord] = ()
     bank_book: Mapping[str, BookEntry]
     elapsed_s: float
     # When the bridge first saw each bill at the hospital, by bill number.
@@ -52,8 +54,11 @@ class Results:
 
     @property
     def settled(self) -> list[claims_pb2.Claim]:
-        """Claims with a decision that stands; one that waits for a person has only a proposal."""
-        return [claim for claim in self.decided if claim.state not in PENDED]
+        """Claims with a decision that stands.
+
+        One that waits for a person has only a proposal, and so has one that was withdrawn.
+        """
+        return [claim for claim in self.decided if claim.state not in PENDED | {WITHDRAWN}]
 
     @property
     def paid(self) -> list[claims_pb2.Claim]:
@@ -63,7 +68,7 @@ class Results:
     @property
     def owed(self) -> list[claims_pb2.Claim]:
         """Claims that were approved with something to pay."""
-        unpaid = PENDED | UNDECIDED | {claims_pb2.CLAIM_STATE_DENIED}
+        unpaid = PENDED | UNDECIDED | {claims_pb2.CLAIM_STATE_DENIED, WITHDRAWN}
         return [
             claim
             for claim in self.decided
@@ -74,6 +79,11 @@ class Results:
     def pended(self) -> int:
         """Claims that wait for papers or a person."""
         return sum(claim.state in PENDED for claim in self.claims)
+
+    @property
+    def withdrawn(self) -> int:
+        """Claims that ended because the patient withdrew the consent."""
+        return sum(claim.state == WITHDRAWN for claim in self.claims)
 
     @property
     def denied(self) -> int:

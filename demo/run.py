@@ -146,18 +146,22 @@ def _settle(
             stack.start_pull(scenario.hospital, "readings")
             home = _send_home_readings(hospital, pricing, reporter)
         _follow(scenario, (stack.child, his), reporter, insurer, bridge)
-        claims, quarantine = insurer.claims(anew=True), bridge.quarantine()
-        refusals = bridge.refusals()
+        # Before some of them are shown to nobody any more.
+        seen = {one.bill.bill_number: one.receive_time for one in bridge.bills()}
+        refusals, pulled = bridge.refusals(), bridge.pulled()
+        _withdraw(scenario, stack, reporter)
+        claims, quarantine, held = insurer.claims(anew=True), bridge.quarantine(), bridge.held()
         results = Results(
             scenario=scenario,
-            pulled=bridge.pulled(),
+            pulled=pulled,
             claims=claims,
             books=insurer.books(),
             quarantine=quarantine,
             refusals=refusals,
+            held=held,
             bank_book=bank.book(addresses["bank"]),
             elapsed_s=time.monotonic() - begun,
-            seen={one.bill.bill_number: one.receive_time for one in bridge.bills()},
+            seen=seen,
         )
         if hospital is None:
             return results
@@ -167,7 +171,7 @@ def _settle(
         quotes = _quote(hospital, pricing, reporter)
         return replace(
             results,
-            comparison=compare(hospital.truth, claims, quarantine, refusals),
+            comparison=compare(hospital.truth, claims, quarantine, refusals, held),
             recorded=Recorded(
                 home=home,
                 pulled=pricing.known(bridge.readings()),
@@ -176,6 +180,21 @@ def _settle(
             quotes=quotes,
             elapsed_s=time.monotonic() - begun,
         )
+
+
+def _withdraw(scenario: Scenario, stack: Stack, reporter: Reporter) -> None:
+    """Some people withdraw their consent while their claims wait; returns when the insurer knows.
+
+    Raises: ChildFailed when it does not get to know.
+    """
+    if not scenario.withdrawing:
+        return
+    acts = stack.withdraw_consents(scenario.hospital, scenario.withdrawing)
+    stack.start_pull(scenario.hospital, "withdrawals")
+    stack.child.wait_until(
+        lambda: stack.has_pulled(scenario.hospital, "withdrawals"), within_s=_STALL_S
+    )
+    reporter.say(f"{acts} people withdrew their consent to settling claims; the insurer was told")
 
 
 def _send_home_readings(hospital: Hospital, pricing: Pricing, reporter: Reporter) -> int:
@@ -231,7 +250,8 @@ def _follow(
             undecided = sum(claim.state in UNDECIDED for claim in claims)
             moving = sum(claim.state in MOVING for claim in claims)
             now = Snapshot(
-                bills=pulled.bills,
+                # A pull brings hundreds at once; claims are opened one by one.
+                bills=len(claims) + pulled.refused + pulled.quarantined + pulled.held,
                 quarantined=pulled.quarantined,
                 claims=len(claims),
                 decided=len(claims) - undecided,

@@ -36,6 +36,9 @@ class Expected:
     claims: int
     quarantined: int
     refused: int
+    # Stay at the hospital for want of a consent; end because one is withdrawn.
+    held: int = 0
+    withdrawn: int = 0
     # Wait for a paper or a person; what a plan's terms read is not known before the run elsewhere.
     pended: int | None = None
 
@@ -56,6 +59,8 @@ class Scenario:
     expected: Expected
     # Kind and number of the documents of everybody who consents at the hospital.
     consenting: tuple[Document, ...]
+    # And of those of them who withdraw it once everything has come to rest.
+    withdrawing: tuple[Document, ...] = ()
     # Bills outside the profile's period, which the bridge must keep out by itself.
     outside: int = 0
     # The generated hospital with the truth about every bill; None where nobody knows the truth.
@@ -67,6 +72,7 @@ def generated(seed: int, *, people: int = PEOPLE, bills: int = BILLS) -> Scenari
     hospital = generate(seed, people=people, bills=bills)
     ends = [one.end for one in hospital.truth]
     aside, refused = ends.count(End.QUARANTINED), ends.count(End.REFUSED)
+    held = ends.count(End.HELD)
     covers = hospital.roster.covers
     years = sorted({cover.last.year for cover in covers})
     return Scenario(
@@ -81,16 +87,19 @@ def generated(seed: int, *, people: int = PEOPLE, bills: int = BILLS) -> Scenari
         ),
         expected=Expected(
             bills=bills,
-            claims=bills - aside - refused,
+            claims=bills - aside - refused - held,
             quarantined=aside,
             refused=refused,
+            held=held,
+            withdrawn=ends.count(End.WITHDRAWN),
             pended=ends.count(End.PENDED),
         ),
         consenting=tuple(
             ("CN-ID", person.id_number)
             for person in (*hospital.roster.people, *hospital.visitors)
-            if person.id_number
+            if person.id_number and person not in hospital.silent
         ),
+        withdrawing=tuple(("CN-ID", person.id_number or "") for person in hospital.leaving),
         generated=hospital,
     )
 

@@ -72,13 +72,15 @@ def _counts(results: Results) -> Table:
         "Bills",
         f"{results.pulled.bills:,} pulled · {len(results.quarantine)} set aside · "
         f"{results.pulled.refused} refused by the insurer"
+        + (f" · {len(results.held)} held for want of a consent" if results.held else "")
         + (f" · {outside} outside the period kept out" if outside else ""),
     )
     table.add_row(
         "Claims",
         f"{len(results.claims):,} opened · {results.untouched:,} decided without a person "
         f"({len(results.owed)} owe money, {nothing} nothing, {results.denied} are denied) · "
-        f"{results.pended} wait for a person",
+        f"{results.pended} wait for a person"
+        + (f" · {results.withdrawn} ended with a withdrawn consent" if results.withdrawn else ""),
     )
     table.add_row(
         "Money",
@@ -110,7 +112,7 @@ def _reasons(results: Results) -> str:
 
 def _truth(comparison: Comparison, currency: str, reporter: Reporter) -> None:
     _heading(reporter, "against the truth that was planted before anybody decided")
-    table = _columns("planted", "bills", "right", "overpaid", "underpaid", "held", "other")
+    table = _columns("planted", "bills", "right", "overpaid", "underpaid", "waits", "other")
     table.add_column(f"paid {currency}", justify="right")
     for kind, tally in comparison.by_planted().items():
         wrong = (tally.false_approvals, tally.false_denials, tally.false_pends, tally.missed)

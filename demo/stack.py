@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.consents import grant
+import grpc
+
+from demo.consents import grant, withdraw
 from demo.hospital.people import Person
 from demo.processes import Child, program
 from demo.scenario import PROFILES
@@ -91,11 +93,28 @@ class Stack:
 
         Raises: CallRefused.
         """
+        return self._at_the_office(grant, hospital, documents)
+
+    def withdraw_consents(self, hospital: str, documents: Iterable[tuple[str, str]]) -> int:
+        """Let everybody with these documents withdraw the consent to claim settlement.
+
+        How many acts; the insurer hears of them by the pull of withdrawals.
+
+        Raises: CallRefused.
+        """
+        return self._at_the_office(withdraw, hospital, documents)
+
+    def _at_the_office(
+        self,
+        act: Callable[[grpc.Channel, str, list[str]], int],
+        hospital: str,
+        documents: Iterable[tuple[str, str]],
+    ) -> int:
         members = [self._token(kind, number) for kind, number in documents]
         office = self.identity("hospital_records", hospital)
         channel = sync_channel(self.addresses["his_bridge"], office, "his_bridge")
         with contextlib.closing(channel):
-            return grant(channel, hospital, members)
+            return act(channel, hospital, members)
 
     def start_pull(self, hospital: str, channel: Channel = "bills") -> None:
         """Have the hospital's schedule pull bills or readings now, instead of at its next turn.

@@ -25,6 +25,8 @@ def summary(results: Results) -> dict[str, Any]:
         "pended": results.pended,
         "denied": results.denied,
         "quarantined": len(results.quarantine),
+        "held": len(results.held),
+        "withdrawn": results.withdrawn,
         "paid_claims": len(results.paid),
         "paid_minor_units": sum(claim.paid.minor_units for claim in results.paid),
         "conservation_violations": results.books.conservation_violations

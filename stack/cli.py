@@ -48,9 +48,20 @@ def _everywhere(
             help="Act in this role, or role:tenant, instead of the command's own.",
         ),
     ] = "",
+    purpose: Annotated[
+        str,
+        typer.Option(
+            "--purpose",
+            metavar="PURPOSE",
+            envvar="LIPEI_PURPOSE",
+            help="Read for this purpose (docs/access-matrix.md), not for the role's usual one.",
+        ),
+    ] = "",
 ) -> None:
     if role:
         os.environ["LIPEI_AS"] = role
+    if purpose:
+        os.environ["LIPEI_PURPOSE"] = purpose
 
 
 app.command()(up.up)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -48,18 +48,34 @@ def claim_table(claims: Iterable[pb.Claim], withheld: Withheld = NOTHING) -> Tab
 
 
 def decision_tables(
-    claim: pb.Claim, lang: Language, *, with_history: bool, withheld: Withheld = NOTHING
+    claim: pb.Claim,
+    lang: Language,
+    *,
+    with_history: bool,
+    withheld: Withheld = NOTHING,
+    sections: Iterable[policy_pb2.SectionText] = (),
 ) -> Iterator[Table | str]:
-    """The claim, its lines with every share and clause, and its moves."""
+    """The claim, its lines with every share and clause, and its moves.
+
+    `sections` has what the plan calls the sections of the lines; without it they show their ids.
+    """
     yield claim_table([claim], withheld)
     if claim.erased:
-        yield "the person's data was erased; amounts, states and hashes are all that is left"
+        yield "the person's data was erased; amounts and states are all that is left"
     if claim.HasField("decision"):
-        yield f"plan {claim.decision.plan_version}\noutput {claim.decision.output_hash}"
+        hashed = f"output {claim.decision.output_hash}"
+        if not claim.decision.output_hash:
+            hashed = f"commitment {claim.decision.commitment}"
+        yield f"plan {claim.decision.plan_version}\n{hashed}"
         yield f"amounts in {claim.decision.billed.currency_code}"
         if not claim.erased:
             lines = "decision.lines"
-            yield f"lines {WITHHELD}" if lines in withheld else _line_table(claim.decision, lang)
+            names = {one.section: _section(one, lang) for one in sections}
+            yield (
+                f"lines {WITHHELD}"
+                if lines in withheld
+                else _line_table(claim.decision, lang, names)
+            )
     else:
         yield "not decided yet"
     if with_history:
@@ -86,7 +102,14 @@ _HEADINGS = {
 _AMOUNTS = slice(4, 8)
 
 
-def _line_table(decision: decision_pb2.Decision, lang: Language) -> Table:
+def _section(text: policy_pb2.SectionText, lang: Language) -> str:
+    both = f"{text.text_en} {text.text_zh}"
+    return {Language.EN: text.text_en, Language.ZH: text.text_zh}.get(lang, both)
+
+
+def _line_table(
+    decision: decision_pb2.Decision, lang: Language, sections: Mapping[str, str]
+) -> Table:
     headings = _HEADINGS.get(lang) or tuple(
         f"{zh}\n{en}" for zh, en in zip(_HEADINGS[Language.ZH], _HEADINGS[Language.EN], strict=True)
     )
@@ -96,7 +119,7 @@ def _line_table(decision: decision_pb2.Decision, lang: Language) -> Table:
         head = (
             str(line.number),
             what if what == line.code.code else f"{line.code.code} {what}",
-            line.section,
+            sections.get(line.section, line.section),
             chinese.outcome(line.outcome, lang),
             number(line.billed),
             number(line.allowed),

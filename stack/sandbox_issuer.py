@@ -13,11 +13,12 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from services.common.access.tokens import TOKEN_TYPE, audience_of
+from services.common.access.tokens import INSTALLATION, TOKEN_TYPE, audience_of
 from services.common.settings import token_issuer, token_keys_file
 from services.common.state import write_private
 from services.common.transport.certificates import FOLDER
@@ -55,10 +56,13 @@ class SandboxIssuer:
         certificate_sha256: bytes,
         life_s: int = LIFE_S,
     ) -> str:
-        """A token for the sandbox's services, bound to the certificate with that SHA-256."""
+        """A token for the sandbox's services, bound to the certificate with that SHA-256.
+
+        `tenant` is one of TENANTS, or INSTALLATION: then the token names none.
+        """
         now = int(time.time())
         thumbprint = base64.urlsafe_b64encode(certificate_sha256).rstrip(b"=").decode()
-        claims = {
+        claims: dict[str, Any] = {
             "iss": token_issuer(),
             "aud": [audience_of(service) for service in AUDIENCES],
             "sub": subject,
@@ -66,9 +70,10 @@ class SandboxIssuer:
             "exp": now + life_s,
             "jti": uuid.uuid4().hex,
             "roles": list(roles),
-            tenant: tenant_name,
             "cnf": {"x5t#S256": thumbprint},
         }
+        if tenant != INSTALLATION:
+            claims[tenant] = tenant_name
         header = {"alg": "ES256", "kid": self._key.kid, "typ": TOKEN_TYPE}
         return jwt.encode(header, claims, self._key, algorithms=["ES256"])
 

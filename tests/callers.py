@@ -22,7 +22,7 @@ def caller(
         uri="spiffe://lipei.local/insurer/i1/desk/7",
         roles=frozenset(roles) or EVERY_ROLE,
         subject="person-7",
-        purpose="testing",
+        purpose="",
         insurer=insurer,
         hospital=hospital,
         member=member,

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import grpc
 
+from services.common.access.tokens import INSTALLATION
 from services.common.grpc_edge import sync_channel
 from services.common.transport import names
 from services.common.transport.certificates import (
@@ -39,12 +40,16 @@ PROCESSES = {
     "desk-hospital-another": names.desk_uri(DOMAIN, "hospital", ANOTHER, label="tests"),
     "desk-member": names.desk_uri(DOMAIN, "member", label="tests"),
     "desk-partner": names.desk_uri(DOMAIN, "partner", "partner", label="tests"),
+    "desk-operator": names.desk_uri(DOMAIN, "operator", label="tests"),
+    "desk-auditor": names.desk_uri(DOMAIN, "auditor", label="tests"),
 }
 _TENANTS = {
     "desk-insurer": ("insurer", "insurer"),
     "desk-hospital": ("hospital", HOSPITAL),
     "desk-hospital-another": ("hospital", ANOTHER),
     "desk-partner": ("partner", "partner"),
+    "desk-operator": (INSTALLATION, ""),
+    "desk-auditor": (INSTALLATION, ""),
 }
 _SECRETS = (AUTHORITY_KEY, KEY)
 # By which identity the tests call an rpc: process, and of a desk the role.
@@ -66,6 +71,7 @@ _CALLS: Mapping[str, tuple[str, str]] = {
     "ListClinicalFeatures": ("desk-insurer", "actuary"),
     "ListQuarantine": ("desk-hospital", "hospital_records"),
     "GetSourceStatus": ("desk-hospital", "hospital_records"),
+    "ListHeldRecords": ("desk-hospital", "hospital_records"),
     "GrantConsent": ("desk-hospital", "hospital_records"),
     "GrantConsents": ("desk-hospital", "hospital_records"),
     "WithdrawConsent": ("desk-hospital", "hospital_records"),

@@ -379,6 +379,12 @@ class HospitalSteps:
         if withdrawal.purpose != consent_pb2.CONSENT_PURPOSE_CLAIM_SETTLEMENT:
             return
         ended = list(withdrawal.ended_consents)
+        if not ended:  # another stands in; what is read from now on must not rest on this one
+            request = claims_pb2.WithdrawClaimsRequest(
+                request_id=hashlib.sha256(f"replaced {withdrawal.consent}".encode()).hexdigest(),
+                replaced_consents=[withdrawal.consent],
+            )
+            await _call(self._claims.WithdrawClaims, request, CALL_TIMEOUT_S)
         for start in range(0, len(ended), CONSENTS_PER_CALL):
             some = ended[start : start + CONSENTS_PER_CALL]
             request = claims_pb2.WithdrawClaimsRequest(

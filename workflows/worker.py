@@ -30,6 +30,7 @@ from services.common.temporal.schedules import ensure_pull_schedule
 from services.common.transport.certificates import load_identity
 from services.common.transport.credentials import CertificateRenewed, until_renewed
 from services.common.transport.names import integration_uri, service_uri
+from services.common.transport.standing import Standing
 from workflows.activities import HospitalSteps, SettlementSteps
 from workflows.await_papers import AwaitPapers
 from workflows.pull_bills import PullBills
@@ -120,10 +121,13 @@ async def _poll(queue: str, settings: WorkerSettings, state: Path, client: Clien
         identity = load_identity(state, "settlement", uri=service_uri(domain, "settlement"))
     else:
         identity = load_identity(state, queue, uri=integration_uri(domain, hospital))
+    own = Standing(identity.files, queue)
     async with AsyncExitStack() as open_channels:
 
         async def reach(service: str, target: str) -> grpc.aio.Channel:
-            return await open_channels.enter_async_context(channel(target, identity, service))
+            hearing = [own.hearing(service)]
+            opened = channel(target, identity, service, hearing)
+            return await open_channels.enter_async_context(opened)
 
         claims = await reach("claims", target_of("claims", os.environ, known))
         if queue == names.CLAIMS_QUEUE:
@@ -143,7 +147,7 @@ async def _poll(queue: str, settings: WorkerSettings, state: Path, client: Clien
             record_address(state, f"worker:{queue}", str(os.getpid()))
             log.logger().info("polling", queue=queue)
             try:
-                await until_stopped([functools.partial(until_renewed, identity)])
+                await until_stopped([functools.partial(until_renewed, identity), own.watch])
             finally:
                 record_address(state, f"worker:{queue}", None)
 

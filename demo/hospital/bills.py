@@ -6,6 +6,7 @@ Knows no FHIR, no wire, and nothing of how a claim is decided.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal
@@ -14,7 +15,7 @@ from enum import StrEnum
 from demo.hospital.care import Treatment, Use
 from demo.hospital.codes import SERVICES, Service
 from demo.hospital.insured import FIRST, LAST, LATE_START, Roster
-from demo.hospital.people import MEDICAL_PLAN, Person
+from demo.hospital.people import MEDICAL_PLAN, Cover, Person
 from demo.hospital.split import CLINIC, HOSPITAL, fund_paid
 
 ZONE = timezone(timedelta(hours=8))
@@ -41,6 +42,9 @@ class Planted(StrEnum):
     UNKNOWN_MEMBER = "a patient whom no policy insures"
     FACT_MISSING = "nobody says whether social insurance was used"
     LARGE = "a benefit so large that a person must look"
+    # People decide these by what they consent to.
+    NO_CONSENT = "a patient who never consented"
+    WITHDRAWN = "a patient who withdraws the consent while the claim waits"
     # The bridge sets these aside.
     UNBALANCED = "lines do not add up to the total"
     WRONG_LINE = "quantity times price is not the line's amount"
@@ -62,8 +66,12 @@ QUARANTINED = frozenset(
         Planted.NO_IDENTITY,
     }
 )
-# Odd, but nothing is wrong with them: the insurer wants a person's look.
-NOT_FAULTY = frozenset({Planted.CLEAN, Planted.LARGE})
+# Odd, but nothing is wrong with them: a person must look, or the patient does not consent.
+NOT_FAULTY = frozenset({Planted.CLEAN, Planted.LARGE, Planted.NO_CONSENT, Planted.WITHDRAWN})
+# Nobody says of these whether social insurance was used, so that their claims wait.
+FACT_UNSAID = frozenset({Planted.FACT_MISSING, Planted.WITHDRAWN})
+# One in so many people never consents to anything; at least one does not.
+_ONE_SILENT_IN = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +134,10 @@ class Year:
         self.new = [one for one in roster.people if covers[one.key].start == LATE_START]
         self.lapsed = [one for one in roster.people if covers[one.key].last < LAST]
         self.grown = [one for one in roster.people if _twenty_six(roster, one)]
-        settled = [one for one in roster.people if self._windows[one.key] == (FIRST, LAST)]
+        # Those who never consented have no bill but the planted ones: nobody else's would be held.
+        self.silent = self._silent(covers)
+        self.people = [one for one in roster.people if one not in self.silent]
+        settled = [one for one in self.people if self._windows[one.key] == (FIRST, LAST)]
         self.medical = [one for one in settled if covers[one.key].plan == MEDICAL_PLAN]
         self.diabetic = [one for one in settled if covers[one.key].plan != MEDICAL_PLAN]
         self.adults = [
@@ -134,6 +145,19 @@ class Year:
             for one in self.medical
             if one.born.year < FIRST.year - 27 and not roster.insured(one).disclosed
         ]
+
+    def _silent(self, covers: Mapping[str, Cover]) -> list[Person]:
+        """In good health and insured all year, so that nothing else can be planted with them."""
+        able = [
+            one
+            for one in self.roster.people
+            if self._windows[one.key] == (FIRST, LAST)
+            and covers[one.key].plan == MEDICAL_PLAN
+            and not (one.diabetic or one.hypertensive or self.roster.insured(one).disclosed)
+        ]
+        # The youngest: of the others the insurer asks most.
+        by_age = sorted(able, key=lambda one: (one.born, one.key))
+        return by_age[-max(1, len(self.roster.people) // _ONE_SILENT_IN) :]
 
     def window(self, person: Person) -> tuple[date, date]:
         """First and last day on which nothing but the illness decides what is paid."""

@@ -32,12 +32,20 @@ class Hospital:
     seed: int
     roster: Roster
     visitors: tuple[Person, ...]
+    # Insured people who never consented to anything.
+    silent: tuple[Person, ...]
     bills: tuple[Bill, ...]
     # What must become of each bill, in the same order; worked out before anybody decides.
     truth: tuple[Expectation, ...]
     record: Record
     # Members of health programmes, with what their readings must earn.
     participants: tuple[Participant, ...]
+
+    @property
+    def leaving(self) -> tuple[Person, ...]:
+        """People who withdraw their consent to claim settlement while a claim of theirs waits."""
+        gone = {bill.person.key for bill in self.bills if bill.planted is Planted.WITHDRAWN}
+        return tuple(person for person in self.roster.people if person.key in gone)
 
     @property
     def home_readings(self) -> tuple[Reading, ...]:
@@ -69,6 +77,7 @@ def generate(seed: int, *, people: int = PEOPLE, bills: int = BILLS) -> Hospital
         seed=seed,
         roster=roster,
         visitors=(*strangers, nameless),
+        silent=tuple(year.silent),
         bills=numbered,
         truth=expectations(roster, numbered),
         record=record,

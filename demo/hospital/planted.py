@@ -31,6 +31,8 @@ _PER_1500 = {
     Planted.UNKNOWN_MEMBER: 10,
     Planted.FACT_MISSING: 14,
     Planted.LARGE: 10,
+    Planted.NO_CONSENT: 12,
+    Planted.WITHDRAWN: 12,
     Planted.UNBALANCED: 14,
     Planted.WRONG_LINE: 13,
     Planted.UNKNOWN_CODE: 12,
@@ -57,6 +59,8 @@ def planted(
 ) -> list[Bill]:
     """All planted bills but duplicates, and the good ones that examinations repeat."""
     bills = _examinations(year, wanted[Planted.SAME_EXAMINATION])
+    leaving = _leaving(year, wanted[Planted.WITHDRAWN])
+    staying = [one for one in year.adults if one not in leaving]
     makers: dict[Planted, Callable[[Year], Iterator[Bill]]] = {
         Planted.EXCLUDED: _excluded,
         Planted.PRE_EXISTING: _pre_existing,
@@ -65,11 +69,13 @@ def planted(
         Planted.TOO_OLD: _too_old,
         Planted.WRONG_HOUSE: _wrong_house,
         Planted.TOO_MANY: _too_many,
-        Planted.FACT_MISSING: _fact_missing,
-        Planted.LARGE: _large,
     }
     for kind, maker in makers.items():
         bills.extend(itertools.islice(maker(year), wanted[kind]))
+    bills.extend(itertools.islice(_fact_missing(year, staying), wanted[Planted.FACT_MISSING]))
+    bills.extend(itertools.islice(_large(year, staying), wanted[Planted.LARGE]))
+    bills.extend(itertools.islice(_held(year), wanted[Planted.NO_CONSENT]))
+    bills.extend(itertools.islice(_withdrawn(year, leaving), wanted[Planted.WITHDRAWN]))
     for index in range(wanted[Planted.UNKNOWN_MEMBER]):
         who = strangers[index % len(strangers)]
         bills.append(year.visit(who, _light(year), Planted.UNKNOWN_MEMBER, (FIRST, LAST)))
@@ -189,15 +195,40 @@ def _too_many(year: Year) -> Iterator[Bill]:
         yield year.visit(person, wards.LONG_REHABILITATION, Planted.TOO_MANY, settled=settled)
 
 
-def _fact_missing(year: Year) -> Iterator[Bill]:
-    social = [one for one in year.adults if one.social]
+def _leaving(year: Year, count: int) -> list[Person]:
+    """Who withdraws the consent: of middle age, for the eldest and youngest have their own kinds.
+
+    Whatever else of theirs waits for a person ends with it, so that no other such bill is theirs.
+    """
+    social = sorted((one for one in year.adults if one.social), key=lambda one: one.born)
+    if len(social) < 2:  # in a small hospital: a younger one, for an adult is needed as well
+        social = [one for one in year.medical if one.social and one not in year.adults]
+    most = min(count, max(1, len(social) // 3))  # the others are needed as well
+    begin = (len(social) - most) // 2
+    return social[begin : begin + most]
+
+
+def _held(year: Year) -> Iterator[Bill]:
+    for index in itertools.count():
+        person = year.silent[index % len(year.silent)]
+        yield year.visit(person, _light(year), Planted.NO_CONSENT)
+
+
+def _withdrawn(year: Year, leaving: Sequence[Person]) -> Iterator[Bill]:
+    for index in itertools.count():
+        person = leaving[index % len(leaving)]
+        yield year.visit(person, _light(year), Planted.WITHDRAWN, settled=False)
+
+
+def _fact_missing(year: Year, staying: Sequence[Person]) -> Iterator[Bill]:
+    social = [one for one in staying if one.social]
     for _ in itertools.count():
         person = year.chance.choice(social)
         yield year.visit(person, _light(year), Planted.FACT_MISSING, settled=False)
 
 
-def _large(year: Year) -> Iterator[Bill]:
-    eldest = sorted(year.adults, key=lambda one: one.born)
+def _large(year: Year, staying: Sequence[Person]) -> Iterator[Bill]:
+    eldest = sorted(staying, key=lambda one: one.born)
     for index in itertools.count():
         person = eldest[-1 - index % len(eldest)]
         course = wards.LONG_COURSE

@@ -9,14 +9,14 @@ in one after the other. Imports nothing of services.claims; decides nothing by i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 
 from demo.hospital import terms
 from demo.hospital.benefit import Accepted, Used, settle
-from demo.hospital.bills import QUARANTINED, Bill, Line, Planted
+from demo.hospital.bills import FACT_UNSAID, QUARANTINED, Bill, Line, Planted
 from demo.hospital.insured import Roster
 from demo.hospital.people import MEDICAL_PLAN, Cover, Disclosed, Insured, completed_years
 from demo.hospital.split import CLINIC
@@ -38,6 +38,8 @@ class End(StrEnum):
 
     # At the hospital, with a reason.
     QUARANTINED = "quarantined"
+    # At the hospital, which has no consent to hand it over.
+    HELD = "held"
     # By the insurer at intake; no claim is opened.
     REFUSED = "refused"
     # A claim on which every line is refused.
@@ -47,6 +49,8 @@ class End(StrEnum):
     # A claim that was decided and owes nothing.
     CLOSED_ZERO = "closed at zero"
     PAID = "paid"
+    # A claim that waited when the patient withdrew the consent: nothing is paid.
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +58,8 @@ class Expectation:
     """What must become of one bill.
 
     `reason` is that of the end, empty for paid and closed at zero; `benefit_fen` is the decision's,
-    which is paid unless the claim waits; `refused_lines` are number → reason of the lines that are
-    denied, held, or cut by a unit limit.
+    which is paid unless the claim waits, or waited when it was withdrawn; `refused_lines` are
+    number → reason of the lines that are denied, held, or cut by a unit limit.
     """
 
     bill_number: str
@@ -78,26 +82,36 @@ def expectations(
 
     `before` is what members (by key) had used up of the policy year already; usually nothing.
     """
-    history = _History(roster, before or {})
+    leaving = {bill.person.key for bill in bills if bill.planted is Planted.WITHDRAWN}
+    history = _History(roster, before or {}, leaving)
     return tuple(history.expect(bill) for bill in bills)
 
 
 class _History:
     """What was decided so far, person by person."""
 
-    def __init__(self, roster: Roster, before: Mapping[str, Used]) -> None:
+    def __init__(
+        self, roster: Roster, before: Mapping[str, Used], leaving: Collection[str]
+    ) -> None:
         self._roster = roster
+        # People who withdraw their consent when everything else has come to rest.
+        self._leaving = leaving
         self._used: defaultdict[str, Used] = defaultdict(Used, before)
         # Services that were accepted: person → (house, code, day, quantity).
         self._done: defaultdict[str, set[tuple[str, str, date, str]]] = defaultdict(set)
 
     def expect(self, bill: Bill) -> Expectation:
         """What must become of the next bill."""
+        if bill.planted is Planted.NO_CONSENT:
+            return _end(bill, End.HELD, "NO_CONSENT")
         if bill.planted in QUARANTINED:
             return _end(bill, End.QUARANTINED, ASIDE_FOR[bill.planted])
         if bill.person not in self._roster.people:
             return _end(bill, End.REFUSED, "UNKNOWN_MEMBER")
-        return self._decide(bill)
+        found = self._decide(bill)
+        if found.end is End.PENDED and bill.person.key in self._leaving:
+            return replace(found, end=End.WITHDRAWN, reason="CONSENT_WITHDRAWN")
+        return found
 
     def _decide(self, bill: Bill) -> Expectation:
         cover, insured = self._roster.cover_of(bill.person), self._roster.insured(bill.person)
@@ -111,7 +125,7 @@ class _History:
         accepted = _accepted(bill, cover, insured, refused)
         if not accepted or (plan.visits == used.visits and _is_visit(bill)):
             return _end(bill, End.DENIED, refused[1] if refused else "CEILING", lines=refused)
-        if bill.planted is Planted.FACT_MISSING:
+        if bill.planted in FACT_UNSAID:
             _reserve(accepted, plan, used, bill)
             waiting = {one.number: "FACT_MISSING" for one in accepted}
             return _end(bill, End.PENDED, "FACT_MISSING", lines=refused | waiting)
@@ -172,7 +186,7 @@ def _accepted(
     facts = {
         "community": bill.provider == CLINIC,
         # Where nobody says, the most that a waiting claim could pay is that of a settled one.
-        "settled": bill.social or bill.planted is Planted.FACT_MISSING,
+        "settled": bill.social or bill.planted in FACT_UNSAID,
         "has_social_insurance": insured.person.social,
     }
     found = []

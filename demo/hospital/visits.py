@@ -64,9 +64,7 @@ def _any_visit(year: Year, choices: Sequence[Treatment]) -> Bill:
     while True:
         treatment = year.chance.choices(choices, [one.weight for one in choices])[0]
         youngest, oldest = treatment.ages
-        able = [
-            one for one in year.roster.people if youngest <= FIRST.year - one.born.year - 1 < oldest
-        ]
+        able = [one for one in year.people if youngest <= FIRST.year - one.born.year - 1 < oldest]
         if not able:
             continue
         weights = [_stay_weight(one) if treatment.care == "IMP" else 1 for one in able]

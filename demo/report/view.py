@@ -31,6 +31,8 @@ _COLOURS = {
     WAITING: "provider",
     "set aside at the hospital": "aside",
     "refused at intake": "refused",
+    "held for want of a consent": "aside",
+    "ended with a withdrawn consent": "refused",
 }
 _REFUSED = {"UNKNOWN_MEMBER": "UNKNOWN_MEMBER: no policy insures the patient"}
 _SHORT = {
@@ -172,6 +174,9 @@ def hospital_view(results: Results) -> dict[str, Any] | None:
         {"count": count, "stage": "insurer, at intake", "reason": _REFUSED.get(reason, reason)}
         for reason, count in refused.most_common()
     ]
+    if results.held:
+        text = "NO_CONSENT: the patient consented to nothing; a consent lets it out"
+        rows.append({"count": len(results.held), "stage": "bridge, held", "reason": text})
     if not rows:
         return None
     said = (
@@ -194,6 +199,8 @@ def _outcomes(results: Results) -> list[Slice]:
         "wait for a person": results.pended,
         "set aside at the hospital": len(results.quarantine),
         "refused at intake": results.pulled.refused,
+        "held for want of a consent": len(results.held),
+        "ended with a withdrawn consent": results.withdrawn,
     }
     return slices(counts, {name: f"{count:,}" for name, count in counts.items()}, _COLOURS)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, date, datetime
 
 import grpc
@@ -16,10 +15,9 @@ from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
-from services.common.sealing.erasures import OtherErasure
+from services.common.sealing.erasures import ORDER_REFERENCE, OtherErasure, done_by
 from services.common.sealing.tables import SUBJECT_KEY
 
-_REFERENCE = re.compile(r"[A-Za-z0-9._/-]{1,64}", re.ASCII)
 _MEMBER = "members/"
 _GROUNDS = {
     pb.ERASURE_GROUND_RETENTION_OVER: "retention over",
@@ -38,7 +36,7 @@ def faults_of(request: pb.EraseMemberRequest) -> list[Violation]:
     if request.ground not in _GROUNDS:
         faults.append(Violation("ground", "MISSING", "say why it may be done"))
     ordered = request.ground == pb.ERASURE_GROUND_ORDERED
-    if ordered and not _REFERENCE.fullmatch(request.order_reference):
+    if ordered and not ORDER_REFERENCE.fullmatch(request.order_reference):
         text = "name the order by its file number, 1 to 64 of A-Z a-z 0-9 . _ / -"
         faults.append(Violation("order_reference", "MALFORMED", text))
     if not ordered and request.order_reference:
@@ -72,6 +70,7 @@ def erase_member(
                 ground=store.Ground(
                     text=f"{_GROUNDS[request.ground]} {request.order_reference}".rstrip(),
                     ordered=request.ground == pb.ERASURE_GROUND_ORDERED,
+                    by=done_by(),
                 ),
                 today=_day(now_us),
                 now_us=now_us,

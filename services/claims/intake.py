@@ -104,6 +104,9 @@ def take_in(
     under its own policies only, and is told of no other; whoever sends the bill later opens those
     of the other insurers.
 
+    A hospital is refused alike whether nobody insures the member or their plan does not fit: else a
+    made-up bill, which leaves no trace, would tell whom an insurer insures.
+
     Raises: Refused for other content under a known id, a withdrawn consent, an unknown member or
     another currency.
     """
@@ -118,11 +121,20 @@ def take_in(
     if bill.consent and withdrawals.is_withdrawn(connection, bill.consent):
         text = "the consent under which this bill left the hospital is withdrawn; stop"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CONSENT_WITHDRAWN", text)
+    if tenant.hospital is not None:  # first what does not depend on the member
+        _same_bill(connection, sealer, tenant, bill, bill_hash)
     person_id, insured = _insured(connection, sealer, tenant, bill)
     found = _answering(connection, sealer, bill, insured)
-    answering = _in_currency(connection, plans, bill, found)
-    _check_codes(connection, plans, bill, answering)
+    try:
+        answering = _in_currency(connection, plans, bill, found)
+        _check_codes(connection, plans, bill, answering)
+    except Refused:
+        if tenant.hospital is None:
+            raise
+        raise _nobody_answers(tenant) from None
     rows = _same_bill(connection, sealer, tenant, bill, bill_hash)
+    if tenant.hospital is not None:
+        store.adopt(connection, [row.id for row in rows], tenant.hospital)
     have_claims = {row.insurer for row in rows}
     fresh = tuple(
         (
@@ -185,9 +197,18 @@ def _insured(
     if person_id and store.lock(connection, (one.policy_id for one in insured), [person_id]):
         person_id = policies.find_person(connection, sealer, bill.member_token)
     if person_id is None or not insured:
-        text = "no policy insures this member; import the policy first, then send the bill again"
-        raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
+        raise _nobody_answers(tenant)
     return person_id, insured
+
+
+def _nobody_answers(tenant: Tenant) -> Refused:
+    text = "no policy insures this member; import the policy first, then send the bill again"
+    if tenant.hospital is not None:
+        text = (
+            "no policy answers for this bill: none insures this member, or none in its currency "
+            "and with its codes; ask the insurer"
+        )
+    return Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
 
 
 def _known(
@@ -221,15 +242,17 @@ def _same_bill(
     rows = store.claims_of_bill(
         connection, sealer, bill.provider_id, bill.bill_number, tenant.insurer
     )
-    # A hospital that knows another's bill word for word still gets none of its claims.
+    # A hospital that knows another's bill word for word still gets none of its claims; nor those of
+    # a bill that somebody else handed in, unless the provider on it is known to be this hospital.
     anothers = tenant.hospital is not None and any(
         row.hospital not in (None, tenant.hospital) for row in rows
     )
+    if tenant.hospital is not None and any(row.hospital is None for row in rows):
+        known = store.hospitals_of(connection, bill.provider_id)
+        anothers = anothers or known != {tenant.hospital}
     if anothers or not all(store.is_content(sealer, row, bill_hash) for row in rows):
         text = "this provider's bill number was taken in with other content; ask the hospital"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "BILL_CONFLICT", text)
-    if tenant.hospital is not None:
-        store.adopt(connection, [row.id for row in rows], tenant.hospital)
     return rows
 
 

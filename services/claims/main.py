@@ -22,6 +22,7 @@ from services.claims.reviewing import ReviewServicer
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
+from services.claims.storage.about import records_about
 from services.claims.storage.counted import SEALED
 from services.claims.storage.tables import evidence, metadata
 from services.common import log
@@ -185,7 +186,11 @@ async def _serve(
         "claims",
         database,
         evidence,
+        state=state,
         key_file=key_file(state, "CLAIMS_EVIDENCE_KEY_FILE", "claims_evidence.key"),
+        records_of=lambda connection, token: records_about(
+            connection, keys.sealer(connection), token
+        ),
         now_us=now_us,
     )
     await serve(

@@ -11,6 +11,7 @@ from lipei.claims.v1 import claims_pb2, decision_pb2, policy_pb2, reason_pb2
 from lipei.type.v1 import coding_pb2, money_pb2
 from services.claims.core.decision import Bearer, Decision, DecisionLine, LineOutcome
 from services.claims.core.life_cycle import ClaimState
+from services.claims.core.plan import Plan
 from services.claims.core.reasons import WORDS
 from services.claims.storage.books import Books
 from services.claims.storage.sealed import OpenedClaim
@@ -39,7 +40,7 @@ def timestamp(at_us: int) -> Timestamp:
 def claim_message(opened: OpenedClaim) -> claims_pb2.Claim:
     """One claim with its decision in force, without history.
 
-    Of an erased person's claim: names, states, amounts and hashes, no line and no bill number.
+    Of an erased person's claim: names, states and amounts, no line and no bill number.
     """
     row = opened.row
     message = claims_pb2.Claim(
@@ -65,6 +66,8 @@ def claim_message(opened: OpenedClaim) -> claims_pb2.Claim:
         message.decision.CopyFrom(decision_message(opened.decided))
     elif opened.stored is not None:
         message.decision.CopyFrom(_what_is_left(opened.stored))
+    if opened.stored is not None:
+        message.decision.commitment = opened.stored.commitment
     if row.decided_us is not None:
         message.decide_time.CopyFrom(timestamp(row.decided_us))
     if row.paid_us is not None:
@@ -140,8 +143,6 @@ def _what_is_left(stored: Row[Any]) -> decision_pb2.Decision:
     return decision_pb2.Decision(
         plan_version=stored.plan_version,
         engine_version=stored.engine_version,
-        input_hash=stored.input_hash,
-        output_hash=stored.output_hash,
         billed=money(stored.billed, stored.currency),
         allowed=money(stored.allowed, stored.currency),
         benefit=money(stored.benefit, stored.currency),
@@ -182,6 +183,16 @@ def reason_messages(decided: Decision) -> list[policy_pb2.ReasonText]:
             text_en=WORDS[reason].en,
         )
         for reason in sorted(occurring)
+    ]
+
+
+def section_messages(plan: Plan, claim: claims_pb2.Claim) -> list[policy_pb2.SectionText]:
+    """What the plan calls the sections of a claim's lines, in the plan's order."""
+    shown = {line.section for line in claim.decision.lines}
+    return [
+        policy_pb2.SectionText(section=one.id, text_zh=one.name.zh, text_en=one.name.en)
+        for one in plan.sections
+        if one.id in shown
     ]
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import msgspec
 from sqlalchemy import Connection
 
 from lipei.claims.v1 import claims_pb2, policy_pb2
+from services.claims.messages import timestamp
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
 from services.claims.policy_intake import Known, PayeeTerms, PublishedPlan, TakenPolicy, taken
 from services.claims.storage import policies
 from services.claims.storage.claims import retry_payouts
+from services.claims.storage.erasure import erased_members
 from services.claims.storage.sealed import policy_subject
 from services.common.database import take_turns
 from services.common.sealing import Sealer
@@ -62,14 +65,21 @@ def import_policies(
         if isinstance(found, list):
             answer.faults.extend(found)
             continue
-        fault = _store(connection, sealer, insurer, found, at_us, answer)
-        if fault is not None:
-            field, reason, text = fault
+        for field, reason, text in _store(connection, sealer, insurer, found, at_us, answer):
             answer.faults.append(
                 policy_pb2.PolicyFault(
                     index=index, field=f"policies[{index}].{field}", reason=reason, text=text
                 )
             )
+        answer.erased_members.extend(
+            claims_pb2.ErasedMember(
+                index=index,
+                policy_id=found.terms.policy_id,
+                member_id=member_id,
+                erase_time=timestamp(erased_us),
+            )
+            for member_id, erased_us in _erased(connection, found).items()
+        )
     if request.dry_run or answer.faults:
         raise DryRun(answer)
     return answer
@@ -91,26 +101,37 @@ def _store(
     found: TakenPolicy,
     at_us: int,
     answer: claims_pb2.ImportPoliciesResponse,
-) -> tuple[str, str, str] | None:
+) -> list[tuple[str, str, str]]:
     terms = found.terms
     if policies.taken_by_another(connection, terms.policy_id, insurer=insurer):
-        return "policy_id", "POLICY_ID_TAKEN", "cannot be used here; give the policy another id"
+        return [("policy_id", "POLICY_ID_TAKEN", "cannot be used here; give the policy another id")]
     payees = [(payee.valid_from, payee.party) for payee in found.payees]
     digest = policies.content_hash(sealer, terms, dict(found.tokens), payees)
     stored = policies.known_revision(connection, terms.policy_id, terms.revision, insurer=insurer)
     if stored == digest:
         answer.unchanged += 1
-        return None
+        return []
+    erased = _erased(connection, found)
+    if erased:
+        return [
+            (f"members[{place}].member_id", "MEMBER_ERASED", _said_of_erased(erased[member_id]))
+            for place, member_id in enumerate(found.tokens)
+            if member_id in erased
+        ]
     if stored is not None:
-        return "revision", "REVISION_CONFLICT", "was imported with other content; raise it"
+        return [("revision", "REVISION_CONFLICT", "was imported with other content; raise it")]
     newest = policies.newest_revision(connection, terms.policy_id, insurer=insurer)
     if terms.revision != (newest or 0) + 1:
-        return "revision", "BAD_REVISION", f"must be {(newest or 0) + 1}, the next one"
-    for member_id, of in found.tokens.items():
-        earlier = policies.person_of(connection, terms.policy_id, member_id)
-        if earlier is not None and earlier != policies.find_person(connection, sealer, of):
-            text = "a member_id stands for one person for ever; take a new one"
-            return "members", "MEMBER_CHANGED", text
+        return [("revision", "BAD_REVISION", f"must be {(newest or 0) + 1}, the next one")]
+    text = "a member_id stands for one person for ever; take a new one"
+    changed = [
+        (f"members[{place}].member_id", "MEMBER_CHANGED", text)
+        for place, (member_id, of) in enumerate(found.tokens.items())
+        if (earlier := policies.person_of(connection, terms.policy_id, member_id)) is not None
+        and earlier != policies.find_person(connection, sealer, of)
+    ]
+    if changed:
+        return changed
     policies.store_revision(
         connection, sealer, terms, dict(found.tokens), digest, at_us, insurer=insurer
     )
@@ -121,7 +142,20 @@ def _store(
     else:
         retry_payouts(connection, terms.policy_id, at_us)
         answer.revised += 1
-    return None
+    return []
+
+
+def _erased(connection: Connection, found: TakenPolicy) -> dict[str, int]:
+    """Member ids of the policy whose person was erased → when."""
+    return erased_members(connection, found.terms.policy_id, found.tokens)
+
+
+def _said_of_erased(erased_us: int) -> str:
+    day = f"{datetime.fromtimestamp(erased_us // 1_000_000, UTC):%Y-%m-%d}"
+    return (
+        f"this person was erased on {day} (UTC), and their member_id stands for nobody else; leave "
+        "them out, or give another member_id, under which they are insured without history"
+    )
 
 
 def _store_payee(

@@ -33,6 +33,7 @@ from services.claims.messages import (
     claim_name,
     move_message,
     reason_messages,
+    section_messages,
     seen_by_hospital,
 )
 from services.claims.plan_shelf import PlanShelf
@@ -41,9 +42,9 @@ from services.claims.policy_import import DryRun, import_policies
 from services.claims.storage import claims as store
 from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
-from services.claims.storage.withdrawals import withdraw
-from services.common.access.caller import note_consent
-from services.common.access.tenant import Kind, current_tenant
+from services.claims.storage.withdrawals import withdraw, withdrawn_among
+from services.common.access.caller import note_consent, note_owner
+from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database, take_turns
 from services.common.grpc_edge import (
     Refused,
@@ -164,15 +165,18 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     async def GetClaim(self, request: pb.GetClaimRequest, context: Context) -> pb.GetClaimResponse:
         """One claim with its decision and history."""
-        return pb.GetClaimResponse(claim=await self._database.run(self._get, request.name))
+        return await self._database.run(self._get, request.name)
 
-    def _get(self, name: str) -> pb.Claim:
+    def _get(self, name: str) -> pb.GetClaimResponse:
         with self._database.reading() as connection:
             sealer = self._parts.keys.sealer(connection)
             row = find(connection, sealer, name)
             (claim,) = messages_of(connection, sealer, [row], self._parts.now_us())
             claim.moves.extend(map(move_message, store.moves_of(connection, row.id)))
-            return claim
+            if not claim.decision.lines:
+                return pb.GetClaimResponse(claim=claim)
+            plan = self._parts.plans.plan(connection, claim.decision.plan_version)
+        return pb.GetClaimResponse(claim=claim, sections=section_messages(plan, claim))
 
     async def ListClaims(
         self, request: pb.ListClaimsRequest, context: Context
@@ -232,7 +236,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             sealer = self._parts.keys.sealer(connection)
             row, stored = _decided_row(connection, sealer, name)
             decided = sealed.open_output(sealer, stored)
-            claim = _noted(claim_message(sealed.opened(sealer, row, stored)))
+            claim = claim_message(sealed.opened(sealer, row, stored))
+            _note(connection, [row], [claim])
             plan = self._parts.plans.plan(connection, decided.plan_version)
         withdrawn = ClaimState(row.state) is ClaimState.WITHDRAWN
         told = explain(plan, decided, withdrawn=withdrawn)
@@ -241,6 +246,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             text_zh="\n".join(told.zh),
             text_en="\n".join(told.en),
             reasons=reason_messages(decided),
+            sections=section_messages(plan, claim),
         )
 
     async def ReplayClaim(
@@ -255,26 +261,24 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             _, stored = _decided_row(connection, sealer, name)
             inputs = sealed.open_inputs(sealer, stored)
             output = sealed.open_output(sealer, stored)
+            salt = sealed.open_salt(sealer, stored)
             plan = self._parts.plans.plan(connection, stored.plan_version)
         again = adjudicate(
             plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior, review=inputs.review
         )
-        said = canonical.output_hash(output)
-        if not (
-            again.output_hash == stored.output_hash == said
-            and again.input_hash == stored.input_hash
-            and again.plan_version == stored.plan_version
-        ):
+        same = {
+            "output": again.output_hash == output.output_hash == canonical.output_hash(output),
+            "inputs": again.input_hash == output.input_hash,
+            "plan version": again.plan_version == stored.plan_version,
+            "commitment": sealed.committed(salt, output) == stored.commitment,
+        }
+        if not all(same.values()):
             raise Refused(
                 grpc.StatusCode.DATA_LOSS,
                 "DECISION_ALTERED",
                 "the stored decision is not what its inputs give; stop and investigate",
                 metadata={
-                    "stored_output_hash": stored.output_hash,
-                    "hash_of_stored_output": said,
-                    "recomputed_output_hash": again.output_hash,
-                    "stored_input_hash": stored.input_hash,
-                    "recomputed_input_hash": again.input_hash,
+                    "differs": ", ".join(what for what, is_same in same.items() if not is_same)
                 },
             )
         return pb.ReplayClaimResponse(
@@ -282,6 +286,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             output_hash=again.output_hash,
             decided_by=stored.engine_version,
             recomputed_by=ENGINE_VERSION,
+            commitment=stored.commitment,
         )
 
     async def ImportPolicies(
@@ -356,16 +361,20 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
     ) -> pb.WithdrawClaimsResponse:
         """End what is undecided and rests on withdrawn consents."""
         faults = request_id_faults(request.request_id)
-        if not 1 <= len(request.consents) <= MOST_CONSENTS:
+        if not 1 <= len(request.consents) + len(request.replaced_consents) <= MOST_CONSENTS:
             faults.append(Violation("consents", "BAD_COUNT", f"name 1 to {MOST_CONSENTS}"))
-        for index, name in enumerate(request.consents[:MOST_CONSENTS]):
-            if not CONSENT.fullmatch(name):
-                text = "must read hospitals/{hospital}/consents/{consent}"
-                faults.append(Violation(f"consents[{index}]", "NOT_A_NAME", text))
+        for field, names in (
+            ("consents", request.consents),
+            ("replaced_consents", request.replaced_consents),
+        ):
+            for index, name in enumerate(names[:MOST_CONSENTS]):
+                if not CONSENT.fullmatch(name):
+                    text = "must read hospitals/{hospital}/consents/{consent}"
+                    faults.append(Violation(f"{field}[{index}]", "NOT_A_NAME", text))
         if faults:
             raise invalid(faults)
         tenant = current_tenant()
-        for name in request.consents:
+        for name in (*request.consents, *request.replaced_consents):
             if tenant.kind is not Kind.INSTALLATION and name.split("/")[1] != tenant.hospital:
                 raise not_found("consent", name)
         return await self._database.run(self._withdraw, request)
@@ -374,14 +383,15 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         at_us = self._parts.now_us()
 
         def work(connection: Connection) -> pb.WithdrawClaimsResponse:
-            rows = withdraw(connection, sealer, request.consents, at_us)
+            rows = withdraw(connection, sealer, request.consents, at_us, request.replaced_consents)
             gone = [row for row in rows if ClaimState(row.state) is ClaimState.WITHDRAWN]
             return pb.WithdrawClaimsResponse(
                 withdrawn_claims=[claim_name(row.policy_id, row.id) for row in gone],
                 kept_count=len(rows) - len(gone),
             )
 
-        body = hashlib.sha256("\n".join(request.consents).encode()).hexdigest()
+        told = [*request.consents, *(f"replaced {name}" for name in request.replaced_consents)]
+        body = hashlib.sha256("\n".join(told).encode()).hexdigest()
         with self._database.writing() as connection:
             sealer = self._parts.keys.sealer(connection)
             key = ("WithdrawClaims", request.request_id, body, at_us)
@@ -457,19 +467,26 @@ def messages_of(
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
     clocks = store.clocks_of(connection, rows)
     opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
-    made = {one.row.id: _noted(claim_message(one)) for one in opened}
-    for row in rows:
+    claims = [claim_message(one) for one in opened]
+    _note(connection, rows, claims)
+    for row, claim in zip(rows, claims, strict=True):
         left = days_left(clocks[row.id], store.today(row, now_us)) if row.id in clocks else None
         if left is not None:
-            made[row.id].days_left = left
-    return list(made.values())
+            claim.days_left = left
+    return claims
 
 
-def _noted(claim: pb.Claim) -> pb.Claim:
-    """The claim, with the consent that its bill left the hospital under noted for the evidence."""
-    if claim.consent:
-        note_consent(claim.name, claim.consent)
-    return claim
+def _note(connection: Connection, rows: Sequence[Row[Any]], claims: Sequence[pb.Claim]) -> None:
+    """Note for the evidence whose claim each is, and under which consent it is read.
+
+    Its bill's, while it stands. What is read after the withdrawal rests on the duty to keep what
+    was decided (docs/consent.md), not on a consent that is no more.
+    """
+    withdrawn = withdrawn_among(connection, {claim.consent for claim in claims if claim.consent})
+    for row, claim in zip(rows, claims, strict=True):
+        note_owner(claim.name, Tenant(Kind.INSURER, row.insurer).key)
+        if claim.consent and claim.consent not in withdrawn:
+            note_consent(claim.name, claim.consent)
 
 
 def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:

@@ -44,7 +44,6 @@ class _Standing:
 
     state: ClaimState
     benefit: int = 0
-    output_hash: str = ""
 
 
 class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
@@ -87,7 +86,6 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         return pb.AdjudicateClaimResponse(
             state=STATES[now.state],
             benefit=money(now.benefit, row.currency),
-            output_hash=now.output_hash,
         )
 
     def _settled(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
@@ -95,10 +93,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         if ClaimState(row.state) in store.UNDECIDED:
             return self._decided(connection, sealer, row)
         state = self._released(connection, row)
-        if row.decision_id is None:
-            return _Standing(state)
-        stored = store.decision_of(connection, row.decision_id)
-        return _Standing(state, row.benefit, stored.output_hash)
+        return _Standing(state, row.benefit or 0)
 
     def _settled_or_left(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
         """As `_settled`; a claim that waits for a person elsewhere is left, and holds nobody up."""
@@ -131,7 +126,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             moves = [*_BEFORE[state], Event.REFER_TO_REVIEW]
             return _Standing(store.move_on(connection, row.id, state, moves, ENGINE, at_us))
         state = take_effect(desk, row, inputs, decided, _BEFORE[state], ENGINE)
-        return _Standing(state, decided.benefit, decided.output_hash)
+        return _Standing(state, decided.benefit)
 
     async def GiveUpWaiting(
         self, request: pb.GiveUpWaitingRequest, context: Context

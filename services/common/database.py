@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
@@ -41,12 +42,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 
+from services.common.log import logger
 from services.common.settings import UnknownSetting
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 BUSY_TIMEOUT_MS = 5_000
+# An erasure waits so long for somebody who reads, then the scrubbing is owed, and so seldom tried.
+_SCRUB_ATTEMPTS, _SCRUB_BUSY_MS, _SCRUB_PAUSE_S, _SCRUB_AGAIN_S = 20, 100, 0.02, 1.0
 _MIGRATION_LOCK = 0x6C697065  # "lipe": the advisory lock under which PostgreSQL migrates
 _WRITES = "lipei_writes"
 
@@ -114,6 +118,9 @@ class Database:
         # instead of polling its lock with ever longer sleeps; other processes still poll.
         self._writer = threading.Lock() if self.is_sqlite else nullcontext()
         self._here = threading.local()
+        # What an earlier process overwrote and could not scrub any more is scrubbed now.
+        self._owes_scrub = self.is_sqlite and not self._log_emptied()
+        self._scrub_again_at_s = 0.0
 
     @property
     def is_sqlite(self) -> bool:
@@ -136,6 +143,8 @@ class Database:
                     yield connection
             finally:
                 self._here.writing = False
+        if self._owes_scrub and time.monotonic() >= self._scrub_again_at_s:
+            self._pay_scrub(1)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -146,24 +155,57 @@ class Database:
                 yield connection
                 transaction.rollback()
 
-    def scrub(self, name: str) -> None:
+    def scrub(self, name: str) -> bool:
         """Take what was overwritten in a table, given by name, out of the database's files.
 
         On SQLite freed bytes are zeroed at once (secure_delete) and this empties the write-ahead
-        log; on PostgreSQL it vacuums the table. Backups, and PostgreSQL's own log until it is
-        recycled, keep what they have.
+        log. While somebody reads an older state (a backup, a shell) that cannot be done: it is
+        tried for some seconds, and then owed, which the answer False and a line of the log say;
+        every write and the next start try again. On PostgreSQL it vacuums the table. Backups, and
+        PostgreSQL's own log until it is recycled, keep what they have.
         """
+        if self.is_sqlite:
+            return self._pay_scrub(1 if self._owes_scrub else _SCRUB_ATTEMPTS)
         raw = self.engine.raw_connection()
         try:
             driver: Any = raw.driver_connection
-            if self.is_sqlite:
-                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
-            else:
-                driver.autocommit = True
-                driver.execute(f"VACUUM {name}").close()
-                driver.autocommit = False
+            driver.autocommit = True
+            driver.execute(f"VACUUM {name}").close()
+            driver.autocommit = False
         finally:
             raw.close()
+        return True
+
+    def _pay_scrub(self, attempts: int) -> bool:
+        done = self._log_emptied()
+        while not done and attempts > 1:
+            attempts -= 1
+            time.sleep(_SCRUB_PAUSE_S)  # writers want their turn
+            done = self._log_emptied()
+        if done and self._owes_scrub:
+            logger().info("scrub_done")
+        elif not done and not self._owes_scrub:
+            logger().warning("scrub_owed")
+        self._owes_scrub = not done
+        self._scrub_again_at_s = time.monotonic() + _SCRUB_AGAIN_S
+        return done
+
+    def _log_emptied(self) -> bool:
+        """Empty SQLite's write-ahead log, unless somebody reads what stands only there."""
+        # Not the usual time-out: nobody can write meanwhile. Writers of this process wait in line.
+        with self._writer:
+            raw = self.engine.raw_connection()
+            cursor: Any = raw.cursor()
+            try:
+                cursor.execute(f"PRAGMA busy_timeout={_SCRUB_BUSY_MS}")
+                (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.OperationalError:  # no reason to tell a writer that its write failed
+                busy = True
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+                cursor.close()
+                raw.close()
+        return not busy
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do blocking work in the bounded pool. More than `threads` calls wait in line."""

@@ -228,12 +228,18 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
 ]
 
 
-def channel(target: str, identity: Identity, service: str) -> grpc.aio.Channel:
+def channel(
+    target: str,
+    identity: Identity,
+    service: str,
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+) -> grpc.aio.Channel:
     """An asyncio channel to one of our services, which must prove to be that one."""
     return grpc.aio.secure_channel(
         target,
         channel_credentials(identity, service),
         options=[*_CHANNEL_OPTIONS, *channel_options(identity, service)],
+        interceptors=list(interceptors),
     )
 
 

@@ -156,6 +156,7 @@ KNOWN: dict[str, str] = {
     "TOKEN_KEYS_FILE": "that issuer's public keys (JWKS); default in the state directory",
     "TOKEN_FILE": "a person's token for commands, where lipei up runs elsewhere",
     "AS": "role in which a command acts, instead of its own",
+    "PURPOSE": "what a command reads for, instead of its role's usual purpose",
     "CLIENT_KEYS_FILE": "public keys of workloads that sign client assertions; default none",
     "PULL_INTERVAL_S": "seconds between two pulls of a hospital",
 }

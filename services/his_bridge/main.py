@@ -38,6 +38,7 @@ from services.his_bridge.pulling import Puller
 from services.his_bridge.servicer import HisBridgeServicer, Hospital
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import Source
+from services.his_bridge.storage.about import records_about
 from services.his_bridge.storage.counted import SEALED
 from services.his_bridge.storage.tables import evidence, metadata
 
@@ -105,7 +106,11 @@ async def run(settings: BridgeSettings) -> None:
         "his_bridge",
         database,
         evidence,
+        state=state,
         key_file=key_file(state, "HIS_BRIDGE_EVIDENCE_KEY_FILE", "his_bridge_evidence.key"),
+        records_of=lambda connection, token: records_about(
+            connection, keys.sealer(connection), hospitals, token
+        ),
         now_us=now_us,
     )
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -9,14 +10,17 @@ from zoneinfo import ZoneInfo
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from lipei.his_bridge.v1 import consent_pb2
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2, reading_pb2
 from services.his_bridge.core import bill as core
 from services.his_bridge.core import features
 from services.his_bridge.core.faults import Fault
+from services.his_bridge.storage.holding import PURPOSES
 from services.his_bridge.storage.last_pulls import ChannelStatus
 from services.his_bridge.storage.lists import Waiting
 from services.his_bridge.storage.showing import ShownBill, ShownReading
+from services.his_bridge.storage.withheld import ERASED, WITHHELD, Uncovered
 
 _FAULTS = msgspec.json.Decoder(list[Fault])
 _TEXTS = msgspec.json.Decoder(list[str])
@@ -174,6 +178,34 @@ def channel_status(found: ChannelStatus) -> pb.ChannelStatus:
         last_failure_reason=found.failure,
         inbox_waiting_count=found.unread,
         held_count=found.held,
+        quarantined_count=found.quarantined,
+    )
+
+
+def bill_counts(found: Mapping[str, int]) -> pb.BillCounts:
+    """Where the released bills stand."""
+    return pb.BillCounts(
+        pending_count=found.get("PENDING", 0),
+        taken_count=found.get("TAKEN", 0),
+        refused_count=found.get("REFUSED", 0),
+        withheld_count=found.get(WITHHELD, 0),
+        erased_count=found.get(ERASED, 0),
+    )
+
+
+def held_record(found: Uncovered, hospital: str, recipient: str) -> pb.HeldRecord:
+    """A record that no consent covers: why, and what it needs one for."""
+    reason = "RELEASE_DUE" if found.lack is None else str(found.lack)
+    purpose = PURPOSES[found.channel]
+    return pb.HeldRecord(
+        name=f"hospitals/{hospital}/{found.place}",
+        channel=found.channel,
+        hold_time=_moment(found.since_us),
+        reason=pb.HoldReason.Value(f"HOLD_REASON_{reason}"),
+        purpose=consent_pb2.ConsentPurpose.Value(f"CONSENT_PURPOSE_{purpose}"),
+        recipient=recipient,
+        consents=[f"hospitals/{hospital}/consents/{one}" for one in found.consents],
+        source_record=found.external_id,
     )
 
 

@@ -12,8 +12,8 @@ import grpc
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceServicer
-from services.common.access.caller import note_consent
-from services.common.access.tenant import Kind, current_tenant
+from services.common.access.caller import note_consent, note_owner
+from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
     Refused,
@@ -25,7 +25,7 @@ from services.common.grpc_edge import (
 from services.common.identity import is_member_token
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
-from services.common.sealing.erasures import OtherErasure
+from services.common.sealing.erasures import OtherErasure, done_by
 from services.his_bridge import messages
 from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
 from services.his_bridge.requests import (
@@ -45,7 +45,7 @@ from services.his_bridge.requests import (
     resume_token,
 )
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import last_pulls, lists, showing
+from services.his_bridge.storage import last_pulls, lists, showing, withheld
 from services.his_bridge.storage.erasure import NothingKept, WithdrawalNotTold, erase
 from services.his_bridge.storage.holding import READINGS
 
@@ -219,8 +219,9 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             list(self._hospitals) if hospital is None else [hospital],
         )
         readings = [messages.reading(one) for one in shown]
-        for found in readings:
+        for one, found in zip(shown, readings, strict=True):
             note_consent(found.name, found.consent)
+            note_owner(found.name, Tenant(Kind.HOSPITAL, one.row.hospital).key)
         return pb.ListReadingsResponse(
             readings=readings,
             next_page_token=next_token(shown, kind, more=shown.more),
@@ -244,10 +245,32 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     async def GetSourceStatus(
         self, request: pb.GetSourceStatusRequest, context: Context
     ) -> pb.GetSourceStatusResponse:
-        """How the last pull of each channel went."""
+        """How the last pull of each channel went, and how many records stand where."""
         hospital = self._parent(request.hospital, [], "hospital")
         channels = await self._read(last_pulls.status, hospital)
-        return pb.GetSourceStatusResponse(channels=map(messages.channel_status, channels))
+        counts = await self._read(withheld.counts, hospital, self._recipient, self._now_us())
+        return pb.GetSourceStatusResponse(
+            channels=map(messages.channel_status, channels), bills=messages.bill_counts(counts)
+        )
+
+    async def ListHeldRecords(
+        self, request: pb.ListHeldRecordsRequest, context: Context
+    ) -> pb.ListHeldRecordsResponse:
+        """What no active consent covers, and why."""
+        hospital = self._parent(request.parent, page_size_faults(request.page_size))
+        kind = f"held {current_tenant().key} {request.parent} {request.released}"
+        found = await self._open(
+            withheld.withheld_after if request.released else withheld.held_after,
+            hospital,
+            self._recipient,
+            position(request.page_token, kind),
+            page_size(request.page_size, MOST_ON_PAGE),
+            self._now_us(),
+        )
+        return pb.ListHeldRecordsResponse(
+            records=[messages.held_record(one, hospital, self._recipient) for one in found],
+            next_page_token=next_token(found, kind, more=found.more),
+        )
 
     async def ListClinicalFeatures(
         self, request: pb.ListClinicalFeaturesRequest, context: Context
@@ -304,7 +327,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         now_us, once = self._now_us(), current_tenant().own(request.request_id)
         try:
             done = await self._database.run(
-                erase, self._database, self._keys, once, token, hospitals, now_us
+                erase, self._database, self._keys, once, token, hospitals, now_us, done_by()
             )
         except OtherErasure:
             text = "the request_id was used with other content; use a new one"

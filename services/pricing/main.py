@@ -29,6 +29,7 @@ from services.pricing.programmes.loader import (
     load_programmes,
 )
 from services.pricing.servicer import FULL_NAME, PricingServicer, Stores
+from services.pricing.storage.about import records_about
 from services.pricing.storage.counted import SEALED
 from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
@@ -83,7 +84,11 @@ async def run(settings: PricingSettings) -> None:
             NAME,
             database,
             evidence,
+            state=state,
             key_file=key_file(state, "PRICING_EVIDENCE_KEY_FILE", "pricing_evidence.key"),
+            records_of=lambda connection, token: records_about(
+                connection, keys.sealer(connection), token
+            ),
             now_us=now_us,
         )
         add = pricing_pb2_grpc.add_PricingServiceServicer_to_server

@@ -37,13 +37,21 @@ def quote(found: Quote) -> pb.Quote:
         create_time=_moment(found.created_us),
         start_date=found.asked.start_date,
         premium_without_credit=_money(found.uncredited_minor, found.currency),
-        incentive=None if found.incentive is None else incentive(found.incentive),
+        incentive=_of_quote(found),
     )
 
 
-def incentive(found: Incentive) -> pb.Incentive:
-    """Months, run, share and credit on the wire."""
+def _of_quote(found: Quote) -> pb.Incentive | None:
+    part = found.asked.participation
+    if found.incentive is None or part is None:
+        return None
+    return incentive(found.incentive, part.member)
+
+
+def incentive(found: Incentive, member: str) -> pb.Incentive:
+    """Months, run, share and credit on the wire; of `member`, by resource name."""
     return pb.Incentive(
+        member=member,
         programme=found.programme,
         window_first_month=found.window_first,
         window_last_month=found.window_last,
@@ -101,7 +109,14 @@ def _measure(found: Judged) -> pb.MeasureAssessment:
         personal_target=found.personal,
         met=found.met,
         readings=found.readings,
+        target_set_by=_setter(found.set_by),
     )
+
+
+def _setter(holder: str) -> str:
+    """A holder's resource name: "hospitals/general" for "hospital/general"."""
+    kind, _, name = holder.partition("/")
+    return f"{kind}s/{name}" if name else ""
 
 
 def _money(minor: int, currency: str) -> money_pb2.Money:

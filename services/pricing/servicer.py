@@ -17,6 +17,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1 import pricing_pb2_grpc
+from lipei.type.v1 import access_pb2
+from services.common.access.caller import current_caller
 from services.common.access.tenant import current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import (
@@ -28,7 +30,7 @@ from services.common.grpc_edge import (
     parse_page_token,
 )
 from services.common.request_id import request_id_faults
-from services.common.sealing.erasures import OtherErasure
+from services.common.sealing.erasures import OtherErasure, done_by
 from services.pricing import messages
 from services.pricing.core.incentive import Incentive, assess, readable_days, window_of
 from services.pricing.core.months import HBA1C_REACHES_BACK
@@ -55,6 +57,7 @@ from services.pricing.storage.erasure import Erasures, NothingKept
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import (
     Kept,
+    NotTheirs,
     OtherContent,
     ReadingsDiffer,
     ReadingStore,
@@ -67,6 +70,8 @@ R = TypeVar("R")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 FULL_NAME = pb.DESCRIPTOR.services_by_name["PricingService"].full_name
+# Who may read what a participation's credit rests on, among the roles that quote.
+_READS_MONTHS = frozenset({access_pb2.ROLE_INSURER_INTAKE, access_pb2.ROLE_CHIEF_ACTUARY})
 USUAL_PAGE, MOST_ON_PAGE = 100, 1_000
 _RETRY_S = 1.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -103,6 +108,9 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pb.QuotePremiumResponse:
         """Price one person's policy year and store the quote; see the proto for every answer."""
         asked, violations = asked_of(request)
+        if asked.participation is not None and not current_caller().roles & _READS_MONTHS:
+            text = "your role reads no readings; ask as intake or chief actuary, or without one"
+            raise Refused(grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED", text)
         tenant = current_tenant()
         insurer, request_id = tenant.required_insurer(), tenant.own(request.request_id)
         if not request_id_faults(request.request_id):
@@ -195,6 +203,8 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             )
         except OtherContent:
             raise _request_id_reused() from None
+        except NotTheirs:
+            raise not_found("member", "members/-") from None
         except StartsInThePast:
             text = "must not lie in the past: months that are over were judged without it"
             raise invalid([Violation("start_date", "IN_THE_PAST", text)]) from None
@@ -214,7 +224,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         if violations or part is None or programme is None or renewal is None:
             raise refusal(self._shelf, violations)
         found = await self._assessed(part, programme, renewal)
-        return pb.AssessMemberResponse(incentive=messages.incentive(found))
+        return pb.AssessMemberResponse(incentive=messages.incentive(found, said.member))
 
     async def ListCoachTasks(
         self, request: pb.ListCoachTasksRequest, context: Context
@@ -245,10 +255,14 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     async def EraseMember(
         self, request: pb.EraseMemberRequest, context: Context
     ) -> pb.EraseMemberResponse:
-        """Destroy the key of everything kept about a person."""
+        """Destroy the keys of what the caller may erase of a person."""
         token, policies, violations = erasure_of(request)
+        if policies and current_tenant().insurer is None:
+            text = "belong to an insurer; leave them out"
+            violations.append(Violation("policies", "DOES_NOT_FIT", text))
         if violations:
             raise invalid(violations)
+        _check_member(token)
         try:
             done = await self._run(
                 self._erasures.erase,
@@ -257,6 +271,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
                 token,
                 policies,
                 _microseconds(self._now()),
+                done_by(),
             )
         except OtherErasure:
             raise _request_id_reused() from None
@@ -333,6 +348,7 @@ def _counted(kept: Kept) -> Reading:
         provenance=kept.reading.written.provenance,
         effective=_time(kept.reading.effective_us),
         received=_time(kept.received_us),
+        recorder=kept.recorder,
     )
 
 

@@ -9,17 +9,23 @@ from services.common.access.desks import TOKEN_LIFE_S, Acting, identity_at, tena
 from services.common.access.tokens import ROLES_OF
 from services.common.settings import UnknownSetting
 from services.common.transport.certificates import Identity, TlsRefused
+from services.common.transport.names import OFFICES
 from stack.authority import mints
 from stack.commands.failing import Failed
 from stack.sandbox_issuer import SandboxIssuer, has_issuer
 
 _OF_MACHINES = ("hospital_integration", "service")
 _NEED_TENANT = ("hospital_integration", "hospital_records", "member")
+# Whose operators and auditors there are, besides the installation's own.
+_WITH_OFFICES = ("hospital", "insurer")
 _WAY_OUT = "name a role by --as, for example --as adjuster or --as hospital_records:HOSPITAL"
 
 
 def acting_as(text: str, hospital: str = "") -> Acting:
     """The role in "role" or "role:tenant"; a hospital's is `hospital` unless said.
+
+    An operator or auditor is the installation's own, who names no tenant, or "auditor:insurer/ID",
+    "operator:hospital/ID" and so on.
 
     Raises: Failed naming the roles when there is none of that name.
     """
@@ -28,6 +34,12 @@ def acting_as(text: str, hospital: str = "") -> Acting:
     roles = sorted({role for some in ROLES_OF.values() for role in some} | {*_OF_MACHINES})
     if role not in roles:
         raise Failed(f"{role} is no role; the roles: {', '.join(roles)}", exit_code=2)
+    if role in OFFICES and tenant_name:
+        kind, _, tenant_name = tenant_name.partition("/")
+        if kind not in _WITH_OFFICES or not tenant_name:
+            text = f"say of whom: --as {role}:hospital/ID, --as {role}:insurer/ID, or --as {role}"
+            raise Failed(f"{text} for the installation's own", exit_code=2)
+        return Acting(role=role, tenant_name=tenant_name, kind=kind)
     found = Acting(role=role, tenant_name=tenant_name or (hospital if "hospital" in role else ""))
     if role in _NEED_TENANT and not found.tenant_name:
         raise Failed(f"say of whom: --as {role}:NAME", exit_code=2)
@@ -37,11 +49,18 @@ def acting_as(text: str, hospital: str = "") -> Acting:
 def identity_for(state: Path, role: str, *, hospital: str = "") -> Identity:
     """Who a command is towards the services: in the role of --as or LIPEI_AS, else in its own.
 
+    And for which purpose, by --purpose or LIPEI_PURPOSE; without one the role's usual purpose.
+
     Raises: Failed when there is no such role, certificate or token.
     """
     acting = acting_as(os.environ.get("LIPEI_AS") or role, hospital)
     try:
-        return identity_at(state, acting, lambda identity: mint_token(state, acting, identity))
+        return identity_at(
+            state,
+            acting,
+            lambda identity: mint_token(state, acting, identity),
+            purpose=os.environ.get("LIPEI_PURPOSE", ""),
+        )
     except (TlsRefused, UnknownSetting) as refused:
         raise Failed(*str(refused).splitlines(), _WAY_OUT) from None
 

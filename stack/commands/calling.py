@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import grpc
 from services.common.grpc_edge import sync_channel
 from services.common.refusals import RpcFault, Violation, error_of
 from services.common.state import read_addresses
+from services.common.transport.certificates import FOLDER
 from stack.commands.acting import identity_for
 from stack.commands.failing import Failed
 
@@ -23,17 +25,21 @@ __all__ = [
     "calling",
     "content_of",
     "fresh_request_id",
+    "hospitals_here",
     "not_running",
     "sentences",
+    "unknown_hospital",
 ]
 
 CALL_S = 30.0
+WORKER = "worker:hospital-"  # of run.json
+_DESK = "desk-hospital-"
 _ADVICE = {
     grpc.StatusCode.UNAVAILABLE: "it does not answer; `lipei status` says what runs",
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time; the same command may be repeated",
-    grpc.StatusCode.PERMISSION_DENIED: "this role may not do that; --as names another one",
     grpc.StatusCode.UNIMPLEMENTED: "it runs an older version that cannot do this",
 }
+_ANOTHER_ROLE = frozenset({"ROLE_NOT_ALLOWED", "TENANT_NOT_ALLOWED"})
 
 
 class CallFailed(Failed):
@@ -70,6 +76,7 @@ def calling(state: Path, service: str, role: str, hospital: str = "") -> Iterato
     address = addresses(state).get(service)
     if address is None:
         raise Failed(f"{service} is not running here; `lipei status` says what is")
+    _is_known(state, hospital)
     identity = identity_for(state, role, hospital=hospital)
     with contextlib.closing(sync_channel(address, identity, service)) as channel:
         try:
@@ -78,9 +85,38 @@ def calling(state: Path, service: str, role: str, hospital: str = "") -> Iterato
             raise CallFailed(service, error_of(error)) from None
 
 
+def hospitals_here(state: Path) -> list[str]:
+    """The hospitals of this state directory, by the certificates and workers that stand in it.
+
+    Who reads it may act for each of them; elsewhere nobody learns which there are.
+    """
+    desks = {file.stem.removeprefix(_DESK) for file in (state / FOLDER).glob(f"{_DESK}*.pem")}
+    workers = {
+        name.removeprefix(WORKER) for name in read_addresses(state) if name.startswith(WORKER)
+    }
+    return sorted(desks | workers)
+
+
+def _is_known(state: Path, hospital: str) -> None:
+    """Raises: Failed naming the hospitals for one that is none of them."""
+    if not hospital or os.environ.get("LIPEI_TLS_CERT_FILE"):  # the operator's own names
+        return
+    here = hospitals_here(state)
+    if hospital not in here:
+        raise unknown_hospital(hospital, here)
+
+
+def unknown_hospital(hospital: str, here: Sequence[str]) -> Failed:
+    """What a command says of a hospital that is not here."""
+    known = f"the hospitals: {', '.join(here)}" if here else "there is none; `lipei up --profiles`"
+    return Failed(f'no hospital "{hospital}" here; {known}')
+
+
 def sentences(service: str, fault: RpcFault) -> list[str]:
     """A failed call for a person: what, then every violation and fact on a line of its own."""
     said = _ADVICE.get(fault.code) or fault.text or fault.reason
+    if fault.reason in _ANOTHER_ROLE:
+        said += " (--as ROLE)"
     lines = [f"{service}: {said}"]
     if fault.violations:
         count = len(fault.violations)

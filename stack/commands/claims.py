@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import grpc
 import typer
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import Parse, ParseError
@@ -17,9 +19,9 @@ from lipei.his_bridge.v1.his_bridge_pb2 import GetBillRequest
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1.bill_pb2 import Bill
 from stack.commands import reviews
-from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
+from stack.commands.calling import CALL_S, CallFailed, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
-from stack.commands.printing import plain, print_json, print_table, say, word
+from stack.commands.printing import plain, print_json, print_list, print_table, say, word
 from stack.commands.withheld import Withheld, ask
 from stack.decision_text import adding_up, claim_table, decision_tables, reason_table
 
@@ -56,7 +58,7 @@ def list_claims(
     if as_json:
         print_json({"claims": [withheld.marked(plain(claim)) for claim in found]})
         return
-    print_table(claim_table(found, withheld))
+    print_list(claim_table(found, withheld), "no claims" + (f" {of_state}" if of_state else ""))
     if len(found) == most:
         say(f"the first {most}; --most asks for more")
 
@@ -97,7 +99,11 @@ def show(
     if as_json:
         print_json(withheld.marked(plain(answer.claim)))
         return
-    _print(decision_tables(answer.claim, lang, with_history=True, withheld=withheld))
+    _print(
+        decision_tables(
+            answer.claim, lang, with_history=True, withheld=withheld, sections=answer.sections
+        )
+    )
 
 
 def _print(parts: Iterable[Table | str]) -> None:
@@ -124,7 +130,7 @@ def explain(
             say(answer.text_zh + "\n")
         if lang is not Language.ZH:
             say(answer.text_en + "\n")
-        _print(decision_tables(answer.claim, lang, with_history=False))
+        _print(decision_tables(answer.claim, lang, with_history=False, sections=answer.sections))
         print_table(reason_table(answer.reasons, lang))
         for line in sums.lines:
             say(line)
@@ -133,18 +139,71 @@ def explain(
 
 
 @app.command()
-def replay(name: Name, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
-    """Recompute a decision from its stored inputs and compare the hashes. Changes nothing."""
-    with calling(state, "claims", "senior_adjuster") as channel:
-        stub = ClaimsServiceStub(channel)
-        answer = stub.ReplayClaim(pb.ReplayClaimRequest(name=name), timeout=CALL_S)
+def replay(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help='"policies/{p}/claims/{c}"')
+    ],
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute decisions from their stored inputs and compare the hashes. Changes nothing.
+
+    Exit code 0: every decision is the same, but for those of erased people, of which nothing is
+    left to recompute: that is said, and is no alarm. 1: a stored decision is not what its inputs
+    give; stop and investigate. 2: wrong use. 3: one could not be asked, unknown or not decided yet.
+    """
+    found = [_replayed(state, name) for name in names]
     if as_json:
-        print_json(answer)
-        return
-    say(f"{name}: the same decision")
-    say(f"  input   {answer.input_hash}")
-    say(f"  output  {answer.output_hash}")
-    say(f"  decided by engine {answer.decided_by}, recomputed by {answer.recomputed_by}")
+        told = [one.told for one in found]
+        print_json(told[0] if len(told) == 1 else {"replays": told})
+    else:
+        for one in found:
+            for line in one.lines:
+                say(line)
+    failed = [one for one in found if one.exit_code]
+    if failed:
+        code = _ALTERED if any(one.exit_code == _ALTERED for one in failed) else _NOT_ASKED
+        lines = [f"{one.name}: {line}" for one in failed for line in one.faults]
+        raise Failed(*lines, exit_code=code)
+
+
+_ALTERED, _NOT_ASKED = 1, 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Replay:
+    """What came of one claim."""
+
+    name: str
+    told: dict[str, Any]
+    lines: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    exit_code: int = 0
+
+
+def _replayed(state: Path, name: str) -> _Replay:
+    try:
+        with calling(state, "claims", "senior_adjuster") as channel:
+            stub = ClaimsServiceStub(channel)
+            answer = stub.ReplayClaim(pb.ReplayClaimRequest(name=name), timeout=CALL_S)
+    except CallFailed as failed:
+        fault = failed.fault
+        told = {"name": name, "reason": fault.reason}
+        if fault.reason == "ERASED":
+            gone = f"{name}: the person's data was erased; nothing is left to recompute"
+            return _Replay(name=name, told=told, lines=(gone,))
+        code = _ALTERED if fault.code is grpc.StatusCode.DATA_LOSS else _NOT_ASKED
+        return _Replay(name=name, told=told, faults=failed.lines, exit_code=code)
+    except Failed as failed:
+        raise Failed(*failed.lines, exit_code=_NOT_ASKED) from None
+    said = (
+        f"{name}: the same decision",
+        f"  input       {answer.input_hash}",
+        f"  output      {answer.output_hash}",
+        f"  commitment  {answer.commitment}",
+        f"  decided by engine {answer.decided_by}, recomputed by {answer.recomputed_by}",
+    )
+    return _Replay(name=name, told={"name": name, **plain(answer)}, lines=said)
 
 
 @app.command()

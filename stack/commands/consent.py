@@ -29,8 +29,10 @@ from stack.commands.calling import (
 from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
 from stack.commands.printing import (
     Enum,
+    counted,
     plain,
     print_json,
+    print_list,
     print_table,
     rows,
     say,
@@ -45,7 +47,10 @@ app = typer.Typer(no_args_is_help=True, help="Consents: grant, withdraw, show, l
 
 Hospital = Annotated[str, typer.Argument(metavar="HOSPITAL", help="The hospital's id.")]
 Name = Annotated[
-    str, typer.Argument(metavar="CONSENT", help="hospitals/{hospital}/consents/{consent}")
+    str,
+    typer.Argument(
+        metavar="CONSENT", help="hospitals/{hospital}/consents/{consent}, as `list` prints it."
+    ),
 ]
 Document = Annotated[
     str,
@@ -54,6 +59,7 @@ Document = Annotated[
 Channel = Annotated[
     str, typer.Option("--channel", help="How the person acted: paper, electronic or in_person.")
 ]
+ERASED = "erased"
 MOST = 1_000  # of one request, which is all or none
 _PAGE = 500
 _PLACE = re.compile(r"consents\[([0-9]+)\]")
@@ -195,6 +201,8 @@ def show(name: Name, state: State = DEFAULT_STATE, as_json: AsJson = False) -> N
         return
     made = table("field", "value")
     print_table(rows(made, _lines(found)))
+    if found.erased:
+        return
     events = table("what", "as of (UTC)", "recorded (UTC)", "channel", "document")
     for event in found.events:
         times = (when(event.effective_time), when(event.record_time))
@@ -231,12 +239,13 @@ def list_(
         return
     made = table("consent", "member", "to", "for", "state", "from (UTC)", "until (UTC)")
     for one in found:
-        kind = (word(pb.ConsentPurpose, one.purpose), word(pb.ConsentState, one.state))
+        kind = (word(pb.ConsentPurpose, one.purpose), _state(one))
         end = one.withdraw_time if one.HasField("withdraw_time") else one.until_time
-        head = (one.name.rpartition("/")[2], one.member_token, one.recipient)
+        head = (one.name, ERASED if one.erased else one.member_token, one.recipient)
         rows(made, [(*head, *kind, when(one.from_time), when(end))])
-    print_table(made)
-    say(f"{len(found)} consents")
+    print_list(made, f"no consents {'of this person ' if member else ''}at {hospital}")
+    if found:
+        say(counted(len(found), "consent"))
 
 
 @app.command("import")
@@ -312,7 +321,13 @@ def _pull(state: Path, hospital: str, what: str, *, quiet: bool) -> None:
 def _lines(found: pb.Consent) -> Iterator[tuple[str, str]]:
     scope = found.scope
     yield "name", found.name
-    yield "state", word(pb.ConsentState, found.state)
+    yield "state", _state(found)
+    if found.erased:  # name, recipient, purpose and times of recording are all that is left
+        yield "to", found.recipient
+        yield "for", word(pb.ConsentPurpose, found.purpose)
+        yield "from (UTC)", when(found.from_time)
+        yield "everything else", ERASED
+        return
     yield "member", found.member_token
     yield "to", found.recipient
     yield "for", word(pb.ConsentPurpose, found.purpose)
@@ -325,6 +340,11 @@ def _lines(found: pb.Consent) -> Iterator[tuple[str, str]]:
     yield "until (UTC)", when(found.until_time) or "it is withdrawn"
     yield "withdrawn since (UTC)", when(found.withdraw_time)
     yield "insurer told (UTC)", when(found.relay_time)
+
+
+def _state(found: pb.Consent) -> str:
+    """Where it stands; of an erased person's, that nobody can tell any more."""
+    return ERASED if found.erased else word(pb.ConsentState, found.state)
 
 
 def _hospital_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -26,7 +27,7 @@ from stack.commands.calling import CALL_S, Failed, calling, content_of
 from stack.commands.evidence_audit import audited
 from stack.commands.evidence_watch import AUDITOR, Kept, kept_by_witnesses, looked, shown
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import print_json, print_table, rows, say, table
+from stack.commands.printing import plain, print_json, print_table, rows, say, table
 
 app = typer.Typer(help="Who read what, and the proof of it.", no_args_is_help=True)
 
@@ -47,17 +48,25 @@ OneLog = Annotated[Log, typer.Argument(help="Whose log.")]
 
 
 @app.command("list")
-def list_leaves(
+def list_leaves(  # noqa: PLR0913, PLR0917 - options of a command
     log: OneLog,
     record: Annotated[str, typer.Option(help="Reads of this record.")] = "",
     who: Annotated[str, typer.Option(help="Reads by this person or machine.")] = "",
     since: Annotated[str, typer.Option(help="From this time on, 2026-05-04T04:00:00Z.")] = "",
     until: Annotated[str, typer.Option(help="Before this time.")] = "",
+    tenant: Annotated[
+        str, typer.Option(help="By this tenant or of its records: insurer/ID, hospital/ID.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0: all.")] = 0,
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
-    """List reads of sensitive data, oldest first."""
-    request = pb.ListLeavesRequest(record=record, who=who, page_size=_PAGE)
+    """List reads of sensitive data, oldest first.
+
+    A tenant's auditor (--as auditor:insurer/ID) sees the reads that concern the tenant.
+    """
+    size = min(limit or _PAGE, _PAGE)
+    request = pb.ListLeavesRequest(record=record, who=who, tenant=tenant, page_size=size)
     for text, moment, option in (
         (since, request.start_time, "--since"),
         (until, request.end_time, "--until"),
@@ -65,13 +74,52 @@ def list_leaves(
         if text:
             _parse(text, moment, option)
     with calling(state, log, AUDITOR) as channel:
-        found = [_read(leaf) for leaf in _leaves(EvidenceServiceStub(channel), request)]
+        leaves = _leaves(EvidenceServiceStub(channel), request)
+        found = [_read(leaf) for leaf in itertools.islice(leaves, limit or None)]
     if as_json:
         print_json(found)
         return
-    made = table("leaf", "time", "who", "role", "purpose", "record", "level", right=("leaf",))
-    names = ("index", "time", "who", "role", "purpose", "record", "level")
+    if not found:
+        say(f"{log.value} has no read of sensitive data on record that you asked for and may see")
+        return
+    names = ("index", "time", "who", "role", "purpose", "consent", "record", "level")
+    made = table("leaf", *names[1:], right=("leaf",))
     print_table(rows(made, ([str(read.get(name, "")) for name in names] for read in found)))
+    if len(found) == limit:
+        say(f"the first {limit}, and there may be more: a larger --limit, or a later --since")
+
+
+@app.command("member")
+def member_reads(
+    log: OneLog,
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The member's token.")],
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """List who read a member's data, oldest first, by tenant and role. Acts as that member.
+
+    For a member who asked an insurer or a hospital: --as insurer_intake --purpose member-request.
+    """
+    request = pb.ListMemberReadsRequest(member=f"members/{token}", page_size=_PAGE)
+    reads: list[pb.MemberRead] = []
+    with calling(state, log, f"member:{token}") as channel:
+        stub = EvidenceServiceStub(channel)
+        while True:
+            answer = stub.ListMemberReads(request, timeout=CALL_S)
+            reads.extend(answer.reads)
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                break
+    if as_json:
+        print_json({"reads": [plain(read) for read in reads]})
+        return
+    if not reads:
+        say(f"{log.value} has no read of this member's data on record that you may see")
+        return
+    names = ("reader", "role", "purpose", "consent", "record")
+    made = table("time", *names)
+    lines = ([read.time.ToJsonString(), *(getattr(read, name) for name in names)] for read in reads)
+    print_table(rows(made, lines))
 
 
 @app.command()
@@ -209,7 +257,7 @@ def _read(leaf: pb.Leaf) -> dict[str, Any]:
         return {"index": leaf.index, "record": "NOT A LEAF"}
     said: dict[str, Any] = json.loads(leaf.body)
     moment = datetime.fromtimestamp(read.at_us // 1_000_000, UTC)
-    return {"index": leaf.index, "time": moment.strftime("%Y-%m-%d %H:%M:%S"), **said}
+    return {"index": leaf.index, "time": moment.strftime("%Y-%m-%dT%H:%M:%SZ"), **said}
 
 
 def _parse(text: str, moment: Timestamp, option: str) -> None:

@@ -1,14 +1,14 @@
-"""`lipei his ...`: a hospital's bridge: pull now, what was released, what waits in quarantine."""
+"""`lipei his ...`: a hospital's bridge: pull now, counts, quarantine, what is held."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from lipei.his_bridge.v1 import consent_pb2
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1 import bill_pb2
@@ -16,9 +16,11 @@ from lipei.type.v1.money_pb2 import Money
 from stack.commands.calling import CALL_S, Failed, calling
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import (
+    counted,
     money,
     plain,
     print_json,
+    print_list,
     print_table,
     rows,
     say,
@@ -29,7 +31,7 @@ from stack.commands.printing import (
 from stack.commands.pulling import ask_for_pull
 from stack.commands.withheld import Withheld, ask
 
-app = typer.Typer(no_args_is_help=True, help="Hospitals: pull, status, features.")
+app = typer.Typer(no_args_is_help=True, help="Hospitals: pull, status, quarantine, held, features.")
 
 Hospital = Annotated[str, typer.Argument(metavar="HOSPITAL", help="The hospital's id.")]
 _PAGE = 500
@@ -56,28 +58,32 @@ def pull(
 
 @app.command()
 def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
-    """Count released bills by what the insurer did, those in quarantine and those held.
+    """Count released bills by where they stand, those in quarantine and those held.
 
-    Held is what no active consent covers. What was released once and is not covered any more is
-    not counted. Also says how the last pulls went.
+    Pending, taken, refused, withheld and erased add up to released. Withheld is what was released
+    once and belongs to people without a consent in force, held what never left for want of one:
+    `lipei his held` lists both. Reads no bill. Also says how the last pulls went.
 
     Exit code 1 when the last pull of bills or of readings failed.
     """
-    delivered: Counter[str] = Counter()
     with calling(state, "his_bridge", "hospital_records", _id(hospital)) as channel:
         stub = HisBridgeServiceStub(channel)
-        bills = pb.ListBillsRequest(parent=_parent(hospital), page_size=_PAGE)
-        while True:
-            page = stub.ListBills(bills, timeout=CALL_S)
-            delivered.update(word(pb.DeliveryState, b.delivery.state) for b in page.bills)
-            bills.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
-        waiting = len(_quarantine(stub, hospital)[0])
         asked = pb.GetSourceStatusRequest(hospital=_parent(hospital))
-        channels = stub.GetSourceStatus(asked, timeout=CALL_S).channels
-    held = sum(c.held_count for c in channels if c.channel == "bills")
-    counts = {"released": delivered.total(), **delivered, "quarantined": waiting, "held": held}
+        answer = stub.GetSourceStatus(asked, timeout=CALL_S)
+    channels, bills = answer.channels, answer.bills
+    stands = {
+        "pending": bills.pending_count,
+        "taken": bills.taken_count,
+        "refused": bills.refused_count,
+        "withheld": bills.withheld_count,
+        "erased": bills.erased_count,
+    }
+    counts = {
+        "released": sum(stands.values()),
+        **stands,
+        "quarantined": sum(c.quarantined_count for c in channels),
+        "held": sum(c.held_count for c in channels if c.channel == "bills"),
+    }
     if as_json:
         print_json({**counts, "source": [plain(channel) for channel in channels]})
     else:
@@ -117,8 +123,86 @@ def quarantine(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson
             rows(made, [(*(head if place == 0 else [""] * len(head)), fault.path, said)])
         if not record.faults:
             rows(made, [(*head, "", "")])
-    print_table(made)
-    say(f"{len(records)} in quarantine")
+    print_list(made, "nothing is in quarantine")
+    if records:
+        say(f"{len(records)} in quarantine")
+
+
+@app.command()
+def held(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
+    """List what no active consent covers: since when, why, and what would release it.
+
+    First what never left the hospital, by the source's own id; then bills that were released once
+    and are shown to nobody now. Shows nothing of what they say, and releases nothing.
+    """
+    records: list[pb.HeldRecord] = []
+    paths: set[str] = set()
+    with calling(state, "his_bridge", "hospital_records", _id(hospital)) as channel:
+        stub = HisBridgeServiceStub(channel)
+        for released in (False, True):
+            request = pb.ListHeldRecordsRequest(
+                parent=_parent(hospital), page_size=_PAGE, released=released
+            )
+            while True:
+                page, some = ask(stub.ListHeldRecords, request)
+                records.extend(page.records)
+                paths |= some.paths
+                request.page_token = page.next_page_token
+                if not page.next_page_token:
+                    break
+    withheld = Withheld(frozenset(paths)).below("records")
+    if as_json:
+        print_json({"records": [withheld.marked(plain(record)) for record in records]})
+        return
+    made = table(
+        *("record", "of", "since (UTC)", "why", "what releases it"),
+        prose=("why", "what releases it"),
+    )
+    for record in records:
+        named = "/held/" in record.name
+        name = record.source_record if named else record.name.partition("/bills/")[2]
+        field = "source_record" if named else "name"
+        rows(
+            made,
+            [
+                (
+                    withheld.shown(field, name),
+                    record.channel,
+                    when(record.hold_time),
+                    _why(record),
+                    _what_releases(record),
+                )
+            ],
+        )
+    print_list(made, "nothing is held or withheld for want of a consent")
+    if records:
+        say(counted(len(records), "record"))
+
+
+def _why(record: pb.HeldRecord) -> str:
+    """The reason, with the consents that it speaks of."""
+    said = {
+        pb.HOLD_REASON_NO_CONSENT: "no consent",
+        pb.HOLD_REASON_NOT_YET: "the consent begins later",
+        pb.HOLD_REASON_RUN_OUT: "the consent has run out",
+        pb.HOLD_REASON_WITHDRAWN: "the consent was withdrawn",
+        pb.HOLD_REASON_OUTSIDE_SCOPE: "outside the scope of the consents",
+        pb.HOLD_REASON_RELEASE_DUE: "a consent covers it now",
+    }
+    why = said.get(record.reason, word(pb.HoldReason, record.reason))
+    return f"{why}: {' '.join(record.consents)}" if record.consents else why
+
+
+def _what_releases(record: pb.HeldRecord) -> str:
+    """What somebody has to do, or wait for."""
+    purpose = word(consent_pb2.ConsentPurpose, record.purpose)
+    grant = f"consent to {purpose} for {record.channel} to {record.recipient}"
+    said = {
+        pb.HOLD_REASON_NOT_YET: "its first moment; nothing is to be done",
+        pb.HOLD_REASON_OUTSIDE_SCOPE: f"a {grant} that takes this care and its days in",
+        pb.HOLD_REASON_RELEASE_DUE: "the next pull",
+    }
+    return said.get(record.reason, f"a new {grant}: `lipei consent grant`")
 
 
 @app.command()
@@ -154,8 +238,9 @@ def features(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson =
         days = (str(one.care_year), str(one.days_of_stay))
         codes = " ".join(entry.code for entry in one.diagnoses)
         rows(made, [(*care, *days, codes, str(len(one.services)), money(total))])
-    print_table(made)
-    say(f"{len(found)} bills")
+    print_list(made, "no bills; of fewer than 20 that may be studied none is shown")
+    if found:
+        say(counted(len(found), "bill"))
 
 
 def _pulls(channels: Iterable[pb.ChannelStatus]) -> Table:

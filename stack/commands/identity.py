@@ -26,6 +26,14 @@ app = typer.Typer(
 )
 
 _LONGEST_DAYS = 90
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="Process or name, as `list` prints them: hospital-general, or "
+        "spiffe://{trust domain}/...",
+    ),
+]
 
 
 @app.command("list")
@@ -76,18 +84,20 @@ def mint(
 
 @app.command()
 def issue(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="spiffe://{trust domain}/...")],
+    name: Name,
     out: Annotated[Path, typer.Option("--out", help="Folder for certificate, key, authority.")],
     process: Annotated[str, typer.Option("--process", help="Name of the files.")] = "",
     days: Annotated[int, typer.Option("--days", min=1, max=_LONGEST_DAYS)] = LIFE.days,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Issue a certificate for another machine. Carry the folder there by a safe way."""
+    authority = _authority(state)
     process = process or name.rpartition("/")[2]
+    name = _uri(authority, name)
     if not process or Path(process).name != process:
         raise Failed("--process must be a plain file name", exit_code=2)
     try:
-        _authority(state).issue(process, name, out, timedelta(days=days))
+        authority.issue(process, name, out, timedelta(days=days))
     except ForeignName as foreign:
         raise Failed(f"{name}: {foreign}", exit_code=2) from None
     say(f"{out / process}.pem and .key, good for {days} days; the key is in no other place")
@@ -95,7 +105,7 @@ def issue(
 
 @app.command()
 def revoke(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A process or a name of `list`.")],
+    name: Name,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Revoke every certificate of a name. Services refuse it from their next call on."""
@@ -124,6 +134,21 @@ def token(
             print(mint_token(state, acting, identity))
     except (TlsRefused, UnknownSetting) as refused:
         raise Failed(*str(refused).splitlines()) from None
+
+
+def _uri(authority: Authority, name: str) -> str:
+    """The name in a certificate of what a person called by process or by that name.
+
+    Raises: Failed when no process is called so.
+    """
+    if "://" in name:
+        return name
+    hospital = name.removeprefix("desk-").removeprefix("hospital-")
+    known = {one.process: one.uri for one, _ in authority.issued()} | sandbox_names([hospital])
+    if name not in known:
+        text = "is no process of `lipei identity list`; give one, or spiffe://{trust domain}/..."
+        raise Failed(f"{name}: {text}", exit_code=2)
+    return known[name]
 
 
 def _authority(state: Path) -> Authority:

@@ -98,6 +98,7 @@ def renew(
 @app.command()
 def retire(
     key_id: Annotated[str, typer.Argument(metavar="KEY", help="Id of a master key.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")] = False,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Forget a master key under which nothing is wrapped any more.
@@ -115,8 +116,14 @@ def retire(
     ]
     if used:
         raise Failed(*used)
+    file = _file(state)
+    if not yes:
+        services = ", ".join(SERVICES)
+        say(f"Nothing is wrapped under {key_id} in the databases of {services}.")
+        say("Every backup of them from before the rotation can be read by nobody afterwards.")
+        typer.confirm(f"It cannot be undone. Retire {key_id}?", abort=True)
     try:
-        _file(state).retire(key_id)
+        file.retire(key_id)
     except UnknownSetting as error:
         raise Failed(str(error)) from None
     say(f"{key_id} is retired")

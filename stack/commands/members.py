@@ -1,13 +1,12 @@
-"""`lipei members ...`: the pseudonym of a person, and the erasure of what is kept about one."""
+"""`lipei members ...`: the pseudonym of a person, erasure, and the erasures that were done."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import grpc
@@ -17,10 +16,14 @@ from lipei.claims.v1 import claims_pb2
 from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
 from lipei.his_bridge.v1 import his_bridge_pb2
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
+from lipei.keys.v1 import keys_pb2
+from lipei.keys.v1.keys_pb2_grpc import KeysServiceStub
 from lipei.pricing.v1 import pricing_pb2
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
+from services.common.identity import is_member_token
 from services.common.identity import member_token as token_of
 from services.common.refusals import error_of
+from services.common.sealing.erasures import ORDER_REFERENCE
 from services.common.settings import (
     UnknownSetting,
     member_token_key_file,
@@ -34,11 +37,25 @@ from stack.commands.calling import (
     addresses,
     calling,
     fresh_request_id,
+    hospitals_here,
 )
-from stack.commands.options import DEFAULT_STATE, RequestId, State
-from stack.commands.printing import say
+from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
+from stack.commands.printing import (
+    counted,
+    plain,
+    print_json,
+    print_list,
+    rows,
+    say,
+    table,
+    when,
+)
+from stack.identity_documents import KINDS, document_faults
+from stack.installation import SERVICES
 
-app = typer.Typer(no_args_is_help=True, help="Members: token, erase.")
+_PAGE = 500
+
+app = typer.Typer(no_args_is_help=True, help="Members: token, erase, erasures.")
 
 
 @app.command()
@@ -46,17 +63,25 @@ def token(
     number: Annotated[
         str, typer.Argument(metavar="NUMBER", help='"-" reads it from standard input.')
     ],
-    kind: Annotated[str, typer.Option("--kind", help="Kind of document, as policies write it.")],
+    kind: Annotated[str, typer.Option("--kind", help=f"Kind of document: {KINDS}.")],
     state: State = DEFAULT_STATE,
+    unchecked: Annotated[
+        bool,
+        typer.Option("--unchecked", help="Take any kind and any number, as a source states them."),
+    ] = False,
 ) -> None:
     """Print the member token of an identity document under this installation's key.
 
-    Asks no service. A number on the command line stays in the shell's history: prefer "-".
+    A number that is none of its kind is refused: its token would fit nobody. Asks no service. A
+    number on the command line stays in the shell's history: prefer "-".
     """
     file = member_token_key_file(state)
     if not file.exists():  # a key made here would fit no bill
         raise Failed(f"{file}: there is no key; `lipei up` makes it")
     text = sys.stdin.readline() if number == "-" else number
+    faults = [] if unchecked else document_faults(kind, text)
+    if faults:
+        raise Failed(*faults, "--unchecked takes it as it is", exit_code=2)
     try:
         key = load_or_make_key(file)
         made = token_of(kind, text, key=key, key_version=member_token_key_version())
@@ -65,9 +90,6 @@ def token(
     except OSError as error:
         raise Failed(f"{file}: {error.strerror or 'cannot be read'}") from None
     say(made)
-
-
-_WORKER = "worker:hospital-"
 
 
 class Ground(StrEnum):
@@ -103,9 +125,14 @@ def erase(
     """Destroy the keys of everything that claims, pricing and the bridge keep about a person.
 
     Claims goes first: while a claim is open, or the law wants records kept, nothing is erased.
-    Names, states, amounts, hashes, the ledger and payment files stay.
+    Pricing is asked twice: by the insurer for its quotes, by the member for what was recorded.
+    Names, states, amounts, commitments, the ledger and payment files stay.
     """
     found = sys.stdin.readline().strip() if member_token == "-" else member_token  # noqa: S105 - no password
+    faults = list(_faults(found, ground, order))
+    if faults:
+        raise Failed(*faults, exit_code=2)
+    addresses(state)
     if not yes:
         typer.confirm("It cannot be undone. Erase this person?", abort=True)
     once = fresh_request_id(request_id)
@@ -116,7 +143,13 @@ def erase(
         calling(state, "pricing", "senior_adjuster"),
         lambda channel: _erase_pricing(channel, once, found, policies),
     )
-    for name in hospitals or _hospitals(state):
+    # What a hospital, a partner or the member has recorded is not the insurer's to erase.
+    failed += _told(
+        "pricing, in the member's name",
+        calling(state, "pricing", f"member:{found}"),
+        lambda channel: _erase_pricing(channel, once, found, []),
+    )
+    for name in hospitals or hospitals_here(state):
         failed += _told(
             f"his_bridge of {name}",
             calling(state, "his_bridge", "hospital_records", name),
@@ -125,6 +158,44 @@ def erase(
     if failed:
         again = f"repeat the same command with --request-id {once}"
         raise Failed(*failed, f"not everything was erased; {again}")
+
+
+@app.command()
+def erasures(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
+    """List the erasures that were done, by service and time: opaque id, ground, by which role.
+
+    Says nothing of who it was: nobody can tell that any more. Acts as auditor.
+    """
+    found: dict[str, list[keys_pb2.Erasure]] = {}
+    for name in SERVICES:
+        found[name] = []
+        with calling(state, name, "auditor") as channel:
+            stub = KeysServiceStub(channel)
+            request = keys_pb2.ListErasuresRequest(page_size=_PAGE)
+            while True:
+                page = stub.ListErasures(request, timeout=CALL_S)
+                found[name] += page.erasures
+                request.page_token = page.next_page_token
+                if not page.next_page_token:
+                    break
+    if as_json:
+        print_json({name: [plain(one) for one in some] for name, some in found.items()})
+        return
+    made = table("service", "member", "erased (UTC)", "ground", "by")
+    for name, some in found.items():
+        lines = ((name, e.member, when(e.erase_time), e.ground, e.role) for e in some)
+        rows(made, lines)
+    print_list(made, "nobody was erased")
+
+
+def _faults(token: str, ground: Ground, order: str) -> Iterator[str]:
+    """What the services would refuse, before anybody is asked to confirm it."""
+    if not is_member_token(token):
+        yield "--token: is no member token; `lipei members token` makes it of a number"
+    if ground is Ground.ORDERED and not ORDER_REFERENCE.fullmatch(order):
+        yield "--order: name the order by its file number, 1 to 64 of A-Z a-z 0-9 . _ / -"
+    if ground is not Ground.ORDERED and order:
+        yield "--order: belongs to --ground ordered, and only there"
 
 
 def _erase_claims(
@@ -145,8 +216,8 @@ def _erase_claims(
             return []
         raise
     say(
-        f"claims: {done.destroyed_key_count} keys destroyed; {done.claim_count} claims of "
-        f"{done.member} have no bill and no lines any more"
+        f"claims: {counted(done.destroyed_key_count, 'key')} destroyed; "
+        f"{counted(done.claim_count, 'claim')} of {done.member} without bill and lines from now on"
     )
     if done.policies:
         say(f"  payee accounts of {', '.join(done.policies)}, which insure nobody else, are gone")
@@ -161,16 +232,11 @@ def _erase_pricing(channel: grpc.Channel, request_id: str, token: str, policies:
         timeout=CALL_S,
     )
     say(
-        f"pricing: {done.destroyed_key_count} keys destroyed; of {done.reading_count} readings, "
-        f"{done.target_count} targets, {done.coach_task_count} coach's tasks and "
-        f"{done.quote_count} quotes nothing can be opened any more"
+        f"pricing: {counted(done.destroyed_key_count, 'key')} destroyed; of "
+        f"{counted(done.reading_count, 'reading')}, {counted(done.target_count, 'target')}, "
+        f"{counted(done.coach_task_count, 'task', 'tasks')} of coaches and "
+        f"{counted(done.quote_count, 'quote')} nothing can be opened any more"
     )
-
-
-def _hospitals(state: Path) -> list[str]:
-    """The hospitals whose workers run here."""
-    running = sorted(addresses(state))
-    return [name.removeprefix(_WORKER) for name in running if name.startswith(_WORKER)]
 
 
 def _erase_bridge(channel: grpc.Channel, request_id: str, token: str, hospital: str) -> None:
@@ -181,9 +247,10 @@ def _erase_bridge(channel: grpc.Channel, request_id: str, token: str, hospital: 
         timeout=CALL_S,
     )
     say(
-        f"his_bridge of {hospital}: {done.destroyed_key_count} keys destroyed; {done.bill_count} "
-        f"bills cannot be opened any more, {done.refused_bill_count} of them were withheld from "
-        f"the insurer, {done.reading_count} readings are deleted"
+        f"his_bridge of {hospital}: {counted(done.destroyed_key_count, 'key')} destroyed; "
+        f"{counted(done.bill_count, 'bill')} cannot be opened any more, "
+        f"{done.refused_bill_count} of them withheld from the insurer; "
+        f"{counted(done.reading_count, 'reading')} deleted"
     )
 
 

@@ -14,7 +14,7 @@ from services.common.refusals import Violation
 from services.common.strict_yaml import StrictYamlError
 from stack.commands.calling import CallFailed, Failed, calling, content_of, faulty, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import print_json, say
+from stack.commands.printing import print_json, say, when
 from stack.message_file import MessageFile, read_messages
 
 app = typer.Typer(no_args_is_help=True, help="Policies: import.")
@@ -60,6 +60,13 @@ def import_file(
         f"{answer.created} {would}created, {answer.revised} {would}revised, "
         f"{answer.unchanged} unchanged"
     )
+    for erased in answer.erased_members:
+        say(
+            f"{file}:{read.line_of(f'policies[{erased.index}]')}: member {erased.member_id} of "
+            f"{erased.policy_id} was erased on {when(erased.erase_time)} (UTC): nothing of theirs "
+            "was taken in again; to insure the person anew, raise the revision and give another "
+            "member_id"
+        )
 
 
 def _read(file: Path) -> MessageFile[policy_pb2.Policy]:

@@ -81,6 +81,23 @@ def print_table(made: Table, out: Console | None = None) -> None:
             _as_it_is(line, out)
 
 
+def print_list(made: Table, nothing: str) -> None:
+    """Print a table, or the sentence when it has no rows: a bare heading says nothing."""
+    if made.row_count:
+        print_table(made)
+    else:
+        say(nothing)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number with its word.
+
+    >>> counted(1, "key"), counted(2, "key"), counted(0, "entry", "entries")
+    ('1 key', '2 keys', '0 entries')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def _stacked(made: Table, width: int) -> Iterator[str]:
     """Each row as its first cell and "heading: value" below it, filled up to the width.
 

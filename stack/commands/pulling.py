@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stack.child import exit_words
-from stack.commands.calling import Failed, addresses
+from stack.commands.calling import WORKER, Failed, addresses
 from stack.installation import run_module
-
-_WORKER = "worker:hospital-"
 
 
 def ask_for_pull(state: Path, hospital: str, what: str) -> None:
@@ -17,8 +15,8 @@ def ask_for_pull(state: Path, hospital: str, what: str) -> None:
     Raises: Failed when no worker of the hospital runs here, or Temporal does not start the pull.
     """
     known = addresses(state)
-    if f"{_WORKER}{hospital}" not in known:
-        here = [name.removeprefix(_WORKER) for name in known if name.startswith(_WORKER)]
+    if f"{WORKER}{hospital}" not in known:
+        here = [name.removeprefix(WORKER) for name in known if name.startswith(WORKER)]
         raise Failed(
             f'no worker of hospital "{hospital}" runs here; '
             + (f"the hospitals: {', '.join(here)}" if here else "start with `lipei up --profiles`")

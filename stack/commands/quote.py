@@ -100,7 +100,8 @@ def show_quote(answer: pb.Quote, lang: Language, withheld: Withheld) -> None:
         _show_steps(answer, lang)
     if answer.HasField("incentive"):
         show_incentive(answer.incentive, withheld.below("incentive"))
-        say(f"premium without credit {money(answer.premium_without_credit)}")
+        field = "premium_without_credit"
+        say(f"premium without credit {withheld.shown(field, money(getattr(answer, field)))}")
     total = _major(sum(step.difference_e4 for step in answer.steps), currency)
     said = withheld.shown("steps", total)
     say(f"premium {money(answer.premium)} = sum of the differences {said}")

@@ -26,6 +26,7 @@ from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import (
     plain,
     print_json,
+    print_list,
     print_table,
     rows,
     say,
@@ -137,8 +138,9 @@ def tasks(
     for task in found:
         times = (when(task.effective_time), when(task.raise_time))
         rows(made, [(task.reading, task.glucose_mmol_l, *times)])
-    print_table(made)
-    say(f"{len(found)} for a coach")
+    print_list(made, "nothing for a coach")
+    if found:
+        say(f"{len(found)} for a coach")
 
 
 def participation(
@@ -163,8 +165,11 @@ def show_incentive(found: pb.Incentive, withheld: Withheld = NOTHING) -> None:
         _show_months(found)
     run = f"{found.run_first_month} to {found.run_last_month}" if found.run_months else "none"
     longest = withheld.shown("run_months", f"{found.run_months} ({run})")
-    say(f"longest run {longest}, earns {share(found.contractual_share_millionths)}")
-    if found.HasField("credit_millionths"):
+    field = "contractual_share_millionths"
+    say(f"longest run {longest}, earns {withheld.shown(field, share(getattr(found, field)))}")
+    if "credit_millionths" in withheld:
+        say(f"credit {WITHHELD}")
+    elif found.HasField("credit_millionths"):
         cap = f"legal cap {share(found.legal_cap.share_millionths)}: {found.legal_cap.source}"
         say(f"credit {share(found.credit_millionths)} ({cap})")
     else:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from services.common.evidence.kept_log import ALARMS
+from services.common.transport.certificates import tls_files
+from services.common.transport.standing import SAID, standing
 from stack.commands.calling import Failed, addresses, not_running
 from stack.commands.evidence_watch import WITNESS
 from stack.commands.options import DEFAULT_STATE, AsJson, State
@@ -19,6 +21,8 @@ from stack.probes import http_answers, service_serves, tcp_accepts
 from stack.supervisor import PROCESSES_FILE, READY_FILE, is_held
 
 _WORKER = "worker:"
+_SETTLEMENT = "settlement"  # whom the claims worker acts as
+_WITHOUT_CERTIFICATE = ("temporal", "temporal_ui", "bank")
 
 
 def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
@@ -40,6 +44,7 @@ def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
                 "pid": account.get("pid", 0),
                 "restarts": account.get("restarts", 0),
                 "last_word": account.get("last_word", ""),
+                "certificate": _standing(state, name),
             }
         )
     if not held and not any(part["answers"] for part in found):
@@ -50,12 +55,15 @@ def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
         print_json({"ready": ready, "parts": found, "alarms": alarms})
     else:
         last = ("last word",)
-        made = table("part", "address", "answers", "process", "pid", "restarts", *last, prose=last)
+        heads = ("part", "address", "answers", "certificate", "process", "pid", "restarts")
+        made = table(*heads, *last, prose=last)
         print_table(rows(made, (_row(part) for part in found)))
+    refused = [(part["name"], part["certificate"]) for part in found if part["certificate"]]
     silent = [str(part["name"]) for part in found if not part["answers"]]
     faults = [f"ALARM of a witness: {file}; `lipei evidence watch` says more" for file in alarms]
     if silent:
         faults.append(f"no answer from: {', '.join(silent)}; logs are in {state / 'logs'}")
+    faults += [f"{name}: {SAID.get(reason, reason)} [{reason}]" for name, reason in refused]
     if faults:
         raise Failed(*faults)
 
@@ -65,11 +73,23 @@ def _row(part: Mapping[str, Any]) -> tuple[str, ...]:
         part["name"],
         part["address"],
         "yes" if part["answers"] else "no",
+        part["certificate"].removeprefix("CERTIFICATE_").lower(),
         part["state"],
         str(part["pid"] or ""),
         str(part["restarts"]),
         part["last_word"],
     )
+
+
+def _standing(state: Path, name: str) -> str:
+    """Why a part's own certificate would be refused; empty for a good one, or for none at all."""
+    process = name.removeprefix(_WORKER)
+    if process == "claims" and name != process:
+        process = _SETTLEMENT
+    process = process.replace(":", "-")
+    if process in _WITHOUT_CERTIFICATE:
+        return ""
+    return standing(tls_files(state, process))
 
 
 def _processes(state: Path) -> dict[str, dict[str, Any]]:

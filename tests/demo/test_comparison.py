@@ -30,6 +30,16 @@ PENDED = Expectation(
 ASIDE = Expectation(
     bill_number=NUMBER, planted=Planted.UNBALANCED, end=End.QUARANTINED, reason="NO_SUM"
 )
+HELD = Expectation(
+    bill_number=NUMBER, planted=Planted.NO_CONSENT, end=End.HELD, reason="NO_CONSENT"
+)
+GONE = Expectation(
+    bill_number=NUMBER,
+    planted=Planted.WITHDRAWN,
+    end=End.WITHDRAWN,
+    reason="CONSENT_WITHDRAWN",
+    refused_lines={1: "FACT_MISSING"},
+)
 REFUSED = Expectation(
     bill_number=NUMBER,
     planted=Planted.UNKNOWN_MEMBER,
@@ -77,6 +87,11 @@ def compared(expected: Expectation, *claims: claims_pb2.Claim) -> Comparison:
         (PENDED, claim("PENDED_INFO", reason="FACT_MISSING"), Verdict.MISSED),
         (PENDED, claim("PENDED_REVIEW", 7001), Verdict.MISSED),
         (PENDED, claim("PAID", 7000), Verdict.FALSE_APPROVAL),
+        (GONE, claim("WITHDRAWN", reason="FACT_MISSING"), Verdict.AS_EXPECTED),
+        (GONE, claim("PENDED_INFO", reason="FACT_MISSING"), Verdict.FALSE_PEND),
+        (GONE, claim("PAID", 1), Verdict.FALSE_APPROVAL),
+        (PAID, claim("WITHDRAWN", 7000), Verdict.FALSE_DENIAL),
+        (HELD, claim("CLOSED_ZERO"), Verdict.MISSED),
         (ASIDE, claim("CLOSED_ZERO"), Verdict.MISSED),
         (REFUSED, claim("PAID", 5), Verdict.FALSE_APPROVAL),
     ],
@@ -109,6 +124,12 @@ def test_records_and_refusals_are_held_to_their_reasons() -> None:
     assert compare([ASIDE], [], [record], []).total.as_expected == 1
     record.faults[0].reason = "NO_LINES"
     assert compare([ASIDE], [], [record], []).total.missed == 1
+    held = his_bridge_pb2.HeldRecord(
+        source_record="Claim/b000001", reason=his_bridge_pb2.HOLD_REASON_NO_CONSENT
+    )
+    assert compare([HELD], [], [], [], [held]).total.as_expected == 1
+    held.reason = his_bridge_pb2.HOLD_REASON_WITHDRAWN
+    assert compare([HELD], [], [], [], [held]).total.missed == 1
     released = his_bridge_pb2.ReleasedBill(
         delivery=his_bridge_pb2.Delivery(refusal_reasons=["UNKNOWN_MEMBER"])
     )

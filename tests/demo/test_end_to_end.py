@@ -75,7 +75,9 @@ def test_every_bill_ends_as_the_truth_says_to_the_fen(run: tuple[Results, str]) 
 
 def compared_with(run: Results, truth: list[Expectation]) -> Results:
     """The same run held against another truth."""
-    return replace(run, comparison=compare(truth, run.claims, run.quarantine, run.refusals))
+    return replace(
+        run, comparison=compare(truth, run.claims, run.quarantine, run.refusals, run.held)
+    )
 
 
 def test_a_truth_that_is_off_by_a_fen_fails_the_run(run: tuple[Results, str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from demo import fhir
 from demo.hospital import care, wards
-from demo.hospital.bills import NOT_FAULTY, Bill, Planted
+from demo.hospital.bills import FACT_UNSAID, NOT_FAULTY, Bill, Planted
 from demo.hospital.codes import DISEASES, SERVICES
 from demo.hospital.hospital import Hospital, generate
 from demo.hospital.insured import LAPSE_LAST, LATE_START
@@ -107,6 +107,8 @@ def test_the_truth_of_every_bill_is_what_its_kind_says(hospital: Hospital) -> No
         Planted.UNKNOWN_MEMBER: (End.REFUSED, "UNKNOWN_MEMBER"),
         Planted.FACT_MISSING: (End.PENDED, "FACT_MISSING"),
         Planted.LARGE: (End.PENDED, "REVIEW_NEEDED"),
+        Planted.NO_CONSENT: (End.HELD, "NO_CONSENT"),
+        Planted.WITHDRAWN: (End.WITHDRAWN, "CONSENT_WITHDRAWN"),
     }
     for bill, truth in zip(hospital.bills, hospital.truth, strict=True):
         kind = bill.planted
@@ -226,11 +228,31 @@ def test_each_planted_fault_is_the_only_fault_of_its_bill(
             Planted.END_BEFORE_START: not impossible and period["end"] < period["start"],
             Planted.UNKNOWN_CODE: system != "urn:lipei:demo:yibao-code",
             Planted.NO_IDENTITY: all(one["system"] != fhir.CN_ID for one in identifiers),
-            Planted.FACT_MISSING: "extension" not in claim,
             Planted.NEGATIVE: any(line["net"]["value"] < 0 for line in claim["item"]),
         }
         for fault, found in faults.items():
             assert found == (bill.planted is fault), (bill.number, fault)
+        assert ("extension" not in claim) == (bill.planted in FACT_UNSAID)
+
+
+def test_who_never_consented_has_no_other_bill_and_nobody_elses_consent_ends_one(
+    hospital: Hospital,
+) -> None:
+    silent = {person.key for person in hospital.silent}
+    leaving = {person.key for person in hospital.leaving}
+    assert silent
+    assert not silent & leaving
+    assert silent <= {person.key for person in hospital.roster.people}
+    assert not silent & {one.person.key for one in hospital.participants}
+    for bill, truth in zip(hospital.bills, hospital.truth, strict=True):
+        assert (bill.person.key in silent) == (truth.end is End.HELD)
+        if truth.end in (End.PENDED, End.WITHDRAWN):
+            assert (bill.person.key in leaving) == (truth.end is End.WITHDRAWN)
+    scenario = generated(hospital.seed)
+    consenting = {number for _, number in scenario.consenting}
+    assert {number for _, number in scenario.withdrawing} <= consenting
+    assert not {one.id_number for one in hospital.silent} & consenting
+    assert len(scenario.withdrawing) == len(leaving) >= 1
 
 
 def content(bill: Bill, claims: dict[str, dict[str, Any]]) -> str:
@@ -360,7 +382,9 @@ def test_a_scenario_expects_what_was_planted() -> None:
     aside, strangers = sum(planted[kind] for kind in ASIDE_FOR), planted[Planted.UNKNOWN_MEMBER]
     assert scenario.expected.quarantined == aside >= 7
     assert scenario.expected.refused == strangers >= 1
-    assert scenario.expected.claims == 200 - aside - strangers
+    held, gone = planted[Planted.NO_CONSENT], planted[Planted.WITHDRAWN]
+    assert (scenario.expected.held, scenario.expected.withdrawn) == (held, gone) == (2, 2)
+    assert scenario.expected.claims == 200 - aside - strangers - held
     assert scenario.expected.pended == planted[Planted.FACT_MISSING] + planted[Planted.LARGE]
 
 

@@ -185,6 +185,16 @@ def pend(claim: claims_pb2.Claim) -> None:
     claim.state = claims_pb2.CLAIM_STATE_PENDED_REVIEW
 
 
+def withdraw(claim: claims_pb2.Claim) -> None:
+    claim.state = claims_pb2.CLAIM_STATE_WITHDRAWN
+
+
+def test_a_withdrawn_claim_is_nobodys_money() -> None:
+    run = with_claim(withdraw)
+    assert (run.withdrawn, run.untouched, len(run.owed), run.pended) == (1, 1, 1, 0)
+    assert run.waiting_minor_units == 0
+
+
 @pytest.mark.parametrize(
     ("run", "check"),
     [
@@ -198,6 +208,12 @@ def pend(claim: claims_pb2.Claim) -> None:
         (replace(good(), claims=good().claims[:1]), "claims opened"),
         (nine_at_once(), "decisions in flight at once"),
         (replace(good(), quarantine=[]), "records set aside"),
+        (
+            replace(good(), held=[his_bridge_pb2.HeldRecord()]),
+            "bills held for want of a consent",
+        ),
+        (with_claim(withdraw), "claims that ended with a withdrawn consent"),
+        (with_claim(withdraw), "the bank's book is ours"),
         (
             replace(good(), pulled=Pulled(released=1, refused=0, quarantined=1, pending=False)),
             "bills pulled",

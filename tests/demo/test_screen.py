@@ -37,5 +37,5 @@ def test_off_a_terminal_progress_is_lines_and_ends_with_the_last_state() -> None
             board(Snapshot(bills=bills, quarantined=0, claims=bills, decided=bills, owed=0, paid=0))
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("Filling: 2 in ")
-    assert "bills pulled 3/3" in lines[-1]
+    assert "bills answered for 3/3" in lines[-1]
     assert "\x1b" not in out.getvalue()

@@ -49,13 +49,63 @@ ROLE_CHECK = _guard(
     ),
     tests=(_GUARD,),
 )
+PURPOSE = _guard(
+    "purpose check",
+    "whoever may call may read for any purpose that there is, or for a word of their own",
+    (
+        "services/common/access/guard.py",
+        "roles = may_read_for(caller.purpose, rpc.roles & caller.roles)",
+        "roles = rpc.roles & caller.roles",
+    ),
+    tests=(_GUARD,),
+)
+OF_INSTALLATION = _guard(
+    "the installation's own",
+    "a tenant's operator or auditor may call what is the whole installation's",
+    (
+        "services/common/access/guard.py",
+        "if rpc.of_installation and tenant_of(caller)",
+        "if not rpc.roles and tenant_of(caller)",
+    ),
+    tests=(_GUARD,),
+)
+OFFICE = _guard(
+    "desk and tenant",
+    "a token is good at any desk, also one from which the tenant was left out",
+    (
+        "services/common/access/identification.py",
+        "if not _sits_at(desk, person):",
+        "if not person.roles:",
+    ),
+    tests=(_IDENTIFICATION,),
+)
+EVIDENCE_FILTER = _guard(
+    "tenant filter of evidence",
+    "a tenant's auditor finds every leaf of the installation",
+    (
+        "services/common/evidence/servicer.py",
+        'return "" if tenant.kind is Kind.INSTALLATION else tenant.key',
+        'return "" if tenant.key else tenant.key',
+    ),
+    tests=("tests/services/common/evidence/test_servicer.py",),
+)
+MEMBER_READS = _guard(
+    "whose reads a member lists",
+    "a member lists who read anybody's data",
+    (
+        "services/common/evidence/member_reads.py",
+        "        if tenant.member != token:",
+        "        if not token:",
+    ),
+    tests=("tests/services/common/evidence/test_servicer.py",),
+)
 MASK = _guard(
     "mask",
     "answers leave with every field, whatever the caller's clearance",
     (
         "services/common/access/guard.py",
-        "withheld = mask(answer, clearance)",
-        "withheld = mask(type(answer)(), clearance)",
+        "withheld = mask(answer, call.clearance)",
+        "withheld = mask(type(answer)(), call.clearance)",
     ),
     tests=(_GUARD,),
 )
@@ -114,8 +164,28 @@ TENANT_FILTER = _guard(
 MEMBER_FILTER = _guard(
     "tenant filter of pricing",
     "pricing: every member is everybody's",
-    ("services/pricing/storage/tenancy.py", "return column.in_(with_us)", "return true()"),
+    (
+        "services/pricing/storage/tenancy.py",
+        "if tenant.kind not in _FINDS_MEMBERS or held(connection, tenant, found) is None:",
+        "if False:",
+    ),
     tests=("tests/services/pricing/test_tenants.py",),
+)
+OWN_ERASURE = _guard(
+    "owner of what is erased",
+    "pricing: whoever erases a member erases what everybody holds",
+    ("services/pricing/storage/tenancy.py", "if by == holder_of(tenant))", "if by)"),
+    tests=("tests/services/pricing/test_tenants.py",),
+)
+TARGET_STANDING = _guard(
+    "standing of who sets a target",
+    "pricing: anybody's target decides anybody's months",
+    (
+        "services/pricing/core/months.py",
+        "[target for target in personal if target.set_by in recorders]",
+        "list(personal)",
+    ),
+    tests=("tests/services/pricing/core/test_month_properties.py",),
 )
 HOSPITAL_FILTER = _guard(
     "tenant filter of the bridge",
@@ -173,6 +243,48 @@ ERASURE = _guard(
     ),
     tests=("tests/services/common/sealing/test_subject_keys.py",),
 )
+SCRUBBING = _guard(
+    "scrubbing that is owed",
+    "a key destroyed while somebody read the database stays in its log",
+    (
+        "services/common/database.py",
+        "if self._owes_scrub and time.monotonic() >= self._scrub_again_at_s:",
+        "if False:",
+    ),
+    tests=("tests/services/common/sealing/test_subject_keys.py",),
+)
+SALT = _guard(
+    "salt of a commitment",
+    "what is left of an erased decision can be guessed back",
+    ("services/claims/storage/sealed.py", "canonical.sha256(salt + ", "canonical.sha256(b'' + "),
+    tests=("tests/services/claims/test_erasure.py",),
+)
+SAME_REFUSAL = _guard(
+    "one refusal for a hospital",
+    "a hospital learns from a refusal whom an insurer insures",
+    (
+        "services/claims/intake.py",
+        "        if tenant.hospital is None:\n            raise\n",
+        "        raise\n",
+    ),
+    tests=("tests/services/claims/test_tenants.py",),
+)
+ADOPTION = _guard(
+    "adoption by a known hospital",
+    "whoever sends a bill word for word gets the claim that nobody's hospital opened",
+    (
+        "services/claims/intake.py",
+        "anothers = anothers or known != {tenant.hospital}",
+        "anothers = anothers or not known <= known",
+    ),
+    tests=("tests/services/claims/test_tenants.py",),
+)
+MONTHS_READ = _guard(
+    "leaf of a quote's months",
+    "a quote shows a member's months, and no leaf names the member",
+    ("services/pricing/messages.py", "        member=member,\n", ""),
+    tests=("tests/services/pricing/test_tenants.py",),
+)
 CONSENT_CHECK = _guard(
     "consent check",
     "whatever was consented to once is released, also after its end or withdrawal",
@@ -196,9 +308,16 @@ LOG_ALLOW_LIST = _guard(
 
 GUARDS = (
     ROLE_CHECK,
+    PURPOSE,
+    OF_INSTALLATION,
+    OFFICE,
+    EVIDENCE_FILTER,
+    MEMBER_READS,
     MASK,
     TENANT_FILTER,
     MEMBER_FILTER,
+    OWN_ERASURE,
+    TARGET_STANDING,
     HOSPITAL_FILTER,
     REQUEST_IDS,
     EXPIRY,
@@ -209,6 +328,11 @@ GUARDS = (
     SEALING,
     ROW_BINDING,
     ERASURE,
+    SCRUBBING,
+    SALT,
+    SAME_REFUSAL,
+    ADOPTION,
+    MONTHS_READ,
     CONSENT_CHECK,
     LEAF,
     LOG_ALLOW_LIST,

@@ -36,7 +36,7 @@ policies:
     effective_date: 2026-01-01
     members:
       - member_id: m1
-        document: {kind: CN-ID, number: "990001198003070011"}
+        document: {kind: CN-ID, number: "990001198003070015"}
         birth_date: 1980-03-07
         sex: female
         relationship: self
@@ -185,14 +185,54 @@ def test_a_plan_command_never_shows_a_stack_trace(
 
 def test_a_member_token_is_the_one_under_the_installation_s_key(tmp_path: Path) -> None:
     words = ["members", "token", "--kind", "CN-ID", "--state", str(tmp_path)]
-    number = "990001198003070011"
+    number = "990001198003070015"
     assert lipei(*words, number).code == 1  # no key: one made here would fit no bill
     assert not (tmp_path / "keys").exists()
     key = load_or_make_key(tmp_path / "keys" / "member_token.key")
     expected = member_token("CN-ID", number, key=key, key_version="k1") + "\n"
     assert lipei(*words, number).out == expected
     assert lipei(*words, "-", stdin=f"{number}\n").out == expected
-    assert lipei(*words, "-", stdin="\n").code == 1
+    assert lipei(*words, "-", stdin="\n").code == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "fault"),
+    [
+        ("CN-ID", "99000119800307001", "NUMBER: a CN-ID has 18 characters, this has 17"),
+        ("CN-ID", "990001198003070014", "NUMBER: its check digit does not fit the other 17"),
+        ("CN-ID", "990001198013070015", "NUMBER: its characters 7 to 14 are no day of birth"),
+        ("CN-ID", "9900011980030700A5", "NUMBER: a CN-ID is 17 digits and a last digit or X"),
+        ("CN-ID", "990001800307001", "NUMBER: 15 digits are a CN-ID of the first generation"),
+        ("PASSPORT", "E1", "NUMBER: a PASSPORT has 5 to 15 letters and digits"),
+        ("US-SSN", "12345678", "NUMBER: a US-SSN is 9 digits"),
+        ("MRN:urn:general", " - ", "NUMBER: holds no letter or digit"),
+        ("CNID", "990001198003070015", "--kind CNID: is no kind that is known here; the kinds: "),
+    ],
+)
+def test_a_document_that_is_none_is_named_by_its_fault(
+    tmp_path: Path, kind: str, number: str, fault: str
+) -> None:
+    load_or_make_key(tmp_path / "keys" / "member_token.key")
+    words = ["members", "token", "--state", str(tmp_path), "--kind", kind, "--", number]
+    typed = lipei(*words)
+    assert (typed.code, typed.out) == (2, "")
+    assert typed.said[0].startswith(fault)
+    assert number not in typed.err
+    if number.strip(" -"):
+        assert lipei(*words[:2], "--unchecked", *words[2:]).out.startswith("k1.")
+
+
+def test_whoever_erases_hears_of_faults_before_being_asked(tmp_path: Path) -> None:
+    record_address(tmp_path, "claims", "127.0.0.1:9")
+    erase = ["members", "erase", "--state", str(tmp_path), "--token", "k1." + "a" * 64, "--ground"]
+    bad = lipei(*erase, "ordered", "--order", "the court's letter", stdin="n\n")
+    assert (bad.code, bad.out) == (2, "")
+    assert bad.said[0].startswith("--order: name the order by its file number")
+    odd = lipei(*erase, "retention-over", "--order", "court/17", "--token", "Li", stdin="n\n")
+    assert [line.split(":")[0] for line in odd.said] == ["--token", "--order"]
+    asked = lipei(*erase, "ordered", "--order", "court/17", stdin="n\n")
+    assert "Erase this person?" in asked.out
+    assert asked.code == 1
 
 
 def test_files_of_a_killed_up_are_not_taken_for_a_running_one(tmp_path: Path) -> None:
@@ -213,7 +253,7 @@ def test_files_of_a_killed_up_are_not_taken_for_a_running_one(tmp_path: Path) ->
 def test_a_policy_file_is_read_as_the_wire_says() -> None:
     read = read_policy_file(POLICIES.encode(), "p.yaml")
     (policy,) = read.messages
-    assert policy.members[0].document.number == "990001198003070011"
+    assert policy.members[0].document.number == "990001198003070015"
     assert policy.members[0].social_insurance is True
     assert policy.members[0].disclosed_conditions[0].share == "0.5"
     assert policy.payee_accounts[0].holder_name == "张三"
@@ -236,7 +276,7 @@ def test_a_violation_of_the_service_is_led_back_to_its_line() -> None:
 def test_faults_of_a_policy_file_are_all_told_at_once() -> None:
     text = (
         POLICIES.replace("effective_date", "efective_date")
-        .replace('"990001198003070011"', "990001198003070011")
+        .replace('"990001198003070015"', "990001198003070011")
         .replace("female", "woman")
         .replace("social_insurance: true", 'social_insurance: "true"')
         .replace("revision: 1", 'revision: "1"')
@@ -253,7 +293,7 @@ def test_faults_of_a_policy_file_are_all_told_at_once() -> None:
         (23, "UNKNOWN_KEY"),
     ]
     assert "did you mean effective_date?" in str(refused.value)
-    assert "990001198003070011" not in str(refused.value)
+    assert "990001198003070015" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from lipei.his_bridge.v1 import his_bridge_pb2 as pb
+from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
+from services.common.grpc_edge import sync_channel
+from services.common.state import read_addresses
 from services.common.transport.certificates import FOLDER
-from tests.identities import equip
+from tests.identities import acting, equip
 from tests.services.his_bridge.records import BASE_URL, write_profile
 from tests.services.his_bridge.running import running_bridge
 from tests.stack.typed import Typed, lipei
@@ -72,8 +76,10 @@ def test_a_consent_is_granted_shown_listed_and_withdrawn(state: Path, tmp_path: 
     assert shown["evidence"]["document_sha256"] == hashlib.sha256(b"a signature").hexdigest()
     assert shown["scope"]["contents"] == ["CONSENT_CONTENT_BILLS"]
     listed = consent(state, "list", HOSPITAL, "--member", LI).out
-    assert "desk-1" in listed
-    assert listed.splitlines()[-1] == "1 consents"
+    assert name in listed  # as `show` and `withdraw` take it
+    assert listed.splitlines()[-1] == "1 consent"
+    nobody = consent(state, "list", HOSPITAL, "--member", WANG).out
+    assert nobody == f"no consents of this person at {HOSPITAL}\n"
     gone = consent(state, "withdraw", name, "--document", "ab" * 32, "--channel", "in_person")
     assert gone.out.startswith(f"{name} is withdrawn since ")
     told = consent(state, "show", name).out
@@ -135,7 +141,40 @@ def test_wrong_words_are_told(state: Path, option: str, value: str, said: str) -
     assert typed.said[0].startswith(said)
 
 
+def test_an_erased_persons_consent_says_so_and_nothing_else(state: Path) -> None:
+    erased = "k1." + "c" * 64
+    words = [HOSPITAL, erased, "--for", "claim-settlement", "--giver", "person-3", "--id", "gone"]
+    assert consent(state, "grant", *words, "--document", "ab" * 32).code == 0
+    name = f"hospitals/{HOSPITAL}/consents/gone"
+    assert "any" in consent(state, "show", name).out
+    desk = acting("desk-hospital", "hospital_records")
+    with sync_channel(read_addresses(state)["his_bridge"], desk, "his_bridge") as channel:
+        HisBridgeServiceStub(channel).EraseMember(
+            pb.EraseMemberRequest(
+                request_id="e1", member=f"members/{erased}", hospital=f"hospitals/{HOSPITAL}"
+            ),
+            timeout=30,
+        )
+    shown = consent(state, "show", name).out
+    assert "erased" in shown
+    assert not any(word in shown for word in ("any", "unspecified", "until", erased))
+    (line,) = [one for one in consent(state, "list", HOSPITAL).out.splitlines() if name in one]
+    assert line.split().count("erased") == 2  # whose, and its state
+    assert "unspecified" not in line
+
+
+def test_what_is_not_there_is_a_sentence(state: Path) -> None:
+    for words, said in (
+        (["his", "held"], "nothing is held or withheld for want of a consent\n"),
+        (["his", "quarantine"], "nothing is in quarantine\n"),
+        (["his", "features"], "no bills; of fewer than 20 that may be studied none is shown\n"),
+    ):
+        assert lipei(*words, HOSPITAL, "--state", state).out == said
+
+
 def test_the_status_counts_what_is_held(state: Path) -> None:
     shown = json.loads(lipei("his", "status", HOSPITAL, "--state", state, "--json").out)
+    stands = ("pending", "taken", "refused", "withheld", "erased")
+    assert shown["released"] == sum(shown[one] for one in stands) == 0
     assert shown["held"] == 0
     assert [one["held_count"] for one in shown["source"]] == [0, 0]

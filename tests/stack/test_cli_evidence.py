@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -122,6 +123,52 @@ def test_leaves_are_listed_by_what_was_read_and_by_whom(here: Installation) -> N
     assert (wrong.code, wrong.said[0].partition(":")[0]) == (2, "--since")
 
 
+def test_a_list_is_cut_where_asked_and_says_when_it_is_empty(here: Installation) -> None:
+    listing = ("evidence", "list", "pricing")
+    assert [one["index"] for one in here.json(*listing, "--limit", "3")] == [0, 1, 2]
+    cut = here.lipei(*listing, "--limit", "3").out
+    assert "the first 3, and there may be more" in cut
+    assert "2026-05-28T20:26:40Z" in cut
+    assert "consent" in cut
+    assert "there may be more" not in here.lipei(*listing).out
+    for more in (("--who", "nobody"), ("--tenant", "hospital/none")):
+        empty = here.lipei(*listing, *more)
+        assert (empty.code, len(empty.out.splitlines())) == (0, 1)
+        assert "pricing has no read of sensitive data on record" in empty.out
+    assert len(here.json(*listing, "--tenant", "insurer/i1")) == LEAVES
+    assert here.lipei(*listing, "--tenant", "i1").code == 1
+
+
+def test_a_member_sees_who_read_their_data(here: Installation) -> None:
+    token = "k1." + "c" * 64
+    mine = ("evidence", "member", "pricing", token)
+    empty = here.lipei(*mine)
+    assert (empty.code, "no read of this member's data" in empty.out) == (0, True)
+    here.lipei(*mine)
+    office = here.lipei("--as", "insurer_intake", "--purpose", "member-request", *mine)
+    assert (office.code, "no read" in office.out) == (0, True)
+    assert here.lipei("--as", "insurer_intake", *mine).code == 1
+    assert here.json(*mine) == {"reads": []}
+
+
+def test_a_tenants_auditor_lists_its_own_and_is_not_told_that_others_leaves_are_gone(
+    here: Installation,
+) -> None:
+    own = here.lipei("--as", "auditor:insurer/insurer", "evidence", "list", "pricing")
+    assert (own.code, "no read of sensitive data" in own.out) == (0, True)
+    audit = here.lipei("--as", "auditor:insurer/insurer", "evidence", "audit", "pricing")
+    assert audit.code == 1
+    assert "the whole installation's" in audit.err
+    assert "gone" not in audit.err
+    others = here.lipei("--as", "auditor:insurer/insurer", "evidence", "prove", "pricing", "3")
+    assert others.code == 1
+    assert here.lipei("evidence", "prove", "pricing", "3").code == 0  # the control
+    wrong = here.lipei("--as", "adjuster", "evidence", "list", "pricing")
+    assert "who may: auditor" in wrong.err
+    made_up = here.lipei("--purpose", "curiosity", "evidence", "list", "pricing")
+    assert "here yours are: audit, complaint, incident" in made_up.err
+
+
 @pytest.mark.parametrize("by", ["index", "hash"])
 def test_a_proof_is_cosigned_by_both_witnesses_and_verifies_alone(
     here: Installation, tmp_path: Path, by: str
@@ -132,7 +179,10 @@ def test_a_proof_is_cosigned_by_both_witnesses_and_verifies_alone(
     typed = here.lipei("evidence", "verify", file)
     assert typed.code == 0, typed.out
     assert f"leaf 17 of lipei.local/evidence/pricing, among {LEAVES} leaves" in typed.out
-    assert typed.out.count("cosigned by") == 2
+    cosigned = [line for line in typed.out.splitlines() if line.startswith("cosigned by")]
+    assert len(cosigned) == 2
+    assert all(re.search(r" at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$", line) for line in cosigned)
+    assert "  time: 2026-05-28T20:26:40+00:00" in typed.out
     program = shutil.copy(verify.__file__, tmp_path / "verify_evidence.py")
     keys = here.state / "keys"
     command = [sys.executable, "-I", "-S", program, file]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from services.common.state import record_address
 from services.common.transport.certificates import FOLDER
@@ -87,6 +89,9 @@ def test_where_certificates_are_brought_nothing_is_minted(state: Path) -> None:
         ("member", "say of whom: --as member:NAME"),
         ("hospital_records", "say of whom: --as hospital_records:NAME"),
         ("service", "machines have no token"),
+        ("auditor:insurer", "say of whom: --as auditor:hospital/ID, --as auditor:insurer/ID"),
+        ("operator:member/x", "or --as operator for the installation's own"),
+        ("operator:hospital/", "say of whom: --as operator:hospital/ID"),
     ],
 )
 def test_a_role_that_nobody_can_have_is_a_sentence(state: Path, role: str, words: str) -> None:
@@ -108,7 +113,13 @@ def test_a_command_without_certificate_or_with_an_unknown_role_says_so(state: Pa
 def test_a_command_acts_in_its_own_role_or_in_the_one_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("LIPEI_AS", "LIPEI_TOKEN_FILE", "LIPEI_TOKEN_ISSUER", "LIPEI_TLS_CA_FILE"):
+    for name in (
+        "LIPEI_AS",
+        "LIPEI_PURPOSE",
+        "LIPEI_TOKEN_FILE",
+        "LIPEI_TOKEN_ISSUER",
+        "LIPEI_TLS_CA_FILE",
+    ):
         monkeypatch.delenv(name, raising=False)
     state = tmp_path / "state"
     world = World(state)
@@ -121,7 +132,18 @@ def test_a_command_acts_in_its_own_role_or_in_the_one_that_is_named(
         assert (partner["partner"], partner["insurer"]) == ("partner", None)
         monkeypatch.setenv("LIPEI_AS", "auditor")
         auditor = claims.who(identity_for(state, "adjuster"))
-        assert (auditor["roles"], auditor["insurer"]) == (["ROLE_AUDITOR"], "insurer")
+        assert (auditor["roles"], auditor["insurer"]) == (["ROLE_AUDITOR"], None)
+        assert auditor["uri"] == desk_uri(DOMAIN, "auditor", label="lipei")
+        monkeypatch.setenv("LIPEI_AS", "auditor:insurer/insurer")
+        assert claims.who(identity_for(state, "adjuster"))["insurer"] == "insurer"
+        monkeypatch.setenv("LIPEI_AS", f"operator:hospital/{HOSPITAL}")
+        operator = claims.who(identity_for(state, "adjuster"))
+        assert (operator["roles"], operator["hospital"]) == (["ROLE_OPERATOR"], HOSPITAL)
+        monkeypatch.setenv("LIPEI_AS", "operator")
+        monkeypatch.setenv("LIPEI_PURPOSE", "incident")
+        operator = claims.who(identity_for(state, "adjuster"))
+        assert (operator["hospital"], operator["purpose"]) == (None, "incident")
+        monkeypatch.delenv("LIPEI_PURPOSE")
         monkeypatch.setenv("LIPEI_AS", "hospital_integration:general")
         machine = claims.who(identity_for(state, "adjuster"))
         assert machine["uri"] == integration_uri(DOMAIN, HOSPITAL)
@@ -151,3 +173,44 @@ def test_elsewhere_the_token_comes_from_a_file(
     monkeypatch.setenv("LIPEI_TOKEN_FILE", str(file))
     with mirror(world.identity("claims"), world.identification()) as claims:
         assert claims.who(identity_for(state, "payments"))["subject"] == "clerk"
+
+
+def test_status_says_whose_certificate_is_no_good_and_what_to_do(state: Path) -> None:
+    record_address(state, f"worker:hospital-{HOSPITAL}", str(os.getpid()))
+    good = lipei("status", "--json", "--state", state)
+    assert [part["certificate"] for part in json.loads(good.out)["parts"]] == [""]
+    lipei("identity", "revoke", f"hospital-{HOSPITAL}", "--state", state)
+    typed = lipei("status", "--state", state)
+    assert typed.code == 1
+    assert "revoked" in typed.out
+    (said,) = typed.said
+    assert said.startswith(f"worker:hospital-{HOSPITAL}: its certificate was revoked")
+    assert "`lipei up` anew" in said
+    assert said.endswith("[CERTIFICATE_REVOKED]")
+
+
+def test_one_name_works_for_issue_and_revoke(state: Path, tmp_path: Path) -> None:
+    uri = integration_uri(DOMAIN, HOSPITAL)
+    for name in (f"hospital-{HOSPITAL}", uri):
+        out = tmp_path / name.rpartition("/")[2]
+        process = ["--process", "mine"]
+        typed = lipei("identity", "issue", name, "--out", out, *process, "--state", state)
+        assert typed.code == 0, typed.err
+        issued = x509.load_pem_x509_certificate((out / "mine.pem").read_bytes())
+        assert uri in str(issued.extensions.get_extension_for_class(x509.SubjectAlternativeName))
+        assert lipei("identity", "revoke", name, "--state", state).code == 0
+    unknown = lipei("identity", "issue", "hospital", "--out", tmp_path, "--state", state)
+    assert (unknown.code, "no process of `lipei identity list`" in unknown.err) == (2, True)
+    for command in ("issue", "revoke"):
+        shown = lipei("identity", command, "--help").out
+        assert "as `list` prints them" in " ".join(shown.replace("│", " ").split())
+
+
+def test_an_unknown_hospital_is_answered_with_those_that_are_here(state: Path) -> None:
+    record_address(state, "his_bridge", "127.0.0.1:9")
+    for words in (["his", "status", "nowhere"], ["consent", "list", "nowhere"]):
+        typed = lipei(*words, "--state", state)
+        assert (typed.code, typed.said) == (
+            1,
+            [f'no hospital "nowhere" here; the hospitals: {HOSPITAL}'],
+        )

@@ -166,6 +166,14 @@ def claims_of_bill(
     return connection.execute(found.order_by(claim.c.seq)).all()
 
 
+def hospitals_of(connection: Connection, provider_id: str) -> set[str]:
+    """The hospitals that have handed bills of this provider in, under their own names for them."""
+    found = select(claim.c.hospital).where(
+        claim.c.provider_id == provider_id, claim.c.hospital.is_not(None)
+    )
+    return set(connection.execute(found.distinct()).scalars())
+
+
 def adopt(connection: Connection, claim_ids: Sequence[str], hospital: str) -> None:
     """Claims of a bill that came without its hospital's name are the hospital's from now on."""
     nobodys = claim.c.id.in_(claim_ids), claim.c.hospital.is_(None)
@@ -448,8 +456,6 @@ def store_decision(
             "number": line.number,
             "position": position,
             "bearer": share.bearer.value,
-            "reason": share.reason.name.lower(),
-            "clause": share.clause,
             "amount": share.amount,
         }
         for line in decided.lines
@@ -468,8 +474,6 @@ def store_decision(
             "position": position,
             "plan_version": decided.plan_version,
             "engine_version": decided.engine_version,
-            "input_hash": decided.input_hash,
-            "output_hash": decided.output_hash,
             **sealed.sealed_decision(sealer, decision_id, row, inputs, decided),
             "currency": decided.currency,
             "billed": decided.billed,
@@ -488,7 +492,6 @@ def _line_rows(decision_id: str, decided: Decision) -> list[dict[str, Any]]:
         {
             "decision_id": decision_id,
             "number": line.number,
-            "outcome": line.outcome.value,
             "billed": line.billed,
             "allowed": line.allowed,
             "benefit": line.benefit,
@@ -504,7 +507,7 @@ def decision_of(connection: Connection, decision_id: str) -> Row[Any]:
 
 def decisions_of(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
     """Stored decisions by id, without what they were made from."""
-    columns = [column for column in decision.c if column.name not in ("inputs", "services")]
+    columns = [column for column in decision.c if column.name not in ("salt", "inputs", "services")]
     found = select(*columns).where(decision.c.id.in_(ids))
     return {row.id: row for row in connection.execute(found)}
 

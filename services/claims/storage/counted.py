@@ -7,7 +7,7 @@ from services.common.access.read_tally import sealed_in
 SEALED = {
     "claim": sealed_in("bill bill_number", "claim", "id"),
     # A decision is its claim's.
-    "decision": sealed_in("inputs output services", "claim", "claim_id"),
+    "decision": sealed_in("salt inputs output services", "claim", "claim_id"),
     # What a person wrote about a claim, too.
     "claim_act": sealed_in("sealed", "claim", "claim_id"),
     "insured_terms": sealed_in("sealed", "insured_terms", "person_id"),

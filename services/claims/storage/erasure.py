@@ -6,7 +6,8 @@ several insurers insure the person, all of them have a say, and none is named to
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import NamedTuple
 
@@ -47,10 +48,11 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ground(NamedTuple):
-    """Why a person may be erased; an order overrides what its addressee must keep."""
+    """Why a person may be erased, and by whom; an order overrides what its addressee must keep."""
 
     text: str
     ordered: bool
+    by: erasures.By = erasures.NOBODY_SAID
 
 
 class UnknownMember(LookupError):
@@ -129,11 +131,27 @@ def erase(
         request_id,
         content,
         member=person_id,
-        ground=ground.text,
+        by=replace(ground.by, ground=ground.text),
         answer=_encode(done),
         now_us=now_us,
     )
     return done
+
+
+def erased_members(
+    connection: Connection, policy_id: str, member_ids: Iterable[str]
+) -> dict[str, int]:
+    """Those of a policy's member ids whose person was erased → when."""
+    gone = (
+        select(insured.c.member_id, person.c.erased_us)
+        .join(person, person.c.id == insured.c.person_id)
+        .where(
+            insured.c.policy_id == policy_id,
+            insured.c.member_id.in_(list(member_ids)),
+            person.c.erased_us.is_not(None),
+        )
+    )
+    return {row.member_id: row.erased_us for row in connection.execute(gone)}
 
 
 def kept_until(start: date, end: date) -> date:

@@ -7,6 +7,7 @@ under the paying account's.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from services.claims.core.facts import BillFacts, EarlierService, MemberFacts
 from services.claims.core.repeats import service_day
 from services.common.sealing import Erased, Sealer
 
+_SALT_BYTES = 32
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _member = msgspec.json.Decoder(MemberFacts)
 
@@ -95,17 +97,20 @@ def sealed_decision(
     inputs: canonical.Inputs,
     decided: Decision,
 ) -> dict[str, Any]:
-    """The sealed columns of a decision, and the years of what it allowed."""
+    """The sealed columns of a decision, its commitment, and the years of what it allowed."""
     allowed = list(_allowed_of(claim.provider_id, inputs.bill, decided))
     days = [each.service.service_date for each in allowed] or [inputs.bill.end_date]
     subject = person_subject(claim.person_id)
+    salt = os.urandom(_SALT_BYTES)
     plain = {
+        "salt": salt,
         "inputs": canonical.inputs_bytes(inputs),
         "output": canonical.decision_bytes(decided),
         "services": _encode(allowed),
     }
     return {
         "person_id": claim.person_id,
+        "commitment": committed(salt, decided),
         "first_year": min(days).year,
         "last_year": max(days).year,
         **{
@@ -113,6 +118,14 @@ def sealed_decision(
             for column, content in plain.items()
         },
     }
+
+
+def committed(salt: bytes, decided: Decision) -> str:
+    """What stands in clear for a decision's two hashes: SHA-256 over its salt and both, in hex.
+
+    Whoever lacks the salt learns nothing from it, and the salt goes with the person's key.
+    """
+    return canonical.sha256(salt + decided.input_hash.encode() + decided.output_hash.encode())
 
 
 def _allowed_of(provider_id: str, bill: BillFacts, decided: Decision) -> Iterable[Allowed]:
@@ -142,6 +155,11 @@ def open_inputs(sealer: Sealer, stored: Row[Any]) -> canonical.Inputs:
 def open_output(sealer: Sealer, stored: Row[Any]) -> Decision:
     """A stored decision. Raises: Erased, CannotOpen."""
     return canonical.decision_from(_open_decision(sealer, stored, "output"))
+
+
+def open_salt(sealer: Sealer, stored: Row[Any]) -> bytes:
+    """The salt of a decision's commitment. Raises: Erased, CannotOpen."""
+    return _open_decision(sealer, stored, "salt")
 
 
 def open_services(sealer: Sealer, stored: Any) -> list[Allowed]:

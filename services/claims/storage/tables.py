@@ -1,8 +1,8 @@
 """Tables of the claims database, as SQLAlchemy Core. Times are microseconds since 1970 in UTC.
 
 What is about a person is sealed under that person's key (storage.sealed says which columns); what
-is looked up by token or bill number stands as a blind index. Names, states, amounts, reasons and
-hashes stand in clear: they outlive an erasure.
+is looked up by token or bill number stands as a blind index. Names, states, amounts and
+commitments stand in clear: they outlive an erasure.
 Tables that are evidence refuse UPDATE and DELETE by trigger (see APPEND_ONLY and the migration).
 """
 
@@ -230,12 +230,13 @@ claim_act = Table(
 
 # Lines and shares are written before their decision; the decision's row seals them: a trigger
 # refuses it unless every line and the whole claim add up, and refuses lines and shares after it.
+# They hold what books need: what happened to a line, and by which reason and clause, may tell of an
+# illness, and stands in the decision's sealed output only.
 decision_line = Table(
     "decision_line",
     metadata,
     Column("decision_id", String(32), primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("outcome", String(10), nullable=False),
     Column("billed", BigInteger, nullable=False),
     Column("allowed", BigInteger, nullable=False),
     Column("benefit", BigInteger, nullable=False),
@@ -250,8 +251,6 @@ decision_share = Table(
     Column("number", Integer, primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("bearer", String(12), nullable=False),
-    Column("reason", String(40), nullable=False),
-    Column("clause", String(80), nullable=False),
     Column("amount", BigInteger, nullable=False),
     CheckConstraint("amount > 0", name="positive"),
 )
@@ -265,8 +264,9 @@ decision = Table(
     Column("position", Integer, nullable=False),
     Column("plan_version", String(160), nullable=False),
     Column("engine_version", String(20), nullable=False),
-    Column("input_hash", String(64), nullable=False),
-    Column("output_hash", String(64), nullable=False),
+    # Over both hashes and the salt (`sealed.committed`): the hashes alone could be guessed back.
+    Column("commitment", String(64), nullable=False),
+    Column("salt", LargeBinary, nullable=False),
     Column("inputs", LargeBinary, nullable=False),
     Column("output", LargeBinary, nullable=False),
     # What it allowed, for later bills of the person; the years of those services are all that

@@ -32,20 +32,35 @@ def is_withdrawn(connection: Connection, consent: str) -> bool:
     return connection.execute(found).first() is not None
 
 
+def withdrawn_among(connection: Connection, consents: Collection[str]) -> set[str]:
+    """Those of the consents that are withdrawn: no read that comes after rests on them."""
+    if not consents:
+        return set()
+    known = select(withdrawn_consent.c.consent).where(
+        withdrawn_consent.c.consent.in_(set(consents))
+    )
+    return set(connection.execute(known).scalars())
+
+
 def withdraw(
-    connection: Connection, sealer: Sealer, consents: Collection[str], at_us: int
+    connection: Connection,
+    sealer: Sealer,
+    consents: Collection[str],
+    at_us: int,
+    replaced: Collection[str] = (),
 ) -> Sequence[ClaimRow]:
     """End every claim that rests on these consents and is not decided; all that rest on them.
 
     A pended claim has used accumulators up; they get back exactly what its decision took. From
-    here on no bill is taken in under these consents.
+    here on no bill is taken in under these consents, nor under the `replaced` ones, for which
+    another stands in: those end no claim.
     """
     names = sorted(set(consents))
-    for name in names:
+    gone = sorted({*names, *replaced})
+    for name in gone:
         take_turns(connection, name)
-    known = select(withdrawn_consent.c.consent).where(withdrawn_consent.c.consent.in_(names))
-    before = set(connection.execute(known).scalars())
-    new = [{"consent": name, "at_us": at_us} for name in names if name not in before]
+    before = withdrawn_among(connection, gone)
+    new = [{"consent": name, "at_us": at_us} for name in gone if name not in before]
     if new:
         connection.execute(insert(withdrawn_consent), new)
     resting = select(claim).where(claim.c.consent.in_(names)).order_by(claim.c.seq)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 _CALLER: ContextVar[Caller | None] = ContextVar("lipei_caller", default=None)
 _UNDER_WAY: ContextVar[UnderWay | None] = ContextVar("lipei_under_way", default=None)
-_CONSENTS: ContextVar[dict[str, str] | None] = ContextVar("lipei_consents", default=None)
+_NOTED: ContextVar[Noted | None] = ContextVar("lipei_noted", default=None)
 
 
 class NobodyCalls(LookupError):
@@ -22,13 +22,14 @@ class Caller:
     """An authenticated caller, as certificate and token say together.
 
     At most one of `insurer`, `hospital`, `member` and `partner` is set: the tenant. A caller with
-    none of them is a service or a witness of the installation and acts for all its tenants.
+    none of them is a service, a witness, an operator or an auditor of the installation itself and
+    acts for all its tenants.
     """
 
     uri: str  # SPIFFE-like name in the client certificate
     roles: frozenset[int]  # numbers of lipei.type.v1.Role
     subject: str  # opaque: a person's `sub`, or the uri of a workload
-    purpose: str  # why, as the caller says it, for the evidence of access
+    purpose: str  # why, as the caller says it (purposes.py); "" for what its role usually does
     insurer: str | None = None
     hospital: str | None = None
     member: str | None = None  # a member token
@@ -81,6 +82,14 @@ def calling_as(caller: Caller) -> Iterator[None]:
         _CALLER.reset(token)
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a handler said of the records that it shows, by their names in the answer."""
+
+    consents: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+
+
 def note_consent(record: str, consent: str) -> None:
     """Say under which consent the rpc under way shows a record, for the evidence of its read.
 
@@ -88,18 +97,33 @@ def note_consent(record: str, consent: str) -> None:
 
     Raises: NobodyCalls outside an rpc.
     """
-    noted = _CONSENTS.get()
+    _noted().consents[record] = consent
+
+
+def note_owner(record: str, tenant: str) -> None:
+    """Say whose record the rpc under way shows, for the evidence of its read: a tenant's key.
+
+    Then that tenant's auditors see the read, whoever made it. Only what is one tenant's for good is
+    noted; a name that begins with "hospitals/{hospital}/" says it by itself.
+
+    Raises: NobodyCalls outside an rpc.
+    """
+    _noted().owners[record] = tenant
+
+
+def _noted() -> Noted:
+    noted = _NOTED.get()
     if noted is None:
         raise NobodyCalls("no rpc is under way")
-    noted[record] = consent
+    return noted
 
 
 @contextmanager
-def noting_consents() -> Iterator[dict[str, str]]:
+def noting() -> Iterator[Noted]:
     """Collect what the block notes, also in threads that run in a copy of its context."""
-    noted: dict[str, str] = {}
-    token = _CONSENTS.set(noted)
+    noted = Noted()
+    token = _NOTED.set(noted)
     try:
         yield noted
     finally:
-        _CONSENTS.reset(token)
+        _NOTED.reset(token)

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from services.common.access.tokens import ROLES_OF
+from services.common.access.tokens import INSTALLATION, ROLES_OF
 from services.common.settings import insurer, trust_domain
 from services.common.transport.certificates import Identity, load_identity
 from services.common.transport.names import (
+    OFFICES,
     SERVICES,
     WITNESSES,
     desk_uri,
@@ -32,16 +33,20 @@ TOKEN_LIFE_S = 600
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Acting:
-    """In which role somebody acts, for whom: a hospital, a member token, a partner, an insurer."""
+    """In which role somebody acts, for whom: a hospital, a member token, a partner, an insurer.
+
+    Operators and auditors are the installation's own unless `kind` says of what tenant.
+    """
 
     role: str  # small letters, for example "adjuster"
     tenant_name: str = ""
+    kind: str = ""  # "insurer" or "hospital", of a tenant's operator or auditor
 
     @property
     def tenant(self) -> str:
-        """Which kind of tenant the role belongs to; "" for a workload's."""
-        if self.role in {"auditor", "operator"}:
-            return "insurer"
+        """Which kind of tenant the role belongs to, or INSTALLATION; "" for a workload's."""
+        if self.role in OFFICES:
+            return self.kind or INSTALLATION
         return next((kind for kind, roles in ROLES_OF.items() if self.role in roles), "")
 
     @property
@@ -54,6 +59,8 @@ class Acting:
                 return f"hospital-{self.tenant_name}"
             case _, "hospital":
                 return f"desk-hospital-{self.tenant_name}"
+            case office, tenant if tenant == INSTALLATION:
+                return f"desk-{office}"
             case _, tenant:
                 return f"desk-{tenant}"
 
@@ -66,6 +73,7 @@ def sandbox_names(hospitals: Iterable[str]) -> dict[str, str]:
     names["desk-insurer"] = desk_uri(domain, "insurer", insurer(), label=LABEL)
     names["desk-partner"] = desk_uri(domain, "partner", _PARTNER, label=LABEL)
     names["desk-member"] = desk_uri(domain, "member", label=LABEL)
+    names |= {f"desk-{office}": desk_uri(domain, office, label=LABEL) for office in OFFICES}
     for hospital in hospitals:
         names[f"hospital-{hospital}"] = integration_uri(domain, hospital)
         names[f"desk-hospital-{hospital}"] = desk_uri(domain, "hospital", hospital, label=LABEL)

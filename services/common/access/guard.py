@@ -16,10 +16,12 @@ from typing import Any, Protocol
 import grpc
 from google.protobuf.message import Message
 
-from services.common.access.caller import Caller, UnderWay, calling_as, noting_consents, under_way
+from services.common.access.caller import Caller, Noted, UnderWay, calling_as, noting, under_way
 from services.common.access.labels import Rpc, clearance_of, role_name, rpc_of
 from services.common.access.masking import mask
+from services.common.access.purposes import MEANINGS, may_read_for, purposes_of, usual_purpose
 from services.common.access.records import shown
+from services.common.access.tenant import Kind, tenant_of
 from services.common.access.withheld import withheld_entry
 from services.common.evidence.access_read import AccessRead
 from services.common.log import logger
@@ -32,7 +34,12 @@ Append = Callable[[Sequence[AccessRead]], Awaitable[None]]
 # Not ours, and without labels: open to everybody with a good certificate.
 OPEN_SERVICES = frozenset({"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"})
 _NOT_LABELLED = "this rpc is open to nobody; report it to the service's operator"
-_NOT_ALLOWED = "no role of yours may call this; ask for one that may, or stop"
+_OF_INSTALLATION = (
+    "this is the whole installation's, and a tenant's people may not call it; its own operators "
+    "and auditors may, whose tokens name no tenant"
+)
+# Names below a hospital's say whose they are.
+_OF_HOSPITAL = re.compile(r"hospitals/([a-z0-9][a-z0-9_-]{0,62})/", re.ASCII)
 # What follows "members/" in a name, and a token anywhere else.
 _MEMBER = re.compile(r"(?<=\bmembers/)(?!-(?:/|$))[^/]+|\b[a-z0-9]{1,16}\.[0-9a-f]{64}\b", re.ASCII)
 
@@ -53,27 +60,38 @@ class NamelessRead(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One admitted call."""
+    """One admitted call. It rests on those of the caller's roles that may call for its purpose."""
 
     caller: Caller
     rpc: Rpc
-    _consents: dict[str, str] = field(default_factory=dict)
+    roles: frozenset[int]
+    _noted: Noted = field(default_factory=Noted)
 
     @contextmanager
     def handling(self) -> Iterator[None]:
         """Run the block as this call's handler."""
-        clearance = clearance_for(self.rpc, self.caller.roles)
         with (
             calling_as(self.caller),
-            under_way(UnderWay(rpc=self.rpc.path, clearance=clearance)),
-            noting_consents() as noted,
+            under_way(UnderWay(rpc=self.rpc.path, clearance=self.clearance)),
+            noting() as noted,
         ):
             yield
-            self._consents.update(noted)
+            self._noted.consents.update(noted.consents)
+            self._noted.owners.update(noted.owners)
+
+    @property
+    def clearance(self) -> int:
+        """The highest level that its answer may show."""
+        return clearance_for(self.roles)
 
     def consent_for(self, record: str) -> str:
         """The consent that the handler noted for a record; empty without one."""
-        return self._consents.get(record, "")
+        return self._noted.consents.get(record, "")
+
+    def owner_of(self, record: str) -> str:
+        """The key of the tenant whose record it is; empty where nobody said."""
+        named = _OF_HOSPITAL.match(record)
+        return self._noted.owners.get(record) or (f"hospital/{named[1]}" if named else "")
 
 
 class Guard:
@@ -94,11 +112,12 @@ class Guard:
         self._now_us = now_us
 
     async def admit(self, path: str, context: Context) -> Call | None:
-        """The call, when its caller is known and one of its roles may make it.
+        """The call, when its caller is known and one of its roles may make it for its purpose.
 
         None for health and reflection, which ask for a certificate only and show nothing of ours.
 
-        Raises: Refused, UNAUTHENTICATED or PERMISSION_DENIED; each is a line of the log.
+        Raises: Refused, UNAUTHENTICATED, PERMISSION_DENIED or, for a purpose that there is not,
+        INVALID_ARGUMENT; each is a line of the log.
         """
         uri = ""
         try:
@@ -107,7 +126,7 @@ class Guard:
                 return None
             caller = await self._identification.of(context)
             uri = caller.uri
-            return Call(caller=caller, rpc=_allowed(path, caller))
+            return _allowed(path, caller)
         except Refused as refused:
             uri = uri or refused.uri
             logger().warning("call_refused", reason=refused.reason, rpc=path, uri=uri)
@@ -123,20 +142,17 @@ class Guard:
         """
         if not isinstance(answer, Message):
             raise TypeError("a handler must answer with a message")
-        clearance = clearance_for(call.rpc, call.caller.roles)
-        withheld = mask(answer, clearance)
-        reads = self._reads(call, request, answer, clearance)
+        withheld = mask(answer, call.clearance)
+        reads = self._reads(call, request, answer)
         if reads:
             await self._append(reads)
         if withheld:
             context.set_trailing_metadata((withheld_entry(withheld),))
         return answer
 
-    def _reads(
-        self, call: Call, request: Message, answer: Message, clearance: int
-    ) -> list[AccessRead]:
+    def _reads(self, call: Call, request: Message, answer: Message) -> list[AccessRead]:
         rpc = call.rpc
-        found = shown(answer, clearance)
+        found = shown(answer, call.clearance)
         records = found.records
         if found.nameless:
             name = _value_at(request, rpc.record)
@@ -146,17 +162,19 @@ class Guard:
         if not records:
             return []
         caller, at_us = call.caller, self._now_us()
+        resting = {level: _resting_on(call.roles, level) for level in {*records.values()}}
         return [
             AccessRead(
                 who=caller.subject,
                 uri=caller.uri,
-                role=role_name(_resting_on(rpc, caller.roles, level)),
-                purpose=caller.purpose,
+                role=role_name(resting[level]),
+                purpose=caller.purpose or usual_purpose(resting[level]),
                 consent=call.consent_for(record),
                 rpc=rpc.path,
                 record=_MEMBER.sub(lambda found: self._pseudonym(found[0]), record),
                 level=level,
                 at_us=at_us,
+                owner=call.owner_of(record),
             )
             for record, level in records.items()
         ]
@@ -169,28 +187,40 @@ def is_open(path: str) -> bool:
 
 
 @cache
-def clearance_for(rpc: Rpc, roles: frozenset[int]) -> int:
-    """The highest level that a caller may read from this rpc.
+def clearance_for(roles: frozenset[int]) -> int:
+    """The highest level that a call may read which rests on these roles.
 
-    Only those of its roles count that may call it: what another role of the same person may read
-    elsewhere gives nothing here.
+    What another role of the same person may read elsewhere, or for another purpose, gives nothing.
     """
-    return max((clearance_of(role) for role in rpc.roles & roles), default=0)
+    return max((clearance_of(role) for role in roles), default=0)
 
 
 @cache
-def _resting_on(rpc: Rpc, roles: frozenset[int], level: int) -> int:
-    enough = (role for role in rpc.roles & roles if clearance_of(role) >= level)
+def _resting_on(roles: frozenset[int], level: int) -> int:
+    enough = (role for role in roles if clearance_of(role) >= level)
     return min(enough, key=lambda role: (clearance_of(role), role))
 
 
-def _allowed(path: str, caller: Caller) -> Rpc:
+def _allowed(path: str, caller: Caller) -> Call:
+    denied = grpc.StatusCode.PERMISSION_DENIED
     rpc = rpc_of(path)
     if rpc is None:
-        raise Refused(grpc.StatusCode.PERMISSION_DENIED, "RPC_NOT_LABELLED", _NOT_LABELLED)
+        raise Refused(denied, "RPC_NOT_LABELLED", _NOT_LABELLED)
     if not rpc.roles & caller.roles:
-        raise Refused(grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED", _NOT_ALLOWED)
-    return rpc
+        names = ", ".join(map(role_name, sorted(rpc.roles)))
+        text = f"no role of yours may call this; who may: {names}; act as one of these, or stop"
+        raise Refused(denied, "ROLE_NOT_ALLOWED", text)
+    if rpc.of_installation and tenant_of(caller).kind is not Kind.INSTALLATION:
+        raise Refused(denied, "TENANT_NOT_ALLOWED", _OF_INSTALLATION)
+    roles = may_read_for(caller.purpose, rpc.roles & caller.roles)
+    if not roles:
+        allowed = ", ".join(purposes_of(rpc.roles & caller.roles))
+        if caller.purpose not in MEANINGS:
+            text = f"lipei-purpose is none that there is; here yours are: {allowed}"
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "PURPOSE_UNKNOWN", text)
+        text = f"your role may not call this for that purpose; here yours are: {allowed}"
+        raise Refused(denied, "PURPOSE_NOT_ALLOWED", text)
+    return Call(caller=caller, rpc=rpc, roles=roles)
 
 
 def _value_at(request: Message, path: Sequence[str]) -> str:

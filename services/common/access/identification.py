@@ -7,7 +7,6 @@ connection is made.
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +17,14 @@ import grpc
 from lipei.type.v1 import access_pb2
 from services.common.access.assertions import UsedAssertions
 from services.common.access.caller import Caller
-from services.common.access.tokens import AssertionReader, Keys, Person, TokenReader, audience_of
+from services.common.access.tokens import (
+    INSTALLATION,
+    AssertionReader,
+    Keys,
+    Person,
+    TokenReader,
+    audience_of,
+)
 from services.common.refusals import Refused
 from services.common.settings import token_issuer, token_keys_file
 from services.common.transport.certificates import Identity, Peer, TlsRefused, read_peer
@@ -28,7 +34,6 @@ from services.common.transport.revocation import RevocationList
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _BEARER = "bearer "
-_PURPOSE = re.compile(r"[a-z-]{1,40}", re.ASCII)
 _TEXTS = {
     "CERTIFICATE_MISSING": "no client certificate; connect with mutual TLS",
     "CERTIFICATE_EXPIRED": "the client certificate is not valid now; renew it and connect anew",
@@ -37,22 +42,6 @@ _TEXTS = {
     "TOKEN_INVALID": "the token cannot be accepted with this certificate",
     "ASSERTION_USED": "the client assertion was used before; sign a new one for each call",
 }
-# What a caller reads for when it does not say; the first that applies.
-_PURPOSES: tuple[tuple[int, str], ...] = (
-    (access_pb2.ROLE_SERVICE, "settlement"),
-    (access_pb2.ROLE_HOSPITAL_INTEGRATION, "bill-exchange"),
-    (access_pb2.ROLE_AUDITOR, "audit"),
-    (access_pb2.ROLE_SENIOR_ADJUSTER, "claim-review"),
-    (access_pb2.ROLE_ADJUSTER, "claim-review"),
-    (access_pb2.ROLE_INSURER_INTAKE, "intake"),
-    (access_pb2.ROLE_PAYMENTS, "payment"),
-    (access_pb2.ROLE_HOSPITAL_RECORDS, "records"),
-    (access_pb2.ROLE_CHIEF_ACTUARY, "pricing"),
-    (access_pb2.ROLE_ACTUARY, "pricing"),
-    (access_pb2.ROLE_MEMBER, "own-affairs"),
-    (access_pb2.ROLE_PARTNER, "health-management"),
-    (access_pb2.ROLE_OPERATOR, "operation"),
-)
 
 
 class Identification:
@@ -114,9 +103,6 @@ class Identification:
         said = _metadata(context)
         token, assertion = said.get("authorization"), said.get("lipei-client-assertion")
         purpose = said.get("lipei-purpose", "")
-        if purpose and not _PURPOSE.fullmatch(purpose):
-            text = "the purpose must be 1 to 40 of a-z -"
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "PURPOSE_MALFORMED", text)
         if name.kind is Kind.DESK:
             if assertion is not None:
                 _refuse("TOKEN_INVALID")  # assertions are of workloads
@@ -131,7 +117,7 @@ class Identification:
             uri=name.uri,
             roles=name.roles,
             subject=name.uri,
-            purpose=purpose or purpose_of(name.roles),
+            purpose=purpose,
             hospital=name.hospital,
         )
 
@@ -153,20 +139,14 @@ class Identification:
             _refuse("ASSERTION_USED")
 
     def _person(self, desk: Name, person: Person, purpose: str) -> Caller:
-        owners = {"insurer": desk.insurer, "hospital": desk.hospital, "partner": desk.partner}
-        fits = (
-            desk.is_member
-            if person.tenant == "member"
-            else owners[person.tenant] == person.tenant_name
-        )
-        if not fits:
+        if not _sits_at(desk, person):
             _refuse("TOKEN_INVALID")
-        tenant = {person.tenant: person.tenant_name}
+        tenant = {} if person.tenant == INSTALLATION else {person.tenant: person.tenant_name}
         return Caller(
             uri=desk.uri,
             roles=person.roles,
             subject=person.subject,
-            purpose=purpose or purpose_of(person.roles),
+            purpose=purpose,
             **tenant,
         )
 
@@ -199,9 +179,19 @@ def identification_for(
     )
 
 
-def purpose_of(roles: frozenset[int]) -> str:
-    """What a caller of these roles reads for, when it does not say."""
-    return next((purpose for role, purpose in _PURPOSES if role in roles), "unknown")
+def _sits_at(desk: Name, person: Person) -> bool:
+    """Whether a person of that tenant may sit at that desk.
+
+    A token without a tenant is good at a desk of the installation only, and there with that desk's
+    one role: a tenant that an issuer forgot to name opens nothing.
+    """
+    if person.tenant == INSTALLATION:
+        role = f"ROLE_{(desk.office or '').upper()}"
+        return desk.office is not None and person.roles == {access_pb2.Role.Value(role)}
+    if person.tenant == "member":
+        return desk.is_member
+    owners = {"insurer": desk.insurer, "hospital": desk.hospital, "partner": desk.partner}
+    return owners[person.tenant] == person.tenant_name
 
 
 def _metadata(context: Context) -> dict[str, str]:

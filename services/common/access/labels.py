@@ -25,11 +25,15 @@ _VALUES = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rpc:
-    """One labelled rpc. `record` is the path of the request's field that names what is read."""
+    """One labelled rpc. `record` is the path of the request's field that names what is read.
+
+    `of_installation`: what it answers is the whole installation's, and no tenant's caller may ask.
+    """
 
     path: str  # "/lipei.claims.v1.ClaimsService/GetClaim"
     roles: frozenset[int]
     record: tuple[str, ...]
+    of_installation: bool = False
 
 
 @cache
@@ -52,7 +56,10 @@ def labels_of(method: MethodDescriptor) -> Rpc | None:
         return None
     record = tuple(access.record.split(".")) if access.record else ()
     return Rpc(
-        path=f"/{method.containing_service.full_name}/{method.name}", roles=roles, record=record
+        path=f"/{method.containing_service.full_name}/{method.name}",
+        roles=roles,
+        record=record,
+        of_installation=access.of_installation,
     )
 
 

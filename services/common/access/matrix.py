@@ -24,6 +24,7 @@ from services.common.access.labels import (
     role_name,
 )
 from services.common.access.masking import hides, withheld_from
+from services.common.access.purposes import MEANINGS, PURPOSES
 
 _WIDEST_COLUMN = 60  # what is longer sticks out
 _HEAD = """\
@@ -35,9 +36,18 @@ levels are explained in [access.proto](../protos/lipei/type/v1/access.proto).
 A cell is the highest level of field that the role can find in the rpc's answer; `0` is an answer
 that holds nothing, and an empty cell a call that is refused (`PERMISSION_DENIED`). A `*` says that
 the answer has more: the fields named below the table are absent from it, and the trailing metadata
-`lipei-withheld` names those that were there. Which tenant's records a role finds is not in this
+`lipei-withheld` names those that were there. A `†` marks what is the whole installation's: only
+callers without a tenant may call it. Which tenant's records a role finds is not in this
 table: what is another's is `NOT_FOUND`. Health and reflection are open to every authenticated
 caller.
+"""
+_PURPOSES = """\
+## Purposes
+
+What a call may state in its metadata `lipei-purpose`. Who states none reads for the first of their
+role's. Another word is refused (`INVALID_ARGUMENT PURPOSE_UNKNOWN`), as is a purpose of none of the
+caller's roles that may call the rpc (`PERMISSION_DENIED PURPOSE_NOT_ALLOWED`); of somebody with
+several roles only those count that have the purpose.
 """
 
 
@@ -45,7 +55,7 @@ def matrix(files: Iterable[FileDescriptor]) -> str:
     """The document: a table for each service, then the sensitive fields of every message."""
     ours = sorted(files, key=lambda file: file.name)
     services = [service for file in ours for service in file.services_by_name.values()]
-    parts = [_HEAD, _roles(services), *(_service(service) for service in services)]
+    parts = [_HEAD, _roles(services), _purposes(), *(_service(service) for service in services)]
     return "\n".join([*parts, _sensitive(ours)])
 
 
@@ -68,11 +78,19 @@ def _roles(services: Sequence[ServiceDescriptor]) -> str:
     return "## Roles\n\n" + _table(["role", "reads up to level", "rpcs"], rows)
 
 
+def _purposes() -> str:
+    rows = ([role_name(r), ", ".join(PURPOSES[r])] for r in sorted(PURPOSES))
+    told = ([purpose, meaning] for purpose, meaning in sorted(MEANINGS.items()))
+    return "\n".join(
+        [_PURPOSES, _table(["role", "may read for"], rows), _table(["purpose", "means"], told)]
+    )
+
+
 def _service(service: ServiceDescriptor) -> str:
     allowed = {method.name: _allowed(method) for method in service.methods}
     roles = sorted(frozenset().union(*allowed.values()))
     rows = (
-        [method.name, *(_cell(method, role, allowed[method.name]) for role in roles)]
+        [_name(method), *(_cell(method, role, allowed[method.name]) for role in roles)]
         for method in service.methods
     )
     text = f"## {service.full_name}\n\n" + _table(["rpc", *map(role_name, roles)], rows)
@@ -80,6 +98,11 @@ def _service(service: ServiceDescriptor) -> str:
     if withheld:
         text += "\n" + _table(["rpc", "withheld from", "fields"], withheld)
     return text
+
+
+def _name(method: MethodDescriptor) -> str:
+    labels = labels_of(method)
+    return f"{method.name} †" if labels and labels.of_installation else method.name
 
 
 def _allowed(method: MethodDescriptor) -> frozenset[int]:

@@ -17,7 +17,14 @@ from services.common.access.caller import Caller, current_caller
 from services.common.refusals import Refused
 
 # Who works for all tenants, and only while it has no role of a tenant's people.
-_FOR_ALL = frozenset({access_pb2.ROLE_SERVICE, access_pb2.ROLE_AUDITOR, access_pb2.ROLE_OPERATOR})
+_FOR_ALL = frozenset(
+    {
+        access_pb2.ROLE_SERVICE,
+        access_pb2.ROLE_AUDITOR,
+        access_pb2.ROLE_OPERATOR,
+        access_pb2.ROLE_WITNESS,
+    }
+)
 
 
 class Kind(StrEnum):
@@ -81,7 +88,7 @@ INSTALLATION = Tenant(Kind.INSTALLATION)
 
 
 def tenant_of(caller: Caller) -> Tenant:
-    """The caller's tenant; the whole installation for services, auditors and operators without one.
+    """The caller's tenant; the whole installation for its own services, auditors and so on.
 
     Raises: Refused (PERMISSION_DENIED) when there is no tenant, or more than one: nobody sees all
     tenants because something was left out.

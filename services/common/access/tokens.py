@@ -39,6 +39,8 @@ _SUBJECT = re.compile(r"[A-Za-z0-9._:/|@+~-]{1,200}", re.ASCII)
 _JTI = re.compile(r"[A-Za-z0-9._~-]{16,128}", re.ASCII)
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 TENANTS = ("insurer", "hospital", "member", "partner")
+# In place of a tenant: the person works for the installation itself, at a desk of its own.
+INSTALLATION = "installation"
 _TEXTS = {
     "TOKEN_INVALID": "the token cannot be accepted; get another one from its issuer",
     "TOKEN_EXPIRED": "the token is past its time; get another one from its issuer",
@@ -60,6 +62,7 @@ ROLES_OF: Mapping[str, frozenset[str]] = {
     "hospital": _of("hospital_records", "auditor", "operator"),
     "member": _of("member"),
     "partner": _of("partner"),
+    INSTALLATION: _of("auditor", "operator"),
 }
 
 
@@ -70,12 +73,12 @@ def audience_of(service: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Person:
-    """What a token says of the person: opaque subject, roles as numbers, the one tenant."""
+    """What a token says of the person: opaque subject, roles as numbers, the tenant or none."""
 
     subject: str
     roles: frozenset[int]
-    tenant: str  # one of TENANTS
-    tenant_name: str
+    tenant: str  # one of TENANTS, or INSTALLATION
+    tenant_name: str  # "" of the installation
     not_before_s: float
     expires_s: float
 
@@ -219,19 +222,20 @@ class TokenReader:
             _refuse("TOKEN_NOT_BOUND")
         subject = claims.get("sub")
         tenants = [name for name in TENANTS if name in claims]
-        if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject) or len(tenants) != 1:
+        if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject) or len(tenants) > 1:
             _refuse("TOKEN_INVALID")
-        tenant_name, roles = claims[tenants[0]], claims.get("roles")
-        if not isinstance(tenant_name, str) or not _TENANT.fullmatch(tenant_name):
+        tenant, tenant_name = (tenants[0], claims[tenants[0]]) if tenants else (INSTALLATION, "")
+        roles = claims.get("roles")
+        if tenants and not (isinstance(tenant_name, str) and _TENANT.fullmatch(tenant_name)):
             _refuse("TOKEN_INVALID")
         if not isinstance(roles, list) or not roles:
             _refuse("TOKEN_INVALID")
-        if not all(isinstance(role, str) and role in ROLES_OF[tenants[0]] for role in roles):
+        if not all(isinstance(role, str) and role in ROLES_OF[tenant] for role in roles):
             _refuse("TOKEN_INVALID")
         return Person(
             subject=subject,
             roles=frozenset(access_pb2.Role.Value(f"ROLE_{role.upper()}") for role in roles),
-            tenant=tenants[0],
+            tenant=tenant,
             tenant_name=tenant_name,
             not_before_s=begin_s,
             expires_s=end_s,

@@ -18,3 +18,4 @@ class AccessRead:
     record: str  # the record's name; member tokens in it replaced by a keyed pseudonym
     level: int  # highest level among the fields that left
     at_us: int  # microseconds since 1970 in UTC
+    owner: str = ""  # key of the tenant whose record it is, "insurer/anxin"; empty: nobody's alone

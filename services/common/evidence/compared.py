@@ -24,10 +24,12 @@ SHOWN = {
     f"{_CLAIMS}GetClaim": "claim",
     f"{_CLAIMS}ListClaims": "claim",
     f"{_CLAIMS}ExplainClaim": "claim",
+    f"{_CLAIMS}ReplayClaim": "claim",
     f"{_BRIDGE}GetBill": "bill",
     f"{_BRIDGE}ListBills": "bill",
     f"{_BRIDGE}ListReadings": "reading",
     f"{_BRIDGE}ListQuarantine": "inbox",
+    f"{_BRIDGE}ListHeldRecords": "inbox",
     f"{_CONSENTS}GetConsent": "consent",
     f"{_CONSENTS}ListConsents": "consent",
     f"{_PRICING}GetQuote": "quote",
@@ -44,6 +46,8 @@ COMPUTED = {
     f"{_PRICING}RecordReadings": _WROTE,
     f"{_PRICING}AssessMember": "answers with what it computes from many readings",
 }
+# A stored quote is a record, and so is the member whose months it holds.
+_GET_QUOTE, _WHOSE = f"{_PRICING}GetQuote", "names the member whose months the quote holds"
 _MASKED = "the caller may see nothing of level 3 and above: fetched, and masked"
 _HANDLED = "fetched to work with, and not shown"
 _UNKNOWN = "nobody said whether this shows what is stored"
@@ -93,7 +97,7 @@ def compared(fetched: Iterable[Fetched], leaves: Iterable[AccessRead]) -> Compar
     at_database: Counter[tuple[str, str]] = Counter()  # by rpc and record
     in_log: Counter[tuple[str, str]] = Counter()
     beside: Counter[tuple[str, str, str]] = Counter()  # by rpc, kind and why
-    computed: Counter[str] = Counter()
+    computed: Counter[tuple[str, str]] = Counter()  # by rpc and why
     for one in fetched:
         shown = SHOWN.get(one.rpc) == one.kind
         if shown and one.clearance >= SENSITIVE:
@@ -104,8 +108,11 @@ def compared(fetched: Iterable[Fetched], leaves: Iterable[AccessRead]) -> Compar
             beside[one.rpc, one.kind, _MASKED if shown else _HANDLED] += 1
     for leaf in leaves:
         if leaf.rpc in COMPUTED:
-            computed[leaf.rpc] += 1
+            computed[leaf.rpc, COMPUTED[leaf.rpc]] += 1
             beside[leaf.rpc, "", COMPUTED[leaf.rpc]] += 0
+        elif leaf.rpc == _GET_QUOTE and leaf.record.startswith("members/"):
+            computed[leaf.rpc, _WHOSE] += 1
+            beside[leaf.rpc, "", _WHOSE] += 0
         else:
             in_log[leaf.rpc, leaf.record.rpartition("/")[2]] += 1
     counted, proved = _by_rpc(at_database), _by_rpc(in_log)
@@ -120,7 +127,7 @@ def compared(fetched: Iterable[Fetched], leaves: Iterable[AccessRead]) -> Compar
         for rpc in sorted(counted.keys() | proved.keys())
     ]
     rows += [
-        Row(rpc=rpc, kind=kind, fetched=count, leaves=computed[rpc], why=why)
+        Row(rpc=rpc, kind=kind, fetched=count, leaves=computed[rpc, why], why=why)
         for (rpc, kind, why), count in sorted(beside.items())
     ]
     return Compared(

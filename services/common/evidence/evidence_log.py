@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert, select, update
 from services.common.database import Database
 from services.common.evidence.access_read import AccessRead
 from services.common.evidence.checkpoint import Checkpoint
-from services.common.evidence.leaf import LeafRefused, leaf_bytes
+from services.common.evidence.leaf import LeafRefused, beside, leaf_bytes
 from services.common.evidence.merkle import HASH_BYTES, folded, grow, leaf_hash
 from services.common.evidence.note import Note, SignerKey
 from services.common.evidence.tables import HEAD, EvidenceTables
@@ -161,9 +161,7 @@ class EvidenceLog:
                     "leaf_index": head.size + number,
                     "body": body,
                     "hash": found,
-                    "record": read.record,
-                    "who": read.who,
-                    "at_us": read.at_us,
+                    **beside(read),
                 }
                 for number, ((body, read), found) in enumerate(zip(leaves, hashes, strict=True))
             ],

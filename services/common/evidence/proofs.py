@@ -18,6 +18,8 @@ from services.common.evidence.merkle import (
 )
 from services.common.evidence.tables import HEAD, EvidenceTables
 
+_NAMES = 500  # of records in one statement
+
 
 class TreeBroken(RuntimeError):
     """Hashes that the log must hold are not there: somebody removed them."""
@@ -57,19 +59,20 @@ class Asked:
     who: str = ""
     from_us: int | None = None
     before_us: int | None = None
+    tenant: str = ""  # key: its people's and machines' reads, and reads of its records
 
 
 class Proofs:
     """Reads one log within a connection of the caller's. Writes nothing."""
 
     def __init__(self, connection: Connection, tables: EvidenceTables) -> None:
-        self._connection = connection
+        self.connection = connection
         self._tables = tables
 
     def size(self) -> int:
         """Number of leaves, signed or not."""
         head = self._tables.head.c
-        found: int = self._connection.execute(select(head.size).where(head.id == HEAD)).scalar_one()
+        found: int = self.connection.execute(select(head.size).where(head.id == HEAD)).scalar_one()
         return found
 
     def checkpoint(self, size: int | None = None) -> KeptCheckpoint | None:
@@ -78,7 +81,7 @@ class Proofs:
         query = select(table).order_by(table.c.size.desc(), table.c.at_us.desc()).limit(1)
         if size is not None:
             query = query.where(table.c.size == size)
-        row = self._connection.execute(query).first()
+        row = self.connection.execute(query).first()
         if row is None:
             return None
         return KeptCheckpoint(size=row.size, root=bytes(row.root), note=row.note, at_us=row.at_us)
@@ -87,13 +90,13 @@ class Proofs:
         """The first leaf with this hash."""
         leaf = self._tables.leaf.c
         query = select(leaf.leaf_index).where(leaf.hash == leaf_hash).order_by(leaf.leaf_index)
-        found: int | None = self._connection.execute(query.limit(1)).scalar()
+        found: int | None = self.connection.execute(query.limit(1)).scalar()
         return found
 
     def body(self, index: int) -> bytes | None:
         """The bytes of one leaf."""
         leaf = self._tables.leaf.c
-        found = self._connection.execute(select(leaf.body).where(leaf.leaf_index == index)).scalar()
+        found = self.connection.execute(select(leaf.body).where(leaf.leaf_index == index)).scalar()
         return None if found is None else bytes(found)
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
@@ -136,9 +139,40 @@ class Proofs:
             query = query.where(leaf.at_us >= asked.from_us)
         if asked.before_us is not None:
             query = query.where(leaf.at_us < asked.before_us)
+        query = query.order_by(leaf.leaf_index).limit(most)
+        # One index each: for "reader or owner" SQLite would sort all of the tenant's leaves.
+        queries = [query]
+        if asked.tenant:
+            queries = [query.where(column == asked.tenant) for column in (leaf.reader, leaf.owner)]
         # All at once: a refusal midway would leave SQLite's snapshot open with the cursor.
-        rows = self._connection.execute(query.order_by(leaf.leaf_index).limit(most)).all()
-        return [_leaf(row) for row in rows]
+        rows = {
+            row.leaf_index: row for one in queries for row in self.connection.execute(one).all()
+        }
+        return [_leaf(rows[index]) for index in sorted(rows)[:most]]
+
+    def about(
+        self, member: str, records: Sequence[str], tenant: str, places: range, most: int
+    ) -> list[Leaf]:
+        """Leaves about one member, in order: below their name, or of the records.
+
+        Those in these places of the log; with a tenant those of them that concern it.
+
+        Raises: LeafMislabelled, as `listed`.
+        """
+        leaf = self._tables.leaf.c
+        query = select(self._tables.leaf).where(
+            leaf.leaf_index >= places.start, leaf.leaf_index < places.stop
+        )
+        if tenant:
+            query = query.where(or_(leaf.reader == tenant, leaf.owner == tenant))
+        query = query.order_by(leaf.leaf_index).limit(most)
+        wheres = [leaf.member == member]
+        wheres += [
+            leaf.record.in_(records[at : at + _NAMES]) for at in range(0, len(records), _NAMES)
+        ]
+        found = (self.connection.execute(query.where(where)).all() for where in wheres)
+        rows = {row.leaf_index: row for some in found for row in some}
+        return [_leaf(rows[index]) for index in sorted(rows)[:most]]
 
     def _folded(self, path: Sequence[Sequence[Subtree]]) -> list[bytes]:
         hashes = self._hashes([subtree for node in path for subtree in node])
@@ -153,7 +187,7 @@ class Proofs:
         leaves = by_level.pop(0, [])
         if leaves:
             query = select(leaf.leaf_index, leaf.hash).where(leaf.leaf_index.in_(leaves))
-            found |= {(0, row[0]): bytes(row[1]) for row in self._connection.execute(query)}
+            found |= {(0, row[0]): bytes(row[1]) for row in self.connection.execute(query)}
         if by_level:
             # For (level, node_index) IN (...) SQLite reads the whole table; each of these it finds.
             near = [
@@ -161,7 +195,7 @@ class Proofs:
                 for level, indexes in by_level.items()
             ]
             nodes = select(node.level, node.node_index, node.hash).where(or_(*near))
-            for row in self._connection.execute(nodes):
+            for row in self.connection.execute(nodes):
                 found[row[0], row[1]] = bytes(row[2])
         if len(found) != len(set(wanted)):
             raise TreeBroken("hashes of the tree are missing")

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipei.evidence.v1 import evidence_pb2_grpc
+from services.common.access.guarding import pseudonym
 from services.common.database import Database
 from services.common.evidence.evidence_log import EvidenceLog
+from services.common.evidence.member_reads import RecordsOf
 from services.common.evidence.note import Kind, SignerKey
 from services.common.evidence.servicer import FULL_NAME, EvidenceServicer
 from services.common.evidence.tables import EvidenceTables
 from services.common.grpc_edge import Serving
-from services.common.settings import trust_domain
+from services.common.settings import evidence_pseudonym_key_file, trust_domain
 from services.common.state import load_or_make_key, write_private
 
 
@@ -31,18 +33,24 @@ def service_evidence(
     database: Database,
     tables: EvidenceTables,
     *,
+    state: Path,
     key_file: Path,
+    records_of: RecordsOf,
     now_us: Callable[[], int],
 ) -> ServiceEvidence:
     """The evidence of the service of this name, signed by the key in the file.
 
-    The public key is put beside it, for whoever verifies.
+    The public key is put beside it, for whoever verifies. `records_of` gives the names of the
+    service's records that are about the member of a token.
 
     Raises: UnknownSetting when the file holds no key.
     """
     signer = log_signer(name, key_file)
     log = EvidenceLog(database, tables, signer, now_us)
-    servicer = EvidenceServicer(database, tables)
+    secret = load_or_make_key(evidence_pseudonym_key_file(state))
+    servicer = EvidenceServicer(
+        database, tables, records_of, lambda token: pseudonym(token, secret)
+    )
     return ServiceEvidence(
         log=log,
         serving=Serving(

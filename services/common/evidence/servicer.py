@@ -12,7 +12,10 @@ from sqlalchemy.exc import OperationalError
 
 from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1 import evidence_pb2_grpc
+from services.common.access.tenant import Kind, current_tenant
 from services.common.database import Database
+from services.common.evidence.leaf import LeafRefused, concerns, read_of
+from services.common.evidence.member_reads import RecordsOf, reads_of, wanted
 from services.common.evidence.merkle import HASH_BYTES, leaf_hash
 from services.common.evidence.proofs import Asked, LeafMislabelled, Proofs, TreeBroken
 from services.common.evidence.tables import EvidenceTables
@@ -28,15 +31,24 @@ USUAL_PAGE, MOST_ON_PAGE = 100, 1_000
 MOST_HASHES = 10_000
 _RETRY_S = 1.0
 _LONGEST = 512
-_PAGE = "evidence leaves"
+_TENANT = re.compile(r"(insurer|hospital|partner)/[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 
 
 class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
-    """Proves what one service's log holds."""
+    """Proves what one service's log holds, to a tenant's auditors what is theirs of it."""
 
-    def __init__(self, database: Database, tables: EvidenceTables) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tables: EvidenceTables,
+        records_of: RecordsOf,
+        pseudonym: Callable[[str], str],
+    ) -> None:
+        """`records_of` knows which records are a member's, `pseudonym` what stands for a token."""
         self._database = database
         self._tables = tables
+        self._records_of = records_of
+        self._pseudonym = pseudonym
 
     async def GetCheckpoint(
         self, request: pb.GetCheckpointRequest, context: Context
@@ -66,7 +78,10 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
             violations.append(_negative("tree_size"))
         if violations:
             raise invalid(violations)
-        return await self._asked(lambda proofs: _inclusion(proofs, request, by_hash=by_hash))
+        tenant = _callers()
+        return await self._asked(
+            lambda proofs: _inclusion(proofs, request, tenant, by_hash=by_hash)
+        )
 
     async def GetConsistencyProof(
         self, request: pb.GetConsistencyProofRequest, context: Context
@@ -98,7 +113,7 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
     async def ListLeaves(
         self, request: pb.ListLeavesRequest, context: Context
     ) -> pb.ListLeavesResponse:
-        """One page of leaves."""
+        """One page of leaves; to a tenant's auditor of those alone that concern the tenant."""
         violations = [
             Violation(name, "TOO_LONG", f"has at most {_LONGEST} characters")
             for name in ("record", "who")
@@ -110,23 +125,52 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
             if request.HasField(name)
         }
         if not 0 <= request.page_size <= MOST_ON_PAGE:
-            text = f"must be 0 to {MOST_ON_PAGE}"
-            violations.append(Violation("page_size", "OUT_OF_RANGE", text))
+            violations.append(_page_size())
+        if request.tenant and not _TENANT.fullmatch(request.tenant):
+            text = "must be insurer/ID, hospital/ID or partner/ID"
+            violations.append(Violation("tenant", "NOT_A_TENANT", text))
         if violations:
             raise invalid(violations)
+        tenant = _callers()
+        if tenant and request.tenant not in ("", tenant):
+            return pb.ListLeavesResponse()  # as for a tenant that nobody ever was
         asked = Asked(
             record=request.record,
             who=request.who,
             from_us=times.get("start_time"),
             before_us=times.get("end_time"),
+            tenant=tenant or request.tenant,
         )
-        start, most = _start(request.page_token), request.page_size or USUAL_PAGE
+        kind = f"evidence leaves {tenant}"
+        start, most = _start(request.page_token, kind), request.page_size or USUAL_PAGE
         leaves = await self._asked(lambda proofs: proofs.listed(asked, start, most))
         return pb.ListLeavesResponse(
             leaves=[pb.Leaf(index=leaf.index, body=_text(leaf.body)) for leaf in leaves],
-            next_page_token=page_token(_PAGE, str(leaves[-1].index + 1))
+            next_page_token=page_token(kind, str(leaves[-1].index + 1))
             if len(leaves) == most
             else "",
+        )
+
+    async def ListMemberReads(
+        self, request: pb.ListMemberReadsRequest, context: Context
+    ) -> pb.ListMemberReadsResponse:
+        """One page of reads of a member's data."""
+        violations = []
+        if not 0 <= request.page_size <= MOST_ON_PAGE:
+            violations.append(_page_size())
+        asked = wanted(request, violations)
+        kind = f"member reads {current_tenant().key}"
+        begun, most = _places(request.page_token, kind), request.page_size or USUAL_PAGE
+
+        def page(proofs: Proofs) -> tuple[list[pb.MemberRead], range]:
+            places = range(proofs.size()) if begun is None else begun
+            records = self._records_of(proofs.connection, asked.token)
+            return reads_of(proofs, asked, self._pseudonym(asked.token), records, places, most)
+
+        reads, left = await self._asked(page)
+        return pb.ListMemberReadsResponse(
+            reads=reads,
+            next_page_token=page_token(kind, f"{left.start} {left.stop}") if left else "",
         )
 
     async def ListLeafHashes(
@@ -175,20 +219,39 @@ def range_faults(start: int, count: int) -> list[Violation]:
     return violations
 
 
+def _callers() -> str:
+    """Key of the tenant whose leaves exist for the caller; empty: the whole installation's do."""
+    tenant = current_tenant()
+    return "" if tenant.kind is Kind.INSTALLATION else tenant.key
+
+
 def _inclusion(
-    proofs: Proofs, request: pb.GetInclusionProofRequest, *, by_hash: bool
+    proofs: Proofs, request: pb.GetInclusionProofRequest, tenant: str, *, by_hash: bool
 ) -> pb.GetInclusionProofResponse:
     newest = proofs.checkpoint()
     size = request.tree_size or (0 if newest is None else newest.size)
     index = proofs.index_of(request.leaf_hash) if by_hash else request.index
     body = None if index is None or index >= size else proofs.body(index)
-    if index is None or body is None or size > proofs.size():
+    hidden = body is not None and bool(tenant) and not _concerns(body, tenant)
+    if index is None or body is None or hidden or size > proofs.size():
         raise not_found("leaf in a tree of that size", str(size))
     return pb.GetInclusionProofResponse(
         leaf=pb.Leaf(index=index, body=_text(body)),
         tree_size=size,
         hashes=proofs.inclusion(index, size),
     )
+
+
+def _concerns(body: bytes, tenant: str) -> bool:
+    """Whether a leaf is the tenant's to see, by its bytes; what is no leaf is nobody's."""
+    try:
+        return concerns(read_of(body), tenant)
+    except LeafRefused:
+        return False
+
+
+def _page_size() -> Violation:
+    return Violation("page_size", "OUT_OF_RANGE", f"must be 0 to {MOST_ON_PAGE}")
 
 
 def _negative(field: str) -> Violation:
@@ -203,14 +266,29 @@ def _microseconds(field: str, moment: Timestamp, violations: list[Violation]) ->
         return 0
 
 
-def _start(token: str) -> int:
-    position = parse_page_token(token, _PAGE)
+def _start(token: str, kind: str) -> int:
+    position = parse_page_token(token, kind)
     if position is None:
         return 0
     if not re.fullmatch("[0-9]{1,18}", position, re.ASCII):
-        text = "not a page token of this list; start again without one"
-        raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+        raise _foreign()
     return int(position)
+
+
+def _places(token: str, kind: str) -> range | None:
+    """Where a page begins and its list ends; None for the first page."""
+    position = parse_page_token(token, kind)
+    if position is None:
+        return None
+    found = re.fullmatch("([0-9]{1,18}) ([0-9]{1,18})", position, re.ASCII)
+    if found is None:
+        raise _foreign()
+    return range(int(found[1]), int(found[2]))
+
+
+def _foreign() -> Refused:
+    text = "not a page token of this list; start again without one"
+    return invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
 
 
 def _text(body: bytes) -> str:

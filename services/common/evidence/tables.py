@@ -1,8 +1,8 @@
 """Tables of an evidence log, the same in every service's database.
 
-Leaves, nodes and checkpoints are never changed (APPEND_ONLY). `record`, `who` and `at_us` of a leaf
-repeat what its bytes say, for look-ups; the bytes are what counts. The head is one row: whoever
-appends locks it, and finds in it what appending needs of the tree.
+Leaves, nodes and checkpoints are never changed (APPEND_ONLY). `record`, `who`, `at_us`, `reader`,
+`owner` and `member` of a leaf repeat what its bytes say, for look-ups; the bytes are what counts.
+The head is one row: whoever appends locks it, and finds in it what appending needs of the tree.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from services.common.database import append_only_ddl
 
 APPEND_ONLY = ("evidence_leaf", "evidence_node", "evidence_checkpoint")
 HEAD = 1  # id of the head's only row
+KEY_LENGTH = 80  # of a tenant's key, which is its kind and a name of at most 63 characters
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +54,15 @@ def tables(metadata: MetaData) -> EvidenceTables:
         Column("record", String(512), nullable=False),
         Column("who", String(512), nullable=False),
         Column("at_us", BigInteger, nullable=False),
+        Column("reader", String(KEY_LENGTH), nullable=False, server_default=""),
+        Column("owner", String(KEY_LENGTH), nullable=False, server_default=""),
+        Column("member", String(KEY_LENGTH), nullable=False, server_default=""),
         Index("ix_evidence_leaf_record", "record", "leaf_index"),
         Index("ix_evidence_leaf_who", "who", "leaf_index"),
         Index("ix_evidence_leaf_at_us", "at_us", "leaf_index"),
+        Index("ix_evidence_leaf_reader", "reader", "leaf_index"),
+        Index("ix_evidence_leaf_owner", "owner", "leaf_index"),
+        Index("ix_evidence_leaf_member", "member", "leaf_index"),
         Index("ix_evidence_leaf_hash", "hash"),
     )
     # Complete subtrees from level 1 on; level 0 are the leaves' hashes.

@@ -22,6 +22,7 @@ import hashlib
 import json
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 HEADER = "c2sp.org/tlog-proof@v1"
@@ -294,15 +295,25 @@ def main(arguments: list[str] | None = None) -> int:
 def told(found: Verified) -> list[str]:
     """What was proved, in lines for a person."""
     lines = [f"verified: leaf {found.index} of {found.origin}, among {found.size} leaves"]
-    lines += [f"cosigned by {name} at {at_s} (Unix time)" for name, at_s in found.witnesses]
+    lines += [f"cosigned by {name} at {_time(at_s)}" for name, at_s in found.witnesses]
     if not found.witnesses:
         lines.append("no witness key was given: the log alone vouches for it")
     try:
         read = json.loads(found.leaf)
+        at_us = read.get("at_us")
+        lines += [f"  time: {_time(at_us // 1_000_000)}"] if isinstance(at_us, int) else []
         lines += [f"  {name}: {value}" for name, value in read.items()]
     except (ValueError, AttributeError):
         lines.append(f"  {found.leaf!r}")
     return lines
+
+
+def _time(at_s: int) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC; as they are where no calendar reaches."""
+    try:
+        return datetime.fromtimestamp(at_s, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"{at_s} s since 1970"
 
 
 def _content(path: Path) -> bytes:

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, MetaData, insert, select
+import re
+from dataclasses import dataclass
+from typing import Any
 
+from sqlalchemy import Connection, MetaData, insert, select, tuple_
+
+from services.common.access.caller import current_caller, rpc_under_way
+from services.common.access.labels import role_name, rpc_of
+from services.common.access.tenant import Kind, Tenant, current_tenant
+from services.common.paging import Page
 from services.common.sealing.subject_keys import Sealer
 from services.common.sealing.tables import ERASURE, erasure_table
 
 erasure = erasure_table(MetaData())
+# By what an order to erase is named; it is kept, and says nothing about the person.
+ORDER_REFERENCE = re.compile(r"[A-Za-z0-9._/-]{1,64}", re.ASCII)
 
 
 class OtherErasure(ValueError):
     """The request id was used before for somebody else; nothing was erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who had somebody erased: the tenant's key, the role that allowed it; and on what ground."""
+
+    tenant: str = ""
+    role: str = ""
+    ground: str = ""
+
+
+NOBODY_SAID = By()
+
+
+def done_by() -> By:
+    """Who calls the rpc under way, and which of their roles lets them.
+
+    Raises: NobodyCalls outside an rpc.
+    """
+    under_way, caller = rpc_under_way(), current_caller()
+    rpc = rpc_of(under_way.rpc) if under_way else None
+    roles = caller.roles & rpc.roles if rpc else frozenset()
+    return By(current_tenant().key, role_name(min(roles)) if roles else "")
 
 
 def answered(
@@ -38,18 +71,34 @@ def remember(
     member: str,
     answer: bytes,
     now_us: int,
-    ground: str = "",
+    by: By = NOBODY_SAID,
 ) -> None:
     """Keep that a member, by the opaque id that is left, was erased, and what was answered."""
     row = {
         "request_id": request_id,
         "fingerprint": _fingerprint(sealer, content),
         "member": member,
-        "ground": ground,
+        "ground": by.ground,
         "answer": answer,
         "at_us": now_us,
+        "tenant": by.tenant,
+        "role": by.role,
     }
     connection.execute(insert(erasure), row)
+
+
+def after(connection: Connection, tenant: Tenant, place: tuple[int, str], most: int) -> Page[Any]:
+    """The tenant's erasures in the order of time, after one's time and request id.
+
+    Of the whole installation, all.
+    """
+    columns = erasure.c.at_us, erasure.c.request_id
+    query = select(*columns, erasure.c.member, erasure.c.ground, erasure.c.role)
+    if tenant.kind is not Kind.INSTALLATION:
+        query = query.where(erasure.c.tenant == tenant.key)
+    later = query.where(tuple_(*columns) > place).order_by(*columns)
+    rows = connection.execute(later.limit(most + 1)).all()
+    return Page(rows[:most], more=len(rows) > most)
 
 
 def _fingerprint(sealer: Sealer, content: bytes) -> str:

@@ -52,5 +52,5 @@ class Erased(Refused):
         super().__init__(
             grpc.StatusCode.FAILED_PRECONDITION,
             "ERASED",
-            "the person's data was erased; names, states, amounts and hashes are all that is left",
+            "the person's data was erased; names, states and amounts are all that is left",
         )

@@ -1,23 +1,34 @@
-"""KeysService over gRPC, the same in every service: which keys are in use, rotation, renewal."""
+"""KeysService over gRPC, the same in every service: keys in use, rotation, renewal, erasures."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import grpc
+from sqlalchemy import Row
 
 from lipei.keys.v1 import keys_pb2 as pb
 from lipei.keys.v1 import keys_pb2_grpc
+from services.common.access.tenant import current_tenant
 from services.common.database import Database
-from services.common.grpc_edge import Serving, Violation, invalid
+from services.common.grpc_edge import (
+    Serving,
+    Violation,
+    invalid,
+    page_token,
+    parse_page_token,
+)
 from services.common.log import logger
-from services.common.sealing import rotation
+from services.common.sealing import erasures, rotation
 from services.common.sealing.master import KeyState
 from services.common.sealing.subject_keys import SubjectKeys
 
 FULL_NAME = "lipei.keys.v1.KeysService"
 USUAL, MOST = 500, 2_000
+USUAL_PAGE, MOST_ON_PAGE = 100, 500
+_PLACE = re.compile(r"([0-9]{1,18}) ([0-9A-Za-z._-]{1,64})", re.ASCII)
 Context = grpc.aio.ServicerContext[Any, Any]
 _STATES = {s: pb.MasterKeyState.Value(f"MASTER_KEY_STATE_{s.name}") for s in KeyState}
 
@@ -68,6 +79,28 @@ class KeysServicer(keys_pb2_grpc.KeysServiceServicer):
         )
         return pb.RenewKeysResponse(renewed_count=done.rewrapped, left_count=done.left)
 
+    async def ListErasures(
+        self, request: pb.ListErasuresRequest, context: Context
+    ) -> pb.ListErasuresResponse:
+        """Erasures that were done here, oldest first."""
+        if request.page_size < 0:
+            raise invalid([Violation("page_size", "OUT_OF_RANGE", "must not be negative")])
+        tenant = current_tenant()
+        kind = f"erasures {tenant.key}"
+        most = min(request.page_size or USUAL_PAGE, MOST_ON_PAGE)
+        place = _place(parse_page_token(request.page_token, kind))
+
+        def work() -> pb.ListErasuresResponse:
+            with self._database.reading() as connection:
+                rows = erasures.after(connection, tenant, place, most)
+            answer = pb.ListErasuresResponse(erasures=map(_erasure, rows))
+            if rows.more:
+                last = rows[-1]
+                answer.next_page_token = page_token(kind, f"{last.at_us} {last.request_id}")
+            return answer
+
+        return await self._database.run(work)
+
 
 def serving(database: Database, keys: SubjectKeys) -> Serving:
     """The service as a process offers it."""
@@ -96,6 +129,25 @@ def readiness(database: Database, keys: SubjectKeys) -> Callable[[], Coroutine[A
         return await database.run(ready)
 
     return check
+
+
+def _erasure(row: Row[Any]) -> pb.Erasure:
+    found = pb.Erasure(
+        member=f"members/{row.member}" if row.member else "", ground=row.ground, role=row.role
+    )
+    found.erase_time.FromMicroseconds(row.at_us)
+    return found
+
+
+def _place(position: str | None) -> tuple[int, str]:
+    """The time and request id after which a page begins."""
+    if position is None:
+        return 0, ""
+    found = _PLACE.fullmatch(position)
+    if found is None:
+        text = "not a page token of this list; start again without one"
+        raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+    return int(found[1]), found[2]
 
 
 def _most(asked: int) -> int:

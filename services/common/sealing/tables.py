@@ -47,7 +47,10 @@ def member_table(metadata: MetaData) -> Table:
 
 
 def erasure_table(metadata: MetaData) -> Table:
-    """What was erased by which request, on what ground: opaque ids, counts and a keyed hash."""
+    """What was erased by which request, on what ground, by whom: opaque ids, counts, a keyed hash.
+
+    `tenant` and `role` are empty in rows from before they were written down.
+    """
     return Table(
         ERASURE,
         metadata,
@@ -57,4 +60,6 @@ def erasure_table(metadata: MetaData) -> Table:
         Column("ground", String(96), nullable=False),
         Column("answer", LargeBinary, nullable=False),
         Column("at_us", BigInteger, nullable=False),
+        Column("tenant", String(80), nullable=False, server_default=""),
+        Column("role", String(32), nullable=False, server_default=""),
     )

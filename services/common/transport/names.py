@@ -13,6 +13,7 @@ from enum import StrEnum
 from lipei.type.v1 import access_pb2
 
 SERVICES = ("claims", "his_bridge", "pricing", "settlement")
+OFFICES = ("operator", "auditor")  # of the installation itself; also the only role at such a desk
 WITNESSES = ("insurer", "hospital")  # of one installation; a witness serves as "witness:{label}"
 _CALLING_SERVICE = "settlement"
 _SCHEME = "spiffe://"
@@ -35,14 +36,18 @@ class Kind(StrEnum):
 _ROLES: dict[Kind, frozenset[int]] = {
     Kind.SERVICE: frozenset({access_pb2.ROLE_SERVICE}),
     Kind.INTEGRATION: frozenset({access_pb2.ROLE_HOSPITAL_INTEGRATION}),
-    Kind.WITNESS: frozenset({access_pb2.ROLE_AUDITOR}),
+    Kind.WITNESS: frozenset({access_pb2.ROLE_WITNESS}),
     Kind.DESK: frozenset(),
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Name:
-    """A name with what it says. Of a member's desk the token says which member it is."""
+    """A name with what it says. Of a member's desk the token says which member it is.
+
+    A desk of an office stands in no tenant: who sits there works for the whole installation, in
+    that office's role and no other, so that nobody audits what they operate.
+    """
 
     uri: str
     kind: Kind
@@ -51,6 +56,7 @@ class Name:
     hospital: str | None = None
     partner: str | None = None
     is_member: bool = False
+    office: str | None = None  # one of OFFICES
 
     @property
     def roles(self) -> frozenset[int]:
@@ -85,6 +91,8 @@ def parse_name(uri: str, trust_domain: str) -> Name:
             name = Name(uri=uri, kind=Kind.DESK, label=label, hospital=hospital)
         case ["partner", partner, "desk", label]:
             name = Name(uri=uri, kind=Kind.DESK, label=label, partner=partner)
+        case [office, "desk", label] if office in OFFICES:
+            name = Name(uri=uri, kind=Kind.DESK, label=label, office=office)
         case ["member", "desk", label]:
             name = Name(uri=uri, kind=Kind.DESK, label=label, is_member=True)
         case _:
@@ -106,7 +114,7 @@ def integration_uri(trust_domain: str, hospital: str) -> str:
 
 
 def desk_uri(trust_domain: str, *owner: str, label: str) -> str:
-    """The name of a desk of "insurer", i or "hospital", h or "partner", p or "member"."""
+    """The name of a desk: of "insurer", i; "hospital", h; "partner", p; "member"; or an office."""
     return _formed(trust_domain, *owner, "desk", label)
 
 

@@ -56,6 +56,16 @@ class State(StrEnum):
     WITHDRAWN = "WITHDRAWN"
 
 
+class Lack(StrEnum):
+    """Why no consent covers a record."""
+
+    NO_CONSENT = "NO_CONSENT"
+    NOT_YET = "NOT_YET"
+    RUN_OUT = "RUN_OUT"
+    WITHDRAWN = "WITHDRAWN"
+    OUTSIDE_SCOPE = "OUTSIDE_SCOPE"
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What shows that a person acted: the hash of a document that the hospital keeps."""
 
@@ -198,6 +208,40 @@ def active(
         and covers(consent.terms.scope, need)
     ]
     return min(found, key=lambda one: _rank(one.terms, rather), default=None)
+
+
+def lacking(
+    consents: Iterable[Consent], *, recipient: str, purpose: Purpose, need: Need, at_us: int
+) -> tuple[Lack, tuple[str, ...]] | None:
+    """Why none of a person's consents covers the record, and which ones; None when one does.
+
+    One that begins later says most, for it releases the record by itself; of those that covered it
+    once, the one that ended last; then those that never did.
+    """
+    theirs = [c for c in consents if (c.terms.recipient, c.terms.purpose) == (recipient, purpose)]
+    if not theirs:
+        return Lack.NO_CONSENT, ()
+    fitting = [one for one in theirs if covers(one.terms.scope, need)]
+    states = [state_at(one, at_us) for one in fitting]
+    if State.ACTIVE in states:
+        return None
+    begin = [c for c, state in zip(fitting, states, strict=True) if state is State.NOT_YET]
+    if begin:
+        return Lack.NOT_YET, _ids(begin)
+    if not fitting:
+        return Lack.OUTSIDE_SCOPE, _ids(theirs)
+    last = max(fitting, key=lambda one: (ended_us(one), one.terms.consent_id))
+    return Lack(state_at(last, at_us)), _ids([last])
+
+
+def ended_us(consent: Consent) -> int:
+    """When a consent that holds no more ceased to hold."""
+    ends = [at for at in (consent.withdrawn_us, consent.terms.until_us) if at is not None]
+    return min(ends, default=consent.terms.from_us)
+
+
+def _ids(consents: Iterable[Consent]) -> tuple[str, ...]:
+    return tuple(sorted(one.terms.consent_id for one in consents))
 
 
 def _rank(terms: Terms, rather: str) -> tuple[bool, int, str]:

@@ -50,6 +50,7 @@ def erase(
     token: str,
     hospitals: Sequence[str],
     now_us: int,
+    by: erasures.By = erasures.NOBODY_SAID,
 ) -> Erasure:
     """Erase a patient at these hospitals; what that was. Blocks.
 
@@ -83,6 +84,7 @@ def erase(
             member=next(iter(found.values())),
             answer=_encode(done),
             now_us=now_us,
+            by=by,
         )
     for table in (SUBJECT_KEY, MEMBER, reading.name):
         database.scrub(table)

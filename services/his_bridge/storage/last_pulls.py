@@ -6,13 +6,14 @@ import msgspec
 from sqlalchemy import Connection, func, insert, select, update
 
 from services.his_bridge.storage.inbox import PENDING
+from services.his_bridge.storage.lists import quarantined_by_channel
 from services.his_bridge.storage.tables import held_record, inbox, last_pull
 
 CHANNELS = ("bills", "readings")
 
 
 class ChannelStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The last pull's end, the last success, why it failed (else empty), what is unread or held."""
+    """The last pull's end, the last success, why it failed (else empty), and what waits where."""
 
     channel: str
     attempt_us: int | None = None
@@ -20,6 +21,7 @@ class ChannelStatus(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
     unread: int = 0
     held: int = 0
+    quarantined: int = 0
 
 
 def record(
@@ -58,6 +60,7 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
             (held_record, []),
         )
     )
+    quarantined = quarantined_by_channel(connection, hospital)
     return [
         ChannelStatus(
             channel=channel,
@@ -66,6 +69,7 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
             failure=ended[channel].failure if channel in ended else "",
             unread=unread.get(channel, 0),
             held=held.get(channel, 0),
+            quarantined=quarantined.get(channel, 0),
         )
         for channel in CHANNELS
     ]

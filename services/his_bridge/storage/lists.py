@@ -12,7 +12,9 @@ import msgspec
 from sqlalchemy import (
     Connection,
     Row,
+    Select,
     exists,
+    func,
     insert,
     select,
     tuple_,
@@ -81,7 +83,8 @@ class Waiting:
         return int(self.row.seq)
 
 
-_OF_INBOX = ("channel", "external_index", "external_id", "version", "content_hash", "member")
+# What opens the source's own id of a record (sealed.open_record), but for its hospital.
+OF_INBOX = ("channel", "external_index", "external_id", "version", "content_hash", "member")
 
 
 def quarantine_after(
@@ -93,6 +96,23 @@ def quarantine_after(
     before: if it is bad as well, it waits itself. A late older version resolves nothing, nor does
     the same version with other bytes.
     """
+    of_inbox = [inbox.c[name] for name in OF_INBOX]
+    number = quarantine.c.seq
+    query = _waiting(select(quarantine, *of_inbox), hospital)
+    after = query.where(number > seq).order_by(number)
+    rows = connection.execute(after.limit(most)).all()
+    waiting = [Waiting(row, open_record(sealer, row, "external_id").decode()) for row in rows]
+    more = len(rows) == most and any_after(connection, query, number, rows[-1].seq)
+    return Page(waiting, more=more)
+
+
+def quarantined_by_channel(connection: Connection, hospital: str) -> dict[str, int]:
+    """Channel → how many records `quarantine_after` lists of it."""
+    query = _waiting(select(inbox.c.channel, func.count().label("number")), hospital)
+    return {row.channel: row.number for row in connection.execute(query.group_by(inbox.c.channel))}
+
+
+def _waiting(query: Select[Any], hospital: str) -> Select[Any]:
     later = inbox.alias("later")
     resolved = exists().where(
         later.c.hospital == inbox.c.hospital,
@@ -102,18 +122,11 @@ def quarantine_after(
         later.c.state != PENDING,
         tuple_(later.c.updated_us, later.c.id) > tuple_(inbox.c.updated_us, inbox.c.id),
     )
-    of_inbox = [inbox.c[name] for name in _OF_INBOX]
-    number = quarantine.c.seq
-    query = (
-        select(quarantine, *of_inbox)
+    return (
+        query.select_from(quarantine)
         .join(inbox, inbox.c.id == quarantine.c.inbox_id)
         .where(quarantine.c.hospital == hospital, ~resolved)
     )
-    after = query.where(number > seq).order_by(number)
-    rows = connection.execute(after.limit(most)).all()
-    waiting = [Waiting(row, open_record(sealer, row, "external_id").decode()) for row in rows]
-    more = len(rows) == most and any_after(connection, query, number, rows[-1].seq)
-    return Page(waiting, more=more)
 
 
 def acknowledge(

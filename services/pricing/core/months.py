@@ -52,10 +52,14 @@ class PersonalTarget(msgspec.Struct, frozen=True):
     measure: Measure
     start: date
     target: Target | None
+    set_by: str  # as `Reading.recorder`
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """One measure of a month: its mean as text, the target as text, and whether it is met."""
+    """One measure of a month: its mean as text, the target as text, and whether it is met.
+
+    `set_by` names who has set a personal target.
+    """
 
     measure: Measure
     mean: str
@@ -63,6 +67,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     personal: bool
     met: bool
     readings: int
+    set_by: str = ""  # quotes of before did not say
 
 
 class MonthAssessment(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +115,8 @@ def assess_months(
     """Each month judged, in the order given.
 
     A month's target is the one in force on its first day, so that none changes while it runs; of
-    a doctor's targets the latest start counts, and of equal starts the last in `personal`.
+    a doctor's targets the latest start counts, and of equal starts the last in `personal`. A target
+    counts only beside a reading of its setter's: who has measured nothing here judges nothing.
 
     Raises: NoTargetInForce when the programme has no target yet in one of the months.
     """
@@ -120,10 +126,10 @@ def assess_months(
         due = last_day_of(month) + timedelta(days=DAYS_TO_ARRIVE)
         if reading.received.astimezone(zone).date() <= due:
             by_month[month].append(reading)
+    recorders = {reading.recorder for found in by_month.values() for reading in found}
+    own = [target for target in personal if target.set_by in recorders]
     hba1c = {month: found for month in by_month if (found := _hba1c_of(by_month[month]))}
-    return tuple(
-        _assessed(month, by_month[month], hba1c, programme, personal, zone) for month in months
-    )
+    return tuple(_assessed(month, by_month[month], hba1c, programme, own, zone) for month in months)
 
 
 def _hba1c_of(readings: Iterable[Reading]) -> Reading | None:
@@ -147,7 +153,7 @@ def _assessed(
 ) -> MonthAssessment:
     own = _personal_on(month, personal)
     targets = programme.targets_on(month)
-    targets |= {measure: own[measure] for measure in targets if measure in own}
+    targets |= {measure: own[measure][0] for measure in targets if measure in own}
     low = programme.low_glucose_on(month)
     slots: dict[int, _Candidate] = {}
     for slot, candidate in _candidates(readings, targets, low, zone):
@@ -187,13 +193,20 @@ def _assessed(
     )
 
 
-def _personal_on(month: date, personal: Sequence[PersonalTarget]) -> dict[Measure, Target]:
+def _personal_on(
+    month: date, personal: Sequence[PersonalTarget]
+) -> dict[Measure, tuple[Target, str]]:
+    # Each target with who has set it.
     latest: dict[Measure, PersonalTarget] = {}
     for entry in personal:
         known = latest.get(entry.measure)
         if entry.start <= month and (known is None or known.start <= entry.start):
             latest[entry.measure] = entry
-    return {m: entry.target for m, entry in latest.items() if entry.target is not None}
+    return {
+        measure: (entry.target, entry.set_by)
+        for measure, entry in latest.items()
+        if entry.target is not None
+    }
 
 
 def _candidates(
@@ -241,7 +254,7 @@ def _candidate(found: Mapping[Measure, Reading]) -> _Candidate:
 def _judged(
     values: Mapping[Measure, Sequence[int]],
     targets: Mapping[Measure, Target],
-    own: Mapping[Measure, Target],
+    own: Mapping[Measure, tuple[Target, str]],
 ) -> tuple[Judged, ...]:
     found = []
     for measure in Measure:
@@ -256,6 +269,7 @@ def _judged(
                 personal=measure in own,
                 met=targets[measure].met_by(mean),
                 readings=len(values[measure]),
+                set_by=own[measure][1] if measure in own else "",
             )
         )
     return tuple(found)

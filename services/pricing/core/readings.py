@@ -95,6 +95,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     provenance: Provenance
     effective: datetime
     received: datetime
+    recorder: str  # who handed it in, as an opaque name
 
 
 class _Scale(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Erasing a person from the pricing database by destroying their key; changes no row of content."""
+"""Erasing what is held about a person by destroying its keys; changes no row of content."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from services.common.access.tenant import Tenant
 from services.common.database import Database
 from services.common.sealing import SubjectKeys, erasures, members
 from services.common.sealing.tables import MEMBER, SUBJECT_KEY
-from services.pricing.storage import quotes, readings
-from services.pricing.storage.tables import available
-from services.pricing.storage.tenancy import find
+from services.pricing.storage import quotes, readings, tenancy
+from services.pricing.storage.tables import available, holding
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +25,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NothingKept(LookupError):
-    """Nothing is kept about this member, nor a quote under these policies."""
+    """The tenant keeps nothing about this member, nor a quote under these policies."""
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -47,10 +46,11 @@ class Erasures:
         member_token: str,
         policies: Sequence[str],
         now_us: int,
+        by: erasures.By = erasures.NOBODY_SAID,
     ) -> Erasure:
-        """Erase an insurer's member, and its quotes without a member under the policies.
+        """Erase what the tenant may erase of a member (`tenancy.erasable`), and no one else's.
 
-        The person is erased for the whole service, not for the insurer alone.
+        An insurer's quotes under the policies that name no member go with it.
 
         Raises: NothingKept; OtherErasure when the request_id was used with other content.
         """
@@ -60,21 +60,20 @@ class Erasures:
             known = erasures.answered(connection, sealer, request_id, content)
             if known is not None:
                 return _ERASURE.decode(known)
-            destroyed = found_quotes = 0
-            member = find(connection, sealer, tenant, member_token)
-            insurer = tenant.required_insurer()
-            subjects = [quotes.policy_subject(insurer, policy) for policy in sorted(set(policies))]
-            subjects = [one for one in subjects if quotes.count(connection, one)]
-            counts = (0, 0, 0)
-            if member is not None:
-                subjects.insert(0, members.subject_of(member))
-                counts = readings.counts_of(connection, member)
-            for subject in subjects:
-                found_quotes += quotes.count(connection, subject)
-                destroyed += sealer.destroy(subject)
-            if not destroyed:
+            member = tenancy.locked_member(connection, sealer, member_token)
+            held = {} if member is None else tenancy.holders(connection, [member])[member]
+            gone = tenancy.erasable(held, tenant)
+            subjects = [tenancy.subject_of(one) for one in gone]
+            if tenant.insurer is not None:
+                named = {quotes.policy_subject(tenant.insurer, policy) for policy in policies}
+                subjects += sorted(one for one in named if quotes.count(connection, one))
+            counts = readings.counts_of(connection, gone)
+            found_quotes = sum(quotes.count(connection, subject) for subject in subjects)
+            destroyed = sum(sealer.destroy(subject) for subject in subjects)
+            if not gone and not destroyed:
                 raise NothingKept
-            if member is not None:
+            tenancy.let_go(connection, gone, now_us)
+            if len(gone) == len(held):  # nobody holds anything about them any more
                 members.forget(connection, sealer, member_token, now_us)
             done = Erasure(
                 keys=destroyed,
@@ -91,7 +90,8 @@ class Erasures:
                 member=member or "",
                 answer=_encode(done),
                 now_us=now_us,
+                by=by,
             )
-        for table in (SUBJECT_KEY, MEMBER):
+        for table in (SUBJECT_KEY, MEMBER, holding.name):
             self._database.scrub(table)
         return done

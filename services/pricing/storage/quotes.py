@@ -1,8 +1,8 @@
 """Quotes and what priced them, on SQLite or PostgreSQL; written once, never changed.
 
 What is about a person's health (features, the cells they fell into, months and the names of the
-readings behind them) is sealed and bound to its row: under the key of the member who takes part in
-a programme, else, where nobody is named, under the policy's.
+readings behind them) is sealed and bound to its row: under the key of what the insurer holds about
+the member who takes part in a programme, else, where nobody is named, under the policy's.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, false, func, selec
 
 from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database
-from services.common.sealing import Sealer, SubjectKeys, members
+from services.common.sealing import Sealer, SubjectKeys
 from services.pricing.core.incentive import Incentive
 from services.pricing.core.quote import Asked, Quote, QuotedStep
+from services.pricing.storage import tenancy
 from services.pricing.storage.tables import (
     available,
     insert_unless_there,
@@ -151,8 +152,9 @@ def _subject(connection: Connection, sealer: Sealer, insurer: str, made: Quote) 
     if part is None:
         return policy_subject(insurer, made.asked.policy_id)
     token = part.member.removeprefix("members/")
-    found = members.find_or_add(connection, sealer, [token], made.created_us)
-    return members.subject_of(found[token])
+    member = tenancy.locked_members(connection, sealer, [token], made.created_us)[token]
+    held = tenancy.hold(connection, Tenant(Kind.INSURER, insurer), [member], made.created_us)
+    return tenancy.subject_of(held[member])
 
 
 def _opened(sealer: Sealer, row: Row[Any]) -> Quote:

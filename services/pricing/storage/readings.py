@@ -1,7 +1,7 @@
 """Readings and their revisions, doctors' targets and coach's tasks, on SQLite or PostgreSQL.
 
-Each is sealed under its member's key. A member whose data was erased is unknown here: what comes
-for the same token afterwards belongs to a new member, who starts without readings.
+Each is sealed under the key of whoever holds it about the member (`tenancy.py`). What was erased is
+unknown here: what the same recorder brings for the same token afterwards starts anew.
 """
 
 from __future__ import annotations
@@ -31,7 +31,17 @@ from services.pricing.storage.tables import (
     reading,
     recording,
 )
-from services.pricing.storage.tenancy import find, mine, take_part
+from services.pricing.storage.tenancy import (
+    find,
+    held,
+    hold,
+    holder_of,
+    holders,
+    locked_member,
+    locked_members,
+    mine,
+    subject_of,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Two calls that race with one new name: the one that lost looks again.
@@ -60,10 +70,11 @@ class ReadingsDiffer(ValueError):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A reading as it counts: its newest revision, and when its first one was received."""
+    """A reading as it counts: its newest revision, when its first was received, whose it is."""
 
     reading: Incoming
     received_us: int
+    recorder: str  # `holder_of`
 
 
 class DoctorsTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +107,6 @@ class CoachTask(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Known(msgspec.Struct, frozen=True):
     revision: int
-    recorder: str
     reading: Incoming
 
 
@@ -112,6 +122,10 @@ _READING = msgspec.json.Decoder(Incoming)
 _ANSWER = msgspec.json.Decoder(_Answer)
 _TARGET = msgspec.json.Decoder(DoctorsTarget)
 _TASK = msgspec.json.Decoder(LowGlucose)
+
+
+class NotTheirs(LookupError):
+    """The tenant has recorded nothing about the member, and so has no say; nothing is kept."""
 
 
 class StartsInThePast(Exception):
@@ -163,8 +177,10 @@ class ReadingStore:
             member = find(connection, sealer, tenant, member_token)
             if member is None:
                 return []
+            held_by = holders(connection, [member])[member]
+            sealer.load(map(subject_of, held_by))
             inside = select(reading.c.name_index).where(
-                reading.c.member == member,
+                reading.c.holding.in_(list(held_by)),
                 reading.c.year >= first.year,
                 reading.c.year <= after.year,
             )
@@ -177,7 +193,8 @@ class ReadingStore:
         measured = {row.name_index for row, said in opened if low <= said.effective_us < high}
         newest = {row.name_index: said for row, said in opened}
         first_us = {row.name_index: _received_us(row, said) for row, said in reversed(opened)}
-        kept = [Kept(said, first_us[at]) for at, said in newest.items() if at in measured]
+        by = {row.name_index: held_by[row.holding] for row in rows}
+        kept = [Kept(said, first_us[at], by[at]) for at, said in newest.items() if at in measured]
         return sorted(kept, key=lambda entry: entry.reading.name)
 
     def revisions_of(self, name: str) -> list[Incoming]:
@@ -188,18 +205,19 @@ class ReadingStore:
             member = members.find(connection, sealer, token)
             if member is None:
                 return []
-            named = reading.c.name_index == _name_index(sealer, member, name)
+            held_by = holders(connection, [member])[member]
+            named = [_name_index(sealer, held, name) for held in held_by]
             rows = connection.execute(
-                select(reading).where(named).order_by(reading.c.revision)
+                select(reading).where(reading.c.name_index.in_(named)).order_by(reading.c.revision)
             ).all()
             return [_opened(sealer, row) for row in rows]
 
     def take_part(self, tenant: Tenant, member_token: str, now_us: int) -> None:
-        """The member takes part with the insurer or partner from now on."""
+        """The member takes part with the insurer from now on."""
         with available(), self._database.writing() as connection:
             sealer = self._keys.sealer(connection)
-            found = members.find_or_add(connection, sealer, [member_token], now_us)
-            take_part(connection, tenant, found.values(), now_us)
+            found = locked_members(connection, sealer, [member_token], now_us)
+            hold(connection, tenant, found.values(), now_us)
 
     def set_target(
         self,
@@ -210,11 +228,13 @@ class ReadingStore:
         now_us: int,
         earliest: date | None,
     ) -> None:
-        """Keep a doctor's target. Repeating the request changes nothing.
+        """Keep a doctor's target, of a tenant that has recorded a reading of the member.
 
-        `earliest` is the first day from which a new target may hold; None: any.
+        Repeating the request changes nothing. `earliest` is the first day from which a new target
+        may hold; None: any.
 
-        Raises: OtherContent, StartsInThePast; Erased when the request set one that was erased.
+        Raises: NotTheirs, OtherContent, StartsInThePast; Erased when the request set one that was
+        erased.
         """
         for _ in range(_ATTEMPTS):
             try:
@@ -244,21 +264,24 @@ class ReadingStore:
         if known is not None:
             said = _target(sealer, known)
             member = members.find(connection, sealer, member_token)
-            if known.member != member or said != target:
+            held_in = held(connection, tenant, member) if member else None
+            if known.holding != held_in or said != target:
                 raise OtherContent("request_id used before")
             return
         if earliest is not None and target.start < earliest:
             raise StartsInThePast
-        member = members.find_or_add(connection, sealer, [member_token], now_us)[member_token]
-        place = _place(personal_target.name, request_id, member)
+        member = locked_member(connection, sealer, member_token)
+        held_in = held(connection, tenant, member) if member else None
+        if held_in is None or not _has_readings(connection, held_in):
+            raise NotTheirs
+        place = _place(personal_target.name, request_id, held_in)
         row = {
             "request_id": request_id,
-            "member": member,
+            "holding": held_in,
             "sealed": sealer.seal(_encode(target), **place),
             "at_us": now_us,
         }
         connection.execute(insert(personal_target), row)
-        take_part(connection, tenant, [member], now_us)
 
     def targets_of(self, tenant: Tenant, member_token: str) -> list[PersonalTarget]:
         """The member's doctors' targets in the order in which they were set.
@@ -270,10 +293,14 @@ class ReadingStore:
             member = find(connection, sealer, tenant, member_token)
             if member is None:
                 return []
-            targets = select(personal_target).where(personal_target.c.member == member)
-            rows = connection.execute(targets.order_by(personal_target.c.id)).all()
-            found = [_target(sealer, row) for row in rows]
-        return [PersonalTarget(entry.measure, entry.start, entry.target) for entry in found]
+            held_by = holders(connection, [member])[member]
+            sealer.load(map(subject_of, held_by))
+            theirs = personal_target.c.holding.in_(list(held_by))
+            targets = select(personal_target).where(theirs).order_by(personal_target.c.id)
+            found = [
+                (held_by[row.holding], _target(sealer, row)) for row in connection.execute(targets)
+            ]
+        return [PersonalTarget(said.measure, said.start, said.target, by) for by, said in found]
 
     def tasks_after(
         self, tenant: Tenant, member_token: str | None, number: int, most: int
@@ -285,13 +312,14 @@ class ReadingStore:
         query, order = select(coach_task), coach_task.c.id
         with available(), self._database.reading() as connection:
             sealer = self._keys.sealer(connection)
-            query = query.where(mine(connection, sealer, tenant, coach_task.c.member))
+            query = query.where(mine(connection, sealer, tenant, coach_task.c.holding))
             if member_token is not None:
                 member = find(connection, sealer, tenant, member_token)
-                query = query.where(coach_task.c.member == member)
+                about = holders(connection, [member])[member] if member else {}
+                query = query.where(coach_task.c.holding.in_(list(about)))
             after = query.where(order > number).order_by(order)
             rows = connection.execute(after.limit(most)).all()
-            sealer.load(members.subject_of(row.member) for row in rows)
+            sealer.load(subject_of(row.holding) for row in rows)
             more = len(rows) == most and any_after(connection, query, order, rows[-1].id)
             return Page((_task(sealer, row) for row in rows), more=more)
 
@@ -316,15 +344,21 @@ class ReadingStore:
                 raise OtherContent("request_id used before")
             return _recorded(_ANSWER.decode(known.answer), readings)
         tokens = [entry.member_token for entry in readings]
-        member_of = members.find_or_add(connection, sealer, tokens, now_us)
-        take_part(connection, tenant, member_of.values(), now_us)
-        sealer.load(map(members.subject_of, member_of.values()))
+        member_of = locked_members(connection, sealer, tokens, now_us)
+        own = hold(connection, tenant, member_of.values(), now_us)
+        holding_of = {token: own[member] for token, member in member_of.items()}
+        sealer.load(map(subject_of, own.values()))
         index_of = {
-            entry.name: _name_index(sealer, member_of[entry.member_token], entry.name)
+            entry.name: _name_index(sealer, holding_of[entry.member_token], entry.name)
             for entry in readings
         }
         kept = _newest(connection, sealer, index_of)
-        verdicts = [_judged(tenant, entry, kept.get(entry.name)) for entry in readings]
+        taken = _taken(connection, sealer, tenant, member_of, readings)
+        # Whoever else records under a name learns only that it is taken, not whether it agrees.
+        verdicts = [
+            Verdict.DIFFERS if entry.name in taken else _judged(entry, kept.get(entry.name))
+            for entry in readings
+        ]
         differ = [place for place, found in enumerate(verdicts) if found is Verdict.DIFFERS]
         if differ:
             raise ReadingsDiffer(differ)
@@ -332,11 +366,10 @@ class ReadingStore:
         rows = []
         for found in new:
             revision = kept[found.name].revision + 1 if found.name in kept else 1
-            member = member_of[found.member_token]
-            row = _row(sealer, found, member, index_of[found.name], revision)
-            by = {"recorder": tenant.key, "request_id": request_id, "at_us": now_us}
-            rows.append({**row, **by})
-        tasks = _task_rows(connection, sealer, new, is_low, member_of, index_of, now_us)
+            held_in = holding_of[found.member_token]
+            row = _row(sealer, found, held_in, index_of[found.name], revision)
+            rows.append({**row, "request_id": request_id, "at_us": now_us})
+        tasks = _task_rows(connection, sealer, new, is_low, holding_of, index_of, now_us)
         places = {index_of[entry.name]: place for place, entry in enumerate(readings)}
         named = tuple((str(row["name"]), places[row["reading_index"]]) for row in tasks)
         answer = _Answer(len(new), len(readings) - len(new), named)
@@ -356,10 +389,10 @@ class ReadingStore:
         return _recorded(answer, readings)
 
 
-def counts_of(connection: Connection, member: str) -> tuple[int, int, int]:
-    """How many readings, targets and tasks a member has."""
+def counts_of(connection: Connection, holding_ids: Sequence[str]) -> tuple[int, int, int]:
+    """How many readings, targets and tasks stand in holdings."""
     reading_count, target_count, task_count = (
-        int(connection.execute(select(what).where(table.c.member == member)).scalar_one())
+        int(connection.execute(select(what).where(table.c.holding.in_(holding_ids))).scalar_one())
         for table, what in (
             (reading, func.count(reading.c.name_index.distinct())),
             (personal_target, func.count()),
@@ -367,6 +400,11 @@ def counts_of(connection: Connection, member: str) -> tuple[int, int, int]:
         )
     )
     return reading_count, target_count, task_count
+
+
+def _has_readings(connection: Connection, held_in: str) -> bool:
+    any_of = select(reading.c.name_index).where(reading.c.holding == held_in).limit(1)
+    return connection.execute(any_of).first() is not None
 
 
 def _recorded(answer: _Answer, readings: Sequence[Incoming]) -> Recorded:
@@ -377,9 +415,28 @@ def _recorded(answer: _Answer, readings: Sequence[Incoming]) -> Recorded:
     return Recorded(answer.recorded, answer.known, names)
 
 
-def _name_index(sealer: Sealer, member: str, name: str) -> str:
-    # The member is in it: after an erasure the same name is another reading.
-    return sealer.index(f"{member}/{name}", table=reading.name, column="name_index")
+def _name_index(sealer: Sealer, held_in: str, name: str) -> str:
+    # The holding is in it: after an erasure the same name is another reading.
+    return sealer.index(f"{held_in}/{name}", table=reading.name, column="name_index")
+
+
+def _taken(
+    connection: Connection,
+    sealer: Sealer,
+    tenant: Tenant,
+    member_of: Mapping[str, str],
+    readings: Sequence[Incoming],
+) -> set[str]:
+    """Names under which somebody else has recorded."""
+    held_by = holders(connection, member_of.values())
+    others = {
+        _name_index(sealer, held_in, entry.name): entry.name
+        for entry in readings
+        for held_in, by in held_by[member_of[entry.member_token]].items()
+        if by != holder_of(tenant)
+    }
+    found = select(reading.c.name_index).where(reading.c.name_index.in_(list(others)))
+    return {others[at] for at in connection.execute(found).scalars()}
 
 
 def _newest(
@@ -390,27 +447,21 @@ def _newest(
         select(reading).where(reading.c.name_index.in_(list(names))).order_by(reading.c.revision)
     )
     newest = {row.name_index: row for row in rows}
-    return {
-        names[at]: _Known(row.revision, row.recorder, _opened(sealer, row))
-        for at, row in newest.items()
-    }
+    return {names[at]: _Known(row.revision, _opened(sealer, row)) for at, row in newest.items()}
 
 
-def _judged(tenant: Tenant, said: Incoming, known: _Known | None) -> Verdict:
-    # Whoever else records under a name learns only that it is taken, not whether the value agrees.
-    if known is not None and known.recorder != tenant.key:
-        return Verdict.DIFFERS
+def _judged(said: Incoming, known: _Known | None) -> Verdict:
     return verdict(said, known.reading if known else None)
 
 
 def _row(
-    sealer: Sealer, found: Incoming, member: str, name_index: str, revision: int
+    sealer: Sealer, found: Incoming, held_in: str, name_index: str, revision: int
 ) -> dict[str, Any]:
-    place = _place(reading.name, f"{name_index}/{revision}", member)
+    place = _place(reading.name, f"{name_index}/{revision}", held_in)
     return {
         "name_index": name_index,
         "revision": revision,
-        "member": member,
+        "holding": held_in,
         "year": (_EPOCH + timedelta(microseconds=found.effective_us)).year,
         "sealed": sealer.seal(_encode(found), **place),
     }
@@ -421,7 +472,7 @@ def _task_rows(
     sealer: Sealer,
     new: Iterable[Incoming],
     is_low: IsLow,
-    member_of: Mapping[str, str],
+    holding_of: Mapping[str, str],
     index_of: Mapping[str, str],
     now_us: int,
 ) -> list[dict[str, Any]]:
@@ -435,7 +486,7 @@ def _task_rows(
     for reading_index, (incoming, measured) in low.items():
         if reading_index in raised:
             continue
-        name, member = uuid.uuid4().hex, member_of[incoming.member_token]
+        name, held_in = uuid.uuid4().hex, holding_of[incoming.member_token]
         body = LowGlucose(
             member_token=incoming.member_token,
             reading=incoming.name,
@@ -445,9 +496,9 @@ def _task_rows(
         found.append(
             {
                 "name": name,
-                "member": member,
+                "holding": held_in,
                 "reading_index": reading_index,
-                "sealed": sealer.seal(_encode(body), **_place(coach_task.name, name, member)),
+                "sealed": sealer.seal(_encode(body), **_place(coach_task.name, name, held_in)),
                 "at_us": now_us,
             }
         )
@@ -455,18 +506,18 @@ def _task_rows(
 
 
 def _opened(sealer: Sealer, row: Row[Any]) -> Incoming:
-    place = _place(reading.name, f"{row.name_index}/{row.revision}", row.member)
+    place = _place(reading.name, f"{row.name_index}/{row.revision}", row.holding)
     return _READING.decode(sealer.open(row.sealed, **place))
 
 
 def _target(sealer: Sealer, row: Row[Any]) -> DoctorsTarget:
-    place = _place(personal_target.name, row.request_id, row.member)
+    place = _place(personal_target.name, row.request_id, row.holding)
     return _TARGET.decode(sealer.open(row.sealed, **place))
 
 
 def _task(sealer: Sealer, row: Row[Any]) -> CoachTask:
     try:
-        sealed = sealer.open(row.sealed, **_place(coach_task.name, row.name, row.member))
+        sealed = sealer.open(row.sealed, **_place(coach_task.name, row.name, row.holding))
         about = _TASK.decode(sealed)
     except Erased:
         about = None
@@ -477,6 +528,5 @@ def _received_us(row: Row[Any], said: Incoming) -> int:
     return int(row.at_us if said.stated_us is None else said.stated_us)
 
 
-def _place(table: str, row: str, member: str) -> dict[str, str]:
-    subject = members.subject_of(member)
-    return {"table": table, "column": "sealed", "row": row, "subject": subject}
+def _place(table: str, row: str, held_in: str) -> dict[str, str]:
+    return {"table": table, "column": "sealed", "row": row, "subject": subject_of(held_in)}

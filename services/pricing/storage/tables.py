@@ -1,9 +1,9 @@
 """Tables of the pricing database, as SQLAlchemy Core; written once, never changed (APPEND_ONLY).
 
 Times are microseconds since 1970 in UTC. What is about a person stands in `sealed` columns only,
-each under the person's own key; what is looked up by a member token or a reading's name stands as
-a blind index. A request is compared by a keyed hash: so few facts could be guessed back out of a
-plain one.
+each under the key of whoever holds it about that person (`holding`); what is looked up by a member
+token or a reading's name stands as a blind index. A request is compared by a keyed hash: so few
+facts could be guessed back out of a plain one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     ForeignKey,
     Index,
@@ -63,7 +64,7 @@ quote = Table(
     Column("request_id", String(64), nullable=False, unique=True),
     Column("insurer", String(64), nullable=False),
     Column("policy_id", String(64), nullable=False, index=True),
-    # Whose key seals it: the member who takes part, else the policy.
+    # Whose key seals it: the insurer's holding about the member who takes part, else the policy.
     Column("subject", String(120), nullable=False, index=True),
     Column("tariff_version", String(160), ForeignKey("tariff.version"), nullable=False),
     Column("currency", String(3), nullable=False),
@@ -83,22 +84,35 @@ recording = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# What one tenant holds about one member (`tenancy.py`). Once it was erased nothing leads from the
+# member to it any more, and what the tenant holds afterwards is another holding.
+holding = Table(
+    "holding",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("tenant", String(80), nullable=False),
+    Column("member", String(32), ForeignKey("member.id"), index=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("erased_us", BigInteger),
+    CheckConstraint("(member IS NULL) = (erased_us IS NOT NULL)", name="erased"),
+    UniqueConstraint("tenant", "member"),
+)
+
 # One row per revision of a reading; the one with the highest number counts. `name_index` is blind,
-# over the member's id and the reading's name. `year`, of the measurement in UTC, is all that stands
-# in clear of its time, so that a year's readings are found without opening a life's.
+# over the holding's id and the reading's name; of one member nobody else may record the same name.
+# `year`, of the measurement in UTC, is all that stands in clear of its time, so that a year's
+# readings are found without opening a life's.
 reading = Table(
     "reading",
     metadata,
     Column("name_index", String(64), primary_key=True),
     Column("revision", Integer, primary_key=True),
-    Column("member", String(32), ForeignKey("member.id"), nullable=False),
+    Column("holding", String(32), ForeignKey("holding.id"), nullable=False),
     Column("year", Integer, nullable=False),
-    # Who recorded it (`Tenant.key`): nobody else may record the same name.
-    Column("recorder", String(80), nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("request_id", String(64), ForeignKey("recording.request_id"), nullable=False),
     Column("at_us", BigInteger, nullable=False),
-    Index("ix_reading_member_year", "member", "year"),
+    Index("ix_reading_holding_year", "holding", "year"),
 )
 
 # A doctor's targets; for one member, measure and day the row with the highest number counts.
@@ -107,7 +121,7 @@ personal_target = Table(
     metadata,
     Column("id", SERIAL, primary_key=True, autoincrement=True),
     Column("request_id", String(64), nullable=False, unique=True),
-    Column("member", String(32), ForeignKey("member.id"), nullable=False, index=True),
+    Column("holding", String(32), ForeignKey("holding.id"), nullable=False, index=True),
     Column("sealed", LargeBinary, nullable=False),
     Column("at_us", BigInteger, nullable=False),
 )
@@ -117,21 +131,11 @@ coach_task = Table(
     metadata,
     Column("id", SERIAL, primary_key=True, autoincrement=True),
     Column("name", String(32), nullable=False, unique=True),
-    Column("member", String(32), ForeignKey("member.id"), nullable=False, index=True),
+    Column("holding", String(32), ForeignKey("holding.id"), nullable=False, index=True),
     Column("reading_index", String(64), nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("at_us", BigInteger, nullable=False),
     UniqueConstraint("reading_index"),
-)
-
-# Whose a member is, besides their own: insurers that have quoted for their part in a programme, and
-# partners that have recorded for them. Nobody else finds the member (`tenancy.py`).
-participant = Table(
-    "participant",
-    metadata,
-    Column("tenant", String(80), primary_key=True),
-    Column("member", String(32), ForeignKey("member.id"), primary_key=True),
-    Column("at_us", BigInteger, nullable=False),
 )
 
 APPEND_ONLY = (
@@ -142,7 +146,6 @@ APPEND_ONLY = (
     "reading",
     "personal_target",
     "coach_task",
-    "participant",
     "erasure",
 )
 

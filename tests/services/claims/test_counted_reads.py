@@ -49,6 +49,7 @@ def test_every_record_that_a_read_fetched_has_its_leaf(tmp_path: Path) -> None:
     assert (found.fetched, found.leaves, found.differing) == (5, 5, 0)
     equal = {row.rpc.removeprefix(_SERVICE): row.leaves for row in found.rows if not row.why}
     assert equal == {"ExplainClaim": 1, "GetClaim": 1, "ListClaims": 3}
+    assert {leaf.owner for leaf in log.kept} == {"insurer/insurer"}
     beside = {row.rpc.removeprefix(_SERVICE): row.leaves for row in found.rows if row.why}
     assert beside["SubmitClaim"] == 3
 

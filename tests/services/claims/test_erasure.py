@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,10 +17,11 @@ from google.protobuf.message import Message
 from sqlalchemy import text
 
 from lipei.claims.v1 import claims_pb2 as pb
-from lipei.claims.v1 import settlement_pb2
+from lipei.claims.v1 import reason_pb2, settlement_pb2
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.storage import claims as store
 from services.claims.storage import erasure
+from services.claims.storage.about import records_about
 from services.claims.storage.tables import metadata
 from services.common.access.tenant import INSTALLATION, Kind, Tenant
 from services.common.grpc_edge import RpcFault, error_of
@@ -54,6 +57,22 @@ def decided(service: Served, number: str, *, person: int = 100, price: str = SMA
     given = bill(number, line(1, DRUG, price), person=person)
     (claim,) = service.claims.SubmitClaim(submission(given)).claims
     return claim
+
+
+def about(service: Served, person: int = 100) -> list[str]:
+    keys = subject_keys(service.database)
+    with service.database.reading() as connection:
+        sealer = keys.sealer(connection)
+        return records_about(connection, sealer, token("CN-ID", id_number(person)))
+
+
+def test_records_about_a_member_are_their_claims_until_they_are_erased(both: Served) -> None:
+    mine, spouses = decided(both, "B1"), decided(both, "B2", person=101)
+    assert about(both) == [mine.name]
+    assert about(both, 101) == [spouses.name]
+    assert about(both, 999) == []
+    both.claims.EraseMember(ordered())
+    assert (about(both), about(both, 101)) == ([], [spouses.name])
 
 
 def of(person: int = 100) -> str:
@@ -99,8 +118,9 @@ def test_bill_and_decision_are_gone_and_names_states_and_amounts_stay(both: Serv
     for field in ("name", "member", "provider_id", "state", "create_time", "paid", "decide_time"):
         assert getattr(after, field) == getattr(before, field)
     assert list(after.moves) == list(before.moves)
-    for field in ("plan_version", "input_hash", "output_hash", "billed", "allowed", "benefit"):
+    for field in ("plan_version", "commitment", "billed", "allowed", "benefit"):
         assert getattr(after.decision, field) == getattr(before.decision, field)
+    assert (after.decision.input_hash, after.decision.output_hash) == ("", "")
     for call, request in (
         (both.claims.ReplayClaim, pb.ReplayClaimRequest(name=before.name)),
         (both.claims.ExplainClaim, pb.ExplainClaimRequest(name=before.name)),
@@ -110,6 +130,30 @@ def test_bill_and_decision_are_gone_and_names_states_and_amounts_stay(both: Serv
     assert shown(both, other.name) == other
     assert both.claims.ReplayClaim(pb.ReplayClaimRequest(name=other.name)).output_hash
     assert is_sound(both)
+
+
+def test_no_row_tells_which_services_were_billed(both: Served) -> None:
+    """Not by a hash that could be guessed back, nor by a reason, a clause or an outcome."""
+    before = decided(both, "B1")
+    decision, (line_,) = before.decision, before.decision.lines
+    hashes = both.claims.ReplayClaim(pb.ReplayClaimRequest(name=before.name))
+    both.claims.EraseMember(ordered())
+    kept = ""
+    with both.database.reading() as connection:
+        for table in ("claim", "decision", "decision_line", "decision_share", "claim_move"):
+            kept += str(connection.execute(text(f"SELECT * FROM {table}")).all())
+    for share in line_.shares:
+        assert share.clause
+        assert share.clause not in kept
+        assert reason_pb2.Reason.Name(share.reason).removeprefix("REASON_").lower() not in kept
+    assert len(hashes.output_hash) == len(hashes.input_hash) == 64
+    both_hashes = hashes.input_hash + hashes.output_hash
+    for guessed in (hashes.output_hash, hashes.input_hash, both_hashes):
+        assert guessed not in kept
+        assert hashlib.sha256(guessed.encode()).hexdigest() not in kept
+    # The control: the search finds what does stand in clear.
+    assert decision.commitment in kept
+    assert all(str(share.amount.minor_units) in kept for share in line_.shares)
 
 
 def test_lists_lose_nothing(both: Served) -> None:
@@ -251,7 +295,25 @@ def test_an_erased_persons_member_id_cannot_be_given_again(both: Served) -> None
         both.claims.ImportPolicies,
         pb.ImportPoliciesRequest(request_id="again", policies=[revised]),
     )
-    assert [violation.reason for violation in fault.violations] == ["MEMBER_CHANGED"]
+    (said,) = fault.violations
+    assert (said.reason, said.field) == ("MEMBER_ERASED", "policies[0].members[0].member_id")
+    assert re.search(r"was erased on [0-9]{4}-[0-9]{2}-[0-9]{2} ", said.text)
+    # Without them the policy goes on for the others.
+    del revised.members[0]
+    request = pb.ImportPoliciesRequest(request_id="without", policies=[revised], dry_run=True)
+    assert not [one for one in both.claims.ImportPolicies(request).faults if "ERASED" in one.reason]
+
+
+def test_an_unchanged_policy_tells_who_of_it_was_erased(both: Served) -> None:
+    same = pb.ImportPoliciesRequest(request_id="1", policies=[policy(1, people=2)])
+    assert not both.claims.ImportPolicies(same).erased_members
+    both.claims.EraseMember(ordered())
+    same.request_id = "2"
+    answer = both.claims.ImportPolicies(same)
+    (erased,) = answer.erased_members
+    assert (answer.unchanged, erased.index, erased.policy_id) == (1, 0, "p1")
+    assert erased.member_id == same.policies[0].members[0].member_id
+    assert erased.erase_time.seconds
 
 
 def test_a_claim_that_is_opened_again_after_the_erasure_goes_to_a_person(both: Served) -> None:

@@ -319,7 +319,11 @@ def test_pages_hold_every_claim_once(both: Served) -> None:
 def test_replay_recomputes_the_decision_and_notices_an_altered_one(both: Served) -> None:
     (claim,) = both.claims.SubmitClaim(submission(bill("B1"))).claims
     request = pb.ReplayClaimRequest(name=claim.name)
-    assert both.claims.ReplayClaim(request).output_hash == claim.decision.output_hash
+    same = both.claims.ReplayClaim(request)
+    for field in ("output_hash", "commitment"):
+        assert getattr(same, field) == getattr(claim.decision, field) != ""
+    # What the inputs say of a person is above whoever only takes bills in.
+    assert (len(same.input_hash), claim.decision.input_hash) == (64, "")
     alter = "UPDATE decision SET output = :forged"
     with both.database.writing() as connection:  # an intruder with the service's keys as well
         stored = connection.execute(select(decision)).one()
@@ -338,6 +342,10 @@ def test_replay_recomputes_the_decision_and_notices_an_altered_one(both: Served)
         connection.execute(text(alter), {"forged": forged})
     fault = refused(both.claims.ReplayClaim, request)
     assert (fault.code, fault.reason) == (grpc.StatusCode.DATA_LOSS, "DECISION_ALTERED")
+    assert fault.metadata == {"differs": "output"}  # and no hash, which could be guessed back
+    with both.database.writing() as connection:
+        connection.execute(text("UPDATE decision SET commitment = :it"), {"it": "0" * 64})
+    assert refused(both.claims.ReplayClaim, request).metadata == {"differs": "output, commitment"}
 
 
 def _triggers(sqlite: bool) -> list[str]:
@@ -347,17 +355,16 @@ def _triggers(sqlite: bool) -> list[str]:
 
 
 LINES = (
-    "INSERT INTO decision_line SELECT 'forged', number, outcome, billed, allowed, benefit "
-    "FROM decision_line"
+    "INSERT INTO decision_line SELECT 'forged', number, billed, allowed, benefit FROM decision_line"
 )
 SHARES = (
-    "INSERT INTO decision_share SELECT 'forged', number, position, bearer, reason, clause, amount "
+    "INSERT INTO decision_share SELECT 'forged', number, position, bearer, amount "
     "FROM decision_share"
 )
 SEAL = (
     "INSERT INTO decision SELECT 'forged', claim_id, person_id, 9, plan_version, "
-    "engine_version, input_hash, output_hash, inputs, output, services, first_year, last_year, "
-    "currency, billed, allowed, benefit, lines, at_us "
+    "engine_version, inputs, output, services, first_year, last_year, "
+    "currency, billed, allowed, benefit, lines, at_us, commitment, salt "
     "FROM decision"
 )
 

@@ -327,6 +327,7 @@ def test_an_insurers_newest_plan_is_its_own(two: Desk) -> None:
 
 
 def test_an_insurer_opens_its_own_claims_and_the_hospital_the_rest(both: Desk) -> None:
+    submitted(both, of_hospital(), from_hospital(bill("B0", person=SPOUSE)))
     (mine,) = submitted(both, of_insurer("anxin"), bill("B1"))
     assert mine.name.startswith("policies/p1/")
     from_both = submitted(both, of_hospital(), from_hospital(bill("B1")))
@@ -334,7 +335,7 @@ def test_an_insurer_opens_its_own_claims_and_the_hospital_the_rest(both: Desk) -
     assert from_both[0].name == mine.name
     # The second insurer pays what the first one left.
     assert [claim.decision.benefit for claim in from_both] == [yuan("20000"), yuan("10000")]
-    assert listed(both, of_hospital()) == [("p1", "B1"), ("p2", "B1")]
+    assert listed(both, of_hospital()) == [("p1", "B0"), ("p1", "B1"), ("p2", "B1")]
     (again,) = submitted(both, of_insurer("anxin"), bill("B1"))
     assert again.name == mine.name
 
@@ -373,6 +374,59 @@ def test_a_hospital_that_knows_anothers_bill_gets_none_of_its_claims(both: Desk)
         assert told == status_bytes(service.claims.SubmitClaim, guessed)
         assert told[0] == "ALREADY_EXISTS"
     assert listed(both, of_hospital("rural")) == []
+
+
+def test_a_hospital_cannot_tell_from_a_refusal_whom_an_insurer_insures(both: Desk) -> None:
+    def made_up(person: int, number: str = "X1", **changes: Any) -> bill_pb2.Bill:
+        given = from_hospital(bill(number, person=person))
+        given.ClearField("social_insurance")
+        for place in (given.total, given.lines[0].billed):
+            place.currency_code = changes.get("currency", "CNY")
+        given.lines[0].code.system = changes.get("system", given.lines[0].code.system)
+        return given
+
+    submitted(both, of_hospital(), from_hospital(bill("B1", person=SPOUSE)))
+    told = {}
+    with both.of(of_hospital()) as service:
+        for name, changes in (
+            ("currency", {"currency": "USD"}),
+            ("codes", {"system": "urn:of:nobody"}),
+            ("number", {"number": "B1"}),
+        ):
+            insured, nobody = (
+                status_bytes(service.claims.SubmitClaim, submission(made_up(person, **changes)))
+                for person in (SHARED, STRANGER)
+            )
+            assert insured == nobody, name
+            told[name] = insured[0]
+    assert told == {"currency": "NOT_FOUND", "codes": "NOT_FOUND", "number": "ALREADY_EXISTS"}
+    # Negative control: an insurer is told why, so the bills differ in nothing but the member.
+    found = {}
+    for person in (SHARED, STRANGER):
+        dollars = submission(made_up(person, currency="USD"))
+        found[person] = refusal(both.service.claims.SubmitClaim, dollars)
+    assert found == {SHARED: [("", "OTHER_CURRENCY")], STRANGER: [("", "UNKNOWN_MEMBER")]}
+
+
+def test_a_bill_that_nobodys_hospital_brought_goes_to_no_hospital_that_is_not_known(
+    both: Desk,
+) -> None:
+    (hers,) = submitted(both, of_insurer("anxin"), bill("B1", person=SPOUSE))
+    with both.of(of_hospital("rural")) as service:
+        stolen = submission(from_hospital(bill("B1", person=SPOUSE), "rural"))
+        assert refusal(service.claims.SubmitClaim, stolen) == [("", "BILL_CONFLICT")]
+    assert listed(both, of_hospital("rural")) == []
+    # The provider's own hospital, known by another bill, gets it.
+    submitted(both, of_hospital(), from_hospital(bill("B2")))
+    (found,) = submitted(both, of_hospital(), from_hospital(bill("B1", person=SPOUSE)))
+    assert found.name == hers.name
+    # Once a second hospital has used the same identifier, no bill of nobody's goes to either.
+    submitted(both, of_hospital("rural"), from_hospital(bill("B3"), "rural"))
+    submitted(both, of_insurer("anxin"), bill("B4", person=SPOUSE))
+    for hospital in ("general", "rural"):
+        with both.of(of_hospital(hospital)) as service:
+            asked = submission(from_hospital(bill("B4", person=SPOUSE), hospital))
+            assert refusal(service.claims.SubmitClaim, asked) == [("", "BILL_CONFLICT")]
 
 
 def test_a_hospital_is_told_what_it_must_know_of_its_claims(two: Desk) -> None:
@@ -421,10 +475,21 @@ def test_books_are_those_of_the_tenants_claims(both: Desk) -> None:
     }
 
 
+def test_who_reads_no_diagnosis_gets_no_hash_of_one(two: Desk) -> None:
+    (claim,) = submitted(two, of_insurer("anxin"), bill("B1", person=SPOUSE))
+    assert claim.decision.output_hash
+    with two.of(of_installation()) as service:
+        shown = service.claims.GetClaim(pb.GetClaimRequest(name=claim.name)).claim.decision
+        same = service.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
+    for found in (shown, same):
+        assert (found.input_hash, found.output_hash) == ("", "")
+        assert found.commitment == claim.decision.commitment != ""
+
+
 def test_a_caller_of_no_tenant_with_a_tenants_role_is_refused(two: Desk) -> None:
     nobody = of_insurer("")
     several = Caller(
-        uri="x", roles=nobody.roles, subject="x", purpose="test", insurer="a", hospital="b"
+        uri="x", roles=nobody.roles, subject="x", purpose="", insurer="a", hospital="b"
     )
     for caller in (nobody, several):
         with two.of(caller) as service:

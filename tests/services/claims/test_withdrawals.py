@@ -20,6 +20,7 @@ from lipei.type.v1 import bill_pb2
 from services.claims.storage.tables import claim as claim_table
 from services.claims.storage.tables import usage_balance
 from services.common.grpc_edge import RpcFault, error_of
+from tests.callers import Reads
 from tests.services.claims.given import (
     DRUG,
     bill,
@@ -33,7 +34,7 @@ from tests.services.claims.given import (
 )
 from tests.services.claims.serving import Served, Stuck, served
 
-CONSENT, OTHER = (f"hospitals/general/consents/{one}" for one in ("c1", "c2"))
+ALL = CONSENT, OTHER, THIRD = [f"hospitals/general/consents/{one}" for one in ("c1", "c2", "c3")]
 CT, OTHER_HOSPITAL = "002103000010000", "H99000100002"
 # Above the ceiling for payment without a look: 100,000 yuan.
 BIG = "200000.00"
@@ -272,3 +273,38 @@ def test_a_decision_and_a_withdrawal_at_once_take_turns(service: Served) -> None
             ending.result()
         assert got(service, name).state == pb.CLAIM_STATE_WITHDRAWN
         assert used(service) == before
+
+
+def test_a_read_after_the_withdrawal_does_not_rest_on_it(database_url: str) -> None:
+    reads = Reads()
+    with served(database_url, workflows=Stuck(), append=reads.append) as service:
+        publish(service)
+        imported(service, policy(1, people=2))
+        names = [taken(service, sent(f"B{n}", consent=one)) for n, one in enumerate(ALL)]
+
+        def grounds() -> list[str]:
+            """The consent in the leaf of each claim's read: listed, shown, explained."""
+            found = []
+            for look in (
+                lambda: service.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-")),
+                lambda: [got(service, name) for name in names],
+            ):
+                del reads.kept[:]
+                look()
+                found.append({read.record: read.consent for read in reads.kept})
+            assert found[0] == found[1]
+            return [found[0][name] for name in names]
+
+        for name in names:
+            decide(service, name)
+        assert grounds() == ALL
+        withdraw(service, CONSENT)
+        assert grounds() == ["", OTHER, THIRD]
+        request = pb.WithdrawClaimsRequest(request_id="replaced", replaced_consents=[OTHER])
+        answer = service.hospital.WithdrawClaims(request)
+        assert (list(answer.withdrawn_claims), answer.kept_count) == ([], 0)
+        assert grounds() == ["", "", THIRD]
+        assert got(service, names[1]).state != pb.CLAIM_STATE_WITHDRAWN
+        assert got(service, names[1]).consent == OTHER  # what the bill left under is history
+        fault = refused(service.claims.SubmitClaim, submission(sent("B9", consent=OTHER), wait_s=0))
+        assert fault.reason == "CONSENT_WITHDRAWN"

@@ -13,12 +13,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import inspect, text
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
+from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1 import bill_pb2
 from services.common.database import Database
-from services.common.grpc_edge import RpcFault, error_of
+from services.common.grpc_edge import RpcFault, error_of, sync_channel
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.his_bridge.storage.sealed import open_record
+from tests.identities import acting
 from tests.postgres import fresh_database
 from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server, free_port
@@ -228,7 +230,33 @@ def test_a_foreign_page_token_is_refused(bridge: Bridge) -> None:
 
 
 @pytest.mark.usefixtures("report")
-def test_readings_of_one_member_are_only_theirs(bridge: Bridge) -> None:
+def test_operators_see_how_the_quarantine_stands_and_no_bill(bridge: Bridge) -> None:
+    def operator(process: str) -> Any:
+        who = acting(process, "operator")
+        return HisBridgeServiceStub(sync_channel(bridge.address, who, "his_bridge"))
+
+    status = pb.GetSourceStatusRequest(hospital=HOSPITAL)
+    waiting = pb.ListQuarantineRequest(parent=HOSPITAL, page_size=500)
+    # The installation's own says which hospital; a hospital's sees its own.
+    for process in ("desk-operator", "desk-hospital"):
+        stub = operator(process)
+        records = stub.ListQuarantine(waiting, timeout=CALL_S).records
+        assert len(records) == len(bridge.quarantine())
+        assert {fault.reason for one in records for fault in one.faults}
+        assert not any(one.name or one.source_record or one.HasField("total") for one in records)
+        assert stub.GetSourceStatus(status, timeout=CALL_S).channels
+        bills = refusal(stub.ListBills, pb.ListBillsRequest(parent=HOSPITAL))
+        assert bills.reason == "ROLE_NOT_ALLOWED"
+    for process in ("desk-hospital-another", "desk-insurer"):
+        for call, request in (
+            (operator(process).ListQuarantine, waiting),
+            (operator(process).GetSourceStatus, status),
+        ):
+            assert refusal(call, request).code is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.usefixtures("report")
+def test_readings_of_one_member_are_only_theirs(bridge: Bridge, database: Database) -> None:
     while bridge.stub.PullReadings(
         pb.PullReadingsRequest(hospital=HOSPITAL, max_records=10), timeout=CALL_S
     ).more:
@@ -242,6 +270,11 @@ def test_readings_of_one_member_are_only_theirs(bridge: Bridge) -> None:
     assert [one for one in everybody if one.member_token == token] == list(mine)
     assert (mine[0].value, mine[0].unit) == ("7.2", "%")
     assert mine[0].name.startswith(f"members/{token}/readings/")
+    # Their names are the member's, and say no hospital; the evidence of reading them does.
+    read = "SELECT owner FROM evidence_leaf WHERE record LIKE 'members/%/readings/%'"
+    owners = query(database, read)
+    assert len(owners) >= READINGS + len(mine)
+    assert {owner for (owner,) in owners} == {HOSPITAL.replace("hospitals/", "hospital/")}
 
 
 @pytest.mark.usefixtures("report")

@@ -20,6 +20,9 @@ from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from lipei.type.v1 import bill_pb2
 from services.common.database import Database
 from services.common.grpc_edge import RpcFault, error_of
+from services.common.sealing import SubjectKeys
+from services.common.sealing.key_sources import master_keys
+from services.his_bridge.storage.about import records_about
 from tests.postgres import fresh_database
 from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
@@ -175,13 +178,42 @@ def test_the_evidence_of_each_read_names_its_consent(
     shown = {one.bill.name: one.bill.consent for one in bridge.bills()}
     database = Database(url or f"sqlite:///{bridge.state / 'his_bridge.db'}")
     with database.reading() as connection:
-        leaves = connection.execute(text("SELECT record, body FROM evidence_leaf")).all()
+        leaves = connection.execute(text("SELECT record, body, owner FROM evidence_leaf")).all()
     database.close()
     named = {leaf.record: bytes(leaf.body) for leaf in leaves if leaf.record in shown}
     assert named.keys() == shown.keys()
     for name, consent_name in shown.items():
         assert consent_name.encode() in named[name]
     assert {one.name for one in given.values()} == set(shown.values())
+    assert {leaf.owner for leaf in leaves} == {HOSPITAL.replace("hospitals/", "hospital/")}
+
+
+def test_records_about_a_member_are_their_bills_and_consents(
+    bridge: Bridge, url: str, given: dict[str, pb.Consent]
+) -> None:
+    database = Database(url or f"sqlite:///{bridge.state / 'his_bridge.db'}")
+    keys = SubjectKeys(master_keys(bridge.state), now_us=lambda: 0)
+    keys.prepare(database)
+    ours = HOSPITAL.removeprefix("hospitals/")
+
+    def about(token: str, *hospitals: str) -> set[str]:
+        with database.reading() as connection:
+            found = records_about(connection, keys.sealer(connection), hospitals, token)
+            assert len(found) == len(set(found))
+            return set(found)
+
+    bills = bridge.bills()
+    for member, consent_given in given.items():
+        mine = {one.bill.name for one in bills if one.bill.member_token == member}
+        assert about(member, "nowhere", ours) >= {*mine, consent_given.name}
+        others = {one.bill.name for one in bills} - mine
+        assert not about(member, ours) & {
+            *others,
+            *(c.name for m, c in given.items() if m != member),
+        }
+        assert about(member, "nowhere") == set()
+    assert about("k1." + "0" * 64, ours) == set()
+    database.close()
 
 
 def test_a_withdrawal_holds_from_its_answer_on(

@@ -63,6 +63,7 @@ REQUESTS: dict[str, tuple[Callable[[str], Message], str]] = {
         lambda h: pb.ListClinicalFeaturesRequest(parent=f"hospitals/{h}"),
         "OK",
     ),
+    "ListHeldRecords": (lambda h: pb.ListHeldRecordsRequest(parent=f"hospitals/{h}"), "OK"),
     "GetSourceStatus": (lambda h: pb.GetSourceStatusRequest(hospital=f"hospitals/{h}"), "OK"),
 }
 

@@ -25,6 +25,7 @@ from services.pricing.core.quote import Participation, Quote
 from services.pricing.core.tariff import canonical_bytes
 from services.pricing.judging import Shelf
 from services.pricing.servicer import PricingServicer, Stores
+from services.pricing.storage.about import records_about
 from services.pricing.storage.erasure import Erasure, Erasures, NothingKept
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore, Recorded
@@ -116,6 +117,21 @@ def test_what_was_sealed_is_gone_and_everybody_elses_stays(stores: Stores) -> No
         found = stores.quotes.by_request(request_id)
         assert found is not None
         assert found.id == f"{number:032x}"
+
+
+def test_records_about_a_member_are_the_quotes_with_their_part_until_erased(
+    database: Database, keys: SubjectKeys, stores: Stores
+) -> None:
+    def about(token: str) -> list[str]:
+        with database.reading() as connection:
+            return records_about(connection, keys.sealer(connection), token)
+
+    fill(stores)
+    assert about(ANNA) == [f"policies/p1/quotes/{1:032x}"]
+    assert about(BEN) == [f"policies/p1/quotes/{2:032x}"]
+    stores.erasures.erase(ANXIN, "e1", ANNA, [], LATER)
+    assert about(ANNA) == []
+    assert about(BEN) == [f"policies/p1/quotes/{2:032x}"]
 
 
 def test_quotes_that_name_nobody_stay_unless_their_policy_is_named(stores: Stores) -> None:

@@ -50,7 +50,7 @@ def test_an_actuary_sees_the_premium_and_not_what_it_rests_on(pricing: Pricing) 
     assert nothing == frozenset()
     assert len(chief.steps) > 1
     plain, withheld = quoted(pricing, acting("desk-insurer", "actuary"))
-    assert withheld == {"quote.steps"}
+    assert withheld == {"quote.steps", "quote.premium_without_credit"}
     assert list(plain.steps) == []
     assert (plain.name, plain.premium) == (chief.name, chief.premium)
 

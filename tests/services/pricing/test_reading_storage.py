@@ -197,12 +197,13 @@ def test_a_doctors_targets_come_back_in_the_order_in_which_they_were_set(
     store: ReadingStore,
 ) -> None:
     ended = msgspec.structs.replace(A_TARGET, target=None)
+    store.record(ANXIN, "q1", (incoming(1),), low, NOW)
     store.set_target(ANXIN, "t1", ANNA, A_TARGET, NOW, None)
     store.set_target(ANXIN, "t2", ANNA, ended, NOW, None)
     store.set_target(ANXIN, "t1", ANNA, A_TARGET, NOW, None)  # a repeat changes nothing
     assert store.targets_of(ANXIN, ANNA) == [
-        PersonalTarget(Measure.HBA1C, FROM, Target(below=80)),
-        PersonalTarget(Measure.HBA1C, FROM, None),
+        PersonalTarget(Measure.HBA1C, FROM, Target(below=80), ANXIN.key),
+        PersonalTarget(Measure.HBA1C, FROM, None, ANXIN.key),
     ]
     assert store.targets_of(ANXIN, BEN) == []
     for token, target in ((BEN, A_TARGET), (ANNA, ended)):

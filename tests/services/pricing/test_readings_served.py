@@ -402,6 +402,7 @@ def test_a_renewal_before_the_programmes_targets_is_refused(
 def test_a_doctors_target_holds_from_now_on_and_not_for_months_that_are_over(
     stub: PricingServiceStub, token: str
 ) -> None:
+    record(stub, token, reading(token, "lab", "hba1c", "7.6", "2025-03-10 09:00", by="LABORATORY"))
     today = datetime.now(UTC).date()
     setting = pb.SetPersonalTargetRequest(
         request_id=f"t-{token[3:40]}",
@@ -444,6 +445,7 @@ def _a_target_is_set_and_ended(stub: PricingServiceStub, token: str) -> None:
     assert found.run_months == 3
     assert found.months[2].measures[0].personal_target
     assert found.months[2].measures[0].target == "<8.0"
+    assert found.months[2].measures[0].target_set_by == "partners/partner"
     setting.target.below = "9.0"
     fault = refused(lambda: stub.SetPersonalTarget(setting, timeout=20))
     assert (fault.code, fault.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")

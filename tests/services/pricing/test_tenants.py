@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
 from google.protobuf.message import Message
+from sqlalchemy import text
 
 from lipei.pricing.v1 import pricing_pb2 as pb
+from lipei.type.v1 import access_pb2
 from services.common.access.caller import Caller, calling_as
+from services.common.access.masking import mask
+from services.common.access.records import shown
 from services.common.access.tenant import INSTALLATION, Kind, Tenant
 from services.common.database import Database, migrate
 from services.common.refusals import Refused, status_of
@@ -116,6 +122,10 @@ def targeting(token: str, request_id: str = "t") -> pb.SetPersonalTargetRequest:
     )
 
 
+def erasing(token: str, request_id: str = "e") -> pb.EraseMemberRequest:
+    return pb.EraseMemberRequest(request_id=request_id, member=f"members/{token}")
+
+
 def tasks(parent: str) -> pb.ListCoachTasksRequest:
     return pb.ListCoachTasksRequest(parent=f"members/{parent}")
 
@@ -151,9 +161,9 @@ def test_two_insurers_may_use_one_request_id_and_one_policy_id(service: Service)
     theirs = service.answer(THEIRS, quoting(BEN, "same")).quote
     assert mine.name != theirs.name
     assert service.answer(MINE, quoting(ANNA, "same")).quote == mine
+    service.answer(OTHERS, recording("steps", weeks(BEN, "2025-03", "6.0")))
     service.answer(STEPS, targeting(ANNA, "same"))
     service.answer(OTHERS, targeting(BEN, "same"))
-    service.answer(OTHERS, recording("steps", weeks(BEN, "2025-03", "6.0")))
 
 
 def test_a_member_who_is_not_the_callers_is_like_one_who_never_was(
@@ -163,16 +173,16 @@ def test_a_member_who_is_not_the_callers_is_like_one_who_never_was(
     asked: dict[str, Callable[[str], Message]] = {
         "AssessMember": assessing,
         "ListCoachTasks": tasks,
-        "EraseMember": lambda token: pb.EraseMemberRequest(
-            request_id="e", member=f"members/{token}"
-        ),
+        "SetPersonalTarget": targeting,
+        "EraseMember": erasing,
     }
     for name, request in asked.items():
         for caller in (THEIRS, OTHERS, of_hospital(), of_hospital("rural"), of_member(BEN)):
-            if name == "EraseMember" and caller is not THEIRS:
-                continue  # only an insurer erases
+            if name in ("SetPersonalTarget", "EraseMember") and caller.hospital == "general":
+                continue  # it has recorded for her
             with subtests.test(rpc=name, caller=caller.uri):
-                assert service.told(caller, request(ANNA)) == service.told(caller, request(NEVER))
+                told = service.told(caller, request(ANNA)).replace(ANNA.encode(), NEVER.encode())
+                assert told == service.told(caller, request(NEVER))
     for caller in (MINE, STEPS, of_member(ANNA), of_installation()):
         with subtests.test(owner=caller.uri):
             assert service.answer(caller, tasks(ANNA)).tasks
@@ -182,9 +192,7 @@ def test_a_member_who_is_not_the_callers_is_like_one_who_never_was(
     his = Tenant(Kind.MEMBER, BEN)
     assert service.readings.readings_of(his, ANNA, first, after) == []
     assert service.readings.readings_of(INSTALLATION, ANNA, first, after)
-    assert service.answer(
-        MINE, pb.EraseMemberRequest(request_id="e", member=f"members/{ANNA}")
-    ).reading_count
+    assert service.answer(MINE, erasing(ANNA)).quote_count == 1
 
 
 def test_lists_hold_the_tenants_own_members_only(service: Service) -> None:
@@ -248,6 +256,96 @@ def test_an_erasure_takes_only_the_insurers_quotes(service: Service) -> None:
     assert service.answer(THEIRS, pb.GetQuoteRequest(name=plain[1].name)).quote == plain[1]
     # Somebody else's member is not forgotten by it.
     assert service.answer(STEPS, tasks(ANNA)).tasks
+
+
+def test_an_insurer_erases_its_quotes_and_nothing_that_others_hold(service: Service) -> None:
+    mine, theirs = (service.answer(caller, quoting(ANNA)).quote for caller in (MINE, THEIRS))
+    done = service.answer(MINE, erasing(ANNA))
+    assert (done.destroyed_key_count, done.quote_count, done.reading_count) == (1, 1, 0)
+    assert b"ERASED" in service.told(MINE, pb.GetQuoteRequest(name=mine.name))
+    assert service.answer(THEIRS, pb.GetQuoteRequest(name=theirs.name)).quote == theirs
+    assert filled(service, STEPS) == filled(service, of_member(ANNA)) == 3
+    assert service.answer(STEPS, tasks(ANNA)).tasks
+    assert service.told(MINE, tasks(ANNA)) == service.told(MINE, tasks(NEVER))
+    # It may begin anew, and finds nothing of its own from before.
+    again = service.answer(MINE, quoting(ANNA, "again")).quote
+    assert service.answer(MINE, erasing(ANNA, "e2")).quote_count == 1
+    assert b"ERASED" in service.told(MINE, pb.GetQuoteRequest(name=again.name))
+
+
+def test_a_hospital_and_a_partner_erase_what_they_alone_have_recorded(service: Service) -> None:
+    general, lab = of_hospital(), reading(BEN, "lab", "hba1c", "6.0", "2025-04-01 07:00")
+    service.answer(general, recording("ben", [lab]))
+    done = service.answer(general, erasing(BEN))
+    assert (done.destroyed_key_count, done.reading_count) == (1, 1)
+    told = service.told(general, erasing(BEN, "e2"))
+    assert told == service.told(general, erasing(NEVER, "e2"))
+    done = service.answer(STEPS, erasing(ANNA))
+    assert (done.destroyed_key_count, done.reading_count, done.coach_task_count) == (1, 3, 0)
+    found = service.answer(of_member(ANNA), assessing(ANNA)).incentive
+    assert sum(month.slots_filled for month in found.months) == 0
+    assert len(service.answer(of_member(ANNA), tasks(ANNA)).tasks) == 1  # the hospital's is left
+    # The name is free again for its recorder, and its old content stays gone.
+    other = weeks(ANNA, "2025-03", "9.9")
+    assert service.answer(STEPS, recording("anew", other)).recorded_count == 3
+
+
+def test_a_member_erases_what_everybody_recorded_and_no_insurers_quote(service: Service) -> None:
+    made = service.answer(MINE, quoting(ANNA)).quote
+    assert b"no such member" in service.told(of_member(BEN), erasing(ANNA))
+    done = service.answer(of_member(ANNA), erasing(ANNA))
+    assert (done.destroyed_key_count, done.reading_count, done.coach_task_count) == (2, 4, 1)
+    assert service.answer(of_member(ANNA), tasks(ANNA)) == pb.ListCoachTasksResponse()
+    assert filled(service, MINE) == 0
+    assert service.answer(MINE, pb.GetQuoteRequest(name=made.name)).quote == made
+    assert service.answer(MINE, erasing(ANNA)).quote_count == 1
+    assert b"no such member" in service.told(MINE, erasing(ANNA, "e2"))
+
+
+def test_policies_are_an_insurers_to_name(service: Service) -> None:
+    request = erasing(ANNA)
+    request.policies.append("policies/p1")
+    assert b"DOES_NOT_FIT" in service.told(of_hospital(), request)
+    assert service.answer(of_hospital(), erasing(ANNA)).reading_count == 1
+
+
+def test_the_way_from_the_token_goes_with_the_last_that_is_held(
+    service: Service, database_url: str
+) -> None:
+    def led_to() -> tuple[int, int]:
+        with closing(Database(database_url, threads=1)) as database, database.reading() as rows:
+            return tuple(
+                rows.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
+                for table in (
+                    "member WHERE token_index IS NOT NULL",
+                    "holding WHERE member IS NOT NULL",
+                )
+            )
+
+    assert led_to() == (1, 2)
+    service.answer(STEPS, erasing(ANNA))
+    assert led_to() == (1, 1)
+    service.answer(of_hospital(), erasing(ANNA))
+    assert led_to() == (0, 0)
+
+
+def test_whoever_is_shown_a_quote_has_read_the_members_months(service: Service) -> None:
+    response = service.answer(MINE, quoting(ANNA))
+    assert shown(response, 3).records == {response.quote.name: 3, f"members/{ANNA}": 3}
+    assert shown(service.answer(STEPS, assessing(ANNA)), 3).records == {f"members/{ANNA}": 3}
+    withheld = set(mask(response, 2))
+    assert {"quote.premium_without_credit", "quote.incentive.credit_millionths"} <= withheld
+    assert shown(response, 2).records == {}
+    assert response.quote.HasField("premium")
+
+
+def test_who_reads_no_readings_prices_by_none(service: Service) -> None:
+    roles = frozenset({access_pb2.ROLE_ACTUARY})
+    told = service.told(replace(MINE, roles=roles), quoting(ANNA))
+    assert told == service.told(replace(MINE, roles=roles), quoting(NEVER))
+    assert b"ROLE_NOT_ALLOWED" in told
+    plain = _without_part(quoting(ANNA))
+    assert service.answer(replace(MINE, roles=roles), plain).quote.premium.minor_units
 
 
 def _without_part(request: pb.QuotePremiumRequest) -> pb.QuotePremiumRequest:

@@ -208,7 +208,7 @@ class Claim(_message.Message):
     end_to_end_id: _builtins.str
     """The bank's end-to-end id of the latest payout; empty without one."""
     erased: _builtins.bool
-    """Whether the person's data was erased. Names, states, moves, amounts and the decision's hashes are all that is left;
+    """Whether the person's data was erased. Names, states, moves, amounts and the decision's commitment are all that is left;
     the bill number is empty and the decision has no lines.
     """
     consent: _builtins.str
@@ -424,18 +424,24 @@ class GetClaimResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CLAIM_FIELD_NUMBER: _builtins.int
+    SECTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def claim(self) -> Global___Claim:
         """With history."""
+
+    @_builtins.property
+    def sections(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.SectionText]:
+        """Names of the plan's sections that its lines fall under."""
 
     def __init__(
         self,
         *,
         claim: Global___Claim | None = ...,
+        sections: _abc.Iterable[_policy_pb2.SectionText] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "sections", b"sections"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -539,6 +545,7 @@ class ExplainClaimResponse(_message.Message):
     TEXT_ZH_FIELD_NUMBER: _builtins.int
     TEXT_EN_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    SECTIONS_FIELD_NUMBER: _builtins.int
     text_zh: _builtins.str
     """Text in Chinese, one paragraph a line of the bill."""
     text_en: _builtins.str
@@ -551,6 +558,10 @@ class ExplainClaimResponse(_message.Message):
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.ReasonText]:
         """Every reason that occurs, with its codes and sentences."""
 
+    @_builtins.property
+    def sections(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.SectionText]:
+        """Names of the plan's sections that its lines fall under."""
+
     def __init__(
         self,
         *,
@@ -558,10 +569,11 @@ class ExplainClaimResponse(_message.Message):
         text_zh: _builtins.str = ...,
         text_en: _builtins.str = ...,
         reasons: _abc.Iterable[_policy_pb2.ReasonText] | None = ...,
+        sections: _abc.Iterable[_policy_pb2.SectionText] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "reasons", b"reasons", "text_en", b"text_en", "text_zh", b"text_zh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "reasons", b"reasons", "sections", b"sections", "text_en", b"text_en", "text_zh", b"text_zh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -599,6 +611,7 @@ class ReplayClaimResponse(_message.Message):
     OUTPUT_HASH_FIELD_NUMBER: _builtins.int
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     RECOMPUTED_BY_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
     input_hash: _builtins.str
     """Hash of the inputs, stored and recomputed."""
     output_hash: _builtins.str
@@ -607,6 +620,8 @@ class ReplayClaimResponse(_message.Message):
     """Engine version that decided."""
     recomputed_by: _builtins.str
     """Engine version that recomputed."""
+    commitment: _builtins.str
+    """The decision's commitment, stored and recomputed."""
     def __init__(
         self,
         *,
@@ -614,10 +629,11 @@ class ReplayClaimResponse(_message.Message):
         output_hash: _builtins.str = ...,
         decided_by: _builtins.str = ...,
         recomputed_by: _builtins.str = ...,
+        commitment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_by", b"decided_by", "input_hash", b"input_hash", "output_hash", b"output_hash", "recomputed_by", b"recomputed_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commitment", b"commitment", "decided_by", b"decided_by", "input_hash", b"input_hash", "output_hash", b"output_hash", "recomputed_by", b"recomputed_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -665,6 +681,7 @@ class ImportPoliciesResponse(_message.Message):
     REVISED_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
+    ERASED_MEMBERS_FIELD_NUMBER: _builtins.int
     created: _builtins.int
     """Policies seen for the first time."""
     revised: _builtins.int
@@ -675,6 +692,12 @@ class ImportPoliciesResponse(_message.Message):
     def faults(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.PolicyFault]:
         """Faults found by a dry run; a real import answers INVALID_ARGUMENT instead."""
 
+    @_builtins.property
+    def erased_members(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErasedMember]:
+        """Members of unchanged revisions whose person was erased since: the content is what was imported once, and nothing of
+        theirs is kept. To insure the person anew, raise the revision and give another member_id.
+        """
+
     def __init__(
         self,
         *,
@@ -682,14 +705,51 @@ class ImportPoliciesResponse(_message.Message):
         revised: _builtins.int = ...,
         unchanged: _builtins.int = ...,
         faults: _abc.Iterable[_policy_pb2.PolicyFault] | None = ...,
+        erased_members: _abc.Iterable[Global___ErasedMember] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "faults", b"faults", "revised", b"revised", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "erased_members", b"erased_members", "faults", b"faults", "revised", b"revised", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportPoliciesResponse: _TypeAlias = ImportPoliciesResponse  # noqa: Y015
+
+@_typing.final
+class ErasedMember(_message.Message):
+    """A member of an imported policy whose person was erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    POLICY_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Place of the policy in the request."""
+    policy_id: _builtins.str
+    """The policy, as the request names it."""
+    member_id: _builtins.str
+    """The member within the policy, as the request names them."""
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """When the person was erased."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        policy_id: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time", "index", b"index", "member_id", b"member_id", "policy_id", b"policy_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasedMember: _TypeAlias = ErasedMember  # noqa: Y015
 
 @_typing.final
 class PublishPlanRequest(_message.Message):
@@ -747,21 +807,29 @@ class WithdrawClaimsRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CONSENTS_FIELD_NUMBER: _builtins.int
+    REPLACED_CONSENTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made id; the same id with the same content answers the same."""
     @_builtins.property
     def consents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"hospitals/{hospital}/consents/{consent}", 1 to 100."""
+        """"hospitals/{hospital}/consents/{consent}"; with replaced_consents 1 to 100."""
+
+    @_builtins.property
+    def replaced_consents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Withdrawn consents for which another of the person's stands in: no claim ends, but reads from now on do not name them
+        as their ground, and no bill is taken in under them.
+        """
 
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         consents: _abc.Iterable[_builtins.str] | None = ...,
+        replaced_consents: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "replaced_consents", b"replaced_consents", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -120,8 +120,12 @@ class ClaimsServiceServicer:
         its own policies only. A hospital hands in its own bills, and is told name, state and decision of their claims.
 
         ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
-        NOT_FOUND: unknown member; nothing is stored; import the policy first.
-        FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the consent that it left the hospital
+        ALREADY_EXISTS BILL_CONFLICT also for a bill that came before without its hospital's name, from a hospital that is not
+        known under this provider_id.
+        NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
+        does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
+        FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the
+        consent that it left the hospital
         under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
         RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
@@ -166,7 +170,7 @@ class ClaimsServiceServicer:
         """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
         NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
-        DATA_LOSS: the stored decision is not what its inputs give; stop and investigate.
+        DATA_LOSS: the stored decision is not what its inputs give, the metadata says what differs; stop and investigate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,7 +219,7 @@ class ClaimsServiceServicer:
 
     def EraseMember(self, request, context):
         """Erases a person here by destroying the key of everything kept about them: bills, decisions, what policies say of
-        them; and the payee accounts of policies that insured nobody else. Names, states, amounts, hashes, the ledger and
+        them; and the payee accounts of policies that insured nobody else. Names, states, amounts, commitments, the ledger and
         payment files stay, which the law wants kept. What is imported for the same person afterwards belongs to a new one,
         without history. The same request_id answers the same.
 

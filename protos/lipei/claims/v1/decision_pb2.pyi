@@ -101,6 +101,7 @@ class Decision(_message.Message):
     BENEFIT_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     USAGE_CHANGES_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
     FOUR_EYES_FIELD_NUMBER: _builtins.int
     PENDS_FIELD_NUMBER: _builtins.int
     plan_version: _builtins.str
@@ -108,9 +109,15 @@ class Decision(_message.Message):
     engine_version: _builtins.str
     """Version of the adjudication engine."""
     input_hash: _builtins.str
-    """SHA-256 of the canonical inputs: plan version, policy, usage, bill, prior payers."""
+    """SHA-256 of the canonical inputs: plan version, policy, usage, bill, prior payers. As sensitive as they are, because
+    whoever knows most of them can try out the rest. Gone after an erasure.
+    """
     output_hash: _builtins.str
-    """SHA-256 of the canonical output: lines, amounts, reasons, clauses."""
+    """SHA-256 of the canonical output: lines, amounts, reasons, clauses. As sensitive as they are. Gone after an erasure."""
+    commitment: _builtins.str
+    """SHA-256 over a salt of this decision's own and both hashes. It says nothing about the content without the salt, which
+    goes with the person's key; it stays after an erasure, and tells whether this is the decision that was made.
+    """
     four_eyes: _builtins.bool
     """Whether two people must review a benefit of this size."""
     @_builtins.property
@@ -149,12 +156,13 @@ class Decision(_message.Message):
         benefit: _money_pb2.Money | None = ...,
         lines: _abc.Iterable[Global___DecisionLine] | None = ...,
         usage_changes: _abc.Iterable[Global___UsageChange] | None = ...,
+        commitment: _builtins.str = ...,
         four_eyes: _builtins.bool = ...,
         pends: _abc.Iterable[Global___Pend] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "engine_version", b"engine_version", "four_eyes", b"four_eyes", "input_hash", b"input_hash", "lines", b"lines", "output_hash", b"output_hash", "pends", b"pends", "plan_version", b"plan_version", "usage_changes", b"usage_changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "commitment", b"commitment", "engine_version", b"engine_version", "four_eyes", b"four_eyes", "input_hash", b"input_hash", "lines", b"lines", "output_hash", b"output_hash", "pends", b"pends", "plan_version", b"plan_version", "usage_changes", b"usage_changes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -379,6 +379,36 @@ class PolicyFault(_message.Message):
 Global___PolicyFault: _TypeAlias = PolicyFault  # noqa: Y015
 
 @_typing.final
+class SectionText(_message.Message):
+    """What a section of a plan is called."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_FIELD_NUMBER: _builtins.int
+    TEXT_ZH_FIELD_NUMBER: _builtins.int
+    TEXT_EN_FIELD_NUMBER: _builtins.int
+    section: _builtins.str
+    """The section's id in the plan, as DecisionLine.section has it."""
+    text_zh: _builtins.str
+    """In Chinese."""
+    text_en: _builtins.str
+    """In English."""
+    def __init__(
+        self,
+        *,
+        section: _builtins.str = ...,
+        text_zh: _builtins.str = ...,
+        text_en: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["section", b"section", "text_en", b"text_en", "text_zh", b"text_zh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SectionText: _TypeAlias = SectionText  # noqa: Y015
+
+@_typing.final
 class ReasonText(_message.Message):
     """Public facts about a reason, for people who read a decision."""
 

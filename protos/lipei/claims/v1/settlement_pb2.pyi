@@ -19,6 +19,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -214,8 +219,16 @@ class AdjudicateClaimResponse(_message.Message):
     OUTPUT_HASH_FIELD_NUMBER: _builtins.int
     state: _claims_pb2.ClaimState.ValueType
     """State after the step."""
-    output_hash: _builtins.str
-    """Hash of the decision's output."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def output_hash(self) -> _builtins.str:
+        """Always empty: a hash of the output can be guessed back, and this answer stays in Temporal's history."""
+
+    @output_hash.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def output_hash(self, value: _builtins.str) -> None:
+        """Always empty: a hash of the output can be guessed back, and this answer stays in Temporal's history."""
+
     @_builtins.property
     def benefit(self) -> _money_pb2.Money:
         """What the insurer owes."""

@@ -191,12 +191,17 @@ class ListLeavesRequest(_message.Message):
     WHO_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     record: _builtins.str
     """The record read, as it stands in the leaf; empty: every record."""
     who: _builtins.str
     """Who read, as it stands in the leaf; empty: everybody."""
+    tenant: _builtins.str
+    """Reads that concern this tenant, "insurer/ID", "hospital/ID" or "partner/ID"; empty: every tenant that exists for the
+    caller. Of another tenant than its own a tenant's auditor gets none.
+    """
     page_size: _builtins.int
     """Most leaves in the answer, at most 1,000; 0: 100."""
     page_token: _builtins.str
@@ -216,12 +221,13 @@ class ListLeavesRequest(_message.Message):
         who: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        tenant: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "record", b"record", "start_time", b"start_time", "who", b"who"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "record", b"record", "start_time", b"start_time", "tenant", b"tenant", "who", b"who"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,7 +272,7 @@ class Leaf(_message.Message):
     index: _builtins.int
     """Place in the log, from 0."""
     body: _builtins.str
-    """The leaf's very bytes, which its hash is of: ASCII JSON with sorted keys, version 1 (docs/evidence.md)."""
+    """The leaf's very bytes, which its hash is of: ASCII JSON with sorted keys, version 2, and 1 before it (docs/evidence.md)."""
     def __init__(
         self,
         *,
@@ -280,6 +286,108 @@ class Leaf(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Leaf: _TypeAlias = Leaf  # noqa: Y015
+
+@_typing.final
+class ListMemberReadsRequest(_message.Message):
+    """Asks who read a member's data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """"members/{token}"."""
+    page_size: _builtins.int
+    """Most reads in the answer, at most 1,000; 0: 100."""
+    page_token: _builtins.str
+    """From an earlier answer about the same member."""
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMemberReadsRequest: _TypeAlias = ListMemberReadsRequest  # noqa: Y015
+
+@_typing.final
+class ListMemberReadsResponse(_message.Message):
+    """Who read a member's data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def reads(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberRead]:
+        """In the order of the log."""
+
+    def __init__(
+        self,
+        *,
+        reads: _abc.Iterable[Global___MemberRead] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "reads", b"reads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMemberReadsResponse: _TypeAlias = ListMemberReadsResponse  # noqa: Y015
+
+@_typing.final
+class MemberRead(_message.Message):
+    """One read of a member's data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    READER_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
+    reader: _builtins.str
+    """Whose person or machine: "insurer/ID", "hospital/ID" or "partner/ID"; empty for the member and the services themselves."""
+    role: _builtins.str
+    """In which role, for example "adjuster"."""
+    purpose: _builtins.str
+    """What for (docs/access-matrix.md)."""
+    record: _builtins.str
+    """What was read; the member's token in it replaced by its pseudonym."""
+    consent: _builtins.str
+    """Name of the consent that it rested on; empty where a contract is the ground."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        reader: _builtins.str = ...,
+        role: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        record: _builtins.str = ...,
+        consent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "purpose", b"purpose", "reader", b"reader", "record", b"record", "role", b"role", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberRead: _TypeAlias = MemberRead  # noqa: Y015
 
 @_typing.final
 class ListLeafHashesRequest(_message.Message):

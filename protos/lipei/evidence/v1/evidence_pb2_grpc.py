@@ -31,6 +31,12 @@ class EvidenceServiceStub:
     A log is an RFC 6962 tree over SHA-256 whose leaves are reads of sensitive data; docs/evidence.md has the formats and
     how an auditor works. Nothing here changes anything.
 
+    Whose: an auditor without a tenant, at a desk of the installation itself, sees every leaf. For an insurer's or a
+    hospital's auditor those leaves exist that concern the tenant: reads that its own people and machines made (the name in
+    their certificate), and reads of records that are its own (the leaf's owner: an insurer's claims, a hospital's bills,
+    consents and readings at its bridge), whoever made them. Checkpoints and consistency proofs hold no ids and are
+    everybody's, so that what a tenant sees is proved to it in the same tree.
+
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry.
@@ -63,6 +69,11 @@ class EvidenceServiceStub:
                 request_serializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeavesRequest.SerializeToString,
                 response_deserializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeavesResponse.FromString,
                 _registered_method=True)
+        self.ListMemberReads = channel.unary_unary(
+                '/lipei.evidence.v1.EvidenceService/ListMemberReads',
+                request_serializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsRequest.SerializeToString,
+                response_deserializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsResponse.FromString,
+                _registered_method=True)
         self.ListLeafHashes = channel.unary_unary(
                 '/lipei.evidence.v1.EvidenceService/ListLeafHashes',
                 request_serializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeafHashesRequest.SerializeToString,
@@ -75,6 +86,12 @@ class EvidenceServiceServicer:
 
     A log is an RFC 6962 tree over SHA-256 whose leaves are reads of sensitive data; docs/evidence.md has the formats and
     how an auditor works. Nothing here changes anything.
+
+    Whose: an auditor without a tenant, at a desk of the installation itself, sees every leaf. For an insurer's or a
+    hospital's auditor those leaves exist that concern the tenant: reads that its own people and machines made (the name in
+    their certificate), and reads of records that are its own (the leaf's owner: an insurer's claims, a hospital's bills,
+    consents and readings at its bridge), whoever made them. Checkpoints and consistency proofs hold no ids and are
+    everybody's, so that what a tenant sees is proved to it in the same tree.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -92,9 +109,11 @@ class EvidenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetInclusionProof(self, request, context):
-        """The proof that one leaf is in the tree of a size, with the leaf.
+        """The proof that one leaf is in the tree of a size, with the leaf. The nodes are hashes: one is of the neighbouring
+        leaf, whoever's it is.
 
-        NOT_FOUND: no leaf of that index or hash in a tree of that size; ask with a larger one.
+        NOT_FOUND: no leaf of that index or hash in a tree of that size, or none that concerns the caller's tenant; ask with a
+        larger one, or stop.
         DATA_LOSS TREE_BROKEN: hashes of the tree are missing: somebody removed them; call for the auditor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -112,9 +131,13 @@ class EvidenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListLeaves(self, request, context):
-        """Leaves in their order, of one record, of one person, of a time, or all.
+        """Leaves in their order, of one record, of one person, of one tenant, of a time, or all; to a tenant's auditor of those
+        that concern the tenant, as said above.
 
-        What is left out cannot be seen from the answer alone: the complete list is the one without conditions.
+        What is left out cannot be seen from the answer alone. Conditions, a tenant's among them, are met by what stands beside
+        a leaf for look-ups: a leaf that somebody with the database relabelled is missing from the list that it was hidden from,
+        and fails the one that it was put into. The complete list is the one without conditions and without a tenant; witnesses
+        and `lipei evidence audit` read all leaves and find it (LEAF_MISLABELLED).
         INVALID_ARGUMENT also for a page_token that this list did not give.
         DATA_LOSS LEAF_MISLABELLED: record, who or time stored beside a leaf for look-ups is not what its bytes say: somebody
         wrote it; metadata "index" names the first such leaf of the page. Call for the auditor.
@@ -123,8 +146,28 @@ class EvidenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMemberReads(self, request, context):
+        """Who read one member's data here, oldest first, without the ids of whoever read: which insurer, hospital or partner, in
+        which role, what for, which record, when. A member gets all reads of theirs; a tenant's people, for a member who asked
+        them (lipei-purpose member-request), those that concern the tenant. This list is on record as a read itself, and ends
+        where the log stood when its first page was asked for.
+
+        A member's are records below their name, and those that the service knows to be about them: claims at claims; bills and
+        consents at the bridge; quotes with their part in a programme at pricing. Not among them are records that name nobody:
+        what waits in quarantine, quotes on a policy alone. After an erasure only what stands below their name is found.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give.
+        NOT_FOUND: a member asks about somebody else; stop.
+        PERMISSION_DENIED PURPOSE_NOT_ALLOWED: a tenant's caller did not say that the member asked.
+        DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListLeafHashes(self, request, context):
-        """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now.
+        """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now. For witnesses and auditors of
+        the installation: whoever knows a record may try times until a hash fits, so hashes of others' leaves are no tenant's.
 
         DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
         """
@@ -155,6 +198,11 @@ def add_EvidenceServiceServicer_to_server(servicer, server):
                     request_deserializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeavesRequest.FromString,
                     response_serializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeavesResponse.SerializeToString,
             ),
+            'ListMemberReads': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMemberReads,
+                    request_deserializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsRequest.FromString,
+                    response_serializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsResponse.SerializeToString,
+            ),
             'ListLeafHashes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLeafHashes,
                     request_deserializer=lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListLeafHashesRequest.FromString,
@@ -173,6 +221,12 @@ class EvidenceService:
 
     A log is an RFC 6962 tree over SHA-256 whose leaves are reads of sensitive data; docs/evidence.md has the formats and
     how an auditor works. Nothing here changes anything.
+
+    Whose: an auditor without a tenant, at a desk of the installation itself, sees every leaf. For an insurer's or a
+    hospital's auditor those leaves exist that concern the tenant: reads that its own people and machines made (the name in
+    their certificate), and reads of records that are its own (the leaf's owner: an insurer's claims, a hospital's bills,
+    consents and readings at its bridge), whoever made them. Checkpoints and consistency proofs hold no ids and are
+    everybody's, so that what a tenant sees is proved to it in the same tree.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -289,6 +343,33 @@ class EvidenceService:
             _registered_method=True)
 
     @staticmethod
+    def ListMemberReads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.evidence.v1.EvidenceService/ListMemberReads',
+            lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsRequest.SerializeToString,
+            lipei_dot_evidence_dot_v1_dot_evidence__pb2.ListMemberReadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListLeafHashes(request,
             target,
             options=(),
@@ -361,7 +442,7 @@ class WitnessServiceServicer:
 
     def ListKeptHashes(self, request, context):
         """Hashes of a log's leaves as they were when the witness first saw them, up to the last checkpoint. Their tree's root
-        is that checkpoint's.
+        is that checkpoint's. Of the installation's auditors, as ListLeafHashes.
 
         INVALID_ARGUMENT: fix the request.
         NOT_FOUND: the witness watches no such log.

@@ -32,6 +32,12 @@ class EvidenceServiceStub:
     A log is an RFC 6962 tree over SHA-256 whose leaves are reads of sensitive data; docs/evidence.md has the formats and
     how an auditor works. Nothing here changes anything.
 
+    Whose: an auditor without a tenant, at a desk of the installation itself, sees every leaf. For an insurer's or a
+    hospital's auditor those leaves exist that concern the tenant: reads that its own people and machines made (the name in
+    their certificate), and reads of records that are its own (the leaf's owner: an insurer's claims, a hospital's bills,
+    consents and readings at its bridge), whoever made them. Checkpoints and consistency proofs hold no ids and are
+    everybody's, so that what a tenant sees is proved to it in the same tree.
+
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry.
@@ -48,9 +54,11 @@ class EvidenceServiceStub:
     NOT_FOUND: no checkpoint of that size, or none at all yet; retry in a second, or ask for the newest.
     """
     GetInclusionProof: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.GetInclusionProofRequest, _evidence_pb2.GetInclusionProofResponse]
-    """The proof that one leaf is in the tree of a size, with the leaf.
+    """The proof that one leaf is in the tree of a size, with the leaf. The nodes are hashes: one is of the neighbouring
+    leaf, whoever's it is.
 
-    NOT_FOUND: no leaf of that index or hash in a tree of that size; ask with a larger one.
+    NOT_FOUND: no leaf of that index or hash in a tree of that size, or none that concerns the caller's tenant; ask with a
+    larger one, or stop.
     DATA_LOSS TREE_BROKEN: hashes of the tree are missing: somebody removed them; call for the auditor.
     """
     GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.GetConsistencyProofRequest, _evidence_pb2.GetConsistencyProofResponse]
@@ -60,15 +68,35 @@ class EvidenceServiceStub:
     DATA_LOSS TREE_BROKEN: as with GetInclusionProof.
     """
     ListLeaves: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListLeavesRequest, _evidence_pb2.ListLeavesResponse]
-    """Leaves in their order, of one record, of one person, of a time, or all.
+    """Leaves in their order, of one record, of one person, of one tenant, of a time, or all; to a tenant's auditor of those
+    that concern the tenant, as said above.
 
-    What is left out cannot be seen from the answer alone: the complete list is the one without conditions.
+    What is left out cannot be seen from the answer alone. Conditions, a tenant's among them, are met by what stands beside
+    a leaf for look-ups: a leaf that somebody with the database relabelled is missing from the list that it was hidden from,
+    and fails the one that it was put into. The complete list is the one without conditions and without a tenant; witnesses
+    and `lipei evidence audit` read all leaves and find it (LEAF_MISLABELLED).
     INVALID_ARGUMENT also for a page_token that this list did not give.
     DATA_LOSS LEAF_MISLABELLED: record, who or time stored beside a leaf for look-ups is not what its bytes say: somebody
     wrote it; metadata "index" names the first such leaf of the page. Call for the auditor.
     """
+    ListMemberReads: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListMemberReadsRequest, _evidence_pb2.ListMemberReadsResponse]
+    """Who read one member's data here, oldest first, without the ids of whoever read: which insurer, hospital or partner, in
+    which role, what for, which record, when. A member gets all reads of theirs; a tenant's people, for a member who asked
+    them (lipei-purpose member-request), those that concern the tenant. This list is on record as a read itself, and ends
+    where the log stood when its first page was asked for.
+
+    A member's are records below their name, and those that the service knows to be about them: claims at claims; bills and
+    consents at the bridge; quotes with their part in a programme at pricing. Not among them are records that name nobody:
+    what waits in quarantine, quotes on a policy alone. After an erasure only what stands below their name is found.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give.
+    NOT_FOUND: a member asks about somebody else; stop.
+    PERMISSION_DENIED PURPOSE_NOT_ALLOWED: a tenant's caller did not say that the member asked.
+    DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
+    """
     ListLeafHashes: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListLeafHashesRequest, _evidence_pb2.ListLeafHashesResponse]
-    """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now.
+    """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now. For witnesses and auditors of
+    the installation: whoever knows a record may try times until a hash fits, so hashes of others' leaves are no tenant's.
 
     DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
     """
@@ -79,6 +107,12 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
 
     A log is an RFC 6962 tree over SHA-256 whose leaves are reads of sensitive data; docs/evidence.md has the formats and
     how an auditor works. Nothing here changes anything.
+
+    Whose: an auditor without a tenant, at a desk of the installation itself, sees every leaf. For an insurer's or a
+    hospital's auditor those leaves exist that concern the tenant: reads that its own people and machines made (the name in
+    their certificate), and reads of records that are its own (the leaf's owner: an insurer's claims, a hospital's bills,
+    consents and readings at its bridge), whoever made them. Checkpoints and consistency proofs hold no ids and are
+    everybody's, so that what a tenant sees is proved to it in the same tree.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -93,9 +127,11 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     NOT_FOUND: no checkpoint of that size, or none at all yet; retry in a second, or ask for the newest.
     """
     GetInclusionProof: _aio.UnaryUnaryMultiCallable[_evidence_pb2.GetInclusionProofRequest, _evidence_pb2.GetInclusionProofResponse]  # type: ignore[assignment]
-    """The proof that one leaf is in the tree of a size, with the leaf.
+    """The proof that one leaf is in the tree of a size, with the leaf. The nodes are hashes: one is of the neighbouring
+    leaf, whoever's it is.
 
-    NOT_FOUND: no leaf of that index or hash in a tree of that size; ask with a larger one.
+    NOT_FOUND: no leaf of that index or hash in a tree of that size, or none that concerns the caller's tenant; ask with a
+    larger one, or stop.
     DATA_LOSS TREE_BROKEN: hashes of the tree are missing: somebody removed them; call for the auditor.
     """
     GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_evidence_pb2.GetConsistencyProofRequest, _evidence_pb2.GetConsistencyProofResponse]  # type: ignore[assignment]
@@ -105,15 +141,35 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     DATA_LOSS TREE_BROKEN: as with GetInclusionProof.
     """
     ListLeaves: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListLeavesRequest, _evidence_pb2.ListLeavesResponse]  # type: ignore[assignment]
-    """Leaves in their order, of one record, of one person, of a time, or all.
+    """Leaves in their order, of one record, of one person, of one tenant, of a time, or all; to a tenant's auditor of those
+    that concern the tenant, as said above.
 
-    What is left out cannot be seen from the answer alone: the complete list is the one without conditions.
+    What is left out cannot be seen from the answer alone. Conditions, a tenant's among them, are met by what stands beside
+    a leaf for look-ups: a leaf that somebody with the database relabelled is missing from the list that it was hidden from,
+    and fails the one that it was put into. The complete list is the one without conditions and without a tenant; witnesses
+    and `lipei evidence audit` read all leaves and find it (LEAF_MISLABELLED).
     INVALID_ARGUMENT also for a page_token that this list did not give.
     DATA_LOSS LEAF_MISLABELLED: record, who or time stored beside a leaf for look-ups is not what its bytes say: somebody
     wrote it; metadata "index" names the first such leaf of the page. Call for the auditor.
     """
+    ListMemberReads: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListMemberReadsRequest, _evidence_pb2.ListMemberReadsResponse]  # type: ignore[assignment]
+    """Who read one member's data here, oldest first, without the ids of whoever read: which insurer, hospital or partner, in
+    which role, what for, which record, when. A member gets all reads of theirs; a tenant's people, for a member who asked
+    them (lipei-purpose member-request), those that concern the tenant. This list is on record as a read itself, and ends
+    where the log stood when its first page was asked for.
+
+    A member's are records below their name, and those that the service knows to be about them: claims at claims; bills and
+    consents at the bridge; quotes with their part in a programme at pricing. Not among them are records that name nobody:
+    what waits in quarantine, quotes on a policy alone. After an erasure only what stands below their name is found.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give.
+    NOT_FOUND: a member asks about somebody else; stop.
+    PERMISSION_DENIED PURPOSE_NOT_ALLOWED: a tenant's caller did not say that the member asked.
+    DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
+    """
     ListLeafHashes: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListLeafHashesRequest, _evidence_pb2.ListLeafHashesResponse]  # type: ignore[assignment]
-    """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now.
+    """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now. For witnesses and auditors of
+    the installation: whoever knows a record may try times until a hash fits, so hashes of others' leaves are no tenant's.
 
     DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
     """
@@ -123,6 +179,12 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A log is an RFC 6962 tree over SHA-256 whose leaves are reads of sensitive data; docs/evidence.md has the formats and
     how an auditor works. Nothing here changes anything.
+
+    Whose: an auditor without a tenant, at a desk of the installation itself, sees every leaf. For an insurer's or a
+    hospital's auditor those leaves exist that concern the tenant: reads that its own people and machines made (the name in
+    their certificate), and reads of records that are its own (the leaf's owner: an insurer's claims, a hospital's bills,
+    consents and readings at its bridge), whoever made them. Checkpoints and consistency proofs hold no ids and are
+    everybody's, so that what a tenant sees is proved to it in the same tree.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -147,9 +209,11 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _evidence_pb2.GetInclusionProofRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.GetInclusionProofResponse, _abc.Awaitable[_evidence_pb2.GetInclusionProofResponse]]:
-        """The proof that one leaf is in the tree of a size, with the leaf.
+        """The proof that one leaf is in the tree of a size, with the leaf. The nodes are hashes: one is of the neighbouring
+        leaf, whoever's it is.
 
-        NOT_FOUND: no leaf of that index or hash in a tree of that size; ask with a larger one.
+        NOT_FOUND: no leaf of that index or hash in a tree of that size, or none that concerns the caller's tenant; ask with a
+        larger one, or stop.
         DATA_LOSS TREE_BROKEN: hashes of the tree are missing: somebody removed them; call for the auditor.
         """
 
@@ -171,12 +235,37 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _evidence_pb2.ListLeavesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.ListLeavesResponse, _abc.Awaitable[_evidence_pb2.ListLeavesResponse]]:
-        """Leaves in their order, of one record, of one person, of a time, or all.
+        """Leaves in their order, of one record, of one person, of one tenant, of a time, or all; to a tenant's auditor of those
+        that concern the tenant, as said above.
 
-        What is left out cannot be seen from the answer alone: the complete list is the one without conditions.
+        What is left out cannot be seen from the answer alone. Conditions, a tenant's among them, are met by what stands beside
+        a leaf for look-ups: a leaf that somebody with the database relabelled is missing from the list that it was hidden from,
+        and fails the one that it was put into. The complete list is the one without conditions and without a tenant; witnesses
+        and `lipei evidence audit` read all leaves and find it (LEAF_MISLABELLED).
         INVALID_ARGUMENT also for a page_token that this list did not give.
         DATA_LOSS LEAF_MISLABELLED: record, who or time stored beside a leaf for look-ups is not what its bytes say: somebody
         wrote it; metadata "index" names the first such leaf of the page. Call for the auditor.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMemberReads(
+        self,
+        request: _evidence_pb2.ListMemberReadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.ListMemberReadsResponse, _abc.Awaitable[_evidence_pb2.ListMemberReadsResponse]]:
+        """Who read one member's data here, oldest first, without the ids of whoever read: which insurer, hospital or partner, in
+        which role, what for, which record, when. A member gets all reads of theirs; a tenant's people, for a member who asked
+        them (lipei-purpose member-request), those that concern the tenant. This list is on record as a read itself, and ends
+        where the log stood when its first page was asked for.
+
+        A member's are records below their name, and those that the service knows to be about them: claims at claims; bills and
+        consents at the bridge; quotes with their part in a programme at pricing. Not among them are records that name nobody:
+        what waits in quarantine, quotes on a policy alone. After an erasure only what stands below their name is found.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give.
+        NOT_FOUND: a member asks about somebody else; stop.
+        PERMISSION_DENIED PURPOSE_NOT_ALLOWED: a tenant's caller did not say that the member asked.
+        DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
         """
 
     @_abc_1.abstractmethod
@@ -185,7 +274,8 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _evidence_pb2.ListLeafHashesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.ListLeafHashesResponse, _abc.Awaitable[_evidence_pb2.ListLeafHashesResponse]]:
-        """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now.
+        """Hashes of leaves in their order, made anew from the leaves' bytes as they are stored now. For witnesses and auditors of
+        the installation: whoever knows a record may try times until a hash fits, so hashes of others' leaves are no tenant's.
 
         DATA_LOSS LEAF_MISLABELLED: as with ListLeaves.
         """
@@ -209,7 +299,7 @@ class WitnessServiceStub:
     """The last checkpoint of every log, with the log's signature and this witness's, and every alarm."""
     ListKeptHashes: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListKeptHashesRequest, _evidence_pb2.ListKeptHashesResponse]
     """Hashes of a log's leaves as they were when the witness first saw them, up to the last checkpoint. Their tree's root
-    is that checkpoint's.
+    is that checkpoint's. Of the installation's auditors, as ListLeafHashes.
 
     INVALID_ARGUMENT: fix the request.
     NOT_FOUND: the witness watches no such log.
@@ -230,7 +320,7 @@ class WitnessServiceAsyncStub(WitnessServiceStub):
     """The last checkpoint of every log, with the log's signature and this witness's, and every alarm."""
     ListKeptHashes: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListKeptHashesRequest, _evidence_pb2.ListKeptHashesResponse]  # type: ignore[assignment]
     """Hashes of a log's leaves as they were when the witness first saw them, up to the last checkpoint. Their tree's root
-    is that checkpoint's.
+    is that checkpoint's. Of the installation's auditors, as ListLeafHashes.
 
     INVALID_ARGUMENT: fix the request.
     NOT_FOUND: the witness watches no such log.
@@ -260,7 +350,7 @@ class WitnessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.ListKeptHashesResponse, _abc.Awaitable[_evidence_pb2.ListKeptHashesResponse]]:
         """Hashes of a log's leaves as they were when the witness first saw them, up to the last checkpoint. Their tree's root
-        is that checkpoint's.
+        is that checkpoint's. Of the installation's auditors, as ListLeafHashes.
 
         INVALID_ARGUMENT: fix the request.
         NOT_FOUND: the witness watches no such log.

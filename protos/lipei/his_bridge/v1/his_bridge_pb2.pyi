@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from lipei.his_bridge.v1 import consent_pb2 as _consent_pb2
 from lipei.type.v1 import bill_pb2 as _bill_pb2
 from lipei.type.v1 import money_pb2 as _money_pb2
 from lipei.type.v1 import reading_pb2 as _reading_pb2
@@ -50,6 +51,46 @@ DELIVERY_STATE_TAKEN: DeliveryState.ValueType  # 2
 DELIVERY_STATE_REFUSED: DeliveryState.ValueType  # 3
 """The insurer refused it for good, with reasons."""
 Global___DeliveryState: _TypeAlias = DeliveryState  # noqa: Y015
+
+class _HoldReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HoldReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOLD_REASON_UNSPECIFIED: _HoldReason.ValueType  # 0
+    """Not said."""
+    HOLD_REASON_NO_CONSENT: _HoldReason.ValueType  # 1
+    """The person gave none for this purpose and recipient; a grant that covers the record releases it."""
+    HOLD_REASON_NOT_YET: _HoldReason.ValueType  # 2
+    """One that covers it begins later, and releases it then."""
+    HOLD_REASON_RUN_OUT: _HoldReason.ValueType  # 3
+    """The one that covered it has run out; a new grant releases it."""
+    HOLD_REASON_WITHDRAWN: _HoldReason.ValueType  # 4
+    """The one that covered it was withdrawn; only a new grant of the person's releases it."""
+    HOLD_REASON_OUTSIDE_SCOPE: _HoldReason.ValueType  # 5
+    """The person's consents are to other kinds of care or other days; a wider grant releases it."""
+    HOLD_REASON_RELEASE_DUE: _HoldReason.ValueType  # 6
+    """One covers it since a moment ago: the next pull releases it."""
+
+class HoldReason(_HoldReason, metaclass=_HoldReasonEnumTypeWrapper):
+    """Why no consent covers a record."""
+
+HOLD_REASON_UNSPECIFIED: HoldReason.ValueType  # 0
+"""Not said."""
+HOLD_REASON_NO_CONSENT: HoldReason.ValueType  # 1
+"""The person gave none for this purpose and recipient; a grant that covers the record releases it."""
+HOLD_REASON_NOT_YET: HoldReason.ValueType  # 2
+"""One that covers it begins later, and releases it then."""
+HOLD_REASON_RUN_OUT: HoldReason.ValueType  # 3
+"""The one that covered it has run out; a new grant releases it."""
+HOLD_REASON_WITHDRAWN: HoldReason.ValueType  # 4
+"""The one that covered it was withdrawn; only a new grant of the person's releases it."""
+HOLD_REASON_OUTSIDE_SCOPE: HoldReason.ValueType  # 5
+"""The person's consents are to other kinds of care or other days; a wider grant releases it."""
+HOLD_REASON_RELEASE_DUE: HoldReason.ValueType  # 6
+"""One covers it since a moment ago: the next pull releases it."""
+Global___HoldReason: _TypeAlias = HoldReason  # noqa: Y015
 
 @_typing.final
 class PullBillsRequest(_message.Message):
@@ -695,22 +736,66 @@ class GetSourceStatusResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANNELS_FIELD_NUMBER: _builtins.int
+    BILLS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelStatus]:
         """One for each channel, bills first."""
+
+    @_builtins.property
+    def bills(self) -> Global___BillCounts:
+        """Where every bill stands that was ever released."""
 
     def __init__(
         self,
         *,
         channels: _abc.Iterable[Global___ChannelStatus] | None = ...,
+        bills: Global___BillCounts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bills", b"bills"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bills", b"bills", "channels", b"channels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetSourceStatusResponse: _TypeAlias = GetSourceStatusResponse  # noqa: Y015
+
+@_typing.final
+class BillCounts(_message.Message):
+    """Released bills by where they stand. Each is counted once, so that these add up to all that were ever released."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PENDING_COUNT_FIELD_NUMBER: _builtins.int
+    TAKEN_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSED_COUNT_FIELD_NUMBER: _builtins.int
+    WITHHELD_COUNT_FIELD_NUMBER: _builtins.int
+    ERASED_COUNT_FIELD_NUMBER: _builtins.int
+    pending_count: _builtins.int
+    """Not acknowledged yet."""
+    taken_count: _builtins.int
+    """The insurer has opened or found their claims."""
+    refused_count: _builtins.int
+    """The insurer refused them."""
+    withheld_count: _builtins.int
+    """Of people without any consent to claim settlement in force: withheld, whatever the insurer did with them before."""
+    erased_count: _builtins.int
+    """Of people who were erased, whatever the insurer did with them before."""
+    def __init__(
+        self,
+        *,
+        pending_count: _builtins.int = ...,
+        taken_count: _builtins.int = ...,
+        refused_count: _builtins.int = ...,
+        withheld_count: _builtins.int = ...,
+        erased_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_count", b"erased_count", "pending_count", b"pending_count", "refused_count", b"refused_count", "taken_count", b"taken_count", "withheld_count", b"withheld_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BillCounts: _TypeAlias = BillCounts  # noqa: Y015
 
 @_typing.final
 class ChannelStatus(_message.Message):
@@ -724,6 +809,7 @@ class ChannelStatus(_message.Message):
     LAST_FAILURE_REASON_FIELD_NUMBER: _builtins.int
     INBOX_WAITING_COUNT_FIELD_NUMBER: _builtins.int
     HELD_COUNT_FIELD_NUMBER: _builtins.int
+    QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """"bills" or "readings"."""
     last_failure_reason: _builtins.str
@@ -734,6 +820,8 @@ class ChannelStatus(_message.Message):
     """Records in the inbox that were not read yet; the next pull reads them first."""
     held_count: _builtins.int
     """Good records that are held because no active consent covers them."""
+    quarantined_count: _builtins.int
+    """Records in quarantine, as ListQuarantine has them."""
     @_builtins.property
     def last_success_time(self) -> _timestamp_pb2.Timestamp:
         """When the last pull that succeeded ended; not set before the first."""
@@ -751,14 +839,131 @@ class ChannelStatus(_message.Message):
         last_failure_reason: _builtins.str = ...,
         inbox_waiting_count: _builtins.int = ...,
         held_count: _builtins.int = ...,
+        quarantined_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time", "quarantined_count", b"quarantined_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChannelStatus: _TypeAlias = ChannelStatus  # noqa: Y015
+
+@_typing.final
+class ListHeldRecordsRequest(_message.Message):
+    """Asks for a page of what is held, or withheld."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"hospitals/{hospital}"."""
+    page_size: _builtins.int
+    """At most so many; 0 means 100, more than 500 is cut to 500."""
+    page_token: _builtins.str
+    """From the answer before, to the same question; empty begins at the oldest."""
+    released: _builtins.bool
+    """Bills that were released once and are withheld now, in place of records that never left."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        released: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "released", b"released"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeldRecordsRequest: _TypeAlias = ListHeldRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ListHeldRecordsResponse(_message.Message):
+    """A page of what is held, or withheld."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty at the end."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldRecord]:
+        """In the order of arrival, or of release."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___HeldRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeldRecordsResponse: _TypeAlias = ListHeldRecordsResponse  # noqa: Y015
+
+@_typing.final
+class HeldRecord(_message.Message):
+    """A record that no active consent covers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    HOLD_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    CONSENTS_FIELD_NUMBER: _builtins.int
+    SOURCE_RECORD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"hospitals/{hospital}/held/{record}" of one that never left, "hospitals/{hospital}/bills/{bill}" of a released bill."""
+    channel: _builtins.str
+    """"bills" or "readings"."""
+    reason: Global___HoldReason.ValueType
+    """Why."""
+    purpose: _consent_pb2.ConsentPurpose.ValueType
+    """What a consent must be for to release it."""
+    recipient: _builtins.str
+    """To whom that consent must be given, "insurers/{insurer}"."""
+    source_record: _builtins.str
+    """The source's own id of a record that never left, to find its patient by; may itself be personal (QuarantinedRecord)."""
+    @_builtins.property
+    def hold_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is held, or since when the consent is over under which it was released."""
+
+    @_builtins.property
+    def consents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Consents of the same person, recipient and purpose that the reason speaks of; empty with NO_CONSENT."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        hold_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: Global___HoldReason.ValueType = ...,
+        purpose: _consent_pb2.ConsentPurpose.ValueType = ...,
+        recipient: _builtins.str = ...,
+        consents: _abc.Iterable[_builtins.str] | None = ...,
+        source_record: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold_time", b"hold_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "consents", b"consents", "hold_time", b"hold_time", "name", b"name", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "source_record", b"source_record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldRecord: _TypeAlias = HeldRecord  # noqa: Y015
 
 @_typing.final
 class ListClinicalFeaturesRequest(_message.Message):

@@ -86,6 +86,11 @@ class HisBridgeServiceStub:
                 request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.SerializeToString,
                 response_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.FromString,
                 _registered_method=True)
+        self.ListHeldRecords = channel.unary_unary(
+                '/lipei.his_bridge.v1.HisBridgeService/ListHeldRecords',
+                request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListHeldRecordsRequest.SerializeToString,
+                response_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListHeldRecordsResponse.FromString,
+                _registered_method=True)
         self.ListClinicalFeatures = channel.unary_unary(
                 '/lipei.his_bridge.v1.HisBridgeService/ListClinicalFeatures',
                 request_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListClinicalFeaturesRequest.SerializeToString,
@@ -191,8 +196,21 @@ class HisBridgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSourceStatus(self, request, context):
-        """How the last pull of each channel went. Asks the source nothing.
+        """How the last pull of each channel went, and how many records stand where. Asks the source nothing, and opens none of
+        what it counts.
 
+        NOT_FOUND: no such hospital in this bridge's profiles; stop.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHeldRecords(self, request, context):
+        """What no active consent covers: good records that never left (held), or, with `released`, bills that were released once
+        and are shown to nobody now (withheld). Each with the reason and what it needs a consent for; nothing of what it says.
+        Readings that lost their consent are in ListReadings, as withdrawn. Asks the source nothing.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -278,6 +296,11 @@ def add_HisBridgeServiceServicer_to_server(servicer, server):
                     servicer.GetSourceStatus,
                     request_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.FromString,
                     response_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.SerializeToString,
+            ),
+            'ListHeldRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeldRecords,
+                    request_deserializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListHeldRecordsRequest.FromString,
+                    response_serializer=lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListHeldRecordsResponse.SerializeToString,
             ),
             'ListClinicalFeatures': grpc.unary_unary_rpc_method_handler(
                     servicer.ListClinicalFeatures,
@@ -518,6 +541,33 @@ class HisBridgeService:
             '/lipei.his_bridge.v1.HisBridgeService/GetSourceStatus',
             lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusRequest.SerializeToString,
             lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.GetSourceStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeldRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.his_bridge.v1.HisBridgeService/ListHeldRecords',
+            lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListHeldRecordsRequest.SerializeToString,
+            lipei_dot_his__bridge_dot_v1_dot_his__bridge__pb2.ListHeldRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -95,8 +95,17 @@ class HisBridgeServiceStub:
     INVALID_ARGUMENT also for a foreign page_token.
     """
     GetSourceStatus: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.GetSourceStatusRequest, _his_bridge_pb2.GetSourceStatusResponse]
-    """How the last pull of each channel went. Asks the source nothing.
+    """How the last pull of each channel went, and how many records stand where. Asks the source nothing, and opens none of
+    what it counts.
 
+    NOT_FOUND: no such hospital in this bridge's profiles; stop.
+    """
+    ListHeldRecords: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListHeldRecordsRequest, _his_bridge_pb2.ListHeldRecordsResponse]
+    """What no active consent covers: good records that never left (held), or, with `released`, bills that were released once
+    and are shown to nobody now (withheld). Each with the reason and what it needs a consent for; nothing of what it says.
+    Readings that lost their consent are in ListReadings, as withdrawn. Asks the source nothing.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
     ListClinicalFeatures: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListClinicalFeaturesRequest, _his_bridge_pb2.ListClinicalFeaturesResponse]
@@ -196,8 +205,17 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     INVALID_ARGUMENT also for a foreign page_token.
     """
     GetSourceStatus: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.GetSourceStatusRequest, _his_bridge_pb2.GetSourceStatusResponse]  # type: ignore[assignment]
-    """How the last pull of each channel went. Asks the source nothing.
+    """How the last pull of each channel went, and how many records stand where. Asks the source nothing, and opens none of
+    what it counts.
 
+    NOT_FOUND: no such hospital in this bridge's profiles; stop.
+    """
+    ListHeldRecords: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListHeldRecordsRequest, _his_bridge_pb2.ListHeldRecordsResponse]  # type: ignore[assignment]
+    """What no active consent covers: good records that never left (held), or, with `released`, bills that were released once
+    and are shown to nobody now (withheld). Each with the reason and what it needs a consent for; nothing of what it says.
+    Readings that lost their consent are in ListReadings, as withdrawn. Asks the source nothing.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
     ListClinicalFeatures: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListClinicalFeaturesRequest, _his_bridge_pb2.ListClinicalFeaturesResponse]  # type: ignore[assignment]
@@ -342,8 +360,23 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _his_bridge_pb2.GetSourceStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_his_bridge_pb2.GetSourceStatusResponse, _abc.Awaitable[_his_bridge_pb2.GetSourceStatusResponse]]:
-        """How the last pull of each channel went. Asks the source nothing.
+        """How the last pull of each channel went, and how many records stand where. Asks the source nothing, and opens none of
+        what it counts.
 
+        NOT_FOUND: no such hospital in this bridge's profiles; stop.
+        """
+
+    @_abc_1.abstractmethod
+    def ListHeldRecords(
+        self,
+        request: _his_bridge_pb2.ListHeldRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_his_bridge_pb2.ListHeldRecordsResponse, _abc.Awaitable[_his_bridge_pb2.ListHeldRecordsResponse]]:
+        """What no active consent covers: good records that never left (held), or, with `released`, bills that were released once
+        and are shown to nobody now (withheld). Each with the reason and what it needs a consent for; nothing of what it says.
+        Readings that lost their consent are in ListReadings, as withdrawn. Asks the source nothing.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
         """
 

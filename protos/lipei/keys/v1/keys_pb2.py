@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18lipei/keys/v1/keys.proto\x12\rlipei.keys.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\"\x15\n\x13\x44\x65scribeKeysRequest\"N\n\x14\x44\x65scribeKeysResponse\x12\x36\n\x0bmaster_keys\x18\x01 \x03(\x0b\x32\x1b.lipei.keys.v1.MasterKeyUseB\x04\xf0\xd1\x18\x01\"t\n\x0cMasterKeyUse\x12\x14\n\x06key_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32\x1d.lipei.keys.v1.MasterKeyStateB\x04\xf0\xd1\x18\x01\x12\x1a\n\x0csubject_keys\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"\'\n\x11RewrapKeysRequest\x12\x12\n\x04most\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"M\n\x12RewrapKeysResponse\x12\x1d\n\x0frewrapped_count\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x18\n\nleft_count\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"]\n\x10RenewKeysRequest\x12\x35\n\x0b\x62\x65\x66ore_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x01\x12\x12\n\x04most\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"J\n\x11RenewKeysResponse\x12\x1b\n\rrenewed_count\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x18\n\nleft_count\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01*\xa8\x01\n\x0eMasterKeyState\x12 \n\x1cMASTER_KEY_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18MASTER_KEY_STATE_CURRENT\x10\x01\x12\x1a\n\x16MASTER_KEY_STATE_KNOWN\x10\x02\x12\x1c\n\x18MASTER_KEY_STATE_RETIRED\x10\x03\x12\x1c\n\x18MASTER_KEY_STATE_UNKNOWN\x10\x04\x32\xa4\x02\n\x0bKeysService\x12`\n\x0c\x44\x65scribeKeys\x12\".lipei.keys.v1.DescribeKeysRequest\x1a#.lipei.keys.v1.DescribeKeysResponse\"\x07\xea\xd1\x18\x03\n\x01\x0c\x12Z\n\nRewrapKeys\x12 .lipei.keys.v1.RewrapKeysRequest\x1a!.lipei.keys.v1.RewrapKeysResponse\"\x07\xea\xd1\x18\x03\n\x01\x0c\x12W\n\tRenewKeys\x12\x1f.lipei.keys.v1.RenewKeysRequest\x1a .lipei.keys.v1.RenewKeysResponse\"\x07\xea\xd1\x18\x03\n\x01\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18lipei/keys/v1/keys.proto\x12\rlipei.keys.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\"\x15\n\x13\x44\x65scribeKeysRequest\"N\n\x14\x44\x65scribeKeysResponse\x12\x36\n\x0bmaster_keys\x18\x01 \x03(\x0b\x32\x1b.lipei.keys.v1.MasterKeyUseB\x04\xf0\xd1\x18\x01\"t\n\x0cMasterKeyUse\x12\x14\n\x06key_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32\x1d.lipei.keys.v1.MasterKeyStateB\x04\xf0\xd1\x18\x01\x12\x1a\n\x0csubject_keys\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"\'\n\x11RewrapKeysRequest\x12\x12\n\x04most\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"M\n\x12RewrapKeysResponse\x12\x1d\n\x0frewrapped_count\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x18\n\nleft_count\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"]\n\x10RenewKeysRequest\x12\x35\n\x0b\x62\x65\x66ore_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x01\x12\x12\n\x04most\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"J\n\x11RenewKeysResponse\x12\x1b\n\rrenewed_count\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x18\n\nleft_count\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"H\n\x13ListErasuresRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"e\n\x14ListErasuresResponse\x12.\n\x08\x65rasures\x18\x01 \x03(\x0b\x32\x16.lipei.keys.v1.ErasureB\x04\xf0\xd1\x18\x01\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"\x7f\n\x07\x45rasure\x12\x14\n\x06member\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x34\n\nerase_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x01\x12\x14\n\x06ground\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x12\n\x04role\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x01*\xa8\x01\n\x0eMasterKeyState\x12 \n\x1cMASTER_KEY_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18MASTER_KEY_STATE_CURRENT\x10\x01\x12\x1a\n\x16MASTER_KEY_STATE_KNOWN\x10\x02\x12\x1c\n\x18MASTER_KEY_STATE_RETIRED\x10\x03\x12\x1c\n\x18MASTER_KEY_STATE_UNKNOWN\x10\x04\x32\x8d\x03\n\x0bKeysService\x12\x62\n\x0c\x44\x65scribeKeys\x12\".lipei.keys.v1.DescribeKeysRequest\x1a#.lipei.keys.v1.DescribeKeysResponse\"\t\xea\xd1\x18\x05\n\x01\x0c\x18\x01\x12\\\n\nRewrapKeys\x12 .lipei.keys.v1.RewrapKeysRequest\x1a!.lipei.keys.v1.RewrapKeysResponse\"\t\xea\xd1\x18\x05\n\x01\x0c\x18\x01\x12Y\n\tRenewKeys\x12\x1f.lipei.keys.v1.RenewKeysRequest\x1a .lipei.keys.v1.RenewKeysResponse\"\t\xea\xd1\x18\x05\n\x01\x0c\x18\x01\x12\x61\n\x0cListErasures\x12\".lipei.keys.v1.ListErasuresRequest\x1a#.lipei.keys.v1.ListErasuresResponse\"\x08\xea\xd1\x18\x04\n\x02\x0b\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,14 +55,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENEWKEYSRESPONSE'].fields_by_name['renewed_count']._serialized_options = b'\360\321\030\001'
   _globals['_RENEWKEYSRESPONSE'].fields_by_name['left_count']._loaded_options = None
   _globals['_RENEWKEYSRESPONSE'].fields_by_name['left_count']._serialized_options = b'\360\321\030\001'
+  _globals['_LISTERASURESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTERASURESREQUEST'].fields_by_name['page_size']._serialized_options = b'\360\321\030\001'
+  _globals['_LISTERASURESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTERASURESREQUEST'].fields_by_name['page_token']._serialized_options = b'\360\321\030\001'
+  _globals['_LISTERASURESRESPONSE'].fields_by_name['erasures']._loaded_options = None
+  _globals['_LISTERASURESRESPONSE'].fields_by_name['erasures']._serialized_options = b'\360\321\030\001'
+  _globals['_LISTERASURESRESPONSE'].fields_by_name['next_page_token']._loaded_options = None
+  _globals['_LISTERASURESRESPONSE'].fields_by_name['next_page_token']._serialized_options = b'\360\321\030\001'
+  _globals['_ERASURE'].fields_by_name['member']._loaded_options = None
+  _globals['_ERASURE'].fields_by_name['member']._serialized_options = b'\360\321\030\001'
+  _globals['_ERASURE'].fields_by_name['erase_time']._loaded_options = None
+  _globals['_ERASURE'].fields_by_name['erase_time']._serialized_options = b'\360\321\030\001'
+  _globals['_ERASURE'].fields_by_name['ground']._loaded_options = None
+  _globals['_ERASURE'].fields_by_name['ground']._serialized_options = b'\360\321\030\002'
+  _globals['_ERASURE'].fields_by_name['role']._loaded_options = None
+  _globals['_ERASURE'].fields_by_name['role']._serialized_options = b'\360\321\030\001'
   _globals['_KEYSSERVICE'].methods_by_name['DescribeKeys']._loaded_options = None
-  _globals['_KEYSSERVICE'].methods_by_name['DescribeKeys']._serialized_options = b'\352\321\030\003\n\001\014'
+  _globals['_KEYSSERVICE'].methods_by_name['DescribeKeys']._serialized_options = b'\352\321\030\005\n\001\014\030\001'
   _globals['_KEYSSERVICE'].methods_by_name['RewrapKeys']._loaded_options = None
-  _globals['_KEYSSERVICE'].methods_by_name['RewrapKeys']._serialized_options = b'\352\321\030\003\n\001\014'
+  _globals['_KEYSSERVICE'].methods_by_name['RewrapKeys']._serialized_options = b'\352\321\030\005\n\001\014\030\001'
   _globals['_KEYSSERVICE'].methods_by_name['RenewKeys']._loaded_options = None
-  _globals['_KEYSSERVICE'].methods_by_name['RenewKeys']._serialized_options = b'\352\321\030\003\n\001\014'
-  _globals['_MASTERKEYSTATE']._serialized_start=617
-  _globals['_MASTERKEYSTATE']._serialized_end=785
+  _globals['_KEYSSERVICE'].methods_by_name['RenewKeys']._serialized_options = b'\352\321\030\005\n\001\014\030\001'
+  _globals['_KEYSSERVICE'].methods_by_name['ListErasures']._loaded_options = None
+  _globals['_KEYSSERVICE'].methods_by_name['ListErasures']._serialized_options = b'\352\321\030\004\n\002\013\014'
+  _globals['_MASTERKEYSTATE']._serialized_start=923
+  _globals['_MASTERKEYSTATE']._serialized_end=1091
   _globals['_DESCRIBEKEYSREQUEST']._serialized_start=104
   _globals['_DESCRIBEKEYSREQUEST']._serialized_end=125
   _globals['_DESCRIBEKEYSRESPONSE']._serialized_start=127
@@ -77,6 +95,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENEWKEYSREQUEST']._serialized_end=538
   _globals['_RENEWKEYSRESPONSE']._serialized_start=540
   _globals['_RENEWKEYSRESPONSE']._serialized_end=614
-  _globals['_KEYSSERVICE']._serialized_start=788
-  _globals['_KEYSSERVICE']._serialized_end=1080
+  _globals['_LISTERASURESREQUEST']._serialized_start=616
+  _globals['_LISTERASURESREQUEST']._serialized_end=688
+  _globals['_LISTERASURESRESPONSE']._serialized_start=690
+  _globals['_LISTERASURESRESPONSE']._serialized_end=791
+  _globals['_ERASURE']._serialized_start=793
+  _globals['_ERASURE']._serialized_end=920
+  _globals['_KEYSSERVICE']._serialized_start=1094
+  _globals['_KEYSSERVICE']._serialized_end=1491
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,9 @@ if _version_not_supported:
 class KeysServiceStub:
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The keys are of every tenant's data at once, so what is marked of_installation is for an
+    operator without a tenant, at a desk of the installation itself. Every rpc may also answer:
+    PERMISSION_DENIED TENANT_NOT_ALLOWED, where so marked: a tenant's operator may not call; leave it to the installation's.
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.
@@ -55,12 +57,19 @@ class KeysServiceStub:
                 request_serializer=lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysRequest.SerializeToString,
                 response_deserializer=lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysResponse.FromString,
                 _registered_method=True)
+        self.ListErasures = channel.unary_unary(
+                '/lipei.keys.v1.KeysService/ListErasures',
+                request_serializer=lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresRequest.SerializeToString,
+                response_deserializer=lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresResponse.FromString,
+                _registered_method=True)
 
 
 class KeysServiceServicer:
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The keys are of every tenant's data at once, so what is marked of_installation is for an
+    operator without a tenant, at a desk of the installation itself. Every rpc may also answer:
+    PERMISSION_DENIED TENANT_NOT_ALLOWED, where so marked: a tenant's operator may not call; leave it to the installation's.
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.
@@ -89,6 +98,15 @@ class KeysServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListErasures(self, request, context):
+        """Erasures that were done here, oldest first: subjects whose keys were destroyed, by what is left of them.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_KeysServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -107,6 +125,11 @@ def add_KeysServiceServicer_to_server(servicer, server):
                     request_deserializer=lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysRequest.FromString,
                     response_serializer=lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysResponse.SerializeToString,
             ),
+            'ListErasures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListErasures,
+                    request_deserializer=lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresRequest.FromString,
+                    response_serializer=lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'lipei.keys.v1.KeysService', rpc_method_handlers)
@@ -118,7 +141,9 @@ def add_KeysServiceServicer_to_server(servicer, server):
 class KeysService:
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The keys are of every tenant's data at once, so what is marked of_installation is for an
+    operator without a tenant, at a desk of the installation itself. Every rpc may also answer:
+    PERMISSION_DENIED TENANT_NOT_ALLOWED, where so marked: a tenant's operator may not call; leave it to the installation's.
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.
@@ -195,6 +220,33 @@ class KeysService:
             '/lipei.keys.v1.KeysService/RenewKeys',
             lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysRequest.SerializeToString,
             lipei_dot_keys_dot_v1_dot_keys__pb2.RenewKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListErasures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.keys.v1.KeysService/ListErasures',
+            lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresRequest.SerializeToString,
+            lipei_dot_keys_dot_v1_dot_keys__pb2.ListErasuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -29,7 +29,9 @@ GRPC_VERSION: str
 class KeysServiceStub:
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The keys are of every tenant's data at once, so what is marked of_installation is for an
+    operator without a tenant, at a desk of the installation itself. Every rpc may also answer:
+    PERMISSION_DENIED TENANT_NOT_ALLOWED, where so marked: a tenant's operator may not call; leave it to the installation's.
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.
@@ -49,12 +51,19 @@ class KeysServiceStub:
     """Gives some subjects a next key whose newest is older; what older keys sealed still opens. Repeat until nothing is
     left.
     """
+    ListErasures: _grpc.UnaryUnaryMultiCallable[_keys_pb2.ListErasuresRequest, _keys_pb2.ListErasuresResponse]
+    """Erasures that were done here, oldest first: subjects whose keys were destroyed, by what is left of them.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
+    """
 
 @_typing.type_check_only
 class KeysServiceAsyncStub(KeysServiceStub):
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The keys are of every tenant's data at once, so what is marked of_installation is for an
+    operator without a tenant, at a desk of the installation itself. Every rpc may also answer:
+    PERMISSION_DENIED TENANT_NOT_ALLOWED, where so marked: a tenant's operator may not call; leave it to the installation's.
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.
@@ -71,11 +80,18 @@ class KeysServiceAsyncStub(KeysServiceStub):
     """Gives some subjects a next key whose newest is older; what older keys sealed still opens. Repeat until nothing is
     left.
     """
+    ListErasures: _aio.UnaryUnaryMultiCallable[_keys_pb2.ListErasuresRequest, _keys_pb2.ListErasuresResponse]  # type: ignore[assignment]
+    """Erasures that were done here, oldest first: subjects whose keys were destroyed, by what is left of them.
+
+    INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
+    """
 
 class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keys of sealed columns, in the database of the service that answers. Each service offers it.
 
-    No rpc shows a key or a value. Every rpc may also answer:
+    No rpc shows a key or a value. The keys are of every tenant's data at once, so what is marked of_installation is for an
+    operator without a tenant, at a desk of the installation itself. Every rpc may also answer:
+    PERMISSION_DENIED TENANT_NOT_ALLOWED, where so marked: a tenant's operator may not call; leave it to the installation's.
     INVALID_ARGUMENT with all field violations: fix the request.
     UNAVAILABLE: the service is starting or stopping; retry.
     FAILED_PRECONDITION KEY_UNKNOWN or KEY_RETIRED: a master key that is needed is not there; give it back, then repeat.
@@ -107,6 +123,17 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_keys_pb2.RenewKeysResponse, _abc.Awaitable[_keys_pb2.RenewKeysResponse]]:
         """Gives some subjects a next key whose newest is older; what older keys sealed still opens. Repeat until nothing is
         left.
+        """
+
+    @_abc_1.abstractmethod
+    def ListErasures(
+        self,
+        request: _keys_pb2.ListErasuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_keys_pb2.ListErasuresResponse, _abc.Awaitable[_keys_pb2.ListErasuresResponse]]:
+        """Erasures that were done here, oldest first: subjects whose keys were destroyed, by what is left of them.
+
+        INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
         """
 
 def add_KeysServiceServicer_to_server(servicer: KeysServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -327,7 +327,9 @@ class Quote(_message.Message):
 
     @_builtins.property
     def premium_without_credit(self) -> _money_pb2.Money:
-        """What the same person would owe without a credit; equals premium where there is none."""
+        """What the same person would owe without a credit; equals premium where there is none. Beside the premium it tells how
+        the person's months went.
+        """
 
     @_builtins.property
     def incentive(self) -> Global___Incentive:
@@ -407,7 +409,7 @@ Global___PremiumStep: _TypeAlias = PremiumStep  # noqa: Y015
 
 @_typing.final
 class Incentive(_message.Message):
-    """What a member's readings earn at one renewal."""
+    """What a member's readings earn at one renewal. Whoever is shown it has read the member's months."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -421,6 +423,7 @@ class Incentive(_message.Message):
     CONTRACTUAL_SHARE_MILLIONTHS_FIELD_NUMBER: _builtins.int
     CREDIT_MILLIONTHS_FIELD_NUMBER: _builtins.int
     LEGAL_CAP_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
     programme: _builtins.str
     """"{programme id}@sha256:{hash}" that judged the readings."""
     window_first_month: _builtins.str
@@ -437,6 +440,8 @@ class Incentive(_message.Message):
     """What the programme promises for such a run, in millionths of the premium without credit."""
     credit_millionths: _builtins.int
     """What is taken off: the promised share, at most the legal cap. Absent when no cap is set."""
+    member: _builtins.str
+    """"members/{token}" whose months these are."""
     @_builtins.property
     def months(self) -> _containers.RepeatedCompositeFieldContainer[Global___MonthAssessment]:
         """The window's months in order, without those that served the renewal before."""
@@ -458,10 +463,11 @@ class Incentive(_message.Message):
         contractual_share_millionths: _builtins.int = ...,
         credit_millionths: _builtins.int | None = ...,
         legal_cap: Global___LegalCap | None = ...,
+        member: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "credit_millionths", b"credit_millionths", "legal_cap", b"legal_cap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "contractual_share_millionths", b"contractual_share_millionths", "credit_millionths", b"credit_millionths", "legal_cap", b"legal_cap", "months", b"months", "programme", b"programme", "run_first_month", b"run_first_month", "run_last_month", b"run_last_month", "run_months", b"run_months", "window_first_month", b"window_first_month", "window_last_month", b"window_last_month"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "contractual_share_millionths", b"contractual_share_millionths", "credit_millionths", b"credit_millionths", "legal_cap", b"legal_cap", "member", b"member", "months", b"months", "programme", b"programme", "run_first_month", b"run_first_month", "run_last_month", b"run_last_month", "run_months", b"run_months", "window_first_month", b"window_first_month", "window_last_month", b"window_last_month"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__credit_millionths: _TypeAlias = _typing.Literal["credit_millionths"]  # noqa: Y015
     _WhichOneofArgType__credit_millionths: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths"]  # noqa: Y015
@@ -558,6 +564,7 @@ class MeasureAssessment(_message.Message):
     PERSONAL_TARGET_FIELD_NUMBER: _builtins.int
     MET_FIELD_NUMBER: _builtins.int
     READINGS_FIELD_NUMBER: _builtins.int
+    TARGET_SET_BY_FIELD_NUMBER: _builtins.int
     measure: Global___Measure.ValueType
     """What was measured."""
     mean: _builtins.str
@@ -572,6 +579,8 @@ class MeasureAssessment(_message.Message):
     """Whether the mean meets it."""
     readings: _builtins.int
     """Readings in the mean."""
+    target_set_by: _builtins.str
+    """Of a doctor's target, who has set it: "hospitals/{hospital}" or "partners/{partner}". Empty otherwise."""
     def __init__(
         self,
         *,
@@ -582,10 +591,11 @@ class MeasureAssessment(_message.Message):
         personal_target: _builtins.bool = ...,
         met: _builtins.bool = ...,
         readings: _builtins.int = ...,
+        target_set_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean", "measure", b"measure", "met", b"met", "personal_target", b"personal_target", "readings", b"readings", "target", b"target", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean", "measure", b"measure", "met", b"met", "personal_target", b"personal_target", "readings", b"readings", "target", b"target", "target_set_by", b"target_set_by", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -928,7 +938,7 @@ class EraseMemberRequest(_message.Message):
     @_builtins.property
     def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """"policies/{policy}", at most 1,000: policies that insured this person and nobody else. Quotes under them that name
-        no member are erased too.
+        no member are erased too. Insurers only.
         """
 
     def __init__(

@@ -57,6 +57,8 @@ class PricingServiceStub:
     FAILED_PRECONDITION NO_PRICE: the request is in order, but the tariff is not valid on start_date or has no price for
     one of the features (too old, a disease it does not cover), or the programme is not for the person's condition; the
     violations name each. Ask another tariff or programme, or decline.
+    PERMISSION_DENIED ROLE_NOT_ALLOWED also for a participation from a role that may read no readings: the premium would
+    tell how the months went; ask as intake or as chief actuary.
     FAILED_PRECONDITION NO_LEGAL_CAP: a participation was given, but the operator has set no legal cap for credits: have
     it set, or ask without participation.
     """
@@ -82,8 +84,11 @@ class PricingServiceStub:
     SetPersonalTarget: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.SetPersonalTargetRequest, _pricing_pb2.SetPersonalTargetResponse]
     """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
     for the member's other measures. What was set before stays in the record; for one date what was set last counts.
+    It counts in assessments that a reading of the same hospital or partner stands beside: whose readings were all taken
+    back, or erased, or lie outside the window, has no say there.
 
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    NOT_FOUND: the caller has recorded no reading of this member; record one first.
     """
     AssessMember: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.AssessMemberRequest, _pricing_pb2.AssessMemberResponse]
     """The months, the longest run and the share that a renewal would earn by the readings known now. Stores nothing and
@@ -99,12 +104,15 @@ class PricingServiceStub:
     INVALID_ARGUMENT also for a page_token that this list did not give.
     """
     EraseMember: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.EraseMemberRequest, _pricing_pb2.EraseMemberResponse]
-    """Erases a person here by destroying the key of everything kept about them: readings, doctors' targets, coach's tasks
-    and quotes with a participation. Premiums, names and times of processing stay. What comes for the same token
-    afterwards belongs to a new member, who starts without readings. The same request_id answers the same.
+    """Erases what the caller keeps about a person, by destroying its key, and nothing of anybody else's
+    (docs/decisions/006-content-belongs-to-its-recorder.md): of an insurer its quotes with a participation, of a hospital
+    or partner its readings, targets and coach's tasks. A member erases what everybody has recorded about them; insurers'
+    quotes stay until the insurer erases them. Premiums, names and times of processing stay. What the same caller brings
+    for the same token afterwards starts anew. The same request_id answers the same.
     A stored quote that was erased answers FAILED_PRECONDITION ERASED from then on.
 
-    NOT_FOUND: nothing is kept about this member, nor a quote under these policies.
+    INVALID_ARGUMENT also for policies that no insurer names.
+    NOT_FOUND: the caller keeps nothing about this member, nor a quote under these policies.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
     """
 
@@ -137,6 +145,8 @@ class PricingServiceAsyncStub(PricingServiceStub):
     FAILED_PRECONDITION NO_PRICE: the request is in order, but the tariff is not valid on start_date or has no price for
     one of the features (too old, a disease it does not cover), or the programme is not for the person's condition; the
     violations name each. Ask another tariff or programme, or decline.
+    PERMISSION_DENIED ROLE_NOT_ALLOWED also for a participation from a role that may read no readings: the premium would
+    tell how the months went; ask as intake or as chief actuary.
     FAILED_PRECONDITION NO_LEGAL_CAP: a participation was given, but the operator has set no legal cap for credits: have
     it set, or ask without participation.
     """
@@ -162,8 +172,11 @@ class PricingServiceAsyncStub(PricingServiceStub):
     SetPersonalTarget: _aio.UnaryUnaryMultiCallable[_pricing_pb2.SetPersonalTargetRequest, _pricing_pb2.SetPersonalTargetResponse]  # type: ignore[assignment]
     """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
     for the member's other measures. What was set before stays in the record; for one date what was set last counts.
+    It counts in assessments that a reading of the same hospital or partner stands beside: whose readings were all taken
+    back, or erased, or lie outside the window, has no say there.
 
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    NOT_FOUND: the caller has recorded no reading of this member; record one first.
     """
     AssessMember: _aio.UnaryUnaryMultiCallable[_pricing_pb2.AssessMemberRequest, _pricing_pb2.AssessMemberResponse]  # type: ignore[assignment]
     """The months, the longest run and the share that a renewal would earn by the readings known now. Stores nothing and
@@ -179,12 +192,15 @@ class PricingServiceAsyncStub(PricingServiceStub):
     INVALID_ARGUMENT also for a page_token that this list did not give.
     """
     EraseMember: _aio.UnaryUnaryMultiCallable[_pricing_pb2.EraseMemberRequest, _pricing_pb2.EraseMemberResponse]  # type: ignore[assignment]
-    """Erases a person here by destroying the key of everything kept about them: readings, doctors' targets, coach's tasks
-    and quotes with a participation. Premiums, names and times of processing stay. What comes for the same token
-    afterwards belongs to a new member, who starts without readings. The same request_id answers the same.
+    """Erases what the caller keeps about a person, by destroying its key, and nothing of anybody else's
+    (docs/decisions/006-content-belongs-to-its-recorder.md): of an insurer its quotes with a participation, of a hospital
+    or partner its readings, targets and coach's tasks. A member erases what everybody has recorded about them; insurers'
+    quotes stay until the insurer erases them. Premiums, names and times of processing stay. What the same caller brings
+    for the same token afterwards starts anew. The same request_id answers the same.
     A stored quote that was erased answers FAILED_PRECONDITION ERASED from then on.
 
-    NOT_FOUND: nothing is kept about this member, nor a quote under these policies.
+    INVALID_ARGUMENT also for policies that no insurer names.
+    NOT_FOUND: the caller keeps nothing about this member, nor a quote under these policies.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
     """
 
@@ -220,6 +236,8 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION NO_PRICE: the request is in order, but the tariff is not valid on start_date or has no price for
         one of the features (too old, a disease it does not cover), or the programme is not for the person's condition; the
         violations name each. Ask another tariff or programme, or decline.
+        PERMISSION_DENIED ROLE_NOT_ALLOWED also for a participation from a role that may read no readings: the premium would
+        tell how the months went; ask as intake or as chief actuary.
         FAILED_PRECONDITION NO_LEGAL_CAP: a participation was given, but the operator has set no legal cap for credits: have
         it set, or ask without participation.
         """
@@ -263,8 +281,11 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pricing_pb2.SetPersonalTargetResponse, _abc.Awaitable[_pricing_pb2.SetPersonalTargetResponse]]:
         """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
         for the member's other measures. What was set before stays in the record; for one date what was set last counts.
+        It counts in assessments that a reading of the same hospital or partner stands beside: whose readings were all taken
+        back, or erased, or lie outside the window, has no say there.
 
         ALREADY_EXISTS: the request_id was used with other content; make a new one.
+        NOT_FOUND: the caller has recorded no reading of this member; record one first.
         """
 
     @_abc_1.abstractmethod
@@ -298,12 +319,15 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pricing_pb2.EraseMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pricing_pb2.EraseMemberResponse, _abc.Awaitable[_pricing_pb2.EraseMemberResponse]]:
-        """Erases a person here by destroying the key of everything kept about them: readings, doctors' targets, coach's tasks
-        and quotes with a participation. Premiums, names and times of processing stay. What comes for the same token
-        afterwards belongs to a new member, who starts without readings. The same request_id answers the same.
+        """Erases what the caller keeps about a person, by destroying its key, and nothing of anybody else's
+        (docs/decisions/006-content-belongs-to-its-recorder.md): of an insurer its quotes with a participation, of a hospital
+        or partner its readings, targets and coach's tasks. A member erases what everybody has recorded about them; insurers'
+        quotes stay until the insurer erases them. Premiums, names and times of processing stay. What the same caller brings
+        for the same token afterwards starts anew. The same request_id answers the same.
         A stored quote that was erased answers FAILED_PRECONDITION ERASED from then on.
 
-        NOT_FOUND: nothing is kept about this member, nor a quote under these policies.
+        INVALID_ARGUMENT also for policies that no insurer names.
+        NOT_FOUND: the caller keeps nothing about this member, nor a quote under these policies.
         ALREADY_EXISTS: the request_id was used with other content; make a new one.
         """
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alipei/type/v1/access.proto\x12\rlipei.type.v1\x1a google/protobuf/descriptor.proto\"H\n\x06\x41\x63\x63\x65ss\x12(\n\x05roles\x18\x01 \x03(\x0e\x32\x13.lipei.type.v1.RoleB\x04\xf0\xd1\x18\x01\x12\x14\n\x06record\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01*\x87\x03\n\x04Role\x12\x1a\n\x10ROLE_UNSPECIFIED\x10\x00\x1a\x04\xf8\xd1\x18\x00\x12\x1d\n\x13ROLE_INSURER_INTAKE\x10\x01\x1a\x04\xf8\xd1\x18\x03\x12\x17\n\rROLE_ADJUSTER\x10\x02\x1a\x04\xf8\xd1\x18\x03\x12\x1e\n\x14ROLE_SENIOR_ADJUSTER\x10\x03\x1a\x04\xf8\xd1\x18\x04\x12\x17\n\rROLE_PAYMENTS\x10\x04\x1a\x04\xf8\xd1\x18\x02\x12#\n\x19ROLE_HOSPITAL_INTEGRATION\x10\x05\x1a\x04\xf8\xd1\x18\x03\x12\x1f\n\x15ROLE_HOSPITAL_RECORDS\x10\x06\x1a\x04\xf8\xd1\x18\x04\x12\x16\n\x0cROLE_ACTUARY\x10\x07\x1a\x04\xf8\xd1\x18\x02\x12\x1c\n\x12ROLE_CHIEF_ACTUARY\x10\x08\x1a\x04\xf8\xd1\x18\x03\x12\x15\n\x0bROLE_MEMBER\x10\t\x1a\x04\xf8\xd1\x18\x04\x12\x16\n\x0cROLE_PARTNER\x10\n\x1a\x04\xf8\xd1\x18\x03\x12\x16\n\x0cROLE_AUDITOR\x10\x0b\x1a\x04\xf8\xd1\x18\x02\x12\x17\n\rROLE_OPERATOR\x10\x0c\x1a\x04\xf8\xd1\x18\x01\x12\x16\n\x0cROLE_SERVICE\x10\r\x1a\x04\xf8\xd1\x18\x03:G\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\x9d\x8a\x03 \x01(\x0b\x32\x15.lipei.type.v1.Access:.\n\x05level\x12\x1d.google.protobuf.FieldOptions\x18\x9e\x8a\x03 \x01(\x05:6\n\tclearance\x12!.google.protobuf.EnumValueOptions\x18\x9f\x8a\x03 \x01(\x05:1\n\x06record\x12\x1f.google.protobuf.MessageOptions\x18\xa0\x8a\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alipei/type/v1/access.proto\x12\rlipei.type.v1\x1a google/protobuf/descriptor.proto\"g\n\x06\x41\x63\x63\x65ss\x12(\n\x05roles\x18\x01 \x03(\x0e\x32\x13.lipei.type.v1.RoleB\x04\xf0\xd1\x18\x01\x12\x14\n\x06record\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x1d\n\x0fof_installation\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x01*\x9f\x03\n\x04Role\x12\x1a\n\x10ROLE_UNSPECIFIED\x10\x00\x1a\x04\xf8\xd1\x18\x00\x12\x1d\n\x13ROLE_INSURER_INTAKE\x10\x01\x1a\x04\xf8\xd1\x18\x03\x12\x17\n\rROLE_ADJUSTER\x10\x02\x1a\x04\xf8\xd1\x18\x03\x12\x1e\n\x14ROLE_SENIOR_ADJUSTER\x10\x03\x1a\x04\xf8\xd1\x18\x04\x12\x17\n\rROLE_PAYMENTS\x10\x04\x1a\x04\xf8\xd1\x18\x02\x12#\n\x19ROLE_HOSPITAL_INTEGRATION\x10\x05\x1a\x04\xf8\xd1\x18\x03\x12\x1f\n\x15ROLE_HOSPITAL_RECORDS\x10\x06\x1a\x04\xf8\xd1\x18\x04\x12\x16\n\x0cROLE_ACTUARY\x10\x07\x1a\x04\xf8\xd1\x18\x02\x12\x1c\n\x12ROLE_CHIEF_ACTUARY\x10\x08\x1a\x04\xf8\xd1\x18\x03\x12\x15\n\x0bROLE_MEMBER\x10\t\x1a\x04\xf8\xd1\x18\x04\x12\x16\n\x0cROLE_PARTNER\x10\n\x1a\x04\xf8\xd1\x18\x03\x12\x16\n\x0cROLE_AUDITOR\x10\x0b\x1a\x04\xf8\xd1\x18\x02\x12\x17\n\rROLE_OPERATOR\x10\x0c\x1a\x04\xf8\xd1\x18\x01\x12\x16\n\x0cROLE_SERVICE\x10\r\x1a\x04\xf8\xd1\x18\x03\x12\x16\n\x0cROLE_WITNESS\x10\x0e\x1a\x04\xf8\xd1\x18\x02:G\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\x9d\x8a\x03 \x01(\x0b\x32\x15.lipei.type.v1.Access:.\n\x05level\x12\x1d.google.protobuf.FieldOptions\x18\x9e\x8a\x03 \x01(\x05:6\n\tclearance\x12!.google.protobuf.EnumValueOptions\x18\x9f\x8a\x03 \x01(\x05:1\n\x06record\x12\x1f.google.protobuf.MessageOptions\x18\xa0\x8a\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,12 +60,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROLE'].values_by_name["ROLE_OPERATOR"]._serialized_options = b'\370\321\030\001'
   _globals['_ROLE'].values_by_name["ROLE_SERVICE"]._loaded_options = None
   _globals['_ROLE'].values_by_name["ROLE_SERVICE"]._serialized_options = b'\370\321\030\003'
+  _globals['_ROLE'].values_by_name["ROLE_WITNESS"]._loaded_options = None
+  _globals['_ROLE'].values_by_name["ROLE_WITNESS"]._serialized_options = b'\370\321\030\002'
   _globals['_ACCESS'].fields_by_name['roles']._loaded_options = None
   _globals['_ACCESS'].fields_by_name['roles']._serialized_options = b'\360\321\030\001'
   _globals['_ACCESS'].fields_by_name['record']._loaded_options = None
   _globals['_ACCESS'].fields_by_name['record']._serialized_options = b'\360\321\030\001'
-  _globals['_ROLE']._serialized_start=154
-  _globals['_ROLE']._serialized_end=545
+  _globals['_ACCESS'].fields_by_name['of_installation']._loaded_options = None
+  _globals['_ACCESS'].fields_by_name['of_installation']._serialized_options = b'\360\321\030\001'
+  _globals['_ROLE']._serialized_start=185
+  _globals['_ROLE']._serialized_end=600
   _globals['_ACCESS']._serialized_start=79
-  _globals['_ACCESS']._serialized_end=151
+  _globals['_ACCESS']._serialized_end=182
 # @@protoc_insertion_point(module_scope)

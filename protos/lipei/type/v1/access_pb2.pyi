@@ -60,6 +60,8 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """Keeps the installation running; needs no person for that."""
     ROLE_SERVICE: _Role.ValueType  # 13
     """The services and workers of one installation among themselves."""
+    ROLE_WITNESS: _Role.ValueType  # 14
+    """A witness of the evidence logs, at an insurer or a hospital: checkpoints, proofs and hashes of leaves, and no leaf."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """What a caller may do. A caller may have several; each role's clearance is the highest level of
@@ -94,6 +96,8 @@ ROLE_OPERATOR: Role.ValueType  # 12
 """Keeps the installation running; needs no person for that."""
 ROLE_SERVICE: Role.ValueType  # 13
 """The services and workers of one installation among themselves."""
+ROLE_WITNESS: Role.ValueType  # 14
+"""A witness of the evidence logs, at an insurer or a hospital: checkpoints, proofs and hashes of leaves, and no leaf."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
@@ -104,9 +108,14 @@ class Access(_message.Message):
 
     ROLES_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
+    OF_INSTALLATION_FIELD_NUMBER: _builtins.int
     record: _builtins.str
     """Dotted path of the request's field that names the record read, for answers whose messages name
     none themselves, for example "participation.member".
+    """
+    of_installation: _builtins.bool
+    """The whole installation's: of the roles, only callers without a tenant may call it. A tenant's
+    are refused, PERMISSION_DENIED TENANT_NOT_ALLOWED.
     """
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
@@ -117,10 +126,11 @@ class Access(_message.Message):
         *,
         roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
         record: _builtins.str = ...,
+        of_installation: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["of_installation", b"of_installation", "record", b"record", "roles", b"roles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

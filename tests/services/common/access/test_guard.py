@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,12 +25,14 @@ from services.common.access.caller import (
     NobodyCalls,
     current_caller,
     note_consent,
+    note_owner,
 )
 from services.common.access.guard import Context, Guard
+from services.common.access.purposes import MEANINGS, PURPOSES
 from services.common.access.withheld import withheld_in
 from services.common.database import Database
 from services.common.evidence.access_read import AccessRead
-from services.common.refusals import Refused, error_of
+from services.common.refusals import Refused, RpcFault, error_of
 from tests.callers import AT_US, Reads, caller, guard_for, pseudonym
 from tests.services.common.access.answering import (
     METHODS,
@@ -60,7 +63,10 @@ def by_metadata(context: Context) -> Caller:
     said = dict(context.invocation_metadata() or ()).get("test-roles", "")
     if not said:
         raise Refused(grpc.StatusCode.UNAUTHENTICATED, "CERTIFICATE_MISSING", "show a certificate")
-    return caller(*(ROLES[role] for role in str(said).split(",")))
+    known = caller(*(ROLES[role] for role in str(said).split(",")))
+    told = {key: str(value) for key, value in context.invocation_metadata() or ()}
+    insurer = told.get("test-insurer") or None
+    return replace(known, purpose=told.get("lipei-purpose", ""), insurer=insurer)
 
 
 def rows() -> Iterator[tuple[str, list[str], list[str]]]:
@@ -72,8 +78,8 @@ def rows() -> Iterator[tuple[str, list[str], list[str]]]:
             service, head = line.removeprefix("## "), []
         elif row[0] == "rpc":
             head = row
-        elif head and row[0].isalpha():
-            yield f"/{service}/{row[0]}", head, row
+        elif head and row[0].removesuffix(" †").isalpha():
+            yield f"/{service}/{row[0].removesuffix(' †')}", head, row
 
 
 def matrix() -> dict[tuple[str, str], str]:
@@ -108,9 +114,10 @@ def levels_in(message: Message) -> Iterator[int]:
                     yield from levels_in(part)
 
 
-def as_role(role: str) -> dict[str, Any]:
-    """How a call says which role its caller has."""
-    return {"metadata": (("test-roles", role),)}
+def as_role(role: str, purpose: str = "", insurer: str = "") -> dict[str, Any]:
+    """How a call says which role its caller has, what for, and of which insurer."""
+    said = {"test-roles": role, "lipei-purpose": purpose, "test-insurer": insurer}
+    return {"metadata": tuple((key, value) for key, value in said.items() if value)}
 
 
 def reflecting(channel: Any) -> Any:
@@ -118,12 +125,16 @@ def reflecting(channel: Any) -> Any:
     return reflection_pb2_grpc.ServerReflectionStub(channel)
 
 
+async def fault_of(channel: grpc.aio.Channel, method: MethodDescriptor, **how: Any) -> RpcFault:
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await asked(channel, method, **how)
+    return error_of(failed.value)
+
+
 async def refusal(
     channel: grpc.aio.Channel, method: MethodDescriptor, **how: Any
 ) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as failed:
-        await asked(channel, method, **how)
-    fault = error_of(failed.value)
+    fault = await fault_of(channel, method, **how)
     return fault.code, fault.reason
 
 
@@ -288,8 +299,11 @@ def test_a_read_rests_on_the_least_role_that_suffices() -> None:
         access_pb2.ROLE_CHIEF_ACTUARY,
     )  # fmt: skip  # one line a tuple reads worse
 
+    async def answer(_method: MethodDescriptor, _request: Any, _context: Context) -> Any:
+        return claims_pb2.ExplainClaimResponse(text_en="of level 3")
+
     async def call() -> None:
-        async with answering(guard_for(who, reads.append)) as channel:
+        async with answering(guard_for(who, reads.append), answer=answer) as channel:
             await asked(channel, EXPLAIN, claims_pb2.ExplainClaimRequest(name="a-name"))
 
     run(call())
@@ -298,7 +312,7 @@ def test_a_read_rests_on_the_least_role_that_suffices() -> None:
             who="person-7",
             uri="spiffe://lipei.local/insurer/i1/desk/7",
             role="adjuster",
-            purpose="testing",
+            purpose="claim-review",
             consent="",
             rpc="/lipei.claims.v1.ClaimsService/ExplainClaim",
             record="a-name",
@@ -306,6 +320,122 @@ def test_a_read_rests_on_the_least_role_that_suffices() -> None:
             at_us=AT_US,
         )
     ]
+
+
+def test_a_refusal_says_which_roles_may() -> None:
+    async def call() -> RpcFault:
+        async with answering(guard_for(by_metadata)) as channel:
+            return await fault_of(channel, EXPLAIN, **as_role("payments"))
+
+    text = run(call()).text
+    assert "adjuster, senior_adjuster, member" in text
+    assert "payments" not in text
+
+
+def of_installation() -> list[MethodDescriptor]:
+    """The rpcs that are the whole installation's, as the document says."""
+    lines = MATRIX.read_text("utf-8").splitlines()
+    marked = {line.split()[1] for line in lines if line.startswith("|") and " † " in line}
+    return [method for method in METHODS if method.name in marked]
+
+
+def test_what_is_the_whole_installations_is_no_tenants() -> None:
+    handled: list[str] = []
+
+    async def answer(method: MethodDescriptor, request: Any, context: Context) -> Any:
+        handled.append(method.name)
+        return await answers_in_full(method, request, context)
+
+    async def call() -> None:
+        async with answering(guard_for(by_metadata), answer=answer) as channel:
+            for method in methods:
+                role = "operator" if "Keys" in path_of(method) else "auditor"
+                found = await refusal(channel, method, **as_role(role, insurer="i1"))
+                assert found == (grpc.StatusCode.PERMISSION_DENIED, "TENANT_NOT_ALLOWED")
+                assert handled == []
+                await asked(channel, method, **as_role(role))  # the control: of no tenant
+                assert handled.pop() == method.name
+
+    methods = of_installation()
+    assert {method.name for method in methods} >= {"DescribeKeys", "RewrapKeys", "ListLeafHashes"}
+    run(call())
+
+
+def test_a_purpose_is_one_of_the_callers_or_nothing_is_handled() -> None:
+    reads, handled = Reads(), list[str]()
+
+    async def answer(method: MethodDescriptor, request: Any, context: Context) -> Any:
+        handled.append(method.name)
+        return await answers_in_full(method, request, context)
+
+    async def call() -> None:
+        async with answering(guard_for(by_metadata, reads.append), answer=answer) as channel:
+            made_up = await fault_of(channel, GET_CLAIM, **as_role("adjuster", "curiosity"))
+            assert made_up.code is grpc.StatusCode.INVALID_ARGUMENT
+            assert made_up.reason == "PURPOSE_UNKNOWN"
+            anothers = await fault_of(channel, GET_CLAIM, **as_role("adjuster", "payment"))
+            assert anothers.code is grpc.StatusCode.PERMISSION_DENIED
+            assert anothers.reason == "PURPOSE_NOT_ALLOWED"
+            for fault in (made_up, anothers):
+                assert "claim-review, complaint, member-request" in fault.text
+            assert "curiosity" not in made_up.text
+            assert (handled, reads.kept) == ([], [])
+            for purpose in ("", "complaint"):
+                await asked(channel, GET_CLAIM, **as_role("adjuster", purpose))
+            for other in ("Audit", "audit,complaint", "AUDIT"):
+                assert (await refusal(channel, GET_CLAIM, **as_role("auditor", other)))[1] == (
+                    "PURPOSE_UNKNOWN"
+                )
+
+    run(call())
+    assert [read.purpose for read in reads.kept] == ["claim-review", "complaint"]
+
+
+def test_for_a_purpose_only_those_roles_count_that_have_it() -> None:
+    # Somebody who both pays and reviews: for paying they see what a payer sees.
+    both, reads = "payments,adjuster", Reads()
+
+    async def highest(purpose: str) -> int:
+        async with answering(guard_for(by_metadata, reads.append)) as channel:
+            message, _ = await asked(channel, GET_CLAIM, **as_role(both, purpose))
+            return max(levels_in(message))
+
+    assert run(highest("payment")) == 2
+    assert reads.kept == []
+    assert run(highest("claim-review")) == 3
+    assert [(read.role, read.purpose) for read in reads.kept] == [("adjuster", "claim-review")]
+
+
+def test_every_role_has_a_purpose_and_every_purpose_a_meaning_and_a_role() -> None:
+    assert PURPOSES.keys() == set(ROLES.values())
+    assert all(PURPOSES.values())
+    assert {purpose for some in PURPOSES.values() for purpose in some} == MEANINGS.keys()
+
+
+def test_a_leaf_says_whose_the_record_is() -> None:
+    reads = Reads()
+    bill = "hospitals/general/bills/b1"
+
+    async def answer(_method: MethodDescriptor, _request: Any, _context: Context) -> Any:
+        note_owner(CLAIM, "insurer/i1")
+        note_owner("policies/p1/claims/not-shown", "insurer/i9")
+        answer = claims_pb2.ListClaimsResponse()
+        for name in (CLAIM, CLAIM + "2", bill):
+            answer.claims.add(name=name, bill_number="b")
+        return answer
+
+    async def call() -> None:
+        async with answering(guard_for(None, reads.append), answer=answer) as channel:
+            await asked(channel, LIST_CLAIMS)
+
+    run(call())
+    assert [(read.record, read.owner) for read in reads.kept] == [
+        (CLAIM, "insurer/i1"),
+        (CLAIM + "2", ""),
+        (bill, "hospital/general"),
+    ]
+    with pytest.raises(NobodyCalls):
+        note_owner(CLAIM, "insurer/i1")
 
 
 def test_the_request_names_the_record_where_the_answer_does_not_and_tokens_stay_here() -> None:
@@ -316,7 +446,7 @@ def test_the_request_names_the_record_where_the_answer_does_not_and_tokens_stay_
     async def answer(method: MethodDescriptor, _request: Any, _context: Context) -> Any:
         if method is RECORD:
             return pricing_pb2.RecordReadingsResponse(coach_tasks=[f"members/{TOKEN}/coachTasks/1"])
-        return full(method.output_type)
+        return pricing_pb2.AssessMemberResponse(incentive=pricing_pb2.Incentive(run_months=3))
 
     async def call() -> None:
         async with answering(guard_for(None, reads.append), answer=answer) as channel:

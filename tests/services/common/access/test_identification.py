@@ -11,8 +11,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+from services.common.access.tokens import INSTALLATION
 from services.common.grpc_edge import sync_channel
-from services.common.transport.certificates import FOLDER, TlsFiles
+from services.common.transport.certificates import FOLDER, Identity, TlsFiles
 from services.common.transport.names import desk_uri, integration_uri, service_uri
 from stack.authority import Authority
 from tests.identities import DOMAIN, HOSPITAL, minted
@@ -46,7 +47,7 @@ def test_a_service_and_a_hospitals_machine_are_known_by_their_certificates(
     assert settlement["hospital"] is None
     machine = claims.who(world.identity("integration"))
     assert machine["roles"] == ["ROLE_HOSPITAL_INTEGRATION"]
-    assert (machine["hospital"], machine["purpose"]) == (HOSPITAL, "bill-exchange")
+    assert (machine["hospital"], machine["purpose"]) == (HOSPITAL, "")
     assert machine["subject"] == machine["uri"] == integration_uri(DOMAIN, HOSPITAL)
 
 
@@ -54,7 +55,7 @@ def test_a_person_is_known_by_the_token_and_says_why(world: World, claims: Mirro
     person = claims.who(world.desk("adjuster"))
     assert person["uri"] == desk_uri(DOMAIN, "insurer", "insurer", label="tests")
     assert (person["roles"], person["subject"]) == (["ROLE_ADJUSTER"], "tester")
-    assert (person["insurer"], person["purpose"]) == ("insurer", "claim-review")
+    assert (person["insurer"], person["purpose"]) == ("insurer", "")
     asked = claims.who(replace(world.desk("adjuster"), purpose="complaint"))
     assert asked["purpose"] == "complaint"
     member = "k1." + "a" * 64
@@ -68,14 +69,6 @@ def test_a_person_is_known_by_the_token_and_says_why(world: World, claims: Mirro
         )
     )
     assert (own["member"], own["insurer"]) == (member, None)
-
-
-def test_a_purpose_that_is_no_word_is_refused(world: World, claims: Mirror) -> None:
-    fault = claims.fault(replace(world.desk(), purpose="Why not"))
-    assert (fault.code, fault.reason) == (
-        grpc.StatusCode.INVALID_ARGUMENT,
-        "PURPOSE_MALFORMED",
-    )
 
 
 # ------------------------------------------------------------------------------------ certificates
@@ -250,6 +243,33 @@ def test_the_tenant_of_the_token_must_be_that_of_the_certificate(
     assert claims.fault(as_hospital).reason == "TOKEN_INVALID"
     as_member = world.desk("member", tenant="member", tenant_name="k1." + "a" * 64)
     assert claims.fault(as_member).reason == "TOKEN_INVALID"
+
+
+@pytest.mark.parametrize(("office", "other"), [("operator", "auditor"), ("auditor", "operator")])
+def test_a_desk_of_the_installation_takes_its_own_people_in_its_one_role(
+    world: World, claims: Mirror, office: str, other: str
+) -> None:
+    def at(desk: str, roles: list[str], tenant: str = INSTALLATION, name: str = "") -> Identity:
+        return world.desk("", f"desk-{desk}", roles=roles, tenant=tenant, tenant_name=name)
+
+    person = claims.who(at(office, [office]))
+    assert person["uri"] == desk_uri(DOMAIN, office, label="tests")
+    assert person["roles"] == [f"ROLE_{office.upper()}"]
+    tenants = ("insurer", "hospital", "member", "partner")
+    assert [person[tenant] for tenant in tenants] == [None] * 4
+    for refused in (
+        at(office, [other]),
+        at(office, [office, other]),  # nobody audits what they operate
+        at(office, ["adjuster"]),
+        at(office, [office], "insurer", "insurer"),  # a tenant's person
+        at(office, [office], "hospital", HOSPITAL),
+        # A token from which its issuer left the tenant out, at the desk of one.
+        at("insurer", [office]),
+        at("hospital", [office]),
+        at("member", [office]),
+    ):
+        assert claims.fault(refused).reason == "TOKEN_INVALID"
+    assert claims.who(at("insurer", [office], "insurer", "insurer"))["insurer"] == "insurer"
 
 
 @pytest.mark.parametrize(

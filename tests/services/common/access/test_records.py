@@ -120,7 +120,7 @@ def test_the_highest_level_of_a_record_counts() -> None:
 
 
 def test_which_answers_need_the_request_to_name_the_record() -> None:
-    assert nameless(pricing_pb2.AssessMemberResponse.DESCRIPTOR) == 3
+    assert nameless(pricing_pb2.AssessMemberResponse.DESCRIPTOR) == 0
     assert nameless(claims_pb2.ExplainClaimResponse.DESCRIPTOR) == 3
     assert nameless(claims_pb2.ListClaimsResponse.DESCRIPTOR) == 0
     assert nameless(his_bridge_pb2.ListBillsResponse.DESCRIPTOR) == 0

@@ -19,6 +19,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from lipei.type.v1 import access_pb2
 from services.common.access.tokens import (
+    INSTALLATION,
     LONGEST_ASSERTION_S,
     LONGEST_TOKEN_S,
     AssertionReader,
@@ -211,6 +212,22 @@ def test_a_header_says_the_three_things_and_no_more(
 )
 def test_every_claim_is_judged(reader: TokenReader, changed: dict[str, Any], expected: str) -> None:
     assert reason(reader, signed(claims(**changed), header())) == expected
+
+
+def test_a_token_without_a_tenant_is_of_the_installations_own_roles_only(
+    reader: TokenReader,
+) -> None:
+    def without(*roles: str) -> str:
+        said = claims(roles=list(roles))
+        del said["insurer"]
+        return signed(said, header())
+
+    person = reader.read(without("auditor"), certificate_sha256=CERTIFICATE, now_s=NOW + 1)
+    assert (person.tenant, person.tenant_name) == (INSTALLATION, "")
+    assert person.roles == {access_pb2.ROLE_AUDITOR}
+    for role in ("adjuster", "hospital_records", "member", "partner", "service"):
+        assert reason(reader, without(role)) == "TOKEN_INVALID"
+        assert reason(reader, without("auditor", role)) == "TOKEN_INVALID"
 
 
 def test_repeated_names_and_what_is_no_object_are_refused(reader: TokenReader) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from services.common.database import Database
 from services.common.evidence.checkpoint import Checkpoint
 from services.common.evidence.kept_log import KeptLog
-from services.common.evidence.leaf import leaf_bytes, read_of
+from services.common.evidence.leaf import beside, leaf_bytes, read_of
 from services.common.evidence.merkle import folded, grow, leaf_hash
 from services.common.evidence.note import Kind, Note, SignerKey
 from services.common.evidence.tables import APPEND_ONLY, HEAD
@@ -166,9 +166,7 @@ def _write(connection: Connection, after: Bodies, cover: str, signer: SignerKey)
                 "leaf_index": place,
                 "body": body,
                 "hash": hashes[place] if kept else leaf_hash(body),
-                "record": said.record,
-                "who": said.who,
-                "at_us": said.at_us,
+                **beside(said),
             }
         )
     if rows:

@@ -53,6 +53,18 @@ def test_what_is_computed_or_handled_stands_beside() -> None:
     }
 
 
+def test_the_member_of_a_stored_quote_stands_beside_the_quote() -> None:
+    rpc = "/lipei.pricing.v1.PricingService/GetQuote"
+    found = compared(
+        [Fetched(rpc, 3, "quote", "q")], [leaf(rpc, "policies/p/quotes/q"), leaf(rpc, "members/x")]
+    )
+    assert (found.fetched, found.leaves, found.differing) == (1, 1, 0)
+    assert [(row.kind, row.fetched, row.leaves) for row in found.rows] == [
+        ("quote", 1, 1),
+        ("", 0, 1),
+    ]
+
+
 def test_every_rpc_that_can_leave_a_leaf_is_known() -> None:
     can = set()
     for file in FILES:
@@ -61,7 +73,7 @@ def test_every_rpc_that_can_leave_a_leaf_is_known() -> None:
                 rpc = labels_of(method)
                 assert rpc is not None
                 levels = [level_of(field) for field in reachable(method.output_type)]
-                if min(max(levels, default=0), clearance_for(rpc, rpc.roles)) >= SENSITIVE:
+                if min(max(levels, default=0), clearance_for(rpc.roles)) >= SENSITIVE:
                     can.add(rpc.path)
     assert can - SHOWN.keys() - COMPUTED.keys() == set()
     assert SHOWN.keys() | COMPUTED.keys() <= can

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -160,23 +164,82 @@ def test_a_subject_that_never_had_a_key_gets_none_after_its_erasure(
         seal(database, keys, "carl")
 
 
+class Files:
+    """A database with fifty people's keys, and what of them stands in its files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"sqlite:///{folder / 'keys.db'}"
+        self.database = Database(self.url)
+        metadata = MetaData()
+        subject_key_table(metadata)
+        with self.database.writing() as connection:
+            metadata.create_all(connection)
+        self.keys = subject_keys(self.database)
+        for number in range(50):
+            seal(self.database, self.keys, f"person {number}")
+        with self.database.reading() as connection:
+            rows = connection.execute(select(subject_key).where(subject_key.c.subject != "index"))
+            self.wrapped = {row.subject: row.wrapped for row in rows}
+
+    def found(self) -> set[str]:
+        files = b"".join(path.read_bytes() for path in self.folder.glob("keys.db*"))
+        return {subject for subject, key in self.wrapped.items() if key in files}
+
+    @contextmanager
+    def being_read(self) -> Iterator[sqlite3.Connection]:
+        """Somebody holds the state of now: a backup, or a shell."""
+        with closing(sqlite3.connect(self.folder / "keys.db", check_same_thread=False)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM subject_key").fetchone()
+            yield reader
+
+
+def test_a_key_destroyed_while_somebody_reads_is_scrubbed_with_a_later_write(
+    tmp_path: Path,
+) -> None:
+    files = Files(tmp_path)
+    with files.being_read():
+        destroy(files.database, files.keys, "person 7")
+        assert not files.database.scrub("subject_key")  # in the end it is owed
+        assert "person 7" in files.found()
+    assert "person 7" in files.found()  # the control: that the reader is gone takes nothing away
+    for number in range(100, 150):
+        seal(files.database, files.keys, f"person {number}")
+        if "person 7" not in files.found():
+            break
+        time.sleep(0.1)
+    assert files.found() == files.wrapped.keys() - {"person 7"}
+    files.database.close()
+
+
+def test_a_key_destroyed_before_a_crash_is_scrubbed_at_the_next_start(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    destroy(files.database, files.keys, "person 7")
+    # Whoever holds the database open keeps SQLite itself from emptying the log, as a crash does.
+    with closing(sqlite3.connect(tmp_path / "keys.db")) as other:
+        other.execute("SELECT count(*) FROM subject_key").fetchone()
+        files.database.close()
+        assert "person 7" in files.found()
+        Database(files.url).close()
+        assert files.found() == files.wrapped.keys() - {"person 7"}
+
+
+def test_scrubbing_waits_for_somebody_who_reads_for_a_moment(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    with files.being_read() as reader:
+        destroy(files.database, files.keys, "person 7")
+        leaving = threading.Timer(0.2, reader.close)
+        leaving.start()
+        assert files.database.scrub("subject_key")
+        leaving.join()
+    assert files.found() == files.wrapped.keys() - {"person 7"}
+    files.database.close()
+
+
 def test_a_destroyed_key_is_in_no_file_of_the_database(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'keys.db'}")
-    metadata = MetaData()
-    subject_key_table(metadata)
-    with database.writing() as connection:
-        metadata.create_all(connection)
-    keys = subject_keys(database)
-    for number in range(50):
-        seal(database, keys, f"person {number}")
-    with database.reading() as connection:
-        rows = connection.execute(select(subject_key).where(subject_key.c.subject != "index"))
-        wrapped = {row.subject: row.wrapped for row in rows}
-
-    def found() -> set[str]:
-        files = b"".join(path.read_bytes() for path in tmp_path.glob("keys.db*"))
-        return {subject for subject, key in wrapped.items() if key in files}
-
+    files = Files(tmp_path)
+    database, keys, wrapped, found = files.database, files.keys, files.wrapped, files.found
     assert found() == wrapped.keys()
     destroy(database, keys, "person 7")
     assert "person 7" in found()  # the control: it is the scrubbing that takes it away

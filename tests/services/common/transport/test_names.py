@@ -6,6 +6,7 @@ import pytest
 
 from lipei.type.v1 import access_pb2
 from services.common.transport.names import (
+    OFFICES,
     SERVICES,
     ForeignName,
     Kind,
@@ -31,7 +32,7 @@ def test_what_is_formed_reads_as_what_it_is() -> None:
     assert machine.roles == {access_pb2.ROLE_HOSPITAL_INTEGRATION}
     witness = parse_name(witness_uri(DOMAIN, "w"), DOMAIN)
     assert witness.kind is Kind.WITNESS
-    assert witness.roles == {access_pb2.ROLE_AUDITOR}
+    assert witness.roles == {access_pb2.ROLE_WITNESS}
 
 
 def test_a_desk_has_an_owner_and_no_role() -> None:
@@ -45,6 +46,17 @@ def test_a_desk_has_an_owner_and_no_role() -> None:
         assert owners == {name: "x" if name == field else None for name in desks}
     member = parse_name(desk_uri(DOMAIN, "member", label="phone-1"), DOMAIN)
     assert (member.is_member, member.insurer, member.roles) == (True, None, frozenset())
+    assert {one.office for one in (*desks.values(), member)} == {None}
+
+
+@pytest.mark.parametrize("office", OFFICES)
+def test_a_desk_of_the_installation_is_in_no_tenant_and_gives_no_role(office: str) -> None:
+    desk = parse_name(desk_uri(DOMAIN, office, label="d-1"), DOMAIN)
+    assert (desk.kind, desk.office, desk.label, desk.roles) == (
+        *(Kind.DESK, office, "d-1"),
+        frozenset(),
+    )
+    assert (desk.insurer, desk.hospital, desk.partner, desk.is_member) == (None, None, None, False)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +94,12 @@ def test_a_desk_has_an_owner_and_no_role() -> None:
         "spiffe://lipei.local/hospital/h/integration/desk/1",
         "spiffe://lipei.local/insurer/i/integration",
         "spiffe://lipei.local/member/m/desk/1",
+        "spiffe://lipei.local/operator/desk",
+        "spiffe://lipei.local/operator/desk/",
+        "spiffe://lipei.local/operator/o/desk/1",
+        "spiffe://lipei.local/auditor/desk/1/2",
+        "spiffe://lipei.local/adjuster/desk/1",
+        "spiffe://lipei.local/desk/1",
         "spiffe://lipei.local/witness/é",
         "spiffe://lipei.local/witness/" + "w" * 64,
     ],

@@ -22,6 +22,7 @@ from services.his_bridge.core.consent import (
     ContradictoryGrants,
     Event,
     Granted,
+    Lack,
     Need,
     Purpose,
     Scope,
@@ -32,6 +33,7 @@ from services.his_bridge.core.consent import (
     covers,
     ended_with,
     fold,
+    lacking,
     state_at,
 )
 from tests.services.his_bridge.consenting import INSURER, terms
@@ -261,3 +263,38 @@ def test_terms_without_anything_optional_read_as_they_were_written() -> None:
     short = msgspec.json.encode(given_)
     assert b"until_us" not in short
     assert msgspec.json.decode(short, type=Terms) == given_
+
+
+def test_the_reason_why_nothing_covers_a_record_is_the_one_that_helps_most() -> None:
+    day = date(2026, 3, 1)
+    need = Need(content=Content.BILLS, first_day=day, last_day=day, care_type=CareType.OUTPATIENT)
+    elsewhere = Scope(contents=(Content.BILLS,), care_types=(CareType.INPATIENT,))
+
+    def consent(consent_id: str, withdrawn_us: int | None = None, **changes: Any) -> Consent:
+        given_terms = terms("li", consent_id=consent_id, **changes)
+        return Consent(terms=given_terms, withdrawn_us=withdrawn_us)
+
+    def reason(*consents: Consent, at_us: int = 50) -> tuple[Lack, tuple[str, ...]] | None:
+        return lacking(
+            consents,
+            recipient=INSURER,
+            purpose=Purpose.CLAIM_SETTLEMENT,
+            need=need,
+            at_us=at_us,
+        )
+
+    later = consent("later", from_us=60)
+    over = consent("over", until_us=40)
+    back = consent("back", withdrawn_us=45)
+    narrow = consent("narrow", scope=elsewhere)
+    other = consent("other", purpose=Purpose.DEIDENTIFIED_STUDY)
+    assert reason() == reason(other) == (Lack.NO_CONSENT, ())
+    assert reason(over, other) == (Lack.RUN_OUT, ("over",))
+    assert reason(over, back) == reason(back, over) == (Lack.WITHDRAWN, ("back",))
+    assert reason(narrow) == (Lack.OUTSIDE_SCOPE, ("narrow",))
+    assert reason(narrow, over) == (Lack.RUN_OUT, ("over",))
+    assert reason(narrow, over, later) == (Lack.NOT_YET, ("later",))
+    assert reason(narrow, over, later, at_us=60) is None  # the control: it has begun
+    assert reason(back, at_us=44) is None
+    # Whatever else became of it, one that was withdrawn is called so.
+    assert reason(consent("both", until_us=30, withdrawn_us=45)) == (Lack.WITHDRAWN, ("both",))

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
-from services.common.access.caller import calling_as, noting_consents
+from services.common.access.caller import calling_as, noting
 from services.common.database import Database, migrate
 from services.common.refusals import Refused
 from services.common.sealing import Erased, Sealer, SubjectKeys
@@ -58,7 +58,7 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture(autouse=True)
 def everybody() -> Iterator[None]:
     """Calls as the installation itself, which has no tenant."""
-    with calling_as(of_installation()), noting_consents():
+    with calling_as(of_installation()), noting():
         yield
 
 

@@ -27,6 +27,8 @@ from services.pricing.programmes.loader import example_programmes, load_programm
 
 FOLDER = Path(__file__).parents[3] / "cases" / "readings"
 SHANGHAI = ZoneInfo("Asia/Shanghai")
+# Who records and sets targets where a case does not say.
+RECORDER = "hospital/general"
 # What a case calls a reading → code, unit, fasting status.
 KINDS = {
     "hba1c": ("4548-4", "%", Fasting.UNKNOWN),
@@ -67,6 +69,7 @@ def reading(
     effective: datetime,
     by: str = "typed",
     received: datetime | None = None,
+    recorder: str = RECORDER,
 ) -> Reading:
     measured = measure(written(kind, value, by))
     assert isinstance(measured, Measured), measured
@@ -76,6 +79,7 @@ def reading(
         provenance=Provenance(by.upper()),
         effective=effective,
         received=received or effective,
+        recorder=recorder,
     )
 
 
@@ -93,7 +97,7 @@ def readings_of(case: Mapping[str, Any]) -> list[Reading]:
     zone = zone_of(case)
     found = []
     for entry in case["readings"]:
-        kinds = [key for key in entry if key not in ("id", "at", "by", "received")]
+        kinds = [key for key in entry if key not in ("id", "at", "by", "received", "of")]
         assert len(kinds) == 1, entry
         kind = kinds[0]
         parts = [(entry["id"], kind, entry[kind])]
@@ -106,7 +110,8 @@ def readings_of(case: Mapping[str, Any]) -> list[Reading]:
         at = moment(entry["at"], zone)
         received = moment(entry["received"], zone) if "received" in entry else None
         by = entry.get("by", "typed")
-        found += [reading(name, what, value, at, by, received) for name, what, value in parts]
+        of = entry.get("of", RECORDER)
+        found += [reading(name, what, value, at, by, received, of) for name, what, value in parts]
     return found
 
 
@@ -120,7 +125,8 @@ def doctors_targets(case: Mapping[str, Any]) -> list[PersonalTarget]:
             if key in entry
         }
         start = date.fromisoformat(entry["from"])
-        found.append(PersonalTarget(what, start, Target(**bounds) if bounds else None))
+        target = Target(**bounds) if bounds else None
+        found.append(PersonalTarget(what, start, target, entry.get("of", RECORDER)))
     return found
 
 

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.pricing.core.incentive import Incentive, assess
-from services.pricing.core.months import last_day_of, month_of, month_text
+from services.pricing.core.months import PersonalTarget, last_day_of, month_of, month_text
+from services.pricing.core.programme import Measure, Target
 from services.pricing.core.readings import Measured, Provenance, Quantity, Reading
 from tests.services.pricing.core.reading_cases import programmes, weekly
 
@@ -39,6 +40,7 @@ def one_reading(draw: st.DrawFn) -> Reading:
         provenance=draw(st.sampled_from(Provenance)),
         effective=effective,
         received=effective + timedelta(days=draw(st.sampled_from([0, 3, 30]))),
+        recorder="member",
     )
 
 
@@ -46,11 +48,13 @@ many = st.lists(one_reading(), max_size=40, unique_by=lambda reading: reading.na
 which = st.sampled_from(["diabetes-glucose", "hypertension-pressure"])
 
 
-def earned(readings: Iterable[Reading], programme: str) -> Incentive:
+def earned(
+    readings: Iterable[Reading], programme: str, personal: Sequence[PersonalTarget] = ()
+) -> Incentive:
     return assess(
         readings,
         programmes().named(programme),
-        (),
+        personal,
         renewal=date(2025, 8, 1),
         expiring_start=None,
         zone=UTC,
@@ -65,6 +69,31 @@ def test_the_order_of_the_readings_changes_nothing(
     shuffled = list(readings)
     chance.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis' Random
     assert earned(shuffled, programme) == earned(readings, programme)
+
+
+NEVER_MET = Target(below=1)
+
+
+@given(many, which, st.sampled_from(Measure))
+@example(weekly("2025-05", "6.0"), "diabetes-glucose", Measure.FASTING_GLUCOSE)
+def test_the_target_of_somebody_who_measured_nothing_changes_nothing(
+    readings: list[Reading], programme: str, measure: Measure
+) -> None:
+    target = PersonalTarget(measure, DAY_ZERO.date(), NEVER_MET, "partner/stranger")
+    assert earned(readings, programme, [target]) == earned(readings, programme)
+
+
+def test_the_same_target_of_who_measured_counts() -> None:
+    """The control of the one before."""
+    readings = weekly("2025-05", "6.0")
+    by = readings[0].recorder
+    target = PersonalTarget(Measure.FASTING_GLUCOSE, DAY_ZERO.date(), NEVER_MET, by)
+    without, beside = (
+        earned(readings, "diabetes-glucose", personal) for personal in ((), (target,))
+    )
+    assert (without.run_months, beside.run_months) == (1, 0)
+    (judged,) = beside.months[-1].measures
+    assert (judged.personal, judged.set_by) == (True, by)
 
 
 @given(many, which, st.data())
