@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -17,6 +18,7 @@ from sqlalchemy import Row
 from lipei.claims.v1 import claims_pb2, review_pb2_grpc
 from lipei.claims.v1 import review_pb2 as pb
 from services.claims import appealing, findings, recovering, supplying
+from services.claims.core.decision import Decision
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState
 from services.claims.deciding import Desk
@@ -60,9 +62,15 @@ class _Step:
 class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
     """For people. Starts no workflow: what becomes payable is gathered by the payout run."""
 
-    def __init__(self, parts: ClaimsParts) -> None:
+    def __init__(
+        self,
+        parts: ClaimsParts,
+        *,
+        needs_second: Callable[[Decision], bool] = attrgetter("four_eyes"),
+    ) -> None:
         self._parts = parts
         self._database = parts.database
+        self._needs_second = needs_second
 
     async def ReviewClaim(
         self, request: pb.ReviewClaimRequest, context: Context
@@ -182,7 +190,8 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
             return
         row = alone(connection, sealer, request.name)
         _check(row, step, request.revision)
-        step.work(Doing(desk, row, current_caller().subject, _actor()), request)
+        doing = Doing(desk, row, current_caller().subject, _actor(), self._needs_second)
+        step.work(doing, request)
         name = claim_name(row.policy_id, row.id).encode()
         store.remember_answer(connection, sealer, tenant, *key, name, desk.at_us)
 

@@ -13,7 +13,7 @@ from lipei.claims.v1 import settlement_pb2_grpc
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.deciding import EARLIER_POLICY_PENDED, Desk, decide, take_effect
-from services.claims.messages import STATES, money
+from services.claims.messages import STATES, money, timestamp
 from services.claims.owing import owe
 from services.claims.paying import Payments
 from services.claims.servicer import ClaimsParts, Context, alone, find
@@ -132,17 +132,20 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         self, request: pb.GiveUpWaitingRequest, context: Context
     ) -> pb.GiveUpWaitingResponse:
         """Close a claim whose papers did not come in time."""
-        state = await self._database.run(self._give_up, request.name)
-        return pb.GiveUpWaitingResponse(state=STATES[state])
+        state, due_us = await self._database.run(self._give_up, request.name)
+        answer = pb.GiveUpWaitingResponse(state=STATES[state])
+        if due_us is not None:
+            answer.due_time.CopyFrom(timestamp(due_us))
+        return answer
 
-    def _give_up(self, name: str) -> ClaimState:
+    def _give_up(self, name: str) -> tuple[ClaimState, int | None]:
         with self._database.writing() as connection:
             row, at_us = self._alone(connection, name), self._parts.now_us()
             state = ClaimState(row.state)
             if state is not ClaimState.PENDED_INFO or row.papers_due_us > at_us:
-                return state
+                return state, row.papers_due_us
             give_back(connection, self._parts.keys.sealer(connection), row)
-            return store.move_on(
+            state = store.move_on(
                 connection,
                 row.id,
                 state,
@@ -151,6 +154,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
                 at_us,
                 released_us=at_us,
             )
+            return state, None
 
     async def ReleasePayment(
         self, request: pb.ReleasePaymentRequest, context: Context

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ from lipei.claims.v1 import (
     settlement_pb2,
     settlement_pb2_grpc,
 )
+from services.claims.core.decision import Decision
 from services.claims.in_flight import InFlight
 from services.claims.main import now_us
 from services.claims.paying import Payments
@@ -103,6 +105,7 @@ class Served:
     workflows: StepByStep
     claims: claims_pb2_grpc.ClaimsServiceStub
     hospital: claims_pb2_grpc.ClaimsServiceStub  # the same, called by the hospital "general"
+    hospital_channel: grpc.Channel
     settlement: settlement_pb2_grpc.SettlementServiceStub
     review: review_pb2_grpc.ReviewServiceStub
     request_ids: Iterator[str] = field(
@@ -121,6 +124,7 @@ def served(
     append: Append | None = None,
     driver: type[sqlite3.Connection] | None = None,
     clock: Callable[[], int] = now_us,
+    needs_second: Callable[[Decision], bool] = attrgetter("four_eyes"),
 ) -> Iterator[Served]:
     """Serve on a free port until the block ends; `caller` says who calls.
 
@@ -159,7 +163,9 @@ def served(
             ClaimsServicer(parts, InFlight(most_in_flight)), server
         )
         settlement_pb2_grpc.add_SettlementServiceServicer_to_server(flows.settlement, server)
-        review_pb2_grpc.add_ReviewServiceServicer_to_server(ReviewServicer(parts), server)
+        review_pb2_grpc.add_ReviewServiceServicer_to_server(
+            ReviewServicer(parts, needs_second=needs_second), server
+        )
         credentials = server_credentials(acting("claims", ""))
         port = server.add_secure_port("127.0.0.1:0", credentials)
         await server.start()
@@ -177,6 +183,7 @@ def served(
             workflows=flows,
             claims=claims_pb2_grpc.ClaimsServiceStub(channel),
             hospital=claims_pb2_grpc.ClaimsServiceStub(of_a_hospital),
+            hospital_channel=of_a_hospital,
             settlement=settlement_pb2_grpc.SettlementServiceStub(channel),
             review=review_pb2_grpc.ReviewServiceStub(channel),
         )

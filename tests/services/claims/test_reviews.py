@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import select, text
 
 from lipei.claims.v1 import claims_pb2 as pb
-from lipei.claims.v1 import reason_pb2, review_pb2, settlement_pb2
+from lipei.claims.v1 import reason_pb2, review_pb2, review_pb2_grpc, settlement_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims.main import now_us
 from services.claims.storage.tables import usage_balance
 from services.common.access.caller import Caller
 from services.common.refusals import RpcFault, error_of
@@ -428,3 +429,118 @@ def test_a_batch_settles_the_others_when_one_waits_for_an_earlier_policy(service
     reviewed(service, got(service, first.name))
     work = settlement_pb2.AdjudicateClaimRequest(name=held_up.name)
     assert service.settlement.AdjudicateClaim(work).benefit == yuan("9980")  # what is left
+
+
+TWO_YEARS_US = 2 * 366 * 86_400_000_000
+
+
+def test_papers_that_never_come_close_the_claim_and_free_what_it_reserved(
+    database_url: str,
+) -> None:
+    clock = Clock()
+    running = served(database_url, workflows=Stuck(), clock=clock)
+    with running as service:
+        publish(service)
+        imported(service, policy(1))
+        given = bill("B1", line(1, DRUG, "30000.00"))
+        given.ClearField("social_insurance")
+        name = taken(service, given)
+        service.settlement.AdjudicateClaim(settlement_pb2.AdjudicateClaimRequest(name=name))
+        assert used(service)
+        early = settlement_pb2.GiveUpWaitingRequest(name=name)
+        told = service.settlement.GiveUpWaiting(early)
+        assert told.state == pb.CLAIM_STATE_PENDED_INFO
+        assert told.due_time == got(service, name).papers_due_time
+        clock.ahead_us = TWO_YEARS_US
+        for _ in range(2):
+            state = service.settlement.GiveUpWaiting(early).state
+            assert state == pb.CLAIM_STATE_CLOSED_INCOMPLETE
+        assert used(service) == {}
+        late = asked(review_pb2.SupplyFactsRequest, got(service, name))
+        assert refused(service.review.SupplyFacts, late).reason == "WRONG_STATE"
+
+
+class Clock:
+    """The service's clock, which a test puts forward."""
+
+    def __init__(self) -> None:
+        self.ahead_us = 0
+
+    def __call__(self) -> int:
+        return now_us() + self.ahead_us
+
+
+@pytest.fixture
+def strict(database_url: str, desk: Desk) -> Iterator[Served]:
+    """Claims where every review of 150,000 yuan or more needs a second person."""
+    with served(
+        database_url,
+        workflows=Stuck(),
+        caller=lambda: desk.who,
+        needs_second=lambda decided: decided.benefit >= 15_000_000,
+    ) as made:
+        publish(made)
+        imported(made, policy(1))
+        yield made
+
+
+def test_above_the_threshold_somebody_else_must_confirm(strict: Served, desk: Desk) -> None:
+    claim = decided(strict, "B1", BIG)
+    before = used(strict)
+    proposed = reviewed(strict, claim)
+    assert (proposed.state, proposed.awaits_confirmation) == (pb.CLAIM_STATE_PENDED_REVIEW, True)
+    assert proposed.decision == claim.decision
+    assert (used(strict), books(strict)) == (before, {})
+    yes = asked(review_pb2.ConfirmReviewRequest, proposed)
+    assert refused(strict.review.ConfirmReview, yes).reason == "SAME_PERSON"
+    desk.who = another()
+    after = strict.review.ConfirmReview(yes).claim
+    assert (after.state, after.awaits_confirmation) == (pb.CLAIM_STATE_PAYABLE, False)
+    assert after.decision.benefit == yuan("190000")
+    strict.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
+
+
+def test_a_rejected_review_leaves_the_claim_to_anybody(strict: Served, desk: Desk) -> None:
+    claim = decided(strict, "B1", BIG)
+    unasked = asked(review_pb2.ConfirmReviewRequest, claim)
+    assert refused(strict.review.ConfirmReview, unasked).reason == "NOTHING_TO_CONFIRM"
+    proposed = reviewed(strict, claim)
+    desk.who = another()
+    no = asked(review_pb2.ConfirmReviewRequest, proposed, reject=True, note=NOTE)
+    after = strict.review.ConfirmReview(no).claim
+    assert (after.state, after.awaits_confirmation) == (pb.CLAIM_STATE_PENDED_REVIEW, False)
+    smaller = review_pb2.LineReview(number=1, clause="1.1", unit_price="120000")
+    assert reviewed(strict, after, smaller).state == pb.CLAIM_STATE_PAYABLE  # below it, alone
+
+
+def test_a_cleared_suspicion_is_an_adjusters_to_review(service: Served) -> None:
+    claim = decided(service, "B1", BIG)
+    with service.database.writing() as connection:
+        connection.execute(text("UPDATE claim SET state = 'pended_fraud'"))
+    fault = refused(service.review.ReviewClaim, asked(review_pb2.ReviewClaimRequest, claim))
+    assert fault.reason == "WRONG_STATE"
+    request = asked(review_pb2.ClearSuspicionRequest, claim, note=NOTE)
+    after = service.review.ClearSuspicion(request).claim
+    assert after.state == pb.CLAIM_STATE_PENDED_REVIEW
+    assert reviewed(service, after).state == pb.CLAIM_STATE_PAYABLE
+
+
+def test_a_hospital_hands_papers_in_for_its_own_bill_and_sees_its_own_part(
+    service: Served,
+) -> None:
+    given = bill("B1", line(1, DRUG, "30000.00"))
+    given.name, given.consent = "hospitals/general/bills/b1", "hospitals/general/consents/c1"
+    given.ClearField("social_insurance")
+    claim = got(service, taken(service, given))
+    service.settlement.AdjudicateClaim(settlement_pb2.AdjudicateClaimRequest(name=claim.name))
+    claim = got(service, claim.name)
+    papers = asked(
+        review_pb2.SupplyFactsRequest,
+        claim,
+        social_insurance=bill_pb2.SocialInsurance(used=True, fund_paid=yuan("0")),
+    )
+    told = review_pb2_grpc.ReviewServiceStub(service.hospital_channel).SupplyFacts(papers).claim
+    assert told.state == pb.CLAIM_STATE_PAYABLE
+    assert (told.member, list(told.moves), list(told.decision.usage_changes)) == ("", [], [])
+    actors = {move.actor for move in got(service, claim.name).moves}
+    assert "hospital:person-7" in actors
