@@ -15,9 +15,11 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2, review_pb2, review_pb2_grpc, settlement_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.main import now_us
+from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import usage_balance
 from services.common.access.caller import Caller
 from services.common.refusals import RpcFault, error_of
+from tests.callers import Reads
 from tests.services.claims.given import (
     DRUG,
     SCAN,
@@ -544,3 +546,28 @@ def test_a_hospital_hands_papers_in_for_its_own_bill_and_sees_its_own_part(
     assert (told.member, list(told.moves), list(told.decision.usage_changes)) == ("", [], [])
     actors = {move.actor for move in got(service, claim.name).moves}
     assert "hospital:person-7" in actors
+
+
+def test_whoever_works_a_claim_leaves_a_leaf(database_url: str) -> None:
+    log = Reads()
+    running = served(database_url, workflows=Stuck(), append=log.append)
+    with running as service:
+        publish(service)
+        imported(service, policy(1))
+        claim = decided(service, "B1", BIG)
+        before = len(log.kept)
+        reviewed(service, claim)
+    (leaf,) = log.kept[before:]
+    assert leaf.rpc == "/lipei.claims.v1.ReviewService/ReviewClaim"
+    assert (leaf.record, leaf.owner) == (claim.name, "insurer/insurer")
+
+
+def test_an_erased_persons_claim_can_be_worked_no_more(service: Served) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    with service.database.writing() as connection:
+        sealer = service.keys.sealer(connection)
+        person = claim.member.removeprefix("members/")
+        assert sealer.destroy(person_subject(person))
+    request = asked(review_pb2.ReverseClaimRequest, claim)
+    assert refused(service.review.ReverseClaim, request).reason == "ERASED"
+    assert got(service, claim.name).revision == claim.revision
