@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2
+from services.claims.bill_coding import coding_facts, coding_faults, filing_facts
 from services.claims.core import intake as core_intake
 from services.claims.core.adjudicate import NO_PRIOR_PAYMENTS
 from services.claims.core.facts import (
@@ -84,6 +85,7 @@ def bill_faults(bill: bill_pb2.Bill) -> list[Violation]:
     _diagnosis_faults(bill, add)
     _line_faults(bill, currency, add)
     _total_faults(bill, currency, add)
+    faults += coding_faults(bill, _possible)
     return faults
 
 
@@ -250,6 +252,12 @@ def end_day(bill: bill_pb2.Bill) -> date:
     return _day(bill.end_time, ZoneInfo(bill.time_zone))
 
 
+def day_received(bill: bill_pb2.Bill, at_us: int) -> date:
+    """The calendar day, in the hospital's zone, on which a bill arrived at this time."""
+    seconds, zone = at_us // 1_000_000, ZoneInfo(bill.time_zone)
+    return _day(Timestamp(seconds=seconds), zone)
+
+
 def bill_facts(bill: bill_pb2.Bill) -> BillFacts:
     """The facts that a decision reads from a bill without faults; the same bill, the same facts."""
     zone = ZoneInfo(bill.time_zone)
@@ -267,6 +275,7 @@ def bill_facts(bill: bill_pb2.Bill) -> BillFacts:
             for d in bill.diagnoses
         ),
         social_insurance=_social_insurance(bill),
+        **filing_facts(bill),
     )
 
 
@@ -280,6 +289,7 @@ def _line(line: bill_pb2.BillLine, zone: ZoneInfo) -> LineFacts:
         service_date=_day(line.service_time, zone) if line.HasField("service_time") else None,
         diagnosis_numbers=tuple(line.diagnosis_numbers),
         fund_paid=line.fund_paid.minor_units if line.HasField("fund_paid") else None,
+        **coding_facts(line, zone),
     )
 
 

@@ -8,15 +8,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import grpc
+import msgspec
 from sqlalchemy import Connection, Row
 
 from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_facts, end_day, start_day
+from services.claims.bill_intake import bill_facts, day_received, end_day, start_day
 from services.claims.core import canonical, clocks
 from services.claims.core.accumulators import with_changes
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import Decision, Disposition
 from services.claims.core.facts import (
+    AppealFacts,
     LinePayment,
     PriorPayment,
     PriorPayments,
@@ -24,8 +26,9 @@ from services.claims.core.facts import (
     usage_snapshot,
 )
 from services.claims.core.life_cycle import ClaimState, Event
-from services.claims.core.repeats import days_that_matter
+from services.claims.core.repeats import services_that_matter
 from services.claims.owing import owe
+from services.claims.papers import with_facts
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import acts, policies, sealed
 from services.claims.storage import claims as store
@@ -67,12 +70,17 @@ def bill_of(desk: Desk, row: Row[Any]) -> bill_pb2.Bill:
     bill = bill_pb2.Bill.FromString(sealed.open_bill(desk.sealer, row))
     if row.papers_asked:
         for facts in acts.supplied(desk.connection, desk.sealer, row.id):
-            bill.MergeFromString(facts)
+            bill = with_facts(bill, bill_pb2.Bill.FromString(facts))
     return bill
 
 
 def decide(
-    desk: Desk, row: Row[Any], *, bill: bill_pb2.Bill | None = None, review: Review | None = None
+    desk: Desk,
+    row: Row[Any],
+    *,
+    bill: bill_pb2.Bill | None = None,
+    review: Review | None = None,
+    appeal: AppealFacts | None = None,
 ) -> tuple[canonical.Inputs, Decision]:
     """What the plan pays for the claim by what is known now, its own earlier decision left out.
 
@@ -80,7 +88,7 @@ def decide(
 
     Raises: Refused while an earlier policy's claim pends; UnacceptableBill, NoTermsInForce, Erased.
     """
-    inputs = _inputs(desk, row, bill or bill_of(desk, row), review)
+    inputs = _inputs(desk, row, bill or bill_of(desk, row), review, appeal)
     plan = desk.plans.plan(desk.connection, inputs.plan_version)
     decided = adjudicate(
         plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior, review=inputs.review
@@ -138,17 +146,24 @@ def _papers_due_us(row: Row[Any], inputs: canonical.Inputs, at_us: int) -> int:
 
 
 def _inputs(
-    desk: Desk, row: Row[Any], bill: bill_pb2.Bill, review: Review | None
+    desk: Desk,
+    row: Row[Any],
+    bill: bill_pb2.Bill,
+    review: Review | None,
+    appeal: AppealFacts | None,
 ) -> canonical.Inputs:
     connection, sealer = desk.connection, desk.sealer
-    facts = bill_facts(bill)
+    facts = msgspec.structs.replace(bill_facts(bill), appeal=appeal)
     terms, member = policies.of_stay(
         connection, sealer, row.policy_id, row.member_id, start_day(bill), end_day(bill)
     )
     plan = desk.plans.plan(connection, terms.plan_version)
+    if plan.edits is not None and plan.edits.filing is not None:
+        received = day_received(bill, row.created_us)
+        facts = msgspec.structs.replace(facts, received_date=received)
     usage = usage_snapshot(
         balances(connection, row.policy_id, row.member_id),
-        earlier_services(connection, sealer, row, days_that_matter(plan, facts)),
+        earlier_services(connection, sealer, row, services_that_matter(plan, facts)),
     )
     own = own_use(connection, sealer, row)
     return canonical.Inputs(

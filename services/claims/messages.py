@@ -12,7 +12,7 @@ from lipei.type.v1 import coding_pb2, money_pb2
 from services.claims.core.decision import Bearer, Decision, DecisionLine, LineOutcome
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
-from services.claims.core.reasons import WORDS
+from services.claims.core.reasons import RANK, WORDS
 from services.claims.storage.books import Books
 from services.claims.storage.sealed import OpenedClaim
 
@@ -78,7 +78,8 @@ def claim_message(opened: OpenedClaim) -> claims_pb2.Claim:
 def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     """What a hospital must know of a claim that its bill opened: its name, state and decision.
 
-    Not the insurer's handle of the person, what the person has used up elsewhere, or the payout.
+    Not the insurer's handle of the person, what the person has used up or had elsewhere, or the
+    payout.
     """
     seen = claims_pb2.Claim()
     seen.CopyFrom(claim)
@@ -88,6 +89,8 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         seen.ClearField(kept)
     if seen.HasField("decision"):
         seen.decision.ClearField("usage_changes")
+        for line in seen.decision.lines:
+            line.ClearField("earlier_claim")
     return seen
 
 
@@ -167,6 +170,7 @@ def _line_message(line: DecisionLine, currency: str) -> decision_pb2.DecisionLin
             )
             for share in line.shares
         ],
+        earlier_claim=line.earlier_claim,
     )
 
 
@@ -182,7 +186,7 @@ def reason_messages(decided: Decision) -> list[policy_pb2.ReasonText]:
             text_zh=WORDS[reason].zh,
             text_en=WORDS[reason].en,
         )
-        for reason in sorted(occurring)
+        for reason in sorted(occurring, key=RANK.__getitem__)
     ]
 
 

@@ -74,6 +74,7 @@ def bill(found: core.Bill, *, name: str, kind: str, consent: str = "") -> bill_p
         lines=[_line(line, found.currency) for line in found.lines],
         total=_money(found.total, found.currency),
         consent=consent,
+        licences=[bill_pb2.Licence.Value(f"LICENCE_{one}") for one in found.licences],
     )
     social = found.social_insurance
     if social is not None:

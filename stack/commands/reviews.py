@@ -194,6 +194,10 @@ def supply(  # noqa: PLR0913, PLR0917 -- an option each
     diagnosis: Annotated[
         str, typer.Option("--diagnosis", metavar="SYSTEM|CODE", help="The principal one.")
     ] = "",
+    brought: Annotated[
+        list[str] | None,
+        typer.Option("--brings", metavar="ID", help="A paper that the plan asks for, by its id."),
+    ] = None,
     paper: Annotated[
         list[Path] | None, typer.Option("--paper", help="A paper's file; only its hash is sent.")
     ] = None,
@@ -209,18 +213,19 @@ def supply(  # noqa: PLR0913, PLR0917 -- an option each
         wanted = f"HOSPITAL_TIER_{tier.upper()}"
         if wanted not in bill_pb2.HospitalTier.keys():  # noqa: SIM118 -- no dict, has no `in`
             raise Failed(f'"{tier}" is no tier', exit_code=2)
-        request.hospital_tier = bill_pb2.HospitalTier.Value(wanted)
+        request.facts.hospital_tier = bill_pb2.HospitalTier.Value(wanted)
     if social_insurance is not None:
-        request.social_insurance.used = social_insurance
+        request.facts.social_insurance.used = social_insurance
     if diagnosis:
-        made = request.diagnoses.add(number=1, principal=True)
+        made = request.facts.diagnoses.add(number=1, principal=True)
         made.code.system, _, made.code.code = diagnosis.rpartition("|")
+    request.facts.papers.extend(brought or ())
     for path in paper or ():
-        request.papers.append(_digest(path))
+        request.paper_digests.append(_digest(path))
     role = "insurer_intake"
     if fund_paid:
         currency = _claim(name, state, role).paid.currency_code
-        paid = request.social_insurance.fund_paid
+        paid = request.facts.social_insurance.fund_paid
         paid.currency_code, paid.minor_units = currency, _minor(fund_paid, currency)
     _do("SupplyFacts", request, role, revision, request_id, state, as_json)
 

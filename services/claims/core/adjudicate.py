@@ -34,15 +34,18 @@ from services.claims.core.facts import (
     Review,
     UsageSnapshot,
 )
+from services.claims.core.filing import papers_missing
 from services.claims.core.intake import UnacceptableBill, bill_faults
 from services.claims.core.payments import place_payments
 from services.claims.core.plan import Plan
-from services.claims.core.reasons import Reason
-from services.claims.core.repeats import service_day
+from services.claims.core.reasons import RANK, Reason
+from services.claims.core.repeats import allowed_service
 from services.claims.core.review import review_faults
-from services.claims.core.rules import refuse
+from services.claims.core.rules import refuse_lines
 
 NO_PRIOR_PAYMENTS = PriorPayments()
+_OF_PAPERS = (Reason.FACT_MISSING, Reason.PAPERS_MISSING)
+_OF_EARLIER_CLAIMS = (Reason.DUPLICATE, Reason.SUSPECTED_DUPLICATE, Reason.DUPLICATE_EXAMINATION)
 
 
 def adjudicate(
@@ -67,8 +70,7 @@ def adjudicate(
     if faults:
         raise UnacceptableBill(faults)
     claim = open_claim(plan, policy, usage, bill, prior, review)
-    for line in claim.lines:
-        refuse(claim, line)
+    refuse_lines(claim)
     settled = _settle(claim, reserve=False)
     lines = tuple(_decision_line(claim, one) for one in settled.lines)
     pends = _pends(claim, settled)
@@ -103,14 +105,7 @@ def allowed_services(bill: BillFacts, decision: Decision) -> tuple[EarlierServic
     """What later claims of the member must know of this one: the services that were not denied."""
     facts = {line.number: line for line in bill.lines}
     return tuple(
-        EarlierService(
-            bill_number=bill.bill_number,
-            provider_id=bill.provider_id,
-            code=line.code,
-            service_date=service_day(bill, facts[line.number]),
-            quantity=facts[line.number].quantity,
-            unit_price=facts[line.number].unit_price,
-        )
+        allowed_service(bill, facts[line.number])
         for line in decision.lines
         if line.outcome is not LineOutcome.DENIED
     )
@@ -154,7 +149,7 @@ def _decision_line(claim: Claim, result: Amounts) -> DecisionLine:
     line, refusal = result.line, result.refusal
     outcome = LineOutcome.CUT
     if refusal is None and line.missing:
-        refusal = Refusal(Reason.FACT_MISSING, claim.plan.general.missing_facts)
+        refusal = _waiting(claim, line)
         outcome = LineOutcome.PENDED
     elif refusal is not None:
         outcome = LineOutcome.DENIED
@@ -171,7 +166,18 @@ def _decision_line(claim: Claim, result: Amounts) -> DecisionLine:
         shares=_shares(claim, result, refusal),
         reason=refusal.reason if refusal is not None else None,
         clause=refusal.clause if refusal is not None else "",
+        earlier_claim=line.earlier_claim
+        if refusal is not None and refusal.reason in _OF_EARLIER_CLAIMS
+        else "",
     )
+
+
+def _waiting(claim: Claim, line: Line) -> Refusal:
+    """Why a line waits: a fact goes before a person."""
+    facts = claim.plan.general.missing_facts
+    if any(one.reason is Reason.FACT_MISSING for one in line.missing):
+        return Refusal(Reason.FACT_MISSING, facts)
+    return Refusal(line.missing[0].reason, line.missing[0].clause)
 
 
 def _shares(claim: Claim, result: Amounts, refusal: Refusal | None) -> tuple[BearerShare, ...]:
@@ -199,7 +205,7 @@ def _shares(claim: Claim, result: Amounts, refusal: Refusal | None) -> tuple[Bea
     ]
     return tuple(
         BearerShare(bearer=bearer, reason=reason, clause=clause, amount=amount)
-        for bearer, reason, clause, amount in sorted(parts, key=lambda part: part[1])
+        for bearer, reason, clause, amount in sorted(parts, key=lambda part: RANK[part[1]])
         if amount
     )
 
@@ -208,11 +214,19 @@ def _pends(claim: Claim, settled: _Settled) -> tuple[Pend, ...]:
     """The facts that lines wait for; else the person who must look at a large claim."""
     clause = claim.plan.general.missing_facts
     pends = [
-        Pend(reason=Reason.FACT_MISSING, clause=clause, awaits=fact, line=one.line.facts.number)
+        Pend(
+            reason=missing.reason,
+            clause=missing.clause or clause,
+            awaits=missing.awaits,
+            line=one.line.facts.number,
+        )
         for one in settled.lines
         if one.refusal is None
-        for fact in dict.fromkeys(missing.awaits for missing in one.line.missing)
+        for missing in {missing.awaits: missing for missing in one.line.missing}.values()
     ]
+    if claim.edits is not None:
+        stand = [one.line for one in settled.lines if one.refusal is None]
+        pends += papers_missing(claim, stand)
     most, term = claim.terms.auto_pay_ceiling, claim.plan.auto_pay_ceiling
     benefit = sum(one.benefit for one in settled.lines)
     if claim.review is None and term is not None and most is not None and benefit > most:
@@ -225,7 +239,7 @@ def _pends(claim: Claim, settled: _Settled) -> tuple[Pend, ...]:
 def _disposition(
     claim: Claim, lines: tuple[DecisionLine, ...], pends: tuple[Pend, ...]
 ) -> Disposition:
-    if any(pend.reason is Reason.FACT_MISSING for pend in pends):
+    if any(pend.reason in _OF_PAPERS for pend in pends):
         return Disposition.PENDED_INFO
     if pends:
         return Disposition.PENDED_REVIEW

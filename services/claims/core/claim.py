@@ -10,11 +10,14 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from services.claims.core.accumulators import Tally, policy_year_start
+from services.claims.core.coded import Coded
 from services.claims.core.codes import CodeKey
+from services.claims.core.edit_terms import CodeEdits, EditTerms, edits_on
 from services.claims.core.facts import (
     BillFacts,
     Coding,
     CoverInterval,
+    EarlierService,
     HospitalTier,
     LineFacts,
     PolicySnapshot,
@@ -25,15 +28,29 @@ from services.claims.core.facts import (
 )
 from services.claims.core.plan import Plan, Section, StayDay
 from services.claims.core.reasons import Reason
-from services.claims.core.repeats import days_elsewhere, repeated_lines, service_day
+from services.claims.core.repeats import (
+    elsewhere,
+    repeated_lines,
+    resembling_lines,
+    service_day,
+)
 from services.claims.core.terms import PriceByCode, Terms, prices_on, terms_on
 
 
 @dataclass(slots=True)
 class Missing:
-    """A fact that a term reads and nobody stated; `awaits` is its stable name."""
+    """A fact that a term reads and nobody stated; `awaits` is its stable name.
+
+    Or what a person must look at, under a reason and clause of its own.
+    """
 
     awaits: str
+    reason: Reason = Reason.FACT_MISSING
+    clause: str = ""
+
+
+# What a rule finds: a clause refuses, a fact may be missing, None lets the line pass.
+Finding = str | Missing | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +71,11 @@ class Refusal:
 
 @dataclass(slots=True)
 class Line:
-    """One line while it is decided."""
+    """One line while it is decided.
+
+    `edits` None is a plan without any. `earlier_claim` names the claim that a duplicate repeats,
+    `resembles` one of a service that is nearly the same; both may be empty where nobody knows it.
+    """
 
     facts: LineFacts
     service_date: date
@@ -66,6 +87,9 @@ class Line:
     share: AppliedShare | Missing | None = None
     refusal: Refusal | None = None
     missing: list[Missing] = field(default_factory=list)
+    edits: CodeEdits | None = None
+    earlier_claim: str = ""
+    resembles: str | None = None
     reviewed: ReviewedLine | None = None
 
 
@@ -84,9 +108,10 @@ class Claim:
     """One claim while it is decided.
 
     `terms` are of the day that prices and limits look at, `cover_terms` of the day that cover
-    looks at. `before` holds the accumulators before this claim, `elsewhere` the days on which
-    other providers gave a code's service, in order. `cover` None is no cover, `category` None is
-    unknown.
+    looks at. `before` holds the accumulators before this claim, `elsewhere` other providers'
+    services by code, in the order of their days. `cover` None is no cover, `category` None is
+    unknown. `edits` None is a plan without any; `coded` is there once rules about single lines
+    have been asked.
     """
 
     plan: Plan
@@ -103,8 +128,10 @@ class Claim:
     outcome_tier: str | None
     lines: list[Line]
     before: Tally
-    elsewhere: dict[CodeKey, tuple[date, ...]]
+    elsewhere: dict[CodeKey, tuple[EarlierService, ...]]
     category: str | None = ""
+    edits: EditTerms | None = None
+    coded: Coded | None = None
     review: Review | None = None
 
     @property
@@ -132,7 +159,7 @@ def open_claim(
     if cover is not None:
         # Cover ended during the stay: the last policy year's terms hold.
         terms_day = min(terms_day, cover.end - timedelta(days=1))
-    terms = terms_on(plan, terms_day)
+    terms, edits = terms_on(plan, terms_day), edits_on(plan, terms_day)
     claim = Claim(
         plan=plan,
         policy=policy,
@@ -146,9 +173,10 @@ def open_claim(
         terms=terms,
         provider=_provider(terms, bill, terms_day),
         outcome_tier=_outcome_tier(policy, terms_day),
-        lines=_lines(terms, bill, repeated_lines(bill, usage.services)),
+        lines=_lines(terms, edits, bill, usage),
         before=Tally(policy, usage, terms_day),
-        elsewhere=days_elsewhere(bill, usage.services) if terms.mutual_recognition else {},
+        elsewhere=elsewhere(bill, usage.services) if terms.mutual_recognition else {},
+        edits=edits,
         review=review,
     )
     if review is not None:
@@ -204,7 +232,12 @@ def _provider(terms: Terms, bill: BillFacts, day: date) -> Provider:
     )
 
 
-def _lines(terms: Terms, bill: BillFacts, repeated: frozenset[int]) -> list[Line]:
+def _lines(
+    terms: Terms, edits: EditTerms | None, bill: BillFacts, usage: UsageSnapshot
+) -> list[Line]:
+    repeated = repeated_lines(bill, usage.services)
+    suspects = edits is not None and bool(edits.suspected_duplicates)
+    resembling = resembling_lines(bill, usage.services) if suspects else {}
     by_number = {diagnosis.number: diagnosis.code for diagnosis in bill.diagnoses}
     principal = next((one.code for one in bill.diagnoses if one.principal), None)
     lines = []
@@ -220,6 +253,9 @@ def _lines(terms: Terms, bill: BillFacts, repeated: frozenset[int]) -> list[Line
                 ended_section=placed.ended,
                 section_unknown=placed.unknown,
                 repeats=facts.number in repeated,
+                edits=None if edits is None else edits.of(facts.code),
+                earlier_claim=repeated.get(facts.number, ""),
+                resembles=resembling.get(facts.number),
             )
         )
     return lines

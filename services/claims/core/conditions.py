@@ -6,7 +6,8 @@ A condition whose fact nobody stated is neither met nor failed: the line waits f
 from __future__ import annotations
 
 from services.claims.core.claim import AppliedShare, Claim, Line, Missing
-from services.claims.core.plan import Ages, Covers, Exclusion, FixedLimit, UnitLimit, When
+from services.claims.core.plan import Covers, Exclusion, FixedLimit, UnitLimit, When
+from services.claims.core.plan_parts import Ages
 from services.claims.core.terms import CodeMatcher, InForce
 from services.common.dated import completed_years
 

@@ -66,7 +66,8 @@ class DecisionLine(Outcome, frozen=True):
     """The decision on one line; the shares add up to `billed` exactly.
 
     A line of 0 has no shares. `section` is empty when no section took the line; `reason` and
-    `clause` say why a line is denied or pended, also when nothing was billed.
+    `clause` say why a line is denied or pended, also when nothing was billed. `earlier_claim` is
+    the opaque name of the claim that a duplicate repeats, where it is known.
     """
 
     number: int
@@ -79,6 +80,7 @@ class DecisionLine(Outcome, frozen=True):
     shares: tuple[BearerShare, ...] = ()
     reason: Reason | None = None
     clause: str = ""
+    earlier_claim: str = ""
 
 
 class UsageChange(Outcome, frozen=True):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import msgspec
 
 from services.claims.core.decision import Bearer, Decision, DecisionLine, Disposition, Pend
-from services.claims.core.plan import Plan, Text, clause_text
+from services.claims.core.plan import Plan, clause_text
+from services.claims.core.plan_parts import Text
 from services.claims.core.reasons import WORDS, Reason
 from services.common.money import format_minor
 
@@ -47,9 +48,11 @@ def explain(
     if withdrawn:
         decision = msgspec.structs.replace(decision, pends=())
     sections = {section.id: section.name for section in plan.sections}
+    asked = plan.edits.papers if plan.edits is not None else ()
+    papers = {f"paper.{paper.id}": paper.name for paper in asked}
     return Explanation(
-        zh=_paragraphs(zh, stands, decision, sections, clauses, line_texts),
-        en=_paragraphs(en, stands, decision, sections, clauses, line_texts),
+        zh=_paragraphs(zh, stands, decision, sections, clauses, line_texts, papers),
+        en=_paragraphs(en, stands, decision, sections, clauses, line_texts, papers),
     )
 
 
@@ -76,6 +79,7 @@ _WITHDRAWN = Text(
 )
 # What waits for a fact is nobody's yet, whoever holds it in the books meanwhile.
 _UNDECIDED = Text(zh="尚未决定", en="not decided yet")
+_WAITING = (Reason.FACT_MISSING, Reason.SUSPECTED_DUPLICATE)
 _BEARERS = {
     Bearer.INSURER: Text(zh="保险公司", en="the insurer"),
     Bearer.PRIOR_PAYER: Text(zh="医保或其他保险", en="social insurance or another insurer"),
@@ -92,6 +96,19 @@ _AWAITED = {
     "provider.tier": Text(zh="医疗机构等级", en="the provider's tier"),
     "bill.care_type": Text(zh="就诊类型", en="how the care was given"),
     "line.diagnosis": Text(zh="诊断", en="the diagnosis"),
+    "member.sex": Text(zh="被保险人性别", en="the member's sex"),
+    "provider.licences": Text(zh="医疗机构执业资质", en="what the provider is licensed as"),
+    "line.prescription_time": Text(zh="处方时间", en="when it was prescribed"),
+    "bill.liability": Text(
+        zh="是否涉及工伤或第三方责任", en="whether work-injury insurance or a third party is liable"
+    ),
+    "bill.received_date": Text(zh="收到申请的日期", en="when the bill arrived"),
+    "history.days_supply": Text(
+        zh="上次配药可用天数", en="how many days the earlier supply was for"
+    ),
+    "review.suspected_duplicate": Text(
+        zh="人工核对（与另一票据相似）", en="a person, as it resembles a service of another bill"
+    ),
     "review.auto_pay_ceiling": Text(
         zh="人工审核（金额超过自动赔付上限）",
         en="a person, as the amount is above automatic payment",
@@ -127,11 +144,12 @@ def _paragraphs(
     sections: Mapping[str, Text],
     clauses: Mapping[str, Text],
     line_texts: Mapping[int, str],
+    papers: Mapping[str, Text],
 ) -> tuple[str, ...]:
     return (
         _claim(words, stands, decision),
         *(_line(words, line, sections, line_texts) for line in decision.lines),
-        *(_pend(words, pend) for pend in decision.pends),
+        *(_pend(words, pend, papers) for pend in decision.pends),
         *(
             f"{words.pick('条款', 'Clause')} {clause}{words.pick('：', ': ')}{words.of(text)}"
             for clause, text in clauses.items()
@@ -143,7 +161,7 @@ def _claim(words: _Words, stands: Text, decision: Decision) -> str:
     borne = {_BEARERS[Bearer.INSURER]: 0}
     for line in decision.lines:
         for share in line.shares:
-            waits = share.reason is Reason.FACT_MISSING
+            waits = share.reason in _WAITING
             bearer = _UNDECIDED if waits else _BEARERS[share.bearer]
             borne[bearer] = borne.get(bearer, 0) + share.amount
     order = [*_BEARERS.values(), _UNDECIDED]
@@ -188,8 +206,8 @@ def _sentence(words: _Words, reason: Reason, clause: str, amount: int, bearer: B
     )
 
 
-def _pend(words: _Words, pend: Pend) -> str:
-    awaited = words.of(_AWAITED[pend.awaits])
+def _pend(words: _Words, pend: Pend, papers: Mapping[str, Text]) -> str:
+    awaited = words.of(papers.get(pend.awaits) or _AWAITED[pend.awaits])
     if pend.line is None:
         return words.pick(
             f"等待：{awaited}（条款 {pend.clause}）。",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 import msgspec
@@ -19,6 +19,8 @@ from services.common.dated import Dated
 
 # A unit limit counts in ten-thousandths of a unit: quantities have at most four places.
 UNIT_SCALE = 10_000
+# A year; nothing is dispensed for longer, and as far back an earlier supply is looked up.
+MAX_DAYS_SUPPLY = 366
 
 
 class CareType(enum.StrEnum):
@@ -62,6 +64,27 @@ class PreExistingTerms(enum.StrEnum):
     EXCLUDED = "excluded"
     COVERED = "covered"
     AT_SHARE = "at_share"
+
+
+class Licence(enum.StrEnum):
+    """What a provider is licensed as; the names of lipei.type.v1.Licence."""
+
+    HOSPITAL = "hospital"
+    COMMUNITY_CENTRE = "community_centre"
+    CLINIC = "clinic"
+    PHARMACY = "pharmacy"
+    INTERNET_HOSPITAL = "internet_hospital"
+    EXAMINATION_CENTRE = "examination_centre"
+    REHABILITATION = "rehabilitation"
+    DENTAL = "dental"
+
+
+class Liability(enum.StrEnum):
+    """Who else may be liable for what was treated; the names of lipei.type.v1.Liability."""
+
+    NOBODY = "nobody"
+    WORK_INJURY = "work_injury"
+    THIRD_PARTY = "third_party"
 
 
 class Scope(enum.StrEnum):
@@ -169,7 +192,10 @@ class Balance(Facts, frozen=True):
 
 
 class EarlierService(Facts, frozen=True):
-    """A service of the same member that an earlier decision in force allowed."""
+    """A service of the same member that an earlier decision in force allowed.
+
+    `claim` is the opaque name of the claim that it was decided in, empty when nobody said.
+    """
 
     bill_number: str
     provider_id: str
@@ -177,6 +203,9 @@ class EarlierService(Facts, frozen=True):
     service_date: date
     quantity: Decimal
     unit_price: Decimal
+    modifiers: tuple[str, ...] = ()
+    days_supply: int | None = None
+    claim: str = ""
 
     def __post_init__(self) -> None:
         _keep_plain(self, "quantity", self.quantity)
@@ -230,7 +259,10 @@ class DiagnosisFacts(Facts, frozen=True):
 class LineFacts(Facts, frozen=True):
     """One charge. `service_date` None is the bill's last day; `fund_paid` None is not stated.
 
-    `billed` is quantity × unit price, rounded once.
+    `billed` is quantity × unit price, rounded once. `part_of` is the number of the line whose
+    package it is part of. `service_time` and `prescription_time` are times of the hospital's
+    clock, without zone. `days_supply` is how long what was dispensed lasts, `repeat_reason` why an
+    examination was done again although another provider's result was there.
     """
 
     number: int
@@ -241,6 +273,12 @@ class LineFacts(Facts, frozen=True):
     service_date: date | None = None
     diagnosis_numbers: tuple[int, ...] = ()
     fund_paid: int | None = None
+    modifiers: tuple[str, ...] = ()
+    part_of: int | None = None
+    service_time: datetime | None = None
+    prescription_time: datetime | None = None
+    days_supply: int | None = None
+    repeat_reason: str = ""
 
     def __post_init__(self) -> None:
         _keep_plain(self, "quantity", self.quantity)
@@ -283,11 +321,20 @@ class PriceList(Facts, frozen=True):
     prices: tuple[ContractPrice, ...] = ()
 
 
+class AppealFacts(Facts, frozen=True):
+    """An appeal against an earlier decision of the bill: when that was told, when it was filed."""
+
+    decided: date
+    filed: date
+
+
 class BillFacts(Facts, frozen=True):
     """One final bill. `hospital_tier` and `care_type` None are unknown.
 
     `direct_billing` says that the provider bills the insurer under a contract and so bears what
-    it charges above the contract's price.
+    it charges above the contract's price. `licences` empty are unknown, as is `liability` None.
+    `received_date` is the day on which the bill arrived, `late_reason` why it came late, `papers`
+    what came with it.
     """
 
     bill_number: str
@@ -302,6 +349,12 @@ class BillFacts(Facts, frozen=True):
     social_insurance: SocialInsuranceFacts | None = None
     price_list: PriceList | None = None
     direct_billing: bool = False
+    licences: tuple[Licence, ...] = ()
+    liability: Liability | None = None
+    papers: tuple[str, ...] = ()
+    received_date: date | None = None
+    late_reason: str = ""
+    appeal: AppealFacts | None = None
 
 
 # --- earlier payers ---
@@ -385,4 +438,7 @@ def _service_key(service: EarlierService) -> tuple[str, ...]:
         service.bill_number,
         str(service.quantity),
         str(service.unit_price),
+        service.claim,
+        "\n".join(service.modifiers),
+        str(service.days_supply),
     )

@@ -78,7 +78,16 @@ def _known_systems(plan: Plan) -> frozenset[str]:
     priced_ones = (
         price.code.system for one in plan.providers.listing for price in one.prices or ()
     )
-    return frozenset((*plan.code_systems, *in_sets, *priced_ones))
+    return frozenset((*plan.code_systems, *in_sets, *priced_ones, *_systems_of_edits(plan)))
+
+
+def _systems_of_edits(plan: Plan) -> Iterator[str]:
+    if plan.edits is not None:
+        yield from (table.system for table in plan.edits.unit_edits)
+        yield from (table.system for table in plan.edits.pair_edits)
+        for package in plan.edits.packages:
+            parts = (part for _, held in package.parts.values for part in held or ())
+            yield from (package.code.system, *(part.code.system for part in parts))
 
 
 def _head_faults(bill: BillFacts, currency: str) -> Iterator[BillFault]:
@@ -121,6 +130,11 @@ def _line_faults(where: str, line: LineFacts, bill: BillFacts) -> Iterator[BillF
             "NOT_QUANTITY_TIMES_PRICE",
             "the amount must be quantity × unit price, rounded once, half up",
         )
+    if line.part_of is not None and (
+        line.part_of == line.number or all(line.part_of != one.number for one in bill.lines)
+    ):
+        text = "must be the number of another line of the bill"
+        yield _fault(f"{where}.part_of", "UNKNOWN_LINE", text)
     known = {diagnosis.number for diagnosis in bill.diagnoses}
     for number in line.diagnosis_numbers:
         if number not in known:

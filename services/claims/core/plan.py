@@ -10,8 +10,6 @@ import enum
 from datetime import date
 from decimal import Decimal
 
-import msgspec
-
 from services.claims.core.decision import Bearer
 from services.claims.core.facts import (
     CareType,
@@ -21,6 +19,8 @@ from services.claims.core.facts import (
     Relationship,
     Scope,
 )
+from services.claims.core.plan_edits import Edits
+from services.claims.core.plan_parts import Ages, Part, Text
 from services.common.dated import Dated
 
 
@@ -55,24 +55,6 @@ class PatientCost(enum.StrEnum):
     COINSURANCE = "coinsurance"
 
 
-class Part(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    omit_defaults=True,
-    forbid_unknown_fields=True,
-    cache_hash=True,
-):
-    """Common shape of a plan's parts: frozen, defaults left out of the canonical bytes."""
-
-
-class Text(Part, frozen=True):
-    """The same words in Chinese and English."""
-
-    zh: str
-    en: str
-
-
 class Clause(Part, frozen=True):
     """A clause of the contract: its number and a short text."""
 
@@ -99,13 +81,6 @@ class CodeSet(Part, frozen=True):
 
 
 # --- what a term is about ---
-
-
-class Ages(Part, frozen=True):
-    """A band of completed years on the service date, both ends included; None is open."""
-
-    first: int | None = None
-    last: int | None = None
 
 
 class Covers(Part, frozen=True):
@@ -264,13 +239,15 @@ class Providers(Part, frozen=True):
 class MutualRecognition(Part, frozen=True):
     """Examinations whose result another provider's stands in for, and for how many days.
 
-    0 is the same day only.
+    0 is the same day only. `overrides` are the reasons, stated on the bill's line, for which the
+    examination was done again and is paid all the same.
     """
 
     id: str
     clause: str
     values: Dated[int]
     codes: tuple[str, ...]
+    overrides: Dated[tuple[str, ...]] | None = None
 
 
 class FixedLimit(Part, frozen=True):
@@ -440,6 +417,7 @@ class Plan(Part, frozen=True):
     ceilings: tuple[Ceiling, ...] = ()
     count_limits: tuple[CountLimit, ...] = ()
     auto_pay_ceiling: AutoPayCeiling | None = None
+    edits: Edits | None = None
 
 
 def clause_text(plan: Plan, clause: str) -> Text:

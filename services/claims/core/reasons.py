@@ -1,4 +1,4 @@
-"""Why an amount is borne by whom: one list in order of precedence, with its codes and sentences.
+"""Why an amount is borne by whom: the reasons, their precedence, their codes and sentences.
 
 Numbers and names are those of lipei.claims.v1.Reason. CARC, RARC and group codes are X12's, the
 categories FHIR's and CARIN's. It knows no plan: the clause is the decision's to name.
@@ -17,7 +17,7 @@ C4BB_ADJUDICATION = "http://hl7.org/fhir/us/carin-bb/CodeSystem/C4BBAdjudication
 
 
 class Reason(enum.IntEnum):
-    """Why; where two refuse the same line, the smaller number wins."""
+    """Why. Numbers are the wire's and stay; which of two wins is PRECEDENCE's to say."""
 
     IMPOSSIBLE_DATES = 1
     NOT_COVERED_ON_DATE = 2
@@ -50,18 +50,73 @@ class Reason(enum.IntEnum):
     BENEFIT = 29
     FACT_MISSING = 30
     REVIEW_NEEDED = 31
-    MEDICAL_NECESSITY = 48
-    PAPERS_MISSING = 51
+    MEDICAL_NECESSITY = 43
+    APPEAL_LATE = 50
+    WORK_INJURY = 51
+    SUSPECTED_DUPLICATE = 52
+    PROVIDER_NOT_QUALIFIED = 53
+    AGE_MISMATCH = 54
+    SEX_MISMATCH = 55
+    PLACE_MISMATCH = 56
+    PROVIDER_TYPE_MISMATCH = 57
+    UNSUPPORTED_BY_DIAGNOSIS = 58
+    DISPENSED_BEFORE_PRESCRIBED = 59
+    PACKAGE_MISMATCH = 60
+    PAPERS_MISSING = 61
 
+
+# Where two refuse the same line the earlier one wins; parts of a line are told in this order.
+PRECEDENCE: tuple[Reason, ...] = (
+    Reason.IMPOSSIBLE_DATES,
+    Reason.NOT_COVERED_ON_DATE,
+    Reason.DEPENDANT_NOT_ELIGIBLE,
+    Reason.DUPLICATE,
+    Reason.LATE_FILING,
+    Reason.APPEAL_LATE,
+    Reason.WORK_INJURY,
+    Reason.OTHER_LIABILITY,
+    Reason.BENEFIT_EXCLUDED,
+    Reason.DIAGNOSIS_EXCLUDED,
+    Reason.PRE_EXISTING,
+    Reason.WAITING_PERIOD,
+    Reason.AUTHORISATION,
+    Reason.PROVIDER_NOT_LISTED,
+    Reason.PROVIDER_NOT_QUALIFIED,
+    Reason.NOT_IN_PRICE_LIST,
+    Reason.AGE_MISMATCH,
+    Reason.SEX_MISMATCH,
+    Reason.CLINICAL_MISMATCH,
+    Reason.PLACE_MISMATCH,
+    Reason.PROVIDER_TYPE_MISMATCH,
+    Reason.UNSUPPORTED_BY_DIAGNOSIS,
+    Reason.DISPENSED_BEFORE_PRESCRIBED,
+    Reason.DUPLICATE_EXAMINATION,
+    Reason.MEDICAL_NECESSITY,
+    Reason.PACKAGE_MISMATCH,
+    Reason.BUNDLED,
+    Reason.UNITS_EXCEEDED,
+    Reason.FREQUENCY,
+    Reason.PRICE_ABOVE_CONTRACT,
+    Reason.UNIT_LIMIT,
+    Reason.SOCIAL_INSURANCE_PAID,
+    Reason.DEDUCTIBLE,
+    Reason.COPAY,
+    Reason.COINSURANCE,
+    Reason.SECTION_CEILING,
+    Reason.CEILING,
+    Reason.PRIOR_PAYER_PAID,
+    Reason.ZERO_BENEFIT,
+    Reason.BENEFIT,
+    Reason.SUSPECTED_DUPLICATE,
+    Reason.FACT_MISSING,
+    Reason.PAPERS_MISSING,
+    Reason.REVIEW_NEEDED,
+)
+RANK: dict[Reason, int] = {reason: rank for rank, reason in enumerate(PRECEDENCE)}
 
 # Reasons that no term of today's plan language can reach, and the issue that brings the term.
 NOT_YET_EMITTED: dict[Reason, int] = {
-    Reason.LATE_FILING: 5,
-    Reason.OTHER_LIABILITY: 5,
     Reason.AUTHORISATION: 5,
-    Reason.CLINICAL_MISMATCH: 5,
-    Reason.BUNDLED: 5,
-    Reason.UNITS_EXCEEDED: 5,
 }
 
 
@@ -132,9 +187,8 @@ WORDS: dict[Reason, ReasonWords] = {
     ),
     Reason.OTHER_LIABILITY: _patient(
         "20",
-        "{amount} 应由工伤保险或第三方承担（条款 {clause}）",
-        "{amount} is for work-injury insurance or a liable third party (clause {clause})",
-        carc_also=("19",),
+        "{amount} 应由负有责任的第三方承担（条款 {clause}）",
+        "{amount} is for a liable third party to bear (clause {clause})",
     ),
     Reason.BENEFIT_EXCLUDED: _patient(
         "204",
@@ -169,7 +223,6 @@ WORDS: dict[Reason, ReasonWords] = {
         "242",
         "{amount} 该医疗机构不符合约定（条款 {clause}），由您承担",
         "{amount} is yours: the plan does not cover this provider (clause {clause})",
-        carc_also=("185",),
     ),
     Reason.NOT_IN_PRICE_LIST: _patient(
         "96",
@@ -180,9 +233,8 @@ WORDS: dict[Reason, ReasonWords] = {
     ),
     Reason.CLINICAL_MISMATCH: _patient(
         "11",
-        "{amount} 年龄、性别、诊断或地点与项目不符（条款 {clause}），由您承担",
-        "{amount} is yours: age, sex, diagnosis or place contradicts the service (clause {clause})",
-        carc_also=("5", "6", "7", "8"),
+        "{amount} 诊断与项目不符（条款 {clause}），由您承担",
+        "{amount} is yours: the diagnosis contradicts the service (clause {clause})",
     ),
     Reason.DUPLICATE_EXAMINATION: _patient(
         "18",
@@ -311,10 +363,75 @@ WORDS: dict[Reason, ReasonWords] = {
         "{amount} 经人工审核不属于必要医疗（条款 {clause}），由您承担",
         "{amount} is yours: a reviewer found it not to be necessary (clause {clause})",
     ),
-    Reason.PAPERS_MISSING: _patient(
-        "252",
-        "{amount} 未补交理赔资料（条款 {clause}），由您承担",
-        "{amount} is yours: papers that were asked for did not come (clause {clause})",
+    Reason.APPEAL_LATE: _patient(
+        "138",
+        "{amount} 超过申诉时限（条款 {clause}），由您承担",
+        "{amount} is yours: the appeal came after the time limit (clause {clause})",
+    ),
+    Reason.WORK_INJURY: _patient(
+        "19",
+        "{amount} 应由工伤保险承担（条款 {clause}）",
+        "{amount} is for work-injury insurance to bear (clause {clause})",
+    ),
+    Reason.SUSPECTED_DUPLICATE: ReasonWords(
+        carc="18",
+        group_code="OA",
+        fhir_system=C4BB_ADJUDICATION,
+        fhir_code="noncovered",
+        zh="{amount} 与另一票据的服务相似，待人工核对是否重复（条款 {clause}）",
+        en="{amount} resembles a service of another bill; a person looks whether it is the same"
+        " (clause {clause})",
+    ),
+    Reason.PROVIDER_NOT_QUALIFIED: _patient(
+        "185",
+        "{amount} 该医疗机构不具备提供此项服务的资质（条款 {clause}），由您承担",
+        "{amount} is yours: the provider is not licensed for this care (clause {clause})",
+    ),
+    Reason.AGE_MISMATCH: _patient(
+        "6",
+        "{amount} 年龄与项目不符（条款 {clause}），由您承担",
+        "{amount} is yours: the service is not for this age (clause {clause})",
+    ),
+    Reason.SEX_MISMATCH: _patient(
+        "7",
+        "{amount} 性别与项目不符（条款 {clause}），由您承担",
+        "{amount} is yours: the service is not for this sex (clause {clause})",
+    ),
+    Reason.PLACE_MISMATCH: _patient(
+        "5",
+        "{amount} 就诊类型与项目不符（条款 {clause}），由您承担",
+        "{amount} is yours: the service is not given in this kind of care (clause {clause})",
+    ),
+    Reason.PROVIDER_TYPE_MISMATCH: _patient(
+        "8",
+        "{amount} 医疗机构类型与项目不符（条款 {clause}），由您承担",
+        "{amount} is yours: this kind of provider does not give the service (clause {clause})",
+    ),
+    Reason.UNSUPPORTED_BY_DIAGNOSIS: _patient(
+        "50",
+        "{amount} 诊断不支持该项目的医学必要性（条款 {clause}），由您承担",
+        "{amount} is yours: no diagnosis shows that the service was necessary (clause {clause})",
+    ),
+    Reason.DISPENSED_BEFORE_PRESCRIBED: _patient(
+        "16",
+        "{amount} 先发药后开方（条款 {clause}），由您承担",
+        "{amount} is yours: it was dispensed before it was prescribed (clause {clause})",
+        rarc="N57",  # missing, incomplete or invalid prescribing date
+    ),
+    Reason.PACKAGE_MISMATCH: _patient(
+        "16",
+        "{amount} 套餐内容与其定义不符（条款 {clause}），由您承担",
+        "{amount} is yours: the package's parts are not those of its definition (clause {clause})",
+        rarc="N657",  # to be billed with the appropriate code
+        carc_also=("97",),
+    ),
+    Reason.PAPERS_MISSING: ReasonWords(
+        carc="252",
+        group_code="OA",
+        fhir_system=C4BB_ADJUDICATION,
+        fhir_code="noncovered",
+        zh="{amount} 缺少方案要求的理赔资料（条款 {clause}）",
+        en="{amount} lacks papers that the plan asks for (clause {clause})",
         rarc="N706",
         carc_also=("16", "226"),
     ),

@@ -5,15 +5,16 @@ It finds and denies nothing: rules do, under their clauses. Knows no storage.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
 from services.claims.core.codes import CodeKey, code_key
-from services.claims.core.facts import BillFacts, Coding, EarlierService, LineFacts
+from services.claims.core.facts import MAX_DAYS_SUPPLY, BillFacts, EarlierService, LineFacts
 from services.claims.core.plan import Plan
 from services.claims.core.terms import CodeMatcher
+from services.common.dated import Dated
 
 
 def service_day(bill: BillFacts, line: LineFacts) -> date:
@@ -21,68 +22,165 @@ def service_day(bill: BillFacts, line: LineFacts) -> date:
     return line.service_date or bill.end_date
 
 
-def repeated_lines(bill: BillFacts, services: Iterable[EarlierService]) -> frozenset[int]:
-    """Numbers of the lines that were allowed before under another bill number, one for one."""
-    earlier = Counter(
-        _service(one.provider_id, one, one.service_date)
-        for one in services
-        if one.bill_number != bill.bill_number
-    )
-    found = []
+def repeated_lines(bill: BillFacts, services: Iterable[EarlierService]) -> dict[int, str]:
+    """Numbers of the lines that were allowed before under another bill number, one for one.
+
+    With each the opaque name of the earlier claim, empty where nobody said.
+    """
+    earlier: dict[tuple[object, ...], list[str]] = {}
+    for one in services:
+        if one.bill_number != bill.bill_number:
+            key = _service(one.provider_id, one, one.service_date)
+            earlier.setdefault(key, []).append(one.claim)
+    found = {}
     for line in bill.lines if earlier else ():
-        key = _service(bill.provider_id, line, service_day(bill, line))
-        if line.billed and earlier[key] > 0:
-            earlier[key] -= 1
-            found.append(line.number)
-    return frozenset(found)
+        claims = earlier.get(_service(bill.provider_id, line, service_day(bill, line)))
+        if line.billed and claims:
+            found[line.number] = claims.pop(0)
+    return found
 
 
-def days_elsewhere(
+def resembling_lines(bill: BillFacts, services: Iterable[EarlierService]) -> dict[int, str]:
+    """Numbers of the lines that resemble a service of another bill, with its claim's name.
+
+    The same provider, day and code, but another quantity or price.
+    """
+    earlier: dict[tuple[CodeKey, date], list[EarlierService]] = {}
+    for one in services:
+        if one.provider_id == bill.provider_id and one.bill_number != bill.bill_number:
+            earlier.setdefault((code_key(one.code), one.service_date), []).append(one)
+    found = {}
+    for line in bill.lines if earlier else ():
+        charge = (line.quantity, line.unit_price)
+        for one in earlier.get((code_key(line.code), service_day(bill, line)), ()):
+            if line.billed and (one.quantity, one.unit_price) != charge:
+                found[line.number] = one.claim
+                break
+    return found
+
+
+def elsewhere(
     bill: BillFacts, services: Iterable[EarlierService]
-) -> dict[CodeKey, tuple[date, ...]]:
-    """By code, the days on which another provider gave the service, in order."""
-    days: dict[CodeKey, set[date]] = {}
+) -> dict[CodeKey, tuple[EarlierService, ...]]:
+    """By code, the services that another provider gave, in the order of their days."""
+    given: dict[CodeKey, list[EarlierService]] = {}
     for one in services:
         if one.provider_id != bill.provider_id:
-            days.setdefault(code_key(one.code), set()).add(one.service_date)
-    return {code: tuple(sorted(found)) for code, found in days.items()}
+            given.setdefault(code_key(one.code), []).append(one)
+    return {
+        code: tuple(sorted(found, key=lambda one: one.service_date))
+        for code, found in given.items()
+    }
 
 
-def days_that_matter(plan: Plan, bill: BillFacts) -> dict[CodeKey, tuple[date, date]]:
-    """By code of the bill, the first and last day on which an earlier service can matter to it.
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which earlier services can matter to a bill; what is outside need not be looked up.
 
-    What lies outside need not be looked up: no rule reads it. A code that is recognised at any
-    time reaches back by the longest window that ever holds for it.
+    `codes` holds the first and last day by code, `sets` by code set. At the bill's own provider
+    every service of `provider_days` matters: any code can be the first of a pair.
     """
+
+    codes: Mapping[CodeKey, tuple[date, date]]
+    sets: tuple[tuple[CodeMatcher, date, date], ...] = ()
+    provider_id: str = ""
+    provider_days: frozenset[date] = frozenset()
+
+    def days(self) -> tuple[date, date]:
+        """The first and the last day of all."""
+        spans = [*self.codes.values(), *((first, last) for _, first, last in self.sets)]
+        return min(first for first, _ in spans), max(last for _, last in spans)
+
+    def has(self, one: EarlierService) -> bool:
+        """Whether the service can matter."""
+        day = one.service_date
+        first, last = self.codes.get(code_key(one.code), (date.max, date.min))
+        if first <= day <= last:
+            return True
+        if day in self.provider_days and one.provider_id == self.provider_id:
+            return True
+        return any(first <= day <= last and codes.has(one.code) for codes, first, last in self.sets)
+
+
+def services_that_matter(plan: Plan, bill: BillFacts) -> Reach:
+    """What of the member's earlier services any rule of the plan can read for this bill.
+
+    By the bill's codes on their days; a code that a term ever looks back from reaches back by the
+    longest window that ever holds for it, be it for itself or for all of the term's codes.
+    """
+    windows = _windows(plan)
     days: dict[CodeKey, tuple[date, date]] = {}
+    together: dict[int, tuple[date, date]] = {}
     for line in bill.lines:
         code, last = code_key(line.code), service_day(bill, line)
-        first = date.fromordinal(max(1, last.toordinal() - _longest_window(plan, line.code)))
-        if code in days:
-            first, last = min(first, days[code][0]), max(last, days[code][1])
-        days[code] = (first, last)
-    return days
+        longest = 0
+        for index, (codes, window, of_set) in enumerate(windows):
+            if not codes.has(line.code):
+                continue
+            if of_set:
+                together[index] = _wider(together.get(index), _before(last, window), last)
+            else:
+                longest = max(longest, window)
+        days[code] = _wider(days.get(code), _before(last, longest), last)
+    pairs = plan.edits is not None and plan.edits.pair_edits
+    return Reach(
+        codes=days,
+        sets=tuple((windows[index][0], *span) for index, span in together.items()),
+        provider_id=bill.provider_id,
+        provider_days=frozenset(service_day(bill, line) for line in bill.lines if pairs),
+    )
 
 
-def _longest_window(plan: Plan, code: Coding) -> int:
-    return max((days for codes, days in _windows(plan) if codes.has(code)), default=0)
+def _before(day: date, days: int) -> date:
+    return date.fromordinal(max(1, day.toordinal() - days))
+
+
+def _wider(span: tuple[date, date] | None, first: date, last: date) -> tuple[date, date]:
+    return (first, last) if span is None else (min(first, span[0]), max(last, span[1]))
 
 
 @lru_cache(maxsize=64)
-def _windows(plan: Plan) -> tuple[tuple[CodeMatcher, int], ...]:
-    """The codes that each mutual recognition ever names, and its longest window ever."""
+def _windows(plan: Plan) -> tuple[tuple[CodeMatcher, int, bool], ...]:
+    """The codes that each term ever looks back from, and its longest window ever.
+
+    And whether it looks for any of its codes, or for the very same.
+    """
     sets = {one.id: one.codes for one in plan.code_sets}
-    return tuple(
-        (
-            CodeMatcher(
-                codes
-                for set_id in term.codes
-                for _, systems in sets[set_id].values
-                for codes in systems or ()
-            ),
-            max((days or 0 for _, days in term.values.values), default=0),
+
+    def ever(ids: tuple[str, ...]) -> CodeMatcher:
+        return CodeMatcher(
+            codes for set_id in ids for _, systems in sets[set_id].values for codes in systems or ()
         )
-        for term in plan.mutual_recognition
+
+    edits = plan.edits
+    return (
+        *((ever(one.codes), _longest(one.values), False) for one in plan.mutual_recognition),
+        *(
+            (ever(one.codes), _longest(one.values), True)
+            for one in (edits.frequency_limits if edits is not None else ())
+        ),
+        *(
+            (ever(one.codes), MAX_DAYS_SUPPLY, False)
+            for one in (edits.refill_windows if edits is not None else ())
+        ),
+    )
+
+
+def _longest(values: Dated[int]) -> int:
+    return max((days or 0 for _, days in values.values), default=0)
+
+
+def allowed_service(bill: BillFacts, line: LineFacts) -> EarlierService:
+    """What later claims of the member must know of a line that was not denied."""
+    return EarlierService(
+        bill_number=bill.bill_number,
+        provider_id=bill.provider_id,
+        code=line.code,
+        service_date=service_day(bill, line),
+        quantity=line.quantity,
+        unit_price=line.unit_price,
+        modifiers=line.modifiers,
+        days_supply=line.days_supply,
     )
 
 

@@ -40,6 +40,15 @@ DENIALS = frozenset(
         Reason.UNITS_EXCEEDED,
         Reason.FREQUENCY,
         Reason.MEDICAL_NECESSITY,
+        Reason.WORK_INJURY,
+        Reason.PROVIDER_NOT_QUALIFIED,
+        Reason.AGE_MISMATCH,
+        Reason.SEX_MISMATCH,
+        Reason.PLACE_MISMATCH,
+        Reason.PROVIDER_TYPE_MISMATCH,
+        Reason.UNSUPPORTED_BY_DIAGNOSIS,
+        Reason.DISPENSED_BEFORE_PRESCRIBED,
+        Reason.PACKAGE_MISMATCH,
         Reason.PAPERS_MISSING,
     }
 )

@@ -8,53 +8,83 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from datetime import date, timedelta
 
-from services.claims.core.claim import AppliedShare, Claim, Line, Missing, Refusal
+from services.claims.core.claim import AppliedShare, Claim, Finding, Line, Missing, Refusal
+from services.claims.core.clinical import (
+    age_contradicts,
+    diagnosis_contradicts,
+    dispensed_before_prescribed,
+    place_contradicts,
+    provider_type_contradicts,
+    sex_contradicts,
+    unsupported_by_diagnosis,
+)
+from services.claims.core.coded import coded_together
 from services.claims.core.codes import code_key, comparable
 from services.claims.core.conditions import (
     age_within,
     covers,
     holds,
-    in_sections,
     limits_line,
     plan_share,
 )
+from services.claims.core.edits import (
+    bundled,
+    keep_allowed,
+    package_differs,
+    refilled_too_soon,
+    suspected_duplicate,
+    too_frequent,
+    units_exceeded,
+)
 from services.claims.core.facts import (
     UNIT_SCALE,
-    CareType,
     DisclosedCondition,
     PreExistingTerms,
 )
+from services.claims.core.filing import appealed_late, filed_late, third_party, work_injury
 from services.claims.core.plan import (
     Ceiling,
     CountLimit,
     PreExistingValue,
-    ProviderRule,
-    Qualification,
-    WaitingPeriod,
-    WaitingUnit,
 )
+from services.claims.core.providers import provider_not_listed, provider_not_qualified
 from services.claims.core.reasons import Reason
 from services.claims.core.review import not_necessary, reason_of
-from services.claims.core.terms import InForce, price_of
-from services.common.dated import add_months
+from services.claims.core.terms import price_of
+from services.claims.core.waiting import waiting_period
 
-# A clause refuses, a fact may be missing, None lets the line pass.
-Finding = str | Missing | None
 Rule = Callable[[Claim, Line], Finding]
 
 
-def refuse(claim: Claim, line: Line) -> None:
-    """Set the line's refusal, or the facts that it waits for, and the share that it is paid at."""
-    line.share = plan_share(claim, line)
-    for reason, rule in RULES:
+def refuse_lines(claim: Claim) -> None:
+    """Set each line's refusal, or the facts that it waits for, and the share that it is paid at.
+
+    Rules that look at several services come after all rules about one: what those refuse stands
+    beside nothing.
+    """
+    alone, together = (_ALONE, _TOGETHER) if claim.edits is not None else _WITHOUT_EDITS
+    for line in claim.lines:
+        line.share = plan_share(claim, line)
+        _ask(alone, claim, line)
+    if claim.edits is not None:
+        claim.coded = coded_together(claim)
+    for line in claim.lines:
+        if line.refusal is None:
+            _ask(together, claim, line)
+            if line.refusal is None:
+                keep_allowed(claim, line)
+
+
+def _ask(rules: tuple[tuple[Reason, Rule], ...], claim: Claim, line: Line) -> None:
+    for reason, rule in rules:
         finding = rule(claim, line)
+        if finding is None:
+            continue
         if isinstance(finding, str):
             line.refusal = Refusal(reason_of(line, reason), finding)
             return
-        if finding is not None:
-            line.missing.append(finding)
+        line.missing.append(finding)
 
 
 def impossible_dates(claim: Claim, line: Line) -> Finding:
@@ -137,52 +167,6 @@ def pre_existing(claim: Claim, line: Line) -> Finding:
     return None
 
 
-def waiting_period(claim: Claim, line: Line) -> Finding:
-    """The stay began before a waiting period was over; renewals without a gap served theirs."""
-    if claim.cover is None:
-        return None
-    missing: Missing | None = None
-    for one in claim.cover_terms.waiting_periods:
-        if claim.cover_day >= waiting_until(one.term, one.value, claim.cover.continuous_since):
-            continue
-        waits = _waits(one, claim, line)
-        if isinstance(waits, Missing):
-            missing = waits
-        elif waits:
-            return one.term.clause
-    return missing
-
-
-def waiting_until(term: WaitingPeriod, value: int, since: date) -> date:
-    """First day on which the waiting period is over; that day is covered.
-
-    N months from a day end on the same day N months later, clamped to the end of the month.
-    """
-    if term.unit is WaitingUnit.MONTHS:
-        return add_months(since, value)
-    return since + timedelta(days=value)
-
-
-def provider_not_listed(claim: Claim, line: Line) -> Finding:
-    """The provider is not what the plan asks for; an emergency may be an exception."""
-    terms, care_type = claim.terms, claim.bill.care_type
-    if terms.emergency_exception and care_type is CareType.EMERGENCY:
-        return None
-    missing: Missing | None = None
-    for one in terms.provider_rules:
-        applies = _provider_rule_applies(one.term, claim, line)
-        if applies is False:
-            continue
-        qualified = _qualified(one.value, claim)
-        if isinstance(applies, Missing) and qualified is not True:
-            missing = applies
-        elif isinstance(qualified, Missing):
-            missing = qualified
-        elif not qualified:
-            return one.term.clause
-    return missing
-
-
 def not_in_price_list(claim: Claim, line: Line) -> Finding:
     """The provider has a price list, and the code has no price in it that day."""
     prices = claim.provider.prices
@@ -194,19 +178,33 @@ def not_in_price_list(claim: Claim, line: Line) -> Finding:
 def duplicate_examination(claim: Claim, line: Line) -> Finding:
     """The same examination at another provider, allowed before and still to be recognised.
 
-    One that was done after the line is not its repeat, whichever was decided first.
+    One that was done after the line is not its repeat, whichever was decided first. A reason
+    that the term accepts lets it be done again.
     """
     if not claim.elsewhere:
         return None
-    days = claim.elsewhere.get(code_key(line.facts.code), ())
-    until = bisect_right(days, line.service_date)
+    given = claim.elsewhere.get(code_key(line.facts.code), ())
+    until = bisect_right(given, line.service_date, key=lambda one: one.service_date)
     if not until:
         return None
-    apart = (line.service_date - days[until - 1]).days
+    earlier = given[until - 1]
+    apart = (line.service_date - earlier.service_date).days
     for one in claim.terms.mutual_recognition:
-        if apart <= one.value and one.codes is not None and one.codes.has(line.facts.code):
+        if apart > one.value or one.codes is None or not one.codes.has(line.facts.code):
+            continue
+        overrides = one.term.overrides.on(claim.terms_day) if one.term.overrides else None
+        if line.facts.repeat_reason not in (overrides or ()):
+            line.earlier_claim = earlier.claim
             return one.term.clause
     return None
+
+
+def frequency_used_up(claim: Claim, line: Line) -> Finding:
+    """A count, units, "once every N days" or an earlier supply leave nothing for the line."""
+    found = count_used_up(claim, line)
+    if found is not None or line.edits is None:
+        return found
+    return too_frequent(claim, line) or refilled_too_soon(claim, line)
 
 
 def count_used_up(claim: Claim, line: Line) -> Finding:
@@ -273,24 +271,68 @@ def fact_missing(claim: Claim, line: Line) -> Finding:
     return None
 
 
-RULES: tuple[tuple[Reason, Rule], ...] = (
+_ALONE: tuple[tuple[Reason, Rule], ...] = (
     (Reason.IMPOSSIBLE_DATES, impossible_dates),
     (Reason.NOT_COVERED_ON_DATE, not_covered),
     (Reason.DEPENDANT_NOT_ELIGIBLE, dependant_not_eligible),
     (Reason.DUPLICATE, duplicate),
+    (Reason.LATE_FILING, filed_late),
+    (Reason.APPEAL_LATE, appealed_late),
+    (Reason.WORK_INJURY, work_injury),
+    (Reason.OTHER_LIABILITY, third_party),
     (Reason.BENEFIT_EXCLUDED, benefit_excluded),
     (Reason.DIAGNOSIS_EXCLUDED, diagnosis_excluded),
     (Reason.PRE_EXISTING, pre_existing),
     (Reason.WAITING_PERIOD, waiting_period),
     (Reason.PROVIDER_NOT_LISTED, provider_not_listed),
+    (Reason.PROVIDER_NOT_QUALIFIED, provider_not_qualified),
     (Reason.NOT_IN_PRICE_LIST, not_in_price_list),
+    (Reason.AGE_MISMATCH, age_contradicts),
+    (Reason.SEX_MISMATCH, sex_contradicts),
+    (Reason.CLINICAL_MISMATCH, diagnosis_contradicts),
+    (Reason.PLACE_MISMATCH, place_contradicts),
+    (Reason.PROVIDER_TYPE_MISMATCH, provider_type_contradicts),
+    (Reason.UNSUPPORTED_BY_DIAGNOSIS, unsupported_by_diagnosis),
+    (Reason.DISPENSED_BEFORE_PRESCRIBED, dispensed_before_prescribed),
     (Reason.DUPLICATE_EXAMINATION, duplicate_examination),
-    (Reason.FREQUENCY, count_used_up),
+    (Reason.MEDICAL_NECESSITY, not_necessary),
+)
+_TOGETHER: tuple[tuple[Reason, Rule], ...] = (
+    (Reason.PACKAGE_MISMATCH, package_differs),
+    (Reason.BUNDLED, bundled),
+    (Reason.UNITS_EXCEEDED, units_exceeded),
+    (Reason.FREQUENCY, frequency_used_up),
     (Reason.SECTION_CEILING, section_ceiling_used_up),
     (Reason.CEILING, ceiling_used_up),
     (Reason.ZERO_BENEFIT, zero_benefit),
+    (Reason.SUSPECTED_DUPLICATE, suspected_duplicate),
     (Reason.FACT_MISSING, fact_missing),
-    (Reason.MEDICAL_NECESSITY, not_necessary),
+)
+RULES = (*_ALONE, *_TOGETHER)
+# A plan without edits is asked about none.
+_OF_EDITS = frozenset(
+    (
+        Reason.LATE_FILING,
+        Reason.APPEAL_LATE,
+        Reason.WORK_INJURY,
+        Reason.OTHER_LIABILITY,
+        Reason.PROVIDER_NOT_QUALIFIED,
+        Reason.AGE_MISMATCH,
+        Reason.SEX_MISMATCH,
+        Reason.CLINICAL_MISMATCH,
+        Reason.PLACE_MISMATCH,
+        Reason.PROVIDER_TYPE_MISMATCH,
+        Reason.UNSUPPORTED_BY_DIAGNOSIS,
+        Reason.DISPENSED_BEFORE_PRESCRIBED,
+        Reason.PACKAGE_MISMATCH,
+        Reason.BUNDLED,
+        Reason.UNITS_EXCEEDED,
+        Reason.SUSPECTED_DUPLICATE,
+    )
+)
+_WITHOUT_EDITS = (
+    tuple(one for one in _ALONE if one[0] not in _OF_EDITS),
+    tuple(one for one in _TOGETHER if one[0] not in _OF_EDITS),
 )
 
 
@@ -319,49 +361,3 @@ def _pre_existing_value(
     if condition.terms is not None:
         value = PreExistingValue(terms=condition.terms, share=condition.share)
     return value, clause
-
-
-def _waits(one: InForce[WaitingPeriod, int], claim: Claim, line: Line) -> bool | Missing:
-    """Whether the waiting period is about the line and nothing exempts it."""
-    term = one.term
-    if term.sections and not in_sections(term.sections, line):
-        return False
-    if not age_within(term.ages, claim, line):
-        return False
-    care_type = claim.bill.care_type
-    if care_type is not None and care_type in term.exempt_care_types:
-        return False
-    if line.diagnosis is None:
-        if one.diagnoses is not None or one.exempt is not None:
-            return Missing("line.diagnosis")
-    else:
-        if one.diagnoses is not None and not one.diagnoses.has(line.diagnosis):
-            return False
-        if one.exempt is not None and one.exempt.has(line.diagnosis):
-            return False
-    if care_type is None and term.exempt_care_types:
-        return Missing("bill.care_type")
-    return True
-
-
-def _provider_rule_applies(rule: ProviderRule, claim: Claim, line: Line) -> bool | Missing:
-    if rule.sections and not in_sections(rule.sections, line):
-        return False
-    if rule.care_types:
-        if claim.bill.care_type is None:
-            return Missing("bill.care_type")
-        return claim.bill.care_type in rule.care_types
-    return True
-
-
-def _qualified(wanted: Qualification, claim: Claim) -> bool | Missing:
-    provider = claim.provider
-    if wanted.listed and not provider.listed:
-        return False
-    if wanted.networks and provider.network not in wanted.networks:
-        return False
-    if wanted.tiers:
-        if provider.tier is None:
-            return Missing("provider.tier")
-        return provider.tier in wanted.tiers
-    return True

@@ -24,7 +24,6 @@ from services.claims.core.facts import (
     HospitalTier,
 )
 from services.claims.core.plan import (
-    Ages,
     Ceiling,
     Copay,
     CountLimit,
@@ -34,7 +33,6 @@ from services.claims.core.plan import (
     FixedLimit,
     MutualRecognition,
     OutOfPocketMaximum,
-    Part,
     Plan,
     PlanProvider,
     PreExistingRule,
@@ -47,6 +45,7 @@ from services.claims.core.plan import (
     UnitLimit,
     WaitingPeriod,
 )
+from services.claims.core.plan_parts import Ages, Part
 from services.common.dated import Dated, NoTermsInForce
 
 PriceByCode = dict[CodeKey, Decimal]
@@ -172,10 +171,18 @@ def terms_on(plan: Plan, day: date) -> Terms:
 
     Raises: NoTermsInForce when the plan has no terms yet on that day.
     """
+    return _terms_from(plan, stretch(plan, day))
+
+
+def stretch(plan: Plan, day: date) -> date:
+    """The first day of the stretch around `day` in which nothing of the plan changes.
+
+    Raises: NoTermsInForce when the plan has no terms yet on that day.
+    """
     if day < plan.first_day:
         raise NoTermsInForce(f"plan {plan.id} has no terms before {plan.first_day.isoformat()}")
     days = _days_of_change(plan)
-    return _terms_from(plan, days[bisect_right(days, day) - 1])
+    return days[bisect_right(days, day) - 1]
 
 
 def prices_on(prices: Iterable[ContractPrice], day: date) -> PriceByCode:
@@ -204,9 +211,8 @@ def _days(part: object) -> Iterator[date]:
             yield from _days(one)
 
 
-@lru_cache(maxsize=256)
-def _terms_from(plan: Plan, day: date) -> Terms:
-    """The terms of the stretch that begins on `day`."""
+def matchers(plan: Plan, day: date) -> Callable[[tuple[str, ...]], CodeMatcher | None]:
+    """From the ids of code sets to what answers for all of them on the day; None for no ids."""
     sets = {one.id: one.codes.on(day) or () for one in plan.code_sets}
 
     def matcher(ids: tuple[str, ...]) -> CodeMatcher | None:
@@ -214,32 +220,39 @@ def _terms_from(plan: Plan, day: date) -> Terms:
             return None
         return CodeMatcher(codes for set_id in ids for codes in sets[set_id])
 
+    return matcher
+
+
+@lru_cache(maxsize=256)
+def _terms_from(plan: Plan, day: date) -> Terms:
+    """The terms of the stretch that begins on `day`."""
+    matcher = matchers(plan, day)
     emergency = plan.providers.emergency_exception
     return Terms(
         plan=plan,
-        sections=_on_day(plan.sections, lambda t: t.in_force, day, matcher),
+        sections=on_day(plan.sections, lambda t: t.in_force, day, matcher),
         ended_sections=tuple(
             InForce(one, False, codes=matcher(one.codes))
             for one in plan.sections
             if one.codes and _has_ended(one.in_force, day)
         ),
-        eligibility=_on_day(plan.eligibility, lambda t: t.values, day, matcher),
-        exclusions=_on_day(plan.exclusions, lambda t: t.in_force, day, matcher),
-        pre_existing=_on_day(plan.pre_existing.rules, lambda t: t.values, day, matcher),
+        eligibility=on_day(plan.eligibility, lambda t: t.values, day, matcher),
+        exclusions=on_day(plan.exclusions, lambda t: t.in_force, day, matcher),
+        pre_existing=on_day(plan.pre_existing.rules, lambda t: t.values, day, matcher),
         pre_existing_otherwise=plan.pre_existing.otherwise.on(day),
-        waiting_periods=_on_day(plan.waiting_periods, lambda t: t.values, day, matcher),
-        provider_rules=_on_day(plan.providers.rules, lambda t: t.values, day, matcher),
+        waiting_periods=on_day(plan.waiting_periods, lambda t: t.values, day, matcher),
+        provider_rules=on_day(plan.providers.rules, lambda t: t.values, day, matcher),
         emergency_exception=emergency is not None and bool(emergency.in_force.on(day)),
         providers={one.id: _provider(one, day) for one in plan.providers.listing},
-        mutual_recognition=_on_day(plan.mutual_recognition, lambda t: t.values, day, matcher),
-        fixed_limits=_on_day(plan.fixed_limits, lambda t: t.values, day, matcher),
-        unit_limits=_on_day(plan.unit_limits, lambda t: t.values, day, matcher),
-        deductibles=_on_day(plan.deductibles, lambda t: t.values, day, matcher),
-        copays=_on_day(plan.copays, lambda t: t.values, day, matcher),
-        shares=_on_day(plan.shares, lambda t: t.values, day, matcher),
-        out_of_pocket=_on_day(plan.out_of_pocket, lambda t: t.values, day, matcher),
-        ceilings=_on_day(plan.ceilings, lambda t: t.values, day, matcher),
-        count_limits=_on_day(plan.count_limits, lambda t: t.values, day, matcher),
+        mutual_recognition=on_day(plan.mutual_recognition, lambda t: t.values, day, matcher),
+        fixed_limits=on_day(plan.fixed_limits, lambda t: t.values, day, matcher),
+        unit_limits=on_day(plan.unit_limits, lambda t: t.values, day, matcher),
+        deductibles=on_day(plan.deductibles, lambda t: t.values, day, matcher),
+        copays=on_day(plan.copays, lambda t: t.values, day, matcher),
+        shares=on_day(plan.shares, lambda t: t.values, day, matcher),
+        out_of_pocket=on_day(plan.out_of_pocket, lambda t: t.values, day, matcher),
+        ceilings=on_day(plan.ceilings, lambda t: t.values, day, matcher),
+        count_limits=on_day(plan.count_limits, lambda t: t.values, day, matcher),
         auto_pay_ceiling=plan.auto_pay_ceiling.values.on(day) if plan.auto_pay_ceiling else None,
         reads_category=_reads_category(plan),
     )
@@ -249,7 +262,7 @@ _T = TypeVar("_T", bound=Part)
 _V = TypeVar("_V")
 
 
-def _on_day(
+def on_day(
     terms: Iterable[_T],
     value_of: Callable[[_T], Dated[_V]],
     day: date,

@@ -23,6 +23,7 @@ class ExpectedLine:
     allowed: int | None = None
     benefit: int | None = None
     because: dict[tuple[Reason, str], int] | None = None
+    earlier_claim: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,11 @@ class ExpectationReader:
                 allowed=None if allowed is None else allowed.money(self._plan.currency),
                 benefit=None if benefit is None else benefit.money(self._plan.currency),
                 because=self._because(line.maybe("because")),
+                earlier_claim=None
+                if (earlier := line.maybe("earlier_claim")) is None
+                else earlier.text()
+                if earlier.value
+                else "",
             )
             line.done()
         return lines

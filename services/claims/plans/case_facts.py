@@ -11,6 +11,7 @@ from services.claims.core.facts import (
     CoverInterval,
     DisclosedCondition,
     HospitalTier,
+    Licence,
     MemberFacts,
     OutcomeTier,
     PolicySnapshot,
@@ -20,7 +21,7 @@ from services.claims.core.facts import (
     Sex,
 )
 from services.claims.core.intake import MAX_QUANTITY
-from services.claims.plans.context import Context, each, system_uri
+from services.claims.plans.context import Context, choices, each, system_uri
 from services.claims.plans.reader import Mapping, Value
 from services.claims.plans.rule_terms import read_price_list
 from services.common.dated import half_open
@@ -28,10 +29,14 @@ from services.common.dated import half_open
 
 @dataclass(frozen=True, slots=True)
 class CaseProvider:
-    """What a case says of a provider; `prices` None leaves it to the plan's list."""
+    """What a case says of a provider; `prices` None leaves it to the plan's list.
+
+    Empty `licences` are unknown.
+    """
 
     tier: HospitalTier | None
     prices: PriceList | None
+    licences: tuple[Licence, ...]
 
 
 def read_policy(policy: Value, name: str, person: Value) -> PolicySnapshot:
@@ -78,6 +83,7 @@ def read_case_providers(found: Value | None, currency: str) -> dict[str, CasePro
         result[name] = CaseProvider(
             tier=None if tier is None else tier.choice(HospitalTier),
             prices=PriceList(prices=read_price_list(told, context)) if told.has("prices") else None,
+            licences=choices(told, "licences", Licence),
         )
         told.done()
     return result

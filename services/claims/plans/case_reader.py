@@ -6,6 +6,7 @@ Unknown keys are refused; every fault of a file is told at once with its line. R
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from services.claims.core.facts import (
     Balance,
@@ -24,6 +25,12 @@ from services.claims.core.facts import (
 from services.claims.core.intake import priced
 from services.claims.core.plan import Plan
 from services.claims.plans.accumulator_units import Accumulator
+from services.claims.plans.case_coding import (
+    read_bill_coding,
+    read_days_supply,
+    read_line_coding,
+    read_modifiers,
+)
 from services.claims.plans.case_expectations import ExpectationReader, Expected
 from services.claims.plans.case_facts import (
     CaseProvider,
@@ -187,6 +194,9 @@ class _CaseReader:
             service_date=term.get("day").day(),
             quantity=read_quantity(term.maybe("quantity")),
             unit_price=term.get("price").decimal(places=6),
+            modifiers=read_modifiers(term),
+            days_supply=read_days_supply(term),
+            claim=term.get("bill").text(),
         )
         return self._who(term, policies), service
 
@@ -215,7 +225,7 @@ class _CaseReader:
         start = term.get("from").day() if day is None else day.day()
         end = term.get("to").day() if day is None else day.day()
         care, provider_id = term.maybe("care"), term.get("provider").text()
-        provider = setting.providers.get(provider_id, CaseProvider(None, None))
+        provider = setting.providers.get(provider_id, CaseProvider(None, None, ()))
         diagnoses = term.items("diagnoses")
         return BillFacts(
             bill_number=name,
@@ -224,7 +234,7 @@ class _CaseReader:
             end_date=end,
             currency=self._plan.currency,
             lines=tuple(
-                self._line(item.mapping(), number, setting)
+                self._line(item.mapping(), number, end, setting)
                 for number, item in enumerate(term.items("lines"), start=1)
             ),
             hospital_tier=provider.tier,
@@ -240,12 +250,15 @@ class _CaseReader:
             social_insurance=self._social_insurance(term),
             price_list=provider.prices,
             direct_billing=read_boolean(term.maybe("direct_billing")) or False,
+            licences=provider.licences,
+            **read_bill_coding(term),
         )
 
-    def _line(self, term: Mapping, number: int, setting: _Setting) -> LineFacts:
+    def _line(self, term: Mapping, number: int, last: date, setting: _Setting) -> LineFacts:
         quantity = read_quantity(term.maybe("quantity"))
         price = term.get("price").decimal(places=6)
         day, fund = term.maybe("day"), term.maybe("fund_paid")
+        service_day = None if day is None else day.day()
         billed = priced(quantity, price, self._plan.currency)
         if billed > MAX_MINOR_UNITS:
             term.fault("OUT_OF_RANGE", "quantity × price is above 10^15 minor units", "price")
@@ -255,9 +268,10 @@ class _CaseReader:
             quantity=quantity,
             unit_price=price,
             billed=billed,
-            service_date=None if day is None else day.day(),
+            service_date=service_day,
             diagnosis_numbers=tuple(item.whole(least=1) for item in term.items("diagnoses")),
             fund_paid=None if fund is None else fund.money(self._plan.currency),
+            **read_line_coding(term, service_day or last),
         )
         term.done()
         return line

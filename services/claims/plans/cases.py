@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import msgspec
+
 from services.claims.core.accumulators import period_start, with_changes
 from services.claims.core.adjudicate import adjudicate, allowed_services
 from services.claims.core.decision import (
@@ -167,7 +169,11 @@ def _happen(
     yield from conservation_faults(decision)
     decided[event.name] = (event, decision)
     left = with_changes(before, decision.usage_changes)
-    services = (*left.services, *allowed_services(event.bill, decision))
+    fresh = allowed_services(event.bill, decision)
+    services = (
+        *left.services,
+        *(msgspec.structs.replace(one, claim=event.name) for one in fresh),
+    )
     usage.keep(event.who, usage_snapshot(left.balances, services))
     yield from _compare(plan, event.expected, decision)
     yield from _compare_balances(plan, case, event, event, usage)
@@ -218,6 +224,8 @@ def _compare(plan: Plan, expected: Expected, decision: Decision) -> Iterator[str
             yield from _amount(f"{where}benefit is", line.benefit, wanted_line.benefit, currency)
             because = wanted_line.because
             yield from _compare_because(_reasons(line), because, currency, where)
+            earlier = wanted_line.earlier_claim
+            yield from _word(f"{where}earlier claim", line.earlier_claim, earlier)
 
 
 def _reasons(line: DecisionLine) -> list[BearerShare]:

@@ -13,12 +13,11 @@ from services.claims.core.facts import (
     Scope,
 )
 from services.claims.core.plan import (
-    Ages,
     Covers,
     Period,
-    Text,
     When,
 )
+from services.claims.core.plan_parts import Ages, Text
 from services.claims.plans.code_systems import CODE_SYSTEMS
 from services.claims.plans.reader import EnumT, Mapping, Value
 from services.common.dated import Dated
@@ -182,3 +181,17 @@ def read_ages(value: Value) -> Ages:
     if ages.first is not None and ages.last is not None and ages.last < ages.first:
         value.fault("EMPTY_BAND", "the last age lies before the first")
     return ages
+
+
+def read_words(value: Value) -> tuple[str, ...]:
+    """A list of words of the plan's own, such as reasons; empty is a fault."""
+    return some(value, tuple(item.ident() for item in value.items()))
+
+
+def some(value: Value, found: tuple[T, ...]) -> tuple[T, ...]:
+    """What was read of a list; an empty list and a thing that stands twice are faults."""
+    if not found and isinstance(value.value, list):
+        value.fault("EMPTY_LIST", "write at least one, or null to end it")
+    if len(set(found)) != len(found):
+        value.fault("DUPLICATE_WORD", "one stands twice in the list")
+    return found

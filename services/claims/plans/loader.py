@@ -41,6 +41,7 @@ from services.claims.plans.amount_terms import (
 from services.claims.plans.checks import check_plan
 from services.claims.plans.code_systems import CODE_SYSTEMS
 from services.claims.plans.context import Context, choices, each, read_code_systems, read_text
+from services.claims.plans.edit_terms import read_edits
 from services.claims.plans.reader import Faults, Mapping, Value
 from services.claims.plans.rule_terms import (
     read_eligibility,
@@ -121,6 +122,7 @@ def _plan(top: Mapping) -> Plan:
         count_limits=read_count_limits(top, context),
         coordination=_coordination(top, context),
         auto_pay_ceiling=read_auto_pay_ceiling(top, context),
+        edits=read_edits(top, context),
     )
     top.done()
     check_plan(plan, top)

@@ -14,7 +14,6 @@ from services.claims.core.facts import (
     Relationship,
 )
 from services.claims.core.plan import (
-    Ages,
     Eligibility,
     ExceptionInForce,
     Exclusion,
@@ -27,6 +26,7 @@ from services.claims.core.plan import (
     WaitingPeriod,
     WaitingUnit,
 )
+from services.claims.core.plan_parts import Ages
 from services.claims.plans.context import (
     Context,
     choices,
@@ -34,6 +34,7 @@ from services.claims.plans.context import (
     expect_unit,
     read_ages,
     read_text,
+    read_words,
     references,
     system_uri,
 )
@@ -128,6 +129,7 @@ def read_mutual_recognition(top: Mapping, context: Context) -> tuple[MutualRecog
     def read(term: Mapping) -> MutualRecognition:
         expect_unit(term, "days")
         term.get("codes")
+        overrides = term.maybe("overrides")
         return MutualRecognition(
             id=term.get("id").ident(),
             clause=context.clause(term),
@@ -135,6 +137,7 @@ def read_mutual_recognition(top: Mapping, context: Context) -> tuple[MutualRecog
                 lambda value: value.whole(most=_LONGEST_RECOGNITION_DAYS), context.first_day
             ),
             codes=context.sets(term, "codes"),
+            overrides=None if overrides is None else overrides.dated(read_words, context.first_day),
         )
 
     return each(top, "mutual_recognition", read)

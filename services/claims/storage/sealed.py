@@ -18,7 +18,7 @@ from sqlalchemy import Row
 from services.claims.core import canonical
 from services.claims.core.decision import Decision, LineOutcome
 from services.claims.core.facts import BillFacts, EarlierService, MemberFacts
-from services.claims.core.repeats import service_day
+from services.claims.core.repeats import allowed_service
 from services.common.sealing import Erased, Sealer
 
 _SALT_BYTES = 32
@@ -98,7 +98,7 @@ def sealed_decision(
     decided: Decision,
 ) -> dict[str, Any]:
     """The sealed columns of a decision, its commitment, and the years of what it allowed."""
-    allowed = list(_allowed_of(claim.provider_id, inputs.bill, decided))
+    allowed = list(_allowed_of(inputs.bill, decided))
     days = [each.service.service_date for each in allowed] or [inputs.bill.end_date]
     subject = person_subject(claim.person_id)
     salt = os.urandom(_SALT_BYTES)
@@ -128,23 +128,12 @@ def committed(salt: bytes, decided: Decision) -> str:
     return canonical.sha256(salt + decided.input_hash.encode() + decided.output_hash.encode())
 
 
-def _allowed_of(provider_id: str, bill: BillFacts, decided: Decision) -> Iterable[Allowed]:
+def _allowed_of(bill: BillFacts, decided: Decision) -> Iterable[Allowed]:
     billed = {line.number: line for line in bill.lines}
     for line in decided.lines:
         if line.outcome is LineOutcome.DENIED:
             continue
-        charge = billed[line.number]
-        yield Allowed(
-            line.number,
-            EarlierService(
-                bill_number=bill.bill_number,
-                provider_id=provider_id,
-                code=line.code,
-                service_date=service_day(bill, charge),
-                quantity=charge.quantity,
-                unit_price=charge.unit_price,
-            ),
-        )
+        yield Allowed(line.number, allowed_service(bill, billed[line.number]))
 
 
 def open_inputs(sealer: Sealer, stored: Row[Any]) -> canonical.Inputs:

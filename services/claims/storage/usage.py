@@ -5,16 +5,17 @@ Every function works in the caller's transaction. Decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
-from services.claims.core.codes import CodeKey, code_key
 from services.claims.core.decision import UsageChange
 from services.claims.core.facts import Balance, EarlierService, Scope
 from services.claims.core.life_cycle import ClaimState
+from services.claims.core.repeats import Reach
 from services.claims.storage.sealed import open_services
 from services.claims.storage.tables import claim, decision, usage_balance
 from services.common.sealing import Sealer
@@ -44,11 +45,12 @@ def earlier_services(
     connection: Connection,
     sealer: Sealer,
     row: Row[Any],
-    days: Mapping[CodeKey, tuple[date, date]],
+    reach: Reach,
 ) -> list[EarlierService]:
-    """What decisions in force of the same insurer allowed the person on these days, by code.
+    """What decisions in force of the same insurer allowed the person, as far as it can matter.
 
-    Both days are included. What another insurer has allowed is not this one's to know.
+    Each with the claim that it was decided in. What another insurer has allowed is not this one's
+    to know.
 
     Whichever policy paid: two policies of one person with one insurer look at one history, and a
     line of a bill that several of them allowed is one service. A pended line counts as allowed,
@@ -56,13 +58,18 @@ def earlier_services(
     not in it. What was decided before the person was erased is not in it either: it was another
     person's, as far as anybody can tell.
     """
-    if not days:
+    if not reach.codes:
         return []
-    first_day = min(first for first, _ in days.values())
-    last_day = max(last for _, last in days.values())
+    first_day, last_day = reach.days()
     # The years are in clear; within them everything of the person is opened and looked at.
     found = (
-        select(decision.c.id, decision.c.person_id, decision.c.services)
+        select(
+            decision.c.id,
+            decision.c.person_id,
+            decision.c.services,
+            claim.c.policy_id,
+            decision.c.claim_id,
+        )
         .join(claim, claim.c.id == decision.c.claim_id)
         .where(
             decision.c.person_id == row.person_id,
@@ -81,9 +88,10 @@ def earlier_services(
         for allowed in open_services(sealer, stored):
             one = allowed.service
             # Codes are compared by what they mean, which no index of theirs could do.
-            first, last = days.get(code_key(one.code), (date.max, date.min))
-            if first <= one.service_date <= last:
-                services[one.provider_id, one.bill_number, allowed.number] = one
+            if reach.has(one):
+                key = (one.provider_id, one.bill_number, allowed.number)
+                name = f"policies/{stored.policy_id}/claims/{stored.claim_id}"
+                services[key] = msgspec.structs.replace(one, claim=name)
     return list(services.values())
 
 

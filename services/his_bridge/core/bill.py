@@ -28,6 +28,19 @@ class Tier(StrEnum):
     TERTIARY = "TERTIARY"
 
 
+class Licence(StrEnum):
+    """What a provider is licensed as; the names of lipei.type.v1.Licence."""
+
+    HOSPITAL = "HOSPITAL"
+    COMMUNITY_CENTRE = "COMMUNITY_CENTRE"
+    CLINIC = "CLINIC"
+    PHARMACY = "PHARMACY"
+    INTERNET_HOSPITAL = "INTERNET_HOSPITAL"
+    EXAMINATION_CENTRE = "EXAMINATION_CENTRE"
+    REHABILITATION = "REHABILITATION"
+    DENTAL = "DENTAL"
+
+
 class Coding(msgspec.Struct, frozen=True, kw_only=True):
     """A code, the system that gives it meaning, and the system's public text for it."""
 
@@ -67,7 +80,10 @@ class SocialInsurance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """One bill. `total` is the sum of the lines; `end` is not before `start`."""
+    """One bill. `total` is the sum of the lines; `end` is not before `start`.
+
+    Empty `licences` are unknown, as in every bill stored before they were read.
+    """
 
     bill_number: str
     provider_id: str
@@ -82,6 +98,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     diagnoses: tuple[Diagnosis, ...] = ()
     tier: Tier | None = None
     social_insurance: SocialInsurance | None = None
+    licences: tuple[Licence, ...] = ()
 
 
 class Provenance(StrEnum):

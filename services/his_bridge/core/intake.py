@@ -171,6 +171,7 @@ def _assembled(
         total=_known(amounts.total),
         tier=parsed.tier,
         social_insurance=social,
+        licences=terms.licences,
         diagnoses=tuple(diagnoses),
         lines=tuple(
             Line(

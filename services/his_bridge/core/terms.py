@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from services.his_bridge.core.bill import CareType, Coding, Provenance, Tier
+from services.his_bridge.core.bill import CareType, Coding, Licence, Provenance, Tier
 
 
 class LineAmount(StrEnum):
@@ -100,6 +100,7 @@ class SourceTerms(msgspec.Struct, frozen=True, kw_only=True):
     last_day: date | None = None
     readings: tuple[ReadingRule, ...] = ()
     provenances: Mapping[str, Provenance] = {}
+    licences: tuple[Licence, ...] = ()
 
     def in_period(self, day: date) -> bool:
         """Whether bills of this day are to be pulled; both ends belong to the period."""

@@ -13,7 +13,7 @@ import msgspec
 
 from services.common.money import currency_exponent
 from services.common.strict_yaml import Fault, StrictYamlError, load
-from services.his_bridge.core.bill import CareType, Coding, Provenance, Tier
+from services.his_bridge.core.bill import CareType, Coding, Licence, Provenance, Tier
 from services.his_bridge.core.terms import (
     CodeMap,
     CodeRules,
@@ -115,6 +115,7 @@ def parse_profile(
         provider_system=provider.text("identifier_system", _URI, required=False),
         provider_id=provider.text("id", _CODE, required=False),
         tier=provider.choice("tier", Tier),
+        licences=provider.choices("licences", Licence),
         line_codes=_code_rules(codes, "lines"),
         diagnosis_codes=_code_rules(codes, "diagnoses"),
         encounter_types=_encounter_types(quirks),

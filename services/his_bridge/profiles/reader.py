@@ -47,6 +47,15 @@ class Section:
         self.fault(key, "CHOICE", f"must be one of: {known}")
         return default
 
+    def choices(self, key: str, kind: type[E]) -> tuple[E, ...]:
+        """A list of an enumeration's values, in lower case."""
+        known = {str(member.value).lower(): member for member in kind}
+        found = self._list(key)
+        if not all(isinstance(value, str) and value in known for value in found):
+            self.fault(key, "CHOICE", f"must be a list of: {', '.join(known)}")
+            return ()
+        return tuple(known[value] for value in dict.fromkeys(found))
+
     def whole(self, key: str, default: int, *, low: int, high: int) -> int:
         """A whole number within bounds."""
         value = self._take(key, required=False)

@@ -18,6 +18,7 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import decision_pb2, reason_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.core.facts import Coding
+from services.claims.core.repeats import Reach
 from services.claims.storage import claims as store
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import metadata
@@ -169,9 +170,9 @@ def test_only_the_days_that_matter_are_looked_up_by_an_index(sqlite_database: st
             sealer = running.keys.sealer(connection)
             row = store.find_claim(connection, sealer, INSTALLATION, policy_id, claim_id)
             assert row is not None
-            days = {(YIBAO, CT): (date(2026, 5, 5), date(2026, 5, 16))}
+            reach = Reach(codes={(YIBAO, CT): (date(2026, 5, 5), date(2026, 5, 16))})
             sealer.load([person_subject(row.person_id)])
-            found = earlier_services(connection, sealer, row, days)
+            found = earlier_services(connection, sealer, row, reach)
             lookup, values = statements[-1]
             steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {lookup}", values).all()
         assert [one.bill_number for one in found] == ["B2", "B3"]

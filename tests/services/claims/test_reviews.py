@@ -22,6 +22,8 @@ from services.common.refusals import RpcFault, error_of
 from tests.callers import Reads
 from tests.services.claims.given import (
     DRUG,
+    PLAN,
+    PLANS,
     SCAN,
     bill,
     imported,
@@ -238,17 +240,31 @@ def test_papers_decide_a_claim_and_a_stated_fact_is_not_stated_again(service: Se
         asked(
             review_pb2.SupplyFactsRequest,
             claim,
-            hospital_tier=bill_pb2.HOSPITAL_TIER_PRIMARY,
+            facts=bill_pb2.Bill(
+                bill_number="B2",
+                hospital_tier=bill_pb2.HOSPITAL_TIER_PRIMARY,
+                lines=[
+                    bill_pb2.BillLine(number=1, quantity="1", repeat_reason="allergy"),
+                    bill_pb2.BillLine(number=9, repeat_reason="allergy"),
+                ],
+            ),
         ),
     )
-    assert [(v.field, v.reason) for v in fault.violations] == [("hospital_tier", "STATED_ALREADY")]
+    assert [(v.field, v.reason) for v in fault.violations] == [
+        ("facts.bill_number", "NOT_BY_PAPERS"),
+        ("facts.hospital_tier", "STATED_ALREADY"),
+        ("facts.lines[0].quantity", "NOT_BY_PAPERS"),
+        ("facts.lines[1].number", "UNKNOWN_LINE"),
+    ]
     still = service.review.SupplyFacts(asked(review_pb2.SupplyFactsRequest, claim)).claim
     assert still.state == pb.CLAIM_STATE_PENDED_INFO  # papers that say nothing
     papers = asked(
         review_pb2.SupplyFactsRequest,
         still,
-        social_insurance=bill_pb2.SocialInsurance(used=True, fund_paid=yuan("0")),
-        papers=["ab" * 32],
+        facts=bill_pb2.Bill(
+            social_insurance=bill_pb2.SocialInsurance(used=True, fund_paid=yuan("0"))
+        ),
+        paper_digests=["ab" * 32],
         note=NOTE,
     )
     after = service.review.SupplyFacts(papers).claim
@@ -539,7 +555,9 @@ def test_a_hospital_hands_papers_in_for_its_own_bill_and_sees_its_own_part(
     papers = asked(
         review_pb2.SupplyFactsRequest,
         claim,
-        social_insurance=bill_pb2.SocialInsurance(used=True, fund_paid=yuan("0")),
+        facts=bill_pb2.Bill(
+            social_insurance=bill_pb2.SocialInsurance(used=True, fund_paid=yuan("0"))
+        ),
     )
     told = review_pb2_grpc.ReviewServiceStub(service.hospital_channel).SupplyFacts(papers).claim
     assert told.state == pb.CLAIM_STATE_PAYABLE
@@ -571,3 +589,21 @@ def test_an_erased_persons_claim_can_be_worked_no_more(service: Served) -> None:
     request = asked(review_pb2.ReverseClaimRequest, claim)
     assert refused(service.review.ReverseClaim, request).reason == "ERASED"
     assert got(service, claim.name).revision == claim.revision
+
+
+def test_an_appeal_after_the_plans_time_limit_is_refused(sqlite_database: str) -> None:
+    clock = Clock()
+    limit = b'\nappeals: {clause: "5.6", unit: days, values: {2024-01-01: 60}}\n'
+    with served(sqlite_database, workflows=Stuck(), clock=clock) as service:
+        plan = (PLANS / f"{PLAN}.yaml").read_bytes() + limit
+        service.claims.PublishPlan(pb.PublishPlanRequest(request_id="p", yaml=plan))
+        imported(service, policy(1))
+        claim = decided(service, "B1", line(1, DRUG, "20.00"))
+        assert claim.state == pb.CLAIM_STATE_CLOSED_ZERO
+        request = asked(review_pb2.AppealClaimRequest, claim)
+        clock.ahead_us = 62 * 86_400_000_000
+        fault = refused(service.review.AppealClaim, request)
+        assert (fault.code, fault.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "APPEAL_LATE")
+        assert (fault.metadata["carc"], fault.metadata["clause"]) == ("138", "5.6")
+        clock.ahead_us = 60 * 86_400_000_000 - 3_600_000_000
+        assert service.review.AppealClaim(request).claim.state == pb.CLAIM_STATE_APPEALED

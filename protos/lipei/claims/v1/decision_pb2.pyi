@@ -216,12 +216,15 @@ class DecisionLine(_message.Message):
     ALLOWED_FIELD_NUMBER: _builtins.int
     BENEFIT_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
+    EARLIER_CLAIM_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The bill line's number."""
     section: _builtins.str
     """The plan's section that took it; empty when none did."""
     outcome: Global___LineOutcome.ValueType
     """What happened to it."""
+    earlier_claim: _builtins.str
+    """Of a duplicate: the claim that it repeats, "policies/{policy}/claims/{claim}". A hospital is not told."""
     @_builtins.property
     def code(self) -> _coding_pb2.Coding:
         """The service."""
@@ -253,10 +256,11 @@ class DecisionLine(_message.Message):
         allowed: _money_pb2.Money | None = ...,
         benefit: _money_pb2.Money | None = ...,
         shares: _abc.Iterable[Global___BearerShare] | None = ...,
+        earlier_claim: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "code", b"code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "code", b"code", "number", b"number", "outcome", b"outcome", "section", b"section", "shares", b"shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "code", b"code", "earlier_claim", b"earlier_claim", "number", b"number", "outcome", b"outcome", "section", b"section", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

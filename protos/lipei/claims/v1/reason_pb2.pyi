@@ -35,7 +35,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_LATE_FILING: _Reason.ValueType  # 5
     """Filed after the plan's time limit."""
     REASON_OTHER_LIABILITY: _Reason.ValueType  # 6
-    """Work injury or a liable third party."""
+    """A third party is liable."""
     REASON_BENEFIT_EXCLUDED: _Reason.ValueType  # 7
     """The plan has no section for the service, or excludes the code."""
     REASON_DIAGNOSIS_EXCLUDED: _Reason.ValueType  # 8
@@ -47,11 +47,11 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_AUTHORISATION: _Reason.ValueType  # 11
     """Authorisation missing, invalid or exceeded."""
     REASON_PROVIDER_NOT_LISTED: _Reason.ValueType  # 12
-    """The provider is not on the plan's list or not qualified."""
+    """The provider is not on the plan's list, or not of the tier or network that the plan asks for."""
     REASON_NOT_IN_PRICE_LIST: _Reason.ValueType  # 13
     """The code is not in the provider's price list that day."""
     REASON_CLINICAL_MISMATCH: _Reason.ValueType  # 14
-    """Age, sex, diagnosis or place contradicts the service."""
+    """The diagnosis contradicts the service."""
     REASON_DUPLICATE_EXAMINATION: _Reason.ValueType  # 15
     """The same examination was done elsewhere within the mutual-recognition window."""
     REASON_BUNDLED: _Reason.ValueType  # 16
@@ -86,14 +86,37 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Papers or facts are missing that a term of the plan reads; pends."""
     REASON_REVIEW_NEEDED: _Reason.ValueType  # 31
     """A person must look at it; pends."""
-    REASON_MEDICAL_NECESSITY: _Reason.ValueType  # 48
+    REASON_MEDICAL_NECESSITY: _Reason.ValueType  # 43
     """A reviewer found it not to be medically necessary."""
-    REASON_PAPERS_MISSING: _Reason.ValueType  # 51
-    """Papers that were asked for did not come."""
+    REASON_APPEAL_LATE: _Reason.ValueType  # 50
+    """Appealed after the plan's time limit."""
+    REASON_WORK_INJURY: _Reason.ValueType  # 51
+    """Work-injury insurance is liable."""
+    REASON_SUSPECTED_DUPLICATE: _Reason.ValueType  # 52
+    """Resembles a service of another bill; a person looks whether it is the same; pends."""
+    REASON_PROVIDER_NOT_QUALIFIED: _Reason.ValueType  # 53
+    """The provider lacks the licence for this care."""
+    REASON_AGE_MISMATCH: _Reason.ValueType  # 54
+    """The service is not for the member's age."""
+    REASON_SEX_MISMATCH: _Reason.ValueType  # 55
+    """The service is for the other sex."""
+    REASON_PLACE_MISMATCH: _Reason.ValueType  # 56
+    """The service is not given in this kind of care."""
+    REASON_PROVIDER_TYPE_MISMATCH: _Reason.ValueType  # 57
+    """Providers of this kind do not give the service."""
+    REASON_UNSUPPORTED_BY_DIAGNOSIS: _Reason.ValueType  # 58
+    """No diagnosis shows that the service was necessary."""
+    REASON_DISPENSED_BEFORE_PRESCRIBED: _Reason.ValueType  # 59
+    """Dispensed before it was prescribed."""
+    REASON_PACKAGE_MISMATCH: _Reason.ValueType  # 60
+    """The parts of a package are not those of its definition."""
+    REASON_PAPERS_MISSING: _Reason.ValueType  # 61
+    """Papers that the plan asks for did not come; pends, or a reviewer denies."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
-    """Why an amount is borne by whom; in order of precedence where two refuse the same line.
-    CARC, RARC, group code, FHIR category and the sentences in Chinese and English: services/claims/core/reasons.py.
+    """Why an amount is borne by whom.
+    Precedence where two refuse the same line, CARC, RARC, group code, FHIR category and the sentences in Chinese and
+    English: services/claims/core/reasons.py.
     """
 
 REASON_UNSPECIFIED: Reason.ValueType  # 0
@@ -109,7 +132,7 @@ REASON_DUPLICATE: Reason.ValueType  # 4
 REASON_LATE_FILING: Reason.ValueType  # 5
 """Filed after the plan's time limit."""
 REASON_OTHER_LIABILITY: Reason.ValueType  # 6
-"""Work injury or a liable third party."""
+"""A third party is liable."""
 REASON_BENEFIT_EXCLUDED: Reason.ValueType  # 7
 """The plan has no section for the service, or excludes the code."""
 REASON_DIAGNOSIS_EXCLUDED: Reason.ValueType  # 8
@@ -121,11 +144,11 @@ REASON_WAITING_PERIOD: Reason.ValueType  # 10
 REASON_AUTHORISATION: Reason.ValueType  # 11
 """Authorisation missing, invalid or exceeded."""
 REASON_PROVIDER_NOT_LISTED: Reason.ValueType  # 12
-"""The provider is not on the plan's list or not qualified."""
+"""The provider is not on the plan's list, or not of the tier or network that the plan asks for."""
 REASON_NOT_IN_PRICE_LIST: Reason.ValueType  # 13
 """The code is not in the provider's price list that day."""
 REASON_CLINICAL_MISMATCH: Reason.ValueType  # 14
-"""Age, sex, diagnosis or place contradicts the service."""
+"""The diagnosis contradicts the service."""
 REASON_DUPLICATE_EXAMINATION: Reason.ValueType  # 15
 """The same examination was done elsewhere within the mutual-recognition window."""
 REASON_BUNDLED: Reason.ValueType  # 16
@@ -160,8 +183,30 @@ REASON_FACT_MISSING: Reason.ValueType  # 30
 """Papers or facts are missing that a term of the plan reads; pends."""
 REASON_REVIEW_NEEDED: Reason.ValueType  # 31
 """A person must look at it; pends."""
-REASON_MEDICAL_NECESSITY: Reason.ValueType  # 48
+REASON_MEDICAL_NECESSITY: Reason.ValueType  # 43
 """A reviewer found it not to be medically necessary."""
-REASON_PAPERS_MISSING: Reason.ValueType  # 51
-"""Papers that were asked for did not come."""
+REASON_APPEAL_LATE: Reason.ValueType  # 50
+"""Appealed after the plan's time limit."""
+REASON_WORK_INJURY: Reason.ValueType  # 51
+"""Work-injury insurance is liable."""
+REASON_SUSPECTED_DUPLICATE: Reason.ValueType  # 52
+"""Resembles a service of another bill; a person looks whether it is the same; pends."""
+REASON_PROVIDER_NOT_QUALIFIED: Reason.ValueType  # 53
+"""The provider lacks the licence for this care."""
+REASON_AGE_MISMATCH: Reason.ValueType  # 54
+"""The service is not for the member's age."""
+REASON_SEX_MISMATCH: Reason.ValueType  # 55
+"""The service is for the other sex."""
+REASON_PLACE_MISMATCH: Reason.ValueType  # 56
+"""The service is not given in this kind of care."""
+REASON_PROVIDER_TYPE_MISMATCH: Reason.ValueType  # 57
+"""Providers of this kind do not give the service."""
+REASON_UNSUPPORTED_BY_DIAGNOSIS: Reason.ValueType  # 58
+"""No diagnosis shows that the service was necessary."""
+REASON_DISPENSED_BEFORE_PRESCRIBED: Reason.ValueType  # 59
+"""Dispensed before it was prescribed."""
+REASON_PACKAGE_MISMATCH: Reason.ValueType  # 60
+"""The parts of a package are not those of its definition."""
+REASON_PAPERS_MISSING: Reason.ValueType  # 61
+"""Papers that the plan asks for did not come; pends, or a reviewer denies."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

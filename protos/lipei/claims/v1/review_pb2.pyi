@@ -278,10 +278,8 @@ class SupplyFactsRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
-    SOCIAL_INSURANCE_FIELD_NUMBER: _builtins.int
-    HOSPITAL_TIER_FIELD_NUMBER: _builtins.int
-    DIAGNOSES_FIELD_NUMBER: _builtins.int
-    PAPERS_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    PAPER_DIGESTS_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
@@ -289,20 +287,16 @@ class SupplyFactsRequest(_message.Message):
     """Client-made id; see SubmitClaim."""
     revision: _builtins.int
     """Revision of the claim that was looked at."""
-    hospital_tier: _bill_pb2.HospitalTier.ValueType
-    """The provider's tier; unspecified when the papers do not say."""
     note: _builtins.str
     """A word about them, at most 2,000 characters; sealed, and never in a log."""
     @_builtins.property
-    def social_insurance(self) -> _bill_pb2.SocialInsurance:
-        """What social insurance (医保) did; absent when the papers do not say."""
+    def facts(self) -> _bill_pb2.Bill:
+        """What they state, as a bill that says nothing else: what social insurance did, the provider's tier and licences,
+        liability, diagnoses, the ids of papers that the plan asks for; of lines, by their number, prescription and supply.
+        """
 
     @_builtins.property
-    def diagnoses(self) -> _containers.RepeatedCompositeFieldContainer[_bill_pb2.Diagnosis]:
-        """Diagnoses, when the bill has none; the first principal one counts for every line."""
-
-    @_builtins.property
-    def papers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def paper_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """SHA-256 of each paper in hex; the papers themselves stay where they are filed. At most 50."""
 
     def __init__(
@@ -311,15 +305,13 @@ class SupplyFactsRequest(_message.Message):
         name: _builtins.str = ...,
         request_id: _builtins.str = ...,
         revision: _builtins.int = ...,
-        social_insurance: _bill_pb2.SocialInsurance | None = ...,
-        hospital_tier: _bill_pb2.HospitalTier.ValueType = ...,
-        diagnoses: _abc.Iterable[_bill_pb2.Diagnosis] | None = ...,
-        papers: _abc.Iterable[_builtins.str] | None = ...,
+        facts: _bill_pb2.Bill | None = ...,
+        paper_digests: _abc.Iterable[_builtins.str] | None = ...,
         note: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["social_insurance", b"social_insurance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["diagnoses", b"diagnoses", "hospital_tier", b"hospital_tier", "name", b"name", "note", b"note", "papers", b"papers", "request_id", b"request_id", "revision", b"revision", "social_insurance", b"social_insurance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "name", b"name", "note", b"note", "paper_digests", b"paper_digests", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

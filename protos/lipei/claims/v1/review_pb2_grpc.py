@@ -145,7 +145,8 @@ class ReviewServiceServicer:
     def SupplyFacts(self, request, context):
         """Papers for a claim that waits for them: the facts that they state. The engine decides it anew at once.
 
-        A fact that the bill states already is refused (STATED_ALREADY): only the hospital corrects its bill. Facts about the
+        A fact that the bill states already is refused (STATED_ALREADY), and what no paper changes (NOT_BY_PAPERS): only the
+        hospital corrects its bill. Facts about the
         member come by ImportPolicies; call this without facts then. A claim that still lacks something goes on waiting: its
         clock stopped the first time only.
         """
@@ -177,6 +178,8 @@ class ReviewServiceServicer:
 
     def AppealClaim(self, request, context):
         """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
+
+        FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

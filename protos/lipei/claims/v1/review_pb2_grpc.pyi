@@ -68,7 +68,8 @@ class ReviewServiceStub:
     SupplyFacts: _grpc.UnaryUnaryMultiCallable[_review_pb2.SupplyFactsRequest, _review_pb2.SupplyFactsResponse]
     """Papers for a claim that waits for them: the facts that they state. The engine decides it anew at once.
 
-    A fact that the bill states already is refused (STATED_ALREADY): only the hospital corrects its bill. Facts about the
+    A fact that the bill states already is refused (STATED_ALREADY), and what no paper changes (NOT_BY_PAPERS): only the
+    hospital corrects its bill. Facts about the
     member come by ImportPolicies; call this without facts then. A claim that still lacks something goes on waiting: its
     clock stopped the first time only.
     """
@@ -81,7 +82,10 @@ class ReviewServiceStub:
     WriteOffRecovery: _grpc.UnaryUnaryMultiCallable[_review_pb2.WriteOffRecoveryRequest, _review_pb2.WriteOffRecoveryResponse]
     """The money is given up: books the loss and closes the claim."""
     AppealClaim: _grpc.UnaryUnaryMultiCallable[_review_pb2.AppealClaimRequest, _review_pb2.AppealClaimResponse]
-    """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back."""
+    """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
+
+    FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop.
+    """
     DecideAppeal: _grpc.UnaryUnaryMultiCallable[_review_pb2.DecideAppealRequest, _review_pb2.DecideAppealResponse]
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
     are known now, and the claim waits for an adjuster's review.
@@ -129,7 +133,8 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     SupplyFacts: _aio.UnaryUnaryMultiCallable[_review_pb2.SupplyFactsRequest, _review_pb2.SupplyFactsResponse]  # type: ignore[assignment]
     """Papers for a claim that waits for them: the facts that they state. The engine decides it anew at once.
 
-    A fact that the bill states already is refused (STATED_ALREADY): only the hospital corrects its bill. Facts about the
+    A fact that the bill states already is refused (STATED_ALREADY), and what no paper changes (NOT_BY_PAPERS): only the
+    hospital corrects its bill. Facts about the
     member come by ImportPolicies; call this without facts then. A claim that still lacks something goes on waiting: its
     clock stopped the first time only.
     """
@@ -142,7 +147,10 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     WriteOffRecovery: _aio.UnaryUnaryMultiCallable[_review_pb2.WriteOffRecoveryRequest, _review_pb2.WriteOffRecoveryResponse]  # type: ignore[assignment]
     """The money is given up: books the loss and closes the claim."""
     AppealClaim: _aio.UnaryUnaryMultiCallable[_review_pb2.AppealClaimRequest, _review_pb2.AppealClaimResponse]  # type: ignore[assignment]
-    """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back."""
+    """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
+
+    FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop.
+    """
     DecideAppeal: _aio.UnaryUnaryMultiCallable[_review_pb2.DecideAppealRequest, _review_pb2.DecideAppealResponse]  # type: ignore[assignment]
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
     are known now, and the claim waits for an adjuster's review.
@@ -211,7 +219,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_review_pb2.SupplyFactsResponse, _abc.Awaitable[_review_pb2.SupplyFactsResponse]]:
         """Papers for a claim that waits for them: the facts that they state. The engine decides it anew at once.
 
-        A fact that the bill states already is refused (STATED_ALREADY): only the hospital corrects its bill. Facts about the
+        A fact that the bill states already is refused (STATED_ALREADY), and what no paper changes (NOT_BY_PAPERS): only the
+        hospital corrects its bill. Facts about the
         member come by ImportPolicies; call this without facts then. A claim that still lacks something goes on waiting: its
         clock stopped the first time only.
         """
@@ -248,7 +257,10 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _review_pb2.AppealClaimRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.AppealClaimResponse, _abc.Awaitable[_review_pb2.AppealClaimResponse]]:
-        """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back."""
+        """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
+
+        FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop.
+        """
 
     @_abc_1.abstractmethod
     def DecideAppeal(

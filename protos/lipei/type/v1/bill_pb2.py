@@ -28,7 +28,7 @@ from lipei.type.v1 import coding_pb2 as lipei_dot_type_dot_v1_dot_coding__pb2
 from lipei.type.v1 import money_pb2 as lipei_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18lipei/type/v1/bill.proto\x12\rlipei.type.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\x1a\x1alipei/type/v1/coding.proto\x1a\x19lipei/type/v1/money.proto\"\xeb\x04\n\x04\x42ill\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0b\x62ill_number\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x19\n\x0bprovider_id\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x38\n\rhospital_tier\x18\x04 \x01(\x0e\x32\x1b.lipei.type.v1.HospitalTierB\x04\xf0\xd1\x18\x03\x12+\n\x04kind\x18\x05 \x01(\x0e\x32\x17.lipei.type.v1.BillKindB\x04\xf0\xd1\x18\x02\x12\x1a\n\x0cmember_token\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x30\n\tcare_type\x18\x07 \x01(\x0e\x32\x17.lipei.type.v1.CareTypeB\x04\xf0\xd1\x18\x03\x12\x34\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12\x32\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12\x17\n\ttime_zone\x18\n \x01(\tB\x04\xf0\xd1\x18\x02\x12\x31\n\tdiagnoses\x18\x0b \x03(\x0b\x32\x18.lipei.type.v1.DiagnosisB\x04\xf0\xd1\x18\x03\x12,\n\x05lines\x18\x0c \x03(\x0b\x32\x17.lipei.type.v1.BillLineB\x04\xf0\xd1\x18\x03\x12)\n\x05total\x18\r \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12>\n\x10social_insurance\x18\x0e \x01(\x0b\x32\x1e.lipei.type.v1.SocialInsuranceB\x04\xf0\xd1\x18\x03\x12\x15\n\x07\x63onsent\x18\x0f \x01(\tB\x04\xf0\xd1\x18\x02\"e\n\tDiagnosis\x12\x14\n\x06number\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x03\x12)\n\x04\x63ode\x18\x02 \x01(\x0b\x32\x15.lipei.type.v1.CodingB\x04\xf0\xd1\x18\x03\x12\x17\n\tprincipal\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x03\"\xe2\x02\n\x08\x42illLine\x12\x14\n\x06number\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x03\x12)\n\x04\x63ode\x18\x02 \x01(\x0b\x32\x15.lipei.type.v1.CodingB\x04\xf0\xd1\x18\x03\x12/\n\nlocal_code\x18\x03 \x01(\x0b\x32\x15.lipei.type.v1.CodingB\x04\xf0\xd1\x18\x03\x12\x16\n\x08quantity\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\nunit_price\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\x12*\n\x06\x62illed\x18\x06 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x12\x36\n\x0cservice_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12\x1f\n\x11\x64iagnosis_numbers\x18\x08 \x03(\x05\x42\x04\xf0\xd1\x18\x03\x12-\n\tfund_paid\x18\t \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\"\x94\x01\n\x0fSocialInsurance\x12\x17\n\x04used\x18\x01 \x01(\x08\x42\x04\xf0\xd1\x18\x03H\x00\x88\x01\x01\x12-\n\tfund_paid\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x12\x30\n\x0c\x61\x63\x63ount_paid\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x42\x07\n\x05_used*\x97\x01\n\x08\x42illKind\x12\x19\n\x15\x42ILL_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42ILL_KIND_INTERIM\x10\x01\x12\x13\n\x0f\x42ILL_KIND_FINAL\x10\x02\x12\x12\n\x0e\x42ILL_KIND_LATE\x10\x03\x12\x16\n\x12\x42ILL_KIND_REVERSAL\x10\x04\x12\x18\n\x14\x42ILL_KIND_CORRECTION\x10\x05*\xb6\x01\n\x08\x43\x61reType\x12\x19\n\x15\x43\x41RE_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41RE_TYPE_OUTPATIENT\x10\x01\x12\x17\n\x13\x43\x41RE_TYPE_EMERGENCY\x10\x02\x12\x17\n\x13\x43\x41RE_TYPE_INPATIENT\x10\x03\x12\x16\n\x12\x43\x41RE_TYPE_PHARMACY\x10\x04\x12\x15\n\x11\x43\x41RE_TYPE_CHRONIC\x10\x05\x12\x14\n\x10\x43\x41RE_TYPE_ONLINE\x10\x06*\x81\x01\n\x0cHospitalTier\x12\x1d\n\x19HOSPITAL_TIER_UNSPECIFIED\x10\x00\x12\x19\n\x15HOSPITAL_TIER_PRIMARY\x10\x01\x12\x1b\n\x17HOSPITAL_TIER_SECONDARY\x10\x02\x12\x1a\n\x16HOSPITAL_TIER_TERTIARY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18lipei/type/v1/bill.proto\x12\rlipei.type.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\x1a\x1alipei/type/v1/coding.proto\x1a\x19lipei/type/v1/money.proto\"\xff\x05\n\x04\x42ill\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0b\x62ill_number\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x19\n\x0bprovider_id\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x38\n\rhospital_tier\x18\x04 \x01(\x0e\x32\x1b.lipei.type.v1.HospitalTierB\x04\xf0\xd1\x18\x03\x12+\n\x04kind\x18\x05 \x01(\x0e\x32\x17.lipei.type.v1.BillKindB\x04\xf0\xd1\x18\x02\x12\x1a\n\x0cmember_token\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x30\n\tcare_type\x18\x07 \x01(\x0e\x32\x17.lipei.type.v1.CareTypeB\x04\xf0\xd1\x18\x03\x12\x34\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12\x32\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12\x17\n\ttime_zone\x18\n \x01(\tB\x04\xf0\xd1\x18\x02\x12\x31\n\tdiagnoses\x18\x0b \x03(\x0b\x32\x18.lipei.type.v1.DiagnosisB\x04\xf0\xd1\x18\x03\x12,\n\x05lines\x18\x0c \x03(\x0b\x32\x17.lipei.type.v1.BillLineB\x04\xf0\xd1\x18\x03\x12)\n\x05total\x18\r \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12>\n\x10social_insurance\x18\x0e \x01(\x0b\x32\x1e.lipei.type.v1.SocialInsuranceB\x04\xf0\xd1\x18\x03\x12\x15\n\x07\x63onsent\x18\x0f \x01(\tB\x04\xf0\xd1\x18\x02\x12.\n\x08licences\x18\x1e \x03(\x0e\x32\x16.lipei.type.v1.LicenceB\x04\xf0\xd1\x18\x03\x12\x31\n\tliability\x18\x1f \x01(\x0e\x32\x18.lipei.type.v1.LiabilityB\x04\xf0\xd1\x18\x03\x12\x14\n\x06papers\x18  \x03(\tB\x04\xf0\xd1\x18\x03\x12\x19\n\x0blate_reason\x18! \x01(\tB\x04\xf0\xd1\x18\x03\"e\n\tDiagnosis\x12\x14\n\x06number\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x03\x12)\n\x04\x63ode\x18\x02 \x01(\x0b\x32\x15.lipei.type.v1.CodingB\x04\xf0\xd1\x18\x03\x12\x17\n\tprincipal\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x03\"\xad\x04\n\x08\x42illLine\x12\x14\n\x06number\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x03\x12)\n\x04\x63ode\x18\x02 \x01(\x0b\x32\x15.lipei.type.v1.CodingB\x04\xf0\xd1\x18\x03\x12/\n\nlocal_code\x18\x03 \x01(\x0b\x32\x15.lipei.type.v1.CodingB\x04\xf0\xd1\x18\x03\x12\x16\n\x08quantity\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\nunit_price\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\x12*\n\x06\x62illed\x18\x06 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x12\x36\n\x0cservice_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12\x1f\n\x11\x64iagnosis_numbers\x18\x08 \x03(\x05\x42\x04\xf0\xd1\x18\x03\x12-\n\tfund_paid\x18\t \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x12\x17\n\tmodifiers\x18\x1e \x03(\tB\x04\xf0\xd1\x18\x03\x12\x1a\n\x07part_of\x18\x1f \x01(\x05\x42\x04\xf0\xd1\x18\x03H\x00\x88\x01\x01\x12;\n\x11prescription_time\x18  \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12\x1e\n\x0b\x64\x61ys_supply\x18! \x01(\x05\x42\x04\xf0\xd1\x18\x03H\x01\x88\x01\x01\x12\x1b\n\rrepeat_reason\x18\" \x01(\tB\x04\xf0\xd1\x18\x03\x42\n\n\x08_part_ofB\x0e\n\x0c_days_supply\"\x94\x01\n\x0fSocialInsurance\x12\x17\n\x04used\x18\x01 \x01(\x08\x42\x04\xf0\xd1\x18\x03H\x00\x88\x01\x01\x12-\n\tfund_paid\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x12\x30\n\x0c\x61\x63\x63ount_paid\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x03\x42\x07\n\x05_used*\x97\x01\n\x08\x42illKind\x12\x19\n\x15\x42ILL_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42ILL_KIND_INTERIM\x10\x01\x12\x13\n\x0f\x42ILL_KIND_FINAL\x10\x02\x12\x12\n\x0e\x42ILL_KIND_LATE\x10\x03\x12\x16\n\x12\x42ILL_KIND_REVERSAL\x10\x04\x12\x18\n\x14\x42ILL_KIND_CORRECTION\x10\x05*\xb6\x01\n\x08\x43\x61reType\x12\x19\n\x15\x43\x41RE_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41RE_TYPE_OUTPATIENT\x10\x01\x12\x17\n\x13\x43\x41RE_TYPE_EMERGENCY\x10\x02\x12\x17\n\x13\x43\x41RE_TYPE_INPATIENT\x10\x03\x12\x16\n\x12\x43\x41RE_TYPE_PHARMACY\x10\x04\x12\x15\n\x11\x43\x41RE_TYPE_CHRONIC\x10\x05\x12\x14\n\x10\x43\x41RE_TYPE_ONLINE\x10\x06*\x81\x01\n\x0cHospitalTier\x12\x1d\n\x19HOSPITAL_TIER_UNSPECIFIED\x10\x00\x12\x19\n\x15HOSPITAL_TIER_PRIMARY\x10\x01\x12\x1b\n\x17HOSPITAL_TIER_SECONDARY\x10\x02\x12\x1a\n\x16HOSPITAL_TIER_TERTIARY\x10\x03*\xef\x01\n\x07Licence\x12\x17\n\x13LICENCE_UNSPECIFIED\x10\x00\x12\x14\n\x10LICENCE_HOSPITAL\x10\x01\x12\x1c\n\x18LICENCE_COMMUNITY_CENTRE\x10\x02\x12\x12\n\x0eLICENCE_CLINIC\x10\x03\x12\x14\n\x10LICENCE_PHARMACY\x10\x04\x12\x1d\n\x19LICENCE_INTERNET_HOSPITAL\x10\x05\x12\x1e\n\x1aLICENCE_EXAMINATION_CENTRE\x10\x06\x12\x1a\n\x16LICENCE_REHABILITATION\x10\x07\x12\x12\n\x0eLICENCE_DENTAL\x10\x08*r\n\tLiability\x12\x19\n\x15LIABILITY_UNSPECIFIED\x10\x00\x12\x14\n\x10LIABILITY_NOBODY\x10\x01\x12\x19\n\x15LIABILITY_WORK_INJURY\x10\x02\x12\x19\n\x15LIABILITY_THIRD_PARTY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,6 +65,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BILL'].fields_by_name['social_insurance']._serialized_options = b'\360\321\030\003'
   _globals['_BILL'].fields_by_name['consent']._loaded_options = None
   _globals['_BILL'].fields_by_name['consent']._serialized_options = b'\360\321\030\002'
+  _globals['_BILL'].fields_by_name['licences']._loaded_options = None
+  _globals['_BILL'].fields_by_name['licences']._serialized_options = b'\360\321\030\003'
+  _globals['_BILL'].fields_by_name['liability']._loaded_options = None
+  _globals['_BILL'].fields_by_name['liability']._serialized_options = b'\360\321\030\003'
+  _globals['_BILL'].fields_by_name['papers']._loaded_options = None
+  _globals['_BILL'].fields_by_name['papers']._serialized_options = b'\360\321\030\003'
+  _globals['_BILL'].fields_by_name['late_reason']._loaded_options = None
+  _globals['_BILL'].fields_by_name['late_reason']._serialized_options = b'\360\321\030\003'
   _globals['_DIAGNOSIS'].fields_by_name['number']._loaded_options = None
   _globals['_DIAGNOSIS'].fields_by_name['number']._serialized_options = b'\360\321\030\003'
   _globals['_DIAGNOSIS'].fields_by_name['code']._loaded_options = None
@@ -89,24 +97,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BILLLINE'].fields_by_name['diagnosis_numbers']._serialized_options = b'\360\321\030\003'
   _globals['_BILLLINE'].fields_by_name['fund_paid']._loaded_options = None
   _globals['_BILLLINE'].fields_by_name['fund_paid']._serialized_options = b'\360\321\030\003'
+  _globals['_BILLLINE'].fields_by_name['modifiers']._loaded_options = None
+  _globals['_BILLLINE'].fields_by_name['modifiers']._serialized_options = b'\360\321\030\003'
+  _globals['_BILLLINE'].fields_by_name['part_of']._loaded_options = None
+  _globals['_BILLLINE'].fields_by_name['part_of']._serialized_options = b'\360\321\030\003'
+  _globals['_BILLLINE'].fields_by_name['prescription_time']._loaded_options = None
+  _globals['_BILLLINE'].fields_by_name['prescription_time']._serialized_options = b'\360\321\030\003'
+  _globals['_BILLLINE'].fields_by_name['days_supply']._loaded_options = None
+  _globals['_BILLLINE'].fields_by_name['days_supply']._serialized_options = b'\360\321\030\003'
+  _globals['_BILLLINE'].fields_by_name['repeat_reason']._loaded_options = None
+  _globals['_BILLLINE'].fields_by_name['repeat_reason']._serialized_options = b'\360\321\030\003'
   _globals['_SOCIALINSURANCE'].fields_by_name['used']._loaded_options = None
   _globals['_SOCIALINSURANCE'].fields_by_name['used']._serialized_options = b'\360\321\030\003'
   _globals['_SOCIALINSURANCE'].fields_by_name['fund_paid']._loaded_options = None
   _globals['_SOCIALINSURANCE'].fields_by_name['fund_paid']._serialized_options = b'\360\321\030\003'
   _globals['_SOCIALINSURANCE'].fields_by_name['account_paid']._loaded_options = None
   _globals['_SOCIALINSURANCE'].fields_by_name['account_paid']._serialized_options = b'\360\321\030\003'
-  _globals['_BILLKIND']._serialized_start=1393
-  _globals['_BILLKIND']._serialized_end=1544
-  _globals['_CARETYPE']._serialized_start=1547
-  _globals['_CARETYPE']._serialized_end=1729
-  _globals['_HOSPITALTIER']._serialized_start=1732
-  _globals['_HOSPITALTIER']._serialized_end=1861
+  _globals['_BILLKIND']._serialized_start=1744
+  _globals['_BILLKIND']._serialized_end=1895
+  _globals['_CARETYPE']._serialized_start=1898
+  _globals['_CARETYPE']._serialized_end=2080
+  _globals['_HOSPITALTIER']._serialized_start=2083
+  _globals['_HOSPITALTIER']._serialized_end=2212
+  _globals['_LICENCE']._serialized_start=2215
+  _globals['_LICENCE']._serialized_end=2454
+  _globals['_LIABILITY']._serialized_start=2456
+  _globals['_LIABILITY']._serialized_end=2570
   _globals['_BILL']._serialized_start=160
-  _globals['_BILL']._serialized_end=779
-  _globals['_DIAGNOSIS']._serialized_start=781
-  _globals['_DIAGNOSIS']._serialized_end=882
-  _globals['_BILLLINE']._serialized_start=885
-  _globals['_BILLLINE']._serialized_end=1239
-  _globals['_SOCIALINSURANCE']._serialized_start=1242
-  _globals['_SOCIALINSURANCE']._serialized_end=1390
+  _globals['_BILL']._serialized_end=927
+  _globals['_DIAGNOSIS']._serialized_start=929
+  _globals['_DIAGNOSIS']._serialized_end=1030
+  _globals['_BILLLINE']._serialized_start=1033
+  _globals['_BILLLINE']._serialized_end=1590
+  _globals['_SOCIALINSURANCE']._serialized_start=1593
+  _globals['_SOCIALINSURANCE']._serialized_end=1741
 # @@protoc_insertion_point(module_scope)

@@ -126,6 +126,82 @@ HOSPITAL_TIER_TERTIARY: HospitalTier.ValueType  # 3
 """Tier 3."""
 Global___HospitalTier: _TypeAlias = HospitalTier  # noqa: Y015
 
+class _Licence:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LicenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Licence.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LICENCE_UNSPECIFIED: _Licence.ValueType  # 0
+    """Not known; refused in a list."""
+    LICENCE_HOSPITAL: _Licence.ValueType  # 1
+    """A hospital (医院)."""
+    LICENCE_COMMUNITY_CENTRE: _Licence.ValueType  # 2
+    """A community health centre or township clinic (社区卫生服务中心)."""
+    LICENCE_CLINIC: _Licence.ValueType  # 3
+    """An outpatient clinic (门诊部、诊所)."""
+    LICENCE_PHARMACY: _Licence.ValueType  # 4
+    """A pharmacy (药店)."""
+    LICENCE_INTERNET_HOSPITAL: _Licence.ValueType  # 5
+    """An internet hospital (互联网医院), which may follow up and refill on-line."""
+    LICENCE_EXAMINATION_CENTRE: _Licence.ValueType  # 6
+    """A medical examination centre (体检中心)."""
+    LICENCE_REHABILITATION: _Licence.ValueType  # 7
+    """A rehabilitation institution (康复机构)."""
+    LICENCE_DENTAL: _Licence.ValueType  # 8
+    """A dental institution (口腔机构)."""
+
+class Licence(_Licence, metaclass=_LicenceEnumTypeWrapper):
+    """What a provider is licensed as (医疗机构执业许可)."""
+
+LICENCE_UNSPECIFIED: Licence.ValueType  # 0
+"""Not known; refused in a list."""
+LICENCE_HOSPITAL: Licence.ValueType  # 1
+"""A hospital (医院)."""
+LICENCE_COMMUNITY_CENTRE: Licence.ValueType  # 2
+"""A community health centre or township clinic (社区卫生服务中心)."""
+LICENCE_CLINIC: Licence.ValueType  # 3
+"""An outpatient clinic (门诊部、诊所)."""
+LICENCE_PHARMACY: Licence.ValueType  # 4
+"""A pharmacy (药店)."""
+LICENCE_INTERNET_HOSPITAL: Licence.ValueType  # 5
+"""An internet hospital (互联网医院), which may follow up and refill on-line."""
+LICENCE_EXAMINATION_CENTRE: Licence.ValueType  # 6
+"""A medical examination centre (体检中心)."""
+LICENCE_REHABILITATION: Licence.ValueType  # 7
+"""A rehabilitation institution (康复机构)."""
+LICENCE_DENTAL: Licence.ValueType  # 8
+"""A dental institution (口腔机构)."""
+Global___Licence: _TypeAlias = Licence  # noqa: Y015
+
+class _Liability:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LiabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Liability.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIABILITY_UNSPECIFIED: _Liability.ValueType  # 0
+    """Not known."""
+    LIABILITY_NOBODY: _Liability.ValueType  # 1
+    """Nobody else; it was asked."""
+    LIABILITY_WORK_INJURY: _Liability.ValueType  # 2
+    """Work-injury insurance (工伤保险)."""
+    LIABILITY_THIRD_PARTY: _Liability.ValueType  # 3
+    """A third party (第三方责任), for example after a road accident."""
+
+class Liability(_Liability, metaclass=_LiabilityEnumTypeWrapper):
+    """Who else may be liable for what was treated."""
+
+LIABILITY_UNSPECIFIED: Liability.ValueType  # 0
+"""Not known."""
+LIABILITY_NOBODY: Liability.ValueType  # 1
+"""Nobody else; it was asked."""
+LIABILITY_WORK_INJURY: Liability.ValueType  # 2
+"""Work-injury insurance (工伤保险)."""
+LIABILITY_THIRD_PARTY: Liability.ValueType  # 3
+"""A third party (第三方责任), for example after a road accident."""
+Global___Liability: _TypeAlias = Liability  # noqa: Y015
+
 @_typing.final
 class Bill(_message.Message):
     """One bill as it leaves the hospital: complete, balanced, and without the patient's identity."""
@@ -147,6 +223,10 @@ class Bill(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     SOCIAL_INSURANCE_FIELD_NUMBER: _builtins.int
     CONSENT_FIELD_NUMBER: _builtins.int
+    LICENCES_FIELD_NUMBER: _builtins.int
+    LIABILITY_FIELD_NUMBER: _builtins.int
+    PAPERS_FIELD_NUMBER: _builtins.int
+    LATE_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name "hospitals/{hospital}/bills/{bill}"; empty when a member hands the bill in."""
     bill_number: _builtins.str
@@ -165,6 +245,10 @@ class Bill(_message.Message):
     """IANA name of the hospital's zone; calendar dates of this bill are dates in it."""
     consent: _builtins.str
     """The consent under which it left, "hospitals/{hospital}/consents/{consent}"; empty when a member hands the bill in."""
+    liability: Global___Liability.ValueType
+    """Whether somebody else is liable for what was treated. Unspecified: unknown, as above."""
+    late_reason: _builtins.str
+    """Why it is handed in late, by the words that plans accept; empty when nobody says."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Admission, or the visit's begin."""
@@ -189,6 +273,14 @@ class Bill(_message.Message):
     def social_insurance(self) -> Global___SocialInsurance:
         """What social insurance (医保) did. Absent: unknown, and a plan term that reads it pends the claim."""
 
+    @_builtins.property
+    def licences(self) -> _containers.RepeatedScalarFieldContainer[Global___Licence.ValueType]:
+        """What the provider is licensed as. Empty: unknown, and a plan term that reads it pends the claim."""
+
+    @_builtins.property
+    def papers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The papers that came with it, by the ids that plans give them, for example "discharge-summary"."""
+
     def __init__(
         self,
         *,
@@ -207,10 +299,14 @@ class Bill(_message.Message):
         total: _money_pb2.Money | None = ...,
         social_insurance: Global___SocialInsurance | None = ...,
         consent: _builtins.str = ...,
+        licences: _abc.Iterable[Global___Licence.ValueType] | None = ...,
+        liability: Global___Liability.ValueType = ...,
+        papers: _abc.Iterable[_builtins.str] | None = ...,
+        late_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "social_insurance", b"social_insurance", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "care_type", b"care_type", "consent", b"consent", "diagnoses", b"diagnoses", "end_time", b"end_time", "hospital_tier", b"hospital_tier", "kind", b"kind", "lines", b"lines", "member_token", b"member_token", "name", b"name", "provider_id", b"provider_id", "social_insurance", b"social_insurance", "start_time", b"start_time", "time_zone", b"time_zone", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "care_type", b"care_type", "consent", b"consent", "diagnoses", b"diagnoses", "end_time", b"end_time", "hospital_tier", b"hospital_tier", "kind", b"kind", "late_reason", b"late_reason", "liability", b"liability", "licences", b"licences", "lines", b"lines", "member_token", b"member_token", "name", b"name", "papers", b"papers", "provider_id", b"provider_id", "social_insurance", b"social_insurance", "start_time", b"start_time", "time_zone", b"time_zone", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -263,12 +359,23 @@ class BillLine(_message.Message):
     SERVICE_TIME_FIELD_NUMBER: _builtins.int
     DIAGNOSIS_NUMBERS_FIELD_NUMBER: _builtins.int
     FUND_PAID_FIELD_NUMBER: _builtins.int
+    MODIFIERS_FIELD_NUMBER: _builtins.int
+    PART_OF_FIELD_NUMBER: _builtins.int
+    PRESCRIPTION_TIME_FIELD_NUMBER: _builtins.int
+    DAYS_SUPPLY_FIELD_NUMBER: _builtins.int
+    REPEAT_REASON_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Number within the bill, from 1."""
     quantity: _builtins.str
     """Decimal with at most four places, above 0, for example "2" or "0.5"."""
     unit_price: _builtins.str
     """Decimal in major units with at most six places, not negative, for example "12.345"."""
+    part_of: _builtins.int
+    """Number of the line whose package this line is part of. Absent: of none, or the hospital does not say."""
+    days_supply: _builtins.int
+    """For how many days what was dispensed lasts, from 1 to 366."""
+    repeat_reason: _builtins.str
+    """Why an examination was done again although another provider's result was there, by the words that plans accept."""
     @_builtins.property
     def code(self) -> _coding_pb2.Coding:
         """The standard code, which plans speak."""
@@ -283,7 +390,7 @@ class BillLine(_message.Message):
 
     @_builtins.property
     def service_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was done or dispensed; the bill's end_time when absent."""
+        """When it was done or dispensed; the bill's end_time when absent. Midnight in the bill's zone is the day alone."""
 
     @_builtins.property
     def diagnosis_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -292,6 +399,14 @@ class BillLine(_message.Message):
     @_builtins.property
     def fund_paid(self) -> _money_pb2.Money:
         """What social insurance's funds paid for this line. Absent: known for the bill only, or not at all."""
+
+    @_builtins.property
+    def modifiers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Modifiers of the code, for example "59"; at most 10."""
+
+    @_builtins.property
+    def prescription_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was prescribed. Absent: unknown, and a plan term that reads it pends the line."""
 
     def __init__(
         self,
@@ -305,12 +420,24 @@ class BillLine(_message.Message):
         service_time: _timestamp_pb2.Timestamp | None = ...,
         diagnosis_numbers: _abc.Iterable[_builtins.int] | None = ...,
         fund_paid: _money_pb2.Money | None = ...,
+        modifiers: _abc.Iterable[_builtins.str] | None = ...,
+        part_of: _builtins.int | None = ...,
+        prescription_time: _timestamp_pb2.Timestamp | None = ...,
+        days_supply: _builtins.int | None = ...,
+        repeat_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["billed", b"billed", "code", b"code", "fund_paid", b"fund_paid", "local_code", b"local_code", "service_time", b"service_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_supply", b"_days_supply", "_part_of", b"_part_of", "billed", b"billed", "code", b"code", "days_supply", b"days_supply", "fund_paid", b"fund_paid", "local_code", b"local_code", "part_of", b"part_of", "prescription_time", b"prescription_time", "service_time", b"service_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billed", b"billed", "code", b"code", "diagnosis_numbers", b"diagnosis_numbers", "fund_paid", b"fund_paid", "local_code", b"local_code", "number", b"number", "quantity", b"quantity", "service_time", b"service_time", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_supply", b"_days_supply", "_part_of", b"_part_of", "billed", b"billed", "code", b"code", "days_supply", b"days_supply", "diagnosis_numbers", b"diagnosis_numbers", "fund_paid", b"fund_paid", "local_code", b"local_code", "modifiers", b"modifiers", "number", b"number", "part_of", b"part_of", "prescription_time", b"prescription_time", "quantity", b"quantity", "repeat_reason", b"repeat_reason", "service_time", b"service_time", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__days_supply: _TypeAlias = _typing.Literal["days_supply"]  # noqa: Y015
+    _WhichOneofArgType__days_supply: _TypeAlias = _typing.Literal["_days_supply", b"_days_supply"]  # noqa: Y015
+    _WhichOneofReturnType__part_of: _TypeAlias = _typing.Literal["part_of"]  # noqa: Y015
+    _WhichOneofArgType__part_of: _TypeAlias = _typing.Literal["_part_of", b"_part_of"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__days_supply) -> _WhichOneofReturnType__days_supply | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__part_of) -> _WhichOneofReturnType__part_of | None: ...
 
 Global___BillLine: _TypeAlias = BillLine  # noqa: Y015
 

@@ -44,8 +44,8 @@ DAY = date(2025, 3, 10)
 
 @cache
 def plan_named(name: str) -> Plan:
-    """An example plan, or the test plan that has every kind of term."""
-    folder = CASES / "plans" if name == "every-term" else PLANS
+    """An example plan, or a test plan that has every kind of term or of edit."""
+    folder = CASES / "plans" if name in ("every-term", "every-edit") else PLANS
     return load_plan_file(folder / f"{name}.yaml")
 
 

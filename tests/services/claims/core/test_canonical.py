@@ -133,7 +133,7 @@ def test_the_output_hash_does_not_cover_who_decided_from_what() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["every-term", "million-medical", "chronic-diabetes", "synthea-usd"]
+    "name", ["every-term", "every-edit", "million-medical", "chronic-diabetes", "synthea-usd"]
 )
 def test_a_plan_reads_back_and_keeps_its_name(name: str) -> None:
     plan = plan_named(name)

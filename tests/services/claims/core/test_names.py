@@ -13,6 +13,8 @@ from services.claims.core.decision import Bearer, Disposition, LineOutcome
 from services.claims.core.facts import (
     CareType,
     HospitalTier,
+    Liability,
+    Licence,
     PreExistingTerms,
     Relationship,
     Sex,
@@ -24,6 +26,8 @@ PAIRS = [
     (LineOutcome, decision_pb2.LineOutcome, "LINE_OUTCOME_"),
     (CareType, bill_pb2.CareType, "CARE_TYPE_"),
     (HospitalTier, bill_pb2.HospitalTier, "HOSPITAL_TIER_"),
+    (Licence, bill_pb2.Licence, "LICENCE_"),
+    (Liability, bill_pb2.Liability, "LIABILITY_"),
     (Sex, policy_pb2.Sex, "SEX_"),
     (Relationship, policy_pb2.Relationship, "RELATIONSHIP_"),
     (PreExistingTerms, policy_pb2.PreExistingTerms, "PRE_EXISTING_TERMS_"),

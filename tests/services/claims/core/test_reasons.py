@@ -7,7 +7,7 @@ import re
 import pytest
 
 from lipei.claims.v1 import reason_pb2
-from services.claims.core.reasons import NOT_YET_EMITTED, WORDS, Reason
+from services.claims.core.reasons import NOT_YET_EMITTED, PRECEDENCE, WORDS, Reason
 from services.claims.core.rules import RULES
 
 EMITTED = [reason for reason in Reason if reason not in NOT_YET_EMITTED]
@@ -50,15 +50,19 @@ def test_every_reason_but_payment_has_x12_codes(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.name)
 def test_carcs_that_need_a_remark_code_have_one(reason: Reason) -> None:
-    # X12: "At least one Remark Code must be provided" for 16 and 96.
-    if WORDS[reason].carc in {"16", "96"}:
+    # X12: "At least one Remark Code must be provided" for 16, 96 and 252.
+    if WORDS[reason].carc in {"16", "96", "252"}:
         assert re.fullmatch(r"(M|MA|N)[0-9]+", WORDS[reason].rarc)
 
 
 def test_rules_stand_in_the_order_of_precedence_each_reason_once() -> None:
-    ranks = [reason for reason, _ in RULES]
-    assert ranks == sorted(set(ranks))
-    assert set(ranks).isdisjoint(NOT_YET_EMITTED)
+    reasons = [reason for reason, _ in RULES]
+    assert reasons == [reason for reason in PRECEDENCE if reason in set(reasons)]
+    assert set(reasons).isdisjoint(NOT_YET_EMITTED)
+
+
+def test_every_reason_has_one_place_in_the_order_of_precedence() -> None:
+    assert sorted(PRECEDENCE) == list(Reason)
 
 
 def test_what_is_not_yet_emitted_says_which_issue_brings_it() -> None:

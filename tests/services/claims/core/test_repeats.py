@@ -23,7 +23,7 @@ from services.claims.core.facts import (
 )
 from services.claims.core.plan import MutualRecognition, Plan
 from services.claims.core.reasons import Reason
-from services.claims.core.repeats import days_that_matter
+from services.claims.core.repeats import services_that_matter
 from services.common.dated import Dated
 from tests.services.claims.core.bills import DAY, YIBAO, bill, line, plan_named, policy
 
@@ -99,13 +99,8 @@ def test_services_outside_the_days_that_matter_change_no_decision(
     facts: BillFacts, services: tuple[EarlierService, ...], windows: list[int]
 ) -> None:
     plan = _plan(*windows)
-    days = days_that_matter(plan, facts)
-    kept = [
-        one
-        for one in services
-        if code_key(one.code) in days
-        and days[code_key(one.code)][0] <= one.service_date <= days[code_key(one.code)][1]
-    ]
+    reach = services_that_matter(plan, facts)
+    kept = [one for one in services if reach.has(one)]
     whole = adjudicate(plan, POLICY, usage_snapshot((), services), facts)
     part = adjudicate(plan, POLICY, usage_snapshot((), kept), facts)
     assert part.output_hash == whole.output_hash
@@ -115,17 +110,17 @@ def test_only_recognised_codes_reach_back_and_by_the_longest_window_ever() -> No
     early = DAY - timedelta(days=3)
     facts = bill(line(1, "V1"), replace(line(2, "M1"), service_date=early), line(3, "ｍ1"))
     keys = {code: code_key(Coding(system=YIBAO, code=code)) for code in ("V1", "M1")}
-    assert days_that_matter(_plan(4, 9), facts) == {
+    assert services_that_matter(_plan(4, 9), facts).codes == {
         keys["V1"]: (DAY, DAY),
         keys["M1"]: (early - timedelta(days=9), DAY),
     }
     # The window was 7 days until 2025; a bill of 2026 looks back as far, and then applies 0.
     later = bill(line(code="M1"), day=date(2026, 2, 9))
-    assert days_that_matter(EVERY_TERM, later) == {
+    assert services_that_matter(EVERY_TERM, later).codes == {
         keys["M1"]: (date(2026, 2, 2), date(2026, 2, 9)),
     }
     first = bill(line(code="M1"), day=date.min)
-    assert days_that_matter(EVERY_TERM, first) == {keys["M1"]: (date.min, date.min)}
+    assert services_that_matter(EVERY_TERM, first).codes == {keys["M1"]: (date.min, date.min)}
 
 
 @pytest.mark.parametrize(("days", "refused"), [(4, False), (5, True)])

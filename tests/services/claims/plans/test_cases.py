@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from services.claims.core.explain import explain
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import NOT_YET_EMITTED, Reason
 from services.claims.plans.cases import CaseReport, run_cases
@@ -24,6 +25,7 @@ NEVER_NAMED = {
         "2.5": _OF_SECTIONS,
         "7.2": "an exception lets through and cuts nothing",
     },
+    "every-edit": {},
     "million-medical": {
         "2.1": _OF_SECTIONS,
         "2.2": _OF_SECTIONS,
@@ -72,7 +74,7 @@ def test_every_reason_has_a_case_and_none_is_reached_before_its_term() -> None:
         )
     }
     # What only a reviewer says is reached in tests/services/claims/core/test_review.py.
-    by_review = {Reason.MEDICAL_NECESSITY, Reason.PAPERS_MISSING}
+    by_review = {Reason.MEDICAL_NECESSITY}
     assert set(Reason) - reached == set(NOT_YET_EMITTED) | by_review
 
 
@@ -97,6 +99,15 @@ def test_every_clause_of_a_plan_has_a_case(name: str) -> None:
     }
     unnamed = {clause.id for clause in plan_named(name).clauses} - named
     assert unnamed == set(NEVER_NAMED[name])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_decision_of_a_case_is_explained_whatever_it_waits_for(path: Path) -> None:
+    plan, report = _report(path)
+    for result in report.results:
+        for decision in result.decisions:
+            told = explain(plan, decision)
+            assert len(told.zh) == len(told.en) >= 1 + len(decision.lines) + len(decision.pends)
 
 
 def test_every_example_plan_has_cases() -> None:

@@ -171,12 +171,7 @@ def test_a_fault_is_named_with_its_place(old: str, new: str, reason: str, path: 
 @pytest.mark.parametrize(
     "term",
     [
-        "pair_edits: []",
-        "medical_unit_edits: []",
-        "packages: []",
         "authorisations: []",
-        "frequency_limits: []",
-        "filing: {}",
         "sampling_rate: 0",
         "four_eyes: 0",
         "referrals: []",

@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.his_bridge.core.bill import Bill, CareType, Coding, SocialInsurance, Tier
+from lipei.type.v1 import bill_pb2
+from services.his_bridge import messages
+from services.his_bridge.core.bill import Bill, CareType, Coding, Licence, SocialInsurance, Tier
 from services.his_bridge.core.outcomes import BillStated, BillWithdrawn, KeptOut, SetAside
 from services.his_bridge.core.terms import (
     LineAmount,
@@ -256,6 +258,16 @@ def test_the_first_diagnosis_is_principal_only_if_the_profile_says_so() -> None:
     del resources["Claim"]["diagnosis"][0]["type"]
     assert not bill_of(resources).diagnoses[0].principal
     assert bill_of(resources, changed(principal=Principal.FIRST)).diagnoses[0].principal
+
+
+def test_the_licences_of_the_profile_leave_with_the_bill() -> None:
+    licensed = changed(licences=(Licence.INTERNET_HOSPITAL,))
+    bill = bill_of(everything(), licensed)
+    assert bill.licences == (Licence.INTERNET_HOSPITAL,)
+    told = messages.bill(bill, name="hospitals/demo/bills/b1", kind="FINAL")
+    assert list(told.licences) == [bill_pb2.LICENCE_INTERNET_HOSPITAL]
+    plain = messages.bill(bill_of(everything()), name="hospitals/demo/bills/b1", kind="FINAL")
+    assert not plain.licences
 
 
 def test_the_tier_of_the_organization_counts_before_the_profiles() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.common.strict_yaml import StrictYamlError
-from services.his_bridge.core.bill import CareType, Tier
+from services.his_bridge.core.bill import CareType, Licence, Tier
 from services.his_bridge.core.terms import LineAmount, SocialInsuranceSource
 from services.his_bridge.main import EXAMPLE_PROFILES
 from services.his_bridge.profiles.loader import ProfileError, load_profiles, parse_profile
@@ -29,6 +29,13 @@ def test_the_examples_load() -> None:
     demo = profiles["demo-hospital"].terms
     assert demo.tier is Tier.TERTIARY
     assert set(demo.encounter_types.values()) == {CareType.CHRONIC}
+
+
+def test_licences_are_those_of_the_profile_each_once() -> None:
+    text = PROFILE.replace("tier: secondary", "licences: [internet_hospital, hospital, hospital]")
+    terms = parse_profile(text, "good.yaml").terms
+    assert terms.licences == (Licence.INTERNET_HOSPITAL, Licence.HOSPITAL)
+    assert parse_profile(PROFILE, "good.yaml").terms.licences == ()
 
 
 def faults(text: str) -> dict[str, tuple[str, int]]:
@@ -57,6 +64,8 @@ def test_every_fault_is_named_at_once_with_its_line() -> None:
     [
         ("overlap_s: 5", "overlap_s: 5.5", "pull.overlap_s"),
         ("hospital: demo", "hospital: Demo", "hospital"),
+        ("tier: secondary", "licences: [hospital, zoo]", "provider.licences"),
+        ("tier: secondary", "licences: hospital", "provider.licences"),
         ("fhir_r4", "hl7v2", "dialect"),
         ("http://127.0.0.1:8091", "http://10.0.0.5", "base_url"),
         ("127.0.0.1", "user:secret@127.0.0.1", "base_url"),

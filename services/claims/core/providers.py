@@ -1,0 +1,89 @@
+"""Rules about who gave the care: the plan's list, tiers and networks, and licences."""
+
+from __future__ import annotations
+
+from services.claims.core.claim import Claim, Finding, Line, Missing
+from services.claims.core.conditions import in_sections
+from services.claims.core.facts import CareType, Licence
+from services.claims.core.plan import ProviderRule, Qualification
+
+
+def provider_not_listed(claim: Claim, line: Line) -> Finding:
+    """The provider is not what the plan asks for; an emergency may be an exception."""
+    terms, care_type = claim.terms, claim.bill.care_type
+    if terms.emergency_exception and care_type is CareType.EMERGENCY:
+        return None
+    missing: Missing | None = None
+    for one in terms.provider_rules:
+        applies = _provider_rule_applies(one.term, claim, line)
+        if applies is False:
+            continue
+        qualified = _qualified(one.value, claim)
+        if isinstance(applies, Missing) and qualified is not True:
+            missing = applies
+        elif isinstance(qualified, Missing):
+            missing = qualified
+        elif not qualified:
+            return one.term.clause
+    return missing
+
+
+def provider_not_qualified(claim: Claim, line: Line) -> Finding:
+    """The care is for providers with a licence that this one lacks; an emergency is an exception.
+
+    What has no codes and no sections is about all care of its types.
+    """
+    if line.edits is None or not line.edits.qualified:
+        return None
+    care_type = claim.bill.care_type
+    if claim.terms.emergency_exception and care_type is CareType.EMERGENCY:
+        return None
+    missing: Missing | None = None
+    for one in line.edits.qualified:
+        term = one.term
+        if term.sections and not in_sections(term.sections, line):
+            continue
+        if term.care_types and care_type is not None and care_type not in term.care_types:
+            continue
+        found = licensed(claim, one.value)
+        if found is True:
+            continue
+        if term.care_types and care_type is None:
+            missing = missing or Missing("bill.care_type")
+        elif isinstance(found, Missing):
+            missing = missing or found
+        else:
+            return term.clause
+    return missing
+
+
+def licensed(claim: Claim, wanted: tuple[Licence, ...]) -> bool | Missing:
+    """Whether the provider has one of the licences; no licence wanted is none needed."""
+    if not wanted:
+        return True
+    if not claim.bill.licences:
+        return Missing("provider.licences")
+    return any(licence in wanted for licence in claim.bill.licences)
+
+
+def _provider_rule_applies(rule: ProviderRule, claim: Claim, line: Line) -> bool | Missing:
+    if rule.sections and not in_sections(rule.sections, line):
+        return False
+    if rule.care_types:
+        if claim.bill.care_type is None:
+            return Missing("bill.care_type")
+        return claim.bill.care_type in rule.care_types
+    return True
+
+
+def _qualified(wanted: Qualification, claim: Claim) -> bool | Missing:
+    provider = claim.provider
+    if wanted.listed and not provider.listed:
+        return False
+    if wanted.networks and provider.network not in wanted.networks:
+        return False
+    if wanted.tiers:
+        if provider.tier is None:
+            return Missing("provider.tier")
+        return provider.tier in wanted.tiers
+    return True

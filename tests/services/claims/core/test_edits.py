@@ -1,0 +1,166 @@
+"""Edits by their definitions: a naive reading of tables and history agrees with the engine's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date, timedelta
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.claims.core.adjudicate import adjudicate
+from services.claims.core.codes import code_key
+from services.claims.core.decision import LineOutcome, conservation_faults
+from services.claims.core.edit_terms import edits_on
+from services.claims.core.facts import (
+    BillFacts,
+    CareType,
+    Coding,
+    EarlierService,
+    Licence,
+    LineFacts,
+    usage_snapshot,
+)
+from services.claims.core.intake import UnacceptableBill
+from services.claims.core.reasons import PRECEDENCE, Reason
+from services.claims.core.repeats import services_that_matter
+from tests.services.claims.core.bills import DAY, YIBAO, bill, line, plan_named, policy
+
+PLAN = plan_named("every-edit")
+POLICY = policy(start=date(2024, 1, 1), end=date(2029, 1, 1))
+CODES = ("U1", "U2", "ｕ2", "A1", "A2", "A3", "A5", "F1", "F2", "R1", "V1", "M1", "K1", "K2")
+UNITS_OF_A_DAY = 3
+replace = msgspec.structs.replace
+
+
+@st.composite
+def _services(draw: st.DrawFn) -> EarlierService:
+    return EarlierService(
+        bill_number=draw(st.sampled_from(("OLD1", "OLD2"))),
+        provider_id=draw(st.sampled_from(("CLINIC", "OTHER"))),
+        code=Coding(system=YIBAO, code=draw(st.sampled_from(CODES))),
+        service_date=DAY - timedelta(days=draw(st.sampled_from((-1, 0, 0, 1, 7, 8, 30, 31, 400)))),
+        quantity=Decimal(draw(st.sampled_from(("1", "2", "0.5")))),
+        unit_price=Decimal(draw(st.sampled_from(("10", "20")))),
+        modifiers=draw(st.sampled_from(((), ("59",), ("LT",)))),
+        days_supply=draw(st.sampled_from((None, 30, 366))),
+    )
+
+
+@st.composite
+def _bills(draw: st.DrawFn) -> BillFacts:
+    lines: list[LineFacts] = []
+    for number in range(1, draw(st.integers(1, 5)) + 1):
+        code, quantity = draw(st.sampled_from(CODES)), draw(st.sampled_from(("1", "2", "0.5")))
+        charge = line(number, code, draw(st.sampled_from(("10", "20"))), quantity)
+        lines.append(
+            replace(
+                charge,
+                service_date=draw(st.sampled_from((None, DAY - timedelta(days=1)))),
+                modifiers=draw(st.sampled_from(((), ("59",), ("LT",)))),
+            )
+        )
+    facts = bill(*lines)
+    return replace(facts, start_date=DAY - timedelta(days=1), licences=(Licence.HOSPITAL,))
+
+
+_histories = st.lists(_services(), max_size=8).map(tuple)
+
+
+@settings(max_examples=300)
+@given(_bills(), _histories)
+def test_services_outside_the_reach_change_no_decision(
+    facts: BillFacts, services: tuple[EarlierService, ...]
+) -> None:
+    reach = services_that_matter(PLAN, facts)
+    first, last = reach.days()
+    kept = [one for one in services if reach.has(one)]
+    assert all(first <= one.service_date <= last for one in kept)
+    whole = adjudicate(PLAN, POLICY, usage_snapshot((), services), facts)
+    part = adjudicate(PLAN, POLICY, usage_snapshot((), kept), facts)
+    assert part.output_hash == whole.output_hash
+
+
+@settings(max_examples=300)
+@given(_bills(), _histories)
+def test_lines_are_refused_exactly_as_the_tables_say(
+    facts: BillFacts, services: tuple[EarlierService, ...]
+) -> None:
+    decision = adjudicate(PLAN, POLICY, usage_snapshot((), services), facts)
+    assert conservation_faults(decision) == ()
+    reasons = {one.number: one.reason for one in decision.lines}
+    alone = PRECEDENCE[: PRECEDENCE.index(Reason.PACKAGE_MISMATCH)]
+    standing = [one for one in facts.lines if reasons[one.number] not in alone]
+    units: Counter[tuple[str, date]] = Counter()
+    firsts: dict[date, list[tuple[str, frozenset[str]]]] = {}
+    for one in services:
+        units[code_key(one.code)[1], one.service_date] += int(one.quantity * 10)
+        if one.provider_id == facts.provider_id:
+            firsts.setdefault(one.service_date, []).append(
+                (code_key(one.code)[1], frozenset(one.modifiers))
+            )
+    for charge in standing:
+        code, day = code_key(charge.code)[1], charge.service_date or DAY
+        units[code, day] += int(charge.quantity * 10)
+        firsts.setdefault(day, []).append((code, frozenset(charge.modifiers)))
+    for charge in standing:
+        code, day = code_key(charge.code)[1], charge.service_date or DAY
+        if reasons[charge.number] is Reason.PACKAGE_MISMATCH:
+            continue
+        beside = firsts[day]
+        never = {("A1", "A2"), ("A2", "A5")}
+        bundled = any((first, code) in never for first, _ in beside) or (
+            code == "A3"
+            and any(
+                first == "A1" and "59" not in theirs | set(charge.modifiers)
+                for first, theirs in beside
+            )
+        )
+        assert (reasons[charge.number] is Reason.BUNDLED) is bundled
+        if not bundled:
+            exceeded = code == "U2" and units[code, day] > UNITS_OF_A_DAY * 10
+            assert (reasons[charge.number] is Reason.UNITS_EXCEEDED) is exceeded
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(0, 70), min_size=1, max_size=6))
+def test_of_allowed_services_none_lies_within_the_window_before_another(days: list[int]) -> None:
+    start = date(2025, 1, 1)
+    lines = [
+        replace(line(number, "F1", "10"), service_date=start + timedelta(days=day))
+        for number, day in enumerate(days, start=1)
+    ]
+    facts = replace(
+        bill(*lines, day=start + timedelta(days=70), care=CareType.OUTPATIENT), start_date=start
+    )
+    decision = adjudicate(PLAN, POLICY, usage_snapshot(), facts)
+    allowed: list[int] = []
+    for day, decided in zip(days, decision.lines, strict=True):
+        refused = any(0 <= day - other <= 30 for other in allowed)
+        assert (decided.reason is Reason.FREQUENCY) is refused
+        if decided.outcome is not LineOutcome.DENIED:
+            allowed.append(day)
+
+
+def test_edits_are_indexed_once_a_stretch_and_asked_by_what_a_code_means() -> None:
+    edits = edits_on(PLAN, date(2025, 3, 10))
+    assert edits is not None
+    assert edits_on(PLAN, date(2025, 6, 30)) is edits
+    assert edits_on(PLAN, date(2025, 7, 1)) is not edits
+    known = edits.of(Coding(system=YIBAO, code="U2"))
+    assert edits.of(Coding(system=YIBAO, code=" ｕ２")) is known
+    assert edits.of(Coding(system="urn:other", code="U2")).units == ()
+    assert edits_on(plan_named("every-term"), DAY) is None
+
+
+@pytest.mark.parametrize("number", [1, 9])
+def test_a_part_must_name_another_line_of_the_bill(number: int) -> None:
+    charge = replace(line(1, "K2", "1.00"), part_of=number)
+    with pytest.raises(UnacceptableBill) as caught:
+        adjudicate(PLAN, POLICY, usage_snapshot(), bill(charge))
+    assert [(one.field, one.reason) for one in caught.value.faults] == [
+        ("lines[0].part_of", "UNKNOWN_LINE")
+    ]
