@@ -34,6 +34,7 @@ from services.common.request_id import request_id_faults
 from services.common.sealing import Erased
 
 MOST_NOTE = 2_000
+_REVIEW = "review."  # where the engine names a fault of a review
 
 
 class Request(Protocol):
@@ -161,7 +162,7 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
             text = "the person's data was erased; stop"
             raise _precondition("ERASED", text) from None
         except UnacceptableBill as fault:
-            raise invalid([Violation(f.field, f.reason, f.text) for f in fault.faults]) from None
+            raise _unacceptable(fault) from None
         except NoTermsInForce:
             text = "the engine cannot decide it: the plan has no terms on the policy's days"
             raise _precondition("UNDECIDABLE", text) from None
@@ -216,6 +217,18 @@ def _check(row: Row[Any], step: _Step, revision: int) -> None:
     if state not in step.states:
         text = "a claim in this state cannot do that"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", text, metadata=stands)
+
+
+def _unacceptable(fault: UnacceptableBill) -> Refused:
+    """What is wrong with a review, for whoever made it; what is wrong with a bill is not theirs."""
+    ours = [one for one in fault.faults if one.field.startswith(_REVIEW)]
+    if len(ours) < len(fault.faults):
+        text = "the engine cannot decide it: have the bill or the policy mended first"
+        return _precondition("UNDECIDABLE", text)
+    fields = (one.field.removeprefix(_REVIEW).replace("quantity", "units") for one in ours)
+    return invalid(
+        [Violation(field, one.reason, one.text) for field, one in zip(fields, ours, strict=True)]
+    )
 
 
 def _precondition(reason: str, text: str) -> Refused:

@@ -18,7 +18,8 @@ from services.common.refusals import Refused
 from services.common.sealing import Erased, Sealer
 
 ACTOR = "hospital"
-BANK_RETRY_S = 60.0
+# A hospital's worker hands its other bills over after this one.
+BANK_RETRY_S = 5.0
 _S, _E = ClaimState, Event
 # What leads out of each state; nothing where the money never moved and nothing is owed.
 _MOVES: dict[ClaimState, tuple[Event, ...]] = {

@@ -110,6 +110,7 @@ class Canary:
         done = self.lipei("claims", "appeal", name, "--note", PERSON["note"])
         assert done.code == 0, done.err
         assert f"next: lipei claims decide-appeal {name}" in done.out
+        assert self.lipei("claims", "pended").code == 0
 
     def _consents(self) -> None:
         """The person consents to everything; once with a number of theirs where an id belongs."""

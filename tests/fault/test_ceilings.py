@@ -7,7 +7,7 @@ import pytest
 from tests.services.claims.ceilings import FAMILY, MEMBER, Shared
 from tests.services.claims.test_ceilings import pay_exactly
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
 ROUNDS = 50
 
 

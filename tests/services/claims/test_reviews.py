@@ -175,12 +175,12 @@ def test_a_review_names_what_it_looked_at_and_says_all_its_faults(service: Serve
         ],
     )
     fault = refused(service.review.ReviewClaim, request)
-    assert [v.reason for v in fault.violations] == [
-        "DUPLICATE_NUMBER",
-        "ABOVE_BILLED",
-        "UNKNOWN_LINE",
-        "DUPLICATE_NUMBER",
-        "UNKNOWN_CLAUSE",
+    assert [(v.field, v.reason) for v in fault.violations] == [
+        ("lines[0]", "DUPLICATE_NUMBER"),
+        ("lines[0].units", "ABOVE_BILLED"),
+        ("lines[1]", "UNKNOWN_LINE"),
+        ("lines[2]", "DUPLICATE_NUMBER"),
+        ("lines[2]", "UNKNOWN_CLAUSE"),
     ]
     request = asked(review_pb2.ReviewClaimRequest, claim, lines=[review_pb2.LineReview(number=1)])
     fault = refused(service.review.ReviewClaim, request)
