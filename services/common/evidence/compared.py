@@ -44,7 +44,7 @@ COMPUTED = {
         f"{_REVIEWS}{rpc}": _WROTE
         for rpc in (
             *("ReviewClaim", "ConfirmReview", "ClearSuspicion", "SupplyFacts", "ReverseClaim"),
-            *("RecordRecovery", "WriteOffRecovery", "AppealClaim", "DecideAppeal"),
+            *("WriteOffRecovery", "AppealClaim", "DecideAppeal"),
         )
     },
     f"{_CONSENTS}GrantConsent": _WROTE,
