@@ -24,7 +24,7 @@ from services.common.access.desks import TOKEN_LIFE_S, Acting, identity_at
 from services.common.grpc_edge import sync_channel
 from services.common.identity import member_token
 from services.common.settings import member_token_key_file, member_token_key_version
-from services.common.state import load_or_make_key, read_addresses
+from services.common.state import is_held, load_or_make_key, read_addresses
 from services.common.temporal.names import Channel
 from services.common.temporal.schedules import pull_has_ended, trigger_pull
 from services.common.transport.certificates import FOLDER, Identity
@@ -44,7 +44,7 @@ _CREDIT_CAP_SOURCE = "assumed for the demo; no regulation"
 
 
 class StateRefused(RuntimeError):
-    """The state directory holds something that is not a demo's; nothing was touched."""
+    """The state directory is in use, or not a demo's; nothing was touched."""
 
 
 class StackRefused(RuntimeError):
@@ -202,9 +202,12 @@ def _asked(what: str, *how: str, state: Path) -> str:
 def fresh_state(state: Path) -> Path:
     """An empty state directory; what an earlier demo left there is removed.
 
-    Raises: StateRefused when the directory holds anything else.
+    Raises: StateRefused when the directory holds anything else, or lipei runs on it.
     """
     state = state.absolute()
+    if is_held(state):
+        text = "stop it by Ctrl-C where it was started, or choose another --state and --out"
+        raise StateRefused(f"lipei is up on {state}; {text}")
     if state.exists():
         if any(state.iterdir()) and not (state / _MARK).exists():
             raise StateRefused(f"{state} is not empty and not a demo's; choose another --state")

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from services.common.state import UP_LOCK
 from stack.child import Child, Launch, exit_words, tail
 from stack.pulse import signals_to, wait
 
 READY_FILE = "ready"
 PROCESSES_FILE = "processes.json"
-_LOCK_FILE = "up.lock"
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # One wish to stop may come as several signals: a terminal that closes, make and a shell together.
 _SAME_WISH_S = 1.0
@@ -113,7 +113,7 @@ def only_one(state: Path) -> Iterator[None]:
 
     Raises: AlreadyRunning when another process holds it.
     """
-    handle = os.open(state / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(state / UP_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,21 +125,6 @@ def only_one(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def is_held(state: Path) -> bool:
-    """Whether a supervisor runs on this state directory: the kernel drops a dead one's lock."""
-    try:
-        handle = os.open(state / _LOCK_FILE, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 class Supervisor:

@@ -32,7 +32,13 @@ def faults_of(request: pb.EraseMemberRequest) -> list[Violation]:
     if not (
         request.member.startswith(_MEMBER) and is_member_token(request.member.removeprefix(_MEMBER))
     ):
-        faults.append(Violation("member", "NOT_A_NAME", "must read members/{token}"))
+        faults.append(
+            Violation(
+                "member",
+                "NOT_A_NAME",
+                "must read members/{token}, as `lipei members token` prints it",
+            )
+        )
     if request.ground not in _GROUNDS:
         faults.append(Violation("ground", "MISSING", "say why it may be done"))
     ordered = request.ground == pb.ERASURE_GROUND_ORDERED

@@ -13,6 +13,7 @@ from pathlib import Path
 from services.common.settings import UnknownSetting
 
 _RUN = "run.json"
+UP_LOCK = "up.lock"  # whoever supervises the installation holds it
 
 
 def state_dir(path: Path) -> Path:
@@ -28,6 +29,21 @@ def locked(state: Path) -> Iterator[None]:
     with (state / ".run.lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def is_held(state: Path) -> bool:
+    """Whether a supervisor runs on this state directory: the kernel drops a dead one's lock."""
+    try:
+        handle = os.open(state / UP_LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def read_addresses(state: Path) -> dict[str, str]:

@@ -45,6 +45,7 @@ _POLICY = re.compile(r"policies/([A-Za-z0-9](?:[A-Za-z0-9._~-]{0,63}))", re.ASCI
 QUOTE = re.compile(_POLICY.pattern + r"/quotes/([0-9a-f]{32})", re.ASCII)
 _TOKEN = r"([a-z0-9]{1,16}\.[0-9a-f]{64})"  # noqa: S105 - the form of a pseudonym, no secret
 _MEMBER = re.compile(rf"members/{_TOKEN}", re.ASCII)
+_MEMBER_FORM = "must read members/{token}, as `lipei members token` prints it"
 MEMBER_OR_ALL = re.compile(rf"members/(?:-|{_TOKEN})", re.ASCII)
 _READING = re.compile(rf"members/{_TOKEN}/readings/[A-Za-z0-9][A-Za-z0-9._~-]{{0,63}}", re.ASCII)
 MOST_POLICIES = 1_000
@@ -129,8 +130,7 @@ def part_of(
     violations = []
     member = _MEMBER.fullmatch(said.member)
     if member is None:
-        text = "must read members/{token}"
-        violations.append(Violation("participation.member", "NOT_A_NAME", text))
+        violations.append(Violation("participation.member", "NOT_A_NAME", _MEMBER_FORM))
     if not is_tariff_name(said.programme):
         text = "must read {programme id} or {programme id}@sha256:{hash}"
         violations.append(Violation("participation.programme", "NOT_A_NAME", text))
@@ -268,7 +268,7 @@ def target_of(
     violations = request_id_faults(request.request_id)
     member = _MEMBER.fullmatch(request.member)
     if member is None:
-        violations.append(Violation("member", "NOT_A_NAME", "must read members/{token}"))
+        violations.append(Violation("member", "NOT_A_NAME", _MEMBER_FORM))
     what = MEASURES.get(request.measure)
     if what is None:
         violations.append(Violation("measure", "UNKNOWN_VALUE", "must be a measure"))
@@ -336,7 +336,7 @@ def erasure_of(
     violations = request_id_faults(request.request_id)
     member = _MEMBER.fullmatch(request.member)
     if member is None:
-        violations.append(Violation("member", "NOT_A_NAME", "must read members/{token}"))
+        violations.append(Violation("member", "NOT_A_NAME", _MEMBER_FORM))
     if len(request.policies) > MOST_POLICIES:
         text = f"must be {MOST_POLICIES} at most"
         violations.append(Violation("policies", "TOO_MANY", text))

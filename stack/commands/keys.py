@@ -108,15 +108,19 @@ def retire(
     """
     if master_key_command():
         raise Failed("LIPEI_MASTER_KEY_COMMAND hands the keys over; retire it where they are kept")
+    described = list(_described(state))
+    file = _file(state)
+    kept = file.read().keys
+    if key_id not in kept:
+        raise Failed(f"no master key is called {key_id}; there are {', '.join(kept)}", exit_code=2)
     used = [
         f"{name}: {use.subject_keys} subjects' keys are wrapped under it; rotate first"
-        for name, uses in _described(state)
+        for name, uses in described
         for use in uses
         if use.key_id == key_id and use.subject_keys
     ]
     if used:
         raise Failed(*used)
-    file = _file(state)
     if not yes:
         services = ", ".join(SERVICES)
         say(f"Nothing is wrapped under {key_id} in the databases of {services}.")

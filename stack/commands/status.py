@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from services.common.evidence.kept_log import ALARMS
+from services.common.state import is_held
 from services.common.transport.certificates import tls_files
 from services.common.transport.standing import SAID, standing
 from stack.commands.calling import Failed, addresses, not_running
@@ -18,7 +19,7 @@ from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import print_json, print_table, rows, table
 from stack.installation import SERVICES
 from stack.probes import http_answers, service_serves, tcp_accepts
-from stack.supervisor import PROCESSES_FILE, READY_FILE, is_held
+from stack.supervisor import PROCESSES_FILE, READY_FILE
 
 _WORKER = "worker:"
 _SETTLEMENT = "settlement"  # whom the claims worker acts as

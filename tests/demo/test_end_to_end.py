@@ -20,6 +20,8 @@ from demo.progress import Reporter
 from demo.results import Results
 from demo.run import Folders, failures, play
 from demo.scenario import generated
+from demo.stack import StateRefused, fresh_state
+from stack.supervisor import only_one
 
 ROOT = Path(__file__).parents[2]
 SEEDS, PEOPLE, BILLS = [11, 20250101], 20, 40
@@ -153,6 +155,16 @@ def test_a_state_directory_of_someone_else_is_not_touched(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "is not empty and not a demo's" in done.stderr
     assert (tmp_path / "letter.txt").read_text() == "mine"
+
+
+def test_a_demo_does_not_empty_the_state_of_a_stack_that_runs(tmp_path: Path) -> None:
+    fresh_state(tmp_path)
+    (tmp_path / "claims.db").write_text("in use")
+    with only_one(tmp_path), pytest.raises(StateRefused, match="lipei is up on"):
+        fresh_state(tmp_path)
+    assert (tmp_path / "claims.db").read_text() == "in use"
+    fresh_state(tmp_path)  # the control: once it has stopped, the state is a demo's to empty
+    assert not (tmp_path / "claims.db").exists()
 
 
 def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:

@@ -199,8 +199,9 @@ def test_one_name_works_for_issue_and_revoke(state: Path, tmp_path: Path) -> Non
         issued = x509.load_pem_x509_certificate((out / "mine.pem").read_bytes())
         assert uri in str(issued.extensions.get_extension_for_class(x509.SubjectAlternativeName))
         assert lipei("identity", "revoke", name, "--state", state).code == 0
-    unknown = lipei("identity", "issue", "hospital", "--out", tmp_path, "--state", state)
-    assert (unknown.code, "no process of `lipei identity list`" in unknown.err) == (2, True)
+    for what in ("hospital", "hospital/general", "claims/"):
+        unknown = lipei("identity", "issue", what, "--out", tmp_path, "--state", state)
+        assert (unknown.code, "no process of `lipei identity list`" in unknown.err) == (2, True)
     for command in ("issue", "revoke"):
         shown = lipei("identity", command, "--help").out
         assert "as `list` prints them" in " ".join(shown.replace("│", " ").split())

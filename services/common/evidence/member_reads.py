@@ -43,7 +43,13 @@ def wanted(request: pb.ListMemberReadsRequest, violations: list[Violation]) -> W
     """
     token = request.member.removeprefix(_PREFIX)
     if not request.member.startswith(_PREFIX) or not is_member_token(token):
-        violations.append(Violation("member", "NOT_A_NAME", "must read members/{token}"))
+        violations.append(
+            Violation(
+                "member",
+                "NOT_A_NAME",
+                "must read members/{token}, as `lipei members token` prints it",
+            )
+        )
     if violations:
         raise invalid(violations)
     tenant = current_tenant()

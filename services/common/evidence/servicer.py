@@ -234,7 +234,7 @@ def _inclusion(
     body = None if index is None or index >= size else proofs.body(index)
     hidden = body is not None and bool(tenant) and not _concerns(body, tenant)
     if index is None or body is None or hidden or size > proofs.size():
-        raise not_found("leaf in a tree of that size", str(size))
+        raise not_found(f"leaf: the tree has {size}, counted from 0", str(size))
     return pb.GetInclusionProofResponse(
         leaf=pb.Leaf(index=index, body=_text(body)),
         tree_size=size,
