@@ -180,6 +180,7 @@ async def _serve(
         now_us=now_us,
     )
     payments = _payments(settings, state, parts, paying)
+    settlement = SettlementServicer(parts, payments)
     sweeper = Sweeper(database, workflows, payments, settings.claims_paying_account)
     in_flight = InFlight(settings.claims_max_in_flight)
     proof = service_evidence(
@@ -202,12 +203,12 @@ async def _serve(
             ),
             Serving(
                 review_pb2_grpc.add_ReviewServiceServicer_to_server,
-                ReviewServicer(parts),
+                ReviewServicer(parts, settle=settlement.settle),
                 "lipei.claims.v1.ReviewService",
             ),
             Serving(
                 settlement_pb2_grpc.add_SettlementServiceServicer_to_server,
-                SettlementServicer(parts, payments),
+                settlement,
                 "lipei.claims.v1.SettlementService",
             ),
             proof.serving,

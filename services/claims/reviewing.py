@@ -6,6 +6,7 @@ the claim: if it has changed since, they are told so, and nothing is done.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,10 +68,12 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         self,
         parts: ClaimsParts,
         *,
+        settle: Callable[[list[str]], object],
         needs_second: Callable[[Decision], bool] = attrgetter("four_eyes"),
     ) -> None:
         self._parts = parts
         self._database = parts.database
+        self._settle = settle
         self._needs_second = needs_second
 
     async def ReviewClaim(
@@ -166,11 +169,29 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         except NoTermsInForce:
             text = "the engine cannot decide it: the plan has no terms on the policy's days"
             raise _precondition("UNDECIDABLE", text) from None
+        self._go_on(request.name)
         with self._database.reading() as connection:
             sealer = self._sealer(connection)
             row = find(connection, sealer, request.name)
             (claim,) = messages_of(connection, sealer, [row], self._parts.now_us())
             return claim
+
+    def _go_on(self, name: str) -> None:
+        """Settle what has waited for this claim: the same bill under the insurer's later policies.
+
+        In a transaction of its own. What cannot be settled yet is left to its workflow, which asks
+        again by itself.
+        """
+        with self._database.reading() as connection:
+            row = find(connection, self._sealer(connection), name)
+            waiting = [
+                claim_name(later.policy_id, later.id)
+                for later in store.later_policies(connection, row)
+                if ClaimState(later.state) in store.UNDECIDED
+            ]
+        if waiting and ClaimState(row.state) not in store.PENDED:
+            with contextlib.suppress(Refused):
+                self._settle(waiting)
 
     def _sealer(self, connection: Any) -> Any:
         return self._parts.keys.sealer(connection)

@@ -436,6 +436,18 @@ _EARLIER_POLICIES = (
 )
 
 
+def later_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow]:
+    """Claims of the same bill under the same insurer's policies that come later in coordination."""
+    found = select(claim).where(
+        claim.c.provider_id == row.provider_id,
+        claim.c.bill_index == row.bill_index,
+        claim.c.person_id == row.person_id,
+        claim.c.person_seq > row.person_seq,
+        claim.c.insurer == row.insurer,
+    )
+    return connection.execute(found.order_by(claim.c.seq)).all()
+
+
 def store_decision(
     connection: Connection,
     sealer: Sealer,

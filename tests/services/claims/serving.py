@@ -164,7 +164,7 @@ def served(
         )
         settlement_pb2_grpc.add_SettlementServiceServicer_to_server(flows.settlement, server)
         review_pb2_grpc.add_ReviewServiceServicer_to_server(
-            ReviewServicer(parts, needs_second=needs_second), server
+            ReviewServicer(parts, settle=flows.settlement.settle, needs_second=needs_second), server
         )
         credentials = server_credentials(acting("claims", ""))
         port = server.add_secure_port("127.0.0.1:0", credentials)

@@ -36,6 +36,7 @@ class ReviewServiceStub:
     INVALID_ARGUMENT with all field violations: fix the request.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
+    ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
     FAILED_PRECONDITION WRONG_STATE: a claim in this state cannot do that; ErrorInfo says the state; stop.
     FAILED_PRECONDITION ERASED: the person's data was erased; stop.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
@@ -104,6 +105,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     INVALID_ARGUMENT with all field violations: fix the request.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
+    ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
     FAILED_PRECONDITION WRONG_STATE: a claim in this state cannot do that; ErrorInfo says the state; stop.
     FAILED_PRECONDITION ERASED: the person's data was erased; stop.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
@@ -168,6 +170,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
     INVALID_ARGUMENT with all field violations: fix the request.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
+    ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
     FAILED_PRECONDITION WRONG_STATE: a claim in this state cannot do that; ErrorInfo says the state; stop.
     FAILED_PRECONDITION ERASED: the person's data was erased; stop.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
