@@ -13,7 +13,6 @@ from typing import Any
 
 from demo.checks import checks
 from demo.figures import WAITING, by_bearer, half_and_most, money, who_bears
-from demo.hospital.codes import SERVICES
 from demo.report.parts import Slice, histogram, ranked, slices
 from demo.results import Results
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
@@ -136,6 +135,7 @@ def claim_view(explained: claims_pb2.ExplainClaimResponse, currency: str) -> dic
     """One claim: its lines with every share and clause, and its words in both languages."""
     claim = explained.claim
     decision = claim.decision
+    names = {line.number: line.service_name for line in explained.explanation.lines}
     return {
         "name": claim.name,
         "head": f"bill {claim.bill_number}, billed {_money(decision.billed)}, "
@@ -144,7 +144,7 @@ def claim_view(explained: claims_pb2.ExplainClaimResponse, currency: str) -> dic
         "lines": [
             {
                 "number": line.number,
-                "service": _service(line.code.code),
+                "service": names.get(line.number, line.code.code),
                 "code": line.code.code,
                 "billed": _money(line.billed),
                 "benefit": _money(line.benefit),
@@ -221,11 +221,6 @@ def _colour_of(reason: str) -> str:
 def _times(label: str, ascending: Sequence[float]) -> dict[str, str]:
     half, most = half_and_most(ascending)
     return {"label": label, "half": half, "most": most}
-
-
-def _service(code: str) -> str:
-    """What the demo hospital calls a service; other hospitals' codes speak for themselves."""
-    return SERVICES[code].text if code in SERVICES else code
 
 
 def _share(share: decision_pb2.BearerShare) -> str:

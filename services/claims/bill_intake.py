@@ -39,6 +39,7 @@ MAX_LINES = 5_000
 MAX_DIAGNOSES = 100
 QUANTITY_PLACES, PRICE_PLACES = 4, 6
 CONSENT = re.compile(r"(hospitals/[a-z][a-z0-9-]{0,62})/consents/[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+AUTHORISATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,47}", re.ASCII)
 _NUMBER = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2199
 
@@ -75,6 +76,7 @@ def bill_faults(bill: bill_pb2.Bill) -> list[Violation]:
     if bill.hospital_tier not in TIERS:
         add("hospital_tier", "UNKNOWN_VALUE", "is not a tier that this version knows")
     _consent_faults(bill, add)
+    _authorisation_faults(bill, add)
     currency = bill.total.currency_code
     try:
         currency_exponent(currency)
@@ -103,6 +105,14 @@ def _consent_faults(bill: bill_pb2.Bill, add: _Add) -> None:
         add("consent", "NOT_A_NAME", "must read hospitals/{hospital}/consents/{consent}")
     elif bill.name and not bill.name.startswith(f"{named[1]}/bills/"):
         add("consent", "CONTRADICTS", "must be of the hospital that the bill left")
+
+
+def _authorisation_faults(bill: bill_pb2.Bill, add: _Add) -> None:
+    named = {"authorisation": bill.authorisation}
+    named |= {f"lines[{i}].authorisation": line.authorisation for i, line in enumerate(bill.lines)}
+    for field, number in named.items():
+        if number and not AUTHORISATION.fullmatch(number):
+            add(field, "MALFORMED", "must be 1 to 48 letters, digits and hyphens")
 
 
 @cache
@@ -275,6 +285,8 @@ def bill_facts(bill: bill_pb2.Bill) -> BillFacts:
             for d in bill.diagnoses
         ),
         social_insurance=_social_insurance(bill),
+        referral=bill.referral if bill.HasField("referral") else None,
+        authorisation=bill.authorisation,
         **filing_facts(bill),
     )
 
@@ -289,6 +301,7 @@ def _line(line: bill_pb2.BillLine, zone: ZoneInfo) -> LineFacts:
         service_date=_day(line.service_time, zone) if line.HasField("service_time") else None,
         diagnosis_numbers=tuple(line.diagnosis_numbers),
         fund_paid=line.fund_paid.minor_units if line.HasField("fund_paid") else None,
+        authorisation=line.authorisation,
         **coding_facts(line, zone),
     )
 

@@ -25,14 +25,14 @@ from services.claims.core.facts import (
     Review,
     usage_snapshot,
 )
-from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.core.life_cycle import TAKEN_BACK, ClaimState, Event
+from services.claims.core.plan import reads_family_size
 from services.claims.core.repeats import services_that_matter
 from services.claims.owing import owe
 from services.claims.papers import with_facts
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import acts, policies, sealed
 from services.claims.storage import claims as store
-from services.claims.storage.release import give_back, own_use
 from services.claims.storage.usage import balances, earlier_services
 from services.common.refusals import Refused
 from services.common.sealing import Sealer
@@ -91,7 +91,13 @@ def decide(
     inputs = _inputs(desk, row, bill or bill_of(desk, row), review, appeal)
     plan = desk.plans.plan(desk.connection, inputs.plan_version)
     decided = adjudicate(
-        plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior, review=inputs.review
+        plan,
+        inputs.policy,
+        inputs.usage,
+        inputs.bill,
+        inputs.prior,
+        review=inputs.review,
+        claim_id=inputs.claim_id,
     )
     return inputs, decided
 
@@ -106,12 +112,11 @@ def take_effect(
     *,
     event: Event | None = None,
 ) -> ClaimState:
-    """Put a decision in the place of the one before it, and release what it approves.
+    """Put a decision in the place of the one before it, whose use it takes over; pay what it owes.
 
     `before` are the moves that lead up to it; `event` is where it leads, as it says itself when
     absent.
     """
-    give_back(desk.connection, desk.sealer, row)
     decision_id = store.store_decision(
         desk.connection, desk.sealer, row, inputs, decided, desk.at_us
     )
@@ -165,14 +170,19 @@ def _inputs(
         balances(connection, row.policy_id, row.member_id),
         earlier_services(connection, sealer, row, services_that_matter(plan, facts)),
     )
-    own = own_use(connection, sealer, row)
+    snapshot = terms.snapshot(member)
+    if reads_family_size(plan):
+        size = policies.insured_people(connection, row.policy_id, terms.revision)
+        snapshot = msgspec.structs.replace(snapshot, family_size=size)
+    own = store.own_use(connection, sealer, row)
     return canonical.Inputs(
         plan_version=terms.plan_version,
-        policy=terms.snapshot(member),
+        policy=snapshot,
         usage=with_changes(usage, own, release=True) if own else usage,
         bill=facts,
         prior=_prior(desk, row),
         review=review,
+        claim_id=row.id if plan.sampling is not None else "",
     )
 
 
@@ -186,7 +196,7 @@ def _prior(desk: Desk, row: Row[Any]) -> PriorPayments:
                 "the same bill is pended under an earlier policy; wait",
                 retry_after_s=PENDED_RETRY_S,
             )
-        gone = earlier.released_us is not None or earlier.state == ClaimState.WITHDRAWN.value
+        gone = earlier.released_us is not None or ClaimState(earlier.state) in TAKEN_BACK
         if not earlier.benefit or gone:
             continue
         stored = store.decision_of(desk.connection, earlier.decision_id)

@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from lipei.claims.v1 import claims_pb2, decision_pb2, policy_pb2, reason_pb2
 from lipei.type.v1 import coding_pb2, money_pb2
-from services.claims.core.decision import Bearer, Decision, DecisionLine, LineOutcome
+from services.claims.core.decision import Bearer, Decision, DecisionLine, LineOutcome, Payee
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import RANK, WORDS
@@ -19,6 +19,10 @@ from services.claims.storage.sealed import OpenedClaim
 STATES = {state: claims_pb2.ClaimState.Value(f"CLAIM_STATE_{state.name}") for state in ClaimState}
 STATE_OF = {number: state for state, number in STATES.items()}
 _BEARERS = {b: decision_pb2.Bearer.Value(f"BEARER_{b.name}") for b in Bearer}
+_PAYEES: dict[Payee | None, decision_pb2.Payee.ValueType] = {
+    None: decision_pb2.PAYEE_UNSPECIFIED,
+    **{p: decision_pb2.Payee.Value(f"PAYEE_{p.name}") for p in Payee},
+}
 _OUTCOMES = {o: decision_pb2.LineOutcome.Value(f"LINE_OUTCOME_{o.name}") for o in LineOutcome}
 
 
@@ -78,8 +82,8 @@ def claim_message(opened: OpenedClaim) -> claims_pb2.Claim:
 def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     """What a hospital must know of a claim that its bill opened: its name, state and decision.
 
-    Not the insurer's handle of the person, what the person has used up or had elsewhere, or the
-    payout.
+    Not the insurer's handle of the person, what the person has used up or had elsewhere, how the
+    insurer checks itself, or the payout.
     """
     seen = claims_pb2.Claim()
     seen.CopyFrom(claim)
@@ -89,6 +93,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         seen.ClearField(kept)
     if seen.HasField("decision"):
         seen.decision.ClearField("usage_changes")
+        seen.decision.ClearField("four_eyes")
         for line in seen.decision.lines:
             line.ClearField("earlier_claim")
     return seen
@@ -119,6 +124,8 @@ def decision_message(decided: Decision) -> decision_pb2.Decision:
         allowed=money(decided.allowed, currency),
         benefit=money(decided.benefit, currency),
         lines=[_line_message(line, currency) for line in decided.lines],
+        four_eyes=decided.four_eyes,
+        pays_now=money(decided.pays_now, currency) if decided.pays_now else None,
         usage_changes=[
             decision_pb2.UsageChange(
                 accumulator=change.accumulator,
@@ -129,7 +136,6 @@ def decision_message(decided: Decision) -> decision_pb2.Decision:
             )
             for change in decided.usage_changes
         ],
-        four_eyes=decided.four_eyes,
         pends=[
             decision_pb2.Pend(
                 reason=reason_pb2.Reason.Value(f"REASON_{pend.reason.name}"),
@@ -161,6 +167,7 @@ def _line_message(line: DecisionLine, currency: str) -> decision_pb2.DecisionLin
         billed=money(line.billed, currency),
         allowed=money(line.allowed, currency),
         benefit=money(line.benefit, currency),
+        payee=_PAYEES[line.payee],
         shares=[
             decision_pb2.BearerShare(
                 bearer=_BEARERS[share.bearer],

@@ -91,7 +91,8 @@ def _published(
     version = policies.newest_plan(connection, plan, insurer=insurer)
     if version is None:
         return None
-    return PublishedPlan(version, plans.plan(connection, version).first_day)
+    published = plans.plan(connection, version)
+    return PublishedPlan(version, published.first_day, published.currency)
 
 
 def _store(

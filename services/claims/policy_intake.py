@@ -15,6 +15,7 @@ from decimal import Decimal
 from msgspec import structs
 
 from lipei.claims.v1 import policy_pb2 as pb
+from services.claims.benefit_intake import benefit_facts
 from services.claims.core.facts import (
     CoverInterval,
     DisclosedCondition,
@@ -70,10 +71,11 @@ class TakenPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PublishedPlan:
-    """A plan's version name and the first day on which it has terms."""
+    """A plan's version name, the first day on which it has terms, and what it pays in."""
 
     version: str
     first_day: date
+    currency: str
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def taken(policy: pb.Policy, index: int, known: Known) -> TakenPolicy | list[pb.
     previous = policy.previous_policy_id or None
     if previous and not (_ID.fullmatch(previous) and known.policy_exists(previous)):
         faults.add("previous_policy_id", "UNKNOWN_POLICY", "import the previous policy first")
-    members, tokens = _members(policy, start, last, known, faults)
+    currency = plan.currency if plan else ""
+    members, tokens = _members(policy, start, last, currency, known, faults)
     payees = _payees(policy, faults)
     if faults.found or not (start and last and effective and plan):
         return faults.found
@@ -164,7 +167,12 @@ def _effective(
 
 
 def _members(
-    policy: pb.Policy, start: date | None, last: date | None, known: Known, faults: _Faults
+    policy: pb.Policy,
+    start: date | None,
+    last: date | None,
+    currency: str,
+    known: Known,
+    faults: _Faults,
 ) -> tuple[list[MemberFacts], dict[str, str]]:
     if not policy.members:
         faults.add("members", "NO_MEMBERS", "at least one person must be insured")
@@ -179,7 +187,7 @@ def _members(
         elif token and token in tokens.values():
             faults.add(f"{path}.document", "DUPLICATE_PERSON", "this person stands twice")
         tokens[member.member_id] = token or ""
-        found = _member(member, path, start, last, faults)
+        found = _member(member, path, start, last, currency, faults)
         if found is None or token is None:
             continue
         if _ID.fullmatch(policy.previous_policy_id):
@@ -213,7 +221,12 @@ def _token(document: pb.IdentityDocument, path: str, known: Known, faults: _Faul
 
 
 def _member(
-    member: pb.InsuredMember, path: str, start: date | None, last: date | None, faults: _Faults
+    member: pb.InsuredMember,
+    path: str,
+    start: date | None,
+    last: date | None,
+    currency: str,
+    faults: _Faults,
 ) -> MemberFacts | None:
     before = len(faults.found)
     birth = faults.day(member.birth_date, f"{path}.birth_date")
@@ -245,6 +258,7 @@ def _member(
             member.outcome_tier.certified_date, f"{path}.outcome_tier.certified_date"
         )
         tier = OutcomeTier(tier=member.outcome_tier.tier, certified=certified or _NO_DAY)
+    benefits = benefit_facts(member, path, currency, faults)
     if len(faults.found) > before or not (first and end and birth and relationship):
         return None
     cover = CoverInterval(start=first, end=half_open(end), continuous_since=first)
@@ -257,6 +271,9 @@ def _member(
         disclosed_conditions=disclosed,
         outcome_tier=tier,
         social_insurance=member.social_insurance if member.HasField("social_insurance") else None,
+        earlier_outcome_tiers=benefits.tiers,
+        family_doctor=benefits.doctor,
+        authorisations=benefits.authorisations,
     )
 
 

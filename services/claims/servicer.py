@@ -21,10 +21,13 @@ from services.claims.core import canonical
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.clocks import days_left
 from services.claims.core.decision import ENGINE_VERSION
-from services.claims.core.explain import explain
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
+from services.claims.documents import Documents, check_request
 from services.claims.erasure import erase_member
+from services.claims.explained.told import ToldClaim
+from services.claims.explaining import told_claim
+from services.claims.explanation_messages import explanation_message
 from services.claims.in_flight import InFlight
 from services.claims.messages import (
     STATE_OF,
@@ -43,6 +46,7 @@ from services.claims.storage import claims as store
 from services.claims.storage import policies, sealed
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw, withdrawn_among
+from services.claims.unpayable import unpayable_terms
 from services.common.access.caller import note_consent, note_owner
 from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database, take_turns
@@ -100,6 +104,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self._parts = parts
         self._database = parts.database
         self._in_flight = in_flight
+        self._documents = Documents()
 
     async def SubmitClaim(
         self, request: pb.SubmitClaimRequest, context: Context
@@ -228,26 +233,30 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
     async def ExplainClaim(
         self, request: pb.ExplainClaimRequest, context: Context
     ) -> pb.ExplainClaimResponse:
-        """The decision in sentences, in Chinese and English."""
-        return await self._database.run(self._explain, request.name)
+        """The decision as lines, in sentences, and as the document asked for."""
+        check_request(request.format, request.language)
+        answer, told = await self._database.run(self._explain, request.name)
+        if request.format:
+            made = await self._documents.make(told, request.format, request.language)
+            answer.document.CopyFrom(made)
+        return answer
 
-    def _explain(self, name: str) -> pb.ExplainClaimResponse:
+    def _explain(self, name: str) -> tuple[pb.ExplainClaimResponse, ToldClaim]:
         with self._database.reading() as connection:
             sealer = self._parts.keys.sealer(connection)
             row, stored = _decided_row(connection, sealer, name)
-            decided = sealed.open_output(sealer, stored)
+            told = told_claim(connection, sealer, self._parts.plans, row, stored)
             claim = claim_message(sealed.opened(sealer, row, stored))
             _note(connection, [row], [claim])
-            plan = self._parts.plans.plan(connection, decided.plan_version)
-        withdrawn = ClaimState(row.state) is ClaimState.WITHDRAWN
-        told = explain(plan, decided, withdrawn=withdrawn)
-        return pb.ExplainClaimResponse(
+        answer = pb.ExplainClaimResponse(
             claim=claim,
-            text_zh="\n".join(told.zh),
-            text_en="\n".join(told.en),
-            reasons=reason_messages(decided),
-            sections=section_messages(plan, claim),
+            text_zh="\n".join(told.text.zh),
+            text_en="\n".join(told.text.en),
+            reasons=reason_messages(told.told.decision),
+            sections=section_messages(told.told.plan, claim),
+            explanation=explanation_message(told.told),
         )
+        return answer, told
 
     async def ReplayClaim(
         self, request: pb.ReplayClaimRequest, context: Context
@@ -264,7 +273,13 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             salt = sealed.open_salt(sealer, stored)
             plan = self._parts.plans.plan(connection, stored.plan_version)
         again = adjudicate(
-            plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior, review=inputs.review
+            plan,
+            inputs.policy,
+            inputs.usage,
+            inputs.bill,
+            inputs.prior,
+            review=inputs.review,
+            claim_id=inputs.claim_id,
         )
         same = {
             "output": again.output_hash == output.output_hash == canonical.output_hash(output),
@@ -337,6 +352,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         except StrictYamlError as error:
             faults += [Violation(f"yaml:{f.line} {f.path}", f.reason, f.text) for f in error.faults]
             raise invalid(faults) from None
+        faults += [Violation("yaml", one.reason, one.text) for one in unpayable_terms(plan)]
         if faults:
             raise invalid(faults)
         return await self._database.run(self._publish, request, plan)

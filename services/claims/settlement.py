@@ -19,7 +19,6 @@ from services.claims.paying import Payments
 from services.claims.servicer import ClaimsParts, Context, alone, find
 from services.claims.storage import claims as store
 from services.claims.storage import sealed
-from services.claims.storage.release import give_back
 from services.common.dated import NoTermsInForce
 from services.common.grpc_edge import Refused, Violation, invalid
 from services.common.log import logger
@@ -144,7 +143,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             state = ClaimState(row.state)
             if state is not ClaimState.PENDED_INFO or row.papers_due_us > at_us:
                 return state, row.papers_due_us
-            give_back(connection, self._parts.keys.sealer(connection), row)
+            store.release(connection, self._parts.keys.sealer(connection), row)
             state = store.move_on(
                 connection,
                 row.id,

@@ -12,7 +12,6 @@ from lipei.type.v1 import bill_pb2
 from services.claims import owing
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.storage import claims as store
-from services.claims.storage.release import give_back
 from services.common.access.tenant import Tenant
 from services.common.refusals import Refused
 from services.common.sealing import Erased, Sealer
@@ -88,7 +87,7 @@ def _undo(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> 
     if moves is None or (not moves and row.owed):
         text = "the claim is appealed; its appeal is decided first"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "APPEAL_OPEN", text)
-    give_back(connection, sealer, row)
+    store.release(connection, sealer, row)
     if not moves:
         store.void_decision(connection, row.id, at_us)
         return

@@ -6,7 +6,7 @@ A request is judged whole: every fault of every field comes back at once, withou
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
@@ -16,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.pricing.v1 import pricing_pb2
 from lipei.type.v1 import reading_pb2
+from services.common.access.tenant import Kind
 from services.common.grpc_edge import Violation
 from services.common.request_id import request_id_faults
 from services.pricing.core.book import is_tariff_name
@@ -45,6 +46,12 @@ _POLICY = re.compile(r"policies/([A-Za-z0-9](?:[A-Za-z0-9._~-]{0,63}))", re.ASCI
 QUOTE = re.compile(_POLICY.pattern + r"/quotes/([0-9a-f]{32})", re.ASCII)
 _TOKEN = r"([a-z0-9]{1,16}\.[0-9a-f]{64})"  # noqa: S105 - the form of a pseudonym, no secret
 _MEMBER = re.compile(rf"members/{_TOKEN}", re.ASCII)
+# What each kind of recorder may say of where a reading comes from.
+_STATES: Mapping[Kind, tuple[Provenance, ...]] = {
+    Kind.HOSPITAL: tuple(Provenance),
+    Kind.PARTNER: (Provenance.DEVICE, Provenance.TYPED),
+    Kind.MEMBER: (Provenance.TYPED,),
+}
 _MEMBER_FORM = "must read members/{token}, as `lipei members token` prints it"
 MEMBER_OR_ALL = re.compile(rf"members/(?:-|{_TOKEN})", re.ASCII)
 _READING = re.compile(rf"members/{_TOKEN}/readings/[A-Za-z0-9][A-Za-z0-9._~-]{{0,63}}", re.ASCII)
@@ -156,10 +163,12 @@ def part_of(
 
 
 def incoming_of(
-    request: pricing_pb2.RecordReadingsRequest, *, now: datetime, backfill: bool
+    request: pricing_pb2.RecordReadingsRequest, recorder: Kind, *, now: datetime, backfill: bool
 ) -> tuple[tuple[Incoming, ...], list[Violation]]:
     """The readings of a request, and everything wrong with all of them.
 
+    The better a provenance the more it counts, so each recorder may state its own alone: a hospital
+    any, a partner what a device measured or somebody typed, a member what they typed.
     With `backfill` a typed reading may state when it was received; without it a member could claim
     to have been in time.
     """
@@ -172,7 +181,7 @@ def incoming_of(
     for place, said in enumerate(request.readings):
         path = f"readings[{place}]"
         faults: list[Violation] = []
-        incoming = _incoming(said, faults, now=now, backfill=backfill)
+        incoming = _incoming(said, recorder, faults, now=now, backfill=backfill)
         if said.name in seen:
             faults.append(Violation("name", "REPEATED", "stands twice in this request"))
         seen.add(said.name)
@@ -182,7 +191,12 @@ def incoming_of(
 
 
 def _incoming(
-    said: reading_pb2.Reading, faults: list[Violation], *, now: datetime, backfill: bool
+    said: reading_pb2.Reading,
+    recorder: Kind,
+    faults: list[Violation],
+    *,
+    now: datetime,
+    backfill: bool,
 ) -> Incoming:
     named = _READING.fullmatch(said.name)
     token = named[1] if named else ""
@@ -198,6 +212,9 @@ def _incoming(
     if provenance is None:
         text = "must be LABORATORY, CLINIC, DEVICE or TYPED"
         faults.append(Violation("provenance", "UNKNOWN_VALUE", text))
+    elif provenance not in _STATES.get(recorder, ()):
+        text = "LABORATORY and CLINIC are a hospital's to say, DEVICE also a partner's"
+        faults.append(Violation("provenance", "NOT_ALLOWED", text))
     fasting = _FASTING.get(said.fasting_status)
     if fasting is None:
         text = "must be FASTING, NON_FASTING or left out"

@@ -152,12 +152,14 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pb.RecordReadingsResponse:
         """Keep readings, all or none, and raise a coach's task for each low glucose."""
         now = self._now()
-        readings, violations = incoming_of(request, now=now, backfill=self._shelf.backfill)
+        tenant = current_tenant()
+        readings, violations = incoming_of(
+            request, tenant.kind, now=now, backfill=self._shelf.backfill
+        )
         if violations:
             raise invalid(violations)
         for entry in readings:
             _check_member(entry.member_token)
-        tenant = current_tenant()
         try:
             done = await self._run(
                 self._readings.record,

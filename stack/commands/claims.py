@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +17,12 @@ from google.protobuf.json_format import Parse, ParseError
 from rich.table import Table
 
 from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1 import explanation_pb2
 from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
 from lipei.his_bridge.v1.his_bridge_pb2 import GetBillRequest
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1.bill_pb2 import Bill
+from services.common.state import write_private
 from stack.commands import reviews
 from stack.commands.calling import CALL_S, CallFailed, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
@@ -114,28 +119,95 @@ def _print(parts: Iterable[Table | str]) -> None:
             print_table(part)
 
 
+class Format(StrEnum):
+    """In which form an explanation is handed out."""
+
+    TEXT = "text"
+    JSON = "json"
+    FHIR_EOB = "fhir-eob"
+    FHIR_CLAIMRESPONSE = "fhir-claimresponse"
+    HTML = "html"
+    PDF = "pdf"
+
+
+_DOCUMENTS = {
+    Format.FHIR_EOB: explanation_pb2.DOCUMENT_FORMAT_FHIR_EXPLANATION_OF_BENEFIT,
+    Format.FHIR_CLAIMRESPONSE: explanation_pb2.DOCUMENT_FORMAT_FHIR_CLAIM_RESPONSE,
+    Format.HTML: explanation_pb2.DOCUMENT_FORMAT_HTML,
+    Format.PDF: explanation_pb2.DOCUMENT_FORMAT_PDF,
+}
+# The longest PDF takes seconds, and may stand in line.
+_DOCUMENT_S = 60.0
+_LANGUAGES = {
+    Language.ZH: explanation_pb2.DOCUMENT_LANGUAGE_ZH,
+    Language.EN: explanation_pb2.DOCUMENT_LANGUAGE_EN,
+    Language.BOTH: explanation_pb2.DOCUMENT_LANGUAGE_UNSPECIFIED,
+}
+
+
 @app.command()
 def explain(
-    name: Name, lang: Lang = Language.BOTH, state: State = DEFAULT_STATE, as_json: AsJson = False
+    name: Name,
+    lang: Lang = Language.BOTH,
+    form: Annotated[
+        Format, typer.Option("--format", help="Text for people, JSON, FHIR R4, a page or a PDF.")
+    ] = Format.TEXT,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it there, for you only.")
+    ] = None,
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
 ) -> None:
     """Explain a decision to the fen, clause by clause, and show that it adds up."""
+    if form is Format.PDF and out is None:
+        raise Failed("a PDF is no text: say where to write it with --out FILE", exit_code=2)
+    if out is not None and form is Format.TEXT and not as_json:
+        raise Failed("--out needs a --format other than text", exit_code=2)
+    request = pb.ExplainClaimRequest(name=name)
+    if form in _DOCUMENTS:
+        request.format, request.language = _DOCUMENTS[form], _LANGUAGES[lang]
     with calling(state, "claims", "adjuster") as channel:
-        stub = ClaimsServiceStub(channel)
-        answer = stub.ExplainClaim(pb.ExplainClaimRequest(name=name), timeout=CALL_S)
+        patience_s = _DOCUMENT_S if form in _DOCUMENTS else CALL_S
+        answer = ClaimsServiceStub(channel).ExplainClaim(request, timeout=patience_s)
     sums = adding_up(answer.claim.decision, lang)
-    if as_json:
-        print_json({**plain(answer), "adds_up": sums.holds})
+    if form in _DOCUMENTS:
+        _hand_out(answer.document.content, out)
+    elif as_json or form is Format.JSON:
+        told = {**plain(answer), "adds_up": sums.holds}
+        if out is None:
+            print_json(told)
+        else:
+            _hand_out(json.dumps(told, ensure_ascii=False, indent=2).encode(), out)
     else:
-        if lang is not Language.EN:
-            say(answer.text_zh + "\n")
-        if lang is not Language.ZH:
-            say(answer.text_en + "\n")
-        _print(decision_tables(answer.claim, lang, with_history=False, sections=answer.sections))
-        print_table(reason_table(answer.reasons, lang))
-        for line in sums.lines:
-            say(line)
+        _print_explained(answer, lang)
+        for sentence in sums.lines:
+            say(sentence)
     if not sums.holds:
         raise Failed(f"{name}: the decision does not add up; stop and investigate")
+
+
+def _print_explained(answer: pb.ExplainClaimResponse, lang: Language) -> None:
+    if lang is not Language.EN:
+        say(answer.text_zh + "\n")
+    if lang is not Language.ZH:
+        say(answer.text_en + "\n")
+    names = {line.number: line.service_name for line in answer.explanation.lines}
+    for line in answer.claim.decision.lines:
+        line.code.display = names[line.number]
+    _print(decision_tables(answer.claim, lang, with_history=False, sections=answer.sections))
+    print_table(reason_table(answer.reasons, lang))
+
+
+def _hand_out(content: bytes, out: Path | None) -> None:
+    """Into the file, which only its owner can read, or to standard output as it is."""
+    if out is None:
+        sys.stdout.write(f"{content.decode()}\n")
+        return
+    try:
+        write_private(out, content)
+    except OSError as error:
+        raise Failed(f"{out}: cannot be written ({type(error).__name__})", exit_code=2) from None
+    say(f"{out}: {len(content)} bytes")
 
 
 @app.command()

@@ -49,6 +49,16 @@ ROLE_CHECK = _guard(
     ),
     tests=(_GUARD,),
 )
+PROVENANCE = _guard(
+    "provenance by recorder",
+    "whoever records a reading may say that a laboratory measured it",
+    (
+        "services/pricing/requests.py",
+        "elif provenance not in _STATES.get(recorder, ()):",
+        "elif provenance not in Provenance:",
+    ),
+    tests=("tests/services/pricing/test_readings_served.py",),
+)
 PURPOSE = _guard(
     "purpose check",
     "whoever may call may read for any purpose that there is, or for a word of their own",
@@ -279,6 +289,22 @@ ADOPTION = _guard(
     ),
     tests=("tests/services/claims/test_tenants.py",),
 )
+ANOTHERS_POLICY = _guard(
+    "another insurer's policy in an explanation",
+    "an explanation names the policy of another insurer that paid first",
+    (
+        "services/claims/storage/claims.py",
+        "claim.c.person_id == row.person_id,\n            claim.c.insurer == row.insurer,\n",
+        "claim.c.person_id == row.person_id,\n",
+    ),
+    tests=("tests/services/claims/test_explaining.py",),
+)
+ESCAPING = _guard(
+    "escaping",
+    "a service's name from a bill runs in the browser of whoever reads the page",
+    ("services/claims/explained/page.py", "autoescape=True,", "autoescape=False,"),
+    tests=("tests/services/claims/explained/test_page.py",),
+)
 MONTHS_READ = _guard(
     "leaf of a quote's months",
     "a quote shows a member's months, and no leaf names the member",
@@ -335,6 +361,7 @@ OWN_APPEAL = _guard(
 
 GUARDS = (
     ROLE_CHECK,
+    PROVENANCE,
     PURPOSE,
     OF_INSTALLATION,
     OFFICE,
@@ -359,6 +386,8 @@ GUARDS = (
     SALT,
     SAME_REFUSAL,
     ADOPTION,
+    ANOTHERS_POLICY,
+    ESCAPING,
     MONTHS_READ,
     CONSENT_CHECK,
     SEEN,

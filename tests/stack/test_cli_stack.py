@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fhirkit
 import pytest
+from pypdf import PdfReader
 from sqlalchemy import select, text, update
 
 from services.claims.storage.sealed import person_subject
@@ -285,6 +287,36 @@ def test_explain_adds_up_to_the_fen_in_both_languages(
         *("7700.01", "12000.00", "10300.00", "0.00")
     ]
     assert stack.json("claims", "explain", claim)["adds_up"] is True
+
+
+@pytest.mark.parametrize("form", ["fhir-eob", "fhir-claimresponse", "html", "pdf", "json"])
+def test_an_explanation_is_written_for_its_reader_only(
+    stack: Stack, claim: str, form: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "told"
+    typed = stack.lipei("claims", "explain", claim, "--format", form, "--out", out, "--lang", "zh")
+    assert typed.code == 0, typed.err
+    content = out.read_bytes()
+    assert f"{out}: {len(content)} bytes" in typed.out
+    assert out.stat().st_mode & 0o777 == 0o600
+    if form == "pdf":
+        assert "理赔说明书" in PdfReader(out).pages[0].extract_text()
+        return
+    for there in (claim, "条款 4.2"):
+        assert there in content.decode()
+    if form.startswith("fhir"):
+        assert fhirkit.validate(content) == []
+        printed = stack.lipei("claims", "explain", claim, "--format", form).out
+        assert printed.encode() == content + b"\n"
+
+
+def test_what_cannot_be_written_is_said_before_anybody_is_asked(tmp_path: Path) -> None:
+    nobody = ("--state", tmp_path)
+    name = "policies/p-1/claims/c"
+    pdf = lipei("claims", "explain", name, "--format", "pdf", *nobody)
+    assert (pdf.code, pdf.said) == (2, ["a PDF is no text: say where to write it with --out FILE"])
+    plain = lipei("claims", "explain", name, "--out", tmp_path / "told", *nobody)
+    assert (plain.code, plain.said) == (2, ["--out needs a --format other than text"])
 
 
 def test_the_manual_s_example_bill_becomes_a_claim(

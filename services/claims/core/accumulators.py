@@ -84,6 +84,10 @@ class Tally:
 
     def changes(self) -> tuple[UsageChange, ...]:
         """What the claim adds, in canonical order; what counts one treatment only is not in it."""
+        return tuple(one for one in self.added() if one.scope is not Scope.TREATMENT)
+
+    def added(self) -> tuple[UsageChange, ...]:
+        """What the claim has added so far, in canonical order, of one treatment as well."""
         ordered = sorted(self._added, key=lambda key: (key[0], key[1], key[2] or date.min))
         return tuple(
             UsageChange(
@@ -94,7 +98,6 @@ class Tally:
                 count=self._added[key][1],
             )
             for key in ordered
-            if key[1] is not Scope.TREATMENT
         )
 
     def _key(self, accumulator: str, scope: Scope, period: Period | None) -> _Key:

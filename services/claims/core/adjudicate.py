@@ -6,6 +6,7 @@ ever, or ENGINE_VERSION changes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -13,8 +14,8 @@ import msgspec
 from services.claims.core.accumulators import Tally
 from services.claims.core.amounts import Amounts, Visit, allow, pay
 from services.claims.core.canonical import Inputs, input_hash, output_hash, plan_version
-from services.claims.core.claim import Claim, Line, Refusal, open_claim
-from services.claims.core.conditions import best_share, covers
+from services.claims.core.claim import Claim, Line, Missing, Refusal, open_claim
+from services.claims.core.conditions import best_share, covers, may_cover
 from services.claims.core.decision import (
     ENGINE_VERSION,
     Bearer,
@@ -23,6 +24,7 @@ from services.claims.core.decision import (
     DecisionLine,
     Disposition,
     LineOutcome,
+    Payee,
     Pend,
     UsageChange,
 )
@@ -35,6 +37,7 @@ from services.claims.core.facts import (
     UsageSnapshot,
 )
 from services.claims.core.filing import papers_missing
+from services.claims.core.flow import needs_four_eyes, payee_of, review_pends
 from services.claims.core.intake import UnacceptableBill, bill_faults
 from services.claims.core.payments import place_payments
 from services.claims.core.plan import Plan
@@ -47,6 +50,13 @@ NO_PRIOR_PAYMENTS = PriorPayments()
 _OF_PAPERS = (Reason.FACT_MISSING, Reason.PAPERS_MISSING)
 _OF_EARLIER_CLAIMS = (Reason.DUPLICATE, Reason.SUSPECTED_DUPLICATE, Reason.DUPLICATE_EXAMINATION)
 
+# Told of each line as soon as its money is placed, with the accumulators as they stand then.
+Watch = Callable[[Claim, Amounts, Tally], None]
+
+
+def _unwatched(claim: Claim, result: Amounts, tally: Tally) -> None:
+    """Nobody asks how the decision comes about."""
+
 
 def adjudicate(
     plan: Plan,
@@ -56,12 +66,15 @@ def adjudicate(
     prior: PriorPayments = NO_PRIOR_PAYMENTS,
     *,
     review: Review | None = None,
+    claim_id: str = "",
+    watch: Watch = _unwatched,
 ) -> Decision:
     """Decide a claim: lines with amounts, bearers, reasons and clauses, and what it uses up.
 
     Every fen of the bill has one bearer and one reason. A line whose fact is missing pends and
     holds the claim; the claim then reserves the most it could pay. `review` is what a person
-    found.
+    found; `claim_id` counts only where the plan samples claims. `watch` sees each line in turn
+    and changes nothing.
 
     Raises: UnacceptableBill with every fault of a bill that intake must refuse, or of a review;
     NoTermsInForce when the plan has no terms yet on the policy's days.
@@ -69,12 +82,6 @@ def adjudicate(
     faults = (*bill_faults(bill, prior, plan.currency), *review_faults(plan, bill, review))
     if faults:
         raise UnacceptableBill(faults)
-    claim = open_claim(plan, policy, usage, bill, prior, review)
-    refuse_lines(claim)
-    settled = _settle(claim, reserve=False)
-    lines = tuple(_decision_line(claim, one) for one in settled.lines)
-    pends = _pends(claim, settled)
-    changes = (_settle(claim, reserve=True) if pends else settled).changes
     inputs = Inputs(
         plan_version=plan_version(plan),
         policy=policy,
@@ -82,7 +89,15 @@ def adjudicate(
         bill=bill,
         prior=prior,
         review=review,
+        claim_id=claim_id if plan.sampling is not None else "",
     )
+    claim = open_claim(plan, policy, usage, bill, prior, review, inputs.claim_id)
+    refuse_lines(claim)
+    settled = _settle(claim, reserve=False, watch=watch)
+    lines = tuple(_decision_line(claim, one) for one in settled.lines)
+    benefit = sum(line.benefit for line in lines)
+    pends = _pends(claim, settled, benefit, inputs.plan_version)
+    changes = (_settle(claim, reserve=True) if pends else settled).changes
     decision = Decision(
         plan_version=inputs.plan_version,
         engine_version=ENGINE_VERSION,
@@ -92,11 +107,13 @@ def adjudicate(
         currency=plan.currency,
         billed=sum(line.billed for line in lines),
         allowed=sum(line.allowed for line in lines),
-        benefit=sum(line.benefit for line in lines),
+        benefit=benefit,
         lines=lines,
         category=claim.category or "",
         usage_changes=changes,
         pends=pends,
+        four_eyes=needs_four_eyes(claim, benefit),
+        pays_now=benefit if _pays_first(claim, pends) else 0,
     )
     return msgspec.structs.replace(decision, output_hash=output_hash(decision))
 
@@ -119,29 +136,41 @@ class _Settled:
     changes: tuple[UsageChange, ...]
 
 
-def _settle(claim: Claim, *, reserve: bool) -> _Settled:
-    """All lines in the order submitted. To reserve, waiting lines are paid at their best share."""
+def _settle(claim: Claim, *, reserve: bool, watch: Watch = _unwatched) -> _Settled:
+    """All lines in the order submitted. To reserve, waiting lines are paid at their best share.
+
+    Where undisputed lines are paid first, they use up what they do, deductibles included, and only
+    the waiting ones reserve, after them.
+    """
     units = Tally(claim.policy, claim.usage, claim.terms_day)
     visit = Visit(Tally(claim.policy, claim.usage, claim.terms_day), reserve)
     lines = [allow(claim, line, units) for line in claim.lines]
     place_payments(claim, lines)
+    taken = lines
+    if reserve and claim.terms.undisputed_first:
+        taken = sorted(lines, key=lambda one: bool(one.line.missing))
     counted: list[Line] = []
-    for one in lines:
-        if one.refusal is not None or (one.line.missing and not reserve):
-            continue
-        one.share = best_share(claim, one.line)
-        pay(claim, one, visit)
-        if one.allowed:
-            counted.append(one.line)
-    _count(claim, counted, visit.tally)
+    for one in taken:
+        if one.refusal is None and (reserve or not one.line.missing):
+            visit.reserve = reserve and (bool(one.line.missing) or not claim.terms.undisputed_first)
+            one.share = best_share(claim, one.line)
+            pay(claim, one, visit)
+            if one.allowed:
+                counted.append(one.line)
+        watch(claim, one, visit.tally)
+    _count(claim, counted, visit.tally, reserve=reserve)
     return _Settled(lines, visit.tally.changes())
 
 
-def _count(claim: Claim, lines: list[Line], tally: Tally) -> None:
-    """One count for each limit that covers an allowed line, whatever it paid."""
+def _count(claim: Claim, lines: list[Line], tally: Tally, *, reserve: bool) -> None:
+    """One count for each limit that covers an allowed line, whatever it paid.
+
+    To reserve, one for each that could cover it.
+    """
+    about = may_cover if reserve else covers
     for one in claim.terms.count_limits:
         term = one.term
-        if any(covers(term.covers, claim, line) for line in lines):
+        if any(about(term.covers, claim, line) for line in lines):
             tally.add(term.id, term.scope, term.period, count=1)
 
 
@@ -166,6 +195,7 @@ def _decision_line(claim: Claim, result: Amounts) -> DecisionLine:
         shares=_shares(claim, result, refusal),
         reason=refusal.reason if refusal is not None else None,
         clause=refusal.clause if refusal is not None else "",
+        payee=_payee(claim, result) if claim.terms.payees else None,
         earlier_claim=line.earlier_claim
         if refusal is not None and refusal.reason in _OF_EARLIER_CLAIMS
         else "",
@@ -178,6 +208,11 @@ def _waiting(claim: Claim, line: Line) -> Refusal:
     if any(one.reason is Reason.FACT_MISSING for one in line.missing):
         return Refusal(Reason.FACT_MISSING, facts)
     return Refusal(line.missing[0].reason, line.missing[0].clause)
+
+
+def _payee(claim: Claim, result: Amounts) -> Payee | None:
+    payee = payee_of(claim, result.line) if result.benefit else None
+    return None if isinstance(payee, Missing) else payee
 
 
 def _shares(claim: Claim, result: Amounts, refusal: Refusal | None) -> tuple[BearerShare, ...]:
@@ -210,8 +245,8 @@ def _shares(claim: Claim, result: Amounts, refusal: Refusal | None) -> tuple[Bea
     )
 
 
-def _pends(claim: Claim, settled: _Settled) -> tuple[Pend, ...]:
-    """The facts that lines wait for; else the person who must look at a large claim."""
+def _pends(claim: Claim, settled: _Settled, benefit: int, version: str) -> tuple[Pend, ...]:
+    """The facts that lines wait for, and the person who must look at the claim."""
     clause = claim.plan.general.missing_facts
     pends = [
         Pend(
@@ -227,13 +262,15 @@ def _pends(claim: Claim, settled: _Settled) -> tuple[Pend, ...]:
     if claim.edits is not None:
         stand = [one.line for one in settled.lines if one.refusal is None]
         pends += papers_missing(claim, stand)
-    most, term = claim.terms.auto_pay_ceiling, claim.plan.auto_pay_ceiling
-    benefit = sum(one.benefit for one in settled.lines)
-    if claim.review is None and term is not None and most is not None and benefit > most:
-        pends.append(
-            Pend(reason=Reason.REVIEW_NEEDED, clause=term.clause, awaits="review.auto_pay_ceiling")
-        )
+    payable = any(one.refusal is None for one in settled.lines)
+    pends += review_pends(claim, benefit, version=version, payable=payable)
     return tuple(pends)
+
+
+def _pays_first(claim: Claim, pends: tuple[Pend, ...]) -> bool:
+    """Whether what waits for nothing is paid while other lines wait for facts."""
+    facts_only = all(pend.reason is Reason.FACT_MISSING for pend in pends)
+    return claim.terms.undisputed_first and bool(pends) and facts_only
 
 
 def _disposition(

@@ -11,10 +11,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from services.claims.core.accumulators import Tally
+from services.claims.core.authorisations import (
+    authorised_units,
+    count_authorised,
+    limit_authorised_amount,
+)
 from services.claims.core.claim import AppliedShare, Claim, Line, Refusal
-from services.claims.core.conditions import covers, holds, limits_line
+from services.claims.core.conditions import covers, holds, limits, may_cover
 from services.claims.core.decision import Bearer
-from services.claims.core.facts import UNIT_SCALE
+from services.claims.core.facts import UNIT_SCALE, Authorisation
 from services.claims.core.intake import priced
 from services.claims.core.plan import Copay, PatientCost
 from services.claims.core.reasons import Reason
@@ -53,6 +58,7 @@ class Amounts:
     social: int = 0
     prior: int = 0
     benefit: int = 0
+    authorised: dict[Authorisation, str] | None = None
     cuts: list[Cut] = field(default_factory=list)
 
     def cut(
@@ -76,8 +82,10 @@ class Visit:
 def allow(claim: Claim, line: Line, units: Tally) -> Amounts:
     """Steps 1 to 3: contract price, units, fixed limit per unit. The allowed amount rounds once.
 
+    A reviewer's units and price go before all of them, an authorisation's units before the plan's.
+
     `units` counts the units of this claim's lines so far; a line for which none are left is
-    refused. A reviewer's units and price go before all of them.
+    refused.
     """
     facts, currency = line.facts, claim.bill.currency
     result = Amounts(line=line, billed=facts.billed, refusal=line.refusal, allowed=facts.billed)
@@ -102,6 +110,8 @@ def allow(claim: Claim, line: Line, units: Tally) -> Amounts:
     _limit_units(claim, result, price, units)
     if result.refusal is None:
         _limit_price(claim, result, price)
+        if result.authorised is not None:
+            limit_authorised_amount(result, result.authorised, units)
     return result
 
 
@@ -113,10 +123,12 @@ def _contract_price(claim: Claim, line: Line) -> Decimal | None:
 def _limit_units(claim: Claim, result: Amounts, price: Decimal, units: Tally) -> None:
     """Step 2: what is above the units left is cut; with none left the line is refused."""
     line = result.line
-    wanted = int(result.units * UNIT_SCALE)
+    wanted = _authorised(claim, result, price, units)
+    if result.refusal is not None:
+        return
     left, clause = wanted, ""
-    limits = [one for one in claim.terms.unit_limits if limits_line(one, one.term.sections, line)]
-    for one in limits:
+    applying = [one for one in claim.terms.unit_limits if limits(one, claim, line)]
+    for one in applying:
         term = one.term
         room = units.left(term.id, term.scope, term.period, one.value * UNIT_SCALE)
         if room < left:
@@ -125,7 +137,7 @@ def _limit_units(claim: Claim, result: Amounts, price: Decimal, units: Tally) ->
         result.refusal = Refusal(Reason.FREQUENCY, clause)
         result.cuts, result.allowed = [], 0
         return
-    for one in limits:
+    for one in applying:
         units.add(one.term.id, one.term.scope, one.term.period, amount=left)
     result.units = Decimal(left) / UNIT_SCALE
     if left < wanted:
@@ -134,12 +146,26 @@ def _limit_units(claim: Claim, result: Amounts, price: Decimal, units: Tally) ->
         result.allowed = allowed
 
 
+def _authorised(claim: Claim, result: Amounts, price: Decimal, units: Tally) -> int:
+    """The units that are authorised, in ten-thousandths; what is above is cut."""
+    wanted = int(result.units * UNIT_SCALE)
+    if result.line.authority is None:
+        return wanted
+    left, clause = authorised_units(result, wanted, units)
+    if left < wanted and result.refusal is None:
+        most = priced(Decimal(left) / UNIT_SCALE, price, claim.bill.currency)
+        allowed = min(result.allowed, most)
+        result.cut(Reason.AUTHORISATION_EXCEEDED, clause, result.allowed - allowed)
+        result.allowed = allowed
+    return left
+
+
 def _limit_price(claim: Claim, result: Amounts, price: Decimal) -> None:
     """Step 3: the tightest fixed limit per unit."""
     limit, clause = price, ""
     places = currency_exponent(claim.bill.currency)
     for one in claim.terms.fixed_limits:
-        if limits_line(one, one.term.sections, result.line):
+        if limits(one, claim, result.line):
             most = Decimal(one.value).scaleb(-places)
             if most < limit:
                 limit, clause = most, one.term.clause
@@ -170,7 +196,7 @@ def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
     result.cut(Reason.COINSURANCE, share.clause, coinsurance)
     result.benefit = _within_ceilings(claim, result, visit.tally, rest - coinsurance)
     absorb(result)
-    _count_up(claim, result, visit.tally)
+    _count_up(claim, result, visit)
 
 
 def _used_up(claim: Claim, line: Line, tally: Tally) -> Refusal | None:
@@ -193,14 +219,22 @@ def _deduct(
         return 0
     paid_by_fund = min(result.social, result.allowed)
     deducted = 0
+    families, embedding = claim.terms.families, claim.terms.embedding
     for one in claim.terms.deductibles:
         term = one.term
-        if not covers(term.covers, claim, result.line):
+        if term.id in embedding or not covers(term.covers, claim, result.line):
             continue
         left = visit.tally.left(term.id, term.scope, term.period, one.value)
+        family = families.get(term.id) if families else None
+        if family is not None:
+            whole = family.term
+            left = min(left, visit.tally.left(whole.id, whole.scope, whole.period, family.value))
         by_fund = min(left, paid_by_fund) if term.social_insurance_counts else 0
         amount = min(left - by_fund, rest - deducted)
         visit.tally.add(term.id, term.scope, term.period, amount=amount + by_fund)
+        if family is not None:
+            whole = family.term
+            visit.tally.add(whole.id, whole.scope, whole.period, amount=amount + by_fund)
         result.cut(Reason.DEDUCTIBLE, term.clause, amount)
         deducted += amount
     borne[PatientCost.DEDUCTIBLE] = deducted
@@ -230,8 +264,9 @@ def _within_out_of_pocket(
     claim: Claim, result: Amounts, visit: Visit, coinsurance: int, borne: dict[PatientCost, int]
 ) -> int:
     """Step 7: the patient's share, as far as out-of-pocket maxima leave it with the patient."""
+    about = may_cover if visit.reserve else covers
     applying = [
-        one for one in claim.terms.out_of_pocket if covers(one.term.covers, claim, result.line)
+        one for one in claim.terms.out_of_pocket if about(one.term.covers, claim, result.line)
     ]
     if visit.reserve:
         return 0 if applying else coinsurance
@@ -265,15 +300,25 @@ def _within_ceilings(claim: Claim, result: Amounts, tally: Tally, benefit: int) 
     return benefit
 
 
-def _count_up(claim: Claim, result: Amounts, tally: Tally) -> None:
-    """What the line uses of ceilings, and of unit limits."""
+def _count_up(claim: Claim, result: Amounts, visit: Visit) -> None:
+    """What the line uses of ceilings, unit limits and its authorisation.
+
+    A line whose section or category is unknown reserves in every one that could be about it.
+    """
+    tally, about = visit.tally, may_cover if visit.reserve else covers
+    if result.authorised is not None:
+        count_authorised(result, result.authorised, tally)
     for one in claim.terms.ceilings:
-        if covers(one.term.covers, claim, result.line):
-            tally.add(one.term.id, one.term.scope, one.term.period, amount=result.benefit)
+        term = one.term
+        if about(term.covers, claim, result.line):
+            amount = result.benefit
+            if visit.reserve:  # in one that is not sure to be about it, no more than it could hold
+                amount = min(amount, tally.left(term.id, term.scope, term.period, one.value))
+            tally.add(term.id, term.scope, term.period, amount=amount)
     for limit in claim.terms.unit_limits:
-        if limits_line(limit, limit.term.sections, result.line):
-            term = limit.term
-            tally.add(term.id, term.scope, term.period, amount=int(result.units * UNIT_SCALE))
+        if limits(limit, claim, result.line, reserve=visit.reserve):
+            units = limit.term
+            tally.add(units.id, units.scope, units.period, amount=int(result.units * UNIT_SCALE))
 
 
 # What a payment above the allowed amount takes back first, and what earlier insurers replace.
@@ -281,6 +326,7 @@ _PRICE_SIDE = (
     Reason.PRICE_ABOVE_CONTRACT,
     Reason.FREQUENCY,
     Reason.UNIT_LIMIT,
+    Reason.AUTHORISATION_EXCEEDED,
     Reason.MEDICAL_NECESSITY,
 )
 _PATIENT_SIDE = (

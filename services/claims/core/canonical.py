@@ -24,7 +24,10 @@ from services.claims.core.plan import Plan
 
 
 class Inputs(Facts, frozen=True):
-    """Everything that one decision was made from; the plan by its version name."""
+    """Everything that one decision was made from; the plan by its version name.
+
+    `claim_id` is empty unless the plan samples claims.
+    """
 
     plan_version: str
     policy: PolicySnapshot
@@ -32,6 +35,7 @@ class Inputs(Facts, frozen=True):
     bill: BillFacts
     prior: PriorPayments
     review: Review | None = None
+    claim_id: str = ""
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")

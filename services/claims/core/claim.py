@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from services.claims.core.accumulators import Tally, policy_year_start
 from services.claims.core.coded import Coded
@@ -35,6 +36,9 @@ from services.claims.core.repeats import (
     service_day,
 )
 from services.claims.core.terms import PriceByCode, Terms, prices_on, terms_on
+
+if TYPE_CHECKING:
+    from services.claims.core.authorisations import Authority
 
 
 @dataclass(slots=True)
@@ -87,10 +91,11 @@ class Line:
     share: AppliedShare | Missing | None = None
     refusal: Refusal | None = None
     missing: list[Missing] = field(default_factory=list)
+    authority: Authority | None = None
+    reviewed: ReviewedLine | None = None
     edits: CodeEdits | None = None
     earlier_claim: str = ""
     resembles: str | None = None
-    reviewed: ReviewedLine | None = None
 
 
 @dataclass(slots=True)
@@ -130,9 +135,10 @@ class Claim:
     before: Tally
     elsewhere: dict[CodeKey, tuple[EarlierService, ...]]
     category: str | None = ""
+    review: Review | None = None
+    claim_id: str = ""
     edits: EditTerms | None = None
     coded: Coded | None = None
-    review: Review | None = None
 
     @property
     def social_insurance_used(self) -> bool | None:
@@ -148,6 +154,7 @@ def open_claim(
     bill: BillFacts,
     prior: PriorPayments,
     review: Review | None = None,
+    claim_id: str = "",
 ) -> Claim:
     """The claim with everything looked up that does not depend on a rule.
 
@@ -155,11 +162,8 @@ def open_claim(
     """
     cover_day = _stay_day(bill, plan.general.cover_day)
     cover = _cover(policy, bill, plan.general.cover_day)
-    terms_day = _within(policy, _stay_day(bill, plan.general.terms_day))
-    if cover is not None:
-        # Cover ended during the stay: the last policy year's terms hold.
-        terms_day = min(terms_day, cover.end - timedelta(days=1))
-    terms, edits = terms_on(plan, terms_day), edits_on(plan, terms_day)
+    terms_day = day_of_terms(plan, policy, bill)
+    terms, edits = terms_on(plan, terms_day, policy.family_size), edits_on(plan, terms_day)
     claim = Claim(
         plan=plan,
         policy=policy,
@@ -178,13 +182,22 @@ def open_claim(
         elsewhere=elsewhere(bill, usage.services) if terms.mutual_recognition else {},
         edits=edits,
         review=review,
+        claim_id=claim_id,
     )
+    claim.category = _category(claim)
     if review is not None:
         reviewed = {one.number: one for one in review.lines}
         for line in claim.lines:
             line.reviewed = reviewed.get(line.facts.number)
-    claim.category = _category(claim)
     return claim
+
+
+def day_of_terms(plan: Plan, policy: PolicySnapshot, bill: BillFacts) -> date:
+    """The day of the stay whose prices, limits and policy year hold for the claim."""
+    day = _within(policy, _stay_day(bill, plan.general.terms_day))
+    cover = _cover(policy, bill, plan.general.cover_day)
+    # Cover ended during the stay: the last policy year's terms hold.
+    return day if cover is None else min(day, cover.end - timedelta(days=1))
 
 
 def _stay_day(bill: BillFacts, day: StayDay) -> date:
@@ -209,14 +222,18 @@ def _cover(policy: PolicySnapshot, bill: BillFacts, looks_at: StayDay) -> CoverI
 
 
 def _outcome_tier(policy: PolicySnapshot, day: date) -> str | None:
-    """The tier that was certified by the start of the policy year; a later one waits for the next.
+    """The tier certified last by the start of the policy year; a later one waits for the next.
 
     None is no tier: the member has no programme, or has reached nothing yet.
     """
-    tier = policy.member.outcome_tier
-    if tier is None or tier.certified > policy_year_start(policy.start, day):
+    member = policy.member
+    if member.outcome_tier is None:
         return None
-    return tier.tier
+    year = policy_year_start(policy.start, day)
+    frozen = [
+        one for one in (*member.earlier_outcome_tiers, member.outcome_tier) if one.certified <= year
+    ]
+    return max(frozen, key=lambda one: one.certified).tier if frozen else None
 
 
 def _provider(terms: Terms, bill: BillFacts, day: date) -> Provider:

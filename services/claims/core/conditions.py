@@ -5,10 +5,12 @@ A condition whose fact nobody stated is neither met nor failed: the line waits f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from services.claims.core.claim import AppliedShare, Claim, Line, Missing
 from services.claims.core.plan import Covers, Exclusion, FixedLimit, UnitLimit, When
 from services.claims.core.plan_parts import Ages
-from services.claims.core.terms import CodeMatcher, InForce
+from services.claims.core.terms import CodeMatcher, InForce, could_take
 from services.common.dated import completed_years
 
 
@@ -16,7 +18,18 @@ def covers(covered: Covers, claim: Claim, line: Line) -> bool:
     """Whether a deductible, ceiling or count is about the line."""
     if covered.sections and not in_sections(covered.sections, line):
         return False
+    if covered.ages is not None and not age_within(covered.ages, claim, line):
+        return False
     return not covered.categories or claim.category in covered.categories
+
+
+def may_cover(covered: Covers, claim: Claim, line: Line) -> bool:
+    """Whether it could be about the line once its section and category are known."""
+    if covered.sections and not may_be_in(covered.sections, claim, line):
+        return False
+    if covered.ages is not None and not age_within(covered.ages, claim, line):
+        return False
+    return not covered.categories or claim.category in (None, *covered.categories)
 
 
 def in_sections(sections: tuple[str, ...], line: Line) -> bool:
@@ -24,9 +37,21 @@ def in_sections(sections: tuple[str, ...], line: Line) -> bool:
     return line.section is not None and line.section.id in sections
 
 
-def holds(when: When, diagnoses: CodeMatcher | None, claim: Claim, line: Line) -> bool | Missing:
-    """Whether all conditions hold for the line; what is missing only if no known one fails."""
-    if not _stated_hold(when, claim, line):
+def may_be_in(sections: tuple[str, ...], claim: Claim, line: Line) -> bool:
+    """Whether one of the sections took the line, or could once the kind of care is known."""
+    if line.section_unknown:
+        return not could_take(claim.terms, line.facts.code).isdisjoint(sections)
+    return in_sections(sections, line)
+
+
+def holds(
+    when: When, diagnoses: CodeMatcher | None, claim: Claim, line: Line, *, reserve: bool = False
+) -> bool | Missing:
+    """Whether all conditions hold for the line; what is missing only if no known one fails.
+
+    To `reserve`, a section or category that is not known yet could be any that is still possible.
+    """
+    if not _stated_hold(when, claim, line, reserve=reserve):
         return False
     used, insured = when.social_insurance_used, when.insured_with_social_insurance
     unsure: tuple[tuple[str, object, tuple[object, ...]], ...] = (
@@ -50,14 +75,57 @@ def holds(when: When, diagnoses: CodeMatcher | None, claim: Claim, line: Line) -
             missing = missing or Missing("line.diagnosis")
         elif not diagnoses.has(line.diagnosis):
             return False
+    if (
+        when.ages is not None
+        or when.sexes
+        or when.referral is not None
+        or when.family_doctor_contract is not None
+        or when.contracted_provider is not None
+    ):
+        person = _person_holds(when, claim, line)
+        if person is not True:
+            return person and (missing or person)
     return missing or True
 
 
-def _stated_hold(when: When, claim: Claim, line: Line) -> bool:
-    """Whether the conditions hold whose facts are always there."""
-    if when.sections and not in_sections(when.sections, line):
+def _person_holds(when: When, claim: Claim, line: Line) -> bool | Missing:
+    """Whether age, sex, referral and family doctor are as asked for, on the service date."""
+    if when.ages is not None and not age_within(when.ages, claim, line):
         return False
-    if when.categories and claim.category not in when.categories:
+    member, day, contracted = claim.policy.member, line.service_date, None
+    if member.family_doctor is not None:
+        contracted = [
+            one.provider_id for one in member.family_doctor.contracts if one.start <= day < one.end
+        ]
+    here = None if contracted is None else claim.bill.provider_id in contracted
+    missing: Missing | None = None
+    for awaits, fact, wanted in (
+        ("bill.referral", claim.bill.referral, when.referral),
+        (
+            "member.family_doctor",
+            None if contracted is None else bool(contracted),
+            when.family_doctor_contract,
+        ),
+        ("member.family_doctor", here, when.contracted_provider),
+    ):
+        if wanted is not None and fact is None:
+            missing = missing or Missing(awaits)
+        elif wanted is not None and fact is not wanted:
+            return False
+    if when.sexes and member.sex is None:
+        missing = missing or Missing("member.sex")
+    elif when.sexes and member.sex not in when.sexes:
+        return False
+    return missing or True
+
+
+def _stated_hold(when: When, claim: Claim, line: Line, *, reserve: bool) -> bool:
+    """Whether the conditions hold whose facts are always there."""
+    placed = may_be_in(when.sections, claim, line) if reserve else in_sections(when.sections, line)
+    if when.sections and not placed:
+        return False
+    unsure = reserve and claim.category is None
+    if when.categories and claim.category not in when.categories and not unsure:
         return False
     if when.networks and claim.provider.network not in when.networks:
         return False
@@ -85,22 +153,63 @@ def plan_share(claim: Claim, line: Line) -> AppliedShare | Missing | None:
 
 def best_share(claim: Claim, line: Line) -> AppliedShare | None:
     """The largest share that the line could still get once everything is known."""
-    if isinstance(line.share, AppliedShare):
+    conditions = claim.policy.member.disclosed_conditions if line.diagnosis is None else ()
+    unsure = line.section_unknown or claim.category is None or bool(conditions)
+    if isinstance(line.share, AppliedShare) and not (line.missing and unsure):
         return line.share
     possible = [
         AppliedShare(one.value, one.term.clause)
         for one in claim.terms.shares
-        if holds(one.term.when, one.diagnoses, claim, line) is not False
+        if holds(one.term.when, one.diagnoses, claim, line, reserve=True) is not False
     ]
+    if isinstance(line.share, AppliedShare):
+        possible.append(line.share)
+    if conditions:
+        possible += _pre_existing_shares(claim)
     return max(possible, key=lambda share: share.value, default=None)
 
 
+def _pre_existing_shares(claim: Claim) -> Iterator[AppliedShare]:
+    """The shares of their own that the member's conditions could have, whatever the diagnosis."""
+    rules, clause = claim.cover_terms, claim.plan.pre_existing.clause
+    for condition in claim.policy.member.disclosed_conditions:
+        if condition.share is not None:
+            yield AppliedShare(condition.share, clause)
+    for one in rules.pre_existing:
+        if one.value.share is not None:
+            yield AppliedShare(one.value.share, one.term.clause)
+    if rules.pre_existing_otherwise is not None and rules.pre_existing_otherwise.share is not None:
+        yield AppliedShare(rules.pre_existing_otherwise.share, clause)
+
+
+def limits(
+    limit: InForce[UnitLimit, int] | InForce[FixedLimit, int],
+    claim: Claim,
+    line: Line,
+    *,
+    reserve: bool = False,
+) -> bool:
+    """Whether a limit is about the line and the member's age; to `reserve`, whether it could be."""
+    term = limit.term
+    if term.sections:
+        about = may_be_in if reserve else _is_in
+        if not about(term.sections, claim, line):
+            return False
+    if limit.codes is not None and not limit.codes.has(line.facts.code):
+        return False
+    return term.ages is None or age_within(term.ages, claim, line)
+
+
+def _is_in(sections: tuple[str, ...], _claim: Claim, line: Line) -> bool:
+    return in_sections(sections, line)
+
+
 def limits_line(
-    limit: InForce[Exclusion, bool] | InForce[UnitLimit, int] | InForce[FixedLimit, int],
+    limit: InForce[Exclusion, bool],
     sections: tuple[str, ...],
     line: Line,
 ) -> bool:
-    """Whether an exclusion or limit is about the line's section and code."""
+    """Whether an exclusion is about the line's section and code."""
     if sections and not in_sections(sections, line):
         return False
     return limit.codes is None or limit.codes.has(line.facts.code)

@@ -15,7 +15,7 @@ from services.claims.core.facts import Coding, Scope
 from services.claims.core.reasons import Reason
 
 # Raised whenever the same inputs may give another output.
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 
 
 class Bearer(enum.StrEnum):
@@ -24,6 +24,13 @@ class Bearer(enum.StrEnum):
     INSURER = "insurer"
     PRIOR_PAYER = "prior_payer"
     PATIENT = "patient"
+    PROVIDER = "provider"
+
+
+class Payee(enum.StrEnum):
+    """Who gets a benefit; the names of lipei.claims.v1.Payee."""
+
+    MEMBER = "member"
     PROVIDER = "provider"
 
 
@@ -67,7 +74,8 @@ class DecisionLine(Outcome, frozen=True):
 
     A line of 0 has no shares. `section` is empty when no section took the line; `reason` and
     `clause` say why a line is denied or pended, also when nothing was billed. `earlier_claim` is
-    the opaque name of the claim that a duplicate repeats, where it is known.
+    the opaque name of the claim that a duplicate repeats, where it is known; `payee` who gets the
+    benefit by the plan's terms, None when it has none.
     """
 
     number: int
@@ -81,6 +89,7 @@ class DecisionLine(Outcome, frozen=True):
     reason: Reason | None = None
     clause: str = ""
     earlier_claim: str = ""
+    payee: Payee | None = None
 
 
 class UsageChange(Outcome, frozen=True):
@@ -108,7 +117,8 @@ class Pend(Outcome, frozen=True):
 class Decision(Outcome, frozen=True):
     """What the plan pays for one claim; `output_hash` covers all but versions and input hash.
 
-    `four_eyes` says that two people must review a benefit of this size.
+    `four_eyes` says that two people must review a benefit of this size. `pays_now` is the part of
+    a pended claim's benefit that waits for nothing and is paid first.
     """
 
     plan_version: str
@@ -125,6 +135,7 @@ class Decision(Outcome, frozen=True):
     usage_changes: tuple[UsageChange, ...] = ()
     pends: tuple[Pend, ...] = ()
     four_eyes: bool = False
+    pays_now: int = 0
 
 
 def conservation_faults(decision: Decision) -> tuple[str, ...]:

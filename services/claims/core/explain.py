@@ -1,17 +1,34 @@
 """A decision in sentences that a member understands, in Chinese and English, to the fen.
 
-Every cut is named with its clause, and each line's parts add up to what was billed. It only
-retells what the decision says; it decides nothing and asks nothing.
+Every cut is named with its clause, and each line's parts add up to what was billed. With the steps
+that led to it, it also tells the share in force, what a duplicate repeats, and the balances. It
+only retells what the decision says; it decides nothing and asks nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import msgspec
 
-from services.claims.core.decision import Bearer, Decision, DecisionLine, Disposition, Pend
+from services.claims.core.balances import BalanceChange, Unit
+from services.claims.core.decision import (
+    Bearer,
+    BearerShare,
+    Decision,
+    DecisionLine,
+    Disposition,
+    Pend,
+)
+from services.claims.core.explanation import (
+    Explained,
+    ExplainedLine,
+    ExplainedPart,
+    named_clauses,
+)
+from services.claims.core.facts import UNIT_SCALE, plain_decimal
 from services.claims.core.plan import Plan, clause_text
 from services.claims.core.plan_parts import Text
 from services.claims.core.reasons import WORDS, Reason
@@ -34,26 +51,50 @@ def explain(
     line_texts: Mapping[int, str] = _NO_TEXTS,
     *,
     withdrawn: bool = False,
+    reversed_: bool = False,
+    told: Explained | None = None,
 ) -> Explanation:
     """The decision in words: one paragraph for the claim, one a line, one for each clause named.
 
     `line_texts` are public texts of the services by line number; without one a line shows its code.
-    Of a `withdrawn` claim it says so, and that nothing is paid; what it waited for is over.
+    Of a `withdrawn` claim it says so, and that nothing is paid; what it waited for is over. Of a
+    `reversed_` one it says that the decision holds no longer. `told` adds shares, earlier bills and
+    a paragraph for each balance.
 
     Raises: KeyError when the decision names a clause that the plan has not: it is another plan's.
     """
-    zh, en = _Words("zh", decision.currency), _Words("en", decision.currency)
-    clauses = {clause: clause_text(plan, clause) for clause in _clauses(decision)}
-    stands = _WITHDRAWN if withdrawn else _DISPOSITIONS[decision.disposition]
+    zh, en = Words("zh", decision.currency), Words("en", decision.currency)
+    clauses = {clause: clause_text(plan, clause) for clause in named_clauses(decision)}
+    said = standing(decision, withdrawn=withdrawn, reversed_=reversed_)
+    lead = _BEFORE.get(said) or _LEADS.get(decision.disposition)
+    stands = said if lead is None else Text(zh=said.zh + lead.zh, en=f"{said.en} {lead.en}")
     if withdrawn:
         decision = msgspec.structs.replace(decision, pends=())
     sections = {section.id: section.name for section in plan.sections}
-    asked = plan.edits.papers if plan.edits is not None else ()
-    papers = {f"paper.{paper.id}": paper.name for paper in asked}
     return Explanation(
-        zh=_paragraphs(zh, stands, decision, sections, clauses, line_texts, papers),
-        en=_paragraphs(en, stands, decision, sections, clauses, line_texts, papers),
+        zh=_paragraphs(zh, plan, stands, decision, sections, clauses, line_texts, told),
+        en=_paragraphs(en, plan, stands, decision, sections, clauses, line_texts, told),
     )
+
+
+def standing(decision: Decision, *, withdrawn: bool = False, reversed_: bool = False) -> Text:
+    """Where the claim stands with this decision, in a sentence."""
+    if withdrawn:
+        return _WITHDRAWN
+    return _REVERSED if reversed_ else _DISPOSITIONS[decision.disposition]
+
+
+def awaited(plan: Plan, pend: Pend) -> Text:
+    """What a claim waits for, in words; its stable name where no words are known."""
+    for paper in plan.edits.papers if plan.edits is not None else ():
+        if pend.awaits == f"paper.{paper.id}":
+            return paper.name
+    return _AWAITED.get(pend.awaits) or Text(zh=pend.awaits, en=pend.awaits)
+
+
+def bearer_words(bearer: Bearer, *, waits: bool = False) -> Text:
+    """Who bears an amount, as the member is told; nobody yet, where a fact is awaited."""
+    return _UNDECIDED if waits else _BEARERS[bearer]
 
 
 _DISPOSITIONS = {
@@ -61,22 +102,30 @@ _DISPOSITIONS = {
     Disposition.APPROVED: Text(zh="已经人工审核核定。", en="Decided after review."),
     Disposition.DENIED: Text(zh="不予赔付。", en="Denied."),
     Disposition.PENDED_INFO: Text(
-        zh="待补充资料，此前不支付。目前：",
-        en="Waiting for papers; nothing is paid before. As it stands:",
+        zh="待补充资料，此前不支付。", en="Waiting for papers; nothing is paid before."
     ),
     Disposition.PENDED_REVIEW: Text(
-        zh="待人工审核，此前不支付。拟定：",
-        en="Waiting for review; nothing is paid before. As proposed:",
+        zh="待人工审核，此前不支付。", en="Waiting for review; nothing is paid before."
     ),
     Disposition.PENDED_FRAUD: Text(
-        zh="待调查，此前不支付。目前：",
-        en="Waiting for investigation; nothing is paid before. As it stands:",
+        zh="待调查，此前不支付。", en="Waiting for investigation; nothing is paid before."
     ),
 }
-_WITHDRAWN = Text(
-    zh="已撤回，不予支付。撤回前：",
-    en="Withdrawn; nothing is paid. As it stood before:",
+_WITHDRAWN = Text(zh="已撤回，不予支付。", en="Withdrawn; nothing is paid.")
+_REVERSED = Text(
+    zh="已撤销，原结论不再有效。", en="Reversed; what had been decided holds no longer."
 )
+# What leads over from where a claim stands to its amounts.
+_NOW, _PROPOSED = Text(zh="目前：", en="As it stands:"), Text(zh="拟定：", en="As proposed:")
+_LEADS = {
+    Disposition.PENDED_INFO: _NOW,
+    Disposition.PENDED_REVIEW: _PROPOSED,
+    Disposition.PENDED_FRAUD: _NOW,
+}
+_BEFORE = {
+    _WITHDRAWN: Text(zh="撤回前：", en="As it stood before:"),
+    _REVERSED: Text(zh="撤销前：", en="As it stood before:"),
+}
 # What waits for a fact is nobody's yet, whoever holds it in the books meanwhile.
 _UNDECIDED = Text(zh="尚未决定", en="not decided yet")
 _WAITING = (Reason.FACT_MISSING, Reason.SUSPECTED_DUPLICATE)
@@ -96,6 +145,11 @@ _AWAITED = {
     "provider.tier": Text(zh="医疗机构等级", en="the provider's tier"),
     "bill.care_type": Text(zh="就诊类型", en="how the care was given"),
     "line.diagnosis": Text(zh="诊断", en="the diagnosis"),
+    "bill.referral": Text(zh="是否经转诊", en="whether the patient was referred"),
+    "member.family_doctor": Text(
+        zh="是否签约家庭医生", en="whether the member has a family doctor's contract"
+    ),
+    "policy.family_size": Text(zh="家庭参保人数", en="how many of the family are insured"),
     "member.sex": Text(zh="被保险人性别", en="the member's sex"),
     "provider.licences": Text(zh="医疗机构执业资质", en="what the provider is licensed as"),
     "line.prescription_time": Text(zh="处方时间", en="when it was prescribed"),
@@ -113,11 +167,12 @@ _AWAITED = {
         zh="人工审核（金额超过自动赔付上限）",
         en="a person, as the amount is above automatic payment",
     ),
+    "review.sampling": Text(zh="人工审核（随机抽查）", en="a person, as the claim was drawn"),
 }
 _CURRENCIES = {"CNY": "元", "USD": "美元", "HKD": "港元", "EUR": "欧元", "JPY": "日元"}
 
 
-class _Words:
+class Words:
     """One language: amounts and the fixed parts of sentences."""
 
     def __init__(self, language: str, currency: str) -> None:
@@ -125,31 +180,62 @@ class _Words:
         self._currency = currency
 
     def of(self, text: Text) -> str:
+        """The text in this language."""
         return text.zh if self.zh else text.en
 
     def money(self, amount: int) -> str:
+        """An amount of minor units with its currency."""
         plain = format_minor(amount, self._currency)
         if self.zh:
             return f"{plain} {_CURRENCIES.get(self._currency, self._currency)}"
         return f"{self._currency} {plain}"
 
     def pick(self, zh: str, en: str) -> str:
+        """One of two texts."""
         return zh if self.zh else en
+
+    def share(self, share: Decimal) -> str:
+        """A share as people write it.
+
+        >>> Words("en", "CNY").share(Decimal("0.725"))
+        '72.5%'
+        """
+        return f"{plain_decimal(share * 100)}%"
+
+    def sentence(self, part: BearerShare | ExplainedPart) -> str:
+        """Why an amount is borne by whom, under which clause."""
+        return _sentence(self, part.reason, part.clause, part.amount, part.bearer)
+
+    def quantity(self, amount: int, unit: Unit) -> str:
+        """What an accumulator adds up, with its unit."""
+        match unit:
+            case Unit.MONEY:
+                return self.money(amount)
+            case Unit.COUNT:
+                return self.pick(f"{amount} 次", str(amount))
+            case Unit.UNITS:
+                return str(plain_decimal(Decimal(amount) / UNIT_SCALE))
 
 
 def _paragraphs(
-    words: _Words,
+    words: Words,
+    plan: Plan,
     stands: Text,
     decision: Decision,
     sections: Mapping[str, Text],
     clauses: Mapping[str, Text],
     line_texts: Mapping[int, str],
-    papers: Mapping[str, Text],
+    told: Explained | None,
 ) -> tuple[str, ...]:
+    known = {line.number: line for line in told.lines} if told else {}
     return (
         _claim(words, stands, decision),
-        *(_line(words, line, sections, line_texts) for line in decision.lines),
-        *(_pend(words, pend, papers) for pend in decision.pends),
+        *(
+            _line(words, line, sections, line_texts) + _more(words, told, known.get(line.number))
+            for line in decision.lines
+        ),
+        *(_pend(words, plan, pend) for pend in decision.pends),
+        *(balance_sentence(words, one) for one in (told.balances if told else ())),
         *(
             f"{words.pick('条款', 'Clause')} {clause}{words.pick('：', ': ')}{words.of(text)}"
             for clause, text in clauses.items()
@@ -157,7 +243,7 @@ def _paragraphs(
     )
 
 
-def _claim(words: _Words, stands: Text, decision: Decision) -> str:
+def _claim(words: Words, stands: Text, decision: Decision) -> str:
     borne = {_BEARERS[Bearer.INSURER]: 0}
     for line in decision.lines:
         for share in line.shares:
@@ -176,7 +262,7 @@ def _claim(words: _Words, stands: Text, decision: Decision) -> str:
 
 
 def _line(
-    words: _Words,
+    words: Words,
     line: DecisionLine,
     sections: Mapping[str, Text],
     line_texts: Mapping[int, str],
@@ -185,10 +271,7 @@ def _line(
     if line.section:
         section = words.of(sections[line.section])
         what = words.pick(f"{what}（{section}）", f"{what} ({section})")
-    sentences = [
-        _sentence(words, share.reason, share.clause, share.amount, share.bearer)
-        for share in line.shares
-    ]
+    sentences = [words.sentence(share) for share in line.shares]
     if not sentences and line.reason is not None:
         sentences = [_sentence(words, line.reason, line.clause, 0, Bearer.PATIENT)]
     billed = words.money(line.billed)
@@ -199,34 +282,69 @@ def _line(
     return f"Line {line.number} {what}: billed {billed} = {told}."
 
 
-def _sentence(words: _Words, reason: Reason, clause: str, amount: int, bearer: Bearer) -> str:
+def _more(words: Words, told: Explained | None, line: ExplainedLine | None) -> str:
+    """What the steps add to a line: the share in force, and what a duplicate repeats."""
+    if told is None or line is None:
+        return ""
+    said = ""
+    if line.share is not None:
+        share, clause = words.share(line.share), line.share_clause
+        said = words.pick(
+            f"赔付比例 {share}（条款 {clause}）。",
+            f" The insurer's share is {share} (clause {clause}).",
+        )
+    return said + earlier_sentence(words, told, line)
+
+
+def earlier_sentence(words: Words, told: Explained, line: ExplainedLine) -> str:
+    """Which bill and claim a duplicate repeats; empty for a line that repeats none."""
+    if line.earlier is None:
+        return ""
+    bill, provider = line.earlier.bill_number, line.earlier.provider_id
+    day = line.earlier.service_date.isoformat()
+    claims = told.claims_of.get((provider, bill), ())
+    return words.pick(
+        f"已见于医疗机构 {provider} 的票据 {bill}（{day}）"
+        + (f"，赔案 {'、'.join(claims)}。" if claims else "。"),
+        f" It stands on bill {bill} of {provider} ({day})"
+        + (f", claim {', '.join(claims)}." if claims else "."),
+    )
+
+
+def balance_sentence(words: Words, balance: BalanceChange) -> str:
+    """One accumulator before and after the claim, and what is left of it."""
+    name = words.of(balance.name)
+    before, after = (words.quantity(one, balance.unit) for one in (balance.before, balance.after))
+    if balance.limit is None or balance.left is None:
+        return words.pick(
+            f"{name}：此前已用 {before}，本次后 {after}。",
+            f"{name}: {before} before, {after} after.",
+        )
+    limit = words.quantity(balance.limit, balance.unit)
+    left = words.quantity(balance.left, balance.unit)
+    return words.pick(
+        f"{name}（条款 {balance.clause}）：限额 {limit}，此前已用 {before}，本次后 {after}，"
+        f"剩余 {left}。",
+        f"{name} (clause {balance.clause}): limit {limit}, {before} used before, {after} after,"
+        f" {left} left.",
+    )
+
+
+def _sentence(words: Words, reason: Reason, clause: str, amount: int, bearer: Bearer) -> str:
     template = WORDS[reason].zh if words.zh else WORDS[reason].en
     return template.format(
         amount=words.money(amount), clause=clause, bearer=words.of(_BEARERS[bearer])
     )
 
 
-def _pend(words: _Words, pend: Pend, papers: Mapping[str, Text]) -> str:
-    awaited = words.of(papers.get(pend.awaits) or _AWAITED[pend.awaits])
+def _pend(words: Words, plan: Plan, pend: Pend) -> str:
+    what = words.of(awaited(plan, pend))
     if pend.line is None:
         return words.pick(
-            f"等待：{awaited}（条款 {pend.clause}）。",
-            f"Waits for {awaited} (clause {pend.clause}).",
+            f"等待：{what}（条款 {pend.clause}）。",
+            f"Waits for {what} (clause {pend.clause}).",
         )
     return words.pick(
-        f"第 {pend.line} 行等待：{awaited}（条款 {pend.clause}）。",
-        f"Line {pend.line} waits for {awaited} (clause {pend.clause}).",
+        f"第 {pend.line} 行等待：{what}（条款 {pend.clause}）。",
+        f"Line {pend.line} waits for {what} (clause {pend.clause}).",
     )
-
-
-def _clauses(decision: Decision) -> tuple[str, ...]:
-    """Every clause that the decision names, in the order of its lines."""
-    named: dict[str, None] = {}
-    for line in decision.lines:
-        for share in line.shares:
-            named[share.clause] = None
-        if line.clause:
-            named[line.clause] = None
-    for pend in decision.pends:
-        named[pend.clause] = None
-    return tuple(named)

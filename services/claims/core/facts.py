@@ -151,8 +151,50 @@ class OutcomeTier(Facts, frozen=True):
     certified: date
 
 
+class FamilyDoctorContract(Facts, frozen=True):
+    """A contract with a family doctor's practice (家庭医生签约); half-open."""
+
+    provider_id: str
+    start: date
+    end: date
+
+
+class FamilyDoctor(Facts, frozen=True):
+    """Every contract that the person had or has; empty is known to be none."""
+
+    contracts: tuple[FamilyDoctorContract, ...] = ()
+
+
+class Authorisation(Facts, frozen=True):
+    """What the insurer has authorised for the person beforehand, half-open by service date.
+
+    It authorises lines that meet all that is given of `codes`, `sections` (the plan's) and
+    `care_types`; one of the three is given. `provider_id` empty is any provider. `units` and
+    `amount` (allowed, in minor units) are the most over all claims together; None is no limit.
+    """
+
+    id: str
+    start: date
+    end: date
+    codes: tuple[Coding, ...] = ()
+    sections: tuple[str, ...] = ()
+    care_types: tuple[CareType, ...] = ()
+    provider_id: str = ""
+    units: Decimal | None = None
+    amount: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.units is not None:
+            _keep_plain(self, "units", self.units)
+
+
 class MemberFacts(Facts, frozen=True):
-    """The insured person, as far as terms read it. `social_insurance` None is unknown."""
+    """The insured person, as far as terms read it. `social_insurance` None is unknown.
+
+    `outcome_tier` is the one certified last, `earlier_outcome_tiers` are those before it: which of
+    them counts hangs on the policy year. `family_doctor` None is unknown; the insurer itself gives
+    authorisations, so that none of them is none.
+    """
 
     member_id: str
     birth_date: date
@@ -162,16 +204,24 @@ class MemberFacts(Facts, frozen=True):
     disclosed_conditions: tuple[DisclosedCondition, ...] = ()
     outcome_tier: OutcomeTier | None = None
     social_insurance: bool | None = None
+    earlier_outcome_tiers: tuple[OutcomeTier, ...] = ()
+    family_doctor: FamilyDoctor | None = None
+    authorisations: tuple[Authorisation, ...] = ()
 
 
 class PolicySnapshot(Facts, frozen=True):
-    """One policy's revision as it stood for this decision; `start` and `end` are half-open."""
+    """One policy's revision as it stood for this decision; `start` and `end` are half-open.
+
+    `family_size` is how many people the revision insures, this one included; None is unknown, and
+    is left out where no term reads it.
+    """
 
     policy_id: str
     revision: int
     start: date
     end: date
     member: MemberFacts
+    family_size: int | None = None
 
 
 # --- usage ---
@@ -262,7 +312,8 @@ class LineFacts(Facts, frozen=True):
     `billed` is quantity × unit price, rounded once. `part_of` is the number of the line whose
     package it is part of. `service_time` and `prescription_time` are times of the hospital's
     clock, without zone. `days_supply` is how long what was dispensed lasts, `repeat_reason` why an
-    examination was done again although another provider's result was there.
+    examination was done again although another provider's result was there. `authorisation` is the
+    number that the line names; empty, it is the bill's.
     """
 
     number: int
@@ -279,6 +330,7 @@ class LineFacts(Facts, frozen=True):
     prescription_time: datetime | None = None
     days_supply: int | None = None
     repeat_reason: str = ""
+    authorisation: str = ""
 
     def __post_init__(self) -> None:
         _keep_plain(self, "quantity", self.quantity)
@@ -329,12 +381,13 @@ class AppealFacts(Facts, frozen=True):
 
 
 class BillFacts(Facts, frozen=True):
-    """One final bill. `hospital_tier` and `care_type` None are unknown.
+    """One final bill. `hospital_tier`, `care_type` and `referral` None are unknown.
 
     `direct_billing` says that the provider bills the insurer under a contract and so bears what
     it charges above the contract's price. `licences` empty are unknown, as is `liability` None.
     `received_date` is the day on which the bill arrived, `late_reason` why it came late, `papers`
-    what came with it.
+    what came with it. `referral` says whether the patient was referred, `authorisation` is the
+    number that the bill names; empty, it names none.
     """
 
     bill_number: str
@@ -355,6 +408,8 @@ class BillFacts(Facts, frozen=True):
     received_date: date | None = None
     late_reason: str = ""
     appeal: AppealFacts | None = None
+    referral: bool | None = None
+    authorisation: str = ""
 
 
 # --- earlier payers ---

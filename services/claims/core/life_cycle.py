@@ -40,6 +40,10 @@ class ClaimState(enum.StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+# Here the claim's decision is taken back: it pays nothing, and its services repeat nothing.
+TAKEN_BACK = (ClaimState.WITHDRAWN, ClaimState.CLOSED_INCOMPLETE, ClaimState.REVERSED)
+
+
 class Event(enum.StrEnum):
     """What happens to a claim."""
 

@@ -10,7 +10,7 @@ import enum
 from datetime import date
 from decimal import Decimal
 
-from services.claims.core.decision import Bearer
+from services.claims.core.decision import Bearer, Payee
 from services.claims.core.facts import (
     CareType,
     ContractPrice,
@@ -18,6 +18,7 @@ from services.claims.core.facts import (
     PreExistingTerms,
     Relationship,
     Scope,
+    Sex,
 )
 from services.claims.core.plan_edits import Edits
 from services.claims.core.plan_parts import Ages, Part, Text
@@ -84,10 +85,11 @@ class CodeSet(Part, frozen=True):
 
 
 class Covers(Part, frozen=True):
-    """Which lines an accumulator is about; both empty is every line."""
+    """Which lines an accumulator is about; nothing given is every line."""
 
     sections: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    ages: Ages | None = None
 
 
 class When(Part, frozen=True):
@@ -105,6 +107,22 @@ class When(Part, frozen=True):
     care_types: tuple[CareType, ...] = ()
     diagnoses: tuple[str, ...] = ()
     outcome_tiers: tuple[str, ...] = ()
+    referral: bool | None = None
+    family_doctor_contract: bool | None = None
+    contracted_provider: bool | None = None
+    ages: Ages | None = None
+    sexes: tuple[Sex, ...] = ()
+
+
+class FamilyStep(Part, frozen=True):
+    """How a family's limit grows: by `add` for each insured person above `members`, up to `most`.
+
+    Amounts are in minor units; `most` None, or null on a day, is no cap.
+    """
+
+    add: Dated[int]
+    members: int
+    most: Dated[int] | None = None
 
 
 # --- terms ---
@@ -159,12 +177,16 @@ class PreExistingValue(Part, frozen=True):
 
 
 class PreExistingRule(Part, frozen=True):
-    """What holds for pre-existing conditions of these diagnoses."""
+    """What holds for pre-existing conditions of these diagnoses, in these sections.
+
+    Both empty are every diagnosis and every section; one of them is given.
+    """
 
     id: str
     clause: str
     diagnoses: tuple[str, ...]
     values: Dated[PreExistingValue]
+    sections: tuple[str, ...] = ()
 
 
 class PreExisting(Part, frozen=True):
@@ -236,6 +258,21 @@ class Providers(Part, frozen=True):
     listing: tuple[PlanProvider, ...] = ()
 
 
+class AuthorisationTerm(Part, frozen=True):
+    """Care that needs the insurer's authorisation beforehand: lines that meet all that is given.
+
+    `requires` names terms whose own authorisation such a line needs as well.
+    """
+
+    id: str
+    clause: str
+    in_force: Dated[bool]
+    codes: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    care_types: tuple[CareType, ...] = ()
+    requires: tuple[str, ...] = ()
+
+
 class MutualRecognition(Part, frozen=True):
     """Examinations whose result another provider's stands in for, and for how many days.
 
@@ -258,6 +295,7 @@ class FixedLimit(Part, frozen=True):
     values: Dated[int]
     codes: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
+    ages: Ages | None = None
 
 
 class UnitLimit(Part, frozen=True):
@@ -270,10 +308,15 @@ class UnitLimit(Part, frozen=True):
     period: Period | None = None
     codes: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
+    ages: Ages | None = None
 
 
 class Deductible(Part, frozen=True):
-    """What the patient bears first, in minor units a period."""
+    """What the patient bears first, in minor units a period.
+
+    What one that is `embedded_in` a family's takes counts toward the family's as well, and it is
+    over when either is used up; the family's then takes nothing by itself.
+    """
 
     id: str
     clause: str
@@ -282,6 +325,8 @@ class Deductible(Part, frozen=True):
     covers: Covers
     period: Period | None = None
     social_insurance_counts: bool = False
+    embedded_in: str = ""
+    family_step: FamilyStep | None = None
 
 
 class Copay(Part, frozen=True):
@@ -312,6 +357,7 @@ class OutOfPocketMaximum(Part, frozen=True):
     counts: tuple[PatientCost, ...]
     covers: Covers
     period: Period | None = None
+    family_step: FamilyStep | None = None
 
 
 class Ceiling(Part, frozen=True):
@@ -323,6 +369,7 @@ class Ceiling(Part, frozen=True):
     scope: Scope
     covers: Covers
     period: Period | None = None
+    family_step: FamilyStep | None = None
 
     @property
     def of_section(self) -> bool:
@@ -346,6 +393,36 @@ class AutoPayCeiling(Part, frozen=True):
 
     clause: str
     values: Dated[int]
+
+
+class Sampling(Part, frozen=True):
+    """The share of claims, in [0, 1], that a person looks at although nothing is wrong."""
+
+    clause: str
+    values: Dated[Decimal]
+
+
+class FourEyes(Part, frozen=True):
+    """Above this benefit, in minor units, two people must review."""
+
+    clause: str
+    values: Dated[int]
+
+
+class UndisputedFirst(Part, frozen=True):
+    """What waits for nothing is paid before the lines that do."""
+
+    clause: str
+    in_force: Dated[bool]
+
+
+class PayeeTerm(Part, frozen=True):
+    """Who gets a line's benefit; the first one whose conditions hold."""
+
+    id: str
+    clause: str
+    values: Dated[Payee]
+    when: When
 
 
 class General(Part, frozen=True):
@@ -417,7 +494,21 @@ class Plan(Part, frozen=True):
     ceilings: tuple[Ceiling, ...] = ()
     count_limits: tuple[CountLimit, ...] = ()
     auto_pay_ceiling: AutoPayCeiling | None = None
+    authorisations: tuple[AuthorisationTerm, ...] = ()
+    payees: tuple[PayeeTerm, ...] = ()
+    sampling: Sampling | None = None
+    four_eyes: FourEyes | None = None
+    undisputed_first: UndisputedFirst | None = None
     edits: Edits | None = None
+
+
+def reads_family_size(plan: Plan) -> bool:
+    """Whether a limit of the plan grows with the family, on whatever day."""
+    return (
+        any(one.family_step is not None for one in plan.deductibles)
+        or any(one.family_step is not None for one in plan.out_of_pocket)
+        or any(one.family_step is not None for one in plan.ceilings)
+    )
 
 
 def clause_text(plan: Plan, clause: str) -> Text:

@@ -50,6 +50,8 @@ class Reason(enum.IntEnum):
     BENEFIT = 29
     FACT_MISSING = 30
     REVIEW_NEEDED = 31
+    AUTHORISATION_INVALID = 41
+    AUTHORISATION_EXCEEDED = 42
     MEDICAL_NECESSITY = 43
     APPEAL_LATE = 50
     WORK_INJURY = 51
@@ -80,6 +82,8 @@ PRECEDENCE: tuple[Reason, ...] = (
     Reason.PRE_EXISTING,
     Reason.WAITING_PERIOD,
     Reason.AUTHORISATION,
+    Reason.AUTHORISATION_INVALID,
+    Reason.AUTHORISATION_EXCEEDED,
     Reason.PROVIDER_NOT_LISTED,
     Reason.PROVIDER_NOT_QUALIFIED,
     Reason.NOT_IN_PRICE_LIST,
@@ -113,11 +117,6 @@ PRECEDENCE: tuple[Reason, ...] = (
     Reason.REVIEW_NEEDED,
 )
 RANK: dict[Reason, int] = {reason: rank for rank, reason in enumerate(PRECEDENCE)}
-
-# Reasons that no term of today's plan language can reach, and the issue that brings the term.
-NOT_YET_EMITTED: dict[Reason, int] = {
-    Reason.AUTHORISATION: 5,
-}
 
 
 class ReasonWords(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,8 +215,7 @@ WORDS: dict[Reason, ReasonWords] = {
     Reason.AUTHORISATION: _patient(
         "197",
         "{amount} 未取得事先授权（条款 {clause}），由您承担",
-        "{amount} is yours: the authorisation is missing, invalid or exceeded (clause {clause})",
-        carc_also=("15", "198"),
+        "{amount} is yours: it was not authorised beforehand (clause {clause})",
     ),
     Reason.PROVIDER_NOT_LISTED: _patient(
         "242",
@@ -357,6 +355,17 @@ WORDS: dict[Reason, ReasonWords] = {
         fhir_code="noncovered",
         zh="{amount} 待人工审核（条款 {clause}）",
         en="{amount} waits for a person to look at it (clause {clause})",
+    ),
+    Reason.AUTHORISATION_INVALID: _patient(
+        "15",
+        "{amount} 事先授权的号码、人员、项目、医疗机构或日期不符（条款 {clause}），由您承担",
+        "{amount} is yours: the authorisation is for another person, service, provider or time"
+        " (clause {clause})",
+    ),
+    Reason.AUTHORISATION_EXCEEDED: _patient(
+        "198",
+        "{amount} 超过事先授权的数量或金额（条款 {clause}），由您承担",
+        "{amount} is yours: it is above what was authorised (clause {clause})",
     ),
     Reason.MEDICAL_NECESSITY: _patient(
         "50",

@@ -9,6 +9,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 
+from services.claims.core.authorisations import (
+    authorisation_used_up,
+    not_authorised,
+    wrongly_authorised,
+)
 from services.claims.core.claim import AppliedShare, Claim, Finding, Line, Missing, Refusal
 from services.claims.core.clinical import (
     age_contradicts,
@@ -25,6 +30,8 @@ from services.claims.core.conditions import (
     age_within,
     covers,
     holds,
+    in_sections,
+    limits,
     limits_line,
     plan_share,
 )
@@ -43,6 +50,7 @@ from services.claims.core.facts import (
     PreExistingTerms,
 )
 from services.claims.core.filing import appealed_late, filed_late, third_party, work_injury
+from services.claims.core.flow import unknown_facts
 from services.claims.core.plan import (
     Ceiling,
     CountLimit,
@@ -55,6 +63,7 @@ from services.claims.core.terms import price_of
 from services.claims.core.waiting import waiting_period
 
 Rule = Callable[[Claim, Line], Finding]
+_Rules = tuple[tuple[Reason, Rule], ...]
 
 
 def refuse_lines(claim: Claim) -> None:
@@ -63,7 +72,8 @@ def refuse_lines(claim: Claim) -> None:
     Rules that look at several services come after all rules about one: what those refuse stands
     beside nothing.
     """
-    alone, together = (_ALONE, _TOGETHER) if claim.edits is not None else _WITHOUT_EDITS
+    rare = bool(claim.terms.authorisations) or claim.review is not None
+    alone, together = _ASKED[claim.edits is not None, rare]
     for line in claim.lines:
         line.share = plan_share(claim, line)
         _ask(alone, claim, line)
@@ -74,6 +84,8 @@ def refuse_lines(claim: Claim) -> None:
             _ask(together, claim, line)
             if line.refusal is None:
                 keep_allowed(claim, line)
+                if claim.terms.steps or claim.terms.payees:
+                    line.missing += unknown_facts(claim, line)
 
 
 def _ask(rules: tuple[tuple[Reason, Rule], ...], claim: Claim, line: Line) -> None:
@@ -217,7 +229,7 @@ def count_used_up(claim: Claim, line: Line) -> Finding:
             return term.clause
     for limit in claim.terms.unit_limits:
         units = limit.term
-        if not limit.value or not limits_line(limit, units.sections, line):
+        if not limit.value or not limits(limit, claim, line):
             continue
         most = limit.value * UNIT_SCALE
         if not claim.before.left(units.id, units.scope, units.period, most):
@@ -248,12 +260,12 @@ def zero_benefit(claim: Claim, line: Line) -> Finding:
     clauses += [
         limit.term.clause
         for limit in terms.unit_limits
-        if limit.value == 0 and limits_line(limit, limit.term.sections, line)
+        if limit.value == 0 and limits(limit, claim, line)
     ]
     clauses += [
         limit.term.clause
         for limit in terms.fixed_limits
-        if limit.value == 0 and limits_line(limit, limit.term.sections, line)
+        if limit.value == 0 and limits(limit, claim, line)
     ]
     return clauses[0] if clauses else None
 
@@ -284,6 +296,9 @@ _ALONE: tuple[tuple[Reason, Rule], ...] = (
     (Reason.DIAGNOSIS_EXCLUDED, diagnosis_excluded),
     (Reason.PRE_EXISTING, pre_existing),
     (Reason.WAITING_PERIOD, waiting_period),
+    (Reason.AUTHORISATION, not_authorised),
+    (Reason.AUTHORISATION_INVALID, wrongly_authorised),
+    (Reason.AUTHORISATION_EXCEEDED, authorisation_used_up),
     (Reason.PROVIDER_NOT_LISTED, provider_not_listed),
     (Reason.PROVIDER_NOT_QUALIFIED, provider_not_qualified),
     (Reason.NOT_IN_PRICE_LIST, not_in_price_list),
@@ -309,7 +324,7 @@ _TOGETHER: tuple[tuple[Reason, Rule], ...] = (
     (Reason.FACT_MISSING, fact_missing),
 )
 RULES = (*_ALONE, *_TOGETHER)
-# A plan without edits is asked about none.
+# A plan without edits is asked about none of theirs.
 _OF_EDITS = frozenset(
     (
         Reason.LATE_FILING,
@@ -330,10 +345,29 @@ _OF_EDITS = frozenset(
         Reason.SUSPECTED_DUPLICATE,
     )
 )
-_WITHOUT_EDITS = (
-    tuple(one for one in _ALONE if one[0] not in _OF_EDITS),
-    tuple(one for one in _TOGETHER if one[0] not in _OF_EDITS),
+# Most claims have nobody's review and no authorisation to look for.
+_OF_FEW = frozenset(
+    (
+        Reason.AUTHORISATION,
+        Reason.AUTHORISATION_INVALID,
+        Reason.AUTHORISATION_EXCEEDED,
+        Reason.MEDICAL_NECESSITY,
+    )
 )
+
+
+def _asked(*, edits: bool, few: bool) -> tuple[_Rules, _Rules]:
+    left_out = (frozenset() if edits else _OF_EDITS) | (frozenset() if few else _OF_FEW)
+    return (
+        tuple(one for one in _ALONE if one[0] not in left_out),
+        tuple(one for one in _TOGETHER if one[0] not in left_out),
+    )
+
+
+# By whether the plan has edits, and whether the claim has a review or may need an authorisation.
+_ASKED = {
+    (edits, few): _asked(edits=edits, few=few) for edits in (False, True) for few in (False, True)
+}
 
 
 def _used_up(claim: Claim, line: Line, *, of_section: bool) -> Finding:
@@ -355,7 +389,9 @@ def _pre_existing_value(
     rules = claim.plan.pre_existing
     value, clause = claim.cover_terms.pre_existing_otherwise, rules.clause
     for one in claim.cover_terms.pre_existing:
-        if line.diagnosis and one.diagnoses and one.diagnoses.has(line.diagnosis):
+        if one.term.sections and not in_sections(one.term.sections, line):
+            continue
+        if one.diagnoses is None or (line.diagnosis and one.diagnoses.has(line.diagnosis)):
             value, clause = one.value, one.term.clause
             break
     if condition.terms is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from services.claims.core.codes import CodeKey, code_key, comparable
+from services.claims.core.decision import Payee
 from services.claims.core.facts import (
     CareType,
     Coding,
@@ -24,15 +25,19 @@ from services.claims.core.facts import (
     HospitalTier,
 )
 from services.claims.core.plan import (
+    AuthorisationTerm,
     Ceiling,
     Copay,
     CountLimit,
+    Covers,
     Deductible,
     Eligibility,
     Exclusion,
+    FamilyStep,
     FixedLimit,
     MutualRecognition,
     OutOfPocketMaximum,
+    PayeeTerm,
     Plan,
     PlanProvider,
     PreExistingRule,
@@ -47,6 +52,7 @@ from services.claims.core.plan import (
 )
 from services.claims.core.plan_parts import Ages, Part
 from services.common.dated import Dated, NoTermsInForce
+from services.common.money import MAX_MINOR_UNITS
 
 PriceByCode = dict[CodeKey, Decimal]
 
@@ -118,6 +124,8 @@ class Terms:
     """Everything of a plan that is in force on one day.
 
     What has ended is not in it, save for the sections whose codes it keeps out of what is left.
+    `families` are the family's deductibles by the ids of those embedded in them, `embedding` their
+    own ids, and `steps` what the limits that grow with the family are about.
     """
 
     plan: Plan
@@ -142,6 +150,14 @@ class Terms:
     count_limits: tuple[InForce[CountLimit, int], ...]
     auto_pay_ceiling: int | None
     reads_category: bool
+    authorisations: tuple[InForce[AuthorisationTerm, bool], ...]
+    payees: tuple[InForce[PayeeTerm, Payee], ...]
+    sampling: Decimal | None
+    four_eyes: int | None
+    undisputed_first: bool
+    families: dict[str, InForce[Deductible, int]]
+    embedding: frozenset[str]
+    steps: tuple[Covers, ...]
 
     def place(self, code: Coding, care_type: CareType | None) -> Placed:
         """The section that takes a code.
@@ -166,12 +182,23 @@ class Terms:
         return Placed()
 
 
-def terms_on(plan: Plan, day: date) -> Terms:
-    """The plan's terms on a day.
+def could_take(terms: Terms, code: Coding) -> frozenset[str]:
+    """The sections that would take the code for one kind of care or another."""
+    return frozenset(
+        one.term.id for one in terms.sections if one.codes is None or one.codes.has(code)
+    )
+
+
+def terms_on(plan: Plan, day: date, family_size: int | None = None) -> Terms:
+    """The plan's terms on a day, its limits grown for a family of this size.
+
+    Of an unknown size, None, they are as high as they could be: that is for reserving alone.
 
     Raises: NoTermsInForce when the plan has no terms yet on that day.
     """
-    return _terms_from(plan, stretch(plan, day))
+    first = stretch(plan, day)
+    terms = _terms_from(plan, first)
+    return _for_family(plan, first, family_size) if terms.steps else terms
 
 
 def stretch(plan: Plan, day: date) -> date:
@@ -228,6 +255,8 @@ def _terms_from(plan: Plan, day: date) -> Terms:
     """The terms of the stretch that begins on `day`."""
     matcher = matchers(plan, day)
     emergency = plan.providers.emergency_exception
+    deductibles = on_day(plan.deductibles, lambda t: t.values, day, matcher)
+    families = _families(deductibles)
     return Terms(
         plan=plan,
         sections=on_day(plan.sections, lambda t: t.in_force, day, matcher),
@@ -247,7 +276,7 @@ def _terms_from(plan: Plan, day: date) -> Terms:
         mutual_recognition=on_day(plan.mutual_recognition, lambda t: t.values, day, matcher),
         fixed_limits=on_day(plan.fixed_limits, lambda t: t.values, day, matcher),
         unit_limits=on_day(plan.unit_limits, lambda t: t.values, day, matcher),
-        deductibles=on_day(plan.deductibles, lambda t: t.values, day, matcher),
+        deductibles=deductibles,
         copays=on_day(plan.copays, lambda t: t.values, day, matcher),
         shares=on_day(plan.shares, lambda t: t.values, day, matcher),
         out_of_pocket=on_day(plan.out_of_pocket, lambda t: t.values, day, matcher),
@@ -255,7 +284,72 @@ def _terms_from(plan: Plan, day: date) -> Terms:
         count_limits=on_day(plan.count_limits, lambda t: t.values, day, matcher),
         auto_pay_ceiling=plan.auto_pay_ceiling.values.on(day) if plan.auto_pay_ceiling else None,
         reads_category=_reads_category(plan),
+        authorisations=on_day(plan.authorisations, lambda t: t.in_force, day, matcher),
+        payees=on_day(plan.payees, lambda t: t.values, day, matcher),
+        sampling=plan.sampling.values.on(day) if plan.sampling else None,
+        four_eyes=plan.four_eyes.values.on(day) if plan.four_eyes else None,
+        undisputed_first=bool(plan.undisputed_first and plan.undisputed_first.in_force.on(day)),
+        families=families,
+        embedding=frozenset(one.term.id for one in families.values()),
+        steps=tuple(_steps(plan, day)),
     )
+
+
+def _steps(plan: Plan, day: date) -> Iterator[Covers]:
+    kinds: tuple[Iterable[Deductible | OutOfPocketMaximum | Ceiling], ...] = (
+        plan.deductibles,
+        plan.out_of_pocket,
+        plan.ceilings,
+    )
+    for terms in kinds:
+        for one in terms:
+            if one.family_step is not None and one.values.on(day) is not None:
+                yield one.covers
+
+
+def _families(
+    deductibles: tuple[InForce[Deductible, int], ...],
+) -> dict[str, InForce[Deductible, int]]:
+    by_id = {one.term.id: one for one in deductibles}
+    return {
+        one.term.id: by_id[one.term.embedded_in]
+        for one in deductibles
+        if one.term.embedded_in in by_id
+    }
+
+
+@lru_cache(maxsize=1024)
+def _for_family(plan: Plan, day: date, size: int | None) -> Terms:
+    terms = _terms_from(plan, day)
+    deductibles = tuple(_grown(one, one.term.family_step, day, size) for one in terms.deductibles)
+    return replace(
+        terms,
+        deductibles=deductibles,
+        families=_families(deductibles),
+        out_of_pocket=tuple(
+            _grown(one, one.term.family_step, day, size) for one in terms.out_of_pocket
+        ),
+        ceilings=tuple(_grown(one, one.term.family_step, day, size) for one in terms.ceilings),
+    )
+
+
+_Grown = TypeVar("_Grown", Deductible, OutOfPocketMaximum, Ceiling)
+
+
+def _grown(
+    one: InForce[_Grown, int], step: FamilyStep | None, day: date, size: int | None
+) -> InForce[_Grown, int]:
+    """The limit for a family of this size; of an unknown one its cap, or one never reached."""
+    add = None if step is None else step.add.on(day)
+    if step is None or add is None:
+        return one
+    most = None if step.most is None else step.most.on(day)
+    if size is None:
+        value = MAX_MINOR_UNITS if most is None else most
+    else:
+        value = one.value + add * max(0, size - step.members)
+        value = value if most is None else min(value, most)
+    return replace(one, value=value)
 
 
 _T = TypeVar("_T", bound=Part)

@@ -37,3 +37,16 @@ def accumulators(plan: Plan) -> dict[str, Accumulator]:
         *(Accumulator(one.id, one.scope, one.period, units=True) for one in plan.unit_limits),
     ]
     return {one.id: one for one in found}
+
+
+def authorisation_accumulator(name: object) -> Accumulator | None:
+    """The accumulator of an authorisation, "authorisation A1 units" or "authorisation A1 amount".
+
+    None for any other name.
+    """
+    if not isinstance(name, str) or not name.startswith("authorisation "):
+        return None
+    what = name.rpartition(" ")[2]
+    if what not in ("units", "amount"):
+        return None
+    return Accumulator(name, Scope.MEMBER, None, units=what == "units")

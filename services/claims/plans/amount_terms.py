@@ -20,6 +20,7 @@ from services.claims.core.plan import (
     Share,
     UnitLimit,
 )
+from services.claims.plans.benefit_terms import read_family_step, read_term_ages
 from services.claims.plans.context import (
     Context,
     choices,
@@ -45,6 +46,7 @@ def read_fixed_limits(top: Mapping, context: Context) -> tuple[FixedLimit, ...]:
             values=context.money(term),
             codes=context.sets(term, "codes"),
             sections=context.of_sections(term),
+            ages=read_term_ages(term),
         ),
     )
 
@@ -63,6 +65,7 @@ def read_unit_limits(top: Mapping, context: Context) -> tuple[UnitLimit, ...]:
             period=period,
             codes=context.sets(term, "codes"),
             sections=context.of_sections(term),
+            ages=read_term_ages(term),
         )
 
     return each(top, "unit_limits", read)
@@ -82,6 +85,8 @@ def read_deductibles(top: Mapping, context: Context) -> tuple[Deductible, ...]:
             covers=read_covers(term, context),
             period=period,
             social_insurance_counts=False if counts is None else counts.boolean(),
+            embedded_in="" if (family := term.maybe("embedded_in")) is None else family.ident(),
+            family_step=read_family_step(term, context, scope),
         )
 
     return each(top, "deductibles", read)
@@ -133,6 +138,7 @@ def read_out_of_pocket(top: Mapping, context: Context) -> tuple[OutOfPocketMaxim
             period=period,
             counts=counts,
             covers=read_covers(term, context),
+            family_step=read_family_step(term, context, scope),
         )
 
     return each(top, "out_of_pocket", read)
@@ -150,6 +156,7 @@ def read_ceilings(top: Mapping, context: Context) -> tuple[Ceiling, ...]:
             scope=scope,
             covers=read_covers(term, context),
             period=period,
+            family_step=read_family_step(term, context, scope),
         )
 
     return each(top, "ceilings", read)

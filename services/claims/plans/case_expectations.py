@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.claims.core.decision import Bearer, Disposition, LineOutcome
+from services.claims.core.decision import Bearer, Disposition, LineOutcome, Payee
 from services.claims.core.facts import UNIT_SCALE
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import Reason
-from services.claims.plans.accumulator_units import Accumulator, accumulators
+from services.claims.plans.accumulator_units import (
+    Accumulator,
+    accumulators,
+    authorisation_accumulator,
+)
 from services.claims.plans.reader import Mapping, Value
 
 REASONS = {reason.name.lower(): reason for reason in Reason}
@@ -37,6 +41,10 @@ class Expected:
     awaits: tuple[str, ...] | None = None
     lines: dict[int, ExpectedLine] = field(default_factory=dict)
     balances: dict[str, int] = field(default_factory=dict)
+    four_eyes: bool | None = None
+    payees: dict[Payee, int] | None = None
+    pays: int | None = None
+    takes_back: int | None = None
 
 
 class ExpectationReader:
@@ -49,7 +57,9 @@ class ExpectationReader:
     def expected(self, told: Mapping) -> Expected:
         """What a case says under `expect`."""
         decision, awaits, lines = told.maybe("decision"), told.maybe("awaits"), told.maybe("lines")
-        balances = told.maybe("balances")
+        balances, payees = told.maybe("balances"), told.maybe("payees")
+        four_eyes, pays = told.maybe("four_eyes"), told.maybe("pays")
+        takes_back = told.maybe("takes_back")
         expected = Expected(
             refused=tuple(item.text() for item in told.items("refused")),
             decision=None if decision is None else decision.choice(Disposition),
@@ -58,6 +68,10 @@ class ExpectationReader:
             awaits=None if awaits is None else tuple(one.text() for one in awaits.items()),
             lines={} if lines is None else self._expected_lines(lines.mapping()),
             balances={} if balances is None else self._expected_balances(balances.mapping()),
+            four_eyes=None if four_eyes is None else four_eyes.boolean(),
+            payees=None if payees is None else self._payees(payees.mapping()),
+            pays=None if pays is None else pays.money(self._plan.currency),
+            takes_back=None if takes_back is None else takes_back.money(self._plan.currency),
         )
         told.done()
         return expected
@@ -71,6 +85,15 @@ class ExpectationReader:
         return {
             bearer: amount.money(self._plan.currency)
             for bearer, amount in bearers.items()
+            if amount is not None
+        }
+
+    def _payees(self, told: Mapping) -> dict[Payee, int]:
+        amounts = {payee: told.maybe(payee.value) for payee in Payee}
+        told.done()
+        return {
+            payee: amount.money(self._plan.currency)
+            for payee, amount in amounts.items()
             if amount is not None
         }
 
@@ -114,8 +137,9 @@ class ExpectationReader:
     def _expected_balances(self, told: Mapping) -> dict[str, int]:
         balances = {}
         for key in told.names():
-            if key in self.accumulators:
-                balances[key] = self.quantity(self.accumulators[key], told.get(key))
+            accumulator = self.accumulators.get(key) or authorisation_accumulator(key)
+            if accumulator is not None:
+                balances[key] = self.quantity(accumulator, told.get(key))
             else:
                 told.get(key).fault("UNKNOWN_REFERENCE", f"the plan has no accumulator {key!r}")
         return balances

@@ -21,6 +21,7 @@ from services.claims.core.facts import (
     Sex,
 )
 from services.claims.core.intake import MAX_QUANTITY
+from services.claims.plans.case_benefits import with_benefit_facts
 from services.claims.plans.context import Context, choices, each, system_uri
 from services.claims.plans.reader import Mapping, Value
 from services.claims.plans.rule_terms import read_price_list
@@ -39,8 +40,13 @@ class CaseProvider:
     licences: tuple[Licence, ...]
 
 
-def read_policy(policy: Value, name: str, person: Value) -> PolicySnapshot:
-    """One member of the policy, `name` empty when the case has only one."""
+def read_policy(
+    policy: Value, name: str, person: Value, codes: str, currency: str
+) -> PolicySnapshot:
+    """One member of the policy, `name` empty when the case has only one.
+
+    `codes` is the system of the codes that authorisations name.
+    """
     terms = policy.mapping()
     start, end = terms.get("first_day").day(), half_open(terms.get("last_day").day())
     since = terms.maybe("covered_since")
@@ -65,9 +71,22 @@ def read_policy(policy: Value, name: str, person: Value) -> PolicySnapshot:
         outcome_tier=_tier(told),
         social_insurance=read_boolean(told.maybe("social_insurance")),
     )
+    member = with_benefit_facts(member, told, codes, currency)
+    size = terms.maybe("family_size")
     told.done()
     terms.done()
-    return PolicySnapshot(policy_id="policy", revision=1, start=start, end=end, member=member)
+    if start >= end:
+        policy.fault("DATES_OUT_OF_ORDER", "the policy's last day lies before its first")
+    if any(one.start >= one.end for one in member.cover):
+        person.fault("DATES_OUT_OF_ORDER", "the cover's last day lies before its first")
+    return PolicySnapshot(
+        policy_id="policy",
+        revision=1,
+        start=start,
+        end=end,
+        member=member,
+        family_size=None if size is None else size.whole(least=1),
+    )
 
 
 def read_case_providers(found: Value | None, currency: str) -> dict[str, CaseProvider]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+import msgspec
+
 from services.claims.core.facts import (
     Balance,
     BillFacts,
@@ -15,23 +17,27 @@ from services.claims.core.facts import (
     Coding,
     DiagnosisFacts,
     EarlierService,
+    HospitalTier,
     LineFacts,
     LinePayment,
     PolicySnapshot,
+    PriceList,
     PriorPayment,
     PriorPayments,
     SocialInsuranceFacts,
 )
 from services.claims.core.intake import priced
-from services.claims.core.plan import Plan
-from services.claims.plans.accumulator_units import Accumulator
+from services.claims.core.plan import Plan, reads_family_size
+from services.claims.plans.accumulator_units import Accumulator, authorisation_accumulator
+from services.claims.plans.case_benefits import read_optional_text
 from services.claims.plans.case_coding import (
     read_bill_coding,
     read_days_supply,
     read_line_coding,
     read_modifiers,
 )
-from services.claims.plans.case_expectations import ExpectationReader, Expected
+from services.claims.plans.case_events import Event, EventReader, Parts
+from services.claims.plans.case_expectations import ExpectationReader
 from services.claims.plans.case_facts import (
     CaseProvider,
     read_boolean,
@@ -41,21 +47,20 @@ from services.claims.plans.case_facts import (
     read_quantity,
 )
 from services.claims.plans.code_systems import CODE_SYSTEMS
-from services.claims.plans.context import each, system_uri
+from services.claims.plans.context import Context, each, system_uri
 from services.claims.plans.reader import Faults, Mapping, Value
+from services.claims.plans.rule_terms import read_price_list
 from services.common.money import MAX_MINOR_UNITS
 
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A claim, or the withdrawal of an earlier one (`bill` None)."""
-
-    name: str
-    line: int
-    who: str
-    bill: BillFacts | None
-    prior: PriorPayments
-    expected: Expected
+replace = msgspec.structs.replace
+# Facts of a bill that a completion may state, and the keys that state them.
+_CODING_KEYS = {
+    "liability": "liability",
+    "papers": "papers",
+    "received_date": "received",
+    "late_reason": "late_reason",
+    "appeal": "appeal",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,8 @@ class _CaseReader:
             services = each(told, "services", lambda t: self._service(t, setting, policies))
             told.done()
         name = term.get("case").text()
-        events = each(term, "events", lambda t: self._event(t, setting, policies))
+        reader = self._events(term, setting, policies)
+        events = tuple(one for item in each(term, "events", reader.events) for one in item)
         if not events:
             term.fault("NO_EVENTS", "write at least one event", "events")
         return Case(name, term.line, policies, balances, services, events)
@@ -163,7 +169,18 @@ class _CaseReader:
             people = {name: members.get(name) for name in members.names()}
         else:
             people = {"": one} if one is not None else {}
-        return {name: read_policy(policy, name, person) for name, person in people.items()}
+        codes = self._system(term, "codes")
+        found = {
+            name: read_policy(policy, name, person, codes, self._plan.currency)
+            for name, person in people.items()
+        }
+        if many is None or term.has("member") or not reads_family_size(self._plan):
+            return found
+        # Members by name are the whole family, unless the policy says how many there are.
+        return {
+            name: replace(one, family_size=one.family_size or len(found))
+            for name, one in found.items()
+        }
 
     def _who(self, term: Mapping, policies: dict[str, PolicySnapshot]) -> str:
         found = term.maybe("member")
@@ -201,24 +218,78 @@ class _CaseReader:
         return self._who(term, policies), service
 
     def _accumulator(self, value: Value) -> Accumulator:
+        authorised = authorisation_accumulator(value.value)
+        if authorised is not None:
+            return authorised
         name = value.reference(self._accumulators, "accumulator in the plan")
         return self._accumulators.get(name) or next(
             iter(self._accumulators.values()), Accumulator.nothing()
         )
 
-    def _event(
+    def _events(
         self, term: Mapping, setting: _Setting, policies: dict[str, PolicySnapshot]
-    ) -> Event:
-        who = self._who(term, policies)
-        withdrawn = term.maybe("withdraw")
-        if withdrawn is not None:
-            name, bill, prior = withdrawn.text(), None, PriorPayments()
-        else:
-            name = term.get("claim").text()
-            bill = self._bill(term, name, setting)
-            prior = PriorPayments(payments=each(term, "earlier_insurers", self._payment))
-        expected = self._expectations.expected(term.get("expect").mapping())
-        return Event(name, term.line, who, bill, prior, expected)
+    ) -> EventReader:
+        policy = self._either(term, "policy")
+        codes = setting.codes
+
+        def person(who: str, told: Value) -> PolicySnapshot | None:
+            if policy is None or who not in policies:
+                return None
+            size = policies[who].family_size
+            changed = read_policy(policy, who, told, codes, self._plan.currency)
+            return replace(changed, family_size=changed.family_size or size)
+
+        return EventReader(
+            self._plan,
+            self._expectations,
+            Parts(
+                who=lambda t: self._who(t, policies),
+                bill=lambda t, name: self._bill(t, name, setting),
+                prior=lambda t: PriorPayments(payments=each(t, "earlier_insurers", self._payment)),
+                supplied=lambda t, bill: self._supplied(t, bill, setting),
+                current=lambda bill: self._current(bill, setting),
+                price_list=lambda t, provider: self._price_list(t, provider, setting),
+                person=person,
+            ),
+        )
+
+    def _supplied(self, term: Mapping, bill: BillFacts, setting: _Setting) -> BillFacts:
+        """The bill with what papers say; what they do not say stays."""
+        care, referral = term.maybe("care"), term.maybe("referral")
+        authorisation, tier = term.maybe("authorisation"), term.maybe("tier")
+        paid = self._social_insurance(term)
+        if tier is not None:
+            before = setting.providers.get(bill.provider_id, CaseProvider(None, None, ()))
+            setting.providers[bill.provider_id] = CaseProvider(
+                tier.choice(HospitalTier), before.prices, before.licences
+            )
+        coding = read_bill_coding(term)
+        return replace(
+            bill,
+            care_type=bill.care_type if care is None else care.choice(CareType),
+            referral=bill.referral if referral is None else referral.boolean(),
+            authorisation=bill.authorisation if authorisation is None else authorisation.text(),
+            diagnoses=self._diagnoses(term, setting) if term.has("diagnoses") else bill.diagnoses,
+            social_insurance=bill.social_insurance if paid is None else paid,
+            **{name: coding[name] for name, key in _CODING_KEYS.items() if term.has(key)},
+        )
+
+    def _current(self, bill: BillFacts, setting: _Setting) -> BillFacts:
+        """The bill with what is known of its provider by now, whenever it was entered."""
+        provider = setting.providers.get(bill.provider_id, CaseProvider(None, None, ()))
+        return replace(
+            bill,
+            hospital_tier=provider.tier,
+            price_list=provider.prices,
+            licences=provider.licences,
+        )
+
+    def _price_list(self, term: Mapping, provider: str, setting: _Setting) -> None:
+        before = setting.providers.get(provider, CaseProvider(None, None, ()))
+        term.get("prices")
+        context = Context(currency=self._plan.currency, first_day=date.max)
+        prices = PriceList(prices=read_price_list(term, context))
+        setting.providers[provider] = CaseProvider(before.tier, prices, before.licences)
 
     def _bill(self, term: Mapping, name: str, setting: _Setting) -> BillFacts:
         day = term.maybe("day")
@@ -226,7 +297,6 @@ class _CaseReader:
         end = term.get("to").day() if day is None else day.day()
         care, provider_id = term.maybe("care"), term.get("provider").text()
         provider = setting.providers.get(provider_id, CaseProvider(None, None, ()))
-        diagnoses = term.items("diagnoses")
         return BillFacts(
             bill_number=name,
             provider_id=provider_id,
@@ -239,19 +309,24 @@ class _CaseReader:
             ),
             hospital_tier=provider.tier,
             care_type=None if care is None else care.choice(CareType),
-            diagnoses=tuple(
-                DiagnosisFacts(
-                    number=number,
-                    code=Coding(system=setting.diagnoses, code=one.text()),
-                    principal=number == 1,
-                )
-                for number, one in enumerate(diagnoses, start=1)
-            ),
+            diagnoses=self._diagnoses(term, setting),
             social_insurance=self._social_insurance(term),
             price_list=provider.prices,
             direct_billing=read_boolean(term.maybe("direct_billing")) or False,
             licences=provider.licences,
             **read_bill_coding(term),
+            referral=read_boolean(term.maybe("referral")),
+            authorisation=read_optional_text(term, "authorisation"),
+        )
+
+    def _diagnoses(self, term: Mapping, setting: _Setting) -> tuple[DiagnosisFacts, ...]:
+        return tuple(
+            DiagnosisFacts(
+                number=number,
+                code=Coding(system=setting.diagnoses, code=one.text()),
+                principal=number == 1,
+            )
+            for number, one in enumerate(term.items("diagnoses"), start=1)
         )
 
     def _line(self, term: Mapping, number: int, last: date, setting: _Setting) -> LineFacts:
@@ -271,6 +346,7 @@ class _CaseReader:
             service_date=service_day,
             diagnosis_numbers=tuple(item.whole(least=1) for item in term.items("diagnoses")),
             fund_paid=None if fund is None else fund.money(self._plan.currency),
+            authorisation=read_optional_text(term, "authorisation"),
             **read_line_coding(term, service_day or last),
         )
         term.done()

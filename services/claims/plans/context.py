@@ -11,6 +11,7 @@ from services.claims.core.facts import (
     CareType,
     HospitalTier,
     Scope,
+    Sex,
 )
 from services.claims.core.plan import (
     Covers,
@@ -133,14 +134,16 @@ def read_scope(term: Mapping) -> tuple[Scope, Period | None]:
 
 
 def read_covers(term: Mapping, context: Context) -> Covers:
-    """What an accumulator is about; absent is every line."""
-    found = term.maybe("covers")
+    """What an accumulator is about; absent is every line, and every age."""
+    found, band = term.maybe("covers"), term.maybe("ages")
+    ages = None if band is None else read_ages(band)
     if found is None:
-        return Covers()
+        return Covers(ages=ages)
     covered = found.mapping()
     covers = Covers(
         sections=context.of_sections(covered),
         categories=references(covered, "categories", context.categories, "category"),
+        ages=ages,
     )
     covered.done()
     return covers
@@ -164,9 +167,19 @@ def read_when(term: Mapping, context: Context) -> When:
         care_types=choices(given, "care_types", CareType),
         diagnoses=context.sets(given, "diagnoses"),
         outcome_tiers=tuple(item.ident() for item in given.items("outcome_tiers")),
+        referral=_stated(given, "referral"),
+        family_doctor_contract=_stated(given, "family_doctor_contract"),
+        contracted_provider=_stated(given, "contracted_provider"),
+        ages=None if (ages := given.maybe("ages")) is None else read_ages(ages),
+        sexes=choices(given, "sexes", Sex),
     )
     given.done()
     return when
+
+
+def _stated(given: Mapping, key: str) -> bool | None:
+    found = given.maybe(key)
+    return None if found is None else found.boolean()
 
 
 def read_ages(value: Value) -> Ages:

@@ -38,6 +38,14 @@ from services.claims.plans.amount_terms import (
     read_shares,
     read_unit_limits,
 )
+from services.claims.plans.benefit_checks import check_benefits
+from services.claims.plans.benefit_terms import (
+    read_authorisations,
+    read_four_eyes,
+    read_payees,
+    read_sampling,
+    read_undisputed_first,
+)
 from services.claims.plans.checks import check_plan
 from services.claims.plans.code_systems import CODE_SYSTEMS
 from services.claims.plans.context import Context, choices, each, read_code_systems, read_text
@@ -61,7 +69,8 @@ def load_plan(yaml: bytes | str, source: str) -> Plan:
 
     Raises: StrictYamlError with every fault of the file: unknown or duplicate keys, floats,
     impossible or unordered dates, unknown code systems and references, shares outside [0, 1],
-    terms without clause, code sets that overlap, shares that can never be reached.
+    terms without clause, code sets that overlap, terms that conflict or require each other in a
+    circle, shares that can never be reached, a plan that can never pay.
     """
     faults = Faults(source)
     plan = _plan(Mapping(faults, faults.tree(yaml)))
@@ -122,10 +131,16 @@ def _plan(top: Mapping) -> Plan:
         count_limits=read_count_limits(top, context),
         coordination=_coordination(top, context),
         auto_pay_ceiling=read_auto_pay_ceiling(top, context),
+        authorisations=read_authorisations(top, context),
+        payees=read_payees(top, context),
+        sampling=read_sampling(top, context),
+        four_eyes=read_four_eyes(top, context),
+        undisputed_first=read_undisputed_first(top, context),
         edits=read_edits(top, context),
     )
     top.done()
     check_plan(plan, top)
+    check_benefits(plan, top)
     return plan
 
 
@@ -246,12 +261,14 @@ def _pre_existing(top: Mapping, context: Context) -> PreExisting:
     block = top.get("pre_existing").mapping()
 
     def read(term: Mapping) -> PreExistingRule:
-        term.get("diagnoses")
+        if not term.has("sections"):
+            term.get("diagnoses")
         return PreExistingRule(
             id=term.get("id").ident(),
             clause=context.clause(term),
             diagnoses=context.sets(term, "diagnoses"),
             values=term.get("values").dated(read_pre_existing_value, context.first_day),
+            sections=context.of_sections(term),
         )
 
     found = PreExisting(

@@ -43,6 +43,10 @@ class Faults:
         """Note one fault: where, a stable reason, what is wrong and what to do."""
         self._found.append(Fault(path=path, line=line, reason=reason, text=text))
 
+    def found_in(self, *keys: str) -> bool:
+        """Whether a fault was noted in one of these parts of the file."""
+        return any(fault.path.startswith(keys) for fault in self._found)
+
     def tree(self, yaml: bytes | str) -> YamlMap:
         """The file's tree; faults of its form are noted, and what can be read is read on.
 

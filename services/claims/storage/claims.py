@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from services.claims.core import canonical, clocks
-from services.claims.core.decision import Decision
+from services.claims.core.decision import Decision, UsageChange
 from services.claims.core.life_cycle import (
     ClaimState,
     Clock,
@@ -164,6 +164,27 @@ def claims_of_bill(
     if insurer is not None:
         found = found.where(claim.c.insurer == insurer)
     return connection.execute(found.order_by(claim.c.seq)).all()
+
+
+def claims_named_by_bill(
+    connection: Connection, sealer: Sealer, row: ClaimRow, provider_id: str, bill_number: str
+) -> Sequence[tuple[str, str]]:
+    """Policy and id of the claims that a bill opened for the person and insurer of `row`.
+
+    In the order of their intake, without those withdrawn. Opens nothing.
+    """
+    found = (
+        select(claim.c.policy_id, claim.c.id)
+        .where(
+            claim.c.provider_id == provider_id,
+            claim.c.bill_index == sealed.bill_index(sealer, bill_number),
+            claim.c.person_id == row.person_id,
+            claim.c.insurer == row.insurer,
+            claim.c.state != ClaimState.WITHDRAWN.value,
+        )
+        .order_by(claim.c.seq)
+    )
+    return [(one.policy_id, one.id) for one in connection.execute(found)]
 
 
 def hospitals_of(connection: Connection, provider_id: str) -> set[str]:
@@ -458,8 +479,11 @@ def store_decision(
 ) -> str:
     """Write lines and shares, seal them with the decision, and move the accumulators; its id.
 
+    One that takes the place of the claim's decision in force releases exactly what that one used.
     The database itself refuses a decision that does not add up to the fen.
     """
+    if row.decision_id is not None:
+        release(connection, sealer, row)
     decision_id = uuid.uuid4().hex
     connection.execute(insert(decision_line), _line_rows(decision_id, decided))
     shares = [
@@ -497,6 +521,26 @@ def store_decision(
     )
     use(connection, row.policy_id, row.member_id, decided.usage_changes)
     return decision_id
+
+
+def release(connection: Connection, sealer: Sealer, row: ClaimRow) -> None:
+    """Give back exactly what the claim's decision in force has used up or reserved, once.
+
+    The caller writes down that it was (`released_us`), or what takes its place.
+
+    Raises: Erased, CannotOpen.
+    """
+    use(connection, row.policy_id, row.member_id, own_use(connection, sealer, row), sign=-1)
+
+
+def own_use(connection: Connection, sealer: Sealer, row: ClaimRow) -> tuple[UsageChange, ...]:
+    """What the claim's decision in force has used up; nothing once it was given back.
+
+    Raises: Erased, CannotOpen.
+    """
+    if row.decision_id is None or row.released_us is not None:
+        return ()
+    return sealed.open_output(sealer, decision_of(connection, row.decision_id)).usage_changes
 
 
 def _line_rows(decision_id: str, decided: Decision) -> list[dict[str, Any]]:

@@ -309,6 +309,16 @@ _REVISIONS = (
 )
 
 
+def insured_people(connection: Connection, policy_id: str, revision: int) -> int:
+    """How many people a revision of the policy insures: the size of the family."""
+    found = (
+        select(func.count())
+        .select_from(insured_terms)
+        .where(insured_terms.c.policy_id == policy_id, insured_terms.c.revision == revision)
+    )
+    return connection.execute(found).scalar_one()
+
+
 def first_terms(connection: Connection, policy_id: str) -> PolicyTerms:
     """A policy's first revision, which says where its cover starts; without its people."""
     found = select(policy_revision.c.terms).where(policy_revision.c.policy_id == policy_id)

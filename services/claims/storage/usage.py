@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from services.claims.core.decision import UsageChange
 from services.claims.core.facts import Balance, EarlierService, Scope
-from services.claims.core.life_cycle import ClaimState
+from services.claims.core.life_cycle import TAKEN_BACK
 from services.claims.core.repeats import Reach
 from services.claims.storage.sealed import open_services
 from services.claims.storage.tables import claim, decision, usage_balance
@@ -54,9 +54,9 @@ def earlier_services(
 
     Whichever policy paid: two policies of one person with one insurer look at one history, and a
     line of a bill that several of them allowed is one service. A pended line counts as allowed,
-    unless its claim was withdrawn, reversed or closed without papers. This bill's own services are
-    not in it. What was decided before the person was erased is not in it either: it was another
-    person's, as far as anybody can tell.
+    unless its claim's decision was taken back. This bill's own services are not in it. What was
+    decided before the person was erased is not in it either: it was another person's, as far as
+    anybody can tell.
     """
     if not reach.codes:
         return []
@@ -75,7 +75,7 @@ def earlier_services(
             decision.c.person_id == row.person_id,
             claim.c.insurer == row.insurer,
             decision.c.id == claim.c.decision_id,
-            claim.c.state != ClaimState.WITHDRAWN.value,
+            claim.c.state.not_in([state.value for state in TAKEN_BACK]),
             claim.c.released_us.is_(None),
             decision.c.last_year >= first_day.year,
             decision.c.first_year <= last_day.year,

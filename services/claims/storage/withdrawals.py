@@ -16,8 +16,8 @@ from services.claims.storage.claims import (
     ClaimRow,
     lock,
     move_on,
+    release,
 )
-from services.claims.storage.release import give_back
 from services.claims.storage.tables import claim, withdrawn_consent
 from services.common.database import take_turns
 from services.common.sealing import Sealer
@@ -74,6 +74,6 @@ def withdraw(
 
 
 def _end(connection: Connection, sealer: Sealer, row: ClaimRow, at_us: int) -> None:
-    give_back(connection, sealer, row)
+    release(connection, sealer, row)
     state = ClaimState(row.state)
     move_on(connection, row.id, state, [Event.WITHDRAW], ACTOR, at_us, released_us=at_us)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, select
 
 from services.common.sealing import Sealer, members
+from services.pricing.storage import tenancy
 from services.pricing.storage.tables import quote
 
 
@@ -17,7 +18,8 @@ def records_about(connection: Connection, sealer: Sealer, token: str) -> list[st
     member_id = members.find(connection, sealer, token)
     if member_id is None:
         return []
+    holding_ids = tenancy.holders(connection, [member_id])[member_id]
     found = select(quote.c.policy_id, quote.c.id).where(
-        quote.c.subject == members.subject_of(member_id)
+        quote.c.subject.in_([tenancy.subject_of(holding_id) for holding_id in holding_ids])
     )
     return [f"policies/{row.policy_id}/quotes/{row.id}" for row in connection.execute(found)]

@@ -57,6 +57,15 @@ def weeks(token: str, month: str, value: str) -> list[rb.Reading]:
     ]
 
 
+def typed(readings: Sequence[rb.Reading]) -> list[rb.Reading]:
+    """The same as somebody types them in, received when they are recorded."""
+    found = [rb.Reading.FromString(one.SerializeToString()) for one in readings]
+    for one in found:
+        one.provenance = rb.READING_PROVENANCE_TYPED
+        one.ClearField("receive_time")
+    return found
+
+
 def recording(request_id: str, readings: Sequence[rb.Reading]) -> pb.RecordReadingsRequest:
     return pb.RecordReadingsRequest(request_id=request_id, readings=readings)
 

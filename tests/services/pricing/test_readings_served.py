@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,8 +15,8 @@ import pytest
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1 import reading_pb2 as rb
-from services.common.grpc_edge import RpcFault, error_of
-from tests.identities import everybody
+from services.common.grpc_edge import RpcFault, error_of, sync_channel
+from tests.identities import acting, everybody
 from tests.postgres import fresh_database
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced
 from tests.services.pricing.core.reading_cases import programmes
@@ -25,6 +27,7 @@ from tests.services.pricing.reading_requests import (
     reading,
     recording,
     stamp,
+    typed,
     weeks,
 )
 
@@ -54,10 +57,33 @@ def target(
             yield pricing.address
 
 
-@pytest.fixture
-def stub(target: str) -> Iterator[PricingServiceStub]:
+class Stub(PricingServiceStub):
+    """Everybody's calls, and a hospital's own for what a partner may not say."""
+
+    def __init__(self, target: str, channel: grpc.Channel) -> None:
+        super().__init__(channel)  # type: ignore[call-arg]  # its types hide the constructor
+        self.machine = sync_channel(target, acting("integration", ""), "pricing")
+        self.desk = sync_channel(target, acting("desk-hospital", "hospital_records"), "pricing")
+        self.target = target
+
+    def assessed(self, token: str, request: pb.AssessMemberRequest) -> pb.Incentive:
+        """As the member asks, for whom everybody's readings count."""
+        with sync_channel(self.target, acting("desk-member", "member", token), "pricing") as member:
+            return PricingServiceStub(member).AssessMember(request, timeout=20).incentive
+
+
+@contextmanager
+def stub_of(target: str) -> Iterator[Stub]:
     with everybody(target, "pricing") as channel:
-        yield PricingServiceStub(channel)
+        made = Stub(target, channel)
+        with made.machine, made.desk:
+            yield made
+
+
+@pytest.fixture
+def stub(target: str) -> Iterator[Stub]:
+    with stub_of(target) as made:
+        yield made
 
 
 @pytest.fixture
@@ -78,10 +104,22 @@ def quoting(token: str, name: str, **changes: Any) -> pb.QuotePremiumRequest:
     return pb.QuotePremiumRequest(**told | changes)
 
 
-def record(stub: PricingServiceStub, token: str, *readings: rb.Reading) -> Any:
-    whole = b"".join(r.SerializeToString(deterministic=True) for r in readings)
-    request_id = hashlib.sha256(token.encode() + whole).hexdigest()
-    return stub.RecordReadings(recording(request_id, readings), timeout=20)
+HIS = (rb.READING_PROVENANCE_LABORATORY, rb.READING_PROVENANCE_CLINIC)
+
+
+def record(stub: Stub, token: str, *readings: rb.Reading) -> pb.RecordReadingsResponse:
+    """What came through a hospital is recorded by it, the rest by a partner."""
+    whole = pb.RecordReadingsResponse()
+    for recorder, through_his in ((PricingServiceStub(stub.machine), True), (stub, False)):
+        some = [one for one in readings if (one.provenance in HIS) is through_his]
+        if some:
+            content = b"".join(one.SerializeToString(deterministic=True) for one in some)
+            request_id = hashlib.sha256(token.encode() + content).hexdigest()
+            done = recorder.RecordReadings(recording(request_id, some), timeout=20)
+            whole.recorded_count += done.recorded_count
+            whole.known_count += done.known_count
+            whole.coach_tasks.extend(done.coach_tasks)
+    return whole
 
 
 def refused(call: Callable[[], Any]) -> RpcFault:
@@ -94,9 +132,7 @@ def reasons(fault: RpcFault) -> list[tuple[str, str]]:
     return [(violation.field, violation.reason) for violation in fault.violations]
 
 
-def test_a_good_year_lowers_the_premium_and_names_its_readings(
-    stub: PricingServiceStub, token: str
-) -> None:
+def test_a_good_year_lowers_the_premium_and_names_its_readings(stub: Stub, token: str) -> None:
     months = ["2025-03", "2025-04"]
     home = [entry for month in months for entry in weeks(token, month, "6.0")]
     laboratory = reading(token, "lab", "hba1c", "6.8", "2025-07-20 09:00", by="LABORATORY")
@@ -139,7 +175,7 @@ def test_a_good_year_lowers_the_premium_and_names_its_readings(
     assert not any(step.evidence for step in quote.steps[:-2])
 
 
-def test_control_is_not_rewarded_twice(stub: PricingServiceStub, token: str) -> None:
+def test_control_is_not_rewarded_twice(stub: Stub, token: str) -> None:
     quote = stub.QuotePremium(quoting(token, "q"), timeout=20).quote
     assert quote.premium_without_credit.minor_units == priced(demo_rates(), FACTS).premium_minor
     twice = {**FACTS, "hba1c_percent": "6.0", "systolic_mmhg": "120"}
@@ -158,9 +194,7 @@ def test_control_is_not_rewarded_twice(stub: PricingServiceStub, token: str) -> 
     assert quote.premium.minor_units < priced(demo_rates(), FACTS).premium_minor
 
 
-def test_a_quote_stays_word_for_word_whatever_readings_come(
-    stub: PricingServiceStub, token: str
-) -> None:
+def test_a_quote_stays_word_for_word_whatever_readings_come(stub: Stub, token: str) -> None:
     first = stub.QuotePremium(quoting(token, "q"), timeout=20).quote
     assert first.incentive.run_months == 0
     record(stub, token, *weeks(token, "2025-03", "6.0"))
@@ -173,7 +207,7 @@ def test_a_quote_stays_word_for_word_whatever_readings_come(
     assert refused(lambda: stub.QuotePremium(other, timeout=20)).reason == "REQUEST_ID_REUSED"
 
 
-def test_a_member_stands_as_the_quote_would_say(stub: PricingServiceStub, token: str) -> None:
+def test_a_member_stands_as_the_quote_would_say(stub: Stub, token: str) -> None:
     record(stub, token, *weeks(token, "2025-03", "6.0"))
     request = pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
     found = stub.AssessMember(request, timeout=20).incentive
@@ -182,9 +216,7 @@ def test_a_member_stands_as_the_quote_would_say(stub: PricingServiceStub, token:
     assert found.run_months == 1
 
 
-def test_the_hospitals_correction_counts_and_a_devices_is_refused(
-    stub: PricingServiceStub, token: str
-) -> None:
+def test_the_hospitals_correction_counts_and_a_devices_is_refused(stub: Stub, token: str) -> None:
     at = "2025-03-10 09:00"
     record(stub, token, reading(token, "lab", "hba1c", "7.4", at, by="LABORATORY"))
     home = weeks(token, "2025-04", "6.0")
@@ -205,14 +237,14 @@ def test_the_hospitals_correction_counts_and_a_devices_is_refused(
     assert (done.recorded_count, done.known_count) == (0, 2)
 
 
-def test_what_the_hospital_takes_back_counts_no_more(stub: PricingServiceStub, token: str) -> None:
+def test_what_the_hospital_takes_back_counts_no_more(stub: Stub, token: str) -> None:
     at = "2025-03-10 09:00"
     record(stub, token, reading(token, "lab", "hba1c", "6.4", at, by="LABORATORY"))
     request = pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
-    assert stub.AssessMember(request, timeout=20).incentive.run_months == 3
+    assert stub.assessed(token, request).run_months == 3
     gone = reading(token, "lab", "hba1c", "6.4", at, by="LABORATORY", withdrawn=True)
     assert record(stub, token, gone).recorded_count == 1
-    assert stub.AssessMember(request, timeout=20).incentive.run_months == 0
+    assert stub.assessed(token, request).run_months == 0
     low = reading(token, "low", "glucose", "2.0", at, by="LABORATORY", withdrawn=True)
     assert not record(stub, token, low).coach_tasks
     home = reading(token, "home", "glucose", "6.0", at, withdrawn=True)
@@ -220,17 +252,15 @@ def test_what_the_hospital_takes_back_counts_no_more(stub: PricingServiceStub, t
     assert reasons(fault) == [("readings[0].withdrawn", "NOT_ALLOWED")]
 
 
-def test_every_fault_of_every_reading_is_named_and_nothing_is_kept(
-    stub: PricingServiceStub, token: str
-) -> None:
+def test_every_fault_of_every_reading_is_named_and_nothing_is_kept(stub: Stub, token: str) -> None:
     at = "2025-03-10 09:00"
-    good = reading(token, "good", "hba1c", "6.0", at, by="LABORATORY")
+    good = reading(token, "good", "hba1c", "6.0", at)
     off = reading(token, "bad name", "fasting", "123.7", at, by="TYPED")
     off.member_token, off.fasting_status = "k1." + "0" * 64, rb.FASTING_STATUS_NON_FASTING
     early = reading(token, "early", "glucose", "6.0", at, receive_time=stamp("2025-03-10 08:54"))
     future = reading(token, "future", "glucose", "6.0", "2999-01-01 00:00")
     empty = rb.Reading()
-    twice = reading(token, "good", "hba1c", "6.0", at, by="LABORATORY")
+    twice = reading(token, "good", "hba1c", "6.0", at)
     request = recording("one two", [good, off, early, future, empty, twice])
     fault = refused(lambda: stub.RecordReadings(request, timeout=20))
     assert fault.code is INVALID
@@ -256,33 +286,23 @@ def test_every_fault_of_every_reading_is_named_and_nothing_is_kept(
     assert record(stub, token, good).recorded_count == 1
 
 
-def test_a_clock_that_is_five_minutes_off_is_nobodys_fault(
-    stub: PricingServiceStub, token: str
-) -> None:
+def test_a_clock_that_is_five_minutes_off_is_nobodys_fault(stub: Stub, token: str) -> None:
     at, received = "2025-03-10 09:00", stamp("2025-03-10 08:55")
     done = record(stub, token, reading(token, "a", "glucose", "6.0", at, receive_time=received))
     assert done.recorded_count == 1
 
 
 @pytest.mark.parametrize("count", [0, 1001])
-def test_a_request_holds_1_to_1000_readings(
-    stub: PricingServiceStub, token: str, count: int
-) -> None:
+def test_a_request_holds_1_to_1000_readings(stub: Stub, token: str, count: int) -> None:
     many = [reading(token, f"r{n}", "glucose", "6.0", "2025-03-10 09:00") for n in range(count)]
-    fault = refused(lambda: record(stub, token, *many))
+    fault = refused(lambda: stub.RecordReadings(recording("many", many), timeout=20))
     assert reasons(fault) == [("readings", "COUNT")]
     if many:
         assert record(stub, token, *many[:-1]).recorded_count == 1000
 
 
-def test_a_typed_reading_is_received_when_it_is_recorded(
-    stub: PricingServiceStub, token: str
-) -> None:
-    typed = [*weeks(token, "2025-03", "6.0")]
-    for entry in typed:
-        entry.provenance = rb.READING_PROVENANCE_TYPED
-        entry.ClearField("receive_time")
-    assert record(stub, token, *typed).recorded_count == 3
+def test_a_typed_reading_is_received_when_it_is_recorded(stub: Stub, token: str) -> None:
+    assert record(stub, token, *typed(weeks(token, "2025-03", "6.0"))).recorded_count == 3
     request = pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
     months = {m.month: m for m in stub.AssessMember(request, timeout=20).incentive.months}
     # Long after the month's end, whatever the member says of the day of measurement.
@@ -292,13 +312,12 @@ def test_a_typed_reading_is_received_when_it_is_recorded(
 def test_while_a_books_history_is_loaded_typed_readings_state_their_receipt(
     tmp_path: Any, token: str
 ) -> None:
-    typed = [*weeks(token, "2025-03", "6.0")]
-    for entry in typed:
+    late = [*weeks(token, "2025-03", "6.0")]
+    for entry in late:
         entry.provenance = rb.READING_PROVENANCE_TYPED
     settings = {"LIPEI_PRICING_BACKFILL": "true"}
-    with serving(tmp_path, settings) as pricing, everybody(pricing.address, "pricing") as channel:
-        loading = PricingServiceStub(channel)
-        assert record(loading, token, *typed).recorded_count == 3
+    with serving(tmp_path, settings) as pricing, stub_of(pricing.address) as loading:
+        assert record(loading, token, *late).recorded_count == 3
         request = pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
         found = loading.AssessMember(request, timeout=20).incentive
         assert found.run_months == 1
@@ -312,7 +331,7 @@ def test_while_a_books_history_is_loaded_typed_readings_state_their_receipt(
         assert loading.QuotePremium(alone, timeout=20).quote.premium.minor_units == 370_680
 
 
-def test_the_programme_needs_its_diagnosis(stub: PricingServiceStub, token: str) -> None:
+def test_the_programme_needs_its_diagnosis(stub: Stub, token: str) -> None:
     request = quoting(token, "q", features={**FACTS, "condition": "hypertension"})
     fault = refused(lambda: stub.QuotePremium(request, timeout=20))
     assert (fault.code, fault.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NO_PRICE")
@@ -323,7 +342,7 @@ def test_the_programme_needs_its_diagnosis(stub: PricingServiceStub, token: str)
         assert stub.QuotePremium(asked, timeout=20).quote.HasField("incentive")
 
 
-def test_every_fault_of_a_participation_is_named(stub: PricingServiceStub, token: str) -> None:
+def test_every_fault_of_a_participation_is_named(stub: Stub, token: str) -> None:
     off = pb.Participation(
         member="members/anna",
         programme="No Such",
@@ -364,7 +383,7 @@ def test_every_fault_of_a_participation_is_named(stub: PricingServiceStub, token
         "right/Asia/Shanghai",
     ],
 )
-def test_a_zone_that_is_none_is_refused(stub: PricingServiceStub, token: str, zone: str) -> None:
+def test_a_zone_that_is_none_is_refused(stub: Stub, token: str, zone: str) -> None:
     request = pb.AssessMemberRequest(
         participation=part(token, time_zone=zone), renewal_date="2026-01-01"
     )
@@ -374,7 +393,7 @@ def test_a_zone_that_is_none_is_refused(stub: PricingServiceStub, token: str, zo
 
 @pytest.mark.parametrize("programme", ["another", "diabetes-glucose@sha256:" + "0" * 64])
 def test_an_unknown_programme_is_answered_with_the_loaded_ones(
-    stub: PricingServiceStub, token: str, programme: str
+    stub: Stub, token: str, programme: str
 ) -> None:
     asked = part(token, programme)
     quote = quoting(token, "q", participation=asked)
@@ -390,9 +409,7 @@ def test_an_unknown_programme_is_answered_with_the_loaded_ones(
     assert stub.AssessMember(assess, timeout=20).incentive.programme == version
 
 
-def test_a_renewal_before_the_programmes_targets_is_refused(
-    stub: PricingServiceStub, token: str
-) -> None:
+def test_a_renewal_before_the_programmes_targets_is_refused(stub: Stub, token: str) -> None:
     request = pb.AssessMemberRequest(participation=part(token), renewal_date="2018-06-01")
     fault = refused(lambda: stub.AssessMember(request, timeout=20))
     assert fault.code is grpc.StatusCode.FAILED_PRECONDITION
@@ -400,9 +417,10 @@ def test_a_renewal_before_the_programmes_targets_is_refused(
 
 
 def test_a_doctors_target_holds_from_now_on_and_not_for_months_that_are_over(
-    stub: PricingServiceStub, token: str
+    stub: Stub, token: str
 ) -> None:
     record(stub, token, reading(token, "lab", "hba1c", "7.6", "2025-03-10 09:00", by="LABORATORY"))
+    desk = PricingServiceStub(stub.desk)
     today = datetime.now(UTC).date()
     setting = pb.SetPersonalTargetRequest(
         request_id=f"t-{token[3:40]}",
@@ -413,23 +431,24 @@ def test_a_doctors_target_holds_from_now_on_and_not_for_months_that_are_over(
         doctor_id="d-17",
         reason="frail",
     )
-    fault = refused(lambda: stub.SetPersonalTarget(setting, timeout=20))
+    fault = refused(lambda: desk.SetPersonalTarget(setting, timeout=20))
     assert (fault.code, reasons(fault)) == (INVALID, [("start_date", "IN_THE_PAST")])
     setting.start_date = today.isoformat()
-    stub.SetPersonalTarget(setting, timeout=20)
+    desk.SetPersonalTarget(setting, timeout=20)
 
 
 def test_a_doctors_target_holds_for_one_member(tmp_path: Any, token: str) -> None:
     """Of a book whose history is loaded, with its doctors' targets of the time."""
     settings = {"LIPEI_PRICING_BACKFILL": "true"}
-    with serving(tmp_path, settings) as pricing, everybody(pricing.address, "pricing") as channel:
-        _a_target_is_set_and_ended(PricingServiceStub(channel), token)
+    with serving(tmp_path, settings) as pricing, stub_of(pricing.address) as stub:
+        _a_target_is_set_and_ended(stub, token)
 
 
-def _a_target_is_set_and_ended(stub: PricingServiceStub, token: str) -> None:
+def _a_target_is_set_and_ended(stub: Stub, token: str) -> None:
     record(stub, token, reading(token, "lab", "hba1c", "7.6", "2025-03-10 09:00", by="LABORATORY"))
+    desk = PricingServiceStub(stub.desk)
     assess = pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
-    assert stub.AssessMember(assess, timeout=20).incentive.run_months == 0
+    assert stub.assessed(token, assess).run_months == 0
     setting = pb.SetPersonalTargetRequest(
         request_id=f"t-{token[3:40]}",
         member=f"members/{token}",
@@ -439,23 +458,23 @@ def _a_target_is_set_and_ended(stub: PricingServiceStub, token: str) -> None:
         doctor_id="d-17",
         reason="frail, 83 years old",
     )
-    stub.SetPersonalTarget(setting, timeout=20)
-    stub.SetPersonalTarget(setting, timeout=20)
-    found = stub.AssessMember(assess, timeout=20).incentive
+    desk.SetPersonalTarget(setting, timeout=20)
+    desk.SetPersonalTarget(setting, timeout=20)
+    found = stub.assessed(token, assess)
     assert found.run_months == 3
     assert found.months[2].measures[0].personal_target
     assert found.months[2].measures[0].target == "<8.0"
-    assert found.months[2].measures[0].target_set_by == "partners/partner"
+    assert found.months[2].measures[0].target_set_by == "hospitals/demo-hospital"
     setting.target.below = "9.0"
-    fault = refused(lambda: stub.SetPersonalTarget(setting, timeout=20))
+    fault = refused(lambda: desk.SetPersonalTarget(setting, timeout=20))
     assert (fault.code, fault.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
     setting.ClearField("target")
     setting.request_id += "-end"
-    stub.SetPersonalTarget(setting, timeout=20)
-    assert stub.AssessMember(assess, timeout=20).incentive.run_months == 0
+    desk.SetPersonalTarget(setting, timeout=20)
+    assert stub.assessed(token, assess).run_months == 0
 
 
-def test_every_fault_of_a_doctors_target_is_named(stub: PricingServiceStub) -> None:
+def test_every_fault_of_a_doctors_target_is_named(stub: Stub) -> None:
     empty = pb.SetPersonalTargetRequest()
     assert [field for field, _ in reasons(refused(lambda: stub.SetPersonalTarget(empty)))] == [
         "request_id",
@@ -485,7 +504,7 @@ def test_every_fault_of_a_doctors_target_is_named(stub: PricingServiceStub) -> N
         assert [found for found, _ in reasons(fault)] == [field]
 
 
-def test_low_glucose_comes_to_a_coach_page_by_page(stub: PricingServiceStub, token: str) -> None:
+def test_low_glucose_comes_to_a_coach_page_by_page(stub: Stub, token: str) -> None:
     found = [
         reading(token, f"low-{n}", "glucose", value, f"2025-03-0{n} 09:00")
         for n, value in ((1, "3.84"), (2, "3.85"), (3, "2.9"))
@@ -512,3 +531,31 @@ def test_low_glucose_comes_to_a_coach_page_by_page(stub: PricingServiceStub, tok
     odd = pb.ListCoachTasksRequest(parent="members/anna", page_size=-1)
     fault = refused(lambda: stub.ListCoachTasks(odd, timeout=20))
     assert [field for field, _ in reasons(fault)] == ["parent", "page_size"]
+
+
+def test_a_better_provenance_is_not_the_partners_nor_the_members_to_say(
+    stub: Stub, target: str, token: str
+) -> None:
+    at = "2025-03-10 09:00"
+    with sync_channel(target, acting("desk-member", "member", token), "pricing") as channel:
+        recorders = {
+            "member": (PricingServiceStub(channel), {"TYPED"}),
+            "partner": (stub, {"TYPED", "DEVICE"}),
+            "hospital": (
+                PricingServiceStub(stub.machine),
+                {"TYPED", "DEVICE", "CLINIC", "LABORATORY"},
+            ),
+        }
+        for who, (recorder, may) in recorders.items():
+            for by in ("LABORATORY", "CLINIC", "DEVICE", "TYPED"):
+                said = reading(token, f"{who}-{by}", "glucose", "6.0", at, by=by)
+                said.ClearField("receive_time")
+                asked = partial(
+                    recorder.RecordReadings,
+                    recording(f"{who}-{by}-{token[3:30]}", [said]),
+                    timeout=20,
+                )
+                if by in may:
+                    assert asked().recorded_count == 1
+                else:
+                    assert reasons(refused(asked)) == [("readings[0].provenance", "NOT_ALLOWED")]

@@ -32,7 +32,7 @@ from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced
 from tests.services.pricing.core.reading_cases import programmes
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part, recording, weeks
-from tests.tenants import of_insurer
+from tests.tenants import of_hospital, of_insurer
 
 Stub = pricing_pb2_grpc.PricingServiceStub
 Request = pricing_pb2.QuotePremiumRequest
@@ -349,7 +349,11 @@ def test_a_database_that_is_away_is_a_reason_to_retry(request_: Any) -> None:
         Stores(QuoteStore(database, keys), ReadingStore(database, keys), Erasures(database, keys)),
     )
     rpc = getattr(servicer, type(request_).__name__.removesuffix("Request"))
-    with calling_as(of_insurer()), pytest.raises(Refused) as refused:
+    records = isinstance(request_, pricing_pb2.RecordReadingsRequest)
+    with (
+        calling_as(of_hospital() if records else of_insurer()),
+        pytest.raises(Refused) as refused,
+    ):
         asyncio.run(rpc(request_, cast(Any, None)))
     assert refused.value.code is grpc.StatusCode.UNAVAILABLE
     assert refused.value.retry_after_s == 1.0

@@ -37,7 +37,7 @@ from services.pricing.storage.readings import ReadingStore
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 from tests.services.pricing.core.reading_cases import programmes
-from tests.services.pricing.reading_requests import part, reading, recording, weeks
+from tests.services.pricing.reading_requests import part, reading, recording, typed, weeks
 from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
 
 ANNA, BEN, NEVER = (f"k1.{letter * 64}" for letter in "abc")
@@ -220,13 +220,13 @@ def test_a_page_token_of_another_tenant_is_refused(service: Service) -> None:
 
 def test_a_member_writes_about_nobody_else(service: Service) -> None:
     for token in (ANNA, NEVER):
-        for request in (recording("w", weeks(token, "2025-05", "6.0")), targeting(token)):
+        for request in (recording("w", typed(weeks(token, "2025-05", "6.0"))), targeting(token)):
             told = service.told(of_member(BEN), request)
             assert told.replace(token.encode(), NEVER.encode()) == (
                 service.told(of_member(BEN), type(request).FromString(_renamed(request, token)))
             )
             assert b"no such member" in told
-    assert service.answer(of_member(BEN), recording("w", weeks(BEN, "2025-05", "6.0")))
+    assert service.answer(of_member(BEN), recording("w", typed(weeks(BEN, "2025-05", "6.0"))))
 
 
 def _renamed(request: Message, token: str) -> bytes:
@@ -236,8 +236,9 @@ def _renamed(request: Message, token: str) -> bytes:
 def test_whoever_records_under_anothers_name_learns_nothing_of_it(service: Service) -> None:
     same, other = weeks(ANNA, "2025-03", "6.0"), weeks(ANNA, "2025-03", "9.9")
     for caller in (of_hospital(), OTHERS, of_member(ANNA)):
+        said = typed if caller == of_member(ANNA) else list
         right, wrong = (
-            service.told(caller, recording(f"{n}", r)) for n, r in ((1, same), (2, other))
+            service.told(caller, recording(f"{n}", said(r))) for n, r in ((1, same), (2, other))
         )
         assert right == wrong
         assert b"READING_DIFFERS" in right

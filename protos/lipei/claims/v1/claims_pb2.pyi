@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from lipei.claims.v1 import decision_pb2 as _decision_pb2
+from lipei.claims.v1 import explanation_pb2 as _explanation_pb2
 from lipei.claims.v1 import policy_pb2 as _policy_pb2
 from lipei.type.v1 import bill_pb2 as _bill_pb2
 from lipei.type.v1 import money_pb2 as _money_pb2
@@ -520,16 +521,24 @@ class ExplainClaimRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
+    format: _explanation_pb2.DocumentFormat.ValueType
+    """The document to make; unspecified makes none."""
+    language: _explanation_pb2.DocumentLanguage.ValueType
+    """The language of a page or PDF; unspecified is both."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        format: _explanation_pb2.DocumentFormat.ValueType = ...,
+        language: _explanation_pb2.DocumentLanguage.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "language", b"language", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -546,6 +555,8 @@ class ExplainClaimResponse(_message.Message):
     TEXT_EN_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     SECTIONS_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
     text_zh: _builtins.str
     """Text in Chinese, one paragraph a line of the bill."""
     text_en: _builtins.str
@@ -562,6 +573,14 @@ class ExplainClaimResponse(_message.Message):
     def sections(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.SectionText]:
         """Names of the plan's sections that its lines fall under."""
 
+    @_builtins.property
+    def explanation(self) -> _explanation_pb2.Explanation:
+        """The same as lines, steps and balances."""
+
+    @_builtins.property
+    def document(self) -> _explanation_pb2.Document:
+        """The document asked for; absent when none was."""
+
     def __init__(
         self,
         *,
@@ -570,10 +589,12 @@ class ExplainClaimResponse(_message.Message):
         text_en: _builtins.str = ...,
         reasons: _abc.Iterable[_policy_pb2.ReasonText] | None = ...,
         sections: _abc.Iterable[_policy_pb2.SectionText] | None = ...,
+        explanation: _explanation_pb2.Explanation | None = ...,
+        document: _explanation_pb2.Document | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "document", b"document", "explanation", b"explanation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "reasons", b"reasons", "sections", b"sections", "text_en", b"text_en", "text_zh", b"text_zh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "document", b"document", "explanation", b"explanation", "reasons", b"reasons", "sections", b"sections", "text_en", b"text_en", "text_zh", b"text_zh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

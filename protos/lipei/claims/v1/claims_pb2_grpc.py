@@ -158,9 +158,13 @@ class ClaimsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainClaim(self, request, context):
-        """The decision in sentences that a member understands, to the fen, in Chinese and English. Decides nothing anew.
+        """The decision to the fen: as lines and steps, in sentences that a member understands, in Chinese and English, and on
+        demand as a document. It is recomputed and must be the stored one. Decides nothing anew.
 
-        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
+        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; ERASED: stop; or TOO_LONG_FOR_PDF: the
+        claim has more than 500 lines: ask for HTML or FHIR.
+        RESOURCE_EXHAUSTED with RetryInfo: too many documents are being made; wait and repeat.
+        DATA_LOSS: the stored decision is not what its inputs give, or does not add up; stop and investigate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,7 +196,8 @@ class ClaimsServiceServicer:
         """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
         has published it.
 
-        INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+        INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
+        cannot carry the term out yet; leave it out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

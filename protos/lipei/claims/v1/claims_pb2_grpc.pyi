@@ -78,9 +78,13 @@ class ClaimsServiceStub:
     INVALID_ARGUMENT also for a page_token that this list did not give.
     """
     ExplainClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ExplainClaimRequest, _claims_pb2.ExplainClaimResponse]
-    """The decision in sentences that a member understands, to the fen, in Chinese and English. Decides nothing anew.
+    """The decision to the fen: as lines and steps, in sentences that a member understands, in Chinese and English, and on
+    demand as a document. It is recomputed and must be the stored one. Decides nothing anew.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
+    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; ERASED: stop; or TOO_LONG_FOR_PDF: the
+    claim has more than 500 lines: ask for HTML or FHIR.
+    RESOURCE_EXHAUSTED with RetryInfo: too many documents are being made; wait and repeat.
+    DATA_LOSS: the stored decision is not what its inputs give, or does not add up; stop and investigate.
     """
     ReplayClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ReplayClaimRequest, _claims_pb2.ReplayClaimResponse]
     """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
@@ -100,7 +104,8 @@ class ClaimsServiceStub:
     """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
     has published it.
 
-    INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+    INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
+    cannot carry the term out yet; leave it out.
     """
     WithdrawClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]
     """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
@@ -177,9 +182,13 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     INVALID_ARGUMENT also for a page_token that this list did not give.
     """
     ExplainClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.ExplainClaimRequest, _claims_pb2.ExplainClaimResponse]  # type: ignore[assignment]
-    """The decision in sentences that a member understands, to the fen, in Chinese and English. Decides nothing anew.
+    """The decision to the fen: as lines and steps, in sentences that a member understands, in Chinese and English, and on
+    demand as a document. It is recomputed and must be the stored one. Decides nothing anew.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
+    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; ERASED: stop; or TOO_LONG_FOR_PDF: the
+    claim has more than 500 lines: ask for HTML or FHIR.
+    RESOURCE_EXHAUSTED with RetryInfo: too many documents are being made; wait and repeat.
+    DATA_LOSS: the stored decision is not what its inputs give, or does not add up; stop and investigate.
     """
     ReplayClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.ReplayClaimRequest, _claims_pb2.ReplayClaimResponse]  # type: ignore[assignment]
     """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
@@ -199,7 +208,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
     has published it.
 
-    INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+    INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
+    cannot carry the term out yet; leave it out.
     """
     WithdrawClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]  # type: ignore[assignment]
     """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
@@ -297,9 +307,13 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _claims_pb2.ExplainClaimRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.ExplainClaimResponse, _abc.Awaitable[_claims_pb2.ExplainClaimResponse]]:
-        """The decision in sentences that a member understands, to the fen, in Chinese and English. Decides nothing anew.
+        """The decision to the fen: as lines and steps, in sentences that a member understands, in Chinese and English, and on
+        demand as a document. It is recomputed and must be the stored one. Decides nothing anew.
 
-        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
+        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; ERASED: stop; or TOO_LONG_FOR_PDF: the
+        claim has more than 500 lines: ask for HTML or FHIR.
+        RESOURCE_EXHAUSTED with RetryInfo: too many documents are being made; wait and repeat.
+        DATA_LOSS: the stored decision is not what its inputs give, or does not add up; stop and investigate.
         """
 
     @_abc_1.abstractmethod
@@ -337,7 +351,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
         has published it.
 
-        INVALID_ARGUMENT: names every fault with its line; nothing is stored.
+        INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
+        cannot carry the term out yet; leave it out.
         """
 
     @_abc_1.abstractmethod

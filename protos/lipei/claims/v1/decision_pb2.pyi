@@ -22,6 +22,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Payee:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PayeeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Payee.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PAYEE_UNSPECIFIED: _Payee.ValueType  # 0
+    """The plan does not say; the policy's payee account."""
+    PAYEE_MEMBER: _Payee.ValueType  # 1
+    """The member, by the policy's payee account."""
+    PAYEE_PROVIDER: _Payee.ValueType  # 2
+    """The provider."""
+
+class Payee(_Payee, metaclass=_PayeeEnumTypeWrapper):
+    """Who gets a benefit."""
+
+PAYEE_UNSPECIFIED: Payee.ValueType  # 0
+"""The plan does not say; the policy's payee account."""
+PAYEE_MEMBER: Payee.ValueType  # 1
+"""The member, by the policy's payee account."""
+PAYEE_PROVIDER: Payee.ValueType  # 2
+"""The provider."""
+Global___Payee: _TypeAlias = Payee  # noqa: Y015
+
 class _LineOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -103,14 +127,16 @@ class Decision(_message.Message):
     USAGE_CHANGES_FIELD_NUMBER: _builtins.int
     COMMITMENT_FIELD_NUMBER: _builtins.int
     FOUR_EYES_FIELD_NUMBER: _builtins.int
+    PAYS_NOW_FIELD_NUMBER: _builtins.int
     PENDS_FIELD_NUMBER: _builtins.int
     plan_version: _builtins.str
     """"{plan id}@sha256:{hash}" whose terms were applied."""
     engine_version: _builtins.str
     """Version of the adjudication engine."""
     input_hash: _builtins.str
-    """SHA-256 of the canonical inputs: plan version, policy, usage, bill, prior payers. As sensitive as they are, because
-    whoever knows most of them can try out the rest. Gone after an erasure.
+    """SHA-256 of the canonical inputs: plan version, policy, usage, bill, prior payers, a person's review, and the claim's id
+    where the plan draws claims. As sensitive as they are, because whoever knows most of them can try out the rest. Gone
+    after an erasure.
     """
     output_hash: _builtins.str
     """SHA-256 of the canonical output: lines, amounts, reasons, clauses. As sensitive as they are. Gone after an erasure."""
@@ -141,6 +167,10 @@ class Decision(_message.Message):
         """What the decision adds to the accumulators."""
 
     @_builtins.property
+    def pays_now(self) -> _money_pb2.Money:
+        """Part of a pended claim's benefit that waits for nothing; absent when the plan does not pay it first."""
+
+    @_builtins.property
     def pends(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pend]:
         """What it waits for; empty when it waits for nothing."""
 
@@ -158,11 +188,12 @@ class Decision(_message.Message):
         usage_changes: _abc.Iterable[Global___UsageChange] | None = ...,
         commitment: _builtins.str = ...,
         four_eyes: _builtins.bool = ...,
+        pays_now: _money_pb2.Money | None = ...,
         pends: _abc.Iterable[Global___Pend] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "pays_now", b"pays_now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "commitment", b"commitment", "engine_version", b"engine_version", "four_eyes", b"four_eyes", "input_hash", b"input_hash", "lines", b"lines", "output_hash", b"output_hash", "pends", b"pends", "plan_version", b"plan_version", "usage_changes", b"usage_changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "commitment", b"commitment", "engine_version", b"engine_version", "four_eyes", b"four_eyes", "input_hash", b"input_hash", "lines", b"lines", "output_hash", b"output_hash", "pays_now", b"pays_now", "pends", b"pends", "plan_version", b"plan_version", "usage_changes", b"usage_changes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -216,6 +247,7 @@ class DecisionLine(_message.Message):
     ALLOWED_FIELD_NUMBER: _builtins.int
     BENEFIT_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
+    PAYEE_FIELD_NUMBER: _builtins.int
     EARLIER_CLAIM_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The bill line's number."""
@@ -223,6 +255,8 @@ class DecisionLine(_message.Message):
     """The plan's section that took it; empty when none did."""
     outcome: Global___LineOutcome.ValueType
     """What happened to it."""
+    payee: Global___Payee.ValueType
+    """Who gets the benefit by the plan's terms; unspecified when the plan has none."""
     earlier_claim: _builtins.str
     """Of a duplicate: the claim that it repeats, "policies/{policy}/claims/{claim}". A hospital is not told."""
     @_builtins.property
@@ -256,11 +290,12 @@ class DecisionLine(_message.Message):
         allowed: _money_pb2.Money | None = ...,
         benefit: _money_pb2.Money | None = ...,
         shares: _abc.Iterable[Global___BearerShare] | None = ...,
+        payee: Global___Payee.ValueType = ...,
         earlier_claim: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "code", b"code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "code", b"code", "earlier_claim", b"earlier_claim", "number", b"number", "outcome", b"outcome", "section", b"section", "shares", b"shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "code", b"code", "earlier_claim", b"earlier_claim", "number", b"number", "outcome", b"outcome", "payee", b"payee", "section", b"section", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

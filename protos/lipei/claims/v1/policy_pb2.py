@@ -24,9 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from lipei.claims.v1 import reason_pb2 as lipei_dot_claims_dot_v1_dot_reason__pb2
 from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
+from lipei.type.v1 import bill_pb2 as lipei_dot_type_dot_v1_dot_bill__pb2
+from lipei.type.v1 import coding_pb2 as lipei_dot_type_dot_v1_dot_coding__pb2
+from lipei.type.v1 import money_pb2 as lipei_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clipei/claims/v1/policy.proto\x12\x0flipei.claims.v1\x1a\x1clipei/claims/v1/reason.proto\x1a\x1alipei/type/v1/access.proto\"\xb4\x02\n\x06Policy\x12\x17\n\tpolicy_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x12\n\x04plan\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nstart_date\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tlast_date\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\x12 \n\x12previous_policy_id\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x16\n\x08revision\x18\x06 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x1c\n\x0e\x65\x66\x66\x65\x63tive_date\x18\x07 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x35\n\x07members\x18\x08 \x03(\x0b\x32\x1e.lipei.claims.v1.InsuredMemberB\x04\xf0\xd1\x18\x03\x12;\n\x0epayee_accounts\x18\t \x03(\x0b\x32\x1d.lipei.claims.v1.PayeeAccountB\x04\xf0\xd1\x18\x05\"\xdd\x03\n\rInsuredMember\x12\x17\n\tmember_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x39\n\x08\x64ocument\x18\x02 \x01(\x0b\x32!.lipei.claims.v1.IdentityDocumentB\x04\xf0\xd1\x18\x05\x12\x18\n\nbirth_date\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x04\x12\'\n\x03sex\x18\x04 \x01(\x0e\x32\x14.lipei.claims.v1.SexB\x04\xf0\xd1\x18\x04\x12\x39\n\x0crelationship\x18\x05 \x01(\x0e\x32\x1d.lipei.claims.v1.RelationshipB\x04\xf0\xd1\x18\x04\x12\x1e\n\x10\x63over_start_date\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x1d\n\x0f\x63over_last_date\x18\x07 \x01(\tB\x04\xf0\xd1\x18\x03\x12G\n\x14\x64isclosed_conditions\x18\x08 \x03(\x0b\x32#.lipei.claims.v1.DisclosedConditionB\x04\xf0\xd1\x18\x04\x12\x38\n\x0coutcome_tier\x18\t \x01(\x0b\x32\x1c.lipei.claims.v1.OutcomeTierB\x04\xf0\xd1\x18\x04\x12#\n\x10social_insurance\x18\n \x01(\x08\x42\x04\xf0\xd1\x18\x04H\x00\x88\x01\x01\x42\x13\n\x11_social_insurance\"<\n\x10IdentityDocument\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x05\x12\x14\n\x06number\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x05\"|\n\x12\x44isclosedCondition\x12\x19\n\x0b\x63ode_prefix\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x36\n\x05terms\x18\x02 \x01(\x0e\x32!.lipei.claims.v1.PreExistingTermsB\x04\xf0\xd1\x18\x04\x12\x13\n\x05share\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x04\"?\n\x0bOutcomeTier\x12\x12\n\x04tier\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x1c\n\x0e\x63\x65rtified_date\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x04\"z\n\x0cPayeeAccount\x12\x19\n\x0bholder_name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x05\x12\x1c\n\x0e\x61\x63\x63ount_number\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x05\x12\x17\n\tbank_code\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x05\x12\x18\n\nvalid_from\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\"a\n\x0bPolicyFault\x12\x13\n\x05index\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x66ield\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x14\n\x06reason\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04text\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x01\"R\n\x0bSectionText\x12\x15\n\x07section\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07text_zh\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07text_en\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\"\xab\x01\n\nReasonText\x12-\n\x06reason\x18\x01 \x01(\x0e\x32\x17.lipei.claims.v1.ReasonB\x04\xf0\xd1\x18\x02\x12\x12\n\x04\x63\x61rc\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x12\n\x04rarc\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\ngroup_code\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07text_zh\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07text_en\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x02*8\n\x03Sex\x12\x13\n\x0fSEX_UNSPECIFIED\x10\x00\x12\x0e\n\nSEX_FEMALE\x10\x01\x12\x0c\n\x08SEX_MALE\x10\x02*\x8d\x01\n\x0cRelationship\x12\x1c\n\x18RELATIONSHIP_UNSPECIFIED\x10\x00\x12\x15\n\x11RELATIONSHIP_SELF\x10\x01\x12\x17\n\x13RELATIONSHIP_SPOUSE\x10\x02\x12\x16\n\x12RELATIONSHIP_CHILD\x10\x03\x12\x17\n\x13RELATIONSHIP_PARENT\x10\x04*\x98\x01\n\x10PreExistingTerms\x12\"\n\x1ePRE_EXISTING_TERMS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPRE_EXISTING_TERMS_EXCLUDED\x10\x01\x12\x1e\n\x1aPRE_EXISTING_TERMS_COVERED\x10\x02\x12\x1f\n\x1bPRE_EXISTING_TERMS_AT_SHARE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clipei/claims/v1/policy.proto\x12\x0flipei.claims.v1\x1a\x1clipei/claims/v1/reason.proto\x1a\x1alipei/type/v1/access.proto\x1a\x18lipei/type/v1/bill.proto\x1a\x1alipei/type/v1/coding.proto\x1a\x19lipei/type/v1/money.proto\"\xb4\x02\n\x06Policy\x12\x17\n\tpolicy_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x12\n\x04plan\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nstart_date\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tlast_date\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\x12 \n\x12previous_policy_id\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x16\n\x08revision\x18\x06 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x1c\n\x0e\x65\x66\x66\x65\x63tive_date\x18\x07 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x35\n\x07members\x18\x08 \x03(\x0b\x32\x1e.lipei.claims.v1.InsuredMemberB\x04\xf0\xd1\x18\x03\x12;\n\x0epayee_accounts\x18\t \x03(\x0b\x32\x1d.lipei.claims.v1.PayeeAccountB\x04\xf0\xd1\x18\x05\"\x9a\x05\n\rInsuredMember\x12\x17\n\tmember_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x39\n\x08\x64ocument\x18\x02 \x01(\x0b\x32!.lipei.claims.v1.IdentityDocumentB\x04\xf0\xd1\x18\x05\x12\x18\n\nbirth_date\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x04\x12\'\n\x03sex\x18\x04 \x01(\x0e\x32\x14.lipei.claims.v1.SexB\x04\xf0\xd1\x18\x04\x12\x39\n\x0crelationship\x18\x05 \x01(\x0e\x32\x1d.lipei.claims.v1.RelationshipB\x04\xf0\xd1\x18\x04\x12\x1e\n\x10\x63over_start_date\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x1d\n\x0f\x63over_last_date\x18\x07 \x01(\tB\x04\xf0\xd1\x18\x03\x12G\n\x14\x64isclosed_conditions\x18\x08 \x03(\x0b\x32#.lipei.claims.v1.DisclosedConditionB\x04\xf0\xd1\x18\x04\x12\x38\n\x0coutcome_tier\x18\t \x01(\x0b\x32\x1c.lipei.claims.v1.OutcomeTierB\x04\xf0\xd1\x18\x04\x12#\n\x10social_insurance\x18\n \x01(\x08\x42\x04\xf0\xd1\x18\x04H\x00\x88\x01\x01\x12\x41\n\x15\x65\x61rlier_outcome_tiers\x18\x14 \x03(\x0b\x32\x1c.lipei.claims.v1.OutcomeTierB\x04\xf0\xd1\x18\x04\x12:\n\rfamily_doctor\x18\x15 \x01(\x0b\x32\x1d.lipei.claims.v1.FamilyDoctorB\x04\xf0\xd1\x18\x04\x12<\n\x0e\x61uthorisations\x18\x16 \x03(\x0b\x32\x1e.lipei.claims.v1.AuthorisationB\x04\xf0\xd1\x18\x04\x42\x13\n\x11_social_insurance\"N\n\x0c\x46\x61milyDoctor\x12>\n\tcontracts\x18\x01 \x03(\x0b\x32%.lipei.claims.v1.FamilyDoctorContractB\x04\xf0\xd1\x18\x04\"d\n\x14\x46\x61milyDoctorContract\x12\x19\n\x0bprovider_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x18\n\nstart_date\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x17\n\tlast_date\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x04\"\xb5\x02\n\rAuthorisation\x12\x1e\n\x10\x61uthorisation_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12*\n\x05\x63odes\x18\x02 \x03(\x0b\x32\x15.lipei.type.v1.CodingB\x04\xf0\xd1\x18\x04\x12\x16\n\x08sections\x18\x03 \x03(\tB\x04\xf0\xd1\x18\x04\x12\x31\n\ncare_types\x18\x04 \x03(\x0e\x32\x17.lipei.type.v1.CareTypeB\x04\xf0\xd1\x18\x04\x12\x18\n\nstart_date\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x17\n\tlast_date\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x19\n\x0bprovider_id\x18\x07 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x13\n\x05units\x18\x08 \x01(\tB\x04\xf0\xd1\x18\x04\x12*\n\x06\x61mount\x18\t \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x04\"<\n\x10IdentityDocument\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x05\x12\x14\n\x06number\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x05\"|\n\x12\x44isclosedCondition\x12\x19\n\x0b\x63ode_prefix\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x36\n\x05terms\x18\x02 \x01(\x0e\x32!.lipei.claims.v1.PreExistingTermsB\x04\xf0\xd1\x18\x04\x12\x13\n\x05share\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x04\"?\n\x0bOutcomeTier\x12\x12\n\x04tier\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x04\x12\x1c\n\x0e\x63\x65rtified_date\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x04\"z\n\x0cPayeeAccount\x12\x19\n\x0bholder_name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x05\x12\x1c\n\x0e\x61\x63\x63ount_number\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x05\x12\x17\n\tbank_code\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x05\x12\x18\n\nvalid_from\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\"a\n\x0bPolicyFault\x12\x13\n\x05index\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x66ield\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x14\n\x06reason\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04text\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x01\"R\n\x0bSectionText\x12\x15\n\x07section\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07text_zh\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07text_en\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\"\xab\x01\n\nReasonText\x12-\n\x06reason\x18\x01 \x01(\x0e\x32\x17.lipei.claims.v1.ReasonB\x04\xf0\xd1\x18\x02\x12\x12\n\x04\x63\x61rc\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x12\n\x04rarc\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\ngroup_code\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07text_zh\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07text_en\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x02*8\n\x03Sex\x12\x13\n\x0fSEX_UNSPECIFIED\x10\x00\x12\x0e\n\nSEX_FEMALE\x10\x01\x12\x0c\n\x08SEX_MALE\x10\x02*\x8d\x01\n\x0cRelationship\x12\x1c\n\x18RELATIONSHIP_UNSPECIFIED\x10\x00\x12\x15\n\x11RELATIONSHIP_SELF\x10\x01\x12\x17\n\x13RELATIONSHIP_SPOUSE\x10\x02\x12\x16\n\x12RELATIONSHIP_CHILD\x10\x03\x12\x17\n\x13RELATIONSHIP_PARENT\x10\x04*\x98\x01\n\x10PreExistingTerms\x12\"\n\x1ePRE_EXISTING_TERMS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPRE_EXISTING_TERMS_EXCLUDED\x10\x01\x12\x1e\n\x1aPRE_EXISTING_TERMS_COVERED\x10\x02\x12\x1f\n\x1bPRE_EXISTING_TERMS_AT_SHARE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -71,6 +74,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INSUREDMEMBER'].fields_by_name['outcome_tier']._serialized_options = b'\360\321\030\004'
   _globals['_INSUREDMEMBER'].fields_by_name['social_insurance']._loaded_options = None
   _globals['_INSUREDMEMBER'].fields_by_name['social_insurance']._serialized_options = b'\360\321\030\004'
+  _globals['_INSUREDMEMBER'].fields_by_name['earlier_outcome_tiers']._loaded_options = None
+  _globals['_INSUREDMEMBER'].fields_by_name['earlier_outcome_tiers']._serialized_options = b'\360\321\030\004'
+  _globals['_INSUREDMEMBER'].fields_by_name['family_doctor']._loaded_options = None
+  _globals['_INSUREDMEMBER'].fields_by_name['family_doctor']._serialized_options = b'\360\321\030\004'
+  _globals['_INSUREDMEMBER'].fields_by_name['authorisations']._loaded_options = None
+  _globals['_INSUREDMEMBER'].fields_by_name['authorisations']._serialized_options = b'\360\321\030\004'
+  _globals['_FAMILYDOCTOR'].fields_by_name['contracts']._loaded_options = None
+  _globals['_FAMILYDOCTOR'].fields_by_name['contracts']._serialized_options = b'\360\321\030\004'
+  _globals['_FAMILYDOCTORCONTRACT'].fields_by_name['provider_id']._loaded_options = None
+  _globals['_FAMILYDOCTORCONTRACT'].fields_by_name['provider_id']._serialized_options = b'\360\321\030\004'
+  _globals['_FAMILYDOCTORCONTRACT'].fields_by_name['start_date']._loaded_options = None
+  _globals['_FAMILYDOCTORCONTRACT'].fields_by_name['start_date']._serialized_options = b'\360\321\030\004'
+  _globals['_FAMILYDOCTORCONTRACT'].fields_by_name['last_date']._loaded_options = None
+  _globals['_FAMILYDOCTORCONTRACT'].fields_by_name['last_date']._serialized_options = b'\360\321\030\004'
+  _globals['_AUTHORISATION'].fields_by_name['authorisation_id']._loaded_options = None
+  _globals['_AUTHORISATION'].fields_by_name['authorisation_id']._serialized_options = b'\360\321\030\003'
+  _globals['_AUTHORISATION'].fields_by_name['codes']._loaded_options = None
+  _globals['_AUTHORISATION'].fields_by_name['codes']._serialized_options = b'\360\321\030\004'
+  _globals['_AUTHORISATION'].fields_by_name['sections']._loaded_options = None
+  _globals['_AUTHORISATION'].fields_by_name['sections']._serialized_options = b'\360\321\030\004'
+  _globals['_AUTHORISATION'].fields_by_name['care_types']._loaded_options = None
+  _globals['_AUTHORISATION'].fields_by_name['care_types']._serialized_options = b'\360\321\030\004'
+  _globals['_AUTHORISATION'].fields_by_name['start_date']._loaded_options = None
+  _globals['_AUTHORISATION'].fields_by_name['start_date']._serialized_options = b'\360\321\030\004'
+  _globals['_AUTHORISATION'].fields_by_name['last_date']._loaded_options = None
+  _globals['_AUTHORISATION'].fields_by_name['last_date']._serialized_options = b'\360\321\030\004'
+  _globals['_AUTHORISATION'].fields_by_name['provider_id']._loaded_options = None
+  _globals['_AUTHORISATION'].fields_by_name['provider_id']._serialized_options = b'\360\321\030\004'
+  _globals['_AUTHORISATION'].fields_by_name['units']._loaded_options = None
+  _globals['_AUTHORISATION'].fields_by_name['units']._serialized_options = b'\360\321\030\004'
+  _globals['_AUTHORISATION'].fields_by_name['amount']._loaded_options = None
+  _globals['_AUTHORISATION'].fields_by_name['amount']._serialized_options = b'\360\321\030\004'
   _globals['_IDENTITYDOCUMENT'].fields_by_name['kind']._loaded_options = None
   _globals['_IDENTITYDOCUMENT'].fields_by_name['kind']._serialized_options = b'\360\321\030\005'
   _globals['_IDENTITYDOCUMENT'].fields_by_name['number']._loaded_options = None
@@ -119,28 +154,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REASONTEXT'].fields_by_name['text_zh']._serialized_options = b'\360\321\030\002'
   _globals['_REASONTEXT'].fields_by_name['text_en']._loaded_options = None
   _globals['_REASONTEXT'].fields_by_name['text_en']._serialized_options = b'\360\321\030\002'
-  _globals['_SEX']._serialized_start=1632
-  _globals['_SEX']._serialized_end=1688
-  _globals['_RELATIONSHIP']._serialized_start=1691
-  _globals['_RELATIONSHIP']._serialized_end=1832
-  _globals['_PREEXISTINGTERMS']._serialized_start=1835
-  _globals['_PREEXISTINGTERMS']._serialized_end=1987
-  _globals['_POLICY']._serialized_start=108
-  _globals['_POLICY']._serialized_end=416
-  _globals['_INSUREDMEMBER']._serialized_start=419
-  _globals['_INSUREDMEMBER']._serialized_end=896
-  _globals['_IDENTITYDOCUMENT']._serialized_start=898
-  _globals['_IDENTITYDOCUMENT']._serialized_end=958
-  _globals['_DISCLOSEDCONDITION']._serialized_start=960
-  _globals['_DISCLOSEDCONDITION']._serialized_end=1084
-  _globals['_OUTCOMETIER']._serialized_start=1086
-  _globals['_OUTCOMETIER']._serialized_end=1149
-  _globals['_PAYEEACCOUNT']._serialized_start=1151
-  _globals['_PAYEEACCOUNT']._serialized_end=1273
-  _globals['_POLICYFAULT']._serialized_start=1275
-  _globals['_POLICYFAULT']._serialized_end=1372
-  _globals['_SECTIONTEXT']._serialized_start=1374
-  _globals['_SECTIONTEXT']._serialized_end=1456
-  _globals['_REASONTEXT']._serialized_start=1459
-  _globals['_REASONTEXT']._serialized_end=1630
+  _globals['_SEX']._serialized_start=2396
+  _globals['_SEX']._serialized_end=2452
+  _globals['_RELATIONSHIP']._serialized_start=2455
+  _globals['_RELATIONSHIP']._serialized_end=2596
+  _globals['_PREEXISTINGTERMS']._serialized_start=2599
+  _globals['_PREEXISTINGTERMS']._serialized_end=2751
+  _globals['_POLICY']._serialized_start=189
+  _globals['_POLICY']._serialized_end=497
+  _globals['_INSUREDMEMBER']._serialized_start=500
+  _globals['_INSUREDMEMBER']._serialized_end=1166
+  _globals['_FAMILYDOCTOR']._serialized_start=1168
+  _globals['_FAMILYDOCTOR']._serialized_end=1246
+  _globals['_FAMILYDOCTORCONTRACT']._serialized_start=1248
+  _globals['_FAMILYDOCTORCONTRACT']._serialized_end=1348
+  _globals['_AUTHORISATION']._serialized_start=1351
+  _globals['_AUTHORISATION']._serialized_end=1660
+  _globals['_IDENTITYDOCUMENT']._serialized_start=1662
+  _globals['_IDENTITYDOCUMENT']._serialized_end=1722
+  _globals['_DISCLOSEDCONDITION']._serialized_start=1724
+  _globals['_DISCLOSEDCONDITION']._serialized_end=1848
+  _globals['_OUTCOMETIER']._serialized_start=1850
+  _globals['_OUTCOMETIER']._serialized_end=1913
+  _globals['_PAYEEACCOUNT']._serialized_start=1915
+  _globals['_PAYEEACCOUNT']._serialized_end=2037
+  _globals['_POLICYFAULT']._serialized_start=2039
+  _globals['_POLICYFAULT']._serialized_end=2136
+  _globals['_SECTIONTEXT']._serialized_start=2138
+  _globals['_SECTIONTEXT']._serialized_end=2220
+  _globals['_REASONTEXT']._serialized_start=2223
+  _globals['_REASONTEXT']._serialized_end=2394
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,9 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from lipei.claims.v1 import reason_pb2 as _reason_pb2
+from lipei.type.v1 import bill_pb2 as _bill_pb2
+from lipei.type.v1 import coding_pb2 as _coding_pb2
+from lipei.type.v1 import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -178,6 +181,9 @@ class InsuredMember(_message.Message):
     DISCLOSED_CONDITIONS_FIELD_NUMBER: _builtins.int
     OUTCOME_TIER_FIELD_NUMBER: _builtins.int
     SOCIAL_INSURANCE_FIELD_NUMBER: _builtins.int
+    EARLIER_OUTCOME_TIERS_FIELD_NUMBER: _builtins.int
+    FAMILY_DOCTOR_FIELD_NUMBER: _builtins.int
+    AUTHORISATIONS_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     """The insurer's own id of the person within the policy: lower-case letters, digits and hyphens."""
     birth_date: _builtins.str
@@ -204,6 +210,18 @@ class InsuredMember(_message.Message):
     def outcome_tier(self) -> Global___OutcomeTier:
         """Outcome tier certified at the start of the policy year; empty without a programme."""
 
+    @_builtins.property
+    def earlier_outcome_tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutcomeTier]:
+        """Tiers certified before outcome_tier. The last one certified by the start of a policy year holds for all of it."""
+
+    @_builtins.property
+    def family_doctor(self) -> Global___FamilyDoctor:
+        """Contracts with a family doctor's practice (家庭医生签约). Absent: unknown; empty: known to have none."""
+
+    @_builtins.property
+    def authorisations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Authorisation]:
+        """What the insurer has authorised for the person beforehand."""
+
     def __init__(
         self,
         *,
@@ -217,16 +235,135 @@ class InsuredMember(_message.Message):
         disclosed_conditions: _abc.Iterable[Global___DisclosedCondition] | None = ...,
         outcome_tier: Global___OutcomeTier | None = ...,
         social_insurance: _builtins.bool | None = ...,
+        earlier_outcome_tiers: _abc.Iterable[Global___OutcomeTier] | None = ...,
+        family_doctor: Global___FamilyDoctor | None = ...,
+        authorisations: _abc.Iterable[Global___Authorisation] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_social_insurance", b"_social_insurance", "document", b"document", "outcome_tier", b"outcome_tier", "social_insurance", b"social_insurance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_social_insurance", b"_social_insurance", "document", b"document", "family_doctor", b"family_doctor", "outcome_tier", b"outcome_tier", "social_insurance", b"social_insurance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_social_insurance", b"_social_insurance", "birth_date", b"birth_date", "cover_last_date", b"cover_last_date", "cover_start_date", b"cover_start_date", "disclosed_conditions", b"disclosed_conditions", "document", b"document", "member_id", b"member_id", "outcome_tier", b"outcome_tier", "relationship", b"relationship", "sex", b"sex", "social_insurance", b"social_insurance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_social_insurance", b"_social_insurance", "authorisations", b"authorisations", "birth_date", b"birth_date", "cover_last_date", b"cover_last_date", "cover_start_date", b"cover_start_date", "disclosed_conditions", b"disclosed_conditions", "document", b"document", "earlier_outcome_tiers", b"earlier_outcome_tiers", "family_doctor", b"family_doctor", "member_id", b"member_id", "outcome_tier", b"outcome_tier", "relationship", b"relationship", "sex", b"sex", "social_insurance", b"social_insurance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__social_insurance: _TypeAlias = _typing.Literal["social_insurance"]  # noqa: Y015
     _WhichOneofArgType__social_insurance: _TypeAlias = _typing.Literal["_social_insurance", b"_social_insurance"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__social_insurance) -> _WhichOneofReturnType__social_insurance | None: ...
 
 Global___InsuredMember: _TypeAlias = InsuredMember  # noqa: Y015
+
+@_typing.final
+class FamilyDoctor(_message.Message):
+    """Contracts with a family doctor's practice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTRACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def contracts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FamilyDoctorContract]:
+        """Every contract, past ones included; they must not overlap."""
+
+    def __init__(
+        self,
+        *,
+        contracts: _abc.Iterable[Global___FamilyDoctorContract] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FamilyDoctor: _TypeAlias = FamilyDoctor  # noqa: Y015
+
+@_typing.final
+class FamilyDoctorContract(_message.Message):
+    """One contract with a family doctor's practice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    LAST_DATE_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """The practice's registered identifier, as bills write it."""
+    start_date: _builtins.str
+    """First day of the contract."""
+    last_date: _builtins.str
+    """Last day of the contract."""
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str = ...,
+        start_date: _builtins.str = ...,
+        last_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_date", b"last_date", "provider_id", b"provider_id", "start_date", b"start_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FamilyDoctorContract: _TypeAlias = FamilyDoctorContract  # noqa: Y015
+
+@_typing.final
+class Authorisation(_message.Message):
+    """What the insurer has authorised beforehand: lines that meet all that is given of codes, sections and care types."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTHORISATION_ID_FIELD_NUMBER: _builtins.int
+    CODES_FIELD_NUMBER: _builtins.int
+    SECTIONS_FIELD_NUMBER: _builtins.int
+    CARE_TYPES_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    LAST_DATE_FIELD_NUMBER: _builtins.int
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    authorisation_id: _builtins.str
+    """The number that bills name: 1 to 48 letters, digits and hyphens; unique among the person's."""
+    start_date: _builtins.str
+    """First service date."""
+    last_date: _builtins.str
+    """Last service date."""
+    provider_id: _builtins.str
+    """The provider's registered identifier; empty is any."""
+    units: _builtins.str
+    """Most units over all claims together, a decimal with at most four places; empty is no limit."""
+    @_builtins.property
+    def codes(self) -> _containers.RepeatedCompositeFieldContainer[_coding_pb2.Coding]:
+        """Services; empty is any."""
+
+    @_builtins.property
+    def sections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The plan's sections; empty is any."""
+
+    @_builtins.property
+    def care_types(self) -> _containers.RepeatedScalarFieldContainer[_bill_pb2.CareType.ValueType]:
+        """Kinds of care; empty is any."""
+
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Most that is allowed over all claims together; absent is no limit."""
+
+    def __init__(
+        self,
+        *,
+        authorisation_id: _builtins.str = ...,
+        codes: _abc.Iterable[_coding_pb2.Coding] | None = ...,
+        sections: _abc.Iterable[_builtins.str] | None = ...,
+        care_types: _abc.Iterable[_bill_pb2.CareType.ValueType] | None = ...,
+        start_date: _builtins.str = ...,
+        last_date: _builtins.str = ...,
+        provider_id: _builtins.str = ...,
+        units: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "authorisation_id", b"authorisation_id", "care_types", b"care_types", "codes", b"codes", "last_date", b"last_date", "provider_id", b"provider_id", "sections", b"sections", "start_date", b"start_date", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Authorisation: _TypeAlias = Authorisation  # noqa: Y015
 
 @_typing.final
 class IdentityDocument(_message.Message):

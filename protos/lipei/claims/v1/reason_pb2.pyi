@@ -45,7 +45,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_WAITING_PERIOD: _Reason.ValueType  # 10
     """The waiting period was not over."""
     REASON_AUTHORISATION: _Reason.ValueType  # 11
-    """Authorisation missing, invalid or exceeded."""
+    """The authorisation that the plan asks for beforehand is missing."""
     REASON_PROVIDER_NOT_LISTED: _Reason.ValueType  # 12
     """The provider is not on the plan's list, or not of the tier or network that the plan asks for."""
     REASON_NOT_IN_PRICE_LIST: _Reason.ValueType  # 13
@@ -86,8 +86,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Papers or facts are missing that a term of the plan reads; pends."""
     REASON_REVIEW_NEEDED: _Reason.ValueType  # 31
     """A person must look at it; pends."""
+    REASON_AUTHORISATION_INVALID: _Reason.ValueType  # 41
+    """The authorisation is for another person, service, provider or time."""
+    REASON_AUTHORISATION_EXCEEDED: _Reason.ValueType  # 42
+    """Above what was authorised."""
     REASON_MEDICAL_NECESSITY: _Reason.ValueType  # 43
-    """A reviewer found it not to be medically necessary."""
+    """A reviewer found it not to be necessary."""
     REASON_APPEAL_LATE: _Reason.ValueType  # 50
     """Appealed after the plan's time limit."""
     REASON_WORK_INJURY: _Reason.ValueType  # 51
@@ -142,7 +146,7 @@ REASON_PRE_EXISTING: Reason.ValueType  # 9
 REASON_WAITING_PERIOD: Reason.ValueType  # 10
 """The waiting period was not over."""
 REASON_AUTHORISATION: Reason.ValueType  # 11
-"""Authorisation missing, invalid or exceeded."""
+"""The authorisation that the plan asks for beforehand is missing."""
 REASON_PROVIDER_NOT_LISTED: Reason.ValueType  # 12
 """The provider is not on the plan's list, or not of the tier or network that the plan asks for."""
 REASON_NOT_IN_PRICE_LIST: Reason.ValueType  # 13
@@ -183,8 +187,12 @@ REASON_FACT_MISSING: Reason.ValueType  # 30
 """Papers or facts are missing that a term of the plan reads; pends."""
 REASON_REVIEW_NEEDED: Reason.ValueType  # 31
 """A person must look at it; pends."""
+REASON_AUTHORISATION_INVALID: Reason.ValueType  # 41
+"""The authorisation is for another person, service, provider or time."""
+REASON_AUTHORISATION_EXCEEDED: Reason.ValueType  # 42
+"""Above what was authorised."""
 REASON_MEDICAL_NECESSITY: Reason.ValueType  # 43
-"""A reviewer found it not to be medically necessary."""
+"""A reviewer found it not to be necessary."""
 REASON_APPEAL_LATE: Reason.ValueType  # 50
 """Appealed after the plan's time limit."""
 REASON_WORK_INJURY: Reason.ValueType  # 51

@@ -75,6 +75,7 @@ class PricingServiceStub:
     with other content than before is a correction: it counts from now on, and what it replaces stays in the record;
     it is in time when the first release was. One that is withdrawn counts no more. One with an earlier receive_time than what counts is an older release that
     comes late: counted as known.
+    A hospital states any provenance, a partner DEVICE or TYPED, a member TYPED alone: the better one counts for more.
     INVALID_ARGUMENT: every fault of every reading by its path, for example "readings[3].value", never a value; nothing
     is recorded; fix or leave out those readings and use a new request_id.
     ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
@@ -163,6 +164,7 @@ class PricingServiceAsyncStub(PricingServiceStub):
     with other content than before is a correction: it counts from now on, and what it replaces stays in the record;
     it is in time when the first release was. One that is withdrawn counts no more. One with an earlier receive_time than what counts is an older release that
     comes late: counted as known.
+    A hospital states any provenance, a partner DEVICE or TYPED, a member TYPED alone: the better one counts for more.
     INVALID_ARGUMENT: every fault of every reading by its path, for example "readings[3].value", never a value; nothing
     is recorded; fix or leave out those readings and use a new request_id.
     ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
@@ -266,6 +268,7 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         with other content than before is a correction: it counts from now on, and what it replaces stays in the record;
         it is in time when the first release was. One that is withdrawn counts no more. One with an earlier receive_time than what counts is an older release that
         comes late: counted as known.
+        A hospital states any provenance, a partner DEVICE or TYPED, a member TYPED alone: the better one counts for more.
         INVALID_ARGUMENT: every fault of every reading by its path, for example "readings[3].value", never a value; nothing
         is recorded; fix or leave out those readings and use a new request_id.
         ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.

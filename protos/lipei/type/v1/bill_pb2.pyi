@@ -223,6 +223,8 @@ class Bill(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     SOCIAL_INSURANCE_FIELD_NUMBER: _builtins.int
     CONSENT_FIELD_NUMBER: _builtins.int
+    REFERRAL_FIELD_NUMBER: _builtins.int
+    AUTHORISATION_FIELD_NUMBER: _builtins.int
     LICENCES_FIELD_NUMBER: _builtins.int
     LIABILITY_FIELD_NUMBER: _builtins.int
     PAPERS_FIELD_NUMBER: _builtins.int
@@ -245,6 +247,10 @@ class Bill(_message.Message):
     """IANA name of the hospital's zone; calendar dates of this bill are dates in it."""
     consent: _builtins.str
     """The consent under which it left, "hospitals/{hospital}/consents/{consent}"; empty when a member hands the bill in."""
+    referral: _builtins.bool
+    """Whether the patient was referred there (转诊). Absent: unknown, and a plan term that reads it pends the claim."""
+    authorisation: _builtins.str
+    """Number of the insurer's authorisation that the provider names; empty when it names none."""
     liability: Global___Liability.ValueType
     """Whether somebody else is liable for what was treated. Unspecified: unknown, as above."""
     late_reason: _builtins.str
@@ -299,16 +305,20 @@ class Bill(_message.Message):
         total: _money_pb2.Money | None = ...,
         social_insurance: Global___SocialInsurance | None = ...,
         consent: _builtins.str = ...,
+        referral: _builtins.bool | None = ...,
+        authorisation: _builtins.str = ...,
         licences: _abc.Iterable[Global___Licence.ValueType] | None = ...,
         liability: Global___Liability.ValueType = ...,
         papers: _abc.Iterable[_builtins.str] | None = ...,
         late_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "social_insurance", b"social_insurance", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_referral", b"_referral", "end_time", b"end_time", "referral", b"referral", "social_insurance", b"social_insurance", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "care_type", b"care_type", "consent", b"consent", "diagnoses", b"diagnoses", "end_time", b"end_time", "hospital_tier", b"hospital_tier", "kind", b"kind", "late_reason", b"late_reason", "liability", b"liability", "licences", b"licences", "lines", b"lines", "member_token", b"member_token", "name", b"name", "papers", b"papers", "provider_id", b"provider_id", "social_insurance", b"social_insurance", "start_time", b"start_time", "time_zone", b"time_zone", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_referral", b"_referral", "authorisation", b"authorisation", "bill_number", b"bill_number", "care_type", b"care_type", "consent", b"consent", "diagnoses", b"diagnoses", "end_time", b"end_time", "hospital_tier", b"hospital_tier", "kind", b"kind", "late_reason", b"late_reason", "liability", b"liability", "licences", b"licences", "lines", b"lines", "member_token", b"member_token", "name", b"name", "papers", b"papers", "provider_id", b"provider_id", "referral", b"referral", "social_insurance", b"social_insurance", "start_time", b"start_time", "time_zone", b"time_zone", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__referral: _TypeAlias = _typing.Literal["referral"]  # noqa: Y015
+    _WhichOneofArgType__referral: _TypeAlias = _typing.Literal["_referral", b"_referral"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__referral) -> _WhichOneofReturnType__referral | None: ...
 
 Global___Bill: _TypeAlias = Bill  # noqa: Y015
 
@@ -359,6 +369,7 @@ class BillLine(_message.Message):
     SERVICE_TIME_FIELD_NUMBER: _builtins.int
     DIAGNOSIS_NUMBERS_FIELD_NUMBER: _builtins.int
     FUND_PAID_FIELD_NUMBER: _builtins.int
+    AUTHORISATION_FIELD_NUMBER: _builtins.int
     MODIFIERS_FIELD_NUMBER: _builtins.int
     PART_OF_FIELD_NUMBER: _builtins.int
     PRESCRIPTION_TIME_FIELD_NUMBER: _builtins.int
@@ -370,6 +381,8 @@ class BillLine(_message.Message):
     """Decimal with at most four places, above 0, for example "2" or "0.5"."""
     unit_price: _builtins.str
     """Decimal in major units with at most six places, not negative, for example "12.345"."""
+    authorisation: _builtins.str
+    """Number of the insurer's authorisation for this line; the bill's when empty."""
     part_of: _builtins.int
     """Number of the line whose package this line is part of. Absent: of none, or the hospital does not say."""
     days_supply: _builtins.int
@@ -420,6 +433,7 @@ class BillLine(_message.Message):
         service_time: _timestamp_pb2.Timestamp | None = ...,
         diagnosis_numbers: _abc.Iterable[_builtins.int] | None = ...,
         fund_paid: _money_pb2.Money | None = ...,
+        authorisation: _builtins.str = ...,
         modifiers: _abc.Iterable[_builtins.str] | None = ...,
         part_of: _builtins.int | None = ...,
         prescription_time: _timestamp_pb2.Timestamp | None = ...,
@@ -428,7 +442,7 @@ class BillLine(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_days_supply", b"_days_supply", "_part_of", b"_part_of", "billed", b"billed", "code", b"code", "days_supply", b"days_supply", "fund_paid", b"fund_paid", "local_code", b"local_code", "part_of", b"part_of", "prescription_time", b"prescription_time", "service_time", b"service_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_supply", b"_days_supply", "_part_of", b"_part_of", "billed", b"billed", "code", b"code", "days_supply", b"days_supply", "diagnosis_numbers", b"diagnosis_numbers", "fund_paid", b"fund_paid", "local_code", b"local_code", "modifiers", b"modifiers", "number", b"number", "part_of", b"part_of", "prescription_time", b"prescription_time", "quantity", b"quantity", "repeat_reason", b"repeat_reason", "service_time", b"service_time", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_supply", b"_days_supply", "_part_of", b"_part_of", "authorisation", b"authorisation", "billed", b"billed", "code", b"code", "days_supply", b"days_supply", "diagnosis_numbers", b"diagnosis_numbers", "fund_paid", b"fund_paid", "local_code", b"local_code", "modifiers", b"modifiers", "number", b"number", "part_of", b"part_of", "prescription_time", b"prescription_time", "quantity", b"quantity", "repeat_reason", b"repeat_reason", "service_time", b"service_time", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_supply: _TypeAlias = _typing.Literal["days_supply"]  # noqa: Y015
     _WhichOneofArgType__days_supply: _TypeAlias = _typing.Literal["_days_supply", b"_days_supply"]  # noqa: Y015

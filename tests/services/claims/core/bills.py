@@ -44,9 +44,9 @@ DAY = date(2025, 3, 10)
 
 @cache
 def plan_named(name: str) -> Plan:
-    """An example plan, or a test plan that has every kind of term or of edit."""
-    folder = CASES / "plans" if name in ("every-term", "every-edit") else PLANS
-    return load_plan_file(folder / f"{name}.yaml")
+    """An example plan, or one of the test plans that have every kind of term."""
+    of_tests = CASES / "plans" / f"{name}.yaml"
+    return load_plan_file(of_tests if of_tests.exists() else PLANS / f"{name}.yaml")
 
 
 def policy(
@@ -126,6 +126,7 @@ _CODES = (
     *("V1", "P1", "P2", "P3", "B1", "X1", "D1", "R1", "K1", "H1", "Z9"),
     *("XA10BAE046A001010100483", "002503020030000", "XL01EBD102A001010100650"),
     *("001109000030000", "003402000200000", "003105030010000"),
+    *("Q1", "Q2", "G1", "N1", "W1"),
 )
 _DIAGNOSES = ("J06.9", "E11.4", "I10", "N97.1", "S72.0", "M17")
 

@@ -29,14 +29,49 @@ from services.claims.core.decision import (
     LineOutcome,
     conservation_faults,
 )
-from services.claims.core.facts import BillFacts, LineFacts, PriorPayments, UsageSnapshot
-from services.claims.core.plan import Plan, Share, When
+from services.claims.core.facts import (
+    Authorisation,
+    Balance,
+    BillFacts,
+    CareType,
+    Coding,
+    FamilyDoctor,
+    HospitalTier,
+    LineFacts,
+    PriorPayments,
+    Scope,
+    Sex,
+    UsageSnapshot,
+    usage_snapshot,
+)
+from services.claims.core.plan import Deductible, OutOfPocketMaximum, Plan, Share, When
 from services.claims.core.reasons import Reason
+from services.claims.core.terms import terms_on
 from services.common.dated import Dated
-from tests.services.claims.core.bills import bill, bills, line, plan_named, policy, usages
+from tests.services.claims.core.bills import YIBAO, bill, bills, line, plan_named, policy, usages
 
-PLANS = ("every-term", "million-medical", "chronic-diabetes")
-POLICY = policy(end=date(2027, 1, 1))
+PLANS = ("every-term", "every-benefit", "million-medical", "chronic-diabetes")
+_YEARS = policy(end=date(2027, 1, 1))
+POLICY = msgspec.structs.replace(
+    _YEARS,
+    family_size=3,
+    member=msgspec.structs.replace(
+        _YEARS.member,
+        sex=Sex.FEMALE,
+        family_doctor=FamilyDoctor(),
+        authorisations=tuple(
+            Authorisation(
+                id=f"A-{code}",
+                start=date(2025, 1, 1),
+                end=date(2026, 1, 1),
+                codes=(Coding(system=YIBAO, code=code),),
+                units=Decimal(2),
+                amount=100_000,
+            )
+            for code in ("Q1", "G1")
+        ),
+    ),
+)
 NOTHING = UsageSnapshot()
 
 
@@ -58,7 +93,7 @@ def test_whatever_the_bill_every_promise_of_a_decision_holds(
     _earlier_payers_bear_exactly_what_they_paid(facts, prior, decision)
     _no_ceiling_is_exceeded(plan, usage, facts, decision)
     _a_claim_waits_if_and_only_if_something_is_awaited(decision)
-    _a_pended_claim_reserves_what_it_could_pay(plan, decision)
+    _a_pended_claim_reserves_what_it_could_pay(plan, facts, decision)
     _a_decision_is_recomputed_from_its_stored_bytes(plan, usage, facts, prior, decision)
     changes = decision.usage_changes
     assert with_changes(with_changes(usage, changes), changes, release=True) == usage
@@ -100,13 +135,12 @@ def _no_ceiling_is_exceeded(
 ) -> None:
     after = {one.accumulator: one for one in with_changes(usage, decision.usage_changes).balances}
     before = {one.accumulator: one.amount for one in usage.balances}
-    limits = {
-        **{one.id: one.values for one in plan.ceilings},
-        **{one.id: one.values for one in plan.deductibles},
-    }
-    for name, values in limits.items():
-        most = values.on(facts.end_date)
-        if most is not None and name in after:
+    terms = terms_on(plan, facts.end_date, POLICY.family_size)
+    limits = {one.term.id: one.value for one in terms.ceilings}
+    limits |= {one.term.id: one.value for one in terms.deductibles}
+    limits |= {"authorisation A-Q1 units": 20_000, "authorisation A-G1 amount": 100_000}
+    for name, most in limits.items():
+        if name in after:
             assert after[name].amount <= max(most, before.get(name, 0))
 
 
@@ -121,10 +155,13 @@ def _a_claim_waits_if_and_only_if_something_is_awaited(decision: Decision) -> No
         assert decision.benefit == 0
 
 
-def _a_pended_claim_reserves_what_it_could_pay(plan: Plan, decision: Decision) -> None:
+def _a_pended_claim_reserves_what_it_could_pay(
+    plan: Plan, facts: BillFacts, decision: Decision
+) -> None:
     if decision.pends:
         reserved = {change.accumulator: change.amount for change in decision.usage_changes}
-        assert not {one.id for one in plan.deductibles} & set(reserved)
+        if not terms_on(plan, facts.end_date).undisputed_first:
+            assert not {one.id for one in plan.deductibles} & set(reserved)
         overall = next(one.id for one in plan.ceilings if not one.of_section)
         assert reserved.get(overall, 0) >= decision.benefit
 
@@ -143,6 +180,60 @@ def _a_decision_is_recomputed_from_its_stored_bytes(
     assert inputs_bytes(read) == stored
     assert adjudicate(plan, read.policy, read.usage, read.bill, read.prior) == decision
     assert decision_from(decision_bytes(decision)) == decision
+
+
+# --- reserves ---
+
+
+def _all_borne(plan: Plan, usage: UsageSnapshot) -> UsageSnapshot:
+    """The usage once other claims have used up every deductible and out-of-pocket maximum."""
+    terms: list[Deductible | OutOfPocketMaximum] = [*plan.deductibles, *plan.out_of_pocket]
+    borne = {one.id for one in terms}
+    starts = (date(2025, 1, 1), date(2026, 1, 1))
+    return usage_snapshot(
+        [
+            *(one for one in usage.balances if one.accumulator not in borne),
+            *(
+                Balance(accumulator=one.id, scope=one.scope, period_start=start, amount=10**12)
+                for one in terms
+                if one.scope is not Scope.TREATMENT
+                for start in starts
+            ),
+        ]
+    )
+
+
+def _resolved(draw: st.DrawFn, facts: BillFacts) -> BillFacts:
+    """The bill once everything that it left open is known."""
+    stated = facts.social_insurance
+    assert stated is not None
+    used = stated.used
+    return msgspec.structs.replace(
+        facts,
+        care_type=facts.care_type or draw(st.sampled_from(CareType)),
+        hospital_tier=facts.hospital_tier or draw(st.sampled_from(HospitalTier)),
+        referral=draw(st.booleans()),
+        social_insurance=msgspec.structs.replace(
+            stated, used=draw(st.booleans()) if used is None else used
+        ),
+    )
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_whatever_papers_say_a_pended_claim_has_reserved_what_it_then_pays(
+    data: st.DataObject,
+) -> None:
+    plan, usage, facts, prior = data.draw(_claims())
+    pended = adjudicate(plan, POLICY, usage, facts, prior)
+    if pended.disposition is not Disposition.PENDED_INFO:
+        return
+    reserved = {change.accumulator: change.amount for change in pended.usage_changes}
+    known = data.draw(st.composite(_resolved)(facts))
+    final = adjudicate(plan, POLICY, _all_borne(plan, usage), known, prior)
+    for change in final.usage_changes:
+        if change.accumulator in {one.id for one in plan.ceilings}:
+            assert change.amount <= reserved.get(change.accumulator, 0), change.accumulator
 
 
 # --- monotonicity ---

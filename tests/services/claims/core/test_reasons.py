@@ -7,10 +7,8 @@ import re
 import pytest
 
 from lipei.claims.v1 import reason_pb2
-from services.claims.core.reasons import NOT_YET_EMITTED, PRECEDENCE, WORDS, Reason
+from services.claims.core.reasons import PRECEDENCE, WORDS, Reason
 from services.claims.core.rules import RULES
-
-EMITTED = [reason for reason in Reason if reason not in NOT_YET_EMITTED]
 
 
 def test_numbers_and_names_are_the_wires() -> None:
@@ -58,13 +56,7 @@ def test_carcs_that_need_a_remark_code_have_one(reason: Reason) -> None:
 def test_rules_stand_in_the_order_of_precedence_each_reason_once() -> None:
     reasons = [reason for reason, _ in RULES]
     assert reasons == [reason for reason in PRECEDENCE if reason in set(reasons)]
-    assert set(reasons).isdisjoint(NOT_YET_EMITTED)
 
 
 def test_every_reason_has_one_place_in_the_order_of_precedence() -> None:
     assert sorted(PRECEDENCE) == list(Reason)
-
-
-def test_what_is_not_yet_emitted_says_which_issue_brings_it() -> None:
-    assert set(NOT_YET_EMITTED.values()) == {5}
-    assert Reason.BENEFIT in EMITTED

@@ -9,7 +9,7 @@ import pytest
 
 from services.claims.core.explain import explain
 from services.claims.core.plan import Plan
-from services.claims.core.reasons import NOT_YET_EMITTED, Reason
+from services.claims.core.reasons import Reason
 from services.claims.plans.cases import CaseReport, run_cases
 from services.common.strict_yaml import StrictYamlError, load
 from tests.services.claims.core.bills import CASES, ROOT, plan_named
@@ -18,12 +18,25 @@ FILES = sorted(CASES.glob("*.yaml"))
 
 # Clauses that no decision can name, and why.
 _OF_SECTIONS = "a section's own clause is named only when it or its share has ended"
+_PAYS_OUT = "who is paid, and when, cuts nothing"
 NEVER_NAMED = {
     "every-term": {
         "2.1": _OF_SECTIONS,
         "2.4": _OF_SECTIONS,
         "2.5": _OF_SECTIONS,
         "7.2": "an exception lets through and cuts nothing",
+    },
+    "every-benefit": {
+        "1.1": "cover on the date is every-term's",
+        "2.1": _OF_SECTIONS,
+        "2.2": _OF_SECTIONS,
+        "2.3": _OF_SECTIONS,
+        "2.4": _OF_SECTIONS,
+        "2.5": _OF_SECTIONS,
+        "2.6": _OF_SECTIONS,
+        "7.1": _PAYS_OUT,
+        "7.2": _PAYS_OUT,
+        "8.8": _PAYS_OUT,
     },
     "every-edit": {},
     "million-medical": {
@@ -62,7 +75,7 @@ def test_every_case_is_decided_as_written(path: Path) -> None:
     assert len(report.results) >= 10
 
 
-def test_every_reason_has_a_case_and_none_is_reached_before_its_term() -> None:
+def test_every_reason_has_a_case() -> None:
     reached = {
         reason
         for path in FILES
@@ -73,9 +86,7 @@ def test_every_reason_has_a_case_and_none_is_reached_before_its_term() -> None:
             *(pend.reason for pend in decision.pends),
         )
     }
-    # What only a reviewer says is reached in tests/services/claims/core/test_review.py.
-    by_review = {Reason.MEDICAL_NECESSITY}
-    assert set(Reason) - reached == set(NOT_YET_EMITTED) | by_review
+    assert set(Reason) - reached == set()
 
 
 @pytest.mark.parametrize("name", NEVER_NAMED)
@@ -232,6 +243,7 @@ def test_a_difference_is_said_in_an_actuarys_words(old: str, new: str, said: str
     assert f"    case.yaml:3: after B1: {said}" in list(report.lines())
 
 
+_BACKWARDS = "{provider: C, first_day: 2025-02-01, last_day: 2025-01-01}"
 BAD = [
     ("plan: every-term", "plan: other", "OTHER_PLAN"),
     ("codes: demo-yibao", "codes: latin", "UNKNOWN_CODE_SYSTEM"),
@@ -253,7 +265,29 @@ BAD = [
     ),
     ('price: "100.00"', 'price: "100.00", quantity: "1000000000.0001"', "OUT_OF_RANGE"),
     ('price: "100.00"', 'price: "10000.01", quantity: 1000000000', "OUT_OF_RANGE"),
-    ("claim: B1", "review: B1", "MISSING_KEY"),
+    ("claim: B1", "review: B1", "UNKNOWN_CLAIM"),
+    ("claim: B1", "completion: B1", "UNKNOWN_CLAIM"),
+    ("claim: B1", "reversal: B1", "UNKNOWN_CLAIM"),
+    ("claim: B1", "void: B1", "UNKNOWN_CLAIM"),
+    ("claim: B1", "bill: B1", "NO_EVENT"),
+    ("claim: B1", "claim: B1\n        review: B1", "NO_EVENT"),
+    ("last_day: 2025-12-31", "last_day: 2024-12-31", "DATES_OUT_OF_ORDER"),
+    ("born: 1980-06-15,", "born: 1980-06-15, weather: rain,", "UNKNOWN_KEY"),
+    (
+        "born: 1980-06-15,",
+        "born: 1980-06-15, cover_first_day: 2025-05-01, cover_last_day: 2025-04-01,",
+        "DATES_OUT_OF_ORDER",
+    ),
+    (
+        "born: 1980-06-15,",
+        "born: 1980-06-15, authorisations: [{id: A, first_day: 2025-01-01, last_day: 2025-12-31}],",
+        "AUTHORISES_EVERYTHING",
+    ),
+    (
+        "born: 1980-06-15,",
+        f"born: 1980-06-15, family_doctor: [{_BACKWARDS}],",
+        "DATES_OUT_OF_ORDER",
+    ),
     ("events:", "event:", "NO_EVENTS"),
     ("decision: auto_approved", "decisions: auto_approved", "UNKNOWN_KEY"),
     ("    policy:", "    working: 1 + 1\n    policy:", "UNKNOWN_KEY"),
@@ -266,6 +300,43 @@ def test_a_case_file_with_a_fault_is_refused_with_its_line(old: str, new: str, r
     with pytest.raises(StrictYamlError) as caught:
         _run(ONE.replace(old, new, 1))
     assert reason in {fault.reason for fault in caught.value.faults}
+
+
+MORE_EVENTS = [
+    ("      - claim: B1\n        expect: {}\n", "DUPLICATE_CLAIM"),
+    (
+        "      - review: B1\n        lines: {1: {clause: '8.5'}}\n        expect: {}\n",
+        "NOTHING_REVIEWED",
+    ),
+    ("      - review: B1\n        lines: {1: {units: 1}}\n        expect: {}\n", "UNKNOWN_KEY"),
+    ("      - review: B1\n", "MISSING_KEY"),
+    ("      - reversal: B1\n        lines: {2: 1}\n        expect: {}\n", "UNKNOWN_LINE"),
+    ("      - reversal: B1\n        lines: {1: 2}\n        expect: {}\n", "ABOVE_BILLED"),
+    ("      - completion: B1\n        price: '1.00'\n        expect: {}\n", "UNKNOWN_KEY"),
+    ("      - plan_change: {nothing: {2025-04-01: 1}}\n", "UNKNOWN_REFERENCE"),
+    ("      - plan_change: {other: {2025-04-01: '1.01'}}\n", "SHARE_OUT_OF_RANGE"),
+    ("      - price_list: CLINIC\n", "MISSING_KEY"),
+    ("      - endorsement: {mood: good}\n", "UNKNOWN_KEY"),
+]
+
+
+@pytest.mark.parametrize(("more", "reason"), MORE_EVENTS, ids=lambda text: text[:30])
+def test_a_fault_of_a_later_event_is_refused_with_its_line(more: str, reason: str) -> None:
+    with pytest.raises(StrictYamlError) as caught:
+        _run(ONE + more)
+    lines = len(ONE.splitlines())
+    assert reason in {fault.reason for fault in caught.value.faults if fault.line > lines}
+
+
+def test_two_claims_received_at_one_place_are_refused() -> None:
+    claims = [
+        f"{{claim: {name}, order: 1, provider: C, day: 2025-03-10, lines: [], expect: {{}}}}"
+        for name in ("B2", "B3")
+    ]
+    both = f"{ONE}      - together: [{', '.join(claims)}]\n"
+    with pytest.raises(StrictYamlError) as caught:
+        _run(both)
+    assert {fault.reason for fault in caught.value.faults} == {"DUPLICATE_NUMBER"}
 
 
 def test_all_faults_of_a_case_file_come_at_once() -> None:

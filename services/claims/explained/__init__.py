@@ -1,0 +1,1 @@
+"""An explained decision in the languages of others: FHIR R4, a page for browsers, a PDF."""

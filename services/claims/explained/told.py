@@ -1,0 +1,103 @@
+"""One claim with its explained decision, as every document needs it. Knows no document."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from services.claims.core.explain import Explanation, standing
+from services.claims.core.explanation import Explained
+from services.claims.core.life_cycle import ClaimState
+from services.claims.core.plan_parts import Text
+
+# Where a decision holds no longer because the insurer took it back.
+_REVERSED = frozenset(
+    {
+        ClaimState.REVERSED,
+        ClaimState.RECOVERY_OPEN,
+        ClaimState.RECOVERED,
+        ClaimState.WRITTEN_OFF,
+    }
+)
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CoordinatedClaim:
+    """What an earlier insurer, or an earlier policy of this one, paid for the same bill.
+
+    `policy` and `claim` are empty when they are another insurer's, and none of this one's business.
+    """
+
+    amount: int
+    policy: str = ""
+    claim: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToldClaim:
+    """A decided claim: opaque names, where it stands, what was paid, and why. Times are in µs.
+
+    `claim_id` is the last part of `name`; `member` is the opaque id that GetClaim shows as well.
+    """
+
+    name: str
+    claim_id: str
+    policy_id: str
+    member: str
+    insurer: str
+    provider_id: str
+    bill_number: str
+    state: ClaimState
+    decided_us: int
+    paid: int
+    paid_us: int | None
+    zone: ZoneInfo
+    coordinated: tuple[CoordinatedClaim, ...]
+    told: Explained
+    text: Explanation
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the claim was taken back before anything was paid."""
+        return self.state is ClaimState.WITHDRAWN
+
+    @property
+    def reversed_(self) -> bool:
+        """Whether the decision was taken back."""
+        return is_reversed(self.state)
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether the claim stands no more."""
+        return self.withdrawn or self.reversed_
+
+    @property
+    def standing(self) -> Text:
+        """Where the claim stands, in a sentence."""
+        return standing(self.told.decision, withdrawn=self.withdrawn, reversed_=self.reversed_)
+
+    def moment(self, at_us: int) -> datetime:
+        """The time in the hospital's zone, to the second."""
+        return datetime.fromtimestamp(at_us // 1_000_000, self.zone)
+
+
+def is_reversed(state: ClaimState) -> bool:
+    """Whether a claim in this state had a decision that holds no longer."""
+    return state in _REVERSED
+
+
+def printable(text: str) -> str:
+    r"""A text of somebody else's without what can't be printed, cut to a length that fits a line.
+
+    Control characters and those that turn the direction of writing go: they could forge what a
+    reader sees beside them.
+
+    >>> printable("挂号\u202e费\n")
+    '挂号费'
+    """
+    spaced = " ".join(unicodedata.normalize("NFC", text).split())
+    kept = "".join(letter for letter in spaced if letter.isprintable())
+    return kept if len(kept) <= LONGEST_NAME else f"{kept[: LONGEST_NAME - 1]}…"

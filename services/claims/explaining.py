@@ -1,0 +1,123 @@
+"""A stored claim with its decision explained: opened, decided again, and held against itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import grpc
+from sqlalchemy import Connection, Row
+
+from lipei.type.v1 import bill_pb2
+from services.claims.core.canonical import Inputs
+from services.claims.core.decision import ENGINE_VERSION
+from services.claims.core.explain import explain
+from services.claims.core.explanation import DecisionAltered, Explained, explained
+from services.claims.core.life_cycle import ClaimState
+from services.claims.explained.told import CoordinatedClaim, ToldClaim, is_reversed, printable
+from services.claims.messages import claim_name
+from services.claims.plan_shelf import PlanShelf
+from services.claims.storage import claims as store
+from services.claims.storage import sealed
+from services.common.grpc_edge import Refused
+from services.common.sealing import Sealer
+
+
+def told_claim(
+    connection: Connection,
+    sealer: Sealer,
+    plans: PlanShelf,
+    row: Row[Any],
+    stored: Row[Any],
+) -> ToldClaim:
+    """The claim of a row with its stored decision explained. Reads nothing of another person.
+
+    Raises: Erased; Refused (DATA_LOSS) when the decision is not what its inputs give.
+    """
+    bill = bill_pb2.Bill.FromString(sealed.open_bill(sealer, row))
+    inputs, decided = sealed.open_inputs(sealer, stored), sealed.open_output(sealer, stored)
+    plan = plans.plan(connection, decided.plan_version)
+    texts = {line.number: _name(line) for line in bill.lines}
+    try:
+        told = explained(
+            plan, inputs, decided, texts, same_engine=decided.engine_version == ENGINE_VERSION
+        )
+    except DecisionAltered:
+        raise altered() from None
+    told = replace(told, claims_of=_claims_of(connection, sealer, row, told))
+    state = ClaimState(row.state)
+    text = explain(
+        plan,
+        decided,
+        texts,
+        withdrawn=state is ClaimState.WITHDRAWN,
+        reversed_=is_reversed(state),
+        told=told,
+    )
+    return ToldClaim(
+        name=claim_name(row.policy_id, row.id),
+        claim_id=row.id,
+        policy_id=row.policy_id,
+        member=row.person_id,
+        insurer=row.insurer,
+        provider_id=row.provider_id,
+        bill_number=bill.bill_number,
+        state=state,
+        decided_us=row.decided_us,
+        paid=row.paid,
+        paid_us=row.paid_us,
+        zone=ZoneInfo(bill.time_zone),
+        coordinated=tuple(_coordinated(connection, sealer, row, inputs, bill.bill_number)),
+        told=told,
+        text=text,
+    )
+
+
+def altered() -> Refused:
+    """What is answered when a stored decision does not hold; it names no value."""
+    return Refused(
+        grpc.StatusCode.DATA_LOSS,
+        "DECISION_ALTERED",
+        "the stored decision is not what its inputs give, or does not add up; stop and investigate",
+    )
+
+
+def _name(line: bill_pb2.BillLine) -> str:
+    """The service's name as the stored bill has it; empty when it has none."""
+    return printable(line.code.display or line.local_code.display)
+
+
+def _claims_of(
+    connection: Connection, sealer: Sealer, row: Row[Any], told: Explained
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    bills = {
+        (line.earlier.provider_id, line.earlier.bill_number): None
+        for line in told.lines
+        if line.earlier is not None
+    }
+    return {
+        bill: tuple(
+            claim_name(*one) for one in store.claims_named_by_bill(connection, sealer, row, *bill)
+        )
+        for bill in bills
+    }
+
+
+def _coordinated(
+    connection: Connection, sealer: Sealer, row: Row[Any], inputs: Inputs, bill_number: str
+) -> Iterable[CoordinatedClaim]:
+    """What came first for the same bill; which policy it was only when it is this insurer's."""
+    if not inputs.prior.payments:
+        return
+    own = dict(store.claims_named_by_bill(connection, sealer, row, row.provider_id, bill_number))
+    for payment in inputs.prior.payments:
+        if payment.payer in own:
+            yield CoordinatedClaim(
+                amount=payment.amount,
+                policy=payment.payer,
+                claim=claim_name(payment.payer, own[payment.payer]),
+            )
+        else:
+            yield CoordinatedClaim(amount=payment.amount)

@@ -1,0 +1,141 @@
+"""Reads authorisations, family steps, payees and how a claim goes on; whether they fit, later."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TypeVar
+
+from services.claims.core.decision import Payee
+from services.claims.core.facts import CareType, Scope
+from services.claims.core.plan import (
+    AuthorisationTerm,
+    FamilyStep,
+    FourEyes,
+    PayeeTerm,
+    Sampling,
+    UndisputedFirst,
+)
+from services.claims.core.plan_parts import Ages
+from services.claims.plans.context import (
+    Context,
+    choices,
+    each,
+    expect_unit,
+    read_ages,
+    read_when,
+)
+from services.claims.plans.reader import Mapping, Value
+from services.common.dated import Dated
+
+T = TypeVar("T")
+
+_MOST_MEMBERS = 1_000
+
+
+def read_term_ages(term: Mapping) -> Ages | None:
+    """The ages that a term is for; None is every age."""
+    found = term.maybe("ages")
+    return None if found is None else read_ages(found)
+
+
+def read_family_step(term: Mapping, context: Context, scope: Scope) -> FamilyStep | None:
+    """How a family's limit grows with its members."""
+    found = term.maybe("family_step")
+    if found is None:
+        return None
+    if scope is not Scope.FAMILY:
+        found.fault("NOT_A_FAMILYS", "only a limit of scope family grows by member; leave it out")
+    step = found.mapping()
+    most = step.maybe("most")
+    read = FamilyStep(
+        add=_money(step.get("add"), context),
+        members=step.get("members").whole(least=1, most=_MOST_MEMBERS),
+        most=None if most is None else _money(most, context),
+    )
+    step.done()
+    return read
+
+
+def _money(value: Value, context: Context) -> Dated[int]:
+    return value.dated(lambda one: one.money(context.currency), context.first_day)
+
+
+def read_authorisations(top: Mapping, context: Context) -> tuple[AuthorisationTerm, ...]:
+    """Care that needs an authorisation beforehand."""
+
+    def read(term: Mapping) -> AuthorisationTerm:
+        requires = term.maybe("requires")
+        found = AuthorisationTerm(
+            id=term.get("id").ident(),
+            clause=context.clause(term),
+            in_force=context.in_force(term),
+            codes=context.sets(term, "codes"),
+            sections=context.of_sections(term),
+            care_types=choices(term, "care_types", CareType),
+            requires=() if requires is None else tuple(one.ident() for one in requires.items()),
+        )
+        if not (found.codes or found.sections or found.care_types):
+            text = "say which codes, sections or care types need an authorisation"
+            term.fault("NEEDS_FOR_EVERYTHING", text)
+        return found
+
+    return each(top, "authorisations", read)
+
+
+def read_payees(top: Mapping, context: Context) -> tuple[PayeeTerm, ...]:
+    """Who gets the benefit, the first whose conditions hold."""
+    return each(
+        top,
+        "payees",
+        lambda term: PayeeTerm(
+            id=term.get("id").ident(),
+            clause=context.clause(term),
+            values=term.get("values").dated(lambda v: v.choice(Payee), context.first_day),
+            when=read_when(term, context),
+        ),
+    )
+
+
+def read_sampling(top: Mapping, context: Context) -> Sampling | None:
+    """The share of claims that a person looks at."""
+    found = top.maybe("sampling")
+    if found is None:
+        return None
+    term = found.mapping()
+    expect_unit(term, "share")
+    sampling = Sampling(
+        clause=context.clause(term),
+        values=term.get("values").dated(_rate, context.first_day),
+    )
+    term.done()
+    return sampling
+
+
+def _rate(value: Value) -> Decimal:
+    rate = value.decimal(places=6)
+    if rate <= 1:
+        return rate
+    value.fault("SHARE_OUT_OF_RANGE", "a sampling rate is a share of claims and lies in [0, 1]")
+    return Decimal(1)
+
+
+def read_four_eyes(top: Mapping, context: Context) -> FourEyes | None:
+    """Above which benefit two people must review."""
+    found = top.maybe("four_eyes")
+    if found is None:
+        return None
+    term = found.mapping()
+    four_eyes = FourEyes(clause=context.clause(term), values=context.money(term))
+    term.done()
+    return four_eyes
+
+
+def read_undisputed_first(top: Mapping, context: Context) -> UndisputedFirst | None:
+    """Whether what waits for nothing is paid first."""
+    found = top.maybe("undisputed_first")
+    if found is None:
+        return None
+    term = found.mapping()
+    first = UndisputedFirst(clause=context.clause(term), in_force=context.in_force(term))
+    term.done()
+    return first

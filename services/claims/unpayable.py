@@ -1,0 +1,35 @@
+"""Terms that claims are decided by and that this version's payments cannot carry out yet.
+
+A plan with one is refused when it is published: nothing that a plan says is silently ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from services.claims.core.decision import Payee
+from services.claims.core.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class UnpayableTerm:
+    """One such term: a stable reason, and what to do."""
+
+    reason: str
+    text: str
+
+
+def unpayable_terms(plan: Plan) -> Iterator[UnpayableTerm]:
+    """Every term of the plan that no payment could follow."""
+    payees = {payee for one in plan.payees for _, payee in one.values.values}
+    if Payee.PROVIDER in payees:
+        yield UnpayableTerm(
+            "PROVIDER_NOT_PAYABLE",
+            "payees: provider: there are no payee accounts of providers yet; write member",
+        )
+    if plan.undisputed_first is not None:
+        yield UnpayableTerm(
+            "PART_NOT_PAYABLE",
+            "undisputed_first: a claim is paid once, when all of it is decided; leave it out",
+        )

@@ -1,0 +1,197 @@
+"""How decisions came about: steps, shares and balances hold to the fen for everything decided."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from lipei.claims.v1 import explanation_pb2
+from services.claims.core import canonical, explanation
+from services.claims.core.balances import Kind, Unit
+from services.claims.core.codes import code_key
+from services.claims.core.decision import Bearer, Decision, LineOutcome
+from services.claims.core.explain import explain
+from services.claims.core.explanation import DecisionAltered, Step, explained
+from services.claims.core.facts import CareType, EarlierService, Scope, usage_snapshot
+from services.claims.core.reasons import Reason
+from tests.services.claims.core.bills import DAY, bill, line, plan_named
+from tests.services.claims.explained.telling import Decided, decided, decided_in_cases
+
+PLAN = plan_named("every-term")
+
+
+def test_every_decision_of_the_cases_is_explained_to_the_fen() -> None:
+    everything = decided_in_cases()
+    assert len(everything) > 200
+    for one in everything:
+        told = one.explained()
+        assert told.recomputed
+        assert sum(amount for _, amount in told.bearers) == one.decision.billed
+        assert sum(amount for _, amount in told.reasons) == one.decision.billed
+        for said in told.lines:
+            assert sum(part.amount for part in said.parts) == said.billed
+            left = [part.left for part in said.parts]
+            assert left == sorted(left, reverse=True)
+            assert (left[-1] if left else 0) == said.benefit
+
+
+def test_steps_stand_in_their_order_and_an_edit_before_all() -> None:
+    for one in decided_in_cases():
+        for said in one.explained().lines:
+            steps = [part.step for part in said.parts]
+            edits = steps.count(Step.EDIT)
+            assert steps[:edits] == [Step.EDIT] * edits
+            assert steps[edits:] == sorted(steps[edits:])
+
+
+def test_the_balances_move_by_what_the_decision_uses_up() -> None:
+    for one in decided_in_cases():
+        moved = {
+            (b.accumulator, b.scope, b.period_start): b.after - b.before
+            for b in one.explained().balances
+        }
+        for change in one.decision.usage_changes:
+            key = (change.accumulator, change.scope, change.period_start)
+            assert moved.pop(key) in (change.amount, change.count)
+        assert set(moved.values()) <= {0}
+
+
+def test_each_line_starts_from_the_balance_that_the_line_before_left() -> None:
+    # 200 and 800 of the member's 1,000 a policy year; then the family's 300 a calendar year.
+    one = decided(PLAN, bill(line(1, "D1", "200.00"), line(2, "D1", "2000.00"), provider="GOLD"))
+    first, second = one.explained().lines
+    (before,) = (b for b in first.balances if b.kind is Kind.DEDUCTIBLE)
+    family, after = (b for b in second.balances if b.kind is Kind.DEDUCTIBLE)
+    assert (before.before, before.after, before.left) == (0, 20_000, 80_000)
+    assert (after.before, after.after, after.limit, after.left) == (20_000, 100_000, 100_000, 0)
+    assert before.name.zh == "个人保单年度免赔额（住院、牙科）"
+    assert family.name.en == "deductible per family and calendar year (dentist)"
+    assert (family.scope, family.period_start) == (Scope.FAMILY, date(2025, 1, 1))
+
+
+def test_the_share_in_force_is_named_with_its_clause() -> None:
+    (said,) = decided(PLAN, bill(line(1))).explained().lines
+    assert (said.share, said.share_clause) == (Decimal("0.6"), "4.3")
+    share = next(part for part in said.parts if part.step is Step.SHARE)
+    assert (share.amount, share.left) == (3_200, 4_800)
+    (denied,) = decided(PLAN, bill(line(1, "X1"))).explained().lines
+    assert (denied.share, denied.share_clause) == (None, "")
+
+
+def _service(bill_number: str, provider: str = "CLINIC", day: date = DAY) -> EarlierService:
+    charge = line(1)
+    return EarlierService(
+        bill_number=bill_number,
+        provider_id=provider,
+        code=charge.code,
+        service_date=day,
+        quantity=charge.quantity,
+        unit_price=charge.unit_price,
+        claim=f"policies/p-1/claims/{bill_number.lower()}",
+    )
+
+
+def test_a_duplicate_names_the_bill_that_it_repeats_one_for_one() -> None:
+    usage = usage_snapshot((), [_service("B0"), _service("A9")])
+    charges = bill(line(1), line(2), line(3))
+    told = decided(PLAN, charges, usage).explained()
+    earlier = [one.earlier.bill_number if one.earlier else "" for one in told.lines]
+    assert earlier == ["A9", "B0", ""]
+    text = explain(PLAN, told.decision, told=told)
+    assert "已见于医疗机构 CLINIC 的票据 A9（2025-03-10）。" in text.zh[1]
+    assert "It stands on bill B0 of CLINIC (2025-03-10)." in text.en[2]
+    assert "B0" not in text.en[3]
+
+
+def test_a_repeated_examination_names_where_it_was_done() -> None:
+    repeats = [
+        said
+        for one in decided_in_cases()
+        for said in one.explained().lines
+        if said.reason is Reason.DUPLICATE_EXAMINATION
+    ]
+    assert repeats
+    for said in repeats:
+        assert said.earlier is not None
+        assert said.earlier.service_date <= said.service_date
+        assert code_key(said.earlier.code) == code_key(said.code)
+
+
+def test_the_sentences_tell_shares_and_balances() -> None:
+    one = decided(PLAN, bill(line(1, "D1", "2000.00"), provider="GOLD"))
+    text = explain(PLAN, one.decision, {1: "洁牙"}, told=one.explained())
+    assert "赔付比例" in text.zh[1]
+    assert "The insurer's share is" in text.en[1]
+    assert (
+        "家庭自然年度免赔额（牙科）（条款 3.3）：限额 300.00 元，此前已用 0.00 元，"
+        "本次后 300.00 元，剩余 0.00 元。"
+    ) in text.zh
+    assert (
+        "deductible per family and calendar year (dentist) (clause 3.3): limit CNY 300.00,"
+        " CNY 0.00 used before, CNY 300.00 after, CNY 0.00 left."
+    ) in text.en
+
+
+def _altered(decision: Decision) -> Decision:
+    first = decision.lines[0]
+    cut, *others = first.shares
+    more = (msgspec.structs.replace(cut, amount=cut.amount + 1), *others)
+    lines = (msgspec.structs.replace(first, shares=more), *decision.lines[1:])
+    return msgspec.structs.replace(decision, lines=lines)
+
+
+def test_a_decision_that_its_inputs_do_not_give_is_not_explained() -> None:
+    one = decided(PLAN, bill())
+    shifted = msgspec.structs.replace(one.decision, category="stay")
+    other = msgspec.structs.replace(shifted, output_hash=canonical.output_hash(shifted))
+    with pytest.raises(DecisionAltered, match="not what its inputs give"):
+        Decided(PLAN, one.inputs, other).explained()
+    told = explained(PLAN, one.inputs, other, same_engine=False)
+    assert not told.recomputed
+    assert [(said.share, said.balances) for said in told.lines] == [(None, ())]
+
+
+def test_a_decision_whose_hash_or_sums_fail_is_explained_by_no_engine() -> None:
+    one = decided(PLAN, bill())
+    altered = _altered(one.decision)
+    with pytest.raises(DecisionAltered, match="not what its hash says"):
+        explained(PLAN, one.inputs, altered, same_engine=False)
+    hashed = msgspec.structs.replace(altered, output_hash=canonical.output_hash(altered))
+    with pytest.raises(DecisionAltered, match="its parts are not what was billed"):
+        explained(PLAN, one.inputs, hashed, same_engine=False)
+
+
+def test_a_reason_without_a_step_of_its_own_is_an_edit() -> None:
+    one = decided(PLAN, bill())
+    share = msgspec.structs.replace(
+        one.decision.lines[0].shares[0], reason=Reason.UNITS_EXCEEDED, bearer=Bearer.PATIENT
+    )
+    assert explanation._step(share, refused=False) is Step.EDIT
+
+
+def test_a_waiting_claim_tells_what_it_reserves() -> None:
+    one = decided(plan_named("million-medical"), bill(care=None))
+    told = one.explained()
+    assert told.lines[0].outcome is LineOutcome.PENDED
+    assert told.lines[0].balances == ()
+    assert {(b.accumulator, b.after - b.before) for b in told.balances if b.after} == {
+        (change.accumulator, change.amount) for change in one.decision.usage_changes
+    }
+
+
+def test_steps_and_units_are_the_wires() -> None:
+    steps = {name: number for name, number in explanation_pb2.Step.items() if number}
+    assert steps == {f"STEP_{one.name}": one.value for one in Step}
+    units = {name for name, number in explanation_pb2.BalanceUnit.items() if number}
+    assert units == {f"BALANCE_UNIT_{one.name}" for one in Unit}
+    assert set(explanation.STEP_WORDS) == set(Step)
+
+
+def test_explaining_changes_no_decision() -> None:
+    facts = bill(line(1), care=CareType.INPATIENT)
+    watched, unwatched = decided(PLAN, facts), decided(PLAN, facts)
+    watched.explained()
+    assert watched.decision == unwatched.decision

@@ -1,0 +1,129 @@
+"""Explained claims for tests: every decision of the case files, and small ones made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.claims.core.adjudicate import NO_PRIOR_PAYMENTS, adjudicate
+from services.claims.core.canonical import Inputs, plan_version
+from services.claims.core.decision import Decision, Disposition
+from services.claims.core.explain import explain
+from services.claims.core.explanation import Explained, explained
+from services.claims.core.facts import BillFacts, PolicySnapshot, PriorPayments, UsageSnapshot
+from services.claims.core.life_cycle import ClaimState
+from services.claims.core.plan import Plan
+from services.claims.explained.told import CoordinatedClaim, ToldClaim, is_reversed
+from services.claims.plans import cases
+from services.common.strict_yaml import load
+from tests.services.claims.core.bills import CASES, plan_named, policy
+
+DECIDED_US = 1_767_603_600_000_000  # 2026-01-05 17:00 in Shanghai
+PAID_US = 1_767_632_400_000_000  # 2026-01-06 01:00 in Shanghai, the day before in UTC
+_STATES = {
+    Disposition.AUTO_APPROVED: ClaimState.PAID,
+    Disposition.DENIED: ClaimState.DENIED,
+    Disposition.PENDED_INFO: ClaimState.PENDED_INFO,
+    Disposition.PENDED_REVIEW: ClaimState.PENDED_REVIEW,
+    Disposition.PENDED_FRAUD: ClaimState.PENDED_FRAUD,
+}
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision with what it was made from."""
+
+    plan: Plan
+    inputs: Inputs
+    decision: Decision
+
+    def explained(self, texts: Mapping[int, str] | None = None) -> Explained:
+        return explained(self.plan, self.inputs, self.decision, texts or {})
+
+
+@cache
+def decided_in_cases() -> tuple[Decided, ...]:
+    """Every decision that the case files lead to, as the runner asks the engine for them."""
+    found: list[Decided] = []
+
+    def watched(plan: Plan, *args: Any, **kwargs: Any) -> Decision:
+        decision = adjudicate(plan, *args, **kwargs)
+        found.append(Decided(plan, _inputs(plan, *args, **kwargs), decision))
+        return decision
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cases, "adjudicate", watched)
+        for path in sorted(CASES.glob("*.yaml")):
+            yaml = path.read_bytes()
+            cases.run_cases(plan_named(load(yaml, str(path))["plan"]), yaml, path.name)
+    return tuple(found)
+
+
+def _inputs(
+    plan: Plan,
+    who: PolicySnapshot,
+    usage: UsageSnapshot,
+    bill: BillFacts,
+    prior: PriorPayments = NO_PRIOR_PAYMENTS,
+) -> Inputs:
+    return Inputs(plan_version=plan_version(plan), policy=who, usage=usage, bill=bill, prior=prior)
+
+
+def decided(
+    plan: Plan,
+    bill: BillFacts,
+    usage: UsageSnapshot | None = None,
+    prior: PriorPayments = NO_PRIOR_PAYMENTS,
+) -> Decided:
+    """One bill of the tests' member under a plan."""
+    inputs = _inputs(plan, policy(), usage or UsageSnapshot(), bill, prior)
+    decision = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
+    return Decided(plan, inputs, decision)
+
+
+def told(
+    one: Decided,
+    *,
+    state: ClaimState | None = None,
+    texts: Mapping[int, str] | None = None,
+    coordinated: tuple[CoordinatedClaim, ...] | None = None,
+) -> ToldClaim:
+    """The claim of a decision, paid if anything was; each earlier insurer is another one."""
+    decision = one.decision
+    stands = state or _STATES[decision.disposition]
+    if state is None and stands is ClaimState.PAID and not decision.benefit:
+        stands = ClaimState.CLOSED_ZERO
+    paid = decision.benefit if stands is ClaimState.PAID else 0
+    if coordinated is None:
+        coordinated = tuple(CoordinatedClaim(amount=p.amount) for p in one.inputs.prior.payments)
+    explanation = one.explained(texts)
+    text = explain(
+        one.plan,
+        decision,
+        texts or {},
+        withdrawn=stands is ClaimState.WITHDRAWN,
+        reversed_=is_reversed(stands),
+        told=explanation,
+    )
+    return ToldClaim(
+        name="policies/p-1/claims/0123456789abcdef",
+        claim_id="0123456789abcdef",
+        policy_id="p-1",
+        member="5f3a",
+        insurer="insurer",
+        provider_id=one.inputs.bill.provider_id,
+        bill_number=one.inputs.bill.bill_number,
+        state=stands,
+        decided_us=DECIDED_US,
+        paid=paid,
+        paid_us=PAID_US if paid else None,
+        zone=ZoneInfo("Asia/Shanghai"),
+        coordinated=coordinated,
+        told=explanation,
+        text=text,
+    )

@@ -1,0 +1,139 @@
+"""The page tells every amount in both languages, and no text of anybody's becomes code in it."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.claims.core.decision import LineOutcome
+from services.claims.core.life_cycle import ClaimState
+from services.claims.explained.page import page
+from services.claims.explained.told import printable
+from services.claims.explained.view import view
+from services.claims.explained.words import LABELS, OUTCOMES, STATES, Language, grouped
+from tests.services.claims.core.bills import ROOT, bill, line, plan_named
+from tests.services.claims.explained.telling import decided, decided_in_cases, told
+
+PLAN = plan_named("every-term")
+BOTH = (Language.ZH, Language.EN)
+HOSTILE = "<script>alert(1)</script><img src=x onerror=y> {{ 7*7 }} \"'&"
+_VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+
+class Read(HTMLParser):
+    """What a browser would make of a page: its tags, in order, and the text between them."""
+
+    def __init__(self, made: bytes) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(made.decode())
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+@pytest.mark.parametrize("languages", [BOTH, BOTH[:1], BOTH[1:]], ids=["both", "zh", "en"])
+def test_every_decision_of_the_cases_has_a_page_with_all_its_amounts(
+    languages: tuple[Language, ...],
+) -> None:
+    for one in decided_in_cases():
+        read = Read(page(told(one), languages))
+        assert read.open == []
+        for decided_line in one.decision.lines:
+            for share in decided_line.shares:
+                assert grouped(share.amount, one.decision.currency) in read.text
+                assert share.clause in read.text
+        for language in languages:
+            word = LABELS["title"].zh if language is Language.ZH else LABELS["title"].en
+            assert word in read.text
+
+
+def test_a_hostile_name_of_a_service_is_text() -> None:
+    made = page(told(decided(PLAN, bill()), texts={1: HOSTILE}), BOTH)
+    read = Read(made)
+    assert HOSTILE in read.text
+    assert b"<script" not in made
+    assert not {tag for tag, _ in read.tags} & {"script", "img", "iframe", "link", "form", "object"}
+    assert not [name for _, attributes in read.tags for name in attributes if name[:2] == "on"]
+    # The control: unescaped it would have been a script.
+    assert "script" in {tag for tag, _ in Read(f"<p>{HOSTILE}</p>".encode()).tags}
+
+
+def test_the_page_stands_alone() -> None:
+    made = page(told(decided(PLAN, bill())), BOTH).decode()
+    assert "default-src 'none'" in made
+    assert not re.search(r"https?:|//|@import|url\(|src=|href=", made)
+
+
+def test_amounts_stand_right_and_the_page_fits_paper_and_phone() -> None:
+    made = page(told(decided(PLAN, bill())), BOTH).decode()
+    cells = re.findall(r"<td([^>]*)>([\d,]+\.\d\d)</td>", made)
+    assert len(cells) > 10
+    assert all("num" in attributes for attributes, _ in cells)
+    assert ".num { text-align: right" in made
+    assert "@media print" in made
+    assert "max-width: 620px" in made
+    assert "print-color-adjust: exact" in made
+
+
+def test_who_bears_what_is_in_words_and_not_in_colours_only() -> None:
+    read = Read(page(told(decided(PLAN, bill())), BOTH[1:]))
+    assert "copay · you" in re.sub(r"\s+", " ", read.text)
+
+
+def test_what_nobody_bears_yet_is_said_to_be_undecided() -> None:
+    facts = msgspec.structs.replace(bill(), care_type=None)
+    made = view(told(decided(PLAN, facts)), Language.EN)
+    assert [(one["name"], one["amount"]) for one in made["bearers"]] == [
+        ("the insurer", "0.00"),
+        ("not decided yet", "100.00"),
+    ]
+    assert made["awaited"] == ["line 1: how the care was given (clause 8.4)"]
+    assert made["reserved"]
+    withdrawn = view(told(decided(PLAN, facts), state=ClaimState.WITHDRAWN), Language.EN)
+    assert withdrawn["awaited"] == []
+    assert withdrawn["standing"] == "Withdrawn; nothing is paid."
+
+
+def test_a_reversed_claim_says_that_its_decision_holds_no_longer() -> None:
+    made = view(told(decided(PLAN, bill()), state=ClaimState.REVERSED), Language.EN)
+    assert made["standing"] == "Reversed; what had been decided holds no longer."
+
+
+def test_a_line_of_nothing_still_says_why_it_is_denied() -> None:
+    (made,) = view(told(decided(PLAN, bill(line(1, "X1", "0"), line(2)))), Language.EN)["lines"][:1]
+    assert made["refusal"] == "This is yours: the plan does not cover this service (clause 6.3)"
+
+
+def test_every_state_and_outcome_has_words_and_states_have_the_glossarys() -> None:
+    assert set(OUTCOMES) == set(LineOutcome)
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    states = glossary.split("## States of a claim")[1].split("\n## ")[0]
+    chinese = dict(re.findall(r"^\| ([a-z ]+) \| (\S+) \|", states, re.MULTILINE))
+    assert {one.value.replace("_", " "): STATES[one].zh for one in ClaimState} == chinese
+
+
+def test_what_turns_or_breaks_a_line_of_writing_is_dropped() -> None:
+    assert printable("挂\u202e号\x1b[31m费\n药\u200b") == "挂号[31m费 药"
+    assert len(printable("长" * 500)) == 200
+
+
+def test_the_same_claim_gives_the_same_page() -> None:
+    one = decided(PLAN, bill())
+    assert page(told(one), BOTH) == page(told(one), BOTH)
