@@ -18,7 +18,7 @@ from lipei.claims.v1 import claims_pb2_grpc
 from services.claims import intake
 from services.claims.bill_intake import CONSENT
 from services.claims.core import canonical
-from services.claims.core.adjudicate import adjudicate
+from services.claims.core.adjudicate import decide_again
 from services.claims.core.clocks import days_left
 from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.life_cycle import ClaimState
@@ -272,15 +272,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             output = sealed.open_output(sealer, stored)
             salt = sealed.open_salt(sealer, stored)
             plan = self._parts.plans.plan(connection, stored.plan_version)
-        again = adjudicate(
-            plan,
-            inputs.policy,
-            inputs.usage,
-            inputs.bill,
-            inputs.prior,
-            review=inputs.review,
-            claim_id=inputs.claim_id,
-        )
+        again = decide_again(plan, inputs)
         same = {
             "output": again.output_hash == output.output_hash == canonical.output_hash(output),
             "inputs": again.input_hash == output.input_hash,

@@ -579,6 +579,8 @@ def test_master_keys_are_rotated_under_the_running_services(stack: Stack, claim:
     assert before.keys() == {"claims", "his_bridge", "pricing"}
     assert all(uses.keys() == {"m1"} for uses in before.values())
     assert stack.lipei("keys", "retire", "m1").code == 1
+    nobodys = stack.lipei("keys", "retire", "m9")
+    assert (nobodys.code, "no master key is called m9" in nobodys.err) == (2, True)
     rotated = stack.lipei("keys", "rotate")
     assert rotated.code == 0, rotated.err
     assert "the current master key is m2" in rotated.out
