@@ -15,7 +15,7 @@ from lipei.type.v1 import bill_pb2
 from services.claims.bill_intake import bill_facts, day_received, end_day, start_day
 from services.claims.core import canonical, clocks
 from services.claims.core.accumulators import with_changes
-from services.claims.core.adjudicate import adjudicate
+from services.claims.core.adjudicate import decide_again
 from services.claims.core.decision import Decision, Disposition
 from services.claims.core.facts import (
     AppealFacts,
@@ -90,16 +90,7 @@ def decide(
     """
     inputs = _inputs(desk, row, bill or bill_of(desk, row), review, appeal)
     plan = desk.plans.plan(desk.connection, inputs.plan_version)
-    decided = adjudicate(
-        plan,
-        inputs.policy,
-        inputs.usage,
-        inputs.bill,
-        inputs.prior,
-        review=inputs.review,
-        claim_id=inputs.claim_id,
-    )
-    return inputs, decided
+    return inputs, decide_again(plan, inputs)
 
 
 def take_effect(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -42,7 +41,6 @@ class Doing:
     row: Row[Any]
     person: str  # who, to tell two persons apart
     actor: str  # who, as the claim's history says it
-    needs_second: Callable[[Decision], bool]  # whether somebody else must confirm it
 
     def write(self, kind: ActKind, told: Told) -> str:
         """Keep what was done; the act's id."""
@@ -91,7 +89,7 @@ def review(doing: Doing, request: pb.ReviewClaimRequest) -> None:
     inputs, decided = decide(doing.desk, doing.row, review=found)
     _check(doing.row, decided)
     act_id = doing.write(ActKind.REVIEW, Told(note=request.note, review=found))
-    if doing.needs_second(decided):
+    if decided.four_eyes:
         propose(doing.desk.connection, doing.row, act_id)
         return
     take_effect(doing.desk, doing.row, inputs, decided, (), doing.actor)

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -19,7 +18,6 @@ from sqlalchemy import Row
 from lipei.claims.v1 import claims_pb2, review_pb2_grpc
 from lipei.claims.v1 import review_pb2 as pb
 from services.claims import appealing, findings, recovering, supplying
-from services.claims.core.decision import Decision
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState
 from services.claims.deciding import Desk
@@ -69,12 +67,10 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         parts: ClaimsParts,
         *,
         settle: Callable[[list[str]], object],
-        needs_second: Callable[[Decision], bool] = attrgetter("four_eyes"),
     ) -> None:
         self._parts = parts
         self._database = parts.database
         self._settle = settle
-        self._needs_second = needs_second
 
     async def ReviewClaim(
         self, request: pb.ReviewClaimRequest, context: Context
@@ -212,7 +208,7 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
             return
         row = alone(connection, sealer, request.name)
         _check(row, step, request.revision)
-        doing = Doing(desk, row, current_caller().subject, _actor(), self._needs_second)
+        doing = Doing(desk, row, current_caller().subject, _actor())
         step.work(doing, request)
         name = claim_name(row.policy_id, row.id).encode()
         store.remember_answer(connection, sealer, tenant, *key, name, desk.at_us)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any
 
 import grpc
@@ -20,7 +19,6 @@ from lipei.claims.v1 import (
     settlement_pb2,
     settlement_pb2_grpc,
 )
-from services.claims.core.decision import Decision
 from services.claims.in_flight import InFlight
 from services.claims.main import now_us
 from services.claims.paying import Payments
@@ -124,7 +122,6 @@ def served(
     append: Append | None = None,
     driver: type[sqlite3.Connection] | None = None,
     clock: Callable[[], int] = now_us,
-    needs_second: Callable[[Decision], bool] = attrgetter("four_eyes"),
 ) -> Iterator[Served]:
     """Serve on a free port until the block ends; `caller` says who calls.
 
@@ -164,7 +161,7 @@ def served(
         )
         settlement_pb2_grpc.add_SettlementServiceServicer_to_server(flows.settlement, server)
         review_pb2_grpc.add_ReviewServiceServicer_to_server(
-            ReviewServicer(parts, settle=flows.settlement.settle, needs_second=needs_second), server
+            ReviewServicer(parts, settle=flows.settlement.settle), server
         )
         credentials = server_credentials(acting("claims", ""))
         port = server.add_secure_port("127.0.0.1:0", credentials)

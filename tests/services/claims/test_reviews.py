@@ -495,9 +495,11 @@ def strict(database_url: str, desk: Desk) -> Iterator[Served]:
         database_url,
         workflows=Stuck(),
         caller=lambda: desk.who,
-        needs_second=lambda decided: decided.benefit >= 15_000_000,
     ) as made:
-        publish(made)
+        plan = (PLANS / f"{PLAN}.yaml").read_text()
+        assert "\nfour_eyes:" not in plan
+        plan += '\nfour_eyes: {clause: "5.6", unit: CNY, values: {2024-01-01: "150000.00"}}\n'
+        made.claims.PublishPlan(pb.PublishPlanRequest(request_id="p", yaml=plan.encode()))
         imported(made, policy(1))
         yield made
 
