@@ -145,6 +145,7 @@ class _Claims:
             bill=self._body,
             currency="CNY",
             consent=None,
+            time_zone="Asia/Shanghai",
         )
         with self._database.writing() as connection:
             self._ids.append(store.open_claim(connection, self._sealer(connection), new, now_us()))

@@ -62,6 +62,7 @@ def decision_tables(
     yield claim_table([claim], withheld)
     if claim.erased:
         yield "the person's data was erased; amounts and states are all that is left"
+    yield from _standing(claim)
     if claim.HasField("decision"):
         hashed = f"output {claim.decision.output_hash}"
         if not claim.decision.output_hash:
@@ -81,6 +82,21 @@ def decision_tables(
     if with_history:
         moves = table("when (UTC)", "from", "to", "actor", "cause", "clock")
         yield rows(moves, (_move(move) for move in claim.moves))
+
+
+def _standing(claim: pb.Claim) -> Iterator[str]:
+    """What a person must know before they do something with the claim."""
+    if claim.awaits_confirmation:
+        yield "a review waits for somebody else to confirm it"
+    for pend in claim.decision.pends:
+        what = f"line {pend.line} waits" if pend.line else "waits"
+        yield f"{what} for {pend.awaits} (clause {pend.clause})"
+    if claim.HasField("papers_due_time"):
+        yield f"papers are awaited until {when(claim.papers_due_time)} (UTC)"
+    if claim.HasField("days_left"):
+        yield f"{claim.days_left} days are left by law"
+    if claim.HasField("recoverable"):
+        yield f"{money(claim.recoverable)} are to be recovered"
 
 
 def _move(move: pb.ClaimMove) -> tuple[str, ...]:

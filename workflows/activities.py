@@ -146,6 +146,11 @@ class SettlementSteps:
         """Move a decided claim on to payable or closed."""
         return await _call(self._settlement.ReleasePayment, request, CALL_TIMEOUT_S)
 
+    @activity.defn(name="GiveUpWaiting")
+    async def give_up_waiting(self, request: pb.GiveUpWaitingRequest) -> pb.GiveUpWaitingResponse:
+        """Close a claim whose papers did not come in time."""
+        return await _call(self._settlement.GiveUpWaiting, request, CALL_TIMEOUT_S)
+
     @activity.defn(name="GatherPayouts")
     async def gather_payouts(self, request: pb.GatherPayoutsRequest) -> pb.GatherPayoutsResponse:
         """Make a payment file of what is payable."""
@@ -171,6 +176,7 @@ class SettlementSteps:
             self.register_claim,
             self.adjudicate_claim,
             self.release_payment,
+            self.give_up_waiting,
             self.gather_payouts,
             self.send_payment_file,
             self.read_bank_answers,

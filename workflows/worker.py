@@ -32,6 +32,7 @@ from services.common.transport.credentials import CertificateRenewed, until_rene
 from services.common.transport.names import integration_uri, service_uri
 from services.common.transport.standing import Standing
 from workflows.activities import HospitalSteps, SettlementSteps
+from workflows.await_papers import AwaitPapers
 from workflows.pull_bills import PullBills
 from workflows.pull_readings import PullReadings
 from workflows.relay_withdrawals import RelayWithdrawals
@@ -53,11 +54,11 @@ class WorkerSettings(LipeiSettings):
 
 
 def claims_worker(client: Client, claims: grpc.aio.Channel) -> Worker:
-    """The worker of settle_claim and run_payouts, with a channel to claims."""
+    """The worker of settle_claim, run_payouts and await_papers, with a channel to claims."""
     return Worker(
         client,
         task_queue=names.CLAIMS_QUEUE,
-        workflows=[SettleClaim, RunPayouts],
+        workflows=[SettleClaim, RunPayouts, AwaitPapers],
         activities=SettlementSteps(claims).all(),
         # Costs 1.36 times less than the sandbox; tests replay recorded histories in it instead.
         workflow_runner=UnsandboxedWorkflowRunner(),

@@ -18,6 +18,7 @@ from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
 from services.claims.storage import policies, withdrawals
+from services.claims.taking_back import take_back
 from services.claims.terms import PolicyTerms
 from services.common.access.tenant import Tenant
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
@@ -69,8 +70,11 @@ def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant) -> str:
         raise invalid(faults)
     if tenant.hospital not in (None, hospital_of(request.bill)):
         raise not_found("bill", request.bill.name)
-    if request.bill.kind != bill_pb2.BILL_KIND_FINAL:
-        text = "only a final bill opens a claim; send it again when it is final"
+    if request.bill.kind not in (bill_pb2.BILL_KIND_FINAL, bill_pb2.BILL_KIND_REVERSAL):
+        text = (
+            "only a final bill opens a claim, and only the reversal of a whole bill takes one back;"
+            " send it again when it is final"
+        )
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_NOT_FINAL", text)
     content = bill_pb2.Bill()
     content.CopyFrom(request.bill)
@@ -110,6 +114,10 @@ def take_in(
     if known is not None:
         return known
     bill = request.bill
+    if bill.kind == bill_pb2.BILL_KIND_REVERSAL:
+        ended = tuple(take_back(connection, sealer, tenant, bill, at_us))
+        _remember(connection, sealer, tenant, request, bill_hash, ended, at_us)
+        return Taken(ended)
     if bill.consent and withdrawals.is_withdrawn(connection, bill.consent):
         text = "the consent under which this bill left the hospital is withdrawn; stop"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CONSENT_WITHDRAWN", text)
@@ -147,6 +155,7 @@ def take_in(
                     bill=bill.SerializeToString(deterministic=True),
                     currency=bill.total.currency_code,
                     consent=bill.consent or None,
+                    time_zone=bill.time_zone,
                 ),
                 at_us,
             ),
@@ -155,10 +164,22 @@ def take_in(
         if entry.insurer not in have_claims
     )
     opened = (*((row.policy_id, row.id) for row in rows), *fresh)
-    names = "\n".join(claim_name(*claim) for claim in opened).encode()
+    _remember(connection, sealer, tenant, request, bill_hash, opened, at_us)
+    return Taken(opened, fresh)
+
+
+def _remember(
+    connection: Connection,
+    sealer: Sealer,
+    tenant: Tenant,
+    request: claims_pb2.SubmitClaimRequest,
+    bill_hash: str,
+    claims: Sequence[tuple[str, str]],
+    at_us: int,
+) -> None:
+    names = "\n".join(claim_name(*claim) for claim in claims).encode()
     key = (METHOD, request.request_id, bill_hash)
     store.remember_answer(connection, sealer, tenant, *key, names, at_us)
-    return Taken(opened, fresh)
 
 
 def _insured(

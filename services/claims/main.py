@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from lipei.claims.v1 import claims_pb2_grpc, settlement_pb2_grpc
+from sqlalchemy import Row
+
+from lipei.claims.v1 import claims_pb2_grpc, review_pb2_grpc, settlement_pb2_grpc
 from services.claims.in_flight import InFlight
 from services.claims.messages import claim_name
 from services.claims.paying import Payments
@@ -14,6 +18,7 @@ from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
+from services.claims.reviewing import ReviewServicer
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import claims as store
@@ -90,6 +95,7 @@ class Sweeper:
                 left = await self._database.run(self._left)
                 for policy_id, claim_id in left:
                     await self._workflows.start(claim_name(policy_id, claim_id), claim_id)
+                await self._time_papers()
                 if left:
                     await self._database.run(self._mark, [claim_id for _, claim_id in left])
                     log.logger().info("swept", count=len(left))
@@ -105,6 +111,21 @@ class Sweeper:
                 stale_since_us=now - int(STALE_AFTER_S * 1e6),
                 most=SWEEP_AT_ONCE,
             )
+
+    async def _time_papers(self) -> None:
+        """Start the timers of papers that were asked for since the last round."""
+        for row in await self._database.run(self._untimed):
+            name = claim_name(row.policy_id, row.id)
+            await self._workflows.await_papers(name, row.id, row.papers_asked, row.papers_due_us)
+            await self._database.run(self._mark_timed, row.id, row.papers_asked)
+
+    def _untimed(self) -> Sequence[Row[Any]]:
+        with self._database.reading() as connection:
+            return store.papers_untimed(connection, now_us(), SWEEP_AT_ONCE)
+
+    def _mark_timed(self, claim_id: str, number: int) -> None:
+        with self._database.writing() as connection:
+            store.mark_papers_timed(connection, claim_id, number)
 
     def _mark(self, claim_ids: list[str]) -> None:
         with self._database.writing() as connection:
@@ -159,6 +180,7 @@ async def _serve(
         now_us=now_us,
     )
     payments = _payments(settings, state, parts, paying)
+    settlement = SettlementServicer(parts, payments)
     sweeper = Sweeper(database, workflows, payments, settings.claims_paying_account)
     in_flight = InFlight(settings.claims_max_in_flight)
     proof = service_evidence(
@@ -180,8 +202,13 @@ async def _serve(
                 "lipei.claims.v1.ClaimsService",
             ),
             Serving(
+                review_pb2_grpc.add_ReviewServiceServicer_to_server,
+                ReviewServicer(parts, settle=settlement.settle),
+                "lipei.claims.v1.ReviewService",
+            ),
+            Serving(
                 settlement_pb2_grpc.add_SettlementServiceServicer_to_server,
-                SettlementServicer(parts, payments),
+                settlement,
                 "lipei.claims.v1.SettlementService",
             ),
             proof.serving,

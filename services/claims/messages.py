@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -42,8 +41,8 @@ def timestamp(at_us: int) -> Timestamp:
     return Timestamp(seconds=at_us // 1_000_000, nanos=at_us % 1_000_000 * 1_000)
 
 
-def claim_message(opened: OpenedClaim, moves: Sequence[Row[Any]] = ()) -> claims_pb2.Claim:
-    """One claim with its decision in force; `moves` are its history.
+def claim_message(opened: OpenedClaim) -> claims_pb2.Claim:
+    """One claim with its decision in force, without history.
 
     Of an erased person's claim: names, states and amounts, no line and no bill number.
     """
@@ -58,9 +57,15 @@ def claim_message(opened: OpenedClaim, moves: Sequence[Row[Any]] = ()) -> claims
         paid=money(row.paid, row.currency),
         end_to_end_id=row.end_to_end_id or "",
         consent=row.consent or "",
-        moves=[_move_message(move) for move in moves],
         erased=opened.erased,
+        revision=row.revision,
+        state_time=timestamp(row.moved_us),
+        awaits_confirmation=row.proposal is not None,
     )
+    if row.recoverable:
+        message.recoverable.CopyFrom(money(row.recoverable, row.currency))
+    if row.papers_due_us is not None:
+        message.papers_due_time.CopyFrom(timestamp(row.papers_due_us))
     if opened.decided is not None:
         message.decision.CopyFrom(decision_message(opened.decided))
     elif opened.stored is not None:
@@ -84,6 +89,8 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     seen.CopyFrom(claim)
     for field in ("member", "moves", "paid", "pay_time", "end_to_end_id"):
         seen.ClearField(field)
+    for kept in ("recoverable", "days_left", "awaits_confirmation"):
+        seen.ClearField(kept)
     if seen.HasField("decision"):
         seen.decision.ClearField("usage_changes")
         seen.decision.ClearField("four_eyes")
@@ -92,7 +99,8 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     return seen
 
 
-def _move_message(move: Row[Any]) -> claims_pb2.ClaimMove:
+def move_message(move: Row[Any]) -> claims_pb2.ClaimMove:
+    """One move of a claim's history."""
     before = claims_pb2.CLAIM_STATE_UNSPECIFIED
     return claims_pb2.ClaimMove(
         from_state=STATES[ClaimState(move.from_state)] if move.from_state else before,
@@ -127,6 +135,15 @@ def decision_message(decided: Decision) -> decision_pb2.Decision:
                 count=change.count,
             )
             for change in decided.usage_changes
+        ],
+        pends=[
+            decision_pb2.Pend(
+                reason=reason_pb2.Reason.Value(f"REASON_{pend.reason.name}"),
+                clause=pend.clause,
+                awaits=pend.awaits,
+                line=pend.line or 0,
+            )
+            for pend in decided.pends
         ],
     )
 

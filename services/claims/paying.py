@@ -20,6 +20,7 @@ from services.claims.policy_import import open_payee
 from services.claims.storage import claims as store
 from services.claims.storage import payouts, policies
 from services.claims.storage.payouts import Payout
+from services.claims.storage.tables import claim
 from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.log import logger
@@ -108,7 +109,12 @@ class Payments:
                 without.append(row.id)
                 continue
             found.append(
-                Payable(claim_id=row.id, amount=row.benefit, currency=row.currency, payee=payee)
+                Payable(
+                    claim_id=row.id,
+                    amount=row.owed - row.paid,
+                    currency=row.currency,
+                    payee=payee,
+                )
             )
         if without:
             store.block_payouts(connection, without, now_us + BLOCKED_FOR_US)
@@ -182,5 +188,5 @@ def _move(connection: Connection, payout: Payout, event: Event, at_us: int) -> N
     if event is Event.SEND_PAYMENT:
         columns["end_to_end_id"] = payout.end_to_end_id
     if event is Event.CONFIRM_PAYMENT:
-        columns.update(paid=payout.amount, paid_us=at_us)
+        columns.update(paid=claim.c.paid + payout.amount, paid_us=at_us)
     store.move_claim(connection, payout.claim_id, event, BANK, at_us, **columns)

@@ -18,7 +18,8 @@ from lipei.claims.v1 import claims_pb2_grpc
 from services.claims import intake
 from services.claims.bill_intake import CONSENT
 from services.claims.core import canonical
-from services.claims.core.adjudicate import adjudicate
+from services.claims.core.adjudicate import decide_again
+from services.claims.core.clocks import days_left
 from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
@@ -33,6 +34,7 @@ from services.claims.messages import (
     books_message,
     claim_message,
     claim_name,
+    move_message,
     reason_messages,
     section_messages,
     seen_by_hospital,
@@ -163,7 +165,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.reading() as connection:
             sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
             rows = [store.find_claim(connection, sealer, tenant, *claim) for claim in claims]
-            return _messages(connection, sealer, [row for row in rows if row is not None])
+            known = [row for row in rows if row is not None]
+            return messages_of(connection, sealer, known, self._parts.now_us())
 
     async def GetClaim(self, request: pb.GetClaimRequest, context: Context) -> pb.GetClaimResponse:
         """One claim with its decision and history."""
@@ -173,9 +176,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.reading() as connection:
             sealer = self._parts.keys.sealer(connection)
             row = find(connection, sealer, name)
-            opened = _opened(connection, sealer, row)
-            claim = claim_message(opened, store.moves_of(connection, row.id))
-            _note(connection, [row], [claim])
+            (claim,) = messages_of(connection, sealer, [row], self._parts.now_us())
+            claim.moves.extend(map(move_message, store.moves_of(connection, row.id)))
             if not claim.decision.lines:
                 return pb.GetClaimResponse(claim=claim)
             plan = self._parts.plans.plan(connection, claim.decision.plan_version)
@@ -196,20 +198,22 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         if faults or parent is None:
             raise invalid(faults)
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
-        kind = f"claims {current_tenant().key} {request.parent} {request.state}"
+        kind = f"claims {current_tenant().key} {request.parent} {request.state} {request.pended}"
         after = parse_page_token(request.page_token, kind) or "0"
         if not _POSITION.fullmatch(after):
             text = "not a page token of this list; start again without one"
             raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
         policy_id = None if parent["policy"] == "-" else parent["policy"]
-        state = STATE_OF[request.state] if request.state else None
-        answer, last = await self._database.run(self._list, policy_id, state, int(after), most)
+        states = [STATE_OF[request.state]] if request.state else []
+        if request.pended:
+            states = [one for one in store.PENDED if not states or one in states]
+        answer, last = await self._database.run(self._list, policy_id, states, int(after), most)
         if last is not None:
             answer.next_page_token = page_token(kind, str(last))
         return answer
 
     def _list(
-        self, policy_id: str | None, state: ClaimState | None, after: int, most: int
+        self, policy_id: str | None, states: Sequence[ClaimState], after: int, most: int
     ) -> tuple[pb.ListClaimsResponse, int | None]:
         with self._database.reading() as connection:
             sealer = self._parts.keys.sealer(connection)
@@ -218,11 +222,12 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
                 sealer,
                 current_tenant(),
                 policy_id=policy_id,
-                state=state,
+                states=states,
                 after=after,
                 most=most,
             )
-            answer = pb.ListClaimsResponse(claims=_messages(connection, sealer, rows))
+            now_us = self._parts.now_us()
+            answer = pb.ListClaimsResponse(claims=messages_of(connection, sealer, rows, now_us))
         return answer, rows[-1].seq if len(rows) == most else None
 
     async def ExplainClaim(
@@ -267,15 +272,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             output = sealed.open_output(sealer, stored)
             salt = sealed.open_salt(sealer, stored)
             plan = self._parts.plans.plan(connection, stored.plan_version)
-        again = adjudicate(
-            plan,
-            inputs.policy,
-            inputs.usage,
-            inputs.bill,
-            inputs.prior,
-            review=inputs.review,
-            claim_id=inputs.claim_id,
-        )
+        again = decide_again(plan, inputs)
         same = {
             "output": again.output_hash == output.output_hash == canonical.output_hash(output),
             "inputs": again.input_hash == output.input_hash,
@@ -450,6 +447,17 @@ def find(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
     return row
 
 
+def alone(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
+    """The claim as it stands now that nobody else can move it.
+
+    Raises: as `find`.
+    """
+    row = find(connection, sealer, name)
+    if store.lock(connection, [row.policy_id], [row.person_id]):
+        row = find(connection, sealer, name)
+    return row
+
+
 def _decided_row(connection: Connection, sealer: Sealer, name: str) -> tuple[Row[Any], Row[Any]]:
     row = find(connection, sealer, name)
     if row.decision_id is None:
@@ -458,19 +466,21 @@ def _decided_row(connection: Connection, sealer: Sealer, name: str) -> tuple[Row
     return row, store.decision_of(connection, row.decision_id)
 
 
-def _opened(connection: Connection, sealer: Sealer, row: Row[Any]) -> sealed.OpenedClaim:
-    ids = [row.decision_id] if row.decision_id else []
-    stored = store.decisions_of(connection, ids)
-    return sealed.opened(sealer, row, stored.get(row.decision_id))
-
-
-def _messages(connection: Connection, sealer: Sealer, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
+def messages_of(
+    connection: Connection, sealer: Sealer, rows: Sequence[Row[Any]], now_us: int
+) -> list[pb.Claim]:
+    """Claims with their decisions in force, without history."""
     ids = [row.decision_id for row in rows if row.decision_id]
     stored = store.decisions_of(connection, ids) if ids else {}
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
+    clocks = store.clocks_of(connection, rows)
     opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
     claims = [claim_message(one) for one in opened]
     _note(connection, rows, claims)
+    for row, claim in zip(rows, claims, strict=True):
+        left = days_left(clocks[row.id], store.today(row, now_us)) if row.id in clocks else None
+        if left is not None:
+            claim.days_left = left
     return claims
 
 

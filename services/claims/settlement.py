@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
-import msgspec
 from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.claims.v1 import settlement_pb2_grpc
-from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_facts, day_received, end_day, start_day
-from services.claims.core import canonical, ledger
-from services.claims.core.accumulators import with_changes
-from services.claims.core.adjudicate import adjudicate
-from services.claims.core.decision import Disposition
-from services.claims.core.facts import (
-    Balance,
-    LinePayment,
-    PriorPayment,
-    PriorPayments,
-    usage_snapshot,
-)
 from services.claims.core.intake import UnacceptableBill
-from services.claims.core.life_cycle import TAKEN_BACK, ClaimState, Event
-from services.claims.core.plan import reads_family_size
-from services.claims.core.repeats import services_that_matter
-from services.claims.messages import STATES, money
+from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.deciding import EARLIER_POLICY_PENDED, Desk, decide, take_effect
+from services.claims.messages import STATES, money, timestamp
+from services.claims.owing import owe
 from services.claims.paying import Payments
-from services.claims.servicer import ClaimsParts, Context, find
+from services.claims.servicer import ClaimsParts, Context, alone, find
 from services.claims.storage import claims as store
-from services.claims.storage import policies, sealed
-from services.claims.storage.ledger import post_transfers
-from services.claims.storage.usage import balances, earlier_services
+from services.claims.storage import sealed
 from services.common.dated import NoTermsInForce
 from services.common.grpc_edge import Refused, Violation, invalid
 from services.common.log import logger
@@ -44,18 +27,8 @@ from services.common.sealing import Erased, Sealer
 ENGINE = "engine"
 # An earlier claim of the member is usually decided within milliseconds.
 TURN_RETRY_S = 0.05
-# A pended claim of an earlier policy waits for a person; each look costs the workflow's history.
-PENDED_RETRY_S = 600.0
 MOST_IN_BATCH = 200
 
-_EVENTS = {
-    Disposition.AUTO_APPROVED: Event.AUTO_APPROVE,
-    Disposition.APPROVED: Event.APPROVE,
-    Disposition.DENIED: Event.DENY,
-    Disposition.PENDED_INFO: Event.ASK_FOR_PAPERS,
-    Disposition.PENDED_REVIEW: Event.REFER_TO_REVIEW,
-    Disposition.PENDED_FRAUD: Event.SUSPECT_FRAUD,
-}
 # The moves that lead up to a decision, from wherever an undecided claim stands.
 _BEFORE = {
     ClaimState.RECEIVED: (Event.REGISTER, Event.BEGIN_ADJUDICATION),
@@ -97,12 +70,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             return store.move_on(connection, row.id, state, [Event.REGISTER], ENGINE, now_us)
 
     def _alone(self, connection: Connection, name: str) -> Row[Any]:
-        """The claim as it stands now that nobody else can move it."""
-        sealer = self._parts.keys.sealer(connection)
-        row = find(connection, sealer, name)
-        if store.lock(connection, [row.policy_id], [row.person_id]):
-            row = find(connection, sealer, name)
-        return row
+        return alone(connection, self._parts.keys.sealer(connection), name)
 
     async def AdjudicateClaim(
         self, request: pb.AdjudicateClaimRequest, context: Context
@@ -126,6 +94,15 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         state = self._released(connection, row)
         return _Standing(state, row.benefit or 0)
 
+    def _settled_or_left(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
+        """As `_settled`; a claim that waits for a person elsewhere is left, and holds nobody up."""
+        try:
+            return self._settled(connection, sealer, row)
+        except Refused as refused:
+            if refused.reason != EARLIER_POLICY_PENDED:
+                raise
+        return _Standing(ClaimState(row.state))
+
     def _decided(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
         """Decide an undecided claim, all its moves at once."""
         if store.waits_for_earlier(connection, row):
@@ -137,17 +114,9 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             )
         at_us = self._parts.now_us()
         state = ClaimState(row.state)
+        desk = Desk(connection, sealer, self._parts.plans, at_us)
         try:
-            inputs = self._inputs(connection, sealer, row)
-            plan = self._parts.plans.plan(connection, inputs.plan_version)
-            decided = adjudicate(
-                plan,
-                inputs.policy,
-                inputs.usage,
-                inputs.bill,
-                inputs.prior,
-                claim_id=inputs.claim_id,
-            )
+            inputs, decided = decide(desk, row)
         except (UnacceptableBill, NoTermsInForce, Erased) as fault:
             # Intake and import should have refused it, and no claim that is open is erased; one
             # may be opened again after that. A person must look, and the member's later claims
@@ -155,82 +124,36 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             logger().error("undecidable", claim=row.id, fault=type(fault).__name__)
             moves = [*_BEFORE[state], Event.REFER_TO_REVIEW]
             return _Standing(store.move_on(connection, row.id, state, moves, ENGINE, at_us))
-        decision_id = store.store_decision(connection, sealer, row, inputs, decided, at_us)
-        moves = [*_BEFORE[state], _EVENTS[decided.disposition]]
-        if decided.disposition is Disposition.AUTO_APPROVED:
-            moves.append(_owe(connection, row, decision_id, decided.benefit, at_us))
-        state = store.move_on(
-            connection,
-            row.id,
-            state,
-            moves,
-            ENGINE,
-            at_us,
-            decision_id=decision_id,
-            benefit=decided.benefit,
-            decided_us=at_us,
-        )
+        state = take_effect(desk, row, inputs, decided, _BEFORE[state], ENGINE)
         return _Standing(state, decided.benefit)
 
-    def _inputs(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> canonical.Inputs:
-        bill = bill_pb2.Bill.FromString(sealed.open_bill(sealer, row))
-        facts = bill_facts(bill)
-        terms, member = policies.of_stay(
-            connection, sealer, row.policy_id, row.member_id, start_day(bill), end_day(bill)
-        )
-        plan = self._parts.plans.plan(connection, terms.plan_version)
-        if plan.edits is not None and plan.edits.filing is not None:
-            received = day_received(bill, row.created_us)
-            facts = msgspec.structs.replace(facts, received_date=received)
-        usage = usage_snapshot(
-            self._balances_without(connection, sealer, row),
-            earlier_services(connection, sealer, row, services_that_matter(plan, facts)),
-        )
-        snapshot = terms.snapshot(member)
-        if reads_family_size(plan):
-            size = policies.insured_people(connection, row.policy_id, terms.revision)
-            snapshot = msgspec.structs.replace(snapshot, family_size=size)
-        return canonical.Inputs(
-            plan_version=terms.plan_version,
-            policy=snapshot,
-            usage=usage,
-            bill=facts,
-            prior=self._prior(connection, sealer, row),
-            claim_id=row.id if plan.sampling is not None else "",
-        )
+    async def GiveUpWaiting(
+        self, request: pb.GiveUpWaitingRequest, context: Context
+    ) -> pb.GiveUpWaitingResponse:
+        """Close a claim whose papers did not come in time."""
+        state, due_us = await self._database.run(self._give_up, request.name)
+        answer = pb.GiveUpWaitingResponse(state=STATES[state])
+        if due_us is not None:
+            answer.due_time.CopyFrom(timestamp(due_us))
+        return answer
 
-    def _balances_without(
-        self, connection: Connection, sealer: Sealer, row: Row[Any]
-    ) -> tuple[Balance, ...]:
-        """The accumulators as if the claim's own decision in force were not there."""
-        found = usage_snapshot(balances(connection, row.policy_id, row.member_id))
-        if row.decision_id is not None:
-            own = sealed.open_output(sealer, store.decision_of(connection, row.decision_id))
-            found = with_changes(found, own.usage_changes, release=True)
-        return found.balances
-
-    def _prior(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> PriorPayments:
-        payments = []
-        for earlier in store.earlier_policies(connection, row):
-            if ClaimState(earlier.state) in store.PENDED:
-                raise Refused(
-                    grpc.StatusCode.ABORTED,
-                    "EARLIER_POLICY_PENDED",
-                    "the same bill is pended under an earlier policy; wait",
-                    retry_after_s=PENDED_RETRY_S,
-                )
-            if not earlier.benefit or ClaimState(earlier.state) in TAKEN_BACK:
-                continue
-            stored = store.decision_of(connection, earlier.decision_id)
-            lines = tuple(
-                LinePayment(number=line.number, amount=line.benefit)
-                for line in sealed.open_output(sealer, stored).lines
-                if line.benefit
+    def _give_up(self, name: str) -> tuple[ClaimState, int | None]:
+        with self._database.writing() as connection:
+            row, at_us = self._alone(connection, name), self._parts.now_us()
+            state = ClaimState(row.state)
+            if state is not ClaimState.PENDED_INFO or row.papers_due_us > at_us:
+                return state, row.papers_due_us
+            store.release(connection, self._parts.keys.sealer(connection), row)
+            state = store.move_on(
+                connection,
+                row.id,
+                state,
+                [Event.GIVE_UP_WAITING],
+                ENGINE,
+                at_us,
+                released_us=at_us,
             )
-            payments.append(
-                PriorPayment(payer=earlier.policy_id, amount=earlier.benefit, lines=lines)
-            )
-        return PriorPayments(payments=tuple(payments))
+            return state, None
 
     async def ReleasePayment(
         self, request: pb.ReleasePaymentRequest, context: Context
@@ -251,8 +174,9 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         if state not in (ClaimState.AUTO_APPROVED, ClaimState.APPROVED):
             return state
         at_us = self._parts.now_us()
-        release = _owe(connection, row, row.decision_id, row.benefit or 0, at_us)
-        return store.move_on(connection, row.id, state, [release], ENGINE, at_us)
+        benefit = row.benefit or 0
+        release = owe(connection, row, row.decision_id, benefit, at_us)
+        return store.move_on(connection, row.id, state, [release], ENGINE, at_us, owed=benefit)
 
     async def SettleClaims(
         self, request: pb.SettleClaimsRequest, context: Context
@@ -275,7 +199,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
                 rows = [find(connection, sealer, name) for name in names]
             sealer.load(sealed.person_subject(row.person_id) for row in rows)
             standing = {
-                row.id: self._settled(connection, sealer, row)
+                row.id: self._settled_or_left(connection, sealer, row)
                 for row in sorted(rows, key=lambda row: int(row.seq))
             }
         return [
@@ -304,20 +228,3 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     ) -> pb.ReadBankAnswersResponse:
         """Claims on to paid or payment_failed."""
         return await self._payments.read_answers(request)
-
-
-def _owe(
-    connection: Connection, row: Row[Any], decision_id: str, benefit: int, at_us: int
-) -> Event:
-    """Book what a decision owes; the move that follows from it."""
-    if not benefit:
-        return Event.CLOSE_WITHOUT_PAYMENT
-    owed = ledger.owe(
-        transfer_id=uuid.uuid4().hex,
-        claim_id=row.id,
-        decision_id=decision_id,
-        amount=benefit,
-        currency=row.currency,
-    )
-    post_transfers(connection, [owed], at_us=at_us)
-    return Event.RELEASE_PAYMENT

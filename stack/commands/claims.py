@@ -23,13 +23,17 @@ from lipei.his_bridge.v1.his_bridge_pb2 import GetBillRequest
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1.bill_pb2 import Bill
 from services.common.state import write_private
+from stack.commands import reviews
 from stack.commands.calling import CALL_S, CallFailed, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.printing import plain, print_json, print_list, print_table, say, word
 from stack.commands.withheld import Withheld, ask
 from stack.decision_text import adding_up, claim_table, decision_tables, reason_table
 
-app = typer.Typer(no_args_is_help=True, help="Claims: list, show, explain, replay, submit.")
+app = typer.Typer(
+    no_args_is_help=True, help="Claims: list, show, explain, replay, submit, and work on them."
+)
+reviews.add_to(app)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help='"policies/{p}/claims/{c}"')]
 _LARGEST_PAGE = 500

@@ -99,7 +99,18 @@ class Canary:
         self.lipei("his", "pull", HOSPITAL)
         self.lipei("his", "pull", HOSPITAL, "--readings")
         self._until(self._worked_through)
+        self._appeal()
         self._bad_inputs()
+
+    def _appeal(self) -> None:
+        """The member objects, and intake writes down why."""
+        listed = json.loads(self.lipei("claims", "list", BUSINESS["policy"], "--json").out)
+        ended = ("CLAIM_STATE_PAID", "CLAIM_STATE_CLOSED_ZERO", "CLAIM_STATE_DENIED")
+        name = next(one["name"] for one in listed["claims"] if one["state"] in ended)
+        done = self.lipei("claims", "appeal", name, "--note", PERSON["note"])
+        assert done.code == 0, done.err
+        assert f"next: lipei claims decide-appeal {name}" in done.out
+        assert self.lipei("claims", "pended").code == 0
 
     def _consents(self) -> None:
         """The person consents to everything; once with a number of theirs where an id belongs."""

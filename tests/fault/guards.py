@@ -332,6 +332,33 @@ LOG_ALLOW_LIST = _guard(
     tests=("tests/services/common/test_log.py",),
 )
 
+SEEN = _guard(
+    "revision of a claim",
+    "whoever acts on a claim need not have seen it as it stands",
+    ("services/claims/reviewing.py", "if row.revision != revision:", "if row.revision < 0:"),
+    tests=("tests/services/claims/test_reviews.py",),
+)
+SECOND_PERSON = _guard(
+    "second person",
+    "who has reviewed a claim confirms the review as well",
+    (
+        "services/claims/findings.py",
+        "if proposed.actor == doing.person:",
+        "if not proposed.actor:",
+    ),
+    tests=("tests/services/claims/test_reviews.py",),
+)
+OWN_APPEAL = _guard(
+    "judge of an appeal",
+    "who has reviewed a claim decides the appeal against it",
+    (
+        "services/claims/appealing.py",
+        "_REVIEWERS = (ActKind.REVIEW, ActKind.CONFIRM)",
+        "_REVIEWERS = ()",
+    ),
+    tests=("tests/services/claims/test_reviews.py",),
+)
+
 GUARDS = (
     ROLE_CHECK,
     PROVENANCE,
@@ -363,6 +390,9 @@ GUARDS = (
     ESCAPING,
     MONTHS_READ,
     CONSENT_CHECK,
+    SEEN,
+    SECOND_PERSON,
+    OWN_APPEAL,
     LEAF,
     LOG_ALLOW_LIST,
 )

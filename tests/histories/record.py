@@ -26,6 +26,7 @@ from demo.his import running_his
 from demo.insurer import MOVING, Insurer
 from demo.scenario import PLANS, generated
 from demo.stack import Stack, fresh_state, started_stack
+from lipei.claims.v1.settlement_pb2 import AwaitPapersWork
 from lipei.his_bridge.v1 import consent_pb2
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from services.common.grpc_edge import sync_channel
@@ -62,8 +63,9 @@ def main() -> None:
                 stack.record_consents(scenario.hospital, scenario.consenting)
                 stack.start_pull(scenario.hospital)
                 _wait(insurer, scenario.expected.claims)
+                name = next(claim.name for claim in insurer.claims() if claim.paid.minor_units)
             _withdraw(stack, scenario.hospital)
-            asyncio.run(_fetch(state, scenario.hospital, frozenset(sys.argv[1:])))
+            asyncio.run(_fetch(state, scenario.hospital, name, frozenset(sys.argv[1:])))
 
 
 def _wait(insurer: Insurer, expected: int) -> None:
@@ -94,8 +96,19 @@ def _withdraw(stack: Stack, hospital: str) -> None:
             register.WithdrawConsent(request)
 
 
-async def _fetch(state: Path, hospital: str, wanted: frozenset[str]) -> None:
+async def _awaited(client: Client, claim: str) -> None:
+    """A wait for papers that rings at once; the others wait for two years."""
+    work = AwaitPapersWork(name=claim)
+    work.due_time.GetCurrentTime()
+    work.due_time.seconds += 1
+    # Ours by its number: claims counts from 1.
+    name = names.await_papers_id(claim.rpartition("/")[2], 0)
+    await client.execute_workflow(names.AWAIT_PAPERS, work, id=name, task_queue=names.CLAIMS_QUEUE)
+
+
+async def _fetch(state: Path, hospital: str, claim: str, wanted: frozenset[str]) -> None:
     client = await connect(state)
+    await _awaited(client, claim)
     # Two runs for the readings, so that the second one goes on where the first one ended.
     await _pulled(client, state, hospital, "readings", runs=2)
     await _pulled(client, state, hospital, "withdrawals", runs=1)

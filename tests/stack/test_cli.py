@@ -84,6 +84,12 @@ def test_a_service_that_is_gone_is_named_without_a_stack_trace(tmp_path: Path) -
         ["plan", "check", "no-such-file.yaml"],
         ["claims", "list", "--in", "perhaps", "--state", "none"],
         ["claims", "submit", "no-such-file.json", "--state", "none"],
+        ["claims", "review", "policies/p/claims/c", "--state", "none"],
+        ["claims", "review", "policies/p/claims/c", "--accept", "--deny", "1", "--state", "none"],
+        ["claims", "review", "policies/p/claims/c", "--units", "1", "--state", "none"],
+        ["claims", "review", "p", "--deny", "1", "--reason", "perhaps", "--state", "none"],
+        ["claims", "supply", "policies/p/claims/c", "--tier", "fourth", "--state", "none"],
+        ["claims", "decide-appeal", "policies/p/claims/c", "--state", "none"],
         ["quote", "t", "--start-date", "2026-01-01", "--feature", "age", "--state", "none"],
     ],
 )

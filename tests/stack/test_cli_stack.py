@@ -336,6 +336,75 @@ def test_the_manual_s_example_bill_becomes_a_claim(
     assert all(text in explained for text in ("部分赔付", "免赔额", "医保已付"))
 
 
+def insured(stack: Stack, tmp_path: Path, policy: str, number: str) -> str:
+    """The token of a person under a policy of their own."""
+    text = POLICIES.replace("p-1", policy).replace(DOCUMENT, number)
+    (tmp_path / "policies.yaml").write_text(text)
+    assert stack.json("policies", "import", tmp_path / "policies.yaml")["created"] == 1
+    key = load_or_make_key(stack.state / "keys" / "member_token.key")
+    return member_token("CN-ID", number, key=key, key_version="k1")
+
+
+def stands(stack: Stack, name: str) -> str:
+    state: str = stack.json("claims", "show", name)["state"]
+    return state.removeprefix("CLAIM_STATE_").lower()
+
+
+def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    large = {
+        "member_token": insured(stack, tmp_path, "p-7", "990001198003070054"),
+        "lines": [charge(1, "XC0300000000001", "10", "20000.00", 200_000_00)],
+        "total": money(200_000_00),
+        "social_insurance": {"used": True, "fund_paid": money(0)},
+    }
+    name = submitted(stack, tmp_path, bill(stack, "B-large", **large))["name"]
+    queue = stack.lipei("claims", "pended", "p-7")
+    missing = [
+        one for one in (name, "review.auto_pay_ceiling", "5.6", "30") if one not in queue.out
+    ]
+    assert missing == [], queue.out + queue.err
+    assert queue.out.splitlines()[-1] == f"next: lipei claims review {name} --accept"
+    words = ["claims", "review", name, "--units", "1=6", "--clause", "5.6", "--note", "seen"]
+    bare = stack.lipei(*words[:-4])
+    assert bare.code == 1
+    assert "name a clause of the plan" in bare.err
+    done = stack.lipei(*words)
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{name}: payable, 110000.00")
+    late = stack.lipei("claims", "review", name, "--accept", "--revision", "1")
+    assert (late.code, "the claim has changed since you looked at it" in late.err) == (1, True)
+    assert stack.lipei("claims", "replay", name).code == 0
+    until(lambda: stands(stack, name) == "paid")
+    back = stack.lipei("claims", "reverse", name, "--note", "billed twice")
+    assert back.out.splitlines()[-1] == f"next: lipei claims recover {name}"
+    assert "110000.00 CNY are to be recovered" in stack.lipei("claims", "show", name).out
+    assert stack.lipei("claims", "recover", name).code == 0
+    assert stands(stack, name) == "recovered"
+    books = stack.json("books")
+    assert (books["ledger_sum_minor_units"], books["payout_mismatches"]) == ("0", "0")
+
+
+def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: Path) -> None:
+    unknown = bill(stack, "B-papers")
+    unknown["member_token"] = insured(stack, tmp_path, "p-8", "990001198003070070")
+    del unknown["social_insurance"]
+    name = submitted(stack, tmp_path, unknown)["name"]
+    assert stands(stack, name) == "pended_info"
+    assert "papers are awaited until 2028-06-10" in stack.lipei("claims", "show", name).out
+    paper = tmp_path / "settlement.txt"
+    paper.write_text("settled")
+    told = ("--social-insurance", "--fund-paid", "12000.00", "--paper", paper)
+    done = stack.lipei("claims", "supply", name, *told)
+    assert done.code == 0, done.err
+    until(lambda: stands(stack, name) == "paid")
+    assert stack.lipei("claims", "appeal", name, "--note", "too little").code == 0
+    upheld = stack.lipei("claims", "decide-appeal", name, "--uphold")
+    assert upheld.out.splitlines()[-1] == f"next: lipei claims explain {name}"
+    assert stands(stack, name) == "upheld"
+
+
 def test_books_are_balanced(stack: Stack, claim: str) -> None:
     found = stack.json("books")
     assert found["ledger_sum_minor_units"] == "0"
@@ -510,6 +579,8 @@ def test_master_keys_are_rotated_under_the_running_services(stack: Stack, claim:
     assert before.keys() == {"claims", "his_bridge", "pricing"}
     assert all(uses.keys() == {"m1"} for uses in before.values())
     assert stack.lipei("keys", "retire", "m1").code == 1
+    nobodys = stack.lipei("keys", "retire", "m9")
+    assert (nobodys.code, "no master key is called m9" in nobodys.err) == (2, True)
     rotated = stack.lipei("keys", "rotate")
     assert rotated.code == 0, rotated.err
     assert "the current master key is m2" in rotated.out

@@ -19,6 +19,7 @@ from services.common.temporal.codec_keys import KeyFile
 from services.common.temporal.converter import data_converter
 from tests.histories.clear_text import telling
 from tests.workflows.hasty import HastySettleClaim
+from workflows.await_papers import AwaitPapers
 from workflows.pull_bills import PullBills
 from workflows.pull_readings import PullReadings
 from workflows.relay_withdrawals import RelayWithdrawals
@@ -30,7 +31,10 @@ HISTORIES = Path(__file__).parents[1] / "histories"
 RECORDED = sorted(HISTORIES.rglob("*.json"))
 NOW = sorted(HISTORIES.glob("*.json"))
 KEY_FILE = HISTORIES / "published_test.key"
-WORKFLOWS: list[type[Any]] = [SettleClaim, RunPayouts, PullBills, PullReadings, RelayWithdrawals]
+WORKFLOWS: list[type[Any]] = [
+    *(SettleClaim, RunPayouts, AwaitPapers),
+    *(PullBills, PullReadings, RelayWithdrawals),
+]
 
 
 def name_of(path: Path) -> str:
@@ -67,6 +71,7 @@ def test_every_workflow_has_a_recorded_history() -> None:
     assert recorded == {
         names.SETTLE_CLAIM,
         names.RUN_PAYOUTS,
+        names.AWAIT_PAPERS,
         names.PULL_BILLS,
         names.PULL_READINGS,
         names.RELAY_WITHDRAWALS,

@@ -118,6 +118,23 @@ def adjudicate(
     return msgspec.structs.replace(decision, output_hash=output_hash(decision))
 
 
+def decide_again(plan: Plan, inputs: Inputs, watch: Watch = _unwatched) -> Decision:
+    """The decision that today's engine makes of what an earlier one was made from.
+
+    Raises: UnacceptableBill; NoTermsInForce.
+    """
+    return adjudicate(
+        plan,
+        inputs.policy,
+        inputs.usage,
+        inputs.bill,
+        inputs.prior,
+        review=inputs.review,
+        claim_id=inputs.claim_id,
+        watch=watch,
+    )
+
+
 def allowed_services(bill: BillFacts, decision: Decision) -> tuple[EarlierService, ...]:
     """What later claims of the member must know of this one: the services that were not denied."""
     facts = {line.number: line for line in bill.lines}

@@ -53,6 +53,11 @@ class Disposition(enum.StrEnum):
     PENDED_REVIEW = "pended_review"
     PENDED_FRAUD = "pended_fraud"
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody must still do something before it is decided."""
+        return self in (self.PENDED_INFO, self.PENDED_REVIEW, self.PENDED_FRAUD)
+
 
 class Outcome(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True

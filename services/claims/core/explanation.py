@@ -14,7 +14,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from services.claims.core.accumulators import Tally
-from services.claims.core.adjudicate import adjudicate
+from services.claims.core.adjudicate import decide_again
 from services.claims.core.amounts import Amounts
 from services.claims.core.balances import Accumulators, BalanceChange
 from services.claims.core.canonical import Inputs, output_hash
@@ -299,9 +299,7 @@ class _Watched:
 def _again(plan: Plan, inputs: Inputs, seen: _Watched) -> str:
     """The output hash of today's engine; empty where it would not take the bill at all."""
     try:
-        again = adjudicate(
-            plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior, watch=seen.line
-        )
+        again = decide_again(plan, inputs, seen.line)
     except (UnacceptableBill, NoTermsInForce):
         return ""
     return again.output_hash

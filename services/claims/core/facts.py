@@ -14,6 +14,7 @@ from decimal import Decimal
 
 import msgspec
 
+from services.claims.core.reasons import Reason
 from services.common.dated import Dated
 
 # A unit limit counts in ten-thousandths of a unit: quantities have at most four places.
@@ -445,7 +446,7 @@ class ReviewedLine(Facts, frozen=True):
     """What a reviewer leaves of one line, before prices, units and limits of the plan.
 
     `quantity` and `unit_price` None leave what was billed; they only ever lower. `denied` leaves
-    nothing. `clause` is the plan's, under which the reviewer cuts.
+    nothing, for `reason`. `clause` is the plan's, under which the reviewer cuts.
     """
 
     number: int
@@ -453,6 +454,7 @@ class ReviewedLine(Facts, frozen=True):
     quantity: Decimal | None = None
     unit_price: Decimal | None = None
     denied: bool = False
+    reason: Reason = Reason.MEDICAL_NECESSITY
 
     def __post_init__(self) -> None:
         if self.quantity is not None:

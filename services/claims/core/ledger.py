@@ -1,9 +1,11 @@
 """Rules of the double-entry ledger: what one transfer may say. Knows no database, bank or clock.
 
-An account name holds every currency apart. Three accounts exist:
+An account name holds every currency apart. Five accounts exist:
 
-- `claims:incurred`: what decisions have cost. Its balance is a debit.
+- `claims:incurred`: what decisions in force have cost. Its balance is a debit.
 - `claims:payable`: what is owed and not paid. Its balance is a credit.
+- `claims:recoverable`: what was paid too much and is to come back. Its balance is a debit.
+- `claims:written-off`: what of that was given up. Its balance is a debit.
 - `bank:{paying account}`: money that left through the bank. Its balance is a credit.
 
 | what happened | transfer | debit | credit |
@@ -12,6 +14,10 @@ An account name holds every currency apart. Three accounts exist:
 | a payout was put on a payment file | pending | claims:payable | bank:{account} |
 | the bank settled it (ACSC) | post of the pending | claims:payable | bank:{account} |
 | the bank rejected it (RJCT) | void of the pending | claims:payable | bank:{account} |
+| an unpaid claim was taken back | posted | claims:payable | claims:incurred |
+| a paid claim was reversed | posted | claims:recoverable | claims:incurred |
+| the money came back | posted | bank:{account} | claims:recoverable |
+| the money was given up | posted | claims:written-off | claims:recoverable |
 
 A pending transfer changes no posted balance. A void only takes the pending amount away, so that the
 debt still stands in `claims:payable` and the next attempt is a new pending.
@@ -31,8 +37,13 @@ from services.common.money import MAX_MINOR_UNITS, currency_exponent
 
 INCURRED = "claims:incurred"
 PAYABLE = "claims:payable"
+RECOVERABLE = "claims:recoverable"
+WRITTEN_OFF = "claims:written-off"
 
-_ACCOUNT = re.compile(r"claims:(?:incurred|payable)|bank:[a-z0-9](?:[a-z0-9-]{0,31})", re.ASCII)
+_ACCOUNT = re.compile(
+    r"claims:(?:incurred|payable|recoverable|written-off)|bank:[a-z0-9](?:[a-z0-9-]{0,31})",
+    re.ASCII,
+)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _KEY = re.compile(r"[A-Za-z0-9:/._-]{1,120}", re.ASCII)
 
@@ -104,13 +115,35 @@ def owe(
     *, transfer_id: str, claim_id: str, decision_id: str, amount: int, currency: str
 ) -> Transfer:
     """What a decision makes the insurer owe. The same decision owes once, whoever repeats it."""
-    return Transfer(
-        id=transfer_id,
-        key=f"owe/{decision_id}",
-        group=claim_id,
-        kind=Kind.POSTED,
+    return posted(
+        f"owe/{decision_id}",
         debit=INCURRED,
         credit=PAYABLE,
+        transfer_id=transfer_id,
+        claim_id=claim_id,
+        amount=amount,
+        currency=currency,
+    )
+
+
+def posted(
+    key: str,
+    *,
+    debit: str,
+    credit: str,
+    transfer_id: str,
+    claim_id: str,
+    amount: int,
+    currency: str,
+) -> Transfer:
+    """A transfer about a claim that is booked at once; `key` says what happened to what."""
+    return Transfer(
+        id=transfer_id,
+        key=key,
+        group=claim_id,
+        kind=Kind.POSTED,
+        debit=debit,
+        credit=credit,
         amount=amount,
         currency=currency,
     )

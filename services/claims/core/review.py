@@ -19,6 +19,40 @@ from services.claims.core.reasons import Reason
 if TYPE_CHECKING:
     from services.claims.core.amounts import Amounts
 
+# Why a reviewer may deny a line. What prices, limits and payers leave is the engine's to say.
+DENIALS = frozenset(
+    {
+        Reason.IMPOSSIBLE_DATES,
+        Reason.NOT_COVERED_ON_DATE,
+        Reason.DEPENDANT_NOT_ELIGIBLE,
+        Reason.DUPLICATE,
+        Reason.LATE_FILING,
+        Reason.OTHER_LIABILITY,
+        Reason.BENEFIT_EXCLUDED,
+        Reason.DIAGNOSIS_EXCLUDED,
+        Reason.PRE_EXISTING,
+        Reason.WAITING_PERIOD,
+        Reason.AUTHORISATION,
+        Reason.PROVIDER_NOT_LISTED,
+        Reason.CLINICAL_MISMATCH,
+        Reason.DUPLICATE_EXAMINATION,
+        Reason.BUNDLED,
+        Reason.UNITS_EXCEEDED,
+        Reason.FREQUENCY,
+        Reason.MEDICAL_NECESSITY,
+        Reason.WORK_INJURY,
+        Reason.PROVIDER_NOT_QUALIFIED,
+        Reason.AGE_MISMATCH,
+        Reason.SEX_MISMATCH,
+        Reason.PLACE_MISMATCH,
+        Reason.PROVIDER_TYPE_MISMATCH,
+        Reason.UNSUPPORTED_BY_DIAGNOSIS,
+        Reason.DISPENSED_BEFORE_PRESCRIBED,
+        Reason.PACKAGE_MISMATCH,
+        Reason.PAPERS_MISSING,
+    }
+)
+
 
 def review_faults(plan: Plan, bill: BillFacts, review: Review | None) -> tuple[BillFault, ...]:
     """Everything that is wrong with a review: lines that are not there, raised amounts, clauses."""
@@ -38,6 +72,8 @@ def _faults(plan: Plan, bill: BillFacts, review: Review) -> Iterator[BillFault]:
             yield _fault(where, "DUPLICATE_NUMBER", f"line {one.number} is reviewed twice")
         if one.clause not in clauses:
             yield _fault(where, "UNKNOWN_CLAUSE", "name a clause of the plan")
+        if one.denied and one.reason not in DENIALS:
+            yield _fault(f"{where}.reason", "NOT_A_DENIAL", "name a reason that denies a line")
         billed = lines[one.number]
         for field, value, most in (
             ("quantity", one.quantity, billed.quantity),
@@ -58,6 +94,13 @@ def not_necessary(_claim: Claim, line: Line) -> str | None:
     if reviewed is None or not (reviewed.denied or reviewed.quantity == 0):
         return None
     return reviewed.clause
+
+
+def reason_of(line: Line, reason: Reason) -> Reason:
+    """The rule's reason; where a reviewer denies the line, the reviewer's."""
+    if reason is Reason.MEDICAL_NECESSITY and line.reviewed is not None:
+        return line.reviewed.reason
+    return reason
 
 
 def cut_by_review(result: Amounts, reviewed: ReviewedLine, currency: str) -> Decimal:

@@ -58,7 +58,7 @@ from services.claims.core.plan import (
 )
 from services.claims.core.providers import provider_not_listed, provider_not_qualified
 from services.claims.core.reasons import Reason
-from services.claims.core.review import not_necessary
+from services.claims.core.review import not_necessary, reason_of
 from services.claims.core.terms import price_of
 from services.claims.core.waiting import waiting_period
 
@@ -94,7 +94,7 @@ def _ask(rules: tuple[tuple[Reason, Rule], ...], claim: Claim, line: Line) -> No
         if finding is None:
             continue
         if isinstance(finding, str):
-            line.refusal = Refusal(reason, finding)
+            line.refusal = Refusal(reason_of(line, reason), finding)
             return
         line.missing.append(finding)
 

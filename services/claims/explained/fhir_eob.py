@@ -14,7 +14,7 @@ from decimal import Decimal
 import msgspec
 
 from services.claims.core.balances import BalanceChange, Unit
-from services.claims.core.decision import Decision, Disposition, LineOutcome
+from services.claims.core.decision import Decision, LineOutcome
 from services.claims.core.explain import Words
 from services.claims.core.explanation import DecisionAltered, ExplainedLine
 from services.claims.core.facts import UNIT_SCALE, plain_decimal
@@ -116,7 +116,7 @@ def outcome(decision: Decision) -> str:
 
     A claim that waits for a person is queued as a whole: everything is only proposed.
     """
-    if decision.disposition in (Disposition.AUTO_APPROVED, Disposition.DENIED):
+    if not decision.disposition.waits:
         return "complete"
     waiting = [line.outcome is LineOutcome.PENDED for line in decision.lines]
     return "partial" if any(waiting) and not all(waiting) else "queued"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from services.claims.core.balances import BalanceChange
-from services.claims.core.decision import Bearer, Disposition, LineOutcome
+from services.claims.core.decision import Bearer, LineOutcome
 from services.claims.core.explain import Words, awaited, bearer_words, earlier_sentence
 from services.claims.core.explanation import STEP_WORDS, ExplainedLine, ExplainedPart, Step
 from services.claims.core.plan_parts import Text
@@ -37,7 +37,7 @@ class _View:
 
     def made(self) -> View:
         told, words = self._told, self._words
-        pended = told.decision.disposition not in (Disposition.AUTO_APPROVED, Disposition.DENIED)
+        pended = told.decision.disposition.waits
         return {
             "language": "zh-CN" if self._language is Language.ZH else "en",
             "label": {key: words.of(text) for key, text in LABELS.items()},

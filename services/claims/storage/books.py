@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true
 
 from services.claims.core.decision import Bearer
-from services.claims.core.ledger import INCURRED
+from services.claims.core.ledger import INCURRED, RECOVERABLE
 from services.claims.core.life_cycle import ClaimState
 from services.claims.storage.claims import count_states
 from services.claims.storage.ledger import TrialBalance, trial_balance
@@ -17,17 +17,6 @@ from services.claims.storage.tenancy import claims_of
 from services.common.access.tenant import Tenant
 from services.common.sealing import Sealer
 
-# Once released, a benefit stays booked whatever becomes of its payout.
-_RELEASED = tuple(
-    state.value
-    for state in (
-        ClaimState.PAYABLE,
-        ClaimState.PAYMENT_SENT,
-        ClaimState.PAID,
-        ClaimState.PAYMENT_FAILED,
-        ClaimState.RETURNED,
-    )
-)
 _PAID_STATES = (ClaimState.PAID.value,)
 
 
@@ -76,18 +65,18 @@ def read_books(connection: Connection, sealer: Sealer, tenant: Tenant) -> Books:
 def _currencies_off_ledger(
     connection: Connection, trial: TrialBalance, here: ColumnElement[bool]
 ) -> int:
-    """Currencies in which the ledger's cost is not the sum of the benefits that were released."""
+    """Currencies in which the ledger says another cost, or debt of others, than the claims do."""
     rows = connection.execute(
-        select(claim.c.currency, func.sum(claim.c.benefit))
-        .where(claim.c.state.in_(_RELEASED), here)
+        select(claim.c.currency, func.sum(claim.c.owed), func.sum(claim.c.recoverable))
+        .where(here)
         .group_by(claim.c.currency)
     ).all()
-    released = {str(currency): int(benefit) for currency, benefit in rows}
-    booked = {each.currency: each.posted for each in trial.accounts if each.account == INCURRED}
-    return sum(
-        released.get(currency, 0) != booked.get(currency, 0)
-        for currency in released.keys() | booked.keys()
-    )
+    off: set[str] = set()
+    for account, column in ((INCURRED, 1), (RECOVERABLE, 2)):
+        said = {str(row[0]): int(row[column]) for row in rows}
+        booked = {each.currency: each.posted for each in trial.accounts if each.account == account}
+        off |= {one for one in said | booked if said.get(one, 0) != booked.get(one, 0)}
+    return len(off)
 
 
 def _lines_that_do_not_add_up(connection: Connection, mine: Select[tuple[str]] | None) -> int:

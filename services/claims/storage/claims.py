@@ -8,7 +8,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
     ColumnElement,
@@ -24,9 +26,16 @@ from sqlalchemy import (
     update,
 )
 
-from services.claims.core import canonical
-from services.claims.core.decision import Decision
-from services.claims.core.life_cycle import ClaimState, Event, IllegalMove, advance
+from services.claims.core import canonical, clocks
+from services.claims.core.decision import Decision, UsageChange
+from services.claims.core.life_cycle import (
+    ClaimState,
+    Clock,
+    Event,
+    IllegalMove,
+    advance,
+    events_in,
+)
 from services.claims.storage import sealed
 from services.claims.storage.tables import (
     claim,
@@ -69,6 +78,7 @@ class NewClaim:
     bill: bytes
     currency: str
     consent: str | None
+    time_zone: str
 
 
 def answered(
@@ -221,6 +231,7 @@ def open_claim(connection: Connection, sealer: Sealer, new: NewClaim, at_us: int
             "person_seq": number,
             "state": ClaimState.REGISTERED.value,
             "created_us": at_us,
+            "moved_us": at_us,
         },
     )
     registering = advance(ClaimState.RECEIVED, Event.REGISTER)
@@ -264,17 +275,17 @@ def list_claims(
     tenant: Tenant,
     *,
     policy_id: str | None,
-    state: ClaimState | None,
+    states: Sequence[ClaimState],
     after: int,
     most: int,
 ) -> Sequence[ClaimRow]:
-    """The tenant's claims after a position, oldest first."""
+    """The tenant's claims after a position, oldest first; in any state when none is named."""
     found = select(claim).where(claim.c.seq > after, owned(tenant.kind))
     found = found.order_by(claim.c.seq).limit(most)
     if policy_id is not None:
         found = found.where(claim.c.policy_id == policy_id)
-    if state is not None:
-        found = found.where(claim.c.state == state.value)
+    if states:
+        found = found.where(claim.c.state.in_([state.value for state in states]))
     return connection.execute(found, owner(connection, sealer, tenant)).all()
 
 
@@ -284,6 +295,31 @@ def moves_of(connection: Connection, claim_id: str) -> Sequence[Row[Any]]:
     return connection.execute(found.order_by(claim_move.c.seq)).all()
 
 
+def clocks_of(
+    connection: Connection, rows: Sequence[ClaimRow]
+) -> dict[str, list[clocks.ClockMove]]:
+    """By claim, the moves of those that are not closed, as their clocks see them."""
+    open_ = {row.id: ZoneInfo(row.time_zone) for row in rows if events_in(ClaimState(row.state))}
+    found = select(claim_move).where(claim_move.c.claim_id.in_(open_), claim_move.c.clock != "")
+    told: dict[str, list[clocks.ClockMove]] = {claim_id: [] for claim_id in open_}
+    for move in connection.execute(found.order_by(claim_move.c.seq)) if open_ else ():
+        day = day_of(move.at_us, open_[move.claim_id])
+        told[move.claim_id].append(
+            clocks.ClockMove(day, ClaimState(move.to_state), Clock(move.clock))
+        )
+    return told
+
+
+def today(row: ClaimRow, now_us: int) -> date:
+    """The calendar day of a moment where the claim's hospital is."""
+    return day_of(now_us, ZoneInfo(row.time_zone))
+
+
+def day_of(at_us: int, zone: ZoneInfo) -> date:
+    """The calendar day of a moment in a zone."""
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).astimezone(zone).date()
+
+
 def move_claim(
     connection: Connection, claim_id: str, event: Event, actor: str, at_us: int, **columns: Any
 ) -> ClaimState:
@@ -291,9 +327,8 @@ def move_claim(
 
     Raises: IllegalMove when the event is not in the table; nothing is changed then.
     """
-    state = ClaimState(
-        connection.execute(select(claim.c.state).where(claim.c.id == claim_id)).scalar_one()
-    )
+    found = select(claim.c.state).where(claim.c.id == claim_id)
+    state = ClaimState(connection.execute(found).scalar_one())
     return move_on(connection, claim_id, state, [event], actor, at_us, **columns)
 
 
@@ -304,23 +339,36 @@ def move_on(
     events: Sequence[Event],
     actor: str,
     at_us: int,
+    *,
+    asked_before: int = 0,
     **columns: Any,
 ) -> ClaimState:
     """Move a claim that stands in `state` by several events at once; the state after.
 
     Every move is recorded; only the last state is written, because nobody could see the others.
+    `asked_before` is how often papers were asked for before: the clock stops once.
 
     Raises: IllegalMove when an event is not in the table or the claim stands elsewhere.
     """
     here, moves = state, []
     for event in events:
-        to = advance(here, event)
+        # An answer belongs to the asking before it.
+        earlier = asked_before - (event is Event.RECEIVE_PAPERS)
+        to = advance(here, event, papers_asked_before=earlier > 0)
+        asked_before += event is Event.ASK_FOR_PAPERS
         moves.append(_move(claim_id, here, to.state, event.value, actor, to.clock, at_us))
         here = to.state
     moved = connection.execute(
         update(claim)
         .where(claim.c.id == claim_id, claim.c.state == state.value)
-        .values(state=here.value, **columns)
+        .values(
+            state=here.value,
+            revision=claim.c.revision + 1,
+            moved_us=at_us,
+            proposal=None,
+            **({} if here is ClaimState.PENDED_INFO else {"papers_due_us": None}),
+            **columns,
+        )
     )
     if moved.rowcount != 1:  # somebody moved it between the caller's look and this step
         raise IllegalMove(state, events[0])
@@ -346,6 +394,12 @@ def _move(
         "clock": clock,
         "at_us": at_us,
     }
+
+
+def void_decision(connection: Connection, claim_id: str, at_us: int) -> None:
+    """A decision that paid nothing is no longer in force; the claim stays closed as it is."""
+    void = {"released_us": at_us, "revision": claim.c.revision + 1}
+    connection.execute(update(claim).where(claim.c.id == claim_id).values(**void))
 
 
 def waits_for_earlier(connection: Connection, row: ClaimRow) -> bool:
@@ -403,6 +457,18 @@ _EARLIER_POLICIES = (
 )
 
 
+def later_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow]:
+    """Claims of the same bill under the same insurer's policies that come later in coordination."""
+    found = select(claim).where(
+        claim.c.provider_id == row.provider_id,
+        claim.c.bill_index == row.bill_index,
+        claim.c.person_id == row.person_id,
+        claim.c.person_seq > row.person_seq,
+        claim.c.insurer == row.insurer,
+    )
+    return connection.execute(found.order_by(claim.c.seq)).all()
+
+
 def store_decision(
     connection: Connection,
     sealer: Sealer,
@@ -458,9 +524,23 @@ def store_decision(
 
 
 def release(connection: Connection, sealer: Sealer, row: ClaimRow) -> None:
-    """Give back exactly what the claim's decision in force has used up or reserved."""
-    own = sealed.open_output(sealer, decision_of(connection, row.decision_id))
-    use(connection, row.policy_id, row.member_id, own.usage_changes, sign=-1)
+    """Give back exactly what the claim's decision in force has used up or reserved, once.
+
+    The caller writes down that it was (`released_us`), or what takes its place.
+
+    Raises: Erased, CannotOpen.
+    """
+    use(connection, row.policy_id, row.member_id, own_use(connection, sealer, row), sign=-1)
+
+
+def own_use(connection: Connection, sealer: Sealer, row: ClaimRow) -> tuple[UsageChange, ...]:
+    """What the claim's decision in force has used up; nothing once it was given back.
+
+    Raises: Erased, CannotOpen.
+    """
+    if row.decision_id is None or row.released_us is not None:
+        return ()
+    return sealed.open_output(sealer, decision_of(connection, row.decision_id)).usage_changes
 
 
 def _line_rows(decision_id: str, decided: Decision) -> list[dict[str, Any]]:
@@ -507,6 +587,28 @@ def not_started(
     )
     rows = connection.execute(found.order_by(claim.c.seq).limit(most))
     return [(policy_id, claim_id) for policy_id, claim_id in rows]
+
+
+def papers_untimed(connection: Connection, now_us: int, most: int) -> Sequence[ClaimRow]:
+    """Claims for whose papers nothing has a timer; or whose timer should have rung long ago."""
+    found = select(claim).where(
+        claim.c.state == ClaimState.PENDED_INFO.value,
+        or_(
+            claim.c.papers_timed < claim.c.papers_asked,
+            claim.c.papers_due_us < now_us - _RINGS_WITHIN_US,
+        ),
+    )
+    return connection.execute(found.order_by(claim.c.seq).limit(most)).all()
+
+
+# A timer that is later than this was lost with Temporal's database.
+_RINGS_WITHIN_US = 3_600_000_000
+
+
+def mark_papers_timed(connection: Connection, claim_id: str, number: int) -> None:
+    """Remember that the nth wait for papers has its timer."""
+    mine = claim.c.id == claim_id, claim.c.papers_timed < number
+    connection.execute(update(claim).where(*mine).values(papers_timed=number))
 
 
 def payable_claims(connection: Connection, now_us: int, most: int) -> Sequence[ClaimRow]:

@@ -8,6 +8,8 @@ SEALED = {
     "claim": sealed_in("bill bill_number", "claim", "id"),
     # A decision is its claim's.
     "decision": sealed_in("salt inputs output services", "claim", "claim_id"),
+    # What a person wrote about a claim, too.
+    "claim_act": sealed_in("sealed", "claim", "claim_id"),
     "insured_terms": sealed_in("sealed", "insured_terms", "person_id"),
     "payee_account": sealed_in("sealed", "payee_account", "id"),
     "payment_file": sealed_in("sealed", "payment_file", "message_id"),

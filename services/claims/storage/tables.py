@@ -164,6 +164,22 @@ claim = Table(
     Column("paid_us", BigInteger),
     # Under which the bill left the hospital; NULL when the member handed it in.
     Column("consent", String(140), index=True),
+    # Of the hospital: legal days are dates in it.
+    Column("time_zone", String(64), nullable=False),
+    # Grows with everything that happens to the claim; and when it last moved.
+    Column("revision", BigInteger, nullable=False, server_default="0"),
+    Column("moved_us", BigInteger, nullable=False),
+    # How often papers were asked for, for which of these a timer runs, and until when it waits.
+    Column("papers_asked", BigInteger, nullable=False, server_default="0"),
+    Column("papers_timed", BigInteger, nullable=False, server_default="0"),
+    Column("papers_due_us", BigInteger),
+    # When the decision's use was given back: it is in force no more.
+    Column("released_us", BigInteger),
+    # What the ledger holds as the claim's cost, and what of it is to come back.
+    Column("owed", BigInteger, nullable=False, server_default="0"),
+    Column("recoverable", BigInteger, nullable=False, server_default="0"),
+    # The act whose review waits for a second person.
+    Column("proposal", String(32)),
     UniqueConstraint("policy_id", "provider_id", "bill_index"),
     UniqueConstraint("person_id", "person_seq"),
     Index("ix_claim_state_seq", "state", "seq"),
@@ -192,6 +208,24 @@ claim_move = Table(
     Column("actor", String(80), nullable=False),
     Column("clock", String(10), nullable=False),
     Column("at_us", BigInteger, nullable=False),
+)
+
+# What persons did with a claim. Who and when stand in clear; what they found and wrote is sealed
+# under the insured person's key.
+claim_act = Table(
+    "claim_act",
+    metadata,
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("claim_id", String(32), nullable=False),
+    Column("person_id", String(32), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("actor", String(512), nullable=False),
+    # The claim's, as the person saw it: two cannot act on one.
+    Column("revision", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    UniqueConstraint("claim_id", "revision"),
 )
 
 # Lines and shares are written before their decision; the decision's row seals them: a trigger
@@ -272,6 +306,7 @@ APPEND_ONLY = (
     "insured_terms",
     "payee_account",
     "claim_move",
+    "claim_act",
     "decision_line",
     "decision_share",
     "decision",

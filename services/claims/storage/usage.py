@@ -76,6 +76,7 @@ def earlier_services(
             claim.c.insurer == row.insurer,
             decision.c.id == claim.c.decision_id,
             claim.c.state.not_in([state.value for state in TAKEN_BACK]),
+            claim.c.released_us.is_(None),
             decision.c.last_year >= first_day.year,
             decision.c.first_year <= last_day.year,
             or_(claim.c.provider_id != row.provider_id, claim.c.bill_index != row.bill_index),

@@ -74,6 +74,6 @@ def withdraw(
 
 
 def _end(connection: Connection, sealer: Sealer, row: ClaimRow, at_us: int) -> None:
-    if row.decision_id is not None:
-        release(connection, sealer, row)
-    move_on(connection, row.id, ClaimState(row.state), [Event.WITHDRAW], ACTOR, at_us)
+    release(connection, sealer, row)
+    state = ClaimState(row.state)
+    move_on(connection, row.id, state, [Event.WITHDRAW], ACTOR, at_us, released_us=at_us)

@@ -16,6 +16,7 @@ from services.common.access.labels import SENSITIVE
 from services.common.evidence.access_read import AccessRead
 
 _CLAIMS, _PRICING = "/lipei.claims.v1.ClaimsService/", "/lipei.pricing.v1.PricingService/"
+_REVIEWS = "/lipei.claims.v1.ReviewService/"
 _BRIDGE = "/lipei.his_bridge.v1.HisBridgeService/"
 _CONSENTS = "/lipei.his_bridge.v1.ConsentService/"
 
@@ -39,6 +40,13 @@ _WROTE = "answers with what it has just written or worked out"
 # rpc → why its leaves are not its fetched records.
 COMPUTED = {
     f"{_CLAIMS}SubmitClaim": "answers with what it and the workflow have just written",
+    **{
+        f"{_REVIEWS}{rpc}": _WROTE
+        for rpc in (
+            *("ReviewClaim", "ConfirmReview", "ClearSuspicion", "SupplyFacts", "ReverseClaim"),
+            *("WriteOffRecovery", "AppealClaim", "DecideAppeal"),
+        )
+    },
     f"{_CONSENTS}GrantConsent": _WROTE,
     f"{_CONSENTS}WithdrawConsent": _WROTE,
     f"{_CONSENTS}ListWithdrawals": "weighs all consents of a person to show one",

@@ -9,6 +9,7 @@ Channel = Literal["bills", "readings", "withdrawals"]
 
 SETTLE_CLAIM = "SettleClaim"
 RUN_PAYOUTS = "RunPayouts"
+AWAIT_PAPERS = "AwaitPapers"
 PULL_BILLS = "PullBills"
 PULL_READINGS = "PullReadings"
 RELAY_WITHDRAWALS = "RelayWithdrawals"
@@ -25,6 +26,11 @@ def hospital_queue(hospital: str) -> str:
 def settle_claim_id(claim_id: str) -> str:
     """Workflow id of one claim; the claim id is opaque, because Temporal never encrypts ids."""
     return f"claims/{claim_id}"
+
+
+def await_papers_id(claim_id: str, number: int) -> str:
+    """Workflow id of the wait for papers of one claim, which were asked for the nth time."""
+    return f"claims/{claim_id}/papers/{number}"
 
 
 def run_payouts_id(paying_account: str) -> str:

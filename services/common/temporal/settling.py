@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -16,6 +17,7 @@ from temporalio.service import RPCError
 
 from lipei.claims.v1.settlement_pb2 import (
     AdjudicateClaimResponse,
+    AwaitPapersWork,
     RunPayoutsWork,
     SettleClaimWork,
 )
@@ -68,6 +70,23 @@ class ClaimWorkflows:
                 names.SETTLE_CLAIM,
                 SettleClaimWork(name=claim_name),
                 id=names.settle_claim_id(claim_id),
+                task_queue=names.CLAIMS_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                task_timeout=TASK_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+
+    async def await_papers(self, claim_name: str, claim_id: str, number: int, due_us: int) -> None:
+        """Start the timer that closes the claim without papers, unless it runs or has rung."""
+        due = Timestamp()
+        due.FromMicroseconds(due_us)
+        try:
+            await self._client.start_workflow(
+                names.AWAIT_PAPERS,
+                AwaitPapersWork(name=claim_name, due_time=due),
+                id=names.await_papers_id(claim_id, number),
                 task_queue=names.CLAIMS_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,

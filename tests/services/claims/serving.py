@@ -13,7 +13,12 @@ from typing import Any
 
 import grpc
 
-from lipei.claims.v1 import claims_pb2_grpc, settlement_pb2, settlement_pb2_grpc
+from lipei.claims.v1 import (
+    claims_pb2_grpc,
+    review_pb2_grpc,
+    settlement_pb2,
+    settlement_pb2_grpc,
+)
 from services.claims.in_flight import InFlight
 from services.claims.main import now_us
 from services.claims.paying import Payments
@@ -21,6 +26,7 @@ from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
+from services.claims.reviewing import ReviewServicer
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
 from services.common.access.caller import Caller, calling_as
@@ -97,7 +103,9 @@ class Served:
     workflows: StepByStep
     claims: claims_pb2_grpc.ClaimsServiceStub
     hospital: claims_pb2_grpc.ClaimsServiceStub  # the same, called by the hospital "general"
+    hospital_channel: grpc.Channel
     settlement: settlement_pb2_grpc.SettlementServiceStub
+    review: review_pb2_grpc.ReviewServiceStub
     request_ids: Iterator[str] = field(
         default_factory=lambda: (f"request-{n}" for n in itertools.count(1))
     )
@@ -113,6 +121,7 @@ def served(
     caller: Callable[[], Caller] = of_insurer,
     append: Append | None = None,
     driver: type[sqlite3.Connection] | None = None,
+    clock: Callable[[], int] = now_us,
 ) -> Iterator[Served]:
     """Serve on a free port until the block ends; `caller` says who calls.
 
@@ -133,7 +142,7 @@ def served(
             workflows=flows,
             keys=keys,
             token=token,
-            now_us=now_us,
+            now_us=clock,
         )
         paying = PayingAccount(name="main", debtor=INSURER)
         payments = Payments(database, Bank(bank_url), keys, paying, now_us=now_us)
@@ -151,6 +160,9 @@ def served(
             ClaimsServicer(parts, InFlight(most_in_flight)), server
         )
         settlement_pb2_grpc.add_SettlementServiceServicer_to_server(flows.settlement, server)
+        review_pb2_grpc.add_ReviewServiceServicer_to_server(
+            ReviewServicer(parts, settle=flows.settlement.settle), server
+        )
         credentials = server_credentials(acting("claims", ""))
         port = server.add_secure_port("127.0.0.1:0", credentials)
         await server.start()
@@ -168,7 +180,9 @@ def served(
             workflows=flows,
             claims=claims_pb2_grpc.ClaimsServiceStub(channel),
             hospital=claims_pb2_grpc.ClaimsServiceStub(of_a_hospital),
+            hospital_channel=of_a_hospital,
             settlement=settlement_pb2_grpc.SettlementServiceStub(channel),
+            review=review_pb2_grpc.ReviewServiceStub(channel),
         )
     finally:
         channel.close()

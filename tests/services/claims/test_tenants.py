@@ -6,6 +6,7 @@ the first of them as well. Both bills come from the hospital `general`.
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import pytest
 from google.protobuf.message import Message
 
 from lipei.claims.v1 import claims_pb2 as pb
-from lipei.claims.v1 import policy_pb2, settlement_pb2
+from lipei.claims.v1 import policy_pb2, review_pb2, settlement_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.core.life_cycle import Event
 from services.claims.servicer import find
@@ -123,10 +124,23 @@ def refusal(call: Callable[[Any], Message], request: Message) -> list[tuple[str,
     return [(v.field, v.reason) for v in fault.violations] or [("", fault.reason)]
 
 
+OF_PERSONS = tuple(review_pb2.DESCRIPTOR.services_by_name["ReviewService"].methods_by_name)
+
+
+def _about(kind: type[Any], name: str) -> Message:
+    """A request of ReviewService that is refused for its claim only."""
+    made: Message = kind(name=name, request_id=uuid.uuid4().hex)
+    if isinstance(made, review_pb2.DecideAppealRequest):
+        made.outcome = review_pb2.APPEAL_OUTCOME_UPHOLD
+    return made
+
+
 BY_NAME: dict[str, Callable[[str], Message]] = {
     "GetClaim": lambda name: pb.GetClaimRequest(name=name),
     "ExplainClaim": lambda name: pb.ExplainClaimRequest(name=name),
     "ReplayClaim": lambda name: pb.ReplayClaimRequest(name=name),
+    **{one: functools.partial(_about, getattr(review_pb2, f"{one}Request")) for one in OF_PERSONS},
+    "GiveUpWaiting": lambda name: settlement_pb2.GiveUpWaitingRequest(name=name),
     "RegisterClaim": lambda name: settlement_pb2.RegisterClaimRequest(name=name),
     "AdjudicateClaim": lambda name: settlement_pb2.AdjudicateClaimRequest(name=name),
     "ReleasePayment": lambda name: settlement_pb2.ReleasePaymentRequest(name=name),
@@ -136,7 +150,8 @@ BY_NAME: dict[str, Callable[[str], Message]] = {
 
 def rpc(service: Served, name: str) -> Callable[[Any], Message]:
     """The stub's method."""
-    stub = service.claims if hasattr(service.claims, name) else service.settlement
+    stubs = (service.claims, service.review, service.settlement)
+    stub = next(stub for stub in stubs if hasattr(stub, name))
     found: Callable[[Any], Message] = getattr(stub, name)
     return found
 
@@ -144,7 +159,7 @@ def rpc(service: Served, name: str) -> Callable[[Any], Message]:
 def test_every_rpc_that_names_a_claim_is_tried_here() -> None:
     naming = {
         method.name
-        for file in (pb, settlement_pb2)
+        for file in (pb, review_pb2, settlement_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
         if {"name", "names"} & set(method.input_type.fields_by_name.keys())
@@ -175,9 +190,13 @@ def test_another_tenants_claim_is_refused_byte_for_byte_like_one_that_never_was(
     for caller in mine:
         for name, request in BY_NAME.items():
             with subtests.test(rpc=name, owner=caller.uri), both.of(caller) as service:
-                rpc(service, name)(request(claim.name))
+                if name in OF_PERSONS:  # found, and refused because nobody has looked at it
+                    assert status_bytes(rpc(service, name), request(claim.name))[0] == "ABORTED"
+                else:
+                    rpc(service, name)(request(claim.name))
     with both.of(of_installation()) as service:
-        for name in BY_NAME.keys() - {"ExplainClaim"}:  # which none of its roles may call
+        # These none of its roles may call.
+        for name in BY_NAME.keys() - {"ExplainClaim", *OF_PERSONS}:
             rpc(service, name)(BY_NAME[name](claim.name))
 
 

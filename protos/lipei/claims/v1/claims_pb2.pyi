@@ -190,6 +190,12 @@ class Claim(_message.Message):
     END_TO_END_ID_FIELD_NUMBER: _builtins.int
     ERASED_FIELD_NUMBER: _builtins.int
     CONSENT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    STATE_TIME_FIELD_NUMBER: _builtins.int
+    DAYS_LEFT_FIELD_NUMBER: _builtins.int
+    PAPERS_DUE_TIME_FIELD_NUMBER: _builtins.int
+    RECOVERABLE_FIELD_NUMBER: _builtins.int
+    AWAITS_CONFIRMATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -210,6 +216,14 @@ class Claim(_message.Message):
     """The consent under which the bill left the hospital, "hospitals/{hospital}/consents/{consent}"; empty when the member
     handed it in.
     """
+    revision: _builtins.int
+    """How often it has changed. Whatever a person does with a claim names the revision that they looked at."""
+    days_left: _builtins.int
+    """Calendar days of the hospital's zone that the law leaves for the decision, or for the payment once it is owed;
+    negative when they are over, absent while no clock runs. Only of claims that are not closed.
+    """
+    awaits_confirmation: _builtins.bool
+    """A review stands that somebody else must confirm."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
         """The decision in force; absent until decided."""
@@ -234,6 +248,18 @@ class Claim(_message.Message):
     def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimMove]:
         """Every move, oldest first; only in GetClaim."""
 
+    @_builtins.property
+    def state_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it stands where it stands."""
+
+    @_builtins.property
+    def papers_due_time(self) -> _timestamp_pb2.Timestamp:
+        """When waiting for papers ends and the claim is closed without them; absent while none are awaited."""
+
+    @_builtins.property
+    def recoverable(self) -> _money_pb2.Money:
+        """Paid too much and not back yet."""
+
     def __init__(
         self,
         *,
@@ -251,12 +277,20 @@ class Claim(_message.Message):
         end_to_end_id: _builtins.str = ...,
         erased: _builtins.bool = ...,
         consent: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        state_time: _timestamp_pb2.Timestamp | None = ...,
+        days_left: _builtins.int | None = ...,
+        papers_due_time: _timestamp_pb2.Timestamp | None = ...,
+        recoverable: _money_pb2.Money | None = ...,
+        awaits_confirmation: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decide_time", b"decide_time", "decision", b"decision", "paid", b"paid", "pay_time", b"pay_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "recoverable", b"recoverable", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "consent", b"consent", "create_time", b"create_time", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "moves", b"moves", "name", b"name", "paid", b"paid", "pay_time", b"pay_time", "provider_id", b"provider_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "moves", b"moves", "name", b"name", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "provider_id", b"provider_id", "recoverable", b"recoverable", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
+    _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__days_left) -> _WhichOneofReturnType__days_left | None: ...
 
 Global___Claim: _TypeAlias = Claim  # noqa: Y015
 
@@ -424,6 +458,7 @@ class ListClaimsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    PENDED_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"policies/{policy}", or "policies/-" for all."""
     page_size: _builtins.int
@@ -432,6 +467,8 @@ class ListClaimsRequest(_message.Message):
     """From the answer before; empty begins at the oldest."""
     state: Global___ClaimState.ValueType
     """Only claims in this state; unspecified lists all."""
+    pended: _builtins.bool
+    """Only claims that wait for papers, an adjuster or investigators: the queue."""
     def __init__(
         self,
         *,
@@ -439,10 +476,11 @@ class ListClaimsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         state: Global___ClaimState.ValueType = ...,
+        pended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "pended", b"pended", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

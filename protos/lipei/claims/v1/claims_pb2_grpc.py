@@ -124,9 +124,16 @@ class ClaimsServiceServicer:
         known under this provider_id.
         NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
         does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
-        FAILED_PRECONDITION: the bill is not final, its currency is not the plan's, or the consent that it left the hospital
+        FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the
+        consent that it left the hospital
         under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
         RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
+
+        A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
+        is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
+        these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
+        ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
+        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,9 +56,16 @@ class ClaimsServiceStub:
     known under this provider_id.
     NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
     does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
-    FAILED_PRECONDITION: the bill is not final, its currency is not the plan's, or the consent that it left the hospital
+    FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the
+    consent that it left the hospital
     under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
     RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
+
+    A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
+    is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
+    these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
+    ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
+    FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them.
     """
     GetClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]
     """One claim with its decision and history.
@@ -157,9 +164,16 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     known under this provider_id.
     NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
     does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
-    FAILED_PRECONDITION: the bill is not final, its currency is not the plan's, or the consent that it left the hospital
+    FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the
+    consent that it left the hospital
     under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
     RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
+
+    A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
+    is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
+    these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
+    ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
+    FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them.
     """
     GetClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]  # type: ignore[assignment]
     """One claim with its decision and history.
@@ -261,9 +275,16 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         known under this provider_id.
         NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
         does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
-        FAILED_PRECONDITION: the bill is not final, its currency is not the plan's, or the consent that it left the hospital
+        FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the
+        consent that it left the hospital
         under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
         RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
+
+        A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
+        is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
+        these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
+        ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
+        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them.
         """
 
     @_abc_1.abstractmethod

@@ -128,6 +128,7 @@ class Decision(_message.Message):
     COMMITMENT_FIELD_NUMBER: _builtins.int
     FOUR_EYES_FIELD_NUMBER: _builtins.int
     PAYS_NOW_FIELD_NUMBER: _builtins.int
+    PENDS_FIELD_NUMBER: _builtins.int
     plan_version: _builtins.str
     """"{plan id}@sha256:{hash}" whose terms were applied."""
     engine_version: _builtins.str
@@ -169,6 +170,10 @@ class Decision(_message.Message):
     def pays_now(self) -> _money_pb2.Money:
         """Part of a pended claim's benefit that waits for nothing; absent when the plan does not pay it first."""
 
+    @_builtins.property
+    def pends(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pend]:
+        """What it waits for; empty when it waits for nothing."""
+
     def __init__(
         self,
         *,
@@ -184,14 +189,49 @@ class Decision(_message.Message):
         commitment: _builtins.str = ...,
         four_eyes: _builtins.bool = ...,
         pays_now: _money_pb2.Money | None = ...,
+        pends: _abc.Iterable[Global___Pend] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "pays_now", b"pays_now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "commitment", b"commitment", "engine_version", b"engine_version", "four_eyes", b"four_eyes", "input_hash", b"input_hash", "lines", b"lines", "output_hash", b"output_hash", "pays_now", b"pays_now", "plan_version", b"plan_version", "usage_changes", b"usage_changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "benefit", b"benefit", "billed", b"billed", "commitment", b"commitment", "engine_version", b"engine_version", "four_eyes", b"four_eyes", "input_hash", b"input_hash", "lines", b"lines", "output_hash", b"output_hash", "pays_now", b"pays_now", "pends", b"pends", "plan_version", b"plan_version", "usage_changes", b"usage_changes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class Pend(_message.Message):
+    """What a claim waits for: a fact that a term reads, or a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    CLAUSE_FIELD_NUMBER: _builtins.int
+    AWAITS_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    reason: _reason_pb2.Reason.ValueType
+    """REASON_FACT_MISSING or REASON_REVIEW_NEEDED."""
+    clause: _builtins.str
+    """The plan's clause that waits."""
+    awaits: _builtins.str
+    """The fact's stable name, for example "bill.care_type", or what a person must look at."""
+    line: _builtins.int
+    """The bill line's number; 0 is the whole claim."""
+    def __init__(
+        self,
+        *,
+        reason: _reason_pb2.Reason.ValueType = ...,
+        clause: _builtins.str = ...,
+        awaits: _builtins.str = ...,
+        line: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaits", b"awaits", "clause", b"clause", "line", b"line", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pend: _TypeAlias = Pend  # noqa: Y015
 
 @_typing.final
 class DecisionLine(_message.Message):

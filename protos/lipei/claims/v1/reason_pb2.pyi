@@ -115,7 +115,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_PACKAGE_MISMATCH: _Reason.ValueType  # 60
     """The parts of a package are not those of its definition."""
     REASON_PAPERS_MISSING: _Reason.ValueType  # 61
-    """Papers that the plan asks for did not come; pends."""
+    """Papers that the plan asks for did not come; pends, or a reviewer denies."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why an amount is borne by whom.
@@ -216,5 +216,5 @@ REASON_DISPENSED_BEFORE_PRESCRIBED: Reason.ValueType  # 59
 REASON_PACKAGE_MISMATCH: Reason.ValueType  # 60
 """The parts of a package are not those of its definition."""
 REASON_PAPERS_MISSING: Reason.ValueType  # 61
-"""Papers that the plan asks for did not come; pends."""
+"""Papers that the plan asks for did not come; pends, or a reviewer denies."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from lipei.claims.v1 import claims_pb2 as lipei_dot_claims_dot_v1_dot_claims__pb2
 from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 from lipei.type.v1 import money_pb2 as lipei_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lipei/claims/v1/settlement.proto\x12\x0flipei.claims.v1\x1a\x1clipei/claims/v1/claims.proto\x1a\x1alipei/type/v1/access.proto\x1a\x19lipei/type/v1/money.proto\"%\n\x0fSettleClaimWork\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\".\n\x0eRunPayoutsWork\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"*\n\x14RegisterClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"I\n\x15RegisterClaimResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\",\n\x16\x41\x64judicateClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"\x95\x01\n\x17\x41\x64judicateClaimResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x1b\n\x0boutput_hash\x18\x03 \x01(\tB\x06\x18\x01\xf0\xd1\x18\x02\"+\n\x15ReleasePaymentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"J\n\x16ReleasePaymentResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\"*\n\x13SettleClaimsRequest\x12\x13\n\x05names\x18\x01 \x03(\tB\x04\xf0\xd1\x18\x02\"K\n\x14SettleClaimsResponse\x12\x33\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x1d.lipei.claims.v1.SettledClaimB\x04\xf0\xd1\x18\x02\"\x81\x01\n\x0cSettledClaim\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\"O\n\x14GatherPayoutsRequest\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0bmax_payouts\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"\x82\x01\n\x15GatherPayoutsResponse\x12\x1a\n\x0cpayment_file\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07payouts\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x1a\n\x0cunsent_files\x18\x03 \x03(\tB\x04\xf0\xd1\x18\x02\x12\x1a\n\x0copen_payouts\x18\x04 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"4\n\x16SendPaymentFileRequest\x12\x1a\n\x0cpayment_file\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"\x19\n\x17SendPaymentFileResponse\"6\n\x16ReadBankAnswersRequest\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"W\n\x17ReadBankAnswersResponse\x12\x12\n\x04paid\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x14\n\x06\x66\x61iled\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x12\n\x04open\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x32\x84\x06\n\x11SettlementService\x12g\n\rRegisterClaim\x12%.lipei.claims.v1.RegisterClaimRequest\x1a&.lipei.claims.v1.RegisterClaimResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0f\x41\x64judicateClaim\x12\'.lipei.claims.v1.AdjudicateClaimRequest\x1a(.lipei.claims.v1.AdjudicateClaimResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12j\n\x0eReleasePayment\x12&.lipei.claims.v1.ReleasePaymentRequest\x1a\'.lipei.claims.v1.ReleasePaymentResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12\x64\n\x0cSettleClaims\x12$.lipei.claims.v1.SettleClaimsRequest\x1a%.lipei.claims.v1.SettleClaimsResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12g\n\rGatherPayouts\x12%.lipei.claims.v1.GatherPayoutsRequest\x1a&.lipei.claims.v1.GatherPayoutsResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0fSendPaymentFile\x12\'.lipei.claims.v1.SendPaymentFileRequest\x1a(.lipei.claims.v1.SendPaymentFileResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0fReadBankAnswers\x12\'.lipei.claims.v1.ReadBankAnswersRequest\x1a(.lipei.claims.v1.ReadBankAnswersResponse\"\x07\xea\xd1\x18\x03\n\x01\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lipei/claims/v1/settlement.proto\x12\x0flipei.claims.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1clipei/claims/v1/claims.proto\x1a\x1alipei/type/v1/access.proto\x1a\x19lipei/type/v1/money.proto\"%\n\x0fSettleClaimWork\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"Y\n\x0f\x41waitPapersWork\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x32\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\"*\n\x14GiveUpWaitingRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"}\n\x15GiveUpWaitingResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12\x32\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\".\n\x0eRunPayoutsWork\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"*\n\x14RegisterClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"I\n\x15RegisterClaimResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\",\n\x16\x41\x64judicateClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"\x95\x01\n\x17\x41\x64judicateClaimResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x1b\n\x0boutput_hash\x18\x03 \x01(\tB\x06\x18\x01\xf0\xd1\x18\x02\"+\n\x15ReleasePaymentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"J\n\x16ReleasePaymentResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\"*\n\x13SettleClaimsRequest\x12\x13\n\x05names\x18\x01 \x03(\tB\x04\xf0\xd1\x18\x02\"K\n\x14SettleClaimsResponse\x12\x33\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x1d.lipei.claims.v1.SettledClaimB\x04\xf0\xd1\x18\x02\"\x81\x01\n\x0cSettledClaim\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\"O\n\x14GatherPayoutsRequest\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0bmax_payouts\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"\x82\x01\n\x15GatherPayoutsResponse\x12\x1a\n\x0cpayment_file\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07payouts\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x1a\n\x0cunsent_files\x18\x03 \x03(\tB\x04\xf0\xd1\x18\x02\x12\x1a\n\x0copen_payouts\x18\x04 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"4\n\x16SendPaymentFileRequest\x12\x1a\n\x0cpayment_file\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"\x19\n\x17SendPaymentFileResponse\"6\n\x16ReadBankAnswersRequest\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"W\n\x17ReadBankAnswersResponse\x12\x12\n\x04paid\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x14\n\x06\x66\x61iled\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x12\n\x04open\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x32\xed\x06\n\x11SettlementService\x12g\n\rRegisterClaim\x12%.lipei.claims.v1.RegisterClaimRequest\x1a&.lipei.claims.v1.RegisterClaimResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0f\x41\x64judicateClaim\x12\'.lipei.claims.v1.AdjudicateClaimRequest\x1a(.lipei.claims.v1.AdjudicateClaimResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12j\n\x0eReleasePayment\x12&.lipei.claims.v1.ReleasePaymentRequest\x1a\'.lipei.claims.v1.ReleasePaymentResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12\x64\n\x0cSettleClaims\x12$.lipei.claims.v1.SettleClaimsRequest\x1a%.lipei.claims.v1.SettleClaimsResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12g\n\rGiveUpWaiting\x12%.lipei.claims.v1.GiveUpWaitingRequest\x1a&.lipei.claims.v1.GiveUpWaitingResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12g\n\rGatherPayouts\x12%.lipei.claims.v1.GatherPayoutsRequest\x1a&.lipei.claims.v1.GatherPayoutsResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0fSendPaymentFile\x12\'.lipei.claims.v1.SendPaymentFileRequest\x1a(.lipei.claims.v1.SendPaymentFileResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0fReadBankAnswers\x12\'.lipei.claims.v1.ReadBankAnswersRequest\x1a(.lipei.claims.v1.ReadBankAnswersResponse\"\x07\xea\xd1\x18\x03\n\x01\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +37,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SETTLECLAIMWORK'].fields_by_name['name']._loaded_options = None
   _globals['_SETTLECLAIMWORK'].fields_by_name['name']._serialized_options = b'\360\321\030\002'
+  _globals['_AWAITPAPERSWORK'].fields_by_name['name']._loaded_options = None
+  _globals['_AWAITPAPERSWORK'].fields_by_name['name']._serialized_options = b'\360\321\030\002'
+  _globals['_AWAITPAPERSWORK'].fields_by_name['due_time']._loaded_options = None
+  _globals['_AWAITPAPERSWORK'].fields_by_name['due_time']._serialized_options = b'\360\321\030\002'
+  _globals['_GIVEUPWAITINGREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GIVEUPWAITINGREQUEST'].fields_by_name['name']._serialized_options = b'\360\321\030\002'
+  _globals['_GIVEUPWAITINGRESPONSE'].fields_by_name['state']._loaded_options = None
+  _globals['_GIVEUPWAITINGRESPONSE'].fields_by_name['state']._serialized_options = b'\360\321\030\002'
+  _globals['_GIVEUPWAITINGRESPONSE'].fields_by_name['due_time']._loaded_options = None
+  _globals['_GIVEUPWAITINGRESPONSE'].fields_by_name['due_time']._serialized_options = b'\360\321\030\002'
   _globals['_RUNPAYOUTSWORK'].fields_by_name['paying_account']._loaded_options = None
   _globals['_RUNPAYOUTSWORK'].fields_by_name['paying_account']._serialized_options = b'\360\321\030\002'
   _globals['_REGISTERCLAIMREQUEST'].fields_by_name['name']._loaded_options = None
@@ -94,46 +105,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETTLEMENTSERVICE'].methods_by_name['ReleasePayment']._serialized_options = b'\352\321\030\003\n\001\r'
   _globals['_SETTLEMENTSERVICE'].methods_by_name['SettleClaims']._loaded_options = None
   _globals['_SETTLEMENTSERVICE'].methods_by_name['SettleClaims']._serialized_options = b'\352\321\030\003\n\001\r'
+  _globals['_SETTLEMENTSERVICE'].methods_by_name['GiveUpWaiting']._loaded_options = None
+  _globals['_SETTLEMENTSERVICE'].methods_by_name['GiveUpWaiting']._serialized_options = b'\352\321\030\003\n\001\r'
   _globals['_SETTLEMENTSERVICE'].methods_by_name['GatherPayouts']._loaded_options = None
   _globals['_SETTLEMENTSERVICE'].methods_by_name['GatherPayouts']._serialized_options = b'\352\321\030\003\n\001\r'
   _globals['_SETTLEMENTSERVICE'].methods_by_name['SendPaymentFile']._loaded_options = None
   _globals['_SETTLEMENTSERVICE'].methods_by_name['SendPaymentFile']._serialized_options = b'\352\321\030\003\n\001\r'
   _globals['_SETTLEMENTSERVICE'].methods_by_name['ReadBankAnswers']._loaded_options = None
   _globals['_SETTLEMENTSERVICE'].methods_by_name['ReadBankAnswers']._serialized_options = b'\352\321\030\003\n\001\r'
-  _globals['_SETTLECLAIMWORK']._serialized_start=138
-  _globals['_SETTLECLAIMWORK']._serialized_end=175
-  _globals['_RUNPAYOUTSWORK']._serialized_start=177
-  _globals['_RUNPAYOUTSWORK']._serialized_end=223
-  _globals['_REGISTERCLAIMREQUEST']._serialized_start=225
-  _globals['_REGISTERCLAIMREQUEST']._serialized_end=267
-  _globals['_REGISTERCLAIMRESPONSE']._serialized_start=269
-  _globals['_REGISTERCLAIMRESPONSE']._serialized_end=342
-  _globals['_ADJUDICATECLAIMREQUEST']._serialized_start=344
-  _globals['_ADJUDICATECLAIMREQUEST']._serialized_end=388
-  _globals['_ADJUDICATECLAIMRESPONSE']._serialized_start=391
-  _globals['_ADJUDICATECLAIMRESPONSE']._serialized_end=540
-  _globals['_RELEASEPAYMENTREQUEST']._serialized_start=542
-  _globals['_RELEASEPAYMENTREQUEST']._serialized_end=585
-  _globals['_RELEASEPAYMENTRESPONSE']._serialized_start=587
-  _globals['_RELEASEPAYMENTRESPONSE']._serialized_end=661
-  _globals['_SETTLECLAIMSREQUEST']._serialized_start=663
-  _globals['_SETTLECLAIMSREQUEST']._serialized_end=705
-  _globals['_SETTLECLAIMSRESPONSE']._serialized_start=707
-  _globals['_SETTLECLAIMSRESPONSE']._serialized_end=782
-  _globals['_SETTLEDCLAIM']._serialized_start=785
-  _globals['_SETTLEDCLAIM']._serialized_end=914
-  _globals['_GATHERPAYOUTSREQUEST']._serialized_start=916
-  _globals['_GATHERPAYOUTSREQUEST']._serialized_end=995
-  _globals['_GATHERPAYOUTSRESPONSE']._serialized_start=998
-  _globals['_GATHERPAYOUTSRESPONSE']._serialized_end=1128
-  _globals['_SENDPAYMENTFILEREQUEST']._serialized_start=1130
-  _globals['_SENDPAYMENTFILEREQUEST']._serialized_end=1182
-  _globals['_SENDPAYMENTFILERESPONSE']._serialized_start=1184
-  _globals['_SENDPAYMENTFILERESPONSE']._serialized_end=1209
-  _globals['_READBANKANSWERSREQUEST']._serialized_start=1211
-  _globals['_READBANKANSWERSREQUEST']._serialized_end=1265
-  _globals['_READBANKANSWERSRESPONSE']._serialized_start=1267
-  _globals['_READBANKANSWERSRESPONSE']._serialized_end=1354
-  _globals['_SETTLEMENTSERVICE']._serialized_start=1357
-  _globals['_SETTLEMENTSERVICE']._serialized_end=2129
+  _globals['_SETTLECLAIMWORK']._serialized_start=171
+  _globals['_SETTLECLAIMWORK']._serialized_end=208
+  _globals['_AWAITPAPERSWORK']._serialized_start=210
+  _globals['_AWAITPAPERSWORK']._serialized_end=299
+  _globals['_GIVEUPWAITINGREQUEST']._serialized_start=301
+  _globals['_GIVEUPWAITINGREQUEST']._serialized_end=343
+  _globals['_GIVEUPWAITINGRESPONSE']._serialized_start=345
+  _globals['_GIVEUPWAITINGRESPONSE']._serialized_end=470
+  _globals['_RUNPAYOUTSWORK']._serialized_start=472
+  _globals['_RUNPAYOUTSWORK']._serialized_end=518
+  _globals['_REGISTERCLAIMREQUEST']._serialized_start=520
+  _globals['_REGISTERCLAIMREQUEST']._serialized_end=562
+  _globals['_REGISTERCLAIMRESPONSE']._serialized_start=564
+  _globals['_REGISTERCLAIMRESPONSE']._serialized_end=637
+  _globals['_ADJUDICATECLAIMREQUEST']._serialized_start=639
+  _globals['_ADJUDICATECLAIMREQUEST']._serialized_end=683
+  _globals['_ADJUDICATECLAIMRESPONSE']._serialized_start=686
+  _globals['_ADJUDICATECLAIMRESPONSE']._serialized_end=835
+  _globals['_RELEASEPAYMENTREQUEST']._serialized_start=837
+  _globals['_RELEASEPAYMENTREQUEST']._serialized_end=880
+  _globals['_RELEASEPAYMENTRESPONSE']._serialized_start=882
+  _globals['_RELEASEPAYMENTRESPONSE']._serialized_end=956
+  _globals['_SETTLECLAIMSREQUEST']._serialized_start=958
+  _globals['_SETTLECLAIMSREQUEST']._serialized_end=1000
+  _globals['_SETTLECLAIMSRESPONSE']._serialized_start=1002
+  _globals['_SETTLECLAIMSRESPONSE']._serialized_end=1077
+  _globals['_SETTLEDCLAIM']._serialized_start=1080
+  _globals['_SETTLEDCLAIM']._serialized_end=1209
+  _globals['_GATHERPAYOUTSREQUEST']._serialized_start=1211
+  _globals['_GATHERPAYOUTSREQUEST']._serialized_end=1290
+  _globals['_GATHERPAYOUTSRESPONSE']._serialized_start=1293
+  _globals['_GATHERPAYOUTSRESPONSE']._serialized_end=1423
+  _globals['_SENDPAYMENTFILEREQUEST']._serialized_start=1425
+  _globals['_SENDPAYMENTFILEREQUEST']._serialized_end=1477
+  _globals['_SENDPAYMENTFILERESPONSE']._serialized_start=1479
+  _globals['_SENDPAYMENTFILERESPONSE']._serialized_end=1504
+  _globals['_READBANKANSWERSREQUEST']._serialized_start=1506
+  _globals['_READBANKANSWERSREQUEST']._serialized_end=1560
+  _globals['_READBANKANSWERSRESPONSE']._serialized_start=1562
+  _globals['_READBANKANSWERSRESPONSE']._serialized_end=1649
+  _globals['_SETTLEMENTSERVICE']._serialized_start=1652
+  _globals['_SETTLEMENTSERVICE']._serialized_end=2529
 # @@protoc_insertion_point(module_scope)

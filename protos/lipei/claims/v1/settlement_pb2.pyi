@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from lipei.claims.v1 import claims_pb2 as _claims_pb2
 from lipei.type.v1 import money_pb2 as _money_pb2
@@ -46,6 +47,84 @@ class SettleClaimWork(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SettleClaimWork: _TypeAlias = SettleClaimWork  # noqa: Y015
+
+@_typing.final
+class AwaitPapersWork(_message.Message):
+    """What await_papers is started with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"policies/{policy}/claims/{claim}"."""
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AwaitPapersWork: _TypeAlias = AwaitPapersWork  # noqa: Y015
+
+@_typing.final
+class GiveUpWaitingRequest(_message.Message):
+    """Names a claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"policies/{policy}/claims/{claim}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveUpWaitingRequest: _TypeAlias = GiveUpWaitingRequest  # noqa: Y015
+
+@_typing.final
+class GiveUpWaitingResponse(_message.Message):
+    """Where the claim stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    state: _claims_pb2.ClaimState.ValueType
+    """State after the step."""
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when papers are awaited still: call again then. Absent when none are."""
+
+    def __init__(
+        self,
+        *,
+        state: _claims_pb2.ClaimState.ValueType = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveUpWaitingResponse: _TypeAlias = GiveUpWaitingResponse  # noqa: Y015
 
 @_typing.final
 class RunPayoutsWork(_message.Message):

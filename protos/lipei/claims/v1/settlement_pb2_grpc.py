@@ -59,6 +59,11 @@ class SettlementServiceStub:
                 request_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsResponse.FromString,
                 _registered_method=True)
+        self.GiveUpWaiting = channel.unary_unary(
+                '/lipei.claims.v1.SettlementService/GiveUpWaiting',
+                request_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.GiveUpWaitingRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.GiveUpWaitingResponse.FromString,
+                _registered_method=True)
         self.GatherPayouts = channel.unary_unary(
                 '/lipei.claims.v1.SettlementService/GatherPayouts',
                 request_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.GatherPayoutsRequest.SerializeToString,
@@ -118,9 +123,20 @@ class SettlementServiceServicer:
     def SettleClaims(self, request, context):
         """Decides and releases up to 200 claims in their order in one transaction.
 
+        A claim that waits, perhaps for weeks, for the same bill that pends under an earlier policy is left as it is, and the
+        others are settled: settle that one by AdjudicateClaim.
         NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
-        earlier one outside the batch, or, perhaps for weeks, for the same bill that pends under an earlier policy; settle
-        that claim by AdjudicateClaim and the others without it.
+        earlier one outside the batch; repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GiveUpWaiting(self, request, context):
+        """Closes a claim for which the papers that were asked for did not come by Claim.papers_due_time, and frees what it had
+        reserved. A claim that waits for papers no more, or for others until later, stays.
+
+        NOT_FOUND: no such claim; stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,6 +188,11 @@ def add_SettlementServiceServicer_to_server(servicer, server):
                     servicer.SettleClaims,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsResponse.SerializeToString,
+            ),
+            'GiveUpWaiting': grpc.unary_unary_rpc_method_handler(
+                    servicer.GiveUpWaiting,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.GiveUpWaitingRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.GiveUpWaitingResponse.SerializeToString,
             ),
             'GatherPayouts': grpc.unary_unary_rpc_method_handler(
                     servicer.GatherPayouts,
@@ -302,6 +323,33 @@ class SettlementService:
             '/lipei.claims.v1.SettlementService/SettleClaims',
             lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GiveUpWaiting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.SettlementService/GiveUpWaiting',
+            lipei_dot_claims_dot_v1_dot_settlement__pb2.GiveUpWaitingRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_settlement__pb2.GiveUpWaitingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,9 +60,16 @@ class SettlementServiceStub:
     SettleClaims: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]
     """Decides and releases up to 200 claims in their order in one transaction.
 
+    A claim that waits, perhaps for weeks, for the same bill that pends under an earlier policy is left as it is, and the
+    others are settled: settle that one by AdjudicateClaim.
     NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
-    earlier one outside the batch, or, perhaps for weeks, for the same bill that pends under an earlier policy; settle
-    that claim by AdjudicateClaim and the others without it.
+    earlier one outside the batch; repeat.
+    """
+    GiveUpWaiting: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GiveUpWaitingRequest, _settlement_pb2.GiveUpWaitingResponse]
+    """Closes a claim for which the papers that were asked for did not come by Claim.papers_due_time, and frees what it had
+    reserved. A claim that waits for papers no more, or for others until later, stays.
+
+    NOT_FOUND: no such claim; stop.
     """
     GatherPayouts: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GatherPayoutsRequest, _settlement_pb2.GatherPayoutsResponse]
     """Gathers payable claims into one payment file, with one pending transfer and one end-to-end id per payout.
@@ -108,9 +115,16 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     SettleClaims: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]  # type: ignore[assignment]
     """Decides and releases up to 200 claims in their order in one transaction.
 
+    A claim that waits, perhaps for weeks, for the same bill that pends under an earlier policy is left as it is, and the
+    others are settled: settle that one by AdjudicateClaim.
     NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
-    earlier one outside the batch, or, perhaps for weeks, for the same bill that pends under an earlier policy; settle
-    that claim by AdjudicateClaim and the others without it.
+    earlier one outside the batch; repeat.
+    """
+    GiveUpWaiting: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GiveUpWaitingRequest, _settlement_pb2.GiveUpWaitingResponse]  # type: ignore[assignment]
+    """Closes a claim for which the papers that were asked for did not come by Claim.papers_due_time, and frees what it had
+    reserved. A claim that waits for papers no more, or for others until later, stays.
+
+    NOT_FOUND: no such claim; stop.
     """
     GatherPayouts: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GatherPayoutsRequest, _settlement_pb2.GatherPayoutsResponse]  # type: ignore[assignment]
     """Gathers payable claims into one payment file, with one pending transfer and one end-to-end id per payout.
@@ -177,9 +191,22 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_settlement_pb2.SettleClaimsResponse, _abc.Awaitable[_settlement_pb2.SettleClaimsResponse]]:
         """Decides and releases up to 200 claims in their order in one transaction.
 
+        A claim that waits, perhaps for weeks, for the same bill that pends under an earlier policy is left as it is, and the
+        others are settled: settle that one by AdjudicateClaim.
         NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
-        earlier one outside the batch, or, perhaps for weeks, for the same bill that pends under an earlier policy; settle
-        that claim by AdjudicateClaim and the others without it.
+        earlier one outside the batch; repeat.
+        """
+
+    @_abc_1.abstractmethod
+    def GiveUpWaiting(
+        self,
+        request: _settlement_pb2.GiveUpWaitingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.GiveUpWaitingResponse, _abc.Awaitable[_settlement_pb2.GiveUpWaitingResponse]]:
+        """Closes a claim for which the papers that were asked for did not come by Claim.papers_due_time, and frees what it had
+        reserved. A claim that waits for papers no more, or for others until later, stays.
+
+        NOT_FOUND: no such claim; stop.
         """
 
     @_abc_1.abstractmethod

@@ -10,16 +10,22 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.claims.core.adjudicate import NO_PRIOR_PAYMENTS, adjudicate
+from services.claims.core.adjudicate import NO_PRIOR_PAYMENTS, adjudicate, decide_again
 from services.claims.core.canonical import Inputs, plan_version
 from services.claims.core.decision import Decision, Disposition
 from services.claims.core.explain import explain
 from services.claims.core.explanation import Explained, explained
-from services.claims.core.facts import BillFacts, PolicySnapshot, PriorPayments, UsageSnapshot
+from services.claims.core.facts import (
+    BillFacts,
+    PolicySnapshot,
+    PriorPayments,
+    Review,
+    UsageSnapshot,
+)
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
 from services.claims.explained.told import CoordinatedClaim, ToldClaim, is_reversed
-from services.claims.plans import cases
+from services.claims.plans import case_run, cases
 from services.common.strict_yaml import load
 from tests.services.claims.core.bills import CASES, plan_named, policy
 
@@ -27,6 +33,7 @@ DECIDED_US = 1_767_603_600_000_000  # 2026-01-05 17:00 in Shanghai
 PAID_US = 1_767_632_400_000_000  # 2026-01-06 01:00 in Shanghai, the day before in UTC
 _STATES = {
     Disposition.AUTO_APPROVED: ClaimState.PAID,
+    Disposition.APPROVED: ClaimState.PAID,
     Disposition.DENIED: ClaimState.DENIED,
     Disposition.PENDED_INFO: ClaimState.PENDED_INFO,
     Disposition.PENDED_REVIEW: ClaimState.PENDED_REVIEW,
@@ -57,7 +64,7 @@ def decided_in_cases() -> tuple[Decided, ...]:
         return decision
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cases, "adjudicate", watched)
+        patch.setattr(case_run, "adjudicate", watched)
         for path in sorted(CASES.glob("*.yaml")):
             yaml = path.read_bytes()
             cases.run_cases(plan_named(load(yaml, str(path))["plan"]), yaml, path.name)
@@ -70,8 +77,19 @@ def _inputs(
     usage: UsageSnapshot,
     bill: BillFacts,
     prior: PriorPayments = NO_PRIOR_PAYMENTS,
+    *,
+    review: Review | None = None,
+    claim_id: str = "",
 ) -> Inputs:
-    return Inputs(plan_version=plan_version(plan), policy=who, usage=usage, bill=bill, prior=prior)
+    return Inputs(
+        plan_version=plan_version(plan),
+        policy=who,
+        usage=usage,
+        bill=bill,
+        prior=prior,
+        review=review,
+        claim_id=claim_id if plan.sampling is not None else "",
+    )
 
 
 def decided(
@@ -82,7 +100,7 @@ def decided(
 ) -> Decided:
     """One bill of the tests' member under a plan."""
     inputs = _inputs(plan, policy(), usage or UsageSnapshot(), bill, prior)
-    decision = adjudicate(plan, inputs.policy, inputs.usage, inputs.bill, inputs.prior)
+    decision = decide_again(plan, inputs)
     return Decided(plan, inputs, decision)
 
 

@@ -1,0 +1,161 @@
+"""What adjusters find: a review decides a claim anew, a second person confirms it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import grpc
+from sqlalchemy import Row
+
+from lipei.claims.v1 import reason_pb2
+from lipei.claims.v1 import review_pb2 as pb
+from services.claims.core.decision import Decision, Disposition
+from services.claims.core.facts import Review, ReviewedLine
+from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.core.reasons import Reason
+from services.claims.deciding import Desk, decide, take_effect
+from services.claims.storage import claims as store
+from services.claims.storage.acts import (
+    ActKind,
+    Told,
+    act_of,
+    propose,
+    told_in,
+    write_act,
+)
+from services.common.money import parse_decimal
+from services.common.refusals import Refused, Violation
+
+UNIT_PLACES, PRICE_PLACES = 4, 6
+_CLAUSE = re.compile(r"[!-~]{1,80}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """One thing that a person does with one claim; nobody else moves it meanwhile."""
+
+    desk: Desk
+    row: Row[Any]
+    person: str  # who, to tell two persons apart
+    actor: str  # who, as the claim's history says it
+
+    def write(self, kind: ActKind, told: Told) -> str:
+        """Keep what was done; the act's id."""
+        desk = self.desk
+        return write_act(
+            desk.connection, desk.sealer, self.row, kind, told, self.person, desk.at_us
+        )
+
+    def move(self, *events: Event, **columns: Any) -> ClaimState:
+        """Move the claim; the state after."""
+        row, desk = self.row, self.desk
+        state = ClaimState(row.state)
+        return store.move_on(
+            desk.connection, row.id, state, events, self.actor, desk.at_us, **columns
+        )
+
+
+def faults_of(request: pb.ReviewClaimRequest) -> list[Violation]:
+    """Everything wrong with what an adjuster says of lines, as far as no bill is needed to see."""
+    faults = []
+    for index, line in enumerate(request.lines):
+        where = f"lines[{index}]"
+        if not _CLAUSE.fullmatch(line.clause):
+            faults.append(Violation(f"{where}.clause", "MISSING", "name a clause of the plan"))
+        if not (line.deny_reason or line.units or line.unit_price):
+            text = "deny the line, or say its units or its price; leave out what stays as it is"
+            faults.append(Violation(where, "SAYS_NOTHING", text))
+        if line.deny_reason and (line.units or line.unit_price):
+            text = "a line that is denied has neither units nor price"
+            faults.append(Violation(where, "CONTRADICTS", text))
+        if line.deny_reason not in reason_pb2.Reason.values():
+            faults.append(Violation(f"{where}.deny_reason", "UNKNOWN_VALUE", "is not a reason"))
+        for field, places in (("units", UNIT_PLACES), ("unit_price", PRICE_PLACES)):
+            if (text := getattr(line, field)) and _decimal(text, places) is None:
+                told = f"must be a decimal with at most {places} places, not negative"
+                faults.append(Violation(f"{where}.{field}", "NOT_A_DECIMAL", told))
+    return faults
+
+
+def review(doing: Doing, request: pb.ReviewClaimRequest) -> None:
+    """Decide the claim anew with what was found; above the plan's threshold only propose it.
+
+    Raises: Refused; UnacceptableBill when a line, clause, units or price does not fit.
+    """
+    found = Review(lines=tuple(map(_reviewed, request.lines)))
+    inputs, decided = decide(doing.desk, doing.row, review=found)
+    _check(doing.row, decided)
+    act_id = doing.write(ActKind.REVIEW, Told(note=request.note, review=found))
+    if decided.four_eyes:
+        propose(doing.desk.connection, doing.row, act_id)
+        return
+    take_effect(doing.desk, doing.row, inputs, decided, (), doing.actor)
+
+
+def confirm(doing: Doing, request: pb.ConfirmReviewRequest) -> None:
+    """Let somebody else's review take effect, or reject it.
+
+    Raises: Refused.
+    """
+    desk, row = doing.desk, doing.row
+    if row.proposal is None:
+        raise _refused("NOTHING_TO_CONFIRM", "no review waits for a second person")
+    proposed = act_of(desk.connection, row.proposal)
+    if proposed.actor == doing.person:
+        raise _refused("SAME_PERSON", "somebody else must confirm a review")
+    told = Told(note=request.note)
+    if request.reject:
+        doing.write(ActKind.REJECT, told)
+        propose(desk.connection, row, None)
+        return
+    found = told_in(desk.sealer, proposed).review
+    inputs, decided = decide(desk, row, review=found)
+    _check(row, decided)
+    doing.write(ActKind.CONFIRM, told)
+    take_effect(desk, row, inputs, decided, (), doing.actor)
+
+
+def clear(doing: Doing, request: pb.ClearSuspicionRequest) -> None:
+    """On to an adjuster; the decision and what it reserves stay."""
+    doing.write(ActKind.CLEAR, Told(note=request.note))
+    doing.move(Event.CLEAR_SUSPICION)
+
+
+def _check(row: Row[Any], decided: Decision) -> None:
+    """Whether a reviewed decision may take effect.
+
+    Raises: Refused.
+    """
+    if decided.disposition is Disposition.PENDED_INFO:
+        text = "a fact is missing that a term reads; deny the lines, or import what is missing"
+        lines = sorted({pend.line for pend in decided.pends if pend.line is not None})
+        raise _refused("FACTS_MISSING", text, lines=", ".join(map(str, lines)))
+    if decided.benefit < row.owed:
+        text = "after an appeal nobody gets less than before"
+        raise _refused("BELOW_PAID", text)
+
+
+def _reviewed(line: pb.LineReview) -> ReviewedLine:
+    reason = Reason(line.deny_reason) if line.deny_reason else Reason.MEDICAL_NECESSITY
+    return ReviewedLine(
+        number=line.number,
+        clause=line.clause,
+        quantity=_decimal(line.units, UNIT_PLACES),
+        unit_price=_decimal(line.unit_price, PRICE_PLACES),
+        denied=bool(line.deny_reason),
+        reason=reason,
+    )
+
+
+def _decimal(text: str, places: int) -> Decimal | None:
+    try:
+        return parse_decimal(text, places=places, what="it") if text else None
+    except ValueError:
+        return None
+
+
+def _refused(reason: str, text: str, **metadata: str) -> Refused:
+    return Refused(grpc.StatusCode.FAILED_PRECONDITION, reason, text, metadata=metadata)

@@ -1,0 +1,77 @@
+"""Booking what a claim costs, as its decisions change: owed, taken back, to be recovered."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from services.claims.core import ledger
+from services.claims.core.ledger import INCURRED, PAYABLE, RECOVERABLE, WRITTEN_OFF
+from services.claims.core.life_cycle import Event
+from services.claims.storage.ledger import post_transfers
+
+
+def owe(connection: Connection, row: Row[Any], decision_id: str, benefit: int, at_us: int) -> Event:
+    """Book what a decision owes above what is booked already; the move that follows from it."""
+    if benefit <= row.paid:
+        return Event.CLOSE_WITHOUT_PAYMENT
+    more = benefit - row.owed
+    if not more:  # booked, and not paid
+        return Event.RELEASE_PAYMENT
+    owed = ledger.owe(
+        transfer_id=uuid.uuid4().hex,
+        claim_id=row.id,
+        decision_id=decision_id,
+        amount=more,
+        currency=row.currency,
+    )
+    post_transfers(connection, [owed], at_us=at_us)
+    return Event.RELEASE_PAYMENT
+
+
+def take_debt_back(connection: Connection, row: Row[Any], at_us: int) -> None:
+    """What is owed and not paid is owed no more."""
+    if row.owed:
+        _book(connection, row, "cancel", PAYABLE, INCURRED, row.owed, at_us)
+
+
+def claim_back(connection: Connection, row: Row[Any], at_us: int) -> None:
+    """What was paid is no cost any more, and is to come back."""
+    _book(connection, row, "reverse", RECOVERABLE, INCURRED, row.owed, at_us)
+
+
+def recovered(connection: Connection, row: Row[Any], paying_account: str, at_us: int) -> None:
+    """All that was to come back has come.
+
+    Raises: InvalidTransfers when the account cannot be one.
+    """
+    bank = ledger.bank_account(paying_account)
+    _book(connection, row, "recover", bank, RECOVERABLE, row.recoverable, at_us)
+
+
+def given_up(connection: Connection, row: Row[Any], at_us: int) -> None:
+    """All that was to come back never will."""
+    _book(connection, row, "write-off", WRITTEN_OFF, RECOVERABLE, row.recoverable, at_us)
+
+
+def _book(
+    connection: Connection,
+    row: Row[Any],
+    what: str,
+    debit: str,
+    credit: str,
+    amount: int,
+    at_us: int,
+) -> None:
+    made = ledger.posted(
+        f"{what}/{row.decision_id}",
+        debit=debit,
+        credit=credit,
+        transfer_id=uuid.uuid4().hex,
+        claim_id=row.id,
+        amount=amount,
+        currency=row.currency,
+    )
+    post_transfers(connection, [made], at_us=at_us)

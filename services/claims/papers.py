@@ -1,0 +1,103 @@
+"""Facts that papers bring to a bill: which may come so, and the bill with them. Asks no database.
+
+They come as a bill that says nothing else. Only the hospital corrects what its bill states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lipei.type.v1 import bill_pb2
+from services.common.refusals import Violation
+
+# What makes the bill this bill, or its money: whoever hands a paper in cannot change it.
+_THE_BILLS_OWN = frozenset(
+    [
+        "name",
+        "bill_number",
+        "provider_id",
+        "kind",
+        "member_token",
+        "care_type",
+        "start_time",
+        "end_time",
+        "time_zone",
+        "total",
+        "consent",
+    ]
+)
+_OF_LINES = frozenset(
+    [
+        "diagnosis_numbers",
+        "part_of",
+        "prescription_time",
+        "days_supply",
+        "repeat_reason",
+        "authorisation",
+    ]
+)
+
+
+def fact_faults(bill: bill_pb2.Bill, facts: bill_pb2.Bill) -> Iterator[Violation]:
+    """Every fact that cannot come by papers, or that the bill states already, whatever it says."""
+    for field, value in facts.ListFields():
+        where = f"facts.{field.name}"
+        if field.name in _THE_BILLS_OWN:
+            yield _not_by_papers(where)
+        elif field.name == "social_insurance":
+            yield from _social_insurance(bill, facts)
+        elif field.name == "lines":
+            for index, line in enumerate(value):
+                yield from _line(bill, line, f"{where}[{index}]")
+        elif field.name != "papers" and _states(bill, field.name):
+            yield _stated(where)
+
+
+def with_facts(bill: bill_pb2.Bill, facts: bill_pb2.Bill) -> bill_pb2.Bill:
+    """The bill with the facts of papers; faultless ones change nothing that it states."""
+    made, more = bill_pb2.Bill(), bill_pb2.Bill()
+    made.CopyFrom(bill)
+    more.CopyFrom(facts)
+    lines = {line.number: line for line in more.lines}
+    more.ClearField("lines")
+    more.papers[:] = [paper for paper in more.papers if paper not in made.papers]
+    made.MergeFrom(more)
+    for line in made.lines:
+        if line.number in lines:
+            line.MergeFrom(lines[line.number])
+    return made
+
+
+def _social_insurance(bill: bill_pb2.Bill, facts: bill_pb2.Bill) -> Iterator[Violation]:
+    for field, _ in facts.social_insurance.ListFields():
+        if _states(bill.social_insurance, field.name):
+            yield _stated(f"facts.social_insurance.{field.name}")
+
+
+def _line(bill: bill_pb2.Bill, line: bill_pb2.BillLine, where: str) -> Iterator[Violation]:
+    known = next((one for one in bill.lines if one.number == line.number), None)
+    if known is None:
+        yield Violation(f"{where}.number", "UNKNOWN_LINE", "the bill has no such line")
+        return
+    for field, _ in line.ListFields():
+        if field.name == "number":
+            continue
+        if field.name not in _OF_LINES:
+            yield _not_by_papers(f"{where}.{field.name}")
+        elif _states(known, field.name):
+            yield _stated(f"{where}.{field.name}")
+
+
+def _states(
+    message: bill_pb2.Bill | bill_pb2.BillLine | bill_pb2.SocialInsurance, name: str
+) -> bool:
+    return any(field.name == name for field, _ in message.ListFields())
+
+
+def _stated(where: str) -> Violation:
+    text = "the bill states it already; only the hospital corrects its bill"
+    return Violation(where, "STATED_ALREADY", text)
+
+
+def _not_by_papers(where: str) -> Violation:
+    return Violation(where, "NOT_BY_PAPERS", "no paper changes it; ask the hospital for a bill")

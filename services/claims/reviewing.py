@@ -1,0 +1,260 @@
+"""ReviewService: what a person does with a claim, each one transaction that is safe to repeat.
+
+The engine decides; a person only says what they found. Whoever acts has looked at one revision of
+the claim: if it has changed since, they are told so, and nothing is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import grpc
+from sqlalchemy import Row
+
+from lipei.claims.v1 import claims_pb2, review_pb2_grpc
+from lipei.claims.v1 import review_pb2 as pb
+from services.claims import appealing, findings, recovering, supplying
+from services.claims.core.intake import UnacceptableBill
+from services.claims.core.life_cycle import ClaimState
+from services.claims.deciding import Desk
+from services.claims.findings import Doing
+from services.claims.messages import STATES, claim_name, seen_by_hospital
+from services.claims.servicer import ClaimsParts, Context, alone, find, messages_of
+from services.claims.storage import claims as store
+from services.common.access.caller import current_caller
+from services.common.access.tenant import Kind, current_tenant
+from services.common.dated import NoTermsInForce
+from services.common.grpc_edge import Refused, Violation, invalid
+from services.common.request_id import request_id_faults
+from services.common.sealing import Erased
+
+MOST_NOTE = 2_000
+_REVIEW = "review."  # where the engine names a fault of a review
+
+
+class Request(Protocol):
+    """What every request of the service has."""
+
+    name: str
+    request_id: str
+    revision: int
+
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:
+        """The whole request, for telling a repeat from another one."""
+
+
+R = TypeVar("R", bound=Request)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One rpc: its name, the states it starts from, and what it does."""
+
+    method: str
+    states: Sequence[ClaimState]
+    work: Callable[[Doing, Any], None]
+
+
+class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
+    """For people. Starts no workflow: what becomes payable is gathered by the payout run."""
+
+    def __init__(
+        self,
+        parts: ClaimsParts,
+        *,
+        settle: Callable[[list[str]], object],
+    ) -> None:
+        self._parts = parts
+        self._database = parts.database
+        self._settle = settle
+
+    async def ReviewClaim(
+        self, request: pb.ReviewClaimRequest, context: Context
+    ) -> pb.ReviewClaimResponse:
+        """Decide a claim anew with what an adjuster found."""
+        step = _Step("ReviewClaim", (ClaimState.PENDED_REVIEW,), findings.review)
+        faults = findings.faults_of(request)
+        return pb.ReviewClaimResponse(claim=await self._do(step, request, faults))
+
+    async def ConfirmReview(
+        self, request: pb.ConfirmReviewRequest, context: Context
+    ) -> pb.ConfirmReviewResponse:
+        """Let a review take effect, or reject it."""
+        step = _Step("ConfirmReview", (ClaimState.PENDED_REVIEW,), findings.confirm)
+        return pb.ConfirmReviewResponse(claim=await self._do(step, request))
+
+    async def ClearSuspicion(
+        self, request: pb.ClearSuspicionRequest, context: Context
+    ) -> pb.ClearSuspicionResponse:
+        """On to an adjuster."""
+        step = _Step("ClearSuspicion", (ClaimState.PENDED_FRAUD,), findings.clear)
+        return pb.ClearSuspicionResponse(claim=await self._do(step, request))
+
+    async def SupplyFacts(
+        self, request: pb.SupplyFactsRequest, context: Context
+    ) -> pb.SupplyFactsResponse:
+        """Decide a claim anew with what papers say."""
+        step = _Step("SupplyFacts", (ClaimState.PENDED_INFO,), supplying.supply)
+        claim = await self._do(step, request, supplying.faults_of(request))
+        if current_tenant().kind is Kind.HOSPITAL:
+            claim = seen_by_hospital(claim)
+        return pb.SupplyFactsResponse(claim=claim)
+
+    async def ReverseClaim(
+        self, request: pb.ReverseClaimRequest, context: Context
+    ) -> pb.ReverseClaimResponse:
+        """Take a paid claim back."""
+        step = _Step("ReverseClaim", (ClaimState.PAID,), recovering.reverse)
+        return pb.ReverseClaimResponse(claim=await self._do(step, request))
+
+    async def RecordRecovery(
+        self, request: pb.RecordRecoveryRequest, context: Context
+    ) -> pb.RecordRecoveryResponse:
+        """Book money that came back."""
+        step = _Step("RecordRecovery", (ClaimState.RECOVERY_OPEN,), recovering.record)
+        return pb.RecordRecoveryResponse(claim=await self._do(step, request))
+
+    async def WriteOffRecovery(
+        self, request: pb.WriteOffRecoveryRequest, context: Context
+    ) -> pb.WriteOffRecoveryResponse:
+        """Book money that is given up."""
+        step = _Step("WriteOffRecovery", (ClaimState.RECOVERY_OPEN,), recovering.write_off)
+        return pb.WriteOffRecoveryResponse(claim=await self._do(step, request))
+
+    async def AppealClaim(
+        self, request: pb.AppealClaimRequest, context: Context
+    ) -> pb.AppealClaimResponse:
+        """Object to a decision."""
+        states = (ClaimState.DENIED, ClaimState.PAID, ClaimState.CLOSED_ZERO)
+        step = _Step("AppealClaim", states, appealing.appeal)
+        return pb.AppealClaimResponse(claim=await self._do(step, request))
+
+    async def DecideAppeal(
+        self, request: pb.DecideAppealRequest, context: Context
+    ) -> pb.DecideAppealResponse:
+        """Uphold or overturn."""
+        step = _Step("DecideAppeal", (ClaimState.APPEALED,), appealing.decide_appeal)
+        faults = appealing.faults_of(request)
+        return pb.DecideAppealResponse(claim=await self._do(step, request, faults))
+
+    async def _do(
+        self, step: _Step, request: Request, faults: Sequence[Violation] = ()
+    ) -> claims_pb2.Claim:
+        found = [*request_id_faults(request.request_id), *faults]
+        if len(getattr(request, "note", "")) > MOST_NOTE:
+            found.append(Violation("note", "TOO_LONG", f"at most {MOST_NOTE} characters"))
+        if request.revision < 0:
+            found.append(Violation("revision", "NEGATIVE", "must not be negative"))
+        if found:
+            raise invalid(found)
+        return await self._database.run(self._done, step, request)
+
+    def _done(self, step: _Step, request: Request) -> claims_pb2.Claim:
+        try:
+            with self._database.writing() as connection:
+                self._act(Desk(connection, self._sealer(connection), *self._about()), step, request)
+        except Erased:
+            text = "the person's data was erased; stop"
+            raise _precondition("ERASED", text) from None
+        except UnacceptableBill as fault:
+            raise _unacceptable(fault) from None
+        except NoTermsInForce:
+            text = "the engine cannot decide it: the plan has no terms on the policy's days"
+            raise _precondition("UNDECIDABLE", text) from None
+        self._go_on(request.name)
+        with self._database.reading() as connection:
+            sealer = self._sealer(connection)
+            row = find(connection, sealer, request.name)
+            (claim,) = messages_of(connection, sealer, [row], self._parts.now_us())
+            return claim
+
+    def _go_on(self, name: str) -> None:
+        """Settle what has waited for this claim: the same bill under the insurer's later policies.
+
+        In a transaction of its own. What cannot be settled yet is left to its workflow, which asks
+        again by itself.
+        """
+        with self._database.reading() as connection:
+            row = find(connection, self._sealer(connection), name)
+            waiting = [
+                claim_name(later.policy_id, later.id)
+                for later in store.later_policies(connection, row)
+                if ClaimState(later.state) in store.UNDECIDED
+            ]
+        if waiting and ClaimState(row.state) not in store.PENDED:
+            with contextlib.suppress(Refused):
+                self._settle(waiting)
+
+    def _sealer(self, connection: Any) -> Any:
+        return self._parts.keys.sealer(connection)
+
+    def _about(self) -> tuple[Any, int]:
+        return self._parts.plans, self._parts.now_us()
+
+    def _act(self, desk: Desk, step: _Step, request: Request) -> None:
+        connection, sealer, tenant = desk.connection, desk.sealer, current_tenant()
+        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        key = (step.method, request.request_id, body)
+        try:
+            known = store.answered(connection, sealer, tenant, *key)
+        except store.OtherContent:
+            text = "this request_id was used with other content; make a new one"
+            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        if known is not None:
+            return
+        row = alone(connection, sealer, request.name)
+        _check(row, step, request.revision)
+        doing = Doing(desk, row, current_caller().subject, _actor())
+        step.work(doing, request)
+        name = claim_name(row.policy_id, row.id).encode()
+        store.remember_answer(connection, sealer, tenant, *key, name, desk.at_us)
+
+
+def _check(row: Row[Any], step: _Step, revision: int) -> None:
+    """Whether the caller has seen the claim as it stands, and whether that can be done with it.
+
+    Raises: Refused.
+    """
+    state = ClaimState(row.state)
+    stands = {
+        "state": claims_pb2.ClaimState.Name(STATES[state]),
+        "revision": str(row.revision),
+    }
+    if row.revision != revision:
+        raise Refused(
+            grpc.StatusCode.ABORTED,
+            "CLAIM_CHANGED",
+            "the claim has changed since you looked at it; look again",
+            metadata=stands,
+        )
+    if state not in step.states:
+        text = "a claim in this state cannot do that"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", text, metadata=stands)
+
+
+def _unacceptable(fault: UnacceptableBill) -> Refused:
+    """What is wrong with a review, for whoever made it; what is wrong with a bill is not theirs."""
+    ours = [one for one in fault.faults if one.field.startswith(_REVIEW)]
+    if len(ours) < len(fault.faults):
+        text = "the engine cannot decide it: have the bill or the policy mended first"
+        return _precondition("UNDECIDABLE", text)
+    fields = (one.field.removeprefix(_REVIEW).replace("quantity", "units") for one in ours)
+    return invalid(
+        [Violation(field, one.reason, one.text) for field, one in zip(fields, ours, strict=True)]
+    )
+
+
+def _precondition(reason: str, text: str) -> Refused:
+    return Refused(grpc.StatusCode.FAILED_PRECONDITION, reason, text)
+
+
+def _actor() -> str:
+    """Who acts, as a claim's history says it: never a member's own id."""
+    kind = current_tenant().kind
+    if kind is Kind.MEMBER:
+        return kind.value
+    return f"{kind.value}:{current_caller().subject}"[:80]

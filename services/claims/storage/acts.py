@@ -1,0 +1,117 @@
+"""What persons did with a claim: kept for ever, sealed under the insured person's key.
+
+Every function works in the caller's transaction. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, insert, select, update
+
+from services.claims.core.facts import Review
+from services.claims.storage.sealed import person_subject
+from services.claims.storage.tables import claim, claim_act
+from services.common.sealing import Sealer
+
+
+class ActKind(StrEnum):
+    """What was done."""
+
+    REVIEW = "review"
+    CONFIRM = "confirm"
+    REJECT = "reject"
+    CLEAR = "clear"
+    SUPPLY = "supply"
+    REVERSE = "reverse"
+    RECOVER = "recover"
+    WRITE_OFF = "write_off"
+    APPEAL = "appeal"
+    UPHOLD = "uphold"
+    OVERTURN = "overturn"
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a person wrote: in words, line by line, as facts (of a bill on the wire), as papers."""
+
+    note: str = ""
+    review: Review | None = None
+    facts: bytes = b""
+    papers: tuple[str, ...] = ()
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_told = msgspec.json.Decoder(Told)
+
+
+def write_act(
+    connection: Connection,
+    sealer: Sealer,
+    row: Row[Any],
+    kind: ActKind,
+    told: Told,
+    actor: str,
+    at_us: int,
+) -> str:
+    """Keep what somebody did with the claim as it stood; its id.
+
+    The database refuses a second act on one revision of a claim.
+    """
+    act_id = uuid.uuid4().hex
+    subject = person_subject(row.person_id)
+    content = {
+        "id": act_id,
+        "claim_id": row.id,
+        "person_id": row.person_id,
+        "kind": kind.value,
+        "actor": actor,
+        "revision": row.revision,
+        "sealed": sealer.seal(_encode(told), **_place(act_id), subject=subject),
+        "at_us": at_us,
+    }
+    connection.execute(insert(claim_act), content)
+    return act_id
+
+
+def propose(connection: Connection, row: Row[Any], act_id: str | None) -> None:
+    """A review waits for a second person, or no longer does. It changes the claim's revision."""
+    proposed = {"proposal": act_id, "revision": claim.c.revision + 1}
+    connection.execute(update(claim).where(claim.c.id == row.id).values(**proposed))
+
+
+def act_of(connection: Connection, act_id: str) -> Row[Any]:
+    """One act; what was written is sealed."""
+    return connection.execute(select(claim_act).where(claim_act.c.id == act_id)).one()
+
+
+def actors_of(connection: Connection, claim_id: str, kinds: tuple[ActKind, ...]) -> set[str]:
+    """Who has done such a thing with the claim."""
+    found = select(claim_act.c.actor).where(
+        claim_act.c.claim_id == claim_id, claim_act.c.kind.in_([kind.value for kind in kinds])
+    )
+    return set(connection.execute(found).scalars())
+
+
+def told_in(sealer: Sealer, act: Row[Any]) -> Told:
+    """What a person wrote. Raises: Erased, CannotOpen."""
+    subject = person_subject(act.person_id)
+    return _told.decode(sealer.open(act.sealed, **_place(act.id), subject=subject))
+
+
+def supplied(connection: Connection, sealer: Sealer, claim_id: str) -> list[bytes]:
+    """The facts that papers have brought, in the order in which they came.
+
+    Raises: Erased, CannotOpen.
+    """
+    found = select(claim_act).where(
+        claim_act.c.claim_id == claim_id, claim_act.c.kind == ActKind.SUPPLY.value
+    )
+    acts = connection.execute(found.order_by(claim_act.c.seq)).all()
+    return [facts for act in acts if (facts := told_in(sealer, act).facts)]
+
+
+def _place(act_id: str) -> dict[str, str]:
+    return {"table": "claim_act", "column": "sealed", "row": act_id}

@@ -1,0 +1,359 @@
+"""`lipei claims pended | review | confirm | clear | supply | reverse | ...`: a person's part."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.message import Message
+from rich.table import Table
+
+from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
+from lipei.claims.v1 import review_pb2 as pb
+from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
+from lipei.claims.v1.review_pb2_grpc import ReviewServiceStub
+from lipei.type.v1 import bill_pb2
+from services.common.money import currency_exponent, minor_units, parse_decimal
+from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
+from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
+from stack.commands.printing import money, print_json, print_table, rows, say, table, when, word
+from stack.commands.withheld import ask
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help='"policies/{p}/claims/{c}"')]
+Note = Annotated[str, typer.Option("--note", help="Why; kept sealed.")]
+Revision = Annotated[
+    int,
+    typer.Option("--revision", help="The one that you looked at; by default the one there is now."),
+]
+_PAGE = 500
+_NEXT = {
+    claims_pb2.CLAIM_STATE_PENDED_REVIEW: "lipei claims review {name} --accept",
+    claims_pb2.CLAIM_STATE_PENDED_INFO: "lipei claims supply {name}",
+    claims_pb2.CLAIM_STATE_PENDED_FRAUD: "lipei claims clear {name}",
+    claims_pb2.CLAIM_STATE_PAYABLE: "lipei claims show {name}   (the payout run pays it)",
+    claims_pb2.CLAIM_STATE_RECOVERY_OPEN: "lipei claims recover {name}",
+    claims_pb2.CLAIM_STATE_APPEALED: "lipei claims decide-appeal {name} --uphold",
+    claims_pb2.CLAIM_STATE_DENIED: "lipei claims explain {name}",
+    claims_pb2.CLAIM_STATE_UPHELD: "lipei claims explain {name}",
+}
+
+
+def pended(
+    policy: Annotated[str, typer.Argument(metavar="[POLICY]", help="All when absent.")] = "-",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """List claims that wait for papers or a person, oldest first. Changes nothing."""
+    request = claims_pb2.ListClaimsRequest(
+        parent=f"policies/{policy.removeprefix('policies/')}", page_size=_PAGE, pended=True
+    )
+    found: list[claims_pb2.Claim] = []
+    with calling(state, "claims", "adjuster") as channel:
+        while True:
+            page, _ = ask(ClaimsServiceStub(channel).ListClaims, request)
+            found += page.claims
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+    if as_json:
+        print_json(claims_pb2.ListClaimsResponse(claims=found))
+        return
+    print_table(_queue(found))
+    if found:
+        _say_next(found[0])
+    else:
+        say("nothing waits for a person")
+
+
+def _queue(claims: Iterable[claims_pb2.Claim]) -> Table:
+    made = table(
+        *("claim", "waits", "since (UTC)", "for", "clause", "amount", "days left"),
+        right=("amount", "days left"),
+    )
+    return rows(
+        made,
+        (
+            (
+                claim.name,
+                word(claims_pb2.ClaimState, claim.state)
+                + (", to be confirmed" if claim.awaits_confirmation else ""),
+                when(claim.state_time),
+                "\n".join(_awaited(pend) for pend in claim.decision.pends),
+                "\n".join(pend.clause for pend in claim.decision.pends),
+                money(claim.decision.benefit),
+                str(claim.days_left) if claim.HasField("days_left") else "",
+            )
+            for claim in claims
+        ),
+    )
+
+
+def _awaited(pend: decision_pb2.Pend) -> str:
+    return f"line {pend.line}: {pend.awaits}" if pend.line else pend.awaits
+
+
+def review(  # noqa: PLR0913, PLR0917 -- an option each
+    name: Name,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="The rest stays as the engine has it.")
+    ] = False,
+    deny: Annotated[
+        list[int] | None, typer.Option("--deny", metavar="LINE", help="Deny a line.")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why lines are denied, for example medical_necessity.")
+    ] = "medical_necessity",
+    units: Annotated[
+        list[str] | None,
+        typer.Option("--units", metavar="LINE=N", help="Leave so many units of a line."),
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option("--price", metavar="LINE=P", help="Leave this price of a unit of a line."),
+    ] = None,
+    clause: Annotated[
+        str, typer.Option("--clause", help="The plan's clause for what is cut or denied.")
+    ] = "",
+    note: Note = "",
+    revision: Revision = -1,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Decide a claim that waits for an adjuster. The engine computes; you say what you found."""
+    lines: dict[int, pb.LineReview] = {}
+    for number in deny or ():
+        lines[number] = pb.LineReview(number=number, deny_reason=_reason(reason))
+    for field, texts in (("units", units or ()), ("unit_price", price or ())):
+        for text in texts:
+            line, _, value = text.partition("=")
+            if not line.isdecimal() or not value:
+                raise Failed(f'"{text}" must read LINE=VALUE', exit_code=2)
+            setattr(lines.setdefault(int(line), pb.LineReview(number=int(line))), field, value)
+    if bool(lines) == accept:
+        raise Failed(
+            "either --accept, or say what you found with --deny, --units, --price", exit_code=2
+        )
+    for found in lines.values():
+        found.clause = clause
+    request = pb.ReviewClaimRequest(name=name, lines=lines.values(), note=note)
+    _do("ReviewClaim", request, "adjuster", revision, request_id, state, as_json)
+
+
+def _reason(text: str) -> reason_pb2.Reason.ValueType:
+    wanted = "REASON_" + text.strip().upper().replace(" ", "_").replace("-", "_")
+    if wanted not in reason_pb2.Reason.keys():  # noqa: SIM118 -- no dict, has no `in`
+        raise Failed(f'"{text}" is no reason; docs/life-cycle.md lists them', exit_code=2)
+    return reason_pb2.Reason.Value(wanted)
+
+
+def confirm(
+    name: Name,
+    reject: Annotated[bool, typer.Option("--reject", help="Reject the review instead.")] = False,
+    note: Note = "",
+    revision: Revision = -1,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Confirm somebody else's review, which takes effect then."""
+    request = pb.ConfirmReviewRequest(name=name, reject=reject, note=note)
+    _do("ConfirmReview", request, "senior_adjuster", revision, request_id, state, as_json)
+
+
+def clear(
+    name: Name,
+    note: Note = "",
+    revision: Revision = -1,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Clear a suspicion: the claim goes on to an adjuster."""
+    request = pb.ClearSuspicionRequest(name=name, note=note)
+    _do("ClearSuspicion", request, "senior_adjuster", revision, request_id, state, as_json)
+
+
+def supply(  # noqa: PLR0913, PLR0917 -- an option each
+    name: Name,
+    tier: Annotated[
+        str, typer.Option("--tier", help="The hospital's tier: primary, secondary or tertiary.")
+    ] = "",
+    social_insurance: Annotated[
+        bool | None,
+        typer.Option(
+            "--social-insurance/--no-social-insurance", help="Whether it settled the bill."
+        ),
+    ] = None,
+    fund_paid: Annotated[
+        str, typer.Option("--fund-paid", help="What its funds paid, in major units.")
+    ] = "",
+    diagnosis: Annotated[
+        str, typer.Option("--diagnosis", metavar="SYSTEM|CODE", help="The principal one.")
+    ] = "",
+    brought: Annotated[
+        list[str] | None,
+        typer.Option("--brings", metavar="ID", help="A paper that the plan asks for, by its id."),
+    ] = None,
+    paper: Annotated[
+        list[Path] | None, typer.Option("--paper", help="A paper's file; only its hash is sent.")
+    ] = None,
+    note: Note = "",
+    revision: Revision = -1,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Hand papers in for a claim that waits for them: the facts that they state."""
+    request = pb.SupplyFactsRequest(name=name, note=note)
+    if tier:
+        wanted = f"HOSPITAL_TIER_{tier.upper()}"
+        if wanted not in bill_pb2.HospitalTier.keys():  # noqa: SIM118 -- no dict, has no `in`
+            raise Failed(f'"{tier}" is no tier', exit_code=2)
+        request.facts.hospital_tier = bill_pb2.HospitalTier.Value(wanted)
+    if social_insurance is not None:
+        request.facts.social_insurance.used = social_insurance
+    if diagnosis:
+        made = request.facts.diagnoses.add(number=1, principal=True)
+        made.code.system, _, made.code.code = diagnosis.rpartition("|")
+    request.facts.papers.extend(brought or ())
+    for path in paper or ():
+        request.paper_digests.append(_digest(path))
+    role = "insurer_intake"
+    if fund_paid:
+        currency = _claim(name, state, role).paid.currency_code
+        paid = request.facts.social_insurance.fund_paid
+        paid.currency_code, paid.minor_units = currency, _minor(fund_paid, currency)
+    _do("SupplyFacts", request, role, revision, request_id, state, as_json)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise Failed(f"{path}: cannot be read ({type(error).__name__})", exit_code=2) from None
+
+
+def _minor(text: str, currency: str) -> int:
+    try:
+        places = currency_exponent(currency)
+        return minor_units(parse_decimal(text, places=places, what="it"), currency)
+    except ValueError as error:
+        raise Failed(f"--fund-paid: {error}", exit_code=2) from None
+
+
+def reverse(
+    name: Name,
+    note: Note = "",
+    revision: Revision = -1,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Take a paid claim back: what was paid is to be recovered."""
+    request = pb.ReverseClaimRequest(name=name, note=note)
+    _do("ReverseClaim", request, "senior_adjuster", revision, request_id, state, as_json)
+
+
+def recover(
+    name: Name,
+    account: Annotated[str, typer.Option("--account", help="Where it came to.")] = "main",
+    write_off: Annotated[
+        bool, typer.Option("--write-off", help="It never came: give it up instead.")
+    ] = False,
+    note: Note = "",
+    revision: Revision = -1,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Book that all the money of a reversed claim is back, or given up."""
+    if write_off:
+        given_up = pb.WriteOffRecoveryRequest(name=name, note=note)
+        _do("WriteOffRecovery", given_up, "senior_adjuster", revision, request_id, state, as_json)
+        return
+    claim = _claim(name, state, "payments")
+    back = pb.RecordRecoveryRequest(name=name, amount=claim.recoverable, paying_account=account)
+    _do("RecordRecovery", back, "payments", revision, request_id, state, as_json)
+
+
+def appeal(
+    name: Name,
+    note: Note = "",
+    revision: Revision = -1,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Take a member's objection to a decision in. Pays nothing, takes nothing back."""
+    request = pb.AppealClaimRequest(name=name, note=note)
+    _do("AppealClaim", request, "insurer_intake", revision, request_id, state, as_json)
+
+
+def decide_appeal(
+    name: Name,
+    uphold: Annotated[
+        bool | None, typer.Option("--uphold/--overturn", help="Whether the decision stands.")
+    ] = None,
+    note: Note = "",
+    revision: Revision = -1,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Decide an appeal. Overturned, the claim is decided anew and waits for a review."""
+    if uphold is None:
+        raise Failed("say --uphold or --overturn", exit_code=2)
+    outcome = pb.APPEAL_OUTCOME_UPHOLD if uphold else pb.APPEAL_OUTCOME_OVERTURN
+    request = pb.DecideAppealRequest(name=name, outcome=outcome, note=note)
+    _do("DecideAppeal", request, "senior_adjuster", revision, request_id, state, as_json)
+
+
+def _do(
+    rpc: str,
+    request: Any,
+    role: str,
+    revision: int,
+    request_id: str,
+    state: Path,
+    as_json: bool,
+) -> None:
+    request.request_id = fresh_request_id(request_id)
+    request.revision = _claim(request.name, state, role).revision if revision < 0 else revision
+    with calling(state, "claims", role) as channel:
+        call: Callable[..., Message] = getattr(ReviewServiceStub(channel), rpc)
+        answer: Any = call(request, timeout=CALL_S)
+    if as_json:
+        print_json(answer)
+        return
+    claim: claims_pb2.Claim = answer.claim
+    say(
+        f"{claim.name}: {word(claims_pb2.ClaimState, claim.state)}, {money(claim.decision.benefit)}"
+    )
+    _say_next(claim)
+
+
+def _claim(name: str, state: Path, role: str) -> claims_pb2.Claim:
+    with calling(state, "claims", role) as channel:
+        stub = ClaimsServiceStub(channel)
+        found: claims_pb2.Claim = stub.GetClaim(
+            claims_pb2.GetClaimRequest(name=name), timeout=CALL_S
+        ).claim
+        return found
+
+
+def _say_next(claim: claims_pb2.Claim) -> None:
+    known = _NEXT.get(claim.state, "lipei claims show {name}")
+    if claim.awaits_confirmation:
+        known = "lipei claims confirm {name}   (somebody else)"
+    say(f"next: {known.format(name=claim.name)}")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to `lipei claims`."""
+    for command in (pended, review, confirm, clear, supply, reverse, recover, appeal):
+        app.command()(command)
+    app.command("decide-appeal")(decide_appeal)

@@ -1,0 +1,128 @@
+"""A review: units and price before limits, denials with their reason, and what it cannot do."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.claims.core.adjudicate import adjudicate
+from services.claims.core.canonical import Inputs, inputs_bytes, inputs_from, plan_version
+from services.claims.core.clocks import ClockMove, days_left, papers_due
+from services.claims.core.decision import Disposition, LineOutcome, conservation_faults
+from services.claims.core.facts import (
+    BillFacts,
+    PriorPayments,
+    Review,
+    ReviewedLine,
+    UsageSnapshot,
+)
+from services.claims.core.intake import UnacceptableBill
+from services.claims.core.life_cycle import ClaimState, Clock
+from services.claims.core.reasons import Reason
+from services.claims.core.review import DENIALS
+from tests.services.claims.core.bills import bill, bills, line, plan_named, policy
+
+PLAN = plan_named("every-term")
+CLAUSE = PLAN.clauses[0].id
+DAY = date(2026, 5, 8)
+
+
+@settings(max_examples=50)
+@given(bills(), st.data())
+def test_a_review_only_lowers_and_loses_no_fen(
+    drawn: tuple[BillFacts, PriorPayments], data: st.DataObject
+) -> None:
+    facts, prior = drawn
+    share = st.sampled_from([Decimal(0), Decimal("0.5"), Decimal(1)])
+    lines = tuple(
+        ReviewedLine(
+            number=one.number,
+            clause=CLAUSE,
+            quantity=(one.quantity * data.draw(share)).quantize(Decimal("0.0001")),
+            denied=data.draw(st.booleans()),
+        )
+        for one in facts.lines
+        if data.draw(st.booleans())
+    )
+    lines = tuple(one for one in lines if one.quantity is not None)
+    found = Review(lines=tuple(one for one in lines if _fits(one, facts)))
+    before = adjudicate(PLAN, policy(), UsageSnapshot(), facts, prior, review=Review())
+    after = adjudicate(PLAN, policy(), UsageSnapshot(), facts, prior, review=found)
+    assert conservation_faults(after) == ()
+    denied = {one.number for one in found.lines if one.denied or not one.quantity}
+    for one in after.lines:
+        if one.number in denied:
+            assert (one.outcome, one.benefit) == (LineOutcome.DENIED, 0)
+    assert after.allowed <= before.allowed
+    assert all(pend.reason is not Reason.REVIEW_NEEDED for pend in after.pends)
+
+
+def _fits(reviewed: ReviewedLine, facts: BillFacts) -> bool:
+    billed = {one.number: one.quantity for one in facts.lines}[reviewed.number]
+    return reviewed.quantity is not None and reviewed.quantity <= billed
+
+
+@pytest.mark.parametrize("reason", sorted(DENIALS), ids=lambda reason: reason.name)
+def test_a_line_is_denied_for_the_reason_that_the_reviewer_gives(reason: Reason) -> None:
+    found = Review(lines=(ReviewedLine(number=1, clause=CLAUSE, denied=True, reason=reason),))
+    decision = adjudicate(PLAN, policy(), UsageSnapshot(), bill(), review=found)
+    assert decision.disposition is Disposition.DENIED
+    assert [share.reason for share in decision.lines[0].shares] == [reason]
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - DENIALS), ids=lambda reason: reason.name)
+def test_what_the_engine_says_is_no_reviewers_reason(reason: Reason) -> None:
+    found = Review(lines=(ReviewedLine(number=1, clause=CLAUSE, denied=True, reason=reason),))
+    with pytest.raises(UnacceptableBill, match="reason that denies"):
+        adjudicate(PLAN, policy(), UsageSnapshot(), bill(), review=found)
+
+
+def test_a_review_is_an_input_that_is_hashed_and_read_back() -> None:
+    facts = bill(line(quantity="4"))
+    found = Review(lines=(ReviewedLine(number=1, clause=CLAUSE, quantity=Decimal("3.0")),))
+    inputs = Inputs(
+        plan_version=plan_version(PLAN),
+        policy=policy(),
+        usage=UsageSnapshot(),
+        bill=facts,
+        prior=PriorPayments(),
+        review=found,
+    )
+    again = inputs_from(inputs_bytes(inputs))
+    assert again == inputs
+    reviewed = adjudicate(PLAN, policy(), UsageSnapshot(), facts, review=again.review)
+    plain = adjudicate(PLAN, policy(), UsageSnapshot(), facts)
+    assert reviewed.input_hash != plain.input_hash
+    assert reviewed.disposition is Disposition.APPROVED
+
+
+def test_clocks_count_days_stop_and_begin_anew() -> None:
+    def on(days: int) -> date:
+        return DAY + timedelta(days=days)
+
+    story = [
+        ClockMove(on(0), ClaimState.REGISTERED, Clock.START),
+        ClockMove(on(3), ClaimState.PENDED_INFO, Clock.STOP),
+        ClockMove(on(50), ClaimState.ADJUDICATING, Clock.RESUME),
+        ClockMove(on(52), ClaimState.AUTO_APPROVED, Clock.END),
+        ClockMove(on(52), ClaimState.PAYABLE, Clock.START),
+        ClockMove(on(55), ClaimState.PAID, Clock.END),
+        ClockMove(on(90), ClaimState.APPEALED, Clock.START),
+    ]
+    assert days_left([], on(0)) is None
+    assert days_left(story[:1], on(31)) == -1
+    assert days_left(story[:2], on(49)) == 27
+    assert days_left(story[:3], on(51)) == 26
+    assert days_left(story[:4], on(52)) is None
+    assert days_left(story[:5], on(53)) == 9
+    assert days_left(story[:6], on(60)) is None
+    assert days_left(story, on(91)) == 29
+
+
+def test_papers_are_awaited_until_the_right_lapses_and_never_less_than_sixty_days() -> None:
+    assert papers_due(DAY, DAY) == date(2028, 5, 8)
+    assert papers_due(date(2024, 2, 29), date(2026, 2, 27)) == date(2026, 4, 28)

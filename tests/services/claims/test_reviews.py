@@ -1,0 +1,611 @@
+"""A person works a claim: review, papers, reversal, appeal; over a socket, on both databases."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from sqlalchemy import select, text
+
+from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1 import reason_pb2, review_pb2, review_pb2_grpc, settlement_pb2
+from lipei.type.v1 import bill_pb2
+from services.claims.main import now_us
+from services.claims.storage.sealed import person_subject
+from services.claims.storage.tables import usage_balance
+from services.common.access.caller import Caller
+from services.common.refusals import RpcFault, error_of
+from tests.callers import Reads
+from tests.services.claims.given import (
+    DRUG,
+    PLAN,
+    PLANS,
+    SCAN,
+    bill,
+    imported,
+    line,
+    policy,
+    publish,
+    submission,
+    yuan,
+)
+from tests.services.claims.serving import Served, Stuck, served
+from tests.tenants import of_insurer
+
+# Above the ceiling for payment without a look, 100,000 yuan. The deductible is 10,000.
+BIG = line(1, DRUG, "200000.00")
+NOTE = "患者王小明的病历不支持"
+
+
+class Desk:
+    """Who calls, and a claims service that they call."""
+
+    def __init__(self) -> None:
+        self.who: Caller = of_insurer()
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def service(database_url: str, desk: Desk) -> Iterator[Served]:
+    """Claims whose workflows never come, so that a test takes the steps itself."""
+    running = served(database_url, workflows=Stuck(), most_in_flight=500, caller=lambda: desk.who)
+    with running as made:
+        publish(made)
+        imported(made, policy(1, people=2))
+        yield made
+
+
+def taken(service: Served, given: bill_pb2.Bill) -> str:
+    (claim,) = service.claims.SubmitClaim(submission(given, wait_s=0)).claims
+    return str(claim.name)
+
+
+def decided(service: Served, number: str, *lines: bill_pb2.BillLine, **more: Any) -> pb.Claim:
+    """A claim that the engine has decided."""
+    name = taken(service, bill(number, *lines, **more))
+    service.settlement.AdjudicateClaim(settlement_pb2.AdjudicateClaimRequest(name=name))
+    return got(service, name)
+
+
+def got(service: Served, name: str) -> pb.Claim:
+    claim: pb.Claim = service.claims.GetClaim(pb.GetClaimRequest(name=name)).claim
+    return claim
+
+
+def asked(kind: type[Any], claim: pb.Claim, **fields: Any) -> Any:
+    """A request of somebody who has looked at the claim."""
+    told = {"request_id": uuid.uuid4().hex, "revision": claim.revision, **fields}
+    return kind(name=claim.name, **told)
+
+
+def reviewed(service: Served, claim: pb.Claim, *lines: review_pb2.LineReview) -> pb.Claim:
+    request = asked(review_pb2.ReviewClaimRequest, claim, lines=lines, note=NOTE)
+    answer: pb.Claim = service.review.ReviewClaim(request).claim
+    return answer
+
+
+def refused(call: Any, request: Any) -> RpcFault:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request)
+    return error_of(caught.value)
+
+
+def used(service: Served) -> dict[tuple[str, ...], tuple[int, int]]:
+    """Accumulators that are not at zero."""
+    with service.database.reading() as connection:
+        rows = connection.execute(select(usage_balance)).all()
+    return {
+        (row.subject, row.accumulator): (row.amount, row.uses)
+        for row in rows
+        if row.amount or row.uses
+    }
+
+
+def books(service: Served) -> dict[str, int]:
+    """Account -> posted, in fen; the books are checked on the way."""
+    found = service.claims.CheckBooks(pb.CheckBooksRequest())
+    assert not found.ledger_sum_minor_units
+    assert not found.conservation_violations
+    assert not found.payout_mismatches
+    return {one.account: one.posted.minor_units for one in found.balances if one.posted.minor_units}
+
+
+def test_an_accepted_claim_is_approved_owed_and_replayed(service: Served) -> None:
+    claim = decided(service, "B1", BIG)
+    assert claim.state == pb.CLAIM_STATE_PENDED_REVIEW
+    (pend,) = claim.decision.pends
+    assert (pend.reason, pend.awaits) == (
+        reason_pb2.REASON_REVIEW_NEEDED,
+        "review.auto_pay_ceiling",
+    )
+    after = reviewed(service, claim)
+    assert after.state == pb.CLAIM_STATE_PAYABLE
+    assert after.decision.benefit == yuan("190000")
+    assert not after.decision.pends
+    assert books(service) == {"claims:incurred": 19_000_000, "claims:payable": -19_000_000}
+    moves = [(move.cause, move.actor) for move in got(service, claim.name).moves[-2:]]
+    assert moves == [("approve", "insurer:person-7"), ("release_payment", "insurer:person-7")]
+    service.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
+
+
+def test_a_reviewers_units_and_price_apply_before_limits(service: Served) -> None:
+    claim = decided(service, "B1", line(1, DRUG, "50.00", "4000"), line(2, SCAN, "600.00"))
+    cut = review_pb2.LineReview(number=1, clause="1.1", units="3000", unit_price="40")
+    after = reviewed(service, claim, cut)
+    first, second = after.decision.lines
+    assert (first.allowed, second.allowed) == (yuan("120000"), yuan("600"))
+    assert after.decision.benefit == yuan("110600")
+    shares = {share.reason: share.amount for share in first.shares}
+    assert shares[reason_pb2.REASON_MEDICAL_NECESSITY] == yuan("80000")
+    service.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
+
+
+def test_a_claim_denied_line_by_line_uses_nothing_up_any_more(service: Served) -> None:
+    claim = decided(service, "B1", BIG)
+    assert used(service)
+    deny = review_pb2.LineReview(
+        number=1, clause="1.1", deny_reason=reason_pb2.REASON_PAPERS_MISSING
+    )
+    after = reviewed(service, claim, deny)
+    assert after.state == pb.CLAIM_STATE_DENIED
+    assert [share.reason for share in after.decision.lines[0].shares] == [
+        reason_pb2.REASON_PAPERS_MISSING
+    ]
+    assert used(service) == {}
+    assert books(service) == {}
+
+
+def test_a_review_names_what_it_looked_at_and_says_all_its_faults(service: Served) -> None:
+    claim = decided(service, "B1", BIG)
+    request = asked(
+        review_pb2.ReviewClaimRequest,
+        claim,
+        lines=[
+            review_pb2.LineReview(number=1, clause="1.1", units="2"),
+            review_pb2.LineReview(number=7, clause="1.1", unit_price="1"),
+            review_pb2.LineReview(number=1, clause="none", unit_price="1"),
+        ],
+    )
+    fault = refused(service.review.ReviewClaim, request)
+    assert [(v.field, v.reason) for v in fault.violations] == [
+        ("lines[0]", "DUPLICATE_NUMBER"),
+        ("lines[0].units", "ABOVE_BILLED"),
+        ("lines[1]", "UNKNOWN_LINE"),
+        ("lines[2]", "DUPLICATE_NUMBER"),
+        ("lines[2]", "UNKNOWN_CLAUSE"),
+    ]
+    request = asked(review_pb2.ReviewClaimRequest, claim, lines=[review_pb2.LineReview(number=1)])
+    fault = refused(service.review.ReviewClaim, request)
+    assert [v.reason for v in fault.violations] == ["MISSING", "SAYS_NOTHING"]
+    assert got(service, claim.name) == claim
+
+
+def test_of_two_reviews_of_one_look_the_second_is_told(service: Served) -> None:
+    claim = decided(service, "B1", BIG)
+    first = asked(review_pb2.ReviewClaimRequest, claim)
+    answer = service.review.ReviewClaim(first)
+    fault = refused(service.review.ReviewClaim, asked(review_pb2.ReviewClaimRequest, claim))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.ABORTED, "CLAIM_CHANGED")
+    assert fault.metadata["state"] == "CLAIM_STATE_PAYABLE"
+    assert service.review.ReviewClaim(first) == answer  # a repeat, not a second one
+    looked = got(service, claim.name)
+    fault = refused(service.review.ReviewClaim, asked(review_pb2.ReviewClaimRequest, looked))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+    first.note = "another"
+    assert refused(service.review.ReviewClaim, first).reason == "REQUEST_ID_REUSED"
+
+
+def test_a_re_decision_leaves_its_own_out_counts_the_others_and_moves_no_other(
+    service: Served,
+) -> None:
+    claim = decided(service, "B1", BIG)  # reserves without its deductible
+    later = decided(service, "B2", line(1, DRUG, "15000.00"))
+    assert later.decision.benefit == yuan("5000")  # has had the deductible
+    after = reviewed(service, claim)
+    assert after.decision.benefit == yuan("200000")  # the other has borne it
+    assert got(service, later.name) == later
+
+
+def test_what_a_reviewer_wrote_is_sealed(service: Served) -> None:
+    claim = decided(service, "B1", BIG)
+    reviewed(service, claim)
+    with service.database.reading() as connection:
+        rows = connection.execute(text("SELECT * FROM claim_act")).all()
+        answers = connection.execute(text("SELECT response FROM request_log")).all()
+    assert len(rows) == 1
+    assert NOTE.encode() not in repr(rows).encode()
+    assert NOTE.encode() not in bytes(rows[0].sealed)
+    assert not [row for row in answers if NOTE.encode() in bytes(row.response)]
+
+
+def test_papers_decide_a_claim_and_a_stated_fact_is_not_stated_again(service: Served) -> None:
+    given = bill("B1", line(1, DRUG, "30000.00"))
+    given.ClearField("social_insurance")
+    name = taken(service, given)
+    service.settlement.AdjudicateClaim(settlement_pb2.AdjudicateClaimRequest(name=name))
+    claim = got(service, name)
+    assert claim.state == pb.CLAIM_STATE_PENDED_INFO
+    assert claim.HasField("papers_due_time")
+    assert {pend.awaits for pend in claim.decision.pends} == {"social_insurance.used"}
+    fault = refused(
+        service.review.SupplyFacts,
+        asked(
+            review_pb2.SupplyFactsRequest,
+            claim,
+            facts=bill_pb2.Bill(
+                bill_number="B2",
+                hospital_tier=bill_pb2.HOSPITAL_TIER_PRIMARY,
+                lines=[
+                    bill_pb2.BillLine(number=1, quantity="1", repeat_reason="allergy"),
+                    bill_pb2.BillLine(number=9, repeat_reason="allergy"),
+                ],
+            ),
+        ),
+    )
+    assert [(v.field, v.reason) for v in fault.violations] == [
+        ("facts.bill_number", "NOT_BY_PAPERS"),
+        ("facts.hospital_tier", "STATED_ALREADY"),
+        ("facts.lines[0].quantity", "NOT_BY_PAPERS"),
+        ("facts.lines[1].number", "UNKNOWN_LINE"),
+    ]
+    still = service.review.SupplyFacts(asked(review_pb2.SupplyFactsRequest, claim)).claim
+    assert still.state == pb.CLAIM_STATE_PENDED_INFO  # papers that say nothing
+    papers = asked(
+        review_pb2.SupplyFactsRequest,
+        still,
+        facts=bill_pb2.Bill(
+            social_insurance=bill_pb2.SocialInsurance(used=True, fund_paid=yuan("0"))
+        ),
+        paper_digests=["ab" * 32],
+        note=NOTE,
+    )
+    after = service.review.SupplyFacts(papers).claim
+    assert after.state == pb.CLAIM_STATE_PAYABLE
+    assert after.decision.benefit == yuan("20000")
+    assert not after.HasField("papers_due_time")
+    clocks = [(move.cause, move.clock) for move in got(service, name).moves if move.clock]
+    assert clocks == [  # stopped once
+        ("register", "start"),
+        ("ask_for_papers", "stop"),
+        ("receive_papers", "resume"),
+        ("auto_approve", "end"),
+        ("release_payment", "start"),
+    ]
+    service.claims.ReplayClaim(pb.ReplayClaimRequest(name=name))
+
+
+def paid(service: Served, claim: pb.Claim) -> pb.Claim:
+    """The claim as if the bank had paid it; the books say so too."""
+    with service.database.writing() as connection:
+        told = {"id": claim.name.rpartition("/")[2]}
+        connection.execute(
+            text("UPDATE claim SET state = 'paid', paid = benefit WHERE id = :id"), told
+        )
+    return got(service, claim.name)
+
+
+def test_a_reversed_claim_frees_what_it_used_and_is_recovered(service: Served) -> None:
+    before = used(service)
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    request = asked(review_pb2.ReverseClaimRequest, claim, note=NOTE)
+    after = service.review.ReverseClaim(request).claim
+    assert after.state == pb.CLAIM_STATE_RECOVERY_OPEN
+    assert after.recoverable == yuan("20000")
+    assert used(service) == before == {}
+    assert books(service)["claims:recoverable"] == 2_000_000
+    assert "claims:incurred" not in books(service)
+    short = asked(review_pb2.RecordRecoveryRequest, after, amount=yuan("1"), paying_account="main")
+    fault = refused(service.review.RecordRecovery, short)
+    assert [v.reason for v in fault.violations] == ["OTHER_AMOUNT"]
+    whole = asked(
+        review_pb2.RecordRecoveryRequest, after, amount=yuan("20000"), paying_account="main"
+    )
+    closed = service.review.RecordRecovery(whole).claim
+    assert closed.state == pb.CLAIM_STATE_RECOVERED
+    assert not closed.HasField("recoverable")
+    assert "claims:recoverable" not in books(service)
+    again = decided(service, "B2", line(1, DRUG, "30000.00"))  # no duplicate of a reversed one
+    assert again.decision.benefit == yuan("20000")
+
+
+def test_what_never_comes_back_is_written_off(service: Served) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    after = service.review.ReverseClaim(asked(review_pb2.ReverseClaimRequest, claim)).claim
+    closed = service.review.WriteOffRecovery(asked(review_pb2.WriteOffRecoveryRequest, after)).claim
+    assert closed.state == pb.CLAIM_STATE_WRITTEN_OFF
+    assert books(service)["claims:written-off"] == 2_000_000
+
+
+def taken_back(service: Served, given: bill_pb2.Bill) -> Any:
+    back = bill_pb2.Bill()
+    back.CopyFrom(given)
+    back.kind = bill_pb2.BILL_KIND_REVERSAL
+    return service.claims.SubmitClaim(submission(back, wait_s=0)).claims
+
+
+def test_a_bill_taken_back_undoes_its_claim_wherever_it_stands(service: Served) -> None:
+    given = {
+        state: bill(number, line(1, DRUG, price, quantity))
+        for state, number, price, quantity in (
+            (pb.CLAIM_STATE_REGISTERED, "B1", "1.00", "1"),
+            (pb.CLAIM_STATE_CLOSED_ZERO, "B2", "2000.00", "1"),
+            (pb.CLAIM_STATE_PENDED_REVIEW, "B3", "300000.00", "1"),
+            (pb.CLAIM_STATE_PAYABLE, "B4", "20000.00", "1"),
+            (pb.CLAIM_STATE_PAID, "B5", "5000.00", "2"),
+        )
+    }
+    names = {}
+    for state, one in given.items():
+        names[state] = taken(service, one)
+    for state in list(given):
+        work = settlement_pb2.AdjudicateClaimRequest(name=names[state])
+        service.settlement.AdjudicateClaim(work)
+        if state == pb.CLAIM_STATE_PAID:
+            paid(service, got(service, names[state]))
+    assert used(service)
+    ends = {
+        pb.CLAIM_STATE_CLOSED_ZERO: pb.CLAIM_STATE_CLOSED_ZERO,
+        pb.CLAIM_STATE_PENDED_REVIEW: pb.CLAIM_STATE_WITHDRAWN,
+        pb.CLAIM_STATE_PAYABLE: pb.CLAIM_STATE_WITHDRAWN,
+        pb.CLAIM_STATE_PAID: pb.CLAIM_STATE_RECOVERY_OPEN,
+    }
+    for state, end in ends.items():
+        (claim,) = taken_back(service, given[state])
+        assert (claim.name, claim.state) == (names[state], end)
+        assert [one.name for one in taken_back(service, given[state])] == [names[state]]
+    taken_back(service, given[pb.CLAIM_STATE_REGISTERED])
+    assert used(service) == {}
+    assert "claims:incurred" not in books(service)
+    assert "claims:payable" not in {k for k, v in books(service).items() if v > 0}
+
+
+def test_a_bill_that_nobody_knows_cannot_be_taken_back(service: Served) -> None:
+    back = bill("B1", BIG)
+    back.kind = bill_pb2.BILL_KIND_REVERSAL
+    fault = refused(service.claims.SubmitClaim, submission(back, wait_s=0))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.NOT_FOUND, "BILL_UNKNOWN")
+
+
+def test_an_appeal_is_decided_by_somebody_who_did_not_review(service: Served, desk: Desk) -> None:
+    claim = decided(service, "B1", BIG)
+    deny = review_pb2.LineReview(
+        number=1, clause="1.1", deny_reason=reason_pb2.REASON_MEDICAL_NECESSITY
+    )
+    denied = reviewed(service, claim, deny)
+    appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, denied)).claim
+    assert appealed.state == pb.CLAIM_STATE_APPEALED
+    assert appealed.days_left == 30
+    overturn = asked(
+        review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_OVERTURN
+    )
+    assert refused(service.review.DecideAppeal, overturn).reason == "SAME_PERSON"
+    desk.who = another()
+    anew = service.review.DecideAppeal(overturn).claim
+    assert anew.state == pb.CLAIM_STATE_PENDED_REVIEW
+    after = reviewed(service, anew)
+    assert after.state == pb.CLAIM_STATE_PAYABLE
+    assert after.decision.benefit == yuan("190000")
+
+
+def test_after_an_appeal_nobody_gets_less_and_only_the_difference_is_owed(
+    service: Served, desk: Desk
+) -> None:
+    claim = decided(service, "B1", line(1, DRUG, "50.00", "4000"))
+    cut = review_pb2.LineReview(number=1, clause="1.1", units="3000")
+    claim = paid(service, reviewed(service, claim, cut))
+    assert claim.paid == yuan("140000")
+    appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
+    desk.who = another()
+    overturn = asked(
+        review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_OVERTURN
+    )
+    anew = service.review.DecideAppeal(overturn).claim
+    worse = review_pb2.LineReview(number=1, clause="1.1", units="2999")
+    request = asked(review_pb2.ReviewClaimRequest, anew, lines=[worse])
+    assert refused(service.review.ReviewClaim, request).reason == "BELOW_PAID"
+    after = reviewed(service, anew)
+    assert after.state == pb.CLAIM_STATE_PAYABLE
+    assert books(service)["claims:incurred"] == 19_000_000
+
+
+def another() -> Caller:
+    """A second person of the same insurer."""
+    return dataclasses.replace(of_insurer(), subject="person-8")
+
+
+def test_the_queue_lists_what_waits(service: Served) -> None:
+    waiting = decided(service, "B1", BIG)
+    decided(service, "B2", line(1, DRUG, "20.00"))
+    listed = service.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-", pended=True))
+    (one,) = listed.claims
+    assert (one.name, one.days_left) == (waiting.name, 30)
+    assert one.state_time == waiting.state_time
+
+
+def test_a_batch_settles_the_others_when_one_waits_for_an_earlier_policy(service: Served) -> None:
+    second = policy(3)
+    second.members[0].document.number = policy(1).members[0].document.number
+    imported(service, second)
+    first, held_up = service.claims.SubmitClaim(submission(bill("B1", BIG), wait_s=0)).claims
+    small = bill("B2", line(1, DRUG, "20.00"))
+    later = service.claims.SubmitClaim(submission(small, wait_s=0)).claims
+    names = [first.name, held_up.name, *(claim.name for claim in later)]
+    answer = service.settlement.SettleClaims(settlement_pb2.SettleClaimsRequest(names=names))
+    assert [claim.state for claim in answer.claims[:2]] == [
+        pb.CLAIM_STATE_PENDED_REVIEW,
+        pb.CLAIM_STATE_REGISTERED,
+    ]
+    assert all(claim.state != pb.CLAIM_STATE_REGISTERED for claim in answer.claims[2:])
+    reviewed(service, got(service, first.name))
+    after = got(service, held_up.name)  # goes on at once, with what is left
+    assert (after.state, after.decision.benefit) == (pb.CLAIM_STATE_PAYABLE, yuan("9980"))
+
+
+TWO_YEARS_US = 2 * 366 * 86_400_000_000
+
+
+def test_papers_that_never_come_close_the_claim_and_free_what_it_reserved(
+    database_url: str,
+) -> None:
+    clock = Clock()
+    running = served(database_url, workflows=Stuck(), clock=clock)
+    with running as service:
+        publish(service)
+        imported(service, policy(1))
+        given = bill("B1", line(1, DRUG, "30000.00"))
+        given.ClearField("social_insurance")
+        name = taken(service, given)
+        service.settlement.AdjudicateClaim(settlement_pb2.AdjudicateClaimRequest(name=name))
+        assert used(service)
+        early = settlement_pb2.GiveUpWaitingRequest(name=name)
+        told = service.settlement.GiveUpWaiting(early)
+        assert told.state == pb.CLAIM_STATE_PENDED_INFO
+        assert told.due_time == got(service, name).papers_due_time
+        clock.ahead_us = TWO_YEARS_US
+        for _ in range(2):
+            state = service.settlement.GiveUpWaiting(early).state
+            assert state == pb.CLAIM_STATE_CLOSED_INCOMPLETE
+        assert used(service) == {}
+        late = asked(review_pb2.SupplyFactsRequest, got(service, name))
+        assert refused(service.review.SupplyFacts, late).reason == "WRONG_STATE"
+
+
+class Clock:
+    """The service's clock, which a test puts forward."""
+
+    def __init__(self) -> None:
+        self.ahead_us = 0
+
+    def __call__(self) -> int:
+        return now_us() + self.ahead_us
+
+
+@pytest.fixture
+def strict(database_url: str, desk: Desk) -> Iterator[Served]:
+    """Claims where every review of 150,000 yuan or more needs a second person."""
+    with served(
+        database_url,
+        workflows=Stuck(),
+        caller=lambda: desk.who,
+    ) as made:
+        plan = (PLANS / f"{PLAN}.yaml").read_text()
+        assert "\nfour_eyes:" not in plan
+        plan += '\nfour_eyes: {clause: "5.6", unit: CNY, values: {2024-01-01: "150000.00"}}\n'
+        made.claims.PublishPlan(pb.PublishPlanRequest(request_id="p", yaml=plan.encode()))
+        imported(made, policy(1))
+        yield made
+
+
+def test_above_the_threshold_somebody_else_must_confirm(strict: Served, desk: Desk) -> None:
+    claim = decided(strict, "B1", BIG)
+    before = used(strict)
+    proposed = reviewed(strict, claim)
+    assert (proposed.state, proposed.awaits_confirmation) == (pb.CLAIM_STATE_PENDED_REVIEW, True)
+    assert proposed.decision == claim.decision
+    assert (used(strict), books(strict)) == (before, {})
+    yes = asked(review_pb2.ConfirmReviewRequest, proposed)
+    assert refused(strict.review.ConfirmReview, yes).reason == "SAME_PERSON"
+    desk.who = another()
+    after = strict.review.ConfirmReview(yes).claim
+    assert (after.state, after.awaits_confirmation) == (pb.CLAIM_STATE_PAYABLE, False)
+    assert after.decision.benefit == yuan("190000")
+    strict.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
+
+
+def test_a_rejected_review_leaves_the_claim_to_anybody(strict: Served, desk: Desk) -> None:
+    claim = decided(strict, "B1", BIG)
+    unasked = asked(review_pb2.ConfirmReviewRequest, claim)
+    assert refused(strict.review.ConfirmReview, unasked).reason == "NOTHING_TO_CONFIRM"
+    proposed = reviewed(strict, claim)
+    desk.who = another()
+    no = asked(review_pb2.ConfirmReviewRequest, proposed, reject=True, note=NOTE)
+    after = strict.review.ConfirmReview(no).claim
+    assert (after.state, after.awaits_confirmation) == (pb.CLAIM_STATE_PENDED_REVIEW, False)
+    smaller = review_pb2.LineReview(number=1, clause="1.1", unit_price="120000")
+    assert reviewed(strict, after, smaller).state == pb.CLAIM_STATE_PAYABLE  # below it, alone
+
+
+def test_a_cleared_suspicion_is_an_adjusters_to_review(service: Served) -> None:
+    claim = decided(service, "B1", BIG)
+    with service.database.writing() as connection:
+        connection.execute(text("UPDATE claim SET state = 'pended_fraud'"))
+    fault = refused(service.review.ReviewClaim, asked(review_pb2.ReviewClaimRequest, claim))
+    assert fault.reason == "WRONG_STATE"
+    request = asked(review_pb2.ClearSuspicionRequest, claim, note=NOTE)
+    after = service.review.ClearSuspicion(request).claim
+    assert after.state == pb.CLAIM_STATE_PENDED_REVIEW
+    assert reviewed(service, after).state == pb.CLAIM_STATE_PAYABLE
+
+
+def test_a_hospital_hands_papers_in_for_its_own_bill_and_sees_its_own_part(
+    service: Served,
+) -> None:
+    given = bill("B1", line(1, DRUG, "30000.00"))
+    given.name, given.consent = "hospitals/general/bills/b1", "hospitals/general/consents/c1"
+    given.ClearField("social_insurance")
+    claim = got(service, taken(service, given))
+    service.settlement.AdjudicateClaim(settlement_pb2.AdjudicateClaimRequest(name=claim.name))
+    claim = got(service, claim.name)
+    papers = asked(
+        review_pb2.SupplyFactsRequest,
+        claim,
+        facts=bill_pb2.Bill(
+            social_insurance=bill_pb2.SocialInsurance(used=True, fund_paid=yuan("0"))
+        ),
+    )
+    told = review_pb2_grpc.ReviewServiceStub(service.hospital_channel).SupplyFacts(papers).claim
+    assert told.state == pb.CLAIM_STATE_PAYABLE
+    assert (told.member, list(told.moves), list(told.decision.usage_changes)) == ("", [], [])
+    actors = {move.actor for move in got(service, claim.name).moves}
+    assert "hospital:person-7" in actors
+
+
+def test_whoever_works_a_claim_leaves_a_leaf(database_url: str) -> None:
+    log = Reads()
+    running = served(database_url, workflows=Stuck(), append=log.append)
+    with running as service:
+        publish(service)
+        imported(service, policy(1))
+        claim = decided(service, "B1", BIG)
+        before = len(log.kept)
+        reviewed(service, claim)
+    (leaf,) = log.kept[before:]
+    assert leaf.rpc == "/lipei.claims.v1.ReviewService/ReviewClaim"
+    assert (leaf.record, leaf.owner) == (claim.name, "insurer/insurer")
+
+
+def test_an_erased_persons_claim_can_be_worked_no_more(service: Served) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    with service.database.writing() as connection:
+        sealer = service.keys.sealer(connection)
+        person = claim.member.removeprefix("members/")
+        assert sealer.destroy(person_subject(person))
+    request = asked(review_pb2.ReverseClaimRequest, claim)
+    assert refused(service.review.ReverseClaim, request).reason == "ERASED"
+    assert got(service, claim.name).revision == claim.revision
+
+
+def test_an_appeal_after_the_plans_time_limit_is_refused(sqlite_database: str) -> None:
+    clock = Clock()
+    limit = b'\nappeals: {clause: "5.6", unit: days, values: {2024-01-01: 60}}\n'
+    with served(sqlite_database, workflows=Stuck(), clock=clock) as service:
+        plan = (PLANS / f"{PLAN}.yaml").read_bytes() + limit
+        service.claims.PublishPlan(pb.PublishPlanRequest(request_id="p", yaml=plan))
+        imported(service, policy(1))
+        claim = decided(service, "B1", line(1, DRUG, "20.00"))
+        assert claim.state == pb.CLAIM_STATE_CLOSED_ZERO
+        request = asked(review_pb2.AppealClaimRequest, claim)
+        clock.ahead_us = 62 * 86_400_000_000
+        fault = refused(service.review.AppealClaim, request)
+        assert (fault.code, fault.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "APPEAL_LATE")
+        assert (fault.metadata["carc"], fault.metadata["clause"]) == ("138", "5.6")
+        clock.ahead_us = 60 * 86_400_000_000 - 3_600_000_000
+        assert service.review.AppealClaim(request).claim.state == pb.CLAIM_STATE_APPEALED
