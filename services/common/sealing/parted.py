@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, MetaData, inspect, update
 
 from services.common.access.tenant import Kind
 from services.common.database import append_only_ddl
-from services.common.sealing.tables import ERASURE
+from services.common.sealing.tables import ERASURE, erasure_table
+
+_erasure = erasure_table(MetaData())
 
 
 def part_erasures(connection: Connection) -> None:
@@ -30,9 +32,9 @@ def part_erasures(connection: Connection) -> None:
         operations.execute(f"DROP TRIGGER {ERASURE}_no_update")
     else:
         operations.execute(f"ALTER TABLE {ERASURE} DISABLE TRIGGER {ERASURE}_append_only")
-    operations.execute(
-        f"UPDATE {ERASURE} SET tenant = '{Kind.MEMBER}' WHERE tenant LIKE '{Kind.MEMBER}/%'"  # noqa: S608 - constants
-    )
+    tenant = _erasure.c.tenant
+    mine = update(_erasure).where(tenant.startswith(f"{Kind.MEMBER}/"))
+    operations.execute(mine.values(tenant=str(Kind.MEMBER)))
     operations.drop_column(ERASURE, "fingerprint")
     if dialect == "sqlite":
         operations.execute(append_only_ddl(ERASURE, dialect)[0])
