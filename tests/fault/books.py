@@ -93,6 +93,10 @@ class Books:
         """Records in the bridge's quarantine."""
         return self._number(self._bridge, "SELECT count(*) FROM quarantine")
 
+    def held(self) -> int:
+        """Records that wait at the bridge for their patient's consent."""
+        return self._number(self._bridge, "SELECT count(*) FROM held_record")
+
     def last_delivery(self) -> int:
         """When the bridge last noted an insurer's answers; 0 if never."""
         return self._number(self._bridge, "SELECT max(at_us) FROM acknowledgement")

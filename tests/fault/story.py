@@ -93,13 +93,14 @@ class Story:
         return [str(one["identifier"][0]["value"]) for one in part]
 
     def all_delivered(self) -> bool:
-        """Whether every bill in the hospital's system is answered for, or set aside.
+        """Whether every bill in the hospital's system is answered for, set aside or held.
 
         While it is not, a pull is asked for once a second: one that is asked for while another is
         handing over is skipped, and here no interval asks again.
         """
         books = self.books
-        if books.undelivered() == 0 and books.released() + books.set_aside() >= self.billed:
+        answered = books.released() + books.set_aside() + books.held()
+        if books.undelivered() == 0 and answered >= self.billed:
             return True
         if time.monotonic() - self._pulled_at > _PULL_AGAIN_S:
             self._pulled_at = time.monotonic()
