@@ -22,6 +22,12 @@ class ChildFailed(RuntimeError):
     """A process ended, or was not ready in time; the text says which, and the end of its log."""
 
 
+# Whoever forks while gRPC has threads waits for them, for up to a minute (seen: one start in three
+# of a benchmark's worker), unless gRPC was told before its first channel that no fork goes on with
+# it. Ours become other programs at once.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+
 class Child:
     """A process in a group of its own: Ctrl-C reaches the demo alone, which stops its children.
 
@@ -51,7 +57,7 @@ class Child:
                 cwd=cwd,
                 env={**os.environ, **(environ or {})},
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 -- no thread runs yet
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 -- it makes one system call
             )
 
     def __enter__(self) -> Self:

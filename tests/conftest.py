@@ -14,6 +14,7 @@ import pytest
 import structlog
 from sqlalchemy import make_url
 
+from demo import processes  # noqa: F401 - tells gRPC about forks, before any test's first channel
 from services.common.database import Database, migrate
 from tests.postgres import fresh_database, postgres_server
 

@@ -96,7 +96,7 @@ def _unfinished(story: Story, claims: Sequence[claims_pb2.Claim]) -> Iterator[st
     pended = sum(claim.state in PENDED for claim in claims)
     year = story.scenario.expected if story.scenario else None
     # Nobody withdraws a consent here, so what would end by that waits for a person too.
-    expected = year.pended + year.withdrawn if year else 0
+    expected = (year.pended or 0) + year.withdrawn if year else 0
     if pended != expected:
         yield f"{pended} claims wait for a person, not {expected}"
 
