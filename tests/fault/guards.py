@@ -192,7 +192,7 @@ TARGET_STANDING = _guard(
     "pricing: anybody's target decides anybody's months",
     (
         "services/pricing/core/months.py",
-        "[target for target in personal if target.set_by in recorders]",
+        "[target for target in personal if (target.set_by, target.measure.quantity) in measured]",
         "list(personal)",
     ),
     tests=("tests/services/pricing/core/test_month_properties.py",),
