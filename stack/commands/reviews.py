@@ -40,6 +40,14 @@ _NEXT = {
     claims_pb2.CLAIM_STATE_UPHELD: "lipei claims explain {name}",
 }
 
+_ACTED_ON = (
+    claims_pb2.CLAIM_STATE_PENDED_REVIEW,
+    claims_pb2.CLAIM_STATE_PENDED_INFO,
+    claims_pb2.CLAIM_STATE_PENDED_FRAUD,
+    claims_pb2.CLAIM_STATE_RECOVERY_OPEN,
+    claims_pb2.CLAIM_STATE_APPEALED,
+)
+
 
 def pended(
     policy: Annotated[str, typer.Argument(metavar="[POLICY]", help="All when absent.")] = "-",
@@ -105,7 +113,7 @@ def review(  # noqa: PLR0913, PLR0917 -- an option each
     ] = None,
     reason: Annotated[
         str, typer.Option("--reason", help="Why lines are denied, for example medical_necessity.")
-    ] = "medical_necessity",
+    ] = "",
     units: Annotated[
         list[str] | None,
         typer.Option("--units", metavar="LINE=N", help="Leave so many units of a line."),
@@ -124,6 +132,8 @@ def review(  # noqa: PLR0913, PLR0917 -- an option each
     as_json: AsJson = False,
 ) -> None:
     """Decide a claim that waits for an adjuster. The engine computes; you say what you found."""
+    if bool(deny) != bool(reason):
+        raise Failed("--deny needs a --reason, and --reason a --deny", exit_code=2)
     lines: dict[int, pb.LineReview] = {}
     for number in deny or ():
         lines[number] = pb.LineReview(number=number, deny_reason=_reason(reason))
@@ -346,10 +356,14 @@ def _claim(name: str, state: Path, role: str) -> claims_pb2.Claim:
 
 
 def _say_next(claim: claims_pb2.Claim) -> None:
+    """Name the next command, with the revision that was shown where it acts on the claim."""
     known = _NEXT.get(claim.state, "lipei claims show {name}")
+    who = ""
     if claim.awaits_confirmation:
-        known = "lipei claims confirm {name}   (somebody else)"
-    say(f"next: {known.format(name=claim.name)}")
+        known, who = "lipei claims confirm {name}", "   (somebody else)"
+    if claim.state in _ACTED_ON:
+        known += f" --revision {claim.revision}"
+    say(f"next: {known.format(name=claim.name)}{who}")
 
 
 def add_to(app: typer.Typer) -> None:

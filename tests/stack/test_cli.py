@@ -87,6 +87,7 @@ def test_a_service_that_is_gone_is_named_without_a_stack_trace(tmp_path: Path) -
         ["claims", "review", "policies/p/claims/c", "--state", "none"],
         ["claims", "review", "policies/p/claims/c", "--accept", "--deny", "1", "--state", "none"],
         ["claims", "review", "policies/p/claims/c", "--units", "1", "--state", "none"],
+        ["claims", "review", "policies/p/claims/c", "--deny", "1", "--state", "none"],
         ["claims", "review", "p", "--deny", "1", "--reason", "perhaps", "--state", "none"],
         ["claims", "supply", "policies/p/claims/c", "--tier", "fourth", "--state", "none"],
         ["claims", "decide-appeal", "policies/p/claims/c", "--state", "none"],

@@ -365,7 +365,7 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
         one for one in (name, "review.auto_pay_ceiling", "5.6", "30") if one not in queue.out
     ]
     assert missing == [], queue.out + queue.err
-    assert queue.out.splitlines()[-1] == f"next: lipei claims review {name} --accept"
+    assert f"next: lipei claims review {name} --accept --revision " in queue.out.splitlines()[-1]
     words = ["claims", "review", name, "--units", "1=6", "--clause", "5.6", "--note", "seen"]
     bare = stack.lipei(*words[:-4])
     assert bare.code == 1
@@ -378,7 +378,7 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     assert stack.lipei("claims", "replay", name).code == 0
     until(lambda: stands(stack, name) == "paid")
     back = stack.lipei("claims", "reverse", name, "--note", "billed twice")
-    assert back.out.splitlines()[-1] == f"next: lipei claims recover {name}"
+    assert f"next: lipei claims recover {name} --revision " in back.out.splitlines()[-1]
     assert "110000.00 CNY are to be recovered" in stack.lipei("claims", "show", name).out
     assert stack.lipei("claims", "recover", name).code == 0
     assert stands(stack, name) == "recovered"

@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from services.common.state import record_address
-from services.common.temporal import names
+from services.common.temporal import connection, names
 from services.common.temporal.connection import connect
 from services.common.temporal.schedules import (
     ensure_pull_schedule,
@@ -212,7 +212,7 @@ def test_a_pull_has_ended_when_it_was_asked_for_and_nothing_runs(state: Path) ->
 def test_nobody_there_is_told_after_some_patience(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.common.temporal.connection._CONNECT_TRIES", 1)
+    monkeypatch.setattr(connection, "_CONNECT_TRIES", 1)
     record_address(tmp_path, "temporal", f"127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(RuntimeError):
         asyncio.run(connect(tmp_path))
