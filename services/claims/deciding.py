@@ -31,7 +31,7 @@ from services.claims.core.repeats import services_that_matter
 from services.claims.owing import owe
 from services.claims.papers import with_facts
 from services.claims.plan_shelf import PlanShelf
-from services.claims.storage import acts, policies, sealed
+from services.claims.storage import acts, coordination, decisions, policies, sealed
 from services.claims.storage import claims as store
 from services.claims.storage.usage import balances, earlier_services
 from services.common.refusals import Refused
@@ -108,7 +108,7 @@ def take_effect(
     `before` are the moves that lead up to it; `event` is where it leads, as it says itself when
     absent.
     """
-    decision_id = store.store_decision(
+    decision_id = decisions.store_decision(
         desk.connection, desk.sealer, row, inputs, decided, desk.at_us
     )
     moves = [*before, event or EVENTS[decided.disposition]]
@@ -165,7 +165,7 @@ def _inputs(
     if reads_family_size(plan):
         size = policies.insured_people(connection, row.policy_id, terms.revision)
         snapshot = msgspec.structs.replace(snapshot, family_size=size)
-    own = store.own_use(connection, sealer, row)
+    own = decisions.own_use(connection, sealer, row)
     return canonical.Inputs(
         plan_version=terms.plan_version,
         policy=snapshot,
@@ -179,7 +179,7 @@ def _inputs(
 
 def _prior(desk: Desk, row: Row[Any]) -> PriorPayments:
     payments = []
-    for earlier in store.earlier_policies(desk.connection, row):
+    for earlier in coordination.earlier_policies(desk.connection, row):
         if ClaimState(earlier.state) in store.PENDED:
             raise Refused(
                 grpc.StatusCode.ABORTED,
@@ -190,7 +190,7 @@ def _prior(desk: Desk, row: Row[Any]) -> PriorPayments:
         gone = earlier.released_us is not None or ClaimState(earlier.state) in TAKEN_BACK
         if not earlier.benefit or gone:
             continue
-        stored = store.decision_of(desk.connection, earlier.decision_id)
+        stored = decisions.decision_of(desk.connection, earlier.decision_id)
         lines = tuple(
             LinePayment(number=line.number, amount=line.benefit)
             for line in sealed.open_output(desk.sealer, stored).lines

@@ -17,7 +17,7 @@ from services.claims.bill_intake import bill_faults, code_faults, core_faults, e
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
-from services.claims.storage import policies, withdrawals
+from services.claims.storage import coordination, policies, request_log, withdrawals
 from services.claims.taking_back import take_back
 from services.claims.terms import PolicyTerms
 from services.common.access.tenant import Tenant
@@ -134,7 +134,7 @@ def take_in(
         raise _nobody_answers(tenant) from None
     rows = _same_bill(connection, sealer, tenant, bill, bill_hash)
     if tenant.hospital is not None:
-        store.adopt(connection, [row.id for row in rows], tenant.hospital)
+        coordination.adopt(connection, [row.id for row in rows], tenant.hospital)
     have_claims = {row.insurer for row in rows}
     fresh = tuple(
         (
@@ -179,7 +179,7 @@ def _remember(
 ) -> None:
     names = "\n".join(claim_name(*claim) for claim in claims).encode()
     key = (METHOD, request.request_id, bill_hash)
-    store.remember_answer(connection, sealer, tenant, *key, names, at_us)
+    request_log.remember_answer(connection, sealer, tenant, *key, names, at_us)
 
 
 def _insured(
@@ -219,8 +219,10 @@ def _known(
     bill_hash: str,
 ) -> Taken | None:
     try:
-        answer = store.answered(connection, sealer, tenant, METHOD, request.request_id, bill_hash)
-    except store.OtherContent:
+        answer = request_log.answered(
+            connection, sealer, tenant, METHOD, request.request_id, bill_hash
+        )
+    except request_log.OtherContent:
         text = "this request_id was used with another bill; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
     if answer is None:
@@ -239,7 +241,7 @@ def _same_bill(
     bill: bill_pb2.Bill,
     bill_hash: str,
 ) -> Sequence[Row[Any]]:
-    rows = store.claims_of_bill(
+    rows = coordination.claims_of_bill(
         connection, sealer, bill.provider_id, bill.bill_number, tenant.insurer
     )
     # A hospital that knows another's bill word for word still gets none of its claims; nor those of
@@ -248,9 +250,9 @@ def _same_bill(
         row.hospital not in (None, tenant.hospital) for row in rows
     )
     if tenant.hospital is not None and any(row.hospital is None for row in rows):
-        known = store.hospitals_of(connection, bill.provider_id)
+        known = coordination.hospitals_of(connection, bill.provider_id)
         anothers = anothers or known != {tenant.hospital}
-    if anothers or not all(store.is_content(sealer, row, bill_hash) for row in rows):
+    if anothers or not all(coordination.is_content(sealer, row, bill_hash) for row in rows):
         text = "this provider's bill number was taken in with other content; ask the hospital"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "BILL_CONFLICT", text)
     return rows

@@ -21,7 +21,7 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.reviewing import ReviewServicer
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
-from services.claims.storage import claims as store
+from services.claims.storage import sweeping
 from services.claims.storage.about import records_about
 from services.claims.storage.counted import SEALED
 from services.claims.storage.tables import evidence, metadata
@@ -105,7 +105,7 @@ class Sweeper:
     def _left(self) -> list[tuple[str, str]]:
         now = now_us()
         with self._database.reading() as connection:
-            return store.not_started(
+            return sweeping.not_started(
                 connection,
                 unstarted_since_us=max(self._born_us, now - int(UNSTARTED_AFTER_S * 1e6)),
                 stale_since_us=now - int(STALE_AFTER_S * 1e6),
@@ -121,15 +121,15 @@ class Sweeper:
 
     def _untimed(self) -> Sequence[Row[Any]]:
         with self._database.reading() as connection:
-            return store.papers_untimed(connection, now_us(), SWEEP_AT_ONCE)
+            return sweeping.papers_untimed(connection, now_us(), SWEEP_AT_ONCE)
 
     def _mark_timed(self, claim_id: str, number: int) -> None:
         with self._database.writing() as connection:
-            store.mark_papers_timed(connection, claim_id, number)
+            sweeping.mark_papers_timed(connection, claim_id, number)
 
     def _mark(self, claim_ids: list[str]) -> None:
         with self._database.writing() as connection:
-            store.mark_started(connection, claim_ids, now_us())
+            sweeping.mark_started(connection, claim_ids, now_us())
 
     async def start_payouts(self) -> None:
         """Start the payout run whenever something is payable, unsent or unanswered."""

@@ -18,7 +18,7 @@ from services.claims.payouts.bank import Bank, BankUnreachable
 from services.claims.payouts.iso20022 import Party
 from services.claims.policy_import import open_payee
 from services.claims.storage import claims as store
-from services.claims.storage import payouts, policies
+from services.claims.storage import payouts, policies, sweeping
 from services.claims.storage.payouts import Payout
 from services.claims.storage.tables import claim
 from services.common.database import Database
@@ -60,7 +60,7 @@ class Payments:
     def _work_left(self) -> bool:
         with self._database.reading() as connection:
             return (
-                store.anything_payable(connection, self._now_us())
+                sweeping.anything_payable(connection, self._now_us())
                 or bool(payouts.unsent_files(connection, self._paying.name))
                 or payouts.open_payouts(connection, self._paying.name) > 0
             )
@@ -88,7 +88,7 @@ class Payments:
             )
             unpayable = [entry.claim_id for entry in gathered.unpayable]
             if unpayable:
-                store.block_payouts(connection, unpayable, now_us + BLOCKED_FOR_US)
+                sweeping.block_payouts(connection, unpayable, now_us + BLOCKED_FOR_US)
                 logger().warning("unpayable_claims", claims=unpayable, count=len(unpayable))
             unsent = payouts.unsent_files(connection, self._paying.name)
         return pb.GatherPayoutsResponse(
@@ -103,7 +103,7 @@ class Payments:
         found: list[Payable] = []
         without: list[str] = []
         sealer, today = self._keys.sealer(connection), self._today(now_us)
-        for row in store.payable_claims(connection, now_us, most):
+        for row in sweeping.payable_claims(connection, now_us, most):
             payee = _payee(connection, sealer, row.policy_id, today)
             if payee is None:
                 without.append(row.id)
@@ -117,7 +117,7 @@ class Payments:
                 )
             )
         if without:
-            store.block_payouts(connection, without, now_us + BLOCKED_FOR_US)
+            sweeping.block_payouts(connection, without, now_us + BLOCKED_FOR_US)
             logger().warning("claims_without_payee_account", claims=without, count=len(without))
         return found
 

@@ -25,6 +25,7 @@ from services.claims.findings import Doing
 from services.claims.messages import STATES, claim_name, seen_by_hospital
 from services.claims.servicer import ClaimsParts, Context, alone, find, messages_of
 from services.claims.storage import claims as store
+from services.claims.storage import coordination, request_log
 from services.common.access.caller import current_caller
 from services.common.access.tenant import Kind, current_tenant
 from services.common.dated import NoTermsInForce
@@ -182,7 +183,7 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
             row = find(connection, self._sealer(connection), name)
             waiting = [
                 claim_name(later.policy_id, later.id)
-                for later in store.later_policies(connection, row)
+                for later in coordination.later_policies(connection, row)
                 if ClaimState(later.state) in store.UNDECIDED
             ]
         if waiting and ClaimState(row.state) not in store.PENDED:
@@ -200,8 +201,8 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
         key = (step.method, request.request_id, body)
         try:
-            known = store.answered(connection, sealer, tenant, *key)
-        except store.OtherContent:
+            known = request_log.answered(connection, sealer, tenant, *key)
+        except request_log.OtherContent:
             text = "this request_id was used with other content; make a new one"
             raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
         if known is not None:
@@ -211,7 +212,7 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         doing = Doing(desk, row, current_caller().subject, _actor())
         step.work(doing, request)
         name = claim_name(row.policy_id, row.id).encode()
-        store.remember_answer(connection, sealer, tenant, *key, name, desk.at_us)
+        request_log.remember_answer(connection, sealer, tenant, *key, name, desk.at_us)
 
 
 def _check(row: Row[Any], step: _Step, revision: int) -> None:

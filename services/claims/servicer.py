@@ -43,7 +43,7 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
 from services.claims.storage import claims as store
-from services.claims.storage import policies, sealed
+from services.claims.storage import decisions, policies, request_log, sealed
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw, withdrawn_among
 from services.claims.unpayable import unpayable_terms
@@ -463,7 +463,7 @@ def _decided_row(connection: Connection, sealer: Sealer, name: str) -> tuple[Row
     if row.decision_id is None:
         text = "the claim is not decided yet; wait"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
-    return row, store.decision_of(connection, row.decision_id)
+    return row, decisions.decision_of(connection, row.decision_id)
 
 
 def messages_of(
@@ -471,7 +471,7 @@ def messages_of(
 ) -> list[pb.Claim]:
     """Claims with their decisions in force, without history."""
     ids = [row.decision_id for row in rows if row.decision_id]
-    stored = store.decisions_of(connection, ids) if ids else {}
+    stored = decisions.decisions_of(connection, ids) if ids else {}
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
     clocks = store.clocks_of(connection, rows)
     opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
@@ -513,8 +513,8 @@ def _once(
     method, request_id, body, at_us = key
     tenant = current_tenant()
     try:
-        stored = store.answered(connection, sealer, tenant, method, request_id, body)
-    except store.OtherContent:
+        stored = request_log.answered(connection, sealer, tenant, method, request_id, body)
+    except request_log.OtherContent:
         text = "this request_id was used with other content; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
     if stored is not None:
@@ -523,7 +523,7 @@ def _once(
         return known
     answer = work(connection)
     said = answer.SerializeToString()
-    store.remember_answer(connection, sealer, tenant, method, request_id, body, said, at_us)
+    request_log.remember_answer(connection, sealer, tenant, method, request_id, body, said, at_us)
     return answer
 
 

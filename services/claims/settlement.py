@@ -18,7 +18,7 @@ from services.claims.owing import owe
 from services.claims.paying import Payments
 from services.claims.servicer import ClaimsParts, Context, alone, find
 from services.claims.storage import claims as store
-from services.claims.storage import sealed
+from services.claims.storage import coordination, decisions, sealed
 from services.common.dated import NoTermsInForce
 from services.common.grpc_edge import Refused, Violation, invalid
 from services.common.log import logger
@@ -105,7 +105,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
     def _decided(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
         """Decide an undecided claim, all its moves at once."""
-        if store.waits_for_earlier(connection, row):
+        if coordination.waits_for_earlier(connection, row):
             raise Refused(
                 grpc.StatusCode.ABORTED,
                 "EARLIER_CLAIM_OPEN",
@@ -143,7 +143,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             state = ClaimState(row.state)
             if state is not ClaimState.PENDED_INFO or row.papers_due_us > at_us:
                 return state, row.papers_due_us
-            store.release(connection, self._parts.keys.sealer(connection), row)
+            decisions.release(connection, self._parts.keys.sealer(connection), row)
             state = store.move_on(
                 connection,
                 row.id,

@@ -12,6 +12,7 @@ from lipei.type.v1 import bill_pb2
 from services.claims import owing
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.storage import claims as store
+from services.claims.storage import coordination, decisions
 from services.common.access.tenant import Tenant
 from services.common.refusals import Refused
 from services.common.sealing import Erased, Sealer
@@ -64,7 +65,7 @@ def take_back(
 def _claims(
     connection: Connection, sealer: Sealer, tenant: Tenant, bill: bill_pb2.Bill
 ) -> Sequence[Row[Any]]:
-    rows = store.claims_of_bill(
+    rows = coordination.claims_of_bill(
         connection, sealer, bill.provider_id, bill.bill_number, tenant.insurer
     )
     if tenant.hospital is not None and any(row.hospital != tenant.hospital for row in rows):
@@ -87,9 +88,9 @@ def _undo(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> 
     if moves is None or (not moves and row.owed):
         text = "the claim is appealed; its appeal is decided first"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "APPEAL_OPEN", text)
-    store.release(connection, sealer, row)
+    decisions.release(connection, sealer, row)
     if not moves:
-        store.void_decision(connection, row.id, at_us)
+        decisions.void_decision(connection, row.id, at_us)
         return
     columns: dict[str, Any] = {"released_us": at_us, "owed": 0}
     if moves[-1] is Event.OPEN_RECOVERY:

@@ -66,6 +66,11 @@ def keyed(sealer: Sealer, digest: str, *, table: str, column: str) -> str:
     return sealer.fingerprint(digest.encode(), table=table, column=column)
 
 
+def bill_hash(sealer: Sealer, digest: str) -> str:
+    """What stands in clear for the content of a bill."""
+    return keyed(sealer, digest, table="claim", column="bill_hash")
+
+
 def sealed_bill(
     sealer: Sealer, claim_id: str, person_id: str, bill: bytes, bill_number: str
 ) -> dict[str, bytes]:
