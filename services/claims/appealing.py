@@ -16,7 +16,7 @@ from services.claims.storage import claims as store
 from services.claims.storage.acts import ActKind, Told, actors_of
 from services.common.refusals import Refused, Violation
 
-_REVIEWERS = (ActKind.REVIEW, ActKind.CONFIRM)
+_REVIEWERS = (ActKind.REVIEW, ActKind.CONFIRM, ActKind.ADJUST)
 
 
 def faults_of(request: pb.DecideAppealRequest) -> list[Violation]:

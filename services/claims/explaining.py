@@ -19,7 +19,7 @@ from services.claims.core.life_cycle import ClaimState
 from services.claims.explained.told import CoordinatedClaim, ToldClaim, is_reversed, printable
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
-from services.claims.storage import coordination, sealed
+from services.claims.storage import coordination, corrections, sealed
 from services.common.grpc_edge import Refused
 from services.common.sealing import Sealer
 
@@ -35,7 +35,8 @@ def told_claim(
 
     Raises: Erased; Refused (DATA_LOSS) when the decision is not what its inputs give.
     """
-    bill = bill_pb2.Bill.FromString(sealed.open_bill(sealer, row))
+    version = corrections.bill_of(connection, sealer, row, row.adjusted)
+    bill = bill_pb2.Bill.FromString(version)
     inputs, decided = sealed.open_inputs(sealer, stored), sealed.open_output(sealer, stored)
     plan = plans.plan(connection, decided.plan_version)
     texts = {line.number: _name(line) for line in bill.lines}

@@ -17,7 +17,7 @@ def reverse(doing: Doing, request: pb.ReverseClaimRequest) -> None:
     desk, row = doing.desk, doing.row
     doing.write(ActKind.REVERSE, Told(note=request.note))
     decisions.release(desk.connection, desk.sealer, row)
-    owing.claim_back(desk.connection, row, desk.at_us)
+    owing.claim_back(desk.connection, row, row.owed, desk.at_us)
     doing.move(
         Event.REVERSE,
         Event.OPEN_RECOVERY,

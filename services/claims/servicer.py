@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import grpc
-from sqlalchemy import Connection, Row
+from google.protobuf.message import Message
+from sqlalchemy import ColumnElement, Connection, Row
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
@@ -43,7 +44,7 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
 from services.claims.storage import claims as store
-from services.claims.storage import decisions, policies, request_log, sealed
+from services.claims.storage import corrections, decisions, policies, request_log, sealed
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw, withdrawn_among
 from services.claims.unpayable import unpayable_terms
@@ -63,9 +64,7 @@ from services.common.request_id import request_id_faults
 from services.common.sealing import Sealer, SubjectKeys
 from services.common.strict_yaml import StrictYamlError
 
-Answer = TypeVar(
-    "Answer", pb.ImportPoliciesResponse, pb.PublishPlanResponse, pb.WithdrawClaimsResponse
-)
+Answer = TypeVar("Answer", bound=Message)
 Context = grpc.aio.ServicerContext[Any, Any]
 # The answer leaves this long before the caller's deadline, so that it arrives in time.
 DEADLINE_MARGIN_S = 0.2
@@ -205,15 +204,23 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
         policy_id = None if parent["policy"] == "-" else parent["policy"]
         states = [STATE_OF[request.state]] if request.state else []
+        or_else = corrections.held() if request.pended and not states else None
         if request.pended:
             states = [one for one in store.PENDED if not states or one in states]
-        answer, last = await self._database.run(self._list, policy_id, states, int(after), most)
+        answer, last = await self._database.run(
+            self._list, policy_id, states, int(after), most, or_else
+        )
         if last is not None:
             answer.next_page_token = page_token(kind, str(last))
         return answer
 
     def _list(
-        self, policy_id: str | None, states: Sequence[ClaimState], after: int, most: int
+        self,
+        policy_id: str | None,
+        states: Sequence[ClaimState],
+        after: int,
+        most: int,
+        or_else: ColumnElement[bool] | None,
     ) -> tuple[pb.ListClaimsResponse, int | None]:
         with self._database.reading() as connection:
             sealer = self._parts.keys.sealer(connection)
@@ -225,6 +232,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
                 states=states,
                 after=after,
                 most=most,
+                or_else=or_else,
             )
             now_us = self._parts.now_us()
             answer = pb.ListClaimsResponse(claims=messages_of(connection, sealer, rows, now_us))
@@ -322,7 +330,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         try:
             with self._database.writing() as connection:
                 sealer = self._parts.keys.sealer(connection)
-                return _once(
+                return once(
                     connection,
                     sealer,
                     ("ImportPolicies", request.request_id, body, self._parts.now_us()),
@@ -362,7 +370,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.writing() as connection:
             sealer = self._parts.keys.sealer(connection)
             key = ("PublishPlan", request.request_id, body, at_us)
-            return _once(connection, sealer, key, work, pb.PublishPlanResponse)
+            return once(connection, sealer, key, work, pb.PublishPlanResponse)
 
     async def WithdrawClaims(
         self, request: pb.WithdrawClaimsRequest, context: Context
@@ -403,7 +411,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.writing() as connection:
             sealer = self._parts.keys.sealer(connection)
             key = ("WithdrawClaims", request.request_id, body, at_us)
-            return _once(connection, sealer, key, work, pb.WithdrawClaimsResponse)
+            return once(connection, sealer, key, work, pb.WithdrawClaimsResponse)
 
     async def CheckBooks(
         self, request: pb.CheckBooksRequest, context: Context
@@ -503,13 +511,19 @@ def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:
     return max(0.0, min(wait_s, margin, LONGEST_WAIT_S))
 
 
-def _once(
+def once(
     connection: Connection,
     sealer: Sealer,
     key: tuple[str, str, str, int],
     work: Callable[[Connection], Answer],
     answer_type: type[Answer],
 ) -> Answer:
+    """The stored answer of a repeated request; else what the work answers, kept for ever.
+
+    `key` is the method, the request's id, the hash of its content, and now.
+
+    Raises: Refused for the same id with other content.
+    """
     method, request_id, body, at_us = key
     tenant = current_tenant()
     try:

@@ -35,6 +35,8 @@ _OVER = (
     *(_S.REVERSED, _S.RECOVERY_OPEN, _S.RECOVERED, _S.WRITTEN_OFF),
     *(_S.WITHDRAWN, _S.CLOSED_INCOMPLETE),
 )
+# After a correction, what is not to come back is owed still.
+_PARTLY = (_S.RECOVERY_OPEN, _S.RECOVERED, _S.WRITTEN_OFF)
 
 
 def take_back(
@@ -73,8 +75,22 @@ def _claims(
     return rows
 
 
+def _undo_the_rest(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> None:
+    """A corrected claim's decision is in force though a part of its money is to come back."""
+    if ClaimState(row.state) is not ClaimState.RECOVERY_OPEN:
+        text = "the claim is closed for good; people must settle what is left of it"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CLAIM_CLOSED", text)
+    decisions.release(connection, sealer, row)
+    owing.claim_back(connection, row, row.owed, at_us)
+    back = row.recoverable + row.owed
+    store.stay(connection, row.id, released_us=at_us, owed=0, recoverable=back)
+
+
 def _undo(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> None:
     state = ClaimState(row.state)
+    if state in _PARTLY and row.owed:
+        _undo_the_rest(connection, sealer, row, at_us)
+        return
     if state in _OVER or (not _MOVES.get(state, (state,)) and row.released_us is not None):
         return
     if state is ClaimState.PAYMENT_SENT:
@@ -94,7 +110,7 @@ def _undo(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> 
         return
     columns: dict[str, Any] = {"released_us": at_us, "owed": 0}
     if moves[-1] is Event.OPEN_RECOVERY:
-        owing.claim_back(connection, row, at_us)
+        owing.claim_back(connection, row, row.owed, at_us)
         columns["recoverable"] = row.recoverable + row.owed
     else:
         owing.take_debt_back(connection, row, at_us)

@@ -92,6 +92,25 @@ class Story:
         self.stack.start_pull(HOSPITAL)
         return [str(one["identifier"][0]["value"]) for one in part]
 
+    @property
+    def bills(self) -> Sequence[dict[str, Any]]:
+        """The bills of the hospital's year, as its system holds them."""
+        return self._claims
+
+    def restate(self, bills: Sequence[dict[str, Any]]) -> None:
+        """The hospital states bills anew, and a pull is asked for."""
+        assert self._his is not None, "this story has no hospital"
+        self._his.fill(bills, lambda _count: None)
+        self.stack.start_pull(HOSPITAL)
+
+    def corrections_done(self) -> int:
+        """How many claims were decided anew after a correction; pulls are asked for meanwhile."""
+        self.all_delivered()
+        if time.monotonic() - self._pulled_at > _PULL_AGAIN_S:
+            self._pulled_at = time.monotonic()
+            self.stack.start_pull(HOSPITAL)
+        return self.books.corrected()
+
     def all_delivered(self) -> bool:
         """Whether every bill in the hospital's system is answered for, set aside or held.
 

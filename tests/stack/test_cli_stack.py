@@ -345,6 +345,11 @@ def insured(stack: Stack, tmp_path: Path, policy: str, number: str) -> str:
     return member_token("CN-ID", number, key=key, key_version="k1")
 
 
+def acting(stack: Stack, name: str) -> str:
+    """The option by which somebody acts on a claim as it stands."""
+    return f"--revision {stack.json('claims', 'show', name)['revision']}"
+
+
 def stands(stack: Stack, name: str) -> str:
     state: str = stack.json("claims", "show", name)["state"]
     return state.removeprefix("CLAIM_STATE_").lower()
@@ -367,7 +372,12 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     assert missing == [], queue.out + queue.err
     assert f"next: lipei claims review {name} --accept --revision " in queue.out.splitlines()[-1]
     words = ["claims", "review", name, "--units", "1=6", "--clause", "5.6", "--note", "seen"]
-    bare = stack.lipei(*words[:-4])
+    blind = stack.lipei(*words)
+    assert (blind.code, "review.auto_pay_ceiling" in blind.err) == (2, True)
+    assert blind.said[-1] == f"repeat the command with {acting(stack, name)}"
+    assert stands(stack, name) == "pended_review"
+    words += acting(stack, name).split()
+    bare = stack.lipei(*words[:5], *words[-2:])
     assert bare.code == 1
     assert "name a clause of the plan" in bare.err
     done = stack.lipei(*words)
@@ -377,10 +387,10 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     assert (late.code, "the claim has changed since you looked at it" in late.err) == (1, True)
     assert stack.lipei("claims", "replay", name).code == 0
     until(lambda: stands(stack, name) == "paid")
-    back = stack.lipei("claims", "reverse", name, "--note", "billed twice")
+    back = stack.lipei("claims", "reverse", name, "--note", "x", *acting(stack, name).split())
     assert f"next: lipei claims recover {name} --revision " in back.out.splitlines()[-1]
     assert "110000.00 CNY are to be recovered" in stack.lipei("claims", "show", name).out
-    assert stack.lipei("claims", "recover", name).code == 0
+    assert stack.lipei("claims", "recover", name, *acting(stack, name).split()).code == 0
     assert stands(stack, name) == "recovered"
     books = stack.json("books")
     assert (books["ledger_sum_minor_units"], books["payout_mismatches"]) == ("0", "0")
@@ -396,11 +406,12 @@ def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: P
     paper = tmp_path / "settlement.txt"
     paper.write_text("settled")
     told = ("--social-insurance", "--fund-paid", "12000.00", "--paper", paper)
-    done = stack.lipei("claims", "supply", name, *told)
+    done = stack.lipei("claims", "supply", name, *told, *acting(stack, name).split())
     assert done.code == 0, done.err
     until(lambda: stands(stack, name) == "paid")
-    assert stack.lipei("claims", "appeal", name, "--note", "too little").code == 0
-    upheld = stack.lipei("claims", "decide-appeal", name, "--uphold")
+    seen = acting(stack, name).split()
+    assert stack.lipei("claims", "appeal", name, "--note", "too little", *seen).code == 0
+    upheld = stack.lipei("claims", "decide-appeal", name, "--uphold", *acting(stack, name).split())
     assert upheld.out.splitlines()[-1] == f"next: lipei claims explain {name}"
     assert stands(stack, name) == "upheld"
 
@@ -616,6 +627,14 @@ def test_a_person_is_erased_everywhere(stack: Stack, claim: str, tmp_path: Path)
     }
     name = submitted(stack, tmp_path, bill(stack, "B-erased", **small))["name"]
     until(lambda: stack.json("claims", "show", name)["state"] == "CLAIM_STATE_CLOSED_ZERO")
+    dry = ("members", "erase", "--token", token, "--dry-run", "--ground")
+    kept = stack.lipei(*dry, "retention-over")
+    assert (kept.code, any("until: 2032-01-01" in line for line in kept.said)) == (1, True)
+    would = stack.lipei(*dry, "ordered", "--order", "court/2026-17")
+    assert would.code == 0, would.err
+    assert "claims: 2 keys would be destroyed; 1 claim of members/" in would.out
+    assert "policies/p-9, which insure nobody else, would be gone" in would.out
+    assert stack.lipei("claims", "explain", name).code == 0
     erase = ("members", "erase", "--token", token, "--yes", "--ground")
     kept = stack.lipei(*erase, "retention-over")
     assert kept.code == 1

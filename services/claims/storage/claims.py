@@ -13,11 +13,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     bindparam,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -43,11 +45,7 @@ from services.common.access.tenant import Kind, Tenant
 from services.common.sealing import Sealer
 
 ClaimRow = Row[Any]
-
-
 UNDECIDED = (ClaimState.RECEIVED, ClaimState.REGISTERED, ClaimState.ADJUDICATING)
-
-
 PENDED = (ClaimState.PENDED_INFO, ClaimState.PENDED_REVIEW, ClaimState.PENDED_FRAUD)
 
 
@@ -143,6 +141,11 @@ _CLAIM = {
 }
 
 
+def by_id(connection: Connection, claim_id: str) -> ClaimRow:
+    """A claim that is known to exist, whoever owns it: for this service's own work."""
+    return connection.execute(select(claim).where(claim.c.id == claim_id)).one()
+
+
 def list_claims(
     connection: Connection,
     sealer: Sealer,
@@ -152,14 +155,19 @@ def list_claims(
     states: Sequence[ClaimState],
     after: int,
     most: int,
+    or_else: ColumnElement[bool] | None = None,
 ) -> Sequence[ClaimRow]:
-    """The tenant's claims after a position, oldest first; in any state when none is named."""
+    """The tenant's claims after a position, oldest first; in any state when none is named.
+
+    Besides those in the states, those of which `or_else` holds.
+    """
     found = select(claim).where(claim.c.seq > after, owned(tenant.kind))
     found = found.order_by(claim.c.seq).limit(most)
     if policy_id is not None:
         found = found.where(claim.c.policy_id == policy_id)
     if states:
-        found = found.where(claim.c.state.in_([state.value for state in states]))
+        stands = claim.c.state.in_([state.value for state in states])
+        found = found.where(stands if or_else is None else or_(stands, or_else))
     return connection.execute(found, owner(connection, sealer, tenant)).all()
 
 
@@ -248,6 +256,15 @@ def move_on(
         raise IllegalMove(state, events[0])
     connection.execute(insert(claim_move), moves)
     return here
+
+
+def stay(connection: Connection, claim_id: str, **columns: Any) -> None:
+    """Write down what changes about a claim that stays where it stands; its revision grows.
+
+    Whatever a person has seen of it is past, and so is a review that waits for a second person.
+    """
+    changed = {"revision": claim.c.revision + 1, "proposal": None, **columns}
+    connection.execute(update(claim).where(claim.c.id == claim_id).values(**changed))
 
 
 def _move(

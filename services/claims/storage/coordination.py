@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Select,
     bindparam,
@@ -81,11 +82,6 @@ def adopt(connection: Connection, claim_ids: Sequence[str], hospital: str) -> No
     connection.execute(update(claim).where(*nobodys).values(hospital=hospital))
 
 
-def is_content(sealer: Sealer, row: ClaimRow, bill_hash: str) -> bool:
-    """Whether the claim was opened by a bill with this content."""
-    return bool(row.bill_hash == sealed.bill_hash(sealer, bill_hash))
-
-
 def waits_for_earlier(connection: Connection, row: ClaimRow) -> bool:
     """Whether an earlier claim of the member is not decided yet.
 
@@ -97,25 +93,29 @@ def waits_for_earlier(connection: Connection, row: ClaimRow) -> bool:
 
 
 def _waits_for() -> Select[tuple[str]]:
+    earlier = select(claim.c.id).where(
+        claim.c.person_id == bindparam("person_id"),
+        claim.c.person_seq < bindparam("person_seq"),
+        claim.c.state.in_([state.value for state in UNDECIDED]),
+        ~_earlier_policy_stands(PENDED),
+    )
+    return earlier.limit(1)
+
+
+def _earlier_policy_stands(states: Sequence[ClaimState]) -> ColumnElement[bool]:
+    """Whether a claim's bill has a claim under an earlier policy, in one of these states."""
     first = claim.alias("first")
-    held_up = (
+    return (
         select(first.c.id)
         .where(
             first.c.provider_id == claim.c.provider_id,
             first.c.bill_index == claim.c.bill_index,
             first.c.person_id == claim.c.person_id,
             first.c.person_seq < claim.c.person_seq,
-            first.c.state.in_([state.value for state in PENDED]),
+            first.c.state.in_([state.value for state in states]),
         )
         .exists()
     )
-    earlier = select(claim.c.id).where(
-        claim.c.person_id == bindparam("person_id"),
-        claim.c.person_seq < bindparam("person_seq"),
-        claim.c.state.in_([state.value for state in UNDECIDED]),
-        ~held_up,
-    )
-    return earlier.limit(1)
 
 
 # Built once: it costs more than the database's answer.
@@ -141,13 +141,23 @@ _EARLIER_POLICIES = (
 )
 
 
-def later_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow]:
-    """Claims of the same bill under the same insurer's policies that come later in coordination."""
-    found = select(claim).where(
-        claim.c.provider_id == row.provider_id,
-        claim.c.bill_index == row.bill_index,
-        claim.c.person_id == row.person_id,
-        claim.c.person_seq > row.person_seq,
-        claim.c.insurer == row.insurer,
+def freed(connection: Connection, *, since_us: int, most: int) -> Sequence[ClaimRow]:
+    """Undecided claims, taken in before a moment, whose bill pends under no earlier policy now.
+
+    Whoever has decided the earlier claim, and for whichever insurer.
+    """
+    told = {"since_us": since_us, "most": most}
+    return connection.execute(_FREED, told).all()
+
+
+_FREED = (
+    select(claim)
+    .where(
+        claim.c.state.in_([state.value for state in UNDECIDED]),
+        claim.c.created_us <= bindparam("since_us"),
+        _earlier_policy_stands([state for state in ClaimState if state not in UNDECIDED]),
+        ~_earlier_policy_stands((*PENDED, *UNDECIDED)),
     )
-    return connection.execute(found.order_by(claim.c.seq)).all()
+    .order_by(claim.c.seq)
+    .limit(bindparam("most"))
+)

@@ -15,15 +15,13 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    update,
 )
 
 from services.claims.core import canonical
 from services.claims.core.decision import Decision, UsageChange
 from services.claims.storage import sealed
-from services.claims.storage.claims import ClaimRow
+from services.claims.storage.claims import ClaimRow, stay
 from services.claims.storage.tables import (
-    claim,
     decision,
     decision_line,
     decision_share,
@@ -34,8 +32,7 @@ from services.common.sealing import Sealer
 
 def void_decision(connection: Connection, claim_id: str, at_us: int) -> None:
     """A decision that paid nothing is no longer in force; the claim stays closed as it is."""
-    void = {"released_us": at_us, "revision": claim.c.revision + 1}
-    connection.execute(update(claim).where(claim.c.id == claim_id).values(**void))
+    stay(connection, claim_id, released_us=at_us)
 
 
 def store_decision(

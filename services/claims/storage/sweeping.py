@@ -92,8 +92,18 @@ def block_payouts(connection: Connection, claim_ids: Sequence[str], until_us: in
 
 def retry_payouts(connection: Connection, policy_id: str, at_us: int) -> None:
     """Pay the policy's blocked and refused claims again: its accounts may have been mended."""
-    mine = claim.c.policy_id == policy_id
-    connection.execute(update(claim).where(mine).values(blocked_until_us=None))
+    _retry(connection, claim.c.policy_id == policy_id, "policy_import", at_us)
+
+
+def retry_provider(connection: Connection, insurer: str, provider_id: str, at_us: int) -> None:
+    """Pay the blocked and refused claims of an insurer's provider again: it has an account now."""
+    mine = and_(claim.c.insurer == insurer, claim.c.provider_id == provider_id)
+    _retry(connection, and_(mine, claim.c.owed_provider > 0), "provider_account", at_us)
+
+
+def _retry(connection: Connection, mine: ColumnElement[bool], actor: str, at_us: int) -> None:
+    blocked = and_(mine, claim.c.blocked_until_us.is_not(None))
+    connection.execute(update(claim).where(blocked).values(blocked_until_us=None))
     failed = select(claim.c.id).where(mine, claim.c.state == ClaimState.PAYMENT_FAILED.value)
     for claim_id in connection.execute(failed).scalars().all():
-        move_claim(connection, claim_id, Event.RETRY_PAYMENT, "policy_import", at_us)
+        move_claim(connection, claim_id, Event.RETRY_PAYMENT, actor, at_us)

@@ -10,6 +10,7 @@ Channel = Literal["bills", "readings", "withdrawals"]
 SETTLE_CLAIM = "SettleClaim"
 RUN_PAYOUTS = "RunPayouts"
 AWAIT_PAPERS = "AwaitPapers"
+ADJUST_CLAIM = "AdjustClaim"
 PULL_BILLS = "PullBills"
 PULL_READINGS = "PullReadings"
 RELAY_WITHDRAWALS = "RelayWithdrawals"
@@ -31,6 +32,11 @@ def settle_claim_id(claim_id: str) -> str:
 def await_papers_id(claim_id: str, number: int) -> str:
     """Workflow id of the wait for papers of one claim, which were asked for the nth time."""
     return f"claims/{claim_id}/papers/{number}"
+
+
+def adjust_claim_id(claim_id: str, number: int) -> str:
+    """Workflow id of the nth correction of one claim's bill."""
+    return f"claims/{claim_id}/adjustments/{number}"
 
 
 def run_payouts_id(paying_account: str) -> str:

@@ -17,6 +17,7 @@ from temporalio.service import RPCError
 
 from lipei.claims.v1.settlement_pb2 import (
     AdjudicateClaimResponse,
+    AdjustClaimWork,
     AwaitPapersWork,
     RunPayoutsWork,
     SettleClaimWork,
@@ -87,6 +88,21 @@ class ClaimWorkflows:
                 names.AWAIT_PAPERS,
                 AwaitPapersWork(name=claim_name, due_time=due),
                 id=names.await_papers_id(claim_id, number),
+                task_queue=names.CLAIMS_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                task_timeout=TASK_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+
+    async def adjust(self, claim_name: str, claim_id: str, number: int) -> None:
+        """Start the nth correction of a claim's bill, unless it runs or has taken effect."""
+        try:
+            await self._client.start_workflow(
+                names.ADJUST_CLAIM,
+                AdjustClaimWork(name=claim_name, number=number),
+                id=names.adjust_claim_id(claim_id, number),
                 task_queue=names.CLAIMS_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
