@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +93,11 @@ class Story:
         return [str(one["identifier"][0]["value"]) for one in part]
 
     @property
-    def bills(self) -> Sequence[dict[str, Any]]:
+    def bills(self) -> Sequence[Mapping[str, Any]]:
         """The bills of the hospital's year, as its system holds them."""
         return self._claims
 
-    def restate(self, bills: Sequence[dict[str, Any]]) -> None:
+    def restate(self, bills: Sequence[Mapping[str, Any]]) -> None:
         """The hospital states bills anew, and a pull is asked for."""
         assert self._his is not None, "this story has no hospital"
         self._his.fill(bills, lambda _count: None)

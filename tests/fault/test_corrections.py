@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ def paid_claims(one: Story) -> dict[str, claims_pb2.Claim]:
     return {claim.bill_number: claim for claim in found if claim.state == _PAID}
 
 
-def dearer(bill: dict[str, Any]) -> dict[str, Any]:
+def dearer(bill: Mapping[str, Any]) -> dict[str, Any]:
     """The bill with its first charge once more: all of what is more is the patient's to claim."""
-    made = copy.deepcopy(bill)
+    made = copy.deepcopy(dict(bill))
     more = copy.deepcopy(made["item"][0])
     more["sequence"] = max(item["sequence"] for item in made["item"]) + 1
     for extension in more.get("extension", ()):

@@ -612,6 +612,18 @@ def test_master_keys_are_rotated_under_the_running_services(stack: Stack, claim:
     assert stack.json("status")["ready"] is True
 
 
+def said_beforehand(stack: Stack, token: str, name: str) -> None:
+    """What an erasure would do is said, and nothing is done."""
+    dry = ("members", "erase", "--token", token, "--dry-run", "--ground")
+    kept = stack.lipei(*dry, "retention-over")
+    assert (kept.code, any("until: 2032-01-01" in line for line in kept.said)) == (1, True)
+    would = stack.lipei(*dry, "ordered", "--order", "court/2026-17")
+    assert would.code == 0, would.err
+    assert "claims: 2 keys would be destroyed; 1 claim of members/" in would.out
+    assert "policies/p-9, which insure nobody else, would be gone" in would.out
+    assert stack.lipei("claims", "explain", name).code == 0
+
+
 def test_a_person_is_erased_everywhere(stack: Stack, claim: str, tmp_path: Path) -> None:
     number = "990001198003070038"
     policy = POLICIES.replace("p-1", "p-9").replace(DOCUMENT, number)
@@ -627,14 +639,7 @@ def test_a_person_is_erased_everywhere(stack: Stack, claim: str, tmp_path: Path)
     }
     name = submitted(stack, tmp_path, bill(stack, "B-erased", **small))["name"]
     until(lambda: stack.json("claims", "show", name)["state"] == "CLAIM_STATE_CLOSED_ZERO")
-    dry = ("members", "erase", "--token", token, "--dry-run", "--ground")
-    kept = stack.lipei(*dry, "retention-over")
-    assert (kept.code, any("until: 2032-01-01" in line for line in kept.said)) == (1, True)
-    would = stack.lipei(*dry, "ordered", "--order", "court/2026-17")
-    assert would.code == 0, would.err
-    assert "claims: 2 keys would be destroyed; 1 claim of members/" in would.out
-    assert "policies/p-9, which insure nobody else, would be gone" in would.out
-    assert stack.lipei("claims", "explain", name).code == 0
+    said_beforehand(stack, token, name)
     erase = ("members", "erase", "--token", token, "--yes", "--ground")
     kept = stack.lipei(*erase, "retention-over")
     assert kept.code == 1
