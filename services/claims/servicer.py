@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
 from services.claims import intake
-from services.claims.bill_intake import CONSENT
+from services.claims.bill_intake import CONSENT, bill_name_faults
 from services.claims.core import canonical
 from services.claims.core.adjudicate import decide_again
 from services.claims.core.clocks import days_left
@@ -44,7 +44,14 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
 from services.claims.storage import claims as store
-from services.claims.storage import corrections, decisions, policies, request_log, sealed
+from services.claims.storage import (
+    coordination,
+    corrections,
+    decisions,
+    policies,
+    request_log,
+    sealed,
+)
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw, withdrawn_among
 from services.claims.unpayable import unpayable_terms
@@ -79,6 +86,9 @@ MOST_CONSENTS = 100
 
 class Workflows(Protocol):
     """What the service asks of Temporal."""
+
+    def fetch(self, hospital: str) -> Awaitable[None]:
+        """Have a hospital's worker pull its bills now."""
 
     def decided(self, claim_name: str, claim_id: str, update_id: str) -> Awaitable[None]:
         """Start the claim's workflow if need be; return once it has decided."""
@@ -166,6 +176,36 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             rows = [store.find_claim(connection, sealer, tenant, *claim) for claim in claims]
             known = [row for row in rows if row is not None]
             return messages_of(connection, sealer, known, self._parts.now_us())
+
+    async def SubmitBill(
+        self, request: pb.SubmitBillRequest, context: Context
+    ) -> pb.SubmitBillResponse:
+        """The member's claims of a bill; or its hospital is asked for it."""
+        faults = request_id_faults(request.request_id) + bill_name_faults(
+            request.provider_id, request.bill_number
+        )
+        if faults:
+            raise invalid(faults)
+        claims, hospitals = await self._database.run(self._of_bill, request)
+        if claims:
+            return pb.SubmitBillResponse(claims=claims)
+        if len(hospitals) != 1:
+            text = "no one hospital is known under this provider; hand the bill to the insurer"
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "HOSPITAL_UNKNOWN", text)
+        await self._parts.workflows.fetch(*hospitals)
+        return pb.SubmitBillResponse(fetching=True)
+
+    def _of_bill(self, request: pb.SubmitBillRequest) -> tuple[list[pb.Claim], set[str]]:
+        with self._database.reading() as connection:
+            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
+            bill = request.provider_id, request.bill_number
+            rows = [
+                store.find_claim(connection, sealer, tenant, row.policy_id, row.id)
+                for row in coordination.claims_of_bill(connection, sealer, *bill, None)
+            ]
+            mine = [row for row in rows if row is not None]
+            claims = messages_of(connection, sealer, mine, self._parts.now_us())
+            return claims, coordination.hospitals_of(connection, request.provider_id)
 
     async def GetClaim(self, request: pb.GetClaimRequest, context: Context) -> pb.GetClaimResponse:
         """One claim with its decision and history."""

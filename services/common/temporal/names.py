@@ -44,6 +44,11 @@ def run_payouts_id(paying_account: str) -> str:
     return f"payouts/{paying_account}"
 
 
+def fetch_bills_id(hospital: str) -> str:
+    """Workflow id of a pull of bills that a member has asked for: never two at once."""
+    return f"fetch-bills/{hospital}"
+
+
 def pull_schedule_id(hospital: str, channel: Channel = "bills") -> str:
     """Schedule that pulls one hospital's bills, readings, or withdrawals of consents."""
     return f"pull-{channel}/{hospital}"

@@ -22,6 +22,7 @@ from lipei.claims.v1.settlement_pb2 import (
     RunPayoutsWork,
     SettleClaimWork,
 )
+from lipei.his_bridge.v1.work_pb2 import PullBillsWork
 from services.common.temporal import names
 from services.common.temporal.recovery import TASK_TIMEOUT
 
@@ -110,6 +111,20 @@ class ClaimWorkflows:
             )
         except WorkflowAlreadyStartedError:
             return
+
+    async def fetch(self, hospital: str) -> None:
+        """Have a hospital's worker pull its bills now, unless it does so because of an earlier ask.
+
+        It hands over whatever is new; a worker that is down does it once it is back.
+        """
+        await self._client.start_workflow(
+            names.PULL_BILLS,
+            PullBillsWork(hospital=f"hospitals/{hospital}"),
+            id=names.fetch_bills_id(hospital),
+            task_queue=names.hospital_queue(hospital),
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            task_timeout=TASK_TIMEOUT,
+        )
 
     async def run_payouts(self, paying_account: str) -> None:
         """Start the payout run of an account unless it runs."""

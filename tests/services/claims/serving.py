@@ -62,6 +62,7 @@ class StepByStep:
 
     def __init__(self, *, pause_s: float = 0.0) -> None:
         self.started: list[str] = []
+        self.fetched: list[str] = []
         self.pause_s = pause_s
 
     async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
@@ -69,6 +70,9 @@ class StepByStep:
         await asyncio.sleep(self.pause_s)
         with calling_as(of_installation()):
             await self._settled(claim_name)
+
+    async def fetch(self, hospital: str) -> None:
+        self.fetched.append(hospital)
 
     async def _settled(self, claim_name: str) -> None:
         steps = self.settlement

@@ -14,6 +14,7 @@ from lipei.type.v1 import bill_pb2
 from services.common.access.caller import Caller
 from tests.services.claims.given import (
     DRUG,
+    HOSPITAL,
     PLAN,
     PLANS,
     bill,
@@ -25,10 +26,10 @@ from tests.services.claims.given import (
     submission,
     yuan,
 )
-from tests.services.claims.serving import Served, Stuck, served
+from tests.services.claims.serving import Served, Stuck, served, token
 from tests.services.claims.test_benefits import published
 from tests.services.claims.test_reviews import asked, got, refused
-from tests.tenants import of_hospital, of_installation, of_insurer
+from tests.tenants import of_hospital, of_installation, of_insurer, of_member
 
 # Above the ceiling for payment without a look.
 BIG = line(1, DRUG, "200000.00")
@@ -146,6 +147,43 @@ def test_a_bill_settles_once_whoever_brings_it_first(
     other.kind = bill_pb2.BILL_KIND_CORRECTION
     (corrected,) = claims(service, other)
     assert (corrected.name, corrected.corrected) == (found[0], True)
+
+
+def test_a_member_asks_for_their_bill_by_its_number_and_it_settles_once(
+    service: Served, desk: Desk
+) -> None:
+    known = bill("B0", line(1, DRUG, "1.00"))
+    known.name, known.consent = "hospitals/general/bills/b0", "hospitals/general/consents/c"
+    desk.who = of_hospital("general")
+    claims(service, known)
+
+    def asks(number: str, **changes: str) -> pb.SubmitBillResponse:
+        told = {"provider_id": HOSPITAL, "bill_number": number, "request_id": "r", **changes}
+        answer: pb.SubmitBillResponse = service.claims.SubmitBill(pb.SubmitBillRequest(**told))
+        return answer
+
+    desk.who = of_member(token("CN-ID", id_number(100)))
+    asked_for = asks("B1")
+    assert (asked_for.fetching, list(asked_for.claims)) == (True, [])
+    assert service.workflows.fetched == ["general"]
+    desk.who = of_hospital("general")
+    theirs = bill("B1")
+    theirs.name, theirs.consent = "hospitals/general/bills/b1", known.consent
+    (opened,) = claims(service, theirs)
+    desk.who = of_member(token("CN-ID", id_number(100)))
+    found = asks("B1")
+    assert ([claim.name for claim in found.claims], found.fetching) == ([opened.name], False)
+    assert service.workflows.fetched == ["general"]
+    desk.who = of_member(token("CN-ID", id_number(999)))
+    anothers = asks("B1")  # as if it did not exist
+    assert (anothers.fetching, list(anothers.claims)) == (True, [])
+    fault = refused(
+        service.claims.SubmitBill,
+        pb.SubmitBillRequest(request_id="r", provider_id="nobody", bill_number="B1"),
+    )
+    assert fault.reason == "HOSPITAL_UNKNOWN"
+    fault = refused(service.claims.SubmitBill, pb.SubmitBillRequest())
+    assert {v.field for v in fault.violations} == {"request_id", "provider_id", "bill_number"}
 
 
 def test_a_follower_under_another_insurer_goes_on_as_soon_as_the_first_is_decided(

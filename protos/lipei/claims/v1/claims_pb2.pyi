@@ -405,6 +405,64 @@ class SubmitClaimResponse(_message.Message):
 Global___SubmitClaimResponse: _TypeAlias = SubmitClaimResponse  # noqa: Y015
 
 @_typing.final
+class SubmitBillRequest(_message.Message):
+    """Names a bill as it is printed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    BILL_NUMBER_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id; see SubmitClaim."""
+    provider_id: _builtins.str
+    """The provider's registered identifier."""
+    bill_number: _builtins.str
+    """Number on the bill (票据代码 + 号码)."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        provider_id: _builtins.str = ...,
+        bill_number: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "provider_id", b"provider_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitBillRequest: _TypeAlias = SubmitBillRequest  # noqa: Y015
+
+@_typing.final
+class SubmitBillResponse(_message.Message):
+    """What is known of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIMS_FIELD_NUMBER: _builtins.int
+    FETCHING_FIELD_NUMBER: _builtins.int
+    fetching: _builtins.bool
+    """There are none yet, and the hospital is being asked."""
+    @_builtins.property
+    def claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___Claim]:
+        """The member's claims that the bill has opened, in coordination order."""
+
+    def __init__(
+        self,
+        *,
+        claims: _abc.Iterable[Global___Claim] | None = ...,
+        fetching: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "fetching", b"fetching"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitBillResponse: _TypeAlias = SubmitBillResponse  # noqa: Y015
+
+@_typing.final
 class GetClaimRequest(_message.Message):
     """Names a claim."""
 

@@ -51,6 +51,11 @@ class ClaimsServiceStub:
                 request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimResponse.FromString,
                 _registered_method=True)
+        self.SubmitBill = channel.unary_unary(
+                '/lipei.claims.v1.ClaimsService/SubmitBill',
+                request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillResponse.FromString,
+                _registered_method=True)
         self.GetClaim = channel.unary_unary(
                 '/lipei.claims.v1.ClaimsService/GetClaim',
                 request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.GetClaimRequest.SerializeToString,
@@ -143,6 +148,19 @@ class ClaimsServiceServicer:
         FAILED_PRECONDITION BILL_OF_ANOTHER: person or currency is another; take the bill back and send a new one.
         CORRECTION_TOO_LATE: a claim is withdrawn, reversed, upheld or closed for good, or its money is being recovered;
         nothing is changed; people must settle it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitBill(self, request, context):
+        """A member asks for the settlement of their own bill by its number, without sending it: the hospital's word counts. If the
+        hospital has handed it in already it answers with the claims that exist; else that hospital's worker is asked to pull
+        now (`fetching`), and hands the bill in as any other, under the member's consent: repeat the call. Opens no claim by
+        itself, so that the bill settles once, whoever was first. What another person's bill is, is told nobody.
+
+        FAILED_PRECONDITION HOSPITAL_UNKNOWN: no hospital, or more than one, has handed bills of this provider in; hand the bill
+        to the insurer instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -260,6 +278,11 @@ def add_ClaimsServiceServicer_to_server(servicer, server):
                     request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimResponse.SerializeToString,
             ),
+            'SubmitBill': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitBill,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillResponse.SerializeToString,
+            ),
             'GetClaim': grpc.unary_unary_rpc_method_handler(
                     servicer.GetClaim,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.GetClaimRequest.FromString,
@@ -345,6 +368,33 @@ class ClaimsService:
             '/lipei.claims.v1.ClaimsService/SubmitClaim',
             lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitBill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.ClaimsService/SubmitBill',
+            lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -76,6 +76,15 @@ class ClaimsServiceStub:
     CORRECTION_TOO_LATE: a claim is withdrawn, reversed, upheld or closed for good, or its money is being recovered;
     nothing is changed; people must settle it.
     """
+    SubmitBill: _grpc.UnaryUnaryMultiCallable[_claims_pb2.SubmitBillRequest, _claims_pb2.SubmitBillResponse]
+    """A member asks for the settlement of their own bill by its number, without sending it: the hospital's word counts. If the
+    hospital has handed it in already it answers with the claims that exist; else that hospital's worker is asked to pull
+    now (`fetching`), and hands the bill in as any other, under the member's consent: repeat the call. Opens no claim by
+    itself, so that the bill settles once, whoever was first. What another person's bill is, is told nobody.
+
+    FAILED_PRECONDITION HOSPITAL_UNKNOWN: no hospital, or more than one, has handed bills of this provider in; hand the bill
+    to the insurer instead.
+    """
     GetClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]
     """One claim with its decision and history.
 
@@ -192,6 +201,15 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     FAILED_PRECONDITION BILL_OF_ANOTHER: person or currency is another; take the bill back and send a new one.
     CORRECTION_TOO_LATE: a claim is withdrawn, reversed, upheld or closed for good, or its money is being recovered;
     nothing is changed; people must settle it.
+    """
+    SubmitBill: _aio.UnaryUnaryMultiCallable[_claims_pb2.SubmitBillRequest, _claims_pb2.SubmitBillResponse]  # type: ignore[assignment]
+    """A member asks for the settlement of their own bill by its number, without sending it: the hospital's word counts. If the
+    hospital has handed it in already it answers with the claims that exist; else that hospital's worker is asked to pull
+    now (`fetching`), and hands the bill in as any other, under the member's consent: repeat the call. Opens no claim by
+    itself, so that the bill settles once, whoever was first. What another person's bill is, is told nobody.
+
+    FAILED_PRECONDITION HOSPITAL_UNKNOWN: no hospital, or more than one, has handed bills of this provider in; hand the bill
+    to the insurer instead.
     """
     GetClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]  # type: ignore[assignment]
     """One claim with its decision and history.
@@ -312,6 +330,21 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION BILL_OF_ANOTHER: person or currency is another; take the bill back and send a new one.
         CORRECTION_TOO_LATE: a claim is withdrawn, reversed, upheld or closed for good, or its money is being recovered;
         nothing is changed; people must settle it.
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitBill(
+        self,
+        request: _claims_pb2.SubmitBillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.SubmitBillResponse, _abc.Awaitable[_claims_pb2.SubmitBillResponse]]:
+        """A member asks for the settlement of their own bill by its number, without sending it: the hospital's word counts. If the
+        hospital has handed it in already it answers with the claims that exist; else that hospital's worker is asked to pull
+        now (`fetching`), and hands the bill in as any other, under the member's consent: repeat the call. Opens no claim by
+        itself, so that the bill settles once, whoever was first. What another person's bill is, is told nobody.
+
+        FAILED_PRECONDITION HOSPITAL_UNKNOWN: no hospital, or more than one, has handed bills of this provider in; hand the bill
+        to the insurer instead.
         """
 
     @_abc_1.abstractmethod
