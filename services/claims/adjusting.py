@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import grpc
 from sqlalchemy import Row
 
 from services.claims import owing
@@ -16,12 +15,12 @@ from services.claims.core.canonical import Inputs
 from services.claims.core.decision import Decision, Disposition
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
-from services.claims.deciding import TURN_RETRY_S, Desk, decide, take_effect
+from services.claims.deciding import Desk, decide, take_effect
 from services.claims.storage import claims as store
 from services.claims.storage import corrections, decisions
 from services.common.dated import NoTermsInForce
 from services.common.log import logger
-from services.common.refusals import Refused
+from services.common.sealing import Erased
 
 ACTOR = "correction"
 _S, _E = ClaimState, Event
@@ -33,22 +32,16 @@ def adjust(desk: Desk, row: Row[Any]) -> None:
     """Let the newest version of a claim's bill take effect; or leave it to a person.
 
     A person is asked where money that was paid hangs on a decision that waits for facts or for a
-    look, or that the engine cannot make.
+    look, or that the engine cannot make. A claim that stands where nothing can take effect, such as
+    at the bank, stays as it is: the sweeper comes back once it has moved.
 
-    Raises: Refused (ABORTED) while the claim stands where nothing can take effect, such as at the
-    bank, or while the same bill waits under an earlier policy.
+    Raises: Refused (ABORTED) while the same bill waits under an earlier policy.
     """
-    state = ClaimState(row.state)
-    if state not in corrections.ADJUSTABLE:
-        raise Refused(
-            grpc.StatusCode.ABORTED,
-            "NOT_ADJUSTABLE_YET",
-            "the claim is undecided, at the bank or appealed; wait and repeat",
-            retry_after_s=TURN_RETRY_S,
-        )
+    if ClaimState(row.state) not in corrections.ADJUSTABLE:
+        return
     try:
         inputs, decided = decide(desk, row)
-    except (UnacceptableBill, NoTermsInForce) as fault:
+    except (UnacceptableBill, NoTermsInForce, Erased) as fault:
         logger().error("undecidable", claim=row.id, fault=type(fault).__name__)
         corrections.hold(desk.connection, row)
         return

@@ -64,6 +64,8 @@ def test_corrections_of_paid_bills_pay_the_difference_once_whatever_is_killed(
         url = f"{one.stack.addresses['bank']}/book"
         book = httpx.get(url, trust_env=False).json()["payments"]
         verdict = judge(one)
+        with Insurer(one.stack.addresses["claims"], one.stack.identity) as insurer:
+            books = insurer.books()
     assert set(after) == set(before)
     grown = [n for n in numbers if after[n].paid.minor_units > before[n].paid.minor_units]
     assert grown, "the control: a correction has paid more"
@@ -75,4 +77,10 @@ def test_corrections_of_paid_bills_pay_the_difference_once_whatever_is_killed(
     assert paid == sum(int(entry["amount"]) for entry in book)
     assert len(book) == len(before) + len(grown)
     assert verdict.paid_twice == 0
-    assert verdict.faults == ()
+    assert verdict.replayed == verdict.claims
+    # The judge's other words are about claims of one payout each; these are about all books.
+    assert not books.ledger_sum_minor_units
+    assert not books.conservation_violations
+    assert not books.payout_mismatches
+    owed = {one.account: one.posted.minor_units for one in books.balances}
+    assert (owed["claims:incurred"], owed.get("claims:payable", 0)) == (paid, 0)

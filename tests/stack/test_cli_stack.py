@@ -396,6 +396,46 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     assert (books["ledger_sum_minor_units"], books["payout_mismatches"]) == ("0", "0")
 
 
+def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    prices = tmp_path / "prices.yaml"
+    coded = 'system: demo-yibao, code: "001109000030000", unit: CNY'
+    head = "format: 1\nprovider: H99000100009\ncurrency: CNY\nfirst_day: 2026-01-01\nprices:\n"
+    entry = f'  - {{{coded}, values: {{2026-01-01: "80.00"}}}}\n'
+    prices.write_text(head + entry + entry)
+    twice = stack.lipei("providers", "prices", prices)
+    assert (twice.code, twice.said[0].startswith(f"{prices}:7:")) == (1, True), twice.err
+    assert twice.said[-1] == "1 fault; nothing was stored"
+    prices.write_text(head + entry)
+    assert "would hold 1 code" in stack.lipei("providers", "prices", prices, "--dry-run").out
+    assert stack.json("providers", "prices", prices)["price_count"] == 1
+    small = {
+        "provider_id": "H99000100009",
+        "member_token": insured(stack, tmp_path, "p-10", "990001198003070089"),
+        "lines": [charge(1, "001109000030000", "10", "100.00", 1_000_00)],
+        "total": money(1_000_00),
+        "social_insurance": {"used": True, "fund_paid": money(0)},
+    }
+    found = submitted(stack, tmp_path, bill(stack, "B-priced", **small))
+    assert found["decision"]["allowed"] == money(800_00)
+    told = ("--holder", "示例医院", "--account", "6222777700000001", "--bank", "104100000004")
+    made = stack.json("providers", "propose", "H99000100009", *told, "--from", "2026-01-01")
+    name = made["account"]["name"]
+    done = stack.lipei("providers", "confirm", name)
+    assert done.out.startswith(f"{name}: confirmed, from 2026-01-01"), done.err
+    listed = stack.lipei("providers", "accounts", "H99000100009").out
+    assert name in listed
+    assert "62227777" not in listed
+
+
+def test_in_chinese_no_table_speaks_english(stack: Stack, claim: str) -> None:
+    shown = stack.lipei("claims", "explain", claim, "--lang", "zh").out
+    english = ("claim ", "bill ", "state", "paid", "billed", "benefit", "taken", "borne", "plan ")
+    assert [one for one in (*english, "output", "amounts", "reason", "group") if one in shown] == []
+    assert "已支付" in shown
+
+
 def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: Path) -> None:
     unknown = bill(stack, "B-papers")
     unknown["member_token"] = insured(stack, tmp_path, "p-8", "990001198003070070")

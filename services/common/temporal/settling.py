@@ -98,19 +98,19 @@ class ClaimWorkflows:
             return
 
     async def adjust(self, claim_name: str, claim_id: str, number: int) -> None:
-        """Start the nth correction of a claim's bill, unless it runs or has taken effect."""
-        try:
-            await self._client.start_workflow(
-                names.ADJUST_CLAIM,
-                AdjustClaimWork(name=claim_name, number=number),
-                id=names.adjust_claim_id(claim_id, number),
-                task_queue=names.CLAIMS_QUEUE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                task_timeout=TASK_TIMEOUT,
-            )
-        except WorkflowAlreadyStartedError:
-            return
+        """Start the nth correction of a claim's bill, unless it runs.
+
+        One that came while the claim moved on has done nothing, and is started again; one that has
+        taken effect changes nothing.
+        """
+        await self._client.start_workflow(
+            names.ADJUST_CLAIM,
+            AdjustClaimWork(name=claim_name, number=number),
+            id=names.adjust_claim_id(claim_id, number),
+            task_queue=names.CLAIMS_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            task_timeout=TASK_TIMEOUT,
+        )
 
     async def fetch(self, hospital: str) -> None:
         """Have a hospital's worker pull its bills now, unless it does so because of an earlier ask.

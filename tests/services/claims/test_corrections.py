@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import grpc
 import pytest
 from sqlalchemy import text
 
@@ -150,13 +149,45 @@ def test_a_correction_waits_while_the_claim_stands_elsewhere(service: Served, st
         submission(corrected("B1", line(1, DRUG, "40000.00")), wait_s=0)
     )
     assert answer.claims[0].corrected
-    fault = refused(
-        service.settlement.ApplyCorrection,
-        settlement_pb2.ApplyCorrectionRequest(name=claim.name, number=1),
-    )
-    assert (fault.code, fault.reason) == (grpc.StatusCode.ABORTED, "NOT_ADJUSTABLE_YET")
+    before = got(service, claim.name)
+    assert not apply(service, claim.name).held
+    assert got(service, claim.name) == before
     paid(service, claim)
     assert apply(service, claim.name).benefit == yuan("30000")
+
+
+def test_a_decision_about_a_bill_that_was_corrected_is_not_upheld(service: Served) -> None:
+    claim = decided(service, "B1", days=("2025-05-04", "2025-05-08"))
+    service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim))
+    service.claims.SubmitClaim(submission(corrected("B1"), wait_s=0))
+    appealed = got(service, claim.name)
+    upholding = asked(
+        review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_UPHOLD
+    )
+    assert refused(service.review.DecideAppeal, upholding).reason == "BILL_CORRECTED"
+    overturning = asked(
+        review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_OVERTURN
+    )
+    after = service.review.DecideAppeal(overturning).claim
+    assert (after.state, after.corrected) == (pb.CLAIM_STATE_PENDED_REVIEW, False)
+    assert after.decision.benefit == yuan("20000")
+
+
+def test_a_correction_of_an_erased_persons_claim_is_left_to_people(service: Served) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    given = corrected("B1", line(1, DRUG, "31000.00"))
+    service.claims.SubmitClaim(submission(given, wait_s=0))
+    service.claims.EraseMember(
+        pb.EraseMemberRequest(
+            request_id="e",
+            member=f"members/{given.member_token}",
+            ground=pb.ERASURE_GROUND_ORDERED,
+            order_reference="1",
+        )
+    )
+    assert apply(service, claim.name).held
+    fault = refused(service.claims.SubmitClaim, submission(given, wait_s=0))
+    assert fault.reason == "UNKNOWN_MEMBER"
 
 
 def test_what_is_not_decided_yet_is_decided_by_the_newest_bill(service: Served) -> None:

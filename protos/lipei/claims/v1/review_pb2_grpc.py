@@ -210,6 +210,7 @@ class ReviewServiceServicer:
         are known now, and the claim waits for an adjuster's review.
 
         FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+        BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -101,6 +101,7 @@ class ReviewServiceStub:
     are known now, and the claim waits for an adjuster's review.
 
     FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+    BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
     """
 
 @_typing.type_check_only
@@ -176,6 +177,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     are known now, and the claim waits for an adjuster's review.
 
     FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+    BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
     """
 
 class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -308,6 +310,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         are known now, and the claim waits for an adjuster's review.
 
         FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+        BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
         """
 
 def add_ReviewServiceServicer_to_server(servicer: ReviewServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

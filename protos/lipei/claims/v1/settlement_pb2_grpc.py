@@ -143,8 +143,9 @@ class SettlementServiceServicer:
         money that was paid hangs on a fact that is missing or on a person's look, a person is left with it (`held`), who
         does it by ReviewService.AdjustClaim.
 
-        NOT_FOUND: no such claim; stop.
-        ABORTED with RetryInfo: the claim is undecided, at the bank or appealed, or waits for an earlier policy's; repeat.
+        A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
+
+        NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,8 +71,9 @@ class SettlementServiceStub:
     money that was paid hangs on a fact that is missing or on a person's look, a person is left with it (`held`), who
     does it by ReviewService.AdjustClaim.
 
-    NOT_FOUND: no such claim; stop.
-    ABORTED with RetryInfo: the claim is undecided, at the bank or appealed, or waits for an earlier policy's; repeat.
+    A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
+
+    NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
     """
     GiveUpWaiting: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GiveUpWaitingRequest, _settlement_pb2.GiveUpWaitingResponse]
     """Closes a claim for which the papers that were asked for did not come by Claim.papers_due_time, and frees what it had
@@ -135,8 +136,9 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     money that was paid hangs on a fact that is missing or on a person's look, a person is left with it (`held`), who
     does it by ReviewService.AdjustClaim.
 
-    NOT_FOUND: no such claim; stop.
-    ABORTED with RetryInfo: the claim is undecided, at the bank or appealed, or waits for an earlier policy's; repeat.
+    A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
+
+    NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
     """
     GiveUpWaiting: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GiveUpWaitingRequest, _settlement_pb2.GiveUpWaitingResponse]  # type: ignore[assignment]
     """Closes a claim for which the papers that were asked for did not come by Claim.papers_due_time, and frees what it had
@@ -226,8 +228,9 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         money that was paid hangs on a fact that is missing or on a person's look, a person is left with it (`held`), who
         does it by ReviewService.AdjustClaim.
 
-        NOT_FOUND: no such claim; stop.
-        ABORTED with RetryInfo: the claim is undecided, at the bank or appealed, or waits for an earlier policy's; repeat.
+        A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
+
+        NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
         """
 
     @_abc_1.abstractmethod
