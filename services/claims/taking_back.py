@@ -93,7 +93,8 @@ def _undo(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> 
         return
     if state in _OVER or (not _MOVES.get(state, (state,)) and row.released_us is not None):
         return
-    if state is ClaimState.PAYMENT_SENT:
+    about_to_be_paid = state is ClaimState.PAYABLE and row.blocked_until_us is None
+    if state is ClaimState.PAYMENT_SENT or (about_to_be_paid and row.paid):
         raise Refused(
             grpc.StatusCode.ABORTED,
             "PAYMENT_UNDER_WAY",
@@ -101,6 +102,11 @@ def _undo(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> 
             retry_after_s=BANK_RETRY_S,
         )
     moves = _MOVES.get(state)
+    if moves and moves[-1] is Event.WITHDRAW and row.paid:
+        text = (
+            "a part of it was paid, and no move leads from here to its recovery; people must end it"
+        )
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "PARTLY_PAID", text)
     if moves is None or (not moves and row.owed):
         text = "the claim is appealed; its appeal is decided first"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "APPEAL_OPEN", text)

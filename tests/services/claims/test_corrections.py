@@ -350,6 +350,22 @@ def test_a_corrected_bill_taken_back_afterwards_gives_everything_back(service: S
     assert books(service)["claims:recoverable"] == 2_000_000
 
 
+def test_a_bill_whose_claim_is_paid_in_part_is_not_taken_back_by_halves(service: Served) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    (after,) = correct(service, "B1", line(1, DRUG, "31000.00"))
+    gone = bill("B1", line(1, DRUG, "31000.00"))
+    gone.kind = bill_pb2.BILL_KIND_REVERSAL
+    reversal = submission(gone, wait_s=0)
+    assert refused(service.claims.SubmitClaim, reversal).reason == "PAYMENT_UNDER_WAY"
+    with service.database.writing() as connection:
+        connection.execute(text("UPDATE claim SET state = 'payment_failed'"))
+    assert refused(service.claims.SubmitClaim, reversal).reason == "PARTLY_PAID"
+    paid(service, after)
+    (ended,) = service.claims.SubmitClaim(reversal).claims
+    assert (ended.name, ended.recoverable) == (claim.name, yuan("21000"))
+    assert used(service) == {}
+
+
 def test_each_policy_of_the_bill_is_decided_anew_the_later_one_after_the_earlier_one(
     service: Served,
 ) -> None:
