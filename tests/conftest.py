@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 import structlog
@@ -17,6 +18,8 @@ from sqlalchemy import make_url
 from demo import processes  # noqa: F401 - tells gRPC about forks, before any test's first channel
 from services.common.database import Database, migrate
 from tests.postgres import fresh_database, postgres_server
+
+_POSTGRES = pytest.StashKey[str]()
 
 
 def pytest_sessionstart() -> None:
@@ -36,11 +39,29 @@ def log_of_its_own() -> Iterator[None]:
     structlog.configure(**before)
 
 
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, in the process that runs no test
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """The workers of a run share one PostgreSQL server, which starts before them."""
+    running = ExitStack()
+    config.add_cleanup(running.close)
+    config.stash[_POSTGRES] = running.enter_context(postgres_server())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker is told where it is."""
+    node.workerinput["postgres_url"] = node.config.stash[_POSTGRES]
+
+
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def postgres_url(pytestconfig: pytest.Config) -> Iterator[str]:
     """A PostgreSQL server for this run; its tests use `postgres_database` or `database_url`."""
-    with postgres_server() as url:
-        yield url
+    told: dict[str, str] = getattr(pytestconfig, "workerinput", {})
+    if "postgres_url" in told:
+        yield told["postgres_url"]
+    else:
+        with postgres_server() as url:
+            yield url
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipei.evidence.v1 import evidence_pb2_grpc
-from services.common.access.guarding import pseudonym
+from services.common.access.pseudonym import pseudonym
 from services.common.database import Database
 from services.common.evidence.evidence_log import EvidenceLog
 from services.common.evidence.member_reads import RecordsOf

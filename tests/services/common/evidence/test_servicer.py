@@ -16,7 +16,7 @@ from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1.evidence_pb2_grpc import EvidenceServiceStub
 from lipei.keys.v1 import keys_pb2
 from lipei.keys.v1.keys_pb2_grpc import KeysServiceStub
-from services.common.access.guarding import pseudonym
+from services.common.access.pseudonym import pseudonym
 from services.common.database import Database, append_only_ddl
 from services.common.evidence.access_read import AccessRead
 from services.common.evidence.checkpoint import Checkpoint, opened
