@@ -20,6 +20,8 @@ from services.common.database import Database, migrate
 from tests.postgres import fresh_database, postgres_server
 
 _POSTGRES = pytest.StashKey[str]()
+# Their tests start whole stacks of processes: begun last, they would end last and alone.
+_BEGIN_WITH = ("bench", "canary", "demo", "e2e", "fault", "stack")
 
 
 def pytest_sessionstart() -> None:
@@ -29,6 +31,12 @@ def pytest_sessionstart() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first; the order of the others, and within a file, stays."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in _BEGIN_WITH)
 
 
 @pytest.fixture(autouse=True)

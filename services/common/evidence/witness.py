@@ -21,10 +21,10 @@ from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1 import evidence_pb2_grpc
 from services.common import log
 from services.common.access.storeless import storeless_guard
+from services.common.evidence.hash_range import range_faults
 from services.common.evidence.kept_log import Alarm, KeptBroken, KeptLog
 from services.common.evidence.note import NoteRefused, VerifierKey, verifier_key
-from services.common.evidence.service_evidence import witness_signer
-from services.common.evidence.servicer import range_faults
+from services.common.evidence.signers import witness_signer
 from services.common.evidence.witnessing import LogUnanswered, ProofMissing, Watch
 from services.common.grpc_edge import Serving, channel, serve
 from services.common.process import start

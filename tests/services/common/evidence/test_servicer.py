@@ -27,7 +27,7 @@ from services.common.evidence.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from services.common.evidence.service_evidence import log_signer
+from services.common.evidence.signers import log_signer
 from services.common.evidence.tables import APPEND_ONLY
 from services.common.evidence.witness import RemoteLog
 from services.common.evidence.witnessing import ProofMissing
