@@ -118,12 +118,12 @@ class _Expression:
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
 
     def _take(self, expected: str = "") -> str:
-        token = self._peek()
-        if not token or (expected and token != expected):
-            found = f"not {token!r}" if token else "but the expression ends"
+        word = self._peek()
+        if not word or (expected and word != expected):
+            found = f"not {word!r}" if word else "but the expression ends"
             raise ValueError(f"{expected or 'a number'} was expected, {found}")
         self._at += 1
-        return token
+        return word
 
     def _terms(self) -> Fraction:
         self._depth += 1
@@ -147,16 +147,16 @@ class _Expression:
         return value
 
     def _one(self) -> Fraction:
-        token = self._take()
-        if token == "(":
+        word = self._take()
+        if word == "(":
             value = self._terms()
             self._take(")")
             return value
-        if token in _OF_ONE or token in _OF_MANY:
-            return self._applied(token)
-        if not token[0].isdigit():
-            raise ValueError(f"a number was expected, not {token!r}")
-        self.numbers.append(Fraction(token))
+        if word in _OF_ONE or word in _OF_MANY:
+            return self._applied(word)
+        if not word[0].isdigit():
+            raise ValueError(f"a number was expected, not {word!r}")
+        self.numbers.append(Fraction(word))
         return self.numbers[-1]
 
     def _applied(self, name: str) -> Fraction:

@@ -1,4 +1,4 @@
-"""Audits the workings of case files: where every number comes from, and that every amount is worked.
+"""Audits the workings of case files: where numbers come from, and that every amount is worked.
 
 Reads the files themselves and knows no engine. Arithmetic is services.claims.plans.workings'.
 """
@@ -14,10 +14,9 @@ from services.claims.plans.workings import plain, read_working
 
 _PLAIN = re.compile(r"(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,6})?", re.ASCII)
 # What stands under these is a name, even where it looks like a number.
-_NAMES = frozenset(
-    ("case", "claim", "clause", "clauses", "code", "code_sets", "codes", "diagnoses", "diagnosis")
-    + ("expect", "general", "id", "name", "provider", "working")
-)
+_CODED = frozenset(("code", "code_sets", "codes", "diagnoses", "diagnosis"))
+_NAMED = frozenset(("case", "claim", "clause", "clauses", "general", "id", "name", "provider"))
+_NAMES = frozenset(("expect", "working")) | _CODED | _NAMED
 # A whole and nothing: a share leaves 1 - share to the patient, max(0, ...) floors.
 _CONSTANTS = frozenset((Fraction(0), Fraction(1)))
 
