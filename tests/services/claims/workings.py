@@ -17,8 +17,8 @@ _PLAIN = re.compile(r"(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,6})?", re.ASCII)
 _CODED = frozenset(("code", "code_sets", "codes", "diagnoses", "diagnosis"))
 _NAMED = frozenset(("case", "claim", "clause", "clauses", "general", "id", "name", "provider"))
 _NAMES = frozenset(("expect", "working")) | _CODED | _NAMED
-# A whole and nothing: a share leaves 1 - share to the patient, max(0, ...) floors.
-_CONSTANTS = frozenset((Fraction(0), Fraction(1)))
+# Nothing, the last fen of what is spread, and a whole: a share leaves 1 - share to the patient.
+_CONSTANTS = frozenset((Fraction(0), Fraction("0.01"), Fraction(1)))
 
 
 def numbers_of(tree: Any) -> frozenset[Fraction]:
