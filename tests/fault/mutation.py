@@ -113,8 +113,10 @@ def test_units(items: Sequence[pytest.Item]) -> Iterator[Unit]:
             test._hypothesis_internal_use_settings = settings(drawn, max_examples=_EXAMPLES)
         yield Unit(
             item.nodeid,
-            lambda item=item: not any(  # type: ignore[misc]
-                report.failed for report in runtestprotocol(item, log=False, nextitem=None)
+            lambda item=item: (
+                not any(  # type: ignore[misc]
+                    report.failed for report in runtestprotocol(item, log=False, nextitem=None)
+                )
             ),
             by_line=False,
         )
