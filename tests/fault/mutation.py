@@ -27,8 +27,8 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from _pytest.runner import runtestprotocol  # reports of one item, without printing them
+from hypothesis import settings
 
 from services.claims.plans import reader
 from services.claims.plans.case_reader import read_cases
@@ -99,7 +99,7 @@ def case_units() -> Iterator[Unit]:
         for case in read_cases(plan, yaml, path.name):
             yield Unit(
                 f"{path.name}: {case.name}",
-                lambda plan=plan, case=case: not run_case(plan, case)[0],  # type: ignore[misc]
+                lambda plan=plan, case=case: not run_case(plan, case)[0],  # type: ignore[misc] # bound by default
                 by_line=True,
             )
 
@@ -107,14 +107,14 @@ def case_units() -> Iterator[Unit]:
 def test_units(items: Sequence[pytest.Item]) -> Iterator[Unit]:
     """Each test that pytest collected."""
     for item in items:
-        test = getattr(item, "obj", None)
+        test: Any = getattr(item, "obj", None)
         drawn = getattr(test, "_hypothesis_internal_use_settings", None)
         if drawn is not None and drawn.max_examples > _EXAMPLES:
             test._hypothesis_internal_use_settings = settings(drawn, max_examples=_EXAMPLES)
         yield Unit(
             item.nodeid,
             lambda item=item: (
-                not any(  # type: ignore[misc]
+                not any(  # type: ignore[misc] # bound by default
                     report.failed for report in runtestprotocol(item, log=False, nextitem=None)
                 )
             ),
@@ -147,7 +147,7 @@ def in_children(
             told = pipe.read()
         os.waitpid(pid, 0)
         del running[pid]
-        yield job, pickle.loads(told) if told else None  # noqa: S301 - our own child wrote it
+        yield job, pickle.loads(told) if told else None
 
 
 def _child(job: Any, work: Callable[[Any], Any], writing: int) -> None:
@@ -173,7 +173,7 @@ def _passes(unit: Unit, longest_s: float) -> bool:
     signal.setitimer(signal.ITIMER_REAL, longest_s)
     try:
         return unit.run()
-    except (Exception, _TooLong, SystemExit, pytest.fail.Exception):
+    except (Exception, _TooLong, SystemExit, pytest.fail.Exception):  # noqa: BLE001 - all fail
         return False
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -185,7 +185,7 @@ def _passes(unit: Unit, longest_s: float) -> bool:
 def traced(units: Sequence[Unit], workers: int) -> tuple[Trace, ...]:
     """What each unit runs, each block of units in a child, with the code as it is."""
     blocks = [list(range(start, len(units), 40)) for start in range(min(40, len(units)))]
-    found = []
+    found: list[Trace] = []
     for _, traces in in_children(blocks, lambda block: _trace_block(units, block), workers):
         found += traces or []
     return tuple(sorted(found, key=lambda one: one.unit))
@@ -295,7 +295,7 @@ def _function(module: ModuleType, name: str) -> list[FunctionType]:
     for inner in ("fget", "__func__", "__wrapped__"):
         found = getattr(found, inner, found)
     if not isinstance(found, FunctionType):
-        raise LookupError(f"{module.__name__} has no function {name}")
+        raise LookupError(name)  # noqa: TRY004 - no type is at fault, a name is
     return [found]
 
 
@@ -329,18 +329,21 @@ class Runner:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Trace, then judge."""
-        reader.load = functools.cache(reader.load)  # a file that was read says the same again
+        # A file that was read says the same again.
+        vars(reader)["load"] = functools.cache(load)
         units = [*case_units(), *test_units(session.items)]
+        _caches()
+        gc.freeze()  # or every child's collector would touch, and so copy, all that is here
         began = time.perf_counter()
         traces = traced(units, self.workers)
         self.broken = [units[one.unit].name for one in traces if not one.passed]
-        print(f"{len(units)} cases and tests traced in {time.perf_counter() - began:.0f} s")  # noqa: T201
+        print(f"{len(units)} cases and tests traced in {time.perf_counter() - began:.0f} s")  # noqa: T201 - a command's output
         for number, verdict in enumerate(
             judged(self.mutants, units, traces, self.workers), start=1
         ):
             self.verdicts.append(verdict)
             if not verdict.killer:
-                print(f"{number}/{len(self.mutants)} survived: {verdict.mutant.name}", flush=True)  # noqa: T201
+                print(f"{number}/{len(self.mutants)} survived: {verdict.mutant.name}", flush=True)  # noqa: T201 - a command's output
         return True
 
 
@@ -395,7 +398,7 @@ def main() -> None:
     }
     SUMMARY.parent.mkdir(parents=True, exist_ok=True)
     SUMMARY.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print({key: summary[key] for key in ("seconds", "mutants", "killed", "broken")})  # noqa: T201
+    print({key: summary[key] for key in ("seconds", "mutants", "killed", "broken")})  # noqa: T201 - a command's output
 
 
 if __name__ == "__main__":
