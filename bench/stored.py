@@ -76,6 +76,9 @@ class _Nobody:
     async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
         """Do nothing."""
 
+    async def fetch(self, hospital: str) -> None:
+        """Do nothing."""
+
 
 def measure(report: Report, sizes: Sizes, folder: Path) -> None:
     """Batches and single claims, on SQLite and on PostgreSQL."""
