@@ -29,7 +29,8 @@ from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
 from services.claims.providers import ProviderServicer
 from services.claims.reviewing import ReviewServicer
-from services.claims.servicer import ClaimsParts, ClaimsServicer
+from services.claims.servicer import ClaimsServicer
+from services.claims.serving import ClaimsParts
 from services.claims.settlement import SettlementServicer
 from services.common.access.caller import Caller, calling_as
 from services.common.access.guard import Append
