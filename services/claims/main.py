@@ -10,7 +10,12 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from lipei.claims.v1 import claims_pb2_grpc, review_pb2_grpc, settlement_pb2_grpc
+from lipei.claims.v1 import (
+    claims_pb2_grpc,
+    recompute_pb2_grpc,
+    review_pb2_grpc,
+    settlement_pb2_grpc,
+)
 from services.claims.in_flight import InFlight
 from services.claims.messages import claim_name
 from services.claims.paying import Payments
@@ -18,6 +23,7 @@ from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
+from services.claims.recomputing import RecomputeServicer
 from services.claims.reviewing import ReviewServicer
 from services.claims.servicer import ClaimsParts, ClaimsServicer
 from services.claims.settlement import SettlementServicer
@@ -205,6 +211,11 @@ async def _serve(
                 review_pb2_grpc.add_ReviewServiceServicer_to_server,
                 ReviewServicer(parts, settle=settlement.settle),
                 "lipei.claims.v1.ReviewService",
+            ),
+            Serving(
+                recompute_pb2_grpc.add_RecomputeServiceServicer_to_server,
+                RecomputeServicer(parts),
+                "lipei.claims.v1.RecomputeService",
             ),
             Serving(
                 settlement_pb2_grpc.add_SettlementServiceServicer_to_server,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
+import msgspec
+
 from services.claims.core.codes import CodeKey, code_key
 from services.claims.core.facts import MAX_DAYS_SUPPLY, BillFacts, EarlierService, LineFacts
 from services.claims.core.plan import Plan
@@ -71,6 +73,24 @@ def elsewhere(
         code: tuple(sorted(found, key=lambda one: one.service_date))
         for code, found in given.items()
     }
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """A service that a decision allowed, and the number of its line."""
+
+    number: int
+    service: EarlierService
+
+
+_allowed = msgspec.json.Decoder(list[Allowed])
+
+
+def allowed_from(stored: bytes) -> list[Allowed]:
+    """What a stored decision allowed.
+
+    Raises: msgspec.ValidationError when the bytes say no such thing.
+    """
+    return _allowed.decode(stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +157,11 @@ def _before(day: date, days: int) -> date:
 
 def _wider(span: tuple[date, date] | None, first: date, last: date) -> tuple[date, date]:
     return (first, last) if span is None else (min(first, span[0]), max(last, span[1]))
+
+
+def longest_look_back(plan: Plan) -> int:
+    """Days before a bill's last service within which any rule of the plan ever looks."""
+    return max((days for _, days, _ in _windows(plan)), default=0)
 
 
 @lru_cache(maxsize=64)
