@@ -36,6 +36,8 @@ from services.common.strict_yaml import StrictYamlError
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
 _RETRY_S = 30.0
+# So few claims are decided before a process has started.
+FEW = 400
 # Answers that wait for a slow caller; the work waits behind them.
 _WAITING = 4
 _LOOKS_EVERY_S = 0.2
@@ -49,8 +51,10 @@ class _Stopped(Exception):
 class RecomputeServicer(recompute_pb2_grpc.RecomputeServiceServicer):
     """One what-if at a time: it keeps every core busy."""
 
-    def __init__(self, parts: ClaimsParts) -> None:
+    def __init__(self, parts: ClaimsParts, *, few: int = FEW) -> None:
+        """More than `few` claims are decided in processes of their own."""
         self._parts = parts
+        self._few = few
         self._busy = False
 
     async def DecideWhatIf(
@@ -94,7 +98,8 @@ class RecomputeServicer(recompute_pb2_grpc.RecomputeServiceServicer):
                             telling.tell(some)
                     telling.tell(messages.progress(step))
 
-                found = compare(connection, self._parts.keys, self._parts.plans, wanted, tell)
+                keys, plans = self._parts.keys, self._parts.plans
+                found = compare(connection, keys, plans, wanted, tell, self._few)
                 note_reads(connection, found.told_of())
             telling.tell(messages.summary(found, wanted.plan))
         except _Stopped:

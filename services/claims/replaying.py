@@ -20,7 +20,7 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import replays, sealed
 from services.common.access.tenant import Tenant
 from services.common.dated import NoTermsInForce
-from services.common.sealing import CannotOpen, Erased, Sealer
+from services.common.sealing import CannotOpen, Erased, KeyUnknown, Sealer
 
 T = TypeVar("T")
 
@@ -80,6 +80,11 @@ def _opened(opens: Callable[[Sealer, Row[Any]], T], sealer: Sealer, stored: Row[
     try:
         return opens(sealer, stored)
     except (CannotOpen, msgspec.DecodeError, ValueError):
+        return None
+    except KeyUnknown as unknown:
+        # A key that its subject never had is a forgery; a master key that is missing is not.
+        if not unknown.of_subject:
+            raise
         return None
 
 

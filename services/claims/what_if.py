@@ -7,7 +7,7 @@ them is pure and gets facts only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -32,13 +32,11 @@ from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
 from services.claims.storage import periods, sealed
-from services.claims.what_if_processes import Here, Processes, cores, processes
+from services.claims.what_if_processes import Here, cores, processes
 from services.claims.what_if_worker import answer_from, task_bytes
 from services.common.refusals import Refused, not_found
 from services.common.sealing import Sealer, SubjectKeys
 
-# So few are decided before a process has started.
-_FEW = 400
 _CHUNK = 200
 
 
@@ -86,8 +84,11 @@ def compare(
     shelf: PlanShelf,
     wanted: Wanted,
     tell: Callable[[Step], None],
+    few: int,
 ) -> Finished:
     """Decide the period's claims again; `tell` hears of every chunk, and may raise to stop.
+
+    More than `few` claims are decided in processes of their own.
 
     Raises: Refused when the insurer has no such plan, or the plans pay in two currencies;
     DATA_LOSS when balances do not hold what decisions have used.
@@ -109,7 +110,8 @@ def compare(
     difference = Difference()
     reader = _Reader(connection, keys, wanted)
     tell(Step(done=0, total=found.selected, new=[]))
-    with _deciding(wanted.plan, found.selected) as decides:
+    here = found.selected <= few
+    with nullcontext(Here(wanted.plan)) if here else processes(wanted.plan, cores()) as decides:
         for sent in decides.answers(map(task_bytes, reader.tasks(found.groups))):
             answer = answer_from(sent)
             if answer.altered:
@@ -119,10 +121,6 @@ def compare(
                 difference.add(outcome, row.person_id)
             tell(Step(done=difference.total.claims, total=found.selected, new=new))
     return Finished(difference=difference, sorted=found, rows=selected)
-
-
-def _deciding(plan: Plan, claims: int) -> AbstractContextManager[Here | Processes]:
-    return nullcontext(Here(plan)) if claims <= _FEW else processes(plan, cores())
 
 
 class _Reader:
