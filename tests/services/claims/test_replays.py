@@ -13,7 +13,7 @@ from sqlalchemy import select, text, update
 
 from lipei.claims.v1 import claims_pb2, review_pb2
 from lipei.claims.v1 import recompute_pb2 as pb
-from services.claims.core.canonical import decision_bytes, output_hash
+from services.claims.core.canonical import decision_bytes, decision_from, output_hash
 from services.claims.storage import sealed
 from services.claims.storage.tables import decision
 from services.common.refusals import error_of
@@ -166,7 +166,7 @@ def test_a_whole_forgery_that_fits_itself_is_not_what_its_inputs_give(both: Serv
     unlocked(both)
 
     def forged(content: bytes) -> bytes:
-        made = sealed.canonical.decision_from(content)
+        made = decision_from(content)
         (paid,) = made.lines
         shares = (msgspec.structs.replace(paid.shares[0], amount=3_000_000),)
         lines = (msgspec.structs.replace(paid, benefit=3_000_000, shares=shares),)
@@ -207,7 +207,7 @@ def test_what_an_earlier_engine_decided_otherwise_is_said_as_such(both: Served) 
     unlocked(both)
 
     def of_engine_1(content: bytes) -> bytes:
-        made = sealed.canonical.decision_from(content)
+        made = decision_from(content)
         made = msgspec.structs.replace(made, engine_version="1", category="once")
         return decision_bytes(msgspec.structs.replace(made, output_hash=output_hash(made)))
 
