@@ -33,6 +33,7 @@ from bench import (
     sealing,
     settling,
     stored,
+    what_if,
 )
 from bench.live import Live, live_stack
 from bench.rows import QUICK, Report, Sizes
@@ -52,6 +53,7 @@ MEASURES = (
     "masking",
     "sealing",
     "stored",
+    "what-if",
     "evidence",
     "decision",
     "settle",
@@ -135,6 +137,8 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
             _measured(report, "sealing", lambda: sealing.measure(report, sizes, Path(folder)))
         if "stored" in only:
             _measured(report, "stored", lambda: stored.measure(report, sizes, Path(folder)))
+        if "what-if" in only:
+            _measured(report, "what-if", lambda: what_if.measure(report, sizes, Path(folder)))
         if "evidence" in only:
             _measured(report, "evidence", lambda: evidence.measure(report, sizes, Path(folder)))
     if "quote" in only:
