@@ -25,6 +25,7 @@ from rich.table import Table
 
 from bench import (
     engine,
+    every_edit,
     evidence,
     identified,
     masking,
@@ -127,6 +128,7 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="stored-", dir=report.out) as folder:
         if "engine" in only:
             _measured(report, "engine", lambda: engine.measure(report, sizes))
+            _measured(report, "every edit", lambda: every_edit.measure(report, sizes))
         if "identity" in only:
             work = partial(identified.measure, report, sizes, Path(folder))
             _measured(report, "identity", lambda: _awaited(work()))

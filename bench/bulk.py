@@ -229,9 +229,9 @@ def _write(connection: Connection, rows: _Rows) -> None:
         connection.execute(insert(table), some)
 
 
-def snapshot_of(policy_id: str) -> PolicySnapshot:
+def snapshot_of(policy_id: str, year: int = 2026) -> PolicySnapshot:
     """The policy of everybody here: long insured, so that no waiting period runs."""
-    start, end = date(2026, 1, 1), date(2027, 1, 1)
+    start, end = date(year, 1, 1), date(year + 1, 1, 1)
     member = MemberFacts(
         member_id=_MEMBER,
         birth_date=date(1980, 3, 7),

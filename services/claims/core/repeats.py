@@ -30,8 +30,9 @@ def repeated_lines(bill: BillFacts, services: Iterable[EarlierService]) -> dict[
     With each the opaque name of the earlier claim, empty where nobody said.
     """
     earlier: dict[tuple[object, ...], list[str]] = {}
+    days = {service_day(bill, line) for line in bill.lines}
     for one in services:
-        if one.bill_number != bill.bill_number:
+        if one.service_date in days and one.bill_number != bill.bill_number:
             key = _service(one.provider_id, one, one.service_date)
             earlier.setdefault(key, []).append(one.claim)
     found = {}
@@ -48,8 +49,10 @@ def resembling_lines(bill: BillFacts, services: Iterable[EarlierService]) -> dic
     The same provider, day and code, but another quantity or price.
     """
     earlier: dict[tuple[CodeKey, date], list[EarlierService]] = {}
+    days = {service_day(bill, line) for line in bill.lines}
     for one in services:
-        if one.provider_id == bill.provider_id and one.bill_number != bill.bill_number:
+        here = one.provider_id == bill.provider_id and one.bill_number != bill.bill_number
+        if here and one.service_date in days:
             earlier.setdefault((code_key(one.code), one.service_date), []).append(one)
     found = {}
     for line in bill.lines if earlier else ():
