@@ -21,7 +21,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from services.common import log
 from services.common.grpc_edge import channel, until_stopped
 from services.common.process import start
-from services.common.settings import LipeiSettings, UnknownSetting, trust_domain
+from services.common.process_settings import LipeiSettings
+from services.common.settings import UnknownSetting, trust_domain
 from services.common.state import read_addresses, record_address, state_dir
 from services.common.temporal import names
 from services.common.temporal.connection import connect

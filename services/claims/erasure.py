@@ -15,7 +15,8 @@ from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
-from services.common.sealing.erasures import ORDER_REFERENCE, OtherErasure, done_by
+from services.common.sealing.erasures import OtherErasure, done_by
+from services.common.sealing.order_reference import ORDER_REFERENCE
 from services.common.sealing.tables import SUBJECT_KEY
 
 _MEMBER = "members/"

@@ -34,16 +34,16 @@ from services.claims.storage.tables import evidence, metadata
 from services.common import log
 from services.common.access.guarding import service_guard
 from services.common.access.read_tally import counting
-from services.common.database import Database, migrate
+from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, migrate
 from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
+from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
-    LipeiSettings,
     key_file,
     member_token_key_file,
     member_token_key_version,
@@ -252,7 +252,7 @@ def _payments(
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    start("claims", ClaimsSettings, run)
+    start("claims", ClaimsSettings, run, refusals=(UnknownSchema,), database_faults=DATABASE_FAULTS)
 
 
 if __name__ == "__main__":

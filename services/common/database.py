@@ -41,6 +41,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from services.common.log import logger
 from services.common.settings import UnknownSetting
@@ -49,6 +50,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BUSY_TIMEOUT_MS = 5_000
+# What it means when a database cannot be used; their texts may hold its URL.
+DATABASE_FAULTS = (SQLAlchemyError,)
 # An erasure waits so long for somebody who reads, then the scrubbing is owed, and so seldom tried.
 _SCRUB_ATTEMPTS, _SCRUB_BUSY_MS, _SCRUB_PAUSE_S, _SCRUB_AGAIN_S = 20, 100, 0.02, 1.0
 _MIGRATION_LOCK = 0x6C697065  # "lipe": the advisory lock under which PostgreSQL migrates

@@ -23,7 +23,7 @@ from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.identity import is_member_token
 from services.common.identity import member_token as token_of
 from services.common.refusals import error_of
-from services.common.sealing.erasures import ORDER_REFERENCE
+from services.common.sealing.order_reference import ORDER_REFERENCE
 from services.common.settings import (
     UnknownSetting,
     member_token_key_file,

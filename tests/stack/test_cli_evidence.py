@@ -22,7 +22,7 @@ from services.common.evidence import verify
 from services.common.evidence.kept_log import KeptLog
 from services.common.evidence.leaf import leaf_bytes
 from services.common.evidence.merkle import leaf_hash
-from services.common.evidence.service_evidence import log_signer
+from services.common.evidence.signers import log_signer
 from services.common.state import read_addresses
 from services.common.transport.certificates import FOLDER
 from stack.authority import AUTHORITY_KEY
