@@ -18,8 +18,6 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
 from services.claims import intake
 from services.claims.bill_intake import CONSENT, bill_name_faults
-from services.claims.core import canonical
-from services.claims.core.adjudicate import decide_again
 from services.claims.core.clocks import days_left
 from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.life_cycle import ClaimState
@@ -43,6 +41,7 @@ from services.claims.messages import (
 from services.claims.plan_shelf import PlanShelf
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
+from services.claims.replaying import replay
 from services.claims.storage import claims as store
 from services.claims.storage import (
     coordination,
@@ -295,7 +294,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             row, stored = _decided_row(connection, sealer, name)
             told = told_claim(connection, sealer, self._parts.plans, row, stored)
             claim = claim_message(sealed.opened(sealer, row, stored))
-            _note(connection, [row], [claim])
+            note_reads(connection, [row])
         answer = pb.ExplainClaimResponse(
             claim=claim,
             text_zh="\n".join(told.text.zh),
@@ -316,25 +315,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.reading() as connection:
             sealer = self._parts.keys.sealer(connection)
             _, stored = _decided_row(connection, sealer, name)
-            inputs = sealed.open_inputs(sealer, stored)
-            output = sealed.open_output(sealer, stored)
-            salt = sealed.open_salt(sealer, stored)
-            plan = self._parts.plans.plan(connection, stored.plan_version)
-        again = decide_again(plan, inputs)
-        same = {
-            "output": again.output_hash == output.output_hash == canonical.output_hash(output),
-            "inputs": again.input_hash == output.input_hash,
-            "plan version": again.plan_version == stored.plan_version,
-            "commitment": sealed.committed(salt, output) == stored.commitment,
-        }
-        if not all(same.values()):
+            found = replay(connection, sealer, self._parts.plans, stored)
+        again = found.again
+        if again is None or found.differs:
             raise Refused(
                 grpc.StatusCode.DATA_LOSS,
                 "DECISION_ALTERED",
                 "the stored decision is not what its inputs give; stop and investigate",
-                metadata={
-                    "differs": ", ".join(what for what, is_same in same.items() if not is_same)
-                },
+                metadata={"differs": ", ".join(found.differs)},
             )
         return pb.ReplayClaimResponse(
             input_hash=again.input_hash,
@@ -524,7 +512,7 @@ def messages_of(
     clocks = store.clocks_of(connection, rows)
     opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
     claims = [claim_message(one) for one in opened]
-    _note(connection, rows, claims)
+    note_reads(connection, rows)
     for row, claim in zip(rows, claims, strict=True):
         left = days_left(clocks[row.id], store.today(row, now_us)) if row.id in clocks else None
         if left is not None:
@@ -532,17 +520,18 @@ def messages_of(
     return claims
 
 
-def _note(connection: Connection, rows: Sequence[Row[Any]], claims: Sequence[pb.Claim]) -> None:
+def note_reads(connection: Connection, rows: Sequence[Row[Any]]) -> None:
     """Note for the evidence whose claim each is, and under which consent it is read.
 
     Its bill's, while it stands. What is read after the withdrawal rests on the duty to keep what
     was decided (docs/consent.md), not on a consent that is no more.
     """
-    withdrawn = withdrawn_among(connection, {claim.consent for claim in claims if claim.consent})
-    for row, claim in zip(rows, claims, strict=True):
-        note_owner(claim.name, Tenant(Kind.INSURER, row.insurer).key)
-        if claim.consent and claim.consent not in withdrawn:
-            note_consent(claim.name, claim.consent)
+    withdrawn = withdrawn_among(connection, {row.consent for row in rows if row.consent})
+    for row in rows:
+        name = claim_name(row.policy_id, row.id)
+        note_owner(name, Tenant(Kind.INSURER, row.insurer).key)
+        if row.consent and row.consent not in withdrawn:
+            note_consent(name, row.consent)
 
 
 def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:

@@ -66,7 +66,8 @@ class ClaimsServiceStub:
     these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
     ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
     FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. CLAIM_CLOSED: it was corrected,
-    and what was too much is back or given up; people must settle the rest.
+    and what was too much is back or given up; people must settle the rest. PARTLY_PAID: a part was paid and the rest is not
+    on its way (an account that no bank can pay, a review after an appeal); people must end that first.
 
     A bill of kind CORRECTION replaces the bill of the same provider and number, whole. It answers with the claims as they
     stand; each is decided anew within moments of when it can be (one at the bank or appealed waits for that), and one that
@@ -192,7 +193,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
     ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
     FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. CLAIM_CLOSED: it was corrected,
-    and what was too much is back or given up; people must settle the rest.
+    and what was too much is back or given up; people must settle the rest. PARTLY_PAID: a part was paid and the rest is not
+    on its way (an account that no bank can pay, a review after an appeal); people must end that first.
 
     A bill of kind CORRECTION replaces the bill of the same provider and number, whole. It answers with the claims as they
     stand; each is decided anew within moments of when it can be (one at the bank or appealed waits for that), and one that
@@ -321,7 +323,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
         ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
         FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. CLAIM_CLOSED: it was corrected,
-        and what was too much is back or given up; people must settle the rest.
+        and what was too much is back or given up; people must settle the rest. PARTLY_PAID: a part was paid and the rest is not
+        on its way (an account that no bank can pay, a review after an appeal); people must end that first.
 
         A bill of kind CORRECTION replaces the bill of the same provider and number, whole. It answers with the claims as they
         stand; each is decided anew within moments of when it can be (one at the bank or appealed waits for that), and one that
