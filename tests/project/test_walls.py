@@ -24,6 +24,7 @@ BREACHES = [
     ("pure-core", "services/claims/core/wired.py", "import grpc"),
     ("pure-core", "services/pricing/core/timed.py", "import time"),
     ("pure-core", "services/his_bridge/core/speaks.py", "from lipei.type.v1 import bill_pb2"),
+    ("workings", "services/claims/plans/workings.py", "import services.claims.core.amounts"),
     ("core-common", "services/claims/core/stated.py", "import services.common.state"),
     ("money-dated", "services/common/money.py", "import services.common.dated"),
     ("temporal", "services/claims/servicer.py", "import temporalio"),

@@ -22,7 +22,7 @@ from services.claims.core.facts import (
 from services.claims.core.intake import MAX_QUANTITY, priced
 from services.claims.core.plan import Plan
 from services.claims.plans.case_expectations import ExpectationReader, Expected
-from services.claims.plans.case_facts import read_boolean
+from services.claims.plans.case_facts import check_workings, read_boolean
 from services.claims.plans.plan_changes import changed_plan
 from services.claims.plans.reader import Mapping, Value
 
@@ -124,6 +124,7 @@ class EventReader:
                 term.maybe(kind.value)
             kinds = [Kind.CLAIM]
         kind = kinds[0]
+        check_workings(term)
         if kind in (Kind.PRICE_LIST, Kind.PLAN_CHANGE, Kind.ENDORSEMENT):
             return self._change(kind, term)
         who = self.parts.who(term)

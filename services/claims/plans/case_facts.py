@@ -25,6 +25,7 @@ from services.claims.plans.case_benefits import with_benefit_facts
 from services.claims.plans.context import Context, choices, each, system_uri
 from services.claims.plans.reader import Mapping, Value
 from services.claims.plans.rule_terms import read_price_list
+from services.claims.plans.workings import plain, read_working
 from services.common.dated import half_open
 
 
@@ -141,3 +142,19 @@ def read_boolean(value: Value | None) -> bool | None:
 def read_quantity(value: Value | None) -> Decimal:
     """A number of units; one when nothing is said."""
     return Decimal(1) if value is None else value.decimal(places=4, most=MAX_QUANTITY)
+
+
+def check_workings(term: Mapping) -> None:
+    """Note every line of a case's or an event's arithmetic that cannot be read or is not true."""
+    for line in term.items("working"):
+        text = line.text()
+        if text != line.value:
+            continue
+        try:
+            working = read_working(text)
+        except ValueError as error:
+            line.fault("NOT_A_WORKING", str(error))
+            continue
+        if not working.holds:
+            wrong = f"it is {plain(working.value)}, not {plain(working.result)}: {text}"
+            line.fault("WRONG_WORKING", wrong)

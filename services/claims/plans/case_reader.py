@@ -40,6 +40,7 @@ from services.claims.plans.case_events import Event, EventReader, Parts
 from services.claims.plans.case_expectations import ExpectationReader
 from services.claims.plans.case_facts import (
     CaseProvider,
+    check_workings,
     read_boolean,
     read_case_providers,
     read_coding,
@@ -139,6 +140,7 @@ class _CaseReader:
             services = each(told, "services", lambda t: self._service(t, setting, policies))
             told.done()
         name = term.get("case").text()
+        check_workings(term)
         reader = self._events(term, setting, policies)
         events = tuple(one for item in each(term, "events", reader.events) for one in item)
         if not events:

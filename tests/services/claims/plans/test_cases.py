@@ -290,7 +290,8 @@ BAD = [
     ),
     ("events:", "event:", "NO_EVENTS"),
     ("decision: auto_approved", "decisions: auto_approved", "UNKNOWN_KEY"),
-    ("    policy:", "    working: 1 + 1\n    policy:", "UNKNOWN_KEY"),
+    ("    policy:", "    workings: 1 + 1\n    policy:", "UNKNOWN_KEY"),
+    ("    policy:", "    working: 1 + 1\n    policy:", "NOT_A_LIST"),
 ]
 
 

@@ -1,0 +1,402 @@
+"""Runs mutants of claims' core against its cases and its fast tests, each in a child of its own.
+
+`python -m tests.fault.mutation` judges every mutant and writes build/fault/mutants.json.
+
+Everything is imported and every case file read once. A child is forked for each mutant, gets the
+mutated code of one function in place, runs what is known to run that line, the quickest first, and
+ends at the first failure: a mutant costs milliseconds where a pytest of its own would cost seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import gc
+import importlib
+import json
+import os
+import pickle
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType, ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from _pytest.runner import runtestprotocol  # reports of one item, without printing them
+
+from services.claims.plans import reader
+from services.claims.plans.case_reader import read_cases
+from services.claims.plans.case_run import run_case
+from services.common.strict_yaml import load
+from tests.fault.mutants import Mutant, mutants_of, mutated
+from tests.services.claims.core.bills import CASES, plan_named
+
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "services" / "claims" / "core"
+SUMMARY = ROOT / "build" / "fault" / "mutants.json"
+# Tests that read no server and no database.
+TESTS = ("tests/services/claims/core",)
+# Hypothesis draws fewer examples for a mutant, always the same ones.
+_EXAMPLES = 25
+# A unit that takes this many times as long as it did with the code as it is does not end.
+_PATIENCE = 20
+_LEAST_S = 3.0
+
+# A module of core and a line of it, or one of its functions.
+Place = tuple[str, int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Something that fails when the code is wrong: a case, or a test."""
+
+    name: str
+    run: Callable[[], bool]
+    by_line: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What of core a unit runs, and how long it takes: a case's lines, a test's functions.
+
+    Of a test that draws examples the lines would take minutes to note.
+    """
+
+    unit: int
+    seconds: float
+    places: frozenset[Place]
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a mutant: the unit that killed it, or none."""
+
+    mutant: Mutant
+    killer: str
+    tried: int
+    seconds: float
+
+
+class _TooLong(BaseException):
+    """The unit does not end; not an Exception, so that no code under test hears it."""
+
+
+# --- units ---
+
+
+def case_units() -> Iterator[Unit]:
+    """Each case of each file, read once with the code as it is."""
+    for path in sorted(CASES.glob("*.yaml")):
+        yaml = path.read_bytes()
+        plan = plan_named(load(yaml, path.name)["plan"])
+        for case in read_cases(plan, yaml, path.name):
+            yield Unit(
+                f"{path.name}: {case.name}",
+                lambda plan=plan, case=case: not run_case(plan, case)[0],  # type: ignore[misc]
+                by_line=True,
+            )
+
+
+def test_units(items: Sequence[pytest.Item]) -> Iterator[Unit]:
+    """Each test that pytest collected."""
+    for item in items:
+        test = getattr(item, "obj", None)
+        drawn = getattr(test, "_hypothesis_internal_use_settings", None)
+        if drawn is not None and drawn.max_examples > _EXAMPLES:
+            test._hypothesis_internal_use_settings = settings(drawn, max_examples=_EXAMPLES)
+        yield Unit(
+            item.nodeid,
+            lambda item=item: (
+                not any(  # type: ignore[misc]
+                    report.failed for report in runtestprotocol(item, log=False, nextitem=None)
+                )
+            ),
+            by_line=False,
+        )
+
+
+# --- children ---
+
+
+def in_children(
+    jobs: Sequence[Any], work: Callable[[Any], Any], workers: int
+) -> Iterator[tuple[Any, Any]]:
+    """What `work` gives for each job, each in a forked child; None when the child died."""
+    waiting = list(reversed(jobs))
+    running: dict[int, tuple[Any, int]] = {}
+    while waiting or running:
+        while waiting and len(running) < workers:
+            job = waiting.pop()
+            reading, writing = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                os.close(reading)
+                _child(job, work, writing)
+            os.close(writing)
+            running[pid] = (job, reading)
+        # Read before waiting: a child blocks on a full pipe.
+        pid, (job, reading) = next(iter(running.items()))
+        with os.fdopen(reading, "rb") as pipe:
+            told = pipe.read()
+        os.waitpid(pid, 0)
+        del running[pid]
+        yield job, pickle.loads(told) if told else None  # noqa: S301 - our own child wrote it
+
+
+def _child(job: Any, work: Callable[[Any], Any], writing: int) -> None:
+    code = 1
+    try:
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        signal.signal(signal.SIGALRM, _stop)
+        told = pickle.dumps(work(job))
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(told)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise _TooLong
+
+
+def _passes(unit: Unit, longest_s: float) -> bool:
+    signal.setitimer(signal.ITIMER_REAL, longest_s)
+    try:
+        return unit.run()
+    except (Exception, _TooLong, SystemExit, pytest.fail.Exception):
+        return False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+# --- tracing ---
+
+
+def traced(units: Sequence[Unit], workers: int) -> tuple[Trace, ...]:
+    """What each unit runs, each block of units in a child, with the code as it is."""
+    blocks = [list(range(start, len(units), 40)) for start in range(min(40, len(units)))]
+    found = []
+    for _, traces in in_children(blocks, lambda block: _trace_block(units, block), workers):
+        found += traces or []
+    return tuple(sorted(found, key=lambda one: one.unit))
+
+
+def _trace_block(units: Sequence[Unit], block: Iterable[int]) -> list[Trace]:
+    found = []
+    for index in block:
+        unit = units[index]
+        forget()
+        began = time.perf_counter()
+        passed = _passes(unit, 300)
+        seconds = time.perf_counter() - began
+        forget()
+        places: set[Place] = set()
+        sys.settrace(_tracer(places, by_line=unit.by_line))
+        try:
+            _passes(unit, 300)
+        finally:
+            sys.settrace(None)
+        found.append(Trace(index, seconds, frozenset(places), passed))
+    return found
+
+
+def _tracer(places: set[Place], *, by_line: bool) -> Callable[[FrameType, str, Any], Any]:
+    folder = str(CORE)
+
+    def local(frame: FrameType, event: str, _argument: Any) -> Any:
+        if event == "line":
+            places.add((Path(frame.f_code.co_filename).stem, frame.f_lineno))
+        return local
+
+    def called(frame: FrameType, _event: str, _argument: Any) -> Any:
+        code = frame.f_code
+        if not code.co_filename.startswith(folder):
+            return None
+        if by_line:
+            return local
+        function = code.co_qualname.partition(".<locals>")[0]
+        places.add((Path(code.co_filename).stem, function))
+        return None
+
+    return called
+
+
+# --- judging ---
+
+
+def judged(
+    mutants: Sequence[Mutant], units: Sequence[Unit], traces: Sequence[Trace], workers: int
+) -> Iterator[Verdict]:
+    """Each mutant's verdict; a mutant whose line nothing runs has survived."""
+    running: defaultdict[Place, list[Trace]] = defaultdict(list)
+    for trace in traces:
+        if trace.passed:
+            for place in trace.places:
+                running[place].append(trace)
+    sources = {one.module: _source(one.module) for one in mutants}
+
+    def judge(mutant: Mutant) -> Verdict:
+        began = time.perf_counter()
+        module = mutant.module.rpartition(".")[2]
+        chosen = [*running[module, mutant.line], *running[module, mutant.function]]
+        chosen.sort(key=lambda one: (one.seconds, one.unit))
+        put_in_place(mutant, sources[mutant.module])
+        forget()
+        for tried, trace in enumerate(chosen, start=1):
+            unit = units[trace.unit]
+            if not _passes(unit, max(_LEAST_S, trace.seconds * _PATIENCE)):
+                return Verdict(mutant, unit.name, tried, time.perf_counter() - began)
+        return Verdict(mutant, "", len(chosen), time.perf_counter() - began)
+
+    for mutant, verdict in in_children(mutants, judge, workers):
+        yield verdict or Verdict(mutant, "the child died", 0, 0.0)
+
+
+def _source(module: str) -> str:
+    return Path(str(importlib.import_module(module).__file__)).read_text(encoding="utf-8")
+
+
+def put_in_place(mutant: Mutant, source: str) -> None:
+    """Give the function its mutated code, wherever it has been imported to.
+
+    Raises: LookupError when the module has no such function.
+    """
+    module = importlib.import_module(mutant.module)
+    code = _code(compile(mutated(source, mutant), str(module.__file__), "exec"), mutant.function)
+    for function in _function(module, mutant.function):
+        function.__code__ = code
+
+
+def _code(code: CodeType, name: str) -> CodeType:
+    for part in name.split("."):
+        code = next(
+            one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == part
+        )
+    return code
+
+
+def _function(module: ModuleType, name: str) -> list[FunctionType]:
+    """The function behind whatever its decorators made of it."""
+    found: Any = module
+    *owners, last = name.split(".")
+    for owner in owners:
+        found = vars(found)[owner]
+    found = vars(found)[last]
+    for inner in ("fget", "__func__", "__wrapped__"):
+        found = getattr(found, inner, found)
+    if not isinstance(found, FunctionType):
+        raise LookupError(f"{module.__name__} has no function {name}")
+    return [found]
+
+
+@functools.cache
+def _caches() -> tuple[Any, ...]:
+    return tuple(
+        one
+        for one in gc.get_objects()
+        if isinstance(one, functools._lru_cache_wrapper)
+        and str(getattr(one, "__module__", "")).startswith("services.claims.core")
+    )
+
+
+def forget() -> None:
+    """Empty what core remembers of earlier calls."""
+    for cache in _caches():
+        cache.cache_clear()
+
+
+# --- the whole run ---
+
+
+class Runner:
+    """A pytest plugin: collects as always, then judges mutants instead of running tests."""
+
+    def __init__(self, mutants: Sequence[Mutant], workers: int) -> None:
+        self.mutants = mutants
+        self.workers = workers
+        self.verdicts: list[Verdict] = []
+        self.broken: list[str] = []
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Trace, then judge."""
+        reader.load = functools.cache(reader.load)  # a file that was read says the same again
+        units = [*case_units(), *test_units(session.items)]
+        began = time.perf_counter()
+        traces = traced(units, self.workers)
+        self.broken = [units[one.unit].name for one in traces if not one.passed]
+        print(f"{len(units)} cases and tests traced in {time.perf_counter() - began:.0f} s")  # noqa: T201
+        for number, verdict in enumerate(
+            judged(self.mutants, units, traces, self.workers), start=1
+        ):
+            self.verdicts.append(verdict)
+            if not verdict.killer:
+                print(f"{number}/{len(self.mutants)} survived: {verdict.mutant.name}", flush=True)  # noqa: T201
+        return True
+
+
+def all_mutants() -> tuple[Mutant, ...]:
+    """Every mutant of every function in claims' core."""
+    return tuple(
+        mutant
+        for path in sorted(CORE.glob("*.py"))
+        for mutant in mutants_of(path, f"services.claims.core.{path.stem}")
+    )
+
+
+def run(mutants: Sequence[Mutant], tests: Sequence[str], workers: int) -> Runner:
+    """Judge these mutants by all cases and these tests."""
+    runner = Runner(mutants, workers)
+    # Hypothesis is imported by now; nobody reads why an assertion of its own failed.
+    rewriting = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+    arguments = ["-n0", "-q", "--capture=no", "-p", "no:cacheprovider", *rewriting, *tests]
+    code = pytest.main(arguments, plugins=[runner])
+    if code != 0:
+        raise RuntimeError(f"pytest could not collect the tests: {code}")
+    return runner
+
+
+def main() -> None:
+    """Judge all mutants, or those whose names contain a word, and write the summary."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("words", nargs="*", help="only mutants whose names contain one of these")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    chosen = [
+        one
+        for one in all_mutants()
+        if not given.words or any(word in one.name for word in given.words)
+    ]
+    began = time.perf_counter()
+    runner = run(chosen, TESTS, given.workers)
+    summary = {
+        "seconds": round(time.perf_counter() - began),
+        "mutants": len(runner.verdicts),
+        "killed": sum(1 for one in runner.verdicts if one.killer),
+        "broken": runner.broken,
+        "survivors": [
+            {"mutant": one.mutant.name, "line": one.mutant.line, "tried": one.tried}
+            for one in runner.verdicts
+            if not one.killer
+        ],
+        "slowest": [
+            {"mutant": one.mutant.name, "seconds": round(one.seconds, 1), "killer": one.killer}
+            for one in sorted(runner.verdicts, key=lambda one: -one.seconds)[:20]
+        ],
+    }
+    SUMMARY.parent.mkdir(parents=True, exist_ok=True)
+    SUMMARY.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print({key: summary[key] for key in ("seconds", "mutants", "killed", "broken")})  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
