@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from services.claims.plans.cases import run_cases
 from services.claims.plans.in_words import diff as difference
 from services.claims.plans.in_words import explain as explanation
 from services.claims.plans.loader import load_plan
+from services.claims.plans.schema import case_schema, plan_schema
 from services.common.strict_yaml import StrictYamlError
 from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, State, spoken
@@ -58,6 +60,16 @@ def check(
         raise Failed(*faults, f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
     if not as_json:
         say(f"{len(files)} without fault")
+
+
+@app.command()
+def schema(
+    of_cases: Annotated[bool, typer.Option("--cases", help="Of case files.")] = False,
+) -> None:
+    """Print the JSON Schema (2020-12) of plan files, for editors; or that of case files."""
+    typer.echo(
+        json.dumps(case_schema() if of_cases else plan_schema(), indent=1, ensure_ascii=False)
+    )
 
 
 @app.command("test")
