@@ -10,7 +10,13 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from lipei.claims.v1 import claims_pb2_grpc, provider_pb2_grpc, review_pb2_grpc, settlement_pb2_grpc
+from lipei.claims.v1 import (
+    claims_pb2_grpc,
+    provider_pb2_grpc,
+    recompute_pb2_grpc,
+    review_pb2_grpc,
+    settlement_pb2_grpc,
+)
 from services.claims.in_flight import InFlight
 from services.claims.messages import claim_name
 from services.claims.paying import Payments
@@ -19,6 +25,7 @@ from services.claims.payouts.bank import Bank
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
 from services.claims.providers import ProviderServicer
+from services.claims.recomputing import RecomputeServicer
 from services.claims.reviewing import ReviewServicer
 from services.claims.servicer import ClaimsServicer
 from services.claims.serving import ClaimsParts
@@ -242,6 +249,11 @@ async def _serve(
                 provider_pb2_grpc.add_ProviderServiceServicer_to_server,
                 ProviderServicer(parts),
                 "lipei.claims.v1.ProviderService",
+            ),
+            Serving(
+                recompute_pb2_grpc.add_RecomputeServiceServicer_to_server,
+                RecomputeServicer(parts),
+                "lipei.claims.v1.RecomputeService",
             ),
             Serving(
                 settlement_pb2_grpc.add_SettlementServiceServicer_to_server,

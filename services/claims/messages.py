@@ -19,7 +19,7 @@ from services.claims.storage.sealed import OpenedClaim
 
 STATES = {state: claims_pb2.ClaimState.Value(f"CLAIM_STATE_{state.name}") for state in ClaimState}
 STATE_OF = {number: state for state, number in STATES.items()}
-_BEARERS = {b: decision_pb2.Bearer.Value(f"BEARER_{b.name}") for b in Bearer}
+BEARERS = {b: decision_pb2.Bearer.Value(f"BEARER_{b.name}") for b in Bearer}
 _PAYEES: dict[Payee | None, decision_pb2.Payee.ValueType] = {
     None: decision_pb2.PAYEE_UNSPECIFIED,
     **{p: decision_pb2.Payee.Value(f"PAYEE_{p.name}") for p in Payee},
@@ -173,7 +173,7 @@ def _line_message(line: DecisionLine, currency: str) -> decision_pb2.DecisionLin
         payee=_PAYEES[line.payee],
         shares=[
             decision_pb2.BearerShare(
-                bearer=_BEARERS[share.bearer],
+                bearer=BEARERS[share.bearer],
                 reason=reason_pb2.Reason.Value(f"REASON_{share.reason.name}"),
                 clause=share.clause,
                 amount=money(share.amount, currency),

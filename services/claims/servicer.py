@@ -16,8 +16,6 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
 from services.claims import intake
 from services.claims.bill_intake import CONSENT, bill_name_faults
-from services.claims.core import canonical
-from services.claims.core.adjudicate import decide_again
 from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
@@ -39,14 +37,8 @@ from services.claims.messages import (
 )
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
-from services.claims.serving import (
-    ClaimsParts,
-    Context,
-    find,
-    messages_of,
-    once,
-    show,
-)
+from services.claims.replaying import replay
+from services.claims.serving import ClaimsParts, Context, find, messages_of, note_reads, once
 from services.claims.storage import claims as store
 from services.claims.storage import (
     coordination,
@@ -272,7 +264,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             row, stored = _decided_row(connection, sealer, name)
             told = told_claim(connection, sealer, self._parts.plans, row, stored)
             claim = claim_message(sealed.opened(sealer, row, stored))
-            show(connection, [row], [claim])
+            note_reads(connection, [row])
         answer = pb.ExplainClaimResponse(
             claim=claim,
             text_zh="\n".join(told.text.zh),
@@ -293,25 +285,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.reading() as connection:
             sealer = self._parts.keys.sealer(connection)
             _, stored = _decided_row(connection, sealer, name)
-            inputs = sealed.open_inputs(sealer, stored)
-            output = sealed.open_output(sealer, stored)
-            salt = sealed.open_salt(sealer, stored)
-            plan = self._parts.plans.plan(connection, stored.plan_version)
-        again = decide_again(plan, inputs)
-        same = {
-            "output": again.output_hash == output.output_hash == canonical.output_hash(output),
-            "inputs": again.input_hash == output.input_hash,
-            "plan version": again.plan_version == stored.plan_version,
-            "commitment": sealed.committed(salt, output) == stored.commitment,
-        }
-        if not all(same.values()):
+            found = replay(connection, sealer, self._parts.plans, stored)
+        again = found.again
+        if again is None or found.differs:
             raise Refused(
                 grpc.StatusCode.DATA_LOSS,
                 "DECISION_ALTERED",
                 "the stored decision is not what its inputs give; stop and investigate",
-                metadata={
-                    "differs": ", ".join(what for what, is_same in same.items() if not is_same)
-                },
+                metadata={"differs": ", ".join(found.differs)},
             )
         return pb.ReplayClaimResponse(
             input_hash=again.input_hash,

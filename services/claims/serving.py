@@ -15,6 +15,7 @@ from lipei.claims.v1 import claims_pb2 as pb
 from services.claims.core.clocks import days_left
 from services.claims.messages import (
     claim_message,
+    claim_name,
 )
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
@@ -103,7 +104,7 @@ def messages_of(
     clocks = store.clocks_of(connection, rows)
     opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
     claims = [claim_message(one) for one in opened]
-    show(connection, rows, claims)
+    note_reads(connection, rows)
     for row, claim in zip(rows, claims, strict=True):
         left = days_left(clocks[row.id], store.today(row, now_us)) if row.id in clocks else None
         if left is not None:
@@ -111,17 +112,18 @@ def messages_of(
     return claims
 
 
-def show(connection: Connection, rows: Sequence[Row[Any]], claims: Sequence[pb.Claim]) -> None:
+def note_reads(connection: Connection, rows: Sequence[Row[Any]]) -> None:
     """Note for the evidence whose claim each is, and under which consent it is read.
 
     Its bill's, while it stands. What is read after the withdrawal rests on the duty to keep what
     was decided (docs/consent.md), not on a consent that is no more.
     """
-    withdrawn = withdrawn_among(connection, {claim.consent for claim in claims if claim.consent})
-    for row, claim in zip(rows, claims, strict=True):
-        note_owner(claim.name, Tenant(Kind.INSURER, row.insurer).key)
-        if claim.consent and claim.consent not in withdrawn:
-            note_consent(claim.name, claim.consent)
+    withdrawn = withdrawn_among(connection, {row.consent for row in rows if row.consent})
+    for row in rows:
+        name = claim_name(row.policy_id, row.id)
+        note_owner(name, Tenant(Kind.INSURER, row.insurer).key)
+        if row.consent and row.consent not in withdrawn:
+            note_consent(name, row.consent)
 
 
 def once(

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -96,6 +97,17 @@ def counted(count: int, one: str, many: str = "") -> str:
     ('1 key', '2 keys', '0 entries')
     """
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def progress_bar(out: Console) -> Progress:
+    """A bar of so many done and to do, on a terminal; in a pipe nothing."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=out, disable=not out.is_terminal)
 
 
 def _stacked(made: Table, width: int) -> Iterator[str]:

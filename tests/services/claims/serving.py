@@ -16,6 +16,7 @@ import grpc
 from lipei.claims.v1 import (
     claims_pb2_grpc,
     provider_pb2_grpc,
+    recompute_pb2_grpc,
     review_pb2_grpc,
     settlement_pb2,
     settlement_pb2_grpc,
@@ -28,6 +29,7 @@ from services.claims.payouts.bank import Bank
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
 from services.claims.providers import ProviderServicer
+from services.claims.recomputing import FEW, RecomputeServicer
 from services.claims.reviewing import ReviewServicer
 from services.claims.servicer import ClaimsServicer
 from services.claims.serving import ClaimsParts
@@ -114,6 +116,7 @@ class Served:
     settlement: settlement_pb2_grpc.SettlementServiceStub
     review: review_pb2_grpc.ReviewServiceStub
     providers: provider_pb2_grpc.ProviderServiceStub
+    recompute: recompute_pb2_grpc.RecomputeServiceStub
     request_ids: Iterator[str] = field(
         default_factory=lambda: (f"request-{n}" for n in itertools.count(1))
     )
@@ -130,10 +133,12 @@ def served(
     append: Append | None = None,
     driver: type[sqlite3.Connection] | None = None,
     clock: Callable[[], int] = now_us,
+    few: int = FEW,
 ) -> Iterator[Served]:
     """Serve on a free port until the block ends; `caller` says who calls.
 
-    `append` takes the place of the evidence log, `driver` that of SQLite's connections.
+    `append` takes the place of the evidence log, `driver` that of SQLite's connections. A what-if
+    over more than `few` claims decides them in processes of its own.
     """
     database = Database(database_url, driver=driver)
     migrate(database, "services.claims")
@@ -172,6 +177,9 @@ def served(
             ReviewServicer(parts, settle_freed=flows.settlement.settle_freed), server
         )
         provider_pb2_grpc.add_ProviderServiceServicer_to_server(ProviderServicer(parts), server)
+        recompute_pb2_grpc.add_RecomputeServiceServicer_to_server(
+            RecomputeServicer(parts, few=few), server
+        )
         credentials = server_credentials(acting("claims", ""))
         port = server.add_secure_port("127.0.0.1:0", credentials)
         await server.start()
@@ -193,6 +201,7 @@ def served(
             settlement=settlement_pb2_grpc.SettlementServiceStub(channel),
             review=review_pb2_grpc.ReviewServiceStub(channel),
             providers=provider_pb2_grpc.ProviderServiceStub(channel),
+            recompute=recompute_pb2_grpc.RecomputeServiceStub(channel),
         )
     finally:
         channel.close()
