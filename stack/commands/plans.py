@@ -66,7 +66,7 @@ def run_tests(
 
     Needs nothing that runs; stores nothing. Exit 1 when a case differs.
     """
-    terms = _load(plan)
+    terms = plan_in(plan)
     faults: list[str] = []
     differ = 0
     for file in cases:
@@ -86,7 +86,11 @@ def run_tests(
         raise Failed(f"{differ} of {len(cases)} files with cases that differ")
 
 
-def _load(file: Path) -> Plan:
+def plan_in(file: Path) -> Plan:
+    """The plan in a file.
+
+    Raises: Failed with every fault, file and line.
+    """
     try:
         return load_plan(content_of(file), str(file))
     except StrictYamlError as error:
@@ -102,7 +106,7 @@ def _unreadable(file: Path, error: Exception) -> str:
 @app.command()
 def publish(file: PlanFile, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """Publish a plan file under the hash of its content. A published version never changes."""
-    _load(file)  # faults come with the file's lines, before anything is asked
+    plan_in(file)  # faults come with the file's lines, before anything is asked
     content = content_of(file)
     with calling(state, "claims", "insurer_intake") as channel:
         request = PublishPlanRequest(request_id=fresh_request_id(), yaml=content)

@@ -199,10 +199,17 @@ def read_price_list(owner: Mapping, context: Context) -> tuple[ContractPrice, ..
             price=term.get("values").dated(lambda v: v.decimal(places=6), context.first_day),
         )
 
-    prices = each(owner, "prices", read)
-    if len({code_key(one.code) for one in prices}) != len(prices):
-        owner.fault("DUPLICATE_CODE", "a code stands twice in the price list", "prices")
-    return prices
+    lines: dict[object, int] = {}
+
+    def read_once(term: Mapping) -> ContractPrice:
+        one = read(term)
+        first = lines.setdefault(code_key(one.code), term.line)
+        if first != term.line:
+            text = f"this code stands on line {first} already: its dates belong there"
+            term.fault("DUPLICATE_CODE", text, "code")
+        return one
+
+    return each(owner, "prices", read_once)
 
 
 def _provider_rule(term: Mapping, context: Context) -> ProviderRule:
