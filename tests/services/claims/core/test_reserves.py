@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import msgspec
@@ -9,16 +10,20 @@ import msgspec
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import Decision
 from services.claims.core.facts import (
+    Authorisation,
     BillFacts,
     CareType,
+    Coding,
     DisclosedCondition,
+    FamilyDoctor,
     HospitalTier,
+    PolicySnapshot,
     PreExistingTerms,
     UsageSnapshot,
 )
 from services.claims.core.plan import Plan, PreExistingRule, PreExistingValue
 from services.common.dated import Dated
-from tests.services.claims.core.bills import bill, line, plan_named, policy
+from tests.services.claims.core.bills import DAY, YIBAO, bill, line, plan_named, policy
 
 replace = msgspec.structs.replace
 TERMS = plan_named("every-term")
@@ -92,3 +97,56 @@ def test_the_principal_diagnosis_is_the_one_that_says_so_wherever_it_stands() ->
     infertility = replace(cold, number=2, code=replace(cold.code, code="N97.1"))
     both = replace(facts, diagnoses=(replace(cold, principal=False), infertility))
     assert _decided(TERMS, both).lines[0].clause == "6.4"
+
+
+def test_units_that_a_stay_could_use_are_reserved_while_the_kind_of_care_is_unknown() -> None:
+    (units,) = TERMS.unit_limits
+    plan = replace(TERMS, unit_limits=(replace(units, sections=("inpatient",)),))
+    decision = _decided(plan, bill(line(1, "H1", "100.00", "2"), care=None, provider="GOLD"))
+    assert _reserved(decision, "rehabilitation-units") == 20_000
+
+
+def test_what_cannot_hold_for_the_person_does_not_wait_for_the_tier() -> None:
+    plan = plan_named("every-benefit")
+    plan = replace(plan, shares=tuple(one for one in plan.shares if one.id in ("signed", "other")))
+    person = policy()
+    member = replace(person.member, family_doctor=FamilyDoctor())
+    facts = bill(line(1, "V1", "110.00"), tier=None)
+    decision = adjudicate(
+        plan, replace(person, family_size=1, member=member), UsageSnapshot(), facts
+    )
+    assert (decision.pends, decision.benefit) == ((), 6_000)
+
+
+def _authorised(*codes: str) -> PolicySnapshot:
+    person = policy()
+    held = tuple(
+        Authorisation(
+            id=f"A-{code}",
+            start=DAY,
+            end=DAY + timedelta(days=1),
+            codes=(Coding(system=YIBAO, code=code),),
+        )
+        for code in codes
+    )
+    member = replace(person.member, authorisations=held)
+    return replace(person, family_size=1, member=member)
+
+
+def test_what_an_authorisation_requires_may_itself_require_another() -> None:
+    plan = plan_named("every-benefit")
+    drugs, genes, *others = plan.authorisations
+    gone = replace(genes, id="gone", in_force=Dated(((plan.first_day, None),)))
+    visits = replace(genes, id="visits", clause="6.6", codes=("beds",), requires=())
+    chain = (
+        replace(drugs, requires=("gone", "genes")),
+        replace(genes, requires=("visits",)),
+        replace(visits, requires=("visits",)),
+        gone,
+        *others,
+    )
+    plan = replace(plan, authorisations=chain)
+    facts = bill(line(1, "Q1", "500.00"), care=CareType.PHARMACY)
+    for codes, clause in ((("Q1",), "6.5"), (("Q1", "G1"), "6.6"), (("Q1", "G1", "B1"), "")):
+        decision = adjudicate(plan, _authorised(*codes), UsageSnapshot(), facts)
+        assert decision.lines[0].clause == clause
