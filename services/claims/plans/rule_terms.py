@@ -85,12 +85,10 @@ def read_exclusions(top: Mapping, context: Context) -> tuple[Exclusion, ...]:
 def read_pre_existing_value(value: Value) -> PreExistingValue:
     """covered, excluded, or the insurer's share."""
     words = (PreExistingTerms.COVERED.value, PreExistingTerms.EXCLUDED.value)
-    if value.value in words:
-        return PreExistingValue(terms=PreExistingTerms(value.value))
-    if isinstance(value.value, str) and not value.value[:1].isdigit():
-        value.fault("UNKNOWN_WORD", f'write {" or ".join(words)}, or a share such as "0.60"')
-        return PreExistingValue(terms=PreExistingTerms.COVERED)
-    return PreExistingValue(terms=PreExistingTerms.AT_SHARE, share=value.share())
+    found = value.share_or(words)
+    if isinstance(found, str):
+        return PreExistingValue(terms=PreExistingTerms(found))
+    return PreExistingValue(terms=PreExistingTerms.AT_SHARE, share=found)
 
 
 def read_waiting_periods(top: Mapping, context: Context) -> tuple[WaitingPeriod, ...]:
