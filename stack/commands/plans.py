@@ -81,7 +81,7 @@ def run_tests(
 
     Needs nothing that runs; stores nothing. Exit 1 when a case differs.
     """
-    terms = _load(plan)
+    terms = plan_in(plan)
     faults: list[str] = []
     differ = 0
     for file in cases:
@@ -107,7 +107,7 @@ def explain(file: PlanFile, lang: Lang = Language.BOTH, as_json: AsJson = False)
 
     Needs nothing that runs; stores nothing.
     """
-    plan = _load(file)
+    plan = plan_in(file)
     if as_json:
         print_json({"plan_version": plan_version(plan), "terms": _paragraphs(plan, lang)})
         return
@@ -135,7 +135,7 @@ def diff(
     Compares what they say, not how they are written. Exit 0 when they say the same, 1 when
     something changes, 2 when a file cannot be read. Needs nothing that runs; stores nothing.
     """
-    before, after = (_load(file, exit_code=2) for file in (old, new))
+    before, after = (plan_in(file, exit_code=2) for file in (old, new))
     changes = difference.diff(before, after)
     versions = plan_version(before), plan_version(after)
     if as_json:
@@ -149,7 +149,11 @@ def diff(
         raise typer.Exit(1)
 
 
-def _load(file: Path, exit_code: int = 1) -> Plan:
+def plan_in(file: Path, exit_code: int = 1) -> Plan:
+    """The plan in a file.
+
+    Raises: Failed with every fault, file and line.
+    """
     try:
         return load_plan(content_of(file), str(file))
     except StrictYamlError as error:
@@ -165,7 +169,7 @@ def _unreadable(file: Path, error: Exception) -> str:
 @app.command()
 def publish(file: PlanFile, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """Publish a plan file under the hash of its content. A published version never changes."""
-    _load(file)  # faults come with the file's lines, before anything is asked
+    plan_in(file)  # faults come with the file's lines, before anything is asked
     content = content_of(file)
     with calling(state, "claims", "insurer_intake") as channel:
         request = PublishPlanRequest(request_id=fresh_request_id(), yaml=content)

@@ -1,4 +1,4 @@
-"""Mutants of claims' core: nearly all are killed, and why each survivor may live is written down."""
+"""Mutants of claims' core: nearly all are killed; why each survivor may live is written down."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from services.claims.core.codes import comparable
+from services.claims.core.codes import code_key
 from services.claims.core.facts import (
     CareType,
     Coding,
@@ -189,22 +189,26 @@ def _provider(term: Mapping, context: Context) -> PlanProvider:
 def read_price_list(owner: Mapping, context: Context) -> tuple[ContractPrice, ...]:
     """The contract prices under the key `prices`; a code stands once."""
 
-    lines: dict[tuple[str, str], int] = {}
-
     def read(term: Mapping) -> ContractPrice:
         expect_unit(term, context.currency)
         code = term.get("code")
-        key = (str(term.get("system").value), comparable(str(code.value)))
-        if key in lines:
-            text = f"{code.value} has a price in line {lines[key]}; write both as dates of one"
-            code.fault("DUPLICATE_CODE", text)
-        lines.setdefault(key, code.line)
         return ContractPrice(
             code=Coding(system=system_uri(term.get("system")), code=code.text()),
             price=term.get("values").dated(lambda v: v.decimal(places=6), context.first_day),
         )
 
-    return each(owner, "prices", read)
+    lines: dict[object, int] = {}
+
+    def read_once(term: Mapping) -> ContractPrice:
+        one = read(term)
+        key = code_key(one.code)
+        if key in lines:
+            text = f"this code stands on line {lines[key]} already: its dates belong there"
+            term.fault("DUPLICATE_CODE", text, "code")
+        lines.setdefault(key, term.line)
+        return one
+
+    return each(owner, "prices", read_once)
 
 
 def _provider_rule(term: Mapping, context: Context) -> ProviderRule:

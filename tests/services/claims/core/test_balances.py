@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from services.claims.core.accumulators import UsageChange
 from services.claims.core.balances import Accumulators, BalanceChange, Kind, Unit
+from services.claims.core.decision import UsageChange
 from services.claims.core.facts import Balance, Scope, usage_snapshot
 from services.claims.core.terms import terms_on
 from tests.services.claims.core.bills import DAY, plan_named, policy
