@@ -207,7 +207,7 @@ def read_packages(top: Mapping, context: Context) -> tuple[Package, ...]:
         for reason, text, term in _conflicts(placed, day):
             if (reason, term.path) not in told:
                 told.add((reason, term.path))
-                term.fault(reason, f"{text} from {day.isoformat()}")
+                term.fault(reason, f"from {day.isoformat()} {text}")
     return tuple(package for package, _ in placed)
 
 
@@ -258,7 +258,8 @@ def _conflicts(
     for package, term in placed:
         path = _cycle(held, code_key(package.code))
         if path:
-            yield "CYCLIC_PACKAGE", f"it holds itself: {' > '.join(path)}", term
+            text = f"it holds itself: {' > '.join(path)}; leave one of the parts out"
+            yield "CYCLIC_PACKAGE", text, term
 
 
 def _cycle(held: dict[CodeKey, tuple[CodeKey, ...]], start: CodeKey) -> list[str]:

@@ -29,6 +29,8 @@ _MISSING = object()
 # Counts, units and ages above this are slips; below it every sum fits 64 bits.
 MAX_WHOLE = 10**9
 MAX_LABEL = 80
+# So many ids can be named in one sentence.
+_SHORT_LIST = 12
 # Stands in for a date that could not be read; never leaves this module alive.
 STAND_IN = date(1900, 1, 1)
 
@@ -162,7 +164,7 @@ class Value:
             self.fault("NOT_AN_AMOUNT", str(error))
             return Decimal(0)
         if number < 0:
-            self.fault("NEGATIVE", "must not be negative")
+            self.fault("NEGATIVE", f"{number} is negative; write 0 or more")
         if abs(number) > most:
             self.fault("OUT_OF_RANGE", f"must not be above {most}")
             return Decimal(0)
@@ -182,7 +184,8 @@ class Value:
         number = self.decimal(places=6)
         if number <= 1:
             return number
-        self.fault("SHARE_OUT_OF_RANGE", "a share is the insurer's and lies in [0, 1]")
+        text = f"{number} is above 1; a share is the insurer's part: write 0.80 for 80 %"
+        self.fault("SHARE_OUT_OF_RANGE", text)
         return Decimal(1)
 
     def share_or(self, words: Iterable[str]) -> Decimal | str:
@@ -212,7 +215,8 @@ class Value:
         known = [one.value for one in choices]
         if isinstance(self.value, str) and self.value in known:
             return choices(self.value)
-        self.fault("UNKNOWN_WORD", f"write one of {', '.join(known)}")
+        wrong = f"{self.value!r} is none of the words here; " if self._short() else ""
+        self.fault("UNKNOWN_WORD", f"{wrong}write one of {', '.join(known)}")
         return next(iter(choices))
 
     def word(self, known: Iterable[str], reason: str, text: str) -> str | None:
@@ -226,8 +230,15 @@ class Value:
         """The id of something that the file defines."""
         if isinstance(self.value, str) and self.value in set(known):
             return self.value
-        self.fault("UNKNOWN_REFERENCE", f"the file defines no {what} {self.value!r}")
+        ids = sorted(set(known))
+        named = f"; name one of {', '.join(ids)}" if 0 < len(ids) <= _SHORT_LIST else ""
+        text = f"the file defines no {what} {self.value!r}{named}, or define it"
+        self.fault("UNKNOWN_REFERENCE", text)
         return "?"
+
+    def _short(self) -> bool:
+        """Whether the value is a text that may be said again."""
+        return isinstance(self.value, str) and 0 < len(self.value) <= MAX_LABEL
 
     def mapping(self) -> Mapping:
         """A mapping; an empty one stands in for anything else."""
@@ -265,7 +276,8 @@ class Value:
             if values and day <= values[-1][0]:
                 ordered = False
                 if STAND_IN not in (day, values[-1][0]):
-                    at.fault("DATES_OUT_OF_ORDER", "dates must ascend, the newest last")
+                    text = f"{day} stands below {values[-1][0]}; move it, the newest stands last"
+                    at.fault("DATES_OUT_OF_ORDER", text)
             one = Value(self.faults, item, f"{self.path}.{key}", line)
             values.append((day, None if item is None else parse(one)))
         if STAND_IN != first_day < values[0][0]:

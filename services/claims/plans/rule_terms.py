@@ -201,10 +201,11 @@ def read_price_list(owner: Mapping, context: Context) -> tuple[ContractPrice, ..
 
     def read_once(term: Mapping) -> ContractPrice:
         one = read(term)
-        first = lines.setdefault(code_key(one.code), term.line)
-        if first != term.line:
-            text = f"this code stands on line {first} already: its dates belong there"
+        key = code_key(one.code)
+        if key in lines:
+            text = f"this code stands on line {lines[key]} already: its dates belong there"
             term.fault("DUPLICATE_CODE", text, "code")
+        lines.setdefault(key, term.line)
         return one
 
     return each(owner, "prices", read_once)
