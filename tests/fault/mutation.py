@@ -152,7 +152,7 @@ def in_children(
                 with os.fdopen(key.fd, "rb") as pipe:
                     told = pipe.read()
                 os.waitpid(pid, 0)
-                yield job, pickle.loads(told) if told else None  # noqa: S301 - our own child wrote it
+                yield job, pickle.loads(told) if told else None
 
 
 def _child(job: Any, work: Callable[[Any], Any], writing: int) -> None:
