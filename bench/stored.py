@@ -84,6 +84,9 @@ class Served:
 class _Nobody:
     """Workflows that are never run: the steps are called from here."""
 
+    async def fetch(self, hospital: str) -> None:
+        """Do nothing."""
+
     async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
         """Do nothing."""
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import grpc
@@ -14,10 +15,12 @@ from sqlalchemy import Connection, Row
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.bill_intake import bill_faults, code_faults, core_faults, end_day, start_day
+from services.claims.core.facts import MemberFacts
+from services.claims.core.life_cycle import ClaimState
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
-from services.claims.storage import policies, withdrawals
+from services.claims.storage import coordination, corrections, policies, request_log, withdrawals
 from services.claims.taking_back import take_back
 from services.claims.terms import PolicyTerms
 from services.common.access.tenant import Tenant
@@ -26,6 +29,12 @@ from services.common.request_id import request_id_faults
 from services.common.sealing import Sealer
 
 METHOD = "SubmitClaim"
+_NOT_CHOSEN = 1_000_000
+_KINDS = (
+    bill_pb2.BILL_KIND_FINAL,
+    bill_pb2.BILL_KIND_CORRECTION,
+    bill_pb2.BILL_KIND_REVERSAL,
+)
 _BILL_NAME = re.compile(
     r"hospitals/([a-z][a-z0-9-]{0,62})/bills/[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII
 )
@@ -45,8 +54,22 @@ class _Answering:
 
     insurer: str
     policy_id: str
-    member_id: str
+    member: MemberFacts  # as at admission
     terms: PolicyTerms
+
+    def covers(self, admission: date) -> bool:
+        """Whether the person had cover on that day, also where a later revision leaves them out."""
+        return any(one.start <= admission < one.end for one in self.member.cover)
+
+    def answers(self, admission: date, discharge: date) -> bool:
+        """Whether a stay is this policy's to decide: covered at admission, or renewed into."""
+        renews = self.terms.renews(self.member.member_id, admission, discharge)
+        return self.covers(admission) or renews
+
+    @property
+    def choice(self) -> int:
+        """Where the member wants it in the order of coordination; what is not chosen comes last."""
+        return self.terms.coordination.get(self.member.member_id, 0) or _NOT_CHOSEN
 
 
 def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant) -> str:
@@ -70,16 +93,18 @@ def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant) -> str:
         raise invalid(faults)
     if tenant.hospital not in (None, hospital_of(request.bill)):
         raise not_found("bill", request.bill.name)
-    if request.bill.kind not in (bill_pb2.BILL_KIND_FINAL, bill_pb2.BILL_KIND_REVERSAL):
+    if request.bill.kind not in _KINDS:
         text = (
-            "only a final bill opens a claim, and only the reversal of a whole bill takes one back;"
-            " send it again when it is final"
+            "only a final bill opens a claim, only a corrected one changes it, and only the "
+            "reversal of a whole bill takes it back; send it again when it is final"
         )
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_NOT_FINAL", text)
     content = bill_pb2.Bill()
     content.CopyFrom(request.bill)
     content.ClearField("name")
     content.ClearField("consent")
+    if content.kind == bill_pb2.BILL_KIND_CORRECTION:  # the same content, whatever it replaces
+        content.kind = bill_pb2.BILL_KIND_FINAL
     return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
 
 
@@ -134,8 +159,13 @@ def take_in(
         raise _nobody_answers(tenant) from None
     rows = _same_bill(connection, sealer, tenant, bill, bill_hash)
     if tenant.hospital is not None:
-        store.adopt(connection, [row.id for row in rows], tenant.hospital)
-    have_claims = {row.insurer for row in rows}
+        coordination.adopt(connection, [row.id for row in rows], tenant.hospital)
+    if bill.kind == bill_pb2.BILL_KIND_CORRECTION and rows:
+        _correct(connection, sealer, rows, person_id, bill, bill_hash, at_us)
+        answering = _newly_answering(answering, bill, rows)
+    else:
+        have_claims = {row.insurer for row in rows}
+        answering = [entry for entry in answering if entry.insurer not in have_claims]
     fresh = tuple(
         (
             entry.policy_id,
@@ -147,7 +177,7 @@ def take_in(
                     hospital=hospital_of(bill),
                     policy_id=entry.policy_id,
                     person_id=person_id,
-                    member_id=entry.member_id,
+                    member_id=entry.member.member_id,
                     request_id=request.request_id,
                     provider_id=bill.provider_id,
                     bill_number=bill.bill_number,
@@ -161,7 +191,6 @@ def take_in(
             ),
         )
         for entry in answering
-        if entry.insurer not in have_claims
     )
     opened = (*((row.policy_id, row.id) for row in rows), *fresh)
     _remember(connection, sealer, tenant, request, bill_hash, opened, at_us)
@@ -179,7 +208,7 @@ def _remember(
 ) -> None:
     names = "\n".join(claim_name(*claim) for claim in claims).encode()
     key = (METHOD, request.request_id, bill_hash)
-    store.remember_answer(connection, sealer, tenant, *key, names, at_us)
+    request_log.remember_answer(connection, sealer, tenant, *key, names, at_us)
 
 
 def _insured(
@@ -219,8 +248,10 @@ def _known(
     bill_hash: str,
 ) -> Taken | None:
     try:
-        answer = store.answered(connection, sealer, tenant, METHOD, request.request_id, bill_hash)
-    except store.OtherContent:
+        answer = request_log.answered(
+            connection, sealer, tenant, METHOD, request.request_id, bill_hash
+        )
+    except request_log.OtherContent:
         text = "this request_id was used with another bill; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
     if answer is None:
@@ -239,7 +270,7 @@ def _same_bill(
     bill: bill_pb2.Bill,
     bill_hash: str,
 ) -> Sequence[Row[Any]]:
-    rows = store.claims_of_bill(
+    rows = coordination.claims_of_bill(
         connection, sealer, bill.provider_id, bill.bill_number, tenant.insurer
     )
     # A hospital that knows another's bill word for word still gets none of its claims; nor those of
@@ -248,12 +279,52 @@ def _same_bill(
         row.hospital not in (None, tenant.hospital) for row in rows
     )
     if tenant.hospital is not None and any(row.hospital is None for row in rows):
-        known = store.hospitals_of(connection, bill.provider_id)
+        known = coordination.hospitals_of(connection, bill.provider_id)
         anothers = anothers or known != {tenant.hospital}
-    if anothers or not all(store.is_content(sealer, row, bill_hash) for row in rows):
+    corrects = bill.kind == bill_pb2.BILL_KIND_CORRECTION
+    if anothers or not (
+        corrects or all(corrections.is_content(connection, sealer, row, bill_hash) for row in rows)
+    ):
         text = "this provider's bill number was taken in with other content; ask the hospital"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "BILL_CONFLICT", text)
     return rows
+
+
+def _correct(
+    connection: Connection,
+    sealer: Sealer,
+    rows: Sequence[Row[Any]],
+    person_id: str,
+    bill: bill_pb2.Bill,
+    bill_hash: str,
+    at_us: int,
+) -> None:
+    """Keep a corrected bill for every claim of it; each is decided anew as soon as it can be.
+
+    Raises: Refused when the bill is another person's or in another currency now, or when a claim
+    is closed for good: what it says then is for people to settle.
+    """
+    if any(row.person_id != person_id or row.currency != bill.total.currency_code for row in rows):
+        text = "a correction keeps person and currency; take the bill back and send a new one"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_OF_ANOTHER", text)
+    news = [
+        row for row in rows if not corrections.says_nothing_new(connection, sealer, row, bill_hash)
+    ]
+    if any(ClaimState(row.state) in corrections.TOO_LATE for row in news):
+        text = "a claim of this bill is closed for good, or its money is being recovered; ask"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CORRECTION_TOO_LATE", text)
+    for row in news:
+        content = bill.SerializeToString(deterministic=True)
+        corrections.take(connection, sealer, row, content, bill_hash, at_us)
+
+
+def _newly_answering(
+    answering: Sequence[_Answering], bill: bill_pb2.Bill, rows: Sequence[Row[Any]]
+) -> Sequence[_Answering]:
+    """Policies that a corrected bill falls under and that have no claim of it yet."""
+    have_claims = {row.policy_id for row in rows}
+    days = start_day(bill), end_day(bill)
+    return [one for one in answering if one.policy_id not in have_claims and one.answers(*days)]
 
 
 def _answering(
@@ -265,25 +336,21 @@ def _answering(
     """The policies in force, in coordination order; without any, the person's last one.
 
     Cover looks at the start of the stay, and a stay over the turn of a renewal without a gap
-    belongs to the policy in force at discharge, not to the one that it renews as well.
+    belongs to the policy in force at discharge, not to the one that it renews as well. First come
+    the policies that the member has put in an order, then the oldest.
     """
     admission, discharge = start_day(bill), end_day(bill)
-    found = [
-        _Answering(
-            insurer=row.insurer,
-            policy_id=row.policy_id,
-            member_id=row.member_id,
-            terms=policies.terms_on(connection, sealer, row.policy_id, row.member_id, discharge),
+    found = []
+    for row in insured:
+        stay = (row.policy_id, row.member_id, admission, discharge)
+        terms, member = policies.of_stay(connection, sealer, *stay)
+        found.append(
+            _Answering(insurer=row.insurer, policy_id=row.policy_id, member=member, terms=terms)
         )
-        for row in insured
-    ]
-    in_force = [one for one in found if one.terms.answers(one.member_id, admission, discharge)]
-    renewed = {
-        one.terms.previous_policy_id
-        for one in in_force
-        if not one.terms.covers(one.member_id, admission)
-    }
-    return [one for one in in_force if one.policy_id not in renewed] or found[-1:]
+    in_force = [one for one in found if one.answers(admission, discharge)]
+    renewed = {one.terms.previous_policy_id for one in in_force if not one.covers(admission)}
+    answering = [one for one in in_force if one.policy_id not in renewed]
+    return sorted(answering, key=lambda one: one.choice) or found[-1:]
 
 
 def _check_codes(

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import grpc
-from sqlalchemy import Connection, Row
+from google.protobuf.message import Message
+from sqlalchemy import ColumnElement, Connection, Row
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
 from services.claims import intake
-from services.claims.bill_intake import CONSENT
+from services.claims.bill_intake import CONSENT, bill_name_faults
 from services.claims.core.clocks import days_left
 from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.life_cycle import ClaimState
@@ -42,7 +43,14 @@ from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
 from services.claims.replaying import replay
 from services.claims.storage import claims as store
-from services.claims.storage import policies, sealed
+from services.claims.storage import (
+    coordination,
+    corrections,
+    decisions,
+    policies,
+    request_log,
+    sealed,
+)
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw, withdrawn_among
 from services.claims.unpayable import unpayable_terms
@@ -62,9 +70,7 @@ from services.common.request_id import request_id_faults
 from services.common.sealing import Sealer, SubjectKeys
 from services.common.strict_yaml import StrictYamlError
 
-Answer = TypeVar(
-    "Answer", pb.ImportPoliciesResponse, pb.PublishPlanResponse, pb.WithdrawClaimsResponse
-)
+Answer = TypeVar("Answer", bound=Message)
 Context = grpc.aio.ServicerContext[Any, Any]
 # The answer leaves this long before the caller's deadline, so that it arrives in time.
 DEADLINE_MARGIN_S = 0.2
@@ -79,6 +85,9 @@ MOST_CONSENTS = 100
 
 class Workflows(Protocol):
     """What the service asks of Temporal."""
+
+    def fetch(self, hospital: str) -> Awaitable[None]:
+        """Have a hospital's worker pull its bills now."""
 
     def decided(self, claim_name: str, claim_id: str, update_id: str) -> Awaitable[None]:
         """Start the claim's workflow if need be; return once it has decided."""
@@ -167,6 +176,36 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             known = [row for row in rows if row is not None]
             return messages_of(connection, sealer, known, self._parts.now_us())
 
+    async def SubmitBill(
+        self, request: pb.SubmitBillRequest, context: Context
+    ) -> pb.SubmitBillResponse:
+        """The member's claims of a bill; or its hospital is asked for it."""
+        faults = request_id_faults(request.request_id) + bill_name_faults(
+            request.provider_id, request.bill_number
+        )
+        if faults:
+            raise invalid(faults)
+        claims, hospitals = await self._database.run(self._of_bill, request)
+        if claims:
+            return pb.SubmitBillResponse(claims=claims)
+        if len(hospitals) != 1:
+            text = "no one hospital is known under this provider; hand the bill to the insurer"
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "HOSPITAL_UNKNOWN", text)
+        await self._parts.workflows.fetch(*hospitals)
+        return pb.SubmitBillResponse(fetching=True)
+
+    def _of_bill(self, request: pb.SubmitBillRequest) -> tuple[list[pb.Claim], set[str]]:
+        with self._database.reading() as connection:
+            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
+            bill = request.provider_id, request.bill_number
+            rows = [
+                store.find_claim(connection, sealer, tenant, row.policy_id, row.id)
+                for row in coordination.claims_of_bill(connection, sealer, *bill, None)
+            ]
+            mine = [row for row in rows if row is not None]
+            claims = messages_of(connection, sealer, mine, self._parts.now_us())
+            return claims, coordination.hospitals_of(connection, request.provider_id)
+
     async def GetClaim(self, request: pb.GetClaimRequest, context: Context) -> pb.GetClaimResponse:
         """One claim with its decision and history."""
         return await self._database.run(self._get, request.name)
@@ -204,15 +243,23 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
         policy_id = None if parent["policy"] == "-" else parent["policy"]
         states = [STATE_OF[request.state]] if request.state else []
+        or_else = corrections.held() if request.pended and not states else None
         if request.pended:
             states = [one for one in store.PENDED if not states or one in states]
-        answer, last = await self._database.run(self._list, policy_id, states, int(after), most)
+        answer, last = await self._database.run(
+            self._list, policy_id, states, int(after), most, or_else
+        )
         if last is not None:
             answer.next_page_token = page_token(kind, str(last))
         return answer
 
     def _list(
-        self, policy_id: str | None, states: Sequence[ClaimState], after: int, most: int
+        self,
+        policy_id: str | None,
+        states: Sequence[ClaimState],
+        after: int,
+        most: int,
+        or_else: ColumnElement[bool] | None,
     ) -> tuple[pb.ListClaimsResponse, int | None]:
         with self._database.reading() as connection:
             sealer = self._parts.keys.sealer(connection)
@@ -224,6 +271,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
                 states=states,
                 after=after,
                 most=most,
+                or_else=or_else,
             )
             now_us = self._parts.now_us()
             answer = pb.ListClaimsResponse(claims=messages_of(connection, sealer, rows, now_us))
@@ -310,7 +358,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         try:
             with self._database.writing() as connection:
                 sealer = self._parts.keys.sealer(connection)
-                return _once(
+                return once(
                     connection,
                     sealer,
                     ("ImportPolicies", request.request_id, body, self._parts.now_us()),
@@ -350,7 +398,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.writing() as connection:
             sealer = self._parts.keys.sealer(connection)
             key = ("PublishPlan", request.request_id, body, at_us)
-            return _once(connection, sealer, key, work, pb.PublishPlanResponse)
+            return once(connection, sealer, key, work, pb.PublishPlanResponse)
 
     async def WithdrawClaims(
         self, request: pb.WithdrawClaimsRequest, context: Context
@@ -391,7 +439,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.writing() as connection:
             sealer = self._parts.keys.sealer(connection)
             key = ("WithdrawClaims", request.request_id, body, at_us)
-            return _once(connection, sealer, key, work, pb.WithdrawClaimsResponse)
+            return once(connection, sealer, key, work, pb.WithdrawClaimsResponse)
 
     async def CheckBooks(
         self, request: pb.CheckBooksRequest, context: Context
@@ -451,7 +499,7 @@ def _decided_row(connection: Connection, sealer: Sealer, name: str) -> tuple[Row
     if row.decision_id is None:
         text = "the claim is not decided yet; wait"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
-    return row, store.decision_of(connection, row.decision_id)
+    return row, decisions.decision_of(connection, row.decision_id)
 
 
 def messages_of(
@@ -459,7 +507,7 @@ def messages_of(
 ) -> list[pb.Claim]:
     """Claims with their decisions in force, without history."""
     ids = [row.decision_id for row in rows if row.decision_id]
-    stored = store.decisions_of(connection, ids) if ids else {}
+    stored = decisions.decisions_of(connection, ids) if ids else {}
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
     clocks = store.clocks_of(connection, rows)
     opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
@@ -492,18 +540,24 @@ def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:
     return max(0.0, min(wait_s, margin, LONGEST_WAIT_S))
 
 
-def _once(
+def once(
     connection: Connection,
     sealer: Sealer,
     key: tuple[str, str, str, int],
     work: Callable[[Connection], Answer],
     answer_type: type[Answer],
 ) -> Answer:
+    """The stored answer of a repeated request; else what the work answers, kept for ever.
+
+    `key` is the method, the request's id, the hash of its content, and now.
+
+    Raises: Refused for the same id with other content.
+    """
     method, request_id, body, at_us = key
     tenant = current_tenant()
     try:
-        stored = store.answered(connection, sealer, tenant, method, request_id, body)
-    except store.OtherContent:
+        stored = request_log.answered(connection, sealer, tenant, method, request_id, body)
+    except request_log.OtherContent:
         text = "this request_id was used with other content; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
     if stored is not None:
@@ -512,7 +566,7 @@ def _once(
         return known
     answer = work(connection)
     said = answer.SerializeToString()
-    store.remember_answer(connection, sealer, tenant, method, request_id, body, said, at_us)
+    request_log.remember_answer(connection, sealer, tenant, method, request_id, body, said, at_us)
     return answer
 
 

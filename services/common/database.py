@@ -131,8 +131,8 @@ class Database:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A write transaction: committed at the end, rolled back on any exception.
+    def writing(self, *, dry_run: bool = False) -> Iterator[Connection]:
+        """A write transaction: committed at the end, rolled back on any exception or a dry run.
 
         Raises: RuntimeError inside another one of this thread, which would wait for it for ever.
         """
@@ -142,8 +142,10 @@ class Database:
             self._here.writing = True
             try:
                 connection = plain.execution_options(**{_WRITES: True})
-                with connection.begin():
+                with connection.begin() as transaction:
                     yield connection
+                    if dry_run:
+                        transaction.rollback()
             finally:
                 self._here.writing = False
         if self._owes_scrub and time.monotonic() >= self._scrub_again_at_s:

@@ -197,7 +197,16 @@ def word(enum: Enum, value: int) -> str:
 
 def when(moment: Timestamp) -> str:
     """A moment in UTC to the second; empty when it is not set."""
-    return moment.ToJsonString()[:19].replace("T", " ") if moment.seconds else ""
+    return told_time(moment.ToJsonString()) if moment.seconds else ""
+
+
+def told_time(iso: str) -> str:
+    """A time in UTC that is written for machines, as every table shows it.
+
+    >>> told_time("2026-05-04T04:00:00Z"), told_time("2026-05-04T04:00:00+00:00")
+    ('2026-05-04 04:00:00', '2026-05-04 04:00:00')
+    """
+    return iso[:19].replace("T", " ")
 
 
 def rows(made: Table, lines: Iterable[Sequence[str]]) -> Table:

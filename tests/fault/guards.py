@@ -293,7 +293,7 @@ ANOTHERS_POLICY = _guard(
     "another insurer's policy in an explanation",
     "an explanation names the policy of another insurer that paid first",
     (
-        "services/claims/storage/claims.py",
+        "services/claims/storage/coordination.py",
         "claim.c.person_id == row.person_id,\n            claim.c.insurer == row.insurer,\n",
         "claim.c.person_id == row.person_id,\n",
     ),

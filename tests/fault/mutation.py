@@ -21,7 +21,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
@@ -42,11 +42,12 @@ CORE = ROOT / "services" / "claims" / "core"
 SUMMARY = ROOT / "build" / "fault" / "mutants.json"
 # Tests that read no server and no database.
 TESTS = ("tests/services/claims/core",)
+CASE_FILES = tuple(sorted(CASES.glob("*.yaml")))
 # Hypothesis draws fewer examples for a mutant, always the same ones.
 _EXAMPLES = 25
 # A unit that takes this many times as long as it did with the code as it is does not end.
 _PATIENCE = 20
-_LEAST_S = 3.0
+_LEAST_S = 10.0
 
 # A module of core and a line of it, or one of its functions.
 Place = tuple[str, int | str]
@@ -91,9 +92,9 @@ class _TooLong(BaseException):
 # --- units ---
 
 
-def case_units() -> Iterator[Unit]:
+def case_units(files: Iterable[Path]) -> Iterator[Unit]:
     """Each case of each file, read once with the code as it is."""
-    for path in sorted(CASES.glob("*.yaml")):
+    for path in files:
         yaml = path.read_bytes()
         plan = plan_named(load(yaml, path.name)["plan"])
         for case in read_cases(plan, yaml, path.name):
@@ -318,35 +319,62 @@ def forget() -> None:
 # --- the whole run ---
 
 
-class Runner:
-    """A pytest plugin: collects as always, then judges mutants instead of running tests."""
+@dataclass(slots=True)
+class Run:
+    """What judging mutants gave; `broken` are units that fail with the code as it is."""
 
-    def __init__(self, mutants: Sequence[Mutant], workers: int) -> None:
-        self.mutants = mutants
-        self.workers = workers
-        self.verdicts: list[Verdict] = []
-        self.broken: list[str] = []
+    verdicts: list[Verdict] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Trace, then judge."""
-        # A file that was read says the same again.
-        vars(reader)["load"] = functools.cache(load)
-        units = [*case_units(), *test_units(session.items)]
+    def judge(self, mutants: Sequence[Mutant], units: Sequence[Unit], workers: int) -> None:
+        """Trace the units, then judge the mutants by them."""
+        began = time.perf_counter()
         _caches()
         gc.freeze()  # or every child's collector would touch, and so copy, all that is here
-        began = time.perf_counter()
-        traces = traced(units, self.workers)
+        traces = traced(units, workers)
         self.broken = [units[one.unit].name for one in traces if not one.passed]
-        print(f"{len(units)} cases and tests traced in {time.perf_counter() - began:.0f} s")  # noqa: T201 - a command's output
-        for number, verdict in enumerate(
-            judged(self.mutants, units, traces, self.workers), start=1
-        ):
+        _say(f"{len(units)} cases and tests traced in {time.perf_counter() - began:.0f} s")
+        for number, verdict in enumerate(judged(mutants, units, traces, workers), start=1):
             self.verdicts.append(verdict)
             if not verdict.killer:
-                print(f"{number}/{len(self.mutants)} survived: {verdict.mutant.name}", flush=True)  # noqa: T201 - a command's output
+                _say(f"{number}/{len(mutants)} survived: {verdict.mutant.name}")
+        self.seconds = time.perf_counter() - began
+
+    def summary(self) -> dict[str, Any]:
+        """What is written down and compared with the table of survivors."""
+        slow = sorted(self.verdicts, key=lambda one: -one.seconds)[:20]
+        return {
+            "seconds": round(self.seconds),
+            "mutants": len(self.verdicts),
+            "killed": sum(1 for one in self.verdicts if one.killer),
+            "broken": self.broken,
+            "survivors": [one.mutant.name for one in self.verdicts if not one.killer],
+            "slowest": [
+                {"mutant": one.mutant.name, "seconds": round(one.seconds, 1), "killer": one.killer}
+                for one in slow
+            ],
+        }
+
+
+class _Plugin:
+    """Lets pytest collect as always, then judges mutants instead of running the tests."""
+
+    def __init__(self, run: Run, mutants: Sequence[Mutant], workers: int) -> None:
+        self._run = run
+        self._mutants = mutants
+        self._workers = workers
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Judge by all cases and by what was collected."""
+        # A file that was read says the same again.
+        vars(reader)["load"] = functools.cache(load)
+        units = [*case_units(CASE_FILES), *test_units(session.items)]
+        self._run.judge(self._mutants, units, self._workers)
         return True
 
 
+@functools.cache
 def all_mutants() -> tuple[Mutant, ...]:
     """Every mutant of every function in claims' core."""
     return tuple(
@@ -356,16 +384,23 @@ def all_mutants() -> tuple[Mutant, ...]:
     )
 
 
-def run(mutants: Sequence[Mutant], tests: Sequence[str], workers: int) -> Runner:
-    """Judge these mutants by all cases and these tests."""
-    runner = Runner(mutants, workers)
+def judge_by_tests(mutants: Sequence[Mutant], workers: int, tests: Sequence[str] = TESTS) -> Run:
+    """Judge these mutants by all cases and all fast tests of core, or by these.
+
+    Raises: RuntimeError when pytest cannot collect them.
+    """
+    run = Run()
     # Hypothesis is imported by now; nobody reads why an assertion of its own failed.
     rewriting = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
     arguments = ["-n0", "-q", "--capture=no", "-p", "no:cacheprovider", *rewriting, *tests]
-    code = pytest.main(arguments, plugins=[runner])
+    code = pytest.main(arguments, plugins=[_Plugin(run, mutants, workers)])
     if code != 0:
         raise RuntimeError(f"pytest could not collect the tests: {code}")
-    return runner
+    return run
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a command's output
 
 
 def main() -> None:
@@ -373,32 +408,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("words", nargs="*", help="only mutants whose names contain one of these")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--cases", help="judge by the cases of this file alone")
+    parser.add_argument("--tests", nargs="+", default=TESTS, help="judge by all cases and these")
+    parser.add_argument("--again", type=Path, help="only the survivors of this summary")
+    parser.add_argument("--summary", type=Path, default=SUMMARY)
     given = parser.parse_args()
+    again = json.loads(given.again.read_text(encoding="utf-8"))["survivors"] if given.again else ()
     chosen = [
         one
         for one in all_mutants()
-        if not given.words or any(word in one.name for word in given.words)
+        if (not given.words or any(word in one.name for word in given.words))
+        and (not given.again or one.name in again)
     ]
-    began = time.perf_counter()
-    runner = run(chosen, TESTS, given.workers)
-    summary = {
-        "seconds": round(time.perf_counter() - began),
-        "mutants": len(runner.verdicts),
-        "killed": sum(1 for one in runner.verdicts if one.killer),
-        "broken": runner.broken,
-        "survivors": [
-            {"mutant": one.mutant.name, "line": one.mutant.line, "tried": one.tried}
-            for one in runner.verdicts
-            if not one.killer
-        ],
-        "slowest": [
-            {"mutant": one.mutant.name, "seconds": round(one.seconds, 1), "killer": one.killer}
-            for one in sorted(runner.verdicts, key=lambda one: -one.seconds)[:20]
-        ],
-    }
-    SUMMARY.parent.mkdir(parents=True, exist_ok=True)
-    SUMMARY.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print({key: summary[key] for key in ("seconds", "mutants", "killed", "broken")})  # noqa: T201 - a command's output
+    if given.cases:
+        run = Run()
+        run.judge(chosen, list(case_units((CASES / f"{given.cases}.yaml",))), given.workers)
+    else:
+        run = judge_by_tests(chosen, given.workers, given.tests)
+    summary = run.summary()
+    given.summary.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(summary, indent=1, ensure_ascii=False)
+    given.summary.write_text(text + "\n", encoding="utf-8")
+    _say(str({key: summary[key] for key in ("seconds", "mutants", "killed", "broken")}))
 
 
 if __name__ == "__main__":

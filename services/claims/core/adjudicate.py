@@ -177,7 +177,7 @@ def _settle(claim: Claim, *, reserve: bool, watch: Watch = _unwatched) -> _Settl
             visit.reserve = reserve and (bool(one.line.missing) or not claim.terms.undisputed_first)
             one.share = best_share(claim, one.line)
             pay(claim, one, visit)
-            if one.allowed:
+            if one.allowed or visit.reserve:
                 counted.append(one.line)
         watch(claim, one, visit.tally)
     _count(claim, counted, visit.tally, reserve=reserve)

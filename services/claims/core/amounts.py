@@ -182,7 +182,8 @@ def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
     maximum were reached, since other claims may use both up before this one is decided.
     """
     line, share = result.line, result.share
-    used_up = _used_up(claim, line, visit.tally)
+    # What other lines reserve of a ceiling may come back; nothing is refused for it yet.
+    used_up = None if visit.reserve else _used_up(claim, line, visit.tally)
     if used_up is not None or share is None:
         result.refusal = used_up
         result.cuts, result.allowed = [], 0

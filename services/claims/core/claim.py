@@ -281,14 +281,18 @@ def _lines(
 def _category(claim: Claim) -> str | None:
     """The first category in the plan's order that any line meets; None hangs on the care type."""
     plan, bill = claim.plan, claim.bill
-    if bill.care_type is None and any(one.care_types for one in plan.categories):
-        return None
     sections = {line.section.id for line in claim.lines if line.section is not None}
+    unplaced = any(line.section_unknown for line in claim.lines)
     for category in plan.categories:
         if category.overnight and bill.end_date > bill.start_date:
             return category.id
+        if not (category.sections or category.care_types):
+            continue
         in_section = not category.sections or not sections.isdisjoint(category.sections)
-        in_care = not category.care_types or bill.care_type in category.care_types
-        if (category.sections or category.care_types) and in_section and in_care:
+        if not in_section and not unplaced:
+            continue
+        if bill.care_type is None and (category.care_types or not in_section):
+            return None
+        if in_section and (not category.care_types or bill.care_type in category.care_types):
             return category.id
     return plan.default_category

@@ -157,16 +157,21 @@ def best_share(claim: Claim, line: Line) -> AppliedShare | None:
     unsure = line.section_unknown or claim.category is None or bool(conditions)
     if isinstance(line.share, AppliedShare) and not (line.missing and unsure):
         return line.share
-    possible = [
-        AppliedShare(one.value, one.term.clause)
-        for one in claim.terms.shares
-        if holds(one.term.when, one.diagnoses, claim, line, reserve=True) is not False
-    ]
+    possible = list(_possible_shares(claim, line))
     if isinstance(line.share, AppliedShare):
         possible.append(line.share)
     if conditions:
         possible += _pre_existing_shares(claim)
     return max(possible, key=lambda share: share.value, default=None)
+
+
+def _possible_shares(claim: Claim, line: Line) -> Iterator[AppliedShare]:
+    """The plan's shares that could hold; none after the first that holds whatever is found out."""
+    for one in claim.terms.shares:
+        if holds(one.term.when, one.diagnoses, claim, line, reserve=True) is not False:
+            yield AppliedShare(one.value, one.term.clause)
+            if holds(one.term.when, one.diagnoses, claim, line) is True:
+                return
 
 
 def _pre_existing_shares(claim: Claim) -> Iterator[AppliedShare]:

@@ -175,7 +175,9 @@ def pre_existing(claim: Claim, line: Line) -> Finding:
         return None
     if value.terms is PreExistingTerms.EXCLUDED or value.share is None:
         return clause
-    line.share = AppliedShare(value.share, clause)
+    never_paid = isinstance(line.share, AppliedShare) and line.share.value == 0
+    if not never_paid:  # a share of its own makes no benefit of what the plan never pays
+        line.share = AppliedShare(value.share, clause)
     return None
 
 

@@ -147,10 +147,9 @@ def _csv_rows(term: Mapping, columns: tuple[str, ...]) -> Iterator[Mapping]:
     value = term.maybe("csv")
     if value is None:
         return
+    lines = value.block("write a block of text (|) with a heading and one row a line")
     if not isinstance(value.value, str):
-        value.fault("NOT_TEXT", "write a block of text (|) with a heading and one row a line")
         return
-    lines = value.value.splitlines()
     if not lines or tuple(lines[0].strip().split(",")) != columns:
         value.fault("WRONG_HEADING", f"the first line must be {','.join(columns)}")
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ T = TypeVar("T")
 EnumT = TypeVar("EnumT", bound=enum.StrEnum)
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}", re.ASCII)
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 # Control characters and line separators: no database and no form prints them.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -99,6 +100,37 @@ class Value:
         self.fault("NOT_AN_ID", "an id is a-z, 0-9, - and _, and begins with a letter")
         return "?"
 
+    def text_or_nothing(self) -> str:
+        """A text, or nothing at all: an empty text or null."""
+        return "" if self.value in ("", None) else self.text()
+
+    def block(self, what: str) -> list[str]:
+        """The lines of a block of text; none when it is none. `what` says what to write."""
+        if isinstance(self.value, str):
+            return self.value.splitlines()
+        self.fault("NOT_TEXT", what)
+        return []
+
+    def clock(self) -> time:
+        """A time of the day."""
+        if isinstance(self.value, str) and _CLOCK.fullmatch(self.value):
+            try:
+                return time.fromisoformat(self.value)
+            except ValueError:
+                self.fault("IMPOSSIBLE_TIME", f"{self.value} is no time of the day")
+                return time.min
+        self.fault("NOT_A_TIME", 'write a time in quotes, such as "09:30"')
+        return time.min
+
+    def moment(self) -> datetime:
+        """A day and a time of the hospital's clock, "2026-01-31 09:30"."""
+        words = self.value.split(" ") if isinstance(self.value, str) else []
+        if len(words) != 2:
+            self.fault("NOT_A_TIME", "write a day and a time as 2026-01-31 09:30")
+            return datetime.combine(STAND_IN, time.min)
+        day, clock = (Value(self.faults, word, self.path, self.line) for word in words)
+        return datetime.combine(day.day(), clock.clock())
+
     def boolean(self) -> bool:
         """True or false."""
         if isinstance(self.value, bool):
@@ -153,6 +185,17 @@ class Value:
         self.fault("SHARE_OUT_OF_RANGE", "a share is the insurer's and lies in [0, 1]")
         return Decimal(1)
 
+    def share_or(self, words: Iterable[str]) -> Decimal | str:
+        """A share, or one of some words."""
+        known = tuple(words)
+        if isinstance(self.value, str) and self.value in known:
+            return self.value
+        if isinstance(self.value, str) and not self.value[:1].isdigit():
+            text = f'write {" or ".join(known)}, or a share such as "0.60"'
+            self.fault("UNKNOWN_WORD", text)
+            return known[0]
+        return self.share()
+
     def day(self) -> date:
         """A calendar date."""
         if isinstance(self.value, str) and _DATE.fullmatch(self.value):
@@ -171,6 +214,13 @@ class Value:
             return choices(self.value)
         self.fault("UNKNOWN_WORD", f"write one of {', '.join(known)}")
         return next(iter(choices))
+
+    def word(self, known: Iterable[str], reason: str, text: str) -> str | None:
+        """One of some words that are no list of the language's; None when it is none of them."""
+        if isinstance(self.value, str) and self.value in set(known):
+            return self.value
+        self.fault(reason, text)
+        return None
 
     def reference(self, known: Iterable[str], what: str) -> str:
         """The id of something that the file defines."""
@@ -239,8 +289,8 @@ class Mapping:
         self._asked: set[str] = set()
         self._silent = silent
 
-    def names(self) -> tuple[str, ...]:
-        """The keys in the file's order."""
+    def names(self, of: Iterable[str] = ()) -> tuple[str, ...]:
+        """The keys in the file's order; they should be `of` these, if any are given."""
         return tuple(self._tree)
 
     def has(self, key: str) -> bool:

@@ -36,6 +36,11 @@ def policy_subject(policy_id: str) -> str:
     return f"policy:{policy_id}"
 
 
+def provider_subject(insurer: str, provider_id: str) -> str:
+    """The subject of the accounts that an insurer pays a provider to."""
+    return f"provider:{insurer}/{provider_id}"
+
+
 def paying_subject(paying_account: str) -> str:
     """The subject of the payment files and answers of one of the insurer's accounts."""
     return f"paying:{paying_account}"
@@ -54,6 +59,11 @@ def bill_index(sealer: Sealer, bill_number: str) -> str:
 def keyed(sealer: Sealer, digest: str, *, table: str, column: str) -> str:
     """A digest of content under this database's key: so few facts could be guessed back."""
     return sealer.fingerprint(digest.encode(), table=table, column=column)
+
+
+def bill_hash(sealer: Sealer, digest: str) -> str:
+    """What stands in clear for the content of a bill."""
+    return keyed(sealer, digest, table="claim", column="bill_hash")
 
 
 def sealed_bill(
@@ -78,6 +88,17 @@ def open_bill_number(sealer: Sealer, row: Row[Any]) -> str:
     """A claim's bill number. Raises: Erased, CannotOpen."""
     subject = person_subject(row.person_id)
     return sealer.open(row.bill_number, **_claim(row.id, "bill_number"), subject=subject).decode()
+
+
+def seal_correction(sealer: Sealer, row: Row[Any], number: int, bill: bytes) -> bytes:
+    """A corrected bill of a claim."""
+    return sealer.seal(bill, **_correction(row.id, number), subject=person_subject(row.person_id))
+
+
+def open_correction(sealer: Sealer, stored: Row[Any]) -> bytes:
+    """The same again. Raises: Erased, CannotOpen."""
+    place = _correction(stored.claim_id, stored.number)
+    return sealer.open(stored.bill, **place, subject=person_subject(stored.person_id))
 
 
 def sealed_decision(
@@ -201,6 +222,10 @@ def opened(sealer: Sealer, row: Row[Any], stored: Row[Any] | None) -> OpenedClai
 
 def _claim(claim_id: str, column: str) -> dict[str, str]:
     return {"table": "claim", "column": column, "row": claim_id}
+
+
+def _correction(claim_id: str, number: int) -> dict[str, str]:
+    return {"table": "bill_correction", "column": "bill", "row": f"{claim_id}/{number}"}
 
 
 def _decision(decision_id: str, column: str) -> dict[str, str]:

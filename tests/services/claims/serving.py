@@ -15,6 +15,7 @@ import grpc
 
 from lipei.claims.v1 import (
     claims_pb2_grpc,
+    provider_pb2_grpc,
     recompute_pb2_grpc,
     review_pb2_grpc,
     settlement_pb2,
@@ -27,6 +28,7 @@ from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
+from services.claims.providers import ProviderServicer
 from services.claims.recomputing import FEW, RecomputeServicer
 from services.claims.reviewing import ReviewServicer
 from services.claims.servicer import ClaimsParts, ClaimsServicer
@@ -62,6 +64,7 @@ class StepByStep:
 
     def __init__(self, *, pause_s: float = 0.0) -> None:
         self.started: list[str] = []
+        self.fetched: list[str] = []
         self.pause_s = pause_s
 
     async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
@@ -69,6 +72,9 @@ class StepByStep:
         await asyncio.sleep(self.pause_s)
         with calling_as(of_installation()):
             await self._settled(claim_name)
+
+    async def fetch(self, hospital: str) -> None:
+        self.fetched.append(hospital)
 
     async def _settled(self, claim_name: str) -> None:
         steps = self.settlement
@@ -108,6 +114,7 @@ class Served:
     hospital_channel: grpc.Channel
     settlement: settlement_pb2_grpc.SettlementServiceStub
     review: review_pb2_grpc.ReviewServiceStub
+    providers: provider_pb2_grpc.ProviderServiceStub
     recompute: recompute_pb2_grpc.RecomputeServiceStub
     request_ids: Iterator[str] = field(
         default_factory=lambda: (f"request-{n}" for n in itertools.count(1))
@@ -166,8 +173,9 @@ def served(
         )
         settlement_pb2_grpc.add_SettlementServiceServicer_to_server(flows.settlement, server)
         review_pb2_grpc.add_ReviewServiceServicer_to_server(
-            ReviewServicer(parts, settle=flows.settlement.settle), server
+            ReviewServicer(parts, settle_freed=flows.settlement.settle_freed), server
         )
+        provider_pb2_grpc.add_ProviderServiceServicer_to_server(ProviderServicer(parts), server)
         recompute_pb2_grpc.add_RecomputeServiceServicer_to_server(
             RecomputeServicer(parts, few=few), server
         )
@@ -191,6 +199,7 @@ def served(
             hospital_channel=of_a_hospital,
             settlement=settlement_pb2_grpc.SettlementServiceStub(channel),
             review=review_pb2_grpc.ReviewServiceStub(channel),
+            providers=provider_pb2_grpc.ProviderServiceStub(channel),
             recompute=recompute_pb2_grpc.RecomputeServiceStub(channel),
         )
     finally:

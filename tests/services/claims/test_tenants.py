@@ -144,6 +144,7 @@ BY_NAME: dict[str, Callable[[str], Message]] = {
     "RegisterClaim": lambda name: settlement_pb2.RegisterClaimRequest(name=name),
     "AdjudicateClaim": lambda name: settlement_pb2.AdjudicateClaimRequest(name=name),
     "ReleasePayment": lambda name: settlement_pb2.ReleasePaymentRequest(name=name),
+    "ApplyCorrection": lambda name: settlement_pb2.ApplyCorrectionRequest(name=name, number=1),
     "SettleClaims": lambda name: settlement_pb2.SettleClaimsRequest(names=[name]),
 }
 

@@ -263,7 +263,7 @@ def test_whatever_the_plan_every_fen_has_one_bearer_and_one_reason_and_every_ter
     reasons: set[Reason] = set()
     terms: set[str] = set()
 
-    @settings(max_examples=300)
+    @settings(max_examples=150)
     @given(_claims(plans()))
     def conserved(claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments]) -> None:
         plan, usage, facts, prior = claim
