@@ -44,6 +44,14 @@ SUMMARY = ROOT / "build" / "fault" / "mutants.json"
 # Tests that read no server and no database.
 TESTS = ("tests/services/claims/core",)
 CASE_FILES = tuple(sorted(CASES.glob("*.yaml")))
+# These go over every decision of every case again, to see it explained.
+_EXPLAINED = ("test_explanation.py", "test_explain.py")
+_EXPLAINING = ("balances", "explain", "explanation")
+# As long as all others together, and drawn plans meet what the examples' do.
+_LEFT_OUT = (
+    "tests/services/claims/core/test_properties.py"
+    "::test_whatever_the_plan_every_fen_has_one_bearer_and_one_reason_and_every_term_is_met"
+)
 # Hypothesis draws fewer examples for a mutant, always the same ones.
 _EXAMPLES = 25
 # A unit that takes this many times as long as it did with the code as it is does not end.
@@ -254,6 +262,8 @@ def judged(
         began = time.perf_counter()
         module = mutant.module.rpartition(".")[2]
         chosen = [*running[module, mutant.line], *running[module, mutant.function]]
+        if module not in _EXPLAINING:
+            chosen = [one for one in chosen if not _explains(units[one.unit])]
         chosen.sort(key=lambda one: (one.seconds, one.unit))
         put_in_place(mutant, sources[mutant.module])
         forget()
@@ -265,6 +275,10 @@ def judged(
 
     for mutant, verdict in in_children(mutants, judge, workers):
         yield verdict or Verdict(mutant, "the child died", 0, 0.0)
+
+
+def _explains(unit: Unit) -> bool:
+    return any(f"/{name}::" in unit.name for name in _EXPLAINED)
 
 
 def _source(module: str) -> str:
@@ -397,7 +411,8 @@ def judge_by_tests(mutants: Sequence[Mutant], workers: int, tests: Sequence[str]
     run = Run()
     # Hypothesis is imported by now; nobody reads why an assertion of its own failed.
     rewriting = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
-    arguments = ["-n0", "-q", "--capture=no", "-p", "no:cacheprovider", *rewriting, *tests]
+    arguments = ["-n0", "-q", "--capture=no", "-p", "no:cacheprovider", *rewriting]
+    arguments += ["--deselect", _LEFT_OUT, *tests]
     code = pytest.main(arguments, plugins=[_Plugin(run, mutants, workers)])
     if code != 0:
         raise RuntimeError(f"pytest could not collect the tests: {code}")

@@ -150,3 +150,11 @@ def test_what_an_authorisation_requires_may_itself_require_another() -> None:
     for codes, clause in ((("Q1",), "6.5"), (("Q1", "G1"), "6.6"), (("Q1", "G1", "B1"), "")):
         decision = adjudicate(plan, _authorised(*codes), UsageSnapshot(), facts)
         assert decision.lines[0].clause == clause
+
+
+def test_one_line_that_could_be_of_a_category_leaves_the_category_open() -> None:
+    plan = plan_named("every-benefit")
+    plan = replace(plan, categories=plan.categories[1:])
+    facts = bill(line(1, "R1", "100.00"), line(2, "V1", "50.00"), care=None)
+    assert _decided(plan, facts).category == ""
+    assert _decided(plan, bill(line(1, "R1", "100.00"), care=None)).category == "other"
