@@ -320,14 +320,12 @@ def _function(module: ModuleType, name: str) -> list[FunctionType]:
     return [found]
 
 
-@functools.cache
-def _caches() -> tuple[Any, ...]:
-    return tuple(
-        one
-        for one in gc.get_objects()
-        if isinstance(one, functools._lru_cache_wrapper)
-        and str(getattr(one, "__module__", "")).startswith("services.claims.core")
-    )
+def _caches() -> Iterator[Any]:
+    for name, module in list(sys.modules.items()):
+        if name.startswith("services.claims.core."):
+            for one in vars(module).values():
+                if isinstance(one, functools._lru_cache_wrapper):
+                    yield one
 
 
 def forget() -> None:
@@ -350,7 +348,6 @@ class Run:
     def judge(self, mutants: Sequence[Mutant], units: Sequence[Unit], workers: int) -> None:
         """Trace the units, then judge the mutants by them."""
         began = time.perf_counter()
-        _caches()
         gc.freeze()  # or every child's collector would touch, and so copy, all that is here
         traces = traced(units, workers)
         self.broken = [units[one.unit].name for one in traces if not one.passed]
