@@ -48,7 +48,8 @@ from services.claims.payouts.bank import Bank
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
 from services.claims.recomputing import RecomputeServicer
-from services.claims.servicer import ClaimsParts, ClaimsServicer
+from services.claims.servicer import ClaimsServicer
+from services.claims.serving import ClaimsParts
 from services.claims.settlement import SettlementServicer
 from services.claims.storage.tables import decision, metadata
 from services.common.access.desks import Acting
@@ -84,10 +85,10 @@ class Served:
 class _Nobody:
     """Workflows that are never run: the steps are called from here."""
 
-    async def fetch(self, hospital: str) -> None:
+    async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
         """Do nothing."""
 
-    async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
+    async def fetch(self, hospital: str) -> None:
         """Do nothing."""
 
 

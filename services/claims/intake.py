@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import grpc
@@ -14,22 +13,20 @@ from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_faults, code_faults, core_faults, end_day, start_day
-from services.claims.core.facts import MemberFacts
+from services.claims.bill_intake import bill_faults, core_faults
 from services.claims.core.life_cycle import ClaimState
+from services.claims.covering import answering_of, check_codes, in_currency, newly_answering
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, corrections, policies, request_log, withdrawals
 from services.claims.taking_back import take_back
-from services.claims.terms import PolicyTerms
 from services.common.access.tenant import Tenant
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.request_id import request_id_faults
 from services.common.sealing import Sealer
 
 METHOD = "SubmitClaim"
-_NOT_CHOSEN = 1_000_000
 _KINDS = (
     bill_pb2.BILL_KIND_FINAL,
     bill_pb2.BILL_KIND_CORRECTION,
@@ -46,30 +43,6 @@ class Taken:
 
     claims: tuple[tuple[str, str], ...]
     fresh: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Answering:
-    """A policy that answers for the bill, and its terms at discharge."""
-
-    insurer: str
-    policy_id: str
-    member: MemberFacts  # as at admission
-    terms: PolicyTerms
-
-    def covers(self, admission: date) -> bool:
-        """Whether the person had cover on that day, also where a later revision leaves them out."""
-        return any(one.start <= admission < one.end for one in self.member.cover)
-
-    def answers(self, admission: date, discharge: date) -> bool:
-        """Whether a stay is this policy's to decide: covered at admission, or renewed into."""
-        renews = self.terms.renews(self.member.member_id, admission, discharge)
-        return self.covers(admission) or renews
-
-    @property
-    def choice(self) -> int:
-        """Where the member wants it in the order of coordination; what is not chosen comes last."""
-        return self.terms.coordination.get(self.member.member_id, 0) or _NOT_CHOSEN
 
 
 def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant) -> str:
@@ -149,10 +122,10 @@ def take_in(
     if tenant.hospital is not None:  # first what does not depend on the member
         _same_bill(connection, sealer, tenant, bill, bill_hash)
     person_id, insured = _insured(connection, sealer, tenant, bill)
-    found = _answering(connection, sealer, bill, insured)
+    found = answering_of(connection, sealer, bill, insured)
     try:
-        answering = _in_currency(connection, plans, bill, found)
-        _check_codes(connection, plans, bill, answering)
+        answering = in_currency(connection, plans, bill, found)
+        check_codes(connection, plans, bill, answering)
     except Refused:
         if tenant.hospital is None:
             raise
@@ -162,7 +135,7 @@ def take_in(
         coordination.adopt(connection, [row.id for row in rows], tenant.hospital)
     if bill.kind == bill_pb2.BILL_KIND_CORRECTION and rows:
         _correct(connection, sealer, rows, person_id, bill, bill_hash, at_us)
-        answering = _newly_answering(answering, bill, rows)
+        answering = newly_answering(answering, bill, rows)
     else:
         have_claims = {row.insurer for row in rows}
         answering = [entry for entry in answering if entry.insurer not in have_claims]
@@ -316,71 +289,3 @@ def _correct(
     for row in news:
         content = bill.SerializeToString(deterministic=True)
         corrections.take(connection, sealer, row, content, bill_hash, at_us)
-
-
-def _newly_answering(
-    answering: Sequence[_Answering], bill: bill_pb2.Bill, rows: Sequence[Row[Any]]
-) -> Sequence[_Answering]:
-    """Policies that a corrected bill falls under and that have no claim of it yet."""
-    have_claims = {row.policy_id for row in rows}
-    days = start_day(bill), end_day(bill)
-    return [one for one in answering if one.policy_id not in have_claims and one.answers(*days)]
-
-
-def _answering(
-    connection: Connection,
-    sealer: Sealer,
-    bill: bill_pb2.Bill,
-    insured: Sequence[policies.Insured],
-) -> Sequence[_Answering]:
-    """The policies in force, in coordination order; without any, the person's last one.
-
-    Cover looks at the start of the stay, and a stay over the turn of a renewal without a gap
-    belongs to the policy in force at discharge, not to the one that it renews as well. First come
-    the policies that the member has put in an order, then the oldest.
-    """
-    admission, discharge = start_day(bill), end_day(bill)
-    found = []
-    for row in insured:
-        stay = (row.policy_id, row.member_id, admission, discharge)
-        terms, member = policies.of_stay(connection, sealer, *stay)
-        found.append(
-            _Answering(insurer=row.insurer, policy_id=row.policy_id, member=member, terms=terms)
-        )
-    in_force = [one for one in found if one.answers(admission, discharge)]
-    renewed = {one.terms.previous_policy_id for one in in_force if not one.covers(admission)}
-    answering = [one for one in in_force if one.policy_id not in renewed]
-    return sorted(answering, key=lambda one: one.choice) or found[-1:]
-
-
-def _check_codes(
-    connection: Connection,
-    plans: PlanShelf,
-    bill: bill_pb2.Bill,
-    answering: Sequence[_Answering],
-) -> None:
-    found = {
-        fault.field: fault
-        for one in answering
-        for fault in code_faults(plans.plan(connection, one.terms.plan_version), bill)
-    }
-    if found:
-        raise invalid(list(found.values()))
-
-
-def _in_currency(
-    connection: Connection,
-    plans: PlanShelf,
-    bill: bill_pb2.Bill,
-    answering: Sequence[_Answering],
-) -> Sequence[_Answering]:
-    currency = bill.total.currency_code
-    paying = {
-        one.policy_id: plans.plan(connection, one.terms.plan_version).currency for one in answering
-    }
-    same = [one for one in answering if paying[one.policy_id] == currency]
-    if not same:
-        plain = ", ".join(sorted(set(paying.values())))
-        text = f"the plan pays in {plain}, the bill is in {currency}"
-        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "OTHER_CURRENCY", text)
-    return same

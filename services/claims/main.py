@@ -27,7 +27,8 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.providers import ProviderServicer
 from services.claims.recomputing import RecomputeServicer
 from services.claims.reviewing import ReviewServicer
-from services.claims.servicer import ClaimsParts, ClaimsServicer
+from services.claims.servicer import ClaimsServicer
+from services.claims.serving import ClaimsParts
 from services.claims.settlement import SettlementServicer
 from services.claims.storage import corrections, sweeping
 from services.claims.storage.about import records_about

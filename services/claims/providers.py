@@ -22,7 +22,7 @@ from services.claims.plans.price_list import (
     price_list_hash,
 )
 from services.claims.policy_intake import possible_day
-from services.claims.servicer import ClaimsParts, Context, once
+from services.claims.serving import ClaimsParts, Context, once
 from services.claims.storage import providers as store
 from services.claims.storage.sweeping import retry_provider
 from services.common.access.caller import current_caller

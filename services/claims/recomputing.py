@@ -21,7 +21,7 @@ from services.claims import what_if_messages as messages
 from services.claims.households import Period
 from services.claims.plans.loader import load_plan
 from services.claims.replaying import replay_page
-from services.claims.servicer import ClaimsParts, Context, note_reads
+from services.claims.serving import ClaimsParts, Context, note_reads
 from services.claims.what_if import Step, Wanted, compare
 from services.common.access.tenant import current_tenant
 from services.common.grpc_edge import (

@@ -22,7 +22,7 @@ from services.claims.core.life_cycle import ClaimState
 from services.claims.deciding import Desk
 from services.claims.findings import Doing
 from services.claims.messages import STATES, claim_name, seen_by_hospital
-from services.claims.servicer import ClaimsParts, Context, alone, find, messages_of
+from services.claims.serving import ClaimsParts, Context, alone, find, messages_of
 from services.claims.storage import request_log
 from services.common.access.caller import current_caller
 from services.common.access.tenant import Kind, current_tenant

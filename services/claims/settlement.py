@@ -18,7 +18,7 @@ from services.claims.deciding import EARLIER_POLICY_PENDED, TURN_RETRY_S, Desk, 
 from services.claims.messages import STATES, money, timestamp
 from services.claims.owing import owe, to_provider
 from services.claims.paying import Payments
-from services.claims.servicer import ClaimsParts, Context, alone, find
+from services.claims.serving import ClaimsParts, Context, alone, find
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, corrections, decisions, sealed
 from services.common.dated import NoTermsInForce

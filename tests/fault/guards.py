@@ -353,7 +353,7 @@ OWN_APPEAL = _guard(
     "who has reviewed a claim decides the appeal against it",
     (
         "services/claims/appealing.py",
-        "_REVIEWERS = (ActKind.REVIEW, ActKind.CONFIRM)",
+        "_REVIEWERS = (ActKind.REVIEW, ActKind.CONFIRM, ActKind.ADJUST)",
         "_REVIEWERS = ()",
     ),
     tests=("tests/services/claims/test_reviews.py",),

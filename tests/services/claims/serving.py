@@ -31,7 +31,8 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.providers import ProviderServicer
 from services.claims.recomputing import FEW, RecomputeServicer
 from services.claims.reviewing import ReviewServicer
-from services.claims.servicer import ClaimsParts, ClaimsServicer
+from services.claims.servicer import ClaimsServicer
+from services.claims.serving import ClaimsParts
 from services.claims.settlement import SettlementServicer
 from services.common.access.caller import Caller, calling_as
 from services.common.access.guard import Append

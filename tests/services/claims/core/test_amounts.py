@@ -82,6 +82,10 @@ def test_a_maximum_that_counts_coinsurance_alone_counts_no_deductible() -> None:
     assert _amounts(decision)[Reason.COINSURANCE, "4.1"] == 100_000
     used = {one.accumulator: one.amount for one in decision.usage_changes}
     assert used["out-of-pocket"] == 100_000
+    # (26200 - 200 - 1000) x 0.10 = 2500, which with the deductibles would be above 3000
+    more = bill(line(1, "H1", "26200.00"), provider="GOLD", care=CareType.INPATIENT)
+    decision = _decided(replace(plan, out_of_pocket=only), more)
+    assert _amounts(decision)[Reason.COINSURANCE, "4.1"] == 250_000
 
 
 def test_two_ceilings_of_one_room_name_the_first() -> None:

@@ -28,7 +28,7 @@ from services.claims.core.facts import (
 )
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.plan import Plan
-from services.claims.core.plan_edits import Indication
+from services.claims.core.plan_edits import Edits, Indication
 from services.claims.core.plan_parts import Ages
 from services.claims.core.reasons import PRECEDENCE, Reason
 from services.claims.core.repeats import services_that_matter
@@ -226,3 +226,35 @@ def test_services_of_the_bill_itself_are_no_earlier_ones() -> None:
     another = usage_snapshot((), [replace(own, bill_number="B0")])
     decision = adjudicate(PLAN, POLICY, another, facts)
     assert decision.lines[0].reason is Reason.UNITS_EXCEEDED
+
+
+def test_a_plan_may_have_one_kind_of_edit_alone() -> None:
+    assert PLAN.edits is not None
+    only = replace(PLAN, edits=Edits(unit_edits=PLAN.edits.unit_edits))
+    facts = bill(line(1, "U1", "10.00", "4"), line(2, "V1", "5.00"), provider="CITY")
+    decision = adjudicate(only, POLICY, usage_snapshot(()), facts)
+    assert [one.reason for one in decision.lines] == [Reason.UNITS_EXCEEDED, None]
+
+
+def test_a_prescription_is_asked_for_the_codes_that_need_one() -> None:
+    assert PLAN.edits is not None
+    (term,) = PLAN.edits.prescriptions
+    by_code = replace(PLAN.edits, prescriptions=(replace(term, codes=("refills",), sections=()),))
+    decision = adjudicate(
+        replace(PLAN, edits=by_code),
+        POLICY,
+        usage_snapshot(()),
+        bill(line(1, "D1", "5.00"), provider="CITY"),
+    )
+    assert decision.pends == ()
+
+
+def test_a_row_of_a_pair_that_has_ended_does_not_hide_the_next_row() -> None:
+    assert PLAN.edits is not None
+    (pairs,) = PLAN.edits.pair_edits
+    row = next(one for one in pairs.rows if (one.first, one.second) == ("A1", "A2"))
+    ended = replace(row, end=date(2024, 6, 1))
+    edits = replace(PLAN.edits, pair_edits=(replace(pairs, rows=(ended, *pairs.rows)),))
+    facts = bill(line(1, "A1", "100.00"), line(2, "A2", "30.00"), provider="CITY")
+    decision = adjudicate(replace(PLAN, edits=edits), POLICY, usage_snapshot(()), facts)
+    assert decision.lines[1].reason is Reason.BUNDLED

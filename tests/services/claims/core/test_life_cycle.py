@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from datetime import date
 from itertools import product
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from services.claims.core.clocks import ClockMove, days_left
 from services.claims.core.life_cycle import (
     TABLE,
     ClaimState,
@@ -155,6 +157,12 @@ def test_the_clock_stops_for_papers_once() -> None:
     assert (again.state, again.clock) == (ClaimState.PENDED_INFO, Clock.NONE)
     assert answer.clock is Clock.NONE
     assert advance(ClaimState.PENDED_INFO, Event.RECEIVE_PAPERS).clock is Clock.RESUME
+
+
+def test_a_move_that_does_not_touch_the_clock_leaves_it_running() -> None:
+    began = ClockMove(date(2026, 5, 8), ClaimState.REGISTERED, Clock.START)
+    moved = ClockMove(date(2026, 5, 9), ClaimState.ADJUDICATING, Clock.NONE)
+    assert days_left([began, moved], date(2026, 5, 10)) == 28
 
 
 class Walk(RuleBasedStateMachine):

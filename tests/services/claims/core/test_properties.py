@@ -114,6 +114,7 @@ def _every_fen_has_one_bearer_and_one_reason(
         assert one.billed == sum(share.amount for share in one.shares)
         paid = sum(share.amount for share in one.shares if share.bearer is Bearer.INSURER)
         assert paid == one.benefit
+        assert one.payee is None or one.benefit > 0, "nobody is paid nothing"
     assert decision.benefit == sum(one.benefit for one in decision.lines)
     assert [one.number for one in decision.lines] == [one.number for one in facts.lines]
     assert decision.billed == sum(one.billed for one in facts.lines)
