@@ -39,6 +39,21 @@ NEVER_NAMED = {
         "8.8": _PAYS_OUT,
     },
     "every-edit": {},
+    "conventions-edits": {},
+    "conventions-flow": {
+        "2.2": "what the family has borne is named under its member's clause",
+        "2.4": "at most its share's cut is lower",
+        "5.2": "four eyes cut nothing",
+        "5.3": "nobody is drawn by it in the cases",
+        "5.4": _PAYS_OUT,
+        "6.1": _PAYS_OUT,
+    },
+    "conventions-money": {"6.4": "another ceiling is always tighter"},
+    "conventions-otherwise": {},
+    "conventions-time": {
+        "4.3": "an exception lets through and cuts nothing",
+        "7.2": "what other insurers paid is conventions-money's",
+    },
     "million-medical": {
         "2.1": _OF_SECTIONS,
         "2.2": _OF_SECTIONS,
