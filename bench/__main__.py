@@ -25,6 +25,7 @@ from rich.table import Table
 
 from bench import (
     engine,
+    every_edit,
     evidence,
     identified,
     masking,
@@ -33,6 +34,7 @@ from bench import (
     sealing,
     settling,
     stored,
+    what_if,
 )
 from bench.live import Live, live_stack
 from bench.rows import QUICK, Report, Sizes
@@ -52,6 +54,7 @@ MEASURES = (
     "masking",
     "sealing",
     "stored",
+    "what-if",
     "evidence",
     "decision",
     "settle",
@@ -125,6 +128,7 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="stored-", dir=report.out) as folder:
         if "engine" in only:
             _measured(report, "engine", lambda: engine.measure(report, sizes))
+            _measured(report, "every edit", lambda: every_edit.measure(report, sizes))
         if "identity" in only:
             work = partial(identified.measure, report, sizes, Path(folder))
             _measured(report, "identity", lambda: _awaited(work()))
@@ -135,6 +139,8 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
             _measured(report, "sealing", lambda: sealing.measure(report, sizes, Path(folder)))
         if "stored" in only:
             _measured(report, "stored", lambda: stored.measure(report, sizes, Path(folder)))
+        if "what-if" in only:
+            _measured(report, "what-if", lambda: what_if.measure(report, sizes, Path(folder)))
         if "evidence" in only:
             _measured(report, "evidence", lambda: evidence.measure(report, sizes, Path(folder)))
     if "quote" in only:

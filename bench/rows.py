@@ -49,6 +49,7 @@ class Sizes:
     leaves: tuple[int, ...] = (1_000, 100_000, 1_000_000)
     kept_leaves: int = 20_000
     appended: int = 200
+    stored_claims: int = 100_000
 
     @property
     def claims(self) -> int:
@@ -73,6 +74,7 @@ QUICK = Sizes(
     leaves=(1_000, 2_000),
     kept_leaves=200,
     appended=50,
+    stored_claims=40,
 )
 
 

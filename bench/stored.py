@@ -33,7 +33,13 @@ from bench.postgres import fresh_database, postgres_server, version_of
 from bench.rows import Report, Sizes
 from bench.statements import counted
 from demo.stack import mint, sandbox_identity
-from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, settlement_pb2, settlement_pb2_grpc
+from lipei.claims.v1 import (
+    claims_pb2,
+    claims_pb2_grpc,
+    recompute_pb2_grpc,
+    settlement_pb2,
+    settlement_pb2_grpc,
+)
 from services.claims.in_flight import InFlight
 from services.claims.main import now_us
 from services.claims.paying import Payments
@@ -41,7 +47,9 @@ from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
-from services.claims.servicer import ClaimsParts, ClaimsServicer
+from services.claims.recomputing import RecomputeServicer
+from services.claims.servicer import ClaimsServicer
+from services.claims.serving import ClaimsParts
 from services.claims.settlement import SettlementServicer
 from services.claims.storage.tables import decision, metadata
 from services.common.access.desks import Acting
@@ -55,7 +63,7 @@ from services.common.transport.certificates import load_identity
 from services.common.transport.credentials import server_credentials
 
 _KEY = bytes(32)
-_INTAKE = Acting(role="insurer_intake")
+_INTAKE, _ACTUARY = Acting(role="insurer_intake"), Acting(role="actuary")
 _IN_ONE = (
     "the same inputs and outputs as bytes in one plain table of the same database, in one "
     "transaction"
@@ -64,16 +72,23 @@ _ALONE = "the same, one transaction a claim"
 
 
 @dataclass(frozen=True, slots=True)
-class _Served:
+class Served:
+    """Claims in this process, and who calls it."""
+
     database: Database
+    keys: SubjectKeys
     claims: claims_pb2_grpc.ClaimsServiceAsyncStub
     settlement: settlement_pb2_grpc.SettlementServiceAsyncStub
+    recompute: recompute_pb2_grpc.RecomputeServiceAsyncStub
 
 
 class _Nobody:
     """Workflows that are never run: the steps are called from here."""
 
     async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
+        """Do nothing."""
+
+    async def fetch(self, hospital: str) -> None:
         """Do nothing."""
 
 
@@ -89,7 +104,7 @@ def measure(report: Report, sizes: Sizes, folder: Path) -> None:
 
 
 async def _measure(report: Report, sizes: Sizes, kind: str, url: str, state: Path) -> None:
-    async with _served(url, state) as served:
+    async with served_claims(url, state) as served:
         count = sizes.singles + sizes.batches * sizes.stored
         names = await _taken_in(report, served, kind, count)
         with _plain_table(served.database) as (engine, table):
@@ -97,7 +112,7 @@ async def _measure(report: Report, sizes: Sizes, kind: str, url: str, state: Pat
             await _batches(report, served, kind, names[sizes.singles :], sizes, (engine, table))
 
 
-async def _taken_in(report: Report, served: _Served, kind: str, count: int) -> list[str]:
+async def _taken_in(report: Report, served: Served, kind: str, count: int) -> list[str]:
     """Every claim received, by its name; what intake asks of the database is counted."""
     await served.claims.PublishPlan(
         claims_pb2.PublishPlanRequest(request_id="bench-plan", yaml=bills.PLAN.read_bytes())
@@ -116,7 +131,7 @@ async def _taken_in(report: Report, served: _Served, kind: str, count: int) -> l
 
 async def _alone(
     report: Report,
-    served: _Served,
+    served: Served,
     kind: str,
     names: Sequence[str],
     plain: tuple[Engine, Table],
@@ -147,7 +162,7 @@ async def _alone(
 
 async def _batches(
     report: Report,
-    served: _Served,
+    served: Served,
     kind: str,
     names: Sequence[str],
     sizes: Sizes,
@@ -223,7 +238,7 @@ def _token(kind: str, number: str) -> str:
 
 
 @asynccontextmanager
-async def _served(url: str, state: Path) -> AsyncIterator[_Served]:
+async def served_claims(url: str, state: Path) -> AsyncIterator[Served]:
     """Claims on a socket of its own, in this process: only here can its statements be counted."""
     database = Database(url)
     identity = load_identity(state, "claims")
@@ -231,19 +246,23 @@ async def _served(url: str, state: Path) -> AsyncIterator[_Served]:
     server: Any = grpc.aio.server(interceptors=[ErrorInterceptor(guard)])
     try:
         migrate(database, "services.claims")
-        _add_servicers(server, database)
+        keys = _add_servicers(server, database)
         credentials = server_credentials(identity)
         target = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
         await server.start()
         intake, steps = sandbox_identity(state, _INTAKE), load_identity(state, "settlement")
+        actuary = sandbox_identity(state, _ACTUARY)
         async with (
             channel(target, intake, "claims") as of_intake,
             channel(target, steps, "claims") as of_steps,
+            channel(target, actuary, "claims") as of_actuary,
         ):
-            yield _Served(
+            yield Served(
                 database,
+                keys,
                 claims_pb2_grpc.ClaimsServiceStub(of_intake),
                 settlement_pb2_grpc.SettlementServiceStub(of_steps),
+                recompute_pb2_grpc.RecomputeServiceStub(of_actuary),
             )
     finally:
         await server.stop(0)
@@ -254,7 +273,7 @@ async def _unrecorded(_reads: Sequence[AccessRead]) -> None:
     """The leaf is measured by itself: here the statements of a claim are counted."""
 
 
-def _add_servicers(server: Any, database: Database) -> None:
+def _add_servicers(server: Any, database: Database) -> SubjectKeys:
     keys = SubjectKeys(KeySet({"m1": _KEY}, "m1"), now_us=now_us)
     keys.prepare(database)
     parts = ClaimsParts(
@@ -272,3 +291,5 @@ def _add_servicers(server: Any, database: Database) -> None:
     settlement_pb2_grpc.add_SettlementServiceServicer_to_server(
         SettlementServicer(parts, payments), server
     )
+    recompute_pb2_grpc.add_RecomputeServiceServicer_to_server(RecomputeServicer(parts), server)
+    return keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lipei.claims.v1 import decision_pb2, reason_pb2
+from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
 from stack.commands.options import Language
 from stack.commands.printing import word
 
@@ -53,6 +53,128 @@ _REASONS: Mapping[int, str] = {
     reason_pb2.REASON_FACT_MISSING: "缺少资料",
     reason_pb2.REASON_REVIEW_NEEDED: "需人工审核",
 }
+
+
+STATES: Mapping[int, str] = {
+    claims_pb2.CLAIM_STATE_RECEIVED: "已收到",
+    claims_pb2.CLAIM_STATE_REGISTERED: "已立案",
+    claims_pb2.CLAIM_STATE_ADJUDICATING: "理算中",
+    claims_pb2.CLAIM_STATE_AUTO_APPROVED: "自动核赔通过",
+    claims_pb2.CLAIM_STATE_PENDED_INFO: "待补充资料",
+    claims_pb2.CLAIM_STATE_PENDED_REVIEW: "待人工审核",
+    claims_pb2.CLAIM_STATE_PENDED_FRAUD: "待调查",
+    claims_pb2.CLAIM_STATE_DENIED: "拒赔",
+    claims_pb2.CLAIM_STATE_CLOSED_INCOMPLETE: "资料不全结案",
+    claims_pb2.CLAIM_STATE_APPROVED: "核赔通过",
+    claims_pb2.CLAIM_STATE_PAYABLE: "待支付",
+    claims_pb2.CLAIM_STATE_CLOSED_ZERO: "零赔付结案",
+    claims_pb2.CLAIM_STATE_PAYMENT_SENT: "支付中",
+    claims_pb2.CLAIM_STATE_PAID: "已支付",
+    claims_pb2.CLAIM_STATE_PAYMENT_FAILED: "支付失败",
+    claims_pb2.CLAIM_STATE_RETURNED: "已退汇",
+    claims_pb2.CLAIM_STATE_ADJUSTED: "已调整",
+    claims_pb2.CLAIM_STATE_REVERSED: "已冲正",
+    claims_pb2.CLAIM_STATE_RECOVERY_OPEN: "追回中",
+    claims_pb2.CLAIM_STATE_RECOVERED: "已追回",
+    claims_pb2.CLAIM_STATE_WRITTEN_OFF: "已核销",
+    claims_pb2.CLAIM_STATE_APPEALED: "申诉中",
+    claims_pb2.CLAIM_STATE_UPHELD: "维持原决定",
+    claims_pb2.CLAIM_STATE_OVERTURNED: "撤销原决定",
+    claims_pb2.CLAIM_STATE_WITHDRAWN: "已撤回",
+}
+# What headings, labels and sentences of tables say, by their English.
+WORDS: Mapping[str, str] = {
+    "claim": "赔案",
+    "bill": "账单",
+    "state": "状态",
+    "billed": "账单金额",
+    "benefit": "赔付金额",
+    "paid": "已付金额",
+    "taken in (UTC)": "收案时间 (UTC)",
+    "(erased)": "（已清除）",
+    "line": "明细行",
+    "service": "项目",
+    "section": "责任分项",
+    "outcome": "结论",
+    "allowed": "合理金额",
+    "amount": "金额",
+    "borne by": "承担方",
+    "because of": "理由",
+    "clause": "条款",
+    "reason": "理由",
+    "X12 group": "X12 组别",
+    "plan": "保险方案",
+    "output": "结果哈希",
+    "commitment": "承诺值",
+    "amounts in": "金额单位",
+    "not decided yet": "尚未决定",
+    "the person's data was erased; amounts and states are all that is left": (
+        "此人的资料已清除，仅余金额与状态"
+    ),
+    "a review waits for somebody else to confirm it": "一份审核等待另一人确认",
+    "the hospital has corrected the bill; what is shown knows nothing of it yet": (
+        "医院已更正账单，此处所示尚未计入更正"
+    ),
+    "a senior adjuster has to decide it anew": "须由高级理赔员重新理算",
+    "waits for": "等待",
+    "papers are awaited until": "等待资料至",
+    "days are left by law": "天法定期限剩余",
+    "are to be recovered": "应予追回",
+    "when (UTC)": "时间 (UTC)",
+    "from": "之前",
+    "to": "之后",
+    "actor": "操作者",
+    "cause": "缘由",
+    "clock": "计时",
+    "step": "步骤",
+    "cell": "取值",
+    "factor": "系数",
+    "difference": "差额",
+    "premium": "保费",
+    "meaning": "含义",
+    "start": "起",
+    "steps": "步骤",
+    "premium without credit": "优惠前保费",
+    "sum of the differences": "差额之和",
+    "longest run": "最长连续达标月数",
+    "earns": "应得",
+    "credit": "保费优惠",
+    "legal cap": "法定上限",
+    "no credit: the operator has set no legal cap": "无优惠：尚未设定法定上限",
+    "none": "无",
+    "month": "月份",
+    "result": "结果",
+    "decided by": "依据",
+    "slots": "测量时段",
+    "means and targets": "均值与达标标准",
+    "readings": "检测值",
+    "on target": "达标",
+    "off target": "未达标",
+    "not enough": "不足",
+    "doctor": "医生设定",
+    "months": "月份",
+}
+
+
+def said(english: str, lang: Language) -> str:
+    """A label or sentence of a table in a language; both of them with the Chinese first."""
+    chinese = WORDS.get(english)
+    if lang is Language.EN or chinese is None:
+        return english
+    return chinese if lang is Language.ZH else f"{chinese} {english}"
+
+
+def heading(english: str, lang: Language) -> str:
+    """A column's heading; both languages on two lines."""
+    chinese = WORDS.get(english)
+    if lang is Language.EN or chinese is None:
+        return english
+    return chinese if lang is Language.ZH else f"{chinese}\n{english}"
+
+
+def state(value: claims_pb2.ClaimState.ValueType, lang: Language) -> str:
+    """Where a claim stands."""
+    return _in(lang, word(claims_pb2.ClaimState, value), STATES.get(value))
 
 
 def bearer(value: int, lang: Language) -> str:

@@ -22,6 +22,7 @@ from stack.commands import (
     members,
     plans,
     policies,
+    providers,
     quote,
     readings,
     status,
@@ -73,6 +74,7 @@ app.command(
 app.command()(status.status)
 app.add_typer(plans.app, name="plan")
 app.add_typer(policies.app, name="policies")
+app.add_typer(providers.app, name="providers")
 app.add_typer(members.app, name="members")
 app.add_typer(claims.app, name="claims")
 app.add_typer(his.app, name="his")

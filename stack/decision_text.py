@@ -12,7 +12,7 @@ from lipei.claims.v1 import decision_pb2, policy_pb2
 from services.common.money import format_minor
 from stack import chinese
 from stack.commands.options import Language
-from stack.commands.printing import money, number, rows, table, when, word
+from stack.commands.printing import money, number, rows, table, when
 from stack.commands.withheld import NOTHING, WITHHELD, Withheld
 
 
@@ -24,19 +24,22 @@ class Sums:
     lines: tuple[str, ...]
 
 
-def claim_table(claims: Iterable[pb.Claim], withheld: Withheld = NOTHING) -> Table:
+def claim_table(
+    claims: Iterable[pb.Claim], withheld: Withheld = NOTHING, lang: Language = Language.EN
+) -> Table:
     """Claims, one a row."""
-    made = table(
-        *("claim", "bill", "state", "billed", "benefit", "paid", "taken in (UTC)"),
-        right=("billed", "benefit", "paid"),
-    )
+    english = ("claim", "bill", "state", "billed", "benefit", "paid", "taken in (UTC)")
+    headings = [chinese.heading(one, lang) for one in english]
+    made = table(*headings, right=headings[3:6])
     return rows(
         made,
         (
             (
                 claim.name,
-                "(erased)" if claim.erased else withheld.shown("bill_number", claim.bill_number),
-                word(pb.ClaimState, claim.state),
+                chinese.said("(erased)", lang)
+                if claim.erased
+                else withheld.shown("bill_number", claim.bill_number),
+                chinese.state(claim.state, lang),
                 money(claim.decision.billed),
                 money(claim.decision.benefit),
                 money(claim.paid),
@@ -59,16 +62,20 @@ def decision_tables(
 
     `sections` has what the plan calls the sections of the lines; without it they show their ids.
     """
-    yield claim_table([claim], withheld)
+
+    def said(english: str) -> str:
+        return chinese.said(english, lang)
+
+    yield claim_table([claim], withheld, lang)
     if claim.erased:
-        yield "the person's data was erased; amounts and states are all that is left"
-    yield from _standing(claim)
+        yield said("the person's data was erased; amounts and states are all that is left")
+    yield from _standing(claim, lang)
     if claim.HasField("decision"):
-        hashed = f"output {claim.decision.output_hash}"
+        hashed = f"{said('output')} {claim.decision.output_hash}"
         if not claim.decision.output_hash:
-            hashed = f"commitment {claim.decision.commitment}"
-        yield f"plan {claim.decision.plan_version}\n{hashed}"
-        yield f"amounts in {claim.decision.billed.currency_code}"
+            hashed = f"{said('commitment')} {claim.decision.commitment}"
+        yield f"{said('plan')} {claim.decision.plan_version}\n{hashed}"
+        yield f"{said('amounts in')} {claim.decision.billed.currency_code}"
         if not claim.erased:
             lines = "decision.lines"
             names = {one.section: _section(one, lang) for one in sections}
@@ -78,43 +85,46 @@ def decision_tables(
                 else _line_table(claim.decision, lang, names)
             )
     else:
-        yield "not decided yet"
+        yield said("not decided yet")
     if with_history:
-        moves = table("when (UTC)", "from", "to", "actor", "cause", "clock")
-        yield rows(moves, (_move(move) for move in claim.moves))
+        english = ("when (UTC)", "from", "to", "actor", "cause", "clock")
+        moves = table(*(chinese.heading(one, lang) for one in english))
+        yield rows(moves, (_move(move, lang) for move in claim.moves))
 
 
-def _standing(claim: pb.Claim) -> Iterator[str]:
+def _standing(claim: pb.Claim, lang: Language) -> Iterator[str]:
     """What a person must know before they do something with the claim."""
+
+    def said(english: str) -> str:
+        return chinese.said(english, lang)
+
+    if claim.corrected:
+        yield said("the hospital has corrected the bill; what is shown knows nothing of it yet")
+    if claim.awaits_adjustment:
+        yield said("a senior adjuster has to decide it anew")
     if claim.awaits_confirmation:
-        yield "a review waits for somebody else to confirm it"
+        yield said("a review waits for somebody else to confirm it")
     for pend in claim.decision.pends:
-        what = f"line {pend.line} waits" if pend.line else "waits"
-        yield f"{what} for {pend.awaits} (clause {pend.clause})"
+        line = f"{said('line')} {pend.line} " if pend.line else ""
+        yield f"{line}{said('waits for')} {pend.awaits} ({said('clause')} {pend.clause})"
     if claim.HasField("papers_due_time"):
-        yield f"papers are awaited until {when(claim.papers_due_time)} (UTC)"
+        yield f"{said('papers are awaited until')} {when(claim.papers_due_time)} (UTC)"
     if claim.HasField("days_left"):
-        yield f"{claim.days_left} days are left by law"
+        yield f"{claim.days_left} {said('days are left by law')}"
     if claim.HasField("recoverable"):
-        yield f"{money(claim.recoverable)} are to be recovered"
+        yield f"{money(claim.recoverable)} {said('are to be recovered')}"
 
 
-def _move(move: pb.ClaimMove) -> tuple[str, ...]:
-    before = word(pb.ClaimState, move.from_state) if move.from_state else ""
-    after = word(pb.ClaimState, move.to_state)
+def _move(move: pb.ClaimMove, lang: Language) -> tuple[str, ...]:
+    before = chinese.state(move.from_state, lang) if move.from_state else ""
+    after = chinese.state(move.to_state, lang)
     return (when(move.time), before, after, move.actor, move.cause, move.clock)
 
 
-_HEADINGS = {
-    Language.EN: (
-        *("line", "service", "section", "outcome", "billed", "allowed", "benefit"),
-        *("amount", "borne by", "because of", "clause"),
-    ),
-    Language.ZH: (
-        *("明细行", "项目", "责任分项", "结论", "账单金额", "合理金额", "赔付金额"),
-        *("金额", "承担方", "理由", "条款"),
-    ),
-}
+_HEADINGS = (
+    *("line", "service", "section", "outcome", "billed", "allowed", "benefit"),
+    *("amount", "borne by", "because of", "clause"),
+)
 _AMOUNTS = slice(4, 8)
 
 
@@ -126,9 +136,7 @@ def _section(text: policy_pb2.SectionText, lang: Language) -> str:
 def _line_table(
     decision: decision_pb2.Decision, lang: Language, sections: Mapping[str, str]
 ) -> Table:
-    headings = _HEADINGS.get(lang) or tuple(
-        f"{zh}\n{en}" for zh, en in zip(_HEADINGS[Language.ZH], _HEADINGS[Language.EN], strict=True)
-    )
+    headings = [chinese.heading(one, lang) for one in _HEADINGS]
     made = table(*headings, right=headings[_AMOUNTS])
     for line in decision.lines:
         what = line.code.display or line.code.code
@@ -156,7 +164,8 @@ def _line_table(
 
 def reason_table(reasons: Iterable[policy_pb2.ReasonText], lang: Language) -> Table:
     """The reasons that occur, with the X12 codes under which they go out."""
-    made = table("reason", "X12 group", "CARC", "RARC")
+    headings = ("reason", "X12 group", "CARC", "RARC")
+    made = table(*(chinese.heading(one, lang) for one in headings))
     return rows(
         made,
         ((chinese.reason(r.reason, lang), r.group_code, r.carc, r.rarc) for r in reasons),

@@ -151,6 +151,13 @@ class SettlementSteps:
         """Close a claim whose papers did not come in time."""
         return await _call(self._settlement.GiveUpWaiting, request, CALL_TIMEOUT_S)
 
+    @activity.defn(name="ApplyCorrection")
+    async def apply_correction(
+        self, request: pb.ApplyCorrectionRequest
+    ) -> pb.ApplyCorrectionResponse:
+        """Decide the claim anew by its corrected bill; waits its turn by being retried."""
+        return await _call(self._settlement.ApplyCorrection, request, CALL_TIMEOUT_S)
+
     @activity.defn(name="GatherPayouts")
     async def gather_payouts(self, request: pb.GatherPayoutsRequest) -> pb.GatherPayoutsResponse:
         """Make a payment file of what is payable."""
@@ -177,6 +184,7 @@ class SettlementSteps:
             self.adjudicate_claim,
             self.release_payment,
             self.give_up_waiting,
+            self.apply_correction,
             self.gather_payouts,
             self.send_payment_file,
             self.read_bank_answers,

@@ -21,7 +21,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from services.common import log
 from services.common.grpc_edge import channel, until_stopped
 from services.common.process import start
-from services.common.settings import LipeiSettings, UnknownSetting, trust_domain
+from services.common.process_settings import LipeiSettings
+from services.common.settings import UnknownSetting, trust_domain
 from services.common.state import read_addresses, record_address, state_dir
 from services.common.temporal import names
 from services.common.temporal.connection import connect
@@ -32,6 +33,7 @@ from services.common.transport.credentials import CertificateRenewed, until_rene
 from services.common.transport.names import integration_uri, service_uri
 from services.common.transport.standing import Standing
 from workflows.activities import HospitalSteps, SettlementSteps
+from workflows.adjust_claim import AdjustClaim
 from workflows.await_papers import AwaitPapers
 from workflows.pull_bills import PullBills
 from workflows.pull_readings import PullReadings
@@ -54,11 +56,11 @@ class WorkerSettings(LipeiSettings):
 
 
 def claims_worker(client: Client, claims: grpc.aio.Channel) -> Worker:
-    """The worker of settle_claim, run_payouts and await_papers, with a channel to claims."""
+    """The worker of the claims' own workflows, with a channel to claims."""
     return Worker(
         client,
         task_queue=names.CLAIMS_QUEUE,
-        workflows=[SettleClaim, RunPayouts, AwaitPapers],
+        workflows=[SettleClaim, RunPayouts, AwaitPapers, AdjustClaim],
         activities=SettlementSteps(claims).all(),
         # Costs 1.36 times less than the sandbox; tests replay recorded histories in it instead.
         workflow_runner=UnsandboxedWorkflowRunner(),

@@ -13,10 +13,11 @@ from services.claims.core.reasons import WORDS, Reason
 from services.claims.deciding import decide, take_effect
 from services.claims.findings import Doing
 from services.claims.storage import claims as store
+from services.claims.storage import corrections
 from services.claims.storage.acts import ActKind, Told, actors_of
 from services.common.refusals import Refused, Violation
 
-_REVIEWERS = (ActKind.REVIEW, ActKind.CONFIRM)
+_REVIEWERS = (ActKind.REVIEW, ActKind.CONFIRM, ActKind.ADJUST)
 
 
 def faults_of(request: pb.DecideAppealRequest) -> list[Violation]:
@@ -66,6 +67,9 @@ def decide_appeal(doing: Doing, request: pb.DecideAppealRequest) -> None:
         text = "who has reviewed a claim does not decide its appeal; somebody else must"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "SAME_PERSON", text)
     if request.outcome == pb.APPEAL_OUTCOME_UPHOLD:
+        if corrections.is_open(row):  # nothing could take effect afterwards
+            text = "the hospital has corrected the bill since; overturn, and it is decided anew"
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_CORRECTED", text)
         doing.write(ActKind.UPHOLD, Told(note=request.note))
         doing.move(Event.UPHOLD)
         return

@@ -66,9 +66,8 @@ def bill_faults(bill: bill_pb2.Bill) -> list[Violation]:
     def add(field: str, reason: str, text: str) -> None:
         faults.append(Violation(f"bill.{field}", reason, text))
 
-    for field in ("bill_number", "provider_id"):
-        if not _NUMBER.fullmatch(getattr(bill, field)):
-            add(field, "MALFORMED", "must be 1 to 128 visible ASCII characters")
+    for fault in bill_name_faults(bill.provider_id, bill.bill_number):
+        add(fault.field, fault.reason, fault.text)
     if not is_member_token(bill.member_token):
         add("member_token", "MALFORMED", 'must be "{key version}.{64 hex digits}"')
     if bill.care_type not in CARE_TYPES:
@@ -89,6 +88,17 @@ def bill_faults(bill: bill_pb2.Bill) -> list[Violation]:
     _total_faults(bill, currency, add)
     faults += coding_faults(bill, _possible)
     return faults
+
+
+def bill_name_faults(provider_id: str, bill_number: str) -> list[Violation]:
+    """What keeps provider and number from naming a bill."""
+    text = "must be 1 to 128 visible ASCII characters"
+    told = {"bill_number": bill_number, "provider_id": provider_id}
+    return [
+        Violation(field, "MALFORMED", text)
+        for field, value in told.items()
+        if not _NUMBER.fullmatch(value)
+    ]
 
 
 _Add = Callable[[str, str, str], None]

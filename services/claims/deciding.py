@@ -19,6 +19,7 @@ from services.claims.core.adjudicate import decide_again
 from services.claims.core.decision import Decision, Disposition
 from services.claims.core.facts import (
     AppealFacts,
+    BillFacts,
     LinePayment,
     PriorPayment,
     PriorPayments,
@@ -28,10 +29,10 @@ from services.claims.core.facts import (
 from services.claims.core.life_cycle import TAKEN_BACK, ClaimState, Event
 from services.claims.core.plan import reads_family_size
 from services.claims.core.repeats import services_that_matter
-from services.claims.owing import owe
-from services.claims.papers import with_facts
+from services.claims.owing import owe, to_provider
+from services.claims.papers import unstated, with_facts
 from services.claims.plan_shelf import PlanShelf
-from services.claims.storage import acts, policies, sealed
+from services.claims.storage import acts, coordination, corrections, decisions, policies, sealed
 from services.claims.storage import claims as store
 from services.claims.storage.usage import balances, earlier_services
 from services.common.refusals import Refused
@@ -39,6 +40,8 @@ from services.common.sealing import Sealer
 
 # A pended claim of an earlier policy waits for a person; each look costs the workflow's history.
 PENDED_RETRY_S = 600.0
+# What somebody else decides within moments.
+TURN_RETRY_S = 0.05
 EARLIER_POLICY_PENDED = "EARLIER_POLICY_PENDED"
 
 EVENTS = {
@@ -63,14 +66,18 @@ class Desk:
 
 
 def bill_of(desk: Desk, row: Row[Any]) -> bill_pb2.Bill:
-    """The claim's bill with what papers have brought since.
+    """The newest version of the claim's bill, with what papers have brought.
 
     Raises: Erased, CannotOpen.
     """
-    bill = bill_pb2.Bill.FromString(sealed.open_bill(desk.sealer, row))
+    newest = corrections.bill_of(desk.connection, desk.sealer, row, row.adjustments)
+    bill = bill_pb2.Bill.FromString(newest)
     if row.papers_asked:
-        for facts in acts.supplied(desk.connection, desk.sealer, row.id):
-            bill = with_facts(bill, bill_pb2.Bill.FromString(facts))
+        for supplied in acts.supplied(desk.connection, desk.sealer, row.id):
+            facts = bill_pb2.Bill.FromString(supplied)
+            if row.adjustments:  # papers were for an earlier version, and the hospital's word goes
+                facts = unstated(bill, facts)
+            bill = with_facts(bill, facts)
     return bill
 
 
@@ -108,7 +115,7 @@ def take_effect(
     `before` are the moves that lead up to it; `event` is where it leads, as it says itself when
     absent.
     """
-    decision_id = store.store_decision(
+    decision_id = decisions.store_decision(
         desk.connection, desk.sealer, row, inputs, decided, desk.at_us
     )
     moves = [*before, event or EVENTS[decided.disposition]]
@@ -116,6 +123,7 @@ def take_effect(
     if event is None and decided.disposition in _RELEASED:
         moves.append(owe(desk.connection, row, decision_id, decided.benefit, desk.at_us))
         columns["owed"] = decided.benefit
+        columns["owed_provider"] = to_provider(decided)
     if moves[-1] is Event.ASK_FOR_PAPERS:
         columns["papers_asked"] = row.papers_asked + 1
         columns["papers_due_us"] = _papers_due_us(row, inputs, desk.at_us)
@@ -131,6 +139,7 @@ def take_effect(
         benefit=decided.benefit,
         decided_us=desk.at_us,
         released_us=None,
+        adjusted=row.adjustments,
         **columns,
     )
 
@@ -157,6 +166,7 @@ def _inputs(
     if plan.edits is not None and plan.edits.filing is not None:
         received = day_received(bill, row.created_us)
         facts = msgspec.structs.replace(facts, received_date=received)
+    facts = _priced(desk, row, facts)
     usage = usage_snapshot(
         balances(connection, row.policy_id, row.member_id),
         earlier_services(connection, sealer, row, services_that_matter(plan, facts)),
@@ -165,7 +175,7 @@ def _inputs(
     if reads_family_size(plan):
         size = policies.insured_people(connection, row.policy_id, terms.revision)
         snapshot = msgspec.structs.replace(snapshot, family_size=size)
-    own = store.own_use(connection, sealer, row)
+    own = decisions.own_use(connection, sealer, row)
     return canonical.Inputs(
         plan_version=terms.plan_version,
         policy=snapshot,
@@ -177,9 +187,23 @@ def _inputs(
     )
 
 
+def _priced(desk: Desk, row: Row[Any], facts: BillFacts) -> BillFacts:
+    """The facts with what the insurer has agreed with the provider, as of the day of discharge.
+
+    Only what a hospital hands in itself is billed directly: a member has paid the hospital.
+    """
+    whose = (row.insurer, facts.provider_id, facts.currency)
+    listed = desk.plans.price_list(desk.connection, *whose)
+    if listed is None or not listed.in_force(facts.end_date):
+        return facts
+    direct = row.hospital is not None and listed.bills_directly(facts.end_date)
+    prices = listed.for_codes(tuple(line.code for line in facts.lines))
+    return msgspec.structs.replace(facts, price_list=prices, direct_billing=direct)
+
+
 def _prior(desk: Desk, row: Row[Any]) -> PriorPayments:
     payments = []
-    for earlier in store.earlier_policies(desk.connection, row):
+    for earlier in coordination.earlier_policies(desk.connection, row):
         if ClaimState(earlier.state) in store.PENDED:
             raise Refused(
                 grpc.StatusCode.ABORTED,
@@ -187,10 +211,17 @@ def _prior(desk: Desk, row: Row[Any]) -> PriorPayments:
                 "the same bill is pended under an earlier policy; wait",
                 retry_after_s=PENDED_RETRY_S,
             )
+        if corrections.is_open(earlier):
+            raise Refused(
+                grpc.StatusCode.ABORTED,
+                EARLIER_POLICY_PENDED,
+                "the same bill was corrected and waits under an earlier policy; wait",
+                retry_after_s=PENDED_RETRY_S if corrections.is_held(earlier) else TURN_RETRY_S,
+            )
         gone = earlier.released_us is not None or ClaimState(earlier.state) in TAKEN_BACK
         if not earlier.benefit or gone:
             continue
-        stored = store.decision_of(desk.connection, earlier.decision_id)
+        stored = decisions.decision_of(desk.connection, earlier.decision_id)
         lines = tuple(
             LinePayment(number=line.number, amount=line.benefit)
             for line in sealed.open_output(desk.sealer, stored).lines

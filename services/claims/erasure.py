@@ -15,7 +15,8 @@ from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
-from services.common.sealing.erasures import ORDER_REFERENCE, OtherErasure, done_by
+from services.common.sealing.erasures import OtherErasure, done_by
+from services.common.sealing.order_reference import ORDER_REFERENCE
 from services.common.sealing.tables import SUBJECT_KEY
 
 _MEMBER = "members/"
@@ -66,7 +67,7 @@ def erase_member(
     if faults:
         raise invalid(faults)
     try:
-        with database.writing() as connection:
+        with database.writing(dry_run=request.dry_run) as connection:
             done = store.erase(
                 connection,
                 keys.sealer(connection),
@@ -97,7 +98,7 @@ def erase_member(
     except store.OthersKeepRecords:
         text = "others may still be bound to keep records of this person; ask again later"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "ERASURE_WAITS", text) from None
-    for table in (SUBJECT_KEY, "person"):
+    for table in () if request.dry_run else (SUBJECT_KEY, "person"):
         database.scrub(table)
     return pb.EraseMemberResponse(
         member=f"{_MEMBER}{done.person_id}",

@@ -19,8 +19,7 @@ from services.claims.core.life_cycle import ClaimState
 from services.claims.explained.told import CoordinatedClaim, ToldClaim, is_reversed, printable
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
-from services.claims.storage import claims as store
-from services.claims.storage import sealed
+from services.claims.storage import coordination, corrections, sealed
 from services.common.grpc_edge import Refused
 from services.common.sealing import Sealer
 
@@ -36,7 +35,8 @@ def told_claim(
 
     Raises: Erased; Refused (DATA_LOSS) when the decision is not what its inputs give.
     """
-    bill = bill_pb2.Bill.FromString(sealed.open_bill(sealer, row))
+    version = corrections.bill_of(connection, sealer, row, row.adjusted)
+    bill = bill_pb2.Bill.FromString(version)
     inputs, decided = sealed.open_inputs(sealer, stored), sealed.open_output(sealer, stored)
     plan = plans.plan(connection, decided.plan_version)
     texts = {line.number: _name(line) for line in bill.lines}
@@ -99,7 +99,8 @@ def _claims_of(
     }
     return {
         bill: tuple(
-            claim_name(*one) for one in store.claims_named_by_bill(connection, sealer, row, *bill)
+            claim_name(*one)
+            for one in coordination.claims_named_by_bill(connection, sealer, row, *bill)
         )
         for bill in bills
     }
@@ -111,7 +112,9 @@ def _coordinated(
     """What came first for the same bill; which policy it was only when it is this insurer's."""
     if not inputs.prior.payments:
         return
-    own = dict(store.claims_named_by_bill(connection, sealer, row, row.provider_id, bill_number))
+    own = dict(
+        coordination.claims_named_by_bill(connection, sealer, row, row.provider_id, bill_number)
+    )
     for payment in inputs.prior.payments:
         if payment.payer in own:
             yield CoordinatedClaim(

@@ -5,16 +5,15 @@ from __future__ import annotations
 from lipei.claims.v1 import decision_pb2, explanation_pb2, reason_pb2
 from lipei.type.v1 import coding_pb2
 from services.claims.core.balances import BalanceChange, Unit
-from services.claims.core.decision import Bearer, LineOutcome, Pend
+from services.claims.core.decision import LineOutcome, Pend
 from services.claims.core.explain import awaited
 from services.claims.core.explanation import Explained, ExplainedLine, ExplainedPart, Step
 from services.claims.core.plan_parts import Text
 from services.claims.core.reasons import Reason
-from services.claims.messages import money
+from services.claims.messages import BEARERS, money
 
 _STEPS = {one: explanation_pb2.Step.Value(f"STEP_{one.name}") for one in Step}
 _UNITS = {one: explanation_pb2.BalanceUnit.Value(f"BALANCE_UNIT_{one.name}") for one in Unit}
-_BEARERS = {one: decision_pb2.Bearer.Value(f"BEARER_{one.name}") for one in Bearer}
 _OUTCOMES = {one: decision_pb2.LineOutcome.Value(f"LINE_OUTCOME_{one.name}") for one in LineOutcome}
 _REASONS = {one: reason_pb2.Reason.Value(f"REASON_{one.name}") for one in Reason}
 
@@ -29,7 +28,7 @@ def explanation_message(told: Explained) -> explanation_pb2.Explanation:
         lines=[_line(told, line) for line in told.lines],
         balances=[_balance(one) for one in told.balances],
         bearers=[
-            explanation_pb2.BearerTotal(bearer=_BEARERS[bearer], amount=money(amount, currency))
+            explanation_pb2.BearerTotal(bearer=BEARERS[bearer], amount=money(amount, currency))
             for bearer, amount in told.bearers
         ],
         reasons=[
@@ -87,7 +86,7 @@ def _line(told: Explained, line: ExplainedLine) -> explanation_pb2.ExplainedLine
 def _part(part: ExplainedPart, currency: str) -> explanation_pb2.ExplainedPart:
     return explanation_pb2.ExplainedPart(
         step=_STEPS[part.step],
-        bearer=_BEARERS[part.bearer],
+        bearer=BEARERS[part.bearer],
         reason=_REASONS[part.reason],
         clause=part.clause,
         amount=money(part.amount, currency),

@@ -12,11 +12,14 @@ from sqlalchemy import Row
 
 from lipei.claims.v1 import reason_pb2
 from lipei.claims.v1 import review_pb2 as pb
+from services.claims.adjusting import redecide
+from services.claims.core.canonical import Inputs
 from services.claims.core.decision import Decision, Disposition
 from services.claims.core.facts import Review, ReviewedLine
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.core.reasons import Reason
 from services.claims.deciding import Desk, decide, take_effect
+from services.claims.owing import takes_from_one_for_another
 from services.claims.storage import claims as store
 from services.claims.storage.acts import (
     ActKind,
@@ -29,6 +32,9 @@ from services.claims.storage.acts import (
 from services.common.money import parse_decimal
 from services.common.refusals import Refused, Violation
 
+# Where a claim stands whose decision is made anew by a person, and whose proposal is confirmed.
+ADJUSTED = (ClaimState.PAID, ClaimState.DENIED, ClaimState.CLOSED_ZERO)
+CONFIRMED = (ClaimState.PENDED_REVIEW, *ADJUSTED)
 UNIT_PLACES, PRICE_PLACES = 4, 6
 _CLAUSE = re.compile(r"[!-~]{1,80}", re.ASCII)
 
@@ -58,7 +64,7 @@ class Doing:
         )
 
 
-def faults_of(request: pb.ReviewClaimRequest) -> list[Violation]:
+def faults_of(request: pb.ReviewClaimRequest | pb.AdjustClaimRequest) -> list[Violation]:
     """Everything wrong with what an adjuster says of lines, as far as no bill is needed to see."""
     faults = []
     for index, line in enumerate(request.lines):
@@ -92,7 +98,14 @@ def review(doing: Doing, request: pb.ReviewClaimRequest) -> None:
     if decided.four_eyes:
         propose(doing.desk.connection, doing.row, act_id)
         return
-    take_effect(doing.desk, doing.row, inputs, decided, (), doing.actor)
+    _effect(doing, inputs, decided)
+
+
+def _effect(doing: Doing, inputs: Inputs, decided: Decision) -> None:
+    if ClaimState(doing.row.state) in ADJUSTED:
+        redecide(doing.desk, doing.row, inputs, decided, doing.actor)
+    else:
+        take_effect(doing.desk, doing.row, inputs, decided, (), doing.actor)
 
 
 def confirm(doing: Doing, request: pb.ConfirmReviewRequest) -> None:
@@ -115,7 +128,22 @@ def confirm(doing: Doing, request: pb.ConfirmReviewRequest) -> None:
     inputs, decided = decide(desk, row, review=found)
     _check(row, decided)
     doing.write(ActKind.CONFIRM, told)
-    take_effect(desk, row, inputs, decided, (), doing.actor)
+    _effect(doing, inputs, decided)
+
+
+def adjust(doing: Doing, request: pb.AdjustClaimRequest) -> None:
+    """Decide a decided claim anew by what is known now; above the plan's threshold only propose it.
+
+    Raises: as `review`.
+    """
+    found = Review(lines=tuple(map(_reviewed, request.lines)))
+    inputs, decided = decide(doing.desk, doing.row, review=found)
+    _check(doing.row, decided)
+    act_id = doing.write(ActKind.ADJUST, Told(note=request.note, review=found))
+    if decided.four_eyes:
+        propose(doing.desk.connection, doing.row, act_id)
+        return
+    redecide(doing.desk, doing.row, inputs, decided, doing.actor)
 
 
 def clear(doing: Doing, request: pb.ClearSuspicionRequest) -> None:
@@ -133,9 +161,12 @@ def _check(row: Row[Any], decided: Decision) -> None:
         text = "a fact is missing that a term reads; deny the lines, or import what is missing"
         lines = sorted({pend.line for pend in decided.pends if pend.line is not None})
         raise _refused("FACTS_MISSING", text, lines=", ".join(map(str, lines)))
-    if decided.benefit < row.owed:
+    if ClaimState(row.state) is not ClaimState.PAID and decided.benefit < row.owed:
         text = "after an appeal nobody gets less than before"
         raise _refused("BELOW_PAID", text)
+    if row.paid and takes_from_one_for_another(row, decided):
+        text = "it would owe another payee what this one was paid; reverse the claim instead"
+        raise _refused("PAYEE_CHANGED", text)
 
 
 def _reviewed(line: pb.LineReview) -> ReviewedLine:

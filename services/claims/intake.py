@@ -13,19 +13,25 @@ from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_faults, code_faults, core_faults, end_day, start_day
+from services.claims.bill_intake import bill_faults, core_faults
+from services.claims.core.life_cycle import ClaimState
+from services.claims.covering import answering_of, check_codes, in_currency, newly_answering
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
-from services.claims.storage import policies, withdrawals
+from services.claims.storage import coordination, corrections, policies, request_log, withdrawals
 from services.claims.taking_back import take_back
-from services.claims.terms import PolicyTerms
 from services.common.access.tenant import Tenant
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.request_id import request_id_faults
 from services.common.sealing import Sealer
 
 METHOD = "SubmitClaim"
+_KINDS = (
+    bill_pb2.BILL_KIND_FINAL,
+    bill_pb2.BILL_KIND_CORRECTION,
+    bill_pb2.BILL_KIND_REVERSAL,
+)
 _BILL_NAME = re.compile(
     r"hospitals/([a-z][a-z0-9-]{0,62})/bills/[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII
 )
@@ -37,16 +43,6 @@ class Taken:
 
     claims: tuple[tuple[str, str], ...]
     fresh: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Answering:
-    """A policy that answers for the bill, and its terms at discharge."""
-
-    insurer: str
-    policy_id: str
-    member_id: str
-    terms: PolicyTerms
 
 
 def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant) -> str:
@@ -70,16 +66,18 @@ def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant) -> str:
         raise invalid(faults)
     if tenant.hospital not in (None, hospital_of(request.bill)):
         raise not_found("bill", request.bill.name)
-    if request.bill.kind not in (bill_pb2.BILL_KIND_FINAL, bill_pb2.BILL_KIND_REVERSAL):
+    if request.bill.kind not in _KINDS:
         text = (
-            "only a final bill opens a claim, and only the reversal of a whole bill takes one back;"
-            " send it again when it is final"
+            "only a final bill opens a claim, only a corrected one changes it, and only the "
+            "reversal of a whole bill takes it back; send it again when it is final"
         )
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_NOT_FINAL", text)
     content = bill_pb2.Bill()
     content.CopyFrom(request.bill)
     content.ClearField("name")
     content.ClearField("consent")
+    if content.kind == bill_pb2.BILL_KIND_CORRECTION:  # the same content, whatever it replaces
+        content.kind = bill_pb2.BILL_KIND_FINAL
     return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
 
 
@@ -124,18 +122,23 @@ def take_in(
     if tenant.hospital is not None:  # first what does not depend on the member
         _same_bill(connection, sealer, tenant, bill, bill_hash)
     person_id, insured = _insured(connection, sealer, tenant, bill)
-    found = _answering(connection, sealer, bill, insured)
+    found = answering_of(connection, sealer, bill, insured)
     try:
-        answering = _in_currency(connection, plans, bill, found)
-        _check_codes(connection, plans, bill, answering)
+        answering = in_currency(connection, plans, bill, found)
+        check_codes(connection, plans, bill, answering)
     except Refused:
         if tenant.hospital is None:
             raise
         raise _nobody_answers(tenant) from None
     rows = _same_bill(connection, sealer, tenant, bill, bill_hash)
     if tenant.hospital is not None:
-        store.adopt(connection, [row.id for row in rows], tenant.hospital)
-    have_claims = {row.insurer for row in rows}
+        coordination.adopt(connection, [row.id for row in rows], tenant.hospital)
+    if bill.kind == bill_pb2.BILL_KIND_CORRECTION and rows:
+        _correct(connection, sealer, rows, person_id, bill, bill_hash, at_us)
+        answering = newly_answering(answering, bill, rows)
+    else:
+        have_claims = {row.insurer for row in rows}
+        answering = [entry for entry in answering if entry.insurer not in have_claims]
     fresh = tuple(
         (
             entry.policy_id,
@@ -147,7 +150,7 @@ def take_in(
                     hospital=hospital_of(bill),
                     policy_id=entry.policy_id,
                     person_id=person_id,
-                    member_id=entry.member_id,
+                    member_id=entry.member.member_id,
                     request_id=request.request_id,
                     provider_id=bill.provider_id,
                     bill_number=bill.bill_number,
@@ -161,7 +164,6 @@ def take_in(
             ),
         )
         for entry in answering
-        if entry.insurer not in have_claims
     )
     opened = (*((row.policy_id, row.id) for row in rows), *fresh)
     _remember(connection, sealer, tenant, request, bill_hash, opened, at_us)
@@ -179,7 +181,7 @@ def _remember(
 ) -> None:
     names = "\n".join(claim_name(*claim) for claim in claims).encode()
     key = (METHOD, request.request_id, bill_hash)
-    store.remember_answer(connection, sealer, tenant, *key, names, at_us)
+    request_log.remember_answer(connection, sealer, tenant, *key, names, at_us)
 
 
 def _insured(
@@ -219,8 +221,10 @@ def _known(
     bill_hash: str,
 ) -> Taken | None:
     try:
-        answer = store.answered(connection, sealer, tenant, METHOD, request.request_id, bill_hash)
-    except store.OtherContent:
+        answer = request_log.answered(
+            connection, sealer, tenant, METHOD, request.request_id, bill_hash
+        )
+    except request_log.OtherContent:
         text = "this request_id was used with another bill; make a new one"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
     if answer is None:
@@ -239,7 +243,7 @@ def _same_bill(
     bill: bill_pb2.Bill,
     bill_hash: str,
 ) -> Sequence[Row[Any]]:
-    rows = store.claims_of_bill(
+    rows = coordination.claims_of_bill(
         connection, sealer, bill.provider_id, bill.bill_number, tenant.insurer
     )
     # A hospital that knows another's bill word for word still gets none of its claims; nor those of
@@ -248,72 +252,40 @@ def _same_bill(
         row.hospital not in (None, tenant.hospital) for row in rows
     )
     if tenant.hospital is not None and any(row.hospital is None for row in rows):
-        known = store.hospitals_of(connection, bill.provider_id)
+        known = coordination.hospitals_of(connection, bill.provider_id)
         anothers = anothers or known != {tenant.hospital}
-    if anothers or not all(store.is_content(sealer, row, bill_hash) for row in rows):
+    corrects = bill.kind == bill_pb2.BILL_KIND_CORRECTION
+    if anothers or not (
+        corrects or all(corrections.is_content(connection, sealer, row, bill_hash) for row in rows)
+    ):
         text = "this provider's bill number was taken in with other content; ask the hospital"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "BILL_CONFLICT", text)
     return rows
 
 
-def _answering(
+def _correct(
     connection: Connection,
     sealer: Sealer,
+    rows: Sequence[Row[Any]],
+    person_id: str,
     bill: bill_pb2.Bill,
-    insured: Sequence[policies.Insured],
-) -> Sequence[_Answering]:
-    """The policies in force, in coordination order; without any, the person's last one.
-
-    Cover looks at the start of the stay, and a stay over the turn of a renewal without a gap
-    belongs to the policy in force at discharge, not to the one that it renews as well.
-    """
-    admission, discharge = start_day(bill), end_day(bill)
-    found = [
-        _Answering(
-            insurer=row.insurer,
-            policy_id=row.policy_id,
-            member_id=row.member_id,
-            terms=policies.terms_on(connection, sealer, row.policy_id, row.member_id, discharge),
-        )
-        for row in insured
-    ]
-    in_force = [one for one in found if one.terms.answers(one.member_id, admission, discharge)]
-    renewed = {
-        one.terms.previous_policy_id
-        for one in in_force
-        if not one.terms.covers(one.member_id, admission)
-    }
-    return [one for one in in_force if one.policy_id not in renewed] or found[-1:]
-
-
-def _check_codes(
-    connection: Connection,
-    plans: PlanShelf,
-    bill: bill_pb2.Bill,
-    answering: Sequence[_Answering],
+    bill_hash: str,
+    at_us: int,
 ) -> None:
-    found = {
-        fault.field: fault
-        for one in answering
-        for fault in code_faults(plans.plan(connection, one.terms.plan_version), bill)
-    }
-    if found:
-        raise invalid(list(found.values()))
+    """Keep a corrected bill for every claim of it; each is decided anew as soon as it can be.
 
-
-def _in_currency(
-    connection: Connection,
-    plans: PlanShelf,
-    bill: bill_pb2.Bill,
-    answering: Sequence[_Answering],
-) -> Sequence[_Answering]:
-    currency = bill.total.currency_code
-    paying = {
-        one.policy_id: plans.plan(connection, one.terms.plan_version).currency for one in answering
-    }
-    same = [one for one in answering if paying[one.policy_id] == currency]
-    if not same:
-        plain = ", ".join(sorted(set(paying.values())))
-        text = f"the plan pays in {plain}, the bill is in {currency}"
-        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "OTHER_CURRENCY", text)
-    return same
+    Raises: Refused when the bill is another person's or in another currency now, or when a claim
+    is closed for good: what it says then is for people to settle.
+    """
+    if any(row.person_id != person_id or row.currency != bill.total.currency_code for row in rows):
+        text = "a correction keeps person and currency; take the bill back and send a new one"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_OF_ANOTHER", text)
+    news = [
+        row for row in rows if not corrections.says_nothing_new(connection, sealer, row, bill_hash)
+    ]
+    if any(ClaimState(row.state) in corrections.TOO_LATE for row in news):
+        text = "a claim of this bill is closed for good, or its money is being recovered; ask"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CORRECTION_TOO_LATE", text)
+    for row in news:
+        content = bill.SerializeToString(deterministic=True)
+        corrections.take(connection, sealer, row, content, bill_hash, at_us)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row
 
-from lipei.claims.v1 import claims_pb2_grpc, review_pb2_grpc, settlement_pb2_grpc
+from lipei.claims.v1 import (
+    claims_pb2_grpc,
+    provider_pb2_grpc,
+    recompute_pb2_grpc,
+    review_pb2_grpc,
+    settlement_pb2_grpc,
+)
 from services.claims.in_flight import InFlight
 from services.claims.messages import claim_name
 from services.claims.paying import Payments
@@ -18,26 +24,29 @@ from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
+from services.claims.providers import ProviderServicer
+from services.claims.recomputing import RecomputeServicer
 from services.claims.reviewing import ReviewServicer
-from services.claims.servicer import ClaimsParts, ClaimsServicer
+from services.claims.servicer import ClaimsServicer
+from services.claims.serving import ClaimsParts
 from services.claims.settlement import SettlementServicer
-from services.claims.storage import claims as store
+from services.claims.storage import corrections, sweeping
 from services.claims.storage.about import records_about
 from services.claims.storage.counted import SEALED
 from services.claims.storage.tables import evidence, metadata
 from services.common import log
 from services.common.access.guarding import service_guard
 from services.common.access.read_tally import counting
-from services.common.database import Database, migrate
+from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, migrate
 from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
+from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
-    LipeiSettings,
     key_file,
     member_token_key_file,
     member_token_key_version,
@@ -59,6 +68,8 @@ UNSTARTED_AFTER_S = 5.0
 # its workflow lives, and what saves it if Temporal's database was lost.
 STALE_AFTER_S = 120.0
 SWEEP_AT_ONCE = 50
+# A claim this young whose earlier policy has just decided has its workflow under way.
+FREED_AFTER_S = 2.0
 
 
 class ClaimsSettings(LipeiSettings):
@@ -79,12 +90,19 @@ class Sweeper:
     """Starts what nobody started; any number of replicas may sweep the same rows."""
 
     def __init__(
-        self, database: Database, workflows: ClaimWorkflows, payments: Payments, account: str
+        self,
+        database: Database,
+        workflows: ClaimWorkflows,
+        payments: Payments,
+        account: str,
+        *,
+        settle_freed: Callable[..., int],
     ) -> None:
         self._database = database
         self._workflows = workflows
         self._payments = payments
         self._account = account
+        self._settle_freed = settle_freed
         self._born_us = now_us()
 
     async def sweep_claims(self) -> None:
@@ -96,6 +114,8 @@ class Sweeper:
                 for policy_id, claim_id in left:
                     await self._workflows.start(claim_name(policy_id, claim_id), claim_id)
                 await self._time_papers()
+                await self._adjust()
+                await self._database.run(self._go_on)
                 if left:
                     await self._database.run(self._mark, [claim_id for _, claim_id in left])
                     log.logger().info("swept", count=len(left))
@@ -105,12 +125,25 @@ class Sweeper:
     def _left(self) -> list[tuple[str, str]]:
         now = now_us()
         with self._database.reading() as connection:
-            return store.not_started(
+            return sweeping.not_started(
                 connection,
                 unstarted_since_us=max(self._born_us, now - int(UNSTARTED_AFTER_S * 1e6)),
                 stale_since_us=now - int(STALE_AFTER_S * 1e6),
                 most=SWEEP_AT_ONCE,
             )
+
+    async def _adjust(self) -> None:
+        """Start what decides claims anew whose bills were corrected, once it can take effect."""
+        for policy_id, claim_id, number in await self._database.run(self._corrected):
+            await self._workflows.adjust(claim_name(policy_id, claim_id), claim_id, number)
+
+    def _corrected(self) -> Sequence[tuple[str, str, int]]:
+        with self._database.reading() as connection:
+            return corrections.to_adjust(connection, SWEEP_AT_ONCE)
+
+    def _go_on(self) -> None:
+        """Settle what has waited under a later policy; their workflows ask every ten minutes."""
+        self._settle_freed(older_than_s=FREED_AFTER_S)
 
     async def _time_papers(self) -> None:
         """Start the timers of papers that were asked for since the last round."""
@@ -121,15 +154,15 @@ class Sweeper:
 
     def _untimed(self) -> Sequence[Row[Any]]:
         with self._database.reading() as connection:
-            return store.papers_untimed(connection, now_us(), SWEEP_AT_ONCE)
+            return sweeping.papers_untimed(connection, now_us(), SWEEP_AT_ONCE)
 
     def _mark_timed(self, claim_id: str, number: int) -> None:
         with self._database.writing() as connection:
-            store.mark_papers_timed(connection, claim_id, number)
+            sweeping.mark_papers_timed(connection, claim_id, number)
 
     def _mark(self, claim_ids: list[str]) -> None:
         with self._database.writing() as connection:
-            store.mark_started(connection, claim_ids, now_us())
+            sweeping.mark_started(connection, claim_ids, now_us())
 
     async def start_payouts(self) -> None:
         """Start the payout run whenever something is payable, unsent or unanswered."""
@@ -181,7 +214,13 @@ async def _serve(
     )
     payments = _payments(settings, state, parts, paying)
     settlement = SettlementServicer(parts, payments)
-    sweeper = Sweeper(database, workflows, payments, settings.claims_paying_account)
+    sweeper = Sweeper(
+        database,
+        workflows,
+        payments,
+        settings.claims_paying_account,
+        settle_freed=settlement.settle_freed,
+    )
     in_flight = InFlight(settings.claims_max_in_flight)
     proof = service_evidence(
         "claims",
@@ -203,8 +242,18 @@ async def _serve(
             ),
             Serving(
                 review_pb2_grpc.add_ReviewServiceServicer_to_server,
-                ReviewServicer(parts, settle=settlement.settle),
+                ReviewServicer(parts, settle_freed=settlement.settle_freed),
                 "lipei.claims.v1.ReviewService",
+            ),
+            Serving(
+                provider_pb2_grpc.add_ProviderServiceServicer_to_server,
+                ProviderServicer(parts),
+                "lipei.claims.v1.ProviderService",
+            ),
+            Serving(
+                recompute_pb2_grpc.add_RecomputeServiceServicer_to_server,
+                RecomputeServicer(parts),
+                "lipei.claims.v1.RecomputeService",
             ),
             Serving(
                 settlement_pb2_grpc.add_SettlementServiceServicer_to_server,
@@ -241,7 +290,7 @@ def _payments(
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    start("claims", ClaimsSettings, run)
+    start("claims", ClaimsSettings, run, refusals=(UnknownSchema,), database_faults=DATABASE_FAULTS)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ from services.claims.core.decision import Bearer, Decision, DecisionLine, LineOu
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import RANK, WORDS
+from services.claims.storage import corrections
 from services.claims.storage.books import Books
 from services.claims.storage.sealed import OpenedClaim
 
 STATES = {state: claims_pb2.ClaimState.Value(f"CLAIM_STATE_{state.name}") for state in ClaimState}
 STATE_OF = {number: state for state, number in STATES.items()}
-_BEARERS = {b: decision_pb2.Bearer.Value(f"BEARER_{b.name}") for b in Bearer}
+BEARERS = {b: decision_pb2.Bearer.Value(f"BEARER_{b.name}") for b in Bearer}
 _PAYEES: dict[Payee | None, decision_pb2.Payee.ValueType] = {
     None: decision_pb2.PAYEE_UNSPECIFIED,
     **{p: decision_pb2.Payee.Value(f"PAYEE_{p.name}") for p in Payee},
@@ -61,6 +62,8 @@ def claim_message(opened: OpenedClaim) -> claims_pb2.Claim:
         revision=row.revision,
         state_time=timestamp(row.moved_us),
         awaits_confirmation=row.proposal is not None,
+        corrected=corrections.is_open(row),
+        awaits_adjustment=corrections.is_held(row),
     )
     if row.recoverable:
         message.recoverable.CopyFrom(money(row.recoverable, row.currency))
@@ -89,7 +92,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     seen.CopyFrom(claim)
     for field in ("member", "moves", "paid", "pay_time", "end_to_end_id"):
         seen.ClearField(field)
-    for kept in ("recoverable", "days_left", "awaits_confirmation"):
+    for kept in ("recoverable", "days_left", "awaits_confirmation", "awaits_adjustment"):
         seen.ClearField(kept)
     if seen.HasField("decision"):
         seen.decision.ClearField("usage_changes")
@@ -170,7 +173,7 @@ def _line_message(line: DecisionLine, currency: str) -> decision_pb2.DecisionLin
         payee=_PAYEES[line.payee],
         shares=[
             decision_pb2.BearerShare(
-                bearer=_BEARERS[share.bearer],
+                bearer=BEARERS[share.bearer],
                 reason=reason_pb2.Reason.Value(f"REASON_{share.reason.name}"),
                 clause=share.clause,
                 amount=money(share.amount, currency),

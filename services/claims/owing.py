@@ -8,9 +8,54 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from services.claims.core import ledger
+from services.claims.core.decision import Decision, Payee
 from services.claims.core.ledger import INCURRED, PAYABLE, RECOVERABLE, WRITTEN_OFF
 from services.claims.core.life_cycle import Event
 from services.claims.storage.ledger import post_transfers
+
+
+def to_provider(decided: Decision) -> int:
+    """What of the benefit the plan pays to the provider, in minor units; the rest is the member's.
+
+    >>> from services.claims.core.decision import Decision, Disposition
+    >>> to_provider(
+    ...     Decision(
+    ...         plan_version="",
+    ...         engine_version="",
+    ...         input_hash="",
+    ...         output_hash="",
+    ...         disposition=Disposition.DENIED,
+    ...         currency="CNY",
+    ...         billed=0,
+    ...         allowed=0,
+    ...         benefit=0,
+    ...         lines=(),
+    ...     )
+    ... )
+    0
+    """
+    return sum(line.benefit for line in decided.lines if line.payee is Payee.PROVIDER)
+
+
+def dues(row: Row[Any]) -> dict[Payee, int]:
+    """What each of a claim's payees has still to get; below 0 what they have too much."""
+    return _dues(row, row.owed, row.owed_provider)
+
+
+def takes_from_one_for_another(row: Row[Any], decided: Decision) -> bool:
+    """Whether a decision leaves one payee with too much of what was paid and owes another more.
+
+    One account's money does not pay another's debt, and no move leads both ways.
+    """
+    found = _dues(row, decided.benefit, to_provider(decided)).values()
+    return min(found) < 0 < max(found)
+
+
+def _dues(row: Row[Any], owed: int, owed_provider: int) -> dict[Payee, int]:
+    return {
+        Payee.MEMBER: owed - owed_provider - (row.paid - row.paid_provider),
+        Payee.PROVIDER: owed_provider - row.paid_provider,
+    }
 
 
 def owe(connection: Connection, row: Row[Any], decision_id: str, benefit: int, at_us: int) -> Event:
@@ -37,9 +82,9 @@ def take_debt_back(connection: Connection, row: Row[Any], at_us: int) -> None:
         _book(connection, row, "cancel", PAYABLE, INCURRED, row.owed, at_us)
 
 
-def claim_back(connection: Connection, row: Row[Any], at_us: int) -> None:
-    """What was paid is no cost any more, and is to come back."""
-    _book(connection, row, "reverse", RECOVERABLE, INCURRED, row.owed, at_us)
+def claim_back(connection: Connection, row: Row[Any], amount: int, at_us: int) -> None:
+    """So much of what was paid under the decision in force is no cost any more, and comes back."""
+    _book(connection, row, "reverse", RECOVERABLE, INCURRED, amount, at_us)
 
 
 def recovered(connection: Connection, row: Row[Any], paying_account: str, at_us: int) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from google.protobuf.message import Message
+
 from lipei.type.v1 import bill_pb2
 from services.common.refusals import Violation
 
@@ -26,6 +28,8 @@ _THE_BILLS_OWN = frozenset(
         "consent",
     ]
 )
+# Of these the bill may state a part.
+_IN_PARTS = frozenset(["lines", "papers", "social_insurance"])
 _OF_LINES = frozenset(
     [
         "diagnosis_numbers",
@@ -66,6 +70,32 @@ def with_facts(bill: bill_pb2.Bill, facts: bill_pb2.Bill) -> bill_pb2.Bill:
         if line.number in lines:
             line.MergeFrom(lines[line.number])
     return made
+
+
+def unstated(bill: bill_pb2.Bill, facts: bill_pb2.Bill) -> bill_pb2.Bill:
+    """The facts of papers without those that the bill states itself."""
+    left = bill_pb2.Bill()
+    left.CopyFrom(facts)
+    for field, _ in facts.ListFields():
+        if field.name not in _IN_PARTS and _states(bill, field.name):
+            _clear(left, field.name)
+    for field, _ in facts.social_insurance.ListFields():
+        if _states(bill.social_insurance, field.name):
+            _clear(left.social_insurance, field.name)
+    known = {line.number: line for line in bill.lines}
+    for line in left.lines:
+        for field, _ in line.ListFields():
+            if (
+                line.number in known
+                and field.name != "number"
+                and _states(known[line.number], field.name)
+            ):
+                _clear(line, field.name)
+    return left
+
+
+def _clear(message: Message, field: str) -> None:
+    message.ClearField(field)
 
 
 def _social_insurance(bill: bill_pb2.Bill, facts: bill_pb2.Bill) -> Iterator[Violation]:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import grpc
-from sqlalchemy import Connection
+import msgspec
+from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import settlement_pb2 as pb
 from services.claims import bank_answers, payout_steps
+from services.claims.core.decision import Payee
 from services.claims.core.life_cycle import Event
+from services.claims.owing import dues
 from services.claims.payout_steps import Payable, PayingAccount, Sending
 from services.claims.payouts.bank import Bank, BankUnreachable
 from services.claims.payouts.iso20022 import Party
 from services.claims.policy_import import open_payee
 from services.claims.storage import claims as store
-from services.claims.storage import payouts, policies
+from services.claims.storage import payouts, policies, providers, sweeping
+from services.claims.storage.payout_tables import PayoutState
 from services.claims.storage.payouts import Payout
 from services.claims.storage.tables import claim
 from services.common.database import Database
@@ -60,7 +65,7 @@ class Payments:
     def _work_left(self) -> bool:
         with self._database.reading() as connection:
             return (
-                store.anything_payable(connection, self._now_us())
+                sweeping.anything_payable(connection, self._now_us())
                 or bool(payouts.unsent_files(connection, self._paying.name))
                 or payouts.open_payouts(connection, self._paying.name) > 0
             )
@@ -88,7 +93,7 @@ class Payments:
             )
             unpayable = [entry.claim_id for entry in gathered.unpayable]
             if unpayable:
-                store.block_payouts(connection, unpayable, now_us + BLOCKED_FOR_US)
+                sweeping.block_payouts(connection, unpayable, now_us + BLOCKED_FOR_US)
                 logger().warning("unpayable_claims", claims=unpayable, count=len(unpayable))
             unsent = payouts.unsent_files(connection, self._paying.name)
         return pb.GatherPayoutsResponse(
@@ -103,23 +108,27 @@ class Payments:
         found: list[Payable] = []
         without: list[str] = []
         sealer, today = self._keys.sealer(connection), self._today(now_us)
-        for row in store.payable_claims(connection, now_us, most):
-            payee = _payee(connection, sealer, row.policy_id, today)
-            if payee is None:
+        for row in sweeping.payable_claims(connection, now_us, most):
+            owed = {recipient: due for recipient, due in dues(row).items() if due > 0}
+            parties = {one: _party(connection, sealer, row, one, today) for one in owed}
+            if None in parties.values():
                 without.append(row.id)
                 continue
-            found.append(
+            found += [
                 Payable(
                     claim_id=row.id,
-                    amount=row.owed - row.paid,
+                    amount=owed[recipient],
                     currency=row.currency,
-                    payee=payee,
+                    payee=party,
+                    recipient=recipient,
                 )
-            )
+                for recipient, party in parties.items()
+                if party is not None
+            ]
         if without:
-            store.block_payouts(connection, without, now_us + BLOCKED_FOR_US)
+            sweeping.block_payouts(connection, without, now_us + BLOCKED_FOR_US)
             logger().warning("claims_without_payee_account", claims=without, count=len(without))
-        return found
+        return found[: _whole(found, most)]
 
     def _today(self, now_us: int) -> date:
         now = datetime.fromtimestamp(now_us / 1e6, UTC)
@@ -175,18 +184,49 @@ class Payments:
             raise invalid([Violation("paying_account", "UNKNOWN_ACCOUNT", text)])
 
 
-def _payee(connection: Connection, sealer: Sealer, policy_id: str, day: date) -> Party | None:
-    stored = policies.payee_on(connection, policy_id, day)
+def _whole(found: Sequence[Payable], most: int) -> int:
+    """How many fit on a file without parting a claim's payees."""
+    fits = min(most, len(found))
+    while 0 < fits < len(found) and found[fits - 1].claim_id == found[fits].claim_id:
+        fits -= 1
+    return fits
+
+
+def _party(
+    connection: Connection, sealer: Sealer, row: Row[Any], recipient: Payee, day: date
+) -> Party | None:
+    if recipient is Payee.PROVIDER:
+        plain = providers.account_on(connection, sealer, row.insurer, row.provider_id, day)
+        return None if plain is None else msgspec.json.decode(plain, type=Party)
+    stored = policies.payee_on(connection, row.policy_id, day)
     if stored is None:
         return None
     account_id, sealed = stored
-    return open_payee(sealer, account_id, policy_id, sealed)
+    return open_payee(sealer, account_id, row.policy_id, sealed)
 
 
 def _move(connection: Connection, payout: Payout, event: Event, at_us: int) -> None:
-    columns: dict[str, object] = {}
+    """Move a payout's claim; while the bank has still to answer for another payee, only count.
+
+    A claim is paid when all its payees are, and refused when one of them was.
+    """
+    columns: dict[str, Any] = {}
     if event is Event.SEND_PAYMENT:
         columns["end_to_end_id"] = payout.end_to_end_id
+        store.move_claim(connection, payout.claim_id, event, BANK, at_us, **columns)
+        return
     if event is Event.CONFIRM_PAYMENT:
         columns.update(paid=claim.c.paid + payout.amount, paid_us=at_us)
+        if payout.payee is Payee.PROVIDER:
+            columns["paid_provider"] = claim.c.paid_provider + payout.amount
+    beside = [
+        one.state
+        for one in payouts.payouts_of_claim(connection, payout.claim_id)
+        if one.message_id == payout.message_id and one.id != payout.id
+    ]
+    if PayoutState.OPEN in beside:
+        store.stay(connection, payout.claim_id, **columns)
+        return
+    if PayoutState.FAILED in beside:
+        event = Event.REFUSE_PAYMENT
     store.move_claim(connection, payout.claim_id, event, BANK, at_us, **columns)

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy import Connection
 
+from services.claims.core.decision import Payee
 from services.claims.core.ledger import Transfer, begin_payment
 from services.claims.core.life_cycle import Event
 from services.claims.payouts import iso20022
@@ -49,12 +50,13 @@ class PayingAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Payable(msgspec.Struct, frozen=True, kw_only=True):
-    """A claim that is owed, and the account that is to have it."""
+    """What one payee of a claim is owed, and the account that is to have it."""
 
     claim_id: str
     amount: int
     currency: str
     payee: iso20022.Party
+    recipient: Payee = Payee.MEMBER
 
 
 class Unpayable(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +109,7 @@ def gather(
     attempts = stored.next_attempts(connection, [payable.claim_id for payable in found])
     for payable in found:
         payout = _payout(payable, attempts[payable.claim_id], message_id)
+        attempts[payable.claim_id] += 1
         transfer = iso20022.CreditTransfer(
             end_to_end_id=payout.end_to_end_id,
             amount=payable.amount,
@@ -118,6 +121,9 @@ def gather(
             unpayable.append(Unpayable(claim_id=payable.claim_id, faults=tuple(faults)))
         else:
             chosen.append((payable, payout, transfer))
+    # All payees of a claim go on one file, so that it is paid when both are.
+    left = {one.claim_id for one in unpayable}
+    chosen = [one for one in chosen if one[0].claim_id not in left]
     if not chosen:
         return Gathered(unpayable=tuple(unpayable))
     payouts = [payout for _, payout, _ in chosen]
@@ -132,7 +138,7 @@ def gather(
         payouts=payouts,
         at_us=at_us,
     )
-    for payout in payouts:
+    for payout in {payout.claim_id: payout for payout in reversed(payouts)}.values():
         move_claim(connection, payout, Event.SEND_PAYMENT, at_us)
     return Gathered(message_id=message_id, payouts=len(payouts), unpayable=tuple(unpayable))
 
@@ -189,6 +195,7 @@ def _payout(payable: Payable, attempt: int, message_id: str) -> Payout:
         id=uuid.uuid4().hex,
         claim_id=payable.claim_id,
         attempt=attempt,
+        payee=payable.recipient,
         amount=payable.amount,
         currency=payable.currency,
         end_to_end_id=end_to_end_id(payable.claim_id, attempt),

@@ -1,11 +1,15 @@
-"""Published plans, parsed once per process: a version never changes, so nothing ever expires."""
+"""Published plans and price lists, parsed once per process: neither ever changes under its name."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection
 
 from services.claims.core.plan import Plan
-from services.claims.storage import policies
+from services.claims.plans.price_list import ProviderPrices, price_list_from
+from services.claims.storage import policies, providers
+
+# Of lists that were replaced nothing is asked any more.
+MOST_PRICE_LISTS = 500
 
 
 class PlanShelf:
@@ -13,6 +17,22 @@ class PlanShelf:
 
     def __init__(self) -> None:
         self._plans: dict[str, Plan] = {}
+        self._price_lists: dict[int, ProviderPrices] = {}
+
+    def price_list(
+        self, connection: Connection, insurer: str, provider_id: str, currency: str
+    ) -> ProviderPrices | None:
+        """What an insurer has agreed with a provider, by its newest list; None without one."""
+        newest = providers.newest_price_list(connection, insurer, provider_id, currency)
+        if newest is None:
+            return None
+        seq = int(newest.seq)
+        if seq not in self._price_lists:
+            while len(self._price_lists) >= MOST_PRICE_LISTS:
+                self._price_lists.pop(next(iter(self._price_lists)))
+            content = providers.price_list_content(connection, seq)
+            self._price_lists[seq] = price_list_from(content)
+        return self._price_lists[seq]
 
     def plan(self, connection: Connection, version: str) -> Plan:
         """The plan of a published version.

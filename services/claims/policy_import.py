@@ -15,9 +15,9 @@ from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
 from services.claims.policy_intake import Known, PayeeTerms, PublishedPlan, TakenPolicy, taken
 from services.claims.storage import policies
-from services.claims.storage.claims import retry_payouts
 from services.claims.storage.erasure import erased_members
 from services.claims.storage.sealed import policy_subject
+from services.claims.storage.sweeping import retry_payouts
 from services.common.database import take_turns
 from services.common.sealing import Sealer
 

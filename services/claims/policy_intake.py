@@ -88,6 +88,15 @@ class Known:
     token: Callable[[str, str], str]
 
 
+def possible_day(text: str) -> date | None:
+    """A date that exists and that a policy may name; None for any other text."""
+    try:
+        found = date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        return None
+    return found if found is not None and _FIRST_YEAR <= found.year <= _LAST_YEAR else None
+
+
 @dataclass
 class _Faults:
     index: int
@@ -98,13 +107,9 @@ class _Faults:
         self.found.append(pb.PolicyFault(index=self.index, field=where, reason=reason, text=text))
 
     def day(self, text: str, path: str) -> date | None:
-        try:
-            found = date.fromisoformat(text) if _DATE.fullmatch(text) else None
-        except ValueError:
-            found = None
-        if found is None or not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        found = possible_day(text)
+        if found is None:
             self.add(path, "IMPOSSIBLE_DATE", 'must be a date that exists, written "YYYY-MM-DD"')
-            return None
         return found
 
     def name(self, text: str, path: str) -> None:
@@ -147,6 +152,11 @@ def taken(policy: pb.Policy, index: int, known: Known) -> TakenPolicy | list[pb.
         revision=policy.revision,
         effective=effective,
         members=tuple(members),
+        coordination={
+            member.member_id: member.coordination_position
+            for member in policy.members
+            if member.coordination_position
+        },
     )
     return TakenPolicy(terms, tokens, tuple(payees))
 
@@ -187,11 +197,17 @@ def _members(
         elif token and token in tokens.values():
             faults.add(f"{path}.document", "DUPLICATE_PERSON", "this person stands twice")
         tokens[member.member_id] = token or ""
+        if member.coordination_position < 0:
+            text = "counts from 1; 0 is no choice"
+            faults.add(f"{path}.coordination_position", "NEGATIVE", text)
         found = _member(member, path, start, last, currency, faults)
         if found is None or token is None:
             continue
-        if _ID.fullmatch(policy.previous_policy_id):
-            found = _continued(found, known.earlier_cover(policy.previous_policy_id, token))
+        # What went before may be this very policy: cover that lapsed and was reinstated.
+        before = [policy.policy_id] if policy.revision > 1 else []
+        for earlier in (*before, policy.previous_policy_id):
+            if _ID.fullmatch(earlier):
+                found = _continued(found, known.earlier_cover(earlier, token))
         terms.append(found)
     if sum(m.relationship == pb.RELATIONSHIP_SELF for m in policy.members) > 1:
         faults.add("members", "TWO_POLICYHOLDERS", "only one person can be the policyholder")

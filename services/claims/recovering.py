@@ -7,7 +7,7 @@ from services.claims import owing
 from services.claims.core.ledger import InvalidTransfers
 from services.claims.core.life_cycle import Event
 from services.claims.findings import Doing
-from services.claims.storage import claims as store
+from services.claims.storage import decisions
 from services.claims.storage.acts import ActKind, Told
 from services.common.refusals import Violation, invalid
 
@@ -16,8 +16,8 @@ def reverse(doing: Doing, request: pb.ReverseClaimRequest) -> None:
     """Paid -> reversed -> to be recovered."""
     desk, row = doing.desk, doing.row
     doing.write(ActKind.REVERSE, Told(note=request.note))
-    store.release(desk.connection, desk.sealer, row)
-    owing.claim_back(desk.connection, row, desk.at_us)
+    decisions.release(desk.connection, desk.sealer, row)
+    owing.claim_back(desk.connection, row, row.owed, desk.at_us)
     doing.move(
         Event.REVERSE,
         Event.OPEN_RECOVERY,

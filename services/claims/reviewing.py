@@ -6,7 +6,6 @@ the claim: if it has changed since, they are told so, and nothing is done.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from services.claims.core.life_cycle import ClaimState
 from services.claims.deciding import Desk
 from services.claims.findings import Doing
 from services.claims.messages import STATES, claim_name, seen_by_hospital
-from services.claims.servicer import ClaimsParts, Context, alone, find, messages_of
-from services.claims.storage import claims as store
+from services.claims.serving import ClaimsParts, Context, alone, find, messages_of
+from services.claims.storage import request_log
 from services.common.access.caller import current_caller
 from services.common.access.tenant import Kind, current_tenant
 from services.common.dated import NoTermsInForce
@@ -66,11 +65,11 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         self,
         parts: ClaimsParts,
         *,
-        settle: Callable[[list[str]], object],
+        settle_freed: Callable[[], object],
     ) -> None:
         self._parts = parts
         self._database = parts.database
-        self._settle = settle
+        self._settle_freed = settle_freed
 
     async def ReviewClaim(
         self, request: pb.ReviewClaimRequest, context: Context
@@ -84,7 +83,7 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         self, request: pb.ConfirmReviewRequest, context: Context
     ) -> pb.ConfirmReviewResponse:
         """Let a review take effect, or reject it."""
-        step = _Step("ConfirmReview", (ClaimState.PENDED_REVIEW,), findings.confirm)
+        step = _Step("ConfirmReview", findings.CONFIRMED, findings.confirm)
         return pb.ConfirmReviewResponse(claim=await self._do(step, request))
 
     async def ClearSuspicion(
@@ -103,6 +102,14 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         if current_tenant().kind is Kind.HOSPITAL:
             claim = seen_by_hospital(claim)
         return pb.SupplyFactsResponse(claim=claim)
+
+    async def AdjustClaim(
+        self, request: pb.AdjustClaimRequest, context: Context
+    ) -> pb.AdjustClaimResponse:
+        """Decide a claim anew by what is known now."""
+        step = _Step("AdjustClaim", findings.ADJUSTED, findings.adjust)
+        faults = findings.faults_of(request)
+        return pb.AdjustClaimResponse(claim=await self._do(step, request, faults))
 
     async def ReverseClaim(
         self, request: pb.ReverseClaimRequest, context: Context
@@ -165,29 +172,13 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         except NoTermsInForce:
             text = "the engine cannot decide it: the plan has no terms on the policy's days"
             raise _precondition("UNDECIDABLE", text) from None
-        self._go_on(request.name)
+        # What has waited for this claim is settled at once, in a transaction of its own.
+        self._settle_freed()
         with self._database.reading() as connection:
             sealer = self._sealer(connection)
             row = find(connection, sealer, request.name)
             (claim,) = messages_of(connection, sealer, [row], self._parts.now_us())
             return claim
-
-    def _go_on(self, name: str) -> None:
-        """Settle what has waited for this claim: the same bill under the insurer's later policies.
-
-        In a transaction of its own. What cannot be settled yet is left to its workflow, which asks
-        again by itself.
-        """
-        with self._database.reading() as connection:
-            row = find(connection, self._sealer(connection), name)
-            waiting = [
-                claim_name(later.policy_id, later.id)
-                for later in store.later_policies(connection, row)
-                if ClaimState(later.state) in store.UNDECIDED
-            ]
-        if waiting and ClaimState(row.state) not in store.PENDED:
-            with contextlib.suppress(Refused):
-                self._settle(waiting)
 
     def _sealer(self, connection: Any) -> Any:
         return self._parts.keys.sealer(connection)
@@ -200,8 +191,8 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
         key = (step.method, request.request_id, body)
         try:
-            known = store.answered(connection, sealer, tenant, *key)
-        except store.OtherContent:
+            known = request_log.answered(connection, sealer, tenant, *key)
+        except request_log.OtherContent:
             text = "this request_id was used with other content; make a new one"
             raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
         if known is not None:
@@ -211,7 +202,7 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         doing = Doing(desk, row, current_caller().subject, _actor())
         step.work(doing, request)
         name = claim_name(row.policy_id, row.id).encode()
-        store.remember_answer(connection, sealer, tenant, *key, name, desk.at_us)
+        request_log.remember_answer(connection, sealer, tenant, *key, name, desk.at_us)
 
 
 def _check(row: Row[Any], step: _Step, revision: int) -> None:

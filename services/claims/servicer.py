@@ -6,20 +6,16 @@ import asyncio
 import functools
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import grpc
-from sqlalchemy import Connection, Row
+from sqlalchemy import ColumnElement, Connection, Row
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
 from services.claims import intake
-from services.claims.bill_intake import CONSENT
-from services.claims.core import canonical
-from services.claims.core.adjudicate import decide_again
-from services.claims.core.clocks import days_left
+from services.claims.bill_intake import CONSENT, bill_name_faults
 from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
@@ -39,17 +35,23 @@ from services.claims.messages import (
     section_messages,
     seen_by_hospital,
 )
-from services.claims.plan_shelf import PlanShelf
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
+from services.claims.replaying import replay
+from services.claims.serving import ClaimsParts, Context, find, messages_of, note_reads, once
 from services.claims.storage import claims as store
-from services.claims.storage import policies, sealed
+from services.claims.storage import (
+    coordination,
+    corrections,
+    decisions,
+    policies,
+    sealed,
+)
 from services.claims.storage.books import read_books
-from services.claims.storage.withdrawals import withdraw, withdrawn_among
+from services.claims.storage.withdrawals import withdraw
 from services.claims.unpayable import unpayable_terms
-from services.common.access.caller import note_consent, note_owner
-from services.common.access.tenant import Kind, Tenant, current_tenant
-from services.common.database import Database, take_turns
+from services.common.access.tenant import Kind, current_tenant
+from services.common.database import take_turns
 from services.common.grpc_edge import (
     Refused,
     Violation,
@@ -60,41 +62,17 @@ from services.common.grpc_edge import (
     remaining_s,
 )
 from services.common.request_id import request_id_faults
-from services.common.sealing import Sealer, SubjectKeys
+from services.common.sealing import Sealer
 from services.common.strict_yaml import StrictYamlError
 
-Answer = TypeVar(
-    "Answer", pb.ImportPoliciesResponse, pb.PublishPlanResponse, pb.WithdrawClaimsResponse
-)
-Context = grpc.aio.ServicerContext[Any, Any]
 # The answer leaves this long before the caller's deadline, so that it arrives in time.
 DEADLINE_MARGIN_S = 0.2
 LONGEST_WAIT_S = 60.0
 DEFAULT_PAGE, LARGEST_PAGE = 100, 500
-_CLAIM_NAME = re.compile(r"policies/(?P<policy>[a-z0-9-]{1,64})/claims/(?P<claim>[a-z0-9]{1,32})")
 _POLICY_NAME = re.compile(r"policies/(?P<policy>-|[a-z0-9-]{1,64})")
 _POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
 MOST_POLICIES = 1_000
 MOST_CONSENTS = 100
-
-
-class Workflows(Protocol):
-    """What the service asks of Temporal."""
-
-    def decided(self, claim_name: str, claim_id: str, update_id: str) -> Awaitable[None]:
-        """Start the claim's workflow if need be; return once it has decided."""
-
-
-@dataclass(frozen=True)
-class ClaimsParts:
-    """What main.py wires into both servicers."""
-
-    database: Database
-    plans: PlanShelf
-    workflows: Workflows
-    keys: SubjectKeys
-    token: Callable[[str, str], str]
-    now_us: Callable[[], int]
 
 
 class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
@@ -168,6 +146,36 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             known = [row for row in rows if row is not None]
             return messages_of(connection, sealer, known, self._parts.now_us())
 
+    async def SubmitBill(
+        self, request: pb.SubmitBillRequest, context: Context
+    ) -> pb.SubmitBillResponse:
+        """The member's claims of a bill; or its hospital is asked for it."""
+        faults = request_id_faults(request.request_id) + bill_name_faults(
+            request.provider_id, request.bill_number
+        )
+        if faults:
+            raise invalid(faults)
+        claims, hospitals = await self._database.run(self._of_bill, request)
+        if claims:
+            return pb.SubmitBillResponse(claims=claims)
+        if len(hospitals) != 1:
+            text = "no one hospital is known under this provider; hand the bill to the insurer"
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "HOSPITAL_UNKNOWN", text)
+        await self._parts.workflows.fetch(*hospitals)
+        return pb.SubmitBillResponse(fetching=True)
+
+    def _of_bill(self, request: pb.SubmitBillRequest) -> tuple[list[pb.Claim], set[str]]:
+        with self._database.reading() as connection:
+            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
+            bill = request.provider_id, request.bill_number
+            rows = [
+                store.find_claim(connection, sealer, tenant, row.policy_id, row.id)
+                for row in coordination.claims_of_bill(connection, sealer, *bill, None)
+            ]
+            mine = [row for row in rows if row is not None]
+            claims = messages_of(connection, sealer, mine, self._parts.now_us())
+            return claims, coordination.hospitals_of(connection, request.provider_id)
+
     async def GetClaim(self, request: pb.GetClaimRequest, context: Context) -> pb.GetClaimResponse:
         """One claim with its decision and history."""
         return await self._database.run(self._get, request.name)
@@ -205,15 +213,23 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
         policy_id = None if parent["policy"] == "-" else parent["policy"]
         states = [STATE_OF[request.state]] if request.state else []
+        or_else = corrections.held() if request.pended and not states else None
         if request.pended:
             states = [one for one in store.PENDED if not states or one in states]
-        answer, last = await self._database.run(self._list, policy_id, states, int(after), most)
+        answer, last = await self._database.run(
+            self._list, policy_id, states, int(after), most, or_else
+        )
         if last is not None:
             answer.next_page_token = page_token(kind, str(last))
         return answer
 
     def _list(
-        self, policy_id: str | None, states: Sequence[ClaimState], after: int, most: int
+        self,
+        policy_id: str | None,
+        states: Sequence[ClaimState],
+        after: int,
+        most: int,
+        or_else: ColumnElement[bool] | None,
     ) -> tuple[pb.ListClaimsResponse, int | None]:
         with self._database.reading() as connection:
             sealer = self._parts.keys.sealer(connection)
@@ -225,6 +241,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
                 states=states,
                 after=after,
                 most=most,
+                or_else=or_else,
             )
             now_us = self._parts.now_us()
             answer = pb.ListClaimsResponse(claims=messages_of(connection, sealer, rows, now_us))
@@ -247,7 +264,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             row, stored = _decided_row(connection, sealer, name)
             told = told_claim(connection, sealer, self._parts.plans, row, stored)
             claim = claim_message(sealed.opened(sealer, row, stored))
-            _note(connection, [row], [claim])
+            note_reads(connection, [row])
         answer = pb.ExplainClaimResponse(
             claim=claim,
             text_zh="\n".join(told.text.zh),
@@ -268,25 +285,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.reading() as connection:
             sealer = self._parts.keys.sealer(connection)
             _, stored = _decided_row(connection, sealer, name)
-            inputs = sealed.open_inputs(sealer, stored)
-            output = sealed.open_output(sealer, stored)
-            salt = sealed.open_salt(sealer, stored)
-            plan = self._parts.plans.plan(connection, stored.plan_version)
-        again = decide_again(plan, inputs)
-        same = {
-            "output": again.output_hash == output.output_hash == canonical.output_hash(output),
-            "inputs": again.input_hash == output.input_hash,
-            "plan version": again.plan_version == stored.plan_version,
-            "commitment": sealed.committed(salt, output) == stored.commitment,
-        }
-        if not all(same.values()):
+            found = replay(connection, sealer, self._parts.plans, stored)
+        again = found.again
+        if again is None or found.differs:
             raise Refused(
                 grpc.StatusCode.DATA_LOSS,
                 "DECISION_ALTERED",
                 "the stored decision is not what its inputs give; stop and investigate",
-                metadata={
-                    "differs": ", ".join(what for what, is_same in same.items() if not is_same)
-                },
+                metadata={"differs": ", ".join(found.differs)},
             )
         return pb.ReplayClaimResponse(
             input_hash=again.input_hash,
@@ -322,7 +328,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         try:
             with self._database.writing() as connection:
                 sealer = self._parts.keys.sealer(connection)
-                return _once(
+                return once(
                     connection,
                     sealer,
                     ("ImportPolicies", request.request_id, body, self._parts.now_us()),
@@ -362,7 +368,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.writing() as connection:
             sealer = self._parts.keys.sealer(connection)
             key = ("PublishPlan", request.request_id, body, at_us)
-            return _once(connection, sealer, key, work, pb.PublishPlanResponse)
+            return once(connection, sealer, key, work, pb.PublishPlanResponse)
 
     async def WithdrawClaims(
         self, request: pb.WithdrawClaimsRequest, context: Context
@@ -403,7 +409,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._database.writing() as connection:
             sealer = self._parts.keys.sealer(connection)
             key = ("WithdrawClaims", request.request_id, body, at_us)
-            return _once(connection, sealer, key, work, pb.WithdrawClaimsResponse)
+            return once(connection, sealer, key, work, pb.WithdrawClaimsResponse)
 
     async def CheckBooks(
         self, request: pb.CheckBooksRequest, context: Context
@@ -431,100 +437,18 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         return books_message(found)
 
 
-def find(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
-    """The claim of a resource name.
-
-    Raises: Refused when the name is malformed, or no claim of the caller's tenant has it.
-    """
-    named = _CLAIM_NAME.fullmatch(name)
-    if named is None:
-        text = 'must be "policies/{policy}/claims/{claim}"'
-        raise invalid([Violation("name", "MALFORMED", text)])
-    tenant = current_tenant()
-    row = store.find_claim(connection, sealer, tenant, named["policy"], named["claim"])
-    if row is None:
-        raise not_found("claim", name)
-    return row
-
-
-def alone(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
-    """The claim as it stands now that nobody else can move it.
-
-    Raises: as `find`.
-    """
-    row = find(connection, sealer, name)
-    if store.lock(connection, [row.policy_id], [row.person_id]):
-        row = find(connection, sealer, name)
-    return row
-
-
 def _decided_row(connection: Connection, sealer: Sealer, name: str) -> tuple[Row[Any], Row[Any]]:
     row = find(connection, sealer, name)
     if row.decision_id is None:
         text = "the claim is not decided yet; wait"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
-    return row, store.decision_of(connection, row.decision_id)
-
-
-def messages_of(
-    connection: Connection, sealer: Sealer, rows: Sequence[Row[Any]], now_us: int
-) -> list[pb.Claim]:
-    """Claims with their decisions in force, without history."""
-    ids = [row.decision_id for row in rows if row.decision_id]
-    stored = store.decisions_of(connection, ids) if ids else {}
-    sealer.load(sealed.person_subject(row.person_id) for row in rows)
-    clocks = store.clocks_of(connection, rows)
-    opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
-    claims = [claim_message(one) for one in opened]
-    _note(connection, rows, claims)
-    for row, claim in zip(rows, claims, strict=True):
-        left = days_left(clocks[row.id], store.today(row, now_us)) if row.id in clocks else None
-        if left is not None:
-            claim.days_left = left
-    return claims
-
-
-def _note(connection: Connection, rows: Sequence[Row[Any]], claims: Sequence[pb.Claim]) -> None:
-    """Note for the evidence whose claim each is, and under which consent it is read.
-
-    Its bill's, while it stands. What is read after the withdrawal rests on the duty to keep what
-    was decided (docs/consent.md), not on a consent that is no more.
-    """
-    withdrawn = withdrawn_among(connection, {claim.consent for claim in claims if claim.consent})
-    for row, claim in zip(rows, claims, strict=True):
-        note_owner(claim.name, Tenant(Kind.INSURER, row.insurer).key)
-        if claim.consent and claim.consent not in withdrawn:
-            note_consent(claim.name, claim.consent)
+    return row, decisions.decision_of(connection, row.decision_id)
 
 
 def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:
     wait_s = request.wait.ToNanoseconds() / 1e9
     margin = remaining_s(context, LONGEST_WAIT_S) - DEADLINE_MARGIN_S
     return max(0.0, min(wait_s, margin, LONGEST_WAIT_S))
-
-
-def _once(
-    connection: Connection,
-    sealer: Sealer,
-    key: tuple[str, str, str, int],
-    work: Callable[[Connection], Answer],
-    answer_type: type[Answer],
-) -> Answer:
-    method, request_id, body, at_us = key
-    tenant = current_tenant()
-    try:
-        stored = store.answered(connection, sealer, tenant, method, request_id, body)
-    except store.OtherContent:
-        text = "this request_id was used with other content; make a new one"
-        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
-    if stored is not None:
-        known = answer_type()
-        known.ParseFromString(stored)
-        return known
-    answer = work(connection)
-    said = answer.SerializeToString()
-    store.remember_answer(connection, sealer, tenant, method, request_id, body, said, at_us)
-    return answer
 
 
 def _import_refused(answer: pb.ImportPoliciesResponse) -> Refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +11,22 @@ from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.claims.v1 import settlement_pb2_grpc
+from services.claims import adjusting
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
-from services.claims.deciding import EARLIER_POLICY_PENDED, Desk, decide, take_effect
+from services.claims.deciding import EARLIER_POLICY_PENDED, TURN_RETRY_S, Desk, decide, take_effect
 from services.claims.messages import STATES, money, timestamp
-from services.claims.owing import owe
+from services.claims.owing import owe, to_provider
 from services.claims.paying import Payments
-from services.claims.servicer import ClaimsParts, Context, alone, find
+from services.claims.serving import ClaimsParts, Context, alone, find
 from services.claims.storage import claims as store
-from services.claims.storage import sealed
+from services.claims.storage import coordination, corrections, decisions, sealed
 from services.common.dated import NoTermsInForce
 from services.common.grpc_edge import Refused, Violation, invalid
 from services.common.log import logger
 from services.common.sealing import Erased, Sealer
 
 ENGINE = "engine"
-# An earlier claim of the member is usually decided within milliseconds.
-TURN_RETRY_S = 0.05
 MOST_IN_BATCH = 200
 
 # The moves that lead up to a decision, from wherever an undecided claim stands.
@@ -105,7 +105,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
     def _decided(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
         """Decide an undecided claim, all its moves at once."""
-        if store.waits_for_earlier(connection, row):
+        if coordination.waits_for_earlier(connection, row):
             raise Refused(
                 grpc.StatusCode.ABORTED,
                 "EARLIER_CLAIM_OPEN",
@@ -143,7 +143,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             state = ClaimState(row.state)
             if state is not ClaimState.PENDED_INFO or row.papers_due_us > at_us:
                 return state, row.papers_due_us
-            store.release(connection, self._parts.keys.sealer(connection), row)
+            decisions.release(connection, self._parts.keys.sealer(connection), row)
             state = store.move_on(
                 connection,
                 row.id,
@@ -176,7 +176,10 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         at_us = self._parts.now_us()
         benefit = row.benefit or 0
         release = owe(connection, row, row.decision_id, benefit, at_us)
-        return store.move_on(connection, row.id, state, [release], ENGINE, at_us, owed=benefit)
+        stored = decisions.decision_of(connection, row.decision_id)
+        decided = sealed.open_output(self._parts.keys.sealer(connection), stored)
+        owed = {"owed": benefit, "owed_provider": to_provider(decided)}
+        return store.move_on(connection, row.id, state, [release], ENGINE, at_us, **owed)
 
     async def SettleClaims(
         self, request: pb.SettleClaimsRequest, context: Context
@@ -210,6 +213,43 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             )
             for name, row in zip(names, rows, strict=True)
         ]
+
+    def settle_freed(self, *, older_than_s: float = 0.0) -> int:
+        """Settle what has waited for the same bill under an earlier policy; how many.
+
+        Whose policies these are does not matter: the wait is between claims, and whoever ends it
+        learns nothing of the other. Each claim in a transaction of its own; one that has to wait
+        on is left to its workflow, which asks again by itself. Blocks.
+        """
+        since_us = self._parts.now_us() - int(older_than_s * 1e6)
+        with self._database.reading() as connection:
+            rows = coordination.freed(connection, since_us=since_us, most=MOST_IN_BATCH)
+        for waiting in rows:
+            with contextlib.suppress(Refused), self._database.writing() as connection:
+                store.lock(connection, [waiting.policy_id], [waiting.person_id])
+                row = store.by_id(connection, waiting.id)
+                self._settled(connection, self._parts.keys.sealer(connection), row)
+        return len(rows)
+
+    async def ApplyCorrection(
+        self, request: pb.ApplyCorrectionRequest, context: Context
+    ) -> pb.ApplyCorrectionResponse:
+        """Decide a claim anew by its corrected bill, or leave it to a person."""
+        return await self._database.run(self._apply, request)
+
+    def _apply(self, request: pb.ApplyCorrectionRequest) -> pb.ApplyCorrectionResponse:
+        with self._database.writing() as connection:
+            row = self._alone(connection, request.name)
+            sealer = self._parts.keys.sealer(connection)
+            desk = Desk(connection, sealer, self._parts.plans, self._parts.now_us())
+            if row.adjusted < request.number and corrections.is_open(row):
+                adjusting.adjust(desk, row)
+            row = store.by_id(connection, row.id)
+        return pb.ApplyCorrectionResponse(
+            state=STATES[ClaimState(row.state)],
+            held=corrections.is_held(row),
+            benefit=money(row.benefit or 0, row.currency),
+        )
 
     async def GatherPayouts(
         self, request: pb.GatherPayoutsRequest, context: Context

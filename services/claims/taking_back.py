@@ -12,6 +12,7 @@ from lipei.type.v1 import bill_pb2
 from services.claims import owing
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.storage import claims as store
+from services.claims.storage import coordination, decisions
 from services.common.access.tenant import Tenant
 from services.common.refusals import Refused
 from services.common.sealing import Erased, Sealer
@@ -34,6 +35,8 @@ _OVER = (
     *(_S.REVERSED, _S.RECOVERY_OPEN, _S.RECOVERED, _S.WRITTEN_OFF),
     *(_S.WITHDRAWN, _S.CLOSED_INCOMPLETE),
 )
+# After a correction, what is not to come back is owed still.
+_PARTLY = (_S.RECOVERY_OPEN, _S.RECOVERED, _S.WRITTEN_OFF)
 
 
 def take_back(
@@ -64,7 +67,7 @@ def take_back(
 def _claims(
     connection: Connection, sealer: Sealer, tenant: Tenant, bill: bill_pb2.Bill
 ) -> Sequence[Row[Any]]:
-    rows = store.claims_of_bill(
+    rows = coordination.claims_of_bill(
         connection, sealer, bill.provider_id, bill.bill_number, tenant.insurer
     )
     if tenant.hospital is not None and any(row.hospital != tenant.hospital for row in rows):
@@ -72,11 +75,26 @@ def _claims(
     return rows
 
 
+def _undo_the_rest(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> None:
+    """A corrected claim's decision is in force though a part of its money is to come back."""
+    if ClaimState(row.state) is not ClaimState.RECOVERY_OPEN:
+        text = "the claim is closed for good; people must settle what is left of it"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CLAIM_CLOSED", text)
+    decisions.release(connection, sealer, row)
+    owing.claim_back(connection, row, row.owed, at_us)
+    back = row.recoverable + row.owed
+    store.stay(connection, row.id, released_us=at_us, owed=0, recoverable=back)
+
+
 def _undo(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> None:
     state = ClaimState(row.state)
+    if state in _PARTLY and row.owed:
+        _undo_the_rest(connection, sealer, row, at_us)
+        return
     if state in _OVER or (not _MOVES.get(state, (state,)) and row.released_us is not None):
         return
-    if state is ClaimState.PAYMENT_SENT:
+    about_to_be_paid = state is ClaimState.PAYABLE and row.blocked_until_us is None
+    if state is ClaimState.PAYMENT_SENT or (about_to_be_paid and row.paid):
         raise Refused(
             grpc.StatusCode.ABORTED,
             "PAYMENT_UNDER_WAY",
@@ -84,16 +102,21 @@ def _undo(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> 
             retry_after_s=BANK_RETRY_S,
         )
     moves = _MOVES.get(state)
+    if moves and moves[-1] is Event.WITHDRAW and row.paid:
+        text = (
+            "a part of it was paid, and no move leads from here to its recovery; people must end it"
+        )
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "PARTLY_PAID", text)
     if moves is None or (not moves and row.owed):
         text = "the claim is appealed; its appeal is decided first"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "APPEAL_OPEN", text)
-    store.release(connection, sealer, row)
+    decisions.release(connection, sealer, row)
     if not moves:
-        store.void_decision(connection, row.id, at_us)
+        decisions.void_decision(connection, row.id, at_us)
         return
     columns: dict[str, Any] = {"released_us": at_us, "owed": 0}
     if moves[-1] is Event.OPEN_RECOVERY:
-        owing.claim_back(connection, row, at_us)
+        owing.claim_back(connection, row, row.owed, at_us)
         columns["recoverable"] = row.recoverable + row.owed
     else:
         owing.take_debt_back(connection, row, at_us)

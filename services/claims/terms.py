@@ -9,8 +9,13 @@ import msgspec
 from services.claims.core.facts import MemberFacts, PolicySnapshot
 
 
-class PolicyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One revision of a policy; `end` is the first day after it."""
+class PolicyTerms(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """One revision of a policy; `end` is the first day after it.
+
+    `coordination` says of members who have chosen, by id, which of their policies comes when.
+    """
 
     policy_id: str
     plan_version: str
@@ -20,25 +25,19 @@ class PolicyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     revision: int
     effective: date
     members: tuple[MemberFacts, ...]
+    coordination: dict[str, int] = msgspec.field(default_factory=dict)
 
     def member(self, member_id: str) -> MemberFacts | None:
         """The person's facts; None when this revision does not insure them."""
         return next((m for m in self.members if m.member_id == member_id), None)
 
-    def covers(self, member_id: str, day: date) -> bool:
-        """Whether the person has cover on the day."""
-        member = self.member(member_id)
-        return member is not None and any(c.start <= day < c.end for c in member.cover)
+    def renews(self, member_id: str, admission: date, discharge: date) -> bool:
+        """Whether a stay runs into this policy: covered at discharge, without a gap since before.
 
-    def answers(self, member_id: str, admission: date, discharge: date) -> bool:
-        """Whether a stay is this policy's to decide: covered at admission, or renewed into.
-
-        Renewed into: covered at discharge by cover without a gap since before admission.
+        Whoever was not covered then has no stay renewed into anything.
         """
         member = self.member(member_id)
-        if member is None:
-            return False
-        return self.covers(member_id, admission) or any(
+        return member is not None and any(
             c.continuous_since <= admission and c.start <= discharge < c.end for c in member.cover
         )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.claims.core.decision import Payee
 from services.claims.core.plan import Plan
 
 
@@ -22,12 +21,6 @@ class UnpayableTerm:
 
 def unpayable_terms(plan: Plan) -> Iterator[UnpayableTerm]:
     """Every term of the plan that no payment could follow."""
-    payees = {payee for one in plan.payees for _, payee in one.values.values}
-    if Payee.PROVIDER in payees:
-        yield UnpayableTerm(
-            "PROVIDER_NOT_PAYABLE",
-            "payees: provider: there are no payee accounts of providers yet; write member",
-        )
     if plan.undisputed_first is not None:
         yield UnpayableTerm(
             "PART_NOT_PAYABLE",

@@ -41,6 +41,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from services.common.log import logger
 from services.common.settings import UnknownSetting
@@ -49,6 +50,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BUSY_TIMEOUT_MS = 5_000
+# What it means when a database cannot be used; their texts may hold its URL.
+DATABASE_FAULTS = (SQLAlchemyError,)
 # An erasure waits so long for somebody who reads, then the scrubbing is owed, and so seldom tried.
 _SCRUB_ATTEMPTS, _SCRUB_BUSY_MS, _SCRUB_PAUSE_S, _SCRUB_AGAIN_S = 20, 100, 0.02, 1.0
 _MIGRATION_LOCK = 0x6C697065  # "lipe": the advisory lock under which PostgreSQL migrates
@@ -128,8 +131,8 @@ class Database:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A write transaction: committed at the end, rolled back on any exception.
+    def writing(self, *, dry_run: bool = False) -> Iterator[Connection]:
+        """A write transaction: committed at the end, rolled back on any exception or a dry run.
 
         Raises: RuntimeError inside another one of this thread, which would wait for it for ever.
         """
@@ -139,8 +142,10 @@ class Database:
             self._here.writing = True
             try:
                 connection = plain.execution_options(**{_WRITES: True})
-                with connection.begin():
+                with connection.begin() as transaction:
                     yield connection
+                    if dry_run:
+                        transaction.rollback()
             finally:
                 self._here.writing = False
         if self._owes_scrub and time.monotonic() >= self._scrub_again_at_s:

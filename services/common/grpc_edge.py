@@ -12,7 +12,7 @@ import binascii
 import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.common.access.guard import Guard, is_open
+from services.common.access.labels import rpc_of
 from services.common.log import logger, places_of
 from services.common.refusals import (
     AMPLE_BYTES,
@@ -72,7 +73,10 @@ READY_EVERY_S = 5.0
 LONGEST_CALL_S = 120
 _USER_AGENT = "lipei"
 Context = grpc.aio.ServicerContext[Any, Any]
-_STREAM_TEXT = "this method streams, which is open to nobody; report it to the service's operator"
+_STREAM_TEXT = (
+    "this method streams and is not labelled so, which is open to nobody; report it to the "
+    "service's operator"
+)
 _INTERNAL_TEXT = "unexpected fault inside the service; report the correlation id to its operator"
 
 
@@ -94,7 +98,12 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return handler
         if handler.unary_unary is None:
-            return handler if guard is None else _guarded_stream(handler, method, guard)
+            if guard is None:
+                return handler
+            labels = None if handler.unary_stream is None else rpc_of(method)
+            if labels is not None and labels.streams:
+                return _labelled_stream(handler, method, guard)
+            return _open_stream(handler, method, guard)
         read: Callable[[bytes], Any] = handler.request_deserializer or bytes
         write: Callable[[Any], bytes] = handler.response_serializer or bytes
         inner = handler.unary_unary
@@ -144,8 +153,31 @@ async def _last_door(method: str, context: Context) -> AsyncIterator[None]:
         )
 
 
-def _guarded_stream(handler: Any, method: str, guard: Guard) -> Any:
-    """A streaming method for authenticated callers; any of ours is refused: nothing masks it."""
+def _labelled_stream(handler: Any, method: str, guard: Guard) -> Any:
+    """A method of ours that answers with many messages.
+
+    Each is masked, and its reads are on record, before it leaves: one that is not leaves neither.
+    """
+    read: Callable[[bytes], Any] = handler.request_deserializer or bytes
+    write: Callable[[Any], bytes] = handler.response_serializer or bytes
+    inner = handler.unary_stream
+
+    async def answer(request: bytes, context: Context) -> None:
+        async with _last_door(method, context):
+            call = await guard.admit(method, context)
+            asked = _read(read, request)
+            assert call is not None  # noqa: S101 - only what is nobody's in particular has none
+            with call.handling():
+                async with aclosing(inner(asked, context)) as answers:
+                    async for one in answers:
+                        told = await guard.dismiss(call, asked, one, context)
+                        await context.write(write(told))
+
+    return grpc.unary_stream_rpc_method_handler(answer)
+
+
+def _open_stream(handler: Any, method: str, guard: Guard) -> Any:
+    """Health's and reflection's streams; any other is refused: nothing would mask it."""
     inner = handler.unary_stream or handler.stream_stream
 
     async def answer(request: Any, context: Context) -> None:

@@ -26,6 +26,11 @@ MAX_MINOR_UNITS = 10**15
 _EXACT = Context(prec=40, traps=[Inexact, InvalidOperation, Overflow])
 
 
+def currencies() -> tuple[str, ...]:
+    """The ISO 4217 codes of the currencies that plans may use."""
+    return tuple(_EXPONENTS)
+
+
 def currency_exponent(currency: str) -> int:
     """Decimal places of a currency's minor unit.
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
-
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "LIPEI_"
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
@@ -20,16 +16,6 @@ _DAY_S = 86_400
 
 class UnknownSetting(ValueError):
     """At least one LIPEI_* variable that nobody reads, or a value that cannot be used."""
-
-
-class LipeiSettings(BaseSettings):
-    """What every process of an installation reads; a service adds its own fields."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
-
-    state: Path = Path(".lipei")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    count_reads: bool = False
 
 
 def key_file(state: Path, variable: str, name: str) -> Path:
@@ -190,10 +176,3 @@ def _advice(name: str) -> str:
     near = difflib.get_close_matches(name[len(PREFIX) :].upper(), KNOWN, n=1)
     hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
     return f"{name} is not a setting{hint}"
-
-
-def faults_of(error: ValidationError) -> Iterable[str]:
-    """One sentence per fault of a settings object, without the values."""
-    for fault in error.errors(include_input=False, include_url=False):
-        where = "_".join(str(part) for part in fault["loc"]).upper()
-        yield f"{PREFIX}{where}: {fault['msg']}"

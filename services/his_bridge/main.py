@@ -9,16 +9,16 @@ from pathlib import Path
 from lipei.his_bridge.v1 import consent_pb2_grpc, his_bridge_pb2_grpc
 from services.common.access.guarding import service_guard
 from services.common.access.read_tally import counting
-from services.common.database import Database, migrate
+from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, migrate
 from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
 from services.common.process import start
+from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
-    LipeiSettings,
     UnknownSetting,
     insurer,
     key_file,
@@ -147,7 +147,13 @@ async def run(settings: BridgeSettings) -> None:
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    start("his_bridge", BridgeSettings, run, refusals=(ProfileError,))
+    start(
+        "his_bridge",
+        BridgeSettings,
+        run,
+        refusals=(UnknownSchema, ProfileError),
+        database_faults=DATABASE_FAULTS,
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -326,8 +327,9 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             raise invalid(faults)
         now_us, once = self._now_us(), current_tenant().own(request.request_id)
         try:
+            erasing = functools.partial(erase, dry_run=request.dry_run)
             done = await self._database.run(
-                erase, self._database, self._keys, once, token, hospitals, now_us, done_by()
+                erasing, self._database, self._keys, once, token, hospitals, now_us, done_by()
             )
         except OtherErasure:
             text = "the request_id was used with other content; use a new one"

@@ -8,15 +8,16 @@ from pathlib import Path
 from lipei.pricing.v1 import pricing_pb2_grpc
 from services.common.access.guarding import service_guard
 from services.common.access.read_tally import counting
-from services.common.database import Database, migrate
+from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, migrate
 from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.money import parse_decimal
 from services.common.process import start
+from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.common.sealing.servicer import readiness, serving
-from services.common.settings import LipeiSettings, UnknownSetting, key_file, trust_domain
+from services.common.settings import UnknownSetting, key_file, trust_domain
 from services.common.state import state_dir
 from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
@@ -136,7 +137,13 @@ def legal_cap(share: str, source: str) -> LegalCap | None:
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    start(NAME, PricingSettings, run, refusals=(TariffRefused, ProgrammeRefused))
+    start(
+        NAME,
+        PricingSettings,
+        run,
+        refusals=(UnknownSchema, TariffRefused, ProgrammeRefused),
+        database_faults=DATABASE_FAULTS,
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Decides no price and judges no month itself.
 
 from __future__ import annotations
 
+import functools
 import re
 import uuid
 from collections.abc import Callable
@@ -266,8 +267,9 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             raise invalid(violations)
         _check_member(token)
         try:
+            erase = functools.partial(self._erasures.erase, dry_run=request.dry_run)
             done = await self._run(
-                self._erasures.erase,
+                erase,
                 current_tenant(),
                 current_tenant().own(request.request_id),
                 token,

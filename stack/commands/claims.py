@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import grpc
 import typer
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import Parse, ParseError
@@ -23,16 +21,19 @@ from lipei.his_bridge.v1.his_bridge_pb2 import GetBillRequest
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1.bill_pb2 import Bill
 from services.common.state import write_private
-from stack.commands import reviews
-from stack.commands.calling import CALL_S, CallFailed, Failed, calling, fresh_request_id
+from stack.commands import replays, reviews, what_if
+from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.printing import plain, print_json, print_list, print_table, say, word
 from stack.commands.withheld import Withheld, ask
 from stack.decision_text import adding_up, claim_table, decision_tables, reason_table
 
 app = typer.Typer(
-    no_args_is_help=True, help="Claims: list, show, explain, replay, submit, and work on them."
+    no_args_is_help=True,
+    help="Claims: list, show, explain, replay, what-if, submit, and work on them.",
 )
+replays.add_to(app)
+what_if.add_to(app)
 reviews.add_to(app)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help='"policies/{p}/claims/{c}"')]
@@ -208,74 +209,6 @@ def _hand_out(content: bytes, out: Path | None) -> None:
     except OSError as error:
         raise Failed(f"{out}: cannot be written ({type(error).__name__})", exit_code=2) from None
     say(f"{out}: {len(content)} bytes")
-
-
-@app.command()
-def replay(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help='"policies/{p}/claims/{c}"')
-    ],
-    state: State = DEFAULT_STATE,
-    as_json: AsJson = False,
-) -> None:
-    """Recompute decisions from their stored inputs and compare the hashes. Changes nothing.
-
-    Exit code 0: every decision is the same, but for those of erased people, of which nothing is
-    left to recompute: that is said, and is no alarm. 1: a stored decision is not what its inputs
-    give; stop and investigate. 2: wrong use. 3: one could not be asked, unknown or not decided yet.
-    """
-    found = [_replayed(state, name) for name in names]
-    if as_json:
-        told = [one.told for one in found]
-        print_json(told[0] if len(told) == 1 else {"replays": told})
-    else:
-        for one in found:
-            for line in one.lines:
-                say(line)
-    failed = [one for one in found if one.exit_code]
-    if failed:
-        code = _ALTERED if any(one.exit_code == _ALTERED for one in failed) else _NOT_ASKED
-        lines = [f"{one.name}: {line}" for one in failed for line in one.faults]
-        raise Failed(*lines, exit_code=code)
-
-
-_ALTERED, _NOT_ASKED = 1, 3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Replay:
-    """What came of one claim."""
-
-    name: str
-    told: dict[str, Any]
-    lines: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
-    exit_code: int = 0
-
-
-def _replayed(state: Path, name: str) -> _Replay:
-    try:
-        with calling(state, "claims", "senior_adjuster") as channel:
-            stub = ClaimsServiceStub(channel)
-            answer = stub.ReplayClaim(pb.ReplayClaimRequest(name=name), timeout=CALL_S)
-    except CallFailed as failed:
-        fault = failed.fault
-        told = {"name": name, "reason": fault.reason}
-        if fault.reason == "ERASED":
-            gone = f"{name}: the person's data was erased; nothing is left to recompute"
-            return _Replay(name=name, told=told, lines=(gone,))
-        code = _ALTERED if fault.code is grpc.StatusCode.DATA_LOSS else _NOT_ASKED
-        return _Replay(name=name, told=told, faults=failed.lines, exit_code=code)
-    except Failed as failed:
-        raise Failed(*failed.lines, exit_code=_NOT_ASKED) from None
-    said = (
-        f"{name}: the same decision",
-        f"  input       {answer.input_hash}",
-        f"  output      {answer.output_hash}",
-        f"  commitment  {answer.commitment}",
-        f"  decided by engine {answer.decided_by}, recomputed by {answer.recomputed_by}",
-    )
-    return _Replay(name=name, told={"name": name, **plain(answer)}, lines=said)
 
 
 @app.command()

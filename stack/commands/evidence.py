@@ -27,7 +27,16 @@ from stack.commands.calling import CALL_S, Failed, calling, content_of
 from stack.commands.evidence_audit import audited
 from stack.commands.evidence_watch import AUDITOR, Kept, kept_by_witnesses, looked, shown
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import plain, print_json, print_table, rows, say, table
+from stack.commands.printing import (
+    plain,
+    print_json,
+    print_table,
+    rows,
+    say,
+    table,
+    told_time,
+    when,
+)
 
 app = typer.Typer(help="Who read what, and the proof of it.", no_args_is_help=True)
 
@@ -83,8 +92,9 @@ def list_leaves(  # noqa: PLR0913, PLR0917 - options of a command
         say(f"{log.value} has no read of sensitive data on record that you asked for and may see")
         return
     names = ("index", "time", "who", "role", "purpose", "consent", "record", "level")
-    made = table("leaf", *names[1:], right=("leaf",))
-    print_table(rows(made, ([str(read.get(name, "")) for name in names] for read in found)))
+    made = table("leaf", "time (UTC)", *names[2:], right=("leaf",))
+    lines = ({**read, "time": told_time(str(read["time"]))} for read in found)
+    print_table(rows(made, ([str(line.get(name, "")) for name in names] for line in lines)))
     if len(found) == limit:
         say(f"the first {limit}, and there may be more: a larger --limit, or a later --since")
 
@@ -117,8 +127,8 @@ def member_reads(
         say(f"{log.value} has no read of this member's data on record that you may see")
         return
     names = ("reader", "role", "purpose", "consent", "record")
-    made = table("time", *names)
-    lines = ([read.time.ToJsonString(), *(getattr(read, name) for name in names)] for read in reads)
+    made = table("time (UTC)", *names)
+    lines = ([when(read.time), *(getattr(read, name) for name in names)] for read in reads)
     print_table(rows(made, lines))
 
 

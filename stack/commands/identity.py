@@ -19,7 +19,7 @@ from stack.authority import LIFE, Authority, mints
 from stack.commands.acting import acting_as, mint_token
 from stack.commands.calling import Failed
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import print_json, print_table, rows, say, table
+from stack.commands.printing import print_json, print_table, rows, say, table, told_time
 from stack.sandbox_issuer import SandboxIssuer, has_issuer
 
 app = typer.Typer(
@@ -62,7 +62,7 @@ def list_issued(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
         rows(
             made,
             (
-                (one.process, one.uri, one.not_after[:16], "yes" if revoked else "")
+                (one.process, one.uri, told_time(one.not_after), "yes" if revoked else "")
                 for one, revoked in found
             ),
         )

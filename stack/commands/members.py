@@ -6,7 +6,9 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import grpc
@@ -23,7 +25,7 @@ from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.identity import is_member_token
 from services.common.identity import member_token as token_of
 from services.common.refusals import error_of
-from services.common.sealing.erasures import ORDER_REFERENCE
+from services.common.sealing.order_reference import ORDER_REFERENCE
 from services.common.settings import (
     UnknownSetting,
     member_token_key_file,
@@ -115,6 +117,9 @@ def erase(
         str, typer.Option("--order", help="File number of the order; it is kept.")
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be erased; erase nothing.")
+    ] = False,
     hospitals: Annotated[
         list[str] | None,
         typer.Option("--hospital", help="Only at this hospital; else at all that run here."),
@@ -124,6 +129,7 @@ def erase(
 ) -> None:
     """Destroy the keys of everything that claims, pricing and the bridge keep about a person.
 
+    What would go is said first, and asked; --yes asks nothing.
     Claims goes first: while a claim is open, or the law wants records kept, nothing is erased.
     Pricing is asked twice: by the insurer for its quotes, by the member for what was recorded.
     Names, states, amounts, commitments, the ledger and payment files stay.
@@ -133,31 +139,58 @@ def erase(
     if faults:
         raise Failed(*faults, exit_code=2)
     addresses(state)
-    if not yes:
+    once, ordered = fresh_request_id(request_id), _Ordered(found, ground, order)
+    if dry_run or not yes:
+        failed = _everywhere(state, ordered, fresh_request_id(), hospitals, dry_run=True)
+        if failed:
+            raise Failed(*failed, "nothing was erased")
+        if dry_run:
+            return
         typer.confirm("It cannot be undone. Erase this person?", abort=True)
-    once = fresh_request_id(request_id)
+    failed = _everywhere(state, ordered, once, hospitals, dry_run=False)
+    if failed:
+        again = f"repeat the same command with --request-id {once}"
+        raise Failed(*failed, f"not everything was erased; {again}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """Whom to erase, and why it may be done."""
+
+    token: str
+    ground: Ground
+    order: str
+
+
+def _everywhere(
+    state: Path, who: _Ordered, once: str, hospitals: list[str] | None, *, dry_run: bool
+) -> list[str]:
+    """Erase in every service, or say what would be; what a person must hear of those that did not.
+
+    Raises: Failed where claims refuse: then nothing further is done.
+    """
     with calling(state, "claims", "senior_adjuster") as channel:
-        policies = _erase_claims(ClaimsServiceStub(channel), once, found, ground, order)
+        policies = _erase_claims(ClaimsServiceStub(channel), once, who, dry_run=dry_run)
     failed = _told(
         "pricing",
         calling(state, "pricing", "senior_adjuster"),
-        lambda channel: _erase_pricing(channel, once, found, policies),
+        lambda channel: _erase_pricing(channel, once, who.token, policies, dry_run=dry_run),
     )
     # What a hospital, a partner or the member has recorded is not the insurer's to erase.
     failed += _told(
         "pricing, in the member's name",
-        calling(state, "pricing", f"member:{found}"),
-        lambda channel: _erase_pricing(channel, once, found, []),
+        calling(state, "pricing", f"member:{who.token}"),
+        lambda channel: _erase_pricing(channel, once, who.token, [], dry_run=dry_run),
     )
     for name in hospitals or hospitals_here(state):
         failed += _told(
             f"his_bridge of {name}",
             calling(state, "his_bridge", "hospital_records", name),
-            functools.partial(_erase_bridge, request_id=once, token=found, hospital=name),
+            functools.partial(
+                _erase_bridge, request_id=once, token=who.token, hospital=name, dry_run=dry_run
+            ),
         )
-    if failed:
-        again = f"repeat the same command with --request-id {once}"
-        raise Failed(*failed, f"not everything was erased; {again}")
+    return failed
 
 
 @app.command()
@@ -199,14 +232,15 @@ def _faults(token: str, ground: Ground, order: str) -> Iterator[str]:
 
 
 def _erase_claims(
-    stub: ClaimsServiceStub, request_id: str, token: str, ground: Ground, order: str
+    stub: ClaimsServiceStub, request_id: str, who: _Ordered, *, dry_run: bool
 ) -> list[str]:
     """Policies that insured nobody else; nothing further is to be erased if this fails."""
     request = claims_pb2.EraseMemberRequest(
         request_id=request_id,
-        member=f"members/{token}",
-        ground=_GROUNDS[ground],
-        order_reference=order,
+        member=f"members/{who.token}",
+        ground=_GROUNDS[who.ground],
+        order_reference=who.order,
+        dry_run=dry_run,
     )
     try:
         done = stub.EraseMember(request, timeout=CALL_S)
@@ -216,38 +250,54 @@ def _erase_claims(
             return []
         raise
     say(
-        f"claims: {counted(done.destroyed_key_count, 'key')} destroyed; "
+        f"claims: {counted(done.destroyed_key_count, 'key')} {_destroyed(dry_run)}; "
         f"{counted(done.claim_count, 'claim')} of {done.member} without bill and lines from now on"
     )
     if done.policies:
-        say(f"  payee accounts of {', '.join(done.policies)}, which insure nobody else, are gone")
+        gone = "would be gone" if dry_run else "are gone"
+        say(f"  payee accounts of {', '.join(done.policies)}, which insure nobody else, {gone}")
     return list(done.policies)
 
 
-def _erase_pricing(channel: grpc.Channel, request_id: str, token: str, policies: list[str]) -> None:
+def _destroyed(dry_run: bool) -> str:
+    return "would be destroyed" if dry_run else "destroyed"
+
+
+def _erase_pricing(
+    channel: grpc.Channel, request_id: str, token: str, policies: list[str], *, dry_run: bool
+) -> None:
     done = PricingServiceStub(channel).EraseMember(
         pricing_pb2.EraseMemberRequest(
-            request_id=request_id, member=f"members/{token}", policies=policies
+            request_id=request_id,
+            member=f"members/{token}",
+            policies=policies,
+            dry_run=dry_run,
         ),
         timeout=CALL_S,
     )
     say(
-        f"pricing: {counted(done.destroyed_key_count, 'key')} destroyed; of "
+        f"pricing: {counted(done.destroyed_key_count, 'key')} {_destroyed(dry_run)}; of "
         f"{counted(done.reading_count, 'reading')}, {counted(done.target_count, 'target')}, "
         f"{counted(done.coach_task_count, 'task', 'tasks')} of coaches and "
         f"{counted(done.quote_count, 'quote')} nothing can be opened any more"
     )
 
 
-def _erase_bridge(channel: grpc.Channel, request_id: str, token: str, hospital: str) -> None:
+def _erase_bridge(
+    channel: grpc.Channel, request_id: str, token: str, hospital: str, *, dry_run: bool
+) -> None:
     done = HisBridgeServiceStub(channel).EraseMember(
         his_bridge_pb2.EraseMemberRequest(
-            request_id=request_id, member=f"members/{token}", hospital=f"hospitals/{hospital}"
+            request_id=request_id,
+            member=f"members/{token}",
+            hospital=f"hospitals/{hospital}",
+            dry_run=dry_run,
         ),
         timeout=CALL_S,
     )
     say(
-        f"his_bridge of {hospital}: {counted(done.destroyed_key_count, 'key')} destroyed; "
+        f"his_bridge of {hospital}: {counted(done.destroyed_key_count, 'key')} "
+        f"{_destroyed(dry_run)}; "
         f"{counted(done.bill_count, 'bill')} cannot be opened any more, "
         f"{done.refused_bill_count} of them withheld from the insurer; "
         f"{counted(done.reading_count, 'reading')} deleted"

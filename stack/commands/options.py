@@ -29,3 +29,8 @@ class Language(StrEnum):
 
 
 Lang = Annotated[Language, typer.Option("--lang", help="Language of the sentences.")]
+
+
+def spoken(lang: Language) -> tuple[str, ...]:
+    """The languages to print, Chinese first."""
+    return ("zh", "en") if lang is Language.BOTH else (lang.value,)

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -96,6 +97,17 @@ def counted(count: int, one: str, many: str = "") -> str:
     ('1 key', '2 keys', '0 entries')
     """
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def progress_bar(out: Console) -> Progress:
+    """A bar of so many done and to do, on a terminal; in a pipe nothing."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=out, disable=not out.is_terminal)
 
 
 def _stacked(made: Table, width: int) -> Iterator[str]:
@@ -185,7 +197,16 @@ def word(enum: Enum, value: int) -> str:
 
 def when(moment: Timestamp) -> str:
     """A moment in UTC to the second; empty when it is not set."""
-    return moment.ToJsonString()[:19].replace("T", " ") if moment.seconds else ""
+    return told_time(moment.ToJsonString()) if moment.seconds else ""
+
+
+def told_time(iso: str) -> str:
+    """A time in UTC that is written for machines, as every table shows it.
+
+    >>> told_time("2026-05-04T04:00:00Z"), told_time("2026-05-04T04:00:00+00:00")
+    ('2026-05-04 04:00:00', '2026-05-04 04:00:00')
+    """
+    return iso[:19].replace("T", " ")
 
 
 def rows(made: Table, lines: Iterable[Sequence[str]]) -> Table:

@@ -10,6 +10,7 @@ import typer
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.money import currency_exponent
+from stack import chinese
 from stack.commands.calling import Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.printing import money, plain, print_json, print_table, rows, say, table
@@ -93,27 +94,32 @@ def _features(texts: list[str]) -> dict[str, str]:
 def show_quote(answer: pb.Quote, lang: Language, withheld: Withheld) -> None:
     """Print the premium with its steps, and how a credit came about."""
     currency = answer.premium.currency_code
-    say(f"{answer.name}\n{answer.tariff}, from {answer.start_date}, amounts in {currency}")
+
+    def said(english: str) -> str:
+        return chinese.said(english, lang)
+
+    start = f"{said('start')} {answer.start_date}"
+    say(f"{answer.name}\n{answer.tariff}, {start}, {said('amounts in')} {currency}")
     if "steps" in withheld:
-        say(f"steps {WITHHELD}")
+        say(f"{said('steps')} {WITHHELD}")
     else:
         _show_steps(answer, lang)
     if answer.HasField("incentive"):
-        show_incentive(answer.incentive, withheld.below("incentive"))
+        show_incentive(answer.incentive, withheld.below("incentive"), lang)
         field = "premium_without_credit"
-        say(f"premium without credit {withheld.shown(field, money(getattr(answer, field)))}")
+        before = withheld.shown(field, money(getattr(answer, field)))
+        say(f"{said('premium without credit')} {before}")
     total = _major(sum(step.difference_e4 for step in answer.steps), currency)
-    said = withheld.shown("steps", total)
-    say(f"premium {money(answer.premium)} = sum of the differences {said}")
+    whole = withheld.shown("steps", total)
+    sums = f"{said('sum of the differences')} {whole}"
+    say(f"{said('premium')} {money(answer.premium)} = {sums}")
 
 
 def _show_steps(answer: pb.Quote, lang: Language) -> None:
     currency = answer.premium.currency_code
-    made = table(
-        *("step", "cell", "factor", "difference", "premium", "meaning"),
-        right=("factor", "difference", "premium"),
-        prose=("meaning",),
-    )
+    english = ("step", "cell", "factor", "difference", "premium", "meaning")
+    headings = [chinese.heading(one, lang) for one in english]
+    made = table(*headings, right=headings[2:5], prose=headings[5:])
     for step in answer.steps:
         factor = f"{Decimal(step.factor_millionths).scaleb(-6):f}" if step.factor_millionths else ""
         meaning = {

@@ -14,6 +14,7 @@ from google.protobuf.json_format import Parse, ParseError
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1 import reading_pb2
+from stack import chinese
 from stack.commands.calling import (
     CALL_S,
     CallFailed,
@@ -22,7 +23,7 @@ from stack.commands.calling import (
     content_of,
     fresh_request_id,
 )
-from stack.commands.options import DEFAULT_STATE, AsJson, State
+from stack.commands.options import DEFAULT_STATE, AsJson, Language, State
 from stack.commands.printing import (
     plain,
     print_json,
@@ -155,41 +156,54 @@ def participation(
     )
 
 
-def show_incentive(found: pb.Incentive, withheld: Withheld = NOTHING) -> None:
+def show_incentive(
+    found: pb.Incentive, withheld: Withheld = NOTHING, lang: Language = Language.EN
+) -> None:
     """The months as a table, then the run and what it earns."""
+
+    def said(english: str) -> str:
+        return chinese.said(english, lang)
+
     programme = withheld.shown("programme", found.programme)
-    say(f"{programme}, {found.window_first_month} to {found.window_last_month}")
+    to = {Language.EN: "to", Language.ZH: "至"}.get(lang, "至 to")
+    say(f"{programme}, {found.window_first_month} {to} {found.window_last_month}")
     if "months" in withheld:
-        say(f"months {WITHHELD}")
+        say(f"{said('months')} {WITHHELD}")
     else:
-        _show_months(found)
-    run = f"{found.run_first_month} to {found.run_last_month}" if found.run_months else "none"
+        _show_months(found, lang)
+    run = f"{found.run_first_month} {to} {found.run_last_month}"
+    run = run if found.run_months else said("none")
     longest = withheld.shown("run_months", f"{found.run_months} ({run})")
     field = "contractual_share_millionths"
-    say(f"longest run {longest}, earns {withheld.shown(field, share(getattr(found, field)))}")
+    earned = withheld.shown(field, share(getattr(found, field)))
+    say(f"{said('longest run')} {longest}, {said('earns')} {earned}")
     if "credit_millionths" in withheld:
-        say(f"credit {WITHHELD}")
+        say(f"{said('credit')} {WITHHELD}")
     elif found.HasField("credit_millionths"):
-        cap = f"legal cap {share(found.legal_cap.share_millionths)}: {found.legal_cap.source}"
-        say(f"credit {share(found.credit_millionths)} ({cap})")
+        cap = f"{share(found.legal_cap.share_millionths)}: {found.legal_cap.source}"
+        say(f"{said('credit')} {share(found.credit_millionths)} ({said('legal cap')} {cap})")
     else:
-        say("no credit: the operator has set no legal cap")
+        say(said("no credit: the operator has set no legal cap"))
 
 
-def _show_months(found: pb.Incentive) -> None:
-    columns = ("month", "result", "decided by", "slots", "means and targets", "readings")
-    made = table(*columns, prose=("means and targets", "readings"))
+def _show_months(found: pb.Incentive, lang: Language) -> None:
+    english = ("month", "result", "decided by", "slots", "means and targets", "readings")
+    headings = [chinese.heading(one, lang) for one in english]
+    made = table(*headings, prose=headings[4:])
+    of = " of " if lang is Language.EN else " "
+    doctor = f", {chinese.said('doctor', lang)}"
     for month in found.months:
         basis = {
-            pb.MONTH_BASIS_LABORATORY_HBA1C: f"HbA1c of {month.hba1c_month}",
-            pb.MONTH_BASIS_SLOTS: "slots",
+            pb.MONTH_BASIS_LABORATORY_HBA1C: f"HbA1c{of}{month.hba1c_month}",
+            pb.MONTH_BASIS_SLOTS: chinese.said("slots", lang),
         }.get(month.basis, "")
         means = ", ".join(
-            f"{word(pb.Measure, m.measure)} {m.mean} ({m.target}{', doctor' * m.personal_target})"
+            f"{word(pb.Measure, m.measure)} {m.mean} ({m.target}{doctor * m.personal_target})"
             for m in month.measures
         )
         evidence = " ".join(name.rpartition("/")[2] for name in month.evidence)
-        result, slots = word(pb.MonthResult, month.result), f"{month.slots_filled} of 4"
+        result = chinese.said(word(pb.MonthResult, month.result), lang)
+        slots = f"{month.slots_filled}{of if lang is Language.EN else '/'}4"
         rows(made, [(month.month, result, basis, slots, means, evidence)])
     print_table(made)
 

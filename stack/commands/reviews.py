@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from google.protobuf.message import Message
+from rich.console import Console
 from rich.table import Table
 
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
@@ -18,15 +20,16 @@ from lipei.claims.v1.review_pb2_grpc import ReviewServiceStub
 from lipei.type.v1 import bill_pb2
 from services.common.money import currency_exponent, minor_units, parse_decimal
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
-from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
+from stack.commands.options import DEFAULT_STATE, AsJson, Language, RequestId, State
 from stack.commands.printing import money, print_json, print_table, rows, say, table, when, word
 from stack.commands.withheld import ask
+from stack.decision_text import decision_tables
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help='"policies/{p}/claims/{c}"')]
 Note = Annotated[str, typer.Option("--note", help="Why; kept sealed.")]
 Revision = Annotated[
     int,
-    typer.Option("--revision", help="The one that you looked at; by default the one there is now."),
+    typer.Option("--revision", help="The one that you looked at; without it you are shown one."),
 ]
 _PAGE = 500
 _NEXT = {
@@ -87,7 +90,8 @@ def _queue(claims: Iterable[claims_pb2.Claim]) -> Table:
             (
                 claim.name,
                 word(claims_pb2.ClaimState, claim.state)
-                + (", to be confirmed" if claim.awaits_confirmation else ""),
+                + (", to be confirmed" if claim.awaits_confirmation else "")
+                + (", to be adjusted" if claim.awaits_adjustment else ""),
                 when(claim.state_time),
                 "\n".join(_awaited(pend) for pend in claim.decision.pends),
                 "\n".join(pend.clause for pend in claim.decision.pends),
@@ -255,6 +259,19 @@ def _minor(text: str, currency: str) -> int:
         raise Failed(f"--fund-paid: {error}", exit_code=2) from None
 
 
+def adjust(
+    name: Name,
+    note: Note = "",
+    revision: Revision = -1,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Decide a paid, denied or closed claim anew by what is known now, and move the difference."""
+    request = pb.AdjustClaimRequest(name=name, note=note)
+    _do("AdjustClaim", request, "senior_adjuster", revision, request_id, state, as_json)
+
+
 def reverse(
     name: Name,
     note: Note = "",
@@ -332,7 +349,7 @@ def _do(
     as_json: bool,
 ) -> None:
     request.request_id = fresh_request_id(request_id)
-    request.revision = _claim(request.name, state, role).revision if revision < 0 else revision
+    request.revision = _looked_at(request.name, state, role) if revision < 0 else revision
     with calling(state, "claims", role) as channel:
         call: Callable[..., Message] = getattr(ReviewServiceStub(channel), rpc)
         answer: Any = call(request, timeout=CALL_S)
@@ -344,6 +361,35 @@ def _do(
         f"{claim.name}: {word(claims_pb2.ClaimState, claim.state)}, {money(claim.decision.benefit)}"
     )
     _say_next(claim)
+
+
+def _looked_at(name: str, state: Path, role: str) -> int:
+    """Show the claim that would be acted on, and ask; its revision.
+
+    Raises: Failed where nobody can be asked: what is done blindly names a revision that was seen.
+    """
+    with calling(state, "claims", role) as channel:
+        wanted = claims_pb2.GetClaimRequest(name=name)
+        answer, held_back = ask(ClaimsServiceStub(channel).GetClaim, wanted)
+    claim = answer.claim
+    withheld = held_back.below("claim")
+    shown = decision_tables(
+        claim, Language.EN, with_history=False, withheld=withheld, sections=answer.sections
+    )
+    errors = Console(stderr=True, highlight=False)
+    for part in shown:
+        if isinstance(part, str):
+            errors.print(part, markup=False, soft_wrap=True)
+        else:
+            print_table(part, errors)
+    if not sys.stdin.isatty():
+        raise Failed(
+            "nothing was done: nobody could be asked whether this is the claim that is meant",
+            f"repeat the command with --revision {claim.revision}",
+            exit_code=2,
+        )
+    typer.confirm("Act on the claim as it stands here?", abort=True, err=True)
+    return claim.revision
 
 
 def _claim(name: str, state: Path, role: str) -> claims_pb2.Claim:
@@ -361,13 +407,15 @@ def _say_next(claim: claims_pb2.Claim) -> None:
     who = ""
     if claim.awaits_confirmation:
         known, who = "lipei claims confirm {name}", "   (somebody else)"
-    if claim.state in _ACTED_ON:
+    if claim.awaits_adjustment and not claim.awaits_confirmation:
+        known = "lipei claims adjust {name}"
+    if claim.state in _ACTED_ON or claim.awaits_adjustment:
         known += f" --revision {claim.revision}"
     say(f"next: {known.format(name=claim.name)}{who}")
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to `lipei claims`."""
-    for command in (pended, review, confirm, clear, supply, reverse, recover, appeal):
+    for command in (pended, review, confirm, clear, supply, adjust, reverse, recover, appeal):
         app.command()(command)
     app.command("decide-appeal")(decide_appeal)

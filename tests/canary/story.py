@@ -106,8 +106,9 @@ class Canary:
         """The member objects, and intake writes down why."""
         listed = json.loads(self.lipei("claims", "list", BUSINESS["policy"], "--json").out)
         ended = ("CLAIM_STATE_PAID", "CLAIM_STATE_CLOSED_ZERO", "CLAIM_STATE_DENIED")
-        name = next(one["name"] for one in listed["claims"] if one["state"] in ended)
-        done = self.lipei("claims", "appeal", name, "--note", PERSON["note"])
+        claim = next(one for one in listed["claims"] if one["state"] in ended)
+        name, seen = claim["name"], ("--revision", str(claim["revision"]))
+        done = self.lipei("claims", "appeal", name, "--note", PERSON["note"], *seen)
         assert done.code == 0, done.err
         assert f"next: lipei claims decide-appeal {name}" in done.out
         assert self.lipei("claims", "pended").code == 0

@@ -18,6 +18,7 @@ from lipei.his_bridge.v1 import consent_pb2, his_bridge_pb2, work_pb2
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from lipei.pricing.v1 import pricing_pb2
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
+from services.common.access.caller import Caller
 from services.common.grpc_edge import channel as reach
 from services.common.grpc_edge import sync_channel
 from services.common.temporal import names
@@ -57,6 +58,7 @@ class Parts:
     pricing: str
     his: FhirServer
     source_goes_away: Callable[[], None]
+    callers: list[Caller]  # the last one is who calls claims
 
     @property
     def register(self) -> ConsentServiceStub:
@@ -149,7 +151,8 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
         write_profile(tmp_path / "profiles", his.base_url)
         bridge = held.enter_context(running_bridge(tmp_path / "bridge", tmp_path / "profiles"))
         bridge.consented([TOKEN])
-        found = Parts(tmp_path / "state", bridge, claims, pricing.address, his, source.close)
+        where = tmp_path / "state", bridge, claims, pricing.address, his
+        found = Parts(*where, source.close, callers)
         found.pull_bills()
         found.run(names.PULL_READINGS, work_pb2.PullReadingsWork(hospital=HOSPITAL))
         yield found

@@ -80,6 +80,11 @@ class Books:
         query = f"SELECT count(DISTINCT bill_index) FROM claim WHERE bill_index IN ({marks})"
         return self._number(self._claims, query, *wanted)
 
+    def corrected(self) -> int:
+        """Claims whose decision in force was made from a corrected bill."""
+        query = "SELECT count(*) FROM claim WHERE adjusted > 0 AND adjusted = adjustments"
+        return self._number(self._claims, query)
+
     def released(self) -> int:
         """Bills that the bridge has released."""
         return self._number(self._bridge, "SELECT count(*) FROM released_bill")

@@ -293,7 +293,7 @@ ANOTHERS_POLICY = _guard(
     "another insurer's policy in an explanation",
     "an explanation names the policy of another insurer that paid first",
     (
-        "services/claims/storage/claims.py",
+        "services/claims/storage/coordination.py",
         "claim.c.person_id == row.person_id,\n            claim.c.insurer == row.insurer,\n",
         "claim.c.person_id == row.person_id,\n",
     ),
@@ -353,7 +353,7 @@ OWN_APPEAL = _guard(
     "who has reviewed a claim decides the appeal against it",
     (
         "services/claims/appealing.py",
-        "_REVIEWERS = (ActKind.REVIEW, ActKind.CONFIRM)",
+        "_REVIEWERS = (ActKind.REVIEW, ActKind.CONFIRM, ActKind.ADJUST)",
         "_REVIEWERS = ()",
     ),
     tests=("tests/services/claims/test_reviews.py",),

@@ -10,6 +10,7 @@ import ast
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 _COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -86,7 +87,8 @@ def mutated(source: str, mutant: Mutant) -> ast.Module:
     tree = ast.parse(source)
     target = list(ast.walk(tree))[mutant.node]
     replacement = list(_ways(target))[mutant.way]()
-    return ast.fix_missing_locations(_Replace(target, replacement).visit(tree))
+    _Replace(target, replacement).visit(tree)
+    return ast.fix_missing_locations(tree)
 
 
 class _Replace(ast.NodeTransformer):
@@ -119,13 +121,13 @@ def _running(function: ast.FunctionDef) -> Iterator[ast.AST]:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue
         yield node
-        below = list(ast.iter_child_nodes(node))
+        below: list[ast.AST] = list(ast.iter_child_nodes(node))
         if isinstance(node, ast.AnnAssign):
             below.remove(node.annotation)
         elif isinstance(node, ast.FunctionDef):
             below = list(node.body)
         elif isinstance(node, ast.Call) and _is_cast(node):
-            below = node.args[1:]
+            below = list(node.args[1:])
         queue += reversed(below)
 
 
@@ -142,10 +144,8 @@ def _line(node: ast.AST) -> int:
 def _ways(node: ast.AST) -> Iterator[Callable[[], ast.AST]]:
     """Every mistake that this node allows; each call makes it from the node as it then is."""
     if isinstance(node, ast.Compare):
-        for place, operator in enumerate(node.ops):
-            yield lambda place=place, other=_COMPARED[type(operator)]: ast.Compare(
-                node.left, [*node.ops[:place], other(), *node.ops[place + 1 :]], node.comparators
-            )
+        for place in range(len(node.ops)):
+            yield partial(_compared_otherwise, node, place)
     elif isinstance(node, ast.BoolOp):
         yield lambda: ast.BoolOp(
             ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values
@@ -155,9 +155,7 @@ def _ways(node: ast.AST) -> Iterator[Callable[[], ast.AST]]:
     elif isinstance(node, ast.BinOp) and type(node.op) in _COMPUTED:
         yield lambda: ast.BinOp(node.left, _COMPUTED[type(node.op)](), node.right)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int):
-        yield lambda: ast.Constant(
-            not node.value if isinstance(node.value, bool) else node.value + 1
-        )
+        yield partial(_another_constant, node.value)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if (other := _CALLED.get(node.func.id)) is not None:
             yield lambda: ast.Call(ast.Name(other, ast.Load()), node.args, node.keywords)
@@ -168,6 +166,16 @@ def _ways(node: ast.AST) -> Iterator[Callable[[], ast.AST]]:
         yield lambda: ast.comprehension(node.target, node.iter, [], node.is_async)
     elif isinstance(node, ast.stmt):
         yield from _ways_of_statements(node)
+
+
+def _compared_otherwise(node: ast.Compare, place: int) -> ast.AST:
+    other = _COMPARED[type(node.ops[place])]()
+    ops = [*node.ops[:place], other, *node.ops[place + 1 :]]
+    return ast.Compare(node.left, ops, node.comparators)
+
+
+def _another_constant(value: int) -> ast.AST:
+    return ast.Constant(not value if isinstance(value, bool) else value + 1)
 
 
 def _ways_of_statements(node: ast.stmt) -> Iterator[Callable[[], ast.AST]]:

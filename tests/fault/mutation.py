@@ -16,19 +16,20 @@ import importlib
 import json
 import os
 import pickle
+import selectors
 import signal
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from _pytest.runner import runtestprotocol  # reports of one item, without printing them
+from hypothesis import settings
 
 from services.claims.plans import reader
 from services.claims.plans.case_reader import read_cases
@@ -42,11 +43,12 @@ CORE = ROOT / "services" / "claims" / "core"
 SUMMARY = ROOT / "build" / "fault" / "mutants.json"
 # Tests that read no server and no database.
 TESTS = ("tests/services/claims/core",)
+CASE_FILES = tuple(sorted(CASES.glob("*.yaml")))
 # Hypothesis draws fewer examples for a mutant, always the same ones.
 _EXAMPLES = 25
 # A unit that takes this many times as long as it did with the code as it is does not end.
 _PATIENCE = 20
-_LEAST_S = 3.0
+_LEAST_S = 10.0
 
 # A module of core and a line of it, or one of its functions.
 Place = tuple[str, int | str]
@@ -91,15 +93,15 @@ class _TooLong(BaseException):
 # --- units ---
 
 
-def case_units() -> Iterator[Unit]:
+def case_units(files: Iterable[Path]) -> Iterator[Unit]:
     """Each case of each file, read once with the code as it is."""
-    for path in sorted(CASES.glob("*.yaml")):
+    for path in files:
         yaml = path.read_bytes()
         plan = plan_named(load(yaml, path.name)["plan"])
         for case in read_cases(plan, yaml, path.name):
             yield Unit(
                 f"{path.name}: {case.name}",
-                lambda plan=plan, case=case: not run_case(plan, case)[0],  # type: ignore[misc]
+                lambda plan=plan, case=case: not run_case(plan, case)[0],  # type: ignore[misc] # bound by default
                 by_line=True,
             )
 
@@ -107,14 +109,16 @@ def case_units() -> Iterator[Unit]:
 def test_units(items: Sequence[pytest.Item]) -> Iterator[Unit]:
     """Each test that pytest collected."""
     for item in items:
-        test = getattr(item, "obj", None)
+        test: Any = getattr(item, "obj", None)
         drawn = getattr(test, "_hypothesis_internal_use_settings", None)
         if drawn is not None and drawn.max_examples > _EXAMPLES:
             test._hypothesis_internal_use_settings = settings(drawn, max_examples=_EXAMPLES)
         yield Unit(
             item.nodeid,
-            lambda item=item: not any(  # type: ignore[misc]
-                report.failed for report in runtestprotocol(item, log=False, nextitem=None)
+            lambda item=item: (
+                not any(  # type: ignore[misc] # bound by default
+                    report.failed for report in runtestprotocol(item, log=False, nextitem=None)
+                )
             ),
             by_line=False,
         )
@@ -126,26 +130,29 @@ def test_units(items: Sequence[pytest.Item]) -> Iterator[Unit]:
 def in_children(
     jobs: Sequence[Any], work: Callable[[Any], Any], workers: int
 ) -> Iterator[tuple[Any, Any]]:
-    """What `work` gives for each job, each in a forked child; None when the child died."""
+    """What `work` gives for each job, each in a forked child; None when the child died.
+
+    In the order in which they end: nobody waits for a slow one.
+    """
     waiting = list(reversed(jobs))
-    running: dict[int, tuple[Any, int]] = {}
-    while waiting or running:
-        while waiting and len(running) < workers:
-            job = waiting.pop()
-            reading, writing = os.pipe()
-            pid = os.fork()
-            if pid == 0:
-                os.close(reading)
-                _child(job, work, writing)
-            os.close(writing)
-            running[pid] = (job, reading)
-        # Read before waiting: a child blocks on a full pipe.
-        pid, (job, reading) = next(iter(running.items()))
-        with os.fdopen(reading, "rb") as pipe:
-            told = pipe.read()
-        os.waitpid(pid, 0)
-        del running[pid]
-        yield job, pickle.loads(told) if told else None  # noqa: S301 - our own child wrote it
+    with selectors.DefaultSelector() as running:
+        while waiting or running.get_map():
+            while waiting and len(running.get_map()) < workers:
+                job = waiting.pop()
+                reading, writing = os.pipe()
+                pid = os.fork()
+                if pid == 0:
+                    os.close(reading)
+                    _child(job, work, writing)
+                os.close(writing)
+                running.register(reading, selectors.EVENT_READ, (job, pid))
+            for key, _ in running.select():
+                running.unregister(key.fd)
+                job, pid = key.data
+                with os.fdopen(key.fd, "rb") as pipe:
+                    told = pipe.read()
+                os.waitpid(pid, 0)
+                yield job, pickle.loads(told) if told else None
 
 
 def _child(job: Any, work: Callable[[Any], Any], writing: int) -> None:
@@ -171,7 +178,7 @@ def _passes(unit: Unit, longest_s: float) -> bool:
     signal.setitimer(signal.ITIMER_REAL, longest_s)
     try:
         return unit.run()
-    except (Exception, _TooLong, SystemExit, pytest.fail.Exception):
+    except (Exception, _TooLong, SystemExit, pytest.fail.Exception):  # noqa: BLE001 - all fail
         return False
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -183,7 +190,7 @@ def _passes(unit: Unit, longest_s: float) -> bool:
 def traced(units: Sequence[Unit], workers: int) -> tuple[Trace, ...]:
     """What each unit runs, each block of units in a child, with the code as it is."""
     blocks = [list(range(start, len(units), 40)) for start in range(min(40, len(units)))]
-    found = []
+    found: list[Trace] = []
     for _, traces in in_children(blocks, lambda block: _trace_block(units, block), workers):
         found += traces or []
     return tuple(sorted(found, key=lambda one: one.unit))
@@ -293,7 +300,7 @@ def _function(module: ModuleType, name: str) -> list[FunctionType]:
     for inner in ("fget", "__func__", "__wrapped__"):
         found = getattr(found, inner, found)
     if not isinstance(found, FunctionType):
-        raise LookupError(f"{module.__name__} has no function {name}")
+        raise LookupError(name)  # noqa: TRY004 - no type is at fault, a name is
     return [found]
 
 
@@ -316,32 +323,63 @@ def forget() -> None:
 # --- the whole run ---
 
 
-class Runner:
-    """A pytest plugin: collects as always, then judges mutants instead of running tests."""
+@dataclass(slots=True)
+class Run:
+    """What judging mutants gave; `broken` are units that fail with the code as it is."""
 
-    def __init__(self, mutants: Sequence[Mutant], workers: int) -> None:
-        self.mutants = mutants
-        self.workers = workers
-        self.verdicts: list[Verdict] = []
-        self.broken: list[str] = []
+    verdicts: list[Verdict] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Trace, then judge."""
-        reader.load = functools.cache(reader.load)  # a file that was read says the same again
-        units = [*case_units(), *test_units(session.items)]
+    def judge(self, mutants: Sequence[Mutant], units: Sequence[Unit], workers: int) -> None:
+        """Trace the units, then judge the mutants by them."""
         began = time.perf_counter()
-        traces = traced(units, self.workers)
+        _caches()
+        gc.freeze()  # or every child's collector would touch, and so copy, all that is here
+        traces = traced(units, workers)
         self.broken = [units[one.unit].name for one in traces if not one.passed]
-        print(f"{len(units)} cases and tests traced in {time.perf_counter() - began:.0f} s")  # noqa: T201
-        for number, verdict in enumerate(
-            judged(self.mutants, units, traces, self.workers), start=1
-        ):
+        _say(f"{len(units)} cases and tests traced in {time.perf_counter() - began:.0f} s")
+        for number, verdict in enumerate(judged(mutants, units, traces, workers), start=1):
             self.verdicts.append(verdict)
             if not verdict.killer:
-                print(f"{number}/{len(self.mutants)} survived: {verdict.mutant.name}", flush=True)  # noqa: T201
+                _say(f"{number}/{len(mutants)} survived: {verdict.mutant.name}")
+        self.seconds = time.perf_counter() - began
+
+    def summary(self) -> dict[str, Any]:
+        """What is written down and compared with the table of survivors."""
+        survived = {one.mutant.name for one in self.verdicts if not one.killer}
+        slow = sorted(self.verdicts, key=lambda one: -one.seconds)[:20]
+        return {
+            "seconds": round(self.seconds),
+            "mutants": len(self.verdicts),
+            "killed": sum(1 for one in self.verdicts if one.killer),
+            "broken": self.broken,
+            "survivors": [one.name for one in all_mutants() if one.name in survived],
+            "slowest": [
+                {"mutant": one.mutant.name, "seconds": round(one.seconds, 1), "killer": one.killer}
+                for one in slow
+            ],
+        }
+
+
+class _Plugin:
+    """Lets pytest collect as always, then judges mutants instead of running the tests."""
+
+    def __init__(self, run: Run, mutants: Sequence[Mutant], workers: int) -> None:
+        self._run = run
+        self._mutants = mutants
+        self._workers = workers
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Judge by all cases and by what was collected."""
+        # A file that was read says the same again.
+        vars(reader)["load"] = functools.cache(load)
+        units = [*case_units(CASE_FILES), *test_units(session.items)]
+        self._run.judge(self._mutants, units, self._workers)
         return True
 
 
+@functools.cache
 def all_mutants() -> tuple[Mutant, ...]:
     """Every mutant of every function in claims' core."""
     return tuple(
@@ -351,16 +389,23 @@ def all_mutants() -> tuple[Mutant, ...]:
     )
 
 
-def run(mutants: Sequence[Mutant], tests: Sequence[str], workers: int) -> Runner:
-    """Judge these mutants by all cases and these tests."""
-    runner = Runner(mutants, workers)
+def judge_by_tests(mutants: Sequence[Mutant], workers: int, tests: Sequence[str] = TESTS) -> Run:
+    """Judge these mutants by all cases and all fast tests of core, or by these.
+
+    Raises: RuntimeError when pytest cannot collect them.
+    """
+    run = Run()
     # Hypothesis is imported by now; nobody reads why an assertion of its own failed.
     rewriting = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
     arguments = ["-n0", "-q", "--capture=no", "-p", "no:cacheprovider", *rewriting, *tests]
-    code = pytest.main(arguments, plugins=[runner])
+    code = pytest.main(arguments, plugins=[_Plugin(run, mutants, workers)])
     if code != 0:
         raise RuntimeError(f"pytest could not collect the tests: {code}")
-    return runner
+    return run
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a command's output
 
 
 def main() -> None:
@@ -368,32 +413,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("words", nargs="*", help="only mutants whose names contain one of these")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--cases", help="judge by the cases of this file alone")
+    parser.add_argument("--tests", nargs="+", default=TESTS, help="judge by all cases and these")
+    parser.add_argument("--again", type=Path, help="only the survivors of this summary")
+    parser.add_argument("--summary", type=Path, default=SUMMARY)
     given = parser.parse_args()
+    again = json.loads(given.again.read_text(encoding="utf-8"))["survivors"] if given.again else ()
     chosen = [
         one
         for one in all_mutants()
-        if not given.words or any(word in one.name for word in given.words)
+        if (not given.words or any(word in one.name for word in given.words))
+        and (not given.again or one.name in again)
     ]
-    began = time.perf_counter()
-    runner = run(chosen, TESTS, given.workers)
-    summary = {
-        "seconds": round(time.perf_counter() - began),
-        "mutants": len(runner.verdicts),
-        "killed": sum(1 for one in runner.verdicts if one.killer),
-        "broken": runner.broken,
-        "survivors": [
-            {"mutant": one.mutant.name, "line": one.mutant.line, "tried": one.tried}
-            for one in runner.verdicts
-            if not one.killer
-        ],
-        "slowest": [
-            {"mutant": one.mutant.name, "seconds": round(one.seconds, 1), "killer": one.killer}
-            for one in sorted(runner.verdicts, key=lambda one: -one.seconds)[:20]
-        ],
-    }
-    SUMMARY.parent.mkdir(parents=True, exist_ok=True)
-    SUMMARY.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print({key: summary[key] for key in ("seconds", "mutants", "killed", "broken")})  # noqa: T201
+    if given.cases:
+        run = Run()
+        run.judge(chosen, list(case_units((CASES / f"{given.cases}.yaml",))), given.workers)
+    else:
+        run = judge_by_tests(chosen, given.workers, given.tests)
+    summary = run.summary()
+    given.summary.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(summary, indent=1, ensure_ascii=False)
+    given.summary.write_text(text + "\n", encoding="utf-8")
+    _say(str({key: summary[key] for key in ("seconds", "mutants", "killed", "broken")}))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +91,25 @@ class Story:
         self.billed += len(part)
         self.stack.start_pull(HOSPITAL)
         return [str(one["identifier"][0]["value"]) for one in part]
+
+    @property
+    def bills(self) -> Sequence[Mapping[str, Any]]:
+        """The bills of the hospital's year, as its system holds them."""
+        return self._claims
+
+    def restate(self, bills: Sequence[Mapping[str, Any]]) -> None:
+        """The hospital states bills anew, and a pull is asked for."""
+        assert self._his is not None, "this story has no hospital"
+        self._his.fill(bills, lambda _count: None)
+        self.stack.start_pull(HOSPITAL)
+
+    def corrections_done(self) -> int:
+        """How many claims were decided anew after a correction; pulls are asked for meanwhile."""
+        self.all_delivered()
+        if time.monotonic() - self._pulled_at > _PULL_AGAIN_S:
+            self._pulled_at = time.monotonic()
+            self.stack.start_pull(HOSPITAL)
+        return self.books.corrected()
 
     def all_delivered(self) -> bool:
         """Whether every bill in the hospital's system is answered for, set aside or held.

@@ -16,7 +16,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HOST = re.compile(r"[0-9]{1,9}@[a-z0-9.-]{1,80}(-[0-9a-f]{32})?")
 # 32 hex digits are a random id of ours, 64 the hash of a request id.
 _WORKFLOW = re.compile(
-    r"claims/[0-9a-f]{32}(/papers/[0-9]{1,4})?|payouts/[a-z][a-z0-9-]{0,62}"
+    r"claims/[0-9a-f]{32}(/(papers|adjustments)/[0-9]{1,4})?|payouts/[a-z][a-z0-9-]{0,62}"
     r"|pull-(bills|readings|withdrawals)/[a-z][a-z0-9-]{0,62}(-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?",
     re.ASCII,
 )

@@ -26,7 +26,7 @@ from demo.his import running_his
 from demo.insurer import MOVING, Insurer
 from demo.scenario import PLANS, generated
 from demo.stack import Stack, fresh_state, started_stack
-from lipei.claims.v1.settlement_pb2 import AwaitPapersWork
+from lipei.claims.v1.settlement_pb2 import AdjustClaimWork, AwaitPapersWork
 from lipei.his_bridge.v1 import consent_pb2
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from services.common.grpc_edge import sync_channel
@@ -106,9 +106,16 @@ async def _awaited(client: Client, claim: str) -> None:
     await client.execute_workflow(names.AWAIT_PAPERS, work, id=name, task_queue=names.CLAIMS_QUEUE)
 
 
+async def _adjusted(client: Client, claim: str) -> None:
+    """A correction that has taken effect already, by its number: claims counts from 1."""
+    work, name = AdjustClaimWork(name=claim), names.adjust_claim_id(claim.rpartition("/")[2], 0)
+    await client.execute_workflow(names.ADJUST_CLAIM, work, id=name, task_queue=names.CLAIMS_QUEUE)
+
+
 async def _fetch(state: Path, hospital: str, claim: str, wanted: frozenset[str]) -> None:
     client = await connect(state)
     await _awaited(client, claim)
+    await _adjusted(client, claim)
     # Two runs for the readings, so that the second one goes on where the first one ended.
     await _pulled(client, state, hospital, "readings", runs=2)
     await _pulled(client, state, hospital, "withdrawals", runs=1)

@@ -145,9 +145,9 @@ BREACHES = [
     ),
     (
         CLAIMS,
-        "(PublishPlanResponse)",
-        "(stream PublishPlanResponse)",
-        "lipei.claims.v1.ClaimsService.PublishPlan: streams",
+        "(PublishPlanRequest)",
+        "(stream PublishPlanRequest)",
+        "lipei.claims.v1.ClaimsService.PublishPlan: takes a stream",
     ),
 ]
 

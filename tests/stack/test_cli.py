@@ -171,6 +171,42 @@ def test_plan_test_says_where_a_plan_decides_otherwise(tmp_path: Path) -> None:
     assert any(said.startswith(f"{bad}:12: ") for said in typed.said)
 
 
+def test_plan_diff_ends_as_diff_does(tmp_path: Path) -> None:
+    old, new, bad = PLANS / "million-medical.yaml", tmp_path / "new.yaml", tmp_path / "bad.yaml"
+    text = old.read_text()
+    new.write_text(text.replace('2024-01-01: "10000.00"', '2024-01-01: "12000.00"', 1))
+    bad.write_text(text.replace("currency: CNY", "currency: XXX"))
+    same = lipei("plan", "diff", old, old)
+    assert (same.code, same.said) == (0, [])
+    assert "没有变化。" in same.out
+    assert "Nothing changes for anybody." in same.out
+    typed = lipei("plan", "diff", old, new, "--lang", "en")
+    assert (typed.code, typed.said) == (1, [])
+    assert "CNY 10000.00 → CNY 12000.00 (worse for the insured)" in typed.out
+    assert "免赔额" not in typed.out.replace("年度免赔额", "")
+    told = json.loads(lipei("plan", "diff", old, new, "--json").out)
+    assert [(one["place"], one["effect"]) for one in told["changes"]] == [
+        ("deductibles/yearly-deductible", "worse")
+    ]
+    assert told["old"] != told["new"]
+    typed = lipei("plan", "diff", old, bad)
+    assert typed.code == 2
+    assert typed.said[0].startswith(f"{bad}:")
+    assert lipei("plan", "diff", old).code == 2
+
+
+def test_plan_explain_tells_every_clause_in_the_language_asked_for() -> None:
+    plan = PLANS / "million-medical.yaml"
+    zh = lipei("plan", "explain", plan, "--lang", "zh")
+    assert (zh.code, zh.err) == (0, "")
+    assert "先由被保险人承担 10000.00 元" in zh.out
+    both = lipei("plan", "explain", plan)
+    assert zh.out.strip() in both.out
+    assert "The insured bears CNY 10000.00 first" in both.out
+    terms = json.loads(lipei("plan", "explain", plan, "--json").out)["terms"]
+    assert {"place", "clause", "zh", "en"} == terms[0].keys()
+
+
 @pytest.mark.parametrize("broken", [ArithmeticError("x"), IndexError("x"), ValueError("x")])
 def test_a_plan_command_never_shows_a_stack_trace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Exception
@@ -237,8 +273,8 @@ def test_whoever_erases_hears_of_faults_before_being_asked(tmp_path: Path) -> No
     assert bad.said[0].startswith("--order: name the order by its file number")
     odd = lipei(*erase, "retention-over", "--order", "court/17", "--token", "Li", stdin="n\n")
     assert [line.split(":")[0] for line in odd.said] == ["--token", "--order"]
-    asked = lipei(*erase, "ordered", "--order", "court/17", stdin="n\n")
-    assert "Erase this person?" in asked.out
+    asked = lipei(*erase, "ordered", "--order", "court/17", stdin="y\n")
+    assert "Erase this person?" not in asked.out  # nobody can say what would go
     assert asked.code == 1
 
 

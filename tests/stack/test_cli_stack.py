@@ -345,6 +345,11 @@ def insured(stack: Stack, tmp_path: Path, policy: str, number: str) -> str:
     return member_token("CN-ID", number, key=key, key_version="k1")
 
 
+def acting(stack: Stack, name: str) -> str:
+    """The option by which somebody acts on a claim as it stands."""
+    return f"--revision {stack.json('claims', 'show', name)['revision']}"
+
+
 def stands(stack: Stack, name: str) -> str:
     state: str = stack.json("claims", "show", name)["state"]
     return state.removeprefix("CLAIM_STATE_").lower()
@@ -367,7 +372,12 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     assert missing == [], queue.out + queue.err
     assert f"next: lipei claims review {name} --accept --revision " in queue.out.splitlines()[-1]
     words = ["claims", "review", name, "--units", "1=6", "--clause", "5.6", "--note", "seen"]
-    bare = stack.lipei(*words[:-4])
+    blind = stack.lipei(*words)
+    assert (blind.code, "review.auto_pay_ceiling" in blind.err) == (2, True)
+    assert blind.said[-1] == f"repeat the command with {acting(stack, name)}"
+    assert stands(stack, name) == "pended_review"
+    words += acting(stack, name).split()
+    bare = stack.lipei(*words[:5], *words[-2:])
     assert bare.code == 1
     assert "name a clause of the plan" in bare.err
     done = stack.lipei(*words)
@@ -377,13 +387,53 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     assert (late.code, "the claim has changed since you looked at it" in late.err) == (1, True)
     assert stack.lipei("claims", "replay", name).code == 0
     until(lambda: stands(stack, name) == "paid")
-    back = stack.lipei("claims", "reverse", name, "--note", "billed twice")
+    back = stack.lipei("claims", "reverse", name, "--note", "x", *acting(stack, name).split())
     assert f"next: lipei claims recover {name} --revision " in back.out.splitlines()[-1]
     assert "110000.00 CNY are to be recovered" in stack.lipei("claims", "show", name).out
-    assert stack.lipei("claims", "recover", name).code == 0
+    assert stack.lipei("claims", "recover", name, *acting(stack, name).split()).code == 0
     assert stands(stack, name) == "recovered"
     books = stack.json("books")
     assert (books["ledger_sum_minor_units"], books["payout_mismatches"]) == ("0", "0")
+
+
+def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    prices = tmp_path / "prices.yaml"
+    coded = 'system: demo-yibao, code: "001109000030000", unit: CNY'
+    head = "format: 1\nprovider: H99000100009\ncurrency: CNY\nfirst_day: 2026-01-01\nprices:\n"
+    entry = f'  - {{{coded}, values: {{2026-01-01: "80.00"}}}}\n'
+    prices.write_text(head + entry + entry)
+    twice = stack.lipei("providers", "prices", prices)
+    assert (twice.code, twice.said[0].startswith(f"{prices}:7:")) == (1, True), twice.err
+    assert twice.said[-1] == "1 fault; nothing was stored"
+    prices.write_text(head + entry)
+    assert "would hold 1 code" in stack.lipei("providers", "prices", prices, "--dry-run").out
+    assert stack.json("providers", "prices", prices)["price_count"] == 1
+    small = {
+        "provider_id": "H99000100009",
+        "member_token": insured(stack, tmp_path, "p-10", "990001198003070089"),
+        "lines": [charge(1, "001109000030000", "10", "100.00", 1_000_00)],
+        "total": money(1_000_00),
+        "social_insurance": {"used": True, "fund_paid": money(0)},
+    }
+    found = submitted(stack, tmp_path, bill(stack, "B-priced", **small))
+    assert found["decision"]["allowed"] == money(800_00)
+    told = ("--holder", "示例医院", "--account", "6222777700000001", "--bank", "104100000004")
+    made = stack.json("providers", "propose", "H99000100009", *told, "--from", "2026-01-01")
+    name = made["account"]["name"]
+    alone = stack.lipei("providers", "confirm", name)  # the sandbox is one person
+    assert (alone.code, "somebody else must confirm or reject" in alone.err) == (1, True)
+    listed = stack.lipei("providers", "accounts", "H99000100009").out
+    assert all(one in listed for one in (name, "proposed", "2026-01-01"))
+    assert "62227777" not in listed
+
+
+def test_in_chinese_no_table_speaks_english(stack: Stack, claim: str) -> None:
+    shown = stack.lipei("claims", "explain", claim, "--lang", "zh").out
+    english = ("claim ", "bill ", "state", "paid", "billed", "benefit", "taken", "borne", "plan ")
+    assert [one for one in (*english, "output", "amounts", "reason", "group") if one in shown] == []
+    assert "已支付" in shown
 
 
 def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: Path) -> None:
@@ -396,11 +446,12 @@ def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: P
     paper = tmp_path / "settlement.txt"
     paper.write_text("settled")
     told = ("--social-insurance", "--fund-paid", "12000.00", "--paper", paper)
-    done = stack.lipei("claims", "supply", name, *told)
+    done = stack.lipei("claims", "supply", name, *told, *acting(stack, name).split())
     assert done.code == 0, done.err
     until(lambda: stands(stack, name) == "paid")
-    assert stack.lipei("claims", "appeal", name, "--note", "too little").code == 0
-    upheld = stack.lipei("claims", "decide-appeal", name, "--uphold")
+    seen = acting(stack, name).split()
+    assert stack.lipei("claims", "appeal", name, "--note", "too little", *seen).code == 0
+    upheld = stack.lipei("claims", "decide-appeal", name, "--uphold", *acting(stack, name).split())
     assert upheld.out.splitlines()[-1] == f"next: lipei claims explain {name}"
     assert stands(stack, name) == "upheld"
 
@@ -470,6 +521,37 @@ def test_a_hospital_s_bridge_answers_for_its_bills(stack: Stack) -> None:
     assert stack.lipei("his", "pull", HOSPITAL, "--readings").code == 0
 
 
+def test_a_what_if_shows_the_difference_by_claim_and_reason(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    deductible = '    values: {2024-01-01: "10000.00"}\n\nshares:'
+    old = PLAN.read_text("utf-8")
+    assert old.count(deductible) == 1
+    new = tmp_path / "new.yaml"
+    new.write_text(old.replace(deductible, deductible.replace("10000", "12000")), "utf-8")
+    out = tmp_path / "claims.csv"
+    words = ("claims", "what-if", "--plan", new, "--from", "2020-01-01", "--to", "2099-12-31")
+    typed = stack.lipei(*words, "--out", out)
+    assert typed.code == 0, typed.err
+    assert "that move most" in typed.out
+    assert claim in typed.out
+    assert "Members: withheld from this role" in typed.out
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    (row,) = [line for line in out.read_text("utf-8").splitlines() if line.startswith(claim)]
+    assert ",withheld," in row
+    assert row.endswith(",down,withheld")
+    told = stack.json(*words)
+    assert int(told["before"]["minor_units"]) > int(told["after"]["minor_units"])
+    assert told["members_that_move"] == "withheld"
+    seen = lipei("--as", "senior_adjuster", *words, "--state", stack.state, "--json")
+    assert json.loads(seen.out)["members_that_move"][0]["member"].startswith("members/")
+    new.write_text(old.replace("format: 1", "format: 9"), "utf-8")
+    refused = stack.lipei(*words)
+    assert (refused.code, refused.said[0].startswith(f"{new}:3")) == (1, True), refused.err
+    shown = stack.json("claims", "show", claim)
+    assert shown["decision"]["plan_version"] == told["instead_of"][0] != told["plan_version"]
+
+
 def test_replay_gives_the_stored_hash_and_finds_an_altered_output(
     stack: Stack, claim: str, tmp_path: Path
 ) -> None:
@@ -495,6 +577,18 @@ def test_replay_gives_the_stored_hash_and_finds_an_altered_output(
     told = stack.json("claims", "replay", claim, claim)["replays"]
     assert [one["name"] for one in told] == [claim, claim]
     assert stack.lipei("claims", "replay", claim).code == 0
+
+
+def test_everything_stored_is_replayed_and_a_run_goes_on(stack: Stack, claim: str) -> None:
+    # Other tests alter decisions of their own, and are found; this claim's is not among them.
+    told = stack.lipei("claims", "replay")
+    found = json.loads(stack.lipei("claims", "replay", "--json").out)
+    assert found["same"] >= 1
+    assert claim not in {one["name"] for one in found["differences"]}
+    assert told.code == (1 if found["differences"] else 0)
+    assert f"recomputed by engine {found['recomputed_by']}: the same" in told.out
+    assert stack.lipei("claims", "replay", "--after", "x").code == 3
+    assert stack.lipei("claims", "replay", claim, "--after", "x").code == 2
 
 
 def alter(state: Path, claim: str) -> None:
@@ -601,6 +695,18 @@ def test_master_keys_are_rotated_under_the_running_services(stack: Stack, claim:
     assert stack.json("status")["ready"] is True
 
 
+def said_beforehand(stack: Stack, token: str, name: str) -> None:
+    """What an erasure would do is said, and nothing is done."""
+    dry = ("members", "erase", "--token", token, "--dry-run", "--ground")
+    kept = stack.lipei(*dry, "retention-over")
+    assert (kept.code, any("until: 2032-01-01" in line for line in kept.said)) == (1, True)
+    would = stack.lipei(*dry, "ordered", "--order", "court/2026-17")
+    assert would.code == 0, would.err
+    assert "claims: 2 keys would be destroyed; 1 claim of members/" in would.out
+    assert "policies/p-9, which insure nobody else, would be gone" in would.out
+    assert stack.lipei("claims", "explain", name).code == 0
+
+
 def test_a_person_is_erased_everywhere(stack: Stack, claim: str, tmp_path: Path) -> None:
     number = "990001198003070038"
     policy = POLICIES.replace("p-1", "p-9").replace(DOCUMENT, number)
@@ -616,6 +722,7 @@ def test_a_person_is_erased_everywhere(stack: Stack, claim: str, tmp_path: Path)
     }
     name = submitted(stack, tmp_path, bill(stack, "B-erased", **small))["name"]
     until(lambda: stack.json("claims", "show", name)["state"] == "CLAIM_STATE_CLOSED_ZERO")
+    said_beforehand(stack, token, name)
     erase = ("members", "erase", "--token", token, "--yes", "--ground")
     kept = stack.lipei(*erase, "retention-over")
     assert kept.code == 1

@@ -169,7 +169,7 @@ def test_children_that_are_killed_at_one_moment_all_come_back(run: Callable[...,
 
 def test_a_child_that_is_killed_while_it_starts_is_started_again(run: Callable[..., Run]) -> None:
     stack = run({"name": "a"}, {"name": "b", "stage": 1})
-    stack.until(lambda: stack.said("asked") != [])
+    stack.until(lambda: stack.said("started") == ["a"] and stack.said("asked") != [])
     os.kill(stack.account("a")["pid"], signal.SIGKILL)
     stack.until(lambda: stack.said("started").count("a") == 2)
     stack.open_gate("a", "b")

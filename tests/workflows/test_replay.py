@@ -19,6 +19,7 @@ from services.common.temporal.codec_keys import KeyFile
 from services.common.temporal.converter import data_converter
 from tests.histories.clear_text import telling
 from tests.workflows.hasty import HastySettleClaim
+from workflows.adjust_claim import AdjustClaim
 from workflows.await_papers import AwaitPapers
 from workflows.pull_bills import PullBills
 from workflows.pull_readings import PullReadings
@@ -32,7 +33,7 @@ RECORDED = sorted(HISTORIES.rglob("*.json"))
 NOW = sorted(HISTORIES.glob("*.json"))
 KEY_FILE = HISTORIES / "published_test.key"
 WORKFLOWS: list[type[Any]] = [
-    *(SettleClaim, RunPayouts, AwaitPapers),
+    *(SettleClaim, RunPayouts, AwaitPapers, AdjustClaim),
     *(PullBills, PullReadings, RelayWithdrawals),
 ]
 
@@ -72,6 +73,7 @@ def test_every_workflow_has_a_recorded_history() -> None:
         names.SETTLE_CLAIM,
         names.RUN_PAYOUTS,
         names.AWAIT_PAPERS,
+        names.ADJUST_CLAIM,
         names.PULL_BILLS,
         names.PULL_READINGS,
         names.RELAY_WITHDRAWALS,

@@ -42,7 +42,7 @@ from services.claims.core.intake import UnacceptableBill, bill_faults
 from services.claims.core.payments import place_payments
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import RANK, Reason
-from services.claims.core.repeats import allowed_service
+from services.claims.core.repeats import Allowed, allowed_service
 from services.claims.core.review import review_faults
 from services.claims.core.rules import refuse_lines
 
@@ -135,14 +135,19 @@ def decide_again(plan: Plan, inputs: Inputs, watch: Watch = _unwatched) -> Decis
     )
 
 
-def allowed_services(bill: BillFacts, decision: Decision) -> tuple[EarlierService, ...]:
-    """What later claims of the member must know of this one: the services that were not denied."""
+def allowed_lines(bill: BillFacts, decision: Decision) -> list[Allowed]:
+    """The services that were not denied, each with the number of its line."""
     facts = {line.number: line for line in bill.lines}
-    return tuple(
-        allowed_service(bill, facts[line.number])
+    return [
+        Allowed(line.number, allowed_service(bill, facts[line.number]))
         for line in decision.lines
         if line.outcome is not LineOutcome.DENIED
-    )
+    ]
+
+
+def allowed_services(bill: BillFacts, decision: Decision) -> tuple[EarlierService, ...]:
+    """What later claims of the member must know of this one: the services that were not denied."""
+    return tuple(one.service for one in allowed_lines(bill, decision))
 
 
 @dataclass(frozen=True, slots=True)

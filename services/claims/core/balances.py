@@ -85,13 +85,14 @@ _KINDS = {
     Kind.CEILING: Text(zh="赔付限额", en="ceiling"),
 }
 _UNITS = {Kind.UNIT_LIMIT: Unit.UNITS, Kind.COUNT_LIMIT: Unit.COUNT}
-_SCOPES = {
+# How scopes and periods are called wherever a plan or a balance is put into words.
+SCOPES = {
     Scope.TREATMENT: Text(zh="每次就诊", en="treatment"),
     Scope.MEMBER: Text(zh="个人", en="member"),
     Scope.FAMILY: Text(zh="家庭", en="family"),
     Scope.POLICY: Text(zh="整张保单", en="policy"),
 }
-_PERIODS = {
+PERIODS = {
     Period.POLICY_YEAR: Text(zh="保单年度", en="policy year"),
     Period.CALENDAR_YEAR: Text(zh="自然年度", en="calendar year"),
     Period.CALENDAR_MONTH: Text(zh="自然月", en="calendar month"),
@@ -208,8 +209,8 @@ class _Names:
 
     def of(self, term: _Term, kind: Kind) -> Text:
         """For example "个人保单年度免赔额" and "deductible per member and policy year"."""
-        whose, about = _SCOPES[term.scope], self._about(term)
-        lasts = None if term.period is None else _PERIODS[term.period]
+        whose, about = SCOPES[term.scope], self._about(term)
+        lasts = None if term.period is None else PERIODS[term.period]
         zh = f"{whose.zh}{lasts.zh if lasts else ''}{_KINDS[kind].zh}"
         en = f"{_KINDS[kind].en} per {whose.en}{f' and {lasts.en}' if lasts else ''}"
         if about:

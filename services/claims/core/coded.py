@@ -30,10 +30,11 @@ class Coded:
     """What rules that look at several services read.
 
     `units` are ten-thousandths by code and day, earlier services included; `beside` the modifiers
-    of each service of the provider by day and code. `packages` is the clause by number of every
+    of each service of the provider by day and code, both on the days of the bill's services.
+    `packages` is the clause by number of every
     line of a package that differs from its definition. `allowed_days` are days of services that
-    use a frequency limit up, by its id, `supplies` earlier services by code where a term looks for
-    what is left of them.
+    use a frequency limit up, by its id, and `supplies` earlier services by code, of what a line
+    has asked for.
     """
 
     units: Mapping[tuple[CodeKey, date], int]
@@ -52,10 +53,11 @@ def coded_together(claim: Claim) -> Coded:
     """
     edits = claim.edits
     bill = claim.bill
+    number, provider = bill.bill_number, bill.provider_id
     earlier = tuple(
         one
         for one in claim.usage.services
-        if (one.provider_id, one.bill_number) != (bill.provider_id, bill.bill_number)
+        if one.bill_number != number or one.provider_id != provider
     )
     units: Counter[tuple[CodeKey, date]] = Counter()
     beside: dict[date, dict[CodeKey, set[Modifiers]]] = {}
@@ -65,10 +67,7 @@ def coded_together(claim: Claim) -> Coded:
             if here:
                 beside.setdefault(day, {}).setdefault(key, set()).add(modifiers)
     packages = _differing_packages(claim) if edits is not None and edits.packages else _NONE
-    coded = Coded(units=units, beside=beside, packages=packages, earlier=earlier)
-    for one in earlier if edits is not None and edits.refills else ():
-        coded.supplies.setdefault(code_key(one.code), []).append(one)
-    return coded
+    return Coded(units=units, beside=beside, packages=packages, earlier=earlier)
 
 
 def scaled(quantity: Decimal) -> int:
@@ -92,12 +91,26 @@ def days_allowed(coded: Coded, limit: InForce[FrequencyLimit, int]) -> list[date
     return days
 
 
+def supplies_of(coded: Coded, code: CodeKey) -> list[EarlierService]:
+    """Earlier services of a code."""
+    found = coded.supplies.get(code)
+    if found is None:
+        found = coded.supplies[code] = [one for one in coded.earlier if code_key(one.code) == code]
+    return found
+
+
 def _services(
     claim: Claim, earlier: tuple[EarlierService, ...]
 ) -> Iterator[tuple[CodeKey, date, Decimal, Modifiers, bool]]:
-    """Every service: code, day, quantity, modifiers, and whether it is of the bill's provider."""
+    """Every service of the days of the bill's lines, for other days have no line to look at.
+
+    Code, day, quantity, modifiers, and whether it is of the bill's provider.
+    """
     provider = claim.bill.provider_id
+    days = {line.service_date for line in claim.lines}
     for one in earlier:
+        if one.service_date not in days:
+            continue
         here = one.provider_id == provider
         modifiers = modifiers_of(one.modifiers) if here else frozenset()
         yield code_key(one.code), one.service_date, one.quantity, modifiers, here

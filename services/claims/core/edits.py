@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date
 
 from services.claims.core.claim import Claim, Finding, Line, Missing
-from services.claims.core.coded import days_allowed, modifiers_of, scaled
+from services.claims.core.coded import days_allowed, modifiers_of, scaled, supplies_of
 from services.claims.core.codes import code_key
 from services.claims.core.facts import MAX_DAYS_SUPPLY
 from services.claims.core.plan_edits import PairRow, Per, UnitRow
@@ -90,7 +90,7 @@ def refilled_too_soon(claim: Claim, line: Line) -> Finding:
     if line.edits is None or not line.edits.refills or claim.coded is None:
         return None
     missing: Missing | None = None
-    for earlier in claim.coded.supplies.get(code_key(line.facts.code), ()):
+    for earlier in supplies_of(claim.coded, code_key(line.facts.code)):
         days = (line.service_date - earlier.service_date).days
         if not 0 <= days <= MAX_DAYS_SUPPLY:
             continue

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
+import msgspec
+
 from services.claims.core.codes import CodeKey, code_key
 from services.claims.core.facts import MAX_DAYS_SUPPLY, BillFacts, EarlierService, LineFacts
 from services.claims.core.plan import Plan
@@ -28,8 +30,9 @@ def repeated_lines(bill: BillFacts, services: Iterable[EarlierService]) -> dict[
     With each the opaque name of the earlier claim, empty where nobody said.
     """
     earlier: dict[tuple[object, ...], list[str]] = {}
+    days = {service_day(bill, line) for line in bill.lines}
     for one in services:
-        if one.bill_number != bill.bill_number:
+        if one.service_date in days and one.bill_number != bill.bill_number:
             key = _service(one.provider_id, one, one.service_date)
             earlier.setdefault(key, []).append(one.claim)
     found = {}
@@ -46,8 +49,10 @@ def resembling_lines(bill: BillFacts, services: Iterable[EarlierService]) -> dic
     The same provider, day and code, but another quantity or price.
     """
     earlier: dict[tuple[CodeKey, date], list[EarlierService]] = {}
+    days = {service_day(bill, line) for line in bill.lines}
     for one in services:
-        if one.provider_id == bill.provider_id and one.bill_number != bill.bill_number:
+        here = one.provider_id == bill.provider_id and one.bill_number != bill.bill_number
+        if here and one.service_date in days:
             earlier.setdefault((code_key(one.code), one.service_date), []).append(one)
     found = {}
     for line in bill.lines if earlier else ():
@@ -71,6 +76,24 @@ def elsewhere(
         code: tuple(sorted(found, key=lambda one: one.service_date))
         for code, found in given.items()
     }
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """A service that a decision allowed, and the number of its line."""
+
+    number: int
+    service: EarlierService
+
+
+_allowed = msgspec.json.Decoder(list[Allowed])
+
+
+def allowed_from(stored: bytes) -> list[Allowed]:
+    """What a stored decision allowed.
+
+    Raises: msgspec.ValidationError when the bytes say no such thing.
+    """
+    return _allowed.decode(stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +160,11 @@ def _before(day: date, days: int) -> date:
 
 def _wider(span: tuple[date, date] | None, first: date, last: date) -> tuple[date, date]:
     return (first, last) if span is None else (min(first, span[0]), max(last, span[1]))
+
+
+def longest_look_back(plan: Plan) -> int:
+    """Days before a bill's last service within which any rule of the plan ever looks."""
+    return max((days for _, days, _ in _windows(plan)), default=0)
 
 
 @lru_cache(maxsize=64)

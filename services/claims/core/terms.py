@@ -57,13 +57,17 @@ from services.common.money import MAX_MINOR_UNITS
 PriceByCode = dict[CodeKey, Decimal]
 
 
-class CodeMatcher:
-    """Answers whether a code is in any of some code sets."""
+_MOST_KNOWN = 8_192
 
-    __slots__ = ("_exact", "_prefixes")
+
+class CodeMatcher:
+    """Answers whether a code is in any of some code sets; the same code again at once."""
+
+    __slots__ = ("_exact", "_known", "_prefixes")
 
     def __init__(self, codes: Iterable[SystemCodes]) -> None:
         self._exact: set[tuple[str, str]] = set()
+        self._known: dict[tuple[str, str], bool] = {}
         prefixes: dict[str, tuple[str, ...]] = {}
         for one in codes:
             self._exact.update((one.system, comparable(code)) for code in one.exact)
@@ -73,6 +77,15 @@ class CodeMatcher:
 
     def has(self, code: Coding) -> bool:
         """Whether the sets hold the code, itself or by a prefix."""
+        asked = (code.system, code.code)
+        known = self._known.get(asked)
+        if known is None:
+            if len(self._known) >= _MOST_KNOWN:  # bills bring whatever codes they like
+                self._known.clear()
+            known = self._known[asked] = self._holds(code)
+        return known
+
+    def _holds(self, code: Coding) -> bool:
         written = comparable(code.code)
         if (code.system, written) in self._exact:
             return True

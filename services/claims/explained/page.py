@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from typing import TYPE_CHECKING
 
 from services.claims.explained.told import ToldClaim
 from services.claims.explained.view import title, view
 from services.claims.explained.words import Language
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 
 @lru_cache(maxsize=1)
 def _template() -> Template:
+    from jinja2 import (  # noqa: PLC0415 - most processes that could make a page never do
+        Environment,
+        PackageLoader,
+        StrictUndefined,
+    )
+
     # Everything is escaped and nothing may be missing: a name of a service is anybody's text.
     environment = Environment(
         loader=PackageLoader("services.claims.explained", "."),

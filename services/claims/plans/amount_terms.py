@@ -127,16 +127,14 @@ def read_out_of_pocket(top: Mapping, context: Context) -> tuple[OutOfPocketMaxim
 
     def read(term: Mapping) -> OutOfPocketMaximum:
         scope, period = read_scope(term)
-        counts = choices(term, "counts", PatientCost)
-        if not counts:
-            term.fault("MISSING_KEY", f"say what counts: {', '.join(PatientCost)}", "counts")
+        term.get("counts")
         return OutOfPocketMaximum(
             id=term.get("id").ident(),
             clause=context.clause(term),
             values=context.money(term),
             scope=scope,
             period=period,
-            counts=counts,
+            counts=choices(term, "counts", PatientCost),
             covers=read_covers(term, context),
             family_step=read_family_step(term, context, scope),
         )

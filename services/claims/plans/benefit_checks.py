@@ -104,7 +104,7 @@ def _requirements(plan: Plan, top: Mapping) -> None:
                 at(top, "authorisations", index, "REQUIRES_NO_CODES", text)
         path = _cycle(one.id, {key: term.requires for key, term in by_id.items()})
         if path:
-            text = f"{' requires '.join(path)}: none of them could ever be had; end the circle"
+            text = f"{' requires '.join(path)}: none could ever be had; leave one out"
             at(top, "authorisations", index, "CYCLE", text)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from datetime import date, datetime, time
+from datetime import date, datetime
 from typing import Any
 
 from services.claims.core.facts import MAX_DAYS_SUPPLY, AppealFacts, Liability
-from services.claims.plans.reader import STAND_IN, Mapping, Value
-
-_CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}", re.ASCII)
+from services.claims.plans.reader import Mapping, Value
 
 
 def read_bill_coding(term: Mapping) -> dict[str, Any]:
@@ -32,8 +29,8 @@ def read_line_coding(term: Mapping, day: date) -> dict[str, Any]:
     return {
         "modifiers": read_modifiers(term),
         "part_of": None if part_of is None else part_of.whole(least=1),
-        "service_time": None if at is None else datetime.combine(day, _clock(at)),
-        "prescription_time": None if prescribed is None else _moment(prescribed),
+        "service_time": None if at is None else datetime.combine(day, at.clock()),
+        "prescription_time": None if prescribed is None else prescribed.moment(),
         "days_supply": read_days_supply(term),
         "repeat_reason": "" if repeat is None else repeat.ident(),
     }
@@ -55,24 +52,3 @@ def _appeal(value: Value) -> AppealFacts:
     appeal = AppealFacts(decided=told.get("decided").day(), filed=told.get("filed").day())
     told.done()
     return appeal
-
-
-def _moment(value: Value) -> datetime:
-    """A day and a time of the hospital's clock, "2026-01-31 09:30"."""
-    words = value.value.split(" ") if isinstance(value.value, str) else []
-    if len(words) != 2:
-        value.fault("NOT_A_TIME", "write a day and a time as 2026-01-31 09:30")
-        return datetime.combine(STAND_IN, time.min)
-    day, clock = (Value(value.faults, word, value.path, value.line) for word in words)
-    return datetime.combine(day.day(), _clock(clock))
-
-
-def _clock(value: Value) -> time:
-    if isinstance(value.value, str) and _CLOCK.fullmatch(value.value):
-        try:
-            return time.fromisoformat(value.value)
-        except ValueError:
-            value.fault("IMPOSSIBLE_TIME", f"{value.value} is no time of the day")
-            return time.min
-    value.fault("NOT_A_TIME", 'write a time in quotes, such as "09:30"')
-    return time.min

@@ -155,7 +155,11 @@ class EventReader:
 
     def _unknown(self, kind: Kind, term: Mapping, name: str, who: str) -> Event:
         if kind is not Kind.WITHDRAW:  # the runner itself tells of one to withdraw
-            term.get(kind.value).fault("UNKNOWN_CLAIM", f"no claim {name} comes before this event")
+            term.get(kind.value).fault(
+                "UNKNOWN_CLAIM", f"no claim {name} comes before this event; claim it first"
+            )
+        for key in term.names():
+            term.maybe(key)  # without the claim nothing can be made of the rest; it is not unknown
         expected = self.expectations.expected(term.get("expect").mapping())
         return Event(name, term.line, who, None, PriorPayments(), expected, kind)
 

@@ -106,11 +106,12 @@ class ExpectationReader:
         amounts = {}
         for key in told.names():
             reason, _, clause = key.partition(" ")
+            amount = told.get(key).money(self._plan.currency)
             if reason not in REASONS or clause not in clauses:
                 text = f'write a reason and a clause of the plan, as "deductible 2.4"; not {key!r}'
                 told.get(key).fault("UNKNOWN_REASON", text)
             else:
-                amounts[REASONS[reason], clause] = told.get(key).money(self._plan.currency)
+                amounts[REASONS[reason], clause] = amount
         return amounts
 
     def _expected_lines(self, told: Mapping) -> dict[int, ExpectedLine]:
@@ -121,15 +122,13 @@ class ExpectationReader:
             allowed, benefit = line.maybe("allowed"), line.maybe("benefit")
             lines[told.number(key)] = ExpectedLine(
                 outcome=None if outcome is None else outcome.choice(LineOutcome),
-                section=None if section is None else section.text() if section.value else "",
+                section=None if section is None else section.text_or_nothing(),
                 allowed=None if allowed is None else allowed.money(self._plan.currency),
                 benefit=None if benefit is None else benefit.money(self._plan.currency),
                 because=self._because(line.maybe("because")),
                 earlier_claim=None
                 if (earlier := line.maybe("earlier_claim")) is None
-                else earlier.text()
-                if earlier.value
-                else "",
+                else earlier.text_or_nothing(),
             )
             line.done()
         return lines
@@ -138,10 +137,10 @@ class ExpectationReader:
         balances = {}
         for key in told.names():
             accumulator = self.accumulators.get(key) or authorisation_accumulator(key)
-            if accumulator is not None:
-                balances[key] = self.quantity(accumulator, told.get(key))
-            else:
+            if accumulator is None:
                 told.get(key).fault("UNKNOWN_REFERENCE", f"the plan has no accumulator {key!r}")
+                accumulator = Accumulator.nothing()
+            balances[key] = self.quantity(accumulator, told.get(key))
         return balances
 
     def quantity(self, accumulator: Accumulator, value: Value) -> int:

@@ -78,7 +78,7 @@ def read_policy(
     terms.done()
     if start >= end:
         policy.fault("DATES_OUT_OF_ORDER", "the policy's last day lies before its first")
-    if any(one.start >= one.end for one in member.cover):
+    elif any(one.start >= one.end for one in member.cover):
         person.fault("DATES_OUT_OF_ORDER", "the cover's last day lies before its first")
     return PolicySnapshot(
         policy_id="policy",

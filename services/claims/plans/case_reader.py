@@ -91,7 +91,17 @@ def read_cases(plan: Plan, yaml: bytes | str, source: str) -> tuple[Case, ...]:
     Raises: StrictYamlError with every fault of the file.
     """
     faults = Faults(source)
-    top = Mapping(faults, faults.tree(yaml))
+    cases = read_case_file(plan, Mapping(faults, faults.tree(yaml)))
+    names = [case.name for case in cases]
+    for case in cases:
+        if names.count(case.name) > 1:
+            faults.add("cases", case.line, "DUPLICATE_NAME", f"two cases are named {case.name!r}")
+    faults.check()
+    return cases
+
+
+def read_case_file(plan: Plan, top: Mapping) -> tuple[Case, ...]:
+    """The cases of a file for this plan, as they stand there; faults are noted."""
     written_for = top.get("plan")
     if written_for.text() != plan.id:
         written_for.fault("OTHER_PLAN", f"these cases are for {written_for.value}, not {plan.id}")
@@ -102,11 +112,6 @@ def read_cases(plan: Plan, yaml: bytes | str, source: str) -> tuple[Case, ...]:
         top.fault("NO_CASES", "write at least one case", "cases")
     top.get("cases")
     top.done()
-    names = [case.name for case in cases]
-    for case in cases:
-        if names.count(case.name) > 1:
-            faults.add("cases", case.line, "DUPLICATE_NAME", f"two cases are named {case.name!r}")
-    faults.check()
     return cases
 
 

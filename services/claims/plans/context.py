@@ -102,10 +102,9 @@ def each(owner: Mapping, key: str, read: Callable[[Mapping], T]) -> tuple[T, ...
 
 def system_uri(value: Value) -> str:
     """The URI of a code system named by its short word."""
-    if isinstance(value.value, str) and value.value in CODE_SYSTEMS:
-        return CODE_SYSTEMS[value.value].uri
-    value.fault("UNKNOWN_CODE_SYSTEM", f"write one of {', '.join(CODE_SYSTEMS)}")
-    return "?"
+    text = f"write one of {', '.join(CODE_SYSTEMS)}"
+    word = value.word(CODE_SYSTEMS, "UNKNOWN_CODE_SYSTEM", text)
+    return "?" if word is None else CODE_SYSTEMS[word].uri
 
 
 def read_code_systems(top: Mapping) -> tuple[str, ...]:
@@ -118,9 +117,7 @@ def read_code_systems(top: Mapping) -> tuple[str, ...]:
 
 def expect_unit(term: Mapping, unit: str) -> None:
     """Note a fault unless the term says this unit."""
-    found = term.get("unit")
-    if found.value != unit:
-        found.fault("WRONG_UNIT", f"the unit here is {unit}")
+    term.get("unit").word((unit,), "WRONG_UNIT", f"the unit here is {unit}")
 
 
 def read_scope(term: Mapping) -> tuple[Scope, Period | None]:

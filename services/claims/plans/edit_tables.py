@@ -147,10 +147,9 @@ def _csv_rows(term: Mapping, columns: tuple[str, ...]) -> Iterator[Mapping]:
     value = term.maybe("csv")
     if value is None:
         return
+    lines = value.block("write a block of text (|) with a heading and one row a line")
     if not isinstance(value.value, str):
-        value.fault("NOT_TEXT", "write a block of text (|) with a heading and one row a line")
         return
-    lines = value.value.splitlines()
     if not lines or tuple(lines[0].strip().split(",")) != columns:
         value.fault("WRONG_HEADING", f"the first line must be {','.join(columns)}")
         return
@@ -208,7 +207,7 @@ def read_packages(top: Mapping, context: Context) -> tuple[Package, ...]:
         for reason, text, term in _conflicts(placed, day):
             if (reason, term.path) not in told:
                 told.add((reason, term.path))
-                term.fault(reason, f"{text} from {day.isoformat()}")
+                term.fault(reason, f"from {day.isoformat()} {text}")
     return tuple(package for package, _ in placed)
 
 
@@ -259,7 +258,8 @@ def _conflicts(
     for package, term in placed:
         path = _cycle(held, code_key(package.code))
         if path:
-            yield "CYCLIC_PACKAGE", f"it holds itself: {' > '.join(path)}", term
+            text = f"it holds itself: {' > '.join(path)}; leave one of the parts out"
+            yield "CYCLIC_PACKAGE", text, term
 
 
 def _cycle(held: dict[CodeKey, tuple[CodeKey, ...]], start: CodeKey) -> list[str]:

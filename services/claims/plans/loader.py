@@ -59,7 +59,7 @@ from services.claims.plans.rule_terms import (
     read_providers,
     read_waiting_periods,
 )
-from services.common.money import currency_exponent
+from services.common.money import currencies
 
 FORMAT = 1
 
@@ -73,7 +73,10 @@ def load_plan(yaml: bytes | str, source: str) -> Plan:
     circle, shares that can never be reached, a plan that can never pay.
     """
     faults = Faults(source)
-    plan = _plan(Mapping(faults, faults.tree(yaml)))
+    top = Mapping(faults, faults.tree(yaml))
+    plan = read_plan(top)
+    check_plan(plan, top)
+    check_benefits(plan, top)
     faults.check()
     return plan
 
@@ -86,7 +89,8 @@ def load_plan_file(path: Path) -> Plan:
     return load_plan(path.read_bytes(), str(path))
 
 
-def _plan(top: Mapping) -> Plan:
+def read_plan(top: Mapping) -> Plan:
+    """The plan as it stands in the file; whether its terms fit together is not asked."""
     written = top.get("format")
     if written.whole() != FORMAT:
         written.fault("UNKNOWN_FORMAT", f"this version reads format {FORMAT}")
@@ -139,20 +143,12 @@ def _plan(top: Mapping) -> Plan:
         edits=read_edits(top, context),
     )
     top.done()
-    check_plan(plan, top)
-    check_benefits(plan, top)
     return plan
 
 
 def _currency(top: Mapping) -> str:
-    value = top.get("currency")
-    text = value.text()
-    try:
-        currency_exponent(text)
-    except KeyError:
-        value.fault("UNKNOWN_CURRENCY", "write an ISO 4217 code that plans may use, such as CNY")
-        return "CNY"
-    return text
+    text = "write an ISO 4217 code that plans may use, such as CNY"
+    return top.get("currency").word(currencies(), "UNKNOWN_CURRENCY", text) or "CNY"
 
 
 def _clauses(top: Mapping) -> tuple[Clause, ...]:
@@ -177,7 +173,7 @@ def _codes(value: Value) -> tuple[SystemCodes, ...]:
     """Codes by system: "E11*" and every code of a hierarchical system stand for those below."""
     by_system = value.mapping()
     found = []
-    for name in by_system.names():
+    for name in by_system.names(of=CODE_SYSTEMS):
         codes = by_system.get(name)
         if name not in CODE_SYSTEMS:
             known = ", ".join(CODE_SYSTEMS)
@@ -319,7 +315,6 @@ def _coordination(top: Mapping, context: Context) -> Coordination:
 
 
 def _bearer(value: Value, *allowed: Bearer) -> Bearer:
-    if value.value in [one.value for one in allowed]:
-        return Bearer(value.value)
-    value.fault("UNKNOWN_WORD", f"write {' or '.join(one.value for one in allowed)}")
-    return allowed[0]
+    words = [one.value for one in allowed]
+    word = value.word(words, "UNKNOWN_WORD", f"write {' or '.join(words)}")
+    return allowed[0] if word is None else Bearer(word)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ T = TypeVar("T")
 EnumT = TypeVar("EnumT", bound=enum.StrEnum)
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}", re.ASCII)
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 # Control characters and line separators: no database and no form prints them.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -28,6 +29,8 @@ _MISSING = object()
 # Counts, units and ages above this are slips; below it every sum fits 64 bits.
 MAX_WHOLE = 10**9
 MAX_LABEL = 80
+# So many ids can be named in one sentence.
+_SHORT_LIST = 12
 # Stands in for a date that could not be read; never leaves this module alive.
 STAND_IN = date(1900, 1, 1)
 
@@ -99,6 +102,37 @@ class Value:
         self.fault("NOT_AN_ID", "an id is a-z, 0-9, - and _, and begins with a letter")
         return "?"
 
+    def text_or_nothing(self) -> str:
+        """A text, or nothing at all: an empty text or null."""
+        return "" if self.value in ("", None) else self.text()
+
+    def block(self, what: str) -> list[str]:
+        """The lines of a block of text; none when it is none. `what` says what to write."""
+        if isinstance(self.value, str):
+            return self.value.splitlines()
+        self.fault("NOT_TEXT", what)
+        return []
+
+    def clock(self) -> time:
+        """A time of the day."""
+        if isinstance(self.value, str) and _CLOCK.fullmatch(self.value):
+            try:
+                return time.fromisoformat(self.value)
+            except ValueError:
+                self.fault("IMPOSSIBLE_TIME", f"{self.value} is no time of the day")
+                return time.min
+        self.fault("NOT_A_TIME", 'write a time in quotes, such as "09:30"')
+        return time.min
+
+    def moment(self) -> datetime:
+        """A day and a time of the hospital's clock, "2026-01-31 09:30"."""
+        words = self.value.split(" ") if isinstance(self.value, str) else []
+        if len(words) != 2:
+            self.fault("NOT_A_TIME", "write a day and a time as 2026-01-31 09:30")
+            return datetime.combine(STAND_IN, time.min)
+        day, clock = (Value(self.faults, word, self.path, self.line) for word in words)
+        return datetime.combine(day.day(), clock.clock())
+
     def boolean(self) -> bool:
         """True or false."""
         if isinstance(self.value, bool):
@@ -130,7 +164,7 @@ class Value:
             self.fault("NOT_AN_AMOUNT", str(error))
             return Decimal(0)
         if number < 0:
-            self.fault("NEGATIVE", "must not be negative")
+            self.fault("NEGATIVE", f"{number} is negative; write 0 or more")
         if abs(number) > most:
             self.fault("OUT_OF_RANGE", f"must not be above {most}")
             return Decimal(0)
@@ -150,8 +184,20 @@ class Value:
         number = self.decimal(places=6)
         if number <= 1:
             return number
-        self.fault("SHARE_OUT_OF_RANGE", "a share is the insurer's and lies in [0, 1]")
+        text = f"{number} is above 1; a share is the insurer's part: write 0.80 for 80 %"
+        self.fault("SHARE_OUT_OF_RANGE", text)
         return Decimal(1)
+
+    def share_or(self, words: Iterable[str]) -> Decimal | str:
+        """A share, or one of some words."""
+        known = tuple(words)
+        if isinstance(self.value, str) and self.value in known:
+            return self.value
+        if isinstance(self.value, str) and not self.value[:1].isdigit():
+            text = f'write {" or ".join(known)}, or a share such as "0.60"'
+            self.fault("UNKNOWN_WORD", text)
+            return known[0]
+        return self.share()
 
     def day(self) -> date:
         """A calendar date."""
@@ -169,15 +215,30 @@ class Value:
         known = [one.value for one in choices]
         if isinstance(self.value, str) and self.value in known:
             return choices(self.value)
-        self.fault("UNKNOWN_WORD", f"write one of {', '.join(known)}")
+        wrong = f"{self.value!r} is none of the words here; " if self._short() else ""
+        self.fault("UNKNOWN_WORD", f"{wrong}write one of {', '.join(known)}")
         return next(iter(choices))
+
+    def word(self, known: Iterable[str], reason: str, text: str) -> str | None:
+        """One of some words that are no list of the language's; None when it is none of them."""
+        if isinstance(self.value, str) and self.value in set(known):
+            return self.value
+        self.fault(reason, text)
+        return None
 
     def reference(self, known: Iterable[str], what: str) -> str:
         """The id of something that the file defines."""
         if isinstance(self.value, str) and self.value in set(known):
             return self.value
-        self.fault("UNKNOWN_REFERENCE", f"the file defines no {what} {self.value!r}")
+        ids = sorted(set(known))
+        named = f"; name one of {', '.join(ids)}" if 0 < len(ids) <= _SHORT_LIST else ""
+        text = f"the file defines no {what} {self.value!r}{named}, or define it"
+        self.fault("UNKNOWN_REFERENCE", text)
         return "?"
+
+    def _short(self) -> bool:
+        """Whether the value is a text that may be said again."""
+        return isinstance(self.value, str) and 0 < len(self.value) <= MAX_LABEL
 
     def mapping(self) -> Mapping:
         """A mapping; an empty one stands in for anything else."""
@@ -215,7 +276,8 @@ class Value:
             if values and day <= values[-1][0]:
                 ordered = False
                 if STAND_IN not in (day, values[-1][0]):
-                    at.fault("DATES_OUT_OF_ORDER", "dates must ascend, the newest last")
+                    text = f"{day} stands below {values[-1][0]}; move it, the newest stands last"
+                    at.fault("DATES_OUT_OF_ORDER", text)
             one = Value(self.faults, item, f"{self.path}.{key}", line)
             values.append((day, None if item is None else parse(one)))
         if STAND_IN != first_day < values[0][0]:
@@ -239,8 +301,8 @@ class Mapping:
         self._asked: set[str] = set()
         self._silent = silent
 
-    def names(self) -> tuple[str, ...]:
-        """The keys in the file's order."""
+    def names(self, of: Iterable[str] = ()) -> tuple[str, ...]:
+        """The keys in the file's order; they should be `of` these, if any are given."""
         return tuple(self._tree)
 
     def has(self, key: str) -> bool:

@@ -85,12 +85,10 @@ def read_exclusions(top: Mapping, context: Context) -> tuple[Exclusion, ...]:
 def read_pre_existing_value(value: Value) -> PreExistingValue:
     """covered, excluded, or the insurer's share."""
     words = (PreExistingTerms.COVERED.value, PreExistingTerms.EXCLUDED.value)
-    if value.value in words:
-        return PreExistingValue(terms=PreExistingTerms(value.value))
-    if isinstance(value.value, str) and not value.value[:1].isdigit():
-        value.fault("UNKNOWN_WORD", f'write {" or ".join(words)}, or a share such as "0.60"')
-        return PreExistingValue(terms=PreExistingTerms.COVERED)
-    return PreExistingValue(terms=PreExistingTerms.AT_SHARE, share=value.share())
+    found = value.share_or(words)
+    if isinstance(found, str):
+        return PreExistingValue(terms=PreExistingTerms(found))
+    return PreExistingValue(terms=PreExistingTerms.AT_SHARE, share=found)
 
 
 def read_waiting_periods(top: Mapping, context: Context) -> tuple[WaitingPeriod, ...]:
@@ -199,10 +197,18 @@ def read_price_list(owner: Mapping, context: Context) -> tuple[ContractPrice, ..
             price=term.get("values").dated(lambda v: v.decimal(places=6), context.first_day),
         )
 
-    prices = each(owner, "prices", read)
-    if len({code_key(one.code) for one in prices}) != len(prices):
-        owner.fault("DUPLICATE_CODE", "a code stands twice in the price list", "prices")
-    return prices
+    lines: dict[object, int] = {}
+
+    def read_once(term: Mapping) -> ContractPrice:
+        one = read(term)
+        key = code_key(one.code)
+        if key in lines:
+            text = f"this code stands on line {lines[key]} already: its dates belong there"
+            term.fault("DUPLICATE_CODE", text, "code")
+        lines.setdefault(key, term.line)
+        return one
+
+    return each(owner, "prices", read_once)
 
 
 def _provider_rule(term: Mapping, context: Context) -> ProviderRule:

@@ -26,6 +26,7 @@ class ActKind(StrEnum):
     REJECT = "reject"
     CLEAR = "clear"
     SUPPLY = "supply"
+    ADJUST = "adjust"
     REVERSE = "reverse"
     RECOVER = "recover"
     WRITE_OFF = "write_off"

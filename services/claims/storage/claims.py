@@ -16,8 +16,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Select,
-    and_,
     bindparam,
     func,
     insert,
@@ -26,8 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from services.claims.core import canonical, clocks
-from services.claims.core.decision import Decision, UsageChange
+from services.claims.core import clocks
 from services.claims.core.life_cycle import (
     ClaimState,
     Clock,
@@ -40,26 +37,16 @@ from services.claims.storage import sealed
 from services.claims.storage.tables import (
     claim,
     claim_move,
-    decision,
-    decision_line,
-    decision_share,
     person,
     policy,
-    request_log,
 )
 from services.claims.storage.tenancy import owned, owner
-from services.claims.storage.usage import use
 from services.common.access.tenant import Kind, Tenant
-from services.common.database import take_turns
 from services.common.sealing import Sealer
 
 ClaimRow = Row[Any]
 UNDECIDED = (ClaimState.RECEIVED, ClaimState.REGISTERED, ClaimState.ADJUDICATING)
 PENDED = (ClaimState.PENDED_INFO, ClaimState.PENDED_REVIEW, ClaimState.PENDED_FRAUD)
-
-
-class OtherContent(ValueError):
-    """A request_id or bill number was used before with other content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,57 +68,6 @@ class NewClaim:
     time_zone: str
 
 
-def answered(
-    connection: Connection,
-    sealer: Sealer,
-    tenant: Tenant,
-    method: str,
-    request_id: str,
-    request_hash: str,
-) -> bytes | None:
-    """The stored answer of a repeated request of this tenant; None for a new request_id.
-
-    Repeats at the same moment take turns until the first one's transaction ends.
-
-    Raises: OtherContent when the request_id was used with another body.
-    """
-    take_turns(connection, f"{method}/{tenant.own(request_id)}")
-    found = select(request_log.c.request_hash, request_log.c.response).where(
-        request_log.c.method == method, request_log.c.request_id == tenant.own(request_id)
-    )
-    row = connection.execute(found).first()
-    if row is None:
-        return None
-    if row.request_hash != _request_hash(sealer, request_hash):
-        raise OtherContent(request_id)
-    return bytes(row.response)
-
-
-def remember_answer(
-    connection: Connection,
-    sealer: Sealer,
-    tenant: Tenant,
-    method: str,
-    request_id: str,
-    request_hash: str,
-    response: bytes,
-    at_us: int,
-) -> None:
-    """Keep the answer of a request for ever: names and counts, nothing about a person."""
-    row = {
-        "method": method,
-        "request_id": tenant.own(request_id),
-        "request_hash": _request_hash(sealer, request_hash),
-        "response": response,
-        "at_us": at_us,
-    }
-    connection.execute(insert(request_log), row)
-
-
-def _request_hash(sealer: Sealer, digest: str) -> str:
-    return sealed.keyed(sealer, digest, table="request_log", column="request_hash")
-
-
 def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable[str]) -> bool:
     """Serialise what follows per policy and member; whether what was read before may have changed.
 
@@ -144,70 +80,6 @@ def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable
         rows = select(table.c.id).where(table.c.id.in_(set(ids))).order_by(table.c.id)
         connection.execute(rows.with_for_update()).all()
     return True
-
-
-def claims_of_bill(
-    connection: Connection,
-    sealer: Sealer,
-    provider_id: str,
-    bill_number: str,
-    insurer: str | None,
-) -> Sequence[ClaimRow]:
-    """Claims that this bill opened, of one insurer or of all, in coordination order.
-
-    Also those of a person erased since.
-    """
-    found = select(claim).where(
-        claim.c.provider_id == provider_id,
-        claim.c.bill_index == sealed.bill_index(sealer, bill_number),
-    )
-    if insurer is not None:
-        found = found.where(claim.c.insurer == insurer)
-    return connection.execute(found.order_by(claim.c.seq)).all()
-
-
-def claims_named_by_bill(
-    connection: Connection, sealer: Sealer, row: ClaimRow, provider_id: str, bill_number: str
-) -> Sequence[tuple[str, str]]:
-    """Policy and id of the claims that a bill opened for the person and insurer of `row`.
-
-    In the order of their intake, without those withdrawn. Opens nothing.
-    """
-    found = (
-        select(claim.c.policy_id, claim.c.id)
-        .where(
-            claim.c.provider_id == provider_id,
-            claim.c.bill_index == sealed.bill_index(sealer, bill_number),
-            claim.c.person_id == row.person_id,
-            claim.c.insurer == row.insurer,
-            claim.c.state != ClaimState.WITHDRAWN.value,
-        )
-        .order_by(claim.c.seq)
-    )
-    return [(one.policy_id, one.id) for one in connection.execute(found)]
-
-
-def hospitals_of(connection: Connection, provider_id: str) -> set[str]:
-    """The hospitals that have handed bills of this provider in, under their own names for them."""
-    found = select(claim.c.hospital).where(
-        claim.c.provider_id == provider_id, claim.c.hospital.is_not(None)
-    )
-    return set(connection.execute(found.distinct()).scalars())
-
-
-def adopt(connection: Connection, claim_ids: Sequence[str], hospital: str) -> None:
-    """Claims of a bill that came without its hospital's name are the hospital's from now on."""
-    nobodys = claim.c.id.in_(claim_ids), claim.c.hospital.is_(None)
-    connection.execute(update(claim).where(*nobodys).values(hospital=hospital))
-
-
-def is_content(sealer: Sealer, row: ClaimRow, bill_hash: str) -> bool:
-    """Whether the claim was opened by a bill with this content."""
-    return bool(row.bill_hash == _bill_hash(sealer, bill_hash))
-
-
-def _bill_hash(sealer: Sealer, digest: str) -> str:
-    return sealed.keyed(sealer, digest, table="claim", column="bill_hash")
 
 
 def open_claim(connection: Connection, sealer: Sealer, new: NewClaim, at_us: int) -> str:
@@ -226,7 +98,7 @@ def open_claim(connection: Connection, sealer: Sealer, new: NewClaim, at_us: int
             **row,
             **sealed.sealed_bill(sealer, claim_id, new.person_id, new.bill, new.bill_number),
             "bill_index": sealed.bill_index(sealer, new.bill_number),
-            "bill_hash": _bill_hash(sealer, new.bill_hash),
+            "bill_hash": sealed.bill_hash(sealer, new.bill_hash),
             "id": claim_id,
             "person_seq": number,
             "state": ClaimState.REGISTERED.value,
@@ -269,6 +141,11 @@ _CLAIM = {
 }
 
 
+def by_id(connection: Connection, claim_id: str) -> ClaimRow:
+    """A claim that is known to exist, whoever owns it: for this service's own work."""
+    return connection.execute(select(claim).where(claim.c.id == claim_id)).one()
+
+
 def list_claims(
     connection: Connection,
     sealer: Sealer,
@@ -278,14 +155,19 @@ def list_claims(
     states: Sequence[ClaimState],
     after: int,
     most: int,
+    or_else: ColumnElement[bool] | None = None,
 ) -> Sequence[ClaimRow]:
-    """The tenant's claims after a position, oldest first; in any state when none is named."""
+    """The tenant's claims after a position, oldest first; in any state when none is named.
+
+    Besides those in the states, those of which `or_else` holds.
+    """
     found = select(claim).where(claim.c.seq > after, owned(tenant.kind))
     found = found.order_by(claim.c.seq).limit(most)
     if policy_id is not None:
         found = found.where(claim.c.policy_id == policy_id)
     if states:
-        found = found.where(claim.c.state.in_([state.value for state in states]))
+        stands = claim.c.state.in_([state.value for state in states])
+        found = found.where(stands if or_else is None else or_(stands, or_else))
     return connection.execute(found, owner(connection, sealer, tenant)).all()
 
 
@@ -376,6 +258,15 @@ def move_on(
     return here
 
 
+def stay(connection: Connection, claim_id: str, **columns: Any) -> None:
+    """Write down what changes about a claim that stays where it stands; its revision grows.
+
+    Whatever a person has seen of it is past, and so is a review that waits for a second person.
+    """
+    changed = {"revision": claim.c.revision + 1, "proposal": None, **columns}
+    connection.execute(update(claim).where(claim.c.id == claim_id).values(**changed))
+
+
 def _move(
     claim_id: str,
     from_state: ClaimState | None,
@@ -394,254 +285,6 @@ def _move(
         "clock": clock,
         "at_us": at_us,
     }
-
-
-def void_decision(connection: Connection, claim_id: str, at_us: int) -> None:
-    """A decision that paid nothing is no longer in force; the claim stays closed as it is."""
-    void = {"released_us": at_us, "revision": claim.c.revision + 1}
-    connection.execute(update(claim).where(claim.c.id == claim_id).values(**void))
-
-
-def waits_for_earlier(connection: Connection, row: ClaimRow) -> bool:
-    """Whether an earlier claim of the member is not decided yet.
-
-    One that itself waits for a pended claim of the same bill under an earlier policy may wait for
-    weeks, and holds nobody up.
-    """
-    told = {"person_id": row.person_id, "person_seq": row.person_seq}
-    return connection.execute(_WAITS_FOR, told).first() is not None
-
-
-def _waits_for() -> Select[tuple[str]]:
-    first = claim.alias("first")
-    held_up = (
-        select(first.c.id)
-        .where(
-            first.c.provider_id == claim.c.provider_id,
-            first.c.bill_index == claim.c.bill_index,
-            first.c.person_id == claim.c.person_id,
-            first.c.person_seq < claim.c.person_seq,
-            first.c.state.in_([state.value for state in PENDED]),
-        )
-        .exists()
-    )
-    earlier = select(claim.c.id).where(
-        claim.c.person_id == bindparam("person_id"),
-        claim.c.person_seq < bindparam("person_seq"),
-        claim.c.state.in_([state.value for state in UNDECIDED]),
-        ~held_up,
-    )
-    return earlier.limit(1)
-
-
-# Built once: it costs more than the database's answer.
-_WAITS_FOR = _waits_for()
-
-
-def earlier_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow]:
-    """Claims of the same bill under policies that come first in coordination."""
-    names = ("provider_id", "bill_index", "person_id", "person_seq")
-    told = {name: getattr(row, name) for name in names}
-    return connection.execute(_EARLIER_POLICIES, told).all()
-
-
-_EARLIER_POLICIES = (
-    select(claim)
-    .where(
-        claim.c.provider_id == bindparam("provider_id"),
-        claim.c.bill_index == bindparam("bill_index"),
-        claim.c.person_id == bindparam("person_id"),
-        claim.c.person_seq < bindparam("person_seq"),
-    )
-    .order_by(claim.c.seq)
-)
-
-
-def later_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow]:
-    """Claims of the same bill under the same insurer's policies that come later in coordination."""
-    found = select(claim).where(
-        claim.c.provider_id == row.provider_id,
-        claim.c.bill_index == row.bill_index,
-        claim.c.person_id == row.person_id,
-        claim.c.person_seq > row.person_seq,
-        claim.c.insurer == row.insurer,
-    )
-    return connection.execute(found.order_by(claim.c.seq)).all()
-
-
-def store_decision(
-    connection: Connection,
-    sealer: Sealer,
-    row: ClaimRow,
-    inputs: canonical.Inputs,
-    decided: Decision,
-    at_us: int,
-) -> str:
-    """Write lines and shares, seal them with the decision, and move the accumulators; its id.
-
-    One that takes the place of the claim's decision in force releases exactly what that one used.
-    The database itself refuses a decision that does not add up to the fen.
-    """
-    if row.decision_id is not None:
-        release(connection, sealer, row)
-    decision_id = uuid.uuid4().hex
-    connection.execute(insert(decision_line), _line_rows(decision_id, decided))
-    shares = [
-        {
-            "decision_id": decision_id,
-            "number": line.number,
-            "position": position,
-            "bearer": share.bearer.value,
-            "amount": share.amount,
-        }
-        for line in decided.lines
-        for position, share in enumerate(line.shares)
-    ]
-    if shares:
-        connection.execute(insert(decision_share), shares)
-    position = connection.execute(
-        select(func.count()).where(decision.c.claim_id == row.id)
-    ).scalar_one()
-    connection.execute(
-        insert(decision),
-        {
-            "id": decision_id,
-            "claim_id": row.id,
-            "position": position,
-            "plan_version": decided.plan_version,
-            "engine_version": decided.engine_version,
-            **sealed.sealed_decision(sealer, decision_id, row, inputs, decided),
-            "currency": decided.currency,
-            "billed": decided.billed,
-            "allowed": decided.allowed,
-            "benefit": decided.benefit,
-            "lines": len(decided.lines),
-            "at_us": at_us,
-        },
-    )
-    use(connection, row.policy_id, row.member_id, decided.usage_changes)
-    return decision_id
-
-
-def release(connection: Connection, sealer: Sealer, row: ClaimRow) -> None:
-    """Give back exactly what the claim's decision in force has used up or reserved, once.
-
-    The caller writes down that it was (`released_us`), or what takes its place.
-
-    Raises: Erased, CannotOpen.
-    """
-    use(connection, row.policy_id, row.member_id, own_use(connection, sealer, row), sign=-1)
-
-
-def own_use(connection: Connection, sealer: Sealer, row: ClaimRow) -> tuple[UsageChange, ...]:
-    """What the claim's decision in force has used up; nothing once it was given back.
-
-    Raises: Erased, CannotOpen.
-    """
-    if row.decision_id is None or row.released_us is not None:
-        return ()
-    return sealed.open_output(sealer, decision_of(connection, row.decision_id)).usage_changes
-
-
-def _line_rows(decision_id: str, decided: Decision) -> list[dict[str, Any]]:
-    return [
-        {
-            "decision_id": decision_id,
-            "number": line.number,
-            "billed": line.billed,
-            "allowed": line.allowed,
-            "benefit": line.benefit,
-        }
-        for line in decided.lines
-    ]
-
-
-def decision_of(connection: Connection, decision_id: str) -> Row[Any]:
-    """The stored decision; inputs and output are sealed."""
-    return connection.execute(select(decision).where(decision.c.id == decision_id)).one()
-
-
-def decisions_of(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
-    """Stored decisions by id, without what they were made from."""
-    columns = [column for column in decision.c if column.name not in ("salt", "inputs", "services")]
-    found = select(*columns).where(decision.c.id.in_(ids))
-    return {row.id: row for row in connection.execute(found)}
-
-
-def mark_started(connection: Connection, claim_ids: Sequence[str], at_us: int) -> None:
-    """Remember that the claims' workflows were started."""
-    connection.execute(update(claim).where(claim.c.id.in_(claim_ids)).values(started_us=at_us))
-
-
-def not_started(
-    connection: Connection, *, unstarted_since_us: int, stale_since_us: int, most: int
-) -> list[tuple[str, str]]:
-    """(policy, claim) of claims left by their workflow: never started, or long without a step."""
-    left = [state.value for state in (*UNDECIDED, ClaimState.AUTO_APPROVED, ClaimState.APPROVED)]
-    found = select(claim.c.policy_id, claim.c.id).where(
-        claim.c.state.in_(left),
-        or_(
-            and_(claim.c.started_us.is_(None), claim.c.created_us < unstarted_since_us),
-            claim.c.started_us < stale_since_us,
-        ),
-    )
-    rows = connection.execute(found.order_by(claim.c.seq).limit(most))
-    return [(policy_id, claim_id) for policy_id, claim_id in rows]
-
-
-def papers_untimed(connection: Connection, now_us: int, most: int) -> Sequence[ClaimRow]:
-    """Claims for whose papers nothing has a timer; or whose timer should have rung long ago."""
-    found = select(claim).where(
-        claim.c.state == ClaimState.PENDED_INFO.value,
-        or_(
-            claim.c.papers_timed < claim.c.papers_asked,
-            claim.c.papers_due_us < now_us - _RINGS_WITHIN_US,
-        ),
-    )
-    return connection.execute(found.order_by(claim.c.seq).limit(most)).all()
-
-
-# A timer that is later than this was lost with Temporal's database.
-_RINGS_WITHIN_US = 3_600_000_000
-
-
-def mark_papers_timed(connection: Connection, claim_id: str, number: int) -> None:
-    """Remember that the nth wait for papers has its timer."""
-    mine = claim.c.id == claim_id, claim.c.papers_timed < number
-    connection.execute(update(claim).where(*mine).values(papers_timed=number))
-
-
-def payable_claims(connection: Connection, now_us: int, most: int) -> Sequence[ClaimRow]:
-    """The oldest payable claims that are not blocked; their rows locked on PostgreSQL."""
-    found = select(claim).where(_payable_at(now_us)).with_for_update(skip_locked=True)
-    return connection.execute(found.order_by(claim.c.seq).limit(most)).all()
-
-
-def anything_payable(connection: Connection, now_us: int) -> bool:
-    """Whether a claim waits for its payout."""
-    found = select(claim.c.id).where(_payable_at(now_us)).limit(1)
-    return connection.execute(found).first() is not None
-
-
-def _payable_at(now_us: int) -> ColumnElement[bool]:
-    free = or_(claim.c.blocked_until_us.is_(None), claim.c.blocked_until_us < now_us)
-    return and_(claim.c.state == ClaimState.PAYABLE.value, free)
-
-
-def block_payouts(connection: Connection, claim_ids: Sequence[str], until_us: int) -> None:
-    """Leave claims that cannot be paid as things stand alone until then."""
-    connection.execute(
-        update(claim).where(claim.c.id.in_(claim_ids)).values(blocked_until_us=until_us)
-    )
-
-
-def retry_payouts(connection: Connection, policy_id: str, at_us: int) -> None:
-    """Pay the policy's blocked and refused claims again: its accounts may have been mended."""
-    mine = claim.c.policy_id == policy_id
-    connection.execute(update(claim).where(mine).values(blocked_until_us=None))
-    failed = select(claim.c.id).where(mine, claim.c.state == ClaimState.PAYMENT_FAILED.value)
-    for claim_id in connection.execute(failed).scalars().all():
-        move_claim(connection, claim_id, Event.RETRY_PAYMENT, "policy_import", at_us)
 
 
 def count_states(connection: Connection, sealer: Sealer, tenant: Tenant) -> dict[ClaimState, int]:

@@ -8,10 +8,13 @@ SEALED = {
     "claim": sealed_in("bill bill_number", "claim", "id"),
     # A decision is its claim's.
     "decision": sealed_in("salt inputs output services", "claim", "claim_id"),
+    # So is a corrected bill.
+    "bill_correction": sealed_in("bill", "claim", "claim_id"),
     # What a person wrote about a claim, too.
     "claim_act": sealed_in("sealed", "claim", "claim_id"),
     "insured_terms": sealed_in("sealed", "insured_terms", "person_id"),
     "payee_account": sealed_in("sealed", "payee_account", "id"),
+    "provider_account": sealed_in("sealed", "provider_account", "id"),
     "payment_file": sealed_in("sealed", "payment_file", "message_id"),
     "bank_answer": sealed_in("sealed", "bank_answer", "seq"),
 }
@@ -22,6 +25,7 @@ CLEAR = frozenset(
         "plan_version.yaml",
         "plan_version.canonical",
         "policy_revision.terms",
+        "price_list.content",
         "bank_answer_outcome.faults",
     }
 )

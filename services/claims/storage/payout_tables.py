@@ -73,6 +73,8 @@ payout = Table(
     Column("id", String(32), primary_key=True),
     Column("claim_id", String(32), nullable=False),
     Column("attempt", Integer, nullable=False),
+    # Whose account it goes to, "member" or "provider".
+    Column("payee", String(8), nullable=False, server_default="member"),
     Column("amount", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("end_to_end_id", String(35), nullable=False, unique=True),
@@ -103,6 +105,7 @@ payout = Table(
     Index(
         "uq_payout_one_open_per_claim",
         "claim_id",
+        "payee",
         unique=True,
         sqlite_where=text("state = 'open'"),
         postgresql_where=text("state = 'open'"),
@@ -137,6 +140,7 @@ bank_cursor = Table(
     Column("after", String(64), nullable=False),
 )
 
+# As the first migration has it; a later one adds a payout's `payee`.
 _FROZEN = {
     "payment_file": ("message_id", "paying_account", "sealed", "sha256", "payouts", "prepared_us"),
     "payout": (

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from services.claims.core.decision import Payee
 from services.claims.core.ledger import Kind
 from services.claims.storage.ledger import ledger_transfer
 from services.claims.storage.payout_tables import (
@@ -62,6 +63,7 @@ class Payout(msgspec.Struct, frozen=True, kw_only=True):
     pending_transfer_id: str
     message_id: str
     state: PayoutState
+    payee: Payee = Payee.MEMBER
     bank_status: str = ""
     reason: str = ""
 
@@ -421,5 +423,6 @@ def payouts_off_ledger(connection: Connection, claim_ids: Select[tuple[str]] | N
 
 
 def _payout(row: RowMapping) -> Payout:
-    known = {name: row[name] for name in Payout.__struct_fields__ if name != "state"}
-    return Payout(state=PayoutState(row["state"]), **known)
+    known = {name: row[name] for name in Payout.__struct_fields__}
+    known |= {"state": PayoutState(row["state"]), "payee": Payee(row["payee"])}
+    return Payout(**known)

@@ -230,16 +230,6 @@ def payee_on(connection: Connection, policy_id: str, day: date) -> tuple[str, by
     return None if row is None else (row.id, row.sealed)
 
 
-def terms_on(
-    connection: Connection, sealer: Sealer, policy_id: str, member_id: str, day: date
-) -> PolicyTerms:
-    """The revision in force on a day, whenever it was entered; the first one before all.
-
-    Of the people whom it insures it says this one only.
-    """
-    return _in_force(_revisions(connection, sealer, policy_id, member_id), day)
-
-
 def of_stay(
     connection: Connection,
     sealer: Sealer,

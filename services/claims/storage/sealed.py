@@ -8,7 +8,6 @@ under the paying account's.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,24 +15,15 @@ import msgspec
 from sqlalchemy import Row
 
 from services.claims.core import canonical
-from services.claims.core.decision import Decision, LineOutcome
-from services.claims.core.facts import BillFacts, EarlierService, MemberFacts
-from services.claims.core.repeats import allowed_service
+from services.claims.core.adjudicate import allowed_lines
+from services.claims.core.decision import Decision
+from services.claims.core.facts import MemberFacts
+from services.claims.core.repeats import Allowed, allowed_from
 from services.common.sealing import Erased, Sealer
 
 _SALT_BYTES = 32
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _member = msgspec.json.Decoder(MemberFacts)
-
-
-class Allowed(msgspec.Struct, frozen=True):
-    """A service that a decision allowed, and the number of its line."""
-
-    number: int
-    service: EarlierService
-
-
-_allowed = msgspec.json.Decoder(list[Allowed])
 
 
 def person_subject(person_id: str) -> str:
@@ -44,6 +34,11 @@ def person_subject(person_id: str) -> str:
 def policy_subject(policy_id: str) -> str:
     """The subject of a policy's payee accounts."""
     return f"policy:{policy_id}"
+
+
+def provider_subject(insurer: str, provider_id: str) -> str:
+    """The subject of the accounts that an insurer pays a provider to."""
+    return f"provider:{insurer}/{provider_id}"
 
 
 def paying_subject(paying_account: str) -> str:
@@ -64,6 +59,11 @@ def bill_index(sealer: Sealer, bill_number: str) -> str:
 def keyed(sealer: Sealer, digest: str, *, table: str, column: str) -> str:
     """A digest of content under this database's key: so few facts could be guessed back."""
     return sealer.fingerprint(digest.encode(), table=table, column=column)
+
+
+def bill_hash(sealer: Sealer, digest: str) -> str:
+    """What stands in clear for the content of a bill."""
+    return keyed(sealer, digest, table="claim", column="bill_hash")
 
 
 def sealed_bill(
@@ -90,6 +90,17 @@ def open_bill_number(sealer: Sealer, row: Row[Any]) -> str:
     return sealer.open(row.bill_number, **_claim(row.id, "bill_number"), subject=subject).decode()
 
 
+def seal_correction(sealer: Sealer, row: Row[Any], number: int, bill: bytes) -> bytes:
+    """A corrected bill of a claim."""
+    return sealer.seal(bill, **_correction(row.id, number), subject=person_subject(row.person_id))
+
+
+def open_correction(sealer: Sealer, stored: Row[Any]) -> bytes:
+    """The same again. Raises: Erased, CannotOpen."""
+    place = _correction(stored.claim_id, stored.number)
+    return sealer.open(stored.bill, **place, subject=person_subject(stored.person_id))
+
+
 def sealed_decision(
     sealer: Sealer,
     decision_id: str,
@@ -98,7 +109,7 @@ def sealed_decision(
     decided: Decision,
 ) -> dict[str, Any]:
     """The sealed columns of a decision, its commitment, and the years of what it allowed."""
-    allowed = list(_allowed_of(inputs.bill, decided))
+    allowed = allowed_lines(inputs.bill, decided)
     days = [each.service.service_date for each in allowed] or [inputs.bill.end_date]
     subject = person_subject(claim.person_id)
     salt = os.urandom(_SALT_BYTES)
@@ -128,22 +139,24 @@ def committed(salt: bytes, decided: Decision) -> str:
     return canonical.sha256(salt + decided.input_hash.encode() + decided.output_hash.encode())
 
 
-def _allowed_of(bill: BillFacts, decided: Decision) -> Iterable[Allowed]:
-    billed = {line.number: line for line in bill.lines}
-    for line in decided.lines:
-        if line.outcome is LineOutcome.DENIED:
-            continue
-        yield Allowed(line.number, allowed_service(bill, billed[line.number]))
-
-
 def open_inputs(sealer: Sealer, stored: Row[Any]) -> canonical.Inputs:
     """What a decision was made from. Raises: Erased, CannotOpen."""
-    return canonical.inputs_from(_open_decision(sealer, stored, "inputs"))
+    return canonical.inputs_from(open_inputs_bytes(sealer, stored))
+
+
+def open_inputs_bytes(sealer: Sealer, stored: Row[Any]) -> bytes:
+    """The same, not read yet. Raises: Erased, CannotOpen."""
+    return _open_decision(sealer, stored, "inputs")
 
 
 def open_output(sealer: Sealer, stored: Row[Any]) -> Decision:
     """A stored decision. Raises: Erased, CannotOpen."""
-    return canonical.decision_from(_open_decision(sealer, stored, "output"))
+    return canonical.decision_from(open_output_bytes(sealer, stored))
+
+
+def open_output_bytes(sealer: Sealer, stored: Row[Any]) -> bytes:
+    """The same, not read yet. Raises: Erased, CannotOpen."""
+    return _open_decision(sealer, stored, "output")
 
 
 def open_salt(sealer: Sealer, stored: Row[Any]) -> bytes:
@@ -153,7 +166,12 @@ def open_salt(sealer: Sealer, stored: Row[Any]) -> bytes:
 
 def open_services(sealer: Sealer, stored: Any) -> list[Allowed]:
     """What a decision allowed. Raises: Erased, CannotOpen."""
-    return _allowed.decode(_open_decision(sealer, stored, "services"))
+    return allowed_from(open_services_bytes(sealer, stored))
+
+
+def open_services_bytes(sealer: Sealer, stored: Any) -> bytes:
+    """The same, not read yet. Raises: Erased, CannotOpen."""
+    return _open_decision(sealer, stored, "services")
 
 
 def _open_decision(sealer: Sealer, stored: Any, column: str) -> bytes:
@@ -204,6 +222,10 @@ def opened(sealer: Sealer, row: Row[Any], stored: Row[Any] | None) -> OpenedClai
 
 def _claim(claim_id: str, column: str) -> dict[str, str]:
     return {"table": "claim", "column": column, "row": claim_id}
+
+
+def _correction(claim_id: str, number: int) -> dict[str, str]:
+    return {"table": "bill_correction", "column": "bill", "row": f"{claim_id}/{number}"}
 
 
 def _decision(decision_id: str, column: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from services.common.access import assertions
@@ -132,6 +133,45 @@ payee_account = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 
+# What insurers have agreed with providers. The newest list of an insurer, provider and currency
+# says the prices of all days.
+price_list = Table(
+    "price_list",
+    metadata,
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    Column("insurer", String(64), nullable=False),
+    Column("provider_id", String(128), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_price_list_provider_id", "provider_id", "insurer", "currency"),
+)
+
+# Accounts of providers, each proposed by one person and confirmed or rejected by another.
+provider_account = Table(
+    "provider_account",
+    metadata,
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("insurer", String(64), nullable=False),
+    Column("provider_id", String(128), nullable=False),
+    Column("valid_from", String(10), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("actor", String(512), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_provider_account_provider_id", "provider_id", "insurer"),
+)
+
+provider_account_word = Table(
+    "provider_account_word",
+    metadata,
+    Column("account_id", String(32), ForeignKey("provider_account.id"), primary_key=True),
+    Column("confirmed", Integer, nullable=False),
+    Column("actor", String(512), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
 claim = Table(
     "claim",
     metadata,
@@ -178,8 +218,16 @@ claim = Table(
     # What the ledger holds as the claim's cost, and what of it is to come back.
     Column("owed", BigInteger, nullable=False, server_default="0"),
     Column("recoverable", BigInteger, nullable=False, server_default="0"),
+    # What of owed and paid is the provider's, where the plan pays it directly.
+    Column("owed_provider", BigInteger, nullable=False, server_default="0"),
+    Column("paid_provider", BigInteger, nullable=False, server_default="0"),
     # The act whose review waits for a second person.
     Column("proposal", String(32)),
+    # How often the bill was corrected; which of its versions the decision in force was made from;
+    # and which of them waits for a person.
+    Column("adjustments", BigInteger, nullable=False, server_default="0"),
+    Column("adjusted", BigInteger, nullable=False, server_default="0"),
+    Column("adjust_held", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("policy_id", "provider_id", "bill_index"),
     UniqueConstraint("person_id", "person_seq"),
     Index("ix_claim_state_seq", "state", "seq"),
@@ -187,6 +235,25 @@ claim = Table(
     Index("ix_claim_insurer_seq", "insurer", "seq"),
     Index("ix_claim_hospital_seq", "hospital", "seq"),
     Index("ix_claim_person_id_seq", "person_id", "seq"),
+    # A few at a time; the sweeper looks for them every second.
+    Index(
+        "ix_claim_adjusting",
+        "seq",
+        sqlite_where=text("adjusted < adjustments"),
+        postgresql_where=text("adjusted < adjustments"),
+    ),
+)
+
+# Corrected bills, in the order in which they came; a claim's first bill stands in its own row.
+bill_correction = Table(
+    "bill_correction",
+    metadata,
+    Column("claim_id", String(32), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("person_id", String(32), nullable=False),
+    Column("bill_hash", String(64), nullable=False),
+    Column("bill", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
 )
 
 # Under these no bill is taken in any more.
@@ -305,8 +372,12 @@ APPEND_ONLY = (
     "policy_revision",
     "insured_terms",
     "payee_account",
+    "price_list",
+    "provider_account",
+    "provider_account_word",
     "claim_move",
     "claim_act",
+    "bill_correction",
     "decision_line",
     "decision_share",
     "decision",

@@ -119,9 +119,9 @@ def _noted() -> Noted:
 
 
 @contextmanager
-def noting() -> Iterator[Noted]:
+def noting(noted: Noted | None = None) -> Iterator[Noted]:
     """Collect what the block notes, also in threads that run in a copy of its context."""
-    noted = Noted()
+    noted = Noted() if noted is None else noted
     token = _NOTED.set(noted)
     try:
         yield noted

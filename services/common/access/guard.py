@@ -65,6 +65,7 @@ class Call:
     caller: Caller
     rpc: Rpc
     roles: frozenset[int]
+    withheld: dict[str, None] = field(default_factory=dict)  # paths, each once, as first met
     _noted: Noted = field(default_factory=Noted)
 
     @contextmanager
@@ -73,11 +74,9 @@ class Call:
         with (
             calling_as(self.caller),
             under_way(UnderWay(rpc=self.rpc.path, clearance=self.clearance)),
-            noting() as noted,
+            noting(self._noted),
         ):
             yield
-            self._noted.consents.update(noted.consents)
-            self._noted.owners.update(noted.owners)
 
     @property
     def clearance(self) -> int:
@@ -135,19 +134,19 @@ class Guard:
     async def dismiss(self, call: Call, request: Message, answer: Any, context: Context) -> Message:
         """The answer as the caller may see it, once what it shows is on record.
 
-        Its trailing metadata names what is withheld.
+        Its trailing metadata names what is withheld, of a stream from all its messages so far.
 
         Raises: TypeError for what is no message; NamelessRead; whatever `append` raises. Then
         nothing may leave.
         """
         if not isinstance(answer, Message):
             raise TypeError("a handler must answer with a message")
-        withheld = mask(answer, call.clearance)
+        call.withheld.update(dict.fromkeys(mask(answer, call.clearance)))
         reads = self._reads(call, request, answer)
         if reads:
             await self._append(reads)
-        if withheld:
-            context.set_trailing_metadata((withheld_entry(withheld),))
+        if call.withheld:
+            context.set_trailing_metadata((withheld_entry(tuple(call.withheld)),))
         return answer
 
     def _reads(self, call: Call, request: Message, answer: Message) -> list[AccessRead]:

@@ -10,12 +10,11 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
 from lipei.type.v1 import access_pb2
-from services.common.access.assertions import UsedAssertions
 from services.common.access.caller import Caller
 from services.common.access.tokens import (
     INSTALLATION,
@@ -30,6 +29,9 @@ from services.common.settings import token_issuer, token_keys_file
 from services.common.transport.certificates import Identity, Peer, TlsRefused, read_peer
 from services.common.transport.names import Kind, Name
 from services.common.transport.revocation import RevocationList
+
+if TYPE_CHECKING:  # a witness has no database, and starts without its libraries
+    from services.common.access.assertions import UsedAssertions
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

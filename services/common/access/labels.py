@@ -28,12 +28,14 @@ class Rpc:
     """One labelled rpc. `record` is the path of the request's field that names what is read.
 
     `of_installation`: what it answers is the whole installation's, and no tenant's caller may ask.
+    `streams`: it answers with many messages, each masked and put on record by itself.
     """
 
     path: str  # "/lipei.claims.v1.ClaimsService/GetClaim"
     roles: frozenset[int]
     record: tuple[str, ...]
     of_installation: bool = False
+    streams: bool = False
 
 
 @cache
@@ -60,6 +62,7 @@ def labels_of(method: MethodDescriptor) -> Rpc | None:
         roles=roles,
         record=record,
         of_installation=access.of_installation,
+        streams=method.server_streaming,
     )
 
 

@@ -106,16 +106,14 @@ def parts(message: Message, field: FieldDescriptor) -> Iterable[Message]:
 
 
 def withheld_from(message: Descriptor, clearance: int) -> Iterator[str]:
-    """Every path that `mask` can take out of such a message, without descending twice."""
-    seen: set[Descriptor] = set()
+    """Every path that `mask` can take out of such a message; into itself none descends."""
 
-    def walk(one: Descriptor, prefix: str) -> Iterator[str]:
-        if one in seen:
+    def walk(one: Descriptor, prefix: str, above: frozenset[Descriptor]) -> Iterator[str]:
+        if one in above:
             return
-        seen.add(one)
         plan = _plan(one, clearance)
         yield from (prefix + field.name for field in plan.remove)
         for field, within in plan.enter:
-            yield from walk(within, f"{prefix}{field.name}.")
+            yield from walk(within, f"{prefix}{field.name}.", above | {one})
 
-    return walk(message, "")
+    return walk(message, "", frozenset())

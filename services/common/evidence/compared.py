@@ -17,6 +17,7 @@ from services.common.evidence.access_read import AccessRead
 
 _CLAIMS, _PRICING = "/lipei.claims.v1.ClaimsService/", "/lipei.pricing.v1.PricingService/"
 _REVIEWS = "/lipei.claims.v1.ReviewService/"
+_RECOMPUTE = "/lipei.claims.v1.RecomputeService/"
 _BRIDGE = "/lipei.his_bridge.v1.HisBridgeService/"
 _CONSENTS = "/lipei.his_bridge.v1.ConsentService/"
 
@@ -47,6 +48,7 @@ COMPUTED = {
             *("WriteOffRecovery", "AppealClaim", "DecideAppeal"),
         )
     },
+    f"{_RECOMPUTE}DecideWhatIf": "decides many claims anew to show the sum, and some of them",
     f"{_CONSENTS}GrantConsent": _WROTE,
     f"{_CONSENTS}WithdrawConsent": _WROTE,
     f"{_CONSENTS}ListWithdrawals": "weighs all consents of a person to show one",

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipei.evidence.v1 import evidence_pb2_grpc
-from services.common.access.guarding import pseudonym
+from services.common.access.pseudonym import pseudonym
 from services.common.database import Database
 from services.common.evidence.evidence_log import EvidenceLog
 from services.common.evidence.member_reads import RecordsOf
-from services.common.evidence.note import Kind, SignerKey
 from services.common.evidence.servicer import FULL_NAME, EvidenceServicer
+from services.common.evidence.signers import log_signer
 from services.common.evidence.tables import EvidenceTables
 from services.common.grpc_edge import Serving
-from services.common.settings import evidence_pseudonym_key_file, trust_domain
-from services.common.state import load_or_make_key, write_private
+from services.common.settings import evidence_pseudonym_key_file
+from services.common.state import load_or_make_key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,30 +58,3 @@ def service_evidence(
         ),
         keep_signing=log.keep_signing,
     )
-
-
-def origin_of(name: str) -> str:
-    """The origin of a service's log, which is its key's name as well."""
-    return f"{trust_domain()}/evidence/{name}"
-
-
-def log_signer(name: str, key_file: Path) -> SignerKey:
-    """The key of a service's log, made if there is none; its public half stands beside it."""
-    return _published(SignerKey(origin_of(name), Kind.LOG, load_or_make_key(key_file)), key_file)
-
-
-def witness_signer(name: str, key_file: Path) -> SignerKey:
-    """The key of a witness, made if there is none; its public half stands beside it."""
-    called = f"{trust_domain()}/witness/{name}"
-    return _published(SignerKey(called, Kind.WITNESS, load_or_make_key(key_file)), key_file)
-
-
-def _published(signer: SignerKey, key_file: Path) -> SignerKey:
-    """Put the public key beside the private one; the one before it stays for whoever looks back."""
-    public, mine = key_file.with_suffix(".vkey"), signer.verifier.vkey()
-    before = public.read_text("utf-8").splitlines() if public.exists() else []
-    lines = [mine, *(line for line in before if line != mine)][:2]
-    # Replicas share the file, and keys may lie where nothing can be written.
-    if lines != before:
-        write_private(public, "".join(f"{line}\n" for line in lines).encode())
-    return signer

@@ -13,6 +13,7 @@ from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1 import evidence_pb2_grpc
 from services.common.access.tenant import Kind, current_tenant
 from services.common.database import Database
+from services.common.evidence.hash_range import negative, range_faults
 from services.common.evidence.leaf import LeafRefused, concerns, read_of
 from services.common.evidence.member_reads import RecordsOf, reads_of, wanted
 from services.common.evidence.merkle import HASH_BYTES, leaf_hash
@@ -28,7 +29,6 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 FULL_NAME = pb.DESCRIPTOR.services_by_name["EvidenceService"].full_name
 USUAL_PAGE, MOST_ON_PAGE = 100, 1_000
-MOST_HASHES = 10_000
 _RETRY_S = 1.0
 _LONGEST = 512
 _TENANT = re.compile(r"(insurer|hospital|partner)/[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
@@ -56,7 +56,7 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
         """The newest checkpoint, or the one of a size."""
         size = request.size if request.HasField("size") else None
         if size is not None and size < 0:
-            raise invalid([_negative("size")])
+            raise invalid([negative("size")])
         found = await self._asked(lambda proofs: proofs.checkpoint(size))
         if found is None:
             raise not_found("checkpoint", "newest" if size is None else str(size))
@@ -73,9 +73,9 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
         if by_hash and len(request.leaf_hash) != HASH_BYTES:
             violations.append(Violation("leaf_hash", "NOT_A_HASH", "must be 32 bytes"))
         if not by_hash and request.index < 0:
-            violations.append(_negative("index"))
+            violations.append(negative("index"))
         if request.tree_size < 0:
-            violations.append(_negative("tree_size"))
+            violations.append(negative("tree_size"))
         if violations:
             raise invalid(violations)
         tenant = _callers()
@@ -210,15 +210,6 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
             ) from None
 
 
-def range_faults(start: int, count: int) -> list[Violation]:
-    """What is wrong with a range of hashes that is asked for."""
-    violations = [_negative("start_index")] if start < 0 else []
-    if not 1 <= count <= MOST_HASHES:
-        text = f"must be 1 to {MOST_HASHES}"
-        violations.append(Violation("count", "OUT_OF_RANGE", text))
-    return violations
-
-
 def _callers() -> str:
     """Key of the tenant whose leaves exist for the caller; empty: the whole installation's do."""
     tenant = current_tenant()
@@ -252,10 +243,6 @@ def _concerns(body: bytes, tenant: str) -> bool:
 
 def _page_size() -> Violation:
     return Violation("page_size", "OUT_OF_RANGE", f"must be 0 to {MOST_ON_PAGE}")
-
-
-def _negative(field: str) -> Violation:
-    return Violation(field, "NEGATIVE", "must not be negative")
 
 
 def _start(token: str, kind: str) -> int:

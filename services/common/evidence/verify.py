@@ -309,9 +309,9 @@ def told(found: Verified) -> list[str]:
 
 
 def _time(at_s: int) -> str:
-    """Seconds since 1970 as ISO 8601 in UTC; as they are where no calendar reaches."""
+    """Seconds since 1970 as our tables show a time; as they are where no calendar reaches."""
     try:
-        return datetime.fromtimestamp(at_s, UTC).isoformat()
+        return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} (UTC)"
     except (ValueError, OverflowError, OSError):
         return f"{at_s} s since 1970"
 

@@ -20,16 +20,17 @@ import grpc
 from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1 import evidence_pb2_grpc
 from services.common import log
-from services.common.access.guarding import storeless_guard
+from services.common.access.storeless import storeless_guard
+from services.common.evidence.hash_range import range_faults
 from services.common.evidence.kept_log import Alarm, KeptBroken, KeptLog
 from services.common.evidence.note import NoteRefused, VerifierKey, verifier_key
-from services.common.evidence.service_evidence import witness_signer
-from services.common.evidence.servicer import range_faults
+from services.common.evidence.signers import witness_signer
 from services.common.evidence.witnessing import LogUnanswered, ProofMissing, Watch
 from services.common.grpc_edge import Serving, channel, serve
 from services.common.process import start
+from services.common.process_settings import LipeiSettings
 from services.common.refusals import error_of, invalid, not_found
-from services.common.settings import LipeiSettings, UnknownSetting, trust_domain
+from services.common.settings import UnknownSetting, trust_domain
 from services.common.state import read_addresses, state_dir
 from services.common.transport.certificates import Identity, load_identity
 from services.common.transport.credentials import CertificateRenewed, until_renewed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,6 @@ from services.common.paging import Page
 from services.common.sealing.tables import erasure_table
 
 erasure = erasure_table(MetaData())
-# By what an order to erase is named; it is kept, and says nothing about the person.
-ORDER_REFERENCE = re.compile(r"[A-Za-z0-9._/-]{1,64}", re.ASCII)
 
 
 class OtherErasure(ValueError):

@@ -24,7 +24,9 @@ class CannotOpen(Refused):
 class KeyUnknown(Refused):
     """No key set at hand, or no row of the table, has the key that the value was sealed under."""
 
-    def __init__(self, key_id: str) -> None:
+    def __init__(self, key_id: str, *, of_subject: bool = False) -> None:
+        """`of_subject`: the keys are at hand, and the subject has never had this one."""
+        self.of_subject = of_subject
         super().__init__(
             grpc.StatusCode.FAILED_PRECONDITION,
             "KEY_UNKNOWN",

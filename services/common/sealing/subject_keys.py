@@ -199,7 +199,7 @@ class Sealer:
         if generation not in found:
             if any(key.wrapped is None for key in found.values()):
                 raise Erased
-            raise KeyUnknown(f"generation {generation}")
+            raise KeyUnknown(f"generation {generation}", of_subject=True)
         cipher = self._keys.cipher(found[generation])
         return opened_value(sealed, Place(table, column, row, subject), cipher)
 

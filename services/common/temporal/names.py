@@ -10,6 +10,7 @@ Channel = Literal["bills", "readings", "withdrawals"]
 SETTLE_CLAIM = "SettleClaim"
 RUN_PAYOUTS = "RunPayouts"
 AWAIT_PAPERS = "AwaitPapers"
+ADJUST_CLAIM = "AdjustClaim"
 PULL_BILLS = "PullBills"
 PULL_READINGS = "PullReadings"
 RELAY_WITHDRAWALS = "RelayWithdrawals"
@@ -33,9 +34,19 @@ def await_papers_id(claim_id: str, number: int) -> str:
     return f"claims/{claim_id}/papers/{number}"
 
 
+def adjust_claim_id(claim_id: str, number: int) -> str:
+    """Workflow id of the nth correction of one claim's bill."""
+    return f"claims/{claim_id}/adjustments/{number}"
+
+
 def run_payouts_id(paying_account: str) -> str:
     """Workflow id of the payout run of one paying account: never two at once."""
     return f"payouts/{paying_account}"
+
+
+def fetch_bills_id(hospital: str) -> str:
+    """Workflow id of a pull of bills that a member has asked for: never two at once."""
+    return f"fetch-bills/{hospital}"
 
 
 def pull_schedule_id(hospital: str, channel: Channel = "bills") -> str:

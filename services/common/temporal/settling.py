@@ -17,10 +17,12 @@ from temporalio.service import RPCError
 
 from lipei.claims.v1.settlement_pb2 import (
     AdjudicateClaimResponse,
+    AdjustClaimWork,
     AwaitPapersWork,
     RunPayoutsWork,
     SettleClaimWork,
 )
+from lipei.his_bridge.v1.work_pb2 import PullBillsWork
 from services.common.temporal import names
 from services.common.temporal.recovery import TASK_TIMEOUT
 
@@ -94,6 +96,35 @@ class ClaimWorkflows:
             )
         except WorkflowAlreadyStartedError:
             return
+
+    async def adjust(self, claim_name: str, claim_id: str, number: int) -> None:
+        """Start the nth correction of a claim's bill, unless it runs.
+
+        One that came while the claim moved on has done nothing, and is started again; one that has
+        taken effect changes nothing.
+        """
+        await self._client.start_workflow(
+            names.ADJUST_CLAIM,
+            AdjustClaimWork(name=claim_name, number=number),
+            id=names.adjust_claim_id(claim_id, number),
+            task_queue=names.CLAIMS_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            task_timeout=TASK_TIMEOUT,
+        )
+
+    async def fetch(self, hospital: str) -> None:
+        """Have a hospital's worker pull its bills now, unless it does so because of an earlier ask.
+
+        It hands over whatever is new; a worker that is down does it once it is back.
+        """
+        await self._client.start_workflow(
+            names.PULL_BILLS,
+            PullBillsWork(hospital=f"hospitals/{hospital}"),
+            id=names.fetch_bills_id(hospital),
+            task_queue=names.hospital_queue(hospital),
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            task_timeout=TASK_TIMEOUT,
+        )
 
     async def run_payouts(self, paying_account: str) -> None:
         """Start the payout run of an account unless it runs."""

@@ -51,13 +51,15 @@ def erase(
     hospitals: Sequence[str],
     now_us: int,
     by: erasures.By = erasures.NOBODY_SAID,
+    *,
+    dry_run: bool = False,
 ) -> Erasure:
-    """Erase a patient at these hospitals; what that was. Blocks.
+    """Erase a patient at these hospitals; what that was, or would be in a dry run. Blocks.
 
     Raises: NothingKept, WithdrawalNotTold; OtherErasure when the request_id was used before
     and something is kept about this patient.
     """
-    with database.writing() as connection:
+    with database.writing(dry_run=dry_run) as connection:
         sealer = keys.sealer(connection)
         known = erasures.answered(connection, request_id)
         for hospital in sorted(hospitals):
@@ -85,7 +87,7 @@ def erase(
             now_us=now_us,
             by=by,
         )
-    for table in (SUBJECT_KEY, MEMBER, reading.name):
+    for table in () if dry_run else (SUBJECT_KEY, MEMBER, reading.name):
         database.scrub(table)
     return done
 

@@ -47,15 +47,18 @@ class Erasures:
         policies: Sequence[str],
         now_us: int,
         by: erasures.By = erasures.NOBODY_SAID,
+        *,
+        dry_run: bool = False,
     ) -> Erasure:
         """Erase what the tenant may erase of a member (`tenancy.erasable`), and no one else's.
 
-        An insurer's quotes under the policies that name no member go with it.
+        An insurer's quotes under the policies that name no member go with it. A dry run says the
+        same and erases nothing.
 
         Raises: NothingKept; OtherErasure when the request_id was used before and there is something
         to erase.
         """
-        with available(), self._database.writing() as connection:
+        with available(), self._database.writing(dry_run=dry_run) as connection:
             sealer = self._keys.sealer(connection)
             known = erasures.answered(connection, request_id)
             member = tenancy.locked_member(connection, sealer, member_token)
@@ -92,6 +95,6 @@ class Erasures:
                 now_us=now_us,
                 by=by,
             )
-        for table in (SUBJECT_KEY, MEMBER, holding.name):
+        for table in () if dry_run else (SUBJECT_KEY, MEMBER, holding.name):
             self._database.scrub(table)
         return done

@@ -18,7 +18,7 @@ from services.claims.core.decision import Decision
 from services.claims.core.life_cycle import Event
 from services.claims.deciding import Desk, decide, take_effect
 from services.claims.plan_shelf import PlanShelf
-from services.claims.servicer import find
+from services.claims.serving import find
 from services.common.access.caller import calling_as
 from tests.services.claims.given import DRUG, PLAN, PLANS, bill, imported, line, policy, submission
 from tests.services.claims.serving import Served

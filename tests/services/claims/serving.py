@@ -15,6 +15,8 @@ import grpc
 
 from lipei.claims.v1 import (
     claims_pb2_grpc,
+    provider_pb2_grpc,
+    recompute_pb2_grpc,
     review_pb2_grpc,
     settlement_pb2,
     settlement_pb2_grpc,
@@ -26,8 +28,11 @@ from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
+from services.claims.providers import ProviderServicer
+from services.claims.recomputing import FEW, RecomputeServicer
 from services.claims.reviewing import ReviewServicer
-from services.claims.servicer import ClaimsParts, ClaimsServicer
+from services.claims.servicer import ClaimsServicer
+from services.claims.serving import ClaimsParts
 from services.claims.settlement import SettlementServicer
 from services.common.access.caller import Caller, calling_as
 from services.common.access.guard import Append
@@ -60,6 +65,7 @@ class StepByStep:
 
     def __init__(self, *, pause_s: float = 0.0) -> None:
         self.started: list[str] = []
+        self.fetched: list[str] = []
         self.pause_s = pause_s
 
     async def decided(self, claim_name: str, claim_id: str, update_id: str) -> None:
@@ -67,6 +73,9 @@ class StepByStep:
         await asyncio.sleep(self.pause_s)
         with calling_as(of_installation()):
             await self._settled(claim_name)
+
+    async def fetch(self, hospital: str) -> None:
+        self.fetched.append(hospital)
 
     async def _settled(self, claim_name: str) -> None:
         steps = self.settlement
@@ -106,6 +115,8 @@ class Served:
     hospital_channel: grpc.Channel
     settlement: settlement_pb2_grpc.SettlementServiceStub
     review: review_pb2_grpc.ReviewServiceStub
+    providers: provider_pb2_grpc.ProviderServiceStub
+    recompute: recompute_pb2_grpc.RecomputeServiceStub
     request_ids: Iterator[str] = field(
         default_factory=lambda: (f"request-{n}" for n in itertools.count(1))
     )
@@ -122,10 +133,12 @@ def served(
     append: Append | None = None,
     driver: type[sqlite3.Connection] | None = None,
     clock: Callable[[], int] = now_us,
+    few: int = FEW,
 ) -> Iterator[Served]:
     """Serve on a free port until the block ends; `caller` says who calls.
 
-    `append` takes the place of the evidence log, `driver` that of SQLite's connections.
+    `append` takes the place of the evidence log, `driver` that of SQLite's connections. A what-if
+    over more than `few` claims decides them in processes of its own.
     """
     database = Database(database_url, driver=driver)
     migrate(database, "services.claims")
@@ -161,7 +174,11 @@ def served(
         )
         settlement_pb2_grpc.add_SettlementServiceServicer_to_server(flows.settlement, server)
         review_pb2_grpc.add_ReviewServiceServicer_to_server(
-            ReviewServicer(parts, settle=flows.settlement.settle), server
+            ReviewServicer(parts, settle_freed=flows.settlement.settle_freed), server
+        )
+        provider_pb2_grpc.add_ProviderServiceServicer_to_server(ProviderServicer(parts), server)
+        recompute_pb2_grpc.add_RecomputeServiceServicer_to_server(
+            RecomputeServicer(parts, few=few), server
         )
         credentials = server_credentials(acting("claims", ""))
         port = server.add_secure_port("127.0.0.1:0", credentials)
@@ -183,6 +200,8 @@ def served(
             hospital_channel=of_a_hospital,
             settlement=settlement_pb2_grpc.SettlementServiceStub(channel),
             review=review_pb2_grpc.ReviewServiceStub(channel),
+            providers=provider_pb2_grpc.ProviderServiceStub(channel),
+            recompute=recompute_pb2_grpc.RecomputeServiceStub(channel),
         )
     finally:
         channel.close()

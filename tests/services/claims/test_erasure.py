@@ -353,6 +353,23 @@ def test_an_erasure_is_done_once_and_answers_the_same(both: Served) -> None:
     assert tuple(kept) == ("ordered court/2026-17", done.member.removeprefix("members/"))
 
 
+def test_a_dry_run_says_what_would_go_or_what_forbids_it_and_does_nothing(both: Served) -> None:
+    claim = decided(both, "B1")
+    asked = ordered(request_id="dry")
+    asked.dry_run = True
+    would = both.claims.EraseMember(asked)
+    assert (would.claim_count, would.destroyed_key_count > 0) == (1, True)
+    assert not shown(both, claim.name).erased
+    with both.database.reading() as connection:
+        assert not connection.execute(text("SELECT * FROM erasure")).all()
+    kept = pb.EraseMemberRequest(request_id="dry", member=asked.member, dry_run=True)
+    kept.ground = pb.ERASURE_GROUND_RETENTION_OVER
+    assert refused(both.claims.EraseMember, kept).reason == "RETENTION_NOT_OVER"
+    done = both.claims.EraseMember(ordered(request_id="dry"))  # the question is not kept
+    assert done == would
+    assert shown(both, claim.name).erased
+
+
 def test_another_replica_finds_it_erased_at_once(both: Served) -> None:
     claim = decided(both, "B1")
     replica = subject_keys(both.database)

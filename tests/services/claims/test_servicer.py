@@ -342,12 +342,14 @@ def test_replay_recomputes_the_decision_and_notices_an_altered_one(both: Served)
         connection.execute(text(alter), {"forged": forged})
     fault = refused(both.claims.ReplayClaim, request)
     assert (fault.code, fault.reason) == (grpc.StatusCode.DATA_LOSS, "DECISION_ALTERED")
-    assert fault.metadata == {"differs": "output"}  # and no hash, which could be guessed back
+    # And no hash, which could be guessed back.
+    assert fault.metadata == {"differs": "output, amounts"}
     fault = refused(both.claims.ExplainClaim, pb.ExplainClaimRequest(name=claim.name))
     assert (fault.code, fault.reason) == (grpc.StatusCode.DATA_LOSS, "DECISION_ALTERED")
     with both.database.writing() as connection:
         connection.execute(text("UPDATE decision SET commitment = :it"), {"it": "0" * 64})
-    assert refused(both.claims.ReplayClaim, request).metadata == {"differs": "output, commitment"}
+    told = refused(both.claims.ReplayClaim, request).metadata
+    assert told == {"differs": "output, commitment, amounts"}
 
 
 def _triggers(sqlite: bool) -> list[str]:

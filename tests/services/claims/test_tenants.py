@@ -21,7 +21,7 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import policy_pb2, review_pb2, settlement_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.core.life_cycle import Event
-from services.claims.servicer import find
+from services.claims.serving import find
 from services.claims.storage import claims as store
 from services.common.access.caller import Caller, NobodyCalls, calling_as
 from services.common.access.tenant import INSTALLATION, Kind, Tenant
@@ -144,6 +144,7 @@ BY_NAME: dict[str, Callable[[str], Message]] = {
     "RegisterClaim": lambda name: settlement_pb2.RegisterClaimRequest(name=name),
     "AdjudicateClaim": lambda name: settlement_pb2.AdjudicateClaimRequest(name=name),
     "ReleasePayment": lambda name: settlement_pb2.ReleasePaymentRequest(name=name),
+    "ApplyCorrection": lambda name: settlement_pb2.ApplyCorrectionRequest(name=name, number=1),
     "SettleClaims": lambda name: settlement_pb2.SettleClaimsRequest(names=[name]),
 }
 

@@ -5,6 +5,7 @@ Reads the files themselves and knows no engine. Arithmetic is services.claims.pl
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -16,7 +17,8 @@ _PLAIN = re.compile(r"(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,6})?", re.ASCII)
 # What stands under these is a name, even where it looks like a number.
 _CODED = frozenset(("code", "code_sets", "codes", "diagnoses", "diagnosis"))
 _NAMED = frozenset(("case", "claim", "clause", "clauses", "general", "id", "name", "provider"))
-_NAMES = frozenset(("expect", "working")) | _CODED | _NAMED
+_TOLD = frozenset(("expect", "working"))
+_NAMES = _TOLD | _CODED | _NAMED
 # Nothing, the last fen of what is spread, and a whole: a share leaves 1 - share to the patient.
 _CONSTANTS = frozenset((Fraction(0), Fraction("0.01"), Fraction(1)))
 
@@ -67,14 +69,19 @@ def is_worked(case: dict[str, Any]) -> bool:
     return "working" in case or any("working" in event for event in _events(case))
 
 
-def amounts(case: dict[str, Any]) -> int:
-    """How many amounts above nothing a case expects."""
-    return sum(len(list(_expected(one.get("expect", {}), frozenset()))) for one in _events(case))
+def facts_of(plan: str, given: dict[str, Any], case: dict[str, Any]) -> str:
+    """What makes a case different from every other: all that is so, without names and workings."""
+    told = {k: v for k, v in case.items() if k not in ("case", "events", "working")}
+    events = [{k: v for k, v in one.items() if k not in _TOLD} for one in _events(case)]
+    return json.dumps([plan, given | told, events], sort_keys=True)
 
 
 def _events(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A case's events in the order in which they are decided."""
     for event in case["events"]:
-        yield from event.get("together", (event,))
+        together = list(enumerate(event.get("together", (event,)), start=1))
+        together.sort(key=lambda one: one[1].get("order", one[0]))
+        yield from (one for _, one in together)
 
 
 def _read(

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from services.common.process_settings import LipeiSettings, faults_of
 from services.common.settings import (
     KNOWN,
     KNOWN_PREFIXES,
     PREFIX,
-    LipeiSettings,
     UnknownSetting,
     connection_age_s,
-    faults_of,
     master_key_command,
     master_key_file,
     member_token_key_file,

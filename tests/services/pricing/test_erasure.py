@@ -189,6 +189,13 @@ def test_an_erasure_is_done_once_and_answers_the_same(stores: Stores) -> None:
     assert values(stores.readings, BEN) == {"r1": "3.1"}
 
 
+def test_a_dry_run_says_what_would_go_and_does_nothing(stores: Stores) -> None:
+    fill(stores)
+    would = stores.erasures.erase(ANXIN, "e1", ANNA, ["p1"], LATER, dry_run=True)
+    assert would.keys
+    assert stores.erasures.erase(ANXIN, "e1", ANNA, ["p1"], LATER) == would  # nothing was gone
+
+
 def test_another_replica_finds_it_erased_at_once(stores: Stores, database: Database) -> None:
     fill(stores)
     replica = QuoteStore(database, subject_keys(database))

@@ -196,6 +196,8 @@ class Claim(_message.Message):
     PAPERS_DUE_TIME_FIELD_NUMBER: _builtins.int
     RECOVERABLE_FIELD_NUMBER: _builtins.int
     AWAITS_CONFIRMATION_FIELD_NUMBER: _builtins.int
+    CORRECTED_FIELD_NUMBER: _builtins.int
+    AWAITS_ADJUSTMENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -224,6 +226,10 @@ class Claim(_message.Message):
     """
     awaits_confirmation: _builtins.bool
     """A review stands that somebody else must confirm."""
+    corrected: _builtins.bool
+    """The hospital has corrected the bill since it was decided; the decision shown knows nothing of that yet."""
+    awaits_adjustment: _builtins.bool
+    """The corrected bill waits for a senior adjuster (ReviewService.AdjustClaim): money that was paid hangs on it."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
         """The decision in force; absent until decided."""
@@ -283,10 +289,12 @@ class Claim(_message.Message):
         papers_due_time: _timestamp_pb2.Timestamp | None = ...,
         recoverable: _money_pb2.Money | None = ...,
         awaits_confirmation: _builtins.bool = ...,
+        corrected: _builtins.bool = ...,
+        awaits_adjustment: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "recoverable", b"recoverable", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "moves", b"moves", "name", b"name", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "provider_id", b"provider_id", "recoverable", b"recoverable", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "moves", b"moves", "name", b"name", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "provider_id", b"provider_id", "recoverable", b"recoverable", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
     _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015
@@ -397,6 +405,64 @@ class SubmitClaimResponse(_message.Message):
 Global___SubmitClaimResponse: _TypeAlias = SubmitClaimResponse  # noqa: Y015
 
 @_typing.final
+class SubmitBillRequest(_message.Message):
+    """Names a bill as it is printed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    BILL_NUMBER_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id; see SubmitClaim."""
+    provider_id: _builtins.str
+    """The provider's registered identifier."""
+    bill_number: _builtins.str
+    """Number on the bill (票据代码 + 号码)."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        provider_id: _builtins.str = ...,
+        bill_number: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_number", b"bill_number", "provider_id", b"provider_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitBillRequest: _TypeAlias = SubmitBillRequest  # noqa: Y015
+
+@_typing.final
+class SubmitBillResponse(_message.Message):
+    """What is known of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIMS_FIELD_NUMBER: _builtins.int
+    FETCHING_FIELD_NUMBER: _builtins.int
+    fetching: _builtins.bool
+    """There are none yet, and the hospital is being asked."""
+    @_builtins.property
+    def claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___Claim]:
+        """The member's claims that the bill has opened, in coordination order."""
+
+    def __init__(
+        self,
+        *,
+        claims: _abc.Iterable[Global___Claim] | None = ...,
+        fetching: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "fetching", b"fetching"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitBillResponse: _TypeAlias = SubmitBillResponse  # noqa: Y015
+
+@_typing.final
 class GetClaimRequest(_message.Message):
     """Names a claim."""
 
@@ -468,7 +534,7 @@ class ListClaimsRequest(_message.Message):
     state: Global___ClaimState.ValueType
     """Only claims in this state; unspecified lists all."""
     pended: _builtins.bool
-    """Only claims that wait for papers, an adjuster or investigators: the queue."""
+    """Only claims that wait for papers, an adjuster or investigators, or to be adjusted by a person: the queue."""
     def __init__(
         self,
         *,
@@ -1023,6 +1089,7 @@ class EraseMemberRequest(_message.Message):
     MEMBER_FIELD_NUMBER: _builtins.int
     GROUND_FIELD_NUMBER: _builtins.int
     ORDER_REFERENCE_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made id; see EraseMember."""
     member: _builtins.str
@@ -1033,6 +1100,8 @@ class EraseMemberRequest(_message.Message):
     """The order's file number, with ERASURE_GROUND_ORDERED: 1 to 64 of A-Z a-z 0-9 . _ / -, and nothing about the person.
     It is kept.
     """
+    dry_run: _builtins.bool
+    """Only says what would be erased, or what forbids it; erases nothing and keeps nothing of the question."""
     def __init__(
         self,
         *,
@@ -1040,10 +1109,11 @@ class EraseMemberRequest(_message.Message):
         member: _builtins.str = ...,
         ground: Global___ErasureGround.ValueType = ...,
         order_reference: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "member", b"member", "order_reference", b"order_reference", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "ground", b"ground", "member", b"member", "order_reference", b"order_reference", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

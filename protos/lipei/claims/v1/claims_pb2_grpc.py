@@ -51,6 +51,11 @@ class ClaimsServiceStub:
                 request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimResponse.FromString,
                 _registered_method=True)
+        self.SubmitBill = channel.unary_unary(
+                '/lipei.claims.v1.ClaimsService/SubmitBill',
+                request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillResponse.FromString,
+                _registered_method=True)
         self.GetClaim = channel.unary_unary(
                 '/lipei.claims.v1.ClaimsService/GetClaim',
                 request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.GetClaimRequest.SerializeToString,
@@ -124,8 +129,8 @@ class ClaimsServiceServicer:
         known under this provider_id.
         NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
         does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
-        FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the
-        consent that it left the hospital
+        FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
+        plan's, or the consent that it left the hospital
         under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
         RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
@@ -133,7 +138,30 @@ class ClaimsServiceServicer:
         is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
         these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
         ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
-        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them.
+        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. CLAIM_CLOSED: it was corrected,
+        and what was too much is back or given up; people must settle the rest. PARTLY_PAID: a part was paid and the rest is not
+        on its way (an account that no bank can pay, a review after an appeal); people must end that first.
+
+        A bill of kind CORRECTION replaces the bill of the same provider and number, whole. It answers with the claims as they
+        stand; each is decided anew within moments of when it can be (one at the bank or appealed waits for that), and one that
+        was paid goes on to payable for the difference, or to recovery. A policy that the corrected bill falls under opens a
+        claim if it has none. A bill that was never taken in is taken in. A correction that says nothing new changes nothing.
+        FAILED_PRECONDITION BILL_OF_ANOTHER: person or currency is another; take the bill back and send a new one.
+        CORRECTION_TOO_LATE: a claim is withdrawn, reversed, upheld or closed for good, or its money is being recovered;
+        nothing is changed; people must settle it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitBill(self, request, context):
+        """A member asks for the settlement of their own bill by its number, without sending it: the hospital's word counts. If the
+        hospital has handed it in already it answers with the claims that exist; else that hospital's worker is asked to pull
+        now (`fetching`), and hands the bill in as any other, under the member's consent: repeat the call. Opens no claim by
+        itself, so that the bill settles once, whoever was first. What another person's bill is, is told nobody.
+
+        FAILED_PRECONDITION HOSPITAL_UNKNOWN: no hospital, or more than one, has handed bills of this provider in; hand the bill
+        to the insurer instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -196,8 +224,8 @@ class ClaimsServiceServicer:
         """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
         has published it.
 
-        INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
-        cannot carry the term out yet; leave it out.
+        INVALID_ARGUMENT: names every fault with its line; nothing is stored. PART_NOT_PAYABLE: payments cannot carry the term
+        undisputed_first out yet; leave it out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,6 +278,11 @@ def add_ClaimsServiceServicer_to_server(servicer, server):
                     servicer.SubmitClaim,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimResponse.SerializeToString,
+            ),
+            'SubmitBill': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitBill,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillResponse.SerializeToString,
             ),
             'GetClaim': grpc.unary_unary_rpc_method_handler(
                     servicer.GetClaim,
@@ -336,6 +369,33 @@ class ClaimsService:
             '/lipei.claims.v1.ClaimsService/SubmitClaim',
             lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitBill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.ClaimsService/SubmitBill',
+            lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_claims__pb2.SubmitBillResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,8 +56,8 @@ class ClaimsServiceStub:
     known under this provider_id.
     NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
     does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
-    FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the
-    consent that it left the hospital
+    FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
+    plan's, or the consent that it left the hospital
     under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
     RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
@@ -65,7 +65,26 @@ class ClaimsServiceStub:
     is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
     these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
     ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
-    FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them.
+    FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. CLAIM_CLOSED: it was corrected,
+    and what was too much is back or given up; people must settle the rest. PARTLY_PAID: a part was paid and the rest is not
+    on its way (an account that no bank can pay, a review after an appeal); people must end that first.
+
+    A bill of kind CORRECTION replaces the bill of the same provider and number, whole. It answers with the claims as they
+    stand; each is decided anew within moments of when it can be (one at the bank or appealed waits for that), and one that
+    was paid goes on to payable for the difference, or to recovery. A policy that the corrected bill falls under opens a
+    claim if it has none. A bill that was never taken in is taken in. A correction that says nothing new changes nothing.
+    FAILED_PRECONDITION BILL_OF_ANOTHER: person or currency is another; take the bill back and send a new one.
+    CORRECTION_TOO_LATE: a claim is withdrawn, reversed, upheld or closed for good, or its money is being recovered;
+    nothing is changed; people must settle it.
+    """
+    SubmitBill: _grpc.UnaryUnaryMultiCallable[_claims_pb2.SubmitBillRequest, _claims_pb2.SubmitBillResponse]
+    """A member asks for the settlement of their own bill by its number, without sending it: the hospital's word counts. If the
+    hospital has handed it in already it answers with the claims that exist; else that hospital's worker is asked to pull
+    now (`fetching`), and hands the bill in as any other, under the member's consent: repeat the call. Opens no claim by
+    itself, so that the bill settles once, whoever was first. What another person's bill is, is told nobody.
+
+    FAILED_PRECONDITION HOSPITAL_UNKNOWN: no hospital, or more than one, has handed bills of this provider in; hand the bill
+    to the insurer instead.
     """
     GetClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]
     """One claim with its decision and history.
@@ -104,8 +123,8 @@ class ClaimsServiceStub:
     """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
     has published it.
 
-    INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
-    cannot carry the term out yet; leave it out.
+    INVALID_ARGUMENT: names every fault with its line; nothing is stored. PART_NOT_PAYABLE: payments cannot carry the term
+    undisputed_first out yet; leave it out.
     """
     WithdrawClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]
     """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
@@ -164,8 +183,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     known under this provider_id.
     NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
     does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
-    FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the
-    consent that it left the hospital
+    FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
+    plan's, or the consent that it left the hospital
     under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
     RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
@@ -173,7 +192,26 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
     these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
     ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
-    FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them.
+    FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. CLAIM_CLOSED: it was corrected,
+    and what was too much is back or given up; people must settle the rest. PARTLY_PAID: a part was paid and the rest is not
+    on its way (an account that no bank can pay, a review after an appeal); people must end that first.
+
+    A bill of kind CORRECTION replaces the bill of the same provider and number, whole. It answers with the claims as they
+    stand; each is decided anew within moments of when it can be (one at the bank or appealed waits for that), and one that
+    was paid goes on to payable for the difference, or to recovery. A policy that the corrected bill falls under opens a
+    claim if it has none. A bill that was never taken in is taken in. A correction that says nothing new changes nothing.
+    FAILED_PRECONDITION BILL_OF_ANOTHER: person or currency is another; take the bill back and send a new one.
+    CORRECTION_TOO_LATE: a claim is withdrawn, reversed, upheld or closed for good, or its money is being recovered;
+    nothing is changed; people must settle it.
+    """
+    SubmitBill: _aio.UnaryUnaryMultiCallable[_claims_pb2.SubmitBillRequest, _claims_pb2.SubmitBillResponse]  # type: ignore[assignment]
+    """A member asks for the settlement of their own bill by its number, without sending it: the hospital's word counts. If the
+    hospital has handed it in already it answers with the claims that exist; else that hospital's worker is asked to pull
+    now (`fetching`), and hands the bill in as any other, under the member's consent: repeat the call. Opens no claim by
+    itself, so that the bill settles once, whoever was first. What another person's bill is, is told nobody.
+
+    FAILED_PRECONDITION HOSPITAL_UNKNOWN: no hospital, or more than one, has handed bills of this provider in; hand the bill
+    to the insurer instead.
     """
     GetClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]  # type: ignore[assignment]
     """One claim with its decision and history.
@@ -212,8 +250,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
     has published it.
 
-    INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
-    cannot carry the term out yet; leave it out.
+    INVALID_ARGUMENT: names every fault with its line; nothing is stored. PART_NOT_PAYABLE: payments cannot carry the term
+    undisputed_first out yet; leave it out.
     """
     WithdrawClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]  # type: ignore[assignment]
     """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
@@ -275,8 +313,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         known under this provider_id.
         NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
         does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
-        FAILED_PRECONDITION: the bill is neither final nor the reversal of a whole bill, its currency is not the plan's, or the
-        consent that it left the hospital
+        FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
+        plan's, or the consent that it left the hospital
         under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
         RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
@@ -284,7 +322,32 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
         these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
         ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
-        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them.
+        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. CLAIM_CLOSED: it was corrected,
+        and what was too much is back or given up; people must settle the rest. PARTLY_PAID: a part was paid and the rest is not
+        on its way (an account that no bank can pay, a review after an appeal); people must end that first.
+
+        A bill of kind CORRECTION replaces the bill of the same provider and number, whole. It answers with the claims as they
+        stand; each is decided anew within moments of when it can be (one at the bank or appealed waits for that), and one that
+        was paid goes on to payable for the difference, or to recovery. A policy that the corrected bill falls under opens a
+        claim if it has none. A bill that was never taken in is taken in. A correction that says nothing new changes nothing.
+        FAILED_PRECONDITION BILL_OF_ANOTHER: person or currency is another; take the bill back and send a new one.
+        CORRECTION_TOO_LATE: a claim is withdrawn, reversed, upheld or closed for good, or its money is being recovered;
+        nothing is changed; people must settle it.
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitBill(
+        self,
+        request: _claims_pb2.SubmitBillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.SubmitBillResponse, _abc.Awaitable[_claims_pb2.SubmitBillResponse]]:
+        """A member asks for the settlement of their own bill by its number, without sending it: the hospital's word counts. If the
+        hospital has handed it in already it answers with the claims that exist; else that hospital's worker is asked to pull
+        now (`fetching`), and hands the bill in as any other, under the member's consent: repeat the call. Opens no claim by
+        itself, so that the bill settles once, whoever was first. What another person's bill is, is told nobody.
+
+        FAILED_PRECONDITION HOSPITAL_UNKNOWN: no hospital, or more than one, has handed bills of this provider in; hand the bill
+        to the insurer instead.
         """
 
     @_abc_1.abstractmethod
@@ -359,8 +422,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
         has published it.
 
-        INVALID_ARGUMENT: names every fault with its line; nothing is stored. PROVIDER_NOT_PAYABLE, PART_NOT_PAYABLE: payments
-        cannot carry the term out yet; leave it out.
+        INVALID_ARGUMENT: names every fault with its line; nothing is stored. PART_NOT_PAYABLE: payments cannot carry the term
+        undisputed_first out yet; leave it out.
         """
 
     @_abc_1.abstractmethod

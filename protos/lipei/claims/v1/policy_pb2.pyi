@@ -184,6 +184,7 @@ class InsuredMember(_message.Message):
     EARLIER_OUTCOME_TIERS_FIELD_NUMBER: _builtins.int
     FAMILY_DOCTOR_FIELD_NUMBER: _builtins.int
     AUTHORISATIONS_FIELD_NUMBER: _builtins.int
+    COORDINATION_POSITION_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     """The insurer's own id of the person within the policy: lower-case letters, digits and hyphens."""
     birth_date: _builtins.str
@@ -198,6 +199,10 @@ class InsuredMember(_message.Message):
     """Last covered day of this person; the policy's when empty."""
     social_insurance: _builtins.bool
     """Whether the person has social insurance (医保). Absent: unknown."""
+    coordination_position: _builtins.int
+    """The member's choice of which of their policies answers first for a bill: the lowest position, from 1. 0 is no choice:
+    after those that were chosen, the oldest policy first.
+    """
     @_builtins.property
     def document(self) -> Global___IdentityDocument:
         """The person's identity document. Only its keyed hash is stored."""
@@ -238,10 +243,11 @@ class InsuredMember(_message.Message):
         earlier_outcome_tiers: _abc.Iterable[Global___OutcomeTier] | None = ...,
         family_doctor: Global___FamilyDoctor | None = ...,
         authorisations: _abc.Iterable[Global___Authorisation] | None = ...,
+        coordination_position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_social_insurance", b"_social_insurance", "document", b"document", "family_doctor", b"family_doctor", "outcome_tier", b"outcome_tier", "social_insurance", b"social_insurance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_social_insurance", b"_social_insurance", "authorisations", b"authorisations", "birth_date", b"birth_date", "cover_last_date", b"cover_last_date", "cover_start_date", b"cover_start_date", "disclosed_conditions", b"disclosed_conditions", "document", b"document", "earlier_outcome_tiers", b"earlier_outcome_tiers", "family_doctor", b"family_doctor", "member_id", b"member_id", "outcome_tier", b"outcome_tier", "relationship", b"relationship", "sex", b"sex", "social_insurance", b"social_insurance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_social_insurance", b"_social_insurance", "authorisations", b"authorisations", "birth_date", b"birth_date", "coordination_position", b"coordination_position", "cover_last_date", b"cover_last_date", "cover_start_date", b"cover_start_date", "disclosed_conditions", b"disclosed_conditions", "document", b"document", "earlier_outcome_tiers", b"earlier_outcome_tiers", "family_doctor", b"family_doctor", "member_id", b"member_id", "outcome_tier", b"outcome_tier", "relationship", b"relationship", "sex", b"sex", "social_insurance", b"social_insurance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__social_insurance: _TypeAlias = _typing.Literal["social_insurance"]  # noqa: Y015
     _WhichOneofArgType__social_insurance: _TypeAlias = _typing.Literal["_social_insurance", b"_social_insurance"]  # noqa: Y015

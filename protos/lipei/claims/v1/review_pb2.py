@@ -29,7 +29,7 @@ from lipei.type.v1 import bill_pb2 as lipei_dot_type_dot_v1_dot_bill__pb2
 from lipei.type.v1 import money_pb2 as lipei_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clipei/claims/v1/review.proto\x12\x0flipei.claims.v1\x1a\x1clipei/claims/v1/claims.proto\x1a\x1clipei/claims/v1/reason.proto\x1a\x1alipei/type/v1/access.proto\x1a\x18lipei/type/v1/bill.proto\x1a\x19lipei/type/v1/money.proto\"\x9b\x01\n\nLineReview\x12\x14\n\x06number\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x03\x12\x14\n\x06\x63lause\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x32\n\x0b\x64\x65ny_reason\x18\x03 \x01(\x0e\x32\x17.lipei.claims.v1.ReasonB\x04\xf0\xd1\x18\x03\x12\x13\n\x05units\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\nunit_price\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\"\xa0\x01\n\x12ReviewClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x30\n\x05lines\x18\x04 \x03(\x0b\x32\x1b.lipei.claims.v1.LineReviewB\x04\xf0\xd1\x18\x03\x12\x12\n\x04note\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\"B\n\x13ReviewClaimResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"\x86\x01\n\x14\x43onfirmReviewRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x14\n\x06reject\x18\x04 \x01(\x08\x42\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\"D\n\x15\x43onfirmReviewResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"q\n\x15\x43learSuspicionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\"E\n\x16\x43learSuspicionResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"\xb5\x01\n\x12SupplyFactsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12(\n\x05\x66\x61\x63ts\x18\x04 \x01(\x0b\x32\x13.lipei.type.v1.BillB\x04\xf0\xd1\x18\x03\x12\x1b\n\rpaper_digests\x18\x05 \x03(\tB\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x03\"B\n\x13SupplyFactsResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"o\n\x13ReverseClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\"C\n\x14ReverseClaimResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"\xa7\x01\n\x15RecordRecoveryRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12*\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x1c\n\x0epaying_account\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x02\"E\n\x16RecordRecoveryResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"s\n\x17WriteOffRecoveryRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\"G\n\x18WriteOffRecoveryResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"n\n\x12\x41ppealClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\"B\n\x13\x41ppealClaimResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"\xa6\x01\n\x13\x44\x65\x63ideAppealRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x35\n\x07outcome\x18\x04 \x01(\x0e\x32\x1e.lipei.claims.v1.AppealOutcomeB\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\"C\n\x14\x44\x65\x63ideAppealResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02*g\n\rAppealOutcome\x12\x1e\n\x1a\x41PPEAL_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41PPEAL_OUTCOME_UPHOLD\x10\x01\x12\x1b\n\x17\x41PPEAL_OUTCOME_OVERTURN\x10\x02\x32\xbf\x07\n\rReviewService\x12\x62\n\x0bReviewClaim\x12#.lipei.claims.v1.ReviewClaimRequest\x1a$.lipei.claims.v1.ReviewClaimResponse\"\x08\xea\xd1\x18\x04\n\x02\x02\x03\x12h\n\rConfirmReview\x12%.lipei.claims.v1.ConfirmReviewRequest\x1a&.lipei.claims.v1.ConfirmReviewResponse\"\x08\xea\xd1\x18\x04\n\x02\x02\x03\x12j\n\x0e\x43learSuspicion\x12&.lipei.claims.v1.ClearSuspicionRequest\x1a\'.lipei.claims.v1.ClearSuspicionResponse\"\x07\xea\xd1\x18\x03\n\x01\x03\x12\x66\n\x0bSupplyFacts\x12#.lipei.claims.v1.SupplyFactsRequest\x1a$.lipei.claims.v1.SupplyFactsResponse\"\x0c\xea\xd1\x18\x08\n\x06\x01\x02\x03\x05\x06\t\x12\x64\n\x0cReverseClaim\x12$.lipei.claims.v1.ReverseClaimRequest\x1a%.lipei.claims.v1.ReverseClaimResponse\"\x07\xea\xd1\x18\x03\n\x01\x03\x12j\n\x0eRecordRecovery\x12&.lipei.claims.v1.RecordRecoveryRequest\x1a\'.lipei.claims.v1.RecordRecoveryResponse\"\x07\xea\xd1\x18\x03\n\x01\x04\x12p\n\x10WriteOffRecovery\x12(.lipei.claims.v1.WriteOffRecoveryRequest\x1a).lipei.claims.v1.WriteOffRecoveryResponse\"\x07\xea\xd1\x18\x03\n\x01\x03\x12\x62\n\x0b\x41ppealClaim\x12#.lipei.claims.v1.AppealClaimRequest\x1a$.lipei.claims.v1.AppealClaimResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\t\x12\x64\n\x0c\x44\x65\x63ideAppeal\x12$.lipei.claims.v1.DecideAppealRequest\x1a%.lipei.claims.v1.DecideAppealResponse\"\x07\xea\xd1\x18\x03\n\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clipei/claims/v1/review.proto\x12\x0flipei.claims.v1\x1a\x1clipei/claims/v1/claims.proto\x1a\x1clipei/claims/v1/reason.proto\x1a\x1alipei/type/v1/access.proto\x1a\x18lipei/type/v1/bill.proto\x1a\x19lipei/type/v1/money.proto\"\x9b\x01\n\nLineReview\x12\x14\n\x06number\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x03\x12\x14\n\x06\x63lause\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x32\n\x0b\x64\x65ny_reason\x18\x03 \x01(\x0e\x32\x17.lipei.claims.v1.ReasonB\x04\xf0\xd1\x18\x03\x12\x13\n\x05units\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\nunit_price\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\"\xa0\x01\n\x12ReviewClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x30\n\x05lines\x18\x04 \x03(\x0b\x32\x1b.lipei.claims.v1.LineReviewB\x04\xf0\xd1\x18\x03\x12\x12\n\x04note\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\"B\n\x13ReviewClaimResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"\x86\x01\n\x14\x43onfirmReviewRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x14\n\x06reject\x18\x04 \x01(\x08\x42\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\"D\n\x15\x43onfirmReviewResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"q\n\x15\x43learSuspicionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\"E\n\x16\x43learSuspicionResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"\xb5\x01\n\x12SupplyFactsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12(\n\x05\x66\x61\x63ts\x18\x04 \x01(\x0b\x32\x13.lipei.type.v1.BillB\x04\xf0\xd1\x18\x03\x12\x1b\n\rpaper_digests\x18\x05 \x03(\tB\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x03\"B\n\x13SupplyFactsResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"\xa0\x01\n\x12\x41\x64justClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x30\n\x05lines\x18\x04 \x03(\x0b\x32\x1b.lipei.claims.v1.LineReviewB\x04\xf0\xd1\x18\x03\x12\x12\n\x04note\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\"B\n\x13\x41\x64justClaimResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"o\n\x13ReverseClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\"C\n\x14ReverseClaimResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"\xa7\x01\n\x15RecordRecoveryRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12*\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x1c\n\x0epaying_account\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x02\"E\n\x16RecordRecoveryResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"s\n\x17WriteOffRecoveryRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\"G\n\x18WriteOffRecoveryResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"n\n\x12\x41ppealClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\"B\n\x13\x41ppealClaimResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02\"\xa6\x01\n\x13\x44\x65\x63ideAppealRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x16\n\x08revision\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x02\x12\x35\n\x07outcome\x18\x04 \x01(\x0e\x32\x1e.lipei.claims.v1.AppealOutcomeB\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\"C\n\x14\x44\x65\x63ideAppealResponse\x12+\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x16.lipei.claims.v1.ClaimB\x04\xf0\xd1\x18\x02*g\n\rAppealOutcome\x12\x1e\n\x1a\x41PPEAL_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41PPEAL_OUTCOME_UPHOLD\x10\x01\x12\x1b\n\x17\x41PPEAL_OUTCOME_OVERTURN\x10\x02\x32\xa2\x08\n\rReviewService\x12\x62\n\x0bReviewClaim\x12#.lipei.claims.v1.ReviewClaimRequest\x1a$.lipei.claims.v1.ReviewClaimResponse\"\x08\xea\xd1\x18\x04\n\x02\x02\x03\x12h\n\rConfirmReview\x12%.lipei.claims.v1.ConfirmReviewRequest\x1a&.lipei.claims.v1.ConfirmReviewResponse\"\x08\xea\xd1\x18\x04\n\x02\x02\x03\x12j\n\x0e\x43learSuspicion\x12&.lipei.claims.v1.ClearSuspicionRequest\x1a\'.lipei.claims.v1.ClearSuspicionResponse\"\x07\xea\xd1\x18\x03\n\x01\x03\x12\x66\n\x0bSupplyFacts\x12#.lipei.claims.v1.SupplyFactsRequest\x1a$.lipei.claims.v1.SupplyFactsResponse\"\x0c\xea\xd1\x18\x08\n\x06\x01\x02\x03\x05\x06\t\x12\x61\n\x0b\x41\x64justClaim\x12#.lipei.claims.v1.AdjustClaimRequest\x1a$.lipei.claims.v1.AdjustClaimResponse\"\x07\xea\xd1\x18\x03\n\x01\x03\x12\x64\n\x0cReverseClaim\x12$.lipei.claims.v1.ReverseClaimRequest\x1a%.lipei.claims.v1.ReverseClaimResponse\"\x07\xea\xd1\x18\x03\n\x01\x03\x12j\n\x0eRecordRecovery\x12&.lipei.claims.v1.RecordRecoveryRequest\x1a\'.lipei.claims.v1.RecordRecoveryResponse\"\x07\xea\xd1\x18\x03\n\x01\x04\x12p\n\x10WriteOffRecovery\x12(.lipei.claims.v1.WriteOffRecoveryRequest\x1a).lipei.claims.v1.WriteOffRecoveryResponse\"\x07\xea\xd1\x18\x03\n\x01\x03\x12\x62\n\x0b\x41ppealClaim\x12#.lipei.claims.v1.AppealClaimRequest\x1a$.lipei.claims.v1.AppealClaimResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\t\x12\x64\n\x0c\x44\x65\x63ideAppeal\x12$.lipei.claims.v1.DecideAppealRequest\x1a%.lipei.claims.v1.DecideAppealResponse\"\x07\xea\xd1\x18\x03\n\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -94,6 +94,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUPPLYFACTSREQUEST'].fields_by_name['note']._serialized_options = b'\360\321\030\003'
   _globals['_SUPPLYFACTSRESPONSE'].fields_by_name['claim']._loaded_options = None
   _globals['_SUPPLYFACTSRESPONSE'].fields_by_name['claim']._serialized_options = b'\360\321\030\002'
+  _globals['_ADJUSTCLAIMREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ADJUSTCLAIMREQUEST'].fields_by_name['name']._serialized_options = b'\360\321\030\002'
+  _globals['_ADJUSTCLAIMREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_ADJUSTCLAIMREQUEST'].fields_by_name['request_id']._serialized_options = b'\360\321\030\001'
+  _globals['_ADJUSTCLAIMREQUEST'].fields_by_name['revision']._loaded_options = None
+  _globals['_ADJUSTCLAIMREQUEST'].fields_by_name['revision']._serialized_options = b'\360\321\030\002'
+  _globals['_ADJUSTCLAIMREQUEST'].fields_by_name['lines']._loaded_options = None
+  _globals['_ADJUSTCLAIMREQUEST'].fields_by_name['lines']._serialized_options = b'\360\321\030\003'
+  _globals['_ADJUSTCLAIMREQUEST'].fields_by_name['note']._loaded_options = None
+  _globals['_ADJUSTCLAIMREQUEST'].fields_by_name['note']._serialized_options = b'\360\321\030\003'
+  _globals['_ADJUSTCLAIMRESPONSE'].fields_by_name['claim']._loaded_options = None
+  _globals['_ADJUSTCLAIMRESPONSE'].fields_by_name['claim']._serialized_options = b'\360\321\030\002'
   _globals['_REVERSECLAIMREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_REVERSECLAIMREQUEST'].fields_by_name['name']._serialized_options = b'\360\321\030\002'
   _globals['_REVERSECLAIMREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -156,6 +168,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVIEWSERVICE'].methods_by_name['ClearSuspicion']._serialized_options = b'\352\321\030\003\n\001\003'
   _globals['_REVIEWSERVICE'].methods_by_name['SupplyFacts']._loaded_options = None
   _globals['_REVIEWSERVICE'].methods_by_name['SupplyFacts']._serialized_options = b'\352\321\030\010\n\006\001\002\003\005\006\t'
+  _globals['_REVIEWSERVICE'].methods_by_name['AdjustClaim']._loaded_options = None
+  _globals['_REVIEWSERVICE'].methods_by_name['AdjustClaim']._serialized_options = b'\352\321\030\003\n\001\003'
   _globals['_REVIEWSERVICE'].methods_by_name['ReverseClaim']._loaded_options = None
   _globals['_REVIEWSERVICE'].methods_by_name['ReverseClaim']._serialized_options = b'\352\321\030\003\n\001\003'
   _globals['_REVIEWSERVICE'].methods_by_name['RecordRecovery']._loaded_options = None
@@ -166,8 +180,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVIEWSERVICE'].methods_by_name['AppealClaim']._serialized_options = b'\352\321\030\004\n\002\001\t'
   _globals['_REVIEWSERVICE'].methods_by_name['DecideAppeal']._loaded_options = None
   _globals['_REVIEWSERVICE'].methods_by_name['DecideAppeal']._serialized_options = b'\352\321\030\003\n\001\003'
-  _globals['_APPEALOUTCOME']._serialized_start=2255
-  _globals['_APPEALOUTCOME']._serialized_end=2358
+  _globals['_APPEALOUTCOME']._serialized_start=2486
+  _globals['_APPEALOUTCOME']._serialized_end=2589
   _globals['_LINEREVIEW']._serialized_start=191
   _globals['_LINEREVIEW']._serialized_end=346
   _globals['_REVIEWCLAIMREQUEST']._serialized_start=349
@@ -186,26 +200,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUPPLYFACTSREQUEST']._serialized_end=1154
   _globals['_SUPPLYFACTSRESPONSE']._serialized_start=1156
   _globals['_SUPPLYFACTSRESPONSE']._serialized_end=1222
-  _globals['_REVERSECLAIMREQUEST']._serialized_start=1224
-  _globals['_REVERSECLAIMREQUEST']._serialized_end=1335
-  _globals['_REVERSECLAIMRESPONSE']._serialized_start=1337
-  _globals['_REVERSECLAIMRESPONSE']._serialized_end=1404
-  _globals['_RECORDRECOVERYREQUEST']._serialized_start=1407
-  _globals['_RECORDRECOVERYREQUEST']._serialized_end=1574
-  _globals['_RECORDRECOVERYRESPONSE']._serialized_start=1576
-  _globals['_RECORDRECOVERYRESPONSE']._serialized_end=1645
-  _globals['_WRITEOFFRECOVERYREQUEST']._serialized_start=1647
-  _globals['_WRITEOFFRECOVERYREQUEST']._serialized_end=1762
-  _globals['_WRITEOFFRECOVERYRESPONSE']._serialized_start=1764
-  _globals['_WRITEOFFRECOVERYRESPONSE']._serialized_end=1835
-  _globals['_APPEALCLAIMREQUEST']._serialized_start=1837
-  _globals['_APPEALCLAIMREQUEST']._serialized_end=1947
-  _globals['_APPEALCLAIMRESPONSE']._serialized_start=1949
-  _globals['_APPEALCLAIMRESPONSE']._serialized_end=2015
-  _globals['_DECIDEAPPEALREQUEST']._serialized_start=2018
-  _globals['_DECIDEAPPEALREQUEST']._serialized_end=2184
-  _globals['_DECIDEAPPEALRESPONSE']._serialized_start=2186
-  _globals['_DECIDEAPPEALRESPONSE']._serialized_end=2253
-  _globals['_REVIEWSERVICE']._serialized_start=2361
-  _globals['_REVIEWSERVICE']._serialized_end=3320
+  _globals['_ADJUSTCLAIMREQUEST']._serialized_start=1225
+  _globals['_ADJUSTCLAIMREQUEST']._serialized_end=1385
+  _globals['_ADJUSTCLAIMRESPONSE']._serialized_start=1387
+  _globals['_ADJUSTCLAIMRESPONSE']._serialized_end=1453
+  _globals['_REVERSECLAIMREQUEST']._serialized_start=1455
+  _globals['_REVERSECLAIMREQUEST']._serialized_end=1566
+  _globals['_REVERSECLAIMRESPONSE']._serialized_start=1568
+  _globals['_REVERSECLAIMRESPONSE']._serialized_end=1635
+  _globals['_RECORDRECOVERYREQUEST']._serialized_start=1638
+  _globals['_RECORDRECOVERYREQUEST']._serialized_end=1805
+  _globals['_RECORDRECOVERYRESPONSE']._serialized_start=1807
+  _globals['_RECORDRECOVERYRESPONSE']._serialized_end=1876
+  _globals['_WRITEOFFRECOVERYREQUEST']._serialized_start=1878
+  _globals['_WRITEOFFRECOVERYREQUEST']._serialized_end=1993
+  _globals['_WRITEOFFRECOVERYRESPONSE']._serialized_start=1995
+  _globals['_WRITEOFFRECOVERYRESPONSE']._serialized_end=2066
+  _globals['_APPEALCLAIMREQUEST']._serialized_start=2068
+  _globals['_APPEALCLAIMREQUEST']._serialized_end=2178
+  _globals['_APPEALCLAIMRESPONSE']._serialized_start=2180
+  _globals['_APPEALCLAIMRESPONSE']._serialized_end=2246
+  _globals['_DECIDEAPPEALREQUEST']._serialized_start=2249
+  _globals['_DECIDEAPPEALREQUEST']._serialized_end=2415
+  _globals['_DECIDEAPPEALRESPONSE']._serialized_start=2417
+  _globals['_DECIDEAPPEALRESPONSE']._serialized_end=2484
+  _globals['_REVIEWSERVICE']._serialized_start=2592
+  _globals['_REVIEWSERVICE']._serialized_end=3650
 # @@protoc_insertion_point(module_scope)

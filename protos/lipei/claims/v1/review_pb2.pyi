@@ -342,6 +342,70 @@ class SupplyFactsResponse(_message.Message):
 Global___SupplyFactsResponse: _TypeAlias = SupplyFactsResponse  # noqa: Y015
 
 @_typing.final
+class AdjustClaimRequest(_message.Message):
+    """Has a claim decided anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"policies/{policy}/claims/{claim}"."""
+    request_id: _builtins.str
+    """Client-made id; see SubmitClaim."""
+    revision: _builtins.int
+    """Revision of the claim that was looked at."""
+    note: _builtins.str
+    """Why, at most 2,000 characters; sealed, and never in a log."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineReview]:
+        """Lines that do not stay as the engine has them; empty accepts all."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        lines: _abc.Iterable[Global___LineReview] | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "name", b"name", "note", b"note", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdjustClaimRequest: _TypeAlias = AdjustClaimRequest  # noqa: Y015
+
+@_typing.final
+class AdjustClaimResponse(_message.Message):
+    """The claim after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claim(self) -> _claims_pb2.Claim:
+        """With its decision; awaits_confirmation when somebody else must confirm."""
+
+    def __init__(
+        self,
+        *,
+        claim: _claims_pb2.Claim | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdjustClaimResponse: _TypeAlias = AdjustClaimResponse  # noqa: Y015
+
+@_typing.final
 class ReverseClaimRequest(_message.Message):
     """Takes a paid claim back."""
 

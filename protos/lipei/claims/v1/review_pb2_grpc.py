@@ -68,6 +68,11 @@ class ReviewServiceStub:
                 request_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.SupplyFactsRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.SupplyFactsResponse.FromString,
                 _registered_method=True)
+        self.AdjustClaim = channel.unary_unary(
+                '/lipei.claims.v1.ReviewService/AdjustClaim',
+                request_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.AdjustClaimRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.AdjustClaimResponse.FromString,
+                _registered_method=True)
         self.ReverseClaim = channel.unary_unary(
                 '/lipei.claims.v1.ReviewService/ReverseClaim',
                 request_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.ReverseClaimRequest.SerializeToString,
@@ -156,6 +161,19 @@ class ReviewServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AdjustClaim(self, request, context):
+        """Decides a paid, denied or closed claim anew by what is known now: the corrected bill, policies and price lists that were
+        imported since, and what a person has found on its lines. More is owed, or what was paid too much is to be recovered;
+        the same amount changes the decision only. No other claim is decided anew. A person has looked: nothing of it waits for
+        one any more. Above the plan's threshold it is a proposal, as ReviewClaim's.
+
+        FAILED_PRECONDITION FACTS_MISSING, UNDECIDABLE: as ReviewClaim. BELOW_PAID: an appeal has closed the claim, and
+        after one nobody gets less than before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReverseClaim(self, request, context):
         """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
         to be recovered.
@@ -192,6 +210,7 @@ class ReviewServiceServicer:
         are known now, and the claim waits for an adjuster's review.
 
         FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+        BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -219,6 +238,11 @@ def add_ReviewServiceServicer_to_server(servicer, server):
                     servicer.SupplyFacts,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.SupplyFactsRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.SupplyFactsResponse.SerializeToString,
+            ),
+            'AdjustClaim': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdjustClaim,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.AdjustClaimRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.AdjustClaimResponse.SerializeToString,
             ),
             'ReverseClaim': grpc.unary_unary_rpc_method_handler(
                     servicer.ReverseClaim,
@@ -368,6 +392,33 @@ class ReviewService:
             '/lipei.claims.v1.ReviewService/SupplyFacts',
             lipei_dot_claims_dot_v1_dot_review__pb2.SupplyFactsRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_review__pb2.SupplyFactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdjustClaim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.ReviewService/AdjustClaim',
+            lipei_dot_claims_dot_v1_dot_review__pb2.AdjustClaimRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_review__pb2.AdjustClaimResponse.FromString,
             options,
             channel_credentials,
             insecure,

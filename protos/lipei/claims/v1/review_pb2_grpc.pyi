@@ -74,6 +74,15 @@ class ReviewServiceStub:
     member come by ImportPolicies; call this without facts then. A claim that still lacks something goes on waiting: its
     clock stopped the first time only.
     """
+    AdjustClaim: _grpc.UnaryUnaryMultiCallable[_review_pb2.AdjustClaimRequest, _review_pb2.AdjustClaimResponse]
+    """Decides a paid, denied or closed claim anew by what is known now: the corrected bill, policies and price lists that were
+    imported since, and what a person has found on its lines. More is owed, or what was paid too much is to be recovered;
+    the same amount changes the decision only. No other claim is decided anew. A person has looked: nothing of it waits for
+    one any more. Above the plan's threshold it is a proposal, as ReviewClaim's.
+
+    FAILED_PRECONDITION FACTS_MISSING, UNDECIDABLE: as ReviewClaim. BELOW_PAID: an appeal has closed the claim, and
+    after one nobody gets less than before.
+    """
     ReverseClaim: _grpc.UnaryUnaryMultiCallable[_review_pb2.ReverseClaimRequest, _review_pb2.ReverseClaimResponse]
     """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
     to be recovered.
@@ -92,6 +101,7 @@ class ReviewServiceStub:
     are known now, and the claim waits for an adjuster's review.
 
     FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+    BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
     """
 
 @_typing.type_check_only
@@ -140,6 +150,15 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     member come by ImportPolicies; call this without facts then. A claim that still lacks something goes on waiting: its
     clock stopped the first time only.
     """
+    AdjustClaim: _aio.UnaryUnaryMultiCallable[_review_pb2.AdjustClaimRequest, _review_pb2.AdjustClaimResponse]  # type: ignore[assignment]
+    """Decides a paid, denied or closed claim anew by what is known now: the corrected bill, policies and price lists that were
+    imported since, and what a person has found on its lines. More is owed, or what was paid too much is to be recovered;
+    the same amount changes the decision only. No other claim is decided anew. A person has looked: nothing of it waits for
+    one any more. Above the plan's threshold it is a proposal, as ReviewClaim's.
+
+    FAILED_PRECONDITION FACTS_MISSING, UNDECIDABLE: as ReviewClaim. BELOW_PAID: an appeal has closed the claim, and
+    after one nobody gets less than before.
+    """
     ReverseClaim: _aio.UnaryUnaryMultiCallable[_review_pb2.ReverseClaimRequest, _review_pb2.ReverseClaimResponse]  # type: ignore[assignment]
     """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
     to be recovered.
@@ -158,6 +177,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     are known now, and the claim waits for an adjuster's review.
 
     FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+    BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
     """
 
 class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -229,6 +249,21 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def AdjustClaim(
+        self,
+        request: _review_pb2.AdjustClaimRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.AdjustClaimResponse, _abc.Awaitable[_review_pb2.AdjustClaimResponse]]:
+        """Decides a paid, denied or closed claim anew by what is known now: the corrected bill, policies and price lists that were
+        imported since, and what a person has found on its lines. More is owed, or what was paid too much is to be recovered;
+        the same amount changes the decision only. No other claim is decided anew. A person has looked: nothing of it waits for
+        one any more. Above the plan's threshold it is a proposal, as ReviewClaim's.
+
+        FAILED_PRECONDITION FACTS_MISSING, UNDECIDABLE: as ReviewClaim. BELOW_PAID: an appeal has closed the claim, and
+        after one nobody gets less than before.
+        """
+
+    @_abc_1.abstractmethod
     def ReverseClaim(
         self,
         request: _review_pb2.ReverseClaimRequest,
@@ -275,6 +310,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         are known now, and the claim waits for an adjuster's review.
 
         FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+        BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
         """
 
 def add_ReviewServiceServicer_to_server(servicer: ReviewServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

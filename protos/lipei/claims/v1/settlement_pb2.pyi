@@ -49,6 +49,90 @@ class SettleClaimWork(_message.Message):
 Global___SettleClaimWork: _TypeAlias = SettleClaimWork  # noqa: Y015
 
 @_typing.final
+class AdjustClaimWork(_message.Message):
+    """What adjust_claim is started with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"policies/{policy}/claims/{claim}"."""
+    number: _builtins.int
+    """Which correction of its bill, from 1."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdjustClaimWork: _TypeAlias = AdjustClaimWork  # noqa: Y015
+
+@_typing.final
+class ApplyCorrectionRequest(_message.Message):
+    """Names a correction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"policies/{policy}/claims/{claim}"."""
+    number: _builtins.int
+    """Which correction of its bill, from 1."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyCorrectionRequest: _TypeAlias = ApplyCorrectionRequest  # noqa: Y015
+
+@_typing.final
+class ApplyCorrectionResponse(_message.Message):
+    """Where the claim stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    BENEFIT_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    state: _claims_pb2.ClaimState.ValueType
+    """After it."""
+    held: _builtins.bool
+    """Whether it waits for a person."""
+    @_builtins.property
+    def benefit(self) -> _money_pb2.Money:
+        """What the decision in force pays."""
+
+    def __init__(
+        self,
+        *,
+        state: _claims_pb2.ClaimState.ValueType = ...,
+        benefit: _money_pb2.Money | None = ...,
+        held: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["benefit", b"benefit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["benefit", b"benefit", "held", b"held", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyCorrectionResponse: _TypeAlias = ApplyCorrectionResponse  # noqa: Y015
+
+@_typing.final
 class AwaitPapersWork(_message.Message):
     """What await_papers is started with."""
 

@@ -59,6 +59,11 @@ class SettlementServiceStub:
                 request_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsResponse.FromString,
                 _registered_method=True)
+        self.ApplyCorrection = channel.unary_unary(
+                '/lipei.claims.v1.SettlementService/ApplyCorrection',
+                request_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.ApplyCorrectionRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.ApplyCorrectionResponse.FromString,
+                _registered_method=True)
         self.GiveUpWaiting = channel.unary_unary(
                 '/lipei.claims.v1.SettlementService/GiveUpWaiting',
                 request_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.GiveUpWaitingRequest.SerializeToString,
@@ -132,6 +137,20 @@ class SettlementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApplyCorrection(self, request, context):
+        """Decides a claim anew by the correction of its bill with this number, or by a newer one, and moves the difference: more
+        is paid, or what was paid too much is to be recovered. A correction that took effect before changes nothing. Where
+        money that was paid hangs on a fact that is missing or on a person's look, a person is left with it (`held`), who
+        does it by ReviewService.AdjustClaim.
+
+        A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
+
+        NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GiveUpWaiting(self, request, context):
         """Closes a claim for which the papers that were asked for did not come by Claim.papers_due_time, and frees what it had
         reserved. A claim that waits for papers no more, or for others until later, stays.
@@ -188,6 +207,11 @@ def add_SettlementServiceServicer_to_server(servicer, server):
                     servicer.SettleClaims,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsResponse.SerializeToString,
+            ),
+            'ApplyCorrection': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyCorrection,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.ApplyCorrectionRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.ApplyCorrectionResponse.SerializeToString,
             ),
             'GiveUpWaiting': grpc.unary_unary_rpc_method_handler(
                     servicer.GiveUpWaiting,
@@ -323,6 +347,33 @@ class SettlementService:
             '/lipei.claims.v1.SettlementService/SettleClaims',
             lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_settlement__pb2.SettleClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyCorrection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.SettlementService/ApplyCorrection',
+            lipei_dot_claims_dot_v1_dot_settlement__pb2.ApplyCorrectionRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_settlement__pb2.ApplyCorrectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

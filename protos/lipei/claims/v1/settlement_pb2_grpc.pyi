@@ -65,6 +65,16 @@ class SettlementServiceStub:
     NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
     earlier one outside the batch; repeat.
     """
+    ApplyCorrection: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ApplyCorrectionRequest, _settlement_pb2.ApplyCorrectionResponse]
+    """Decides a claim anew by the correction of its bill with this number, or by a newer one, and moves the difference: more
+    is paid, or what was paid too much is to be recovered. A correction that took effect before changes nothing. Where
+    money that was paid hangs on a fact that is missing or on a person's look, a person is left with it (`held`), who
+    does it by ReviewService.AdjustClaim.
+
+    A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
+
+    NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
+    """
     GiveUpWaiting: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GiveUpWaitingRequest, _settlement_pb2.GiveUpWaitingResponse]
     """Closes a claim for which the papers that were asked for did not come by Claim.papers_due_time, and frees what it had
     reserved. A claim that waits for papers no more, or for others until later, stays.
@@ -119,6 +129,16 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     others are settled: settle that one by AdjudicateClaim.
     NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
     earlier one outside the batch; repeat.
+    """
+    ApplyCorrection: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ApplyCorrectionRequest, _settlement_pb2.ApplyCorrectionResponse]  # type: ignore[assignment]
+    """Decides a claim anew by the correction of its bill with this number, or by a newer one, and moves the difference: more
+    is paid, or what was paid too much is to be recovered. A correction that took effect before changes nothing. Where
+    money that was paid hangs on a fact that is missing or on a person's look, a person is left with it (`held`), who
+    does it by ReviewService.AdjustClaim.
+
+    A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
+
+    NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
     """
     GiveUpWaiting: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GiveUpWaitingRequest, _settlement_pb2.GiveUpWaitingResponse]  # type: ignore[assignment]
     """Closes a claim for which the papers that were asked for did not come by Claim.papers_due_time, and frees what it had
@@ -195,6 +215,22 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         others are settled: settle that one by AdjudicateClaim.
         NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
         earlier one outside the batch; repeat.
+        """
+
+    @_abc_1.abstractmethod
+    def ApplyCorrection(
+        self,
+        request: _settlement_pb2.ApplyCorrectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ApplyCorrectionResponse, _abc.Awaitable[_settlement_pb2.ApplyCorrectionResponse]]:
+        """Decides a claim anew by the correction of its bill with this number, or by a newer one, and moves the difference: more
+        is paid, or what was paid too much is to be recovered. A correction that took effect before changes nothing. Where
+        money that was paid hangs on a fact that is missing or on a person's look, a person is left with it (`held`), who
+        does it by ReviewService.AdjustClaim.
+
+        A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
+
+        NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
         """
 
     @_abc_1.abstractmethod

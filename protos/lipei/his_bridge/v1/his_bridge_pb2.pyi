@@ -1154,22 +1154,26 @@ class EraseMemberRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
     HOSPITAL_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made id; see EraseMember."""
     member: _builtins.str
     """"members/{token}"."""
     hospital: _builtins.str
     """"hospitals/{hospital}" whose records of the patient are erased, or "hospitals/-" for all of this bridge."""
+    dry_run: _builtins.bool
+    """Only says what would be erased, or what forbids it; erases nothing and keeps nothing of the question."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         member: _builtins.str = ...,
         hospital: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hospital", b"hospital", "member", b"member", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "hospital", b"hospital", "member", b"member", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

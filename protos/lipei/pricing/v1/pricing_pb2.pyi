@@ -931,10 +931,13 @@ class EraseMemberRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made id; see EraseMember."""
     member: _builtins.str
     """"members/{token}"."""
+    dry_run: _builtins.bool
+    """Only says what would be erased, or what forbids it; erases nothing and keeps nothing of the question."""
     @_builtins.property
     def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """"policies/{policy}", at most 1,000: policies that insured this person and nobody else. Quotes under them that name
@@ -947,10 +950,11 @@ class EraseMemberRequest(_message.Message):
         request_id: _builtins.str = ...,
         member: _builtins.str = ...,
         policies: _abc.Iterable[_builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "policies", b"policies", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "member", b"member", "policies", b"policies", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

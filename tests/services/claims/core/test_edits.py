@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,11 +23,16 @@ from services.claims.core.facts import (
     EarlierService,
     Licence,
     LineFacts,
+    Sex,
     usage_snapshot,
 )
 from services.claims.core.intake import UnacceptableBill
+from services.claims.core.plan import Plan
+from services.claims.core.plan_edits import Edits, Indication
+from services.claims.core.plan_parts import Ages
 from services.claims.core.reasons import PRECEDENCE, Reason
 from services.claims.core.repeats import services_that_matter
+from services.common.dated import Dated
 from tests.services.claims.core.bills import DAY, YIBAO, bill, line, plan_named, policy
 
 PLAN = plan_named("every-edit")
@@ -164,3 +170,91 @@ def test_a_part_must_name_another_line_of_the_bill(number: int) -> None:
     assert [(one.field, one.reason) for one in caught.value.faults] == [
         ("lines[0].part_of", "UNKNOWN_LINE")
     ]
+
+
+def _with_another_before(plan: Plan, name: str, which: str, **changes: Any) -> Plan:
+    """The plan with one more edit like one of its own, before it and saying less."""
+    assert plan.edits is not None
+    terms: tuple[Any, ...] = getattr(plan.edits, name)
+    like = next(one for one in terms if one.id == which)
+    first = replace(like, id="first", clause="4.1", **changes)
+    return replace(plan, edits=replace(plan.edits, **{name: (first, *terms)}))
+
+
+def test_an_edit_that_has_nothing_to_say_does_not_silence_the_next() -> None:
+    says_nothing = Dated(((PLAN.first_day, Indication(ages=Ages())),))
+    scan = bill(line(1, "G1", "5.00"), provider="CITY")
+    for sex, which, facts in (
+        (Sex.MALE, "pregnancy-scans", scan),
+        (Sex.FEMALE, "pregnancy-scans", _diagnosed(scan, "N40")),
+        (
+            Sex.FEMALE,
+            "home-visits",
+            bill(line(1, "G2", "5.00"), provider="CITY", care=CareType.INPATIENT),
+        ),
+    ):
+        plan = _with_another_before(PLAN, "clinical_edits", which, values=says_nothing)
+        person = replace(POLICY, member=replace(POLICY.member, sex=sex))
+        decision = adjudicate(plan, person, usage_snapshot(()), facts)
+        assert (decision.lines[0].outcome, decision.lines[0].clause) == (LineOutcome.DENIED, "3.1")
+
+
+def _diagnosed(facts: BillFacts, code: str) -> BillFacts:
+    (one,) = facts.diagnoses
+    return replace(facts, diagnoses=(replace(one, code=replace(one.code, code=code)),))
+
+
+def test_a_prescription_that_another_section_needs_does_not_silence_the_next() -> None:
+    plan = _with_another_before(PLAN, "prescriptions", "drugs", sections=("stays",))
+    without = bill(line(1, "D1", "5.00"), provider="CITY")
+    decision = adjudicate(plan, POLICY, usage_snapshot(()), without)
+    assert [one.awaits for one in decision.pends] == ["line.prescription_time"]
+
+
+def test_services_of_the_bill_itself_are_no_earlier_ones() -> None:
+    facts = bill(line(1, "U2", "10.00", "2"), provider="CITY")
+    own = EarlierService(
+        bill_number=facts.bill_number,
+        provider_id="CITY",
+        code=Coding(system=YIBAO, code="U2"),
+        service_date=DAY,
+        quantity=Decimal(2),
+        unit_price=Decimal(9),
+    )
+    usage = usage_snapshot((), [own])
+    assert adjudicate(PLAN, POLICY, usage, facts).lines[0].outcome is LineOutcome.ALLOWED
+    another = usage_snapshot((), [replace(own, bill_number="B0")])
+    decision = adjudicate(PLAN, POLICY, another, facts)
+    assert decision.lines[0].reason is Reason.UNITS_EXCEEDED
+
+
+def test_a_plan_may_have_one_kind_of_edit_alone() -> None:
+    assert PLAN.edits is not None
+    only = replace(PLAN, edits=Edits(unit_edits=PLAN.edits.unit_edits))
+    facts = bill(line(1, "U1", "10.00", "4"), line(2, "V1", "5.00"), provider="CITY")
+    decision = adjudicate(only, POLICY, usage_snapshot(()), facts)
+    assert [one.reason for one in decision.lines] == [Reason.UNITS_EXCEEDED, None]
+
+
+def test_a_prescription_is_asked_for_the_codes_that_need_one() -> None:
+    assert PLAN.edits is not None
+    (term,) = PLAN.edits.prescriptions
+    by_code = replace(PLAN.edits, prescriptions=(replace(term, codes=("refills",), sections=()),))
+    decision = adjudicate(
+        replace(PLAN, edits=by_code),
+        POLICY,
+        usage_snapshot(()),
+        bill(line(1, "D1", "5.00"), provider="CITY"),
+    )
+    assert decision.pends == ()
+
+
+def test_a_row_of_a_pair_that_has_ended_does_not_hide_the_next_row() -> None:
+    assert PLAN.edits is not None
+    (pairs,) = PLAN.edits.pair_edits
+    row = next(one for one in pairs.rows if (one.first, one.second) == ("A1", "A2"))
+    ended = replace(row, end=date(2024, 6, 1))
+    edits = replace(PLAN.edits, pair_edits=(replace(pairs, rows=(ended, *pairs.rows)),))
+    facts = bill(line(1, "A1", "100.00"), line(2, "A2", "30.00"), provider="CITY")
+    decision = adjudicate(replace(PLAN, edits=edits), POLICY, usage_snapshot(()), facts)
+    assert decision.lines[1].reason is Reason.BUNDLED

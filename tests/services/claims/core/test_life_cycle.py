@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+from datetime import date
 from itertools import product
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from services.claims.core.clocks import ClockMove, days_left
 from services.claims.core.life_cycle import (
     TABLE,
     ClaimState,
@@ -63,6 +67,75 @@ def test_the_table_has_exactly_the_promised_moves() -> None:
     assert len(TABLE) == len(promised)  # no two events lead from one state to the same state
 
 
+# The same moves with what makes them happen, typed off once more: event: from, from ... > to.
+MOVES = """
+register: received > registered
+begin_adjudication: registered > adjudicating
+auto_approve: adjudicating > auto_approved
+ask_for_papers: adjudicating > pended_info
+refer_to_review: adjudicating > pended_review
+suspect_fraud: adjudicating > pended_fraud
+deny: adjudicating pended_review > denied
+receive_papers: pended_info > adjudicating
+give_up_waiting: pended_info > closed_incomplete
+clear_suspicion: pended_fraud > pended_review
+approve: pended_review > approved
+release_payment: auto_approved approved adjusted > payable
+close_without_payment: auto_approved approved > closed_zero
+send_payment: payable > payment_sent
+confirm_payment: payment_sent > paid
+refuse_payment: payment_sent > payment_failed
+retry_payment: payment_failed returned > payable
+return_money: paid > returned
+adjust: paid > adjusted
+reverse: paid > reversed
+open_recovery: adjusted reversed > recovery_open
+recover: recovery_open > recovered
+write_off: recovery_open > written_off
+appeal: denied paid closed_zero > appealed
+uphold: appealed > upheld
+overturn: appealed > overturned
+decide_anew: overturned > adjudicating
+withdraw: received registered adjudicating auto_approved approved payable pended_info > withdrawn
+withdraw: pended_review pended_fraud > withdrawn
+"""
+STEPS = 10_000
+
+
+def test_ten_thousand_steps_go_where_the_conventions_say_or_nowhere() -> None:
+    """Any event in any state: the model's next state, or an error and the claim where it was."""
+    model = {
+        (state, event): target
+        for row in MOVES.strip().splitlines()
+        for event, moves in [row.split(": ")]
+        for states, target in [moves.split(" > ")]
+        for state in states.split()
+    }
+    table, chance = dict(TABLE), random.Random(2026)
+    state = ClaimState.RECEIVED
+    walked: Counter[tuple[str, str]] = Counter()
+    refused: set[tuple[str, str]] = set()
+    for _ in range(STEPS):
+        possible = [event for at, event in model if at == state.value]
+        # Many steps are possible ones, or no walk would come far.
+        anything = chance.choice(tuple(Event)).value
+        event = chance.choice(possible) if possible and chance.random() < 0.4 else anything
+        expected = model.get((state.value, event))
+        if expected is None:
+            with pytest.raises(IllegalMove):
+                advance(state, Event(event))
+            refused.add((state.value, event))
+        else:
+            state = advance(state, Event(event)).state
+            assert state.value == expected
+            walked[expected, event] += 1
+        assert table == TABLE, "nothing that happens changes what can happen"
+        if not possible:
+            state = ClaimState.RECEIVED  # the claim has ended; another one comes in
+    assert {(target, event) for (_, event), target in model.items()} == set(walked)
+    assert {state for state, _ in refused} == {state.value for state in ClaimState}
+
+
 def test_an_event_that_is_not_in_the_table_raises() -> None:
     for state, event in product(ClaimState, Event):
         if event in events_in(state):
@@ -84,6 +157,12 @@ def test_the_clock_stops_for_papers_once() -> None:
     assert (again.state, again.clock) == (ClaimState.PENDED_INFO, Clock.NONE)
     assert answer.clock is Clock.NONE
     assert advance(ClaimState.PENDED_INFO, Event.RECEIVE_PAPERS).clock is Clock.RESUME
+
+
+def test_a_move_that_does_not_touch_the_clock_leaves_it_running() -> None:
+    began = ClockMove(date(2026, 5, 8), ClaimState.REGISTERED, Clock.START)
+    moved = ClockMove(date(2026, 5, 9), ClaimState.ADJUDICATING, Clock.NONE)
+    assert days_left([began, moved], date(2026, 5, 10)) == 28
 
 
 class Walk(RuleBasedStateMachine):

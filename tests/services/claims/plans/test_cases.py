@@ -51,6 +51,29 @@ NEVER_NAMED = {
         "2.4": _OF_SECTIONS,
         "4.2": "that diabetes is covered cuts nothing",
     },
+    "city-huiminbao": {
+        "2.1": _OF_SECTIONS,
+        "2.2": _OF_SECTIONS,
+        "2.3": _OF_SECTIONS,
+        "3.3": "that other conditions are covered cuts nothing",
+    },
+    "hypertension-tiers": {
+        "2.1": _OF_SECTIONS,
+        "2.2": _OF_SECTIONS,
+        "2.3": _OF_SECTIONS,
+        "3.2": "that hypertension is covered cuts nothing",
+    },
+    "outpatient-copay": {
+        "2.1": _OF_SECTIONS,
+        "2.2": _OF_SECTIONS,
+        "2.5": "a copay of 0 cuts nothing",
+        "3.2": "that old conditions are covered cuts nothing",
+    },
+    "family-deductible": {
+        "2.1": _OF_SECTIONS,
+        "2.2": _OF_SECTIONS,
+        "2.4": "the family's deductible ends the member's, which is named",
+    },
     "synthea-usd": {
         "2.1": _OF_SECTIONS,
         "2.2": _OF_SECTIONS,

@@ -177,8 +177,8 @@ def test_a_cycle_of_packages_is_told_with_its_way() -> None:
     bad = WHOLE.replace("{code: K3, units: 2}", "{code: K9, units: 2}")
     told = [fault for fault in _faults(bad) if fault.reason == "CYCLIC_PACKAGE"]
     assert [fault.text for fault in told] == [
-        "it holds itself: K1 > K9 > K1 from 2024-01-01",
-        "it holds itself: K9 > K1 > K9 from 2024-01-01",
+        "from 2024-01-01 it holds itself: K1 > K9 > K1; leave one of the parts out",
+        "from 2024-01-01 it holds itself: K9 > K1 > K9; leave one of the parts out",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -157,14 +158,25 @@ def _audited(tree: dict[str, Any]) -> list[str]:
     return [
         f"{case['case']}: {fault}"
         for case in tree["cases"]
-        if workings.is_worked(case)
         for fault in workings.audit(case, stated, counts)
     ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_working_of_the_cases_stands(path: Path) -> None:
+def test_every_amount_of_the_cases_is_worked_and_every_working_stands(path: Path) -> None:
     assert _audited(_tree(path)) == []
+
+
+def test_enough_cases_are_worked_and_no_two_are_the_same() -> None:
+    trees = [_tree(path) for path in FILES]
+    facts = Counter(
+        workings.facts_of(tree["plan"], tree.get("given", {}), case)
+        for tree in trees
+        for case in tree["cases"]
+    )
+    assert [one for one, times in facts.items() if times > 1] == []
+    worked = [case["case"] for tree in trees for case in tree["cases"] if workings.is_worked(case)]
+    assert len(worked) >= 250
 
 
 AUDITED = [
@@ -186,3 +198,13 @@ def test_an_audit_finds_what_is_wrong(old: str, new: str, said: str) -> None:
 def test_an_expected_amount_is_no_fact() -> None:
     circular = WORKED_ONE.replace("round(80 * 0.60) = 48", "52 - 4 = 48")
     assert any("nobody states 52" in one for one in _audited(load(circular, "case.yaml")))
+
+
+def test_a_case_under_another_name_or_in_other_words_is_the_same() -> None:
+    tree = load(WORKED_ONE, "case.yaml")
+    other = load(ONE.replace("A visit with a copay", "Another visit"), "case.yaml")
+    elsewhere = load(ONE.replace("2025-03-10", "2025-03-11"), "case.yaml")
+    first, second, third = (
+        workings.facts_of(one["plan"], {}, one["cases"][0]) for one in (tree, other, elsewhere)
+    )
+    assert first == second != third

@@ -89,8 +89,14 @@ def handlers(
     async def call(request: Any, context: Context) -> Any:
         return await answer(method, request, context)
 
-    made: Any = grpc.unary_unary_rpc_method_handler(
-        call,
+    async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
+        yield await answer(method, request, context)
+
+    streams = method.server_streaming
+    make = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+    handler: Any = stream if streams else call
+    made: Any = make(
+        handler,
         request_deserializer=GetMessageClass(method.input_type).FromString,
         response_serializer=GetMessageClass(method.output_type).SerializeToString,
     )
@@ -139,13 +145,14 @@ async def asked(
     request: Message | None = None,
     **how: Any,
 ) -> tuple[Any, grpc.aio.Metadata]:
-    """The rpc's answer and trailing metadata."""
-    call: Any = channel.unary_unary(
+    """The rpc's answer, of a stream the first message, and trailing metadata."""
+    open_call: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
+    call: Any = open_call(
         path_of(method),
         request_serializer=GetMessageClass(method.input_type).SerializeToString,
         response_deserializer=GetMessageClass(method.output_type).FromString,
     )(full(method.input_type) if request is None else request, **how)
-    answer = await call
+    answer = await (anext(aiter(call)) if method.server_streaming else call)
     return answer, await call.trailing_metadata()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.common.evidence.note import Kind
-from services.common.evidence.service_evidence import log_signer, origin_of, witness_signer
+from services.common.evidence.signers import log_signer, origin_of, witness_signer
 from services.common.evidence.witness import keys_in
 from services.common.settings import UnknownSetting
 

@@ -16,7 +16,7 @@ from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1.evidence_pb2_grpc import EvidenceServiceStub
 from lipei.keys.v1 import keys_pb2
 from lipei.keys.v1.keys_pb2_grpc import KeysServiceStub
-from services.common.access.guarding import pseudonym
+from services.common.access.pseudonym import pseudonym
 from services.common.database import Database, append_only_ddl
 from services.common.evidence.access_read import AccessRead
 from services.common.evidence.checkpoint import Checkpoint, opened
@@ -27,7 +27,7 @@ from services.common.evidence.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from services.common.evidence.service_evidence import log_signer
+from services.common.evidence.signers import log_signer
 from services.common.evidence.tables import APPEND_ONLY
 from services.common.evidence.witness import RemoteLog
 from services.common.evidence.witnessing import ProofMissing

@@ -102,7 +102,11 @@ async def working(client: Client) -> AsyncIterator[None]:
 
 
 async def begun(client: Client, workflow_id: str = WORKFLOW) -> WorkflowHandle[Any, Any]:
-    return await client.start_workflow("TakeSteps", SECRET, id=workflow_id, task_queue=QUEUE)
+    # A task that failed comes again after its time-out, which is 10 s when nothing is said.
+    again = timedelta(seconds=1)
+    return await client.start_workflow(
+        "TakeSteps", SECRET, id=workflow_id, task_queue=QUEUE, task_timeout=again
+    )
 
 
 async def history_of(handle: WorkflowHandle[Any, Any]) -> list[dict[str, Any]]:

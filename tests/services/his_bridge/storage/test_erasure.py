@@ -309,6 +309,15 @@ def test_an_unread_record_is_sealed_and_read_by_another_process(
     assert other.raw() == {"Claim/unread 1": b"raw of Claim/unread 1"}
 
 
+def test_a_dry_run_says_what_would_go_and_does_nothing(bridge: Bridge) -> None:
+    fill(bridge)
+    before = bridge.bills()
+    would = erase(bridge.database, bridge.keys, "e1", ANNA, (HERE,), NOW, dry_run=True)
+    assert (would.keys, would.bills) == (1, 1)
+    assert bridge.bills() == before
+    assert bridge.erase("e1", ANNA) == would
+
+
 def test_an_erasure_is_done_once_and_answers_the_same(bridge: Bridge) -> None:
     fill(bridge)
     done = bridge.erase("e1", ANNA)

@@ -1,0 +1,119 @@
+"""Which policies answer for a bill, in which order, and whether their plans can read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import grpc
+from sqlalchemy import Connection, Row
+
+from lipei.type.v1 import bill_pb2
+from services.claims.bill_intake import code_faults, end_day, start_day
+from services.claims.core.facts import MemberFacts
+from services.claims.plan_shelf import PlanShelf
+from services.claims.storage import policies
+from services.claims.terms import PolicyTerms
+from services.common.grpc_edge import Refused, invalid
+from services.common.sealing import Sealer
+
+_NOT_CHOSEN = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answering:
+    """A policy that answers for the bill, and its terms at discharge."""
+
+    insurer: str
+    policy_id: str
+    member: MemberFacts  # as at admission
+    terms: PolicyTerms
+
+    def covers(self, admission: date) -> bool:
+        """Whether the person had cover on that day, also where a later revision leaves them out."""
+        return any(one.start <= admission < one.end for one in self.member.cover)
+
+    def answers(self, admission: date, discharge: date) -> bool:
+        """Whether a stay is this policy's to decide: covered at admission, or renewed into."""
+        renews = self.terms.renews(self.member.member_id, admission, discharge)
+        return self.covers(admission) or renews
+
+    @property
+    def choice(self) -> int:
+        """Where the member wants it in the order of coordination; what is not chosen comes last."""
+        return self.terms.coordination.get(self.member.member_id, 0) or _NOT_CHOSEN
+
+
+def newly_answering(
+    answering: Sequence[Answering], bill: bill_pb2.Bill, rows: Sequence[Row[Any]]
+) -> Sequence[Answering]:
+    """Policies that a corrected bill falls under and that have no claim of it yet."""
+    have_claims = {row.policy_id for row in rows}
+    days = start_day(bill), end_day(bill)
+    return [one for one in answering if one.policy_id not in have_claims and one.answers(*days)]
+
+
+def answering_of(
+    connection: Connection,
+    sealer: Sealer,
+    bill: bill_pb2.Bill,
+    insured: Sequence[policies.Insured],
+) -> Sequence[Answering]:
+    """The policies in force, in coordination order; without any, the person's last one.
+
+    Cover looks at the start of the stay, and a stay over the turn of a renewal without a gap
+    belongs to the policy in force at discharge, not to the one that it renews as well. First come
+    the policies that the member has put in an order, then the oldest.
+    """
+    admission, discharge = start_day(bill), end_day(bill)
+    found = []
+    for row in insured:
+        stay = (row.policy_id, row.member_id, admission, discharge)
+        terms, member = policies.of_stay(connection, sealer, *stay)
+        found.append(
+            Answering(insurer=row.insurer, policy_id=row.policy_id, member=member, terms=terms)
+        )
+    in_force = [one for one in found if one.answers(admission, discharge)]
+    renewed = {one.terms.previous_policy_id for one in in_force if not one.covers(admission)}
+    answering = [one for one in in_force if one.policy_id not in renewed]
+    return sorted(answering, key=lambda one: one.choice) or found[-1:]
+
+
+def check_codes(
+    connection: Connection,
+    plans: PlanShelf,
+    bill: bill_pb2.Bill,
+    answering: Sequence[Answering],
+) -> None:
+    """Raises: Refused when a plan that answers does not know the code systems of the bill."""
+    found = {
+        fault.field: fault
+        for one in answering
+        for fault in code_faults(plans.plan(connection, one.terms.plan_version), bill)
+    }
+    if found:
+        raise invalid(list(found.values()))
+
+
+def in_currency(
+    connection: Connection,
+    plans: PlanShelf,
+    bill: bill_pb2.Bill,
+    answering: Sequence[Answering],
+) -> Sequence[Answering]:
+    """Those of the policies whose plan pays in the bill's currency.
+
+    Raises: Refused when none does.
+    """
+    currency = bill.total.currency_code
+    paying = {
+        one.policy_id: plans.plan(connection, one.terms.plan_version).currency for one in answering
+    }
+    same = [one for one in answering if paying[one.policy_id] == currency]
+    if not same:
+        plain = ", ".join(sorted(set(paying.values())))
+        text = f"the plan pays in {plain}, the bill is in {currency}"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "OTHER_CURRENCY", text)
+    return same

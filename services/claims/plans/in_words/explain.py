@@ -1,0 +1,130 @@
+"""A plan in plain Chinese and English, whole: every term with its clause and every value's days.
+
+The sentences are the vocabulary's, the same as those of a difference. Judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Any
+
+from services.claims.core.plan import Plan
+from services.claims.core.plan_parts import Text
+from services.claims.plans.in_words.cover_words import IN_FORCE
+from services.claims.plans.in_words.statements import Fact, Term, terms
+from services.claims.plans.in_words.values import Names
+from services.claims.plans.in_words.vocabulary import Kind
+
+_EVERYTHING = Text(zh="适用于全部费用。", en="It is about every charge.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paragraph:
+    """One term in sentences; `place` names it, `clause` is what it rests on, if anything."""
+
+    place: str
+    kind: Kind
+    clause: str
+    said: Text
+
+
+def explain(plan: Plan) -> tuple[Paragraph, ...]:
+    """Every term of the plan in sentences, in the order of the plan's parts."""
+    names = Names(plan)
+    return tuple(
+        Paragraph(
+            place=one.place, kind=one.kind, clause=one.clause, said=paragraph(one, names, plan)
+        )
+        for one in terms(plan)
+    )
+
+
+def lines(plan: Plan, language: str) -> Iterator[str]:
+    """The explanation as lines of text in "zh" or "en", with a heading for each kind of term."""
+    kind: Kind | None = None
+    for one in explain(plan):
+        if one.kind is not kind:
+            kind = one.kind
+            name, does = getattr(kind.name, language), getattr(kind.does, language)
+            heading = (
+                f"{name}：{does}" if language == "zh" else f"{name[0].upper()}{name[1:]}. {does}"
+            )
+            yield ""
+            yield heading.rstrip("： ")
+        yield f"  {getattr(one.said, language)}"
+
+
+def paragraph(term: Term, names: Names, plan: Plan) -> Text:
+    """One term in sentences: what it is called, what it is about, what it says."""
+    about = [fact for fact in term.facts if fact.words.about]
+    rest = [fact for fact in term.facts if not fact.words.about and fact.field != "clause"]
+    said = [one for fact in (*about, *rest) for one in sentences(fact, names, plan.first_day)]
+    if about and all(fact.timeline[0][1] is None for fact in about):
+        said.insert(0, _EVERYTHING)
+    zh, en = heading(term, names)
+    return Text(
+        zh=f"{zh}{''.join(one.zh for one in said)}", en=f"{en}{' '.join(one.en for one in said)}"
+    )
+
+
+def heading(term: Term, names: Names) -> tuple[str, str]:
+    """The name of a term, and its clause with the clause's text."""
+    clause = names.clause(term.clause) if term.clause else None
+    zh = (f"〔{clause.zh}〕" if clause else "") + (f"{term.id.zh}：" if term.id.zh else "")
+    en = (f"[{clause.en}] " if clause else "") + (f"{term.id.en}: " if term.id.en else "")
+    return zh, en
+
+
+def sentences(fact: Fact, names: Names, first_day: date) -> Iterator[Text]:
+    """What a fact says; one sentence for each time in which it says something else."""
+    spans = _spans(fact, first_day)
+    if fact.words is IN_FORCE and [value for _, _, value in spans] == [True]:
+        return  # what is in force needs no word
+    for first, last, value in spans:
+        one = _sentence(fact, value, names)
+        if one is None:
+            continue
+        if len(spans) == 1 and (not fact.always or first == date.min):
+            yield one
+        else:
+            days = _days(first, last)
+            yield Text(zh=f"{days.zh}：{one.zh}", en=f"{days.en}: {one.en}")
+
+
+def _sentence(fact: Fact, value: Any, names: Names) -> Text | None:
+    words = fact.words
+    if not words.told.zh:
+        return None  # said with another
+    if value is None:
+        if not fact.dated:
+            return words.absent
+        return Text(
+            zh=f"{words.ended.zh}。", en=f"{words.ended.en[0].upper()}{words.ended.en[1:]}."
+        )
+    said = words.say(value, names)
+    zh, en = words.told.zh.replace("{}", said.zh), words.told.en.replace("{}", said.en)
+    return Text(zh=zh, en=f"{en[:1].upper()}{en[1:]}")
+
+
+def _spans(fact: Fact, first_day: date) -> list[tuple[date, date | None, Any]]:
+    """The times in which a fact says the same: first day, last day (None: for good), value."""
+    start = date.min if fact.always else first_day
+    days = [day for day, _ in fact.timeline if day > start]
+    if not (fact.always and fact.on(start) is None and days):
+        days.insert(0, start)
+    changes = [(day, fact.on(day)) for day in days]
+    kept = changes[:1] + [after for before, after in pairwise(changes) if before[1] != after[1]]
+    ends = [day - timedelta(days=1) for day, _ in kept[1:]] + [None]
+    return [(day, end, value) for (day, value), end in zip(kept, ends, strict=True)]
+
+
+def _days(first: date, last: date | None) -> Text:
+    day = first.isoformat()
+    if first == date.min and last is not None:
+        return Text(zh=f"至 {last.isoformat()}", en=f"Until {last.isoformat()}")
+    if last is None:
+        return Text(zh=f"{day} 起", en=f"From {day} on")
+    return Text(zh=f"{day} 至 {last.isoformat()}", en=f"From {day} to {last.isoformat()}")

@@ -1,0 +1,243 @@
+"""ProviderService: prices and accounts that an insurer has agreed with providers of care."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import grpc
+import msgspec
+from sqlalchemy import Connection, Row
+
+from lipei.claims.v1 import provider_pb2 as pb
+from lipei.claims.v1 import provider_pb2_grpc
+from services.claims.messages import timestamp
+from services.claims.payouts.iso20022 import Party, party_faults
+from services.claims.plans.price_list import (
+    MOST_BYTES,
+    ProviderPrices,
+    load_price_list,
+    price_list_bytes,
+    price_list_hash,
+)
+from services.claims.policy_intake import possible_day
+from services.claims.serving import ClaimsParts, Context, once
+from services.claims.storage import providers as store
+from services.claims.storage.sweeping import retry_provider
+from services.common.access.caller import current_caller
+from services.common.access.tenant import current_tenant
+from services.common.database import take_turns
+from services.common.grpc_edge import (
+    Refused,
+    Violation,
+    invalid,
+    not_found,
+    page_token,
+    parse_page_token,
+)
+from services.common.request_id import request_id_faults
+from services.common.strict_yaml import StrictYamlError
+
+DEFAULT_PAGE, LARGEST_PAGE = 100, 500
+_PROVIDER = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
+_NAME = re.compile(r"providerAccounts/([0-9a-f]{32})", re.ASCII)
+_POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
+_STATES = {
+    None: pb.PROVIDER_ACCOUNT_STATE_PROPOSED,
+    1: pb.PROVIDER_ACCOUNT_STATE_CONFIRMED,
+    0: pb.PROVIDER_ACCOUNT_STATE_REJECTED,
+}
+
+
+class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
+    """Each call is one transaction that is safe to repeat. Opens no account."""
+
+    def __init__(self, parts: ClaimsParts) -> None:
+        self._parts = parts
+        self._database = parts.database
+
+    async def ImportPriceList(
+        self, request: pb.ImportPriceListRequest, context: Context
+    ) -> pb.ImportPriceListResponse:
+        """A provider's prices in the place of those before."""
+        faults = request_id_faults(request.request_id)
+        if len(request.yaml) > MOST_BYTES:
+            faults.append(Violation("yaml", "TOO_LONG", f"at most {MOST_BYTES} bytes"))
+            raise invalid(faults)
+        try:
+            made = await self._database.run(load_price_list, request.yaml, "yaml")
+        except StrictYamlError as error:
+            faults += [Violation(f"yaml:{f.line} {f.path}", f.reason, f.text) for f in error.faults]
+            raise invalid(faults) from None
+        if not _PROVIDER.fullmatch(made.provider_id):
+            text = "must be 1 to 128 visible ASCII characters"
+            faults.append(Violation("yaml provider", "MALFORMED", text))
+        if faults:
+            raise invalid(faults)
+        return await self._database.run(self._import, request, made)
+
+    def _import(
+        self, request: pb.ImportPriceListRequest, made: ProviderPrices
+    ) -> pb.ImportPriceListResponse:
+        digest, insurer = price_list_hash(made), current_tenant().required_insurer()
+        answer = pb.ImportPriceListResponse(
+            provider_id=made.provider_id, price_count=len(made.prices), price_list_hash=digest
+        )
+        if request.dry_run:
+            return answer
+        at_us = self._parts.now_us()
+
+        def work(connection: Connection) -> pb.ImportPriceListResponse:
+            take_turns(connection, f"price list {insurer} {made.provider_id}")
+            store.store_price_list(
+                connection,
+                insurer=insurer,
+                provider_id=made.provider_id,
+                currency=made.currency,
+                digest=digest,
+                content=price_list_bytes(made),
+                at_us=at_us,
+            )
+            return answer
+
+        with self._database.writing() as connection:
+            sealer = self._parts.keys.sealer(connection)
+            key = ("ImportPriceList", request.request_id, digest, at_us)
+            return once(connection, sealer, key, work, pb.ImportPriceListResponse)
+
+    async def ProposeProviderAccount(
+        self, request: pb.ProposeProviderAccountRequest, context: Context
+    ) -> pb.ProposeProviderAccountResponse:
+        """An account for a second person to confirm."""
+        faults = request_id_faults(request.request_id)
+        if not _PROVIDER.fullmatch(request.provider_id):
+            text = "must be 1 to 128 visible ASCII characters"
+            faults.append(Violation("provider_id", "MALFORMED", text))
+        for fault in party_faults(_party(request), "account"):
+            faults.append(Violation(fault.path, fault.reason, fault.text))
+        if possible_day(request.account.valid_from) is None:
+            text = 'must be a date that exists, written "YYYY-MM-DD"'
+            faults.append(Violation("account.valid_from", "IMPOSSIBLE_DATE", text))
+        if faults:
+            raise invalid(faults)
+        return await self._database.run(self._propose, request)
+
+    def _propose(
+        self, request: pb.ProposeProviderAccountRequest
+    ) -> pb.ProposeProviderAccountResponse:
+        at_us, insurer = self._parts.now_us(), current_tenant().required_insurer()
+        valid_from = possible_day(request.account.valid_from)
+        assert valid_from is not None  # noqa: S101 - it was checked before
+
+        def work(connection: Connection) -> pb.ProposeProviderAccountResponse:
+            account_id = store.propose_account(
+                connection,
+                sealer,
+                insurer=insurer,
+                provider_id=request.provider_id,
+                valid_from=valid_from,
+                plain=msgspec.json.encode(_party(request)),
+                actor=current_caller().subject,
+                at_us=at_us,
+            )
+            row = store.find_account(connection, insurer, account_id)
+            return pb.ProposeProviderAccountResponse(account=_message(row))
+
+        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        with self._database.writing() as connection:
+            sealer = self._parts.keys.sealer(connection)
+            key = ("ProposeProviderAccount", request.request_id, body, at_us)
+            return once(connection, sealer, key, work, pb.ProposeProviderAccountResponse)
+
+    async def ConfirmProviderAccount(
+        self, request: pb.ConfirmProviderAccountRequest, context: Context
+    ) -> pb.ConfirmProviderAccountResponse:
+        """A second person's word on an account."""
+        faults = request_id_faults(request.request_id)
+        if not _NAME.fullmatch(request.name):
+            faults.append(Violation("name", "MALFORMED", 'must be "providerAccounts/{account}"'))
+        if faults:
+            raise invalid(faults)
+        return await self._database.run(self._confirm, request)
+
+    def _confirm(
+        self, request: pb.ConfirmProviderAccountRequest
+    ) -> pb.ConfirmProviderAccountResponse:
+        at_us, insurer = self._parts.now_us(), current_tenant().required_insurer()
+        account_id, person = request.name.removeprefix(_PREFIX), current_caller().subject
+
+        def work(connection: Connection) -> pb.ConfirmProviderAccountResponse:
+            take_turns(connection, request.name)
+            found = store.find_account(connection, insurer, account_id)
+            if found is None:
+                raise not_found("account", request.name)
+            if found.confirmed is not None:
+                raise _refused("DECIDED_ALREADY", "it was confirmed or rejected before")
+            if found.actor == person:
+                raise _refused("SAME_PERSON", "somebody else must confirm or reject an account")
+            store.say_of_account(
+                connection, account_id, confirmed=not request.reject, actor=person, at_us=at_us
+            )
+            if not request.reject:
+                retry_provider(connection, insurer, found.provider_id, at_us)
+            row = store.find_account(connection, insurer, account_id)
+            return pb.ConfirmProviderAccountResponse(account=_message(row))
+
+        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        with self._database.writing() as connection:
+            sealer = self._parts.keys.sealer(connection)
+            key = ("ConfirmProviderAccount", request.request_id, body, at_us)
+            return once(connection, sealer, key, work, pb.ConfirmProviderAccountResponse)
+
+    async def ListProviderAccounts(
+        self, request: pb.ListProviderAccountsRequest, context: Context
+    ) -> pb.ListProviderAccountsResponse:
+        """A page of accounts, newest first."""
+        if request.page_size < 0:
+            raise invalid([Violation("page_size", "NEGATIVE", "must not be negative")])
+        most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
+        kind = f"provider accounts {current_tenant().key} {request.provider_id}"
+        before = parse_page_token(request.page_token, kind) or str(10**18 - 1)
+        if not _POSITION.fullmatch(before):
+            text = "not a page token of this list; start again without one"
+            raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+        rows = await self._database.run(self._list, request.provider_id, int(before), most)
+        answer = pb.ListProviderAccountsResponse(accounts=map(_message, rows))
+        if len(rows) == most:
+            answer.next_page_token = page_token(kind, str(rows[-1].seq))
+        return answer
+
+    def _list(self, provider_id: str, before: int, most: int) -> list[Row[Any]]:
+        tenant = current_tenant()
+        with self._database.reading() as connection:
+            found = store.list_accounts(
+                connection, tenant.insurer, provider_id, before=before, most=most
+            )
+        return list(found)
+
+
+_PREFIX = "providerAccounts/"
+
+
+def _party(request: pb.ProposeProviderAccountRequest) -> Party:
+    account = request.account
+    return Party(
+        holder_name=account.holder_name.strip(),
+        account_number=account.account_number,
+        bank_code=account.bank_code,
+    )
+
+
+def _message(row: Any) -> pb.ProviderAccount:
+    return pb.ProviderAccount(
+        name=_PREFIX + row.id,
+        provider_id=row.provider_id,
+        valid_from=row.valid_from,
+        state=_STATES[row.confirmed],
+        propose_time=timestamp(row.at_us),
+    )
+
+
+def _refused(reason: str, text: str) -> Refused:
+    return Refused(grpc.StatusCode.FAILED_PRECONDITION, reason, text)

@@ -1,0 +1,156 @@
+"""What the servicers of claims share: their parts, a claim by its name, a write done once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from sqlalchemy import Connection, Row
+
+from lipei.claims.v1 import claims_pb2 as pb
+from services.claims.core.clocks import days_left
+from services.claims.messages import (
+    claim_message,
+    claim_name,
+)
+from services.claims.plan_shelf import PlanShelf
+from services.claims.storage import claims as store
+from services.claims.storage import (
+    decisions,
+    request_log,
+    sealed,
+)
+from services.claims.storage.withdrawals import withdrawn_among
+from services.common.access.caller import note_consent, note_owner
+from services.common.access.tenant import Kind, Tenant, current_tenant
+from services.common.database import Database
+from services.common.grpc_edge import (
+    Refused,
+    Violation,
+    invalid,
+    not_found,
+)
+from services.common.sealing import Sealer, SubjectKeys
+
+Answer = TypeVar("Answer", bound=Message)
+
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+_CLAIM_NAME = re.compile(r"policies/(?P<policy>[a-z0-9-]{1,64})/claims/(?P<claim>[a-z0-9]{1,32})")
+
+
+class Workflows(Protocol):
+    """What the service asks of Temporal."""
+
+    def fetch(self, hospital: str) -> Awaitable[None]:
+        """Have a hospital's worker pull its bills now."""
+
+    def decided(self, claim_name: str, claim_id: str, update_id: str) -> Awaitable[None]:
+        """Start the claim's workflow if need be; return once it has decided."""
+
+
+@dataclass(frozen=True)
+class ClaimsParts:
+    """What main.py wires into both servicers."""
+
+    database: Database
+    plans: PlanShelf
+    workflows: Workflows
+    keys: SubjectKeys
+    token: Callable[[str, str], str]
+    now_us: Callable[[], int]
+
+
+def find(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
+    """The claim of a resource name.
+
+    Raises: Refused when the name is malformed, or no claim of the caller's tenant has it.
+    """
+    named = _CLAIM_NAME.fullmatch(name)
+    if named is None:
+        text = 'must be "policies/{policy}/claims/{claim}"'
+        raise invalid([Violation("name", "MALFORMED", text)])
+    tenant = current_tenant()
+    row = store.find_claim(connection, sealer, tenant, named["policy"], named["claim"])
+    if row is None:
+        raise not_found("claim", name)
+    return row
+
+
+def alone(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
+    """The claim as it stands now that nobody else can move it.
+
+    Raises: as `find`.
+    """
+    row = find(connection, sealer, name)
+    if store.lock(connection, [row.policy_id], [row.person_id]):
+        row = find(connection, sealer, name)
+    return row
+
+
+def messages_of(
+    connection: Connection, sealer: Sealer, rows: Sequence[Row[Any]], now_us: int
+) -> list[pb.Claim]:
+    """Claims with their decisions in force, without history."""
+    ids = [row.decision_id for row in rows if row.decision_id]
+    stored = decisions.decisions_of(connection, ids) if ids else {}
+    sealer.load(sealed.person_subject(row.person_id) for row in rows)
+    clocks = store.clocks_of(connection, rows)
+    opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
+    claims = [claim_message(one) for one in opened]
+    note_reads(connection, rows)
+    for row, claim in zip(rows, claims, strict=True):
+        left = days_left(clocks[row.id], store.today(row, now_us)) if row.id in clocks else None
+        if left is not None:
+            claim.days_left = left
+    return claims
+
+
+def note_reads(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Note for the evidence whose claim each is, and under which consent it is read.
+
+    Its bill's, while it stands. What is read after the withdrawal rests on the duty to keep what
+    was decided (docs/consent.md), not on a consent that is no more.
+    """
+    withdrawn = withdrawn_among(connection, {row.consent for row in rows if row.consent})
+    for row in rows:
+        name = claim_name(row.policy_id, row.id)
+        note_owner(name, Tenant(Kind.INSURER, row.insurer).key)
+        if row.consent and row.consent not in withdrawn:
+            note_consent(name, row.consent)
+
+
+def once(
+    connection: Connection,
+    sealer: Sealer,
+    key: tuple[str, str, str, int],
+    work: Callable[[Connection], Answer],
+    answer_type: type[Answer],
+) -> Answer:
+    """The stored answer of a repeated request; else what the work answers, kept for ever.
+
+    `key` is the method, the request's id, the hash of its content, and now.
+
+    Raises: Refused for the same id with other content.
+    """
+    method, request_id, body, at_us = key
+    tenant = current_tenant()
+    try:
+        stored = request_log.answered(connection, sealer, tenant, method, request_id, body)
+    except request_log.OtherContent:
+        text = "this request_id was used with other content; make a new one"
+        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+    if stored is not None:
+        known = answer_type()
+        known.ParseFromString(stored)
+        return known
+    answer = work(connection)
+    said = answer.SerializeToString()
+    request_log.remember_answer(connection, sealer, tenant, method, request_id, body, said, at_us)
+    return answer

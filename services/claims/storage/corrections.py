@@ -1,0 +1,111 @@
+"""Bills that hospitals have corrected: each version of one, sealed, and what waits for it.
+
+Version 0 is the claim's first bill, version n its nth correction. Every function works in the
+caller's transaction. Decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select
+
+from services.claims.core.life_cycle import ClaimState, events_in
+from services.claims.storage import claims as store
+from services.claims.storage import sealed
+from services.claims.storage.tables import bill_correction, claim
+from services.common.sealing import Sealer
+
+_S = ClaimState
+# Where the engine puts a decision about a corrected bill in the place of the one before by itself.
+ADJUSTABLE = (*store.PENDED, _S.DENIED, _S.CLOSED_ZERO, _S.PAID)
+# Nothing that the hospital says of the bill can change these any more.
+TOO_LATE = (
+    _S.RECOVERY_OPEN,
+    _S.REVERSED,
+    *(state for state in ClaimState if not events_in(state)),
+)
+
+
+def take(
+    connection: Connection, sealer: Sealer, row: Row[Any], bill: bytes, bill_hash: str, at_us: int
+) -> None:
+    """Keep a corrected bill beside the claim's earlier ones; a review of those is void."""
+    number = row.adjustments + 1
+    content = {
+        "claim_id": row.id,
+        "number": number,
+        "person_id": row.person_id,
+        "bill_hash": sealed.bill_hash(sealer, bill_hash),
+        "bill": sealed.seal_correction(sealer, row, number, bill),
+        "at_us": at_us,
+    }
+    connection.execute(insert(bill_correction), content)
+    store.stay(connection, row.id, adjustments=number)
+
+
+def bill_of(connection: Connection, sealer: Sealer, row: Row[Any], number: int) -> bytes:
+    """One version of the claim's bill.
+
+    Raises: Erased, CannotOpen.
+    """
+    if not number:
+        return sealed.open_bill(sealer, row)
+    found = select(bill_correction).where(
+        bill_correction.c.claim_id == row.id, bill_correction.c.number == number
+    )
+    return sealed.open_correction(sealer, connection.execute(found).one())
+
+
+def says_nothing_new(connection: Connection, sealer: Sealer, row: Row[Any], bill_hash: str) -> bool:
+    """Whether the newest version of the claim's bill has this content."""
+    return _hashes(connection, row)[-1] == sealed.bill_hash(sealer, bill_hash)
+
+
+def is_content(connection: Connection, sealer: Sealer, row: Row[Any], bill_hash: str) -> bool:
+    """Whether any version of the claim's bill has this content."""
+    return sealed.bill_hash(sealer, bill_hash) in _hashes(connection, row)
+
+
+def _hashes(connection: Connection, row: Row[Any]) -> list[str]:
+    if not row.adjustments:
+        return [row.bill_hash]
+    found = select(bill_correction.c.bill_hash).where(bill_correction.c.claim_id == row.id)
+    later = connection.execute(found.order_by(bill_correction.c.number)).scalars()
+    return [row.bill_hash, *later]
+
+
+def is_open(row: Row[Any]) -> bool:
+    """Whether the decision in force does not know the newest version of the bill, and may yet."""
+    return bool(row.adjusted < row.adjustments) and ClaimState(row.state) not in TOO_LATE
+
+
+def is_held(row: Row[Any]) -> bool:
+    """Whether the newest version of the bill waits for a person."""
+    return is_open(row) and bool(row.adjust_held == row.adjustments)
+
+
+def held() -> ColumnElement[bool]:
+    """The same, in SQL."""
+    return and_(
+        claim.c.adjusted < claim.c.adjustments,
+        claim.c.adjust_held == claim.c.adjustments,
+        claim.c.state.not_in([state.value for state in TOO_LATE]),
+    )
+
+
+def hold(connection: Connection, row: Row[Any]) -> None:
+    """Leave the newest version of the bill to a person."""
+    store.stay(connection, row.id, adjust_held=row.adjustments)
+
+
+def to_adjust(connection: Connection, most: int) -> Sequence[tuple[str, str, int]]:
+    """(policy, claim, version) of claims whose newest bill the engine can decide now."""
+    found = select(claim.c.policy_id, claim.c.id, claim.c.adjustments).where(
+        claim.c.adjusted < claim.c.adjustments,
+        claim.c.adjust_held < claim.c.adjustments,
+        claim.c.state.in_([state.value for state in ADJUSTABLE]),
+    )
+    rows = connection.execute(found.order_by(claim.c.seq).limit(most))
+    return [(policy_id, claim_id, number) for policy_id, claim_id, number in rows]

@@ -1,0 +1,137 @@
+"""`lipei providers ...`: prices and accounts that an insurer has agreed with providers of care."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipei.claims.v1 import policy_pb2
+from lipei.claims.v1 import provider_pb2 as pb
+from lipei.claims.v1.provider_pb2_grpc import ProviderServiceStub
+from services.claims.plans.price_list import load_price_list
+from services.common.strict_yaml import StrictYamlError
+from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
+from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
+from stack.commands.printing import (
+    counted,
+    print_json,
+    print_list,
+    rows,
+    say,
+    table,
+    when,
+    word,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Providers: prices, and accounts that two people set.")
+_PAGE = 500
+
+Account = Annotated[str, typer.Argument(metavar="NAME", help='"providerAccounts/{account}"')]
+
+
+@app.command()
+def prices(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML; see docs/plans.md.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it; store nothing.")] = False,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Import a provider's price list in the place of the one before. Decides no claim anew."""
+    content = content_of(file)
+    try:
+        load_price_list(content, str(file))
+    except StrictYamlError as error:
+        count = counted(len(error.faults), "fault")
+        raise Failed(*str(error).splitlines(), f"{count}; nothing was stored") from None
+    request = pb.ImportPriceListRequest(
+        request_id=fresh_request_id(request_id), yaml=content, dry_run=dry_run
+    )
+    with calling(state, "claims", "insurer_intake") as channel:
+        answer = ProviderServiceStub(channel).ImportPriceList(request, timeout=CALL_S)
+    if as_json:
+        print_json(answer)
+        return
+    would = "would hold" if dry_run else "hold"
+    codes = counted(answer.price_count, "code")
+    say(f"the prices of {answer.provider_id} {would} {codes}; list {answer.price_list_hash}")
+
+
+@app.command()
+def propose(
+    provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="As bills write it.")],
+    holder: Annotated[str, typer.Option("--holder", help="Whose account it is.")],
+    account: Annotated[str, typer.Option("--account", help="The account's number.")],
+    bank: Annotated[str, typer.Option("--bank", help="CNAPS code or BIC.")],
+    valid_from: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")],
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Propose the account that a provider is paid to. Nothing is paid until somebody confirms."""
+    told = policy_pb2.PayeeAccount(
+        holder_name=holder, account_number=account, bank_code=bank, valid_from=valid_from
+    )
+    request = pb.ProposeProviderAccountRequest(
+        request_id=fresh_request_id(request_id), provider_id=provider, account=told
+    )
+    with calling(state, "claims", "insurer_intake") as channel:
+        answer = ProviderServiceStub(channel).ProposeProviderAccount(request, timeout=CALL_S)
+    if as_json:
+        print_json(answer)
+        return
+    say(f"{answer.account.name}: {_state(answer.account)}")
+    say(f"next: lipei providers confirm {answer.account.name}   (somebody else)")
+
+
+@app.command()
+def confirm(
+    name: Account,
+    reject: Annotated[bool, typer.Option("--reject", help="Reject it instead.")] = False,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Confirm an account that somebody else has proposed; claims that waited for it are paid."""
+    request = pb.ConfirmProviderAccountRequest(
+        name=name, request_id=fresh_request_id(request_id), reject=reject
+    )
+    with calling(state, "claims", "payments") as channel:
+        answer = ProviderServiceStub(channel).ConfirmProviderAccount(request, timeout=CALL_S)
+    if as_json:
+        print_json(answer)
+        return
+    say(f"{answer.account.name}: {_state(answer.account)}, from {answer.account.valid_from}")
+
+
+@app.command()
+def accounts(
+    provider: Annotated[str, typer.Argument(metavar="[PROVIDER]", help="All when absent.")] = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """List accounts of providers, newest first, without their numbers. Changes nothing."""
+    request = pb.ListProviderAccountsRequest(provider_id=provider, page_size=_PAGE)
+    found: list[pb.ProviderAccount] = []
+    with calling(state, "claims", "payments") as channel:
+        while True:
+            page = ProviderServiceStub(channel).ListProviderAccounts(request, timeout=CALL_S)
+            found += page.accounts
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+    if as_json:
+        print_json(pb.ListProviderAccountsResponse(accounts=found))
+        return
+    made = table("account", "provider", "from", "state", "proposed (UTC)")
+    lines = (
+        (one.name, one.provider_id, one.valid_from, _state(one), when(one.propose_time))
+        for one in found
+    )
+    print_list(rows(made, lines), "no accounts")
+
+
+def _state(account: pb.ProviderAccount) -> str:
+    return word(pb.ProviderAccountState, account.state)

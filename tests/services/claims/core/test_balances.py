@@ -1,0 +1,93 @@
+"""Balances before and after a line or a claim: which are told, in which unit, and what is left."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from services.claims.core.balances import Accumulators, BalanceChange, Kind, Unit
+from services.claims.core.decision import UsageChange
+from services.claims.core.facts import Balance, Scope, usage_snapshot
+from services.claims.core.terms import terms_on
+from tests.services.claims.core.bills import DAY, plan_named, policy
+
+YEAR, MONTH = date(2025, 1, 1), date(2025, 3, 1)
+HELD = (
+    Balance(accumulator="visits", scope=Scope.MEMBER, period_start=MONTH, count=1),
+    Balance(
+        accumulator="inpatient-ceiling", scope=Scope.MEMBER, period_start=YEAR, amount=2_999_000
+    ),
+)
+
+
+def _accumulators() -> Accumulators:
+    terms = terms_on(plan_named("every-term"), DAY)
+    return Accumulators(terms, policy(), usage_snapshot(HELD), DAY)
+
+
+def _added(
+    accumulator: str,
+    *,
+    scope: Scope = Scope.MEMBER,
+    start: date | None = YEAR,
+    amount: int = 0,
+    count: int = 0,
+) -> UsageChange:
+    return UsageChange(
+        accumulator=accumulator, scope=scope, period_start=start, amount=amount, count=count
+    )
+
+
+def _by_name(told: tuple[BalanceChange, ...]) -> dict[str, tuple[int, int, int | None]]:
+    return {one.accumulator: (one.before, one.after, one.left) for one in told}
+
+
+def test_over_a_claim_what_moved_what_held_something_and_what_a_clause_names_is_told() -> None:
+    changes = (_added("member-deductible", amount=300), _added("inpatient-ceiling", amount=500))
+    told = _accumulators().over(changes, frozenset({"5.9"}))
+    assert _by_name(told) == {
+        "visits": (1, 1, 1),
+        "member-deductible": (0, 300, 99_700),
+        "inpatient-ceiling": (2_999_000, 2_999_500, 500),
+        "dental-ceiling": (0, 0, 50_000),
+    }
+    assert _by_name(_accumulators().over((), frozenset())).keys() == {
+        "visits",
+        "inpatient-ceiling",
+    }
+
+
+def test_what_counts_one_treatment_only_has_no_balance() -> None:
+    stay = _added("stay-deductible", scope=Scope.TREATMENT, start=None, amount=200)
+    told = _accumulators().over((stay,), frozenset({"3.2"}))
+    assert "stay-deductible" not in _by_name(told)
+
+
+def test_an_accumulator_whose_term_has_ended_is_told_by_its_id() -> None:
+    changes = (_added("old-money", amount=7), _added("old-count", count=1))
+    told = {one.accumulator: one for one in _accumulators().over(changes, frozenset())}
+    money, count = told["old-money"], told["old-count"]
+    assert (money.unit, money.before, money.after, money.left) == (Unit.MONEY, 0, 7, None)
+    assert (count.unit, count.before, count.after, count.kind) == (Unit.COUNT, 0, 1, None)
+    assert money.name.en == "old-money"
+    both = _accumulators().over((_added("old", amount=7, count=1),), frozenset())
+    assert both[-1].unit is Unit.MONEY
+
+
+def test_between_two_states_only_what_moved_is_told() -> None:
+    accumulators = _accumulators()
+    first = (_added("visits", start=MONTH, count=1), _added("member-deductible", amount=100))
+    second = (first[0], _added("member-deductible", amount=250))
+    assert _by_name(accumulators.between((), first)) == {
+        "visits": (1, 2, 0),
+        "member-deductible": (0, 100, 99_900),
+    }
+    assert _by_name(accumulators.between(first, second)) == {
+        "member-deductible": (100, 250, 99_750)
+    }
+    (units,) = accumulators.between((), (_added("rehabilitation-units", amount=25_000),))
+    assert (units.kind, units.unit, units.left) == (Kind.UNIT_LIMIT, Unit.UNITS, 75_000)
+
+
+def test_nothing_is_left_below_nothing() -> None:
+    (told,) = _accumulators().between((), (_added("inpatient-ceiling", amount=9_000),))
+    assert (told.after, told.left) == (3_008_000, 0)

@@ -1,0 +1,118 @@
+"""A plan in words is whole: no field can change without a word about it, in either language."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.claims.core.plan import Plan
+from services.claims.core.plan_parts import Text
+from services.claims.plans.in_words import diff, explain
+from services.claims.plans.in_words.cover_words import COMMON
+from services.claims.plans.in_words.diff import Change
+from services.claims.plans.in_words.statements import KINDS, WORDS
+from services.claims.plans.loader import load_plan_file
+from tests.services.claims.core.bills import CASES, PLANS
+from tests.services.claims.plans.in_words.every_field import Changed, changes, full_plan
+
+FULL = full_plan()
+CHANGES = list(changes(FULL))
+LANGUAGES = ("zh", "en")
+EXPLAINED = {language: list(explain.lines(FULL, language)) for language in LANGUAGES}
+# Parts that are no terms; what they hold is.
+HOLDERS = ((Plan, "edits"), (Plan, "providers"))
+NAMED = {change.name: change for change in CHANGES}
+
+
+def _called(changed: Changed) -> tuple[str, str]:
+    """What the deepest place that has words on the way to the change is called."""
+    for step in reversed(changed.steps):
+        key = (step.owner, step.field)
+        if key in HOLDERS:
+            return "", ""
+        if key in KINDS and (step.item or key not in WORDS):
+            return KINDS[key].name.zh, KINDS[key].name.en
+        words = WORDS.get(key) or COMMON.get(step.field)
+        if words is not None:
+            return words.label.zh, words.label.en
+    raise AssertionError(f"no words on the way to {changed.name}")
+
+
+def _languages(changed: Changed) -> tuple[str, ...]:
+    """The languages in which the change can be heard: a text has one of its own for each."""
+    last = changed.steps[-1]
+    return (last.field,) if last.owner is Text else LANGUAGES
+
+
+def _names(one: Change, called: tuple[str, str]) -> bool:
+    sentence = one.sentence()
+    return called[0] in sentence.zh and called[1] in sentence.en
+
+
+def _fields(part: type) -> tuple[str, ...]:
+    return tuple(field.name for field in msgspec.structs.fields(part))
+
+
+def test_the_generator_reaches_every_field_of_every_part() -> None:
+    reached = {(step.owner, step.field) for change in CHANGES for step in change.steps}
+    parts = {owner for owner, _ in reached}
+    assert {(owner, name) for owner in parts for name in _fields(owner)} == reached
+    assert len(parts) > 40
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_no_field_changes_without_a_word(name: str) -> None:
+    changed = NAMED[name]
+    found = diff.diff(FULL, changed.plan)
+    called = _called(changed)
+    assert any(_names(one, called) for one in found), f"{name}: nothing names {called}"
+    for one in found:
+        if one.old is not None and one.new is not None:
+            for language in _languages(changed):
+                assert getattr(one.old, language) != getattr(one.new, language), one
+    # The way back is told as well, and is the opposite where either is judged.
+    back = {(one.place, one.field, one.first): one for one in diff.diff(changed.plan, FULL)}
+    for one in found:
+        other = back.get((one.place, one.field, one.first))
+        assert other is not None
+        assert other.effect is one.effect.opposite
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_no_field_changes_without_another_explanation(name: str) -> None:
+    for language in _languages(NAMED[name]):
+        assert EXPLAINED[language] != list(explain.lines(NAMED[name].plan, language))
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted(PLANS.glob("*.yaml")), *sorted((CASES / "plans").glob("*.yaml"))], ids=str
+)
+def test_a_plan_does_not_differ_from_itself_however_it_is_ordered(path: object) -> None:
+    plan = load_plan_file(PLANS / str(path))
+    assert diff.diff(plan, plan) == ()
+    assert diff.diff(plan, _turned(plan)) == ()
+
+
+def _turned(plan: Plan) -> Plan:
+    """The plan with every list turned round whose order says nothing."""
+    parts: dict[str, Any] = {}
+    for name in ("sections", "exclusions", "waiting_periods", "ceilings", "code_sets", "clauses"):
+        parts[name] = tuple(reversed(getattr(plan, name)))
+    parts["exclusions"] = tuple(
+        msgspec.structs.replace(one, codes=tuple(reversed(one.codes)))
+        for one in parts["exclusions"]
+    )
+    listing = tuple(reversed(plan.providers.listing))
+    parts["providers"] = msgspec.structs.replace(plan.providers, listing=listing)
+    return msgspec.structs.replace(plan, **parts)
+
+
+def test_an_order_that_says_something_is_told() -> None:
+    plan = load_plan_file(PLANS / "chronic-diabetes.yaml")
+    first, second, *rest = plan.shares
+    turned = msgspec.structs.replace(plan, shares=(second, first, *rest))
+    (told,) = diff.diff(plan, turned)
+    assert (told.field, told.place) == ("order", "shares")
+    assert "not-settled" in told.sentence().en
