@@ -40,8 +40,8 @@ def read_working(text: str) -> Working:
     """Read `[label: ]expression = number[ why]`, in exact arithmetic.
 
     An expression has decimals, + - * / and parentheses, `min`, `max`, `sum` of two or more,
-    `round` (half away from zero) and `floor`, both to the hundredth or to as many places as a second
-    value says: `round(99.5, 0)`. Nothing rounds by itself.
+    `round` (half away from zero) and `floor`, both to the hundredth or to as many places as a
+    second value says: `round(99.5, 0)`. Nothing rounds by itself.
 
     >>> read_working("round(0.8 * 33.35) = 26.68 the insurer's share").holds
     True
