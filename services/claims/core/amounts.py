@@ -24,11 +24,11 @@ from services.claims.core.intake import priced
 from services.claims.core.plan import Ceiling, Copay, PatientCost
 from services.claims.core.reasons import Reason
 from services.claims.core.review import cut_by_review
-from services.claims.core.terms import InForce, price_of
+from services.claims.core.terms import price_of
 from services.common.money import currency_exponent, round_half_up
 
-# The ceilings that are about a line, in the plan's order.
-_Ceilings = Sequence[InForce[Ceiling, int]]
+# The ceilings that are about a line, in the plan's order, and what is left of each.
+_Rooms = Sequence[tuple[Ceiling, int]]
 
 
 @dataclass(slots=True)
@@ -185,9 +185,9 @@ def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
     maximum were reached, since other claims may use both up before this one is decided.
     """
     line, share = result.line, result.share
-    ceilings = [one for one in claim.terms.ceilings if covers(one.term.covers, claim, line)]
+    rooms = _rooms(claim, line, visit.tally)
     # What other lines reserve of a ceiling may come back; nothing is refused for it yet.
-    used_up = None if visit.reserve else _used_up(ceilings, visit.tally)
+    used_up = None if visit.reserve else _used_up(rooms)
     if used_up is not None or share is None:
         result.refusal = used_up
         result.cuts, result.allowed = [], 0
@@ -199,19 +199,26 @@ def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
     result.by_share = round_half_up(rest * share.value)
     coinsurance = _within_out_of_pocket(claim, result, visit, rest - result.by_share, borne)
     result.cut(Reason.COINSURANCE, share.clause, coinsurance)
-    result.benefit = _within_ceilings(ceilings, result, visit.tally, rest - coinsurance)
+    result.benefit = _within_ceilings(rooms, result, rest - coinsurance)
     absorb(result)
     if visit.reserve:
         _reserve_up(claim, result, visit.tally)
     else:
-        _count_up(claim, result, visit.tally, ceilings)
+        _count_up(claim, result, visit.tally, rooms)
 
 
-def _used_up(ceilings: _Ceilings, tally: Tally) -> Refusal | None:
+def _rooms(claim: Claim, line: Line, tally: Tally) -> _Rooms:
+    return [
+        (one.term, tally.left(one.term.id, one.term.scope, one.term.period, one.value))
+        for one in claim.terms.ceilings
+        if covers(one.term.covers, claim, line)
+    ]
+
+
+def _used_up(rooms: _Rooms) -> Refusal | None:
     """The ceiling that earlier lines of this claim have used up."""
-    for one in ceilings:
-        term = one.term
-        if not tally.left(term.id, term.scope, term.period, one.value):
+    for term, room in rooms:
+        if not room:
             reason = Reason.SECTION_CEILING if term.of_section else Reason.CEILING
             return Refusal(reason, term.clause)
     return None
@@ -291,25 +298,21 @@ def _within_out_of_pocket(
     return coinsurance
 
 
-def _within_ceilings(ceilings: _Ceilings, result: Amounts, tally: Tally, benefit: int) -> int:
+def _within_ceilings(rooms: _Rooms, result: Amounts, benefit: int) -> int:
     """Steps 8 and 9: section ceilings, then those of member, family and policy; tightest binds."""
     for of_section, reason in ((True, Reason.SECTION_CEILING), (False, Reason.CEILING)):
         most, clause = benefit, ""
-        for one in ceilings:
-            term = one.term
-            if term.of_section is of_section:
-                left = tally.left(term.id, term.scope, term.period, one.value)
-                if left < most:
-                    most, clause = left, term.clause
+        for term, room in rooms:
+            if room < most and term.of_section is of_section:
+                most, clause = room, term.clause
         result.cut(reason, clause, benefit - most)
         benefit = most
     return benefit
 
 
-def _count_up(claim: Claim, result: Amounts, tally: Tally, ceilings: _Ceilings) -> None:
+def _count_up(claim: Claim, result: Amounts, tally: Tally, rooms: _Rooms) -> None:
     """What the line uses of ceilings, unit limits and its authorisation."""
-    for one in ceilings:
-        term = one.term
+    for term, _ in rooms:
         tally.add(term.id, term.scope, term.period, amount=result.benefit)
     _count_units(claim, result, tally, reserve=False)
 

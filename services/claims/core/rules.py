@@ -58,7 +58,7 @@ from services.claims.core.providers import provider_not_listed, provider_not_qua
 from services.claims.core.reasons import Reason
 from services.claims.core.review import not_necessary, reason_of
 from services.claims.core.terms import price_of
-from services.claims.core.waiting import waiting_period
+from services.claims.core.waiting import still_waiting, waiting_period
 
 Rule = Callable[[Claim, Line], Finding]
 _Rules = tuple[tuple[Reason, Rule], ...]
@@ -317,8 +317,12 @@ _TOGETHER: tuple[tuple[Reason, Rule], ...] = (
 RULES = (*_ALONE, *_TOGETHER)
 
 
-def _has_edits(claim: Claim) -> bool:
-    return claim.edits is not None
+def _may_be_anothers(claim: Claim) -> bool:
+    return claim.edits is not None and bool(claim.edits.other_liability)
+
+
+def _has_tables(claim: Claim) -> bool:
+    return claim.edits is not None and claim.edits.has_tables
 
 
 def _may_need_authorisation(claim: Claim) -> bool:
@@ -328,14 +332,14 @@ def _may_need_authorisation(claim: Claim) -> bool:
 # Most claims are beyond most rules: these are asked only where they could say something.
 _SPEAKS: dict[Reason, Callable[[Claim], bool]] = {
     Reason.DEPENDANT_NOT_ELIGIBLE: lambda claim: bool(claim.cover_terms.eligibility),
-    Reason.DUPLICATE: lambda claim: any(line.repeats for line in claim.lines),
-    Reason.LATE_FILING: _has_edits,
+    Reason.DUPLICATE: lambda claim: bool(claim.usage.services),
+    Reason.LATE_FILING: lambda claim: claim.edits is not None,
     Reason.APPEAL_LATE: lambda claim: claim.bill.appeal is not None,
-    Reason.WORK_INJURY: _has_edits,
-    Reason.OTHER_LIABILITY: _has_edits,
+    Reason.WORK_INJURY: _may_be_anothers,
+    Reason.OTHER_LIABILITY: _may_be_anothers,
     Reason.DIAGNOSIS_EXCLUDED: lambda claim: bool(claim.terms.exclusions),
     Reason.PRE_EXISTING: lambda claim: bool(claim.policy.member.disclosed_conditions),
-    Reason.WAITING_PERIOD: lambda claim: bool(claim.cover_terms.waiting_periods),
+    Reason.WAITING_PERIOD: still_waiting,
     Reason.AUTHORISATION: _may_need_authorisation,
     Reason.AUTHORISATION_INVALID: _may_need_authorisation,
     Reason.AUTHORISATION_EXCEEDED: _may_need_authorisation,
@@ -344,9 +348,11 @@ _SPEAKS: dict[Reason, Callable[[Claim], bool]] = {
     Reason.DUPLICATE_EXAMINATION: lambda claim: bool(claim.elsewhere),
     Reason.MEDICAL_NECESSITY: lambda claim: claim.review is not None,
     Reason.PACKAGE_MISMATCH: lambda claim: claim.edits is not None and bool(claim.edits.packages),
-    Reason.BUNDLED: _has_edits,
-    Reason.UNITS_EXCEEDED: _has_edits,
-    Reason.SUSPECTED_DUPLICATE: _has_edits,
+    Reason.BUNDLED: _has_tables,
+    Reason.UNITS_EXCEEDED: _has_tables,
+    Reason.SUSPECTED_DUPLICATE: lambda claim: bool(
+        claim.edits is not None and claim.edits.suspected_duplicates and claim.usage.services
+    ),
 }
 # What a code's own edits say; the plan's edits may know nothing of a code.
 _OF_CODE = frozenset(
