@@ -363,6 +363,8 @@ def absorb(result: Amounts) -> None:
     patient's copay, coinsurance and deductible, then what ceilings cut, then the benefit, which
     so never exceeds what they leave; what they paid above the allowed amount takes back price cuts.
     """
+    if not (result.social or result.prior):
+        return
     by_fund = min(result.social, result.allowed)
     _take(result, result.social - by_fund, _PRICE_SIDE)
     by_insurers = min(result.prior, result.allowed - by_fund)

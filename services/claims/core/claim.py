@@ -297,8 +297,9 @@ def _provider(terms: Terms, bill: BillFacts, day: date) -> Provider:
 def _lines(
     terms: Terms, edits: EditTerms | None, bill: BillFacts, usage: UsageSnapshot
 ) -> list[Line]:
-    repeated = repeated_lines(bill, usage.services)
-    suspects = edits is not None and bool(edits.suspected_duplicates)
+    earlier = bool(usage.services)
+    repeated = repeated_lines(bill, usage.services) if earlier else {}
+    suspects = earlier and edits is not None and bool(edits.suspected_duplicates)
     resembling = resembling_lines(bill, usage.services) if suspects else {}
     by_number = {diagnosis.number: diagnosis.code for diagnosis in bill.diagnoses}
     principal = next((one.code for one in bill.diagnoses if one.principal), None)

@@ -49,7 +49,8 @@ def bill_faults(bill: BillFacts, prior: PriorPayments, currency: str) -> tuple[B
     numbers = frozenset(line.number for line in bill.lines)
     known = frozenset(diagnosis.number for diagnosis in bill.diagnoses)
     for index, line in enumerate(bill.lines):
-        faults += _line_faults(f"lines[{index}]", line, bill.currency)
+        for place, reason, text in _line_faults(line, bill.currency):
+            faults.append(_fault(f"lines[{index}]{place}", reason, text))
         if line.part_of is not None or line.diagnosis_numbers:
             faults += _reference_faults(f"lines[{index}]", line, numbers, known)
     faults += _payment_faults(bill, prior)
@@ -112,26 +113,27 @@ def _head_faults(bill: BillFacts, currency: str) -> Iterator[BillFault]:
         yield _fault("diagnoses", "DUPLICATE_NUMBER", "two diagnoses have one number")
 
 
-def _line_faults(where: str, line: LineFacts, currency: str) -> Iterator[BillFault]:
+def _line_faults(line: LineFacts, currency: str) -> Iterator[tuple[str, str, str]]:
+    """Field below the line, reason and text of every fault of a line by itself."""
     if line.quantity <= 0:
-        yield _fault(f"{where}.quantity", "NOT_POSITIVE", "a quantity must be above 0")
+        yield (".quantity", "NOT_POSITIVE", "a quantity must be above 0")
     if places_of(line.quantity) > 4 or places_of(line.unit_price) > 6:
         text = "a quantity has at most four decimal places, a price six"
-        yield _fault(where, "TOO_PRECISE", text)
+        yield ("", "TOO_PRECISE", text)
     if line.unit_price < 0:
-        yield _fault(f"{where}.unit_price", "NEGATIVE", "a price must not be negative")
+        yield (".unit_price", "NEGATIVE", "a price must not be negative")
     inside = True
     if line.quantity > MAX_QUANTITY:
         inside = False
-        yield _fault(f"{where}.quantity", "OUT_OF_RANGE", "a quantity must not be above 10^9")
+        yield (".quantity", "OUT_OF_RANGE", "a quantity must not be above 10^9")
     if line.unit_price > MAX_UNIT_PRICE:
         inside = False
-        yield _fault(f"{where}.unit_price", "OUT_OF_RANGE", "a price must not be above 10^15")
+        yield (".unit_price", "OUT_OF_RANGE", "a price must not be above 10^15")
     if not 0 <= line.billed <= MAX_MINOR_UNITS:
-        yield _fault(f"{where}.billed", "OUT_OF_RANGE", "an amount must be from 0 to 10^15")
+        yield (".billed", "OUT_OF_RANGE", "an amount must be from 0 to 10^15")
     elif inside and line.billed != priced(line.quantity, line.unit_price, currency):
-        yield _fault(
-            f"{where}.billed",
+        yield (
+            ".billed",
             "NOT_QUANTITY_TIMES_PRICE",
             "the amount must be quantity × unit price, rounded once, half up",
         )

@@ -72,8 +72,13 @@ def refuse_lines(claim: Claim) -> None:
     """
     speaks = tuple([speaks(claim) for speaks in _SPEAKS.values()])
     alone, of_no_code, together = _asked(speaks)
+    shares: dict[tuple[object, ...], AppliedShare | Missing | None] = {}
     for line in claim.lines:
-        line.share = plan_share(claim, line)
+        # All that differs between the lines of a bill; most have the same share.
+        asked = (id(line.section), line.section_unknown, id(line.diagnosis), line.service_date)
+        if asked not in shares:
+            shares[asked] = plan_share(claim, line)
+        line.share = shares[asked]
         of_code = line.edits is not None and line.edits.fits_some
         _ask(alone if of_code else of_no_code, claim, line)
     if claim.edits is not None:
