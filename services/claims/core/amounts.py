@@ -126,11 +126,13 @@ def _contract_price(claim: Claim, line: Line) -> Decimal | None:
 def _limit_units(claim: Claim, result: Amounts, price: Decimal, units: Tally) -> None:
     """Step 2: what is above the units left is cut; with none left the line is refused."""
     line = result.line
+    applying = [one for one in line.about.unit_limits if limits(one.term, claim, line)]
+    if not applying and line.authority is None:
+        return
     wanted = _authorised(claim, result, price, units)
     if result.refusal is not None:
         return
     left, clause = wanted, ""
-    applying = [one for one in line.about.unit_limits if limits(one.term, claim, line)]
     for one in applying:
         term = one.term
         room = units.left(term.id, term.scope, term.period, one.value * UNIT_SCALE)
@@ -165,9 +167,12 @@ def _authorised(claim: Claim, result: Amounts, price: Decimal, units: Tally) -> 
 
 def _limit_price(claim: Claim, result: Amounts, price: Decimal) -> None:
     """Step 3: the tightest fixed limit per unit."""
+    limits_of_code = result.line.about.fixed_limits
+    if not limits_of_code:
+        return
     limit, clause = price, ""
     places = currency_exponent(claim.bill.currency)
-    for one in result.line.about.fixed_limits:
+    for one in limits_of_code:
         if limits(one.term, claim, result.line):
             most = Decimal(one.value).scaleb(-places)
             if most < limit:

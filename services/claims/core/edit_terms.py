@@ -29,6 +29,7 @@ from services.claims.core.plan_edits import (
     RequiredPapers,
     UnitRow,
 )
+from services.claims.core.reasons import Reason
 from services.claims.core.terms import CodeMatcher, InForce, matchers, on_day, stretch
 
 # Codes remembered for one plan and stretch; more than any bill's vocabulary, and a bound.
@@ -69,7 +70,7 @@ _NO_PAIRS: Pairs = {}
 class CodeEdits:
     """Everything that the plan's edits say of one code; `pairs` by the code that it goes into.
 
-    `fits_some`: some of it says what a single service must agree with.
+    `refuses_for` are the reasons for which a single service can fail to agree with some of it.
     """
 
     units: tuple[UnitTerm, ...]
@@ -81,7 +82,7 @@ class CodeEdits:
     necessity: tuple[InForce[MedicalNecessity, bool], ...]
     prescriptions: tuple[InForce[Prescription, bool], ...]
     qualified: tuple[InForce[QualifiedCare, tuple[Licence, ...]], ...]
-    fits_some: bool
+    refuses_for: frozenset[Reason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,20 @@ class EditTerms:
             necessity=necessity,
             prescriptions=prescriptions,
             qualified=qualified,
-            fits_some=bool(clinical or necessity or prescriptions or qualified),
+            refuses_for=frozenset(
+                reason
+                for reason, asks in (
+                    (Reason.AGE_MISMATCH, any(one.value.ages for one in clinical)),
+                    (Reason.SEX_MISMATCH, any(one.value.sex for one in clinical)),
+                    (Reason.CLINICAL_MISMATCH, any(one.not_with for one in clinical)),
+                    (Reason.PLACE_MISMATCH, any(one.value.care_types for one in clinical)),
+                    (Reason.PROVIDER_TYPE_MISMATCH, any(one.value.licences for one in clinical)),
+                    (Reason.UNSUPPORTED_BY_DIAGNOSIS, bool(necessity)),
+                    (Reason.DISPENSED_BEFORE_PRESCRIBED, bool(prescriptions)),
+                    (Reason.PROVIDER_NOT_QUALIFIED, bool(qualified)),
+                )
+                if asks
+            ),
         )
 
 

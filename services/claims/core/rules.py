@@ -71,7 +71,8 @@ def refuse_lines(claim: Claim) -> None:
     beside nothing.
     """
     speaks = tuple([speaks(claim) for speaks in _SPEAKS.values()])
-    alone, of_no_code, together = _asked(speaks)
+    together = _together(speaks)
+    alone: dict[frozenset[Reason], _Rules] = {}
     shares: dict[tuple[object, ...], AppliedShare | Missing | None] = {}
     for line in claim.lines:
         # All that differs between the lines of a bill; most have the same share.
@@ -79,8 +80,11 @@ def refuse_lines(claim: Claim) -> None:
         if asked not in shares:
             shares[asked] = plan_share(claim, line)
         line.share = shares[asked]
-        of_code = line.edits is not None and line.edits.fits_some
-        _ask(alone if of_code else of_no_code, claim, line)
+        of_code = line.edits.refuses_for if line.edits is not None else _NO_REASON
+        rules = alone.get(of_code)
+        if rules is None:
+            rules = alone[of_code] = _alone(speaks, of_code)
+        _ask(rules, claim, line)
     if claim.edits is not None:
         claim.coded = coded_together(claim)
     for line in claim.lines:
@@ -359,6 +363,7 @@ _SPEAKS: dict[Reason, Callable[[Claim], bool]] = {
         claim.edits is not None and claim.edits.suspected_duplicates and claim.usage.services
     ),
 }
+_NO_REASON: frozenset[Reason] = frozenset()
 # What a code's own edits say; the plan's edits may know nothing of a code.
 _OF_CODE = frozenset(
     (
@@ -374,16 +379,21 @@ _OF_CODE = frozenset(
 )
 
 
+@lru_cache(maxsize=4096)
+def _alone(speaks: tuple[bool, ...], refuses_for: frozenset[Reason]) -> _Rules:
+    """The rules about single lines that could say something of a code with such edits."""
+    silent = _silent(speaks) | (_OF_CODE - refuses_for)
+    return tuple(one for one in _ALONE if one[0] not in silent)
+
+
 @lru_cache(maxsize=1024)
-def _asked(speaks: tuple[bool, ...]) -> tuple[_Rules, _Rules, _Rules]:
-    """The rules about single lines, those about lines whose code has no edits, and all others."""
-    silent = {reason for reason, it_does in zip(_SPEAKS, speaks, strict=True) if not it_does}
-    alone = tuple(one for one in _ALONE if one[0] not in silent)
-    return (
-        alone,
-        tuple(one for one in alone if one[0] not in _OF_CODE),
-        tuple(one for one in _TOGETHER if one[0] not in silent),
-    )
+def _together(speaks: tuple[bool, ...]) -> _Rules:
+    silent = _silent(speaks)
+    return tuple(one for one in _TOGETHER if one[0] not in silent)
+
+
+def _silent(speaks: tuple[bool, ...]) -> frozenset[Reason]:
+    return frozenset(reason for reason, it_does in zip(_SPEAKS, speaks, strict=True) if not it_does)
 
 
 def _used_up(claim: Claim, line: Line, *, of_section: bool) -> Finding:
