@@ -47,13 +47,13 @@ def told_claim(
     except DecisionAltered:
         raise altered() from None
     told = replace(told, claims_of=_claims_of(connection, sealer, row, told))
-    state = ClaimState(row.state)
+    state, released = ClaimState(row.state), row.released_us is not None
     text = explain(
         plan,
         decided,
         texts,
         withdrawn=state is ClaimState.WITHDRAWN,
-        reversed_=is_reversed(state),
+        reversed_=is_reversed(state, released=released),
         told=told,
     )
     return ToldClaim(
@@ -65,6 +65,7 @@ def told_claim(
         provider_id=row.provider_id,
         bill_number=bill.bill_number,
         state=state,
+        released=released,
         decided_us=row.decided_us,
         paid=row.paid,
         paid_us=row.paid_us,

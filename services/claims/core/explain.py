@@ -322,11 +322,15 @@ def balance_sentence(words: Words, balance: BalanceChange) -> str:
         )
     limit = words.quantity(balance.limit, balance.unit)
     left = words.quantity(balance.left, balance.unit)
+    # An authorisation is the member's own and has no clause.
+    zh, en = (
+        (f"（条款 {balance.clause}）", f" (clause {balance.clause})")
+        if balance.clause
+        else ("", "")
+    )
     return words.pick(
-        f"{name}（条款 {balance.clause}）：限额 {limit}，此前已用 {before}，本次后 {after}，"
-        f"剩余 {left}。",
-        f"{name} (clause {balance.clause}): limit {limit}, {before} used before, {after} after,"
-        f" {left} left.",
+        f"{name}{zh}：限额 {limit}，此前已用 {before}，本次后 {after}，剩余 {left}。",
+        f"{name}{en}: limit {limit}, {before} used before, {after} after, {left} left.",
     )
 
 

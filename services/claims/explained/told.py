@@ -12,7 +12,8 @@ from services.claims.core.explanation import Explained
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan_parts import Text
 
-# Where a decision holds no longer because the insurer took it back.
+# Where a decision that was released holds no longer because the insurer took it back. After an
+# adjustment money may be got back as well, but the new decision holds and keeps what it uses.
 _REVERSED = frozenset(
     {
         ClaimState.REVERSED,
@@ -40,7 +41,8 @@ class CoordinatedClaim:
 class ToldClaim:
     """A decided claim: opaque names, where it stands, what was paid, and why. Times are in µs.
 
-    `claim_id` is the last part of `name`; `member` is the opaque id that GetClaim shows as well.
+    `claim_id` is the last part of `name`; `member` is the opaque id that GetClaim shows as well;
+    `released` says that what the decision had used up was given back.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ToldClaim:
     provider_id: str
     bill_number: str
     state: ClaimState
+    released: bool
     decided_us: int
     paid: int
     paid_us: int | None
@@ -67,7 +70,7 @@ class ToldClaim:
     @property
     def reversed_(self) -> bool:
         """Whether the decision was taken back."""
-        return is_reversed(self.state)
+        return is_reversed(self.state, released=self.released)
 
     @property
     def taken_back(self) -> bool:
@@ -84,9 +87,9 @@ class ToldClaim:
         return datetime.fromtimestamp(at_us // 1_000_000, self.zone)
 
 
-def is_reversed(state: ClaimState) -> bool:
+def is_reversed(state: ClaimState, *, released: bool) -> bool:
     """Whether a claim in this state had a decision that holds no longer."""
-    return state in _REVERSED
+    return released and state in _REVERSED
 
 
 def printable(text: str) -> str:

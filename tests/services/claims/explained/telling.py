@@ -108,6 +108,7 @@ def told(
     one: Decided,
     *,
     state: ClaimState | None = None,
+    released: bool = True,
     texts: Mapping[int, str] | None = None,
     coordinated: tuple[CoordinatedClaim, ...] | None = None,
 ) -> ToldClaim:
@@ -125,7 +126,7 @@ def told(
         decision,
         texts or {},
         withdrawn=stands is ClaimState.WITHDRAWN,
-        reversed_=is_reversed(stands),
+        reversed_=is_reversed(stands, released=released),
         told=explanation,
     )
     return ToldClaim(
@@ -137,6 +138,7 @@ def told(
         provider_id=one.inputs.bill.provider_id,
         bill_number=one.inputs.bill.bill_number,
         state=stands,
+        released=released,
         decided_us=DECIDED_US,
         paid=paid,
         paid_us=PAID_US if paid else None,
