@@ -22,9 +22,9 @@ from services.claims.core.facts import (
     Review,
     UsageSnapshot,
 )
-from services.claims.core.life_cycle import ClaimState
+from services.claims.core.life_cycle import TAKEN_BACK, ClaimState
 from services.claims.core.plan import Plan
-from services.claims.explained.told import CoordinatedClaim, ToldClaim, is_reversed
+from services.claims.explained.told import CoordinatedClaim, ToldClaim, ended
 from services.claims.plans import case_run, cases
 from services.common.strict_yaml import load
 from tests.services.claims.core.bills import CASES, plan_named, policy
@@ -120,12 +120,12 @@ def told(
     if coordinated is None:
         coordinated = tuple(CoordinatedClaim(amount=p.amount) for p in one.inputs.prior.payments)
     explanation = one.explained(texts)
+    over = ended(stands, released=stands in TAKEN_BACK)
     text = explain(
         one.plan,
         decision,
         texts or {},
-        withdrawn=stands is ClaimState.WITHDRAWN,
-        reversed_=is_reversed(stands),
+        ended=over,
         told=explanation,
     )
     return ToldClaim(
@@ -144,4 +144,5 @@ def told(
         coordinated=coordinated,
         told=explanation,
         text=text,
+        ended=over,
     )
