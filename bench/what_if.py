@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 from bench import bills, bulk
-from bench.postgres import fresh_database, postgres_server
 from bench.rows import Report, Sizes
 from bench.stored import Served, served_claims
 from demo.stack import mint
@@ -32,8 +31,6 @@ _AT_THE_FLOOR = 2_000
 def measure(report: Report, sizes: Sizes, folder: Path) -> None:
     """Load claims, and ask what another plan would have paid for all of them."""
     state = mint(folder / "what-if-identities")
-    with postgres_server(durable=False) as server, fresh_database(server) as url:
-        asyncio.run(_measure(report, sizes, "PostgreSQL", url, state))
     url = f"sqlite:///{folder / 'what-if.db'}"
     asyncio.run(_measure(report, sizes, "SQLite", url, state))
 

@@ -25,6 +25,8 @@ from ruamel.yaml.reader import ReaderError
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
 MAX_FAULTS = 500
+# Keys, values, lists and maps; a file of tiny ones takes the parser far longer than its bytes say.
+MAX_EVENTS = 40_000
 
 # What plain (unquoted) text means here. Everything that some reader of YAML 1.1 or 1.2 takes for
 # something else than text is refused below, so that no two readers disagree about a file.
@@ -89,7 +91,8 @@ def load(text: str | bytes, source: str) -> YamlMap:
 
     Raises: StrictYamlError for duplicate keys, floats, anchors, aliases, tags, directives, keys
     that are not text, plain scalars that readers of YAML disagree about (010, 1_000, yes, 12:30),
-    more than one document, bytes that are not UTF-8, or a file above 1 MiB.
+    more than one document, bytes that are not UTF-8, or a file above 1 MiB or of more
+    than MAX_EVENTS keys and values.
     """
     clear = _decoded(text, source)
     reading = _Reading(clear)
@@ -144,6 +147,7 @@ class _Reading:
     def __init__(self, text: str) -> None:
         self.faults: list[Fault] = []
         self.line = 1
+        self._seen = 0
         self._text = text
         self._events: Iterator[Event] = YAML(typ="safe", pure=True).parse(text)
 
@@ -177,6 +181,11 @@ class _Reading:
     def _next(self) -> Event:
         event = next(self._events)
         self.line = event.start_mark.line + 1
+        self._seen += 1
+        if self._seen > MAX_EVENTS:
+            text = f"more than {MAX_EVENTS} keys and values; put rows of tables into csv"
+            self.fault("", self.line, "TOO_MANY_VALUES", text)
+            raise _StopReading
         return event
 
     def _value(self, event: Event, path: str, depth: int) -> Any:

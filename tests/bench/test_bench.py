@@ -18,7 +18,13 @@ from bench.rows import QUICK, RATES
 ROOT = Path(__file__).parents[2]
 # What a measure must leave, by the beginning of its paths.
 PATHS = {
-    "engine": ("decide 5 lines", "decide 40 lines"),
+    "engine": (
+        "decide 5 lines",
+        "decide 40 lines",
+        "decide the demo's bills",
+        "decide 10 lines, every edit",
+        "decide 10 lines after 50 services, every edit",
+    ),
     "identity": ("identify a machine", "identify a person"),
     "masking": ("a claim of 5 lines masked", "a claim of 5 lines seen whole"),
     "sealing": (
@@ -27,6 +33,7 @@ PATHS = {
         "store a claim, sealed",
         "read a claim with its bill, sealed",
     ),
+    "what-if": ("what-if over 40 claims",),
     "stored": ("settle claims one by one", "settle a batch of"),
     "evidence": (
         "append to 2,000 leaves",

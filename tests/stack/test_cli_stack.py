@@ -547,7 +547,8 @@ def test_a_what_if_shows_the_difference_by_claim_and_reason(
     assert json.loads(seen.out)["members_that_move"][0]["member"].startswith("members/")
     new.write_text(old.replace("format: 1", "format: 9"), "utf-8")
     refused = stack.lipei(*words)
-    assert (refused.code, refused.said[0].startswith(f"{new}:3")) == (1, True), refused.err
+    line = old.splitlines().index("format: 1") + 1
+    assert (refused.code, refused.said[0].startswith(f"{new}:{line}:")) == (1, True), refused.err
     shown = stack.json("claims", "show", claim)
     assert shown["decision"]["plan_version"] == told["instead_of"][0] != told["plan_version"]
 

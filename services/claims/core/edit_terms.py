@@ -67,7 +67,10 @@ _NO_PAIRS: Pairs = {}
 
 @dataclass(frozen=True, slots=True)
 class CodeEdits:
-    """Everything that the plan's edits say of one code; `pairs` by the code that it goes into."""
+    """Everything that the plan's edits say of one code; `pairs` by the code that it goes into.
+
+    `fits_some`: some of it says what a single service must agree with.
+    """
 
     units: tuple[UnitTerm, ...]
     pairs: Pairs
@@ -78,6 +81,7 @@ class CodeEdits:
     necessity: tuple[InForce[MedicalNecessity, bool], ...]
     prescriptions: tuple[InForce[Prescription, bool], ...]
     qualified: tuple[InForce[QualifiedCare, tuple[Licence, ...]], ...]
+    fits_some: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +118,21 @@ class EditTerms:
         return found
 
     def _look_up(self, key: CodeKey, code: Coding) -> CodeEdits:
+        clinical = tuple(one for codes, one in self.clinical if _names(codes, code))
+        necessity = tuple(one for one in self.necessity if _names(one.codes, code))
+        prescriptions = tuple(one for one in self.prescriptions if _names(one.codes, code))
+        qualified = tuple(one for one in self.qualified if _names(one.codes, code))
         return CodeEdits(
             units=self.units_by_code.get(key, ()),
             pairs=self.pairs_by_code.get(key, _NO_PAIRS),
             package=self.packages.get(key),
             frequency=tuple(one for one in self.frequency if _names(one.codes, code)),
             refills=tuple(one for one in self.refills if _names(one.codes, code)),
-            clinical=tuple(one for codes, one in self.clinical if _names(codes, code)),
-            necessity=tuple(one for one in self.necessity if _names(one.codes, code)),
-            prescriptions=tuple(one for one in self.prescriptions if _names(one.codes, code)),
-            qualified=tuple(one for one in self.qualified if _names(one.codes, code)),
+            clinical=clinical,
+            necessity=necessity,
+            prescriptions=prescriptions,
+            qualified=qualified,
+            fits_some=bool(clinical or necessity or prescriptions or qualified),
         )
 
 

@@ -112,11 +112,7 @@ def read_sampling(top: Mapping, context: Context) -> Sampling | None:
 
 
 def _rate(value: Value) -> Decimal:
-    rate = value.decimal(places=6)
-    if rate <= 1:
-        return rate
-    value.fault("SHARE_OUT_OF_RANGE", "a sampling rate is a share of claims and lies in [0, 1]")
-    return Decimal(1)
+    return value.share("a sampling rate is a share of the claims")
 
 
 def read_four_eyes(top: Mapping, context: Context) -> FourEyes | None:

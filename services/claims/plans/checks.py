@@ -15,11 +15,17 @@ from services.claims.core.facts import CareType
 from services.claims.core.plan import CodeSet, Plan, Section, SystemCodes, When
 from services.claims.plans.reader import Mapping
 
+# Each is compared with each; no plan needs a hundredth of what a hostile file may hold.
+MAX_SECTIONS = 200
+
 
 def check_plan(plan: Plan, top: Mapping) -> None:
     """Note every conflict between terms at the key of the file that holds the later one."""
     _unique_ids(plan, top)
     _shares(plan, top)
+    if len(plan.sections) > MAX_SECTIONS:
+        top.fault("TOO_MANY", f"a plan has at most {MAX_SECTIONS} sections", "sections")
+        return
     for first, second in combinations(plan.sections, 2):
         _sections(plan, top, first, second)
 

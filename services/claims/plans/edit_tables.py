@@ -105,9 +105,8 @@ def _pair_row(row: Mapping) -> PairRow:
     if comparable(first) == comparable(second):
         row.fault("SAME_CODE", "a code does not exclude itself; use medical_unit_edits", "column_2")
     written = row.get("indicator")
-    indicator = written.whole(most=9)
-    if indicator not in _INDICATORS:
-        written.fault("UNKNOWN_WORD", "write 0 (never), 1 (with a modifier) or 9 (not in force)")
+    text = "write 0 (never), 1 (with a modifier) or 9 (not in force)"
+    indicator = written.whole_of(_INDICATORS, text)
     return PairRow(first=first, second=second, effective=effective, indicator=indicator, end=end)
 
 

@@ -150,6 +150,13 @@ class Value:
         self.fault("NOT_A_WHOLE_NUMBER", "write a whole number")
         return least
 
+    def whole_of(self, known: tuple[int, ...], text: str) -> int:
+        """One of some whole numbers; `text` says which."""
+        number = self.whole(most=max(known))
+        if number not in known:
+            self.fault("UNKNOWN_WORD", text)
+        return number
+
     def decimal(self, *, places: int, most: int = MAX_MINOR_UNITS) -> Decimal:
         """A decimal that is not negative, written as text or as a whole number."""
         raw = self.value
@@ -179,12 +186,12 @@ class Value:
             self.fault("NOT_AN_AMOUNT", f"{number} is not a whole number of minor units")
             return 0
 
-    def share(self) -> Decimal:
-        """The insurer's share in [0, 1]."""
+    def share(self, what: str = "a share is the insurer's part") -> Decimal:
+        """A share in [0, 1], the insurer's unless `what` says another."""
         number = self.decimal(places=6)
         if number <= 1:
             return number
-        text = f"{number} is above 1; a share is the insurer's part: write 0.80 for 80 %"
+        text = f"{number} is above 1; {what}: write 0.80 for 80 %"
         self.fault("SHARE_OUT_OF_RANGE", text)
         return Decimal(1)
 

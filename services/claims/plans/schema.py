@@ -227,7 +227,11 @@ class _Any(Value):
         self.decimal(places=6)
         return 100
 
-    def share(self) -> Decimal:
+    def whole_of(self, known: tuple[int, ...], text: str) -> int:
+        self._node.may_be({"enum": list(known)})
+        return known[0]
+
+    def share(self, what: str = "") -> Decimal:
         self._node.may_be(_SHARE)
         return Decimal(1)
 

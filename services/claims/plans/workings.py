@@ -17,7 +17,8 @@ MAX_DEPTH = 20
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,6})?", re.ASCII)
 _TOKEN = re.compile(rf"\s*(?:({_NUMBER.pattern})(?![0-9.])|([a-z]+)|([-+*/(),]))", re.ASCII)
 _LABEL = re.compile(r"[^=:]{1,60}:\s")
-_FEN = 100
+_PLACES = 2
+_MOST_PLACES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ def read_working(text: str) -> Working:
     """Read `[label: ]expression = number[ why]`, in exact arithmetic.
 
     An expression has decimals, + - * / and parentheses, `min`, `max`, `sum` of two or more,
-    `round` (to the hundredth, half away from zero) and `floor` (down to the hundredth). Nothing
-    rounds by itself.
+    `round` (half away from zero) and `floor`, both to the hundredth or to as many places as a
+    second value says: `round(99.5, 0)`. Nothing rounds by itself.
 
     >>> read_working("round(0.8 * 33.35) = 26.68 the insurer's share").holds
     True
@@ -81,21 +82,31 @@ def plain(value: Fraction) -> str:
     return str(value)
 
 
-def _rounded(value: Fraction) -> Fraction:
-    whole = (abs(value) * _FEN + Fraction(1, 2)).__floor__()
-    return Fraction(whole if value >= 0 else -whole, _FEN)
+def _rounded(value: Fraction, unit: Fraction) -> Fraction:
+    whole = (abs(value) / unit + Fraction(1, 2)).__floor__()
+    return (whole if value >= 0 else -whole) * unit
 
 
-def _floored(value: Fraction) -> Fraction:
-    return Fraction((value * _FEN).__floor__(), _FEN)
+def _floored(value: Fraction, unit: Fraction) -> Fraction:
+    return (value / unit).__floor__() * unit
 
 
-_OF_ONE: dict[str, Callable[[Fraction], Fraction]] = {"round": _rounded, "floor": _floored}
+_TO_A_UNIT: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
+    "round": _rounded,
+    "floor": _floored,
+}
 _OF_MANY: dict[str, Callable[[list[Fraction]], Fraction]] = {
     "min": min,
     "max": max,
     "sum": lambda values: sum(values, Fraction(0)),
 }
+
+
+def _unit(values: list[Fraction]) -> Fraction:
+    places = values[1] if len(values) > 1 else Fraction(_PLACES)
+    if len(values) > 2 or places not in range(_MOST_PLACES + 1):
+        raise ValueError("write round(value), or round(value, 0) for whole units of the currency")
+    return Fraction(1, 10 ** int(places))
 
 
 class _Expression:
@@ -152,7 +163,7 @@ class _Expression:
             value = self._terms()
             self._take(")")
             return value
-        if word in _OF_ONE or word in _OF_MANY:
+        if word in _TO_A_UNIT or word in _OF_MANY:
             return self._applied(word)
         if not word[0].isdigit():
             raise ValueError(f"a number was expected, not {word!r}")
@@ -166,10 +177,8 @@ class _Expression:
             self._take()
             values.append(self._terms())
         self._take(")")
-        if name in _OF_ONE:
-            if len(values) != 1:
-                raise ValueError(f"{name} takes one value")
-            return _OF_ONE[name](values[0])
+        if name in _TO_A_UNIT:
+            return _TO_A_UNIT[name](values[0], _unit(values))
         if len(values) < 2:
             raise ValueError(f"{name} takes two values or more")
         return _OF_MANY[name](values)

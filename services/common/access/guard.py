@@ -141,7 +141,8 @@ class Guard:
         """
         if not isinstance(answer, Message):
             raise TypeError("a handler must answer with a message")
-        call.withheld.update(dict.fromkeys(mask(answer, call.clearance)))
+        withheld = mask(answer, call.clearance)
+        call.withheld.update(dict.fromkeys(withheld))
         reads = self._reads(call, request, answer)
         if reads:
             await self._append(reads)

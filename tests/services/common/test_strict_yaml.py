@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from services.common.strict_yaml import (
     MAX_BYTES,
     MAX_DEPTH,
+    MAX_EVENTS,
     MAX_FAULTS,
     StrictYamlError,
     YamlList,
@@ -210,6 +211,17 @@ def test_depth_has_a_limit() -> None:
         assert load(deepest, "f")
         reasons = [reason for _, _, reason in refusals("a: " + opened * MAX_DEPTH + "1")]
         assert reasons == ["TOO_DEEP"]
+
+
+@pytest.mark.parametrize("item", ["{}", "a", "[]"])
+def test_values_have_a_limit(item: str) -> None:
+    """Tiny values take the parser longer than their bytes say."""
+    many = f"cases: [{','.join([item] * MAX_EVENTS)}]"
+    with pytest.raises(StrictYamlError) as error:
+        load(many, "f")
+    assert [fault.reason for fault in error.value.faults] == ["TOO_MANY_VALUES"]
+    few = f"cases: [{','.join([item] * (MAX_EVENTS // 3))}]"
+    assert len(load(few, "f")["cases"]) == MAX_EVENTS // 3
 
 
 def test_faults_have_a_limit() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.claims.core.canonical import plan_version
+from services.claims.plans.checks import MAX_SECTIONS
 from services.claims.plans.loader import load_plan, load_plan_file
 from services.common.strict_yaml import Fault, StrictYamlError
 from tests.services.claims.core.bills import CASES, PLANS
@@ -327,6 +328,14 @@ def test_code_sets_of_two_sections_must_not_overlap(more: str, overlaps: bool) -
     faults = _faults(yaml)
     assert [fault.reason for fault in faults] == ["OVERLAPPING_SECTIONS"]
     assert "from 2026-01-01" in faults[0].text
+
+
+def test_sections_are_too_many_before_each_is_compared_with_each() -> None:
+    line = next(one for one in SMALL.splitlines() if one.startswith("  - {id: other"))
+    more = "\n".join(line.replace("id: other", f"id: more-{n}", 1) for n in range(MAX_SECTIONS))
+    reasons = {fault.reason for fault in _faults(SMALL.replace(line, f"{line}\n{more}"))}
+    assert "TOO_MANY" in reasons
+    assert "OVERLAPPING_SECTIONS" not in reasons
 
 
 def test_sections_for_different_care_may_share_codes() -> None:

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from structlog.testing import capture_logs
 
-from lipei.claims.v1 import claims_pb2
+from lipei.claims.v1 import claims_pb2, recompute_pb2, recompute_pb2_grpc
 from lipei.pricing.v1 import pricing_pb2
 from lipei.type.v1 import access_pb2
 from services.common.access.caller import (
@@ -504,6 +504,86 @@ def test_an_answer_whose_reads_cannot_be_recorded_does_not_leave() -> None:
             return await refusal(channel, GET_CLAIM)
 
     assert run(call()) == (grpc.StatusCode.INTERNAL, "UNEXPECTED_FAULT")
+
+
+def streaming(told: Sequence[recompute_pb2.DecideWhatIfResponse], *, guarded: bool) -> Any:
+    """An rpc of ours that answers with these messages."""
+
+    async def stream(_request: Any, _context: Context) -> Any:
+        for one in told:
+            if guarded:
+                note_owner(CLAIM, "insurer/noted-on-the-way")
+            yield one
+
+    made: Any = grpc.unary_stream_rpc_method_handler(
+        stream,
+        request_deserializer=recompute_pb2.DecideWhatIfRequest.FromString,
+        response_serializer=recompute_pb2.DecideWhatIfResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(
+        "lipei.claims.v1.RecomputeService", {"DecideWhatIf": made}
+    )
+
+
+def streamed(guard: Guard | None, *told: recompute_pb2.DecideWhatIfResponse) -> Any:
+    """What of them arrives, how the call ends, and what it says is withheld."""
+    made = streaming(told, guarded=guard is not None)
+
+    async def call() -> Any:
+        found: list[recompute_pb2.DecideWhatIfResponse] = []
+        async with answering(guard, made, methods=()) as channel:
+            stub = recompute_pb2_grpc.RecomputeServiceStub(channel)
+            stream: Any = stub.DecideWhatIf(recompute_pb2.DecideWhatIfRequest())
+            try:
+                async for one in stream:
+                    found.append(one)  # noqa: PERF401 -- what came before a failure counts
+            except grpc.aio.AioRpcError as error:
+                return found, error_of(error).reason, frozenset()
+            return found, "", withheld_in(await stream.trailing_metadata())
+
+    return run(call())
+
+
+def a_claim(member: str) -> recompute_pb2.DecideWhatIfResponse:
+    claim = recompute_pb2.WhatIfClaim(name=CLAIM, member=member)
+    return recompute_pb2.DecideWhatIfResponse(claims=[claim])
+
+
+def test_each_message_of_a_stream_is_masked_and_on_record_before_it_leaves() -> None:
+    progress = recompute_pb2.DecideWhatIfResponse()
+    progress.progress.done = 1
+    told = (a_claim("members/a"), progress, a_claim("members/b"))
+    reads = Reads()
+    who = caller(access_pb2.ROLE_SENIOR_ADJUSTER)
+    found, reason, withheld = streamed(guard_for(who, reads.append), *told)
+    assert (found, reason, withheld) == (list(told), "", frozenset())
+    assert [(read.record, read.level) for read in reads.kept] == [(CLAIM, 3), (CLAIM, 3)]
+    assert {read.owner for read in reads.kept} == {"insurer/noted-on-the-way"}
+    reads.kept.clear()
+    actuary = caller(access_pb2.ROLE_ACTUARY)
+    found, reason, withheld = streamed(guard_for(actuary, reads.append), *told)
+    assert [one.claims[0].member for one in found if one.claims] == ["", ""]
+    assert (reason, withheld, reads.kept) == ("", {"claims.member"}, [])
+    found, _, _ = streamed(None, *told)  # the control
+    assert found == list(told)
+
+
+def test_a_stream_ends_before_a_message_whose_reads_cannot_be_recorded() -> None:
+    kept = Reads()
+
+    async def append(some: Sequence[AccessRead]) -> None:
+        if kept.kept:
+            raise OSError("no space left")
+        await kept.append(some)
+
+    found, reason, _ = streamed(guard_for(None, append), a_claim("members/a"), a_claim("members/b"))
+    assert [one.claims[0].member for one in found] == ["members/a"]
+    assert reason == "UNEXPECTED_FAULT"
+
+
+def test_a_stream_is_refused_to_other_roles_before_anything_is_handled() -> None:
+    found, reason, _ = streamed(guard_for(caller(access_pb2.ROLE_AUDITOR)), a_claim("members/a"))
+    assert (found, reason) == ([], "ROLE_NOT_ALLOWED")
 
 
 def test_the_handler_and_its_threads_know_the_caller_and_note_consents(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lipei.claims.v1 import claims_pb2, review_pb2, settlement_pb2
+from lipei.claims.v1 import claims_pb2, recompute_pb2, review_pb2, settlement_pb2
 from lipei.his_bridge.v1 import consent_pb2, his_bridge_pb2
 from lipei.pricing.v1 import pricing_pb2
 from services.common.access.guard import clearance_for
@@ -12,7 +12,15 @@ from services.common.evidence.compared import COMPUTED, SHOWN, Fetched, compared
 
 GET = "/lipei.claims.v1.ClaimsService/GetClaim"
 SUBMIT = "/lipei.claims.v1.ClaimsService/SubmitClaim"
-FILES = (claims_pb2, review_pb2, settlement_pb2, consent_pb2, his_bridge_pb2, pricing_pb2)
+FILES = (
+    claims_pb2,
+    recompute_pb2,
+    review_pb2,
+    settlement_pb2,
+    consent_pb2,
+    his_bridge_pb2,
+    pricing_pb2,
+)
 
 
 def leaf(rpc: str = GET, record: str = "policies/p/claims/c") -> AccessRead:
