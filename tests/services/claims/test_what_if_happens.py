@@ -48,7 +48,7 @@ def new_plan() -> str:
 
 def given(seed: int) -> list[bill_pb2.Bill]:
     """Bills of two families, in and out of hospital; every seventh lacks a fact."""
-    pick = random.Random(seed)  # noqa: S311 - which bills they are is no secret
+    pick = random.Random(seed)
     found = []
     for number in range(BILLS):
         charges = [line(1, DRUG, f"{pick.randrange(300, 6_000)}.{pick.randrange(100):02}")]
