@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -45,9 +45,8 @@ from services.claims.core.facts import (
 from services.claims.core.plan import Plan
 from services.claims.plans.loader import load_plan
 
-T = TypeVar("T")
-
 TEN_LINES, EARLIER = 10, 50
+_TURNS = 5
 _SEED, _PEOPLE = 7, 300
 _TERMS = Path(__file__).with_suffix(".yaml")
 _YIBAO, _ICD = "urn:lipei:demo:yibao-code", "http://hl7.org/fhir/sid/icd-10"
@@ -89,9 +88,11 @@ def _row(
     facts: Sequence[BillFacts],
 ) -> None:
     adjudicate(plan, policy, usage, facts[0])  # what is built once for each plan is built now
-    ours, _ = _timed(partial(adjudicate, plan, policy, usage), facts)
     plain = [_plain(plan, policy, usage, bill) for bill in facts]
-    floor, _ = _timed(_bare, plain)
+    decide = partial(adjudicate, plan, policy, usage)
+    # In turns, and the best of each: what else the machine does then counts for neither.
+    turns = [(_timed(decide, facts), _timed(_bare, plain)) for _ in range(_TURNS)]
+    ours, floor = (min(times) for times in zip(*turns, strict=True))
     report.add(
         name,
         "claims/s",
@@ -103,11 +104,12 @@ def _row(
     )
 
 
-def _timed(work: Callable[[Any], T], facts: Sequence[Any]) -> tuple[float, list[T]]:
+def _timed(work: Callable[[Any], object], facts: Sequence[Any]) -> float:
     """CPU seconds: both sides only compute, and who else uses the machine counts for neither."""
     begun = time.process_time()
-    done = [work(bill) for bill in facts]
-    return time.process_time() - begun, done
+    for bill in facts:
+        work(bill)
+    return time.process_time() - begun
 
 
 def plan_with_every_edit() -> Plan:

@@ -13,6 +13,7 @@ from services.claims.core.plan import Period
 from services.common.dated import add_months
 
 _Key = tuple[str, Scope, date | None]
+_NOTHING = (0, 0)
 
 
 def policy_year_start(start: date, day: date) -> date:
@@ -58,14 +59,13 @@ class Tally:
     def left(self, accumulator: str, scope: Scope, period: Period | None, limit: int) -> int:
         """What of an amount's limit is left, never below 0."""
         key = self._key(accumulator, scope, period)
-        added = self._added.get(key)
-        used = self._used[key][0] if key in self._used else 0
-        return max(0, limit - used - (added[0] if added else 0))
+        left = limit - self._used.get(key, _NOTHING)[0] - self._added.get(key, _NOTHING)[0]
+        return max(left, 0)
 
     def count_left(self, accumulator: str, scope: Scope, period: Period | None, limit: int) -> int:
         """What of a count's limit is left, never below 0."""
         key = self._key(accumulator, scope, period)
-        return max(0, limit - (self._used[key][1] if key in self._used else 0))
+        return max(0, limit - self._used.get(key, _NOTHING)[1])
 
     def add(
         self,

@@ -239,31 +239,28 @@ def _payee(claim: Claim, result: Amounts) -> Payee | None:
 
 def _shares(claim: Claim, result: Amounts, refusal: Refusal | None) -> tuple[BearerShare, ...]:
     """The line's parts in the order of the steps; they add up to what was billed."""
-    parts: list[tuple[Bearer, Reason, str, int]]
+    plan = claim.plan
     if refusal is not None:
         left = result.billed - result.social - result.prior
-        parts = [(Bearer.PATIENT, refusal.reason, refusal.clause, left)]
+        parts = [(refusal.reason, Bearer.PATIENT, refusal.clause, left)]
     else:
-        parts = [(cut.bearer, cut.reason, cut.clause, cut.amount) for cut in result.cuts]
+        parts = [(cut.reason, cut.bearer, cut.clause, cut.amount) for cut in result.cuts]
         clause = result.share.clause if result.share is not None else ""
         by_share = min(result.benefit, result.by_share)
         above = result.benefit - by_share
-        parts.append((Bearer.INSURER, Reason.BENEFIT, clause, by_share))
-        parts.append((Bearer.INSURER, Reason.BENEFIT, result.maximum_clause, above))
-    plan = claim.plan
-    parts += [
-        (
-            Bearer.PRIOR_PAYER,
-            Reason.SOCIAL_INSURANCE_PAID,
-            plan.social_insurance.clause,
-            result.social,
-        ),
-        (Bearer.PRIOR_PAYER, Reason.PRIOR_PAYER_PAID, plan.coordination.clause, result.prior),
-    ]
+        parts.append((Reason.BENEFIT, Bearer.INSURER, clause, by_share))
+        parts.append((Reason.BENEFIT, Bearer.INSURER, result.maximum_clause, above))
+    social, others = plan.social_insurance.clause, plan.coordination.clause
+    parts.append((Reason.SOCIAL_INSURANCE_PAID, Bearer.PRIOR_PAYER, social, result.social))
+    parts.append((Reason.PRIOR_PAYER_PAID, Bearer.PRIOR_PAYER, others, result.prior))
+    told = [part for part in parts if part[3]]
+    if len(told) > 1:
+        told.sort(key=lambda part: RANK[part[0]])
     return tuple(
-        BearerShare(bearer=bearer, reason=reason, clause=clause, amount=amount)
-        for bearer, reason, clause, amount in sorted(parts, key=lambda part: RANK[part[1]])
-        if amount
+        [
+            BearerShare(bearer=bearer, reason=reason, clause=clause, amount=amount)
+            for reason, bearer, clause, amount in told
+        ]
     )
 
 

@@ -6,7 +6,7 @@ a line was let through nor how the result is written down.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -21,11 +21,14 @@ from services.claims.core.conditions import covers, holds, limits, may_cover
 from services.claims.core.decision import Bearer
 from services.claims.core.facts import UNIT_SCALE, Authorisation
 from services.claims.core.intake import priced
-from services.claims.core.plan import Copay, PatientCost
+from services.claims.core.plan import Ceiling, Copay, PatientCost
 from services.claims.core.reasons import Reason
 from services.claims.core.review import cut_by_review
 from services.claims.core.terms import price_of
 from services.common.money import currency_exponent, round_half_up
+
+# The ceilings that are about a line, in the plan's order, and what is left of each.
+_Rooms = Sequence[tuple[Ceiling, int]]
 
 
 @dataclass(slots=True)
@@ -123,11 +126,13 @@ def _contract_price(claim: Claim, line: Line) -> Decimal | None:
 def _limit_units(claim: Claim, result: Amounts, price: Decimal, units: Tally) -> None:
     """Step 2: what is above the units left is cut; with none left the line is refused."""
     line = result.line
+    applying = [one for one in line.about.unit_limits if limits(one.term, claim, line)]
+    if not applying and line.authority is None:
+        return
     wanted = _authorised(claim, result, price, units)
     if result.refusal is not None:
         return
     left, clause = wanted, ""
-    applying = [one for one in claim.terms.unit_limits if limits(one, claim, line)]
     for one in applying:
         term = one.term
         room = units.left(term.id, term.scope, term.period, one.value * UNIT_SCALE)
@@ -162,10 +167,13 @@ def _authorised(claim: Claim, result: Amounts, price: Decimal, units: Tally) -> 
 
 def _limit_price(claim: Claim, result: Amounts, price: Decimal) -> None:
     """Step 3: the tightest fixed limit per unit."""
+    limits_of_code = result.line.about.fixed_limits
+    if not limits_of_code:
+        return
     limit, clause = price, ""
     places = currency_exponent(claim.bill.currency)
-    for one in claim.terms.fixed_limits:
-        if limits(one, claim, result.line):
+    for one in limits_of_code:
+        if limits(one.term, claim, result.line):
             most = Decimal(one.value).scaleb(-places)
             if most < limit:
                 limit, clause = most, one.term.clause
@@ -182,8 +190,9 @@ def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
     maximum were reached, since other claims may use both up before this one is decided.
     """
     line, share = result.line, result.share
+    rooms = _rooms(claim, line, visit.tally)
     # What other lines reserve of a ceiling may come back; nothing is refused for it yet.
-    used_up = None if visit.reserve else _used_up(claim, line, visit.tally)
+    used_up = None if visit.reserve else _used_up(rooms)
     if used_up is not None or share is None:
         result.refusal = used_up
         result.cuts, result.allowed = [], 0
@@ -195,18 +204,26 @@ def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
     result.by_share = round_half_up(rest * share.value)
     coinsurance = _within_out_of_pocket(claim, result, visit, rest - result.by_share, borne)
     result.cut(Reason.COINSURANCE, share.clause, coinsurance)
-    result.benefit = _within_ceilings(claim, result, visit.tally, rest - coinsurance)
+    result.benefit = _within_ceilings(rooms, result, rest - coinsurance)
     absorb(result)
-    _count_up(claim, result, visit)
+    if visit.reserve:
+        _reserve_up(claim, result, visit.tally)
+    else:
+        _count_up(claim, result, visit.tally, rooms)
 
 
-def _used_up(claim: Claim, line: Line, tally: Tally) -> Refusal | None:
+def _rooms(claim: Claim, line: Line, tally: Tally) -> _Rooms:
+    return [
+        (one.term, tally.left(one.term.id, one.term.scope, one.term.period, one.value))
+        for one in claim.terms.ceilings
+        if covers(one.term.covers, claim, line)
+    ]
+
+
+def _used_up(rooms: _Rooms) -> Refusal | None:
     """The ceiling that earlier lines of this claim have used up."""
-    for one in claim.terms.ceilings:
-        term = one.term
-        if covers(term.covers, claim, line) and not tally.left(
-            term.id, term.scope, term.period, one.value
-        ):
+    for term, room in rooms:
+        if not room:
             reason = Reason.SECTION_CEILING if term.of_section else Reason.CEILING
             return Refusal(reason, term.clause)
     return None
@@ -286,39 +303,44 @@ def _within_out_of_pocket(
     return coinsurance
 
 
-def _within_ceilings(claim: Claim, result: Amounts, tally: Tally, benefit: int) -> int:
+def _within_ceilings(rooms: _Rooms, result: Amounts, benefit: int) -> int:
     """Steps 8 and 9: section ceilings, then those of member, family and policy; tightest binds."""
     for of_section, reason in ((True, Reason.SECTION_CEILING), (False, Reason.CEILING)):
         most, clause = benefit, ""
-        for one in claim.terms.ceilings:
-            term = one.term
-            if term.of_section is of_section and covers(term.covers, claim, result.line):
-                left = tally.left(term.id, term.scope, term.period, one.value)
-                if left < most:
-                    most, clause = left, term.clause
+        for term, room in rooms:
+            if room < most and term.of_section is of_section:
+                most, clause = room, term.clause
         result.cut(reason, clause, benefit - most)
         benefit = most
     return benefit
 
 
-def _count_up(claim: Claim, result: Amounts, visit: Visit) -> None:
-    """What the line uses of ceilings, unit limits and its authorisation.
+def _count_up(claim: Claim, result: Amounts, tally: Tally, rooms: _Rooms) -> None:
+    """What the line uses of ceilings, unit limits and its authorisation."""
+    for term, _ in rooms:
+        tally.add(term.id, term.scope, term.period, amount=result.benefit)
+    _count_units(claim, result, tally, reserve=False)
 
-    A line whose section or category is unknown reserves in every one that could be about it.
+
+def _reserve_up(claim: Claim, result: Amounts, tally: Tally) -> None:
+    """The same for a line that waits: in every limit that could be about it.
+
+    In a ceiling that is not sure to be about it, no more than that could hold.
     """
-    tally, about = visit.tally, may_cover if visit.reserve else covers
-    if result.authorised is not None:
-        count_authorised(result, result.authorised, tally)
     for one in claim.terms.ceilings:
         term = one.term
-        if about(term.covers, claim, result.line):
-            amount = result.benefit
-            if visit.reserve:  # in one that is not sure to be about it, no more than it could hold
-                amount = min(amount, tally.left(term.id, term.scope, term.period, one.value))
-            tally.add(term.id, term.scope, term.period, amount=amount)
-    for limit in claim.terms.unit_limits:
-        if limits(limit, claim, result.line, reserve=visit.reserve):
-            units = limit.term
+        if may_cover(term.covers, claim, result.line):
+            left = tally.left(term.id, term.scope, term.period, one.value)
+            tally.add(term.id, term.scope, term.period, amount=min(result.benefit, left))
+    _count_units(claim, result, tally, reserve=True)
+
+
+def _count_units(claim: Claim, result: Amounts, tally: Tally, *, reserve: bool) -> None:
+    if result.authorised is not None:
+        count_authorised(result, result.authorised, tally)
+    for limit in result.line.about.unit_limits:
+        units = limit.term
+        if limits(units, claim, result.line, reserve=reserve):
             tally.add(units.id, units.scope, units.period, amount=int(result.units * UNIT_SCALE))
 
 
@@ -346,6 +368,8 @@ def absorb(result: Amounts) -> None:
     patient's copay, coinsurance and deductible, then what ceilings cut, then the benefit, which
     so never exceeds what they leave; what they paid above the allowed amount takes back price cuts.
     """
+    if not (result.social or result.prior):
+        return
     by_fund = min(result.social, result.allowed)
     _take(result, result.social - by_fund, _PRICE_SIDE)
     by_insurers = min(result.prior, result.allowed - by_fund)

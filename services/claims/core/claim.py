@@ -27,7 +27,7 @@ from services.claims.core.facts import (
     ReviewedLine,
     UsageSnapshot,
 )
-from services.claims.core.plan import Plan, Section, StayDay
+from services.claims.core.plan import Ceiling, CountLimit, Plan, Section, StayDay
 from services.claims.core.reasons import Reason
 from services.claims.core.repeats import (
     elsewhere,
@@ -35,7 +35,8 @@ from services.claims.core.repeats import (
     resembling_lines,
     service_day,
 )
-from services.claims.core.terms import PriceByCode, Terms, prices_on, terms_on
+from services.claims.core.terms import CodeTerms, PriceByCode, Terms, prices_on, terms_on
+from services.common.dated import completed_years
 
 if TYPE_CHECKING:
     from services.claims.core.authorisations import Authority
@@ -84,6 +85,7 @@ class Line:
     facts: LineFacts
     service_date: date
     diagnosis: Coding | None
+    about: CodeTerms
     section: Section | None = None
     ended_section: Section | None = None
     section_unknown: bool = False
@@ -108,6 +110,15 @@ class Provider:
     prices: PriceByCode | None
 
 
+@dataclass(frozen=True, slots=True)
+class NothingLeft:
+    """Limits that leave the claim nothing: used up before it, or zero from the start."""
+
+    ceilings: tuple[Ceiling, ...]
+    counts: tuple[CountLimit, ...]
+    zero: tuple[Ceiling | CountLimit, ...]
+
+
 @dataclass(slots=True)
 class Claim:
     """One claim while it is decided.
@@ -116,7 +127,8 @@ class Claim:
     looks at. `before` holds the accumulators before this claim, `elsewhere` other providers'
     services by code, in the order of their days. `cover` None is no cover, `category` None is
     unknown. `edits` None is a plan without any; `coded` is there once rules about single lines
-    have been asked.
+    have been asked. `held` is what was found of conditions that are the same for all lines, by the
+    identity of the condition, and `ages` the member's age by day.
     """
 
     plan: Plan
@@ -133,12 +145,22 @@ class Claim:
     outcome_tier: str | None
     lines: list[Line]
     before: Tally
+    nothing_left: NothingLeft
     elsewhere: dict[CodeKey, tuple[EarlierService, ...]]
     category: str | None = ""
     review: Review | None = None
     claim_id: str = ""
     edits: EditTerms | None = None
     coded: Coded | None = None
+    held: dict[int, bool | Missing] = field(default_factory=dict)
+    ages: dict[date, int] = field(default_factory=dict)
+
+    def age_on(self, day: date) -> int:
+        """The member's completed years on a day."""
+        age = self.ages.get(day)
+        if age is None:
+            age = self.ages[day] = completed_years(self.policy.member.birth_date, day)
+        return age
 
     @property
     def social_insurance_used(self) -> bool | None:
@@ -164,6 +186,7 @@ def open_claim(
     cover = _cover(policy, bill, plan.general.cover_day)
     terms_day = day_of_terms(plan, policy, bill)
     terms, edits = terms_on(plan, terms_day, policy.family_size), edits_on(plan, terms_day)
+    before = Tally(policy, usage, terms_day)
     claim = Claim(
         plan=plan,
         policy=policy,
@@ -178,7 +201,8 @@ def open_claim(
         provider=_provider(terms, bill, terms_day),
         outcome_tier=_outcome_tier(policy, terms_day),
         lines=_lines(terms, edits, bill, usage),
-        before=Tally(policy, usage, terms_day),
+        before=before,
+        nothing_left=_nothing_left(terms, before),
         elsewhere=elsewhere(bill, usage.services) if terms.mutual_recognition else {},
         edits=edits,
         review=review,
@@ -236,6 +260,27 @@ def _outcome_tier(policy: PolicySnapshot, day: date) -> str | None:
     return max(frozen, key=lambda one: one.certified).tier if frozen else None
 
 
+def _nothing_left(terms: Terms, before: Tally) -> NothingLeft:
+    return NothingLeft(
+        ceilings=tuple(
+            one.term
+            for one in terms.ceilings
+            if one.value
+            and not before.left(one.term.id, one.term.scope, one.term.period, one.value)
+        ),
+        counts=tuple(
+            one.term
+            for one in terms.count_limits
+            if one.value
+            and not before.count_left(one.term.id, one.term.scope, one.term.period, one.value)
+        ),
+        zero=(
+            *(one.term for one in terms.ceilings if one.value == 0),
+            *(one.term for one in terms.count_limits if one.value == 0),
+        ),
+    )
+
+
 def _provider(terms: Terms, bill: BillFacts, day: date) -> Provider:
     listed = terms.providers.get(bill.provider_id)
     prices = None if bill.price_list is None else prices_on(bill.price_list.prices, day)
@@ -252,8 +297,9 @@ def _provider(terms: Terms, bill: BillFacts, day: date) -> Provider:
 def _lines(
     terms: Terms, edits: EditTerms | None, bill: BillFacts, usage: UsageSnapshot
 ) -> list[Line]:
-    repeated = repeated_lines(bill, usage.services)
-    suspects = edits is not None and bool(edits.suspected_duplicates)
+    earlier = bool(usage.services)
+    repeated = repeated_lines(bill, usage.services) if earlier else {}
+    suspects = earlier and edits is not None and bool(edits.suspected_duplicates)
     resembling = resembling_lines(bill, usage.services) if suspects else {}
     by_number = {diagnosis.number: diagnosis.code for diagnosis in bill.diagnoses}
     principal = next((one.code for one in bill.diagnoses if one.principal), None)
@@ -266,6 +312,7 @@ def _lines(
                 facts=facts,
                 service_date=service_day(bill, facts),
                 diagnosis=by_number[numbers[0]] if numbers else principal,
+                about=terms.of(facts.code),
                 section=placed.section,
                 ended_section=placed.ended,
                 section_unknown=placed.unknown,

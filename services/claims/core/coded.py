@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _NONE: dict[int, str] = {}
 Modifiers = frozenset[str]
+_UNMODIFIED: Modifiers = frozenset()
 KeyT = TypeVar("KeyT")
 
 
@@ -77,6 +78,8 @@ def scaled(quantity: Decimal) -> int:
 
 def modifiers_of(one: tuple[str, ...]) -> Modifiers:
     """Modifiers as they are compared."""
+    if not one:
+        return _UNMODIFIED
     return frozenset(comparable(word) for word in one)
 
 
@@ -136,6 +139,8 @@ class _Package:
 
 def _differing_packages(claim: Claim) -> dict[int, str]:
     """By number, the clause of every line that is, or is part of, a package that differs."""
+    if not any(line.edits is not None and line.edits.package is not None for line in claim.lines):
+        return {}
     packages = [*_stated(claim), *_by_code(claim)]
     of_line = {line.facts.number: one for one in packages for line in one.heads}
     # What is wrong with a package is wrong with the one that it is part of, however deep.

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from services.claims.core.claim import AppliedShare, Claim, Line, Missing
-from services.claims.core.plan import Covers, Exclusion, FixedLimit, UnitLimit, When
+from services.claims.core.plan import Covers, FixedLimit, UnitLimit, When
 from services.claims.core.plan_parts import Ages
-from services.claims.core.terms import CodeMatcher, InForce, could_take
-from services.common.dated import completed_years
+from services.claims.core.terms import CodeMatcher, could_take
 
 
 def covers(covered: Covers, claim: Claim, line: Line) -> bool:
@@ -53,23 +52,10 @@ def holds(
     """
     if not _stated_hold(when, claim, line, reserve=reserve):
         return False
-    used, insured = when.social_insurance_used, when.insured_with_social_insurance
-    unsure: tuple[tuple[str, object, tuple[object, ...]], ...] = (
-        ("social_insurance.used", claim.social_insurance_used, () if used is None else (used,)),
-        (
-            "member.social_insurance",
-            claim.policy.member.social_insurance,
-            () if insured is None else (insured,),
-        ),
-        ("provider.tier", claim.provider.tier, when.tiers),
-        ("bill.care_type", claim.bill.care_type, when.care_types),
-    )
-    missing: Missing | None = None
-    for awaits, fact, wanted in unsure:
-        if wanted and fact is None:
-            missing = missing or Missing(awaits)
-        elif wanted and fact not in wanted:
-            return False
+    of_bill = _bill_holds(when, claim)
+    if of_bill is False:
+        return False
+    missing = of_bill if isinstance(of_bill, Missing) else None
     if diagnoses is not None:
         if line.diagnosis is None:
             missing = missing or Missing("line.diagnosis")
@@ -86,6 +72,33 @@ def holds(
         if person is not True:
             return person and (missing or person)
     return missing or True
+
+
+def _bill_holds(when: When, claim: Claim) -> bool | Missing:
+    """Whether the conditions hold that are the same for all lines; looked at once a claim."""
+    known = claim.held.get(id(when))
+    if known is not None:
+        return known
+    used, insured = when.social_insurance_used, when.insured_with_social_insurance
+    unsure: tuple[tuple[str, object, tuple[object, ...]], ...] = (
+        ("social_insurance.used", claim.social_insurance_used, () if used is None else (used,)),
+        (
+            "member.social_insurance",
+            claim.policy.member.social_insurance,
+            () if insured is None else (insured,),
+        ),
+        ("provider.tier", claim.provider.tier, when.tiers),
+        ("bill.care_type", claim.bill.care_type, when.care_types),
+    )
+    missing: Missing | None = None
+    failed = False
+    for awaits, fact, wanted in unsure:
+        if wanted and fact is None:
+            missing = missing or Missing(awaits)
+        elif wanted and fact not in wanted:
+            failed = True
+    answer = claim.held[id(when)] = False if failed else missing or True
+    return answer
 
 
 def _person_holds(when: When, claim: Claim, line: Line) -> bool | Missing:
@@ -136,7 +149,7 @@ def age_within(ages: Ages, claim: Claim, line: Line) -> bool:
     """Whether the member's completed years on the service date lie in the band."""
     if ages.first is None and ages.last is None:
         return True
-    age = completed_years(claim.policy.member.birth_date, line.service_date)
+    age = claim.age_on(line.service_date)
     return (ages.first is None or age >= ages.first) and (ages.last is None or age <= ages.last)
 
 
@@ -188,33 +201,16 @@ def _pre_existing_shares(claim: Claim) -> Iterator[AppliedShare]:
 
 
 def limits(
-    limit: InForce[UnitLimit, int] | InForce[FixedLimit, int],
-    claim: Claim,
-    line: Line,
-    *,
-    reserve: bool = False,
+    term: UnitLimit | FixedLimit, claim: Claim, line: Line, *, reserve: bool = False
 ) -> bool:
-    """Whether a limit is about the line and the member's age; to `reserve`, whether it could be."""
-    term = limit.term
+    """Whether a limit of the line's code is about its section and the member's age.
+
+    To `reserve`, whether it could be.
+    """
     if term.sections:
-        about = may_be_in if reserve else _is_in
-        if not about(term.sections, claim, line):
+        inside = (
+            may_be_in(term.sections, claim, line) if reserve else in_sections(term.sections, line)
+        )
+        if not inside:
             return False
-    if limit.codes is not None and not limit.codes.has(line.facts.code):
-        return False
     return term.ages is None or age_within(term.ages, claim, line)
-
-
-def _is_in(sections: tuple[str, ...], _claim: Claim, line: Line) -> bool:
-    return in_sections(sections, line)
-
-
-def limits_line(
-    limit: InForce[Exclusion, bool],
-    sections: tuple[str, ...],
-    line: Line,
-) -> bool:
-    """Whether an exclusion is about the line's section and code."""
-    if sections and not in_sections(sections, line):
-        return False
-    return limit.codes is None or limit.codes.has(line.facts.code)

@@ -29,6 +29,7 @@ from services.claims.core.plan_edits import (
     RequiredPapers,
     UnitRow,
 )
+from services.claims.core.reasons import Reason
 from services.claims.core.terms import CodeMatcher, InForce, matchers, on_day, stretch
 
 # Codes remembered for one plan and stretch; more than any bill's vocabulary, and a bound.
@@ -67,7 +68,10 @@ _NO_PAIRS: Pairs = {}
 
 @dataclass(frozen=True, slots=True)
 class CodeEdits:
-    """Everything that the plan's edits say of one code; `pairs` by the code that it goes into."""
+    """Everything that the plan's edits say of one code; `pairs` by the code that it goes into.
+
+    `refuses_for` are the reasons for which a single service can fail to agree with some of it.
+    """
 
     units: tuple[UnitTerm, ...]
     pairs: Pairs
@@ -78,6 +82,7 @@ class CodeEdits:
     necessity: tuple[InForce[MedicalNecessity, bool], ...]
     prescriptions: tuple[InForce[Prescription, bool], ...]
     qualified: tuple[InForce[QualifiedCare, tuple[Licence, ...]], ...]
+    refuses_for: frozenset[Reason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +119,34 @@ class EditTerms:
         return found
 
     def _look_up(self, key: CodeKey, code: Coding) -> CodeEdits:
+        clinical = tuple(one for codes, one in self.clinical if _names(codes, code))
+        necessity = tuple(one for one in self.necessity if _names(one.codes, code))
+        prescriptions = tuple(one for one in self.prescriptions if _names(one.codes, code))
+        qualified = tuple(one for one in self.qualified if _names(one.codes, code))
         return CodeEdits(
             units=self.units_by_code.get(key, ()),
             pairs=self.pairs_by_code.get(key, _NO_PAIRS),
             package=self.packages.get(key),
             frequency=tuple(one for one in self.frequency if _names(one.codes, code)),
             refills=tuple(one for one in self.refills if _names(one.codes, code)),
-            clinical=tuple(one for codes, one in self.clinical if _names(codes, code)),
-            necessity=tuple(one for one in self.necessity if _names(one.codes, code)),
-            prescriptions=tuple(one for one in self.prescriptions if _names(one.codes, code)),
-            qualified=tuple(one for one in self.qualified if _names(one.codes, code)),
+            clinical=clinical,
+            necessity=necessity,
+            prescriptions=prescriptions,
+            qualified=qualified,
+            refuses_for=frozenset(
+                reason
+                for reason, asks in (
+                    (Reason.AGE_MISMATCH, any(one.value.ages for one in clinical)),
+                    (Reason.SEX_MISMATCH, any(one.value.sex for one in clinical)),
+                    (Reason.CLINICAL_MISMATCH, any(one.not_with for one in clinical)),
+                    (Reason.PLACE_MISMATCH, any(one.value.care_types for one in clinical)),
+                    (Reason.PROVIDER_TYPE_MISMATCH, any(one.value.licences for one in clinical)),
+                    (Reason.UNSUPPORTED_BY_DIAGNOSIS, bool(necessity)),
+                    (Reason.DISPENSED_BEFORE_PRESCRIBED, bool(prescriptions)),
+                    (Reason.PROVIDER_NOT_QUALIFIED, bool(qualified)),
+                )
+                if asks
+            ),
         )
 
 

@@ -20,6 +20,7 @@ MAX_QUANTITY = 10**9
 MAX_UNIT_PRICE = 10**15
 # The default context rounds to 28 digits without a word; within the bounds this one never does.
 _EXACT = Context(prec=80, rounding=ROUND_HALF_UP)
+_ONE, _HUNDREDTH = Decimal(1), Decimal("0.01")
 
 
 class BillFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +46,13 @@ def bill_faults(bill: BillFacts, prior: PriorPayments, currency: str) -> tuple[B
     dates that end before they start are faults; a service that is merely not covered is none.
     """
     faults = list(_head_faults(bill, currency))
+    numbers = frozenset(line.number for line in bill.lines)
+    known = frozenset(diagnosis.number for diagnosis in bill.diagnoses)
     for index, line in enumerate(bill.lines):
-        faults += _line_faults(f"lines[{index}]", line, bill)
+        for place, reason, text in _line_faults(line, bill.currency):
+            faults.append(_fault(f"lines[{index}]{place}", reason, text))
+        if line.part_of is not None or line.diagnosis_numbers:
+            faults += _reference_faults(f"lines[{index}]", line, numbers, known)
     faults += _payment_faults(bill, prior)
     return tuple(faults)
 
@@ -107,35 +113,39 @@ def _head_faults(bill: BillFacts, currency: str) -> Iterator[BillFault]:
         yield _fault("diagnoses", "DUPLICATE_NUMBER", "two diagnoses have one number")
 
 
-def _line_faults(where: str, line: LineFacts, bill: BillFacts) -> Iterator[BillFault]:
+def _line_faults(line: LineFacts, currency: str) -> Iterator[tuple[str, str, str]]:
+    """Field below the line, reason and text of every fault of a line by itself."""
     if line.quantity <= 0:
-        yield _fault(f"{where}.quantity", "NOT_POSITIVE", "a quantity must be above 0")
+        yield (".quantity", "NOT_POSITIVE", "a quantity must be above 0")
     if places_of(line.quantity) > 4 or places_of(line.unit_price) > 6:
         text = "a quantity has at most four decimal places, a price six"
-        yield _fault(where, "TOO_PRECISE", text)
+        yield ("", "TOO_PRECISE", text)
     if line.unit_price < 0:
-        yield _fault(f"{where}.unit_price", "NEGATIVE", "a price must not be negative")
+        yield (".unit_price", "NEGATIVE", "a price must not be negative")
     inside = True
     if line.quantity > MAX_QUANTITY:
         inside = False
-        yield _fault(f"{where}.quantity", "OUT_OF_RANGE", "a quantity must not be above 10^9")
+        yield (".quantity", "OUT_OF_RANGE", "a quantity must not be above 10^9")
     if line.unit_price > MAX_UNIT_PRICE:
         inside = False
-        yield _fault(f"{where}.unit_price", "OUT_OF_RANGE", "a price must not be above 10^15")
+        yield (".unit_price", "OUT_OF_RANGE", "a price must not be above 10^15")
     if not 0 <= line.billed <= MAX_MINOR_UNITS:
-        yield _fault(f"{where}.billed", "OUT_OF_RANGE", "an amount must be from 0 to 10^15")
-    elif inside and line.billed != priced(line.quantity, line.unit_price, bill.currency):
-        yield _fault(
-            f"{where}.billed",
+        yield (".billed", "OUT_OF_RANGE", "an amount must be from 0 to 10^15")
+    elif inside and line.billed != priced(line.quantity, line.unit_price, currency):
+        yield (
+            ".billed",
             "NOT_QUANTITY_TIMES_PRICE",
             "the amount must be quantity × unit price, rounded once, half up",
         )
-    if line.part_of is not None and (
-        line.part_of == line.number or all(line.part_of != one.number for one in bill.lines)
-    ):
+
+
+def _reference_faults(
+    where: str, line: LineFacts, numbers: frozenset[int], known: frozenset[int]
+) -> Iterator[BillFault]:
+    """`numbers` are the bill's lines', `known` its diagnoses'."""
+    if line.part_of is not None and (line.part_of == line.number or line.part_of not in numbers):
         text = "must be the number of another line of the bill"
         yield _fault(f"{where}.part_of", "UNKNOWN_LINE", text)
-    known = {diagnosis.number for diagnosis in bill.diagnoses}
     for number in line.diagnosis_numbers:
         if number not in known:
             text = f"the bill has no diagnosis {number}"
@@ -209,12 +219,15 @@ def priced(quantity: Decimal, unit_price: Decimal, currency: str) -> int:
     """Minor units of quantity × price, rounded once, half up."""
     places = currency_exponent(currency)
     exact = _EXACT.scaleb(_EXACT.multiply(quantity, unit_price), places)
-    return int(_EXACT.quantize(exact, Decimal(1)))
+    return int(_EXACT.quantize(exact, _ONE))
 
 
 def places_of(number: Decimal) -> int:
     """Decimal places of a number in its plain form; below 0 for none."""
-    return -int(number.as_tuple().exponent)
+    # Taking a number apart costs more than all other checks of a line; most are yuan and fen.
+    if number.same_quantum(_HUNDREDTH):
+        return 2
+    return 0 if number.same_quantum(_ONE) else -int(number.as_tuple().exponent)
 
 
 def _fault(field: str, reason: str, text: str) -> BillFault:

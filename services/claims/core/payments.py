@@ -40,6 +40,8 @@ def place_payments(claim: Claim, lines: Sequence[Amounts]) -> None:
 
 
 def _add_social(total: int, lines: Sequence[Amounts]) -> None:
+    if not total:
+        return
     for one, part in zip(lines, _spread_over(total, lines), strict=True):
         one.social += part
 

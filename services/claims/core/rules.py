@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import lru_cache
 
 from services.claims.core.authorisations import (
     authorisation_used_up,
@@ -32,7 +33,6 @@ from services.claims.core.conditions import (
     holds,
     in_sections,
     limits,
-    limits_line,
     plan_share,
 )
 from services.claims.core.edits import (
@@ -52,15 +52,13 @@ from services.claims.core.facts import (
 from services.claims.core.filing import appealed_late, filed_late, third_party, work_injury
 from services.claims.core.flow import unknown_facts
 from services.claims.core.plan import (
-    Ceiling,
-    CountLimit,
     PreExistingValue,
 )
 from services.claims.core.providers import provider_not_listed, provider_not_qualified
 from services.claims.core.reasons import Reason
 from services.claims.core.review import not_necessary, reason_of
 from services.claims.core.terms import price_of
-from services.claims.core.waiting import waiting_period
+from services.claims.core.waiting import still_waiting, waiting_period
 
 Rule = Callable[[Claim, Line], Finding]
 _Rules = tuple[tuple[Reason, Rule], ...]
@@ -72,11 +70,21 @@ def refuse_lines(claim: Claim) -> None:
     Rules that look at several services come after all rules about one: what those refuse stands
     beside nothing.
     """
-    rare = bool(claim.terms.authorisations) or claim.review is not None
-    alone, together = _ASKED[claim.edits is not None, rare]
+    speaks = tuple([speaks(claim) for speaks in _SPEAKS.values()])
+    together = _together(speaks)
+    alone: dict[frozenset[Reason], _Rules] = {}
+    shares: dict[tuple[object, ...], AppliedShare | Missing | None] = {}
     for line in claim.lines:
-        line.share = plan_share(claim, line)
-        _ask(alone, claim, line)
+        # All that differs between the lines of a bill; most have the same share.
+        asked = (id(line.section), line.section_unknown, id(line.diagnosis), line.service_date)
+        if asked not in shares:
+            shares[asked] = plan_share(claim, line)
+        line.share = shares[asked]
+        of_code = line.edits.refuses_for if line.edits is not None else _NO_REASON
+        rules = alone.get(of_code)
+        if rules is None:
+            rules = alone[of_code] = _alone(speaks, of_code)
+        _ask(rules, claim, line)
     if claim.edits is not None:
         claim.coded = coded_together(claim)
     for line in claim.lines:
@@ -137,20 +145,20 @@ def benefit_excluded(claim: Claim, line: Line) -> Finding:
         return line.ended_section.clause
     if line.section is None:
         return claim.plan.general.outside_sections
-    for one in claim.terms.exclusions:
-        if one.diagnoses is None and limits_line(one, one.term.sections, line):
+    for one in line.about.excluded:
+        if not one.term.sections or in_sections(one.term.sections, line):
             return one.term.clause
     return line.section.clause if line.share is None else None
 
 
-def diagnosis_excluded(claim: Claim, line: Line) -> Finding:
+def diagnosis_excluded(_claim: Claim, line: Line) -> Finding:
     """The plan excludes the line's diagnosis, or the code for this diagnosis."""
-    for one in claim.terms.exclusions:
-        if one.diagnoses is None or not limits_line(one, one.term.sections, line):
+    for one in line.about.excluded_for:
+        if one.term.sections and not in_sections(one.term.sections, line):
             continue
         if line.diagnosis is None:
             return Missing("line.diagnosis")
-        if one.diagnoses.has(line.diagnosis):
+        if one.diagnoses is not None and one.diagnoses.has(line.diagnosis):
             return one.term.clause
     return None
 
@@ -223,15 +231,12 @@ def frequency_used_up(claim: Claim, line: Line) -> Finding:
 
 def count_used_up(claim: Claim, line: Line) -> Finding:
     """The count, or the units, that the plan pays for were used up before the claim."""
-    for one in claim.terms.count_limits:
-        term = one.term
-        if not one.value or not covers(term.covers, claim, line):
-            continue
-        if not claim.before.count_left(term.id, term.scope, term.period, one.value):
-            return term.clause
-    for limit in claim.terms.unit_limits:
+    for one in claim.nothing_left.counts:
+        if covers(one.covers, claim, line):
+            return one.clause
+    for limit in line.about.unit_limits:
         units = limit.term
-        if not limit.value or not limits(limit, claim, line):
+        if not limit.value or not limits(units, claim, line):
             continue
         most = limit.value * UNIT_SCALE
         if not claim.before.left(units.id, units.scope, units.period, most):
@@ -253,23 +258,16 @@ def zero_benefit(claim: Claim, line: Line) -> Finding:
     """A share, ceiling, count or limit of zero: zero is a value."""
     if isinstance(line.share, AppliedShare) and line.share.value == 0:
         return line.share.clause
-    terms = claim.terms
-    zero: list[Ceiling | CountLimit] = [
-        *(c.term for c in terms.ceilings if c.value == 0),
-        *(c.term for c in terms.count_limits if c.value == 0),
-    ]
-    clauses = [term.clause for term in zero if covers(term.covers, claim, line)]
-    clauses += [
-        limit.term.clause
-        for limit in terms.unit_limits
-        if limit.value == 0 and limits(limit, claim, line)
-    ]
-    clauses += [
-        limit.term.clause
-        for limit in terms.fixed_limits
-        if limit.value == 0 and limits(limit, claim, line)
-    ]
-    return clauses[0] if clauses else None
+    for term in claim.nothing_left.zero:
+        if covers(term.covers, claim, line):
+            return term.clause
+    for units in line.about.unit_limits:
+        if units.value == 0 and limits(units.term, claim, line):
+            return units.term.clause
+    for price in line.about.fixed_limits:
+        if price.value == 0 and limits(price.term, claim, line):
+            return price.term.clause
+    return None
 
 
 def fact_missing(claim: Claim, line: Line) -> Finding:
@@ -326,13 +324,49 @@ _TOGETHER: tuple[tuple[Reason, Rule], ...] = (
     (Reason.FACT_MISSING, fact_missing),
 )
 RULES = (*_ALONE, *_TOGETHER)
-# A plan without edits is asked about none of theirs.
-_OF_EDITS = frozenset(
+
+
+def _may_be_anothers(claim: Claim) -> bool:
+    return claim.edits is not None and bool(claim.edits.other_liability)
+
+
+def _has_tables(claim: Claim) -> bool:
+    return claim.edits is not None and claim.edits.has_tables
+
+
+def _may_need_authorisation(claim: Claim) -> bool:
+    return bool(claim.terms.authorisations)
+
+
+# Most claims are beyond most rules: these are asked only where they could say something.
+_SPEAKS: dict[Reason, Callable[[Claim], bool]] = {
+    Reason.DEPENDANT_NOT_ELIGIBLE: lambda claim: bool(claim.cover_terms.eligibility),
+    Reason.DUPLICATE: lambda claim: bool(claim.usage.services),
+    Reason.LATE_FILING: lambda claim: claim.edits is not None,
+    Reason.APPEAL_LATE: lambda claim: claim.bill.appeal is not None,
+    Reason.WORK_INJURY: _may_be_anothers,
+    Reason.OTHER_LIABILITY: _may_be_anothers,
+    Reason.DIAGNOSIS_EXCLUDED: lambda claim: bool(claim.terms.exclusions),
+    Reason.PRE_EXISTING: lambda claim: bool(claim.policy.member.disclosed_conditions),
+    Reason.WAITING_PERIOD: still_waiting,
+    Reason.AUTHORISATION: _may_need_authorisation,
+    Reason.AUTHORISATION_INVALID: _may_need_authorisation,
+    Reason.AUTHORISATION_EXCEEDED: _may_need_authorisation,
+    Reason.PROVIDER_NOT_LISTED: lambda claim: bool(claim.terms.provider_rules),
+    Reason.NOT_IN_PRICE_LIST: lambda claim: claim.provider.prices is not None,
+    Reason.DUPLICATE_EXAMINATION: lambda claim: bool(claim.elsewhere),
+    Reason.MEDICAL_NECESSITY: lambda claim: claim.review is not None,
+    Reason.PACKAGE_MISMATCH: lambda claim: claim.edits is not None and bool(claim.edits.packages),
+    Reason.BUNDLED: _has_tables,
+    Reason.UNITS_EXCEEDED: _has_tables,
+    Reason.SUSPECTED_DUPLICATE: lambda claim: bool(
+        claim.edits is not None and claim.edits.suspected_duplicates and claim.usage.services
+    ),
+}
+_NO_REASON: frozenset[Reason] = frozenset()
+# What a code's own edits say; the plan's edits may know nothing of a code.
+_OF_CODE = frozenset(
     (
-        Reason.LATE_FILING,
-        Reason.APPEAL_LATE,
-        Reason.WORK_INJURY,
-        Reason.OTHER_LIABILITY,
         Reason.PROVIDER_NOT_QUALIFIED,
         Reason.AGE_MISMATCH,
         Reason.SEX_MISMATCH,
@@ -341,46 +375,31 @@ _OF_EDITS = frozenset(
         Reason.PROVIDER_TYPE_MISMATCH,
         Reason.UNSUPPORTED_BY_DIAGNOSIS,
         Reason.DISPENSED_BEFORE_PRESCRIBED,
-        Reason.PACKAGE_MISMATCH,
-        Reason.BUNDLED,
-        Reason.UNITS_EXCEEDED,
-        Reason.SUSPECTED_DUPLICATE,
-    )
-)
-# Most claims have nobody's review and no authorisation to look for.
-_OF_FEW = frozenset(
-    (
-        Reason.AUTHORISATION,
-        Reason.AUTHORISATION_INVALID,
-        Reason.AUTHORISATION_EXCEEDED,
-        Reason.MEDICAL_NECESSITY,
     )
 )
 
 
-def _asked(*, edits: bool, few: bool) -> tuple[_Rules, _Rules]:
-    left_out = (frozenset() if edits else _OF_EDITS) | (frozenset() if few else _OF_FEW)
-    return (
-        tuple(one for one in _ALONE if one[0] not in left_out),
-        tuple(one for one in _TOGETHER if one[0] not in left_out),
-    )
+@lru_cache(maxsize=4096)
+def _alone(speaks: tuple[bool, ...], refuses_for: frozenset[Reason]) -> _Rules:
+    """The rules about single lines that could say something of a code with such edits."""
+    silent = _silent(speaks) | (_OF_CODE - refuses_for)
+    return tuple(one for one in _ALONE if one[0] not in silent)
 
 
-# By whether the plan has edits, and whether the claim has a review or may need an authorisation.
-_ASKED = {
-    (edits, few): _asked(edits=edits, few=few) for edits in (False, True) for few in (False, True)
-}
+@lru_cache(maxsize=1024)
+def _together(speaks: tuple[bool, ...]) -> _Rules:
+    silent = _silent(speaks)
+    return tuple(one for one in _TOGETHER if one[0] not in silent)
+
+
+def _silent(speaks: tuple[bool, ...]) -> frozenset[Reason]:
+    return frozenset(reason for reason, it_does in zip(_SPEAKS, speaks, strict=True) if not it_does)
 
 
 def _used_up(claim: Claim, line: Line, *, of_section: bool) -> Finding:
-    for one in claim.terms.ceilings:
-        term = one.term
-        if term.of_section is not of_section or not one.value:
-            continue
-        if not covers(term.covers, claim, line):
-            continue
-        if not claim.before.left(term.id, term.scope, term.period, one.value):
-            return term.clause
+    for one in claim.nothing_left.ceilings:
+        if one.of_section is of_section and covers(one.covers, claim, line):
+            return one.clause
     return None
 
 

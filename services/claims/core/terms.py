@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -133,6 +133,16 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeTerms:
+    """The limits and exclusions that are about one code; `excluded_for` hang on a diagnosis too."""
+
+    fixed_limits: tuple[InForce[FixedLimit, int], ...]
+    unit_limits: tuple[InForce[UnitLimit, int], ...]
+    excluded: tuple[InForce[Exclusion, bool], ...]
+    excluded_for: tuple[InForce[Exclusion, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """Everything of a plan that is in force on one day.
 
@@ -171,6 +181,30 @@ class Terms:
     families: dict[str, InForce[Deductible, int]]
     embedding: frozenset[str]
     steps: tuple[Covers, ...]
+    _placed: dict[tuple[str, str, CareType | None], Placed] = field(
+        default_factory=dict, compare=False
+    )
+    _known: dict[tuple[str, str], CodeTerms] = field(default_factory=dict, compare=False)
+
+    def of(self, code: Coding) -> CodeTerms:
+        """What limits and excludes the code."""
+        asked = (code.system, code.code)
+        found = self._known.get(asked)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            about = [one for one in self.exclusions if one.codes is None or one.codes.has(code)]
+            found = self._known[asked] = CodeTerms(
+                fixed_limits=tuple(
+                    one for one in self.fixed_limits if one.codes is None or one.codes.has(code)
+                ),
+                unit_limits=tuple(
+                    one for one in self.unit_limits if one.codes is None or one.codes.has(code)
+                ),
+                excluded=tuple(one for one in about if one.diagnoses is None),
+                excluded_for=tuple(one for one in about if one.diagnoses is not None),
+            )
+        return found
 
     def place(self, code: Coding, care_type: CareType | None) -> Placed:
         """The section that takes a code.
@@ -178,6 +212,15 @@ class Terms:
         One that names the code goes before one that named it and has ended, and that before one
         that takes all that is left: a benefit that has ended is not paid out of another.
         """
+        asked = (code.system, code.code, care_type)
+        found = self._placed.get(asked)
+        if found is None:
+            if len(self._placed) >= _MOST_KNOWN:  # bills bring whatever codes they like
+                self._placed.clear()
+            found = self._placed[asked] = self._place(code, care_type)
+        return found
+
+    def _place(self, code: Coding, care_type: CareType | None) -> Placed:
         named = [one for one in self.sections if one.codes is not None]
         for one in (*named, *self.ended_sections):
             if one.codes is None or not one.codes.has(code):

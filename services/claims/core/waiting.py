@@ -27,6 +27,15 @@ def waiting_period(claim: Claim, line: Line) -> Finding:
     return missing
 
 
+def still_waiting(claim: Claim) -> bool:
+    """Whether any waiting period, whatever it is about, was not over when the stay began."""
+    cover = claim.cover
+    return cover is not None and any(
+        claim.cover_day < waiting_until(one.term, one.value, cover.continuous_since)
+        for one in claim.cover_terms.waiting_periods
+    )
+
+
 def waiting_until(term: WaitingPeriod, value: int, since: date) -> date:
     """First day on which the waiting period is over; that day is covered.
 

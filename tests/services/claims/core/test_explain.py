@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import Decision
-from services.claims.core.explain import explain
+from services.claims.core.explain import Ended, explain
 from services.claims.core.facts import BillFacts, LineFacts, PriorPayments, UsageSnapshot
 from services.claims.core.plan import Plan
 from tests.services.claims.core.bills import bill, bills, line, plan_named, policy
@@ -51,7 +51,7 @@ def test_claim_and_lines_add_up_in_both_languages(
 def test_a_withdrawn_claim_waits_for_nothing_and_is_not_paid() -> None:
     facts = msgspec.structs.replace(bill(), care_type=None)
     decision = adjudicate(PLAN, policy(), UsageSnapshot(), facts)
-    waiting, told = explain(PLAN, decision), explain(PLAN, decision, withdrawn=True)
+    waiting, told = explain(PLAN, decision), explain(PLAN, decision, ended=Ended.WITHDRAWN)
     assert waiting.en[0].startswith("Waiting")
     assert told.en[0].startswith("Withdrawn; nothing is paid.")
     assert told.zh[0].startswith("已撤回，不予支付。")

@@ -150,3 +150,45 @@ def test_what_an_authorisation_requires_may_itself_require_another() -> None:
     for codes, clause in ((("Q1",), "6.5"), (("Q1", "G1"), "6.6"), (("Q1", "G1", "B1"), "")):
         decision = adjudicate(plan, _authorised(*codes), UsageSnapshot(), facts)
         assert decision.lines[0].clause == clause
+
+
+def test_one_line_that_could_be_of_a_category_leaves_the_category_open() -> None:
+    plan = plan_named("every-benefit")
+    plan = replace(plan, categories=plan.categories[1:])
+    facts = bill(line(1, "R1", "100.00"), line(2, "V1", "50.00"), care=None)
+    assert _decided(plan, facts).category == ""
+    assert _decided(plan, bill(line(1, "R1", "100.00"), care=None)).category == "other"
+
+
+def test_a_share_that_may_fail_does_not_end_the_search_for_a_higher_one() -> None:
+    shares = tuple(
+        replace(one, values=Dated(((TERMS.first_day, Decimal("0.50")),)))
+        if one.id == "settled"
+        else one
+        for one in TERMS.shares
+    )
+    plan = replace(TERMS, out_of_pocket=(), shares=shares)
+    facts = bill(line(1, "H1", "100.00"), care=None, provider="OTHER", used=None)
+    assert _reserved(_decided(plan, facts)) == 6_000
+
+
+def test_a_share_of_a_category_is_reserved_while_the_category_is_open() -> None:
+    facts = bill(line(1, "R1", "100.00"), care=None, tier=HospitalTier.TERTIARY, provider="OTHER")
+    tumour = replace(facts.diagnoses[0], code=replace(facts.diagnoses[0].code, code="C34.9"))
+    facts = replace(facts, diagnoses=(tumour,))
+    agreed = DisclosedCondition(
+        code_prefix="C34", terms=PreExistingTerms.AT_SHARE, share=Decimal("0.97")
+    )
+    for value, conditions, reserved in (
+        ("0.95", (), 9_500),
+        ("0.50", (), 7_500),
+        ("0.95", (agreed,), 9_700),
+    ):
+        (first, tumours, *others) = TERMS.shares
+        tumours = replace(
+            tumours,
+            values=Dated(((TERMS.first_day, Decimal(value)),)),
+            when=replace(tumours.when, sections=("rehabilitation",)),
+        )
+        plan = replace(TERMS, shares=(first, tumours, *others))
+        assert _reserved(_decided(plan, facts, *conditions)) == reserved
