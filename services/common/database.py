@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from contextvars import copy_context
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -296,7 +295,9 @@ def migrate(database: Database, package: str) -> None:
     Raises: UnknownSchema when the database is ahead of this program; nothing is changed then.
     """
     with resources.as_file(resources.files(package) / "migrations") as folder:
-        config, scripts = _scripts(folder)
+        config = Config()
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        scripts = ScriptDirectory.from_config(config)
         # SQLite's own lock would give up on a long migration after the busy timeout.
         path = database.engine.url.database if database.is_sqlite else None
         turn = _file_lock(path) if path else nullcontext()
@@ -304,14 +305,6 @@ def migrate(database: Database, package: str) -> None:
             if not database.is_sqlite:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             _upgrade(connection, config, scripts)
-
-
-@cache
-def _scripts(folder: Path) -> tuple[Config, ScriptDirectory]:
-    """The revisions of a folder: a process that opens many databases reads them once."""
-    config = Config()
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    return config, ScriptDirectory.from_config(config)
 
 
 def _upgrade(connection: Connection, config: Config, scripts: ScriptDirectory) -> None:
