@@ -17,7 +17,7 @@ from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.deciding import Desk, decide, take_effect
 from services.claims.storage import claims as store
-from services.claims.storage import corrections, decisions
+from services.claims.storage import corrections, decisions, sealed
 from services.common.dated import NoTermsInForce
 from services.common.log import logger
 from services.common.sealing import Erased
@@ -32,7 +32,8 @@ def adjust(desk: Desk, row: Row[Any]) -> None:
     """Let the newest version of a claim's bill take effect; or leave it to a person.
 
     A person is asked where money that was paid hangs on a decision that waits for facts or for a
-    look, or that the engine cannot make. A claim that stands where nothing can take effect, such as
+    look, or that the engine cannot make; and where a person has cut or denied lines, which no word
+    of the hospital undoes. A claim that stands where nothing can take effect, such as
     at the bank, stays as it is: the sweeper comes back once it has moved.
 
     Raises: Refused (ABORTED) while the same bill waits under an earlier policy.
@@ -45,11 +46,12 @@ def adjust(desk: Desk, row: Row[Any]) -> None:
         logger().error("undecidable", claim=row.id, fault=type(fault).__name__)
         corrections.hold(desk.connection, row)
         return
-    if row.paid and (
+    money_hangs_on_it = row.paid and (
         decided.disposition.waits
         or not _payable_from(row, decided)
         or owing.takes_from_one_for_another(row, decided)
-    ):
+    )
+    if money_hangs_on_it or _rests_on_a_finding(desk, row):
         corrections.hold(desk.connection, row)
     else:
         redecide(desk, row, inputs, decided, ACTOR)
@@ -77,6 +79,15 @@ def redecide(
         return take_effect(desk, row, inputs, decided, before, actor)
     _in_place(desk, row, inputs, decided)
     return state
+
+
+def _rests_on_a_finding(desk: Desk, row: Row[Any]) -> bool:
+    """Whether a person's word on lines is in force; one who has a claim before them decides."""
+    if row.decision_id is None or ClaimState(row.state) in store.PENDED:
+        return False
+    stored = decisions.decision_of(desk.connection, row.decision_id)
+    review = sealed.open_inputs(desk.sealer, stored).review
+    return review is not None and bool(review.lines)
 
 
 def _payable_from(row: Row[Any], decided: Decision) -> bool:

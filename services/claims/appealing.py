@@ -17,7 +17,8 @@ from services.claims.storage import corrections
 from services.claims.storage.acts import ActKind, Told, actors_of
 from services.common.refusals import Refused, Violation
 
-_REVIEWERS = (ActKind.REVIEW, ActKind.CONFIRM, ActKind.ADJUST)
+# Who has judged the claim, or has brought the objection.
+_HAD_A_PART = (ActKind.REVIEW, ActKind.CONFIRM, ActKind.ADJUST, ActKind.APPEAL)
 
 
 def faults_of(request: pb.DecideAppealRequest) -> list[Violation]:
@@ -60,11 +61,11 @@ def _in_time(doing: Doing) -> None:
 def decide_appeal(doing: Doing, request: pb.DecideAppealRequest) -> None:
     """Appealed -> upheld; or overturned, decided anew, and an adjuster's to review.
 
-    Raises: Refused when the person has reviewed the claim.
+    Raises: Refused when the person has reviewed the claim or objected.
     """
     desk, row = doing.desk, doing.row
-    if doing.person in actors_of(desk.connection, row.id, _REVIEWERS):
-        text = "who has reviewed a claim does not decide its appeal; somebody else must"
+    if doing.person in actors_of(desk.connection, row.id, _HAD_A_PART):
+        text = "who has reviewed a claim or objected does not decide its appeal; another must"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "SAME_PERSON", text)
     if request.outcome == pb.APPEAL_OUTCOME_UPHOLD:
         if corrections.is_open(row):  # nothing could take effect afterwards

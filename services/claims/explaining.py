@@ -16,7 +16,7 @@ from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.explain import explain
 from services.claims.core.explanation import DecisionAltered, Explained, explained
 from services.claims.core.life_cycle import ClaimState
-from services.claims.explained.told import CoordinatedClaim, ToldClaim, is_reversed, printable
+from services.claims.explained.told import CoordinatedClaim, ToldClaim, ended, printable
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import coordination, corrections, sealed
@@ -48,14 +48,8 @@ def told_claim(
         raise altered() from None
     told = replace(told, claims_of=_claims_of(connection, sealer, row, told))
     state = ClaimState(row.state)
-    text = explain(
-        plan,
-        decided,
-        texts,
-        withdrawn=state is ClaimState.WITHDRAWN,
-        reversed_=is_reversed(state),
-        told=told,
-    )
+    over = ended(state, released=row.released_us is not None)
+    text = explain(plan, decided, texts, ended=over, told=told)
     return ToldClaim(
         name=claim_name(row.policy_id, row.id),
         claim_id=row.id,
@@ -72,6 +66,7 @@ def told_claim(
         coordinated=tuple(_coordinated(connection, sealer, row, inputs, bill.bill_number)),
         told=told,
         text=text,
+        ended=over,
     )
 
 

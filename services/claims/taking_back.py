@@ -107,7 +107,10 @@ def _undo(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> 
             "a part of it was paid, and no move leads from here to its recovery; people must end it"
         )
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "PARTLY_PAID", text)
-    if moves is None or (not moves and row.owed):
+    if not moves and moves is not None and row.owed:
+        text = "an appeal has closed the claim after it was paid; people must settle what was paid"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CLAIM_CLOSED", text)
+    if moves is None:
         text = "the claim is appealed; its appeal is decided first"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "APPEAL_OPEN", text)
     decisions.release(connection, sealer, row)

@@ -54,6 +54,11 @@ class Fault:
     reason: str
     text: str
 
+    @property
+    def where(self) -> str:
+        """The path as it stands before the text; nothing for the file as a whole."""
+        return f"{self.path}: " if self.path else ""
+
 
 class StrictYamlError(ValueError):
     """A file with at least one fault; `faults` names them all in the file's order.
@@ -66,7 +71,7 @@ class StrictYamlError(ValueError):
         self.tree = tree
         self.faults = sorted(faults, key=lambda f: (f.line, f.path))
         self.source = source
-        super().__init__("\n".join(f"{source}:{f.line}: {f.path}: {f.text}" for f in self.faults))
+        super().__init__("\n".join(f"{source}:{f.line}: {f.where}{f.text}" for f in self.faults))
 
 
 class YamlMap(dict[str, Any]):

@@ -226,7 +226,7 @@ def supply(  # noqa: PLR0913, PLR0917 -- an option each
     if tier:
         wanted = f"HOSPITAL_TIER_{tier.upper()}"
         if wanted not in bill_pb2.HospitalTier.keys():  # noqa: SIM118 -- no dict, has no `in`
-            raise Failed(f'"{tier}" is no tier', exit_code=2)
+            raise Failed(f'"{tier}" is no tier; write primary, secondary or tertiary', exit_code=2)
         request.facts.hospital_tier = bill_pb2.HospitalTier.Value(wanted)
     if social_insurance is not None:
         request.facts.social_insurance.used = social_insurance
@@ -357,10 +357,14 @@ def _do(
         print_json(answer)
         return
     claim: claims_pb2.Claim = answer.claim
-    say(
-        f"{claim.name}: {word(claims_pb2.ClaimState, claim.state)}, {money(claim.decision.benefit)}"
-    )
+    stands, benefit = word(claims_pb2.ClaimState, claim.state), money(claim.decision.benefit)
+    say(f"{claim.name}: {stands}, benefit {benefit}{_to_recover(claim)}")
     _say_next(claim)
+
+
+def _to_recover(claim: claims_pb2.Claim) -> str:
+    """What is to come back, where anything is."""
+    return f", {money(claim.recoverable)} to be recovered" if claim.recoverable.minor_units else ""
 
 
 def _looked_at(name: str, state: Path, role: str) -> int:

@@ -382,7 +382,7 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     assert "name a clause of the plan" in bare.err
     done = stack.lipei(*words)
     assert done.code == 0, done.err
-    assert done.out.startswith(f"{name}: payable, 110000.00")
+    assert done.out.startswith(f"{name}: payable, benefit 110000.00")
     late = stack.lipei("claims", "review", name, "--accept", "--revision", "1")
     assert (late.code, "the claim has changed since you looked at it" in late.err) == (1, True)
     assert stack.lipei("claims", "replay", name).code == 0

@@ -52,6 +52,13 @@ def accumulator(authorisation: Authorisation, what: str) -> str:
     return f"authorisation {authorisation.id} {what}"
 
 
+def authorised(accumulator_id: str) -> tuple[str, str] | None:
+    """The number and "units" or "amount" of an authorisation's accumulator; None of any other."""
+    kind, _, rest = accumulator_id.partition(" ")
+    number, _, what = rest.rpartition(" ")
+    return (number, what) if kind == "authorisation" and number else None
+
+
 def not_authorised(claim: Claim, line: Line) -> str | Missing | None:
     """The line needs an authorisation, and the member has none that is about it."""
     authority = _authority(claim, line)

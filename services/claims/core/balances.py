@@ -12,6 +12,7 @@ from datetime import date
 from typing import Protocol
 
 from services.claims.core.accumulators import period_start
+from services.claims.core.authorisations import authorised
 from services.claims.core.decision import UsageChange
 from services.claims.core.facts import UNIT_SCALE, PolicySnapshot, Scope, UsageSnapshot
 from services.claims.core.plan import Covers, Period, Plan
@@ -105,6 +106,7 @@ class Accumulators:
 
     def __init__(self, terms: Terms, policy: PolicySnapshot, usage: UsageSnapshot, day: date):
         self._names = _Names(terms.plan)
+        self._authorisations = policy.member.authorisations
         self._limits = {
             (one.term.id, one.term.scope, period_start(one.term.period, policy, day)): one
             for one in _in_force(terms)
@@ -149,7 +151,9 @@ class Accumulators:
         accumulator, scope, start = key
         found = self._limits.get(key)
         kind, clause, limit = None, "", None
-        if found is None:  # its term has ended, or is of a kind not named here: the id must do
+        if (what := authorised(accumulator)) is not None:
+            unit, name, limit = self._authorised(*what)
+        elif found is None:  # its term has ended, or is of a kind not named here: the id must do
             unit = Unit.COUNT if now[1] and not now[0] else Unit.MONEY
             name = Text(zh=accumulator, en=accumulator)
         else:
@@ -170,6 +174,17 @@ class Accumulators:
             after=held + now[at],
             limit=limit,
         )
+
+    def _authorised(self, number: str, what: str) -> tuple[Unit, Text, int | None]:
+        """The unit, the name and the limit of what an authorisation has been used for."""
+        held = {one.id: one for one in self._authorisations}.get(number)
+        if what == "units":
+            units = None if held is None or held.units is None else int(held.units * UNIT_SCALE)
+            name = Text(zh=f"授权 {number} 的数量", en=f"units of authorisation {number}")
+            return Unit.UNITS, name, units
+        amount = None if held is None else held.amount
+        name = Text(zh=f"授权 {number} 的金额", en=f"amount of authorisation {number}")
+        return Unit.MONEY, name, amount
 
 
 # Limits are written in whole units, use is counted in parts of one.

@@ -7,6 +7,7 @@ only retells what the decision says; it decides nothing and asks nothing.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -37,6 +38,14 @@ from services.common.money import format_minor
 _NO_TEXTS: Mapping[int, str] = {}
 
 
+class Ended(enum.Enum):
+    """How a claim ended whose decision is in force no more."""
+
+    WITHDRAWN = enum.auto()
+    REVERSED = enum.auto()
+    INCOMPLETE = enum.auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """The same sentences in Chinese and English: claim, lines, what it waits for, clauses."""
@@ -50,25 +59,23 @@ def explain(
     decision: Decision,
     line_texts: Mapping[int, str] = _NO_TEXTS,
     *,
-    withdrawn: bool = False,
-    reversed_: bool = False,
+    ended: Ended | None = None,
     told: Explained | None = None,
 ) -> Explanation:
     """The decision in words: one paragraph for the claim, one a line, one for each clause named.
 
     `line_texts` are public texts of the services by line number; without one a line shows its code.
-    Of a `withdrawn` claim it says so, and that nothing is paid; what it waited for is over. Of a
-    `reversed_` one it says that the decision holds no longer. `told` adds shares, earlier bills and
-    a paragraph for each balance.
+    Of a claim whose decision holds no more it says how it `ended`; what it waited for is over.
+    `told` adds shares, earlier bills and a paragraph for each balance.
 
     Raises: KeyError when the decision names a clause that the plan has not: it is another plan's.
     """
     zh, en = Words("zh", decision.currency), Words("en", decision.currency)
     clauses = {clause: clause_text(plan, clause) for clause in named_clauses(decision)}
-    said = standing(decision, withdrawn=withdrawn, reversed_=reversed_)
+    said = standing(decision, ended)
     lead = _BEFORE.get(said) or _LEADS.get(decision.disposition)
     stands = said if lead is None else Text(zh=said.zh + lead.zh, en=f"{said.en} {lead.en}")
-    if withdrawn:
+    if ended is not None:
         decision = msgspec.structs.replace(decision, pends=())
     sections = {section.id: section.name for section in plan.sections}
     return Explanation(
@@ -77,11 +84,9 @@ def explain(
     )
 
 
-def standing(decision: Decision, *, withdrawn: bool = False, reversed_: bool = False) -> Text:
+def standing(decision: Decision, ended: Ended | None = None) -> Text:
     """Where the claim stands with this decision, in a sentence."""
-    if withdrawn:
-        return _WITHDRAWN
-    return _REVERSED if reversed_ else _DISPOSITIONS[decision.disposition]
+    return _DISPOSITIONS[decision.disposition] if ended is None else _ENDINGS[ended]
 
 
 def awaited(plan: Plan, pend: Pend) -> Text:
@@ -115,6 +120,14 @@ _WITHDRAWN = Text(zh="已撤回，不予支付。", en="Withdrawn; nothing is pa
 _REVERSED = Text(
     zh="已撤销，原结论不再有效。", en="Reversed; what had been decided holds no longer."
 )
+_INCOMPLETE = Text(
+    zh="资料未在期限内补齐，已结案，不予支付。", en="Closed without its papers; nothing is paid."
+)
+_ENDINGS = {
+    Ended.WITHDRAWN: _WITHDRAWN,
+    Ended.REVERSED: _REVERSED,
+    Ended.INCOMPLETE: _INCOMPLETE,
+}
 # What leads over from where a claim stands to its amounts.
 _NOW, _PROPOSED = Text(zh="目前：", en="As it stands:"), Text(zh="拟定：", en="As proposed:")
 _LEADS = {
@@ -125,6 +138,7 @@ _LEADS = {
 _BEFORE = {
     _WITHDRAWN: Text(zh="撤回前：", en="As it stood before:"),
     _REVERSED: Text(zh="撤销前：", en="As it stood before:"),
+    _INCOMPLETE: Text(zh="结案前：", en="As it stood before:"),
 }
 # What waits for a fact is nobody's yet, whoever holds it in the books meanwhile.
 _UNDECIDED = Text(zh="尚未决定", en="not decided yet")
@@ -322,11 +336,15 @@ def balance_sentence(words: Words, balance: BalanceChange) -> str:
         )
     limit = words.quantity(balance.limit, balance.unit)
     left = words.quantity(balance.left, balance.unit)
+    # An authorisation is the member's own and has no clause.
+    zh, en = (
+        (f"（条款 {balance.clause}）", f" (clause {balance.clause})")
+        if balance.clause
+        else ("", "")
+    )
     return words.pick(
-        f"{name}（条款 {balance.clause}）：限额 {limit}，此前已用 {before}，本次后 {after}，"
-        f"剩余 {left}。",
-        f"{name} (clause {balance.clause}): limit {limit}, {before} used before, {after} after,"
-        f" {left} left.",
+        f"{name}{zh}：限额 {limit}，此前已用 {before}，本次后 {after}，剩余 {left}。",
+        f"{name}{en}: limit {limit}, {before} used before, {after} after, {left} left.",
     )
 
 

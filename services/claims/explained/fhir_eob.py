@@ -161,7 +161,7 @@ def _head(claim: ToldClaim, kind: str) -> Json:
         "id": claim.claim_id,
         "language": "zh-CN",
         "identifier": [codes.identifier(codes.CLAIM, claim.name)],
-        "status": "cancelled" if claim.taken_back else "active",
+        "status": "active" if claim.ended is None else "cancelled",
         "type": codes.claim_type(care),
         "subType": None if care is None else codes.care_type(care),
         "use": "claim",
@@ -277,7 +277,7 @@ def _payment(claim: ToldClaim) -> Json | None:
     """What is paid, or owed while the bank has not confirmed it; None where nothing is owed."""
     owed = claim.told.decision.benefit
     waits = outcome(claim.told.decision) != "complete"
-    if claim.taken_back or waits or not owed:
+    if claim.ended is not None or waits or not owed:
         return None
     payment: Json = {
         "type": codes.payment_type(whole=claim.paid in (0, owed)),

@@ -7,20 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from services.claims.core.explain import Explanation, standing
+from services.claims.core.explain import Ended, Explanation, standing
 from services.claims.core.explanation import Explained
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan_parts import Text
 
-# Where a decision holds no longer because the insurer took it back.
-_REVERSED = frozenset(
-    {
-        ClaimState.REVERSED,
-        ClaimState.RECOVERY_OPEN,
-        ClaimState.RECOVERED,
-        ClaimState.WRITTEN_OFF,
-    }
-)
 LONGEST_NAME = 200
 
 
@@ -58,35 +49,33 @@ class ToldClaim:
     coordinated: tuple[CoordinatedClaim, ...]
     told: Explained
     text: Explanation
-
-    @property
-    def withdrawn(self) -> bool:
-        """Whether the claim was taken back before anything was paid."""
-        return self.state is ClaimState.WITHDRAWN
-
-    @property
-    def reversed_(self) -> bool:
-        """Whether the decision was taken back."""
-        return is_reversed(self.state)
-
-    @property
-    def taken_back(self) -> bool:
-        """Whether the claim stands no more."""
-        return self.withdrawn or self.reversed_
+    ended: Ended | None = None
 
     @property
     def standing(self) -> Text:
         """Where the claim stands, in a sentence."""
-        return standing(self.told.decision, withdrawn=self.withdrawn, reversed_=self.reversed_)
+        return standing(self.told.decision, self.ended)
 
     def moment(self, at_us: int) -> datetime:
         """The time in the hospital's zone, to the second."""
         return datetime.fromtimestamp(at_us // 1_000_000, self.zone)
 
 
-def is_reversed(state: ClaimState) -> bool:
-    """Whether a claim in this state had a decision that holds no longer."""
-    return state in _REVERSED
+def ended(state: ClaimState, *, released: bool) -> Ended | None:
+    """How a claim ended whose decision was taken back (`released`); None while it is in force.
+
+    Money that is to come back says nothing of that: a correction asks for a part of it, and what
+    it decided is in force.
+
+    >>> ended(ClaimState.RECOVERY_OPEN, released=False)
+    >>> ended(ClaimState.RECOVERY_OPEN, released=True)
+    <Ended.REVERSED: 2>
+    """
+    if state is ClaimState.WITHDRAWN:
+        return Ended.WITHDRAWN
+    if state is ClaimState.CLOSED_INCOMPLETE:
+        return Ended.INCOMPLETE
+    return Ended.REVERSED if released else None
 
 
 def printable(text: str) -> str:

@@ -53,7 +53,7 @@ class _View:
             "balances": [self._balance(one) for one in told.balances],
             "reserved": pended and bool(told.balances),
             "recomputed": told.recomputed,
-            "awaited": [] if self._claim.taken_back else list(self._awaited()),
+            "awaited": [] if self._claim.ended is not None else list(self._awaited()),
             "coordinated": list(self._coordinated()),
             "reasons": list(self._reasons()),
             "clauses": [[one.id, words.of(one.text)] for one in told.clauses],

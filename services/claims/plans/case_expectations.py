@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
 
 from services.claims.core.decision import Bearer, Disposition, LineOutcome, Payee
@@ -109,7 +110,7 @@ class ExpectationReader:
             amount = told.get(key).money(self._plan.currency)
             if reason not in REASONS or clause not in clauses:
                 text = f'write a reason and a clause of the plan, as "deductible 2.4"; not {key!r}'
-                told.get(key).fault("UNKNOWN_REASON", text)
+                told.get(key).fault("UNKNOWN_REASON", f"{text}: {_unknown(reason, clause)}")
             else:
                 amounts[REASONS[reason], clause] = amount
         return amounts
@@ -150,3 +151,14 @@ class ExpectationReader:
         if accumulator.units:
             return int(value.decimal(places=4) * UNIT_SCALE)
         return value.money(self._plan.currency)
+
+
+def _unknown(reason: str, clause: str) -> str:
+    """Which half of "reason clause" nobody knows, with the reasons that look like it."""
+    if reason in REASONS:
+        return f"the plan has no clause {clause!r}"
+    near = difflib.get_close_matches(reason, REASONS, n=3) or [
+        known for known in REASONS if reason and (reason in known or known in reason)
+    ]
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; docs/cases.md lists them"
+    return f"no reason is called {reason!r}{hint}"

@@ -6,6 +6,7 @@ asks for the result gets all faults at once. Knows neither plans nor cases.
 
 from __future__ import annotations
 
+import difflib
 import enum
 import re
 from collections.abc import Callable, Iterable
@@ -183,7 +184,8 @@ class Value:
         try:
             return minor_units(number, currency)
         except (ValueError, KeyError):
-            self.fault("NOT_AN_AMOUNT", f"{number} is not a whole number of minor units")
+            text = f"{number} is not a whole number of minor units of {currency}; fewer decimals"
+            self.fault("NOT_AN_AMOUNT", text)
             return 0
 
     def share(self, what: str = "a share is the insurer's part") -> Decimal:
@@ -238,9 +240,14 @@ class Value:
         if isinstance(self.value, str) and self.value in set(known):
             return self.value
         ids = sorted(set(known))
-        named = f"; name one of {', '.join(ids)}" if 0 < len(ids) <= _SHORT_LIST else ""
-        text = f"the file defines no {what} {self.value!r}{named}, or define it"
-        self.fault("UNKNOWN_REFERENCE", text)
+        if not isinstance(self.value, str):
+            self.fault(
+                "UNKNOWN_REFERENCE", f"write the id of a {what} here, and define it by itself"
+            )
+            return "?"
+        near = ids if len(ids) <= _SHORT_LIST else difflib.get_close_matches(self.value, ids)
+        named = f"name one of {', '.join(near)}, or define it" if near else "define it"
+        self.fault("UNKNOWN_REFERENCE", f"the file defines no {what} {self.value!r}; {named}")
         return "?"
 
     def _short(self) -> bool:

@@ -45,7 +45,8 @@ def withdraw(
 ) -> Sequence[ClaimRow]:
     """End every claim that rests on these consents and is not decided; all that rest on them.
 
-    A pended claim has used accumulators up; they get back exactly what its decision took. From
+    A pended claim has used accumulators up; they get back exactly what its decision took. One that
+    was paid and is looked at again stays: its money holds what it has used up. From
     here on no bill is taken in under these consents, nor under the `replaced` ones, for which
     another stands in: those end no claim.
     """
@@ -62,7 +63,7 @@ def withdraw(
     if lock(connection, (row.policy_id for row in rows), (row.person_id for row in rows)):
         rows = connection.execute(resting).all()
     for row in rows:
-        if ClaimState(row.state) in (*UNDECIDED, *PENDED):
+        if ClaimState(row.state) in (*UNDECIDED, *PENDED) and not row.paid:
             _end(connection, sealer, row, at_us)
     return connection.execute(resting).all()
 

@@ -27,7 +27,17 @@ from tests.services.claims.given import (
     yuan,
 )
 from tests.services.claims.serving import Served, Stuck, served
-from tests.services.claims.test_reviews import asked, books, decided, got, paid, refused, used
+from tests.services.claims.test_reviews import (
+    another,
+    asked,
+    books,
+    decided,
+    got,
+    paid,
+    refused,
+    reviewed,
+    used,
+)
 from tests.tenants import of_insurer
 
 # The deductible is 10,000; above 100,000 a person must look.
@@ -156,11 +166,14 @@ def test_a_correction_waits_while_the_claim_stands_elsewhere(service: Served, st
     assert apply(service, claim.name).benefit == yuan("30000")
 
 
-def test_a_decision_about_a_bill_that_was_corrected_is_not_upheld(service: Served) -> None:
+def test_a_decision_about_a_bill_that_was_corrected_is_not_upheld(
+    service: Served, desk: Desk
+) -> None:
     claim = decided(service, "B1", days=("2025-05-04", "2025-05-08"))
     service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim))
     service.claims.SubmitClaim(submission(corrected("B1"), wait_s=0))
     appealed = got(service, claim.name)
+    desk.who = another()
     upholding = asked(
         review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_UPHOLD
     )
@@ -288,6 +301,36 @@ def test_paid_money_that_hangs_on_a_look_waits_for_a_person(service: Served) -> 
     assert not service.claims.ListClaims(listing).claims
     service.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
     books(service)
+
+
+DENY = review_pb2.LineReview(
+    number=1, clause="1.1", deny_reason=reason_pb2.REASON_MEDICAL_NECESSITY
+)
+CUT = review_pb2.LineReview(number=1, clause="1.1", unit_price="40000")
+
+
+@pytest.mark.parametrize(
+    ("finding", "state"), [(DENY, pb.CLAIM_STATE_DENIED), (CUT, pb.CLAIM_STATE_PAID)]
+)
+def test_no_word_of_the_hospital_undoes_what_a_person_found(
+    service: Served, finding: review_pb2.LineReview, state: pb.ClaimState.ValueType
+) -> None:
+    claim = reviewed(service, decided(service, "B1", line(1, DRUG, BIG)), finding)
+    if state == pb.CLAIM_STATE_PAID:
+        claim = paid(service, claim)
+    # Small enough to be paid without a look.
+    (after,) = correct(service, "B1", line(1, DRUG, "90000.00"))
+    assert (after.state, after.decision) == (state, claim.decision)
+    assert after.awaits_adjustment
+    adjusted = service.review.AdjustClaim(asked(review_pb2.AdjustClaimRequest, after)).claim
+    assert (adjusted.state, adjusted.decision.benefit) == (pb.CLAIM_STATE_PAYABLE, yuan("80000"))
+
+
+def test_the_control_what_a_person_accepted_as_billed_is_decided_anew(service: Served) -> None:
+    claim = paid(service, reviewed(service, decided(service, "B1", line(1, DRUG, BIG))))
+    (after,) = correct(service, "B1", line(1, DRUG, "90000.00"))
+    assert (after.state, after.awaits_adjustment) == (pb.CLAIM_STATE_RECOVERY_OPEN, False)
+    assert after.recoverable.minor_units == claim.paid.minor_units - 8_000_000
 
 
 def test_facts_of_a_policy_that_came_late_move_the_difference_when_a_person_says_so(

@@ -35,7 +35,9 @@ from tests.services.claims.given import (
     submission,
 )
 from tests.services.claims.serving import Served, served, token
+from tests.services.claims.test_corrections import correct
 from tests.services.claims.test_erasure import SMALL, ordered
+from tests.services.claims.test_reviews import paid
 from tests.services.claims.test_servicer import refused
 from tests.services.claims.test_tenants import desk
 from tests.tenants import of_insurer, of_member
@@ -172,6 +174,20 @@ def test_the_same_insurers_earlier_policy_is_named(service: Served) -> None:
     made = json.loads(explained(service, second.name, form).document.content)
     assert made["related"][0]["claim"]["identifier"]["value"] == first.name
     assert [one["focal"] for one in made["insurance"]] == [True, False]
+
+
+def test_a_claim_of_which_a_part_is_to_come_back_is_explained_as_it_stands(
+    service: Served,
+) -> None:
+    claim = paid(service, submitted(service, bill("B1", line(1, DRUG, "30000.00"))))
+    correct(service, "B1", line(1, DRUG, "25000.00"))
+    told = explained(service, claim.name)
+    assert told.claim.state == pb.CLAIM_STATE_RECOVERY_OPEN
+    assert told.text_en.startswith("Decided.")
+    form = explanation_pb2.DOCUMENT_FORMAT_FHIR_EXPLANATION_OF_BENEFIT
+    document = explained(service, claim.name, form).document
+    eob = json.loads(document.content)
+    assert (eob["status"], eob["payment"]["amount"]["value"]) == ("active", 20000)
 
 
 def test_of_an_erased_person_nothing_is_explained_in_any_form(service: Served) -> None:

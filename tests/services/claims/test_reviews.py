@@ -395,6 +395,36 @@ def test_an_appeal_is_decided_by_somebody_who_did_not_review(service: Served, de
     assert after.decision.benefit == yuan("190000")
 
 
+def test_who_objected_does_not_decide_the_appeal(service: Served, desk: Desk) -> None:
+    claim = decided(service, "B1", days=("2025-05-04", "2025-05-08"))
+    appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
+    overturn = asked(
+        review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_OVERTURN
+    )
+    assert refused(service.review.DecideAppeal, overturn).reason == "SAME_PERSON"
+    desk.who = another()
+    assert service.review.DecideAppeal(overturn).claim.state == pb.CLAIM_STATE_PENDED_REVIEW
+
+
+def test_a_bill_whose_paid_claim_an_appeal_has_closed_is_peoples_to_settle(
+    service: Served, desk: Desk
+) -> None:
+    claim = paid(service, reviewed(service, decided(service, "B1", BIG)))
+    appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
+    given = bill("B1", BIG)
+    given.kind = bill_pb2.BILL_KIND_REVERSAL
+    fault = refused(service.claims.SubmitClaim, submission(given, wait_s=0))
+    assert fault.reason == "APPEAL_OPEN"
+    desk.who = another()
+    overturn = asked(
+        review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_OVERTURN
+    )
+    closed = reviewed(service, service.review.DecideAppeal(overturn).claim)
+    assert closed.state == pb.CLAIM_STATE_CLOSED_ZERO
+    fault = refused(service.claims.SubmitClaim, submission(given, wait_s=0))
+    assert fault.reason == "CLAIM_CLOSED"
+
+
 def test_after_an_appeal_nobody_gets_less_and_only_the_difference_is_owed(
     service: Served, desk: Desk
 ) -> None:

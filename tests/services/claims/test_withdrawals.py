@@ -12,11 +12,12 @@ from typing import Any
 
 import grpc
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import settlement_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims.core.life_cycle import ClaimState
 from services.claims.storage.tables import claim as claim_table
 from services.claims.storage.tables import usage_balance
 from services.common.grpc_edge import RpcFault, error_of
@@ -33,6 +34,7 @@ from tests.services.claims.given import (
     yuan,
 )
 from tests.services.claims.serving import Served, Stuck, served
+from tests.services.claims.test_reviews import paid
 
 ALL = CONSENT, OTHER, THIRD = [f"hospitals/general/consents/{one}" for one in ("c1", "c2", "c3")]
 CT, OTHER_HOSPITAL = "002103000010000", "H99000100002"
@@ -155,6 +157,25 @@ def test_what_is_decided_stays(service: Served) -> None:
     assert (list(answer.withdrawn_claims), answer.kept_count) == ([], 3)
     assert [got(service, name).state for name in names] == states
     assert used(service) == before
+
+
+def test_what_was_paid_and_is_looked_at_again_stays_and_holds_what_it_used(
+    service: Served,
+) -> None:
+    name = taken(service, sent("B1", line(1, DRUG, "30000.00")))
+    decide(service, name)
+    claim = paid(service, got(service, name))
+    with service.database.writing() as connection:
+        # As an appeal that was overturned leaves it.
+        again = update(claim_table).where(claim_table.c.id == name.rpartition("/")[2])
+        connection.execute(again.values(state=ClaimState.PENDED_REVIEW.value))
+    before = used(service)
+    answer = withdraw(service)
+    assert (list(answer.withdrawn_claims), answer.kept_count) == ([], 1)
+    # Were it ended, its ceiling would be free to be paid a second time.
+    assert used(service) == before
+    after = got(service, name)
+    assert (after.state, after.paid) == (pb.CLAIM_STATE_PENDED_REVIEW, claim.decision.benefit)
 
 
 def test_a_bill_that_arrives_after_the_withdrawal_opens_nothing(service: Served) -> None:

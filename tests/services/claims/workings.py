@@ -95,6 +95,8 @@ def _read(
             continue
         if not working.holds:
             yield f"{where}: {line}: it is {plain(working.value)}"
+        if {*working.numbers} <= _CONSTANTS and working.result not in _CONSTANTS:
+            yield f"{where}: {line}: from 0 and 1 alone anything can be made"
         for number in working.numbers:
             if number not in known and number not in results:
                 yield f"{where}: {line}: nobody states {plain(number)}"

@@ -229,7 +229,9 @@ class Claim(_message.Message):
     corrected: _builtins.bool
     """The hospital has corrected the bill since it was decided; the decision shown knows nothing of that yet."""
     awaits_adjustment: _builtins.bool
-    """The corrected bill waits for a senior adjuster (ReviewService.AdjustClaim): money that was paid hangs on it."""
+    """The corrected bill waits for a senior adjuster (ReviewService.AdjustClaim): money that was paid hangs on it,
+    or a person has cut or denied lines of the bill before.
+    """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
         """The decision in force; absent until decided."""

@@ -138,8 +138,8 @@ class ClaimsServiceServicer:
         is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
         these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
         ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
-        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. CLAIM_CLOSED: it was corrected,
-        and what was too much is back or given up; people must settle the rest. PARTLY_PAID: a part was paid and the rest is not
+        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. CLAIM_CLOSED: it was paid and an
+        appeal has closed it, or it was corrected, and what was too much is back or given up; people must settle the rest. PARTLY_PAID: a part was paid and the rest is not
         on its way (an account that no bank can pay, a review after an appeal); people must end that first.
 
         A bill of kind CORRECTION replaces the bill of the same provider and number, whole. It answers with the claims as they
@@ -233,7 +233,7 @@ class ClaimsServiceServicer:
 
     def WithdrawClaims(self, request, context):
         """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
-        is free again, to the fen. Decided ones stay, because the contract and the books need them. From then on no bill is
+        is free again, to the fen. Decided ones stay, and what was paid and is looked at again after an appeal, because the contract and the books need them. From then on no bill is
         taken in under these consents. Repeating the call changes nothing.
 
         ALREADY_EXISTS: the request_id was used with other content; nothing is changed; use a new one.

@@ -100,7 +100,7 @@ class ReviewServiceStub:
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
     are known now, and the claim waits for an adjuster's review.
 
-    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as ReviewClaim.
     BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
     """
 
@@ -176,7 +176,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
     are known now, and the claim waits for an adjuster's review.
 
-    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as ReviewClaim.
     BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
     """
 
@@ -309,7 +309,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
         are known now, and the claim waits for an adjuster's review.
 
-        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as ReviewClaim.
         BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
         """
 

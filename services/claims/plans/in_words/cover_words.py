@@ -394,7 +394,7 @@ COVER_KINDS: dict[tuple[type, str], Kind] = {
     ),
     (Plan, "clauses"): kind(
         ("条款", "clauses"),
-        ("以下各项约定所依据的条款。", "What the terms below rest on."),
+        ("以上各项约定所依据的条款。", "What the terms above rest on."),
         Effect.NONE,
     ),
     (Plan, "code_sets"): kind(

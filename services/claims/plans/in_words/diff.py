@@ -86,22 +86,27 @@ def _iso(day: date | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
-    """One of the two plans, taken apart."""
+class Side:
+    """One of the two plans, taken apart: the costly half of a difference."""
 
     plan: Plan
     names: Names
     terms: dict[str, Term]
 
     @classmethod
-    def of(cls, plan: Plan) -> _Side:
+    def of(cls, plan: Plan) -> Side:
+        """The plan in its terms, which may then be compared with many."""
         return cls(plan, Names(plan), {one.place: one for one in terms(plan)})
 
 
 def diff(old: Plan, new: Plan) -> tuple[Change, ...]:
     """Every change of what the plans say; none when they say the same."""
-    before, after = _Side.of(old), _Side.of(new)
-    start = max(old.first_day, new.first_day)
+    return compare(Side.of(old), Side.of(new))
+
+
+def compare(before: Side, after: Side) -> tuple[Change, ...]:
+    """Every change of what two plans say that are taken apart already, as `diff` tells it."""
+    start = max(before.plan.first_day, after.plan.first_day)
     found: list[Change] = []
     for place in dict.fromkeys((*after.terms, *before.terms)):
         was, now = before.terms.get(place), after.terms.get(place)
@@ -128,7 +133,7 @@ def lines(changes: Sequence[Change], language: str) -> Iterator[str]:
 # --- terms that come, go and stay ---
 
 
-def _whole(before: _Side, after: _Side, was: Term | None, now: Term | None) -> Change:
+def _whole(before: Side, after: Side, was: Term | None, now: Term | None) -> Change:
     """A term that only one of the plans has."""
     side, term = (after, now) if now is not None else (before, was)
     if term is None:
@@ -150,7 +155,7 @@ def _whole(before: _Side, after: _Side, was: Term | None, now: Term | None) -> C
     )
 
 
-def _place(side: _Side, term: Term) -> Text:
+def _place(side: Side, term: Term) -> Text:
     """Where a term stands in a list whose order says something."""
     same = [one for one in side.terms.values() if one.kind is term.kind]
     at = same.index(term)
@@ -160,7 +165,7 @@ def _place(side: _Side, term: Term) -> Text:
     return Text(zh=f"排在“{after.zh}”之前。", en=f' It comes before "{after.en}".')
 
 
-def _changed(before: _Side, after: _Side, was: Term, now: Term, start: date) -> Iterator[Change]:
+def _changed(before: Side, after: Side, was: Term, now: Term, start: date) -> Iterator[Change]:
     known = {fact.field: fact for fact in was.facts}
     zh, en = heading(now, after.names)
     name = Text(zh=f"{now.kind.name.zh} {zh}", en=f"{now.kind.name.en} {en}")
@@ -225,7 +230,7 @@ def _value(words: Words, value: Any, names: Names) -> Text:
 # --- whom it concerns ---
 
 
-def _concerns(side: _Side, term: Term) -> Text:
+def _concerns(side: Side, term: Term) -> Text:
     if term.kind is _CODE_SETS:
         said = [user.concerns(side.names) for user, _ in _users(side, term)]
         named = [one for one in dict.fromkeys(said) if one.en]
@@ -240,7 +245,7 @@ def _concerns(side: _Side, term: Term) -> Text:
     return EVERYBODY
 
 
-def _users(side: _Side, code_set: Term) -> Iterator[tuple[Term, Fact]]:
+def _users(side: Side, code_set: Term) -> Iterator[tuple[Term, Fact]]:
     """The terms that name a code set, and where."""
     for term in side.terms.values():
         for fact in term.facts:
@@ -256,7 +261,7 @@ def _code_sets_of(fact: Fact) -> frozenset[str]:
     return value if isinstance(value, frozenset) else frozenset()
 
 
-def _of_codes(side: _Side, code_set: Term, old: Any, new: Any) -> Effect:
+def _of_codes(side: Side, code_set: Term, old: Any, new: Any) -> Effect:
     """What a change of a code set means, where all that name it agree."""
     judged = set()
     for term, fact in _users(side, code_set):
@@ -271,7 +276,7 @@ def _of_codes(side: _Side, code_set: Term, old: Any, new: Any) -> Effect:
 # --- order, where it says something ---
 
 
-def _reordered(before: _Side, after: _Side) -> Iterator[Change]:
+def _reordered(before: Side, after: Side) -> Iterator[Change]:
     kinds = {id(one.kind): one.kind for one in after.terms.values() if one.kind.ranked}
     for kind in kinds.values():
         ours = [one for one in after.terms.values() if one.kind is kind]
@@ -294,7 +299,7 @@ def _reordered(before: _Side, after: _Side) -> Iterator[Change]:
         )
 
 
-def _in_order(side: _Side, places: Sequence[str]) -> Text:
+def _in_order(side: Side, places: Sequence[str]) -> Text:
     ids = [side.terms[place].id for place in places]
     return Text(zh="、".join(one.zh for one in ids), en=", ".join(one.en for one in ids))
 

@@ -131,7 +131,7 @@ MONEY_WORDS: dict[tuple[type, str], Words] = {
     (OutOfPocketMaximum, "values"): words(
         ("自付封顶额", "out-of-pocket maximum"),
         (
-            "被保险人自付达到 {} 后，其余按 100% 赔付。",
+            "被保险人自付达到 {}后，其余按 100% 赔付。",
             "Once the insured has borne {}, the share is 100%.",
         ),
         say.money,
@@ -166,21 +166,21 @@ MONEY_WORDS: dict[tuple[type, str], Words] = {
     (CountLimit, "period"): _PERIOD,
     (AutoPayCeiling, "values"): words(
         ("自动赔付上限", "automatic payment up to"),
-        ("赔付超过 {} 的须经人工审核。", "A person looks at every claim above a benefit of {}."),
+        ("赔付超过 {}的须经人工审核。", "A person looks at every claim above a benefit of {}."),
         say.money,
         more=Effect.NONE,
         ended=("无须人工审核", "no person needs to look"),
     ),
     (Sampling, "values"): words(
         ("抽查比例", "share that is drawn"),
-        ("随机抽取 {} 的赔案由人工查看。", "{} of claims are drawn for a person to look at."),
+        ("随机抽取 {}的赔案由人工查看。", "{} of claims are drawn for a person to look at."),
         say.share,
         more=Effect.NONE,
         ended=("不抽查", "none is drawn"),
     ),
     (FourEyes, "values"): words(
         ("双人复核金额", "two people above"),
-        ("赔付超过 {} 的须两人复核。", "Two people review a benefit above {}."),
+        ("赔付超过 {}的须两人复核。", "Two people review a benefit above {}."),
         say.money,
         more=Effect.NONE,
         ended=("无须双人复核", "one person is enough"),

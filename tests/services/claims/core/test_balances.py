@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
+
+from msgspec import structs
 
 from services.claims.core.balances import Accumulators, BalanceChange, Kind, Unit
 from services.claims.core.decision import UsageChange
-from services.claims.core.facts import Balance, Scope, usage_snapshot
+from services.claims.core.facts import Authorisation, Balance, Scope, usage_snapshot
 from services.claims.core.terms import terms_on
 from tests.services.claims.core.bills import DAY, plan_named, policy
 
@@ -71,6 +74,23 @@ def test_an_accumulator_whose_term_has_ended_is_told_by_its_id() -> None:
     assert money.name.en == "old-money"
     both = _accumulators().over((_added("old", amount=7, count=1),), frozenset())
     assert both[-1].unit is Unit.MONEY
+
+
+def test_what_an_authorisation_has_been_used_for_is_told_in_its_unit_with_what_is_left() -> None:
+    held = Authorisation(id="A1", start=DAY, end=date(2026, 1, 1), units=Decimal(2), amount=5_000)
+    member = structs.replace(policy().member, authorisations=(held,))
+    terms = terms_on(plan_named("every-term"), DAY)
+    known = Accumulators(terms, structs.replace(policy(), member=member), usage_snapshot(HELD), DAY)
+    changes = (
+        _added("authorisation A1 units", start=None, amount=10_000),
+        _added("authorisation A1 amount", start=None, amount=700),
+        _added("authorisation A9 units", start=None, amount=10_000),
+    )
+    units, amount, gone = known.between((), changes)
+    assert (units.unit, units.after, units.left) == (Unit.UNITS, 10_000, 10_000)
+    assert units.name.zh == "授权 A1 的数量"
+    assert (amount.unit, amount.after, amount.left) == (Unit.MONEY, 700, 4_300)
+    assert (gone.unit, gone.left) == (Unit.UNITS, None)
 
 
 def test_between_two_states_only_what_moved_is_told() -> None:

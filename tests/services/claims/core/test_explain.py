@@ -14,6 +14,7 @@ from services.claims.core.adjudicate import adjudicate
 from services.claims.core.balances import BalanceChange, Unit
 from services.claims.core.decision import Bearer, Decision, Pend
 from services.claims.core.explain import (
+    Ended,
     Words,
     awaited,
     balance_sentence,
@@ -71,7 +72,7 @@ def test_claim_and_lines_add_up_in_both_languages(
 def test_a_withdrawn_claim_waits_for_nothing_and_is_not_paid() -> None:
     facts = msgspec.structs.replace(bill(), care_type=None)
     decision = adjudicate(PLAN, policy(), UsageSnapshot(), facts)
-    waiting, told = explain(PLAN, decision), explain(PLAN, decision, withdrawn=True)
+    waiting, told = explain(PLAN, decision), explain(PLAN, decision, ended=Ended.WITHDRAWN)
     assert waiting.en[0].startswith("Waiting")
     assert told.en[0].startswith("Withdrawn; nothing is paid.")
     assert told.zh[0].startswith("已撤回，不予支付。")
@@ -145,7 +146,7 @@ def test_another_plans_decision_is_not_explained() -> None:
 
 
 def test_a_reversed_claim_says_that_its_decision_holds_no_longer() -> None:
-    told = explain(PLAN, _decide(), reversed_=True)
+    told = explain(PLAN, _decide(), ended=Ended.REVERSED)
     assert told.en[0].startswith("Reversed; what had been decided holds no longer. As it stood")
     assert told.zh[0].startswith("已撤销，原结论不再有效。撤销前：")
 

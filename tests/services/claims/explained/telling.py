@@ -22,9 +22,9 @@ from services.claims.core.facts import (
     Review,
     UsageSnapshot,
 )
-from services.claims.core.life_cycle import ClaimState
+from services.claims.core.life_cycle import TAKEN_BACK, ClaimState
 from services.claims.core.plan import Plan
-from services.claims.explained.told import CoordinatedClaim, ToldClaim, is_reversed
+from services.claims.explained.told import CoordinatedClaim, ToldClaim, ended
 from services.claims.plans import case_run, cases
 from services.common.strict_yaml import load
 from tests.services.claims.core.bills import CASES, plan_named, policy
@@ -110,8 +110,12 @@ def told(
     state: ClaimState | None = None,
     texts: Mapping[int, str] | None = None,
     coordinated: tuple[CoordinatedClaim, ...] | None = None,
+    released: bool | None = None,
 ) -> ToldClaim:
-    """The claim of a decision, paid if anything was; each earlier insurer is another one."""
+    """The claim of a decision, paid if anything was; each earlier insurer is another one.
+
+    Released is what was taken back in its state, unless a test says otherwise.
+    """
     decision = one.decision
     stands = state or _STATES[decision.disposition]
     if state is None and stands is ClaimState.PAID and not decision.benefit:
@@ -120,14 +124,8 @@ def told(
     if coordinated is None:
         coordinated = tuple(CoordinatedClaim(amount=p.amount) for p in one.inputs.prior.payments)
     explanation = one.explained(texts)
-    text = explain(
-        one.plan,
-        decision,
-        texts or {},
-        withdrawn=stands is ClaimState.WITHDRAWN,
-        reversed_=is_reversed(stands),
-        told=explanation,
-    )
+    over = ended(stands, released=stands in TAKEN_BACK if released is None else released)
+    text = explain(one.plan, decision, texts or {}, ended=over, told=explanation)
     return ToldClaim(
         name="policies/p-1/claims/0123456789abcdef",
         claim_id="0123456789abcdef",
@@ -144,4 +142,5 @@ def told(
         coordinated=coordinated,
         told=explanation,
         text=text,
+        ended=over,
     )

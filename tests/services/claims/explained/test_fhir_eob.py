@@ -25,6 +25,7 @@ from services.claims.explained.fhir_eob import (
     sums_that_fail,
 )
 from services.claims.explained.told import CoordinatedClaim, ToldClaim
+from services.common.money import currency_exponent
 from tests.services.claims.core.bills import DAY, bill, line, plan_named
 from tests.services.claims.explained.telling import Decided, decided, decided_in_cases, told
 
@@ -70,7 +71,8 @@ def test_every_decision_of_the_cases_is_valid_and_adds_up(
         resource = said(made)
         assert sums_that_fail(resource) == ()
         submitted = resource["total"][0]["amount"]["value"]
-        assert submitted == Decimal(one.decision.billed) / 100
+        places = currency_exponent(one.decision.currency)
+        assert submitted == Decimal(one.decision.billed).scaleb(-places)
         assert resource["status"] == ("active" if state is None else "cancelled")
         assert resource["use"] == "claim"
         assert resource["outcome"] in {"queued", "complete", "partial"}

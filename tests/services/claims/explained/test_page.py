@@ -116,6 +116,14 @@ def test_a_reversed_claim_says_that_its_decision_holds_no_longer() -> None:
     assert made["standing"] == "Reversed; what had been decided holds no longer."
 
 
+def test_an_adjusted_claim_of_which_money_is_got_back_has_a_decision_that_holds() -> None:
+    stands, facts = ClaimState.RECOVERY_OPEN, decided(PLAN, bill())
+    made = view(told(facts, state=stands, released=False), Language.EN)
+    assert made["standing"] == "Decided."
+    back = view(told(facts, state=stands, released=True), Language.EN)
+    assert back["standing"] == "Reversed; what had been decided holds no longer."
+
+
 def test_a_line_of_nothing_still_says_why_it_is_denied() -> None:
     (made,) = view(told(decided(PLAN, bill(line(1, "X1", "0"), line(2)))), Language.EN)["lines"][:1]
     assert made["refusal"] == "This is yours: the plan does not cover this service (clause 6.3)"

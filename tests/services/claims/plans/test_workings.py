@@ -186,6 +186,7 @@ def test_enough_cases_are_worked_and_no_two_are_the_same() -> None:
 AUDITED = [
     ("100 - 20 = 80 after the copay", "101 - 20 = 81", "nobody states 101"),
     ("round(80 * 0.60) = 48", "round(80 * 0.61) = 48.8", "nobody states 0.61"),
+    ("100 - 20 = 80 after the copay", "1 + 1 = 2", "anything can be made"),
     ("20 + 32 = 52", "20 + 20 = 40", "no line gives paid_by patient 52"),
     ("80 - 48 = 32", "80 - 48 = 33", "it is 32"),
     ("80 - 48 = 32", "80 x 48 = 32", "was not expected"),
