@@ -90,6 +90,8 @@ WORDS: Mapping[str, str] = {
     "billed": "账单金额",
     "benefit": "赔付金额",
     "paid": "已付金额",
+    "came back": "已追回金额",
+    "net paid": "净付金额",
     "taken in (UTC)": "收案时间 (UTC)",
     "(erased)": "（已清除）",
     "line": "明细行",

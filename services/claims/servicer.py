@@ -263,7 +263,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             sealer = self._parts.keys.sealer(connection)
             row, stored = _decided_row(connection, sealer, name)
             told = told_claim(connection, sealer, self._parts.plans, row, stored)
-            claim = claim_message(sealed.opened(sealer, row, stored))
+            opened = sealed.opened(sealer, row, stored)
+            claim = claim_message(opened, recovered=told.recovered)
             note_reads(connection, [row])
         answer = pb.ExplainClaimResponse(
             claim=claim,

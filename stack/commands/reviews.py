@@ -240,7 +240,7 @@ def supply(  # noqa: PLR0913, PLR0917 -- an option each
     if fund_paid:
         currency = _claim(name, state, role).paid.currency_code
         paid = request.facts.social_insurance.fund_paid
-        paid.currency_code, paid.minor_units = currency, _minor(fund_paid, currency)
+        paid.currency_code, paid.minor_units = currency, _minor(fund_paid, currency, "--fund-paid")
     _do("SupplyFacts", request, role, revision, request_id, state, as_json)
 
 
@@ -251,12 +251,12 @@ def _digest(path: Path) -> str:
         raise Failed(f"{path}: cannot be read ({type(error).__name__})", exit_code=2) from None
 
 
-def _minor(text: str, currency: str) -> int:
+def _minor(text: str, currency: str, option: str) -> int:
     try:
         places = currency_exponent(currency)
         return minor_units(parse_decimal(text, places=places, what="it"), currency)
     except ValueError as error:
-        raise Failed(f"--fund-paid: {error}", exit_code=2) from None
+        raise Failed(f"{option}: {error}", exit_code=2) from None
 
 
 def adjust(
@@ -285,26 +285,56 @@ def reverse(
     _do("ReverseClaim", request, "senior_adjuster", revision, request_id, state, as_json)
 
 
-def recover(
+def recover(  # noqa: PLR0913, PLR0917 -- an option each
     name: Name,
-    account: Annotated[str, typer.Option("--account", help="Where it came to.")] = "main",
+    account: Annotated[
+        str, typer.Option("--account", help="Where it came to: an account that is paid from.")
+    ] = "main",
+    amount: Annotated[
+        str,
+        typer.Option("--amount", help="What came back, in major units; all of it when absent."),
+    ] = "",
     write_off: Annotated[
         bool, typer.Option("--write-off", help="It never came: give it up instead.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
     note: Note = "",
     revision: Revision = -1,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
-    """Book that all the money of a reversed claim is back, or given up."""
+    """Book that money of a claim is back, all or a part, or that the rest is given up."""
     if write_off:
+        if amount:
+            raise Failed("--write-off gives up all that is open; leave --amount out", exit_code=2)
         given_up = pb.WriteOffRecoveryRequest(name=name, note=note)
         _do("WriteOffRecovery", given_up, "senior_adjuster", revision, request_id, state, as_json)
         return
     claim = _claim(name, state, "payments")
     back = pb.RecordRecoveryRequest(name=name, amount=claim.recoverable, paying_account=account)
+    if amount:
+        currency = claim.paid.currency_code
+        back.amount.currency_code = currency
+        back.amount.minor_units = _minor(amount, currency, "--amount")
+    # In another state the service says what can be done with the claim.
+    if claim.HasField("recoverable") and not yes:
+        _ask_whether_it_came(claim, back)
+    revision = claim.revision if revision < 0 else revision
     _do("RecordRecovery", back, "payments", revision, request_id, state, as_json)
+
+
+def _ask_whether_it_came(claim: claims_pb2.Claim, back: pb.RecordRecoveryRequest) -> None:
+    """Show what is to come back and what would be booked, and ask.
+
+    Raises: Failed where nobody can be asked.
+    """
+    open_, booked = money(claim.recoverable), money(back.amount)
+    what = f"{claim.name}: {open_} to be recovered; {booked} came to {back.paying_account}"
+    if not sys.stdin.isatty():
+        way = f"repeat the command with --revision {claim.revision} --yes"
+        raise Failed(what, "nothing was done: nobody could be asked", way, exit_code=2)
+    typer.confirm(f"{what}. Book it?", abort=True, err=True)
 
 
 def appeal(

@@ -390,8 +390,19 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     back = stack.lipei("claims", "reverse", name, "--note", "x", *acting(stack, name).split())
     assert f"next: lipei claims recover {name} --revision " in back.out.splitlines()[-1]
     assert "110000.00 CNY are to be recovered" in stack.lipei("claims", "show", name).out
-    assert stack.lipei("claims", "recover", name, *acting(stack, name).split()).code == 0
+    got_back = ["claims", "recover", name, *acting(stack, name).split()]
+    unasked = stack.lipei(*got_back)
+    assert (unasked.code, "110000.00 CNY to be recovered" in unasked.err) == (2, True)
+    nowhere = stack.lipei(*got_back, "--account", "abc", "--yes")
+    assert (nowhere.code, "the accounts: main [UNKNOWN_ACCOUNT]" in nowhere.err) == (1, True)
+    part = stack.lipei(*got_back, "--amount", "10000.00", "--yes")
+    assert "100000.00 CNY to be recovered" in part.out, part.err
+    assert stack.lipei("claims", "recover", name, "--yes").code == 0
     assert stands(stack, name) == "recovered"
+    shown = stack.lipei("claims", "list", "p-7").out
+    assert "net paid" in shown
+    assert shown.count("110000.00 CNY") == 3  # benefit, paid, came back
+    assert "0.00 CNY" in shown.split("110000.00 CNY")[-1]
     books = stack.json("books")
     assert (books["ledger_sum_minor_units"], books["payout_mismatches"]) == ("0", "0")
 

@@ -302,18 +302,54 @@ def test_a_reversed_claim_frees_what_it_used_and_is_recovered(service: Served) -
     assert used(service) == before == {}
     assert books(service)["claims:recoverable"] == 2_000_000
     assert "claims:incurred" not in books(service)
-    short = asked(review_pb2.RecordRecoveryRequest, after, amount=yuan("1"), paying_account="main")
-    fault = refused(service.review.RecordRecovery, short)
-    assert [v.reason for v in fault.violations] == ["OTHER_AMOUNT"]
     whole = asked(
         review_pb2.RecordRecoveryRequest, after, amount=yuan("20000"), paying_account="main"
     )
     closed = service.review.RecordRecovery(whole).claim
     assert closed.state == pb.CLAIM_STATE_RECOVERED
     assert not closed.HasField("recoverable")
+    assert (closed.paid, closed.recovered) == (yuan("20000"), yuan("20000"))
     assert "claims:recoverable" not in books(service)
     again = decided(service, "B2", line(1, DRUG, "30000.00"))  # no duplicate of a reversed one
     assert again.decision.benefit == yuan("20000")
+
+
+@pytest.mark.parametrize("amount", ["0", "20000.01"])
+def test_money_comes_to_a_known_account_and_is_no_more_than_is_open(
+    service: Served, amount: str
+) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    after = service.review.ReverseClaim(asked(review_pb2.ReverseClaimRequest, claim)).claim
+    before = books(service)
+    wrong = asked(
+        review_pb2.RecordRecoveryRequest, after, amount=yuan(amount), paying_account="abc"
+    )
+    fault = refused(service.review.RecordRecovery, wrong)
+    assert [v.reason for v in fault.violations] == ["OTHER_AMOUNT", "UNKNOWN_ACCOUNT"]
+    assert fault.violations[1].text.endswith("the accounts: main")
+    assert books(service) == before
+    assert got(service, claim.name).revision == after.revision
+
+
+def test_a_part_of_the_money_leaves_the_rest_to_be_recovered(service: Served) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    stands = service.review.ReverseClaim(asked(review_pb2.ReverseClaimRequest, claim)).claim
+    for back, left in (("5000", "15000"), ("5000", "10000")):  # the same amount twice is two
+        part = asked(
+            review_pb2.RecordRecoveryRequest, stands, amount=yuan(back), paying_account="main"
+        )
+        stands = service.review.RecordRecovery(part).claim
+        assert service.review.RecordRecovery(part).claim == stands  # a repeat books nothing
+        assert stands.state == pb.CLAIM_STATE_RECOVERY_OPEN
+        assert stands.recoverable == yuan(left)
+    assert stands.recovered == yuan("10000")
+    assert books(service)["claims:recoverable"] == 1_000_000
+    closed = service.review.WriteOffRecovery(
+        asked(review_pb2.WriteOffRecoveryRequest, stands)
+    ).claim
+    assert closed.state == pb.CLAIM_STATE_WRITTEN_OFF
+    assert (closed.paid, closed.recovered) == (yuan("20000"), yuan("10000"))
+    assert books(service)["claims:written-off"] == 1_000_000
 
 
 def test_what_never_comes_back_is_written_off(service: Served) -> None:
