@@ -121,7 +121,8 @@ def _standing(claim: pb.Claim, lang: Language) -> Iterator[str]:
         yield said("a review waits for somebody else to confirm it")
     for pend in claim.decision.pends:
         line = f"{said('line')} {pend.line} " if pend.line else ""
-        yield f"{line}{said('waits for')} {pend.awaits} ({said('clause')} {pend.clause})"
+        what = chinese.awaited(pend.awaits, lang)
+        yield f"{line}{said('waits for')} {what} ({said('clause')} {pend.clause})"
     if claim.HasField("papers_due_time"):
         yield f"{said('papers are awaited until')} {when(claim.papers_due_time)} (UTC)"
     if claim.HasField("days_left"):

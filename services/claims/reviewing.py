@@ -227,7 +227,8 @@ def _check(row: Row[Any], step: _Step, revision: int) -> None:
             metadata=stands,
         )
     if state not in step.states:
-        text = "a claim in this state cannot do that"
+        can = ", ".join(one.value.replace("_", " ") for one in step.states)
+        text = f"the claim is {state.value.replace('_', ' ')}; this needs one that is {can}"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", text, metadata=stands)
 
 

@@ -367,13 +367,13 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     name = submitted(stack, tmp_path, bill(stack, "B-large", **large))["name"]
     queue = stack.lipei("claims", "pended", "p-7")
     missing = [
-        one for one in (name, "review.auto_pay_ceiling", "5.6", "30") if one not in queue.out
+        one for one in (name, "above automatic payment", "5.6", "30") if one not in queue.out
     ]
     assert missing == [], queue.out + queue.err
     assert f"next: lipei claims review {name} --accept --revision " in queue.out.splitlines()[-1]
     words = ["claims", "review", name, "--units", "1=6", "--clause", "5.6", "--note", "seen"]
     blind = stack.lipei(*words)
-    assert (blind.code, "review.auto_pay_ceiling" in blind.err) == (2, True)
+    assert (blind.code, "above automatic payment" in blind.err) == (2, True)
     assert blind.said[-1] == f"repeat the command with {acting(stack, name)}"
     assert stands(stack, name) == "pended_review"
     words += acting(stack, name).split()
@@ -433,10 +433,12 @@ def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     told = ("--holder", "示例医院", "--account", "6222777700000001", "--bank", "104100000004")
     made = stack.json("providers", "propose", "H99000100009", *told, "--from", "2026-01-01")
     name = made["account"]["name"]
-    alone = stack.lipei("providers", "confirm", name)  # the sandbox is one person
+    alone = stack.lipei("providers", "confirm", name)  # in another role, and the same person
     assert (alone.code, "somebody else must confirm or reject" in alone.err) == (1, True)
+    second = ("--person", "second")
+    assert stack.lipei(*second, "providers", "confirm", name).code == 0
     listed = stack.lipei("providers", "accounts", "H99000100009").out
-    assert all(one in listed for one in (name, "proposed", "2026-01-01"))
+    assert all(one in listed for one in (name, "confirmed", "2026-01-01"))
     assert "62227777" not in listed
 
 
@@ -454,6 +456,25 @@ def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: P
     name = submitted(stack, tmp_path, unknown)["name"]
     assert stands(stack, name) == "pended_info"
     assert "papers are awaited until 2028-06-10" in stack.lipei("claims", "show", name).out
+    bare = stack.lipei("claims", "supply", name, *acting(stack, name).split())
+    assert bare.code == 2
+    assert "; awaited: lines 1, 3: whether social insurance settled the bill" in bare.err
+    assert "--social-insurance" in bare.err
+    wrong = stack.lipei("claims", "supply", name, "--care-type", "asleep")
+    assert (wrong.code, "inpatient" in wrong.err) == (2, True)
+    short = stack.lipei(
+        *("claims", "supply", name, "--referral", "--liability", "nobody"),
+        *("--licence", "community-centre", "--prescribed", "1=2026-01-05T09:30+08:00"),
+        *acting(stack, name).split(),
+    )
+    assert "still awaited: lines 1, 3: whether social insurance settled the bill" in short.out, (
+        short.err
+    )
+    queue = stack.lipei("claims", "pended", "p-8").out
+    (row,) = (one for one in queue.splitlines() if one.strip().startswith(name))
+    assert "lines 1, 3: whether social insurance settled the bill" in row
+    assert "up to " in row
+    assert "是否经医保结算" in stack.lipei("claims", "pended", "p-8", "--lang", "zh").out
     paper = tmp_path / "settlement.txt"
     paper.write_text("settled")
     told = ("--social-insurance", "--fund-paid", "12000.00", "--paper", paper)
@@ -462,9 +483,19 @@ def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: P
     until(lambda: stands(stack, name) == "paid")
     seen = acting(stack, name).split()
     assert stack.lipei("claims", "appeal", name, "--note", "too little", *seen).code == 0
-    upheld = stack.lipei("claims", "decide-appeal", name, "--uphold", *acting(stack, name).split())
-    assert upheld.out.splitlines()[-1] == f"next: lipei claims explain {name}"
-    assert stands(stack, name) == "upheld"
+    decide = ("claims", "decide-appeal", name)
+    alone = stack.lipei(*decide, "--overturn", *acting(stack, name).split())
+    assert (alone.code, "another must" in alone.err) == (1, True)
+    second = ("--person", "second")
+    over = stack.lipei(*second, *decide, "--overturn", *acting(stack, name).split())
+    assert over.code == 0, over.err
+    queue = stack.lipei("claims", "pended", "p-8").out
+    (row,) = (one for one in queue.splitlines() if one.strip().startswith(name))
+    assert "a person, as the decision was overturned" in row
+    wrong = stack.lipei("claims", "reverse", name, *acting(stack, name).split())
+    assert wrong.code == 1
+    assert "CLAIM_STATE_" not in wrong.err
+    assert f"lipei claims review {name}" in wrong.err
 
 
 def test_books_are_balanced(stack: Stack, claim: str) -> None:

@@ -94,7 +94,19 @@ def awaited(plan: Plan, pend: Pend) -> Text:
     for paper in plan.edits.papers if plan.edits is not None else ():
         if pend.awaits == f"paper.{paper.id}":
             return paper.name
-    return _AWAITED.get(pend.awaits) or Text(zh=pend.awaits, en=pend.awaits)
+    return awaited_fact(pend.awaits)
+
+
+def awaited_fact(awaits: str) -> Text:
+    """What a stable name of a fact says, for who has no plan at hand; papers keep their ids.
+
+    >>> awaited_fact("provider.tier").en, awaited_fact("paper.invoice").en
+    ("the provider's tier", 'the paper invoice')
+    """
+    paper = awaits.removeprefix("paper.")
+    if paper != awaits:
+        return Text(zh=f"资料 {paper}", en=f"the paper {paper}")
+    return _AWAITED.get(awaits) or Text(zh=awaits, en=awaits)
 
 
 def bearer_words(bearer: Bearer, *, waits: bool = False) -> Text:

@@ -15,6 +15,7 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2, review_pb2, review_pb2_grpc, settlement_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.main import now_us
+from services.claims.papers import fact_faults, with_facts
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import usage_balance
 from services.common.access.caller import Caller
@@ -224,6 +225,15 @@ def test_what_a_reviewer_wrote_is_sealed(service: Served) -> None:
     assert NOTE.encode() not in repr(rows).encode()
     assert NOTE.encode() not in bytes(rows[0].sealed)
     assert not [row for row in answers if NOTE.encode() in bytes(row.response)]
+
+
+def test_papers_say_how_care_was_given_only_where_the_bill_does_not() -> None:
+    told = bill_pb2.Bill(care_type=bill_pb2.CARE_TYPE_INPATIENT)
+    silent = bill_pb2.Bill()
+    assert list(fact_faults(silent, told)) == []
+    assert with_facts(silent, told).care_type == bill_pb2.CARE_TYPE_INPATIENT
+    stated = bill_pb2.Bill(care_type=bill_pb2.CARE_TYPE_OUTPATIENT)
+    assert [one.reason for one in fact_faults(stated, told)] == ["STATED_ALREADY"]
 
 
 def test_papers_decide_a_claim_and_a_stated_fact_is_not_stated_again(service: Served) -> None:
