@@ -498,6 +498,25 @@ def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: P
     assert f"lipei claims review {name}" in wrong.err
 
 
+def test_a_list_says_where_it_goes_on_and_which_policy_is_unknown(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    token = insured(stack, tmp_path, "p-12", "990001198003070091")
+    for number in ("B-one", "B-two"):
+        submitted(stack, tmp_path, bill(stack, number, member_token=token))
+    everything = stack.json("claims", "list", "p-12")
+    assert (len(everything["claims"]), everything["next_page_token"]) == (2, "")
+    first = stack.json("claims", "list", "p-12", "--most", "1")
+    rest = stack.json("claims", "list", "p-12", "--page-token", first["next_page_token"])
+    assert [*first["claims"], *rest["claims"]] == everything["claims"]
+    assert (
+        "the first 1; --most asks for more"
+        in stack.lipei("claims", "list", "p-12", "--most", "1").out
+    )
+    unknown = stack.lipei("claims", "list", "p-99")
+    assert (unknown.code, "no such policy" in unknown.err) == (1, True)
+
+
 def test_books_are_balanced(stack: Stack, claim: str) -> None:
     found = stack.json("books")
     assert found["ledger_sum_minor_units"] == "0"
