@@ -90,7 +90,7 @@ def standing(decision: Decision, ended: Ended | None = None) -> Text:
 
 
 def awaited(plan: Plan, pend: Pend) -> Text:
-    """What a claim waits for, in words; its stable name where no words are known."""
+    """What a claim waits for, in words; a paper that the plan does not name by its id."""
     for paper in plan.edits.papers if plan.edits is not None else ():
         if pend.awaits == f"paper.{paper.id}":
             return paper.name
