@@ -74,6 +74,13 @@ class SystemCodes(Part, frozen=True):
     prefixes: tuple[str, ...] = ()
 
 
+class SystemName(Part, frozen=True):
+    """A code system that the plan's file names by a word of its own."""
+
+    id: str
+    uri: str
+
+
 class CodeSet(Part, frozen=True):
     """A named, dated set of codes; services and diagnoses alike."""
 
@@ -478,6 +485,7 @@ class Plan(Part, frozen=True):
     social_insurance: SocialInsuranceTerms
     coordination: Coordination
     providers: Providers
+    systems: tuple[SystemName, ...] = ()
     code_systems: tuple[str, ...] = ()
     code_sets: tuple[CodeSet, ...] = ()
     categories: tuple[Category, ...] = ()

@@ -6,7 +6,6 @@ language: docs/plans.md.
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 from services.claims.core.codes import comparable
@@ -47,8 +46,15 @@ from services.claims.plans.benefit_terms import (
     read_undisputed_first,
 )
 from services.claims.plans.checks import check_plan
-from services.claims.plans.code_systems import CODE_SYSTEMS
-from services.claims.plans.context import Context, choices, each, read_code_systems, read_text
+from services.claims.plans.code_systems import CODE_SYSTEMS, CodeSystem
+from services.claims.plans.context import (
+    Context,
+    choices,
+    each,
+    read_code_systems,
+    read_systems,
+    read_text,
+)
 from services.claims.plans.edit_terms import read_edits
 from services.claims.plans.reader import Faults, Mapping, Value
 from services.claims.plans.rule_terms import (
@@ -96,9 +102,11 @@ def read_plan(top: Mapping) -> Plan:
         written.fault("UNKNOWN_FORMAT", f"this version reads format {FORMAT}")
     plan_id, name = top.get("id").ident(), read_text(top.get("name"))
     context = Context(currency=_currency(top), first_day=top.get("first_day").day())
+    systems = read_systems(top)
+    context.name_systems(systems)
     clauses = _clauses(top)
     context.clauses = tuple(one.id for one in clauses)
-    code_sets = _code_sets(top, context.first_day)
+    code_sets = _code_sets(top, context)
     context.code_sets = tuple(one.id for one in code_sets)
     sections = _sections(top, context)
     context.sections = tuple(one.id for one in sections)
@@ -111,7 +119,8 @@ def read_plan(top: Mapping) -> Plan:
         currency=context.currency,
         first_day=context.first_day,
         clauses=clauses,
-        code_systems=read_code_systems(top),
+        systems=systems,
+        code_systems=read_code_systems(top, context),
         code_sets=code_sets,
         sections=sections,
         categories=categories,
@@ -158,28 +167,32 @@ def _clauses(top: Mapping) -> tuple[Clause, ...]:
     )
 
 
-def _code_sets(top: Mapping, first_day: date) -> tuple[CodeSet, ...]:
+def _code_sets(top: Mapping, context: Context) -> tuple[CodeSet, ...]:
     found = top.maybe("code_sets")
     if found is None:
         return ()
     sets = found.mapping()
     return tuple(
-        CodeSet(id=sets.name(key), codes=sets.get(key).dated(_codes, first_day))
+        CodeSet(
+            id=sets.name(key),
+            codes=sets.get(key).dated(lambda value: _codes(value, context), context.first_day),
+        )
         for key in sets.names()
     )
 
 
-def _codes(value: Value) -> tuple[SystemCodes, ...]:
+def _codes(value: Value, context: Context) -> tuple[SystemCodes, ...]:
     """Codes by system: "E11*" and every code of a hierarchical system stand for those below."""
     by_system = value.mapping()
     found = []
     for name in by_system.names(of=CODE_SYSTEMS):
         codes = by_system.get(name)
-        if name not in CODE_SYSTEMS:
-            known = ", ".join(CODE_SYSTEMS)
-            codes.fault("UNKNOWN_CODE_SYSTEM", f"{name!r} is not a code system; known: {known}")
-            continue
-        system = CODE_SYSTEMS[name]
+        system = context.systems.get(by_system.name(name))
+        if system is None:
+            known = ", ".join(context.systems)
+            text = f"{name!r} is not a code system; known: {known}; name others under systems"
+            codes.fault("UNKNOWN_CODE_SYSTEM", text)
+            system = CodeSystem("?")
         exact: list[str] = []
         prefixes: list[str] = []
         for item in codes.items():

@@ -48,7 +48,7 @@ _READ_LAST = (
     *("authorisations", "mutual_recognition", "prices", "unit_limits", "fixed_limits"),
     *("social_insurance", "deductibles", "copays", "shares", "out_of_pocket", "ceilings"),
     *("count_limits", "coordination", "payees", "auto_pay_ceiling", "sampling", "four_eyes"),
-    *("undisputed_first", "edits", "general", "code_sets", "clauses"),
+    *("undisputed_first", "edits", "general", "systems", "code_sets", "clauses"),
 )
 Timeline = tuple[tuple[date, Any], ...]
 
@@ -257,9 +257,8 @@ def _normal(value: Any, *, dated: bool = False) -> Any:
 
 
 def _codes(codes: SystemCodes) -> Iterator[str]:
-    system = say.system_word(codes.system)
-    yield from (f"{system} {comparable(code)}" for code in codes.exact)
-    yield from (f"{system} {comparable(code)}*" for code in codes.prefixes)
+    yield from (f"{codes.system} {comparable(code)}" for code in codes.exact)
+    yield from (f"{codes.system} {comparable(code)}*" for code in codes.prefixes)
 
 
 # --- rows of tables: one term a code or pair, whatever days its rows are for ---

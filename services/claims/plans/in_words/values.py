@@ -106,6 +106,7 @@ class Names:
         self.categories = {one.id: one.name for one in plan.categories}
         self.papers = {one.id: one.name for one in papers}
         self.clauses = {one.id: one.text for one in plan.clauses}
+        self.systems = {one.uri: one.id for one in plan.systems}
         self.currency = plan.currency
         self._zh, self._en = Language("zh", plan.currency), Language("en", plan.currency)
 
@@ -223,14 +224,20 @@ def system_word(uri: str) -> str:
     return _SYSTEM_WORDS.get(uri, uri)
 
 
-def system(value: str, _names: Names) -> Text:
-    """A code system by its short word."""
-    return same(system_word(value))
+def system(value: str, names: Names) -> Text:
+    """A code system by its short word, which may be the plan's own."""
+    return same(names.systems.get(value) or system_word(value))
 
 
-def coding(value: Coding, _names: Names) -> Text:
+def coding(value: Coding, names: Names) -> Text:
     """A code with its system."""
-    return same(f"{system_word(value.system)} {value.code}")
+    return same(f"{system(value.system, names).en} {value.code}")
+
+
+def set_code(value: str, names: Names) -> Text:
+    """A code of a code set: its system, a blank, and the code with its star."""
+    uri, _, code = value.rpartition(" ")
+    return same(f"{system(uri, names).en} {code}")
 
 
 def clause(value: str, names: Names) -> Text:
