@@ -68,6 +68,7 @@ from services.claims.plans.rule_terms import (
 from services.common.money import currencies
 
 FORMAT = 1
+_NO_CODES = "write at least one code; null in place of the day's codes ends the set"
 
 
 def load_plan(yaml: bytes | str, source: str) -> Plan:
@@ -193,6 +194,8 @@ def _codes(value: Value, context: Context) -> tuple[SystemCodes, ...]:
             text = f"{name!r} is not a code system; known: {known}; name others under systems"
             codes.fault("UNKNOWN_CODE_SYSTEM", text)
             system = CodeSystem("?")
+        if codes.value == []:
+            codes.fault("EMPTY_LIST", _NO_CODES)
         exact: list[str] = []
         prefixes: list[str] = []
         for item in codes.items():
@@ -204,6 +207,8 @@ def _codes(value: Value, context: Context) -> tuple[SystemCodes, ...]:
         if len({comparable(one) for one in (*exact, *prefixes)}) != len(exact) + len(prefixes):
             codes.fault("DUPLICATE_CODE", "a code stands twice in the list")
         found.append(SystemCodes(system=system.uri, exact=tuple(exact), prefixes=tuple(prefixes)))
+    if value.value == {}:
+        value.fault("EMPTY_LIST", _NO_CODES)
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ from services.claims.plans.checks import MAX_SECTIONS
 from services.claims.plans.in_words import diff, explain
 from services.claims.plans.loader import load_plan, load_plan_file
 from services.claims.plans.price_list import load_price_list
+from services.claims.plans.unused import unused
 from services.common.strict_yaml import Fault, StrictYamlError
 from tests.services.claims.core.bills import CASES, PLANS, bill, line
 
@@ -108,6 +109,23 @@ def test_a_file_names_code_systems_of_its_own_beside_the_built_in_ones() -> None
     assert plan_version(load_plan(same, "a")) == plan_version(load_plan(SMALL, "b"))
 
 
+def test_what_no_term_names_is_a_warning_with_its_line_and_no_fault() -> None:
+    papers = "papers: {invoice: {zh: 发票, en: Invoice}}\n"
+    idle = SMALL.replace("general:", '  "2": {zh: 二, en: Two}\ngeneral:') + papers
+    found = unused(load_plan(idle, "p"), idle, "p")
+    assert [(one.path, one.line) for one in found] == [
+        ("clauses.2", _line(idle, '"2":')),
+        ("code_sets.tumours", _line(idle, "tumours")),
+        ("papers.invoice", _line(idle, "papers")),
+    ]
+    excluded = (
+        'exclusions: [{id: t, clause: "2", diagnoses: [tumours], in_force: {2025-01-01: true}}]'
+    )
+    asked = 'required_papers: [{id: p, clause: "2", values: {2025-01-01: [invoice]}}]'
+    used = f"{idle}{excluded}\n{asked}\n"
+    assert unused(load_plan(used, "p"), used, "p") == ()
+
+
 def test_price_lists_and_cases_name_code_systems_as_their_files_and_plans_do() -> None:
     prices = """\
 format: 1
@@ -189,6 +207,8 @@ BAD = [
     ("demo-yibao", "yibao-2027", "UNKNOWN_CODE_SYSTEM", "drugs"),
     ('"XA10*", "XC01"', '"XA10*", "XA10*"', "DUPLICATE_CODE", "drugs"),
     ('"XA10*", "XC01"', '"*"', "BAD_CODE", "drugs"),
+    ('"XA10*", "XC01"', "", "EMPTY_LIST", "drugs.2025-01-01.demo-yibao"),
+    ("{icd-10: [C]}", "{}", "EMPTY_LIST", "tumours.2025-01-01"),
     ('"XA10*", "XC01"', "10", "NOT_TEXT", "drugs"),
     (
         '  - {id: other, clause: "1", name',
