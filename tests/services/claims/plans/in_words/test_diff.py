@@ -160,6 +160,34 @@ def test_what_says_the_same_is_no_change(was: str, now: str) -> None:
     assert list(lines((), "en")) == ["Nothing changes for anybody."]
 
 
+def _with_codes(codes: str) -> Plan:
+    """The plan whose special drugs are these."""
+    text, was = _text("million-medical"), '2024-01-01:\n      demo-yibao: ["XL01*"]'
+    assert text.count(was) == 1
+    return _plan(text.replace(was, f"2024-01-01: {codes}"))
+
+
+def test_of_a_long_list_the_sentence_counts_and_the_rest_is_for_machines() -> None:
+    was = ", ".join(f"V{number}" for number in range(100, 140))
+    now = ", ".join(f"V{number}" for number in range(102, 165))
+    old, new = (_with_codes(f"{{demo-yibao: [{codes}]}}") for codes in (was, now))
+    (one,) = diff(old, new)
+    assert [text.en for text in one.removed] == ["demo-yibao V100", "demo-yibao V101"]
+    assert [text.en for text in one.added] == [f"demo-yibao V{n}" for n in range(140, 165)]
+    first = ", ".join(f"demo-yibao V{number}" for number in range(140, 150))
+    sentence = one.sentence()
+    told = f"without 2 (demo-yibao V100, demo-yibao V101) → with 25 ({first} and 15 more)"
+    assert told in sentence.en
+    assert "增加 25 项（" in sentence.zh
+    assert sentence.zh.count("V1") == 12
+    assert one.told(("en",))["added"] == [text.en for text in one.added]
+    # A set that comes back from nothing is told in short as well.
+    ended = _with_codes("null")
+    (back,) = diff(ended, new)
+    assert "nothing → 63 (" in back.sentence().en
+    assert len(back.added) == 63
+
+
 def test_rows_of_tables_are_compared_by_code_and_day() -> None:
     folder = CASES / "plans" / "every-edit.yaml"
     old = folder.read_text("utf-8")
