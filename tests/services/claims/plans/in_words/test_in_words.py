@@ -109,6 +109,17 @@ def _explained(plan: Plan) -> dict[str, list[str]]:
     return {language: [getattr(one, language) for one in said] for language in LANGUAGES}
 
 
+def test_the_last_of_several_shares_is_for_all_other_cases() -> None:
+    plan = load_plan_file(PLANS / "million-medical.yaml")
+    said = {one.place: one.said for one in explain.explain(plan)}
+    assert "其余情形：" in said["shares/not-settled"].zh
+    assert "In all other cases: " in said["shares/not-settled"].en
+    assert "全部费用" not in said["shares/not-settled"].zh
+    alone = msgspec.structs.replace(plan, shares=plan.shares[-1:])
+    (only,) = [one.said for one in explain.explain(alone) if one.place.startswith("shares/")]
+    assert "适用于全部费用。" in only.zh
+
+
 @pytest.mark.parametrize(
     "path", [*sorted(PLANS.glob("*.yaml")), *sorted((CASES / "plans").glob("*.yaml"))], ids=str
 )
