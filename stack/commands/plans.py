@@ -38,12 +38,14 @@ def check(
 ) -> None:
     """Check plan files: every fault with file and line. Needs nothing that runs.
 
-    Warns of code sets, clauses and papers that no term names; a warning is no fault.
+    Warns of code sets, clauses and papers that no term names; a warning is no fault. A file that
+    cannot be read is told beside the others' faults (exit 2).
     """
     faults: list[str] = []
     found: list[dict[str, object]] = []
     warnings: list[str] = []
     warned: list[dict[str, object]] = []
+    unread = False
     for file in files:
         try:
             content = content_of(file)
@@ -54,6 +56,11 @@ def check(
         except StrictYamlError as error:
             faults += str(error).splitlines()
             found += [_told(file, one) for one in error.faults]
+        except Failed as error:
+            faults += error.lines
+            text = "; ".join(error.lines)
+            found.append(_told(file, Fault(path="", line=1, reason="NOT_READ", text=text)))
+            unread = True
         except _UNREADABLE as error:
             faults.append(_unreadable(file, error))
             found.append(
@@ -66,7 +73,8 @@ def check(
         for warning in warnings:
             say(warning)
     if faults:
-        raise Failed(*faults, f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
+        count = f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}"
+        raise Failed(*faults, count, exit_code=2 if unread else 1)
     if not as_json:
         say(f"{len(files)} without fault")
 

@@ -124,6 +124,19 @@ def test_plan_check_names_every_fault_of_every_file_with_its_line(tmp_path: Path
     assert found[0].keys() == {"file", "line", "path", "reason", "text"}
 
 
+def test_plan_check_checks_the_others_when_one_cannot_be_read(tmp_path: Path) -> None:
+    missing, bad = tmp_path / "nosuch.yaml", tmp_path / "bad.yaml"
+    bad.write_text("id: a\nid: b\n")
+    good = PLANS / "million-medical.yaml"
+    typed = lipei("plan", "check", good, missing, bad)
+    assert typed.code == 2
+    assert f"{missing}: No such file or directory" in typed.said
+    assert any(said.startswith(f"{bad}:2: id") for said in typed.said)
+    found = json.loads(lipei("plan", "check", good, missing, bad, "--json").out)["faults"]
+    assert (found[0]["file"], found[0]["reason"]) == (str(missing), "NOT_READ")
+    assert {one["file"] for one in found} == {str(missing), str(bad)}
+
+
 def test_plan_check_warns_of_what_no_term_names_and_finds_no_fault(tmp_path: Path) -> None:
     good = (PLANS / "million-medical.yaml").read_text()
     idle = tmp_path / "idle.yaml"
