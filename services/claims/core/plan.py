@@ -81,6 +81,13 @@ class SystemName(Part, frozen=True):
     uri: str
 
 
+class GivenName(Part, frozen=True):
+    """What the plan calls a code set or an outcome tier where it speaks to people."""
+
+    id: str
+    name: Text
+
+
 class CodeSet(Part, frozen=True):
     """A named, dated set of codes; services and diagnoses alike."""
 
@@ -488,6 +495,7 @@ class Plan(Part, frozen=True):
     systems: tuple[SystemName, ...] = ()
     code_systems: tuple[str, ...] = ()
     code_sets: tuple[CodeSet, ...] = ()
+    names: tuple[GivenName, ...] = ()
     categories: tuple[Category, ...] = ()
     default_category: str = ""
     eligibility: tuple[Eligibility, ...] = ()

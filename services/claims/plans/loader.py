@@ -17,6 +17,7 @@ from services.claims.core.plan import (
     CodeSet,
     Coordination,
     General,
+    GivenName,
     Plan,
     PreExisting,
     PreExistingRule,
@@ -123,6 +124,7 @@ def read_plan(top: Mapping) -> Plan:
         systems=systems,
         code_systems=read_code_systems(top, context),
         code_sets=code_sets,
+        names=_names(top),
         sections=sections,
         categories=categories,
         default_category=default_category,
@@ -179,6 +181,16 @@ def _code_sets(top: Mapping, context: Context) -> tuple[CodeSet, ...]:
             codes=sets.get(key).dated(lambda value: _codes(value, context), context.first_day),
         )
         for key in sets.names()
+    )
+
+
+def _names(top: Mapping) -> tuple[GivenName, ...]:
+    found = top.maybe("names")
+    if found is None:
+        return ()
+    names = found.mapping()
+    return tuple(
+        GivenName(id=names.name(key), name=read_text(names.get(key))) for key in names.names()
     )
 
 

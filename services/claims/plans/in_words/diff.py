@@ -279,7 +279,7 @@ def _users(side: Side, code_set: Term) -> Iterator[tuple[Term, Fact]]:
     """The terms that name a code set, and where."""
     for term in side.terms.values():
         for fact in term.facts:
-            if code_set.id.en in _code_sets_of(fact):
+            if code_set.place.rpartition("/")[2] in _code_sets_of(fact):
                 yield term, fact
 
 

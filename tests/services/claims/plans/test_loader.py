@@ -207,6 +207,13 @@ BAD = [
     ("demo-yibao", "yibao-2027", "UNKNOWN_CODE_SYSTEM", "drugs"),
     ('"XA10*", "XC01"', '"XA10*", "XA10*"', "DUPLICATE_CODE", "drugs"),
     ('"XA10*", "XC01"', '"*"', "BAD_CODE", "drugs"),
+    ("id: small\n", "id: small\nnames: {x: {zh: 甲, en: X}}\n", "UNKNOWN_REFERENCE", "names"),
+    (
+        "general:",
+        "names: {drugs: {zh: 甲, en: X}, tumours: {zh: 乙, en: X}}\ngeneral:",
+        "DUPLICATE_NAME",
+        "names",
+    ),
     ('"XA10*", "XC01"', "", "EMPTY_LIST", "drugs.2025-01-01.demo-yibao"),
     ("{icd-10: [C]}", "{}", "EMPTY_LIST", "tumours.2025-01-01"),
     ('"XA10*", "XC01"', "10", "NOT_TEXT", "drugs"),

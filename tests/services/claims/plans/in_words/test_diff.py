@@ -122,7 +122,7 @@ def test_changes_stand_under_whom_they_concern() -> None:
     said = list(lines(found, "en"))
     assert [line for line in said if not line.startswith(" ")] == [
         "Everybody and every charge",
-        "Hospital tiers: primary hospitals; outcome tiers: controlled",
+        "Hospital tiers: primary hospitals; outcome tiers: in control",
         "Sections: diabetes drugs",
     ]
 
