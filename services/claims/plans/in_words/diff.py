@@ -64,8 +64,13 @@ class Change:
             whole = self.new or self.old or Text(zh="", en="")
             zh, en = f"{self.label.zh}：{whole.zh}", f"{self.label.en}: {whole.en}"
         else:
-            zh = f"{self.label.zh}：{days.zh}{self.old.zh} → {self.new.zh}"
-            en = f"{self.label.en}: {days.en}{self.old.en} → {self.new.en}"
+            zh, en = f"{self.old.zh} → {self.new.zh}", f"{self.old.en} → {self.new.en}"
+            # Words in two languages may change in one of them.
+            if self.old.zh == self.new.zh:
+                zh = f"{self.old.zh}（仅英文文字变更）"
+            if self.old.en == self.new.en:
+                en = f"{self.old.en} (only the Chinese words change)"
+            zh, en = f"{self.label.zh}：{days.zh}{zh}", f"{self.label.en}: {days.en}{en}"
         return Text(
             zh=f"{self.heading.zh}{zh}（{judged.zh}）", en=f"{self.heading.en}{en} ({judged.en})"
         )

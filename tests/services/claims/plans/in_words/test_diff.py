@@ -160,6 +160,17 @@ def test_what_says_the_same_is_no_change(was: str, now: str) -> None:
     assert list(lines((), "en")) == ["Nothing changes for anybody."]
 
 
+def test_words_that_change_in_one_language_are_no_change_in_the_other() -> None:
+    (one,) = _changed("million-medical", ("zh: 特定药品, en: special", "zh: 特药, en: special"))
+    said = one.sentence()
+    assert "name: special drugs (only the Chinese words change) (changes no amount)" in said.en
+    assert "特定药品 → 特药" in said.zh
+    (one,) = _changed("million-medical", ("en: special drugs", "en: costly drugs"))
+    said = one.sentence()
+    assert "特定药品（仅英文文字变更）" in said.zh
+    assert "special drugs → costly drugs" in said.en
+
+
 def _with_codes(codes: str) -> Plan:
     """The plan whose special drugs are these."""
     text, was = _text("million-medical"), '2024-01-01:\n      demo-yibao: ["XL01*"]'
