@@ -58,7 +58,7 @@ def read_unit_edits(top: Mapping, context: Context) -> tuple[UnitEdits, ...]:
         return UnitEdits(
             id=term.get("id").ident(),
             clause=context.clause(term),
-            system=system_uri(term.get("system")),
+            system=system_uri(term.get("system"), context),
             rows=tuple(one.row for one in rows),
         )
 
@@ -80,7 +80,7 @@ def read_pair_edits(top: Mapping, context: Context) -> tuple[PairEdits, ...]:
         return PairEdits(
             id=term.get("id").ident(),
             clause=context.clause(term),
-            system=system_uri(term.get("system")),
+            system=system_uri(term.get("system"), context),
             rows=tuple(one.row for one in rows),
             modifiers=tuple(item.text() for item in term.items("modifiers")),
         )
@@ -212,7 +212,7 @@ def read_packages(top: Mapping, context: Context) -> tuple[Package, ...]:
 
 def _package(term: Mapping, context: Context) -> Package:
     expect_unit(term, "units")
-    system = system_uri(term.get("system"))
+    system = system_uri(term.get("system"), context)
 
     def parts(value: Value) -> tuple[PackagePart, ...]:
         found = []
@@ -223,7 +223,7 @@ def _package(term: Mapping, context: Context) -> Package:
             number = _units(units)
             if number == 0 and isinstance(units.value, int | str):
                 units.fault("NOT_POSITIVE", "a part has more than 0 units")
-            uri = system if own is None else system_uri(own)
+            uri = system if own is None else system_uri(own, context)
             code = Coding(system=uri, code=part.get("code").text())
             found.append(PackagePart(code=code, units=number))
             part.done()

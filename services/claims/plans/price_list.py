@@ -13,7 +13,7 @@ import msgspec
 
 from services.claims.core.codes import code_key
 from services.claims.core.facts import Coding, ContractPrice, PriceList
-from services.claims.plans.context import Context
+from services.claims.plans.context import Context, read_systems
 from services.claims.plans.reader import Faults, Mapping, Value
 from services.claims.plans.rule_terms import read_price_list
 from services.common.dated import Dated
@@ -98,6 +98,7 @@ def _price_list(top: Mapping) -> ProviderPrices:
     direct = top.maybe("direct_billing")
     # A code may be agreed on later than the list began.
     context = Context(currency=currency, first_day=date.max)
+    context.name_systems(read_systems(top))
     prices = read_price_list(top, context)
     if not top.has("prices"):
         top.fault("MISSING_KEY", 'the key "prices" is missing')

@@ -193,7 +193,7 @@ def read_price_list(owner: Mapping, context: Context) -> tuple[ContractPrice, ..
         expect_unit(term, context.currency)
         code = term.get("code")
         return ContractPrice(
-            code=Coding(system=system_uri(term.get("system")), code=code.text()),
+            code=Coding(system=system_uri(term.get("system"), context), code=code.text()),
             price=term.get("values").dated(lambda v: v.decimal(places=6), context.first_day),
         )
 

@@ -289,7 +289,7 @@ class _Keys(Mapping):
         node.visits += 1
 
     def names(self, of: Iterable[str] = ()) -> tuple[str, ...]:
-        known = tuple(of) or (_ANY_NAME,)
+        known = (*of, _ANY_NAME)  # of these, or of others that the file names
         self._needed |= set(known)  # any of them may stand there, none must
         return known
 
