@@ -350,11 +350,11 @@ SECOND_PERSON = _guard(
 )
 OWN_APPEAL = _guard(
     "judge of an appeal",
-    "who has reviewed a claim decides the appeal against it",
+    "who has reviewed a claim, or objected, decides the appeal against it",
     (
         "services/claims/appealing.py",
-        "_REVIEWERS = (ActKind.REVIEW, ActKind.CONFIRM, ActKind.ADJUST)",
-        "_REVIEWERS = ()",
+        "_HAD_A_PART = (ActKind.REVIEW, ActKind.CONFIRM, ActKind.ADJUST, ActKind.APPEAL)",
+        "_HAD_A_PART = ()",
     ),
     tests=("tests/services/claims/test_reviews.py",),
 )

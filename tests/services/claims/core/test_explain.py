@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 
 import msgspec
@@ -10,11 +11,31 @@ import pytest
 from hypothesis import given, settings
 
 from services.claims.core.adjudicate import adjudicate
-from services.claims.core.decision import Decision
-from services.claims.core.explain import Ended, explain
-from services.claims.core.facts import BillFacts, LineFacts, PriorPayments, UsageSnapshot
+from services.claims.core.balances import BalanceChange, Unit
+from services.claims.core.decision import Bearer, Decision, Pend
+from services.claims.core.explain import (
+    Ended,
+    Words,
+    awaited,
+    balance_sentence,
+    bearer_words,
+    earlier_sentence,
+    explain,
+)
+from services.claims.core.facts import (
+    BillFacts,
+    EarlierService,
+    LineFacts,
+    PriorPayments,
+    Scope,
+    UsageSnapshot,
+    usage_snapshot,
+)
 from services.claims.core.plan import Plan
-from tests.services.claims.core.bills import bill, bills, line, plan_named, policy
+from services.claims.core.plan_parts import Text
+from services.claims.core.reasons import Reason
+from tests.services.claims.core.bills import DAY, bill, bills, line, plan_named, policy
+from tests.services.claims.explained.telling import decided
 
 PLAN = plan_named("every-term")
 ZH_MONEY = re.compile(r"(-?\d+\.\d{2}) 元")
@@ -122,3 +143,75 @@ def test_another_plans_decision_is_not_explained() -> None:
     decision = _decide()
     with pytest.raises(KeyError):
         explain(plan_named("synthea-usd"), decision)
+
+
+def test_a_reversed_claim_says_that_its_decision_holds_no_longer() -> None:
+    told = explain(PLAN, _decide(), ended=Ended.REVERSED)
+    assert told.en[0].startswith("Reversed; what had been decided holds no longer. As it stood")
+    assert told.zh[0].startswith("已撤销，原结论不再有效。撤销前：")
+
+
+def test_a_paper_is_awaited_by_its_name() -> None:
+    plan = plan_named("every-edit")
+    summary = Pend(
+        reason=Reason.PAPERS_MISSING, clause="4.3", awaits="paper.discharge-summary", line=None
+    )
+    assert awaited(plan, summary).en == "the discharge summary"
+    itemised = msgspec.structs.replace(summary, awaits="paper.itemised-bill")
+    assert awaited(plan, itemised).en == "the itemised bill"
+    assert awaited(PLAN, summary).en == "paper.discharge-summary"
+
+
+def test_what_waits_is_nobodys_yet() -> None:
+    assert bearer_words(Bearer.PATIENT).en == "you"
+    assert bearer_words(Bearer.PATIENT, waits=True).en == "not decided yet"
+
+
+def test_shares_and_quantities_are_written_as_people_write_them() -> None:
+    en, zh = Words("en", "CNY"), Words("zh", "CNY")
+    assert en.share(Decimal("0.725")) == "72.5%"
+    assert en.quantity(25_000, Unit.UNITS) == "2.5"
+    assert (zh.quantity(3, Unit.COUNT), en.quantity(3, Unit.COUNT)) == ("3 次", "3")
+    assert zh.quantity(250, Unit.MONEY) == "2.50 元"
+
+
+def test_a_line_of_nothing_says_why_or_that_nothing_was_charged() -> None:
+    told = explain(PLAN, _decide(line(1), line(2, "X1", "0"), line(3, "V2", "0")))
+    assert "CNY 0.00 is yours: the plan does not cover this service (clause 6.3)" in told.en[2]
+    assert told.en[3].endswith("billed CNY 0.00 = nothing was charged.")
+
+
+def test_a_duplicate_names_the_claims_where_they_are_known() -> None:
+    earlier = EarlierService(
+        bill_number="B0",
+        provider_id="CLINIC",
+        code=line().code,
+        service_date=DAY,
+        quantity=line().quantity,
+        unit_price=line().unit_price,
+    )
+    told = decided(PLAN, bill(), usage_snapshot((), [earlier])).explained()
+    (said,) = told.lines
+    words = Words("en", "CNY")
+    assert earlier_sentence(words, told, said).endswith(" of CLINIC (2025-03-10).")
+    known = replace(told, claims_of={("CLINIC", "B0"): ("claims/1", "claims/2")})
+    assert earlier_sentence(words, known, said).endswith(", claim claims/1, claims/2.")
+    assert earlier_sentence(Words("zh", "CNY"), known, said).endswith("，赔案 claims/1、claims/2。")
+    assert earlier_sentence(Words("zh", "CNY"), told, said).endswith("（2025-03-10）。")
+
+
+def test_a_balance_without_a_limit_has_nothing_left_to_tell() -> None:
+    balance = BalanceChange(
+        accumulator="old",
+        name=Text(zh="旧限额", en="an old limit"),
+        clause="",
+        kind=None,
+        unit=Unit.MONEY,
+        scope=Scope.MEMBER,
+        period_start=None,
+        before=100,
+        after=300,
+        limit=None,
+    )
+    said = balance_sentence(Words("en", "CNY"), balance)
+    assert said == "an old limit: CNY 1.00 before, CNY 3.00 after."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -195,3 +196,47 @@ def test_explaining_changes_no_decision() -> None:
     watched, unwatched = decided(PLAN, facts), decided(PLAN, facts)
     watched.explained()
     assert watched.decision == unwatched.decision
+
+
+def test_an_explanation_names_services_sections_category_and_the_policys_days() -> None:
+    charges = bill(line(1), line(2, "R1", "50.00"), line(3, "H1", "10.00"))
+    one = decided(PLAN, charges)
+    told = explained(PLAN, one.inputs, one.decision, {1: "挂号费", 2: ""})
+    assert [said.name for said in told.lines] == ["挂号费", "R1", "H1"]
+    sections = [said.section.en if said.section else None for said in told.lines]
+    assert sections == ["outpatient", "rehabilitation", None]
+    assert told.category is not None
+    assert told.category.en == "visit"
+    assert told.policy_days == (date(2025, 1, 1), date(2025, 12, 31))
+
+
+def test_every_sum_that_does_not_hold_is_named() -> None:
+    told = decided(PLAN, bill()).explained()
+    assert explanation.sums_that_fail(told) == ()
+    (said,) = told.lines
+    part, *others = said.parts
+    paid = [one for one in said.parts if one.bearer is Bearer.INSURER]
+    less = tuple(one for one in said.parts if one.bearer is not Bearer.INSURER)
+    for altered, fault in (
+        (
+            replace(told, lines=(replace(said, parts=(replace(part, amount=1), *others)),)),
+            "line 1: its parts are not what was billed",
+        ),
+        (
+            replace(
+                told,
+                lines=(replace(said, parts=(*less, replace(paid[0], bearer=Bearer.PROVIDER))),),
+            ),
+            "line 1: the insurer's parts are not the benefit",
+        ),
+        (
+            replace(told, bearers=((Bearer.INSURER, 4_800),)),
+            "claim: the bearers do not bear what was billed",
+        ),
+        (replace(told, reasons=()), "claim: the reasons do not add up to what was billed"),
+        (
+            replace(told, bearers=((Bearer.INSURER, 4_799), (Bearer.PATIENT, 5_201))),
+            "claim: the insurer does not bear the benefit",
+        ),
+    ):
+        assert explanation.sums_that_fail(altered) == (fault,)

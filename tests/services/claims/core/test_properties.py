@@ -86,6 +86,9 @@ def _claims(
 ) -> tuple[Plan, UsageSnapshot, BillFacts, PriorPayments]:
     plan = draw(chosen)
     facts, prior = draw(bills())
+    listed = [one.id for one in plan.providers.listing if one.prices is not None]
+    if listed and draw(st.sampled_from((True, False))):  # else few bills meet a price list
+        facts = msgspec.structs.replace(facts, provider_id=draw(st.sampled_from(listed)))
     return plan, draw(usages(plan)), facts, prior
 
 
@@ -264,7 +267,8 @@ def test_whatever_the_plan_every_fen_has_one_bearer_and_one_reason_and_every_ter
     reasons: set[Reason] = set()
     terms: set[str] = set()
 
-    @settings(max_examples=150)
+    # The same plans and bills at every run: what they reach is counted below.
+    @settings(max_examples=500, derandomize=True)
     @given(_claims(plans()))
     def conserved(claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments]) -> None:
         plan, usage, facts, prior = claim
