@@ -420,7 +420,14 @@ def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     assert twice.said[-1] == "1 fault; nothing was stored"
     prices.write_text(head + entry)
     assert "would hold 1 code" in stack.lipei("providers", "prices", prices, "--dry-run").out
-    assert stack.json("providers", "prices", prices)["price_count"] == 1
+    exported = tmp_path / "prices.csv"
+    heading = "code,unit,price,effective,deletion,name"
+    row = '001109000030000,CNY,80.00,20260101,,"床位费，普通"'
+    exported.write_bytes(f"{heading}\r\n{row}\r\n".encode("gb18030"))
+    beside = ("--provider", "H99000100009", "--currency", "CNY", "--first-day", "2026-01-01")
+    taken = stack.json("providers", "prices", exported, *beside, "--system", "demo-yibao")
+    assert stack.json("providers", "prices", prices) == taken
+    assert taken["price_count"] == 1
     small = {
         "provider_id": "H99000100009",
         "member_token": insured(stack, tmp_path, "p-10", "990001198003070089"),

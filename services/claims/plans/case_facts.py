@@ -22,8 +22,8 @@ from services.claims.core.facts import (
 from services.claims.core.intake import MAX_QUANTITY
 from services.claims.plans.case_benefits import with_benefit_facts
 from services.claims.plans.context import Context, choices, each, system_uri
+from services.claims.plans.contract_prices import read_price_list
 from services.claims.plans.reader import Mapping, Value
-from services.claims.plans.rule_terms import read_price_list
 from services.claims.plans.workings import plain, read_working
 from services.common.dated import half_open
 

@@ -49,8 +49,8 @@ from services.claims.plans.case_facts import (
 )
 from services.claims.plans.code_systems import CODE_SYSTEMS
 from services.claims.plans.context import Context, each, system_uri
+from services.claims.plans.contract_prices import read_price_list
 from services.claims.plans.reader import Faults, Mapping, Value
-from services.claims.plans.rule_terms import read_price_list
 from services.common.money import MAX_MINOR_UNITS
 
 replace = msgspec.structs.replace

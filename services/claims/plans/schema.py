@@ -260,6 +260,9 @@ class _Any(Value):
     def mapping(self) -> Mapping:
         return _Keys(self._node, self._run)
 
+    def is_mapping(self) -> bool:
+        return self._run.last  # both ways are gone
+
     def items(self) -> list[Value]:
         self._node.item = self._node.item or _Node()
         if self._key == "events":

@@ -857,7 +857,7 @@ class PublishPlanRequest(_message.Message):
     request_id: _builtins.str
     """Client-made id; the same id with the same content answers the same."""
     yaml: _builtins.bytes
-    """The plan file as written, YAML in UTF-8, at most 1 MiB."""
+    """The plan file as written, YAML in UTF-8, at most 3 MiB."""
     def __init__(
         self,
         *,
