@@ -45,7 +45,7 @@ class Mutant:
 
     module: str
     function: str
-    line: int
+    lines: range
     change: str
     node: int
     way: int
@@ -73,7 +73,7 @@ def mutants_of(path: Path, module: str) -> tuple[Mutant, ...]:
                     Mutant(
                         module=module,
                         function=name,
-                        line=_line(node),
+                        lines=_lines(node),
                         change=change,
                         node=places[id(node)],
                         way=way,
@@ -135,10 +135,15 @@ def _is_cast(call: ast.Call) -> bool:
     return isinstance(call.func, ast.Name) and call.func.id == "cast"
 
 
-def _line(node: ast.AST) -> int:
+def _lines(node: ast.AST) -> range:
+    """The lines of what is changed: a condition's alone, for what hangs on it stays as it is."""
+    first = last = node
     if isinstance(node, ast.comprehension):
-        return node.ifs[0].lineno
-    return int(getattr(node, "lineno", 0))
+        first, last = node.ifs[0], node.ifs[-1]
+    elif isinstance(node, ast.If | ast.While):
+        first = last = node.test
+    begin = int(getattr(first, "lineno", 0))
+    return range(begin, int(getattr(last, "end_lineno", begin)) + 1)
 
 
 def _ways(node: ast.AST) -> Iterator[Callable[[], ast.AST]]:

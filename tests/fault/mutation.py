@@ -263,7 +263,8 @@ def judged(
     def judge(mutant: Mutant) -> Verdict:
         began = time.perf_counter()
         module = mutant.module.rpartition(".")[2]
-        chosen = [*running[module, mutant.line], *running[module, mutant.function]]
+        places = [(module, place) for place in (*mutant.lines, mutant.function)]
+        chosen = list({one.unit: one for place in places for one in running[place]}.values())
         if module not in _EXPLAINING:
             chosen = [one for one in chosen if not _explains(units[one.unit])]
         chosen.sort(key=lambda one: (one.seconds, one.unit))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -240,3 +241,61 @@ def test_every_sum_that_does_not_hold_is_named() -> None:
         ),
     ):
         assert explanation.sums_that_fail(altered) == (fault,)
+
+
+def _of_a_claim(
+    bill_number: str, provider: str, day: date, price: str, units: str
+) -> EarlierService:
+    charge = line(1, "V1", price, units)
+    return EarlierService(
+        bill_number=bill_number,
+        provider_id=provider,
+        code=charge.code,
+        service_date=day,
+        quantity=charge.quantity,
+        unit_price=charge.unit_price,
+        claim="claims/1",
+    )
+
+
+def test_of_a_claims_services_the_one_that_is_most_alike_is_named() -> None:
+    before, after = DAY - timedelta(days=1), DAY + timedelta(days=1)
+    services = [
+        _of_a_claim("E", "OTHER", before, "100.00", "1"),
+        _of_a_claim("D", "OTHER", before, "100.00", "2"),
+        _of_a_claim("C", "CLINIC", before, "100.00", "1"),
+        _of_a_claim("H", "CLINIC", DAY, "100.00", "2"),
+        _of_a_claim("G", "CLINIC", DAY, "99.00", "1"),
+        _of_a_claim("A", "CLINIC", DAY, "100.00", "1"),
+        _of_a_claim("B", "CLINIC", DAY, "100.00", "1"),
+        _of_a_claim("F", "CLINIC", after, "100.00", "1"),
+    ]
+    one = decided(PLAN, bill(number="B1"), usage_snapshot((), services))
+    (said,), (facts,) = one.decision.lines, one.inputs.bill.lines
+
+    def named(**changes: Any) -> str:
+        found = explanation._earlier(one.inputs, msgspec.structs.replace(said, **changes), facts)
+        return "" if found is None else found.bill_number
+
+    claim = {"earlier_claim": "claims/1"}
+    assert named(**claim, reason=Reason.DUPLICATE) == "B"
+    assert named(**claim, reason=Reason.DUPLICATE_EXAMINATION) == "E"
+    assert named(**claim, reason=Reason.SUSPECTED_DUPLICATE) == "E"
+    assert named(earlier_claim="", reason=Reason.COPAY) == ""
+    nameless = [msgspec.structs.replace(each, claim="") for each in services[:1]]
+    two = decided(PLAN, bill(number="B1"), usage_snapshot((), nameless))
+    line_of_two = msgspec.structs.replace(
+        two.decision.lines[0], earlier_claim="", reason=Reason.DUPLICATE_EXAMINATION
+    )
+    assert explanation._earlier(two.inputs, line_of_two, facts) == nameless[0]
+    other = msgspec.structs.replace(line_of_two, reason=Reason.COPAY)
+    assert explanation._earlier(two.inputs, other, facts) is None
+
+
+def test_of_a_refused_line_the_patients_part_is_the_edit_and_a_payers_is_its_own() -> None:
+    one = decided(PLAN, bill(line(1, "X1", "70.00", fund_paid=3_000), paid=3_000))
+    (said,) = one.explained().lines
+    assert [(part.step, part.amount) for part in said.parts] == [
+        (Step.EDIT, 4_000),
+        (Step.SOCIAL_INSURANCE, 3_000),
+    ]

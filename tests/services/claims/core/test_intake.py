@@ -223,3 +223,26 @@ def test_lines_keep_the_money_of_a_fund_that_states_some_lines_only() -> None:
         for one in decision.lines
     ]
     assert paid == [500, 500, 500]
+
+
+def test_the_largest_quantity_price_and_amount_are_still_good() -> None:
+    assert _reasons(bill(line(quantity="1000000000", price="0.01"))) == set()
+    assert _reasons(bill(line(quantity="0.0001", price=str(10**15)))) == set()
+
+
+def test_what_is_out_of_range_is_not_multiplied() -> None:
+    for facts in (
+        _with_line(unit_price=Decimal(10**15 + 1), billed=0),
+        _with_line(quantity=Decimal(10**9 + 1), billed=5),
+    ):
+        assert _reasons(facts) == {"OUT_OF_RANGE"}
+
+
+def test_a_bill_paid_wholly_from_the_patients_own_account_is_good() -> None:
+    assert _reasons(_with_insurance(used=True, account_paid=20_000)) == set()
+
+
+def test_a_long_name_of_a_code_system_is_cut() -> None:
+    code = Coding(system="x" * 300, code="V1")
+    (fault,) = unknown_codes(plan_named("every-term"), bill(replace(line(), code=code)))
+    assert fault.text == f"the plan knows no code system {'x' * 200}"
