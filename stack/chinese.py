@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
+from services.claims.core.explain import awaited_fact
 from stack.commands.options import Language
 from stack.commands.printing import word
 
@@ -90,9 +91,12 @@ WORDS: Mapping[str, str] = {
     "billed": "账单金额",
     "benefit": "赔付金额",
     "paid": "已付金额",
+    "came back": "已追回金额",
+    "net paid": "净付金额",
     "taken in (UTC)": "收案时间 (UTC)",
     "(erased)": "（已清除）",
     "line": "明细行",
+    "lines": "明细行",
     "service": "项目",
     "section": "责任分项",
     "outcome": "结论",
@@ -120,6 +124,14 @@ WORDS: Mapping[str, str] = {
     "papers are awaited until": "等待资料至",
     "days are left by law": "天法定期限剩余",
     "are to be recovered": "应予追回",
+    "waits": "状态",
+    "since (UTC)": "起始时间 (UTC)",
+    "for": "等待事项",
+    "days left": "剩余天数",
+    "to be confirmed": "待另一人确认",
+    "to be adjusted": "待重新理算",
+    "a person, as the decision was overturned": "人工审核（原决定已撤销）",
+    "up to": "至多",
     "when (UTC)": "时间 (UTC)",
     "from": "之前",
     "to": "之后",
@@ -190,6 +202,12 @@ def outcome(value: decision_pb2.LineOutcome.ValueType, lang: Language) -> str:
 def reason(value: reason_pb2.Reason.ValueType, lang: Language) -> str:
     """Why a share is borne."""
     return _in(lang, word(reason_pb2.Reason, value), _REASONS.get(value))
+
+
+def awaited(awaits: str, lang: Language) -> str:
+    """What a claim waits for, by the stable name of the fact."""
+    text = awaited_fact(awaits)
+    return _in(lang, text.en, text.zh)
 
 
 def _in(lang: Language, english: str, chinese: str | None) -> str:

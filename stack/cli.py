@@ -59,11 +59,22 @@ def _everywhere(
             help="Read for this purpose (docs/access-matrix.md), not for the role's usual one.",
         ),
     ] = "",
+    person: Annotated[
+        str,
+        typer.Option(
+            "--person",
+            metavar="NAME",
+            envvar="LIPEI_PERSON",
+            help="Act as this person of the sandbox, for what needs somebody else.",
+        ),
+    ] = "",
 ) -> None:
     if role:
         os.environ["LIPEI_AS"] = role
     if purpose:
         os.environ["LIPEI_PURPOSE"] = purpose
+    if person:
+        os.environ["LIPEI_PERSON"] = person
 
 
 app.command()(up.up)
@@ -88,7 +99,7 @@ app.command()(quote.quote)
 app.add_typer(evidence.app, name="evidence")
 
 
-_EVERYWHERE = {"--as": "ROLE", "--purpose": "PURPOSE"}
+_EVERYWHERE = {"--as": "ROLE", "--purpose": "PURPOSE", "--person": "NAME"}
 
 
 def _check_order(words: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import decision_pb2, policy_pb2
+from lipei.type.v1.money_pb2 import Money
 from services.common.money import format_minor
 from stack import chinese
 from stack.commands.options import Language
@@ -27,10 +28,12 @@ class Sums:
 def claim_table(
     claims: Iterable[pb.Claim], withheld: Withheld = NOTHING, lang: Language = Language.EN
 ) -> Table:
-    """Claims, one a row."""
-    english = ("claim", "bill", "state", "billed", "benefit", "paid", "taken in (UTC)")
+    """Claims, one a row; what came back and the net where anything of any has."""
+    found = list(claims)
+    back = ("came back", "net paid") if any(one.HasField("recovered") for one in found) else ()
+    english = ("claim", "bill", "state", "billed", "benefit", "paid", *back, "taken in (UTC)")
     headings = [chinese.heading(one, lang) for one in english]
-    made = table(*headings, right=headings[3:6])
+    made = table(*headings, right=headings[3:-1])
     return rows(
         made,
         (
@@ -43,11 +46,23 @@ def claim_table(
                 money(claim.decision.billed),
                 money(claim.decision.benefit),
                 money(claim.paid),
+                *(_came_back(claim) if back else ()),
                 when(claim.create_time),
             )
-            for claim in claims
+            for claim in found
         ),
     )
+
+
+def _came_back(claim: pb.Claim) -> tuple[str, str]:
+    """What of the payment came back, and what is left of it."""
+    if not claim.HasField("recovered"):
+        return "", money(claim.paid)
+    net = Money(
+        currency_code=claim.paid.currency_code,
+        minor_units=claim.paid.minor_units - claim.recovered.minor_units,
+    )
+    return money(claim.recovered), money(net)
 
 
 def decision_tables(
@@ -106,7 +121,8 @@ def _standing(claim: pb.Claim, lang: Language) -> Iterator[str]:
         yield said("a review waits for somebody else to confirm it")
     for pend in claim.decision.pends:
         line = f"{said('line')} {pend.line} " if pend.line else ""
-        yield f"{line}{said('waits for')} {pend.awaits} ({said('clause')} {pend.clause})"
+        what = chinese.awaited(pend.awaits, lang)
+        yield f"{line}{said('waits for')} {what} ({said('clause')} {pend.clause})"
     if claim.HasField("papers_due_time"):
         yield f"{said('papers are awaited until')} {when(claim.papers_due_time)} (UTC)"
     if claim.HasField("days_left"):

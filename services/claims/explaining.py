@@ -20,6 +20,7 @@ from services.claims.explained.told import CoordinatedClaim, ToldClaim, ended, p
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import coordination, corrections, sealed
+from services.claims.storage.ledger import recovered_of
 from services.common.grpc_edge import Refused
 from services.common.sealing import Sealer
 
@@ -61,6 +62,7 @@ def told_claim(
         state=state,
         decided_us=row.decided_us,
         paid=row.paid,
+        recovered=recovered_of(connection, [row.id]).get(row.id, 0),
         paid_us=row.paid_us,
         zone=ZoneInfo(bill.time_zone),
         coordinated=tuple(_coordinated(connection, sealer, row, inputs, bill.bill_number)),

@@ -242,7 +242,11 @@ async def _serve(
             ),
             Serving(
                 review_pb2_grpc.add_ReviewServiceServicer_to_server,
-                ReviewServicer(parts, settle_freed=settlement.settle_freed),
+                ReviewServicer(
+                    parts,
+                    paying_account=settings.claims_paying_account,
+                    settle_freed=settlement.settle_freed,
+                ),
                 "lipei.claims.v1.ReviewService",
             ),
             Serving(

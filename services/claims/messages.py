@@ -42,10 +42,11 @@ def timestamp(at_us: int) -> Timestamp:
     return Timestamp(seconds=at_us // 1_000_000, nanos=at_us % 1_000_000 * 1_000)
 
 
-def claim_message(opened: OpenedClaim) -> claims_pb2.Claim:
+def claim_message(opened: OpenedClaim, *, recovered: int) -> claims_pb2.Claim:
     """One claim with its decision in force, without history.
 
-    Of an erased person's claim: names, states and amounts, no line and no bill number.
+    Of an erased person's claim: names, states and amounts, no line and no bill number. `recovered`
+    is what the ledger says came back of what was paid, in minor units.
     """
     row = opened.row
     message = claims_pb2.Claim(
@@ -67,6 +68,8 @@ def claim_message(opened: OpenedClaim) -> claims_pb2.Claim:
     )
     if row.recoverable:
         message.recoverable.CopyFrom(money(row.recoverable, row.currency))
+    if recovered:
+        message.recovered.CopyFrom(money(recovered, row.currency))
     if row.papers_due_us is not None:
         message.papers_due_time.CopyFrom(timestamp(row.papers_due_us))
     if opened.decided is not None:
@@ -92,7 +95,13 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     seen.CopyFrom(claim)
     for field in ("member", "moves", "paid", "pay_time", "end_to_end_id"):
         seen.ClearField(field)
-    for kept in ("recoverable", "days_left", "awaits_confirmation", "awaits_adjustment"):
+    for kept in (
+        "recoverable",
+        "recovered",
+        "days_left",
+        "awaits_confirmation",
+        "awaits_adjustment",
+    ):
         seen.ClearField(kept)
     if seen.HasField("decision"):
         seen.decision.ClearField("usage_changes")

@@ -87,17 +87,17 @@ def claim_back(connection: Connection, row: Row[Any], amount: int, at_us: int) -
     _book(connection, row, "reverse", RECOVERABLE, INCURRED, amount, at_us)
 
 
-def recovered(connection: Connection, row: Row[Any], paying_account: str, at_us: int) -> None:
-    """All that was to come back has come.
-
-    Raises: InvalidTransfers when the account cannot be one.
-    """
+def recovered(
+    connection: Connection, row: Row[Any], paying_account: str, amount: int, at_us: int
+) -> None:
+    """So much of what was to come back has come; each time of it is booked by itself."""
     bank = ledger.bank_account(paying_account)
-    _book(connection, row, "recover", bank, RECOVERABLE, row.recoverable, at_us)
+    what = f"recover/{row.revision}"
+    _book(connection, row, what, bank, RECOVERABLE, amount, at_us)
 
 
 def given_up(connection: Connection, row: Row[Any], at_us: int) -> None:
-    """All that was to come back never will."""
+    """What has not come back never will."""
     _book(connection, row, "write-off", WRITTEN_OFF, RECOVERABLE, row.recoverable, at_us)
 
 

@@ -20,7 +20,6 @@ _THE_BILLS_OWN = frozenset(
         "provider_id",
         "kind",
         "member_token",
-        "care_type",
         "start_time",
         "end_time",
         "time_zone",

@@ -8,8 +8,8 @@ from services.claims.core.plan import Plan
 from services.claims.plans.price_list import ProviderPrices, price_list_from
 from services.claims.storage import policies, providers
 
-# Of lists that were replaced nothing is asked any more.
-MOST_PRICE_LISTS = 500
+# Over all lists; a hospital's has up to tens of thousands, and a price takes about half a KiB here.
+MOST_PRICES = 400_000
 
 
 class PlanShelf:
@@ -28,11 +28,15 @@ class PlanShelf:
             return None
         seq = int(newest.seq)
         if seq not in self._price_lists:
-            while len(self._price_lists) >= MOST_PRICE_LISTS:
+            made = price_list_from(providers.price_list_content(connection, seq))
+            room = MOST_PRICES - len(made.prices)
+            while self._price_lists and self._prices_held() > room:
                 self._price_lists.pop(next(iter(self._price_lists)))
-            content = providers.price_list_content(connection, seq)
-            self._price_lists[seq] = price_list_from(content)
+            self._price_lists[seq] = made
         return self._price_lists[seq]
+
+    def _prices_held(self) -> int:
+        return sum(len(one.prices) for one in self._price_lists.values())
 
     def plan(self, connection: Connection, version: str) -> Plan:
         """The plan of a published version.

@@ -15,7 +15,6 @@ from lipei.claims.v1 import provider_pb2_grpc
 from services.claims.messages import timestamp
 from services.claims.payouts.iso20022 import Party, party_faults
 from services.claims.plans.price_list import (
-    MOST_BYTES,
     ProviderPrices,
     load_price_list,
     price_list_bytes,
@@ -37,7 +36,7 @@ from services.common.grpc_edge import (
     parse_page_token,
 )
 from services.common.request_id import request_id_faults
-from services.common.strict_yaml import StrictYamlError
+from services.common.strict_yaml import MAX_BYTES, StrictYamlError
 
 DEFAULT_PAGE, LARGEST_PAGE = 100, 500
 _PROVIDER = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
@@ -62,8 +61,8 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
     ) -> pb.ImportPriceListResponse:
         """A provider's prices in the place of those before."""
         faults = request_id_faults(request.request_id)
-        if len(request.yaml) > MOST_BYTES:
-            faults.append(Violation("yaml", "TOO_LONG", f"at most {MOST_BYTES} bytes"))
+        if len(request.yaml) > MAX_BYTES:
+            faults.append(Violation("yaml", "TOO_LONG", f"at most {MAX_BYTES} bytes"))
             raise invalid(faults)
         try:
             made = await self._database.run(load_price_list, request.yaml, "yaml")

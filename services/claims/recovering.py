@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from lipei.claims.v1 import review_pb2 as pb
 from services.claims import owing
-from services.claims.core.ledger import InvalidTransfers
 from services.claims.core.life_cycle import Event
 from services.claims.findings import Doing
+from services.claims.storage import claims as store
 from services.claims.storage import decisions
 from services.claims.storage.acts import ActKind, Told
+from services.claims.storage.payouts import accounts_paid_from
 from services.common.refusals import Violation, invalid
 
 
@@ -27,25 +28,31 @@ def reverse(doing: Doing, request: pb.ReverseClaimRequest) -> None:
     )
 
 
-def record(doing: Doing, request: pb.RecordRecoveryRequest) -> None:
-    """To be recovered -> recovered. Only all of it closes the claim.
+def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> None:
+    """So much came back: all of it makes the claim recovered, a part leaves the rest open.
 
-    Raises: Refused when another amount came, or to no account.
+    It comes to `account`, or to another one that the insurer has paid from before.
+
+    Raises: Refused for another account, for nothing, and for more than is to be recovered.
     """
-    row, faults = doing.row, []
-    whole = (row.recoverable, row.currency)
-    if (request.amount.minor_units, request.amount.currency_code) != whole:
-        text = "must be all that is to be recovered (Claim.recoverable)"
+    desk, row, faults = doing.desk, doing.row, []
+    amount = request.amount.minor_units
+    if request.amount.currency_code != row.currency or not 0 < amount <= row.recoverable:
+        text = "must be above 0 and at most what is to be recovered (Claim.recoverable)"
         faults.append(Violation("amount", "OTHER_AMOUNT", text))
-    try:
-        owing.recovered(doing.desk.connection, row, request.paying_account, doing.desk.at_us)
-    except InvalidTransfers:
-        text = 'name the account that the money came to, for example "main"'
-        faults.append(Violation("paying_account", "MALFORMED", text))
+    known = sorted({account, *accounts_paid_from(desk.connection)})
+    if request.paying_account not in known:
+        text = f"is no account of the insurer's; the accounts: {', '.join(known)}"
+        faults.append(Violation("paying_account", "UNKNOWN_ACCOUNT", text))
     if faults:
         raise invalid(faults)
+    owing.recovered(desk.connection, row, request.paying_account, amount, desk.at_us)
     doing.write(ActKind.RECOVER, Told())
-    doing.move(Event.RECOVER, recoverable=0)
+    left = row.recoverable - amount
+    if left:
+        store.stay(desk.connection, row.id, recoverable=left)
+    else:
+        doing.move(Event.RECOVER, recoverable=0)
 
 
 def write_off(doing: Doing, request: pb.WriteOffRecoveryRequest) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -65,10 +66,12 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         self,
         parts: ClaimsParts,
         *,
+        paying_account: str,
         settle_freed: Callable[[], object],
     ) -> None:
         self._parts = parts
         self._database = parts.database
+        self._paying_account = paying_account
         self._settle_freed = settle_freed
 
     async def ReviewClaim(
@@ -122,7 +125,8 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         self, request: pb.RecordRecoveryRequest, context: Context
     ) -> pb.RecordRecoveryResponse:
         """Book money that came back."""
-        step = _Step("RecordRecovery", (ClaimState.RECOVERY_OPEN,), recovering.record)
+        work = partial(recovering.record, account=self._paying_account)
+        step = _Step("RecordRecovery", (ClaimState.RECOVERY_OPEN,), work)
         return pb.RecordRecoveryResponse(claim=await self._do(step, request))
 
     async def WriteOffRecovery(
@@ -223,7 +227,8 @@ def _check(row: Row[Any], step: _Step, revision: int) -> None:
             metadata=stands,
         )
     if state not in step.states:
-        text = "a claim in this state cannot do that"
+        can = ", ".join(one.value.replace("_", " ") for one in step.states)
+        text = f"the claim is {state.value.replace('_', ' ')}; this needs one that is {can}"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", text, metadata=stands)
 
 

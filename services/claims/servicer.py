@@ -231,12 +231,20 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         most: int,
         or_else: ColumnElement[bool] | None,
     ) -> tuple[pb.ListClaimsResponse, int | None]:
+        tenant = current_tenant()
         with self._database.reading() as connection:
             sealer = self._parts.keys.sealer(connection)
+            # A person or a hospital has no policies, and is told of none whether it exists.
+            if (
+                policy_id is not None
+                and tenant.kind in {Kind.INSURER, Kind.INSTALLATION}
+                and not policies.exists(connection, policy_id, tenant)
+            ):
+                raise not_found("policy", f"policies/{policy_id}")
             rows = store.list_claims(
                 connection,
                 sealer,
-                current_tenant(),
+                tenant,
                 policy_id=policy_id,
                 states=states,
                 after=after,
@@ -263,7 +271,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             sealer = self._parts.keys.sealer(connection)
             row, stored = _decided_row(connection, sealer, name)
             told = told_claim(connection, sealer, self._parts.plans, row, stored)
-            claim = claim_message(sealed.opened(sealer, row, stored))
+            opened = sealed.opened(sealer, row, stored)
+            claim = claim_message(opened, recovered=told.recovered)
             note_reads(connection, [row])
         answer = pb.ExplainClaimResponse(
             claim=claim,

@@ -24,6 +24,7 @@ from services.claims.storage import (
     request_log,
     sealed,
 )
+from services.claims.storage.ledger import recovered_of
 from services.claims.storage.withdrawals import withdrawn_among
 from services.common.access.caller import note_consent, note_owner
 from services.common.access.tenant import Kind, Tenant, current_tenant
@@ -102,8 +103,13 @@ def messages_of(
     stored = decisions.decisions_of(connection, ids) if ids else {}
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
     clocks = store.clocks_of(connection, rows)
-    opened = (sealed.opened(sealer, row, stored.get(row.decision_id)) for row in rows)
-    claims = [claim_message(one) for one in opened]
+    back = recovered_of(connection, [row.id for row in rows])
+    claims = [
+        claim_message(
+            sealed.opened(sealer, row, stored.get(row.decision_id)), recovered=back.get(row.id, 0)
+        )
+        for row in rows
+    ]
     note_reads(connection, rows)
     for row, claim in zip(rows, claims, strict=True):
         left = days_left(clocks[row.id], store.today(row, now_us)) if row.id in clocks else None

@@ -119,7 +119,9 @@ def compare(
             new = [(selected[outcome.seq], outcome) for outcome in answer.outcomes]
             for row, outcome in new:
                 difference.add(outcome, row.person_id)
-            tell(Step(done=difference.total.claims, total=found.selected, new=new))
+                if outcome.cannot:
+                    del selected[outcome.seq]
+            tell(Step(done=difference.done, total=found.selected, new=new))
     return Finished(difference=difference, sorted=found, rows=selected)
 
 

@@ -13,11 +13,12 @@ from services.claims.core.canonical import plan_version
 from services.claims.core.decision import Bearer
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import Reason
-from services.claims.core.what_if import Change, Outcome
+from services.claims.core.what_if import Cause, Change, Outcome
 from services.claims.messages import BEARERS, claim_name, money, timestamp
 from services.claims.what_if import Finished, Step
 
 _CHANGES = {one: pb.WhatIfChange.Value(f"WHAT_IF_CHANGE_{one.name}") for one in Change}
+_CAUSES = {one: pb.WhatIfCause.Value(f"WHAT_IF_CAUSE_{one.name}") for one in Cause}
 # A message of some tens of kilobytes.
 _CLAIMS_AT_ONCE = 200
 
@@ -85,6 +86,12 @@ def summary(found: Finished, plan: Plan) -> pb.DecideWhatIfResponse:
         undecided_count=left_out.undecided,
         pended_before_count=difference.pended_before,
         pended_after_count=difference.pended_after,
+        undecidable_count=difference.undecidable.claims,
+        undecidable_before=money(difference.undecidable.before, currency),
+        undecidable=[
+            pb.WhatIfUndecidable(cause=_CAUSES[of.cause], about=of.about, claims=count)
+            for of, count in difference.causes()
+        ],
     )
     return pb.DecideWhatIfResponse(summary=told)
 
@@ -95,7 +102,7 @@ def _claim(row: Row[Any], outcome: Outcome, currency: str) -> pb.WhatIfClaim:
         member=f"members/{row.person_id}",
         create_time=timestamp(row.created_us),
         before=money(outcome.before, currency),
-        after=money(outcome.after, currency),
+        after=None if outcome.cannot else money(outcome.after, currency),
         change=_CHANGES[outcome.change],
         shares=[
             _share(one.bearer, one.reason, one.before, one.after, currency)

@@ -22,7 +22,8 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-MAX_BYTES = 1 << 20
+# With room in a message of gRPC for what goes with it (grpc_edge.MAX_MESSAGE_BYTES).
+MAX_BYTES = 3 << 20
 MAX_DEPTH = 40
 MAX_FAULTS = 500
 # Keys, values, lists and maps; a file of tiny ones takes the parser far longer than its bytes say.
@@ -96,7 +97,7 @@ def load(text: str | bytes, source: str) -> YamlMap:
 
     Raises: StrictYamlError for duplicate keys, floats, anchors, aliases, tags, directives, keys
     that are not text, plain scalars that readers of YAML disagree about (010, 1_000, yes, 12:30),
-    more than one document, bytes that are not UTF-8, or a file above 1 MiB or of more
+    more than one document, bytes that are not UTF-8, or a file above 3 MiB or of more
     than MAX_EVENTS keys and values.
     """
     clear = _decoded(text, source)
@@ -134,7 +135,7 @@ def _decoded(text: str | bytes, source: str) -> str:
         fault = Fault("", line, "NOT_UTF8", "the file is not UTF-8; save it as UTF-8")
         raise StrictYamlError([fault], source) from None
     if len(raw) > MAX_BYTES:
-        raise StrictYamlError([Fault("", 1, "TOO_LARGE", "the file is above 1 MiB")], source)
+        raise StrictYamlError([Fault("", 1, "TOO_LARGE", "the file is above 3 MiB")], source)
     return clear
 
 

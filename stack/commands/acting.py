@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from lipei.type.v1 import access_pb2
@@ -21,6 +22,8 @@ _OF_MACHINES = ("hospital_integration", "service")
 _NEED_TENANT = ("hospital_integration", "hospital_records", "member")
 # Whose operators and auditors there are, besides the installation's own.
 _WITH_OFFICES = ("hospital", "insurer")
+_THE_PERSON = "sandbox"
+_PERSON = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _WAY_OUT = "name a role by --as, for example --as adjuster or --as hospital_records:HOSPITAL"
 
 
@@ -87,12 +90,31 @@ def identity_for(state: Path, role: str, *, hospital: str = "") -> Identity:
         raise Failed(*str(refused).splitlines(), _WAY_OUT) from None
 
 
+def person() -> str:
+    """Who acts in the sandbox: --person or LIPEI_PERSON, else the one person that it has.
+
+    A person keeps their name in every role, so that the same one never counts as two.
+
+    Raises: Failed for a name that cannot be a subject.
+    """
+    named = os.environ.get("LIPEI_PERSON", "")
+    if not named:
+        return _THE_PERSON
+    if not _PERSON.fullmatch(named):
+        text = "--person: 1 to 32 of a-z 0-9 - that begin with a letter"
+        raise Failed(text, exit_code=2)
+    return named
+
+
 def mint_token(state: Path, acting: Acting, identity: Identity) -> str:
     """The token of LIPEI_TOKEN_FILE, else one of the sandbox's own issuer.
 
     Raises: Failed when there is neither.
     """
     named = os.environ.get("LIPEI_TOKEN_FILE")
+    if os.environ.get("LIPEI_PERSON") and (named or not has_issuer()):
+        text = "--person is for the sandbox's own tokens; yours says who you are"
+        raise Failed(text, exit_code=2)
     if named:
         try:
             return Path(named).read_text(encoding="ascii").strip()
@@ -101,7 +123,7 @@ def mint_token(state: Path, acting: Acting, identity: Identity) -> str:
     if not has_issuer() or not mints(state, os.environ):
         raise Failed("set LIPEI_TOKEN_FILE to a file with your token; there is no sandbox here")
     return SandboxIssuer(state).token(
-        subject="sandbox",
+        subject=person(),
         roles=[acting.role],
         tenant=acting.tenant,
         tenant_name=tenant_name_of(acting),

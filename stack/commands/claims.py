@@ -21,7 +21,7 @@ from lipei.his_bridge.v1.his_bridge_pb2 import GetBillRequest
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1.bill_pb2 import Bill
 from services.common.state import write_private
-from stack.commands import replays, reviews, what_if
+from stack.commands import replays, reviews, supplying, what_if
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.printing import plain, print_json, print_list, print_table, say, word
@@ -35,9 +35,11 @@ app = typer.Typer(
 replays.add_to(app)
 what_if.add_to(app)
 reviews.add_to(app)
+supplying.add_to(app)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help='"policies/{p}/claims/{c}"')]
 _LARGEST_PAGE = 500
+_SHOWN = 100
 
 
 @app.command("list")
@@ -48,7 +50,13 @@ def list_claims(
     of_state: Annotated[
         str, typer.Option("--in", help="Only claims in this state, for example paid.")
     ] = "",
-    most: Annotated[int, typer.Option("--most", min=1, help="At most so many.")] = 100,
+    most: Annotated[
+        int | None,
+        typer.Option("--most", min=1, help="At most so many; else 100, and all of --json."),
+    ] = None,
+    page_token: Annotated[
+        str, typer.Option("--page-token", help="Go on after an answer's next_page_token.")
+    ] = "",
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
@@ -56,30 +64,37 @@ def list_claims(
     wanted = _claim_state(of_state)
     with calling(state, "claims", "adjuster") as channel:
         request = pb.ListClaimsRequest(
-            parent=f"policies/{policy.removeprefix('policies/')}", state=wanted
+            parent=f"policies/{policy.removeprefix('policies/')}",
+            state=wanted,
+            page_token=page_token,
         )
-        pages = list(_pages(ClaimsServiceStub(channel), request, most))
+        limit = most or (None if as_json else _SHOWN)
+        pages = list(_pages(ClaimsServiceStub(channel), request, limit))
     found = [claim for page, _ in pages for claim in page.claims]
     withheld = Withheld(frozenset().union(*(some.paths for _, some in pages))).below("claims")
+    after = pages[-1][0].next_page_token
     if as_json:
-        print_json({"claims": [withheld.marked(plain(claim)) for claim in found]})
+        claims = [withheld.marked(plain(claim)) for claim in found]
+        print_json({"claims": claims, "next_page_token": after})
         return
     print_list(claim_table(found, withheld), "no claims" + (f" {of_state}" if of_state else ""))
-    if len(found) == most:
-        say(f"the first {most}; --most asks for more")
+    if after:
+        say(f"the first {len(found)}; --most asks for more")
 
 
 def _pages(
-    stub: ClaimsServiceStub, request: pb.ListClaimsRequest, most: int
+    stub: ClaimsServiceStub, request: pb.ListClaimsRequest, most: int | None
 ) -> Iterator[tuple[pb.ListClaimsResponse, Withheld]]:
+    """Pages until the last one, or so many claims, the first page at least."""
     left = most
-    while left > 0:
-        request.page_size = min(left, _LARGEST_PAGE)
+    while True:
+        request.page_size = _LARGEST_PAGE if left is None else min(left, _LARGEST_PAGE)
         page, withheld = ask(stub.ListClaims, request)
         yield page, withheld
-        left -= len(page.claims)
+        if left is not None:
+            left -= len(page.claims)
         request.page_token = page.next_page_token
-        if not page.next_page_token:
+        if not page.next_page_token or left == 0:
             return
 
 

@@ -17,7 +17,8 @@ from services.claims.plans.in_words import diff as difference
 from services.claims.plans.in_words import explain as explanation
 from services.claims.plans.loader import load_plan
 from services.claims.plans.schema import case_schema, plan_schema
-from services.common.strict_yaml import StrictYamlError
+from services.claims.plans.unused import unused
+from services.common.strict_yaml import Fault, StrictYamlError
 from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, State, spoken
 from stack.commands.printing import print_json, say
@@ -35,19 +36,31 @@ def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Plan files (YAML).")],
     as_json: AsJson = False,
 ) -> None:
-    """Check plan files: every fault with file and line. Needs nothing that runs."""
+    """Check plan files: every fault with file and line. Needs nothing that runs.
+
+    Warns of code sets, clauses and papers that no term names; a warning is no fault. A file that
+    cannot be read is told beside the others' faults (exit 2).
+    """
     faults: list[str] = []
     found: list[dict[str, object]] = []
+    warnings: list[str] = []
+    warned: list[dict[str, object]] = []
+    unread = False
     for file in files:
         try:
-            load_plan(content_of(file), str(file))
+            content = content_of(file)
+            plan = load_plan(content, str(file))
+            idle = unused(plan, content, str(file))
+            warnings += [f"{file}:{one.line}: warning: {one.where}{one.text}" for one in idle]
+            warned += [_told(file, one) for one in idle]
         except StrictYamlError as error:
             faults += str(error).splitlines()
-            found += [
-                {"file": str(file), "line": f.line, "path": f.path, "reason": f.reason}
-                | {"text": f.text}
-                for f in error.faults
-            ]
+            found += [_told(file, one) for one in error.faults]
+        except Failed as error:
+            faults += error.lines
+            text = "; ".join(error.lines)
+            found.append(_told(file, Fault(path="", line=1, reason="NOT_READ", text=text)))
+            unread = True
         except _UNREADABLE as error:
             faults.append(_unreadable(file, error))
             found.append(
@@ -55,11 +68,26 @@ def check(
                 | {"text": faults[-1]}
             )
     if as_json:
-        print_json({"faults": found})
+        print_json({"faults": found, "warnings": warned})
+    else:
+        for warning in warnings:
+            say(warning)
     if faults:
-        raise Failed(*faults, f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
+        count = f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}"
+        raise Failed(*faults, count, exit_code=2 if unread else 1)
     if not as_json:
         say(f"{len(files)} without fault")
+
+
+def _told(file: Path, fault: Fault) -> dict[str, object]:
+    """A fault or warning for machines."""
+    return {
+        "file": str(file),
+        "line": fault.line,
+        "path": fault.path,
+        "reason": fault.reason,
+        "text": fault.text,
+    }
 
 
 @app.command()

@@ -14,6 +14,7 @@ from services.claims.plans.price_list import load_price_list
 from services.common.strict_yaml import StrictYamlError
 from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
+from stack.commands.price_table import Encoding, PriceTable, price_table
 from stack.commands.printing import (
     counted,
     print_json,
@@ -32,20 +33,39 @@ Account = Annotated[str, typer.Argument(metavar="NAME", help='"providerAccounts/
 
 
 @app.command()
-def prices(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML; see docs/plans.md.")],
+def prices(  # noqa: PLR0913, PLR0917 -- an option each
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="YAML, or a table .csv; see docs/plans.md.")
+    ],
+    provider: Annotated[str, typer.Option("--provider", help="Of a .csv: as bills write it.")] = "",
+    currency: Annotated[str, typer.Option("--currency", help="Of a .csv: such as CNY.")] = "",
+    first_day: Annotated[str, typer.Option("--first-day", help="Of a .csv: YYYY-MM-DD.")] = "",
+    last_day: Annotated[str, typer.Option("--last-day", help="Of a .csv, when it ends.")] = "",
+    system: Annotated[
+        str, typer.Option("--system", help="Of a .csv: its code system, if no column names it.")
+    ] = "",
+    encoding: Annotated[
+        Encoding | None, typer.Option("--encoding", help="Of a .csv; found out when left out.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it; store nothing.")] = False,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
     """Import a provider's price list in the place of the one before. Decides no claim anew."""
+    head = {"provider": provider, "currency": currency, "first_day": first_day}
+    told = [(key, one) for key, one in {**head, "last_day": last_day}.items() if one]
     content = content_of(file)
-    try:
-        load_price_list(content, str(file))
-    except StrictYamlError as error:
-        count = counted(len(error.faults), "fault")
-        raise Failed(*str(error).splitlines(), f"{count}; nothing was stored") from None
+    if file.suffix.lower() == ".csv":
+        missing = [f"--{key.replace('_', '-')}" for key, one in head.items() if not one]
+        if missing:
+            raise Failed(f"{file}: a table needs {', '.join(missing)} beside it", exit_code=2)
+        content = _of_table(content, str(file), told, system, encoding)
+    elif told or system or encoding:
+        text = "it says these itself; leave out what is for a .csv"
+        raise Failed(f"{file}: {text}", exit_code=2)
+    else:
+        _checked(content, str(file))
     request = pb.ImportPriceListRequest(
         request_id=fresh_request_id(request_id), yaml=content, dry_run=dry_run
     )
@@ -57,6 +77,35 @@ def prices(
     would = "would hold" if dry_run else "hold"
     codes = counted(answer.price_count, "code")
     say(f"the prices of {answer.provider_id} {would} {codes}; list {answer.price_list_hash}")
+
+
+def _checked(content: bytes, source: str, table: PriceTable | None = None) -> None:
+    """Refuse a list that cannot be read, with the lines of the file that the person wrote."""
+    try:
+        load_price_list(content, source)
+    except StrictYamlError as error:
+        faults = error.faults if table is None else [table.in_table(f) for f in error.faults]
+        raise _refused(StrictYamlError(faults, source)) from None
+
+
+def _of_table(
+    content: bytes,
+    source: str,
+    told: list[tuple[str, str]],
+    system: str,
+    encoding: Encoding | None,
+) -> bytes:
+    try:
+        table = price_table(content, source, told, system, encoding or "")
+    except StrictYamlError as error:
+        raise _refused(error) from None
+    _checked(table.yaml, source, table)
+    return table.yaml
+
+
+def _refused(error: StrictYamlError) -> Failed:
+    count = counted(len(error.faults), "fault")
+    return Failed(*str(error).splitlines(), f"{count}; nothing was stored")
 
 
 @app.command()

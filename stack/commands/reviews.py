@@ -1,13 +1,13 @@
-"""`lipei claims pended | review | confirm | clear | supply | reverse | ...`: a person's part."""
+"""`lipei claims pended | review | confirm | clear | reverse | ...`: a person's part."""
 
 from __future__ import annotations
 
-import hashlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import grpc
 import typer
 from google.protobuf.message import Message
 from rich.console import Console
@@ -17,10 +17,12 @@ from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
 from lipei.claims.v1 import review_pb2 as pb
 from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
 from lipei.claims.v1.review_pb2_grpc import ReviewServiceStub
-from lipei.type.v1 import bill_pb2
+from lipei.type.v1.money_pb2 import Money
 from services.common.money import currency_exponent, minor_units, parse_decimal
+from services.common.refusals import RpcFault, error_of
+from stack import chinese
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
-from stack.commands.options import DEFAULT_STATE, AsJson, Language, RequestId, State
+from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.printing import money, print_json, print_table, rows, say, table, when, word
 from stack.commands.withheld import ask
 from stack.decision_text import decision_tables
@@ -32,6 +34,8 @@ Revision = Annotated[
     typer.Option("--revision", help="The one that you looked at; without it you are shown one."),
 ]
 _PAGE = 500
+# What bears an amount while a fact of it is awaited.
+_WAITING = (reason_pb2.REASON_FACT_MISSING, reason_pb2.REASON_SUSPECTED_DUPLICATE)
 _NEXT = {
     claims_pb2.CLAIM_STATE_PENDED_REVIEW: "lipei claims review {name} --accept",
     claims_pb2.CLAIM_STATE_PENDED_INFO: "lipei claims supply {name}",
@@ -43,6 +47,21 @@ _NEXT = {
     claims_pb2.CLAIM_STATE_UPHELD: "lipei claims explain {name}",
 }
 
+# What a person can do with a claim, by where it stands; elsewhere it waits for no person.
+_OF_DECIDED = ("adjust {name}", "appeal {name}")
+_CAN = {
+    claims_pb2.CLAIM_STATE_PENDED_REVIEW: ("review {name} --accept",),
+    claims_pb2.CLAIM_STATE_PENDED_INFO: ("supply {name}",),
+    claims_pb2.CLAIM_STATE_PENDED_FRAUD: ("clear {name}",),
+    claims_pb2.CLAIM_STATE_PAID: (*_OF_DECIDED, "reverse {name}"),
+    claims_pb2.CLAIM_STATE_DENIED: _OF_DECIDED,
+    claims_pb2.CLAIM_STATE_CLOSED_ZERO: _OF_DECIDED,
+    claims_pb2.CLAIM_STATE_RECOVERY_OPEN: ("recover {name}", "recover {name} --write-off"),
+    claims_pb2.CLAIM_STATE_APPEALED: (
+        "decide-appeal {name} --uphold",
+        "decide-appeal {name} --overturn",
+    ),
+}
 _ACTED_ON = (
     claims_pb2.CLAIM_STATE_PENDED_REVIEW,
     claims_pb2.CLAIM_STATE_PENDED_INFO,
@@ -56,6 +75,7 @@ def pended(
     policy: Annotated[str, typer.Argument(metavar="[POLICY]", help="All when absent.")] = "-",
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
+    lang: Lang = Language.EN,
 ) -> None:
     """List claims that wait for papers or a person, oldest first. Changes nothing."""
     request = claims_pb2.ListClaimsRequest(
@@ -72,30 +92,26 @@ def pended(
     if as_json:
         print_json(claims_pb2.ListClaimsResponse(claims=found))
         return
-    print_table(_queue(found))
+    print_table(_queue(found, lang))
     if found:
         _say_next(found[0])
     else:
         say("nothing waits for a person")
 
 
-def _queue(claims: Iterable[claims_pb2.Claim]) -> Table:
-    made = table(
-        *("claim", "waits", "since (UTC)", "for", "clause", "amount", "days left"),
-        right=("amount", "days left"),
-    )
+def _queue(claims: Iterable[claims_pb2.Claim], lang: Language) -> Table:
+    english = ("claim", "waits", "since (UTC)", "for", "clause", "amount", "days left")
+    headings = [chinese.heading(one, lang) for one in english]
     return rows(
-        made,
+        table(*headings, right=headings[5:]),
         (
             (
                 claim.name,
-                word(claims_pb2.ClaimState, claim.state)
-                + (", to be confirmed" if claim.awaits_confirmation else "")
-                + (", to be adjusted" if claim.awaits_adjustment else ""),
+                _waits(claim, lang),
                 when(claim.state_time),
-                "\n".join(_awaited(pend) for pend in claim.decision.pends),
-                "\n".join(pend.clause for pend in claim.decision.pends),
-                money(claim.decision.benefit),
+                awaited_of(claim, lang) or _looked_for(claim, lang),
+                ", ".join(_clauses(claim)),
+                _proposed(claim, lang),
                 str(claim.days_left) if claim.HasField("days_left") else "",
             )
             for claim in claims
@@ -103,8 +119,63 @@ def _queue(claims: Iterable[claims_pb2.Claim]) -> Table:
     )
 
 
-def _awaited(pend: decision_pb2.Pend) -> str:
-    return f"line {pend.line}: {pend.awaits}" if pend.line else pend.awaits
+def _waits(claim: claims_pb2.Claim, lang: Language) -> str:
+    more = {"to be confirmed": claim.awaits_confirmation, "to be adjusted": claim.awaits_adjustment}
+    said = [chinese.said(english, lang) for english, holds in more.items() if holds]
+    return ", ".join([chinese.state(claim.state, lang), *said])
+
+
+def _looked_for(claim: claims_pb2.Claim, lang: Language) -> str:
+    """What a person looks for where the engine misses nothing: so only an appeal refers a claim."""
+    if claim.state != claims_pb2.CLAIM_STATE_PENDED_REVIEW:
+        return ""
+    return chinese.said("a person, as the decision was overturned", lang)
+
+
+def _clauses(claim: claims_pb2.Claim) -> list[str]:
+    """The clauses that wait; where none does, those by which the insurer does not bear all."""
+    waiting = [pend.clause for pend in claim.decision.pends]
+    others = (
+        share.clause
+        for line in claim.decision.lines
+        for share in line.shares
+        if share.bearer != decision_pb2.BEARER_INSURER
+    )
+    return list(dict.fromkeys(waiting or others))
+
+
+def _proposed(claim: claims_pb2.Claim, lang: Language) -> str:
+    """The benefit as it is proposed; with all that waiting lines might add, an upper bound."""
+    decided = claim.decision
+    waits = sum(
+        share.amount.minor_units
+        for line in decided.lines
+        for share in line.shares
+        if share.reason in _WAITING and share.bearer != decision_pb2.BEARER_INSURER
+    )
+    if not waits:
+        return money(decided.benefit)
+    most = Money(
+        currency_code=decided.benefit.currency_code,
+        minor_units=decided.benefit.minor_units + waits,
+    )
+    return f"{chinese.said('up to', lang)} {money(most)}"
+
+
+def awaited_of(claim: claims_pb2.Claim, lang: Language) -> str:
+    """All that a claim waits for, each fact once with its lines."""
+    lines: dict[str, list[int]] = {}
+    for pend in claim.decision.pends:
+        lines.setdefault(pend.awaits, []).extend([pend.line] if pend.line else [])
+    return "; ".join(_of_lines(awaits, found, lang) for awaits, found in lines.items())
+
+
+def _of_lines(awaits: str, lines: Sequence[int], lang: Language) -> str:
+    what = chinese.awaited(awaits, lang)
+    if not lines:
+        return what
+    head = chinese.said("line" if len(lines) == 1 else "lines", lang)
+    return f"{head} {', '.join(map(str, lines))}: {what}"
 
 
 def review(  # noqa: PLR0913, PLR0917 -- an option each
@@ -154,7 +225,7 @@ def review(  # noqa: PLR0913, PLR0917 -- an option each
     for found in lines.values():
         found.clause = clause
     request = pb.ReviewClaimRequest(name=name, lines=lines.values(), note=note)
-    _do("ReviewClaim", request, "adjuster", revision, request_id, state, as_json)
+    act("ReviewClaim", request, "adjuster", revision, request_id, state, as_json)
 
 
 def _reason(text: str) -> reason_pb2.Reason.ValueType:
@@ -175,7 +246,7 @@ def confirm(
 ) -> None:
     """Confirm somebody else's review, which takes effect then."""
     request = pb.ConfirmReviewRequest(name=name, reject=reject, note=note)
-    _do("ConfirmReview", request, "senior_adjuster", revision, request_id, state, as_json)
+    act("ConfirmReview", request, "senior_adjuster", revision, request_id, state, as_json)
 
 
 def clear(
@@ -188,75 +259,19 @@ def clear(
 ) -> None:
     """Clear a suspicion: the claim goes on to an adjuster."""
     request = pb.ClearSuspicionRequest(name=name, note=note)
-    _do("ClearSuspicion", request, "senior_adjuster", revision, request_id, state, as_json)
+    act("ClearSuspicion", request, "senior_adjuster", revision, request_id, state, as_json)
 
 
-def supply(  # noqa: PLR0913, PLR0917 -- an option each
-    name: Name,
-    tier: Annotated[
-        str, typer.Option("--tier", help="The hospital's tier: primary, secondary or tertiary.")
-    ] = "",
-    social_insurance: Annotated[
-        bool | None,
-        typer.Option(
-            "--social-insurance/--no-social-insurance", help="Whether it settled the bill."
-        ),
-    ] = None,
-    fund_paid: Annotated[
-        str, typer.Option("--fund-paid", help="What its funds paid, in major units.")
-    ] = "",
-    diagnosis: Annotated[
-        str, typer.Option("--diagnosis", metavar="SYSTEM|CODE", help="The principal one.")
-    ] = "",
-    brought: Annotated[
-        list[str] | None,
-        typer.Option("--brings", metavar="ID", help="A paper that the plan asks for, by its id."),
-    ] = None,
-    paper: Annotated[
-        list[Path] | None, typer.Option("--paper", help="A paper's file; only its hash is sent.")
-    ] = None,
-    note: Note = "",
-    revision: Revision = -1,
-    request_id: RequestId = "",
-    state: State = DEFAULT_STATE,
-    as_json: AsJson = False,
-) -> None:
-    """Hand papers in for a claim that waits for them: the facts that they state."""
-    request = pb.SupplyFactsRequest(name=name, note=note)
-    if tier:
-        wanted = f"HOSPITAL_TIER_{tier.upper()}"
-        if wanted not in bill_pb2.HospitalTier.keys():  # noqa: SIM118 -- no dict, has no `in`
-            raise Failed(f'"{tier}" is no tier; write primary, secondary or tertiary', exit_code=2)
-        request.facts.hospital_tier = bill_pb2.HospitalTier.Value(wanted)
-    if social_insurance is not None:
-        request.facts.social_insurance.used = social_insurance
-    if diagnosis:
-        made = request.facts.diagnoses.add(number=1, principal=True)
-        made.code.system, _, made.code.code = diagnosis.rpartition("|")
-    request.facts.papers.extend(brought or ())
-    for path in paper or ():
-        request.paper_digests.append(_digest(path))
-    role = "insurer_intake"
-    if fund_paid:
-        currency = _claim(name, state, role).paid.currency_code
-        paid = request.facts.social_insurance.fund_paid
-        paid.currency_code, paid.minor_units = currency, _minor(fund_paid, currency)
-    _do("SupplyFacts", request, role, revision, request_id, state, as_json)
+def minor(text: str, currency: str, option: str) -> int:
+    """The minor units of an option's amount in major ones.
 
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise Failed(f"{path}: cannot be read ({type(error).__name__})", exit_code=2) from None
-
-
-def _minor(text: str, currency: str) -> int:
+    Raises: Failed when it is none.
+    """
     try:
         places = currency_exponent(currency)
         return minor_units(parse_decimal(text, places=places, what="it"), currency)
     except ValueError as error:
-        raise Failed(f"--fund-paid: {error}", exit_code=2) from None
+        raise Failed(f"{option}: {error}", exit_code=2) from None
 
 
 def adjust(
@@ -269,7 +284,7 @@ def adjust(
 ) -> None:
     """Decide a paid, denied or closed claim anew by what is known now, and move the difference."""
     request = pb.AdjustClaimRequest(name=name, note=note)
-    _do("AdjustClaim", request, "senior_adjuster", revision, request_id, state, as_json)
+    act("AdjustClaim", request, "senior_adjuster", revision, request_id, state, as_json)
 
 
 def reverse(
@@ -282,29 +297,59 @@ def reverse(
 ) -> None:
     """Take a paid claim back: what was paid is to be recovered."""
     request = pb.ReverseClaimRequest(name=name, note=note)
-    _do("ReverseClaim", request, "senior_adjuster", revision, request_id, state, as_json)
+    act("ReverseClaim", request, "senior_adjuster", revision, request_id, state, as_json)
 
 
-def recover(
+def recover(  # noqa: PLR0913, PLR0917 -- an option each
     name: Name,
-    account: Annotated[str, typer.Option("--account", help="Where it came to.")] = "main",
+    account: Annotated[
+        str, typer.Option("--account", help="Where it came to: an account that is paid from.")
+    ] = "main",
+    amount: Annotated[
+        str,
+        typer.Option("--amount", help="What came back, in major units; all of it when absent."),
+    ] = "",
     write_off: Annotated[
         bool, typer.Option("--write-off", help="It never came: give it up instead.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
     note: Note = "",
     revision: Revision = -1,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
-    """Book that all the money of a reversed claim is back, or given up."""
+    """Book that money of a claim is back, all or a part, or that the rest is given up."""
     if write_off:
+        if amount:
+            raise Failed("--write-off gives up all that is open; leave --amount out", exit_code=2)
         given_up = pb.WriteOffRecoveryRequest(name=name, note=note)
-        _do("WriteOffRecovery", given_up, "senior_adjuster", revision, request_id, state, as_json)
+        act("WriteOffRecovery", given_up, "senior_adjuster", revision, request_id, state, as_json)
         return
-    claim = _claim(name, state, "payments")
+    claim = claim_at(name, state, "payments")
     back = pb.RecordRecoveryRequest(name=name, amount=claim.recoverable, paying_account=account)
-    _do("RecordRecovery", back, "payments", revision, request_id, state, as_json)
+    if amount:
+        currency = claim.paid.currency_code
+        back.amount.currency_code = currency
+        back.amount.minor_units = minor(amount, currency, "--amount")
+    # In another state the service says what can be done with the claim.
+    if claim.HasField("recoverable") and not yes:
+        _ask_whether_it_came(claim, back)
+    revision = claim.revision if revision < 0 else revision
+    act("RecordRecovery", back, "payments", revision, request_id, state, as_json)
+
+
+def _ask_whether_it_came(claim: claims_pb2.Claim, back: pb.RecordRecoveryRequest) -> None:
+    """Show what is to come back and what would be booked, and ask.
+
+    Raises: Failed where nobody can be asked.
+    """
+    open_, booked = money(claim.recoverable), money(back.amount)
+    what = f"{claim.name}: {open_} to be recovered; {booked} came to {back.paying_account}"
+    if not sys.stdin.isatty():
+        way = f"repeat the command with --revision {claim.revision} --yes"
+        raise Failed(what, "nothing was done: nobody could be asked", way, exit_code=2)
+    typer.confirm(f"{what}. Book it?", abort=True, err=True)
 
 
 def appeal(
@@ -317,7 +362,7 @@ def appeal(
 ) -> None:
     """Take a member's objection to a decision in. Pays nothing, takes nothing back."""
     request = pb.AppealClaimRequest(name=name, note=note)
-    _do("AppealClaim", request, "insurer_intake", revision, request_id, state, as_json)
+    act("AppealClaim", request, "insurer_intake", revision, request_id, state, as_json)
 
 
 def decide_appeal(
@@ -336,10 +381,10 @@ def decide_appeal(
         raise Failed("say --uphold or --overturn", exit_code=2)
     outcome = pb.APPEAL_OUTCOME_UPHOLD if uphold else pb.APPEAL_OUTCOME_OVERTURN
     request = pb.DecideAppealRequest(name=name, outcome=outcome, note=note)
-    _do("DecideAppeal", request, "senior_adjuster", revision, request_id, state, as_json)
+    act("DecideAppeal", request, "senior_adjuster", revision, request_id, state, as_json)
 
 
-def _do(
+def act(
     rpc: str,
     request: Any,
     role: str,
@@ -348,18 +393,37 @@ def _do(
     state: Path,
     as_json: bool,
 ) -> None:
+    """Do it with the claim as it was looked at, and say how it stands and what comes next."""
     request.request_id = fresh_request_id(request_id)
     request.revision = _looked_at(request.name, state, role) if revision < 0 else revision
     with calling(state, "claims", role) as channel:
         call: Callable[..., Message] = getattr(ReviewServiceStub(channel), rpc)
-        answer: Any = call(request, timeout=CALL_S)
+        try:
+            answer: Any = call(request, timeout=CALL_S)
+        except grpc.RpcError as error:
+            raise _told(request.name, error_of(error)) or error from None
     if as_json:
         print_json(answer)
         return
     claim: claims_pb2.Claim = answer.claim
     stands, benefit = word(claims_pb2.ClaimState, claim.state), money(claim.decision.benefit)
     say(f"{claim.name}: {stands}, benefit {benefit}{_to_recover(claim)}")
+    if claim.state == claims_pb2.CLAIM_STATE_PENDED_INFO:
+        say(f"still awaited: {awaited_of(claim, Language.EN)}")
     _say_next(claim)
+
+
+def _told(name: str, fault: RpcFault) -> Failed | None:
+    """Where a claim stands that cannot do what was asked, and what can be done with it instead."""
+    if fault.reason not in {"WRONG_STATE", "CLAIM_CHANGED"}:
+        return None
+    stands = claims_pb2.ClaimState.Value(fault.metadata["state"])
+    known = _CAN.get(stands, ("show {name}",))
+    return Failed(
+        f"{name}: {fault.text}",
+        f"  it is {word(claims_pb2.ClaimState, stands)}, at revision {fault.metadata['revision']}",
+        *(f"  what can be done: lipei claims {one.format(name=name)}" for one in known),
+    )
 
 
 def _to_recover(claim: claims_pb2.Claim) -> str:
@@ -396,7 +460,8 @@ def _looked_at(name: str, state: Path, role: str) -> int:
     return claim.revision
 
 
-def _claim(name: str, state: Path, role: str) -> claims_pb2.Claim:
+def claim_at(name: str, state: Path, role: str) -> claims_pb2.Claim:
+    """The claim as a role is shown it."""
     with calling(state, "claims", role) as channel:
         stub = ClaimsServiceStub(channel)
         found: claims_pb2.Claim = stub.GetClaim(
@@ -420,6 +485,6 @@ def _say_next(claim: claims_pb2.Claim) -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to `lipei claims`."""
-    for command in (pended, review, confirm, clear, supply, adjust, reverse, recover, appeal):
+    for command in (pended, review, confirm, clear, adjust, reverse, recover, appeal):
         app.command()(command)
     app.command("decide-appeal")(decide_appeal)

@@ -50,6 +50,12 @@ _CHANGES = {
     pb.WHAT_IF_CHANGE_PENDED: "would wait for papers or a person",
     pb.WHAT_IF_CHANGE_UNDECIDABLE: "undecidable under it",
 }
+_CAUSES = {
+    pb.WHAT_IF_CAUSE_NO_TERMS: "the plan has no terms in force on their day",
+    pb.WHAT_IF_CAUSE_UNKNOWN_CODE_SYSTEM: "the plan knows no code system",
+    pb.WHAT_IF_CAUSE_UNKNOWN_CLAUSE: "a review names a clause that the plan lacks:",
+    pb.WHAT_IF_CAUSE_OTHER_FAULT: "the bill or its review is a fault under the plan:",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -167,6 +173,7 @@ def _told(told: pb.WhatIfSummary, withheld: Withheld) -> Iterator[Table | str]:
         f"{counted(told.claims, 'claim')} of {counted(told.members, 'member')}: "
         f"paid {money(told.before)} -> {money(told.after)} ({_difference(told.before, told.after)})"
     )
+    yield from _undecidable(told)
     yield from _left_out(told)
     if not told.claims:
         return
@@ -192,6 +199,19 @@ def _told(told: pb.WhatIfSummary, withheld: Withheld) -> Iterator[Table | str]:
                 for one in told.members_that_move
             ),
         )
+
+
+def _undecidable(told: pb.WhatIfSummary) -> Iterator[str]:
+    if not told.undecidable_count:
+        return
+    paid = money(told.undecidable_before)
+    yield (
+        f"undecidable under it, and in none of these sums: "
+        f"{counted(told.undecidable_count, 'claim')}, paid {paid}"
+    )
+    for one in told.undecidable:
+        why = _CAUSES.get(one.cause, word(pb.WhatIfCause, one.cause))
+        yield f"  {counted(one.claims, 'claim')}: {' '.join(filter(None, (why, one.about)))}"
 
 
 def _left_out(told: pb.WhatIfSummary) -> Iterator[str]:

@@ -124,6 +124,33 @@ def test_plan_check_names_every_fault_of_every_file_with_its_line(tmp_path: Path
     assert found[0].keys() == {"file", "line", "path", "reason", "text"}
 
 
+def test_plan_check_checks_the_others_when_one_cannot_be_read(tmp_path: Path) -> None:
+    missing, bad = tmp_path / "nosuch.yaml", tmp_path / "bad.yaml"
+    bad.write_text("id: a\nid: b\n")
+    good = PLANS / "million-medical.yaml"
+    typed = lipei("plan", "check", good, missing, bad)
+    assert typed.code == 2
+    assert f"{missing}: No such file or directory" in typed.said
+    assert any(said.startswith(f"{bad}:2: id") for said in typed.said)
+    found = json.loads(lipei("plan", "check", good, missing, bad, "--json").out)["faults"]
+    assert (found[0]["file"], found[0]["reason"]) == (str(missing), "NOT_READ")
+    assert {one["file"] for one in found} == {str(missing), str(bad)}
+
+
+def test_plan_check_warns_of_what_no_term_names_and_finds_no_fault(tmp_path: Path) -> None:
+    good = (PLANS / "million-medical.yaml").read_text()
+    idle = tmp_path / "idle.yaml"
+    idle.write_text(good.replace("\ngeneral:", '  "9.9": {zh: 空, en: Idle}\n\ngeneral:', 1))
+    line = idle.read_text().splitlines().index('  "9.9": {zh: 空, en: Idle}') + 1
+    typed = lipei("plan", "check", idle)
+    text = "no term names this clause; it has no effect"
+    said = f"{idle}:{line}: warning: clauses.9.9: {text}\n1 without fault\n"
+    assert (typed.code, typed.out, typed.err) == (0, said, "")
+    told = json.loads(lipei("plan", "check", idle, "--json").out)
+    assert told["faults"] == []
+    assert [(one["line"], one["reason"]) for one in told["warnings"]] == [(line, "UNUSED")]
+
+
 def test_plan_check_is_silent_about_good_plans() -> None:
     files = sorted(PLANS.glob("*.yaml"))
     assert len(files) >= 3

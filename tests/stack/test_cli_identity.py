@@ -181,6 +181,33 @@ def test_a_command_acts_in_its_own_role_or_in_the_one_that_is_named(
         assert claims.who(identity_for(state, "adjuster"))["member"] == "k1." + "a" * 64
 
 
+def test_the_sandbox_has_a_second_person_who_is_one_in_every_role(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LIPEI_AS", "LIPEI_PERSON", "LIPEI_TOKEN_FILE", "LIPEI_TOKEN_ISSUER"):
+        monkeypatch.delenv(name, raising=False)
+    state = tmp_path / "state"
+    world = World(state)
+    assert lipei("identity", "mint", "--state", state).code == 0
+    with mirror(world.identity("claims"), world.identification()) as claims:
+
+        def subjects() -> set[str]:
+            roles = ("adjuster", "senior_adjuster", "payments")
+            return {claims.who(identity_for(state, role))["subject"] for role in roles}
+
+        assert subjects() == {"sandbox"}
+        monkeypatch.setenv("LIPEI_PERSON", "second")
+        assert subjects() == {"second"}
+    bad = lipei("--person", "Bo B.", "identity", "token", "adjuster", "--state", state)
+    assert (bad.code, "--person: 1 to 32 of" in bad.err) == (2, True)
+    # Only the sandbox's own tokens say who somebody is at will.
+    for env in ({"LIPEI_TOKEN_FILE": "token"}, {"LIPEI_TOKEN_ISSUER": "https://issuer.example"}):
+        elsewhere = lipei(
+            *("--person", "second", "identity", "token", "adjuster", "--state", state), env=env
+        )
+        assert (elsewhere.code, "yours says who you are" in elsewhere.err) == (2, True)
+
+
 def test_elsewhere_the_token_comes_from_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -254,7 +254,7 @@ def test_show_says_who_bears_what_and_why(stack: Stack, claim: str) -> None:
     for word in ("28700.01", "7700.01", "9404.04", "deductible", "4.2", "payment sent", "paid"):
         assert word in shown
     assert claim in stack.lipei("claims", "list", "p-1", "--in", "paid").out
-    assert stack.json("claims", "list", "--in", "denied") == {"claims": []}
+    assert stack.json("claims", "list", "--in", "denied") == {"claims": [], "next_page_token": ""}
 
 
 @pytest.mark.parametrize(
@@ -367,13 +367,13 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     name = submitted(stack, tmp_path, bill(stack, "B-large", **large))["name"]
     queue = stack.lipei("claims", "pended", "p-7")
     missing = [
-        one for one in (name, "review.auto_pay_ceiling", "5.6", "30") if one not in queue.out
+        one for one in (name, "above automatic payment", "5.6", "30") if one not in queue.out
     ]
     assert missing == [], queue.out + queue.err
     assert f"next: lipei claims review {name} --accept --revision " in queue.out.splitlines()[-1]
     words = ["claims", "review", name, "--units", "1=6", "--clause", "5.6", "--note", "seen"]
     blind = stack.lipei(*words)
-    assert (blind.code, "review.auto_pay_ceiling" in blind.err) == (2, True)
+    assert (blind.code, "above automatic payment" in blind.err) == (2, True)
     assert blind.said[-1] == f"repeat the command with {acting(stack, name)}"
     assert stands(stack, name) == "pended_review"
     words += acting(stack, name).split()
@@ -390,8 +390,19 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     back = stack.lipei("claims", "reverse", name, "--note", "x", *acting(stack, name).split())
     assert f"next: lipei claims recover {name} --revision " in back.out.splitlines()[-1]
     assert "110000.00 CNY are to be recovered" in stack.lipei("claims", "show", name).out
-    assert stack.lipei("claims", "recover", name, *acting(stack, name).split()).code == 0
+    got_back = ["claims", "recover", name, *acting(stack, name).split()]
+    unasked = stack.lipei(*got_back)
+    assert (unasked.code, "110000.00 CNY to be recovered" in unasked.err) == (2, True)
+    nowhere = stack.lipei(*got_back, "--account", "abc", "--yes")
+    assert (nowhere.code, "the accounts: main [UNKNOWN_ACCOUNT]" in nowhere.err) == (1, True)
+    part = stack.lipei(*got_back, "--amount", "10000.00", "--yes")
+    assert "100000.00 CNY to be recovered" in part.out, part.err
+    assert stack.lipei("claims", "recover", name, "--yes").code == 0
     assert stands(stack, name) == "recovered"
+    shown = stack.lipei("claims", "list", "p-7").out
+    assert "net paid" in shown
+    assert shown.count("110000.00 CNY") == 3  # benefit, paid, came back
+    assert "0.00 CNY" in shown.split("110000.00 CNY")[-1]
     books = stack.json("books")
     assert (books["ledger_sum_minor_units"], books["payout_mismatches"]) == ("0", "0")
 
@@ -409,7 +420,14 @@ def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     assert twice.said[-1] == "1 fault; nothing was stored"
     prices.write_text(head + entry)
     assert "would hold 1 code" in stack.lipei("providers", "prices", prices, "--dry-run").out
-    assert stack.json("providers", "prices", prices)["price_count"] == 1
+    exported = tmp_path / "prices.csv"
+    heading = "code,unit,price,effective,deletion,name"
+    row = '001109000030000,CNY,80.00,20260101,,"床位费，普通"'
+    exported.write_bytes(f"{heading}\r\n{row}\r\n".encode("gb18030"))
+    beside = ("--provider", "H99000100009", "--currency", "CNY", "--first-day", "2026-01-01")
+    taken = stack.json("providers", "prices", exported, *beside, "--system", "demo-yibao")
+    assert stack.json("providers", "prices", prices) == taken
+    assert taken["price_count"] == 1
     small = {
         "provider_id": "H99000100009",
         "member_token": insured(stack, tmp_path, "p-10", "990001198003070089"),
@@ -422,10 +440,12 @@ def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     told = ("--holder", "示例医院", "--account", "6222777700000001", "--bank", "104100000004")
     made = stack.json("providers", "propose", "H99000100009", *told, "--from", "2026-01-01")
     name = made["account"]["name"]
-    alone = stack.lipei("providers", "confirm", name)  # the sandbox is one person
+    alone = stack.lipei("providers", "confirm", name)  # in another role, and the same person
     assert (alone.code, "somebody else must confirm or reject" in alone.err) == (1, True)
+    second = ("--person", "second")
+    assert stack.lipei(*second, "providers", "confirm", name).code == 0
     listed = stack.lipei("providers", "accounts", "H99000100009").out
-    assert all(one in listed for one in (name, "proposed", "2026-01-01"))
+    assert all(one in listed for one in (name, "confirmed", "2026-01-01"))
     assert "62227777" not in listed
 
 
@@ -443,6 +463,25 @@ def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: P
     name = submitted(stack, tmp_path, unknown)["name"]
     assert stands(stack, name) == "pended_info"
     assert "papers are awaited until 2028-06-10" in stack.lipei("claims", "show", name).out
+    bare = stack.lipei("claims", "supply", name, *acting(stack, name).split())
+    assert bare.code == 2
+    assert "; awaited: lines 1, 3: whether social insurance settled the bill" in bare.err
+    assert "--social-insurance" in bare.err
+    wrong = stack.lipei("claims", "supply", name, "--care-type", "asleep")
+    assert (wrong.code, "inpatient" in wrong.err) == (2, True)
+    short = stack.lipei(
+        *("claims", "supply", name, "--referral", "--liability", "nobody"),
+        *("--licence", "community-centre", "--prescribed", "1=2026-01-05T09:30+08:00"),
+        *acting(stack, name).split(),
+    )
+    assert "still awaited: lines 1, 3: whether social insurance settled the bill" in short.out, (
+        short.err
+    )
+    queue = stack.lipei("claims", "pended", "p-8").out
+    (row,) = (one for one in queue.splitlines() if one.strip().startswith(name))
+    assert "lines 1, 3: whether social insurance settled the bill" in row
+    assert "up to " in row
+    assert "是否经医保结算" in stack.lipei("claims", "pended", "p-8", "--lang", "zh").out
     paper = tmp_path / "settlement.txt"
     paper.write_text("settled")
     told = ("--social-insurance", "--fund-paid", "12000.00", "--paper", paper)
@@ -451,9 +490,38 @@ def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: P
     until(lambda: stands(stack, name) == "paid")
     seen = acting(stack, name).split()
     assert stack.lipei("claims", "appeal", name, "--note", "too little", *seen).code == 0
-    upheld = stack.lipei("claims", "decide-appeal", name, "--uphold", *acting(stack, name).split())
-    assert upheld.out.splitlines()[-1] == f"next: lipei claims explain {name}"
-    assert stands(stack, name) == "upheld"
+    decide = ("claims", "decide-appeal", name)
+    alone = stack.lipei(*decide, "--overturn", *acting(stack, name).split())
+    assert (alone.code, "another must" in alone.err) == (1, True)
+    second = ("--person", "second")
+    over = stack.lipei(*second, *decide, "--overturn", *acting(stack, name).split())
+    assert over.code == 0, over.err
+    queue = stack.lipei("claims", "pended", "p-8").out
+    (row,) = (one for one in queue.splitlines() if one.strip().startswith(name))
+    assert "a person, as the decision was overturned" in row
+    wrong = stack.lipei("claims", "reverse", name, *acting(stack, name).split())
+    assert wrong.code == 1
+    assert "CLAIM_STATE_" not in wrong.err
+    assert f"lipei claims review {name}" in wrong.err
+
+
+def test_a_list_says_where_it_goes_on_and_which_policy_is_unknown(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    token = insured(stack, tmp_path, "p-12", "990001198003070091")
+    for number in ("B-one", "B-two"):
+        submitted(stack, tmp_path, bill(stack, number, member_token=token))
+    everything = stack.json("claims", "list", "p-12")
+    assert (len(everything["claims"]), everything["next_page_token"]) == (2, "")
+    first = stack.json("claims", "list", "p-12", "--most", "1")
+    rest = stack.json("claims", "list", "p-12", "--page-token", first["next_page_token"])
+    assert [*first["claims"], *rest["claims"]] == everything["claims"]
+    assert (
+        "the first 1; --most asks for more"
+        in stack.lipei("claims", "list", "p-12", "--most", "1").out
+    )
+    unknown = stack.lipei("claims", "list", "p-99")
+    assert (unknown.code, "no such policy" in unknown.err) == (1, True)
 
 
 def test_books_are_balanced(stack: Stack, claim: str) -> None:

@@ -6,12 +6,13 @@ It adds outcomes up, claim by claim and in any order, and decides nothing.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from services.claims.core.decision import Bearer
 from services.claims.core.reasons import Reason
-from services.claims.core.what_if import Change, Outcome, share_rank
+from services.claims.core.what_if import Cannot, Change, Outcome, share_rank
 
 MOST_THAT_MOVE = 20
 
@@ -43,19 +44,29 @@ class ShareSum:
 
 @dataclass(slots=True)
 class Difference:
-    """What has been added so far; memory grows with the members, not with the claims."""
+    """What has been added so far; memory grows with the members, not with the claims.
+
+    Claims that the plan cannot decide stand apart, with what they pay as decided, and are in no
+    other sum: what nobody has worked out is no saving.
+    """
 
     total: Sum = field(default_factory=Sum)
+    undecidable: Sum = field(default_factory=Sum)
     pended_before: int = 0
     pended_after: int = 0
     _changes: dict[Change, Sum] = field(default_factory=dict)
     _shares: dict[tuple[Bearer, Reason], ShareSum] = field(default_factory=dict)
     _members: dict[str, Sum] = field(default_factory=dict)
     _most: list[tuple[int, int, Outcome]] = field(default_factory=list)
+    _causes: Counter[Cannot] = field(default_factory=Counter)
 
     def add(self, outcome: Outcome, person: str) -> None:
         """One claim of a person."""
         before, after = outcome.before, outcome.after
+        if outcome.cannot:
+            self.undecidable.add(before, 0)
+            self._causes.update(outcome.cannot)
+            return
         self.total.add(before, after)
         self._changes.setdefault(outcome.change, Sum()).add(before, after)
         self._members.setdefault(person, Sum()).add(before, after)
@@ -74,6 +85,16 @@ class Difference:
                 heapq.heappush(self._most, mover)
             elif mover > self._most[0]:
                 heapq.heapreplace(self._most, mover)
+
+    @property
+    def done(self) -> int:
+        """How many claims were added, compared or not."""
+        return self.total.claims + self.undecidable.claims
+
+    def causes(self) -> list[tuple[Cannot, int]]:
+        """Why claims are undecidable and how many are, the most first; one may have several."""
+        found = self._causes.items()
+        return sorted(found, key=lambda entry: (-entry[1], entry[0].cause, entry[0].about))
 
     @property
     def members(self) -> int:

@@ -90,11 +90,23 @@ def standing(decision: Decision, ended: Ended | None = None) -> Text:
 
 
 def awaited(plan: Plan, pend: Pend) -> Text:
-    """What a claim waits for, in words; its stable name where no words are known."""
+    """What a claim waits for, in words; a paper that the plan does not name by its id."""
     for paper in plan.edits.papers if plan.edits is not None else ():
         if pend.awaits == f"paper.{paper.id}":
             return paper.name
-    return _AWAITED.get(pend.awaits) or Text(zh=pend.awaits, en=pend.awaits)
+    return awaited_fact(pend.awaits)
+
+
+def awaited_fact(awaits: str) -> Text:
+    """What a stable name of a fact says, for who has no plan at hand; papers keep their ids.
+
+    >>> awaited_fact("provider.tier").en, awaited_fact("paper.invoice").en
+    ("the provider's tier", 'the paper invoice')
+    """
+    paper = awaits.removeprefix("paper.")
+    if paper != awaits:
+        return Text(zh=f"资料 {paper}", en=f"the paper {paper}")
+    return _AWAITED.get(awaits) or Text(zh=awaits, en=awaits)
 
 
 def bearer_words(bearer: Bearer, *, waits: bool = False) -> Text:

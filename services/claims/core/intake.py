@@ -73,6 +73,13 @@ def unknown_codes(plan: Plan, bill: BillFacts) -> tuple[BillFault, ...]:
     )
 
 
+def unknown_systems(plan: Plan, bill: BillFacts) -> frozenset[str]:
+    """The code systems of a bill that the plan does not know, by URI."""
+    found = {line.code.system for line in bill.lines}
+    found |= {one.code.system for one in bill.diagnoses}
+    return frozenset(found - _known_systems(plan))
+
+
 @lru_cache(maxsize=64)
 def _known_systems(plan: Plan) -> frozenset[str]:
     in_sets = (

@@ -74,6 +74,20 @@ class SystemCodes(Part, frozen=True):
     prefixes: tuple[str, ...] = ()
 
 
+class SystemName(Part, frozen=True):
+    """A code system that the plan's file names by a word of its own."""
+
+    id: str
+    uri: str
+
+
+class GivenName(Part, frozen=True):
+    """What the plan calls a code set or an outcome tier where it speaks to people."""
+
+    id: str
+    name: Text
+
+
 class CodeSet(Part, frozen=True):
     """A named, dated set of codes; services and diagnoses alike."""
 
@@ -478,8 +492,10 @@ class Plan(Part, frozen=True):
     social_insurance: SocialInsuranceTerms
     coordination: Coordination
     providers: Providers
+    systems: tuple[SystemName, ...] = ()
     code_systems: tuple[str, ...] = ()
     code_sets: tuple[CodeSet, ...] = ()
+    names: tuple[GivenName, ...] = ()
     categories: tuple[Category, ...] = ()
     default_category: str = ""
     eligibility: tuple[Eligibility, ...] = ()

@@ -25,11 +25,12 @@ from services.claims.core.facts import (
     PolicySnapshot,
     PriorPayment,
     PriorPayments,
+    Review,
     Scope,
     UsageSnapshot,
     usage_snapshot,
 )
-from services.claims.core.intake import UnacceptableBill, unknown_codes
+from services.claims.core.intake import UnacceptableBill, unknown_codes, unknown_systems
 from services.claims.core.plan import Plan, reads_family_size
 from services.claims.core.reasons import RANK, Reason
 from services.claims.core.repeats import Allowed, allowed_from, services_that_matter
@@ -105,6 +106,25 @@ class Change(enum.StrEnum):
     UNDECIDABLE = "undecidable"
 
 
+class Cause(enum.StrEnum):
+    """Why the plan cannot decide a claim; the names of lipei.claims.v1.WhatIfCause."""
+
+    NO_TERMS = "no_terms"
+    UNKNOWN_CODE_SYSTEM = "unknown_code_system"
+    UNKNOWN_CLAUSE = "unknown_clause"
+    OTHER_FAULT = "other_fault"
+
+
+class Cannot(Message, frozen=True):
+    """One cause and what it is about: a code system's URI, a clause, or the reason of a fault.
+
+    Of a day without terms, nothing: it would tell of a person's treatment.
+    """
+
+    cause: Cause
+    about: str = ""
+
+
 class Moved(Message, frozen=True):
     """What one bearer bears for one reason, before and after, in minor units."""
 
@@ -115,7 +135,11 @@ class Moved(Message, frozen=True):
 
 
 class Outcome(Message, frozen=True):
-    """One claim as it is decided and as it would be; `shares` of every bearer and reason."""
+    """One claim as it is decided and as it would be; `shares` of every bearer and reason.
+
+    Where `cannot` says why it would not be decided at all, there is nothing to compare: `after`
+    and `shares` say nothing.
+    """
 
     seq: int
     before: int
@@ -124,6 +148,7 @@ class Outcome(Message, frozen=True):
     shares: tuple[Moved, ...]
     pended_before: bool = False
     pended_after: bool = False
+    cannot: tuple[Cannot, ...] = ()
 
 
 class BalancesAltered(ValueError):
@@ -292,15 +317,15 @@ def _decided_again(plan: Plan, use: _Use, claim: StoredClaim, decided: Decision)
             review=inputs.review,
             claim_id=claim.name.rpartition("/")[2],
         )
-    except (UnacceptableBill, NoTermsInForce):
+    except (UnacceptableBill, NoTermsInForce) as error:
         use.pays(claim, bill, ())
         return Outcome(
             seq=claim.seq,
             before=pays(decided),
             after=0,
             change=Change.UNDECIDABLE,
-            shares=_moved(decided, None),
-            pended_before=decided.disposition.waits,
+            shares=(),
+            cannot=_causes(plan, bill, inputs.review, error),
         )
     use.decided(claim, bill, again)
     return Outcome(
@@ -312,6 +337,24 @@ def _decided_again(plan: Plan, use: _Use, claim: StoredClaim, decided: Decision)
         pended_before=decided.disposition.waits,
         pended_after=again.disposition.waits,
     )
+
+
+def _causes(
+    plan: Plan, bill: BillFacts, review: Review | None, error: UnacceptableBill | NoTermsInForce
+) -> tuple[Cannot, ...]:
+    """Every cause once; each code system and clause is named."""
+    if isinstance(error, NoTermsInForce):
+        return (Cannot(cause=Cause.NO_TERMS),)
+    found: set[tuple[Cause, str]] = set()
+    for fault in error.faults:
+        if fault.reason == "UNKNOWN_CODE_SYSTEM":
+            found |= {(Cause.UNKNOWN_CODE_SYSTEM, one) for one in unknown_systems(plan, bill)}
+        elif fault.reason == "UNKNOWN_CLAUSE" and review is not None:
+            clauses = {one.clause for one in review.lines} - {one.id for one in plan.clauses}
+            found |= {(Cause.UNKNOWN_CLAUSE, one) for one in clauses}
+        else:
+            found.add((Cause.OTHER_FAULT, fault.reason))
+    return tuple(Cannot(cause=cause, about=about) for cause, about in sorted(found))
 
 
 def _bill(plan: Plan, claim: StoredClaim, bill: BillFacts) -> BillFacts:
@@ -343,8 +386,8 @@ def _change(decided: Decision, again: Decision) -> Change:
     return Change.DOWN
 
 
-def _moved(decided: Decision, again: Decision | None) -> tuple[Moved, ...]:
-    before, after = _borne(decided), {} if again is None else _borne(again)
+def _moved(decided: Decision, again: Decision) -> tuple[Moved, ...]:
+    before, after = _borne(decided), _borne(again)
     return tuple(
         Moved(bearer=key[0], reason=key[1], before=before.get(key, 0), after=after.get(key, 0))
         for key in sorted({*before, *after}, key=share_rank)

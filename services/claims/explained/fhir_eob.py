@@ -274,14 +274,18 @@ def _totals(claim: ToldClaim) -> Iterator[Json]:
 
 
 def _payment(claim: ToldClaim) -> Json | None:
-    """What is paid, or owed while the bank has not confirmed it; None where nothing is owed."""
+    """What is paid, less what came back, or owed while the bank has not confirmed it.
+
+    None where nothing is owed.
+    """
+    net = claim.paid - claim.recovered
     owed = claim.told.decision.benefit
     waits = outcome(claim.told.decision) != "complete"
     if claim.ended is not None or waits or not owed:
         return None
     payment: Json = {
-        "type": codes.payment_type(whole=claim.paid in (0, owed)),
-        "amount": _money(claim, claim.paid or owed),
+        "type": codes.payment_type(whole=net in (0, owed)),
+        "amount": _money(claim, net or owed),
     }
     if claim.paid_us is not None:
         payment["date"] = claim.moment(claim.paid_us).date().isoformat()

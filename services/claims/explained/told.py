@@ -31,6 +31,7 @@ class CoordinatedClaim:
 class ToldClaim:
     """A decided claim: opaque names, where it stands, what was paid, and why. Times are in µs.
 
+    `recovered` is what of `paid` came back; the rest is the net.
     `claim_id` is the last part of `name`; `member` is the opaque id that GetClaim shows as well.
     """
 
@@ -50,6 +51,7 @@ class ToldClaim:
     told: Explained
     text: Explanation
     ended: Ended | None = None
+    recovered: int = 0
 
     @property
     def standing(self) -> Text:

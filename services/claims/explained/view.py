@@ -81,6 +81,9 @@ class _View:
         if claim.paid_us is not None:
             day = claim.moment(claim.paid_us).date().isoformat()
             yield [words.of(LABELS["paid"]), f"{words.money(claim.paid)} · {day}"]
+        if claim.recovered:
+            yield [words.of(LABELS["recovered"]), words.money(claim.recovered)]
+            yield [words.of(LABELS["net"]), words.money(claim.paid - claim.recovered)]
 
     def _bearers(self) -> Iterator[View]:
         """Who bears what; what waits for a fact is nobody's yet."""

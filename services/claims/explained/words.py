@@ -66,6 +66,8 @@ LABELS: Mapping[str, Text] = {
     "decided": Text(zh="核定时间", en="Decided"),
     "state": Text(zh="状态", en="Where it stands"),
     "paid": Text(zh="已付款", en="Paid"),
+    "recovered": Text(zh="已追回", en="Came back"),
+    "net": Text(zh="净付款", en="Paid, net"),
     "insurer": Text(zh="保险人", en="Insurer"),
     "policy": Text(zh="保单", en="Policy"),
     "who": Text(zh="谁承担多少", en="Who bears what"),

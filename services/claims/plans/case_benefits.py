@@ -16,13 +16,13 @@ from services.claims.core.facts import (
     OutcomeTier,
 )
 from services.claims.core.intake import MAX_QUANTITY
-from services.claims.plans.context import choices, each, system_uri
+from services.claims.plans.context import Context, choices, each, system_uri
 from services.claims.plans.reader import Mapping
 from services.common.dated import half_open
 
 
 def with_benefit_facts(
-    member: MemberFacts, told: Mapping, codes: str, currency: str
+    member: MemberFacts, told: Mapping, codes: str, context: Context
 ) -> MemberFacts:
     """The member with what the case says of tiers, family doctor and authorisations."""
     tiers = each(told, "outcome_tiers", _tier)
@@ -35,7 +35,7 @@ def with_benefit_facts(
     doctor = None
     if told.has("family_doctor"):
         doctor = FamilyDoctor(contracts=each(told, "family_doctor", _contract))
-    held = each(told, "authorisations", lambda term: _authorisation(term, codes, currency))
+    held = each(told, "authorisations", lambda term: _authorisation(term, codes, context))
     if len({one.id for one in held}) != len(held):
         told.fault("DUPLICATE_ID", "two authorisations have one number", "authorisations")
     return msgspec.structs.replace(
@@ -64,7 +64,7 @@ def _contract(term: Mapping) -> FamilyDoctorContract:
     return FamilyDoctorContract(provider_id=term.get("provider").text(), start=start, end=end)
 
 
-def _authorisation(term: Mapping, codes: str, currency: str) -> Authorisation:
+def _authorisation(term: Mapping, codes: str, context: Context) -> Authorisation:
     start, end = _days(term)
     units, amount = term.maybe("units"), term.maybe("amount")
     system = term.maybe("system")
@@ -73,14 +73,14 @@ def _authorisation(term: Mapping, codes: str, currency: str) -> Authorisation:
         start=start,
         end=end,
         codes=tuple(
-            Coding(system=codes if system is None else system_uri(system), code=one.text())
+            Coding(system=codes if system is None else system_uri(system, context), code=one.text())
             for one in term.items("codes")
         ),
         sections=tuple(one.ident() for one in term.items("sections")),
         care_types=choices(term, "care", CareType),
         provider_id=read_optional_text(term, "provider"),
         units=None if units is None else units.decimal(places=4, most=MAX_QUANTITY),
-        amount=None if amount is None else amount.money(currency),
+        amount=None if amount is None else amount.money(context.currency),
     )
     if not (found.codes or found.sections or found.care_types):
         term.fault("AUTHORISES_EVERYTHING", "say which codes, sections or care it authorises")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 
 from services.claims.core.facts import (
@@ -23,8 +22,8 @@ from services.claims.core.facts import (
 from services.claims.core.intake import MAX_QUANTITY
 from services.claims.plans.case_benefits import with_benefit_facts
 from services.claims.plans.context import Context, choices, each, system_uri
+from services.claims.plans.contract_prices import read_price_list
 from services.claims.plans.reader import Mapping, Value
-from services.claims.plans.rule_terms import read_price_list
 from services.claims.plans.workings import plain, read_working
 from services.common.dated import half_open
 
@@ -42,7 +41,7 @@ class CaseProvider:
 
 
 def read_policy(
-    policy: Value, name: str, person: Value, codes: str, currency: str
+    policy: Value, name: str, person: Value, codes: str, context: Context
 ) -> PolicySnapshot:
     """One member of the policy, `name` empty when the case has only one.
 
@@ -72,7 +71,7 @@ def read_policy(
         outcome_tier=_tier(told),
         social_insurance=read_boolean(told.maybe("social_insurance")),
     )
-    member = with_benefit_facts(member, told, codes, currency)
+    member = with_benefit_facts(member, told, codes, context)
     size = terms.maybe("family_size")
     told.done()
     terms.done()
@@ -90,9 +89,8 @@ def read_policy(
     )
 
 
-def read_case_providers(found: Value | None, currency: str) -> dict[str, CaseProvider]:
+def read_case_providers(found: Value | None, context: Context) -> dict[str, CaseProvider]:
     """Providers by id, with their price lists in the plan's currency."""
-    context = Context(currency=currency, first_day=date.max)  # a list may begin on any day
     if found is None:
         return {}
     providers = found.mapping()
@@ -119,10 +117,11 @@ def _tier(told: Mapping) -> OutcomeTier | None:
     return outcome
 
 
-def read_coding(term: Mapping, system: str) -> Coding:
+def read_coding(term: Mapping, system: str, context: Context) -> Coding:
     """A code of the case's usual system, or of one that the term names."""
     own = term.maybe("system")
-    return Coding(system=system if own is None else system_uri(own), code=term.get("code").text())
+    uri = system if own is None else system_uri(own, context)
+    return Coding(system=uri, code=term.get("code").text())
 
 
 def _condition(term: Mapping) -> DisclosedCondition:

@@ -49,8 +49,8 @@ from services.claims.plans.case_facts import (
 )
 from services.claims.plans.code_systems import CODE_SYSTEMS
 from services.claims.plans.context import Context, each, system_uri
+from services.claims.plans.contract_prices import read_price_list
 from services.claims.plans.reader import Faults, Mapping, Value
-from services.claims.plans.rule_terms import read_price_list
 from services.common.money import MAX_MINOR_UNITS
 
 replace = msgspec.structs.replace
@@ -122,6 +122,9 @@ class _CaseReader:
         self._plan = plan
         self._expectations = ExpectationReader(plan)
         self._accumulators = self._expectations.accumulators
+        # A price list may begin on any day.
+        self._context = Context(currency=plan.currency, first_day=date.max)
+        self._context.name_systems(plan.systems)
         self._given = given
         if given is not None:
             for key in ("codes", "diagnoses", "member", "members", "policy", "providers"):
@@ -133,7 +136,7 @@ class _CaseReader:
         setting = _Setting(
             codes=self._system(term, "codes"),
             diagnoses=self._system(term, "diagnoses"),
-            providers=read_case_providers(self._either(term, "providers"), self._plan.currency),
+            providers=read_case_providers(self._either(term, "providers"), self._context),
         )
         policies = self._policies(term)
         history = term.maybe("history")
@@ -160,7 +163,7 @@ class _CaseReader:
 
     def _system(self, term: Mapping, key: str) -> str:
         found = self._either(term, key)
-        return CODE_SYSTEMS["icd-10"].uri if found is None else system_uri(found)
+        return CODE_SYSTEMS["icd-10"].uri if found is None else system_uri(found, self._context)
 
     def _policies(self, term: Mapping) -> dict[str, PolicySnapshot]:
         """One snapshot a member; a case has `member`, or `members` by name."""
@@ -178,7 +181,7 @@ class _CaseReader:
             people = {"": one} if one is not None else {}
         codes = self._system(term, "codes")
         found = {
-            name: read_policy(policy, name, person, codes, self._plan.currency)
+            name: read_policy(policy, name, person, codes, self._context)
             for name, person in people.items()
         }
         if many is None or term.has("member") or not reads_family_size(self._plan):
@@ -214,7 +217,7 @@ class _CaseReader:
         service = EarlierService(
             bill_number=term.get("bill").text(),
             provider_id=term.get("provider").text(),
-            code=read_coding(term, setting.codes),
+            code=read_coding(term, setting.codes, self._context),
             service_date=term.get("day").day(),
             quantity=read_quantity(term.maybe("quantity")),
             unit_price=term.get("price").decimal(places=6),
@@ -243,7 +246,7 @@ class _CaseReader:
             if policy is None or who not in policies:
                 return None
             size = policies[who].family_size
-            changed = read_policy(policy, who, told, codes, self._plan.currency)
+            changed = read_policy(policy, who, told, codes, self._context)
             return replace(changed, family_size=changed.family_size or size)
 
         return EventReader(
@@ -294,8 +297,7 @@ class _CaseReader:
     def _price_list(self, term: Mapping, provider: str, setting: _Setting) -> None:
         before = setting.providers.get(provider, CaseProvider(None, None, ()))
         term.get("prices")
-        context = Context(currency=self._plan.currency, first_day=date.max)
-        prices = PriceList(prices=read_price_list(term, context))
+        prices = PriceList(prices=read_price_list(term, self._context))
         setting.providers[provider] = CaseProvider(before.tier, prices, before.licences)
 
     def _bill(self, term: Mapping, name: str, setting: _Setting) -> BillFacts:
@@ -346,7 +348,7 @@ class _CaseReader:
             term.fault("OUT_OF_RANGE", "quantity × price is above 10^15 minor units", "price")
         line = LineFacts(
             number=number,
-            code=read_coding(term, setting.codes),
+            code=read_coding(term, setting.codes, self._context),
             quantity=quantity,
             unit_price=price,
             billed=billed,

@@ -23,6 +23,7 @@ def check_plan(plan: Plan, top: Mapping) -> None:
     """Note every conflict between terms at the key of the file that holds the later one."""
     _unique_ids(plan, top)
     _shares(plan, top)
+    _names(plan, top)
     if len(plan.sections) > MAX_SECTIONS:
         top.fault("TOO_MANY", f"a plan has at most {MAX_SECTIONS} sections", "sections")
         return
@@ -79,6 +80,20 @@ def _shares(plan: Plan, top: Mapping) -> None:
             top.fault("UNREACHABLE_SHARE", text, "shares")
     if not plan.shares and top.has("shares"):
         top.fault("NO_DEFAULT_SHARE", "write at least one share, without conditions", "shares")
+
+
+def _names(plan: Plan, top: Mapping) -> None:
+    """Names are of code sets and outcome tiers that are there, and no two are called alike."""
+    conditions = [one.when for one in plan.copays]
+    conditions += [*(one.when for one in plan.shares), *(one.when for one in plan.payees)]
+    known = {one.id for one in plan.code_sets}
+    known |= {tier for when in conditions for tier in when.outcome_tiers}
+    for one in plan.names:
+        if one.id not in known:
+            text = f"the file has no code set and no outcome tier {one.id!r}"
+            top.fault("UNKNOWN_REFERENCE", text, "names")
+    for text in _twice(word for one in plan.names for word in {one.name.zh, one.name.en}):
+        top.fault("DUPLICATE_NAME", f"two are called {text!r}", "names")
 
 
 def _sections(plan: Plan, top: Mapping, first: Section, second: Section) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TypeVar
 
@@ -16,14 +17,20 @@ from services.claims.core.facts import (
 from services.claims.core.plan import (
     Covers,
     Period,
+    SystemName,
     When,
 )
 from services.claims.core.plan_parts import Ages, Text
-from services.claims.plans.code_systems import CODE_SYSTEMS
+from services.claims.plans.code_systems import CODE_SYSTEMS, CodeSystem
 from services.claims.plans.reader import EnumT, Mapping, Value
 from services.common.dated import Dated
 
 T = TypeVar("T")
+
+# A scheme and what it names, as RFC 3986 has them; the wire takes no longer one.
+_URI = re.compile(r"(?=.{1,255}$)[a-z][a-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+", re.ASCII)
+_OID = re.compile(r"urn:oid:[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
+_AT_A_HOST = re.compile(r"https?://[^/?#]+", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -37,6 +44,11 @@ class Context:
     sections: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    systems: dict[str, CodeSystem] = field(default_factory=lambda: dict(CODE_SYSTEMS))
+
+    def name_systems(self, names: Iterable[SystemName]) -> None:
+        """Let a file name these code systems beside the built-in ones."""
+        self.systems |= {one.id: CodeSystem(one.uri) for one in names}
 
     def clause(self, term: Mapping, key: str = "clause") -> str:
         """The clause that a term names."""
@@ -100,16 +112,51 @@ def each(owner: Mapping, key: str, read: Callable[[Mapping], T]) -> tuple[T, ...
     return tuple(found)
 
 
-def system_uri(value: Value) -> str:
+def read_systems(top: Mapping) -> tuple[SystemName, ...]:
+    """Code systems that the file names itself; the built-in ones keep their words and URIs."""
+    found = top.maybe("systems")
+    if found is None:
+        return ()
+    named = found.mapping()
+    built_in = {system.uri: word for word, system in CODE_SYSTEMS.items()}
+    words: dict[str, str] = {}
+    for key in named.names():
+        word, value = named.name(key), named.get(key)
+        uri = value.text()
+        if uri == value.value and not _is_uri(uri):
+            value.fault("NOT_A_URI", 'write the system\'s URI, such as "urn:oid:2.16.156.1.2"')
+        elif word in CODE_SYSTEMS and CODE_SYSTEMS[word].uri != uri:
+            text = f"{word} is {CODE_SYSTEMS[word].uri} already; take another word"
+            value.fault("SHADOWS_CODE_SYSTEM", text)
+        elif built_in.get(uri, word) != word:
+            value.fault("DUPLICATE_CODE_SYSTEM", f"this is the built-in {built_in[uri]}")
+        elif uri in words.values():
+            value.fault("DUPLICATE_CODE_SYSTEM", "another word stands for this URI already")
+        elif word not in CODE_SYSTEMS:
+            words[word] = uri
+    return tuple(SystemName(id=word, uri=uri) for word, uri in words.items())
+
+
+def _is_uri(text: str) -> bool:
+    if text.startswith("urn:oid:"):
+        return _OID.fullmatch(text) is not None
+    if text.startswith(("http:", "https:")) and not _AT_A_HOST.match(text):
+        return False
+    return _URI.fullmatch(text) is not None
+
+
+def system_uri(value: Value, context: Context) -> str:
     """The URI of a code system named by its short word."""
-    text = f"write one of {', '.join(CODE_SYSTEMS)}"
-    word = value.word(CODE_SYSTEMS, "UNKNOWN_CODE_SYSTEM", text)
-    return "?" if word is None else CODE_SYSTEMS[word].uri
+    word = value.ident()
+    if word not in context.systems and word == value.value:
+        known = ", ".join(context.systems)
+        value.fault("UNKNOWN_CODE_SYSTEM", f"write one of {known}, or name it under systems")
+    return context.systems[word].uri if word in context.systems else "?"
 
 
-def read_code_systems(top: Mapping) -> tuple[str, ...]:
+def read_code_systems(top: Mapping, context: Context) -> tuple[str, ...]:
     """Systems whose codes bills may bring although no code set names one; absent is none."""
-    found = tuple(system_uri(item) for item in top.items("code_systems"))
+    found = tuple(system_uri(item, context) for item in top.items("code_systems"))
     if len(set(found)) != len(found):
         top.fault("DUPLICATE_CODE_SYSTEM", "a code system stands twice", "code_systems")
     return found

@@ -5,8 +5,6 @@ Conflicts inside a table are noted here, at the line of the row: a row stands on
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -26,15 +24,13 @@ from services.claims.core.plan_edits import (
     UnitRow,
 )
 from services.claims.plans.context import Context, each, expect_unit, system_uri
+from services.claims.plans.dated_rows import csv_rows, row_days
 from services.claims.plans.reader import Faults, Mapping, Value
-from services.common.dated import half_open
-from services.common.strict_yaml import YamlMap
 
 RowT = TypeVar("RowT", UnitRow, PairRow)
 
 _UNIT_COLUMNS = ("code", "units", "per", "effective", "deletion")
 _PAIR_COLUMNS = ("column_1", "column_2", "effective", "deletion", "indicator")
-_COMPACT_DATE = re.compile(r"[0-9]{8}", re.ASCII)
 _INDICATORS = (0, 1, 9)
 _NOT_IN_FORCE = 9
 
@@ -58,7 +54,7 @@ def read_unit_edits(top: Mapping, context: Context) -> tuple[UnitEdits, ...]:
         return UnitEdits(
             id=term.get("id").ident(),
             clause=context.clause(term),
-            system=system_uri(term.get("system")),
+            system=system_uri(term.get("system"), context),
             rows=tuple(one.row for one in rows),
         )
 
@@ -80,7 +76,7 @@ def read_pair_edits(top: Mapping, context: Context) -> tuple[PairEdits, ...]:
         return PairEdits(
             id=term.get("id").ident(),
             clause=context.clause(term),
-            system=system_uri(term.get("system")),
+            system=system_uri(term.get("system"), context),
             rows=tuple(one.row for one in rows),
             modifiers=tuple(item.text() for item in term.items("modifiers")),
         )
@@ -89,7 +85,7 @@ def read_pair_edits(top: Mapping, context: Context) -> tuple[PairEdits, ...]:
 
 
 def _unit_row(row: Mapping) -> UnitRow:
-    effective, end = _days(row)
+    effective, end = row_days(row)
     return UnitRow(
         code=row.get("code").text(),
         units=_units(row.get("units")),
@@ -100,7 +96,7 @@ def _unit_row(row: Mapping) -> UnitRow:
 
 
 def _pair_row(row: Mapping) -> PairRow:
-    effective, end = _days(row)
+    effective, end = row_days(row)
     first, second = row.get("column_1").text(), row.get("column_2").text()
     if comparable(first) == comparable(second):
         row.fault("SAME_CODE", "a code does not exclude itself; use medical_unit_edits", "column_2")
@@ -108,17 +104,6 @@ def _pair_row(row: Mapping) -> PairRow:
     text = "write 0 (never), 1 (with a modifier) or 9 (not in force)"
     indicator = written.whole_of(_INDICATORS, text)
     return PairRow(first=first, second=second, effective=effective, indicator=indicator, end=end)
-
-
-def _days(row: Mapping) -> tuple[date, date | None]:
-    """First day, and first day after the written last one."""
-    effective, deletion = row.get("effective").day(), row.maybe("deletion")
-    if deletion is None:
-        return effective, None
-    last = deletion.day()
-    if last < effective:
-        deletion.fault("DATES_OUT_OF_ORDER", "the last day lies before the first")
-    return effective, half_open(last)
 
 
 def _units(value: Value) -> int:
@@ -132,48 +117,10 @@ def _rows(
     if term.has("rows") == term.has("csv"):
         term.fault("NO_ROWS", "write rows or csv, one of them")
     found = []
-    for row in (*(item.mapping() for item in term.items("rows")), *_csv_rows(term, columns)):
+    for row in (*(item.mapping() for item in term.items("rows")), *csv_rows(term, columns)):
         found.append(_Placed(read(row), row.path, row.line))
         row.done()
     return found
-
-
-def _csv_rows(term: Mapping, columns: tuple[str, ...]) -> Iterator[Mapping]:
-    """The lines below the heading as mappings; an empty cell and "*" are nothing.
-
-    Rows stand on the lines after the key, as YAML writes a block of text.
-    """
-    value = term.maybe("csv")
-    if value is None:
-        return
-    lines = value.block("write a block of text (|) with a heading and one row a line")
-    if not isinstance(value.value, str):
-        return
-    if not lines or tuple(lines[0].strip().split(",")) != columns:
-        value.fault("WRONG_HEADING", f"the first line must be {','.join(columns)}")
-        return
-    for number, written in enumerate(lines[1:], start=2):
-        if not written.strip():
-            continue
-        cells = [cell.strip() for cell in next(csv.reader([written]))]
-        place, line = f"{value.path}[{number - 1}]", value.line + number
-        if len(cells) != len(columns):
-            text = f"a row has {len(columns)} cells, this one {len(cells)}"
-            term.faults.add(place, line, "WRONG_ROW", text)
-            continue
-        row = YamlMap(
-            (column, _cell(column, cell))
-            for column, cell in zip(columns, cells, strict=True)
-            if cell not in ("", "*")
-        )
-        row.line, row.lines = line, dict.fromkeys(columns, line)
-        yield Mapping(term.faults, row, place)
-
-
-def _cell(column: str, cell: str) -> str | int:
-    if column in ("effective", "deletion") and _COMPACT_DATE.fullmatch(cell):
-        return f"{cell[:4]}-{cell[4:6]}-{cell[6:]}"
-    return int(cell) if column == "indicator" and cell.isascii() and cell.isdigit() else cell
 
 
 def _refuse_overlaps(
@@ -212,7 +159,7 @@ def read_packages(top: Mapping, context: Context) -> tuple[Package, ...]:
 
 def _package(term: Mapping, context: Context) -> Package:
     expect_unit(term, "units")
-    system = system_uri(term.get("system"))
+    system = system_uri(term.get("system"), context)
 
     def parts(value: Value) -> tuple[PackagePart, ...]:
         found = []
@@ -223,7 +170,7 @@ def _package(term: Mapping, context: Context) -> Package:
             number = _units(units)
             if number == 0 and isinstance(units.value, int | str):
                 units.fault("NOT_POSITIVE", "a part has more than 0 units")
-            uri = system if own is None else system_uri(own)
+            uri = system if own is None else system_uri(own, context)
             code = Coding(system=uri, code=part.get("code").text())
             found.append(PackagePart(code=code, units=number))
             part.done()

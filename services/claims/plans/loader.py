@@ -6,7 +6,6 @@ language: docs/plans.md.
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 from services.claims.core.codes import comparable
@@ -18,6 +17,7 @@ from services.claims.core.plan import (
     CodeSet,
     Coordination,
     General,
+    GivenName,
     Plan,
     PreExisting,
     PreExistingRule,
@@ -47,8 +47,15 @@ from services.claims.plans.benefit_terms import (
     read_undisputed_first,
 )
 from services.claims.plans.checks import check_plan
-from services.claims.plans.code_systems import CODE_SYSTEMS
-from services.claims.plans.context import Context, choices, each, read_code_systems, read_text
+from services.claims.plans.code_systems import CODE_SYSTEMS, CodeSystem
+from services.claims.plans.context import (
+    Context,
+    choices,
+    each,
+    read_code_systems,
+    read_systems,
+    read_text,
+)
 from services.claims.plans.edit_terms import read_edits
 from services.claims.plans.reader import Faults, Mapping, Value
 from services.claims.plans.rule_terms import (
@@ -62,6 +69,7 @@ from services.claims.plans.rule_terms import (
 from services.common.money import currencies
 
 FORMAT = 1
+_NO_CODES = "write at least one code; null in place of the day's codes ends the set"
 
 
 def load_plan(yaml: bytes | str, source: str) -> Plan:
@@ -96,9 +104,11 @@ def read_plan(top: Mapping) -> Plan:
         written.fault("UNKNOWN_FORMAT", f"this version reads format {FORMAT}")
     plan_id, name = top.get("id").ident(), read_text(top.get("name"))
     context = Context(currency=_currency(top), first_day=top.get("first_day").day())
+    systems = read_systems(top)
+    context.name_systems(systems)
     clauses = _clauses(top)
     context.clauses = tuple(one.id for one in clauses)
-    code_sets = _code_sets(top, context.first_day)
+    code_sets = _code_sets(top, context)
     context.code_sets = tuple(one.id for one in code_sets)
     sections = _sections(top, context)
     context.sections = tuple(one.id for one in sections)
@@ -111,8 +121,10 @@ def read_plan(top: Mapping) -> Plan:
         currency=context.currency,
         first_day=context.first_day,
         clauses=clauses,
-        code_systems=read_code_systems(top),
+        systems=systems,
+        code_systems=read_code_systems(top, context),
         code_sets=code_sets,
+        names=_names(top),
         sections=sections,
         categories=categories,
         default_category=default_category,
@@ -158,28 +170,44 @@ def _clauses(top: Mapping) -> tuple[Clause, ...]:
     )
 
 
-def _code_sets(top: Mapping, first_day: date) -> tuple[CodeSet, ...]:
+def _code_sets(top: Mapping, context: Context) -> tuple[CodeSet, ...]:
     found = top.maybe("code_sets")
     if found is None:
         return ()
     sets = found.mapping()
     return tuple(
-        CodeSet(id=sets.name(key), codes=sets.get(key).dated(_codes, first_day))
+        CodeSet(
+            id=sets.name(key),
+            codes=sets.get(key).dated(lambda value: _codes(value, context), context.first_day),
+        )
         for key in sets.names()
     )
 
 
-def _codes(value: Value) -> tuple[SystemCodes, ...]:
+def _names(top: Mapping) -> tuple[GivenName, ...]:
+    found = top.maybe("names")
+    if found is None:
+        return ()
+    names = found.mapping()
+    return tuple(
+        GivenName(id=names.name(key), name=read_text(names.get(key))) for key in names.names()
+    )
+
+
+def _codes(value: Value, context: Context) -> tuple[SystemCodes, ...]:
     """Codes by system: "E11*" and every code of a hierarchical system stand for those below."""
     by_system = value.mapping()
     found = []
     for name in by_system.names(of=CODE_SYSTEMS):
         codes = by_system.get(name)
-        if name not in CODE_SYSTEMS:
-            known = ", ".join(CODE_SYSTEMS)
-            codes.fault("UNKNOWN_CODE_SYSTEM", f"{name!r} is not a code system; known: {known}")
-            continue
-        system = CODE_SYSTEMS[name]
+        system = context.systems.get(by_system.name(name))
+        if system is None:
+            known = ", ".join(context.systems)
+            text = f"{name!r} is not a code system; known: {known}; name others under systems"
+            codes.fault("UNKNOWN_CODE_SYSTEM", text)
+            system = CodeSystem("?")
+        if codes.value == []:
+            codes.fault("EMPTY_LIST", _NO_CODES)
         exact: list[str] = []
         prefixes: list[str] = []
         for item in codes.items():
@@ -191,6 +219,8 @@ def _codes(value: Value) -> tuple[SystemCodes, ...]:
         if len({comparable(one) for one in (*exact, *prefixes)}) != len(exact) + len(prefixes):
             codes.fault("DUPLICATE_CODE", "a code stands twice in the list")
         found.append(SystemCodes(system=system.uri, exact=tuple(exact), prefixes=tuple(prefixes)))
+    if value.value == {}:
+        value.fault("EMPTY_LIST", _NO_CODES)
     return tuple(found)
 
 

@@ -7,26 +7,29 @@ plans' own (docs/plans.md).
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from datetime import date
 
 import msgspec
 
-from services.claims.core.codes import code_key
+from services.claims.core.codes import CodeKey, code_key
 from services.claims.core.facts import Coding, ContractPrice, PriceList
-from services.claims.plans.context import Context
+from services.claims.plans.context import Context, read_systems
+from services.claims.plans.contract_prices import read_price_list
 from services.claims.plans.reader import Faults, Mapping, Value
-from services.claims.plans.rule_terms import read_price_list
 from services.common.dated import Dated
 from services.common.money import currency_exponent
 
 FORMAT = 1
-MOST_BYTES = 1_048_576
 
 
 class ProviderPrices(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """A provider's prices from `first_day` to `last_day`, and when it bills the insurer itself."""
+    """A provider's prices from `first_day` to `last_day`, and when it bills the insurer itself.
+
+    `prices` ascend by their codes as compared, so that one of tens of thousands is found at once.
+    """
 
     provider_id: str
     currency: str
@@ -46,8 +49,16 @@ class ProviderPrices(
 
     def for_codes(self, codes: tuple[Coding, ...]) -> PriceList:
         """The list as far as these codes go."""
-        wanted = {code_key(code) for code in codes}
-        return PriceList(prices=tuple(one for one in self.prices if code_key(one.code) in wanted))
+        found = []
+        for wanted in sorted({code_key(code) for code in codes}):
+            place = bisect_left(self.prices, wanted, key=_key)
+            if place < len(self.prices) and _key(self.prices[place]) == wanted:
+                found.append(self.prices[place])
+        return PriceList(prices=tuple(found))
+
+
+def _key(one: ContractPrice) -> CodeKey:
+    return code_key(one.code)
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -77,7 +88,8 @@ def price_list_from(stored: bytes) -> ProviderPrices:
 
     Raises: msgspec.ValidationError when this version does not know them.
     """
-    return _decoder.decode(stored)
+    made = _decoder.decode(stored)
+    return msgspec.structs.replace(made, prices=tuple(sorted(made.prices, key=_key)))
 
 
 def price_list_hash(made: ProviderPrices) -> str:
@@ -98,17 +110,18 @@ def _price_list(top: Mapping) -> ProviderPrices:
     direct = top.maybe("direct_billing")
     # A code may be agreed on later than the list began.
     context = Context(currency=currency, first_day=date.max)
+    context.name_systems(read_systems(top))
     prices = read_price_list(top, context)
     if not top.has("prices"):
         top.fault("MISSING_KEY", 'the key "prices" is missing')
-    elif not prices:
+    elif not prices and not top.faults.found_in("prices"):
         top.fault("EMPTY_LIST", "a list without a price makes every code unpayable", "prices")
     made = ProviderPrices(
         provider_id=provider,
         currency=currency,
         first_day=first_day,
         last_day=last_day,
-        prices=prices,
+        prices=tuple(sorted(prices, key=_key)),
         direct_billing=None if direct is None else direct.dated(Value.boolean, first_day),
     )
     top.done()

@@ -263,6 +263,10 @@ class Value:
         empty.line, empty.lines = self.line, {}
         return Mapping(self.faults, empty, self.path, silent=True)
 
+    def is_mapping(self) -> bool:
+        """Whether keys and values stand here, where a list may stand as well."""
+        return isinstance(self.value, YamlMap)
+
     def items(self) -> list[Value]:
         """The items of a list."""
         if isinstance(self.value, YamlList):

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from services.claims.core.codes import code_key
 from services.claims.core.facts import (
     CareType,
-    Coding,
-    ContractPrice,
     HospitalTier,
     PreExistingTerms,
     Relationship,
@@ -36,8 +33,8 @@ from services.claims.plans.context import (
     read_text,
     read_words,
     references,
-    system_uri,
 )
+from services.claims.plans.contract_prices import read_price_list
 from services.claims.plans.reader import Mapping, Value
 
 T = TypeVar("T")
@@ -184,31 +181,6 @@ def _provider(term: Mapping, context: Context) -> PlanProvider:
         network=None if network is None else network.dated(Value.ident, context.first_day),
         prices=read_price_list(term, context) if term.has("prices") else None,
     )
-
-
-def read_price_list(owner: Mapping, context: Context) -> tuple[ContractPrice, ...]:
-    """The contract prices under the key `prices`; a code stands once."""
-
-    def read(term: Mapping) -> ContractPrice:
-        expect_unit(term, context.currency)
-        code = term.get("code")
-        return ContractPrice(
-            code=Coding(system=system_uri(term.get("system")), code=code.text()),
-            price=term.get("values").dated(lambda v: v.decimal(places=6), context.first_day),
-        )
-
-    lines: dict[object, int] = {}
-
-    def read_once(term: Mapping) -> ContractPrice:
-        one = read(term)
-        key = code_key(one.code)
-        if key in lines:
-            text = f"this code stands on line {lines[key]} already: its dates belong there"
-            term.fault("DUPLICATE_CODE", text, "code")
-        lines.setdefault(key, term.line)
-        return one
-
-    return each(owner, "prices", read_once)
 
 
 def _provider_rule(term: Mapping, context: Context) -> ProviderRule:

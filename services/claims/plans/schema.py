@@ -260,6 +260,9 @@ class _Any(Value):
     def mapping(self) -> Mapping:
         return _Keys(self._node, self._run)
 
+    def is_mapping(self) -> bool:
+        return self._run.last  # both ways are gone
+
     def items(self) -> list[Value]:
         self._node.item = self._node.item or _Node()
         if self._key == "events":
@@ -289,7 +292,7 @@ class _Keys(Mapping):
         node.visits += 1
 
     def names(self, of: Iterable[str] = ()) -> tuple[str, ...]:
-        known = tuple(of) or (_ANY_NAME,)
+        known = (*of, _ANY_NAME)  # of these, or of others that the file names
         self._needed |= set(known)  # any of them may stand there, none must
         return known
 

@@ -32,7 +32,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from services.claims.core.ledger import (
+    RECOVERABLE,
     RESOLVING,
+    WRITTEN_OFF,
     Kind,
     LedgerRefused,
     Transfer,
@@ -175,6 +177,27 @@ def post_transfers(
     if torn:
         raise KeyReused(f"of the group {min(torn)!r} some legs were booked before and some not")
     return booked
+
+
+def recovered_of(connection: Connection, claim_ids: Sequence[str]) -> dict[str, int]:
+    """Claim id → what came back of what was paid, in minor units; claims of which nothing did lack.
+
+    What was given up did not come back.
+    """
+    table = ledger_transfer.c
+    found: dict[str, int] = {}
+    for start in range(0, len(claim_ids), _ROWS_A_STATEMENT):
+        rows = connection.execute(
+            select(table.group_id, func.sum(table.amount))
+            .where(
+                table.group_id.in_(claim_ids[start : start + _ROWS_A_STATEMENT]),
+                table.credit == RECOVERABLE,
+                table.debit != WRITTEN_OFF,
+            )
+            .group_by(table.group_id)
+        )
+        found |= {claim_id: int(amount) for claim_id, amount in rows}
+    return found
 
 
 def resolve(

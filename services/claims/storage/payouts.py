@@ -217,6 +217,11 @@ def unsent_files(connection: Connection, paying_account: str) -> list[str]:
     )
 
 
+def accounts_paid_from(connection: Connection) -> list[str]:
+    """The paying accounts that payment files name, whichever is configured now."""
+    return list(connection.execute(select(payment_file.c.paying_account).distinct()).scalars())
+
+
 def open_payouts(connection: Connection, paying_account: str) -> int:
     """How many payouts of the account have no outcome yet."""
     return connection.execute(

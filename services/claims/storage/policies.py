@@ -33,7 +33,7 @@ from services.claims.storage.tables import (
     policy_revision,
 )
 from services.claims.terms import PolicyTerms
-from services.common.access.tenant import Tenant
+from services.common.access.tenant import Kind, Tenant
 from services.common.sealing import Sealer
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -117,6 +117,14 @@ def newest_revision(connection: Connection, policy_id: str, *, insurer: str) -> 
     """Number of the newest revision; None for a policy that the insurer does not have."""
     found = select(policy.c.revision).where(policy.c.id == policy_id, policy.c.insurer == insurer)
     return connection.execute(found).scalar_one_or_none()
+
+
+def exists(connection: Connection, policy_id: str, tenant: Tenant) -> bool:
+    """Whether the insurer has the policy; of the installation, whether anybody has."""
+    found = select(policy.c.id).where(policy.c.id == policy_id)
+    if tenant.kind is Kind.INSURER:
+        found = found.where(policy.c.insurer == tenant.id)
+    return connection.execute(found).first() is not None
 
 
 def store_revision(

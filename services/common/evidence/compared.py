@@ -41,11 +41,12 @@ _WROTE = "answers with what it has just written or worked out"
 # rpc → why its leaves are not its fetched records.
 COMPUTED = {
     f"{_CLAIMS}SubmitClaim": "answers with what it and the workflow have just written",
+    f"{_CLAIMS}SubmitBill": "finds the claims of a bill among all that the member has",
     **{
         f"{_REVIEWS}{rpc}": _WROTE
         for rpc in (
             *("ReviewClaim", "ConfirmReview", "ClearSuspicion", "SupplyFacts", "ReverseClaim"),
-            *("WriteOffRecovery", "AppealClaim", "DecideAppeal"),
+            *("WriteOffRecovery", "AppealClaim", "DecideAppeal", "AdjustClaim"),
         )
     },
     f"{_RECOMPUTE}DecideWhatIf": "decides many claims anew to show the sum, and some of them",

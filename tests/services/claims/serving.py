@@ -174,7 +174,10 @@ def served(
         )
         settlement_pb2_grpc.add_SettlementServiceServicer_to_server(flows.settlement, server)
         review_pb2_grpc.add_ReviewServiceServicer_to_server(
-            ReviewServicer(parts, settle_freed=flows.settlement.settle_freed), server
+            ReviewServicer(
+                parts, paying_account=paying.name, settle_freed=flows.settlement.settle_freed
+            ),
+            server,
         )
         provider_pb2_grpc.add_ProviderServiceServicer_to_server(ProviderServicer(parts), server)
         recompute_pb2_grpc.add_RecomputeServiceServicer_to_server(

@@ -19,6 +19,7 @@ from lipei.type.v1 import bill_pb2
 from services.claims.storage.sealed import paying_subject
 from services.common.access.caller import Caller, calling_as
 from services.common.refusals import RpcFault
+from services.common.strict_yaml import MAX_BYTES
 from tests.sandbox import SandboxBank, sandbox_bank
 from tests.services.claims.given import (
     BED,
@@ -243,6 +244,25 @@ prices:
     assert priced(service, dry_run=True).price_count == 2
     with service.database.reading() as connection:
         assert not connection.execute(text("SELECT * FROM price_list")).all()
+
+
+def test_a_hospitals_twenty_thousand_prices_come_as_a_table(service: Served) -> None:
+    rows = [f"    M{n:019d},CNY,{n % 9_000}.50,2026-01-01,\n" for n in range(20_000)]
+    own = f"    {DRUG},CNY,100.00,20260101,20260430\n    {DRUG},CNY,80.00,20260501,\n"
+    head = LIST.partition("prices:")[0] + "prices:\n  system: demo-yibao\n  csv: |\n"
+    yaml = head + "    code,unit,price,effective,deletion\n" + "".join(rows) + own
+    assert priced(service, yaml).price_count == 20_001
+    claim = decided(service, bill("B1", line(1, DRUG, "120.00", "200")))
+    assert claim.decision.allowed == yuan("16000")
+    service.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
+    broken = yaml.replace(",CNY,", ",USD,")
+    fault = _refused(service, broken)
+    assert {v.reason for v in fault.violations} == {"WRONG_UNIT"}
+    assert fault.violations[0].field.startswith("yaml:11 prices.csv[1].unit")
+    left_off = int(fault.metadata["violations_left_off"])
+    assert left_off == 20_002 - len(fault.violations)
+    fault = _refused(service, "#" * (MAX_BYTES + 1))
+    assert [v.reason for v in fault.violations] == ["TOO_LONG"]
 
 
 def _refused(service: Served, yaml: str) -> RpcFault:

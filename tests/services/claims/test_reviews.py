@@ -15,6 +15,7 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2, review_pb2, review_pb2_grpc, settlement_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.main import now_us
+from services.claims.papers import fact_faults, with_facts
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import usage_balance
 from services.common.access.caller import Caller
@@ -226,6 +227,15 @@ def test_what_a_reviewer_wrote_is_sealed(service: Served) -> None:
     assert not [row for row in answers if NOTE.encode() in bytes(row.response)]
 
 
+def test_papers_say_how_care_was_given_only_where_the_bill_does_not() -> None:
+    told = bill_pb2.Bill(care_type=bill_pb2.CARE_TYPE_INPATIENT)
+    silent = bill_pb2.Bill()
+    assert list(fact_faults(silent, told)) == []
+    assert with_facts(silent, told).care_type == bill_pb2.CARE_TYPE_INPATIENT
+    stated = bill_pb2.Bill(care_type=bill_pb2.CARE_TYPE_OUTPATIENT)
+    assert [one.reason for one in fact_faults(stated, told)] == ["STATED_ALREADY"]
+
+
 def test_papers_decide_a_claim_and_a_stated_fact_is_not_stated_again(service: Served) -> None:
     given = bill("B1", line(1, DRUG, "30000.00"))
     given.ClearField("social_insurance")
@@ -302,18 +312,54 @@ def test_a_reversed_claim_frees_what_it_used_and_is_recovered(service: Served) -
     assert used(service) == before == {}
     assert books(service)["claims:recoverable"] == 2_000_000
     assert "claims:incurred" not in books(service)
-    short = asked(review_pb2.RecordRecoveryRequest, after, amount=yuan("1"), paying_account="main")
-    fault = refused(service.review.RecordRecovery, short)
-    assert [v.reason for v in fault.violations] == ["OTHER_AMOUNT"]
     whole = asked(
         review_pb2.RecordRecoveryRequest, after, amount=yuan("20000"), paying_account="main"
     )
     closed = service.review.RecordRecovery(whole).claim
     assert closed.state == pb.CLAIM_STATE_RECOVERED
     assert not closed.HasField("recoverable")
+    assert (closed.paid, closed.recovered) == (yuan("20000"), yuan("20000"))
     assert "claims:recoverable" not in books(service)
     again = decided(service, "B2", line(1, DRUG, "30000.00"))  # no duplicate of a reversed one
     assert again.decision.benefit == yuan("20000")
+
+
+@pytest.mark.parametrize("amount", ["0", "20000.01"])
+def test_money_comes_to_a_known_account_and_is_no_more_than_is_open(
+    service: Served, amount: str
+) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    after = service.review.ReverseClaim(asked(review_pb2.ReverseClaimRequest, claim)).claim
+    before = books(service)
+    wrong = asked(
+        review_pb2.RecordRecoveryRequest, after, amount=yuan(amount), paying_account="abc"
+    )
+    fault = refused(service.review.RecordRecovery, wrong)
+    assert [v.reason for v in fault.violations] == ["OTHER_AMOUNT", "UNKNOWN_ACCOUNT"]
+    assert fault.violations[1].text.endswith("the accounts: main")
+    assert books(service) == before
+    assert got(service, claim.name).revision == after.revision
+
+
+def test_a_part_of_the_money_leaves_the_rest_to_be_recovered(service: Served) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    stands = service.review.ReverseClaim(asked(review_pb2.ReverseClaimRequest, claim)).claim
+    for back, left in (("5000", "15000"), ("5000", "10000")):  # the same amount twice is two
+        part = asked(
+            review_pb2.RecordRecoveryRequest, stands, amount=yuan(back), paying_account="main"
+        )
+        stands = service.review.RecordRecovery(part).claim
+        assert service.review.RecordRecovery(part).claim == stands  # a repeat books nothing
+        assert stands.state == pb.CLAIM_STATE_RECOVERY_OPEN
+        assert stands.recoverable == yuan(left)
+    assert stands.recovered == yuan("10000")
+    assert books(service)["claims:recoverable"] == 1_000_000
+    closed = service.review.WriteOffRecovery(
+        asked(review_pb2.WriteOffRecoveryRequest, stands)
+    ).claim
+    assert closed.state == pb.CLAIM_STATE_WRITTEN_OFF
+    assert (closed.paid, closed.recovered) == (yuan("20000"), yuan("10000"))
+    assert books(service)["claims:written-off"] == 1_000_000
 
 
 def test_what_never_comes_back_is_written_off(service: Served) -> None:

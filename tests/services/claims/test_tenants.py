@@ -223,9 +223,15 @@ def test_lists_hold_the_tenants_own_claims_only(both: Desk) -> None:
     assert listed(both, of_member(token("CN-ID", id_number(STRANGER)))) == []
     # Of bills and their numbers an auditor sees nothing, of claims all.
     assert [policy for policy, _ in listed(both, of_installation())] == [p for p, _ in everything]
-    # A policy of another insurer's is as empty as one that never was.
-    assert listed(both, of_insurer("taihe"), "policies/p1") == []
-    assert listed(both, of_insurer("taihe"), f"policies/{NEVER_POLICY}") == []
+    # A policy of another insurer's is as unknown as one that never was.
+    for unknown in ("policies/p1", f"policies/{NEVER_POLICY}"):
+        with both.of(of_insurer("taihe")) as service:
+            request = pb.ListClaimsRequest(parent=unknown)
+            code, *_ = status_bytes(service.claims.ListClaims, request)
+        assert code == "NOT_FOUND"
+    # Who has no policies learns of none whether it exists.
+    him = of_member(token("CN-ID", id_number(SHARED)))
+    assert listed(both, him, f"policies/{NEVER_POLICY}") == []
     assert listed(both, of_insurer("anxin"), "policies/p1") == listed(both, of_insurer("anxin"))
 
 

@@ -128,6 +128,11 @@ def paid(told: pb.WhatIfSummary) -> tuple[int, int]:
     return told.before.minor_units, told.after.minor_units
 
 
+def causes(told: pb.WhatIfSummary) -> list[tuple[int, str, int]]:
+    """Why claims are undecidable, what about, and how many."""
+    return [(one.cause, one.about, one.claims) for one in told.undecidable]
+
+
 def by_claim(answers: Sequence[pb.DecideWhatIfResponse]) -> dict[str, tuple[int, int, int]]:
     """Name -> before, after and what became of it."""
     return {
@@ -336,8 +341,36 @@ def test_a_review_stands_and_one_that_names_a_lost_clause_cannot_be_decided(both
     found = by_claim(what_if(both, with_terms(deductible("20000.00")), every_claim=True))
     assert found == {big: (9_000_000, 8_000_000, DOWN)}
     renamed = TEXT.replace('"5.6"', '"5.66"').encode()
-    found = by_claim(what_if(both, renamed, every_claim=True))
-    assert found == {big: (9_000_000, 0, pb.WHAT_IF_CHANGE_UNDECIDABLE)}
+    answers = what_if(both, renamed, every_claim=True)
+    assert by_claim(answers) == {big: (9_000_000, 0, pb.WHAT_IF_CHANGE_UNDECIDABLE)}
+    assert causes(answers[-1].summary) == [(pb.WHAT_IF_CAUSE_UNKNOWN_CLAUSE, "5.6", 1)]
+
+
+def test_what_a_plan_cannot_decide_is_no_saving_and_says_why(both: Served) -> None:
+    small = decided(both, "B1", line(1, DRUG, "15000.00"))
+    decided(both, "B2", line(1, DRUG, "17000.00"), person=101, days=("2026-02-01", "2026-02-01"))
+    late = TEXT.replace("first_day: 2024-01-01", "first_day: 2026-05-01")
+    late = late.replace("{2024-01-01: ", "{2026-05-01: ").replace(
+        "    2024-01-01:\n", "    2026-05-01:\n"
+    )
+    late = late.replace(', 2025-01-01: "20000.00"', "")
+    answers = what_if(both, late.encode(), every_claim=True)
+    told = answers[-1].summary
+    # B1 would pay the same; B2 lies before the first day, and is no part of either total.
+    assert (told.claims, told.members, paid(told)) == (1, 1, (500_000, 500_000))
+    assert (told.undecidable_count, told.undecidable_before.minor_units) == (1, 700_000)
+    assert causes(told) == [(pb.WHAT_IF_CAUSE_NO_TERMS, "", 1)]
+    assert [(one.change, one.claims) for one in told.changes] == [(SAME, 1)]
+    assert not told.claims_that_move
+    assert not told.members_that_move
+    assert all(share.before == share.after for share in told.shares)
+    (apart,) = [one for of in answers for one in of.claims if one.name != small]
+    assert not apart.HasField("after")
+    other = TEXT.replace("demo-yibao", "snomed").encode()
+    told = summary(both, other)
+    assert (told.claims, paid(told), told.undecidable_count) == (0, (0, 0), 2)
+    system = "urn:lipei:demo:yibao-code"
+    assert causes(told) == [(pb.WHAT_IF_CAUSE_UNKNOWN_CODE_SYSTEM, system, 2)]
 
 
 def test_a_bills_second_policy_sees_what_the_first_would_pay(both: Served) -> None:

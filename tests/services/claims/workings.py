@@ -5,6 +5,7 @@ Reads the files themselves and knows no engine. Arithmetic is services.claims.pl
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -31,7 +32,10 @@ def numbers_of(tree: Any) -> frozenset[Fraction]:
 def _numbers(tree: Any) -> Iterator[Fraction]:
     if isinstance(tree, dict):
         for key, value in tree.items():
-            if key not in _NAMES:
+            if key == "csv":
+                rows = csv.DictReader(value.splitlines())
+                yield from _numbers([row.get("price") or row.get("units") for row in rows])
+            elif key not in _NAMES:
                 yield from _numbers(value)
     elif isinstance(tree, list):
         for value in tree:

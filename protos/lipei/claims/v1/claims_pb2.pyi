@@ -198,6 +198,7 @@ class Claim(_message.Message):
     AWAITS_CONFIRMATION_FIELD_NUMBER: _builtins.int
     CORRECTED_FIELD_NUMBER: _builtins.int
     AWAITS_ADJUSTMENT_FIELD_NUMBER: _builtins.int
+    RECOVERED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -250,7 +251,7 @@ class Claim(_message.Message):
 
     @_builtins.property
     def paid(self) -> _money_pb2.Money:
-        """Confirmed by the bank so far."""
+        """Confirmed by the bank so far, whatever of it has come back since; see recovered."""
 
     @_builtins.property
     def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimMove]:
@@ -267,6 +268,10 @@ class Claim(_message.Message):
     @_builtins.property
     def recoverable(self) -> _money_pb2.Money:
         """Paid too much and not back yet."""
+
+    @_builtins.property
+    def recovered(self) -> _money_pb2.Money:
+        """What of `paid` has come back; absent while nothing has. The net that was paid is paid - recovered."""
 
     def __init__(
         self,
@@ -293,10 +298,11 @@ class Claim(_message.Message):
         awaits_confirmation: _builtins.bool = ...,
         corrected: _builtins.bool = ...,
         awaits_adjustment: _builtins.bool = ...,
+        recovered: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "recoverable", b"recoverable", "state_time", b"state_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "recoverable", b"recoverable", "recovered", b"recovered", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "moves", b"moves", "name", b"name", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "provider_id", b"provider_id", "recoverable", b"recoverable", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "moves", b"moves", "name", b"name", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
     _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015
@@ -851,7 +857,7 @@ class PublishPlanRequest(_message.Message):
     request_id: _builtins.str
     """Client-made id; the same id with the same content answers the same."""
     yaml: _builtins.bytes
-    """The plan file as written, YAML in UTF-8, at most 1 MiB."""
+    """The plan file as written, YAML in UTF-8, at most 3 MiB."""
     def __init__(
         self,
         *,

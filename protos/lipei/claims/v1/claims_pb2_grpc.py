@@ -180,6 +180,7 @@ class ClaimsServiceServicer:
         """Claims of a policy, or of all, oldest first; without history.
 
         INVALID_ARGUMENT also for a page_token that this list did not give.
+        NOT_FOUND: the insurer has no such policy. A member or a hospital is answered with an empty list, for it has none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

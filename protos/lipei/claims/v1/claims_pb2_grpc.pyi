@@ -95,6 +95,7 @@ class ClaimsServiceStub:
     """Claims of a policy, or of all, oldest first; without history.
 
     INVALID_ARGUMENT also for a page_token that this list did not give.
+    NOT_FOUND: the insurer has no such policy. A member or a hospital is answered with an empty list, for it has none.
     """
     ExplainClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ExplainClaimRequest, _claims_pb2.ExplainClaimResponse]
     """The decision to the fen: as lines and steps, in sentences that a member understands, in Chinese and English, and on
@@ -222,6 +223,7 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """Claims of a policy, or of all, oldest first; without history.
 
     INVALID_ARGUMENT also for a page_token that this list did not give.
+    NOT_FOUND: the insurer has no such policy. A member or a hospital is answered with an empty list, for it has none.
     """
     ExplainClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.ExplainClaimRequest, _claims_pb2.ExplainClaimResponse]  # type: ignore[assignment]
     """The decision to the fen: as lines and steps, in sentences that a member understands, in Chinese and English, and on
@@ -370,6 +372,7 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Claims of a policy, or of all, oldest first; without history.
 
         INVALID_ARGUMENT also for a page_token that this list did not give.
+        NOT_FOUND: the insurer has no such policy. A member or a hospital is answered with an empty list, for it has none.
         """
 
     @_abc_1.abstractmethod

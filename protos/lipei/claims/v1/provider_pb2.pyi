@@ -61,7 +61,7 @@ class ImportPriceListRequest(_message.Message):
     request_id: _builtins.str
     """Client-made id; the same id with the same content answers the same."""
     yaml: _builtins.bytes
-    """The file as written, YAML in UTF-8, at most 1 MiB."""
+    """The file as written, YAML in UTF-8, at most 3 MiB."""
     dry_run: _builtins.bool
     """Check only; store nothing."""
     def __init__(

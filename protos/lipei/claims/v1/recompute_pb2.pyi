@@ -44,7 +44,7 @@ class _WhatIfChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WhatIfCh
     WHAT_IF_CHANGE_PENDED: _WhatIfChange.ValueType  # 6
     """It would wait for papers or a person and does not now."""
     WHAT_IF_CHANGE_UNDECIDABLE: _WhatIfChange.ValueType  # 7
-    """The plan cannot decide it at all: it has no terms yet on the day, or a review names a clause that it lacks."""
+    """The plan cannot decide it at all, WhatIfCause says why; it is in no total."""
 
 class WhatIfChange(_WhatIfChange, metaclass=_WhatIfChangeEnumTypeWrapper):
     """What became of a claim."""
@@ -64,8 +64,40 @@ WHAT_IF_CHANGE_NEWLY_PAID: WhatIfChange.ValueType  # 5
 WHAT_IF_CHANGE_PENDED: WhatIfChange.ValueType  # 6
 """It would wait for papers or a person and does not now."""
 WHAT_IF_CHANGE_UNDECIDABLE: WhatIfChange.ValueType  # 7
-"""The plan cannot decide it at all: it has no terms yet on the day, or a review names a clause that it lacks."""
+"""The plan cannot decide it at all, WhatIfCause says why; it is in no total."""
 Global___WhatIfChange: _TypeAlias = WhatIfChange  # noqa: Y015
+
+class _WhatIfCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WhatIfCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WhatIfCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WHAT_IF_CAUSE_UNSPECIFIED: _WhatIfCause.ValueType  # 0
+    """Not said."""
+    WHAT_IF_CAUSE_NO_TERMS: _WhatIfCause.ValueType  # 1
+    """It has no terms in force on the claim's day."""
+    WHAT_IF_CAUSE_UNKNOWN_CODE_SYSTEM: _WhatIfCause.ValueType  # 2
+    """The bill has a code of a system that the plan does not know."""
+    WHAT_IF_CAUSE_UNKNOWN_CLAUSE: _WhatIfCause.ValueType  # 3
+    """A reviewer's finding names a clause that the plan lacks."""
+    WHAT_IF_CAUSE_OTHER_FAULT: _WhatIfCause.ValueType  # 4
+    """Something else of the bill or its review is a fault under the plan."""
+
+class WhatIfCause(_WhatIfCause, metaclass=_WhatIfCauseEnumTypeWrapper):
+    """Why the plan cannot decide a claim."""
+
+WHAT_IF_CAUSE_UNSPECIFIED: WhatIfCause.ValueType  # 0
+"""Not said."""
+WHAT_IF_CAUSE_NO_TERMS: WhatIfCause.ValueType  # 1
+"""It has no terms in force on the claim's day."""
+WHAT_IF_CAUSE_UNKNOWN_CODE_SYSTEM: WhatIfCause.ValueType  # 2
+"""The bill has a code of a system that the plan does not know."""
+WHAT_IF_CAUSE_UNKNOWN_CLAUSE: WhatIfCause.ValueType  # 3
+"""A reviewer's finding names a clause that the plan lacks."""
+WHAT_IF_CAUSE_OTHER_FAULT: WhatIfCause.ValueType  # 4
+"""Something else of the bill or its review is a fault under the plan."""
+Global___WhatIfCause: _TypeAlias = WhatIfCause  # noqa: Y015
 
 @_typing.final
 class DecideWhatIfRequest(_message.Message):
@@ -196,7 +228,7 @@ class WhatIfClaim(_message.Message):
 
     @_builtins.property
     def after(self) -> _money_pb2.Money:
-        """What it would pay."""
+        """What it would pay; absent where it is undecidable."""
 
     @_builtins.property
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___WhatIfShare]:
@@ -346,8 +378,38 @@ class WhatIfCount(_message.Message):
 Global___WhatIfCount: _TypeAlias = WhatIfCount  # noqa: Y015
 
 @_typing.final
+class WhatIfUndecidable(_message.Message):
+    """How many claims the plan cannot decide for one cause."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAUSE_FIELD_NUMBER: _builtins.int
+    ABOUT_FIELD_NUMBER: _builtins.int
+    CLAIMS_FIELD_NUMBER: _builtins.int
+    cause: Global___WhatIfCause.ValueType
+    """Why."""
+    about: _builtins.str
+    """The code system's URI, the clause, or the reason of another fault; empty for a day without terms."""
+    claims: _builtins.int
+    """How many; a claim with several causes is counted with each."""
+    def __init__(
+        self,
+        *,
+        cause: Global___WhatIfCause.ValueType = ...,
+        about: _builtins.str = ...,
+        claims: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "cause", b"cause", "claims", b"claims"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WhatIfUndecidable: _TypeAlias = WhatIfUndecidable  # noqa: Y015
+
+@_typing.final
 class WhatIfSummary(_message.Message):
-    """The difference over the whole period."""
+    """The difference over the whole period. Its sums are of the claims compared; undecidable ones stand apart."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -366,6 +428,9 @@ class WhatIfSummary(_message.Message):
     UNDECIDED_COUNT_FIELD_NUMBER: _builtins.int
     PENDED_BEFORE_COUNT_FIELD_NUMBER: _builtins.int
     PENDED_AFTER_COUNT_FIELD_NUMBER: _builtins.int
+    UNDECIDABLE_COUNT_FIELD_NUMBER: _builtins.int
+    UNDECIDABLE_BEFORE_FIELD_NUMBER: _builtins.int
+    UNDECIDABLE_FIELD_NUMBER: _builtins.int
     plan_version: _builtins.str
     """"{plan id}@sha256:{hash}" of the file."""
     claims: _builtins.int
@@ -382,6 +447,8 @@ class WhatIfSummary(_message.Message):
     """Of those compared: waiting for papers or a person now."""
     pended_after_count: _builtins.int
     """Of those compared: those that would wait."""
+    undecidable_count: _builtins.int
+    """Claims that the plan cannot decide: not among those compared."""
     @_builtins.property
     def instead_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Versions under which the claims are decided."""
@@ -410,6 +477,14 @@ class WhatIfSummary(_message.Message):
     def members_that_move(self) -> _containers.RepeatedCompositeFieldContainer[Global___WhatIfMember]:
         """The members whose claims move most, at most 20."""
 
+    @_builtins.property
+    def undecidable_before(self) -> _money_pb2.Money:
+        """What these pay now; not in the totals."""
+
+    @_builtins.property
+    def undecidable(self) -> _containers.RepeatedCompositeFieldContainer[Global___WhatIfUndecidable]:
+        """Why they cannot be decided, the most frequent first."""
+
     def __init__(
         self,
         *,
@@ -428,10 +503,13 @@ class WhatIfSummary(_message.Message):
         undecided_count: _builtins.int = ...,
         pended_before_count: _builtins.int = ...,
         pended_after_count: _builtins.int = ...,
+        undecidable_count: _builtins.int = ...,
+        undecidable_before: _money_pb2.Money | None = ...,
+        undecidable: _abc.Iterable[Global___WhatIfUndecidable] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "undecidable_before", b"undecidable_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "changes", b"changes", "claims", b"claims", "claims_that_move", b"claims_that_move", "erased_count", b"erased_count", "instead_of", b"instead_of", "members", b"members", "members_that_move", b"members_that_move", "pended_after_count", b"pended_after_count", "pended_before_count", b"pended_before_count", "plan_version", b"plan_version", "shares", b"shares", "taken_back_count", b"taken_back_count", "undecided_count", b"undecided_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "changes", b"changes", "claims", b"claims", "claims_that_move", b"claims_that_move", "erased_count", b"erased_count", "instead_of", b"instead_of", "members", b"members", "members_that_move", b"members_that_move", "pended_after_count", b"pended_after_count", "pended_before_count", b"pended_before_count", "plan_version", b"plan_version", "shares", b"shares", "taken_back_count", b"taken_back_count", "undecidable", b"undecidable", "undecidable_before", b"undecidable_before", "undecidable_count", b"undecidable_count", "undecided_count", b"undecided_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -481,10 +481,10 @@ class RecordRecoveryRequest(_message.Message):
     revision: _builtins.int
     """Revision of the claim that was looked at."""
     paying_account: _builtins.str
-    """Name of the account that it came to, for example "main"."""
+    """Name of the account that it came to, for example "main"; one that the insurer pays from, or has paid from."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """What came back: all of it."""
+        """What came back: at most Claim.recoverable."""
 
     def __init__(
         self,
@@ -512,7 +512,7 @@ class RecordRecoveryResponse(_message.Message):
     CLAIM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def claim(self) -> _claims_pb2.Claim:
-        """Recovered."""
+        """Recovered; or still in recovery, with what has not come back."""
 
     def __init__(
         self,

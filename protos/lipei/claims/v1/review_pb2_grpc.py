@@ -183,7 +183,10 @@ class ReviewServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordRecovery(self, request, context):
-        """The money is back: books it and closes the claim.
+        """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
+
+        INVALID_ARGUMENT UNKNOWN_ACCOUNT: the insurer has no such account; its text names those that there are.
+        OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -88,7 +88,11 @@ class ReviewServiceStub:
     to be recovered.
     """
     RecordRecovery: _grpc.UnaryUnaryMultiCallable[_review_pb2.RecordRecoveryRequest, _review_pb2.RecordRecoveryResponse]
-    """The money is back: books it and closes the claim."""
+    """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
+
+    INVALID_ARGUMENT UNKNOWN_ACCOUNT: the insurer has no such account; its text names those that there are.
+    OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
+    """
     WriteOffRecovery: _grpc.UnaryUnaryMultiCallable[_review_pb2.WriteOffRecoveryRequest, _review_pb2.WriteOffRecoveryResponse]
     """The money is given up: books the loss and closes the claim."""
     AppealClaim: _grpc.UnaryUnaryMultiCallable[_review_pb2.AppealClaimRequest, _review_pb2.AppealClaimResponse]
@@ -164,7 +168,11 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     to be recovered.
     """
     RecordRecovery: _aio.UnaryUnaryMultiCallable[_review_pb2.RecordRecoveryRequest, _review_pb2.RecordRecoveryResponse]  # type: ignore[assignment]
-    """The money is back: books it and closes the claim."""
+    """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
+
+    INVALID_ARGUMENT UNKNOWN_ACCOUNT: the insurer has no such account; its text names those that there are.
+    OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
+    """
     WriteOffRecovery: _aio.UnaryUnaryMultiCallable[_review_pb2.WriteOffRecoveryRequest, _review_pb2.WriteOffRecoveryResponse]  # type: ignore[assignment]
     """The money is given up: books the loss and closes the claim."""
     AppealClaim: _aio.UnaryUnaryMultiCallable[_review_pb2.AppealClaimRequest, _review_pb2.AppealClaimResponse]  # type: ignore[assignment]
@@ -279,7 +287,11 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _review_pb2.RecordRecoveryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.RecordRecoveryResponse, _abc.Awaitable[_review_pb2.RecordRecoveryResponse]]:
-        """The money is back: books it and closes the claim."""
+        """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
+
+        INVALID_ARGUMENT UNKNOWN_ACCOUNT: the insurer has no such account; its text names those that there are.
+        OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
+        """
 
     @_abc_1.abstractmethod
     def WriteOffRecovery(

@@ -14,6 +14,7 @@ from services.claims.core.plan import (
     Eligibility,
     Exclusion,
     General,
+    GivenName,
     MutualRecognition,
     Plan,
     PlanProvider,
@@ -22,6 +23,7 @@ from services.claims.core.plan import (
     ProviderRule,
     Providers,
     Section,
+    SystemName,
     WaitingPeriod,
     When,
 )
@@ -136,10 +138,17 @@ COVER_WORDS: dict[tuple[type, str], Words] = {
     (Clause, "text"): words(
         ("条款内容", "text of the clause"), ("{}", "{}"), say.text, more=Effect.NONE
     ),
+    (GivenName, "name"): NAME,
+    (SystemName, "uri"): words(
+        ("编码体系标识", "URI of the code system"),
+        ("标识为 {}。", "Its URI is {}."),
+        say.ident,
+        more=Effect.NONE,
+    ),
     (CodeSet, "codes"): words(
         ("代码", "codes"),
         ("包含：{}。", "It holds: {}."),
-        say.each(say.ident),
+        say.each(say.set_code),
         none=Absent.LEAST,
         ended=("空", "nothing"),
     ),
@@ -164,7 +173,7 @@ COVER_WORDS: dict[tuple[type, str], Words] = {
     (When, "categories"): CATEGORIES,
     (When, "care_types"): CARE_TYPES,
     (When, "diagnoses"): DIAGNOSES,
-    (When, "outcome_tiers"): about("健康管理等级", "outcome tiers", say.ident),
+    (When, "outcome_tiers"): about("健康管理等级", "outcome tiers", say.named("given")),
     (When, "referral"): condition(
         "是否经转诊",
         "referral",
@@ -395,6 +404,16 @@ COVER_KINDS: dict[tuple[type, str], Kind] = {
     (Plan, "clauses"): kind(
         ("条款", "clauses"),
         ("以上各项约定所依据的条款。", "What the terms above rest on."),
+        Effect.NONE,
+    ),
+    (Plan, "names"): kind(
+        ("称谓", "what things are called"),
+        ("代码集与健康管理等级的称谓。", "The names of code sets and outcome tiers."),
+        Effect.NONE,
+    ),
+    (Plan, "systems"): kind(
+        ("自定编码体系", "code systems of its own"),
+        ("本方案为下列编码体系起的简称。", "The plan's own short words for code systems."),
         Effect.NONE,
     ),
     (Plan, "code_sets"): kind(

@@ -16,7 +16,7 @@ from services.claims.core.plan_parts import Text
 from services.claims.plans.in_words.effects import directed, effect
 from services.claims.plans.in_words.explain import heading, paragraph
 from services.claims.plans.in_words.statements import KINDS, Fact, Term, terms
-from services.claims.plans.in_words.values import Names
+from services.claims.plans.in_words.values import Names, joined
 from services.claims.plans.in_words.vocabulary import Effect, Words
 
 EVERYBODY = Text(zh="全部被保险人与全部费用", en="Everybody and every charge")
@@ -32,13 +32,16 @@ _ORDER = Text(zh="顺序", en="order")
 _CODE_SETS = KINDS[Plan, "code_sets"]
 # A list this long is told by what comes and goes.
 _SHORT_LIST = 4
+# So many of a list stand in a sentence; `Change.added` and `removed` have them all.
+_MOST_SAID = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
     """One thing that changes. `first` and `last` are the days for which, None without bound.
 
-    `old` and `new` are the values in words; one is None where a whole term comes or goes.
+    `old` and `new` are the values in words; one is None where a whole term comes or goes. Of a
+    list, `added` and `removed` are everything that comes and goes; the words name some of many.
     """
 
     concerns: Text
@@ -51,6 +54,8 @@ class Change:
     old: Text | None
     new: Text | None
     effect: Effect
+    added: tuple[Text, ...] = ()
+    removed: tuple[Text, ...] = ()
 
     def sentence(self) -> Text:
         """The change in one sentence."""
@@ -59,8 +64,13 @@ class Change:
             whole = self.new or self.old or Text(zh="", en="")
             zh, en = f"{self.label.zh}：{whole.zh}", f"{self.label.en}: {whole.en}"
         else:
-            zh = f"{self.label.zh}：{days.zh}{self.old.zh} → {self.new.zh}"
-            en = f"{self.label.en}: {days.en}{self.old.en} → {self.new.en}"
+            zh, en = f"{self.old.zh} → {self.new.zh}", f"{self.old.en} → {self.new.en}"
+            # Words in two languages may change in one of them.
+            if self.old.zh == self.new.zh:
+                zh = f"{self.old.zh}（仅英文文字变更）"
+            if self.old.en == self.new.en:
+                en = f"{self.old.en} (only the Chinese words change)"
+            zh, en = f"{self.label.zh}：{days.zh}{zh}", f"{self.label.en}: {days.en}{en}"
         return Text(
             zh=f"{self.heading.zh}{zh}（{judged.zh}）", en=f"{self.heading.en}{en} ({judged.en})"
         )
@@ -76,6 +86,8 @@ class Change:
             "effect": self.effect.value,
             "old": None if self.old is None else self.old.en,
             "new": None if self.new is None else self.new.en,
+            "added": [one.en for one in self.added],
+            "removed": [one.en for one in self.removed],
             "concerns": {language: getattr(self.concerns, language) for language in languages},
             **{language: getattr(sentence, language) for language in languages},
         }
@@ -186,6 +198,8 @@ def _changed(before: Side, after: Side, was: Term, now: Term, start: date) -> It
                 old=told[0],
                 new=told[1],
                 effect=judged,
+                added=_items(fact.words, after.names, _set(new) - _set(old)),
+                removed=_items(fact.words, before.names, _set(old) - _set(new)),
             )
 
 
@@ -212,19 +226,40 @@ def _told(words: Words, was: Names, now: Names, old: Any, new: Any) -> tuple[Tex
 
 
 def _less(words: Words, names: Names, gone: frozenset[Any]) -> Text:
-    said = words.say(gone, names)
+    said = _some(words, names, gone)
     nothing = Text(zh="不减少", en="nothing goes")
     return Text(zh=f"减少 {said.zh}", en=f"without {said.en}") if gone else nothing
 
 
 def _more(words: Words, names: Names, come: frozenset[Any]) -> Text:
-    said = words.say(come, names)
+    said = _some(words, names, come)
     nothing = Text(zh="不增加", en="nothing comes")
     return Text(zh=f"增加 {said.zh}", en=f"with {said.en}") if come else nothing
 
 
 def _value(words: Words, value: Any, names: Names) -> Text:
+    if isinstance(value, frozenset) and len(value) > _MOST_SAID:
+        return _some(words, names, value)
     return words.ended if value is None else words.say(value, names)
+
+
+def _set(value: Any) -> frozenset[Any]:
+    return value if isinstance(value, frozenset) else frozenset()
+
+
+def _items(words: Words, names: Names, found: frozenset[Any]) -> tuple[Text, ...]:
+    """Each of a list in words, in the order in which they are told."""
+    said = (words.say(frozenset((one,)), names) for one in found)
+    return tuple(sorted(said, key=lambda one: (one.en, one.zh)))
+
+
+def _some(words: Words, names: Names, found: frozenset[Any]) -> Text:
+    """How many there are, and the first of them."""
+    said = _items(words, names, found)
+    told, more = joined(said[:_MOST_SAID]), len(said) - _MOST_SAID
+    if more > 0:
+        told = Text(zh=f"{told.zh} 等", en=f"{told.en} and {more} more")
+    return Text(zh=f"{len(said)} 项（{told.zh}）", en=f"{len(said)} ({told.en})")
 
 
 # --- whom it concerns ---
@@ -249,7 +284,7 @@ def _users(side: Side, code_set: Term) -> Iterator[tuple[Term, Fact]]:
     """The terms that name a code set, and where."""
     for term in side.terms.values():
         for fact in term.facts:
-            if code_set.id.en in _code_sets_of(fact):
+            if code_set.place.rpartition("/")[2] in _code_sets_of(fact):
                 yield term, fact
 
 

@@ -14,11 +14,14 @@ from typing import Any
 from services.claims.core.plan import Plan
 from services.claims.core.plan_parts import Text
 from services.claims.plans.in_words.cover_words import IN_FORCE
-from services.claims.plans.in_words.statements import Fact, Term, terms
+from services.claims.plans.in_words.statements import KINDS, Fact, Term, terms
 from services.claims.plans.in_words.values import Names
 from services.claims.plans.in_words.vocabulary import Kind
 
 _EVERYTHING = Text(zh="适用于全部费用。", en="It is about every charge.")
+# Of these the first that fits holds, and the last has no conditions.
+_OTHERWISE = Text(zh="其余情形：", en="In all other cases: ")
+_FIRST_THAT_FITS = (KINDS[Plan, "shares"], KINDS[Plan, "payees"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,11 +66,18 @@ def paragraph(term: Term, names: Names, plan: Plan) -> Text:
     rest = [fact for fact in term.facts if not fact.words.about and fact.field != "clause"]
     said = [one for fact in (*about, *rest) for one in sentences(fact, names, plan.first_day)]
     if about and all(fact.timeline[0][1] is None for fact in about):
-        said.insert(0, _EVERYTHING)
+        several = term.kind in _FIRST_THAT_FITS and len(_of_kind(term, plan)) > 1
+        said.insert(0, _OTHERWISE if several else _EVERYTHING)
     zh, en = heading(term, names)
     return Text(
         zh=f"{zh}{''.join(one.zh for one in said)}", en=f"{en}{' '.join(one.en for one in said)}"
     )
+
+
+def _of_kind(term: Term, plan: Plan) -> tuple[Any, ...]:
+    """The list in which a term of the plan itself stands."""
+    found: tuple[Any, ...] = getattr(plan, term.place.partition("/")[0])
+    return found
 
 
 def heading(term: Term, names: Names) -> tuple[str, str]:

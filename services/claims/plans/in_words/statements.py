@@ -17,6 +17,7 @@ import msgspec
 from services.claims.core.codes import code_key, comparable
 from services.claims.core.facts import ContractPrice
 from services.claims.core.plan import (
+    CodeSet,
     Covers,
     FamilyStep,
     Plan,
@@ -48,7 +49,7 @@ _READ_LAST = (
     *("authorisations", "mutual_recognition", "prices", "unit_limits", "fixed_limits"),
     *("social_insurance", "deductibles", "copays", "shares", "out_of_pocket", "ceilings"),
     *("count_limits", "coordination", "payees", "auto_pay_ceiling", "sampling", "four_eyes"),
-    *("undisputed_first", "edits", "general", "code_sets", "clauses"),
+    *("undisputed_first", "edits", "general", "systems", "names", "code_sets", "clauses"),
 )
 Timeline = tuple[tuple[date, Any], ...]
 
@@ -196,6 +197,8 @@ def _term(part: Any, one_kind: Kind, place: str, names: Names) -> Iterator[Term]
 def _id(part: Any, names: Names) -> Text:
     if isinstance(part, ContractPrice):
         return say.coding(part.code, names)
+    if isinstance(part, CodeSet):
+        return names.given.get(part.id) or say.same(part.id)
     return say.same(getattr(part, "id", ""))
 
 
@@ -257,9 +260,8 @@ def _normal(value: Any, *, dated: bool = False) -> Any:
 
 
 def _codes(codes: SystemCodes) -> Iterator[str]:
-    system = say.system_word(codes.system)
-    yield from (f"{system} {comparable(code)}" for code in codes.exact)
-    yield from (f"{system} {comparable(code)}*" for code in codes.prefixes)
+    yield from (f"{codes.system} {comparable(code)}" for code in codes.exact)
+    yield from (f"{codes.system} {comparable(code)}*" for code in codes.prefixes)
 
 
 # --- rows of tables: one term a code or pair, whatever days its rows are for ---

@@ -105,7 +105,9 @@ class Names:
         self.sections = {one.id: one.name for one in plan.sections}
         self.categories = {one.id: one.name for one in plan.categories}
         self.papers = {one.id: one.name for one in papers}
+        self.given = {one.id: one.name for one in plan.names}
         self.clauses = {one.id: one.text for one in plan.clauses}
+        self.systems = {one.uri: one.id for one in plan.systems}
         self.currency = plan.currency
         self._zh, self._en = Language("zh", plan.currency), Language("en", plan.currency)
 
@@ -223,14 +225,20 @@ def system_word(uri: str) -> str:
     return _SYSTEM_WORDS.get(uri, uri)
 
 
-def system(value: str, _names: Names) -> Text:
-    """A code system by its short word."""
-    return same(system_word(value))
+def system(value: str, names: Names) -> Text:
+    """A code system by its short word, which may be the plan's own."""
+    return same(names.systems.get(value) or system_word(value))
 
 
-def coding(value: Coding, _names: Names) -> Text:
+def coding(value: Coding, names: Names) -> Text:
     """A code with its system."""
-    return same(f"{system_word(value.system)} {value.code}")
+    return same(f"{system(value.system, names).en} {value.code}")
+
+
+def set_code(value: str, names: Names) -> Text:
+    """A code of a code set: its system, a blank, and the code with its star."""
+    uri, _, code = value.rpartition(" ")
+    return same(f"{system(uri, names).en} {code}")
 
 
 def clause(value: str, names: Names) -> Text:
@@ -280,7 +288,7 @@ def indication(value: Indication, names: Names) -> Text:
     if value.sex is not None:
         wanted.append(word(value.sex, names))
     if value.not_with:
-        told = each(ident)(value.not_with, names)
+        told = each(named("given"))(value.not_with, names)
         wanted.append(Text(zh=f"诊断不属于 {told.zh}", en=f"with no diagnosis of {told.en}"))
     if value.care_types:
         wanted.append(each(word)(value.care_types, names))
@@ -322,6 +330,7 @@ def named(which: str) -> Callable[[str, Names], Text]:
     return lambda value, names: getattr(names, which).get(value) or same(value)
 
 
-def code_set(value: str, _names: Names) -> Text:
-    """A code set by its id."""
-    return Text(zh=f"代码集“{value}”", en=f'code set "{value}"')
+def code_set(value: str, names: Names) -> Text:
+    """A code set by its name; by its id where it has none."""
+    called = names.given.get(value) or same(value)
+    return Text(zh=f"代码集“{called.zh}”", en=f'code set "{called.en}"')

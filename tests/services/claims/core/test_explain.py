@@ -159,7 +159,8 @@ def test_a_paper_is_awaited_by_its_name() -> None:
     assert awaited(plan, summary).en == "the discharge summary"
     itemised = msgspec.structs.replace(summary, awaits="paper.itemised-bill")
     assert awaited(plan, itemised).en == "the itemised bill"
-    assert awaited(PLAN, summary).en == "paper.discharge-summary"
+    unnamed = awaited(PLAN, summary)
+    assert (unnamed.zh, unnamed.en) == ("资料 discharge-summary", "the paper discharge-summary")
 
 
 def test_what_waits_is_nobodys_yet() -> None:

@@ -192,6 +192,15 @@ def test_a_payment_has_the_day_of_the_hospital_s_zone() -> None:
     assert owed["amount"]["value"] == 48
 
 
+def test_a_payment_is_what_is_left_of_it_after_what_came_back() -> None:
+    whole = told(decided(PLAN, bill()))
+    too_much = replace(whole, paid=whole.paid + 1_000, recovered=400)
+    part = said(explanation_of_benefit(too_much))["payment"]
+    assert (part["amount"]["value"], part["type"]["coding"][0]["code"]) == (54, "partial")
+    back = said(explanation_of_benefit(replace(too_much, recovered=1_000)))["payment"]
+    assert (back["amount"]["value"], back["type"]["coding"][0]["code"]) == (48, "complete")
+
+
 def _earlier() -> EarlierService:
     charge = line(1)
     return EarlierService(

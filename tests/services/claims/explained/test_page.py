@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -62,6 +63,18 @@ def test_every_decision_of_the_cases_has_a_page_with_all_its_amounts(
         for language in languages:
             word = LABELS["title"].zh if language is Language.ZH else LABELS["title"].en
             assert word in read.text
+
+
+def test_what_came_back_and_the_net_stand_beside_what_was_paid() -> None:
+    paid = told(decided(PLAN, bill()))
+    facts = view(replace(paid, recovered=1_801), BOTH[1])["facts"]
+    assert [text for label, text in facts if label in ("Came back", "Paid, net")] == [
+        "CNY 18.01",
+        "CNY 29.99",
+    ]
+    read = Read(page(replace(paid, recovered=1_801), BOTH))
+    assert all(one in read.text for one in ("已追回", "净付款", "29.99"))
+    assert "已追回" not in Read(page(paid, BOTH)).text
 
 
 def test_a_hostile_name_of_a_service_is_text() -> None:

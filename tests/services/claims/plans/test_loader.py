@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from services.claims.core.canonical import plan_version
+from services.claims.core.facts import Coding
+from services.claims.core.intake import unknown_codes
+from services.claims.plans.cases import run_cases
 from services.claims.plans.checks import MAX_SECTIONS
+from services.claims.plans.in_words import diff, explain
 from services.claims.plans.loader import load_plan, load_plan_file
+from services.claims.plans.price_list import load_price_list
+from services.claims.plans.unused import unused
 from services.common.strict_yaml import Fault, StrictYamlError
-from tests.services.claims.core.bills import CASES, PLANS
+from tests.services.claims.core.bills import CASES, PLANS, bill, line
 
+replace = msgspec.structs.replace
 SMALL = """\
 format: 1
 id: small
@@ -76,6 +84,82 @@ def test_comments_and_the_order_of_keys_do_not_rename_a_plan_and_a_fen_does() ->
     assert plan_version(load_plan(SMALL.replace('"100.00"', '"100"'), "d")) == name
 
 
+def test_a_file_names_code_systems_of_its_own_beside_the_built_in_ones() -> None:
+    own = "urn:oid:2.16.156.10011.2.3"
+    named = SMALL.replace("id: small\n", f"id: small\nsystems: {{ours: '{own}'}}\n")
+    plan = load_plan(named.replace("demo-yibao", "ours"), "plan.yaml")
+    codes = plan.code_sets[0].codes.values[0][1]
+    assert codes is not None
+    assert codes[0].system == own
+    drug, built_in = Coding(system=own, code="XC01"), "urn:lipei:demo:yibao-code"
+    assert unknown_codes(plan, bill(replace(line(), code=drug))) == ()
+    # The built-in system that no code set names any more is unknown now.
+    assert [fault.reason for fault in unknown_codes(plan, bill(line()))] == ["UNKNOWN_CODE_SYSTEM"]
+    said = "\n".join(explain.lines(plan, "en"))
+    assert f"ours: Its URI is {own}." in said
+    assert "It holds: ours XA10*, ours XC01." in said
+    # Another word for the same system changes no code set.
+    again = load_plan(
+        named.replace("demo-yibao", "ours").replace("ours: [", "mine: [").replace("{ours", "{mine"),
+        "plan.yaml",
+    )
+    assert {one.place.split("/")[0] for one in diff.diff(plan, again)} == {"systems"}
+    # A built-in one may be named again as it is, which says nothing new.
+    same = SMALL.replace("id: small\n", f"id: small\nsystems: {{demo-yibao: '{built_in}'}}\n")
+    assert plan_version(load_plan(same, "a")) == plan_version(load_plan(SMALL, "b"))
+
+
+def test_what_no_term_names_is_a_warning_with_its_line_and_no_fault() -> None:
+    papers = "papers: {invoice: {zh: 发票, en: Invoice}}\n"
+    idle = SMALL.replace("general:", '  "2": {zh: 二, en: Two}\ngeneral:') + papers
+    found = unused(load_plan(idle, "p"), idle, "p")
+    assert [(one.path, one.line) for one in found] == [
+        ("clauses.2", _line(idle, '"2":')),
+        ("code_sets.tumours", _line(idle, "tumours")),
+        ("papers.invoice", _line(idle, "papers")),
+    ]
+    excluded = (
+        'exclusions: [{id: t, clause: "2", diagnoses: [tumours], in_force: {2025-01-01: true}}]'
+    )
+    asked = 'required_papers: [{id: p, clause: "2", values: {2025-01-01: [invoice]}}]'
+    used = f"{idle}{excluded}\n{asked}\n"
+    assert unused(load_plan(used, "p"), used, "p") == ()
+
+
+def test_price_lists_and_cases_name_code_systems_as_their_files_and_plans_do() -> None:
+    prices = """\
+format: 1
+provider: H1
+currency: CNY
+first_day: 2025-01-01
+systems: {ours: "urn:x:1"}
+prices: [{system: ours, code: A1, unit: CNY, values: {2025-01-01: "1.00"}}]
+"""
+    assert load_price_list(prices.encode(), "p").prices[0].code.system == "urn:x:1"
+    named = SMALL.replace("id: small\n", "id: small\nsystems: {ours: 'urn:x:1'}\n")
+    cases = """\
+plan: small
+cases:
+  - case: a drug of the insurer's own list is paid
+    codes: ours
+    member: {born: 1990-01-01}
+    policy: {first_day: 2025-01-01, last_day: 2025-12-31}
+    events:
+      - claim: B1
+        day: 2025-05-01
+        provider: H1
+        care: outpatient
+        diagnoses: [J00]
+        social_insurance: {used: false}
+        lines: [{code: XC01, price: "300.00"}]
+        expect: {pays: "160.00"}
+"""
+    assert run_cases(load_plan(named.replace("demo-yibao", "ours"), "p"), cases, "c").passed
+    with pytest.raises(StrictYamlError) as caught:
+        run_cases(load_plan(SMALL, "p"), cases, "c")
+    assert {fault.reason for fault in caught.value.faults} == {"UNKNOWN_CODE_SYSTEM"}
+
+
 # (what is replaced, by what, the reason, a piece of the path)
 BAD = [
     ("id: small", "id: small\nmood: good", "UNKNOWN_KEY", "mood"),
@@ -123,6 +207,15 @@ BAD = [
     ("demo-yibao", "yibao-2027", "UNKNOWN_CODE_SYSTEM", "drugs"),
     ('"XA10*", "XC01"', '"XA10*", "XA10*"', "DUPLICATE_CODE", "drugs"),
     ('"XA10*", "XC01"', '"*"', "BAD_CODE", "drugs"),
+    ("id: small\n", "id: small\nnames: {x: {zh: 甲, en: X}}\n", "UNKNOWN_REFERENCE", "names"),
+    (
+        "general:",
+        "names: {drugs: {zh: 甲, en: X}, tumours: {zh: 乙, en: X}}\ngeneral:",
+        "DUPLICATE_NAME",
+        "names",
+    ),
+    ('"XA10*", "XC01"', "", "EMPTY_LIST", "drugs.2025-01-01.demo-yibao"),
+    ("{icd-10: [C]}", "{}", "EMPTY_LIST", "tumours.2025-01-01"),
     ('"XA10*", "XC01"', "10", "NOT_TEXT", "drugs"),
     (
         '  - {id: other, clause: "1", name',
@@ -167,6 +260,28 @@ def test_a_fault_is_named_with_its_place(old: str, new: str, reason: str, path: 
     assert found, "another fault was found"
     assert any(path in fault.path for fault in found)
     assert all(fault.line >= 1 and fault.text for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("named", "reason", "path"),
+    [
+        ("{icd-10: 'urn:other'}", "SHADOWS_CODE_SYSTEM", "systems.icd-10"),
+        ("{mine: 'http://loinc.org'}", "DUPLICATE_CODE_SYSTEM", "systems.mine"),
+        ("{a: 'urn:x:1', b: 'urn:x:1'}", "DUPLICATE_CODE_SYSTEM", "systems.b"),
+        ("{Mine: 'urn:x:1'}", "NOT_AN_ID", "systems.Mine"),
+        ("{mine: 7}", "NOT_TEXT", "systems.mine"),
+        ("[mine]", "NOT_A_MAPPING", "systems"),
+        ("{mine: yibao}", "NOT_A_URI", "systems.mine"),
+        ("{mine: 'urn:a b'}", "NOT_A_URI", "systems.mine"),
+        ("{mine: 'http:///x'}", "NOT_A_URI", "systems.mine"),
+        ("{mine: 'urn:oid:2.16.01'}", "NOT_A_URI", "systems.mine"),
+        ("{mine: 'urn:药'}", "NOT_A_URI", "systems.mine"),
+        (f"{{mine: 'urn:{'x' * 252}'}}", "NOT_A_URI", "systems.mine"),
+    ],
+)
+def test_a_code_system_has_one_word_and_one_uri(named: str, reason: str, path: str) -> None:
+    found = _faults(SMALL.replace("id: small\n", f"id: small\nsystems: {named}\n"))
+    assert [(fault.reason, fault.path) for fault in found] == [(reason, path)]
 
 
 @pytest.mark.parametrize(

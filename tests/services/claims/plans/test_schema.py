@@ -35,7 +35,7 @@ CASE_VALID = jsonschema.Draft202012Validator(CASE, format_checker=_FORMATS)
 OF_FORM = {
     *("UNKNOWN_KEY", "MISSING_KEY", "NOT_TEXT", "NOT_AN_ID", "NOT_A_BOOLEAN", "NOT_DATED"),
     *("NOT_A_WHOLE_NUMBER", "NOT_AN_AMOUNT", "NOT_A_DATE", "IMPOSSIBLE_DATE", "NOT_A_MAPPING"),
-    *("NOT_A_LIST", "UNKNOWN_WORD", "NEGATIVE", "UNKNOWN_CODE_SYSTEM", "UNKNOWN_CURRENCY"),
+    *("NOT_A_LIST", "UNKNOWN_WORD", "NEGATIVE", "UNKNOWN_CURRENCY"),
     *("NOT_A_TIME", "IMPOSSIBLE_TIME", "SHARE_OUT_OF_RANGE", "UNKNOWN_FORMAT", "WRONG_UNIT"),
 }
 # What may be left out unless something else is there or not there; no schema of ours says so.

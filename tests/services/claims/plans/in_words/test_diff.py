@@ -122,7 +122,7 @@ def test_changes_stand_under_whom_they_concern() -> None:
     said = list(lines(found, "en"))
     assert [line for line in said if not line.startswith(" ")] == [
         "Everybody and every charge",
-        "Hospital tiers: primary hospitals; outcome tiers: controlled",
+        "Hospital tiers: primary hospitals; outcome tiers: in control",
         "Sections: diabetes drugs",
     ]
 
@@ -158,6 +158,45 @@ def test_a_new_share_says_where_in_the_order_it_stands() -> None:
 def test_what_says_the_same_is_no_change(was: str, now: str) -> None:
     assert _changed("chronic-diabetes", (was, now)) == ()
     assert list(lines((), "en")) == ["Nothing changes for anybody."]
+
+
+def test_words_that_change_in_one_language_are_no_change_in_the_other() -> None:
+    (one,) = _changed("million-medical", ("zh: 特定药品, en: special", "zh: 特药, en: special"))
+    said = one.sentence()
+    assert "name: special drugs (only the Chinese words change) (changes no amount)" in said.en
+    assert "特定药品 → 特药" in said.zh
+    (one,) = _changed("million-medical", ("en: special drugs", "en: costly drugs"))
+    said = one.sentence()
+    assert "特定药品（仅英文文字变更）" in said.zh
+    assert "special drugs → costly drugs" in said.en
+
+
+def _with_codes(codes: str) -> Plan:
+    """The plan whose special drugs are these."""
+    text, was = _text("million-medical"), '2024-01-01:\n      demo-yibao: ["XL01*"]'
+    assert text.count(was) == 1
+    return _plan(text.replace(was, f"2024-01-01: {codes}"))
+
+
+def test_of_a_long_list_the_sentence_counts_and_the_rest_is_for_machines() -> None:
+    was = ", ".join(f"V{number}" for number in range(100, 140))
+    now = ", ".join(f"V{number}" for number in range(102, 165))
+    old, new = (_with_codes(f"{{demo-yibao: [{codes}]}}") for codes in (was, now))
+    (one,) = diff(old, new)
+    assert [text.en for text in one.removed] == ["demo-yibao V100", "demo-yibao V101"]
+    assert [text.en for text in one.added] == [f"demo-yibao V{n}" for n in range(140, 165)]
+    first = ", ".join(f"demo-yibao V{number}" for number in range(140, 150))
+    sentence = one.sentence()
+    told = f"without 2 (demo-yibao V100, demo-yibao V101) → with 25 ({first} and 15 more)"
+    assert told in sentence.en
+    assert "增加 25 项（" in sentence.zh
+    assert sentence.zh.count("V1") == 12
+    assert one.told(("en",))["added"] == [text.en for text in one.added]
+    # A set that comes back from nothing is told in short as well.
+    ended = _with_codes("null")
+    (back,) = diff(ended, new)
+    assert "nothing → 63 (" in back.sentence().en
+    assert len(back.added) == 63
 
 
 def test_rows_of_tables_are_compared_by_code_and_day() -> None:

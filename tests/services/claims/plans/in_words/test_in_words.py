@@ -109,6 +109,32 @@ def _explained(plan: Plan) -> dict[str, list[str]]:
     return {language: [getattr(one, language) for one in said] for language in LANGUAGES}
 
 
+def test_code_sets_and_outcome_tiers_are_called_what_the_plan_calls_them() -> None:
+    plan = load_plan_file(PLANS / "hypertension-tiers.yaml")
+    said = {one.place: one.said for one in explain.explain(plan)}
+    assert "健康管理等级：血压达标。" in said["shares/controlled"].zh
+    assert "Outcome tiers: in control." in said["shares/controlled"].en
+    assert "代码集“降压药品”" in said["sections/drugs"].zh
+    assert said["code_sets/pressure-drugs"].zh.startswith("降压药品：")
+    bare = msgspec.structs.replace(plan, names=())
+    said = {one.place: one.said for one in explain.explain(bare)}
+    assert "健康管理等级：controlled。" in said["shares/controlled"].zh
+    assert "代码集“pressure-drugs”" in said["sections/drugs"].zh
+    # A new name is a change of words and of nothing else.
+    assert {one.effect.value for one in diff.diff(bare, plan)} == {"none"}
+
+
+def test_the_last_of_several_shares_is_for_all_other_cases() -> None:
+    plan = load_plan_file(PLANS / "million-medical.yaml")
+    said = {one.place: one.said for one in explain.explain(plan)}
+    assert "其余情形：" in said["shares/not-settled"].zh
+    assert "In all other cases: " in said["shares/not-settled"].en
+    assert "全部费用" not in said["shares/not-settled"].zh
+    alone = msgspec.structs.replace(plan, shares=plan.shares[-1:])
+    (only,) = [one.said for one in explain.explain(alone) if one.place.startswith("shares/")]
+    assert "适用于全部费用。" in only.zh
+
+
 @pytest.mark.parametrize(
     "path", [*sorted(PLANS.glob("*.yaml")), *sorted((CASES / "plans").glob("*.yaml"))], ids=str
 )
