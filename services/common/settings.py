@@ -142,6 +142,7 @@ KNOWN: dict[str, str] = {
     "TOKEN_KEYS_FILE": "that issuer's public keys (JWKS); default in the state directory",
     "TOKEN_FILE": "a person's token for commands, where lipei up runs elsewhere",
     "AS": "role in which a command acts, instead of its own",
+    "PERSON": "which person of the sandbox a command acts as, for what needs somebody else",
     "PURPOSE": "what a command reads for, instead of its role's usual purpose",
     "CLIENT_KEYS_FILE": "public keys of workloads that sign client assertions; default none",
     "PULL_INTERVAL_S": "seconds between two pulls of a hospital",
