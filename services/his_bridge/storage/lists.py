@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import (
@@ -25,6 +25,7 @@ from services.common.paging import Page, any_after
 from services.common.sealing import Erased, Sealer, members
 from services.his_bridge.core.reconciliation import DayTotals, by_day
 from services.his_bridge.storage.inbox import PENDING
+from services.his_bridge.storage.operation_tables import replay
 from services.his_bridge.storage.sealed import open_record, open_released
 from services.his_bridge.storage.tables import (
     acknowledgement,
@@ -33,6 +34,9 @@ from services.his_bridge.storage.tables import (
     quarantine,
     released_bill,
 )
+
+
+Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,11 +98,11 @@ def quarantine_after(
 
     A later version of the same record that was read, released or not, resolves what was set aside
     before: if it is bad as well, it waits itself. A late older version resolves nothing, nor does
-    the same version with other bytes.
+    the same version with other bytes. What was replayed waits anew only if it was set aside anew.
     """
     of_inbox = [inbox.c[name] for name in OF_INBOX]
     number = quarantine.c.seq
-    query = _waiting(select(quarantine, *of_inbox), hospital)
+    query = still_waiting(select(quarantine, *of_inbox), hospital)
     after = query.where(number > seq).order_by(number)
     rows = connection.execute(after.limit(most)).all()
     waiting = [Waiting(row, open_record(sealer, row, "external_id").decode()) for row in rows]
@@ -108,11 +112,12 @@ def quarantine_after(
 
 def quarantined_by_channel(connection: Connection, hospital: str) -> dict[str, int]:
     """Channel → how many records `quarantine_after` lists of it."""
-    query = _waiting(select(inbox.c.channel, func.count().label("number")), hospital)
+    query = still_waiting(select(inbox.c.channel, func.count().label("number")), hospital)
     return {row.channel: row.number for row in connection.execute(query.group_by(inbox.c.channel))}
 
 
-def _waiting(query: Select[Any], hospital: str) -> Select[Any]:
+def still_waiting(query: Query, hospital: str) -> Query:
+    """A query over quarantine and inbox, narrowed to the entries that wait for a person."""
     later = inbox.alias("later")
     resolved = exists().where(
         later.c.hospital == inbox.c.hospital,
@@ -125,7 +130,11 @@ def _waiting(query: Select[Any], hospital: str) -> Select[Any]:
     return (
         query.select_from(quarantine)
         .join(inbox, inbox.c.id == quarantine.c.inbox_id)
-        .where(quarantine.c.hospital == hospital, ~resolved)
+        .where(
+            quarantine.c.hospital == hospital,
+            ~resolved,
+            ~exists().where(replay.c.quarantine == quarantine.c.name),
+        )
     )
 
 
