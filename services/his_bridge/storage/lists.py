@@ -35,7 +35,6 @@ from services.his_bridge.storage.tables import (
     released_bill,
 )
 
-
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
