@@ -22,7 +22,7 @@ from services.common.database import Database
 from services.common.sealing import SubjectKeys
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.mapping import with_maps
-from services.his_bridge.core.outcomes import Outcome, SetAside
+from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.profiles.loader import SourceProfile
@@ -118,6 +118,23 @@ class Intake:
     async def take(self, records: Sequence[RawRecord]) -> tuple[Taken, ...]:
         """Keep what was pushed, in one transaction. Once this returns, nothing of it is lost."""
         return await self._database.run(self._take, records)
+
+    async def try_out(self, records: Sequence[RawRecord]) -> list[Outcome]:
+        """What would become of these records before consent is asked. Keeps nothing.
+
+        Raises: SourceFault.
+        """
+        await self._database.run(self._use_maps)
+        glances = [self._glance(record.raw) for record in records]
+        needs = {key for glance in glances if glance for key in glance.needs}
+        found = await self._look_up(needs) if needs and self._look_up else {}
+        support = {key: self.reader.read_supporting(key[0], raw) for key, raw in found.items()}
+        return [
+            KeptOut()
+            if glance is not None and glance.keep_out
+            else self._judge(record.record_id, glance, support)
+            for record, glance in zip(records, glances, strict=True)
+        ]
 
     async def read_arrived(self) -> PullReport:
         """Read, under the lease, whatever lies unread, and release what is good.
@@ -300,11 +317,11 @@ class Intake:
             self._failed(fault)
             return None
 
-    def _judge(self, entry: Pending, glance: Glance | None, support: Mapping[Key, Any]) -> Outcome:
+    def _judge(self, record_id: str, glance: Glance | None, support: Mapping[Key, Any]) -> Outcome:
         if glance is None:
             return _FAILED
         try:
-            return self.reader.judge(_record_id(entry), glance, support)
+            return self.reader.judge(record_id, glance, support)
         except Exception as fault:  # noqa: BLE001 one record must not stop all others
             self._failed(fault)
             return _FAILED
@@ -383,7 +400,7 @@ class Intake:
             (key, self.reader.read_supporting(key[0], raw)) for key, raw in found.items()
         )
         judged: list[tuple[Pending, Outcome]] = [
-            (entry, self._judge(entry, glance, support)) for entry, glance in batch
+            (entry, self._judge(_record_id(entry), glance, support)) for entry, glance in batch
         ]
         with self._database.writing() as connection:
             self._hold(connection, holder)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from pathlib import Path
 
-from lipei.his_bridge.v1 import consent_pb2_grpc, his_bridge_pb2_grpc
+from lipei.his_bridge.v1 import consent_pb2_grpc, his_bridge_pb2_grpc, operations_pb2_grpc
 from services.common.access.guarding import service_guard
 from services.common.access.read_tally import counting
 from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, migrate
@@ -31,7 +32,9 @@ from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
 from services.his_bridge.consent_register import ConsentServicer
 from services.his_bridge.consent_requests import RECIPIENT
+from services.his_bridge.operations import OperationsServicer
 from services.his_bridge.profiles.loader import ProfileError, load_profiles
+from services.his_bridge.reconciling import Reconciler
 from services.his_bridge.servicer import HisBridgeServicer
 from services.his_bridge.storage.about import records_about
 from services.his_bridge.storage.counted import SEALED
@@ -79,6 +82,7 @@ async def run(settings: BridgeSettings) -> None:
         name: hospital_of(profile, database, keys, tokens, now_us, recipient)
         for name, profile in profiles.items()
     }
+    reconciler = Reconciler(database, keys, now_us)
     proof = service_evidence(
         "his_bridge",
         database,
@@ -103,6 +107,11 @@ async def run(settings: BridgeSettings) -> None:
                     ConsentServicer(database, keys, hospitals, now_us),
                     "lipei.his_bridge.v1.ConsentService",
                 ),
+                Serving(
+                    operations_pb2_grpc.add_OperationsServiceServicer_to_server,
+                    OperationsServicer(database, keys, hospitals, reconciler, now_us),
+                    "lipei.his_bridge.v1.OperationsService",
+                ),
                 serving(database, keys),
                 proof.serving,
             ],
@@ -114,7 +123,10 @@ async def run(settings: BridgeSettings) -> None:
             guard=service_guard(
                 identity, state, database, metadata, append=proof.log.append, now_us=now_us
             ),
-            background=[proof.keep_signing],
+            background=[
+                proof.keep_signing,
+                functools.partial(reconciler.keep_reconciling, hospitals.values()),
+            ],
         )
     finally:
         for hospital in hospitals.values():

@@ -180,6 +180,10 @@ def channel_status(found: ChannelStatus) -> pb.ChannelStatus:
         inbox_waiting_count=found.unread,
         held_count=found.held,
         quarantined_count=found.quarantined,
+        failure_count=found.failures,
+        left_alone_until_time=_moment(found.left_alone_until_us)
+        if found.left_alone_until_us
+        else None,
     )
 
 

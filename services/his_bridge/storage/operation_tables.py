@@ -82,7 +82,6 @@ reconciliation = Table(
     Column("first_day", String(10), nullable=False),
     Column("last_day", String(10), nullable=False),
     Column("days", LargeBinary, nullable=False),
-    Column("missing", Integer, nullable=False),
     Column("at_us", BigInteger, nullable=False),
 )
 

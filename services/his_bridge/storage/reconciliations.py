@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 
 from services.common.paging import Page, any_after
 from services.common.sealing import Sealer
@@ -130,7 +130,6 @@ def record(
             "first_day": first.isoformat(),
             "last_day": last.isoformat(),
             "days": msgspec.json.encode(days),
-            "missing": sum(day.missing for day in days),
             "at_us": now_us,
         },
     )
@@ -155,6 +154,12 @@ def last(connection: Connection, hospital: str) -> Reconciled | None:
         .limit(1)
     ).first()
     return None if row is None else _reconciled(row)
+
+
+def first_arrival_us(connection: Connection, hospital: str) -> int | None:
+    """When the first record came; None before it."""
+    query = select(func.min(inbox.c.at_us)).where(inbox.c.hospital == hospital)
+    return connection.execute(query).scalar_one_or_none()
 
 
 def _reconciled(row: Row[Any]) -> Reconciled:

@@ -810,6 +810,8 @@ class ChannelStatus(_message.Message):
     INBOX_WAITING_COUNT_FIELD_NUMBER: _builtins.int
     HELD_COUNT_FIELD_NUMBER: _builtins.int
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
+    FAILURE_COUNT_FIELD_NUMBER: _builtins.int
+    LEFT_ALONE_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """"bills" or "readings"."""
     last_failure_reason: _builtins.str
@@ -822,6 +824,8 @@ class ChannelStatus(_message.Message):
     """Good records that are held because no active consent covers them."""
     quarantined_count: _builtins.int
     """Records in quarantine, as ListQuarantine has them."""
+    failure_count: _builtins.int
+    """Pulls that failed since the last one that succeeded."""
     @_builtins.property
     def last_success_time(self) -> _timestamp_pb2.Timestamp:
         """When the last pull that succeeded ended; not set before the first."""
@@ -829,6 +833,10 @@ class ChannelStatus(_message.Message):
     @_builtins.property
     def last_attempt_time(self) -> _timestamp_pb2.Timestamp:
         """When the last pull ended, however it went; not set before the first."""
+
+    @_builtins.property
+    def left_alone_until_time(self) -> _timestamp_pb2.Timestamp:
+        """A source that failed several times in a row is left alone until then; not set when it is asked."""
 
     def __init__(
         self,
@@ -840,10 +848,12 @@ class ChannelStatus(_message.Message):
         inbox_waiting_count: _builtins.int = ...,
         held_count: _builtins.int = ...,
         quarantined_count: _builtins.int = ...,
+        failure_count: _builtins.int = ...,
+        left_alone_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time", "quarantined_count", b"quarantined_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "failure_count", b"failure_count", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "quarantined_count", b"quarantined_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

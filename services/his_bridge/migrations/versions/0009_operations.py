@@ -24,7 +24,6 @@ def upgrade() -> None:
         sa.Column("first_day", sa.String(10), nullable=False),
         sa.Column("last_day", sa.String(10), nullable=False),
         sa.Column("days", sa.LargeBinary, nullable=False),
-        sa.Column("missing", sa.Integer, nullable=False),
         sa.Column("at_us", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("hospital", "seq", name="pk_reconciliation"),
     )
@@ -56,7 +55,7 @@ def _maps() -> None:
         sa.Column("answer", sa.LargeBinary, nullable=False),
         sa.Column("at_us", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("hospital", "seq", name="pk_code_map"),
-        sa.UniqueConstraint("hospital", "request_id", name="uq_code_map_hospital"),
+        sa.UniqueConstraint("hospital", "request_id", name="uq_code_map_hospital_request_id"),
     )
     op.create_table(
         "unmapped_code",
