@@ -74,9 +74,10 @@ class Reconciler:
             await asyncio.sleep(LOOK_EVERY_S)
             for hospital in hospitals:
                 if hospital.source is not None:
-                    await self._when_due(hospital)
+                    await self.when_due(hospital)
 
-    async def _when_due(self, hospital: Hospital) -> None:
+    async def when_due(self, hospital: Hospital) -> None:
+        """The comparison of the last days, if the last one is a day old; a failure is logged."""
         name = hospital.profile.terms.hospital
         now_us = self._now_us()
         if not await self._database.run(self._is_due, name, now_us):
