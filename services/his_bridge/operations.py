@@ -14,7 +14,7 @@ from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceServicer
 from services.common.access.tenant import current_tenant
 from services.common.database import Database
-from services.common.grpc_edge import Refused, Violation, invalid, not_found
+from services.common.grpc_edge import Refused, Violation, not_found
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
 from services.his_bridge import operation_messages as messages
@@ -143,14 +143,15 @@ class OperationsServicer(OperationsServiceServicer):
     ) -> pb.ReconcileSourceResponse:
         """Compare the source with what is here."""
         faults: list[Violation] = []
-        first = _day(request.first_day, "first_day", faults)
-        last = _day(request.last_day, "last_day", faults)
+        usual = not (request.first_day or request.last_day)
+        first = None if usual else _day(request.first_day, "first_day", faults)
+        last = None if usual else _day(request.last_day, "last_day", faults)
         if first and last and not timedelta(0) <= last - first < timedelta(days=MOST_DAYS):
             text = f"must not be before first_day, nor {MOST_DAYS} days or more after it"
             faults.append(Violation("last_day", "OUT_OF_RANGE", text))
         name, hospital = self._hospital(request.hospital, faults, "hospital")
         if first is None or last is None:
-            raise invalid(faults)
+            first, last = self._reconciler.last_week(hospital)
         try:
             found, again = await self._reconciler.reconcile(hospital, first, last)
         except Pushes:

@@ -76,15 +76,19 @@ class Reconciler:
                 if hospital.source is not None:
                     await self.when_due(hospital)
 
+    def last_week(self, hospital: Hospital) -> tuple[date, date]:
+        """The last seven days until yesterday, in the hospital's zone."""
+        now = datetime.fromtimestamp(self._now_us() / 1e6, UTC)
+        today = now.astimezone(ZoneInfo(hospital.profile.terms.zone)).date()
+        return today - timedelta(days=DAYS_BACK), today - timedelta(days=1)
+
     async def when_due(self, hospital: Hospital) -> None:
         """The comparison of the last days, if the last one is a day old; a failure is logged."""
         name = hospital.profile.terms.hospital
         now_us = self._now_us()
         if not await self._database.run(self._is_due, name, now_us):
             return
-        now = datetime.fromtimestamp(now_us / 1e6, UTC)
-        today = now.astimezone(ZoneInfo(hospital.profile.terms.zone)).date()
-        first, last = today - timedelta(days=DAYS_BACK), today - timedelta(days=1)
+        first, last = self.last_week(hospital)
         try:
             await self.reconcile(hospital, first, last)
         except LeaseHeld:

@@ -380,6 +380,9 @@ def test_once_a_day_the_last_week_is_compared_without_being_asked(sqlite_databas
         await place.reconciler.when_due(place.hospital)
         (one,) = (await place.call("ListReconciliations", asked)).reconciliations
         assert one.agrees
+        # On demand without days: the same week.
+        found = await place.call("ReconcileSource", pb.ReconcileSourceRequest(hospital=PARENT))
+        assert found.reconciliation.first_day == one.first_day
         place.now[0] += EVERY_US
         place.server.script = [(500, {}, b"")] * 20
         await place.reconciler.when_due(place.hospital)  # in its log, and again in a minute

@@ -429,7 +429,9 @@ class ReconcileSourceRequest(_message.Message):
     hospital: _builtins.str
     """`hospitals/{hospital}`."""
     first_day: _builtins.str
-    """Days of billing in the hospital's zone, YYYY-MM-DD, both included; at most 366."""
+    """Days of billing in the hospital's zone, YYYY-MM-DD, both included; at most 366. Both empty: the last seven days until
+    yesterday.
+    """
     last_day: _builtins.str
     def __init__(
         self,
