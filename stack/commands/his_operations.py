@@ -101,9 +101,7 @@ def unmapped(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson =
         rows(made, [(kind, one.system, one.code, str(one.record_count), money(one.at_stake))])
     print_list(made, "no record waits for a code")
     if codes:
-        say(
-            f"{counted(len(codes), 'code')}; `lipei his map {id_of(hospital)} FILE.csv` teaches them"
-        )
+        say(f"{counted(len(codes), 'code')}; `lipei his map {id_of(hospital)} FILE.csv` teaches")
 
 
 def map_codes(  # noqa: PLR0913, PLR0917 -- an option each
