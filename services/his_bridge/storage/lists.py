@@ -96,8 +96,9 @@ def quarantine_after(
     """Records that wait for a person, oldest first, after a number.
 
     A later version of the same record that was read, released or not, resolves what was set aside
-    before: if it is bad as well, it waits itself. A late older version resolves nothing, nor does
-    the same version with other bytes. What was replayed waits anew only if it was set aside anew.
+    before, and so does an original that came after what takes it back. If the later version is bad
+    as well, it waits itself. A late older version resolves nothing, nor does the same version with
+    other bytes. What was replayed waits anew only if it was set aside anew.
     """
     of_inbox = [inbox.c[name] for name in OF_INBOX]
     number = quarantine.c.seq
@@ -131,6 +132,7 @@ def still_waiting(query: Query, hospital: str) -> Query:
         .join(inbox, inbox.c.id == quarantine.c.inbox_id)
         .where(
             quarantine.c.hospital == hospital,
+            quarantine.c.resolved_us.is_(None),
             ~resolved,
             ~exists().where(replay.c.quarantine == quarantine.c.name),
         )
