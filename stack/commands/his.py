@@ -34,6 +34,7 @@ from stack.commands.pulling import ask_for_pull
 from stack.commands.withheld import Withheld, ask
 
 app = typer.Typer(no_args_is_help=True, help="Hospitals: sources, pulls, quarantine, codes, proof.")
+app.command()(his_operations.add)
 app.command("test")(his_operations.try_source)
 app.command()(his_operations.unmapped)
 app.command()(his_operations.replay)

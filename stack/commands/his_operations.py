@@ -1,9 +1,10 @@
-"""`lipei his test|unmapped|map|replay|reconcile`: what a hospital's people do with the bridge."""
+"""`lipei his add|test|unmapped|map|replay|reconcile`: a hospital's people at its bridge."""
 
 from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -13,9 +14,11 @@ import typer
 
 from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
+from services.common.state import read_addresses
 from services.common.strict_yaml import Fault, StrictYamlError
+from services.his_bridge.profiles.loader import parse_profile
 from stack.commands.calling import Failed, calling, content_of, fresh_request_id
-from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
+from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State, profiles_in
 from stack.commands.printing import (
     counted,
     money,
@@ -44,6 +47,42 @@ class Kind(StrEnum):
     SERVICES = "services"
     DIAGNOSES = "diagnoses"
     READINGS = "readings"
+
+
+def add(
+    file: Annotated[Path, typer.Argument(metavar="PROFILE.yaml", help="docs/his-bridge.md")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="In place of the hospital's profile so far.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it; write nothing.")] = False,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Check a hospital's source profile, every fault with its line, and put it into the state.
+
+    `lipei up` starts what stands there. Asks no source; `lipei his test` does.
+    """
+    content = content_of(file)
+    try:
+        found = parse_profile(content, str(file), os.environ)
+    except StrictYamlError as error:
+        count = counted(len(error.faults), "fault")
+        raise Failed(*str(error).splitlines(), f"{count}; nothing was written") from None
+    hospital = found.terms.hospital
+    folder = profiles_in(state)
+    place = folder / f"{hospital}.yaml"
+    there = place.read_bytes() if place.exists() else None
+    if there not in (None, content) and not replace:
+        raise Failed(f"{hospital} has another profile already ({place}); --replace puts this there")
+    if dry_run:
+        say(f"{file} is a good profile of {hospital}; nothing was written")
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = folder / f".{hospital}.draft"
+    draft.write_bytes(content)
+    draft.replace(place)
+    running = bool(read_addresses(state))
+    start = "stop `lipei up` and start it anew" if running else "start with `lipei up`"
+    say(f"{hospital} was written to {place}; {start}, then `lipei his test {hospital}`")
 
 
 def try_source(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +24,7 @@ from sqlalchemy import (
 
 from services.common.paging import Page, any_after
 from services.common.sealing import Erased, Sealer, members
+from services.his_bridge.core.faults import Fault
 from services.his_bridge.core.reconciliation import DayTotals, by_day
 from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.operation_tables import replay
@@ -35,6 +37,7 @@ from services.his_bridge.storage.tables import (
     released_bill,
 )
 
+_FAULTS = msgspec.json.Decoder(tuple[Fault, ...])
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
@@ -114,6 +117,15 @@ def quarantined_by_channel(connection: Connection, hospital: str) -> dict[str, i
     """Channel → how many records `quarantine_after` lists of it."""
     query = still_waiting(select(inbox.c.channel, func.count().label("number")), hospital)
     return {row.channel: row.number for row in connection.execute(query.group_by(inbox.c.channel))}
+
+
+def quarantined_by_reason(connection: Connection, hospital: str) -> Counter[str]:
+    """Reason → how many records that wait for a person have it."""
+    rows = connection.execute(still_waiting(select(quarantine.c.faults), hospital))
+    found: Counter[str] = Counter()
+    for row in rows:
+        found.update({str(fault.reason) for fault in _FAULTS.decode(row.faults)})
+    return found
 
 
 def still_waiting(query: Query, hospital: str) -> Query:
