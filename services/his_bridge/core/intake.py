@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from services.his_bridge.core.balance import Balance, balance, to_minor
 from services.his_bridge.core.bill import Bill, Coding, Diagnosis, Line, Reading, SocialInsurance
 from services.his_bridge.core.faults import Fault, Reason, in_order
-from services.his_bridge.core.mapping import as_local, to_standard
+from services.his_bridge.core.mapping import Side, Unmapped, as_local, to_standard, unmapped
 from services.his_bridge.core.parsed import (
     ParsedBill,
     ParsedLine,
@@ -18,17 +19,21 @@ from services.his_bridge.core.parsed import (
     ParsedSocialInsurance,
 )
 from services.his_bridge.core.redaction import redact
-from services.his_bridge.core.terms import SocialInsuranceSource, SourceTerms
+from services.his_bridge.core.terms import LineAmount, SocialInsuranceSource, SourceTerms
 
 T = TypeVar("T")
 
 
 class Held(Exception):
-    """A record that cannot be released; `faults` names everything that is wrong with it."""
+    """A record that cannot be released; `faults` names everything that is wrong with it.
 
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
+    `unmapped` names each code that a map would have to know.
+    """
+
+    def __init__(self, faults: tuple[Fault, ...], unmapped: Sequence[Unmapped] = ()) -> None:
         super().__init__(", ".join(fault.reason for fault in faults))
         self.faults = faults
+        self.unmapped = tuple(unmapped)
 
 
 def whole_bill(parsed: ParsedBill, member_token: str | None, terms: SourceTerms) -> Bill:
@@ -59,13 +64,10 @@ def part_of_bill(
     if not parsed.lines and amounts.total is not None and amounts.total < 0:
         faults.append(Fault(reason=Reason.REFUND_WITHOUT_LINES, path=parsed.total_path))
     faults += _refund_faults(parsed.lines)
-    if amounts.total is None and not amounts.complete:
-        # Without a total there is no remainder for a line that states no amount.
-        faults += [
-            Fault(reason=Reason.LINE_WITHOUT_AMOUNT, path=line.path)
-            for line in parsed.lines
-            if not line.states_amount and line.quantity is not None
-        ]
+    first = parsed.lines[0] if parsed.lines else None
+    takes_rest = terms.line_without_net.first is LineAmount.REMAINDER
+    if takes_rest and parsed.total is None and first is not None and not first.states_amount:
+        faults.append(Fault(reason=Reason.LINE_WITHOUT_AMOUNT, path=first.path))  # no rest to take
     of_lines = sum(line.billed for line in amounts.lines)
     total = amounts.total if amounts.total is not None or not parsed.lines else of_lines
     known = msgspec.structs.replace(amounts, total=total)
@@ -81,12 +83,13 @@ def _checked(
     faults: list[Fault],
     total: int | None = None,
 ) -> Bill:
-    diagnoses = _diagnoses(parsed, terms, faults)
-    codes = _line_codes(parsed, terms, faults)
+    unknown: list[Unmapped] = []
+    diagnoses = _diagnoses(parsed, terms, faults, unknown)
+    codes = _line_codes(parsed, terms, faults, unknown)
     faults += amounts.faults
     social = _social_insurance(parsed.social_insurance, amounts, terms, faults)
     if faults:
-        raise Held(in_order(faults))
+        raise Held(in_order(faults), unknown)
     whole = amounts if total is None else msgspec.structs.replace(amounts, total=total)
     bill = _assembled(parsed, member_token, terms, diagnoses, codes, whole, social)
     redacted, leaks = redact(bill, _known(parsed.person))
@@ -156,7 +159,9 @@ def _known(value: T | None) -> T:
     return value
 
 
-def _diagnoses(parsed: ParsedBill, terms: SourceTerms, faults: list[Fault]) -> list[Diagnosis]:
+def _diagnoses(
+    parsed: ParsedBill, terms: SourceTerms, faults: list[Fault], unknown: list[Unmapped]
+) -> list[Diagnosis]:
     found = []
     for entry in parsed.diagnoses:
         if entry.concept is None:
@@ -164,6 +169,10 @@ def _diagnoses(parsed: ParsedBill, terms: SourceTerms, faults: list[Fault]) -> l
         standard = to_standard(entry.concept, terms.diagnosis_codes)
         if isinstance(standard, Fault):
             faults.append(standard)
+            # The whole bill waits for the diagnosis.
+            whole = _at_stake(parsed.total, terms)
+            missing = unmapped(entry.concept, terms.diagnosis_codes, Side.DIAGNOSES, whole)
+            unknown += [missing] if missing else []
         else:
             found.append(
                 Diagnosis(number=entry.number, code=standard[0], principal=entry.principal)
@@ -172,7 +181,7 @@ def _diagnoses(parsed: ParsedBill, terms: SourceTerms, faults: list[Fault]) -> l
 
 
 def _line_codes(
-    parsed: ParsedBill, terms: SourceTerms, faults: list[Fault]
+    parsed: ParsedBill, terms: SourceTerms, faults: list[Fault], unknown: list[Unmapped]
 ) -> list[tuple[Coding, Coding | None]]:
     found = []
     for line in parsed.lines:
@@ -181,10 +190,22 @@ def _line_codes(
         standard = to_standard(line.concept, terms.line_codes)
         if isinstance(standard, Fault):
             faults.append(standard)
+            net = line.net
+            if net is None and line.quantity is not None and line.unit_price is not None:
+                net = line.quantity * line.unit_price
+            own = _at_stake(net, terms)
+            missing = unmapped(line.concept, terms.line_codes, Side.SERVICES, own)
+            unknown += [missing] if missing else []
         else:
             code, local = standard
             found.append((code, local or as_local(line.local_concept)))
     return found
+
+
+def _at_stake(amount: Decimal | None, terms: SourceTerms) -> int:
+    """Minor units, for ranking only: 0 when the amount cannot be read exactly."""
+    minor = 0 if amount is None else to_minor(amount, terms.currency, "")
+    return 0 if isinstance(minor, Fault) else abs(minor)
 
 
 def _social_insurance(
