@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from services.his_bridge.core.breaker import pause_s
+from services.his_bridge.storage import waiting
 from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.lists import quarantined_by_channel
 from services.his_bridge.storage.tables import held_record, inbox, last_pull
@@ -25,6 +26,8 @@ class ChannelStatus(msgspec.Struct, frozen=True, kw_only=True):
     unread: int = 0
     held: int = 0
     quarantined: int = 0
+    parked: int = 0
+    parked_us: int | None = None  # since when the first of them waits
     failures: int = 0
     left_alone_until_us: int = 0
 
@@ -84,6 +87,7 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
         )
     )
     quarantined = quarantined_by_channel(connection, hospital)
+    parked = {"bills": waiting.parked(connection, hospital)}
     return [
         ChannelStatus(
             channel=channel,
@@ -97,6 +101,8 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
             unread=unread.get(channel, 0),
             held=held.get(channel, 0),
             quarantined=quarantined.get(channel, 0),
+            parked=parked.get(channel, (0, None))[0],
+            parked_us=parked.get(channel, (0, None))[1],
         )
         for channel in CHANNELS
     ]
