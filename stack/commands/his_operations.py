@@ -171,7 +171,7 @@ def map_codes(  # noqa: PLR0913, PLR0917 -- an option each
         from_system=from_system,
         to_system=to_system,
         version=version,
-        entries=_entries(content_of(file), str(file), encoding or ""),
+        entries=entries_of(content_of(file), str(file), encoding or ""),
         dry_run=dry_run,
     )
     with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
@@ -187,7 +187,7 @@ def map_codes(  # noqa: PLR0913, PLR0917 -- an option each
     )
 
 
-def _entries(content: bytes, source: str, encoding: str) -> list[pb.CodeMapEntry]:
+def entries_of(content: bytes, source: str, encoding: str) -> list[pb.CodeMapEntry]:
     """The rows of a table of codes; blank rows are left out.
 
     Raises: Failed naming every faulty line.

@@ -16,7 +16,7 @@ from services.common.grpc_edge import sync_channel
 from services.common.state import read_addresses
 from services.common.transport.certificates import FOLDER
 from tests.identities import acting, equip
-from tests.services.his_bridge.records import BASE_URL, write_profile
+from tests.services.his_bridge.records import BASE_URL, YIBAO, write_profile
 from tests.services.his_bridge.running import running_bridge
 from tests.stack.typed import Typed, lipei
 
@@ -167,6 +167,11 @@ def test_what_is_not_there_is_a_sentence(state: Path) -> None:
     for words, said in (
         (["his", "held"], "nothing is held or withheld for want of a consent\n"),
         (["his", "quarantine"], "nothing is in quarantine\n"),
+        (["his", "unmapped"], "no record waits for a code\n"),
+        (
+            ["his", "replay"],
+            "0 records read once more: 0 released, 0 held, 0 in quarantine again\n",
+        ),
         (["his", "features"], "no bills; of fewer than 20 that may be studied none is shown\n"),
     ):
         assert lipei(*words, HOSPITAL, "--state", state).out == said
@@ -178,3 +183,38 @@ def test_the_status_counts_what_is_held(state: Path) -> None:
     assert shown["released"] == sum(shown[one] for one in stands) == 0
     assert shown["held"] == 0
     assert [one["held_count"] for one in shown["source"]] == [0, 0]
+
+
+def test_a_source_that_is_away_is_told_in_sentences(state: Path) -> None:
+    tried = lipei("his", "test", HOSPITAL, "--state", state)
+    assert tried.code == 1
+    assert [line.partition(":")[0] for line in tried.said] == ["bills", "readings"]
+    assert all("[SOURCE_AWAY]" in line for line in tried.said)
+    compared = lipei("his", "reconcile", HOSPITAL, "--state", state)
+    assert compared.code == 1
+    assert compared.said[0].startswith("his_bridge: ")
+
+
+def test_a_table_of_codes_is_loaded_and_rehearsed(state: Path, tmp_path: Path) -> None:
+    table = tmp_path / "codes.csv"
+    table.write_text("local_code,standard_code\nA1,250101001\n")
+    words: list[str | Path] = [
+        "his",
+        "map",
+        HOSPITAL,
+        table,
+        "--kind",
+        "services",
+        "--version",
+        "2026-01",
+    ]
+    words += ["--from", "urn:test:local", "--to", YIBAO, "--state", state]
+    trial = lipei(*words, "--dry-run")
+    assert trial.out == (
+        "1 code: would be 1 added, 0 changed, 0 removed; 0 records would be read once more\n"
+    )
+    assert lipei(*words).out == "1 code: 1 added, 0 changed, 0 removed; 0 records read once more\n"
+    words[words.index("--to") + 1] = "urn:test:nobody"
+    refused = lipei(*words)
+    assert refused.code == 1
+    assert any("to_system" in line for line in refused.said)

@@ -1,0 +1,78 @@
+"""`lipei his ...` as a hospital's IT department types it."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from services.his_bridge.main import EXAMPLE_PROFILES
+from stack.commands import his_operations
+from stack.commands.failing import Failed
+from tests.services.his_bridge.records import PROFILE
+from tests.stack.typed import lipei
+
+HOSPITAL = "demo-hospital"
+
+
+def test_a_profile_is_added_once_and_replaced_on_purpose_only(tmp_path: Path) -> None:
+    file, state = tmp_path / "general.yaml", tmp_path / "state"
+    file.write_text(PROFILE)
+    place = state / "profiles" / f"{HOSPITAL}.yaml"
+    trial = lipei("his", "add", file, "--dry-run", "--state", state)
+    assert trial.out == f"{file} is a good profile of {HOSPITAL}; nothing was written\n"
+    assert not state.exists()
+    added = lipei("his", "add", file, "--state", state)
+    assert added.out == (
+        f"{HOSPITAL} was written to {place}; start with `lipei up`, "
+        f"then `lipei his test {HOSPITAL}`\n"
+    )
+    assert place.read_text() == PROFILE
+    assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+    assert lipei("his", "add", file, "--state", state).code == 0  # the same again changes nothing
+    file.write_text(PROFILE + "# mended\n")
+    other = lipei("his", "add", file, "--state", state)
+    assert other.code == 1
+    assert other.said == [
+        f"{HOSPITAL} has another profile already ({place}); --replace puts this there"
+    ]
+    assert lipei("his", "add", file, "--replace", "--state", state).code == 0
+    assert place.read_text().endswith("# mended\n")
+    assert [one.name for one in place.parent.iterdir()] == [place.name]
+
+
+def test_a_bad_profile_is_refused_with_every_line(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(PROFILE.replace("CNY", "yuan").replace("Asia/Shanghai", "Asia/Beijing"))
+    typed = lipei("his", "add", file, "--state", tmp_path / "state")
+    assert typed.code == 1
+    assert [line.split(":")[0] for line in typed.said[:-1]] == [str(file)] * 2
+    assert typed.said[-1] == "2 faults; nothing was written"
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLE_PROFILES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_example_profiles_can_be_added(tmp_path: Path, example: Path) -> None:
+    assert lipei("his", "add", example, "--state", tmp_path).code == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+def test_a_table_of_codes_is_read_as_a_spreadsheet_writes_it(encoding: str) -> None:
+    text = '院内编码,名称,医保编码\r\n\r\nXJ-1,血常规,250101001\r\nXJ-2,"a, b",250101002\r\n'
+    found = his_operations.entries_of(text.encode(encoding), "t.csv", "")
+    assert [(one.local_code, one.standard_code) for one in found] == [
+        ("XJ-1", "250101001"),
+        ("XJ-2", "250101002"),
+    ]
+
+
+def test_every_faulty_line_of_a_table_is_named() -> None:
+    text = "local_code,standard_code\na,b\nc\n,d\ne,\n"
+    with pytest.raises(Failed) as caught:
+        his_operations.entries_of(text.encode(), "t.csv", "")
+    said = caught.value.lines
+    assert [line.split(" ")[0] for line in said[:-1]] == ["t.csv:3:", "t.csv:4:", "t.csv:5:"]
+    for content in (b"code,other\na,b\n", b""):
+        with pytest.raises(Failed):
+            his_operations.entries_of(content, "t.csv", "")
