@@ -1,7 +1,7 @@
 """How long a hospital that keeps failing is left alone. Pure.
 
 A breaker whose state is what the database knows of the last pulls: every replica sees the same, and
-a restart forgets nothing (docs/decisions/009).
+a restart forgets nothing (docs/decisions/010).
 """
 
 from __future__ import annotations
