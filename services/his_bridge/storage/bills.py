@@ -39,7 +39,7 @@ from services.his_bridge.storage.known_bills import (
     Merges,
     Told,
     accounts_of,
-    effective,
+    as_one_patients,
     held_among,
     load_events,
     load_told,
@@ -312,7 +312,7 @@ class Bills:
             for told in self._accounts[root].told:
                 if told.bill is not None:
                     given |= numbers_given(told.bill.lines)
-            events = [effective(one.event, one.member, self._patients) for one in self._kept(root)]
+            events = as_one_patients(self._kept(root), self._patients)
             self._folds[root] = fold(events, self._joined.aliases, given)
         return self._folds[root]
 

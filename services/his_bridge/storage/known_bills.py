@@ -228,19 +228,31 @@ def readable_among(connection: Connection, inbox_ids: Sequence[int]) -> list[int
     return list(connection.execute(query.order_by(inbox.c.id.desc())).scalars())
 
 
-def effective(event: BillEvent, patient: str | None, patients: Merges) -> BillEvent:
-    """The event of the patient who goes on, where it was made after the patients were merged."""
-    if event.bill is None or patient is None:
+def as_one_patients(kept: Sequence[Kept], patients: Merges) -> list[BillEvent]:
+    """The events of one bill, each of the patient who went on by then.
+
+    Where that makes it several patients' bill, all are of whoever goes on in the end: a stay may
+    begin under the old patient and end under the new one.
+    """
+    found = [_at(one, patients, one.event.order[0]) for one in kept]
+    if len({event.bill.member_token for event in found if event.bill is not None}) > 1:
+        return [_at(one, patients, None) for one in kept]
+    return found
+
+
+def _at(kept: Kept, patients: Merges, at_us: int | None) -> BillEvent:
+    event = kept.event
+    if event.bill is None or kept.member is None:
         return event
-    token = token_at(patients, patient, event.order[0], event.bill.member_token)
+    token = token_at(patients, kept.member, at_us, event.bill.member_token)
     bill = msgspec.structs.replace(event.bill, member_token=token)
     return msgspec.structs.replace(event, bill=bill)
 
 
-def token_at(patients: Merges, patient: str, at_us: int, token: str) -> str:
-    """The token under which a patient is known at this time of the source's."""
+def token_at(patients: Merges, patient: str, at_us: int | None, token: str) -> str:
+    """The token of a patient at this time of the source's; without a time, in the end."""
     for step in patients.aliases.steps(patient):
-        if step.order[0] > at_us:
+        if at_us is not None and step.order[0] > at_us:
             break
         token = patients.ids.get(step.into, token)
     return token
