@@ -7,14 +7,20 @@ from dataclasses import dataclass
 
 from services.common.database import Database
 from services.common.sealing import SubjectKeys
+from services.his_bridge.core.row_terms import RowTerms
+from services.his_bridge.core.yibao_terms import YibaoTerms
 from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
 from services.his_bridge.dialects.port import RecordReader, Tokens
+from services.his_bridge.dialects.sql_rows import BillRowReader, ReadingRowReader
+from services.his_bridge.dialects.yibao import MessageReader
 from services.his_bridge.intake import Intake, NowUs
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
+from services.his_bridge.profiles.source_kinds.sql import SqlSettings
 from services.his_bridge.pulling import Puller
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import Source
+from services.his_bridge.sources.sql import SqlSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +46,33 @@ def _fhir_r4(profile: SourceProfile, tokens: Tokens) -> Readers:
     )
 
 
-READERS: Mapping[str, Callable[[SourceProfile, Tokens], Readers]] = {"fhir_r4": _fhir_r4}
+def _sql_rows(profile: SourceProfile, tokens: Tokens) -> Readers:
+    own = profile.dialect_terms
+    if not isinstance(own, RowTerms):
+        raise TypeError("the profile has no terms of rows")
+    readings = None
+    if own.reading is not None:
+        readings = ReadingRowReader(own, own.reading, profile.terms, tokens)
+    return Readers(bills=BillRowReader(own, profile.terms, tokens), readings=readings)
+
+
+def _yibao(profile: SourceProfile, tokens: Tokens) -> Readers:
+    own = profile.dialect_terms
+    if not isinstance(own, YibaoTerms):
+        raise TypeError("the profile has no terms of 医保 messages")
+    return Readers(bills=MessageReader(own, profile.terms, tokens), readings=None)
+
+
+READERS: Mapping[str, Callable[[SourceProfile, Tokens], Readers]] = {
+    "fhir_r4": _fhir_r4,
+    "sql_rows": _sql_rows,
+    "yibao": _yibao,
+}
 # By the settings of a kind. A kind that pushes stands in no line here.
-SOURCES: Mapping[type, Callable[[SourceProfile], Source]] = {FhirRestSettings: FhirRest}
+SOURCES: Mapping[type, Callable[[SourceProfile], Source]] = {
+    FhirRestSettings: FhirRest,
+    SqlSettings: SqlSource,
+}
 
 
 def hospital_of(
