@@ -101,6 +101,6 @@ class RowTerms(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis_system: str = ""
     care_types: Mapping[str, CareType] = {}
     statuses: Mapping[str, RowStatus] = {}
-    reading_codes: Mapping[str, str] = {}  # the laboratory's own code to LOINC
+    reading_system: str = "http://loinc.org"  # another one needs a map (readings.maps)
     main_marks: tuple[str, ...] = ("1",)
     charset: str = "gb18030"  # of bytes that a database hands over as such

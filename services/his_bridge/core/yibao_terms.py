@@ -48,7 +48,7 @@ class YibaoTerms(msgspec.Struct, frozen=True, kw_only=True):
     line_system: str
     local_line_system: str
     diagnosis_system: str
-    med_types: Mapping[str, CareType] = MED_TYPES
+    med_types: Mapping[str, CareType] = msgspec.field(default_factory=lambda: MED_TYPES)
     bill_per_batch: bool = False
     charset: str = "gb18030"  # of bytes that a database hands over as such
     person: PersonColumns = PersonColumns()

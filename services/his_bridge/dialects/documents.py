@@ -46,9 +46,7 @@ def person(
     )
 
 
-def pseudonym(
-    who: Person | None, path: str, tokens: Tokens
-) -> tuple[Person | None, str | None]:
+def pseudonym(who: Person | None, path: str, tokens: Tokens) -> tuple[Person | None, str | None]:
     """The person's token; a number that is nothing but blanks and hyphens is no identity."""
     if who is None or who.identity is None:
         return who, None

@@ -151,7 +151,9 @@ class BillRows:
             code = self._head.short(column)
             first = column == self._own.bill.diagnoses[0]
             found.append(
-                self._diagnosis(self._head, column, code, len(found) + 1, marked=first and own is None)
+                self._diagnosis(
+                    self._head, column, code, len(found) + 1, marked=first and own is None
+                )
             )
         nobody = not any(entry.principal for entry in found)
         if found and nobody and self._terms.principal is Principal.FIRST:
@@ -220,7 +222,12 @@ class BillRows:
         return self._amount(cells, self._own.line.fund_paid, refunds=refunds)
 
     def _amount(
-        self, cells: Cells, column: str | None, *, refunds: bool = False, places: int = AMOUNT_PLACES
+        self,
+        cells: Cells,
+        column: str | None,
+        *,
+        refunds: bool = False,
+        places: int = AMOUNT_PLACES,
     ) -> Decimal | None:
         value = cells.decimal(column, places=places)
         if value is not None and column is not None and value < 0 and not refunds:
@@ -246,4 +253,3 @@ class BillRows:
             return None
         used = bool(fund) or bool(account)
         return ParsedSocialInsurance(used=used, fund_paid=fund, account_paid=account)
-

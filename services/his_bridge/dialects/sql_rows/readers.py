@@ -78,7 +78,7 @@ class BillRowReader:
                 msgspec.structs.replace(parsed, person=person), token, self._terms
             )
         except Held as held:
-            return SetAside(faults=held.faults, total=self._total(rows))
+            return SetAside(faults=held.faults, total=self._total(rows), unmapped=held.unmapped)
         late = status is RowStatus.LATE
         return BillHappened(
             bill_id=bill_id,

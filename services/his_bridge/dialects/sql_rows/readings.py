@@ -136,9 +136,11 @@ class ReadingRowReader:
 
     def _code(self, cells: Cells) -> str:
         code = cells.text(self._columns.code) or ""
-        return self._own.reading_codes.get(code, code)
+        code_map = self._terms.reading_maps.get(self._own.reading_system)
+        if code_map is None:
+            return code if self._own.reading_system == LOINC else ""
+        return code_map.codes[code].code if code in code_map.codes else ""
 
     def _cells(self, decoded: DecodedRows, findings: Findings) -> Cells:
         rows = decoded.rows or Rows()
         return Cells(rows.head, "head", findings, self._zone, self._own.charset)
-

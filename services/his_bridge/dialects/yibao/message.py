@@ -37,7 +37,7 @@ _FIELDS = (
 )
 
 
-class Input(msgspec.Struct):
+class Input(msgspec.Struct, frozen=True):
     """The nodes of a request's `input` that we read."""
 
     data: Fields = {}
@@ -47,7 +47,7 @@ class Input(msgspec.Struct):
     opspdiseinfo: list[Fields] = []
 
 
-class Output(msgspec.Struct):
+class Output(msgspec.Struct, frozen=True):
     """The nodes of an answer's `output` that we read."""
 
     setlinfo: Fields = {}

@@ -120,7 +120,11 @@ class MessageReader:
             minor = None
             if parsed.total is not None:
                 minor = to_minor(parsed.total, self._terms.currency, "total")
-            return SetAside(faults=held.faults, total=None if isinstance(minor, Fault) else minor)
+            return SetAside(
+                faults=held.faults,
+                total=None if isinstance(minor, Fault) else minor,
+                unmapped=held.unmapped,
+            )
         if bill_id is None:
             return SetAside(faults=in_order(parsing.findings.faults))
         return BillHappened(

@@ -36,7 +36,7 @@ def read(section: Section) -> RowTerms:
         diagnosis_system=systems.text("diagnoses", SYSTEM, required=False) or "",
         care_types=meanings(section, "care_types", CareType),
         statuses=meanings(section, "statuses", RowStatus),
-        reading_codes=_texts(section, "reading_codes"),
+        reading_system=systems.text("readings", SYSTEM, required=False) or "http://loinc.org",
         main_marks=section.texts("main_marks") or ("1",),
         charset=section.text("charset", CHARSETS, required=False) or "gb18030",
     )
@@ -145,16 +145,6 @@ def meanings(section: Section, key: str, kind: type[E]) -> dict[str, E]:
         else:
             text = f"must assign each code one of: {', '.join(by_name)}"
             section.fault(key, "CHOICE", text)
-    return found
-
-
-def _texts(section: Section, key: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for code, name in section.mapping(key).items():
-        if isinstance(name, str) and name:
-            found[str(code)] = name
-        else:
-            section.fault(key, "TEXT", "must assign each code a text")
     return found
 
 

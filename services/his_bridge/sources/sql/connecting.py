@@ -13,8 +13,7 @@ from typing import Any
 from psycopg import Connection as PsycopgConnection
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Loader
-from psycopg.types.string import TextLoader
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
@@ -70,11 +69,6 @@ def engine_for(url: str, timeout_s: int) -> Engine:
     return engine
 
 
-def is_local_file(url: URL) -> bool:
-    """Whether a URL names a file of this machine."""
-    return url.get_backend_name() == "sqlite"
-
-
 Connect = Callable[[Dialect, list[Any], dict[str, Any], int], Any]
 
 
@@ -94,9 +88,7 @@ def _postgresql(dialect: Dialect, args: list[Any], more: dict[str, Any], timeout
     more = {"connect_timeout": max(2, timeout_s), **more}
     more["options"] = f"{more.get('options', '')} {options}".strip()
     connection = dialect.connect(*args, **more)
-    for name in _AS_TEXT:
-        connection.adapters.register_loader(name, TextLoader)
-    for name in _TEXTS:
+    for name in (*_AS_TEXT, *_TEXTS):
         connection.adapters.register_loader(name, _Text)
     return connection
 

@@ -90,9 +90,7 @@ def _bills(settings: SqlSettings, head: HeadTable, terms: RowTerms) -> Reads:
     if settings.lines is not None:
         parts.append(Part(name="lines", table=settings.lines, columns=line.all))
     if settings.diagnoses is not None and terms.diagnosis is not None:
-        parts.append(
-            Part(name="diagnoses", table=settings.diagnoses, columns=terms.diagnosis.all)
-        )
+        parts.append(Part(name="diagnoses", table=settings.diagnoses, columns=terms.diagnosis.all))
     return Reads(
         kind=BILL,
         head=head,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, TableClause, func, select
 
 from services.his_bridge.core.balance import to_minor
 from services.his_bridge.core.faults import Fault
-from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.core.reconciliation import DayTotals, by_day
 from services.his_bridge.core.row_terms import RowStatus, RowTerms
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.sql_rows.bill import BillRows
@@ -61,7 +61,8 @@ class Window:
         between = self._between(first, last)
         if between is None:
             return {}
-        shown, after = 0, None
+        keys: set[str] = set()
+        after = None
         while True:
             statement = statements.days(
                 self._reads.head, self._table, self._columns(), self._day, between, after, _PAGE
@@ -69,7 +70,7 @@ class Window:
             rows = self._connection.execute(statement).all()
             for row in rows:
                 self._count(row)
-            shown += len(rows)
+            keys.update(key_text(row[0]) for row in rows)
             if len(rows) < _PAGE:
                 break
             after = value_of(rows[-1][0])
@@ -77,9 +78,10 @@ class Window:
         counted = self._connection.execute(
             statements.counted(self._reads.head, self._table, self._day, between, flat=flat)
         ).scalar_one()
-        if counted != shown:
-            text = f"{self._reads.head.table} counts {counted} rows and shows {shown}: its key "
-            raise SourceFault("SOURCE_KEY_NOT_UNIQUE", text + f"{self._reads.head.key} repeats")
+        if counted != len(keys):
+            head = self._reads.head
+            text = f"{head.table} counts {counted} bills and shows {len(keys)}: {head.key} repeats"
+            raise SourceFault("SOURCE_KEY_NOT_UNIQUE", text)
         return self._by_day(first, last)
 
     def _columns(self) -> tuple[str, ...]:
@@ -119,11 +121,8 @@ class Window:
         self._totals[bill] = self._totals.get(bill, 0) + (0 if isinstance(minor, Fault) else minor)
 
     def _by_day(self, first: date, last: date) -> dict[date, DayTotals]:
-        found: dict[date, DayTotals] = {}
-        for bill, day in self._days.items():
-            if bill in self._reversed or not self._terms.in_period(day):
-                continue
-            if first <= day <= last:
-                found[day] = found.get(day, DayTotals()).with_bill(bill, self._totals[bill])
-        return found
-
+        return by_day(
+            (day, bill, self._totals[bill])
+            for bill, day in self._days.items()
+            if bill not in self._reversed and first <= day <= last and self._terms.in_period(day)
+        )

@@ -93,11 +93,11 @@ class RowReader:
         table = statements.clause(marks.table, needed, self._types.get(marks.table, {}))
         statement = statements.rows_of(marks, table, names, keys, order)
         found: dict[str, list[tuple[Any, Row]]] = {}
-        rows = self._connection.execution_options(yield_per=_BATCH).execute(statement)
-        for at, key, *values in rows:
-            budget.take(values)
-            row = {name: exact(value) for name, value in zip(names, values, strict=True)}
-            found.setdefault(key_text(key), []).append((at, row))
+        with self._connection.execute(statement, execution_options={"yield_per": _BATCH}) as rows:
+            for at, key, *values in rows:
+                budget.take(values)
+                row = {name: exact(value) for name, value in zip(names, values, strict=True)}
+                found.setdefault(key_text(key), []).append((at, row))
         return found
 
     def _record(

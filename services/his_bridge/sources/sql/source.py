@@ -58,9 +58,7 @@ R = TypeVar("R")
 class SqlSource:
     """Reads one hospital's tables. Writes nothing, and keeps no place."""
 
-    def __init__(
-        self, profile: SourceProfile, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, profile: SourceProfile, *, clock: Callable[[], float] = time.time) -> None:
         if not isinstance(profile.source, SqlSettings):
             raise TypeError("the profile's source is none of SQL")
         self._profile = profile
@@ -96,9 +94,7 @@ class SqlSource:
         if self._engine is not None:
             self._engine.dispose()
 
-    async def _in_thread(
-        self, work: Callable[P, R], *args: P.args, **more: P.kwargs
-    ) -> R:
+    async def _in_thread(self, work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._threads, lambda: work(*args, **more))
         try:
@@ -190,9 +186,7 @@ class SqlSource:
                 }
         return found
 
-    def _begun(
-        self, connection: Connection, reads: Reads, types: Types, place: Place
-    ) -> Place:
+    def _begun(self, connection: Connection, reads: Reads, types: Types, place: Place) -> Place:
         """A sweep's beginning, under the marks of this moment."""
         walks = []
         for marks, walk in zip(reads.walks, place.walks, strict=True):
@@ -208,9 +202,7 @@ class SqlSource:
             walks.append(Walk(start=walk.start, mark=value_of(mark)))
         return Place(reads=place.reads, walks=tuple(walks), sweeping=True)
 
-    def _page(
-        self, connection: Connection, reads: Reads, types: Types, place: Place
-    ) -> Page:
+    def _page(self, connection: Connection, reads: Reads, types: Types, place: Place) -> Page:
         marks, walk = reads.walks[place.at], place.walks[place.at]
         most = self._limits.page_size
         statement = statements.page(
@@ -220,9 +212,7 @@ class SqlSource:
         if spots and spots[-1] == walk.spot:
             text = f"{marks.table}.{marks.updated}: finer than a microsecond; cast it in the view"
             raise SourceFault("SOURCE_MARK_TOO_FINE", text)
-        reader = RowReader(
-            connection, reads, types, self._zone, self._limits.max_body_mib << 20
-        )
+        reader = RowReader(connection, reads, types, self._zone, self._limits.max_body_mib << 20)
         keys = list(dict.fromkeys(spot.key for spot in spots))
         records: list[RawRecord] = []
         read: set[Value] = set()

@@ -126,9 +126,7 @@ def days(
     if after is not None:
         conditions.append(key > _bound(after, key))
     wanted = [of.c[name] for name in dict.fromkeys(columns)]
-    return (
-        select(key.label(KEY), *wanted).where(*conditions).distinct().order_by(key).limit(most)
-    )
+    return select(key.label(KEY), *wanted).where(*conditions).distinct().order_by(key).limit(most)
 
 
 def counted(
