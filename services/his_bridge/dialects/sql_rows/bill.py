@@ -25,6 +25,7 @@ from services.his_bridge.dialects.cells import Cells, Findings, Values
 from services.his_bridge.dialects.documents import person
 from services.his_bridge.dialects.sql_rows.record import DecodedRows, Rows
 
+KIND = "Bill"
 QUANTITY_PLACES = 4
 UNIT_PRICE_PLACES = 6
 AMOUNT_PLACES = 6  # finer than a coin is a fault of the balance, with its own reason
@@ -59,8 +60,19 @@ class BillRows:
         return self._head.short(self._own.bill.reverses)
 
     def bill_id(self) -> str:
-        """The source's id of the bill that this record speaks of."""
-        return self._head.short(self._own.bill.bill) or self.reverses() or self._record_id
+        """The source's id of the bill that this record speaks of; its own when it names none."""
+        named = self._head.short(self._own.bill.bill)
+        return named or f"{KIND}/{self.reverses() or self._record_id}"
+
+    def is_whole(self, status: RowStatus) -> bool:
+        """Whether the record alone is the bill, and takes nothing back."""
+        alone = status is RowStatus.FINAL and self._own.bill.bill is None
+        refund = self._own.line.reverses
+        quiet = Findings(())
+        return alone and not any(
+            Cells(row, "", quiet, self._zone, self._own.charset).states(refund)
+            for row in self._rows.lines
+        )
 
     def last_moment(self) -> datetime | None:
         """When the care ended, or else began."""

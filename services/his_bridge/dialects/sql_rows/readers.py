@@ -10,15 +10,16 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from services.his_bridge.core.balance import to_minor
+from services.his_bridge.core.bill import Bill
 from services.his_bridge.core.events import EventKind
 from services.his_bridge.core.faults import Fault
-from services.his_bridge.core.intake import Held, part_of_bill
-from services.his_bridge.core.outcomes import BillHappened, KeptOut, Outcome, SetAside
+from services.his_bridge.core.intake import Held, part_of_bill, whole_bill
+from services.his_bridge.core.outcomes import BillHappened, BillStated, KeptOut, Outcome, SetAside
 from services.his_bridge.core.row_terms import RowStatus, RowTerms
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.documents import pseudonym
 from services.his_bridge.dialects.port import Glance, Key, Tokens
-from services.his_bridge.dialects.sql_rows.bill import BillRows
+from services.his_bridge.dialects.sql_rows.bill import KIND, BillRows
 from services.his_bridge.dialects.sql_rows.record import DecodedRows, RowsDecoder
 
 _KINDS = {
@@ -31,7 +32,7 @@ _KINDS = {
 class BillRowReader:
     """Reads rows as bills."""
 
-    kind = "Bill"
+    kind = KIND
 
     def __init__(self, own: RowTerms, terms: SourceTerms, tokens: Tokens) -> None:
         self._own = own
@@ -73,10 +74,11 @@ class BillRowReader:
         parsed = rows.parsed(status)
         path = f"head.{self._own.bill.identity}"
         person, token = pseudonym(parsed.person, path, self._tokens)
+        named = msgspec.structs.replace(parsed, person=person)
         try:
-            bill, total = part_of_bill(
-                msgspec.structs.replace(parsed, person=person), token, self._terms
-            )
+            if rows.is_whole(status):
+                return self._stated(whole_bill(named, token, self._terms))
+            bill, total = part_of_bill(named, token, self._terms)
         except Held as held:
             return SetAside(faults=held.faults, total=self._total(rows), unmapped=held.unmapped)
         late = status is RowStatus.LATE
@@ -87,6 +89,9 @@ class BillRowReader:
             day=bill.end.astimezone(self._zone).date(),
             stated_total=None if late else total,
         )
+
+    def _stated(self, bill: Bill) -> Outcome:
+        return BillStated(bill=bill, day=bill.end.astimezone(self._zone).date())
 
     def _reversal(self, rows: BillRows, bill_id: str, reverses: str | None) -> Outcome:
         faults: tuple[Fault, ...] = tuple(rows.findings.faults)

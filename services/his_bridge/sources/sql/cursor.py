@@ -58,13 +58,17 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """A cursor: a walk for each table of marks, and the one under way. `reads` names the columns:
-    whoever adds one reads everything anew."""
+    """A cursor: a walk for each table of marks, and the one under way.
+
+    `reads` names the columns: whoever adds one reads everything anew. `stamp_us` is when the last
+    page was read, by a clock that never goes back.
+    """
 
     reads: str
     walks: tuple[Walk, ...]
     at: int = 0
     sweeping: bool = False
+    stamp_us: int = 0
 
 
 def place_of(cursor: bytes | None, reads: str, walks: int) -> Place:

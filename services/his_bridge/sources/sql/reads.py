@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterator
 import msgspec
 
-from services.his_bridge.core.row_terms import RowTerms
+from services.his_bridge.core.row_terms import RowStatus, RowTerms
+from services.his_bridge.dialects.sql_rows.bill import KIND as BILL_KIND
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.sql import (
     HeadTable,
@@ -17,7 +18,7 @@ from services.his_bridge.profiles.source_kinds.sql import (
 )
 from services.his_bridge.sources.sql.shape import Wanted
 
-BILL, READING, MESSAGE, PERSON = "Bill", "Reading", "Message", "Person"
+BILL, READING, MESSAGE, PERSON = BILL_KIND, "Reading", "Message", "Person"
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +99,7 @@ def _bills(settings: SqlSettings, head: HeadTable, terms: RowTerms) -> Reads:
         parts=tuple(parts),
         flat=() if settings.lines is not None else line.all,
         exact=frozenset(name for name in amounts if name is not None),
-        ordered=terms.bill.bill is not None or terms.bill.reverses is not None,
+        ordered=terms.bill.bill is not None or RowStatus.LATE in terms.statuses.values(),
     )
 
 

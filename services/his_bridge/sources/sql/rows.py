@@ -36,13 +36,21 @@ class RowReader:
     """Reads the records of keys, within one transaction."""
 
     def __init__(
-        self, connection: Connection, reads: Reads, types: Types, zone: ZoneInfo, most: int
+        self,
+        connection: Connection,
+        reads: Reads,
+        types: Types,
+        *,
+        zone: ZoneInfo,
+        most: int,
+        read_at: datetime,
     ) -> None:
         self._connection = connection
         self._reads = reads
         self._types = types
         self._zone = zone
         self._most = most
+        self._read_at = read_at
 
     def records(self, keys: Sequence[Value]) -> Iterator[tuple[Value, RawRecord | None]]:
         """The record of each key in turn, until a page's memory is full; None: it has no head.
@@ -152,10 +160,11 @@ class RowReader:
     def _updated(self, rows: Sequence[tuple[Any, Row]]) -> datetime | None:
         """When a record changed, where several make one bill and their order counts.
 
-        A row that is a bill alone is its newest state, whatever the clock of its writer says.
+        A row that is a bill alone is its newest state, whatever the clock of its writer says: what
+        is read later is later.
         """
         if not self._reads.ordered or self._reads.head.updated is None:
-            return None
+            return self._read_at
         moments = [moment_of(row[self._reads.head.updated], self._zone) for _, row in rows]
         return max((moment for moment in moments if moment is not None), default=None)
 

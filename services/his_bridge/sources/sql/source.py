@@ -200,9 +200,11 @@ class SqlSource:
                 statements.mark_of(marks, table, connection.dialect.name)
             ).scalar()
             walks.append(Walk(start=walk.start, mark=value_of(mark)))
-        return Place(reads=place.reads, walks=tuple(walks), sweeping=True)
+        return msgspec.structs.replace(place, walks=tuple(walks), at=0, sweeping=True)
 
     def _page(self, connection: Connection, reads: Reads, types: Types, place: Place) -> Page:
+        stamp_us = max(round(self._clock() * 1_000_000), place.stamp_us + 1)
+        place = msgspec.structs.replace(place, stamp_us=stamp_us)
         marks, walk = reads.walks[place.at], place.walks[place.at]
         most = self._limits.page_size
         statement = statements.page(
@@ -212,7 +214,14 @@ class SqlSource:
         if spots and spots[-1] == walk.spot:
             text = f"{marks.table}.{marks.updated}: finer than a microsecond; cast it in the view"
             raise SourceFault("SOURCE_MARK_TOO_FINE", text)
-        reader = RowReader(connection, reads, types, self._zone, self._limits.max_body_mib << 20)
+        reader = RowReader(
+            connection,
+            reads,
+            types,
+            zone=self._zone,
+            most=self._limits.max_body_mib << 20,
+            read_at=datetime.fromtimestamp(stamp_us / 1_000_000, UTC),
+        )
         keys = list(dict.fromkeys(spot.key for spot in spots))
         records: list[RawRecord] = []
         read: set[Value] = set()
@@ -242,7 +251,8 @@ class SqlSource:
             Walk(start=self._next_start(marks, walk))
             for marks, walk in zip(reads.walks, walks, strict=True)
         )
-        return Place(reads=place.reads, walks=tuple(starts)), True
+        done = msgspec.structs.replace(place, walks=tuple(starts), at=0, sweeping=False)
+        return done, True
 
     def _next_start(self, marks: Marks, walk: Walk) -> Value | None:
         if marks.horizon is not None:
