@@ -47,6 +47,10 @@ class Findings:
         if not self.broken_at(path):
             self.faults.append(Fault(reason=reason, path=path))
 
+    def faulty_at(self, path: str) -> bool:
+        """Whether what stands there has a fault already."""
+        return self.broken_at(path) or any(fault.path == path for fault in self.faults)
+
     def broken_at(self, path: str) -> bool:
         """Whether what stands there could not be read."""
         return any(
@@ -79,9 +83,7 @@ class Cells:
         """Whether anything stands there, be it faulty."""
         if name is None:
             return False
-        return bytes(self._values.get(name, b"null")) not in (b"null", b'""') or (
-            self._findings.broken_at(self.at(name))
-        )
+        return self.text(name) is not None or self._findings.faulty_at(self.at(name))
 
     def text(self, name: str | None) -> str | None:
         """A text without the blanks around it; empty is missing. Numbers are texts as written."""

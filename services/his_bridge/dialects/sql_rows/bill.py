@@ -213,20 +213,22 @@ class BillRows:
 
     def _concept(self, cells: Cells) -> Concept | None:
         columns = self._own.line
+        standard, local = cells.short(columns.code), cells.short(columns.local_code)
+        at = columns.code or columns.local_code or "code"
+        if standard is None and (local is None or cells.states(columns.code)):
+            if not cells.states(columns.code) and not cells.states(columns.local_code):
+                cells.add(Reason.CODE_MISSING, at)
+            return None
         name = cells.text(columns.name) or ""
         codings = [
             LocalCoding(system=system, code=code, display=name)
-            for column, system in (
-                (columns.code, self._own.line_system),
-                (columns.local_code, self._own.local_line_system),
+            for code, system in (
+                (standard, self._own.line_system),
+                (local, self._own.local_line_system),
             )
-            if (code := cells.short(column)) is not None
+            if code is not None
         ]
-        if codings:
-            return Concept(codings=tuple(codings), path=cells.at(columns.code or "code"))
-        if not cells.states(columns.code) and not cells.states(columns.local_code):
-            cells.add(Reason.CODE_MISSING, columns.code or columns.local_code or "code")
-        return None
+        return Concept(codings=tuple(codings), path=cells.at(at))
 
     def _fund_paid(self, cells: Cells, *, refunds: bool) -> Decimal | None:
         if self._terms.social_insurance is not SocialInsuranceSource.RECORD:

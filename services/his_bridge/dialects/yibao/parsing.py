@@ -193,18 +193,19 @@ class Parsing:
         )
 
     def _concept(self, cells: Cells) -> Concept | None:
+        standard, local = cells.short("med_list_codg"), cells.short("medins_list_codg")
+        if standard is None and (local is None or cells.states("med_list_codg")):
+            if not cells.states("med_list_codg"):
+                cells.add(Reason.CODE_MISSING, "med_list_codg")
+            return None
         codings = [
             LocalCoding(system=system, code=code, display="")
-            for name, system in (
-                ("med_list_codg", self._own.line_system),
-                ("medins_list_codg", self._own.local_line_system),
+            for code, system in (
+                (standard, self._own.line_system),
+                (local, self._own.local_line_system),
             )
-            if (code := cells.short(name)) is not None
+            if code is not None
         ]
-        if not codings and not cells.states("med_list_codg"):
-            cells.add(Reason.CODE_MISSING, "med_list_codg")
-        if not codings:
-            return None
         return Concept(codings=tuple(codings), path=cells.at("med_list_codg"))
 
     def _care_type(self, cells: Cells, usual: CareType | None) -> CareType | None:

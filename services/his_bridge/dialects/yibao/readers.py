@@ -96,8 +96,9 @@ class MessageReader:
         return not any(map(self._terms.in_period, (day, day + _LONGEST_STAY)))
 
     def _settled(self, parsing: Parsing, person: Person) -> Outcome:
-        if parsing.message.succeeded is None and not parsing.answer.states("setl_id"):
-            parsing.answer.add(Reason.REFERENCE_MISSING, "setl_id")
+        if not parsing.answer.states("setl_id"):
+            # Without its number nobody could ever take it back.
+            return self._aside(parsing, Reason.REFERENCE_MISSING, parsing.answer.at("setl_id"))
         if parsing.node.text("mid_setl_flag") == "1":
             parsing.node.add(Reason.MESSAGE_UNSUPPORTED, "mid_setl_flag")
         return self._part(parsing, EventKind.FINAL, parsing.settlement, person)
