@@ -103,12 +103,12 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         Reason.BINARY_FLOAT: (
             "a binary floating-point value is no exact amount; cast it to DECIMAL in the view"
         ),
-        Reason.ROWS_DISAGREE: "the rows of one record say different things; nobody can say which counts",
+        Reason.ROWS_DISAGREE: "the rows of one record differ in this; nobody can say which counts",
         Reason.NUMBER_REPEATED: "missing, below 1 or used before; number the entries from 1",
         Reason.TEXT_MALFORMED: "empty, too long, or holds control characters",
         Reason.STATUS_UNKNOWN: "missing or not a status of this kind of record",
         Reason.MESSAGE_UNSUPPORTED: (
-            "changes a bill in a way that the message alone does not tell; a person looks at the bill"
+            "changes a bill in a way that this message does not tell; a person looks at the bill"
         ),
         Reason.REFERENCE_MISSING: "the record must say which one it means",
         Reason.REFERENCE_MALFORMED: (

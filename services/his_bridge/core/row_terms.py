@@ -1,4 +1,4 @@
-"""What the columns of a hospital's view mean: which holds what, and how its codes are read. Pure."""
+"""What the columns of a hospital's view hold, and what the codes in them mean. Pure."""
 
 from __future__ import annotations
 

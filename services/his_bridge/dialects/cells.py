@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -117,8 +116,7 @@ class Cells:
             return None
 
     def moment(self, name: str | None, *, day_ends: bool = False) -> datetime | None:
-        """A time in UTC; without an offset it is the hospital's. A bare day is its first second,
-        or its last."""
+        """A time in UTC, without an offset the hospital's; a bare day's first or last second."""
         text = self.text(name)
         if text is None or name is None:
             return None

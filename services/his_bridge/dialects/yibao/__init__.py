@@ -3,3 +3,4 @@
 from services.his_bridge.dialects.yibao.message import Identified as Identified
 from services.his_bridge.dialects.yibao.message import identified as identified
 from services.his_bridge.dialects.yibao.readers import MessageReader as MessageReader
+from services.his_bridge.dialects.yibao.reckoning import Reckoning as Reckoning

@@ -113,7 +113,8 @@ def decoded(raw: bytes) -> Message:
     if found.request is None:
         return _message(found, found, faults)
     request, wrong = _DECODER.decode(found.request.encode("utf-8", "surrogatepass"))
-    answer, broken = _Message(), ()
+    answer = _Message()
+    broken: tuple[Fault, ...] = ()
     if found.response is not None:
         read, broken = _DECODER.decode(found.response.encode("utf-8", "surrogatepass"))
         answer = read or answer

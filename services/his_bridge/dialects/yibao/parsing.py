@@ -69,7 +69,11 @@ class Parsing:
             return max((moment for moment in found if moment is not None), default=None)
         node = self.cells(self.message.main(), "", quiet)
         answer = self.cells(self.message.output.setlinfo, "", quiet)
-        return node.moment("dscgTime", day_ends=True) or answer.moment("setl_time")
+        for name in ("dscgTime", "dscg_time", "opsp_mdtrt_date", "setl_end_date"):
+            found_end = node.moment(name, day_ends=True)
+            if found_end is not None:
+                return found_end
+        return answer.moment("setl_time")
 
     def fees(self, person: Person) -> ParsedBill:
         """The charges of a 2204 or 2301; they state no total."""
@@ -92,7 +96,7 @@ class Parsing:
 
     def settlement(self, person: Person) -> ParsedBill:
         """What a 2207 or 2304 and its answer say of the bill as a whole, without its lines."""
-        total = self._total()
+        total = self.total()
         end = self.node.moment("dscgTime", day_ends=True)
         if end is None and not self.node.states("dscgTime"):
             end = self.answer.moment("setl_time")
@@ -157,7 +161,7 @@ class Parsing:
         )
 
     def _number(self, name: str) -> str | None:
-        """The invoice's number where the hospital gave one, else the settlement's or the visit's."""
+        """The invoice's number where there is one, else the settlement's or the visit's."""
         for cells in (self.node, self.answer):
             found = cells.short(name, ascii_only=True)
             if found is not None:
@@ -217,7 +221,8 @@ class Parsing:
             cells.add(Reason.CARE_TYPE_UNKNOWN, "med_type")
         return found
 
-    def _total(self) -> Decimal | None:
+    def total(self) -> Decimal | None:
+        """What the settlement says that the bill amounts to."""
         cells = self.answer if self.answer.states("medfee_sumamt") else self.node
         total = self._amount(cells, "medfee_sumamt")
         if total is None and not cells.states("medfee_sumamt"):

@@ -50,7 +50,7 @@ class MessageReader:
         self._people = People(own, terms)
 
     def glance(self, raw: bytes) -> Glance:
-        """Decode the message; what changes no bill, failed, or lies outside the period stays out."""
+        """Decode the message; what changes no bill, failed, or is outside the period stays out."""
         message = decoded(raw)
         if not message.readable or not message.is_read:
             return Glance(decoded=message, keep_out=message.readable, needs=frozenset())

@@ -127,12 +127,13 @@ def _text_or_bytes(raw: bytes) -> str | bytes:
 def _mysql(dialect: Dialect, args: list[Any], more: dict[str, Any], timeout_s: int) -> Any:
     limits = {"connect_timeout": timeout_s, "read_timeout": 2 * timeout_s}
     connection = dialect.connect(*args, **{"charset": "utf8mb4", **more, **limits})
-    with connection.cursor() as cursor:
-        cursor.execute("SET SESSION TRANSACTION READ ONLY")
-        if getattr(dialect, "is_mariadb", False):
-            cursor.execute(f"SET SESSION max_statement_time = {timeout_s}")
-        else:
-            cursor.execute(f"SET SESSION max_execution_time = {timeout_s * 1000}")
+    cursor = connection.cursor()
+    cursor.execute("SET SESSION TRANSACTION READ ONLY")
+    if getattr(dialect, "is_mariadb", False):
+        cursor.execute(f"SET SESSION max_statement_time = {timeout_s}")
+    else:
+        cursor.execute(f"SET SESSION max_execution_time = {timeout_s * 1000}")
+    cursor.close()
     return connection
 
 

@@ -19,7 +19,8 @@ import msgspec
 from services.his_bridge.sources.port import SourceFault
 
 _ISO = re.compile(
-    r"(\d{4})-(\d{2})-(\d{2})(?:([ T])(\d{2}):(\d{2}):(\d{2})(?:\.\d{1,9})?)?([+-]\d{2}(?::?\d{2})?|Z)?",
+    r"(\d{4})-(\d{2})-(\d{2})(?:([ T])(\d{2}):(\d{2}):(\d{2})(?:\.\d{1,9})?)?"
+    r"([+-]\d{2}(?::?\d{2})?|Z)?",
     re.ASCII,
 )
 _COMPACT = re.compile(r"\d{14}", re.ASCII)
@@ -118,9 +119,10 @@ def next_start(
     moment, write = _read(mark)
     local = now.astimezone(zone).replace(tzinfo=None) if moment.tzinfo is None else now
     try:
-        return write(min(moment, local) - timedelta(seconds=overlap_s))
+        found: Value = write(min(moment, local) - timedelta(seconds=overlap_s))
     except OverflowError:
         return None
+    return found
 
 
 def shifted(like: Value, moment: datetime) -> Value:

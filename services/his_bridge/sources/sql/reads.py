@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+
 import msgspec
 
 from services.his_bridge.core.row_terms import RowStatus, RowTerms
@@ -84,9 +85,9 @@ def reads_of(profile: SourceProfile) -> dict[str, Reads]:
 
 
 def _bills(settings: SqlSettings, head: HeadTable, terms: RowTerms) -> Reads:
-    amounts = (terms.bill.total, terms.bill.fund_paid, terms.bill.account_paid)
-    line = terms.line
-    amounts += (terms.bill.self_paid, line.quantity, line.price, line.amount, line.fund_paid)
+    bill, line = terms.bill, terms.line
+    amounts: list[str | None] = [bill.total, bill.fund_paid, bill.account_paid, bill.self_paid]
+    amounts += [line.quantity, line.price, line.amount, line.fund_paid]
     parts = []
     if settings.lines is not None:
         parts.append(Part(name="lines", table=settings.lines, columns=line.all))

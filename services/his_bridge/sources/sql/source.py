@@ -16,12 +16,13 @@ from typing import Any, ParamSpec, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, TableClause
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.core.row_terms import RowTerms
 from services.his_bridge.core.yibao_terms import YibaoTerms
+from services.his_bridge.dialects.yibao.reckoning import Reckoning
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.sql import Marks, SqlSettings
 from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
@@ -42,7 +43,7 @@ from services.his_bridge.sources.sql.cursor import (
     value_of,
 )
 from services.his_bridge.sources.sql.faults import SHAPE, TOO_SLOW, fault_of, made
-from services.his_bridge.sources.sql.reads import BILL, PERSON, Reads, reads_of
+from services.his_bridge.sources.sql.reads import BILL, MESSAGE, PERSON, Reads, reads_of
 from services.his_bridge.sources.sql.reconciling import Window
 from services.his_bridge.sources.sql.rows import AT_ONCE, RowReader, Types, key_text
 from services.his_bridge.sources.sql.shape import Wanted, types_of
@@ -86,7 +87,17 @@ class SqlSource:
 
     async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
         """What the tables hold per day of billing. Raises: SourceFault."""
-        return await self._in_thread(self._reconciled, first, last)
+        own = self._profile.dialect_terms
+        if not isinstance(own, YibaoTerms):
+            return await self._in_thread(self._reconciled, first, last)
+        reckoning = Reckoning(own, self._profile.terms)
+        cursor, swept = None, False
+        while not swept:
+            page = await self.fetch(MESSAGE, cursor)
+            cursor, swept = page.cursor, page.swept
+            for record in page.records:
+                reckoning.add(record.raw)
+        return reckoning.totals(first, last)
 
     async def close(self) -> None:
         """Drop the connections; a statement under way ends by its own time limit."""
@@ -157,7 +168,7 @@ class SqlSource:
             if isinstance(own, RowTerms):
                 window = Window(connection, self._reads[BILL], types, own, self._profile.terms)
                 return window.totals(first, last)
-        raise TypeError("messages are reconciled by their fold")
+        raise TypeError("the profile has no terms of rows")
 
     def _look_up(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
         persons = self._settings.persons
@@ -266,7 +277,7 @@ class SqlSource:
         )
 
 
-def _clause(marks: Marks, types: Types) -> statements.TableClause:
+def _clause(marks: Marks, types: Types) -> TableClause:
     return statements.clause(marks.table, marks.columns, types.get(marks.table, {}))
 
 

@@ -99,7 +99,7 @@ def rows_of(
 ) -> Select[Any]:
     """The rows of some keys, with what tells when each last changed, where the table has it."""
     key = of.c[marks.key]
-    at = literal_column("NULL")
+    at: ColumnElement[Any] = literal_column("NULL")
     if marks.updated is not None or marks.horizon is not None:
         at = _at(marks, of)
     wanted = [of.c[name] for name in dict.fromkeys(columns)]

@@ -21,8 +21,6 @@ from services.his_bridge.core.folding import BillStatus, fold
 from services.his_bridge.core.outcomes import BillHappened, KeptOut, SetAside
 from services.his_bridge.dialects.yibao import identified
 from tests.services.his_bridge.dialects.yibao.messages import (
-    NAME,
-    NUMBER,
     ZONE,
     Message,
     cancelled,
@@ -37,7 +35,7 @@ from tests.services.his_bridge.dialects.yibao.messages import (
     reader,
     settled,
 )
-from tests.services.his_bridge.records import TOKEN
+from tests.services.his_bridge.records import NAME, NUMBER, TOKEN
 
 FEES = fees("2026-03-01 10:00:00", fee("f1", "80.00"), fee("f2", "40.00"))
 REFUND = fees(
@@ -108,8 +106,10 @@ def test_the_story_of_a_stay_is_one_bill() -> None:
     assert found.bill is not None
     assert found.bill.total == 12_500
     assert {line.line_id: line.billed for line in found.bill.lines} == {
-        "f1": 8_000, "f2": 2_000, "f4": 2_500,
-    }  # fmt: skip
+        "f1": 8_000,
+        "f2": 2_000,
+        "f4": 2_500,
+    }  # fmt: skip - a case a line reads better
     assert found.bill.bill_number == "s2"
     assert [d.code.code for d in found.bill.diagnoses] == ["E11.900", "I10.x00"]
     assert (found.bill.start, found.bill.end) == (
@@ -235,53 +235,143 @@ def answer(said: Message) -> Message:
 
 
 CASES: list[tuple[str, Message, Spoil, list[tuple[Reason, str]]]] = [
-    ("a quantity with an exponent", FEES, lambda m: detail(m).update(cnt="1e400"),
-     [(Reason.NUMBER_MALFORMED, f"{DETAIL}.cnt")]),
-    ("a negative quantity without original", FEES, lambda m: detail(m).update(cnt=-1),
-     [(Reason.QUANTITY_NOT_POSITIVE, f"{DETAIL}.cnt")]),
-    ("a quantity of nothing", FEES, lambda m: detail(m).update(cnt=0),
-     [(Reason.QUANTITY_NOT_POSITIVE, f"{DETAIL}.cnt")]),
-    ("an original that is not taken back", FEES, lambda m: detail(m).update(init_feedetl_sn="f0"),
-     [(Reason.QUANTITY_NOT_POSITIVE, f"{DETAIL}.cnt"), (Reason.REVERSAL_DOES_NOT_FIT, DETAIL)]),
-    ("an impossible day", FEES, lambda m: detail(m).update(fee_ocur_time="2026-02-30 00:00:00"),
-     [(Reason.TIME_IMPOSSIBLE, f"{DETAIL}.fee_ocur_time")]),
-    ("no time", FEES, lambda m: detail(m).pop("fee_ocur_time"),
-     [(Reason.TIME_MISSING, f"{DETAIL}.fee_ocur_time")]),
-    ("no id of the charge", FEES, lambda m: detail(m).pop("feedetl_sn"),
-     [(Reason.REFERENCE_MISSING, f"{DETAIL}.feedetl_sn")]),
-    ("no visit", FEES, lambda m: [one.pop("mdtrt_id") for one in m["input"]["feedetail"]],
-     [(Reason.REFERENCE_MISSING, f"{DETAIL}.mdtrt_id")]),
-    ("charges of two visits", FEES, lambda m: detail(m).update(mdtrt_id="v2"),
-     [(Reason.ROWS_DISAGREE, "input.feedetail")]),
-    ("no charges", FEES, lambda m: m["input"].update(feedetail=[]),
-     [(Reason.REFERENCE_MISSING, f"{DETAIL}.mdtrt_id"), (Reason.NO_LINES, "input.feedetail"),
-      (Reason.IDENTITY_MISSING, f"{DETAIL}.psn_no")]),
-    ("no code", FEES, lambda m: (detail(m).pop("med_list_codg"), detail(m).pop("medins_list_codg")),
-     [(Reason.CODE_MISSING, f"{DETAIL}.med_list_codg")]),
-    ("a sum that is no product", FEES, lambda m: detail(m).update(pric="79.99"),
-     [(Reason.LINE_DOES_NOT_MULTIPLY, DETAIL)]),
-    ("a kind of care that nobody knows", SETTLED, lambda m: answer(m).update(med_type="99"),
-     [(Reason.CARE_TYPE_UNKNOWN, f"{ANSWER}.med_type")]),
-    ("more paid than billed", SETTLED, lambda m: answer(m).update(psn_cash_pay="30.01"),
-     [(Reason.SOCIAL_INSURANCE_CONTRADICTS, f"{ANSWER}.psn_cash_pay")]),
-    ("a settlement in the middle", SETTLED, lambda m: m["input"]["data"].update(mid_setl_flag="1"),
-     [(Reason.MESSAGE_UNSUPPORTED, "input.data.mid_setl_flag")]),
-    ("a settlement without answer", SETTLED, lambda m: (m.pop("output"), m.pop("infcode")),
-     [(Reason.REFERENCE_MISSING, f"{ANSWER}.setl_id")]),
-    ("a document of an unknown kind", SETTLED, lambda m: answer(m).update(psn_cert_type="88"),
-     [(Reason.IDENTITY_MISSING, f"{ANSWER}.certno")]),
-    ("no provider", FEES, lambda m: m.pop("fixmedins_code"),
-     [(Reason.PROVIDER_UNKNOWN, "fixmedins_code")]),
-    ("a cancellation of nothing", CANCELLED, lambda m: m["input"]["data"].pop("setl_id"),
-     [(Reason.REFERENCE_MISSING, "input.data.setl_id")]),
-    ("outpatient fees taken back", CANCELLED, lambda m: m.update(infno="2205"),
-     [(Reason.MESSAGE_UNSUPPORTED, "infno")]),
-    ("a stay that ends before it begins", LIST,
-     lambda m: m["input"]["setlinfo"].update(dscg_time="2026-02-01"),
-     [(Reason.END_BEFORE_START, "input.setlinfo.dscg_time")]),
-    ("an object for a text", FEES, lambda m: detail(m).update(feedetl_sn={"x": 1}),
-     [(Reason.WRONG_TYPE, f"{DETAIL}.feedetl_sn")]),
-]  # fmt: skip
+    (
+        "a quantity with an exponent",
+        FEES,
+        lambda m: detail(m).update(cnt="1e400"),
+        [(Reason.NUMBER_MALFORMED, f"{DETAIL}.cnt")],
+    ),
+    (
+        "a negative quantity without original",
+        FEES,
+        lambda m: detail(m).update(cnt=-1),
+        [(Reason.QUANTITY_NOT_POSITIVE, f"{DETAIL}.cnt")],
+    ),
+    (
+        "a quantity of nothing",
+        FEES,
+        lambda m: detail(m).update(cnt=0),
+        [(Reason.QUANTITY_NOT_POSITIVE, f"{DETAIL}.cnt")],
+    ),
+    (
+        "an original that is not taken back",
+        FEES,
+        lambda m: detail(m).update(init_feedetl_sn="f0"),
+        [(Reason.QUANTITY_NOT_POSITIVE, f"{DETAIL}.cnt"), (Reason.REVERSAL_DOES_NOT_FIT, DETAIL)],
+    ),
+    (
+        "an impossible day",
+        FEES,
+        lambda m: detail(m).update(fee_ocur_time="2026-02-30 00:00:00"),
+        [(Reason.TIME_IMPOSSIBLE, f"{DETAIL}.fee_ocur_time")],
+    ),
+    (
+        "no time",
+        FEES,
+        lambda m: detail(m).pop("fee_ocur_time"),
+        [(Reason.TIME_MISSING, f"{DETAIL}.fee_ocur_time")],
+    ),
+    (
+        "no id of the charge",
+        FEES,
+        lambda m: detail(m).pop("feedetl_sn"),
+        [(Reason.REFERENCE_MISSING, f"{DETAIL}.feedetl_sn")],
+    ),
+    (
+        "no visit",
+        FEES,
+        lambda m: [one.pop("mdtrt_id") for one in m["input"]["feedetail"]],
+        [(Reason.REFERENCE_MISSING, f"{DETAIL}.mdtrt_id")],
+    ),
+    (
+        "charges of two visits",
+        FEES,
+        lambda m: detail(m).update(mdtrt_id="v2"),
+        [(Reason.ROWS_DISAGREE, "input.feedetail")],
+    ),
+    (
+        "no charges",
+        FEES,
+        lambda m: m["input"].update(feedetail=[]),
+        [
+            (Reason.REFERENCE_MISSING, f"{DETAIL}.mdtrt_id"),
+            (Reason.NO_LINES, "input.feedetail"),
+            (Reason.IDENTITY_MISSING, f"{DETAIL}.psn_no"),
+        ],
+    ),
+    (
+        "no code",
+        FEES,
+        lambda m: (detail(m).pop("med_list_codg"), detail(m).pop("medins_list_codg")),
+        [(Reason.CODE_MISSING, f"{DETAIL}.med_list_codg")],
+    ),
+    (
+        "a sum that is no product",
+        FEES,
+        lambda m: detail(m).update(pric="79.99"),
+        [(Reason.LINE_DOES_NOT_MULTIPLY, DETAIL)],
+    ),
+    (
+        "a kind of care that nobody knows",
+        SETTLED,
+        lambda m: answer(m).update(med_type="99"),
+        [(Reason.CARE_TYPE_UNKNOWN, f"{ANSWER}.med_type")],
+    ),
+    (
+        "more paid than billed",
+        SETTLED,
+        lambda m: answer(m).update(psn_cash_pay="30.01"),
+        [(Reason.SOCIAL_INSURANCE_CONTRADICTS, f"{ANSWER}.psn_cash_pay")],
+    ),
+    (
+        "a settlement in the middle",
+        SETTLED,
+        lambda m: m["input"]["data"].update(mid_setl_flag="1"),
+        [(Reason.MESSAGE_UNSUPPORTED, "input.data.mid_setl_flag")],
+    ),
+    (
+        "a settlement without answer",
+        SETTLED,
+        lambda m: (m.pop("output"), m.pop("infcode")),
+        [(Reason.REFERENCE_MISSING, f"{ANSWER}.setl_id")],
+    ),
+    (
+        "a document of an unknown kind",
+        SETTLED,
+        lambda m: answer(m).update(psn_cert_type="88"),
+        [(Reason.IDENTITY_MISSING, f"{ANSWER}.certno")],
+    ),
+    (
+        "no provider",
+        FEES,
+        lambda m: m.pop("fixmedins_code"),
+        [(Reason.PROVIDER_UNKNOWN, "fixmedins_code")],
+    ),
+    (
+        "a cancellation of nothing",
+        CANCELLED,
+        lambda m: m["input"]["data"].pop("setl_id"),
+        [(Reason.REFERENCE_MISSING, "input.data.setl_id")],
+    ),
+    (
+        "outpatient fees taken back",
+        CANCELLED,
+        lambda m: m.update(infno="2205"),
+        [(Reason.MESSAGE_UNSUPPORTED, "infno")],
+    ),
+    (
+        "a stay that ends before it begins",
+        LIST,
+        lambda m: m["input"]["setlinfo"].update(dscg_time="2026-02-01"),
+        [(Reason.END_BEFORE_START, "input.setlinfo.dscg_time")],
+    ),
+    (
+        "an object for a text",
+        FEES,
+        lambda m: detail(m).update(feedetl_sn={"x": 1}),
+        [(Reason.WRONG_TYPE, f"{DETAIL}.feedetl_sn")],
+    ),
+]  # fmt: skip - a case a line reads better
 
 
 @pytest.mark.parametrize(

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import Any
 
 import pytest
-from sqlalchemy import Select
-from sqlalchemy.dialects import mssql, mysql, oracle, postgresql, sqlite
+from sqlalchemy import URL, Select
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.types import BINARY, DateTime, String
+from sqlalchemy.types import BINARY, DateTime, String, TypeEngine
 
 from services.his_bridge.profiles.source_kinds.sql import ROW_XMIN, Marks
 from services.his_bridge.sources.sql import statements
 from services.his_bridge.sources.sql.cursor import Spot, Value, value_of
 
 MARKS = Marks(table="his.v_bill", key="BILL_NO", updated="UPDATED")
-TYPES = {"UPDATED": DateTime(), "BILL_NO": String(20), "RV": BINARY(8)}
+TYPES: dict[str, TypeEngine[Any]] = {"UPDATED": DateTime(), "BILL_NO": String(20), "RV": BINARY(8)}
 SPOT = Spot(Value("time", "2026-03-01T10:00:00"), Value("text", "b1"))
 DIALECTS: dict[str, Dialect] = {
-    "oracle": oracle.dialect(),  # type: ignore[no-untyped-call]  # SQLAlchemy's own
-    "mssql": mssql.dialect(),  # type: ignore[no-untyped-call]  # SQLAlchemy's own
-    "mysql": mysql.dialect(),  # type: ignore[no-untyped-call]  # SQLAlchemy's own
-    "postgresql": postgresql.dialect(),
-    "sqlite": sqlite.dialect(),  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+    name: URL.create(name).get_dialect()()
+    for name in ("oracle", "mssql", "mysql", "postgresql", "sqlite")
 }
 
 
