@@ -77,7 +77,10 @@ class SqlSource:
 
     async def fetch(self, kind: str, cursor: bytes | None) -> Page:
         """The page at a cursor. Raises: SourceFault."""
-        return await self._in_thread(self._fetch, self._reads[kind], cursor)
+        reads = self._reads.get(kind)
+        if reads is None:
+            raise SourceFault(SHAPE, f"the profile names no table, or no columns, for {kind}")
+        return await self._in_thread(self._fetch, reads, cursor)
 
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
         """Persons by the number that messages carry. Raises: SourceFault."""
