@@ -18,7 +18,7 @@ from services.his_bridge.core.outcomes import (
     SetAside,
 )
 from services.his_bridge.core.parsed import ParsedReading, ParsedReadings
-from services.his_bridge.core.row_terms import ReadingColumns, RowStatus, RowTerms
+from services.his_bridge.core.row_terms import RowStatus, RowTerms
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.cells import Cells, Findings
 from services.his_bridge.dialects.documents import person, pseudonym
@@ -36,11 +36,11 @@ class ReadingRowReader:
 
     kind = "Reading"
 
-    def __init__(
-        self, own: RowTerms, columns: ReadingColumns, terms: SourceTerms, tokens: Tokens
-    ) -> None:
+    def __init__(self, own: RowTerms, terms: SourceTerms, tokens: Tokens) -> None:
+        if own.reading is None:
+            raise TypeError("the profile names no columns of readings")
         self._own = own
-        self._columns = columns
+        self._columns = own.reading
         self._terms = terms
         self._tokens = tokens
         self._zone = ZoneInfo(terms.zone)
