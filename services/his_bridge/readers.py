@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from services.his_bridge.core.row_terms import RowTerms
 from services.his_bridge.core.terms import SourceTerms
+from services.his_bridge.core.yibao_terms import YibaoTerms
 from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
 from services.his_bridge.dialects.port import RecordReader, Tokens
+from services.his_bridge.dialects.sql_rows import BillRowReader, ReadingRowReader
+from services.his_bridge.dialects.yibao import MessageReader
 from services.his_bridge.profiles.loader import SourceProfile
 
 MakeReader = Callable[[SourceProfile, Tokens], RecordReader]
@@ -17,6 +21,9 @@ MakeReader = Callable[[SourceProfile, Tokens], RecordReader]
 READERS: Mapping[tuple[str, str], MakeReader] = {
     ("fhir_r4", "bills"): lambda profile, tokens: ClaimReader(profile.terms, tokens),
     ("fhir_r4", "readings"): lambda profile, tokens: ObservationReader(profile.terms, tokens),
+    ("sql_rows", "bills"): lambda p, tokens: BillRowReader(_rows(p), p.terms, tokens),
+    ("sql_rows", "readings"): lambda p, tokens: ReadingRowReader(_rows(p), p.terms, tokens),
+    ("yibao", "bills"): lambda p, tokens: MessageReader(_messages(p), p.terms, tokens),
 }
 
 
@@ -25,6 +32,23 @@ def reader_of(
 ) -> Callable[[SourceTerms], RecordReader] | None:
     """What makes the reader of a channel under changed terms; None when the dialect has none."""
     make = READERS.get((profile.dialect, channel))
-    if make is None:
+    if make is None or (channel == "readings" and not _has_readings(profile)):
         return None
     return lambda terms: make(msgspec.structs.replace(profile, terms=terms), tokens)
+
+
+def _has_readings(profile: SourceProfile) -> bool:
+    own = profile.dialect_terms
+    return not isinstance(own, RowTerms) or own.reading is not None
+
+
+def _rows(profile: SourceProfile) -> RowTerms:
+    if not isinstance(profile.dialect_terms, RowTerms):
+        raise TypeError("the profile has no terms of rows")
+    return profile.dialect_terms
+
+
+def _messages(profile: SourceProfile) -> YibaoTerms:
+    if not isinstance(profile.dialect_terms, YibaoTerms):
+        raise TypeError("the profile has no terms of 医保 messages")
+    return profile.dialect_terms

@@ -11,10 +11,12 @@ from services.his_bridge.dialects.port import Tokens
 from services.his_bridge.intake import Intake, NowUs
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
+from services.his_bridge.profiles.source_kinds.sql import SqlSettings
 from services.his_bridge.pulling import Puller
 from services.his_bridge.readers import reader_of
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import Source
+from services.his_bridge.sources.sql import SqlSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,10 @@ class Hospital:
 
 
 # By the settings of a kind. A kind that pushes stands in no line here.
-SOURCES: Mapping[type, Callable[[SourceProfile], Source]] = {FhirRestSettings: FhirRest}
+SOURCES: Mapping[type, Callable[[SourceProfile], Source]] = {
+    FhirRestSettings: FhirRest,
+    SqlSettings: SqlSource,
+}
 
 
 def hospital_of(

@@ -23,14 +23,18 @@ class Reason(StrEnum):
     """Stable names of faults. A new one needs a sentence in `ADVICE` and a case in the tests."""
 
     NOT_JSON = "NOT_JSON"
+    NOT_IN_CHARSET = "NOT_IN_CHARSET"
     TOO_DEEP = "TOO_DEEP"
     DUPLICATE_KEY = "DUPLICATE_KEY"
     WRONG_TYPE = "WRONG_TYPE"
     NOT_A_NUMBER = "NOT_A_NUMBER"
     NUMBER_MALFORMED = "NUMBER_MALFORMED"
     NUMBER_REPEATED = "NUMBER_REPEATED"
+    BINARY_FLOAT = "BINARY_FLOAT"
+    ROWS_DISAGREE = "ROWS_DISAGREE"
     TEXT_MALFORMED = "TEXT_MALFORMED"
     STATUS_UNKNOWN = "STATUS_UNKNOWN"
+    MESSAGE_UNSUPPORTED = "MESSAGE_UNSUPPORTED"
     REFERENCE_MISSING = "REFERENCE_MISSING"
     REFERENCE_MALFORMED = "REFERENCE_MALFORMED"
     REFERENCE_ELSEWHERE = "REFERENCE_ELSEWHERE"
@@ -86,6 +90,9 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
     Stage.PARSE: {
         Reason.BRIDGE_FAILED: "the bridge itself failed on this record; report it to its maker",
         Reason.NOT_JSON: "not one JSON object in UTF-8; have the HIS send it anew",
+        Reason.NOT_IN_CHARSET: (
+            "not in the charset of the source's profile; correct the profile or the sender"
+        ),
         Reason.TOO_DEEP: "nested too deeply to be a record of this kind",
         Reason.DUPLICATE_KEY: "stands twice in one object; nobody can say which counts",
         Reason.WRONG_TYPE: "not the kind of value that belongs here",
@@ -93,9 +100,16 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         Reason.NUMBER_MALFORMED: (
             "no plain decimal with the allowed digits; write it without exponent"
         ),
+        Reason.BINARY_FLOAT: (
+            "a binary floating-point value is no exact amount; cast it to DECIMAL in the view"
+        ),
+        Reason.ROWS_DISAGREE: "the rows of one record differ in this; nobody can say which counts",
         Reason.NUMBER_REPEATED: "missing, below 1 or used before; number the entries from 1",
         Reason.TEXT_MALFORMED: "empty, too long, or holds control characters",
         Reason.STATUS_UNKNOWN: "missing or not a status of this kind of record",
+        Reason.MESSAGE_UNSUPPORTED: (
+            "changes a bill in a way that this message does not tell; a person looks at the bill"
+        ),
         Reason.REFERENCE_MISSING: "the record must say which one it means",
         Reason.REFERENCE_MALFORMED: (
             "not Type/id, urn:uuid:id, #id or a URL of this source; or another type"

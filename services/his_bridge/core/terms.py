@@ -24,6 +24,7 @@ class SocialInsuranceSource(StrEnum):
     """Where it stands whether social insurance was used."""
 
     EXTENSION = "from_extension"
+    RECORD = "from_record"  # the fields that the dialect has for it
     NOT_USED = "not_used"
     UNKNOWN = "unknown"
 

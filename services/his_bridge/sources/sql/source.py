@@ -1,0 +1,292 @@
+"""A hospital's view or middle table as a source. Blocking drivers run in threads of their own.
+
+A sweep walks up (mark, key) in every table that has marks; cursor.py says where the next one
+begins and why nothing is missed. Deleted rows leave no mark: reconcile finds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any, ParamSpec, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import Connection, Engine, TableClause
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.core.row_terms import RowTerms
+from services.his_bridge.core.yibao_terms import YibaoTerms
+from services.his_bridge.dialects.yibao.reckoning import Reckoning
+from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.profiles.source_kinds.sql import Marks, SqlSettings
+from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
+from services.his_bridge.sources.sql import statements
+from services.his_bridge.sources.sql.connecting import (
+    CONNECTIONS,
+    ISOLATION,
+    engine_for,
+    stop_after,
+)
+from services.his_bridge.sources.sql.cursor import (
+    Place,
+    Spot,
+    Value,
+    Walk,
+    next_start,
+    place_of,
+    value_of,
+)
+from services.his_bridge.sources.sql.faults import SHAPE, TOO_SLOW, fault_of, made
+from services.his_bridge.sources.sql.reads import BILL, MESSAGE, PERSON, Reads, reads_of
+from services.his_bridge.sources.sql.reconciling import Window
+from services.his_bridge.sources.sql.rows import AT_ONCE, RowReader, Types, key_text
+from services.his_bridge.sources.sql.shape import Wanted, types_of
+from services.his_bridge.sources.sql.values import canonical, exact, one_of
+
+# A call whose thread has not come back after so many time limits of a statement is given up.
+_PATIENCE = 10
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SqlSource:
+    """Reads one hospital's tables. Writes nothing, and keeps no place."""
+
+    def __init__(self, profile: SourceProfile, *, clock: Callable[[], float] = time.time) -> None:
+        if not isinstance(profile.source, SqlSettings):
+            raise TypeError("the profile's source is none of SQL")
+        self._profile = profile
+        self._settings = profile.source
+        self._limits = profile.limits
+        self._zone = ZoneInfo(profile.terms.zone)
+        self._clock = clock
+        self._reads = reads_of(profile)
+        own = profile.dialect_terms
+        self._person_columns = own.person.all if isinstance(own, YibaoTerms) else ()
+        self._charset = getattr(own, "charset", "gb18030")
+        self._engine: Engine | None = None
+        self._types: Types | None = None
+        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="lipei-sql")
+
+    async def fetch(self, kind: str, cursor: bytes | None) -> Page:
+        """The page at a cursor. Raises: SourceFault."""
+        reads = self._reads.get(kind)
+        if reads is None:
+            raise SourceFault(SHAPE, f"the profile names no table, or no columns, for {kind}")
+        return await self._in_thread(self._fetch, reads, cursor)
+
+    async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
+        """Persons by the number that messages carry. Raises: SourceFault."""
+        if self._settings.persons is None:
+            return {}
+        return await self._in_thread(self._look_up, sorted(keys))
+
+    async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
+        """What the tables hold per day of billing. Raises: SourceFault."""
+        own = self._profile.dialect_terms
+        if not isinstance(own, YibaoTerms):
+            return await self._in_thread(self._reconciled, first, last)
+        reckoning = Reckoning(own, self._profile.terms)
+        cursor, swept = None, False
+        while not swept:
+            page = await self.fetch(MESSAGE, cursor)
+            cursor, swept = page.cursor, page.swept
+            for record in page.records:
+                reckoning.add(record.raw)
+        return reckoning.totals(first, last)
+
+    async def close(self) -> None:
+        """Drop the connections; a statement under way ends by its own time limit."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._engine is not None:
+            self._engine.dispose()
+
+    async def _in_thread(self, work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._threads, lambda: work(*args, **more))
+        try:
+            return await asyncio.wait_for(future, _PATIENCE * self._limits.timeout_s)
+        except TimeoutError:
+            raise made(TOO_SLOW) from None
+
+    # What follows blocks.
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[Connection, Types]]:
+        """A read-only transaction on tables of the expected shape. Raises: SourceFault."""
+        if self._engine is None:
+            if not self._settings.url:
+                raise SourceFault("SOURCE_URL", f"set {self._settings.variable}")
+            self._engine = engine_for(self._settings.url, self._limits.timeout_s)
+        backend = self._engine.dialect.name
+        try:
+            with self._engine.connect() as connection:
+                if backend in ISOLATION:
+                    connection.execution_options(isolation_level=ISOLATION[backend])
+                stop_after(connection.connection, backend, self._limits.timeout_s)
+                with connection.begin():
+                    if self._types is None:
+                        self._types = self._checked(connection)
+                    yield connection, self._types
+        except SQLAlchemyError as error:
+            fault = fault_of(error)
+            if fault.reason == SHAPE:
+                self._types = None  # a column went: the next call names it
+            raise fault from None
+        except UnicodeDecodeError:
+            text = "the database's texts are not in the charset of the connection"
+            raise SourceFault("SOURCE_CHARSET", text) from None
+
+    def _checked(self, connection: Connection) -> Types:
+        reads = self._reads.values()
+        wanted = [each for read in reads for each in read.wanted()]
+        persons = self._settings.persons
+        if persons is not None:
+            wanted.append(Wanted(persons.table, (persons.key, *self._person_columns)))
+        types = types_of(connection, wanted, self._charset)
+        backend = connection.dialect.name
+        for walk in (walk for read in reads for walk in read.walks):
+            if walk.horizon is not None and not statements.has_horizon(backend):
+                text = f"{walk.table}: {backend} tells no horizon; give updated alone"
+                raise SourceFault(SHAPE, text)
+        return types
+
+    def _fetch(self, reads: Reads, cursor: bytes | None) -> Page:
+        with self._reading() as (connection, types):
+            place = place_of(cursor, reads.digest, len(reads.walks))
+            if not place.sweeping:
+                place = self._begun(connection, reads, types, place)
+            return self._page(connection, reads, types, place)
+
+    def _reconciled(self, first: date, last: date) -> Mapping[date, DayTotals]:
+        own = self._profile.dialect_terms
+        with self._reading() as (connection, types):
+            if isinstance(own, RowTerms):
+                window = Window(connection, self._reads[BILL], types, own, self._profile.terms)
+                return window.totals(first, last)
+        raise TypeError("the profile has no terms of rows")
+
+    def _look_up(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
+        persons = self._settings.persons
+        numbers = {number: (kind, number) for kind, number in keys if kind == PERSON}
+        found: dict[Key, bytes] = {}
+        if persons is None or not numbers:
+            return found
+        columns = self._person_columns
+        with self._reading() as (connection, types):
+            table = statements.clause(
+                persons.table, (persons.key, *columns), types.get(persons.table, {})
+            )
+            texts = sorted(numbers)
+            for start in range(0, len(texts), AT_ONCE):
+                some = [Value("text", text) for text in texts[start : start + AT_ONCE]]
+                rows: dict[str, list[dict[str, Any]]] = {}
+                for _, key, *values in connection.execute(
+                    statements.rows_of(persons, table, columns, some)
+                ):
+                    row = {n: exact(v) for n, v in zip(columns, values, strict=True)}
+                    rows.setdefault(key_text(key), []).append(row)
+                found |= {
+                    numbers[key]: canonical({"head": one_of(same)})
+                    for key, same in rows.items()
+                    if key in numbers
+                }
+        return found
+
+    def _begun(self, connection: Connection, reads: Reads, types: Types, place: Place) -> Place:
+        """A sweep's beginning, under the marks of this moment."""
+        walks = []
+        for marks, walk in zip(reads.walks, place.walks, strict=True):
+            table = _clause(marks, types)
+            if walk.start is None:
+                empty = connection.execute(statements.without_marks(marks, table)).first()
+                if empty is not None:
+                    text = f"{marks.table} has rows without {' or '.join(marks.columns)}"
+                    raise SourceFault("SOURCE_ROWS_WITHOUT_MARK", text)
+            mark = connection.execute(
+                statements.mark_of(marks, table, connection.dialect.name)
+            ).scalar()
+            walks.append(Walk(start=walk.start, mark=value_of(mark)))
+        return msgspec.structs.replace(place, walks=tuple(walks), at=0, sweeping=True)
+
+    def _page(self, connection: Connection, reads: Reads, types: Types, place: Place) -> Page:
+        stamp_us = max(round(self._clock() * 1_000_000), place.stamp_us + 1)
+        place = msgspec.structs.replace(place, stamp_us=stamp_us)
+        marks, walk = reads.walks[place.at], place.walks[place.at]
+        most = self._limits.page_size
+        statement = statements.page(
+            marks, _clause(marks, types), start=walk.start, spot=walk.spot, most=most
+        )
+        spots = [_spot(at, key, marks) for at, key in connection.execute(statement)]
+        if spots and spots[-1] == walk.spot:
+            text = f"{marks.table}.{marks.updated}: finer than a microsecond; cast it in the view"
+            raise SourceFault("SOURCE_MARK_TOO_FINE", text)
+        reader = RowReader(
+            connection,
+            reads,
+            types,
+            zone=self._zone,
+            most=self._limits.max_body_mib << 20,
+            read_at=datetime.fromtimestamp(stamp_us / 1_000_000, UTC),
+        )
+        keys = list(dict.fromkeys(spot.key for spot in spots))
+        records: list[RawRecord] = []
+        read: set[Value] = set()
+        for key, record in reader.records(keys):
+            read.add(key)
+            if record is not None:
+                records.append(record)
+        whole = len(read) == len(keys)
+        if not whole:
+            unread = next(n for n, spot in enumerate(spots) if spot.key not in read)
+            spots = spots[:unread]
+        after = spots[-1] if spots else walk.spot
+        ended = whole and len(spots) < most
+        moved, swept = self._moved(reads, place, after, ended=ended)
+        return Page(records=tuple(records), cursor=msgspec.json.encode(moved), swept=swept)
+
+    def _moved(
+        self, reads: Reads, place: Place, spot: Spot | None, *, ended: bool
+    ) -> tuple[Place, bool]:
+        walks = list(place.walks)
+        walks[place.at] = msgspec.structs.replace(walks[place.at], spot=spot)
+        if not ended:
+            return msgspec.structs.replace(place, walks=tuple(walks)), False
+        if place.at + 1 < len(walks):
+            return msgspec.structs.replace(place, walks=tuple(walks), at=place.at + 1), False
+        starts = (
+            Walk(start=self._next_start(marks, walk))
+            for marks, walk in zip(reads.walks, walks, strict=True)
+        )
+        done = msgspec.structs.replace(place, walks=tuple(starts), at=0, sweeping=False)
+        return done, True
+
+    def _next_start(self, marks: Marks, walk: Walk) -> Value | None:
+        if marks.horizon is not None:
+            return walk.mark
+        return next_start(
+            walk.mark,
+            overlap_s=self._limits.overlap_s,
+            overlap_steps=self._settings.overlap_steps,
+            now=datetime.fromtimestamp(self._clock(), UTC),
+            zone=self._zone,
+        )
+
+
+def _clause(marks: Marks, types: Types) -> TableClause:
+    return statements.clause(marks.table, marks.columns, types.get(marks.table, {}))
+
+
+def _spot(at: object, key: object, marks: Marks) -> Spot:
+    mark, name = value_of(at), value_of(key)
+    if mark is None or name is None:
+        text = f"{marks.table}: {', '.join(marks.columns)} must be texts, times or whole numbers"
+        raise SourceFault(SHAPE, text)
+    return Spot(mark, name)

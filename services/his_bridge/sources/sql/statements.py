@@ -1,0 +1,168 @@
+"""The statements that read a hospital's tables: SQLAlchemy Core, no text of ours. Runs nothing.
+
+Rows are walked by (mark, key), never by OFFSET; the condition is written so that an index on those
+two columns serves it on every database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Select,
+    TableClause,
+    and_,
+    bindparam,
+    column,
+    func,
+    literal_column,
+    or_,
+    select,
+    table,
+)
+from sqlalchemy.types import NullType, TypeEngine
+
+from services.his_bridge.profiles.source_kinds.sql import ROW_XMIN, Marks
+from services.his_bridge.sources.sql.cursor import Spot, Value
+
+Types = Mapping[str, TypeEngine[Any]]
+AT, KEY = "lipei_at", "lipei_key"
+# The transaction of a row's last change as a number that never wraps: `xmin` has 32 bits, and the
+# newest number tells how many times they ran over.
+_NEWEST = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+_ROW_XMIN = f"({_NEWEST} - (({_NEWEST} - xmin::text::bigint) & 4294967295))"
+# Below this mark every transaction has ended, and what it wrote is visible.
+_HORIZONS = {
+    "postgresql": "pg_snapshot_xmin(pg_current_snapshot())::text",
+    "mssql": "MIN_ACTIVE_ROWVERSION()",
+}
+
+
+def clause(name: str, columns: Iterable[str], types: Types) -> TableClause:
+    """A table or view, by its name with or without schema."""
+    schema, _, plain = name.rpartition(".")
+    made = [column(each, types.get(each, NullType())) for each in dict.fromkeys(columns)]
+    return table(plain, *made, schema=schema or None)
+
+
+def has_horizon(backend: str) -> bool:
+    """Whether a database tells which transactions have ended."""
+    return backend in _HORIZONS
+
+
+def mark_of(marks: Marks, of: TableClause, backend: str) -> Select[Any]:
+    """The mark under which a sweep begins: the horizon, else the newest `updated`."""
+    if marks.horizon is not None:
+        return select(literal_column(_HORIZONS[backend]))
+    return select(func.max(_at(marks, of)))
+
+
+def without_marks(marks: Marks, of: TableClause) -> Select[Any]:
+    """A row that no walk finds, if there is one: its key or its mark is empty."""
+    empty = [of.c[name].is_(None) for name in marks.columns]
+    return select(of.c[marks.key]).where(or_(*empty)).limit(1)
+
+
+def page(
+    marks: Marks, of: TableClause, *, start: Value | None, spot: Spot | None, most: int
+) -> Select[Any]:
+    """The next marks and keys, in their order; each pair once."""
+    at, key = _at(marks, of), of.c[marks.key]
+    conditions: list[ColumnElement[bool]] = [key.is_not(None)]
+    if spot is not None:
+        here = _bound(spot.at, at)
+        beyond = and_(at == here, key > _bound(spot.key, key))
+        conditions += [at >= here, or_(at > here, beyond)]
+    elif start is not None:
+        conditions.append(at >= _bound(start, at))
+    labelled = at.label(AT)
+    return (
+        select(labelled, key.label(KEY))
+        .where(*conditions)
+        .distinct()
+        .order_by(labelled, key)
+        .limit(most)
+    )
+
+
+def rows_of(
+    marks: Marks,
+    of: TableClause,
+    columns: Sequence[str],
+    keys: Sequence[Value],
+    order: str | None = None,
+) -> Select[Any]:
+    """The rows of some keys, with what tells when each last changed, where the table has it."""
+    key = of.c[marks.key]
+    at: ColumnElement[Any] = literal_column("NULL")
+    if marks.updated is not None or marks.horizon is not None:
+        at = _at(marks, of)
+    wanted = [of.c[name] for name in dict.fromkeys(columns)]
+    values = list(dict.fromkeys(text for each in keys for text in _spellings(each.bound())))
+    statement = select(at.label(AT), key.label(KEY), *wanted).where(
+        key.in_(bindparam(None, values, type_=key.type, expanding=True))
+    )
+    return statement.order_by(key, *([of.c[order]] if order else []))
+
+
+def days(
+    marks: Marks,
+    of: TableClause,
+    columns: Sequence[str],
+    day: str,
+    between: tuple[Any, Any],
+    after: Value | None,
+    most: int,
+) -> Select[Any]:
+    """The records of a window of days, by key; `between` is from and, not included, to."""
+    key, when = of.c[marks.key], of.c[day]
+    first, beyond = (bindparam(None, each, type_=when.type) for each in between)
+    conditions: list[ColumnElement[bool]] = [when >= first, when < beyond]
+    if after is not None:
+        conditions.append(key > _bound(after, key))
+    wanted = [of.c[name] for name in dict.fromkeys(columns)]
+    return select(key.label(KEY), *wanted).where(*conditions).distinct().order_by(key).limit(most)
+
+
+def counted(
+    marks: Marks, of: TableClause, day: str, between: tuple[Any, Any], *, flat: bool
+) -> Select[Any]:
+    """How many records a window of days holds, by the database's own count."""
+    key, when = of.c[marks.key], of.c[day]
+    first, beyond = (bindparam(None, each, type_=when.type) for each in between)
+    number = func.count(key.distinct()) if flat else func.count()
+    return select(number).select_from(of).where(when >= first, when < beyond)
+
+
+def window(first: date, last: date) -> tuple[date, date]:
+    """From the first day to the day after the last."""
+    return first, last + timedelta(days=1)
+
+
+def _at(marks: Marks, of: TableClause) -> ColumnElement[Any]:
+    """What tells when a row last changed: its transaction, where that is known, else `updated`."""
+    if marks.horizon == ROW_XMIN:
+        return literal_column(_ROW_XMIN, BigInteger())
+    name = marks.horizon or marks.updated
+    if name is None:
+        raise TypeError("a table without marks is not walked")
+    return of.c[name]
+
+
+def _bound(value: Value, against: ColumnElement[Any]) -> BindParameter[Any]:
+    # Without a type of its own a text is read by PostgreSQL as what it is compared with.
+    untyped = value.kind == "text" and not isinstance(against.type, NullType)
+    kind = NullType() if untyped and isinstance(against.type, BigInteger) else against.type
+    return bindparam(None, value.bound(), type_=kind)
+
+
+def _spellings(key: Any) -> Iterable[Any]:
+    """A key as it came, and without the blanks that fill a CHAR column."""
+    yield key
+    if isinstance(key, str) and key != key.rstrip(" "):
+        yield key.rstrip(" ")

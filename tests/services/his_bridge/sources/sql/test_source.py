@@ -1,0 +1,294 @@
+"""A hospital's tables are read whole, once each, and what cannot be read is said aloud."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.sources.port import SourceFault
+from services.his_bridge.sources.sql import SqlSource
+from services.his_bridge.sources.sql.cursor import Place
+from tests.services.his_bridge.sources.sql.hospital import (
+    LINE,
+    add,
+    body,
+    build,
+    connected,
+    insert,
+    profile,
+    run,
+    swept,
+    with_source,
+)
+
+
+@pytest.fixture
+def schema() -> str:
+    """The hospital's own database has none of ours."""
+    return ""
+
+
+@pytest.fixture
+def url(database_url: str) -> str:
+    build(database_url)
+    return database_url
+
+
+def place(cursor: bytes) -> object:
+    """A cursor without the time of reading."""
+    return msgspec.structs.replace(msgspec.json.decode(cursor, type=Place), stamp_us=0)
+
+
+def minute(number: int) -> str:
+    return f"2026-03-01 {10 + number // 60:02}:{number % 60:02}:00"
+
+
+def test_every_bill_comes_once_with_its_lines(url: str) -> None:
+    with connected(url) as connection:
+        for number in range(57):
+            add(connection, f"b{number:03}", updated=minute(number // 3))
+        insert(connection, "v_line", {**LINE, "bill_no": "b007", "line_no": "2"})
+    cursor, records = swept(profile(url))
+    assert [record.record_id for record in records] == [f"b{n:03}" for n in range(57)]
+    assert [line["line_no"] for line in body(records[7])["lines"]] == ["1", "2"]
+    again, repeated = swept(profile(url), cursor)
+    assert {(r.record_id, r.version) for r in repeated} <= {
+        (r.record_id, r.version) for r in records
+    }
+    assert len(repeated) < len(records)  # the overlap, and no more
+    assert place(again) == place(cursor)
+
+
+def test_a_change_is_a_new_version_and_going_back_is_another(url: str) -> None:
+    with connected(url) as connection:
+        add(connection, "b1")
+    found = profile(url)
+    cursor, (first,) = swept(found)
+    run(url, "UPDATE v_bill SET total = '51', updated = '2026-03-01 10:01:00'")
+    cursor, (second,) = swept(found, cursor)
+    run(url, "UPDATE v_bill SET total = '50.00', updated = '2026-03-01 10:02:00'")
+    cursor, (third,) = swept(found, cursor)
+    assert len({first.version, second.version, third.version}) == 3
+    read_at = [one.updated.timestamp() for one in (first, second, third) if one.updated]
+    assert len({*read_at}) == 3  # though our clock stands still
+    assert read_at == sorted(read_at)
+    assert body(third) == body(first)
+
+
+def test_the_hospitals_own_version_counts_when_it_has_one(url: str) -> None:
+    run(url, "ALTER TABLE v_bill ADD COLUMN ver INTEGER")
+    with connected(url) as connection:
+        add(connection, "b1", ver=7)
+    found = profile(
+        url, lambda t: t.replace("updated: updated}", "updated: updated, version: ver}")
+    )
+    _, (record,) = swept(found)
+    assert record.version == "7"
+    assert "ver" not in body(record)["head"]
+
+
+def test_a_late_line_with_its_own_time_brings_the_bill_again(url: str) -> None:
+    run(url, "ALTER TABLE v_line ADD COLUMN changed VARCHAR(19)")
+    with connected(url) as connection:
+        for number in range(30):
+            add(connection, f"b{number:03}")
+    run(url, "UPDATE v_line SET changed = '2026-03-01 10:00:00'")
+    marked = profile(
+        url, lambda t: t.replace("order: line_no}", "order: line_no, updated: changed}")
+    )
+    cursor, records = swept(marked)
+    assert {record.record_id for record in records} == {f"b{n:03}" for n in range(30)}
+    late = {**LINE, "bill_no": "b003", "line_no": "9", "changed": "2026-03-02 08:00:00"}
+    with connected(url) as connection:
+        insert(connection, "v_line", late)
+    _, again = swept(marked, cursor)
+    versions = {record.version for record in records}
+    fresh = {record.record_id for record in again if record.version not in versions}
+    assert fresh == {"b003"}
+    # The control: without a mark of their own, lines that leave the head alone go unseen.
+    plain, _ = swept(profile(url))
+    with connected(url) as connection:
+        insert(connection, "v_line", {**late, "bill_no": "b004"})
+        connection.execute(text("DELETE FROM v_line WHERE bill_no = 'b004' AND line_no = '1'"))
+        connection.execute(text("UPDATE v_bill SET updated = '2026-02-01 00:00:00'"))
+    assert swept(profile(url), plain)[1] == []
+
+
+def test_a_flat_view_has_a_row_for_each_charge(url: str) -> None:
+    with connected(url) as connection:
+        for number in range(45):
+            add(connection, f"b{number:03}", updated=minute(number))
+            insert(connection, "v_line", {**LINE, "bill_no": f"b{number:03}", "line_no": "2"})
+        connection.execute(
+            text(
+                "CREATE VIEW v_flat AS SELECT b.*, l.line_no, l.yb_code, l.item_code, l.item_name,"
+                " l.qty, l.price, l.amt, l.charged, l.orig_line"
+                " FROM v_bill b JOIN v_line l ON l.bill_no = b.bill_no"
+            )
+        )
+
+    def flat(text: str) -> str:
+        return text.replace("v_bill", "v_flat").replace(
+            "  lines: {table: v_line, bill_key: bill_no, order: line_no}\n", ""
+        )
+
+    _, records = swept(profile(url, flat))
+    assert [record.record_id for record in records] == [f"b{n:03}" for n in range(45)]
+    assert {len(body(record)["lines"]) for record in records} == {2}
+    assert "line_no" not in body(records[0])["head"]
+    totals = with_source(
+        profile(url, flat), lambda s: s.reconcile(date(2026, 3, 1), date(2026, 3, 1))
+    )
+    assert totals[date(2026, 3, 1)].count == 45
+
+
+def test_rows_that_disagree_on_a_head_are_marked(url: str) -> None:
+    with connected(url) as connection:
+        add(connection, "b1")
+        add(connection, "b1", total="99")
+        connection.execute(text("DELETE FROM v_line"))
+    _, records = swept(profile(url))
+    assert [body(record)["head"]["total"] for record in records] == [{"differs": True}]
+
+
+def test_a_row_from_a_clock_that_runs_ahead_hides_nothing(url: str) -> None:
+    with connected(url) as connection:
+        add(connection, "b1")
+        add(connection, "b2", updated="2099-01-01 00:00:00")
+    cursor, _ = swept(profile(url))
+    with connected(url) as connection:
+        add(connection, "b3", updated="2026-05-29 04:27:00")
+    _, records = swept(profile(url), cursor)
+    assert {record.record_id for record in records} == {"b2", "b3"}
+
+
+def test_an_orphan_line_waits_for_its_bill(url: str) -> None:
+    run(url, "ALTER TABLE v_line ADD COLUMN changed VARCHAR(19)")
+    marked = profile(
+        url, lambda t: t.replace("order: line_no}", "order: line_no, updated: changed}")
+    )
+    with connected(url) as connection:
+        insert(connection, "v_line", {**LINE, "changed": "2026-03-01 10:00:00"})
+    cursor, records = swept(marked)
+    assert records == []
+    with connected(url) as connection:
+        add(connection, "b1", updated="2026-03-01 10:00:01")
+    assert {len(body(r)["lines"]) for r in swept(marked, cursor)[1]} == {2}
+
+
+def test_everything_that_is_missing_is_named_at_once(url: str) -> None:
+    run(url, "ALTER TABLE v_bill DROP COLUMN fund; ALTER TABLE v_bill DROP COLUMN diag")
+    run(url, "ALTER TABLE v_line RENAME TO v_lines")
+    with pytest.raises(SourceFault) as caught:
+        swept(profile(url))
+    assert caught.value.reason == "SOURCE_SHAPE"
+    assert caught.value.retry_after_s is None
+    assert caught.value.text == (
+        "v_bill has no column fund, diag; there is no table or view v_line, or no right to see it"
+    )
+
+
+def test_binary_floating_point_is_refused_with_the_columns_names(url: str) -> None:
+    run(
+        url,
+        "DROP TABLE v_line; CREATE TABLE v_line (bill_no TEXT, line_no TEXT, yb_code TEXT,"
+        "item_code TEXT, item_name TEXT, qty REAL, price DOUBLE PRECISION, amt NUMERIC(9,2),"
+        "charged TEXT, orig_line TEXT)",
+    )
+    with pytest.raises(SourceFault, match="v_line: price, qty holds amounts as binary"):
+        swept(profile(url))
+
+
+def test_a_row_without_its_mark_is_not_lost_in_silence(url: str) -> None:
+    with connected(url) as connection:
+        add(connection, "b1", updated=None)
+    with pytest.raises(SourceFault) as caught:
+        swept(profile(url))
+    assert caught.value.reason == "SOURCE_ROWS_WITHOUT_MARK"
+
+
+def test_a_mark_that_is_no_time_is_named(url: str) -> None:
+    run(url, "ALTER TABLE v_bill ADD COLUMN soon VARCHAR(9)")
+    with connected(url) as connection:
+        add(connection, "b1", soon="soon")
+    with pytest.raises(SourceFault, match="neither a time"):
+        swept(profile(url, lambda t: t.replace("updated: updated", "updated: soon")))
+
+
+def test_a_record_larger_than_the_limit_is_named_and_smaller_pages_go_on(url: str) -> None:
+    with connected(url) as connection:
+        for number in range(3):
+            add(connection, f"b{number}")
+        connection.execute(text("UPDATE v_line SET item_name = :n"), {"n": "长" * 400_000})
+
+    def small(text: str) -> str:
+        return text.replace("timeout_s: 20", "timeout_s: 20, max_body_mib: 1")
+
+    _, records = swept(profile(url, small))
+    assert [record.record_id for record in records] == ["b0", "b1", "b2"]
+    assert {len(body(record)["lines"]) for record in records} == {1}
+    with connected(url) as connection:
+        insert(connection, "v_line", {**LINE, "bill_no": "b1", "item_name": "长" * 700_000})
+    with pytest.raises(SourceFault) as caught:
+        swept(profile(url, small))
+    assert caught.value.reason == "SOURCE_TOO_LARGE"
+
+
+def test_a_statement_that_takes_too_long_is_stopped(url: str) -> None:
+    slow = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000000)"
+        " SELECT b.* FROM v_bill b WHERE (SELECT count(*) FROM n) > 0"
+    )
+    run(url, f"CREATE VIEW v_slow AS {slow}")
+    with connected(url) as connection:
+        add(connection, "b1")
+
+    def slowly(text: str) -> str:
+        return text.replace("v_bill", "v_slow").replace("timeout_s: 20", "timeout_s: 1")
+
+    with pytest.raises(SourceFault) as caught:
+        swept(profile(url, slowly))
+    assert caught.value.reason == "SOURCE_TOO_SLOW"
+    assert caught.value.retry_after_s is not None
+
+
+def test_nothing_is_ever_written(url: str) -> None:
+    async def write(source: SqlSource) -> None:
+        with source._reading() as (connection, _):
+            connection.execute(text("DELETE FROM v_bill"))
+
+    with pytest.raises(SourceFault):
+        with_source(profile(url), write)
+
+
+def test_a_day_is_reckoned_by_us_and_by_the_database(url: str) -> None:
+    with connected(url) as connection:
+        add(connection, "b1")
+        add(connection, "b2", total="0.05")
+        # 00:30 in Shanghai on the 2nd, whatever day it is elsewhere.
+        add(connection, "b3", ended="2026-03-02 00:30:00")
+        add(connection, "b4", status="9")
+        add(connection, "b5", status="2")
+        add(connection, "b6")
+        add(connection, "b7", status="2", orig_no="b6", total="-50")
+        add(connection, "b8", ended=None)
+    first, second = date(2026, 3, 1), date(2026, 3, 2)
+    found = with_source(profile(url), lambda s: s.reconcile(first, second))
+    assert found == {
+        first: DayTotals(bills={"Bill/b1": 5_000, "Bill/b2": 5}),
+        second: DayTotals(bills={"Bill/b3": 5_000}),
+    }
+    assert with_source(profile(url), lambda s: s.reconcile(second, second)) == {
+        second: DayTotals(bills={"Bill/b3": 5_000})
+    }
+    run(url, "DELETE FROM v_bill WHERE bill_no = 'b1'")
+    found = with_source(profile(url), lambda s: s.reconcile(first, first))
+    assert found == {first: DayTotals(bills={"Bill/b2": 5})}
+    with connected(url) as connection:
+        add(connection, "b2", total="1")
+    with pytest.raises(SourceFault, match="bill_no repeats"):
+        with_source(profile(url), lambda s: s.reconcile(first, first))

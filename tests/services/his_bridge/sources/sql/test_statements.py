@@ -1,0 +1,110 @@
+"""The statements that Oracle, SQL Server and MySQL would get, as text: no driver is needed."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, Select
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.types import BINARY, DateTime, String, TypeEngine
+
+from services.his_bridge.profiles.source_kinds.sql import ROW_XMIN, Marks
+from services.his_bridge.sources.sql import statements
+from services.his_bridge.sources.sql.cursor import Spot, Value, value_of
+
+MARKS = Marks(table="his.v_bill", key="BILL_NO", updated="UPDATED")
+TYPES: dict[str, TypeEngine[Any]] = {"UPDATED": DateTime(), "BILL_NO": String(20), "RV": BINARY(8)}
+SPOT = Spot(Value("time", "2026-03-01T10:00:00"), Value("text", "b1"))
+DIALECTS: dict[str, Dialect] = {
+    name: URL.create(name).get_dialect()()
+    for name in ("oracle", "mssql", "mysql", "postgresql", "sqlite")
+}
+
+
+def written(statement: Select[tuple[object, ...]], dialect: str) -> str:
+    compiled = statement.compile(dialect=DIALECTS[dialect])
+    return re.sub(r"\s+", " ", str(compiled)).strip()
+
+
+def page(dialect: str) -> str:
+    table = statements.clause(MARKS.table, MARKS.columns, TYPES)
+    return written(statements.page(MARKS, table, start=None, spot=SPOT, most=200), dialect)
+
+
+WALKS = {
+    "oracle": (
+        'SELECT DISTINCT his.v_bill."UPDATED" AS lipei_at, his.v_bill."BILL_NO" AS lipei_key '
+        'FROM his.v_bill WHERE his.v_bill."BILL_NO" IS NOT NULL '
+        'AND his.v_bill."UPDATED" >= :param_1 AND (his.v_bill."UPDATED" > :param_1 '
+        'OR his.v_bill."UPDATED" = :param_1 AND his.v_bill."BILL_NO" > :param_2) '
+        'ORDER BY his.v_bill."UPDATED", his.v_bill."BILL_NO" '
+        "FETCH FIRST __[POSTCOMPILE_param_3] ROWS ONLY"
+    ),
+    "mssql": (
+        "SELECT DISTINCT TOP __[POSTCOMPILE_param_1] his.v_bill.[UPDATED] AS lipei_at, "
+        "his.v_bill.[BILL_NO] AS lipei_key FROM his.v_bill "
+        "WHERE his.v_bill.[BILL_NO] IS NOT NULL AND his.v_bill.[UPDATED] >= :param_2 "
+        "AND (his.v_bill.[UPDATED] > :param_2 "
+        "OR his.v_bill.[UPDATED] = :param_2 AND his.v_bill.[BILL_NO] > :param_3) "
+        "ORDER BY lipei_at, his.v_bill.[BILL_NO]"
+    ),
+    "mysql": (
+        "SELECT DISTINCT his.v_bill.`UPDATED` AS lipei_at, his.v_bill.`BILL_NO` AS lipei_key "
+        "FROM his.v_bill WHERE his.v_bill.`BILL_NO` IS NOT NULL "
+        "AND his.v_bill.`UPDATED` >= %s AND (his.v_bill.`UPDATED` > %s "
+        "OR his.v_bill.`UPDATED` = %s AND his.v_bill.`BILL_NO` > %s) "
+        "ORDER BY lipei_at, his.v_bill.`BILL_NO` LIMIT %s"
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", WALKS)
+def test_a_walk_is_a_keyset_on_every_database(dialect: str) -> None:
+    assert page(dialect) == WALKS[dialect]
+
+
+@pytest.mark.parametrize("dialect", [*WALKS, "postgresql"])  # SQLite's text has an OFFSET of 0
+def test_no_statement_skips_rows_by_their_number(dialect: str) -> None:
+    assert "OFFSET" not in page(dialect).upper()
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_keys_of_char_columns_are_asked_for_with_and_without_their_blanks(dialect: str) -> None:
+    table = statements.clause(MARKS.table, MARKS.columns, TYPES)
+    statement = statements.rows_of(MARKS, table, ("BILL_NO",), [Value("text", "b1   ")])
+    assert " IN (" in written(statement, dialect)
+    (values,) = statement.compile(dialect=DIALECTS[dialect]).params.values()
+    assert values == ["b1   ", "b1"]
+
+
+def test_the_horizon_of_sql_server_is_its_oldest_open_row_version() -> None:
+    marks = Marks(table="v_bill", key="BILL_NO", horizon="RV")
+    table = statements.clause(marks.table, marks.columns, TYPES)
+    assert written(statements.mark_of(marks, table, "mssql"), "mssql") == (
+        "SELECT MIN_ACTIVE_ROWVERSION()"
+    )
+    start = value_of(b"\x00\x00\x00\x00\x00\x00\x07\xd1")
+    text = written(statements.page(marks, table, start=start, spot=None, most=5), "mssql")
+    assert "v_bill.[RV] >= " in text
+
+
+def test_the_row_s_own_transaction_is_a_number_that_does_not_wrap() -> None:
+    marks = Marks(table="v_bill", key="bill_no", horizon=ROW_XMIN)
+    table = statements.clause(marks.table, marks.columns, {})
+    text = written(
+        statements.page(marks, table, start=Value("text", "9"), spot=None, most=5), "postgresql"
+    )
+    assert "& 4294967295" in text
+    assert "xmin::text::bigint" in text
+    assert statements.has_horizon("postgresql")
+    assert not statements.has_horizon("oracle")
+
+
+def test_a_time_is_bound_as_what_the_column_is() -> None:
+    table = statements.clause(MARKS.table, MARKS.columns, TYPES)
+    statement = statements.page(MARKS, table, start=None, spot=SPOT, most=200)
+    params = statement.compile(dialect=DIALECTS["oracle"]).params
+    assert datetime(2026, 3, 1, 10) in params.values()  # noqa: DTZ001 the hospital's own

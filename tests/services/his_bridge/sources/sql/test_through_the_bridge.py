@@ -1,0 +1,238 @@
+"""From a hospital's tables to bills that the insurer may have, once each, and back to its books."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from services.common.database import Database, migrate
+from services.his_bridge.core.reconciliation import differences
+from services.his_bridge.intake import PullReport
+from services.his_bridge.profiles.loader import SourceProfile, parse_profile
+from services.his_bridge.storage import lists, showing
+from services.his_bridge.wiring import hospital_of
+from tests.services.common.sealing.keys import subject_keys
+from tests.services.his_bridge.consenting import INSURER, all_of, record
+from tests.services.his_bridge.dialects.yibao.messages import PERSON
+from tests.services.his_bridge.dialects.yibao.messages import PROFILE as YIBAO
+from tests.services.his_bridge.dialects.yibao.test_messages import STORY
+from tests.services.his_bridge.records import TOKEN, tokens
+from tests.services.his_bridge.sources.sql.hospital import (
+    LINE,
+    add,
+    build,
+    connected,
+    insert,
+    profile,
+    run,
+)
+
+FOREVER = 1 << 62
+NOW_US = 1_780_000_000_000_000
+FIRST, LAST = date(2026, 1, 1), date(2026, 12, 31)
+
+
+@pytest.fixture
+def schema() -> str:
+    return ""
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Database]:
+    found = Database(f"sqlite:///{tmp_path / 'bridge.db'}")
+    migrate(found, "services.his_bridge")
+    for hospital in ("sql-hospital", "yibao-hospital"):
+        record(found, hospital, all_of(TOKEN), now_us=0)
+    yield found
+    found.close()
+
+
+def pulled(found: SourceProfile, kept: Database, channel: str = "bills") -> PullReport:
+    async def pulling() -> PullReport:
+        keys = subject_keys(kept)
+        hospital = hospital_of(found, kept, keys, tokens, lambda: NOW_US, INSURER)
+        puller = hospital.bills if channel == "bills" else hospital.readings
+        assert puller is not None
+        assert hospital.source is not None
+        try:
+            return await puller.pull(5_000, FOREVER)
+        finally:
+            await hospital.source.close()
+
+    return asyncio.run(pulling())
+
+
+def released(kept: Database, hospital: str) -> list[tuple[str, int]]:
+    """Kind and total of each release."""
+    with kept.reading() as connection:
+        sealer = subject_keys(kept).sealer(connection)
+        page = showing.bills_after(connection, sealer, hospital, INSURER, 0, 9_999, None, NOW_US)
+        return [(str(shown.row.kind), shown.bill.total) for shown in page]
+
+
+def waiting(kept: Database, hospital: str) -> int:
+    """How many records wait for a person."""
+    with kept.reading() as connection:
+        sealer = subject_keys(kept).sealer(connection)
+        return len(lists.quarantine_after(connection, sealer, hospital, 0, 9_999))
+
+
+def difference(found: SourceProfile, kept: Database) -> tuple[object, ...]:
+    """How the hospital's books differ from what was released."""
+
+    async def reading() -> Any:
+        hospital = hospital_of(found, kept, subject_keys(kept), tokens, lambda: NOW_US, INSURER)
+        assert hospital.source is not None
+        try:
+            return await hospital.source.reconcile(FIRST, LAST)
+        finally:
+            await hospital.source.close()
+
+    theirs = asyncio.run(reading())
+    name = found.terms.hospital
+    with kept.reading() as connection:
+        sealer = subject_keys(kept).sealer(connection)
+        ours = lists.totals_by_day(connection, sealer, name, FIRST, LAST)
+    assert ours
+    return differences(theirs, ours)
+
+
+def test_rows_are_released_once_and_agree_with_the_books(database_url: str, kept: Database) -> None:
+    build(database_url)
+    found = profile(database_url)
+    with connected(database_url) as connection:
+        for number in range(45):
+            add(connection, f"b{number:02}")
+        add(connection, "bad", total="49.99")
+    report = pulled(found, kept)
+    assert (report.received, report.released, report.quarantined) == (46, 45, 1)
+    again = pulled(found, kept)
+    assert (again.received, again.released) == (0, 0)
+    assert [day.missing_here for day in difference(found, kept)] == [{"Bill/bad"}]  # type: ignore[attr-defined]  # a DayDifference
+
+    run(
+        database_url,
+        "UPDATE v_bill SET total = '50.00', updated = '2026-03-01 11:00:00' WHERE bill_no = 'bad'",
+    )
+    run(
+        database_url,
+        "UPDATE v_bill SET status = '2', updated = '2026-03-01 11:00:00' WHERE bill_no = 'b07'",
+    )
+    with connected(database_url) as connection:
+        insert(connection, "v_line", {**LINE, "bill_no": "b09", "line_no": "2"})
+        connection.execute(
+            text(
+                "UPDATE v_bill SET total = '100', updated = '2026-03-01 10:59:00' WHERE bill_no = 'b09'"
+            )
+        )
+        add(
+            connection,
+            "back",
+            status="2",
+            orig_no="b11",
+            total="-50",
+            updated="2026-03-01 11:00:00",
+        )
+    pulled(found, kept)
+    kinds = released(kept, "sql-hospital")[45:]
+    assert sorted(kinds) == [
+        ("CORRECTION", 10_000),
+        ("FINAL", 5_000),
+        ("REVERSAL", 5_000),
+        ("REVERSAL", 5_000),
+    ]  # fmt: skip - in a row they can be compared
+    assert difference(found, kept) == ()
+
+    run(database_url, "DELETE FROM v_bill WHERE bill_no = 'b20'")
+    pulled(found, kept)
+    assert [day.missing_there for day in difference(found, kept)] == [{"Bill/b20"}]  # type: ignore[attr-defined]  # a DayDifference
+
+
+def test_messages_make_one_bill_whose_persons_are_looked_up(
+    database_url: str, kept: Database
+) -> None:
+    variable = "LIPEI_HIS_BRIDGE_SQL_URL_YIBAO_HOSPITAL"
+    found = parse_profile(
+        YIBAO + "pull: {page_size: 2}\n", "yibao-hospital.yaml", {variable: database_url}
+    )
+    run(
+        database_url,
+        "CREATE TABLE message (id INTEGER, updated VARCHAR(19), req TEXT, res TEXT);"
+        "CREATE TABLE person (psn_no VARCHAR(30), psn_cert_type TEXT, certno TEXT, psn_name TEXT)",
+    )
+    with connected(database_url) as connection:
+        insert(connection, "person", {"psn_no": "p1", **PERSON})
+        # Written down late, and not in their order.
+        for number, said in enumerate(reversed(STORY)):
+            request = {key: said[key] for key in said if key not in ("infcode", "output")}
+            answer = {key: said[key] for key in ("infcode", "output") if key in said}
+            row = {"id": number, "updated": f"2026-03-0{1 + number} 00:00:00"}
+            texts = {"req": json.dumps(request), "res": json.dumps(answer)}
+            insert(connection, "message", {**row, **texts})
+    report = pulled(found, kept)
+    assert report.received == len(STORY)
+    assert waiting(kept, "yibao-hospital") == 0  # a settlement that came before its charges waited
+    assert released(kept, "yibao-hospital")[-1][1] == 12_500
+    assert difference(found, kept) == ()
+    assert pulled(found, kept).received == 0
+
+
+READINGS = """
+readings:
+  categories: {lab: laboratory}
+  codes:
+    - {loinc: 4548-4, units: ["%"]}
+"""
+
+
+def test_results_of_a_laboratory_are_released_as_readings(
+    database_url: str, kept: Database
+) -> None:
+    build(database_url)
+    run(
+        database_url,
+        "CREATE TABLE v_result (result_no VARCHAR(20), updated VARCHAR(19), id_no VARCHAR(18),"
+        " item VARCHAR(20), val VARCHAR(20), unit VARCHAR(20), taken VARCHAR(19), st CHAR(1))",
+    )
+
+    def change(text: str) -> str:
+        table = "  readings: {table: v_result, key: result_no, updated: updated}\n"
+        columns = (
+            "  reading:\n    {identity: id_no, code: item, value: val, unit: unit, time: taken,"
+            " status: st}\n"
+        )
+        text = text.replace("  lines: {table", table + "  lines: {table")
+        return text.replace("  systems: {", columns + "  systems: {") + READINGS
+
+    found = profile(database_url, change)
+    row = {
+        "result_no": "r1",
+        "updated": "2026-03-01 10:00:00",
+        "id_no": "11010119900307002X",
+        "item": "4548-4",
+        "val": "7.2",
+        "unit": "%",
+        "taken": "2026-03-01 08:00:00",
+        "st": "1",
+    }  # fmt: skip - a row of a table
+    with connected(database_url) as connection:
+        insert(connection, "v_result", row)
+        insert(connection, "v_result", {**row, "result_no": "r2", "item": "2160-0"})
+        insert(connection, "v_result", {**row, "result_no": "r3", "val": "high"})
+        insert(
+            connection, "v_result", {**row, "result_no": "r4", "unit": "mmol/mol", "taken": None}
+        )
+    report = pulled(found, kept, "readings")
+    assert (report.received, report.released, report.quarantined, report.filtered) == (3, 1, 2, 1)
+    run(
+        database_url,
+        "UPDATE v_result SET st = '2', updated = '2026-03-01 11:00:00' WHERE result_no = 'r1'",
+    )
+    assert pulled(found, kept, "readings").released == 1
