@@ -35,6 +35,7 @@ from stack.commands.withheld import Withheld, ask
 
 app = typer.Typer(no_args_is_help=True, help="Hospitals: sources, pulls, quarantine, codes, proof.")
 app.command()(his_operations.add)
+app.command()(his_operations.parse)
 app.command("test")(his_operations.try_source)
 app.command()(his_operations.unmapped)
 app.command()(his_operations.replay)

@@ -1,9 +1,10 @@
-"""`lipei his add|test|unmapped|map|replay|reconcile`: a hospital's people at its bridge."""
+"""`lipei his add|parse|test|unmapped|map|replay|reconcile`: a hospital's people at its bridge."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from collections.abc import Iterable
 from enum import StrEnum
@@ -17,6 +18,7 @@ from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
 from services.common.state import read_addresses
 from services.common.strict_yaml import Fault, StrictYamlError
 from services.his_bridge.profiles.loader import parse_profile
+from services.his_bridge.trying import is_faulty, told, try_out
 from stack.commands.calling import Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State, profiles_in
 from stack.commands.printing import (
@@ -83,6 +85,27 @@ def add(
     running = bool(read_addresses(state))
     start = "stop `lipei up` and start it anew" if running else "start with `lipei up`"
     say(f"{hospital} was written to {place}; {start}, then `lipei his test {hospital}`")
+
+
+def parse(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Records in the profile's dialect.")],
+    profile: Annotated[Path, typer.Option("--profile", help="A source profile (YAML).")],
+) -> None:
+    """Print what each record of a file says, as one line of JSON. Asks nobody, keeps nothing.
+
+    Member tokens are of this call alone. Exit code 1 when a record would wait for a person.
+    """
+    try:
+        found = parse_profile(content_of(profile), str(profile), os.environ)
+    except StrictYamlError as error:
+        raise Failed(*str(error).splitlines()) from None
+    tried = try_out(content_of(file), found)
+    for one in tried:
+        say(json.dumps(told(one), ensure_ascii=False))
+    faulty = sum(map(is_faulty, tried))
+    if faulty or not tried:
+        count = counted(len(tried), "record")
+        raise Failed(f"{count} in {file}, of which {faulty} would wait for a person")
 
 
 def try_source(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:

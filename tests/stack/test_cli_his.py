@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from services.his_bridge.main import EXAMPLE_PROFILES
 from stack.commands import his_operations
 from stack.commands.failing import Failed
+from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import PROFILE
 from tests.stack.typed import lipei
 
@@ -55,6 +57,33 @@ def test_a_bad_profile_is_refused_with_every_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("example", sorted(EXAMPLE_PROFILES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_example_profiles_can_be_added(tmp_path: Path, example: Path) -> None:
     assert lipei("his", "add", example, "--state", tmp_path).code == 0
+
+
+def test_a_file_is_parsed_line_by_line_and_nothing_is_asked(tmp_path: Path) -> None:
+    profile, file = tmp_path / "p.yaml", tmp_path / "records"
+    profile.write_text(PROFILE)
+    around, claims, _ = good(3)
+    words = ("his", "parse", file, "--profile", profile)
+    bundle = {"resourceType": "Bundle", "entry": [{"resource": o} for o in (*around, *claims)]}
+    file.write_text(json.dumps(bundle, indent=2))
+    typed = lipei(*words)
+    assert typed.code == 0
+    lines = [json.loads(line) for line in typed.out.splitlines()]
+    assert [line["outcome"] for line in lines] == ["BillStated"] * 3
+    assert [line["record"] for line in lines] == [f"Claim/{one['id']}" for one in claims]
+    assert {line["bill"]["member_token"].partition(".")[0] for line in lines} == {"trial"}
+    # As lines, and with one that is nothing.
+    file.write_text("\n".join([*map(json.dumps, (*claims, *around)), '{"a": ', ""]))
+    typed = lipei(*words)
+    assert typed.code == 1
+    assert typed.said == [f"4 records in {file}, of which 1 would wait for a person"]
+    last = json.loads(typed.out.splitlines()[-1])
+    assert (last["outcome"], [one["reason"] for one in last["faults"]]) == (
+        "SetAside",
+        ["NOT_JSON"],
+    )
+    file.write_bytes(b"")
+    assert lipei(*words).code == 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])

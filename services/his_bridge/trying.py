@@ -1,0 +1,161 @@
+"""What would become of a file's records: cut, read and judged, and nothing kept.
+
+For whoever writes a source profile. Opens no socket and no database.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from services.common.identity import member_token
+from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
+from services.his_bridge.dialects.port import Key, RecordReader
+from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.readers import reader_of
+
+_CHANNELS = ("bills", "readings")
+# Of a batch the header and trailer segments are no message's.
+_BATCH_SEGMENTS = re.compile(rb"(?:^|(?<=[\r\n]))(?:FHS|BHS|BTS|FTS)[^\r\n]*[\r\n]*")
+_BETWEEN_MESSAGES = re.compile(rb"(?<=[\r\n])(?=MSH)")
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ENTRIES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_TEXT = msgspec.json.Decoder(str)
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of the file: its place from 1, what it calls itself, and what it says."""
+
+    number: int
+    record: str
+    outcome: Outcome
+
+
+def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
+    """Every record of a file in the profile's dialect, before consent is asked.
+
+    FHIR: a resource, a Bundle or NDJSON, whose other resources are what bills point at. HL7 v2:
+    one message, several, a batch or MLLP frames. Rows and 医保 messages: one JSON object or NDJSON.
+    Tokens are made with a key of this call alone: they tell patients of one file apart, no more.
+    """
+    key = secrets.token_bytes(32)
+
+    def tokens(kind: str, number: str) -> str:
+        return member_token(kind, number, key=key, key_version="trial")
+
+    readers = [
+        make(profile.terms)
+        for channel in _CHANNELS
+        if (make := reader_of(profile, channel, tokens)) is not None
+    ]
+    if profile.dialect == "fhir_r4":
+        return _fhir(content, readers)
+    cut = _messages if profile.dialect == "hl7v2" else _objects
+    return [
+        Tried(number=number, record=str(number), outcome=_either(readers, str(number), raw))
+        for number, raw in enumerate(cut(content), start=1)
+    ]
+
+
+def _fhir(content: bytes, readers: list[RecordReader]) -> list[Tried]:
+    by_kind = {reader.kind: reader for reader in readers}
+    found = [
+        (*_named(resource), resource) for raw in _objects(content) for resource in _entries(raw)
+    ]
+    around = {(kind, name): raw for kind, name, raw in found}
+    judged = [(kind, name, raw) for kind, name, raw in found if kind in by_kind or not kind]
+    return [
+        Tried(
+            number=number,
+            record=f"{kind}/{name}",
+            outcome=_judged(by_kind.get(kind, readers[0]), name, raw, around),
+        )
+        for number, (kind, name, raw) in enumerate(judged, start=1)
+    ]
+
+
+def _either(readers: list[RecordReader], record_id: str, raw: bytes) -> Outcome:
+    """What the first reader says that the record is not nothing to."""
+    outcome: Outcome = KeptOut()
+    for reader in readers:
+        outcome = _judged(reader, record_id, raw, {})
+        if not isinstance(outcome, KeptOut):
+            break
+    return outcome
+
+
+def _judged(
+    reader: RecordReader, record_id: str, raw: bytes, around: Mapping[Key, bytes]
+) -> Outcome:
+    glance = reader.glance(raw)
+    if glance.keep_out:
+        return KeptOut()
+    support: dict[Key, Any] = {
+        key: reader.read_supporting(key[0], around[key]) for key in glance.needs if key in around
+    }
+    return reader.judge(record_id, glance, support)
+
+
+def _messages(content: bytes) -> Iterator[bytes]:
+    """HL7 v2 messages, out of their frames and batches."""
+    for frame in content.split(b"\x0b"):
+        message = _BATCH_SEGMENTS.sub(b"", frame.partition(b"\x1c")[0])
+        yield from (one for one in _BETWEEN_MESSAGES.split(message) if one.strip())
+
+
+def _objects(content: bytes) -> Iterator[bytes]:
+    """One JSON object, or one a line."""
+    try:
+        _OBJECT.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        yield from (line for line in content.splitlines() if line.strip())
+    else:
+        yield content
+
+
+def _entries(raw: bytes) -> Iterator[bytes]:
+    """The resources of a Bundle; anything else as it is."""
+    try:
+        top = _OBJECT.decode(raw)
+        if _TEXT.decode(top.get("resourceType", b'""')) != "Bundle":
+            raise msgspec.DecodeError("no Bundle")
+        entries = _ENTRIES.decode(top.get("entry", b"[]"))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        yield raw
+        return
+    yield from (bytes(entry["resource"]) for entry in entries if "resource" in entry)
+
+
+def _named(raw: bytes) -> tuple[str, str]:
+    """A resource's type and id; empty where it does not say them."""
+    try:
+        top = _OBJECT.decode(raw)
+        return _TEXT.decode(top.get("resourceType", b'""')), _TEXT.decode(top.get("id", b'""'))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "", ""
+
+
+def told(tried: Tried) -> dict[str, Any]:
+    """One record for a person or a machine: the event as JSON, faults with what to do."""
+    outcome = tried.outcome
+    said: dict[str, Any] = {
+        "number": tried.number,
+        "record": tried.record,
+        "outcome": type(outcome).__name__,
+    }
+    if isinstance(outcome, SetAside):
+        said["faults"] = [
+            {"reason": str(fault.reason), "path": fault.path, "text": fault.text}
+            for fault in outcome.faults
+        ]
+        return said
+    return {**said, **msgspec.to_builtins(outcome)}
+
+
+def is_faulty(tried: Tried) -> bool:
+    """Whether the record would wait for a person."""
+    return isinstance(tried.outcome, SetAside)
