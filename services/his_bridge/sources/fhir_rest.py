@@ -28,6 +28,7 @@ from services.his_bridge.dialects.fhir_r4.claim import (
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.sources.http import (
     HospitalHttp,
+    Gone,
     Missing,
     Parameters,
     Refused,
@@ -47,12 +48,17 @@ COARSEST = timedelta(seconds=1)
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """A cursor. `seen` are records at `position`; `newest` was visible as the sweep began."""
+    """A cursor. `seen` are records at `position`; `newest` was visible as the sweep began.
+
+    `begun` is where this sweep began; `anew`: the server had lost it, and it began once more.
+    """
 
     position: datetime | None = None
     seen: tuple[str, ...] = ()
     newest: datetime | None = None
     sweeping: bool = False
+    begun: datetime | None = None
+    anew: bool = False
 
 
 class FhirRest:
@@ -71,8 +77,18 @@ class FhirRest:
         if not place.sweeping:
             self._longest = 0
             newest = await self._newest(kind)
-            place = _Place(position=place.position, newest=newest, sweeping=True)
-        fresh, short = await self._beyond(kind, place)
+            place = _Place(
+                position=place.position, newest=newest, sweeping=True, begun=place.position
+            )
+        try:
+            fresh, short = await self._beyond(kind, place)
+        except Gone:
+            if place.anew:
+                text = f"the source does not search {kind} any more; check the profile's base_url"
+                raise SourceFault("SOURCE_GONE", text) from None
+            # It forgot this search. The window is read once more: the inbox knows what came.
+            again = msgspec.structs.replace(place, position=place.begun, seen=(), anew=True)
+            return Page(records=(), cursor=_written(again), swept=False)
         moved = _moved(place, fresh)
         # Beyond what was there as the sweep began, a short page is enough: a hospital that never
         # rests would keep a sweep from its end for ever, and the next one begins before this point.
@@ -155,7 +171,7 @@ class FhirRest:
         fits, most = 0, MAX_COUNT  # a page of `fits` came; one of more than `most` is too large
         while True:
             try:
-                framed = await self._search(kind, _window(place, count))
+                framed = await self._search(kind, _window(place, count), may_expire=True)
             except TooLarge:
                 most = count - 1
                 if most == 0:
@@ -205,7 +221,9 @@ class FhirRest:
         )
         raise SourceFault("SOURCE_PAGE_TOO_SMALL", text)
 
-    async def _search(self, kind: str, parameters: Parameters) -> Framed:
+    async def _search(
+        self, kind: str, parameters: Parameters, *, may_expire: bool = False
+    ) -> Framed:
         long = sum(len(name) + len(value) for name, value in parameters) > MAX_URL
         try:
             if long:
@@ -215,7 +233,9 @@ class FhirRest:
             framed = frame(body, kind)
         except NotABundle:
             raise SourceFault("SOURCE_NOT_FHIR", "the answer is no FHIR searchset") from None
-        except Missing:
+        except Missing as missing:
+            if may_expire and isinstance(missing, Gone):
+                raise
             text = f"the source does not search {kind}; check the profile's base_url"
             raise SourceFault("SOURCE_GONE", text) from None
         except Refused:
@@ -277,7 +297,7 @@ def _moved(place: _Place, fresh: list[Entry]) -> _Place:
     last = max(moments, default=place.position)
     here = [_key(entry) for entry in fresh if entry.updated is None or entry.updated == last]
     seen = (*place.seen, *here) if last == place.position else tuple(here)
-    return _Place(position=last, seen=seen, newest=place.newest, sweeping=True)
+    return msgspec.structs.replace(place, position=last, seen=seen, anew=False)
 
 
 def _key(entry: Entry) -> str:

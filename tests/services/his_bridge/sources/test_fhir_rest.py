@@ -255,10 +255,10 @@ def test_a_server_that_ignores_what_it_is_asked_is_found_out(ignored: str, reaso
     [
         ((200, {}, b"<html>please log in</html>"), "SOURCE_NOT_FHIR"),
         ((404, {}, b""), "SOURCE_GONE"),
-        ((410, {}, b""), "SOURCE_GONE"),
+        
         ((400, {}, b"{}"), "SOURCE_REFUSES_SEARCH"),
     ],
-    ids=["html", "404", "410", "400"],
+    ids=["html", "404", "400"],
 )
 def test_an_answer_that_is_no_search_is_a_fault(
     answer: tuple[int, dict[str, str], bytes], reason: str
