@@ -11,8 +11,10 @@ from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
 from services.his_bridge.dialects.port import RecordReader, Tokens
 from services.his_bridge.intake import Intake, NowUs
 from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.profiles.source_kinds.fhir_bulk import FhirBulkSettings
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
 from services.his_bridge.pulling import Puller
+from services.his_bridge.sources.fhir_bulk import FhirBulk
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import Source
 
@@ -42,7 +44,10 @@ def _fhir_r4(profile: SourceProfile, tokens: Tokens) -> Readers:
 
 READERS: Mapping[str, Callable[[SourceProfile, Tokens], Readers]] = {"fhir_r4": _fhir_r4}
 # By the settings of a kind. A kind that pushes stands in no line here.
-SOURCES: Mapping[type, Callable[[SourceProfile], Source]] = {FhirRestSettings: FhirRest}
+SOURCES: Mapping[type, Callable[[SourceProfile], Source]] = {
+    FhirRestSettings: FhirRest,
+    FhirBulkSettings: FhirBulk,
+}
 
 
 def hospital_of(

@@ -26,9 +26,10 @@ from services.his_bridge.dialects.fhir_r4.claim import (
     nature_of,
 )
 from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
 from services.his_bridge.sources.http import (
-    HospitalHttp,
     Gone,
+    HospitalHttp,
     Missing,
     Parameters,
     Refused,
@@ -67,7 +68,8 @@ class FhirRest:
     def __init__(self, profile: SourceProfile, http: HospitalHttp | None = None) -> None:
         self._profile = profile
         self._limits = profile.limits
-        self._http = http or HospitalHttp(profile.terms.base_url, profile.limits)
+        smart = profile.source.smart if isinstance(profile.source, FhirRestSettings) else None
+        self._http = http or HospitalHttp(profile.terms.base_url, profile.limits, smart)
         # The longest page of this sweep: the server's own cap is not below it.
         self._longest = 0
 

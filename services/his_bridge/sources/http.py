@@ -6,12 +6,16 @@ Never led to another host: redirects are refused, and a token goes nowhere but t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
+import httpx
+
 from services.his_bridge.profiles.loader import PullLimits
+from services.his_bridge.profiles.source_kinds.smart import SmartClient
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.sources.smart import SmartAccess, SmartClient
+from services.his_bridge.sources.smart import SmartAccess
 from services.his_bridge.sources.wire import (
     TRANSIENT,
     Answer,
@@ -53,10 +57,15 @@ class HospitalHttp:
         client: SmartClient | None = None,
         *,
         sleep: Sleep = asyncio.sleep,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.wire = Wire(limits, sleep=sleep)
-        self._access = None if client is None else SmartAccess(self.base_url, client, self.wire)
+        self._access = (
+            None
+            if client is None
+            else SmartAccess(self.base_url, client, self.wire, now_s=now_s)
+        )
 
     async def get(self, path: str, parameters: Parameters = ()) -> bytes:
         """The body of a 200 answer.
@@ -95,13 +104,7 @@ class HospitalHttp:
                 transient=transient,
             )
 
-        if not self.is_ours(url):
-            return await send({})
-        return await self.authorised(send)
-
-    async def authorised(self, send: Callable[[Mapping[str, str]], Awaitable[Answer]]) -> Answer:
-        """Send with our token; when it is refused, once more with another."""
-        if self._access is None:
+        if self._access is None or not self.is_ours(url):
             return await send({})
         header = await self._access.header()
         answer = await send({"Authorization": header})
@@ -110,9 +113,19 @@ class HospitalHttp:
         self._access.forget(header)
         return await send({"Authorization": await self._access.header()})
 
-    async def token(self) -> Mapping[str, str]:
-        """The header that carries our token; nothing without a SMART client."""
-        return {} if self._access is None else {"Authorization": await self._access.header()}
+    async def open(
+        self, url: str, headers: Mapping[str, str], *, with_token: bool
+    ) -> httpx.Response:
+        """An answer that the caller reads piece by piece, and closes. Raises: SourceFault."""
+        if not with_token or self._access is None:
+            return await self.wire.open(url, headers)
+        header = await self._access.header()
+        answer = await self.wire.open(url, {**headers, "Authorization": header})
+        if answer.status_code != _UNAUTHORIZED:
+            return answer
+        await answer.aclose()
+        self._access.forget(header)
+        return await self.wire.open(url, {**headers, "Authorization": await self._access.header()})
 
     def is_ours(self, url: str) -> bool:
         """Whether a URL is of the very server that the profile names."""

@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,11 +21,11 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
+from services.his_bridge.profiles.source_kinds.smart import SmartClient
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.sources.wire import Answer, TooLarge, Wire
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-ALGORITHMS = ("RS384", "ES384")
 # A server takes at most five minutes; so a clock may be two minutes fast or three slow.
 ASSERTION_S = 180
 LARGEST_SKEW_S = 120
@@ -36,19 +36,11 @@ _UNSTATED_LIFE_S = 300.0
 _MOST_BYTES = 64 << 10
 _OK, _NOT_FOUND = 200, 404
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}", re.ASCII)
-_UNKNOWN = re.compile(r"(unknown|unregistered|no such).{0,20}client|client.{0,30}not ", re.I)
+_UNKNOWN = re.compile(
+    r"(unknown|unregistered|no such).{0,20}client|client.{0,30}not ", re.IGNORECASE
+)
+_MAY_BE_THE_CLOCK = {"invalid_client", "invalid_grant", "invalid_request"}
 _SCOPE = re.compile(r"(\w+)/(\*|\w+)\.(\S+)", re.ASCII)
-
-
-class SmartClient(msgspec.Struct, frozen=True, kw_only=True):
-    """Who we are to one server. The key is read anew for every token, so it may be changed."""
-
-    client_id: str
-    key_file: Path
-    algorithm: str = "RS384"
-    key_id: str | None = None
-    scopes: tuple[str, ...] = ("system/*.read",)
-    token_url: str | None = None
 
 
 class _Configuration(msgspec.Struct):
@@ -78,12 +70,15 @@ class SmartAccess:
         client: SmartClient,
         wire: Wire,
         *,
-        now_s: Callable[[], float] = time.time,
+        now_s: Callable[[], float],
+        steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._base_url = base_url
         self._client = client
         self._wire = wire
         self._now_s = now_s
+        # Setting the machine's time makes no token live longer.
+        self._steady_s = steady_s
         self._token_url = client.token_url
         self._header = ""
         self._renew_at = 0.0
@@ -92,8 +87,7 @@ class SmartAccess:
     async def header(self) -> str:
         """What stands in Authorization. Raises: SourceFault."""
         async with self._one_at_a_time:
-            # The steady clock: setting the machine's time makes no token live longer.
-            if not self._header or asyncio.get_running_loop().time() >= self._renew_at:
+            if not self._header or self._steady_s() >= self._renew_at:
                 self._header = await self._fetch()
             return self._header
 
@@ -110,7 +104,7 @@ class SmartAccess:
             ("client_assertion_type", ASSERTION_TYPE),
             ("client_assertion", self._assertion(url)),
         ]
-        asked_at = asyncio.get_running_loop().time()
+        asked_at = self._steady_s()
         answer = await self._ask("POST", url, form)
         if answer.status != _OK:
             self._token_url = self._client.token_url
@@ -192,7 +186,10 @@ class SmartAccess:
         if said.error == "unauthorized_client":
             text = "this client may not use backend services; have it allowed at the source"
             return SourceFault("SOURCE_CLIENT_UNAUTHORISED", text)
-        if said.error in ("invalid_client", "invalid_grant", "invalid_request") and skew is not None:
+        if (
+            said.error in ("invalid_client", "invalid_grant", "invalid_request")
+            and skew is not None
+        ):
             text = f"our clock and the source's differ by {skew} s; set the one that is wrong"
             return SourceFault("SOURCE_CLOCK", text)
         if said.error == "invalid_client" and _UNKNOWN.search(said.error_description):
@@ -219,21 +216,18 @@ class SmartAccess:
 def _key(client: SmartClient) -> RSAKey | ECKey:
     """The private key from its file, PEM or JWK. Raises: SourceFault, without its content."""
     kind = RSAKey if client.algorithm.startswith("RS") else ECKey
+    found: RSAKey | ECKey | None = None
     try:
         if stat.S_IMODE(client.key_file.stat().st_mode) & 0o077:
             text = "others may read the key file; take their rights away (chmod 600)"
             raise SourceFault("SOURCE_KEY_UNUSABLE", text)
         raw = client.key_file.read_bytes()
-        found = kind.import_key(
-            msgspec.json.decode(raw, type=dict[str, str | list[str]])
-            if raw.lstrip().startswith(b"{")
-            else raw
-        )
-        private = found.is_private
+        jwk = raw.lstrip().startswith(b"{")
+        found = kind.import_key(msgspec.json.decode(raw, type=dict[str, Any]) if jwk else raw)
         fits = client.algorithm != "ES384" or found.as_dict(private=False).get("crv") == "P-384"
     except (OSError, ValueError, TypeError, JoseError):
-        private = fits = False
-    if not private or not fits:
+        fits = False
+    if found is None or not fits or not found.is_private:
         text = f"the key file must hold a private key for {client.algorithm} (PEM or JWK)"
         raise SourceFault("SOURCE_KEY_UNUSABLE", text)
     return found

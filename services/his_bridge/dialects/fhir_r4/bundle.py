@@ -95,7 +95,7 @@ def frame(page: bytes, kind: str) -> Framed:
             if entry.search is None or entry.search.mode in (None, "match")
         ]
     # One that does not say what it is cannot be told apart from what was asked for.
-    entries = [_entry(raw, kind) for raw in spans if raw]
+    entries = [entry_of(raw, kind) for raw in spans if raw]
     return Framed(
         entries=tuple(entry for entry in entries if entry.kind == kind),
         says_more=says_more,
@@ -113,7 +113,8 @@ def moment_of(text: str | None) -> datetime | None:
         return None
 
 
-def _entry(raw: bytes, asked_for: str) -> Entry:
+def entry_of(raw: bytes, asked_for: str) -> Entry:
+    """One record by its own header; one that does not say its kind is of the kind asked for."""
     try:
         header: Header | None = _HEADER.decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
