@@ -13,9 +13,11 @@ from services.his_bridge.intake import Intake, NowUs
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.fhir_bulk import FhirBulkSettings
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
+from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.pulling import Puller
 from services.his_bridge.sources.fhir_bulk import FhirBulk
 from services.his_bridge.sources.fhir_rest import FhirRest
+from services.his_bridge.sources.files import FileDrop
 from services.his_bridge.sources.port import Source
 
 
@@ -47,6 +49,7 @@ READERS: Mapping[str, Callable[[SourceProfile, Tokens], Readers]] = {"fhir_r4": 
 SOURCES: Mapping[type, Callable[[SourceProfile], Source]] = {
     FhirRestSettings: FhirRest,
     FhirBulkSettings: FhirBulk,
+    FilesSettings: FileDrop,
 }
 
 

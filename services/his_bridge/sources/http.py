@@ -62,9 +62,7 @@ class HospitalHttp:
         self.base_url = base_url.rstrip("/")
         self.wire = Wire(limits, sleep=sleep)
         self._access = (
-            None
-            if client is None
-            else SmartAccess(self.base_url, client, self.wire, now_s=now_s)
+            None if client is None else SmartAccess(self.base_url, client, self.wire, now_s=now_s)
         )
 
     async def get(self, path: str, parameters: Parameters = ()) -> bytes:

@@ -16,7 +16,11 @@ class LineTooLong(Exception):
 
 
 class PackedBadly(Exception):
-    """Packed bytes that are damaged, cut short, or larger unpacked than anybody may ask for."""
+    """Packed bytes that are damaged or cut short."""
+
+
+class UnpacksTooLarge(PackedBadly):
+    """Packed bytes that become more than is allowed."""
 
 
 class Lines:
@@ -63,7 +67,7 @@ class Gunzip:
         self._between = True
 
     def feed(self, packed: bytes) -> Iterator[bytes]:
-        """Plain bytes in small pieces. Raises: PackedBadly."""
+        """Plain bytes in small pieces. Raises: PackedBadly, UnpacksTooLarge."""
         self._packed += len(packed)
         while packed:
             self._between = False
@@ -75,7 +79,7 @@ class Gunzip:
             if self._plain > self._most or (
                 self._plain > _FREE and self._plain > self._packed * self._ratio
             ):
-                raise PackedBadly
+                raise UnpacksTooLarge
             if piece:
                 yield piece
             if self._member.eof:

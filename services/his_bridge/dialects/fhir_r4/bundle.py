@@ -126,14 +126,19 @@ def entry_of(raw: bytes, asked_for: str) -> Entry:
     return Entry(
         raw=raw,
         kind=header.resource_type or asked_for,
-        record_id=record_id if _ID.fullmatch(record_id) else _digest(raw),
-        version=version if _VERSION.fullmatch(version) else _digest(version.encode()),
+        record_id=record_id if _ID.fullmatch(record_id) else digest_of(raw),
+        version=version if _VERSION.fullmatch(version) else digest_of(version.encode()),
         updated=moment_of(meta.last_updated),
     )
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """What stands for a name that is missing, or that nobody may use as one."""
     return f"sha256-{hashlib.sha256(content).hexdigest()[:32]}"
+
+
+# The version of a record that states none.
+UNVERSIONED = digest_of(b"")
 
 
 def _cut(page: bytes) -> list[bytes]:
