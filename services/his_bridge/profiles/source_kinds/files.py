@@ -30,6 +30,15 @@ class Ready(StrEnum):
     OK_FILE = "ok_file"  # an empty file {name}.ok, or one with the SHA-256, is put beside it
 
 
+# What each dialect reads.
+_FORMATS = {
+    "fhir_r4": FileFormat.NDJSON,
+    "hl7v2": FileFormat.HL7,
+    "sql_rows": FileFormat.CSV,
+    "yibao": FileFormat.NDJSON,
+}
+
+
 class CsvSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Each row is a charge: rows of one `key` stand together and are one record.
 
@@ -79,6 +88,9 @@ def read(section: Section, context: Context) -> FilesSettings:
     form = section.choice("format", FileFormat)
     if form is None:
         section.fault("format", "MISSING", "must be given")
+    dialect = context.top.text("dialect", "[a-z0-9_]+", required=False)
+    if form is not None and form is not _FORMATS.get(dialect or "", form):
+        section.fault("format", "FORMAT", "not what the profile's dialect reads")
     csv = _csv(section) if section.has("csv") else None
     if (form is FileFormat.CSV) != (csv is not None):
         section.fault("csv", "FORMAT", "must be given for format csv, and for no other")

@@ -192,23 +192,24 @@ class _Envelope:
         """A segment of the envelope. Raises: FileRefused."""
         if self.closed:
             raise FileRefused(FileReason.ENVELOPE_BROKEN, line)
-        if name == b"FHS":
-            fits = not (self.file or self.batch or self.messages or self.batches)
-            self.file = True
-        elif name == b"BHS":
-            fits = not self.batch and (self.file or not self.messages)
-            self.batch, self.messages = True, 0
-        elif name == b"BTS":
-            fits = self.batch
-            self._check(segment, self.messages, line)
-            self.batch = False
-            self.batches += 1
-        else:
-            fits = self.file and not self.batch
-            self._check(segment, self.batches, line)
-            self.closed = True
+        fits = {
+            b"FHS": not (self.file or self.batch or self.messages or self.batches),
+            b"BHS": not self.batch and (self.file or not self.messages),
+            b"BTS": self.batch,
+            b"FTS": self.file and not self.batch,
+        }[name]
         if not fits:
             raise FileRefused(FileReason.ENVELOPE_BROKEN, line)
+        if name == b"FHS":
+            self.file = True
+        elif name == b"BHS":
+            self.batch, self.messages = True, 0
+        elif name == b"BTS":
+            self._check(segment, self.messages, line)
+            self.batch, self.batches = False, self.batches + 1
+        else:
+            self._check(segment, self.batches, line)
+            self.closed = True
 
     def end(self, line: int) -> None:
         """Nothing comes any more. Raises: FileRefused when a trailer is missing."""

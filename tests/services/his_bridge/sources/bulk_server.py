@@ -64,15 +64,18 @@ class BulkServer:
             if self._looks <= self.pending:
                 return 202, {"Retry-After": self.retry_after}, b""
             return 200, {}, json.dumps(self._manifest()).encode()
-        if path.startswith("files/") and job in self.files:
-            content = self.files[job]
-            if self.ranges and at:
-                rest = {"Content-Range": f"bytes {at}-{len(content) - 1}/{len(content)}"}
-                return (206, rest, content[at:]) if at < len(content) else (416, {}, b"")
-            if self.packs:
-                return 200, {"Content-Encoding": "gzip"}, gzip.compress(content)
-            return 200, {}, content
-        return 404, {}, b"{}"
+        return self._file(job, at)
+
+    def _file(self, name: str, at: int) -> Reply:
+        content = self.files.get(name)
+        if content is None:
+            return 404, {}, b"{}"
+        if self.ranges and at:
+            rest = {"Content-Range": f"bytes {at}-{len(content) - 1}/{len(content)}"}
+            return (206, rest, content[at:]) if at < len(content) else (416, {}, b"")
+        if self.packs:
+            return 200, {"Content-Encoding": "gzip"}, gzip.compress(content)
+        return 200, {}, content
 
     def _manifest(self) -> dict[str, Any]:
         special = {*self.deleted, *self.errors}

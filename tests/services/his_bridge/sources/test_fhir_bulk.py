@@ -223,7 +223,11 @@ def test_a_file_with_another_count_is_not_believed(stated: int) -> None:
             twisted("files/", lambda r: (200, {"Content-Length": "9999999"}, r[2][:100])),
             "SOURCE_AWAY",
         ),
-        ({}, twisted("files/", lambda _: (200, {"Content-Encoding": "br"}, b"x")), "SOURCE_COMPRESSES"),
+        (
+            {},
+            twisted("files/", lambda _: (200, {"Content-Encoding": "br"}, b"x")),
+            "SOURCE_COMPRESSES",
+        ),
         ({}, twisted("files/", lambda _: (200, {}, b"x" * (2 << 20))), "SOURCE_TOO_LARGE"),
         (
             {"packs": True},
@@ -249,9 +253,7 @@ def test_a_file_with_another_count_is_not_believed(stated: int) -> None:
         ({}, twisted("$export", lambda _: (202, {}, b"")), "SOURCE_EXPORT_ELSEWHERE"),
         (
             {},
-            twisted(
-                "$export", lambda _: (202, {"Content-Location": "http://10.0.0.1/x"}, b"")
-            ),
+            twisted("$export", lambda _: (202, {"Content-Location": "http://10.0.0.1/x"}, b"")),
             "SOURCE_EXPORT_ELSEWHERE",
         ),
     ],
@@ -277,7 +279,11 @@ def test_files_on_another_host_are_fetched_only_where_the_profile_says_so() -> N
         def elsewhere(path: str, reply: Reply) -> Reply:
             if not path.startswith("status/") or reply[0] != 200:
                 return reply
-            return 200, {}, reply[2].replace(b'"url": "http://127.0.0.1', b'"url": "http://127.0.0.2')
+            return (
+                200,
+                {},
+                reply[2].replace(b'"url": "http://127.0.0.1', b'"url": "http://127.0.0.2'),
+            )
 
         server.twist = elsewhere
         assert reason_of(server)[0] == "SOURCE_FILES_ELSEWHERE"
@@ -480,9 +486,7 @@ def test_a_real_servers_export_with_a_real_token(tmp_path: Path) -> None:
         server.put([*around(), *claims(45)])
         seen = with_source(server.base_url, to_the_end, source=auth)[1]
         assert Counter(seen) == dict.fromkeys(ids(45), 1)
-        found = with_source(
-            server.base_url, lambda s: s.look_up([("Patient", "p1")]), source=auth
-        )
+        found = with_source(server.base_url, lambda s: s.look_up([("Patient", "p1")]), source=auth)
         assert list(found) == [("Patient", "p1")]
         # The control: without a token there is no export.
         with pytest.raises(SourceFault) as caught:

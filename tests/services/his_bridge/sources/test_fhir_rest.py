@@ -216,8 +216,10 @@ def test_paging_by_offset_drifts_and_our_cursor_does_not() -> None:
 
 
 def inserting(server: OddServer) -> None:
-    """With every request a record comes in at the front, as rows do that commit late: pages by
-    offset move on by one, and what stood at their border is seen twice."""
+    """With every request a record comes in at the front, as rows do that commit late.
+
+    Pages by offset move on by one, and what stood at their border is seen twice.
+    """
     server.write(f"n{len(server.requests):04d}", updated=START - timedelta(seconds=1))
 
 
@@ -239,7 +241,7 @@ def test_records_that_come_in_before_the_place_double_pages_by_offset_and_not_ou
 
 
 def test_a_search_that_the_server_forgot_begins_anew_and_only_once() -> None:
-    gone = (410, {}, b"")
+    gone: tuple[int, dict[str, str], bytes] = (410, {}, b"")
     with odd_server() as server:
         fill(server, 60)
 
@@ -320,7 +322,6 @@ def test_a_server_that_ignores_what_it_is_asked_is_found_out(ignored: str, reaso
     [
         ((200, {}, b"<html>please log in</html>"), "SOURCE_NOT_FHIR"),
         ((404, {}, b""), "SOURCE_GONE"),
-        
         ((400, {}, b"{}"), "SOURCE_REFUSES_SEARCH"),
     ],
     ids=["html", "404", "400"],
