@@ -515,7 +515,7 @@ def test_every_reason_has_advice() -> None:
 
 # CSV.
 
-CSV = "format: csv, csv: {key: 结算号, lines: [项目编码, 数量, 金额], version: 版本}, charset: gb18030"
+CSV = "format: csv, csv: {key: 结算号, lines: [项目编码, 数量, 金额], version: 版本}"
 HEADER = "结算号,姓名,版本,项目编码,数量,金额\r\n"
 ROWS = "J1,欧阳建国,1,A1,1,10.00\r\nJ1,欧阳建国,1,A2,2,\r\nJ2,誠,1,A1,1,10.00\r\n"
 
@@ -545,7 +545,7 @@ def test_heads_that_differ_between_rows_of_a_bill_are_marked_for_the_dialect(fol
 
 @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
 def test_a_byte_order_mark_is_no_column(folder: Path, mark: bytes) -> None:
-    drop = Drop(folder, CSV.replace("gb18030", "utf-8"))
+    drop = Drop(folder, f"{CSV}, charset: utf-8")
     drop.put("a.csv", mark + (HEADER + ROWS).encode())
     assert len(drop.everything()) == 2
 
