@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from services.common.database import Database
 from services.common.sealing import SubjectKeys
-from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
+from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
+from services.his_bridge.core.terms import SourceTerms
+from services.his_bridge.dialects.fhir_r4 import (
+    ChargeItemReader,
+    ClaimReader,
+    InvoiceReader,
+    ObservationReader,
+)
 from services.his_bridge.dialects.port import RecordReader, Tokens
 from services.his_bridge.intake import Intake, NowUs
 from services.his_bridge.profiles.loader import SourceProfile
@@ -39,8 +46,17 @@ class Readers:
 
 
 def _fhir_r4(profile: SourceProfile, tokens: Tokens) -> Readers:
+    own = profile.dialect_terms
+    if not isinstance(own, FhirTerms):
+        raise TypeError("the profile's terms are of another dialect")
+    made: Mapping[BillsFrom, Callable[[SourceTerms, Tokens, FhirTerms], RecordReader]] = {
+        BillsFrom.CLAIM: ClaimReader,
+        BillsFrom.INVOICE: InvoiceReader,
+        BillsFrom.CHARGE_ITEM: ChargeItemReader,
+    }
     return Readers(
-        bills=ClaimReader(profile.terms, tokens), readings=ObservationReader(profile.terms, tokens)
+        bills=made[own.bills_from](profile.terms, tokens, own),
+        readings=ObservationReader(profile.terms, tokens),
     )
 
 

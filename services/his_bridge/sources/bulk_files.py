@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from services.his_bridge.dialects.fhir_r4 import entry_of, moment_of
+from services.his_bridge.dialects.strict_json import meaning_of
 from services.his_bridge.sources.http import HospitalHttp, Missing, refusal
 from services.his_bridge.sources.lines import (
     GZIP_MAGIC,
@@ -293,6 +294,7 @@ def _read(text: bytes, file: BulkFile) -> tuple[list[RawRecord], bool]:
             version=entry.version,
             updated=entry.updated,
             raw=text,
+            meaning=meaning_of(text),
         )
         return [record], False
     return (_deleted(text, file) if file.what == "deleted" else []), False

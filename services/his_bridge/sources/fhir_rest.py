@@ -14,17 +14,17 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
-from services.his_bridge.core.balance import to_minor
-from services.his_bridge.core.faults import Fault
+from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
 from services.his_bridge.core.reconciliation import DayTotals, by_day
-from services.his_bridge.dialects.fhir_r4 import Entry, Framed, NotABundle, frame
-from services.his_bridge.dialects.fhir_r4.claim import (
-    Nature,
-    billing_day,
-    claimed_total,
-    decode_claim,
-    nature_of,
+from services.his_bridge.dialects.fhir_r4 import (
+    Entry,
+    Framed,
+    NotABundle,
+    frame,
+    points_at,
+    stated_by,
 )
+from services.his_bridge.dialects.strict_json import meaning_of
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
 from services.his_bridge.sources.http import (
@@ -39,6 +39,8 @@ from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
 
 # Ids in one request: about 4 KB of URL, which every server takes.
 LOOK_UP_AT_ONCE = 100
+# From an invoice to its charge, the charge's visit, and the visit's disease.
+DEEPEST = 3
 MAX_COUNT = 5_000
 MAX_URL = 4_000
 # No server caps its pages below this; a shorter page of known records is the end even where the
@@ -62,6 +64,13 @@ class _Place(msgspec.Struct, frozen=True):
     anew: bool = False
 
 
+class _Turns(msgspec.Struct, frozen=True):
+    """A cursor over several kinds: which is swept now, and where each of them stands."""
+
+    turn: int = 0
+    cursors: dict[str, msgspec.Raw] = {}
+
+
 class FhirRest:
     """A FHIR R4 server as a source."""
 
@@ -70,11 +79,34 @@ class FhirRest:
         self._limits = profile.limits
         smart = profile.source.smart if isinstance(profile.source, FhirRestSettings) else None
         self._http = http or HospitalHttp(profile.terms.base_url, profile.limits, smart)
+        own = profile.dialect_terms
+        self._own = own if isinstance(own, FhirTerms) else FhirTerms()
+        self._follows = self._own.bills_from is not BillsFrom.CLAIM
         # The longest page of this sweep: the server's own cap is not below it.
         self._longest = 0
 
     async def fetch(self, kind: str, cursor: bytes | None) -> Page:
-        """The page at a cursor. Raises: SourceFault."""
+        """The page at a cursor; several kinds (A,B) are swept one after the other.
+
+        Raises: SourceFault.
+        """
+        kinds = kind.split(",")
+        if len(kinds) == 1:
+            return await self._fetch(kind, cursor)
+        turns = _Turns() if cursor is None else msgspec.json.decode(cursor, type=_Turns)
+        current = kinds[turns.turn % len(kinds)]
+        page = await self._fetch(current, turns.cursors.get(current))
+        turn = turns.turn + page.swept
+        moved = _Turns(
+            turn=turn % len(kinds), cursors={**turns.cursors, current: msgspec.Raw(page.cursor)}
+        )
+        return Page(
+            records=page.records,
+            cursor=msgspec.json.encode(moved),
+            swept=page.swept and turn == len(kinds),
+        )
+
+    async def _fetch(self, kind: str, cursor: bytes | msgspec.Raw | None) -> Page:
         place = _Place() if cursor is None else msgspec.json.decode(cursor, type=_Place)
         if not place.sweeping:
             self._longest = 0
@@ -105,7 +137,26 @@ class FhirRest:
         )
 
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
-        """Referenced resources by `_id`, in batches; one by one what a batch left out."""
+        """Referenced resources by `_id`, in batches; one by one what a batch left out.
+
+        Where bills are made of charges, also what those point at in turn.
+        """
+        found: dict[Key, bytes] = {}
+        wanted = set(keys)
+        for _ in range(DEEPEST if self._follows else 1):
+            news = await self._found(wanted)
+            found.update(news)
+            wanted = {
+                onward
+                for (kind, _), raw in news.items()
+                for onward in points_at(kind, raw, self._profile.terms.base_url)
+                if self._follows and onward not in found
+            }
+            if not wanted:
+                break
+        return found
+
+    async def _found(self, keys: Collection[Key]) -> dict[Key, bytes]:
         by_kind: dict[str, list[str]] = {}
         for kind, record_id in sorted(keys):
             by_kind.setdefault(kind, []).append(record_id)
@@ -125,22 +176,27 @@ class FhirRest:
         return found
 
     async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
-        """Every bill that the server shows, per day; its own date filter is not asked."""
+        """Every bill that the server shows, per day; its own date filter is not asked.
+
+        Raises: SourceFault, also where bills are made of charges: the server shows no bill then.
+        """
         terms = self._profile.terms
+        stated = stated_by(terms, self._own)
+        if stated is None:
+            text = "the server shows charges and no bills; compare the charges by a bulk export"
+            raise SourceFault("SOURCE_CANNOT_RECONCILE", text)
         latest: dict[str, tuple[date, int] | None] = {}
         cursor: bytes | None = None
         swept = False
         while not swept:
-            page = await self.fetch("Claim", cursor)
+            page = await self.fetch(self._own.bill_kind, cursor)
             cursor, swept = page.cursor, page.swept
-            for record in page.records:
-                decoded = decode_claim(record.raw)
-                day, total = billing_day(decoded, terms), claimed_total(decoded, terms)
-                minor = None if total is None else to_minor(total, terms.currency, "total")
-                counts = nature_of(decoded) is Nature.BILL and day is not None
-                amount = 0 if minor is None or isinstance(minor, Fault) else minor
+            glances = [stated.glance(record.raw) for record in page.records]
+            needs = {key for glance in glances for key in glance.needs}
+            found = await self.look_up(needs) if needs else {}
+            for record, glance in zip(page.records, glances, strict=True):
                 external_id = f"{record.kind}/{record.record_id}"
-                latest[external_id] = (day, amount) if counts and day is not None else None
+                latest[external_id] = stated.bill(glance, found)
         return by_day(
             (entry[0], external_id, entry[1])
             for external_id, entry in latest.items()
@@ -312,6 +368,7 @@ def _record(entry: Entry) -> RawRecord:
         version=entry.version,
         updated=entry.updated,
         raw=entry.raw,
+        meaning=meaning_of(entry.raw),
     )
 
 

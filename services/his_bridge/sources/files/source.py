@@ -19,7 +19,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
 from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.dialects.fhir_r4 import points_at
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.sources.files.cutting import Cut, cutter_of
@@ -46,6 +48,8 @@ from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
 # Files that one step puts away at most.
 _AT_ONCE = 100
 _PAGE_BYTES = 8 << 20
+# From a charge to its visit, and the visit's disease.
+_DEEPEST = 2
 
 
 class _Stage(IntEnum):
@@ -98,6 +102,8 @@ class FileDrop:
             raise TypeError("the profile's source is no folder")
         self._settings = profile.source
         self._is_fhir = profile.dialect == "fhir_r4"
+        own = profile.dialect_terms
+        self._follows = isinstance(own, FhirTerms) and own.bills_from is not BillsFrom.CLAIM
         self._page_size = profile.limits.page_size
         self._admit = admit
         self._now_s = now_s
@@ -116,7 +122,16 @@ class FileDrop:
         """What the records point at, from the files that are being read."""
         if not self._is_fhir:
             return {}
-        return await asyncio.to_thread(self._supporting.find, frozenset(keys))
+        found = dict(await asyncio.to_thread(self._supporting.find, frozenset(keys)))
+        news = found
+        for _ in range(_DEEPEST if self._follows else 0):
+            onward = {key for (kind, _), raw in news.items() for key in points_at(kind, raw, "")}
+            wanted = frozenset(onward - found.keys())
+            if not wanted:
+                break
+            news = dict(await asyncio.to_thread(self._supporting.find, wanted))
+            found |= news
+        return found
 
     async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
         """A folder shows no bills once they were taken. Raises: SourceFault, always."""
