@@ -25,10 +25,12 @@ from services.his_bridge.core.outcomes import Outcome, SetAside
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.sources.port import Page, RawRecord, SourceFault
-from services.his_bridge.storage import holding, inbox, last_pulls, leases, outcomes
+from services.his_bridge.storage import holding, inbox, last_pulls, leases, outcomes, waiting
 from services.his_bridge.storage.inbox import Arrived, Pending, Stored
 from services.his_bridge.storage.leases import LeaseLost
 
+BILLS = "bills"  # the other channel has readings
+_DAY_US = 86_400_000_000
 # Records in one transaction (EVIDENCE, HIS: batches of 200).
 BATCH = 200
 # People whose consents are applied in one statement.
@@ -37,7 +39,7 @@ MEMBERS = 1_000
 CUT_OFF = "PULL_CUT_OFF"
 
 # The bytes of a record that was set aside are kept so long for whoever mends it at the hospital.
-RAW_KEPT_US = 90 * 86_400_000_000
+RAW_KEPT_US = 90 * _DAY_US
 
 NowUs = Callable[[], int]
 LookUp = Callable[[Collection[Key]], Awaitable[Mapping[Key, bytes]]]
@@ -102,6 +104,7 @@ class Intake:
             zone=profile.terms.zone,
         )
         self._lease_us = profile.limits.lease_s * 1_000_000
+        self._park_us = profile.limits.park_days * _DAY_US
         self._scope = profile.scope
         self._look_up = look_up
         self._database = database
@@ -123,9 +126,10 @@ class Intake:
         return report
 
     async def begin(self, holder: str, report: PullReport) -> None:
-        """What comes first under every lease: consents that time changed, and what lies unread."""
+        """What comes first under every lease: what time changed, and what lies unread."""
         await self._database.run(self._apply_consents, holder)
         await self._read_left_over(holder, report)
+        report.quarantined += await self._database.run(self._give_up_waiting, holder)
 
     async def cursor(self) -> bytes | None:
         """Where the next page of the source begins; None at the very beginning."""
@@ -248,6 +252,21 @@ class Intake:
                     members[start : start + MEMBERS],
                     now_us=now_us,
                 )
+
+    def _give_up_waiting(self, holder: str) -> int:
+        """Records whose original did not come in time are for a person; how many."""
+        if self.channel != BILLS:
+            return 0
+        now_us = self._now_us()
+        with self._database.writing() as connection:
+            self._hold(connection, holder)
+            return waiting.give_up(
+                connection,
+                self.hospital,
+                before_us=now_us - self._park_us,
+                currency=self._place.currency,
+                now_us=now_us,
+            )
 
     def _cursor(self) -> bytes | None:
         with self._database.reading() as connection:

@@ -46,7 +46,7 @@ from services.his_bridge.requests import (
     resume_token,
 )
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import last_pulls, lists, showing, withheld
+from services.his_bridge.storage import last_pulls, lists, showing, waiting, withheld
 from services.his_bridge.storage.erasure import NothingKept, WithdrawalNotTold, erase
 from services.his_bridge.storage.holding import READINGS
 from services.his_bridge.wiring import Hospital
@@ -227,14 +227,17 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     async def ListQuarantine(
         self, request: pb.ListQuarantineRequest, context: Context
     ) -> pb.ListQuarantineResponse:
-        """Records that wait for a person."""
+        """Records that wait for a person, or for their originals."""
         hospital = self._parent(request.parent, page_size_faults(request.page_size))
         kind = f"quarantine {current_tenant().key} {request.parent}"
+        if request.parked:
+            kind = f"parked {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        rows = await self._open(lists.quarantine_after, hospital, after, size)
+        query = waiting.parked_after if request.parked else lists.quarantine_after
+        rows = await self._open(query, hospital, after, size)
         return pb.ListQuarantineResponse(
-            records=[messages.quarantined(row) for row in rows],
+            records=[messages.quarantined(row, parked=request.parked) for row in rows],
             next_page_token=next_token(rows, kind, more=rows.more),
         )
 

@@ -58,11 +58,12 @@ def pull(
 
 @app.command()
 def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
-    """Count released bills by where they stand, those in quarantine and those held.
+    """Count released bills by where they stand, those in quarantine, parked and held.
 
     Pending, taken, refused, withheld and erased add up to released. Withheld is what was released
     once and belongs to people without a consent in force, held what never left for want of one:
-    `lipei his held` lists both. Reads no bill. Also says how the last pulls went.
+    `lipei his held` lists both. Parked is what takes back what has not come yet. Reads no bill.
+    Also says how the last pulls went, and since when the first parked record waits.
 
     Exit code 1 when the last pull of bills or of readings failed.
     """
@@ -82,6 +83,7 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
         "released": sum(stands.values()),
         **stands,
         "quarantined": sum(c.quarantined_count for c in channels),
+        "parked": sum(c.parked_count for c in channels),
         "held": sum(c.held_count for c in channels if c.channel == "bills"),
     }
     if as_json:
@@ -245,11 +247,12 @@ def features(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson =
 
 def _pulls(channels: Iterable[pb.ChannelStatus]) -> Table:
     columns = ("pull of", "last success (UTC)", "last attempt (UTC)", "failure", "unread", "held")
-    made = table(*columns)
+    made = table(*columns, "parked since (UTC)")
     for c in channels:
         times = (when(c.last_success_time), when(c.last_attempt_time))
         numbers = (str(c.inbox_waiting_count), str(c.held_count))
-        rows(made, [(c.channel, *times, c.last_failure_reason, *numbers)])
+        since = when(c.oldest_parked_time) if c.parked_count else ""
+        rows(made, [(c.channel, *times, c.last_failure_reason, *numbers, since)])
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import Connection, func, insert, select, update
 
+from services.his_bridge.storage import waiting
 from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.lists import quarantined_by_channel
 from services.his_bridge.storage.tables import held_record, inbox, last_pull
@@ -22,6 +23,8 @@ class ChannelStatus(msgspec.Struct, frozen=True, kw_only=True):
     unread: int = 0
     held: int = 0
     quarantined: int = 0
+    parked: int = 0
+    parked_us: int | None = None  # since when the first of them waits
 
 
 def record(
@@ -61,6 +64,7 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
         )
     )
     quarantined = quarantined_by_channel(connection, hospital)
+    parked = {"bills": waiting.parked(connection, hospital)}
     return [
         ChannelStatus(
             channel=channel,
@@ -70,6 +74,8 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
             unread=unread.get(channel, 0),
             held=held.get(channel, 0),
             quarantined=quarantined.get(channel, 0),
+            parked=parked.get(channel, (0, None))[0],
+            parked_us=parked.get(channel, (0, None))[1],
         )
         for channel in CHANNELS
     ]
