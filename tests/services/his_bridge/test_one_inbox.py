@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import func, select
 
@@ -55,11 +56,12 @@ def exported(server: FhirServer) -> SourceProfile:
 
 
 def dropped(server: FhirServer, folder: Path) -> SourceProfile:
-    """A file with the very records of the server, written by another system."""
+    """A file with the very records of the server, written by another system in its own way."""
     place = folder.resolve() / "Claim"
     place.mkdir(parents=True, mode=0o750)
-    around, claims, _ = good(BILLS)
-    lines = (json.dumps(one, ensure_ascii=True, sort_keys=True) for one in [*around, *claims])
+    claims = httpx.get(f"{server.base_url}/Claim?_count=100", timeout=30).json()["entry"]
+    everything = [*good(0)[0], *(entry["resource"] for entry in claims)]
+    lines = (json.dumps(one, ensure_ascii=True, sort_keys=True) for one in everything)
     (place / "day.ndjson").write_text("\n".join(lines), "utf-8")
     text = PROFILE.replace(f"base_url: {BASE_URL}\n", "")
     source = f"source: {{kind: files, format: ndjson, folder: {folder.resolve()}, settle_s: 0}}\n"

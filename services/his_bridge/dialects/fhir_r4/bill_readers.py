@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -12,7 +12,7 @@ from services.his_bridge.core.bill import Bill
 from services.his_bridge.core.events import EventKind
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.fhir_terms import FhirTerms
-from services.his_bridge.core.intake import Held, whole_bill
+from services.his_bridge.core.intake import Held, part_of_bill, whole_bill
 from services.his_bridge.core.outcomes import (
     BillHappened,
     BillStated,
@@ -128,7 +128,7 @@ class ChargeItemReader:
         bill_id, parsed = charges.read_charge(decoded, record_id, support, self._terms, self._own)
         if isinstance(parsed, tuple):
             return SetAside(faults=parsed)
-        bill = _bill_of(parsed, self._terms, self._tokens)
+        bill = _bill_of(parsed, self._terms, self._tokens, part_of_bill)
         if not isinstance(bill, Bill):
             return bill
         if bill_id is None:
@@ -136,17 +136,21 @@ class ChargeItemReader:
         day = bill.end.astimezone(self._zone).date()
         if not self._terms.in_period(day):
             return KeptOut()
-        lines = tuple(msgspec.structs.replace(line, line_id=record_id) for line in bill.lines)
-        bill = msgspec.structs.replace(bill, lines=lines)
         return BillHappened(bill_id=bill_id, kind=EventKind.LATE, bill=bill, day=day)
 
 
-def _bill_of(parsed: ParsedBill, terms: SourceTerms, tokens: Tokens) -> Bill | SetAside:
+_Whole = Callable[[ParsedBill, str | None, SourceTerms], Bill | tuple[Bill, int | None]]
+
+
+def _bill_of(
+    parsed: ParsedBill, terms: SourceTerms, tokens: Tokens, whole: _Whole = whole_bill
+) -> Bill | SetAside:
     person, token = pseudonym(parsed.person, _PERSON, tokens)
     try:
-        return whole_bill(msgspec.structs.replace(parsed, person=person), token, terms)
+        found = whole(msgspec.structs.replace(parsed, person=person), token, terms)
     except Held as held:
         total = parsed.total
         minor = None if total is None else to_minor(total, terms.currency, parsed.total_path)
         claimed = None if isinstance(minor, Fault) else minor
         return SetAside(faults=held.faults, total=claimed, unmapped=held.unmapped)
+    return found if isinstance(found, Bill) else found[0]

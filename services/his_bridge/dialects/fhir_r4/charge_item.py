@@ -194,7 +194,8 @@ def read_charge(
         states_amount=charge.price_override is not None or findings.broken_at("priceOverride"),
         service_time=served[0],
         diagnosis_numbers=tuple(dict.fromkeys(n for n in reasons if n is not None)),
-        fund_paid=read_fund_paid(charge.extension, "", findings, terms),
+        fund_paid=read_fund_paid(charge.extension, "ChargeItem", findings, terms),
+        line_id=record_id,
     )
     return bill_id, ParsedBill(
         bill_number=_number(bill_id, account, findings),
@@ -205,9 +206,9 @@ def read_charge(
         end=end,
         diagnoses=diagnoses.all(terms),
         lines=(line,),
-        total=net,
+        total=None,
         total_path="priceOverride",
-        states_total=True,
+        states_total=False,
         person=person,
         social_insurance=None,
         faults=tuple(findings.faults),
