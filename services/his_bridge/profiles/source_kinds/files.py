@@ -55,6 +55,8 @@ class CsvSettings(msgspec.Struct, frozen=True, kw_only=True):
 class FilesSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the files are and how they are read. Sizes in MiB; `max_mib` is of a file as it lies.
 
+    `keep_days`: files that were taken or refused are removed after so many days; receipts stay.
+
     `record_id` is the path (a.b) of what names a message in NDJSON that is no FHIR.
     """
 
@@ -70,6 +72,7 @@ class FilesSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_ratio: int = 200
     max_entries: int = 1000
     max_records: int = 200_000
+    keep_days: int = 90
 
     @property
     def scope(self) -> tuple[str, ...]:
@@ -114,6 +117,7 @@ def read(section: Section, context: Context) -> FilesSettings:
         max_ratio=section.whole("max_ratio", usual.max_ratio, low=2, high=2000),
         max_entries=section.whole("max_entries", usual.max_entries, low=1, high=10_000),
         max_records=section.whole("max_records", usual.max_records, low=1, high=1_000_000),
+        keep_days=section.whole("keep_days", usual.keep_days, low=0, high=3660),
     )
 
 

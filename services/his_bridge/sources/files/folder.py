@@ -142,6 +142,15 @@ class DropFolder:
         """Put away what was never opened: a link is moved as a link, a pipe as a pipe."""
         self._finish(self._top, name, REFUSED, receipt)
 
+    def remove_old(self, before_s: float) -> None:
+        """Files that were put away before then are no more; their receipts stay."""
+        for place in self._places.values():
+            for name in os.listdir(place):  # noqa: PTH208 by descriptor, not by path
+                found = os.stat(name, dir_fd=place, follow_symlinks=False)
+                old = stat.S_ISREG(found.st_mode) and found.st_ctime < before_s
+                if old and not name.endswith(_RECEIPT):
+                    os.unlink(name, dir_fd=place)
+
     def _finish(self, source: int, name: str, place: str, receipt: Mapping[str, Any]) -> None:
         target = self._places[place]
         if not _is_there(source, name):

@@ -48,6 +48,7 @@ from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
 # Files that one step puts away at most.
 _AT_ONCE = 100
 _PAGE_BYTES = 8 << 20
+_HOUR_S = 3600.0
 # From a charge to its visit, and the visit's disease.
 _DEEPEST = 2
 
@@ -112,6 +113,7 @@ class FileDrop:
         # Only one step at a time: a step whose caller gave up runs to its end.
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._open: dict[str, _Open] = {}
+        self._removed_s: dict[str, float] = defaultdict(lambda: -_HOUR_S)
 
     async def fetch(self, kind: str, cursor: bytes | None) -> Page:
         """The next records of the file that is read, or the next file. Raises: SourceFault."""
@@ -182,7 +184,15 @@ class FileDrop:
             if found is not None:
                 return _page(found)
             put_away += 1
+        self._remove_old(folder, kind)
         return Page(records=(), cursor=_written(_Place()), swept=True)
+
+    def _remove_old(self, folder: DropFolder, kind: str) -> None:
+        """They hold patients' records in clear, and nobody needs them for ever."""
+        now_s = self._now_s()
+        if not 0 <= now_s - self._removed_s[kind] < _HOUR_S:
+            self._removed_s[kind] = now_s
+            folder.remove_old(now_s - self._settings.keep_days * 24 * _HOUR_S)
 
     def _check_in(self, folder: DropFolder, name: str, kind: str) -> _Place | None:
         """Where reading a file begins; None when it was put away, with a receipt."""

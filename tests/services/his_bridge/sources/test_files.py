@@ -10,6 +10,7 @@ import json
 import os
 import random
 import socket
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ KIND = "Claim"
 class Clock:
     """Far enough from every file's time that none is still being written."""
 
-    now_s = 4_000_000_000.0
+    now_s = time.time() + 3600
 
     def __call__(self) -> float:
         return self.now_s
@@ -249,6 +250,29 @@ def test_what_points_far_is_found_in_a_file_larger_than_what_is_held(drop: Drop)
     for wanted in ("p0", "p249", "p249"):
         key = ("Patient", wanted)
         assert set(asyncio.run(drop.source.look_up([key]))) == {key}
+
+
+def test_files_that_were_put_away_are_removed_in_time_and_receipts_stay(folder: Path) -> None:
+    drop = Drop(folder, "format: ndjson, keep_days: 30")
+    drop.clock.now_s = folder.stat().st_mtime + 3600
+    drop.put("a.ndjson", ndjson(*claims(0, 1)))
+    drop.put("b.ndjson", b"<")
+    assert drop.ids() == named(0, 1)
+    taken, refused = drop.place / "done" / "a.ndjson", drop.place / "refused" / "b.ndjson"
+    drop.clock.now_s += 29 * 86_400
+    assert drop.ids() == []
+    assert taken.exists()
+    assert refused.exists()
+    drop.clock.now_s += 2 * 86_400
+    assert drop.ids() == []
+    assert not taken.exists()
+    assert not refused.exists()
+    assert drop.receipt("a.ndjson")["records"] == 1
+    assert drop.receipt("b.ndjson", "refused")["reasons"]
+    # And the same file is still known.
+    drop.put("a.ndjson", ndjson(*claims(0, 1)))
+    assert drop.ids() == []
+    assert drop.receipt("a.ndjson")["outcome"] == "known"
 
 
 # When a file is whole.
