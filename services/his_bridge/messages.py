@@ -183,6 +183,10 @@ def channel_status(found: ChannelStatus) -> pb.ChannelStatus:
         quarantined_count=found.quarantined,
         parked_count=found.parked,
         oldest_parked_time=None if found.parked_us is None else _moment(found.parked_us),
+        failure_count=found.failures,
+        left_alone_until_time=_moment(found.left_alone_until_us)
+        if found.left_alone_until_us
+        else None,
     )
 
 

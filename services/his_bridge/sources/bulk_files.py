@@ -27,7 +27,7 @@ _OK, _PARTIAL, _RANGE = 200, 206, 416
 MOST_FILES = 10_000
 # A file of one export; whoever has more gets several from any server.
 MOST_FILE_BYTES = 1 << 40
-_PAGE_BYTES = 8 << 20
+_PAGE_BYTES = 4 << 20
 _SEVERE = {"error", "fatal"}
 
 # The export, the file in it, lines and bytes of it that were read.
@@ -179,7 +179,7 @@ class OpenFile:
                         errors = errors or _reports_error(text, self._file)
                         broken = "SOURCE_WRONG_TYPE" if wrong else ""
                         line += 1
-                    size += len(text)
+                    size += len(text) + 1
                     offset = offset_behind
         except StopAsyncIteration:
             ended = True

@@ -9,7 +9,7 @@ read to its end, and the inbox knows what came before.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, timedelta
 from urllib.parse import urljoin, urlsplit
 
@@ -33,7 +33,7 @@ from services.his_bridge.sources.bulk_files import (
 )
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.http import HospitalHttp, Missing, refusal
-from services.his_bridge.sources.port import Key, Page, SourceFault
+from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
 from services.his_bridge.sources.wire import TRANSIENT, Answer, TooLarge, away, retry_after_s
 
 _OK, _ACCEPTED, _GONE, _NOT_FOUND, _FAILED = 200, 202, 410, 404, 500
@@ -122,6 +122,10 @@ class FhirBulk:
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
         """Referenced resources, by REST from the same server."""
         return await self._rest.look_up(keys)
+
+    async def fetch_again(self, kind: str, record_ids: Sequence[str]) -> tuple[RawRecord, ...]:
+        """Records as they are now, by REST."""
+        return await self._rest.fetch_again(kind, record_ids)
 
     async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
         """Every bill that the server shows, per day, by REST."""

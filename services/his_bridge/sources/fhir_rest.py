@@ -9,7 +9,7 @@ this one began: whatever was committed late lies behind that point, and the inbo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -143,15 +143,15 @@ class FhirRest:
         """
         found: dict[Key, bytes] = {}
         wanted = set(keys)
-        for _ in range(DEEPEST if self._follows else 1):
+        for _ in range(DEEPEST):
             news = await self._found(wanted)
             found.update(news)
-            wanted = {
-                onward
-                for (kind, _), raw in news.items()
-                for onward in points_at(kind, raw, self._profile.terms.base_url)
-                if self._follows and onward not in found
-            }
+            if not self._follows:
+                break
+            onward: set[Key] = set()
+            for (kind, _), raw in news.items():
+                onward |= points_at(kind, raw, self._profile.terms.base_url)
+            wanted = onward - found.keys()
             if not wanted:
                 break
         return found
@@ -174,6 +174,13 @@ class FhirRest:
                 raise part
             found.update(part)
         return found
+
+    async def fetch_again(self, kind: str, record_ids: Sequence[str]) -> tuple[RawRecord, ...]:
+        """Resources by `_id`; entries that were not asked for are left out."""
+        wanted = set(record_ids)
+        parameters = [("_id", ",".join(record_ids)), ("_count", str(len(record_ids)))]
+        framed = await self._search(kind, parameters)
+        return tuple(_record(entry) for entry in framed.entries if entry.record_id in wanted)
 
     async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
         """Every bill that the server shows, per day; its own date filter is not asked.

@@ -822,6 +822,8 @@ class ChannelStatus(_message.Message):
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
     PARKED_COUNT_FIELD_NUMBER: _builtins.int
     OLDEST_PARKED_TIME_FIELD_NUMBER: _builtins.int
+    FAILURE_COUNT_FIELD_NUMBER: _builtins.int
+    LEFT_ALONE_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """"bills" or "readings"."""
     last_failure_reason: _builtins.str
@@ -836,6 +838,8 @@ class ChannelStatus(_message.Message):
     """Records in quarantine, as ListQuarantine has them."""
     parked_count: _builtins.int
     """Records that wait for what they take back, as ListQuarantine has them with `parked`."""
+    failure_count: _builtins.int
+    """Pulls that failed since the last one that succeeded."""
     @_builtins.property
     def last_success_time(self) -> _timestamp_pb2.Timestamp:
         """When the last pull that succeeded ended; not set before the first."""
@@ -847,6 +851,10 @@ class ChannelStatus(_message.Message):
     @_builtins.property
     def oldest_parked_time(self) -> _timestamp_pb2.Timestamp:
         """Since when the first of those waits; not set when none does."""
+
+    @_builtins.property
+    def left_alone_until_time(self) -> _timestamp_pb2.Timestamp:
+        """A source that failed several times in a row is left alone until then; not set when it is asked."""
 
     def __init__(
         self,
@@ -860,10 +868,12 @@ class ChannelStatus(_message.Message):
         quarantined_count: _builtins.int = ...,
         parked_count: _builtins.int = ...,
         oldest_parked_time: _timestamp_pb2.Timestamp | None = ...,
+        failure_count: _builtins.int = ...,
+        left_alone_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time", "oldest_parked_time", b"oldest_parked_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time", "oldest_parked_time", b"oldest_parked_time", "parked_count", b"parked_count", "quarantined_count", b"quarantined_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "failure_count", b"failure_count", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time", "parked_count", b"parked_count", "quarantined_count", b"quarantined_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

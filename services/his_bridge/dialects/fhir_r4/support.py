@@ -218,7 +218,8 @@ def is_deletion(request: Request | None) -> bool:
 def points_at(kind: str, raw: bytes, base_url: str) -> set[Key]:
     """What a resource that others point at needs in turn to be understood."""
     unheard = Findings(())
-    resource, _ = _DECODERS[kind].decode(raw)
+    decoder = _DECODERS.get(kind)
+    resource = None if decoder is None else decoder.decode(raw)[0]
     return {key for key in onward(resource, base_url, unheard).values() if key is not None}
 
 

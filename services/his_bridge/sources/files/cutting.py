@@ -27,6 +27,8 @@ from services.his_bridge.sources.lines import Lines, LineTooLong
 # A row is a charge; longer ones are no rows.
 MOST_ROW = 1 << 20
 MOST_COLUMNS = 1000
+# Empty lines in a row; a file of nothing else would take long to say nothing.
+MOST_BLANKS = 10_000
 MOST_ROWS_OF_A_BILL = 20_000
 # Of a cell whose rows should say the same: the dialect names it as a fault of the bill.
 DIFFERS = {"differs": True}
@@ -81,11 +83,14 @@ def _texts(pieces: Pieces, charset: str, most: int) -> Iterator[tuple[int, str]]
 
 
 def _lines(pieces: Pieces, most: int) -> Iterator[tuple[int, bytes]]:
-    lines, number = Lines(most), 0
+    lines, number, blanks = Lines(most), 0, 0
     try:
         for piece in pieces:
             for line in lines.feed(piece):
                 number += 1
+                blanks = 0 if line else blanks + 1
+                if blanks > MOST_BLANKS:
+                    raise FileRefused(FileReason.OTHER_FORMAT, number)
                 yield number, line
     except LineTooLong:
         raise FileRefused(FileReason.LINE_TOO_LONG, number + 1) from None

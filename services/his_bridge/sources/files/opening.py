@@ -28,12 +28,12 @@ _END_SIGNATURE, _LONGEST_COMMENT = b"PK\x05\x06", 1 << 16
 _ENCRYPTED = 0x1
 
 
-def check_name(name: str, settings: FilesSettings) -> None:
-    """Refuse a file whose ending says that it is of another format. Raises: FileRefused."""
+def is_suffix_known(name: str, settings: FilesSettings) -> bool:
+    """Whether the ending is of the profile's format, packed or not."""
     lower = name.lower()
-    plain = lower.removesuffix(_GZIP)
-    if not lower.endswith(_ZIP) and not plain.endswith(SUFFIXES[settings.format]):
-        raise FileRefused(FileReason.SUFFIX_UNKNOWN)
+    return lower.endswith((_ZIP, *SUFFIXES[settings.format])) or (
+        lower.endswith(_GZIP) and lower.removesuffix(_GZIP).endswith(SUFFIXES[settings.format])
+    )
 
 
 def parts(file: BinaryIO, name: str, settings: FilesSettings) -> Iterator[Iterator[bytes]]:

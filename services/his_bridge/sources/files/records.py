@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from services.his_bridge.dialects.fhir_r4 import SUPPORTING, UNVERSIONED, digest_of, entry_of
-from services.his_bridge.dialects.strict_json import meaning_of
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.sources.files.cutting import Cut
 from services.his_bridge.sources.port import Key, RawRecord
@@ -34,7 +33,6 @@ def fhir_names(kinds: Sequence[str]) -> Name:
             version=_of_file(cut, sha256) if entry.version == UNVERSIONED else entry.version,
             updated=entry.updated,
             raw=cut.raw,
-            meaning=meaning_of(cut.raw),
         )
         return (record,)
 

@@ -8,11 +8,10 @@ after all of its records were judged, for what they point at stands in it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from enum import IntEnum
 from typing import Any, BinaryIO
@@ -22,8 +21,10 @@ import msgspec
 from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.dialects.fhir_r4 import points_at
+from services.his_bridge.dialects.strict_json import meaning_of
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
+from services.his_bridge.sources.files.checking import look_at
 from services.his_bridge.sources.files.cutting import Cut, cutter_of
 from services.his_bridge.sources.files.folder import (
     DONE,
@@ -33,7 +34,7 @@ from services.his_bridge.sources.files.folder import (
     drop_folder,
     stamp_of,
 )
-from services.his_bridge.sources.files.opening import PIECE, check_name, parts
+from services.his_bridge.sources.files.opening import parts
 from services.his_bridge.sources.files.records import (
     Admit,
     Name,
@@ -47,7 +48,7 @@ from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
 
 # Files that one step puts away at most.
 _AT_ONCE = 100
-_PAGE_BYTES = 8 << 20
+_PAGE_BYTES = 4 << 20
 _HOUR_S = 3600.0
 # From a charge to its visit, and the visit's disease.
 _DEEPEST = 2
@@ -135,6 +136,10 @@ class FileDrop:
             found |= news
         return found
 
+    async def fetch_again(self, kind: str, record_ids: Sequence[str]) -> tuple[RawRecord, ...]:
+        """Nothing: a folder shows only what was dropped."""
+        return ()
+
     async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
         """A folder shows no bills once they were taken. Raises: SourceFault, always."""
         text = "a folder cannot be asked what the hospital holds; compare with the receipts"
@@ -196,52 +201,41 @@ class FileDrop:
 
     def _check_in(self, folder: DropFolder, name: str, kind: str) -> _Place | None:
         """Where reading a file begins; None when it was put away, with a receipt."""
-        place = _Place(name=name)
+        place, known = _Place(name=name), False
         try:
             with folder.open(name) as file:
-                place = self._checked(folder, place, file, kind)
+                looked = look_at(folder, name, file, self._settings)
+                place = msgspec.structs.replace(
+                    place,
+                    sha256=looked.sha256,
+                    size=looked.stamp.size,
+                    changed_ns=looked.stamp.changed_ns,
+                )
+                if looked.refused is not None:
+                    raise FileRefused(looked.refused)
+                known = looked.known
+                if not known:
+                    self._check_content(file, place, kind)
         except FileRefused as refused:
             folder.finish(name, REFUSED, self._receipt(place, "refused", refused))
             return None
-        if place.stage is _Stage.READING:
+        if not known:
             return place
         folder.remember(name, place.sha256)
         folder.finish(name, DONE, self._receipt(place, "known"))
         return None
 
-    def _checked(self, folder: DropFolder, place: _Place, file: BinaryIO, kind: str) -> _Place:
-        """The file, read once from end to end: whole and readable. Known content is judged already.
-
-        Raises: FileRefused.
-        """
-        settings = self._settings
-        check_name(place.name, settings)
-        stamp = stamp_of(file)
-        place = msgspec.structs.replace(place, size=stamp.size, changed_ns=stamp.changed_ns)
-        if stamp.size > settings.max_mib << 20:
-            raise FileRefused(FileReason.TOO_LARGE)
-        if stamp.size == 0:
-            raise FileRefused(FileReason.EMPTY)
-        sha256 = _digest(file)
-        place = msgspec.structs.replace(place, sha256=sha256)
-        marked = folder.mark_of(place.name).split()
-        if marked and len(marked[0]) == 64 and marked[0].lower() != sha256:
-            raise FileRefused(FileReason.MARK_DIFFERS)
-        before = folder.content_of(place.name)
-        if before is not None and before != sha256:
-            raise FileRefused(FileReason.SAME_NAME_OTHER_CONTENT)
-        if before == sha256 or folder.taken_as(sha256) is not None:
-            return msgspec.structs.replace(place, stage=_Stage.JUDGED)
+    def _check_content(self, file: BinaryIO, place: _Place, kind: str) -> None:
+        """Read it once from end to end. Raises: FileRefused."""
         name, records = self._namer(kind), 0
         for count, cut in enumerate(self._cuts(file, place.name), start=1):
-            records += len(name(cut, sha256))
-            if count > settings.max_records:
+            records += len(name(cut, place.sha256))
+            if count > self._settings.max_records:
                 raise FileRefused(FileReason.TOO_MANY_RECORDS, cut.line)
-        if stamp_of(file) != stamp:
+        if stamp_of(file) != place.stamp:
             raise FileRefused(FileReason.CHANGED_WHILE_READ)
         if not records:
             raise FileRefused(FileReason.EMPTY)
-        return place
 
     def _read(self, folder: DropFolder, kind: str, place: _Place) -> Page:
         opened = self._open.pop(kind, None)
@@ -291,11 +285,17 @@ class FileDrop:
         records: list[RawRecord] = []
         for cut in cuts:
             read += 1
-            records += name(cut, place.sha256)
+            records += [self._with_meaning(one) for one in name(cut, place.sha256)]
             size += len(cut.raw)
             if len(records) >= self._page_size or size >= _PAGE_BYTES:
                 return records, read, False
         return records, read, True
+
+    def _with_meaning(self, record: RawRecord) -> RawRecord:
+        """FHIR's JSON may be laid out in any way; of all else the bytes count."""
+        if not self._is_fhir:
+            return record
+        return msgspec.structs.replace(record, meaning=meaning_of(record.raw))
 
     def _cuts(self, file: BinaryIO, name: str) -> Iterator[Cut]:
         for pieces in parts(file, name, self._settings):
@@ -320,13 +320,6 @@ class FileDrop:
             size=place.size,
             refused=refused,
         )
-
-
-def _digest(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while piece := file.read(PIECE):
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 def _page(place: _Place) -> Page:

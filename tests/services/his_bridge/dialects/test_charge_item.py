@@ -146,32 +146,53 @@ def item(r: Resources) -> Any:
         spoil(lambda r: item(r).update(status="unknown"), (Reason.STATUS_UNKNOWN, "status")),
         spoil(lambda r: item(r).pop("subject"), (Reason.REFERENCE_MISSING, "subject")),
         spoil(lambda r: item(r).pop("account"), (Reason.REFERENCE_MISSING, "account[0]")),
-        spoil(lambda r: item(r)["account"].append({"reference": "Account/a2"}),
-              (Reason.REFERENCE_MALFORMED, "account")),
-        spoil(lambda r: item(r)["account"][0].update(reference="Patient/p1"),
-              (Reason.REFERENCE_MALFORMED, "account[0]")),
-        spoil(lambda r: item(r).pop("performingOrganization"),
-              (Reason.REFERENCE_MISSING, "performingOrganization")),
+        spoil(
+            lambda r: item(r)["account"].append({"reference": "Account/a2"}),
+            (Reason.REFERENCE_MALFORMED, "account"),
+        ),
+        spoil(
+            lambda r: item(r)["account"][0].update(reference="Patient/p1"),
+            (Reason.REFERENCE_MALFORMED, "account[0]"),
+        ),
+        spoil(
+            lambda r: item(r).pop("performingOrganization"),
+            (Reason.REFERENCE_MISSING, "performingOrganization"),
+        ),
         spoil(lambda r: r.pop("Account"), (Reason.REFERENCE_NOT_FOUND, "account[0]")),
-        spoil(lambda r: r.pop("Encounter"), (Reason.REFERENCE_NOT_FOUND, "context"),
-              (Reason.CARE_TYPE_UNKNOWN, "context")),
+        spoil(
+            lambda r: r.pop("Encounter"),
+            (Reason.REFERENCE_NOT_FOUND, "context"),
+            (Reason.CARE_TYPE_UNKNOWN, "context"),
+        ),
         spoil(lambda r: item(r).pop("code"), (Reason.CODE_MISSING, "code")),
-        spoil(lambda r: item(r).update(code=concept("urn:nobody", "1")),
-              (Reason.CODE_SYSTEM_UNKNOWN, "code")),
-        spoil(lambda r: item(r)["quantity"].update(value=0),
-              (Reason.QUANTITY_NOT_POSITIVE, "quantity.value")),
+        spoil(
+            lambda r: item(r).update(code=concept("urn:nobody", "1")),
+            (Reason.CODE_SYSTEM_UNKNOWN, "code"),
+        ),
+        spoil(
+            lambda r: item(r)["quantity"].update(value=0),
+            (Reason.QUANTITY_NOT_POSITIVE, "quantity.value"),
+        ),
         spoil(lambda r: item(r).pop("priceOverride"), (Reason.LINE_WITHOUT_AMOUNT, "ChargeItem")),
-        spoil(lambda r: item(r).update(priceOverride=money(-30)),
-              (Reason.NEGATIVE_AMOUNT, "priceOverride.value")),
-        spoil(lambda r: item(r).update(priceOverride=money(30, "USD")),
-              (Reason.WRONG_CURRENCY, "priceOverride.currency")),
-        spoil(lambda r: (item(r).pop("priceOverride"), item(r).update(factorOverride=0.8)),
-              (Reason.FACTOR_UNSUPPORTED, "factorOverride"),
-              (Reason.LINE_WITHOUT_AMOUNT, "ChargeItem")),
-        spoil(lambda r: item(r).update(occurrenceDateTime="2026-02-30"),
-              (Reason.TIME_IMPOSSIBLE, "occurrenceDateTime")),
+        spoil(
+            lambda r: item(r).update(priceOverride=money(-30)),
+            (Reason.NEGATIVE_AMOUNT, "priceOverride.value"),
+        ),
+        spoil(
+            lambda r: item(r).update(priceOverride=money(30, "USD")),
+            (Reason.WRONG_CURRENCY, "priceOverride.currency"),
+        ),
+        spoil(
+            lambda r: (item(r).pop("priceOverride"), item(r).update(factorOverride=0.8)),
+            (Reason.FACTOR_UNSUPPORTED, "factorOverride"),
+            (Reason.LINE_WITHOUT_AMOUNT, "ChargeItem"),
+        ),
+        spoil(
+            lambda r: item(r).update(occurrenceDateTime="2026-02-30"),
+            (Reason.TIME_IMPOSSIBLE, "occurrenceDateTime"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_charge_shows_every_fault(
     change: Callable[[Resources], Any], faults: set[tuple[Reason, str]]
 ) -> None:

@@ -160,49 +160,91 @@ BEHIND = f"{FIRST}.chargeItemReference"
         spoil(lambda r: r["Invoice"].update(status="paid"), (Reason.STATUS_UNKNOWN, "status")),
         spoil(lambda r: r["Invoice"].pop("subject"), (Reason.REFERENCE_MISSING, "subject")),
         spoil(lambda r: r["Invoice"].pop("issuer"), (Reason.REFERENCE_MISSING, "issuer")),
-        spoil(lambda r: r.pop("ChargeItem"), (Reason.REFERENCE_NOT_FOUND, BEHIND),
-              (Reason.CARE_TYPE_UNKNOWN, "lineItem"), (Reason.TIME_MISSING, "lineItem")),
-        spoil(lambda r: r.pop("Encounter"), (Reason.REFERENCE_NOT_FOUND, f"{BEHIND}->context"),
-              (Reason.CARE_TYPE_UNKNOWN, "lineItem")),
-        spoil(lambda r: r.pop("Condition"),
-              (Reason.REFERENCE_NOT_FOUND, f"{BEHIND}->context->diagnosis[0].condition")),
+        spoil(
+            lambda r: r.pop("ChargeItem"),
+            (Reason.REFERENCE_NOT_FOUND, BEHIND),
+            (Reason.CARE_TYPE_UNKNOWN, "lineItem"),
+            (Reason.TIME_MISSING, "lineItem"),
+        ),
+        spoil(
+            lambda r: r.pop("Encounter"),
+            (Reason.REFERENCE_NOT_FOUND, f"{BEHIND}->context"),
+            (Reason.CARE_TYPE_UNKNOWN, "lineItem"),
+        ),
+        spoil(
+            lambda r: r.pop("Condition"),
+            (Reason.REFERENCE_NOT_FOUND, f"{BEHIND}->context->diagnosis[0].condition"),
+        ),
         spoil(lambda r: r.pop("Account"), (Reason.REFERENCE_NOT_FOUND, "account")),
-        spoil(lambda r: r["Patient"].update(identifier=[]),
-              (Reason.IDENTITY_MISSING, "subject->identifier")),
-        spoil(lambda r: line(r)["priceComponent"].append(component("gift", 1)),
-              (Reason.WRONG_TYPE, f"{FIRST}.priceComponent[2].type")),
-        spoil(lambda r: line(r)["priceComponent"].append(component("base", -1)),
-              (Reason.NEGATIVE_AMOUNT, f"{FIRST}.priceComponent[2].amount.value")),
-        spoil(lambda r: line(r)["priceComponent"].append(component("discount", 34)),
-              (Reason.NEGATIVE_AMOUNT, f"{FIRST}.priceComponent")),
-        spoil(lambda r: line(r)["priceComponent"].append({"type": "surcharge", "factor": 1.5}),
-              (Reason.FACTOR_UNSUPPORTED, f"{FIRST}.priceComponent[2].amount")),
-        spoil(lambda r: line(r)["priceComponent"].append({"type": "surcharge"}),
-              (Reason.NUMBER_MALFORMED, f"{FIRST}.priceComponent[2].amount")),
-        spoil(lambda r: line(r)["priceComponent"][0].update(amount=money(33, "USD")),
-              (Reason.WRONG_CURRENCY, f"{FIRST}.priceComponent[0].amount.currency")),
-        spoil(lambda r: line(r).update(sequence=2),
-              (Reason.NUMBER_REPEATED, "lineItem[1].sequence")),
-        spoil(lambda r: line(r, 1).pop("chargeItemCodeableConcept"),
-              (Reason.CODE_MISSING, "lineItem[1].chargeItemCodeableConcept")),
+        spoil(
+            lambda r: r["Patient"].update(identifier=[]),
+            (Reason.IDENTITY_MISSING, "subject->identifier"),
+        ),
+        spoil(
+            lambda r: line(r)["priceComponent"].append(component("gift", 1)),
+            (Reason.WRONG_TYPE, f"{FIRST}.priceComponent[2].type"),
+        ),
+        spoil(
+            lambda r: line(r)["priceComponent"].append(component("base", -1)),
+            (Reason.NEGATIVE_AMOUNT, f"{FIRST}.priceComponent[2].amount.value"),
+        ),
+        spoil(
+            lambda r: line(r)["priceComponent"].append(component("discount", 34)),
+            (Reason.NEGATIVE_AMOUNT, f"{FIRST}.priceComponent"),
+        ),
+        spoil(
+            lambda r: line(r)["priceComponent"].append({"type": "surcharge", "factor": 1.5}),
+            (Reason.FACTOR_UNSUPPORTED, f"{FIRST}.priceComponent[2].amount"),
+        ),
+        spoil(
+            lambda r: line(r)["priceComponent"].append({"type": "surcharge"}),
+            (Reason.NUMBER_MALFORMED, f"{FIRST}.priceComponent[2].amount"),
+        ),
+        spoil(
+            lambda r: line(r)["priceComponent"][0].update(amount=money(33, "USD")),
+            (Reason.WRONG_CURRENCY, f"{FIRST}.priceComponent[0].amount.currency"),
+        ),
+        spoil(
+            lambda r: line(r).update(sequence=2), (Reason.NUMBER_REPEATED, "lineItem[1].sequence")
+        ),
+        spoil(
+            lambda r: line(r, 1).pop("chargeItemCodeableConcept"),
+            (Reason.CODE_MISSING, "lineItem[1].chargeItemCodeableConcept"),
+        ),
         spoil(lambda r: r["ChargeItem"].pop("code"), (Reason.CODE_MISSING, f"{BEHIND}->code")),
-        spoil(lambda r: r["ChargeItem"]["quantity"].update(value=-1),
-              (Reason.QUANTITY_NOT_POSITIVE, f"{BEHIND}->quantity.value")),
-        spoil(lambda r: r["ChargeItem"]["quantity"].update(value=7000000),
-              (Reason.PRICE_NOT_EXACT, FIRST)),
-        spoil(lambda r: line(r, 1).update(priceComponent=[]),
-              (Reason.LINE_WITHOUT_AMOUNT, "lineItem[1]")),
-        spoil(lambda r: r["Invoice"].update(totalNet=money(81)),
-              (Reason.LINES_DO_NOT_ADD_UP, "totalNet")),
-        spoil(lambda r: r["Invoice"].update(totalGross=money(84)),
-              (Reason.LINES_DO_NOT_ADD_UP, "totalGross")),
-        spoil(lambda r: (r["Invoice"].pop("totalGross"), r["Invoice"].pop("totalNet")),
-              (Reason.TOTAL_MISSING, "totalNet")),
-        spoil(lambda r: r["Invoice"].update(lineItem=[]), (Reason.NO_LINES, "lineItem"),
-              (Reason.CARE_TYPE_UNKNOWN, "lineItem"), (Reason.TIME_MISSING, "lineItem"),
-              (Reason.LINES_DO_NOT_ADD_UP, "totalNet")),
+        spoil(
+            lambda r: r["ChargeItem"]["quantity"].update(value=-1),
+            (Reason.QUANTITY_NOT_POSITIVE, f"{BEHIND}->quantity.value"),
+        ),
+        spoil(
+            lambda r: r["ChargeItem"]["quantity"].update(value=7000000),
+            (Reason.PRICE_NOT_EXACT, FIRST),
+        ),
+        spoil(
+            lambda r: line(r, 1).update(priceComponent=[]),
+            (Reason.LINE_WITHOUT_AMOUNT, "lineItem[1]"),
+        ),
+        spoil(
+            lambda r: r["Invoice"].update(totalNet=money(81)),
+            (Reason.LINES_DO_NOT_ADD_UP, "totalNet"),
+        ),
+        spoil(
+            lambda r: r["Invoice"].update(totalGross=money(84)),
+            (Reason.LINES_DO_NOT_ADD_UP, "totalGross"),
+        ),
+        spoil(
+            lambda r: (r["Invoice"].pop("totalGross"), r["Invoice"].pop("totalNet")),
+            (Reason.TOTAL_MISSING, "totalNet"),
+        ),
+        spoil(
+            lambda r: r["Invoice"].update(lineItem=[]),
+            (Reason.NO_LINES, "lineItem"),
+            (Reason.CARE_TYPE_UNKNOWN, "lineItem"),
+            (Reason.TIME_MISSING, "lineItem"),
+            (Reason.LINES_DO_NOT_ADD_UP, "totalNet"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_invoice_shows_every_fault(
     change: Callable[[Resources], Any], faults: set[tuple[Reason, str]]
 ) -> None:
@@ -223,7 +265,7 @@ def test_a_bad_invoice_shows_every_fault(
         (b'{"resourceType": "Invoice", "x": ' + b"[" * 9000 + b"]" * 9000 + b"}", Reason.TOO_DEEP),
         (b"[" * 100_000, Reason.TOO_DEEP),
     ],
-)  # fmt: skip
+)
 def test_bad_bytes_are_named_and_never_half_a_bill(raw: bytes, reason: Reason) -> None:
     outcome = judge(everything(), "Invoice", INVOICES, raw=raw)
     assert isinstance(outcome, SetAside), outcome

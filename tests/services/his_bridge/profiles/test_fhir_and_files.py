@@ -128,8 +128,10 @@ def test_each_key_is_checked(form: str, more: str, path: str) -> None:
         ("folder: /drop, format: csv", "source.csv"),
         ("folder: /drop, format: csv, csv: {key: K, lines: []}", "source.csv.lines"),
         ("folder: /drop, format: csv, csv: {key: K, lines: [K]}", "source.csv.lines"),
-        ("folder: /drop, format: csv, csv: {key: K, lines: [A], delimiter: '.'}",
-         "source.csv.delimiter"),
+        (
+            "folder: /drop, format: csv, csv: {key: K, lines: [A], delimiter: '.'}",
+            "source.csv.delimiter",
+        ),
         ("folder: /drop, format: ndjson, charset: latin-1", "source.charset"),
         ("folder: /drop, format: ndjson, ready: soon", "source.ready"),
         ("folder: /drop, format: ndjson, record_id: 'a..b'", "source.record_id"),
@@ -137,7 +139,7 @@ def test_each_key_is_checked(form: str, more: str, path: str) -> None:
         ("folder: /drop, format: ndjson, keep_days: -1", "source.keep_days"),
         ("folder: /drop, format: ndjson, auth: {client_id: x}", "source.auth"),
     ],
-)  # fmt: skip
+)
 def test_each_key_of_a_folder_is_checked(more: str, path: str) -> None:
     assert path in faults(FILES.format(more), without="base_url: http://127.0.0.1:8091/fhir\n")
 
