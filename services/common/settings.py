@@ -149,7 +149,12 @@ KNOWN: dict[str, str] = {
     "PULL_INTERVAL_S": "seconds between two pulls of a hospital",
 }
 # Prefixes with a free ending, for example LIPEI_HIS_BRIDGE_BASE_URL_GENERAL.
-KNOWN_PREFIXES = ("HIS_BRIDGE_BASE_URL_", "HIS_BRIDGE_SQL_URL_")
+KNOWN_PREFIXES = (
+    "HIS_BRIDGE_BASE_URL_",
+    "HIS_BRIDGE_SQL_URL_",
+    "HIS_BRIDGE_FOLDER_",
+    "HIS_BRIDGE_SMART_KEY_FILE_",
+)
 
 
 def refuse_unknown(environ: Mapping[str, str] | None = None) -> None:

@@ -399,6 +399,7 @@ class Intake:
                 version=record.version,
                 updated_us=0 if record.updated is None else _micros(record.updated.timestamp()),
                 raw=record.raw,
+                meaning=record.meaning,
                 keep_out=glance is not None and glance.keep_out,
             )
             for record, glance in zip(records, glances, strict=True)

@@ -6,10 +6,16 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
 from services.his_bridge.core.row_terms import RowTerms
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.core.yibao_terms import YibaoTerms
-from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
+from services.his_bridge.dialects.fhir_r4 import (
+    ChargeItemReader,
+    ClaimReader,
+    InvoiceReader,
+    ObservationReader,
+)
 from services.his_bridge.dialects.port import RecordReader, Tokens
 from services.his_bridge.dialects.sql_rows import BillRowReader, ReadingRowReader
 from services.his_bridge.dialects.yibao import MessageReader
@@ -17,9 +23,23 @@ from services.his_bridge.profiles.loader import SourceProfile
 
 MakeReader = Callable[[SourceProfile, Tokens], RecordReader]
 
+_OF_FHIR: Mapping[BillsFrom, Callable[[SourceTerms, Tokens, FhirTerms], RecordReader]] = {
+    BillsFrom.CLAIM: ClaimReader,
+    BillsFrom.INVOICE: InvoiceReader,
+    BillsFrom.CHARGE_ITEM: ChargeItemReader,
+}
+
+
+def _fhir_bills(profile: SourceProfile, tokens: Tokens) -> RecordReader:
+    own = profile.dialect_terms
+    if not isinstance(own, FhirTerms):
+        raise TypeError("the profile's terms are of another dialect")
+    return _OF_FHIR[own.bills_from](profile.terms, tokens, own)
+
+
 # By dialect and channel; a dialect without a line for readings has none.
 READERS: Mapping[tuple[str, str], MakeReader] = {
-    ("fhir_r4", "bills"): lambda profile, tokens: ClaimReader(profile.terms, tokens),
+    ("fhir_r4", "bills"): _fhir_bills,
     ("fhir_r4", "readings"): lambda profile, tokens: ObservationReader(profile.terms, tokens),
     ("sql_rows", "bills"): lambda p, tokens: BillRowReader(_rows(p), p.terms, tokens),
     ("sql_rows", "readings"): lambda p, tokens: ReadingRowReader(_rows(p), p.terms, tokens),

@@ -10,11 +10,15 @@ from services.common.sealing import SubjectKeys
 from services.his_bridge.dialects.port import Tokens
 from services.his_bridge.intake import Intake, NowUs
 from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.profiles.source_kinds.fhir_bulk import FhirBulkSettings
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
+from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.profiles.source_kinds.sql import SqlSettings
 from services.his_bridge.pulling import Puller
 from services.his_bridge.readers import reader_of
+from services.his_bridge.sources.fhir_bulk import FhirBulk
 from services.his_bridge.sources.fhir_rest import FhirRest
+from services.his_bridge.sources.files import FileDrop
 from services.his_bridge.sources.port import Source
 from services.his_bridge.sources.sql import SqlSource
 
@@ -33,6 +37,8 @@ class Hospital:
 SOURCES: Mapping[type, Callable[[SourceProfile], Source]] = {
     FhirRestSettings: FhirRest,
     SqlSettings: SqlSource,
+    FhirBulkSettings: FhirBulk,
+    FilesSettings: FileDrop,
 }
 
 

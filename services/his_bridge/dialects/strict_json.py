@@ -111,6 +111,26 @@ class StrictDecoder(Generic[T]):
         return node
 
 
+def meaning_of(raw: bytes) -> bytes:
+    """The same bytes for the same JSON, however it is laid out and escaped; else the bytes.
+
+    A server may write one record in two ways, as an answer and in an export. Numbers stay as they
+    are written, and keys that stand twice do so here.
+    """
+    try:
+        return _canonical(
+            json.loads(
+                raw.decode("utf-8"),
+                object_pairs_hook=_Pairs,
+                parse_float=_Number,
+                parse_int=_Number,
+                parse_constant=_Constant,
+            )
+        ).encode("utf-8", "surrogatepass")
+    except (ValueError, RecursionError):
+        return raw
+
+
 def names_of(*structs: type[msgspec.Struct]) -> frozenset[str]:
     """All keys that these structs read."""
     return frozenset(
@@ -135,6 +155,21 @@ def _written(node: Any) -> bytes:
     if isinstance(node, list):
         return b"[" + b",".join(map(_written, node)) + b"]"
     return json.dumps(node).encode()
+
+
+def _canonical(node: Any) -> str:
+    if isinstance(node, _Number | _Constant):
+        return str(node)
+    if isinstance(node, _Pairs):
+        pairs = sorted(node, key=lambda pair: pair[0])
+        return "{" + ",".join(f"{_text(key)}:{_canonical(value)}" for key, value in pairs) + "}"
+    if isinstance(node, list):
+        return "[" + ",".join(map(_canonical, node)) + "]"
+    return _text(node)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _place_of(error: msgspec.ValidationError) -> tuple[str, Any]:

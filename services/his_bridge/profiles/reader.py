@@ -107,6 +107,11 @@ class Section:
             return ()
         return tuple(found)
 
+    def check(self, key: str, values: tuple[str, ...], pattern: str) -> None:
+        """Name the fault of a list of which an entry does not match the whole pattern."""
+        if not all(re.fullmatch(pattern, value) for value in values):
+            self.fault(key, "TEXTS", f"must be a list of texts of the form {pattern}")
+
     def section(self, key: str, *, required: bool = False) -> Section:
         """A mapping below this one; an empty one when it is missing."""
         value = self._take(key, required)

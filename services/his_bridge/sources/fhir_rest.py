@@ -14,19 +14,21 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
-from services.his_bridge.core.balance import to_minor
-from services.his_bridge.core.faults import Fault
+from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
 from services.his_bridge.core.reconciliation import DayTotals, by_day
-from services.his_bridge.dialects.fhir_r4 import Entry, Framed, NotABundle, frame
-from services.his_bridge.dialects.fhir_r4.claim import (
-    Nature,
-    billing_day,
-    claimed_total,
-    decode_claim,
-    nature_of,
+from services.his_bridge.dialects.fhir_r4 import (
+    Entry,
+    Framed,
+    NotABundle,
+    frame,
+    points_at,
+    stated_by,
 )
+from services.his_bridge.dialects.strict_json import meaning_of
 from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
 from services.his_bridge.sources.http import (
+    Gone,
     HospitalHttp,
     Missing,
     Parameters,
@@ -37,6 +39,8 @@ from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
 
 # Ids in one request: about 4 KB of URL, which every server takes.
 LOOK_UP_AT_ONCE = 100
+# From an invoice to its charge, the charge's visit, and the visit's disease.
+DEEPEST = 3
 MAX_COUNT = 5_000
 MAX_URL = 4_000
 # No server caps its pages below this; a shorter page of known records is the end even where the
@@ -47,12 +51,24 @@ COARSEST = timedelta(seconds=1)
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """A cursor. `seen` are records at `position`; `newest` was visible as the sweep began."""
+    """A cursor. `seen` are records at `position`; `newest` was visible as the sweep began.
+
+    `begun` is where this sweep began; `anew`: the server had lost it, and it began once more.
+    """
 
     position: datetime | None = None
     seen: tuple[str, ...] = ()
     newest: datetime | None = None
     sweeping: bool = False
+    begun: datetime | None = None
+    anew: bool = False
+
+
+class _Turns(msgspec.Struct, frozen=True):
+    """A cursor over several kinds: which is swept now, and where each of them stands."""
+
+    turn: int = 0
+    cursors: dict[str, msgspec.Raw] = {}
 
 
 class FhirRest:
@@ -61,18 +77,52 @@ class FhirRest:
     def __init__(self, profile: SourceProfile, http: HospitalHttp | None = None) -> None:
         self._profile = profile
         self._limits = profile.limits
-        self._http = http or HospitalHttp(profile.terms.base_url, profile.limits)
+        smart = profile.source.smart if isinstance(profile.source, FhirRestSettings) else None
+        self._http = http or HospitalHttp(profile.terms.base_url, profile.limits, smart)
+        own = profile.dialect_terms
+        self._own = own if isinstance(own, FhirTerms) else FhirTerms()
+        self._follows = self._own.bills_from is not BillsFrom.CLAIM
         # The longest page of this sweep: the server's own cap is not below it.
         self._longest = 0
 
     async def fetch(self, kind: str, cursor: bytes | None) -> Page:
-        """The page at a cursor. Raises: SourceFault."""
+        """The page at a cursor; several kinds (A,B) are swept one after the other.
+
+        Raises: SourceFault.
+        """
+        kinds = kind.split(",")
+        if len(kinds) == 1:
+            return await self._fetch(kind, cursor)
+        turns = _Turns() if cursor is None else msgspec.json.decode(cursor, type=_Turns)
+        current = kinds[turns.turn % len(kinds)]
+        page = await self._fetch(current, turns.cursors.get(current))
+        turn = turns.turn + page.swept
+        moved = _Turns(
+            turn=turn % len(kinds), cursors={**turns.cursors, current: msgspec.Raw(page.cursor)}
+        )
+        return Page(
+            records=page.records,
+            cursor=msgspec.json.encode(moved),
+            swept=page.swept and turn == len(kinds),
+        )
+
+    async def _fetch(self, kind: str, cursor: bytes | msgspec.Raw | None) -> Page:
         place = _Place() if cursor is None else msgspec.json.decode(cursor, type=_Place)
         if not place.sweeping:
             self._longest = 0
             newest = await self._newest(kind)
-            place = _Place(position=place.position, newest=newest, sweeping=True)
-        fresh, short = await self._beyond(kind, place)
+            place = _Place(
+                position=place.position, newest=newest, sweeping=True, begun=place.position
+            )
+        try:
+            fresh, short = await self._beyond(kind, place)
+        except Gone:
+            if place.anew:
+                text = f"the source does not search {kind} any more; check the profile's base_url"
+                raise SourceFault("SOURCE_GONE", text) from None
+            # It forgot this search. The window is read once more: the inbox knows what came.
+            again = msgspec.structs.replace(place, position=place.begun, seen=(), anew=True)
+            return Page(records=(), cursor=_written(again), swept=False)
         moved = _moved(place, fresh)
         # Beyond what was there as the sweep began, a short page is enough: a hospital that never
         # rests would keep a sweep from its end for ever, and the next one begins before this point.
@@ -87,7 +137,26 @@ class FhirRest:
         )
 
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
-        """Referenced resources by `_id`, in batches; one by one what a batch left out."""
+        """Referenced resources by `_id`, in batches; one by one what a batch left out.
+
+        Where bills are made of charges, also what those point at in turn.
+        """
+        found: dict[Key, bytes] = {}
+        wanted = set(keys)
+        for _ in range(DEEPEST):
+            news = await self._found(wanted)
+            found.update(news)
+            if not self._follows:
+                break
+            onward: set[Key] = set()
+            for (kind, _), raw in news.items():
+                onward |= points_at(kind, raw, self._profile.terms.base_url)
+            wanted = onward - found.keys()
+            if not wanted:
+                break
+        return found
+
+    async def _found(self, keys: Collection[Key]) -> dict[Key, bytes]:
         by_kind: dict[str, list[str]] = {}
         for kind, record_id in sorted(keys):
             by_kind.setdefault(kind, []).append(record_id)
@@ -114,22 +183,27 @@ class FhirRest:
         return tuple(_record(entry) for entry in framed.entries if entry.record_id in wanted)
 
     async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
-        """Every bill that the server shows, per day; its own date filter is not asked."""
+        """Every bill that the server shows, per day; its own date filter is not asked.
+
+        Raises: SourceFault, also where bills are made of charges: the server shows no bill then.
+        """
         terms = self._profile.terms
+        stated = stated_by(terms, self._own)
+        if stated is None:
+            text = "the server shows charges and no bills; compare the charges by a bulk export"
+            raise SourceFault("SOURCE_CANNOT_RECONCILE", text)
         latest: dict[str, tuple[date, int] | None] = {}
         cursor: bytes | None = None
         swept = False
         while not swept:
-            page = await self.fetch("Claim", cursor)
+            page = await self.fetch(self._own.bill_kind, cursor)
             cursor, swept = page.cursor, page.swept
-            for record in page.records:
-                decoded = decode_claim(record.raw)
-                day, total = billing_day(decoded, terms), claimed_total(decoded, terms)
-                minor = None if total is None else to_minor(total, terms.currency, "total")
-                counts = nature_of(decoded) is Nature.BILL and day is not None
-                amount = 0 if minor is None or isinstance(minor, Fault) else minor
+            glances = [stated.glance(record.raw) for record in page.records]
+            needs = {key for glance in glances for key in glance.needs}
+            found = await self.look_up(needs) if needs else {}
+            for record, glance in zip(page.records, glances, strict=True):
                 external_id = f"{record.kind}/{record.record_id}"
-                latest[external_id] = (day, amount) if counts and day is not None else None
+                latest[external_id] = stated.bill(glance, found)
         return by_day(
             (entry[0], external_id, entry[1])
             for external_id, entry in latest.items()
@@ -161,7 +235,7 @@ class FhirRest:
         fits, most = 0, MAX_COUNT  # a page of `fits` came; one of more than `most` is too large
         while True:
             try:
-                framed = await self._search(kind, _window(place, count))
+                framed = await self._search(kind, _window(place, count), may_expire=True)
             except TooLarge:
                 most = count - 1
                 if most == 0:
@@ -211,7 +285,9 @@ class FhirRest:
         )
         raise SourceFault("SOURCE_PAGE_TOO_SMALL", text)
 
-    async def _search(self, kind: str, parameters: Parameters) -> Framed:
+    async def _search(
+        self, kind: str, parameters: Parameters, *, may_expire: bool = False
+    ) -> Framed:
         long = sum(len(name) + len(value) for name, value in parameters) > MAX_URL
         try:
             if long:
@@ -221,7 +297,9 @@ class FhirRest:
             framed = frame(body, kind)
         except NotABundle:
             raise SourceFault("SOURCE_NOT_FHIR", "the answer is no FHIR searchset") from None
-        except Missing:
+        except Missing as missing:
+            if may_expire and isinstance(missing, Gone):
+                raise
             text = f"the source does not search {kind}; check the profile's base_url"
             raise SourceFault("SOURCE_GONE", text) from None
         except Refused:
@@ -283,7 +361,7 @@ def _moved(place: _Place, fresh: list[Entry]) -> _Place:
     last = max(moments, default=place.position)
     here = [_key(entry) for entry in fresh if entry.updated is None or entry.updated == last]
     seen = (*place.seen, *here) if last == place.position else tuple(here)
-    return _Place(position=last, seen=seen, newest=place.newest, sweeping=True)
+    return msgspec.structs.replace(place, position=last, seen=seen, anew=False)
 
 
 def _key(entry: Entry) -> str:
@@ -297,6 +375,7 @@ def _record(entry: Entry) -> RawRecord:
         version=entry.version,
         updated=entry.updated,
         raw=entry.raw,
+        meaning=meaning_of(entry.raw),
     )
 
 

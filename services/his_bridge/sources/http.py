@@ -1,179 +1,162 @@
-"""GET requests to one hospital server: paced, bounded, patient, and never led to another host.
+"""Requests to one hospital's FHIR server: what its statuses mean, and who we say we are.
 
-Proxies from the environment are not used: a patient's record goes where the profile says. Nothing
-of a request's path or of an answer is logged.
+Never led to another host: redirects are refused, and a token goes nowhere but to its own server.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from email.utils import parsedate_to_datetime
-from functools import cache
-from random import SystemRandom
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 import httpx
 
 from services.his_bridge.profiles.loader import PullLimits
+from services.his_bridge.profiles.source_kinds.smart import SmartClient
 from services.his_bridge.sources.port import SourceFault
+from services.his_bridge.sources.smart import SmartAccess
+from services.his_bridge.sources.wire import (
+    TRANSIENT,
+    Answer,
+    Parameters,
+    Sleep,
+    TooLarge,
+    Wire,
+)
+
+__all__ = ["Gone", "HospitalHttp", "Missing", "Parameters", "Refused", "TooLarge"]
 
 _OK, _BAD_REQUEST, _UNPROCESSABLE = 200, 400, 422
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE = 401, 403, 404, 410
-_TOO_MANY, _UNAVAILABLE = 429, 503
-_TRANSIENT = {500, 502, 504}
-CONNECTIONS = 4
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
-# When the source is away for longer than one call can wait.
-COME_BACK_S = 30.0
-_CHANCE = SystemRandom()
-LONGEST_RETRY_AFTER_S = 3600.0
-
-Sleep = Callable[[float], Awaitable[None]]
-Parameters = Sequence[tuple[str, str]]
 
 
 class Missing(Exception):
-    """404 or 410: what was asked for is not there, or not any more."""
+    """404: what was asked for is not there."""
+
+
+class Gone(Missing):
+    """410: what was asked for was there, and is not any more."""
 
 
 class Refused(Exception):
     """400 or 422: the server does not understand this request."""
 
 
-class TooLarge(Exception):
-    """The answer is above the profile's limit; what came of it was thrown away."""
-
-
 class HospitalHttp:
-    """A connection to one base URL, within a profile's limits."""
+    """A connection to one base URL, within a profile's limits.
 
-    def __init__(self, base_url: str, limits: PullLimits, *, sleep: Sleep = asyncio.sleep) -> None:
-        self._base_url = base_url.rstrip("/")
-        self._limits = limits
-        self._sleep = sleep
-        self._next_start = 0.0
-        self._client = httpx.AsyncClient(
-            timeout=limits.timeout_s,
-            follow_redirects=False,
-            trust_env=False,
-            verify=_trust(),
-            limits=httpx.Limits(max_connections=CONNECTIONS),
-            headers={"Accept": "application/fhir+json", "Accept-Encoding": "identity"},
+    With a SMART client every request to the server carries its token; a refused one is renewed
+    once and never tried a third time.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        limits: PullLimits,
+        client: SmartClient | None = None,
+        *,
+        sleep: Sleep = asyncio.sleep,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.wire = Wire(limits, sleep=sleep)
+        self._access = (
+            None if client is None else SmartAccess(self.base_url, client, self.wire, now_s=now_s)
         )
 
     async def get(self, path: str, parameters: Parameters = ()) -> bytes:
         """The body of a 200 answer.
 
-        Raises: Missing, Refused, TooLarge; SourceFault when waiting did not help, or cannot.
+        Raises: Missing, Gone, Refused, TooLarge; SourceFault when waiting did not help, or cannot.
         """
-        return await self._send("GET", path, parameters)
+        return good(await self.ask("GET", f"{self.base_url}/{path}", parameters=parameters))
 
     async def search_by_post(self, path: str, parameters: Parameters) -> bytes:
         """A search whose parameters are too long for a URL. Raises as `get`."""
-        return await self._send("POST", f"{path}/_search", parameters)
+        url = f"{self.base_url}/{path}/_search"
+        return good(await self.ask("POST", url, form=parameters))
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        parameters: Parameters = (),
+        form: Parameters | None = None,
+        headers: Mapping[str, str] | None = None,
+        transient: frozenset[int] = TRANSIENT,
+    ) -> Answer:
+        """The answer of whatever status, with our token if the URL is the server's own.
+
+        Raises: TooLarge; SourceFault when waiting did not help.
+        """
+
+        async def send(more: Mapping[str, str]) -> Answer:
+            return await self.wire.exchange(
+                method,
+                url,
+                parameters=parameters,
+                form=form,
+                headers={**(headers or {}), **more},
+                transient=transient,
+            )
+
+        if self._access is None or not self.is_ours(url):
+            return await send({})
+        header = await self._access.header()
+        answer = await send({"Authorization": header})
+        if answer.status != _UNAUTHORIZED:
+            return answer
+        self._access.forget(header)
+        return await send({"Authorization": await self._access.header()})
+
+    async def open(
+        self, url: str, headers: Mapping[str, str], *, with_token: bool
+    ) -> httpx.Response:
+        """An answer that the caller reads piece by piece, and closes. Raises: SourceFault."""
+        if not with_token or self._access is None:
+            return await self.wire.open(url, headers)
+        header = await self._access.header()
+        answer = await self.wire.open(url, {**headers, "Authorization": header})
+        if answer.status_code != _UNAUTHORIZED:
+            return answer
+        await answer.aclose()
+        self._access.forget(header)
+        return await self.wire.open(url, {**headers, "Authorization": await self._access.header()})
+
+    def is_ours(self, url: str) -> bool:
+        """Whether a URL is of the very server that the profile names."""
+        return origin(url) == origin(self.base_url)
 
     async def close(self) -> None:
         """Drop the connections."""
-        await self._client.aclose()
-
-    async def _send(self, method: str, path: str, parameters: Parameters) -> bytes:
-        for attempt in range(1, self._limits.attempts + 1):
-            last = attempt == self._limits.attempts
-            await self._pace()
-            try:
-                # A server that sends a byte now and then would hold every other time-out off.
-                async with asyncio.timeout(2 * self._limits.timeout_s):
-                    status, headers, body = await self._once(method, path, parameters)
-            except (httpx.TransportError, TimeoutError):
-                if last:
-                    text = "the source does not answer"
-                    raise SourceFault("SOURCE_AWAY", text, retry_after_s=COME_BACK_S) from None
-                await self._sleep(_pause(attempt))
-                continue
-            if status == _OK:
-                return body
-            _raise_for(status)
-            wait = _retry_after_s(headers)
-            if wait is None:
-                wait = _pause(attempt)
-            if last or wait > self._limits.max_wait_s:
-                reason = "SOURCE_BUSY" if status in (_TOO_MANY, _UNAVAILABLE) else "SOURCE_AWAY"
-                text = f"the source answered {status}"
-                raise SourceFault(reason, text, retry_after_s=max(wait, 1.0))
-            await self._sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _pace(self) -> None:
-        """Keep requests apart: whoever comes first takes the next free moment."""
-        clock = asyncio.get_running_loop().time
-        start = max(clock(), self._next_start)
-        self._next_start = start + 1 / self._limits.requests_per_s
-        if start > clock():
-            await self._sleep(start - clock())
-
-    async def _once(
-        self, method: str, path: str, parameters: Parameters
-    ) -> tuple[int, httpx.Headers, bytes]:
-        most = self._limits.max_body_mib << 20
-        url = f"{self._base_url}/{path}"
-        content = httpx.QueryParams(tuple(parameters))
-        if method == "POST":
-            form = {"Content-Type": "application/x-www-form-urlencoded"}
-            request = self._client.build_request(
-                method, url, content=str(content).encode(), headers=form
-            )
-        else:
-            request = self._client.build_request(method, url, params=content)
-        answer = await self._client.send(request, stream=True)
-        try:
-            if answer.headers.get("content-encoding", "identity") != "identity":
-                # Unasked for; unpacking it is how a few kilobytes become gigabytes.
-                raise SourceFault("SOURCE_COMPRESSES", "the answer is compressed, unasked for")
-            parts, size = [], 0
-            async for part in answer.aiter_raw():
-                size += len(part)
-                if size > most:
-                    raise TooLarge
-                parts.append(part)
-            return answer.status_code, answer.headers, b"".join(parts)
-        finally:
-            await answer.aclose()
+        await self.wire.close()
 
 
-@cache
-def _trust() -> ssl.SSLContext:
-    """The machine's own store: hospitals put their authority there. Loading it takes long."""
-    return ssl.create_default_context()
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port; what tells servers apart."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return parts.scheme, parts.hostname or "", port
 
 
-def _raise_for(status: int) -> None:
-    """The answers that waiting does not change."""
-    if status in (_NOT_FOUND, _GONE):
-        raise Missing
+def good(answer: Answer) -> bytes:
+    """The body of an answer that says OK. Raises as `HospitalHttp.get`."""
+    if answer.status != _OK:
+        raise refusal(answer.status)
+    return answer.body
+
+
+def refusal(status: int) -> Exception:
+    """What an answer means that waiting does not change."""
+    if status == _GONE:
+        return Gone()
+    if status == _NOT_FOUND:
+        return Missing()
     if status in (_BAD_REQUEST, _UNPROCESSABLE):
-        raise Refused
+        return Refused()
     if status in (_UNAUTHORIZED, _FORBIDDEN):
-        raise SourceFault("SOURCE_REFUSES", f"the source answered {status}; check our access")
-    if status not in {_TOO_MANY, _UNAVAILABLE, *_TRANSIENT}:
-        # Redirects among them: the profile names the host, nobody else does.
-        raise SourceFault("SOURCE_UNEXPECTED", f"the source answered {status}")
-
-
-def _retry_after_s(headers: httpx.Headers) -> float | None:
-    """Seconds that the server asks for; a date is taken against the server's own clock."""
-    text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), LONGEST_RETRY_AFTER_S)
-    try:
-        until = parsedate_to_datetime(text)
-        seconds = (until - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
-    except (TypeError, ValueError):
-        return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
-
-
-def _pause(attempt: int) -> float:
-    """Full jitter: many bridges that were cut off together do not come back together."""
-    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt)
-    return _CHANCE.uniform(FIRST_PAUSE_S / 2, longest)
+        return SourceFault("SOURCE_REFUSES", f"the source answered {status}; check our access")
+    # Redirects among them: the profile names the host, nobody else does.
+    return SourceFault("SOURCE_UNEXPECTED", f"the source answered {status}")

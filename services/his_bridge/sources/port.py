@@ -14,13 +14,18 @@ Key = tuple[str, str]
 
 
 class RawRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A record as the source sent it. `updated` is the source's time of its last change."""
+    """A record as the source sent it. `updated` is the source's time of its last change.
+
+    `meaning` decides whether it is the same as another of its version, where the source may write
+    one record in several ways; without it the bytes do.
+    """
 
     kind: str
     record_id: str
     version: str
     updated: datetime | None
     raw: bytes
+    meaning: bytes | None = None
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

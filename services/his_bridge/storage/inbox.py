@@ -21,13 +21,17 @@ _CONFLICT = (Fault(reason=Reason.SAME_VERSION_OTHER_CONTENT, path="meta.versionI
 
 
 class Arrived(msgspec.Struct, frozen=True, kw_only=True):
-    """A record from the source. One to keep out is stored only if an earlier version was."""
+    """A record from the source. One to keep out is stored only if an earlier version was.
+
+    Of two of one version `meaning` tells whether they are the same; without it their bytes do.
+    """
 
     external_id: str
     version: str
     updated_us: int
     raw: bytes
     keep_out: bool
+    meaning: bytes | None = None
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +90,8 @@ def store(
     rows: list[tuple[int, dict[str, object]]] = []
     filtered: list[int] = []
     for position, record in enumerate(arrived):
-        digest = sealed.content_hash(sealer, record.raw)
+        content = record.raw if record.meaning is None else record.meaning
+        digest = sealed.content_hash(sealer, content)
         external = index_of[record.external_id]
         versions = known.get(external)
         if versions is None:

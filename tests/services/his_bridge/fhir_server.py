@@ -18,13 +18,15 @@ import httpx
 
 Resource = Mapping[str, Any]
 BUNDLE = 200
+OURS = "what-fills-the-server"  # a static token; the bridge has none
 
 
 class FhirServer:
     """A running server; `put` answers when everything is stored."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         self.base_url = base_url
+        self._headers = headers
 
     def put(self, resources: Iterable[Resource]) -> None:
         everything = list(resources)
@@ -43,7 +45,11 @@ class FhirServer:
             answer = httpx.post(
                 self.base_url,
                 content=json.dumps(bundle),
-                headers={"Content-Type": "application/fhir+json", "Prefer": "return=minimal"},
+                headers={
+                    "Content-Type": "application/fhir+json",
+                    "Prefer": "return=minimal",
+                    **self._headers,
+                },
                 timeout=60,
             )
             answer.raise_for_status()
@@ -52,7 +58,8 @@ class FhirServer:
 
     def delete(self, kind: str, ids: Sequence[str]) -> None:
         for record_id in ids:
-            httpx.delete(f"{self.base_url}/{kind}/{record_id}", timeout=10).raise_for_status()
+            url = f"{self.base_url}/{kind}/{record_id}"
+            httpx.delete(url, timeout=10, headers=self._headers).raise_for_status()
 
 
 def free_port() -> int:
@@ -62,7 +69,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def fhir_server(folder: Path) -> Iterator[FhirServer]:
+def fhir_server(
+    folder: Path,
+    clients: Sequence[Mapping[str, Any]] = (),
+    token_lifetime_s: int = 3600,
+) -> Iterator[FhirServer]:
+    """With `clients` every request needs a SMART token of one of them; `put` has its own."""
     port = free_port()
     base_url = f"http://127.0.0.1:{port}/fhir"
     settings = {
@@ -75,6 +87,13 @@ def fhir_server(folder: Path) -> Iterator[FhirServer]:
         "simulator": {"enabled": False},
         "log_inbound": False,
     }
+    if clients:
+        settings["server_auth"] = {
+            "types": ["smart", "bearer"],
+            "tokens": [OURS],
+            "smart_clients": list(clients),
+            "token_lifetime": token_lifetime_s,
+        }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "settings.yaml"
     path.write_text(json.dumps(settings), "utf-8")
@@ -85,7 +104,7 @@ def fhir_server(folder: Path) -> Iterator[FhirServer]:
         )
     try:
         _wait_for(f"{base_url}/metadata", process)
-        yield FhirServer(base_url)
+        yield FhirServer(base_url, {"Authorization": f"Bearer {OURS}"} if clients else {})
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:

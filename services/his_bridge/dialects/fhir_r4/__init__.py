@@ -1,6 +1,35 @@
-"""FHIR R4: Claims as bills, Observations as readings. No socket, no clock."""
+"""FHIR R4: Claims, Invoices or ChargeItems as bills, Observations as readings. Opens no socket."""
 
-from services.his_bridge.dialects.fhir_r4.bundle import Entry, Framed, NotABundle, frame
+from services.his_bridge.dialects.fhir_r4.bill_readers import ChargeItemReader, InvoiceReader
+from services.his_bridge.dialects.fhir_r4.bundle import (
+    UNVERSIONED,
+    Entry,
+    Framed,
+    NotABundle,
+    digest_of,
+    entry_of,
+    frame,
+    moment_of,
+)
 from services.his_bridge.dialects.fhir_r4.readers import ClaimReader, ObservationReader
+from services.his_bridge.dialects.fhir_r4.stated import stated_by
+from services.his_bridge.dialects.fhir_r4.structs import SUPPORTING
+from services.his_bridge.dialects.fhir_r4.support import points_at
 
-__all__ = ["ClaimReader", "Entry", "Framed", "NotABundle", "ObservationReader", "frame"]
+__all__ = [
+    "SUPPORTING",
+    "UNVERSIONED",
+    "ChargeItemReader",
+    "ClaimReader",
+    "Entry",
+    "Framed",
+    "InvoiceReader",
+    "NotABundle",
+    "ObservationReader",
+    "digest_of",
+    "entry_of",
+    "frame",
+    "moment_of",
+    "points_at",
+    "stated_by",
+]

@@ -95,7 +95,7 @@ def frame(page: bytes, kind: str) -> Framed:
             if entry.search is None or entry.search.mode in (None, "match")
         ]
     # One that does not say what it is cannot be told apart from what was asked for.
-    entries = [_entry(raw, kind) for raw in spans if raw]
+    entries = [entry_of(raw, kind) for raw in spans if raw]
     return Framed(
         entries=tuple(entry for entry in entries if entry.kind == kind),
         says_more=says_more,
@@ -113,7 +113,8 @@ def moment_of(text: str | None) -> datetime | None:
         return None
 
 
-def _entry(raw: bytes, asked_for: str) -> Entry:
+def entry_of(raw: bytes, asked_for: str) -> Entry:
+    """One record by its own header; one that does not say its kind is of the kind asked for."""
     try:
         header: Header | None = _HEADER.decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -125,14 +126,19 @@ def _entry(raw: bytes, asked_for: str) -> Entry:
     return Entry(
         raw=raw,
         kind=header.resource_type or asked_for,
-        record_id=record_id if _ID.fullmatch(record_id) else _digest(raw),
-        version=version if _VERSION.fullmatch(version) else _digest(version.encode()),
+        record_id=record_id if _ID.fullmatch(record_id) else digest_of(raw),
+        version=version if _VERSION.fullmatch(version) else digest_of(version.encode()),
         updated=moment_of(meta.last_updated),
     )
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """What stands for a name that is missing, or that nobody may use as one."""
     return f"sha256-{hashlib.sha256(content).hexdigest()[:32]}"
+
+
+# The version of a record that states none.
+UNVERSIONED = digest_of(b"")
 
 
 def _cut(page: bytes) -> list[bytes]:

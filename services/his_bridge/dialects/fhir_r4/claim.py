@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from services.his_bridge.core.bill import Tier
 from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.fhir_terms import FhirTerms
 from services.his_bridge.core.parsed import ParsedBill
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4.claim_care import care_type_of
@@ -22,21 +22,22 @@ from services.his_bridge.dialects.fhir_r4.structs import (
     Condition,
     Encounter,
     MedicationRequest,
-    Organization,
     Period,
 )
 from services.his_bridge.dialects.fhir_r4.support import (
     NAMES,
+    USUAL_TERMS,
     Key,
     Support,
     contained_in,
-    provider_id_of,
+    insured,
+    is_deletion,
+    provider_of,
     resolve,
     resolve_person,
 )
 from services.his_bridge.dialects.strict_json import StrictDecoder
 
-TIER_EXTENSION = "urn:lipei:fhir:hospital-tier"
 MONEY_PLACES = 6
 _DECODER = StrictDecoder(Claim, NAMES)
 _STATUSES = {"active", "cancelled", "draft", "entered-in-error"}
@@ -68,6 +69,8 @@ def nature_of(decoded: DecodedClaim) -> Nature:
     claim = decoded.claim
     if claim is None:
         return Nature.BILL
+    if is_deletion(claim.request):
+        return Nature.WITHDRAWN
     if claim.use in ("preauthorization", "predetermination") or claim.status == "draft":
         return Nature.NO_BILL
     if claim.status in ("cancelled", "entered-in-error"):
@@ -90,16 +93,20 @@ def billing_day(decoded: DecodedClaim, terms: SourceTerms) -> date | None:
     return None
 
 
-def needs_of(decoded: DecodedClaim, terms: SourceTerms) -> set[Key]:
+def needs_of(decoded: DecodedClaim, terms: SourceTerms, own: FhirTerms = USUAL_TERMS) -> set[Key]:
     """What the source must look up before the claim can be read; contained resources excepted."""
     if decoded.claim is None:
         return set()
-    keys = _References(decoded.claim, Findings(()), terms).all()
+    keys = _References(decoded.claim, Findings(()), terms, own).all()
     return {key for key in keys if not key[1].startswith("#")}
 
 
 def read_claim(
-    decoded: DecodedClaim, fallback_number: str, support: Support, terms: SourceTerms
+    decoded: DecodedClaim,
+    fallback_number: str,
+    support: Support,
+    terms: SourceTerms,
+    own: FhirTerms = USUAL_TERMS,
 ) -> ParsedBill | tuple[Fault, ...]:
     """The bill that a Claim states, or only faults when nothing of it could be read.
 
@@ -109,7 +116,7 @@ def read_claim(
     if claim is None:
         return decoded.faults
     findings = Findings(decoded.faults)
-    references = _References(claim, findings, terms)
+    references = _References(claim, findings, terms, own)
     support = {**support, **contained_in(claim.contained, terms)} if claim.contained else support
     zone = ZoneInfo(terms.zone)
     if claim.resource_type != "Claim":
@@ -119,7 +126,8 @@ def read_claim(
     if claim.use != "claim":
         findings.add(Reason.STATUS_UNKNOWN, "use")
     person = resolve_person(findings, references.patient, "patient", support)
-    provider_id, tier = _provider(references, support, findings, terms)
+    person = insured(findings, person, references.patient, references.coverages, support, own)
+    provider_id, tier = provider_of(findings, references.provider, "provider", support, terms)
     encounters = [
         found
         for path, key in references.encounters.items()
@@ -156,7 +164,9 @@ def read_claim(
 class _References:
     """Everything a claim points at, by the path of the pointer."""
 
-    def __init__(self, claim: Claim, findings: Findings, terms: SourceTerms) -> None:
+    def __init__(
+        self, claim: Claim, findings: Findings, terms: SourceTerms, own: FhirTerms
+    ) -> None:
         def key_of(text: str | None, path: str, kind: str) -> Key | None:
             return findings.reference(text, path, kind, terms.base_url)
 
@@ -183,9 +193,20 @@ class _References:
                 path = f"item[{index}].encounter[{inner}]"
                 self.encounters[path] = key_of(encounter.reference, path, "Encounter")
 
+        self.coverages: dict[str, Key | None] = {}
+        for index, contract in enumerate(claim.insurance if own.coverages else ()):
+            path = f"insurance[{index}].coverage"
+            text = contract.coverage.reference if contract.coverage else None
+            self.coverages[path] = key_of(text, path, "Coverage")
+
     def all(self) -> set[Key]:
         single = (self.patient, self.provider, self.prescription)
-        every = (*single, *self.conditions.values(), *self.encounters.values())
+        every = (
+            *single,
+            *self.conditions.values(),
+            *self.encounters.values(),
+            *self.coverages.values(),
+        )
         return {key for key in every if key is not None}
 
 
@@ -193,24 +214,6 @@ def _bill_number(claim: Claim, fallback: str, findings: Findings) -> str | None:
     if claim.identifier and claim.identifier[0].value:
         return findings.text(claim.identifier[0].value, "identifier[0].value", ascii_only=True)
     return fallback
-
-
-def _provider(
-    references: _References, support: Support, findings: Findings, terms: SourceTerms
-) -> tuple[str | None, Tier | None]:
-    organization = resolve(findings, references.provider, "provider", Organization, support)
-    if organization is None:
-        return terms.provider_id, terms.tier
-    tier = terms.tier
-    for extension in organization.extension:
-        if extension.url == TIER_EXTENSION:
-            try:
-                tier = Tier((extension.value_code or "").upper())
-            except ValueError:
-                findings.add(Reason.TIER_UNKNOWN, "provider->extension")
-    if terms.provider_id is not None or terms.provider_system is None:
-        return terms.provider_id, tier
-    return provider_id_of(organization, "provider", findings, terms.provider_system), tier
 
 
 def _times(

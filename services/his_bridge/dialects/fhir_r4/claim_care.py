@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from services.his_bridge.core.bill import CareType
 from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.terms import SourceTerms
@@ -35,11 +37,18 @@ def care_type_of(
         if terms.care_type_default is None and claim.item:
             findings.add(Reason.CARE_TYPE_UNKNOWN, "item")
         return terms.care_type_default
+    return heaviest(encounters, "item[0].encounter[0]", findings, terms)
+
+
+def heaviest(
+    encounters: Iterable[Encounter], path: str, findings: Findings, terms: SourceTerms
+) -> CareType | None:
+    """The heaviest kind of care among encounters; None with a fault where one does not tell."""
     found = []
     for encounter in encounters:
         care_type = _of_encounter(encounter, terms)
         if care_type is None:
-            findings.add(Reason.CARE_TYPE_UNKNOWN, "item[0].encounter[0]->class")
+            findings.add(Reason.CARE_TYPE_UNKNOWN, f"{path}->class")
         else:
             found.append(care_type)
     return min(found, key=_rank_of, default=None)

@@ -68,14 +68,21 @@ class Findings:
         self, money: Money | None, path: str, currency: str, *, places: int
     ) -> Decimal | None:
         """An amount in major units of the expected currency, not negative."""
+        value = self.signed_money(money, path, currency, places=places)
+        if value is not None and value < 0:
+            self.add(Reason.NEGATIVE_AMOUNT, f"{path}.value")
+            return None
+        return value
+
+    def signed_money(
+        self, money: Money | None, path: str, currency: str, *, places: int
+    ) -> Decimal | None:
+        """An amount in major units of the expected currency, of either sign."""
         if money is None:
             return None
         if money.currency != currency:
             self.add(Reason.WRONG_CURRENCY, f"{path}.currency")
         value = self.decimal(money.value, f"{path}.value", places=places)
-        if value is not None and value < 0:
-            self.add(Reason.NEGATIVE_AMOUNT, f"{path}.value")
-            return None
         return value if money.currency == currency else None
 
     def moment(
@@ -163,6 +170,13 @@ class Findings:
             self.add(Reason.REFERENCE_MALFORMED, path)
             return None
         return kind, prefix + record_id
+
+
+def below(path: str, name: str) -> str:
+    """The path of a field of what stands at a path, be it here or behind a pointer."""
+    if not path or path.endswith("->"):
+        return path + name
+    return f"{path}.{name}"
 
 
 def _is_within(path: str, outer: str) -> bool:

@@ -22,6 +22,7 @@ from services.his_bridge.dialects.fhir_r4.support import (
     Key,
     Support,
     contained_in,
+    is_deletion,
     resolve_person,
 )
 from services.his_bridge.dialects.strict_json import StrictDecoder
@@ -56,6 +57,8 @@ def is_wanted(decoded: DecodedObservation, terms: SourceTerms) -> bool:
     seen = decoded.observation
     if seen is None:
         return True
+    if is_deletion(seen.request):
+        return False
     if seen.status in _NOT_YET:
         return False
     return any(rule is not None for rule, _, _ in _measured(seen, terms))
@@ -63,7 +66,8 @@ def is_wanted(decoded: DecodedObservation, terms: SourceTerms) -> bool:
 
 def is_withdrawn(decoded: DecodedObservation) -> bool:
     """Whether the hospital takes the measurement back."""
-    return decoded.observation is not None and decoded.observation.status in _WITHDRAWN
+    seen = decoded.observation
+    return seen is not None and (seen.status in _WITHDRAWN or is_deletion(seen.request))
 
 
 def needs_of(decoded: DecodedObservation, terms: SourceTerms) -> set[Key]:

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from services.his_bridge.core.balance import to_minor
-from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.faults import Fault
+from services.his_bridge.core.fhir_terms import FhirTerms
 from services.his_bridge.core.intake import Held, whole_bill, whole_readings
 from services.his_bridge.core.outcomes import (
     BillStated,
@@ -19,11 +20,11 @@ from services.his_bridge.core.outcomes import (
     ReadingsWithdrawn,
     SetAside,
 )
-from services.his_bridge.core.parsed import Person
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import claim as claims
 from services.his_bridge.dialects.fhir_r4 import observation as observations
-from services.his_bridge.dialects.fhir_r4.support import Supported, read_supporting
+from services.his_bridge.dialects.fhir_r4.pseudonyms import pseudonym
+from services.his_bridge.dialects.fhir_r4.support import USUAL_TERMS, Supported, read_supporting
 from services.his_bridge.dialects.port import Glance, Key, Tokens
 
 
@@ -32,8 +33,9 @@ class ClaimReader:
 
     kind = "Claim"
 
-    def __init__(self, terms: SourceTerms, tokens: Tokens) -> None:
+    def __init__(self, terms: SourceTerms, tokens: Tokens, own: FhirTerms = USUAL_TERMS) -> None:
         self._terms = terms
+        self._own = own
         self._tokens = tokens
         self._zone = ZoneInfo(terms.zone)
 
@@ -45,11 +47,11 @@ class ClaimReader:
         return Glance(
             decoded=decoded,
             keep_out=outside or claims.nature_of(decoded) is claims.Nature.NO_BILL,
-            needs=frozenset(claims.needs_of(decoded, self._terms)),
+            needs=frozenset(claims.needs_of(decoded, self._terms, self._own)),
         )
 
     def read_supporting(self, kind: str, raw: bytes) -> Supported:
-        """A Patient, Encounter, Condition, Organization or MedicationRequest."""
+        """A resource of the kinds in SUPPORTING."""
         return read_supporting(kind, raw, self._terms)
 
     def judge(self, record_id: str, glance: Glance, support: Mapping[Key, Supported]) -> Outcome:
@@ -60,10 +62,10 @@ class ClaimReader:
             return KeptOut()
         if nature is claims.Nature.WITHDRAWN:
             return BillWithdrawn()
-        parsed = claims.read_claim(decoded, record_id, support, self._terms)
+        parsed = claims.read_claim(decoded, record_id, support, self._terms, self._own)
         if isinstance(parsed, tuple):
             return SetAside(faults=parsed)
-        person, token = _pseudonym(parsed.person, "patient", self._tokens)
+        person, token = pseudonym(parsed.person, "patient", self._tokens)
         try:
             bill = whole_bill(msgspec.structs.replace(parsed, person=person), token, self._terms)
         except Held as held:
@@ -104,22 +106,9 @@ class ObservationReader:
         if observations.is_withdrawn(decoded):
             return ReadingsWithdrawn()
         parsed = observations.read_observation(decoded, support, self._terms)
-        person, token = _pseudonym(parsed.person, "subject", self._tokens)
+        person, token = pseudonym(parsed.person, "subject", self._tokens)
         try:
             readings = whole_readings(msgspec.structs.replace(parsed, person=person), token)
         except Held as held:
             return SetAside(faults=held.faults)
         return ReadingsStated(readings=readings) if readings else KeptOut()
-
-
-def _pseudonym(
-    person: Person | None, path: str, tokens: Tokens
-) -> tuple[Person | None, str | None]:
-    """The person's token; a number that is nothing but blanks and hyphens is no identity."""
-    if person is None or person.identity is None:
-        return person, None
-    try:
-        return person, tokens(person.identity.kind, person.identity.number)
-    except ValueError:
-        fault = Fault(reason=Reason.IDENTITY_MISSING, path=f"{path}->identifier")
-        return msgspec.structs.replace(person, faults=(*person.faults, fault)), None

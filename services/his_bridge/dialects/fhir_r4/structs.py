@@ -45,9 +45,10 @@ class Identifier(_Element):
 
 
 class Reference(_Element):
-    """A pointer to another resource."""
+    """A pointer to another resource, or a number that names it."""
 
     reference: str | None = None
+    identifier: Identifier | None = None
 
 
 class Period(_Element):
@@ -82,6 +83,18 @@ class Extension(_Element):
     value_code: str | None = None
     value_money: Money | None = None
     extension: list[Extension] = []
+
+
+class Request(_Element):
+    """What a server did to a resource, in the Bundle entry that tells of a deletion."""
+
+    method: str | None = None
+
+
+class ClaimInsurance(_Element):
+    """A contract under which a claim is made."""
+
+    coverage: Reference | None = None
 
 
 class ClaimDiagnosis(_Element):
@@ -126,9 +139,103 @@ class Claim(_Element):
     prescription: Reference | None = None
     diagnosis: list[ClaimDiagnosis] = []
     item: list[ClaimItem] = []
+    insurance: list[ClaimInsurance] = []
     total: Money | None = None
     extension: list[Extension] = []
     contained: list[msgspec.Raw] = []
+    request: Request | None = None
+
+
+class PriceComponent(_Element):
+    """A part of a price: base, surcharge, deduction, discount, tax, informational."""
+
+    type: str | None = None
+    factor: msgspec.Raw = NO_NUMBER
+    amount: Money | None = None
+
+
+class InvoiceLine(_Element):
+    """A line of an invoice."""
+
+    sequence: msgspec.Raw = NO_NUMBER
+    charge_item_reference: Reference | None = None
+    charge_item_codeable_concept: CodeableConcept | None = None
+    price_component: list[PriceComponent] = []
+    extension: list[Extension] = []
+
+
+class Invoice(_Element):
+    """A bill that was sent."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    meta: Meta | None = None
+    identifier: list[Identifier] = []
+    status: str | None = None
+    subject: Reference | None = None
+    issuer: Reference | None = None
+    account: Reference | None = None
+    date: str | None = None
+    line_item: list[InvoiceLine] = []
+    total_net: Money | None = None
+    total_gross: Money | None = None
+    extension: list[Extension] = []
+    contained: list[msgspec.Raw] = []
+    request: Request | None = None
+
+
+class ChargeItem(_Element):
+    """One charge."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    meta: Meta | None = None
+    status: str | None = None
+    code: CodeableConcept | None = None
+    subject: Reference | None = None
+    context: Reference | None = None
+    occurrence_date_time: str | None = None
+    occurrence_period: Period | None = None
+    performing_organization: Reference | None = None
+    quantity: Quantity | None = None
+    factor_override: msgspec.Raw = NO_NUMBER
+    price_override: Money | None = None
+    reason: list[CodeableConcept] = []
+    account: list[Reference] = []
+    extension: list[Extension] = []
+    contained: list[msgspec.Raw] = []
+    request: Request | None = None
+
+
+class AccountCoverage(_Element):
+    """A contract that pays for an account."""
+
+    coverage: Reference | None = None
+
+
+class Account(_Element):
+    """What holds the charges of a stay together."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    meta: Meta | None = None
+    identifier: list[Identifier] = []
+    status: str | None = None
+    service_period: Period | None = None
+    coverage: list[AccountCoverage] = []
+    request: Request | None = None
+
+
+class Coverage(_Element):
+    """An insurance contract of a patient."""
+
+    resource_type: str | None = None
+    id: str | None = None
+    status: str | None = None
+    subscriber_id: str | None = None
+    beneficiary: Reference | None = None
+    relationship: CodeableConcept | None = None
+    payor: list[Reference] = []
 
 
 class HumanName(_Element):
@@ -163,11 +270,23 @@ class Patient(_Element):
     address: list[Address] = []
 
 
+class EncounterDiagnosis(_Element):
+    """A disease that a visit was for; rank 1 is the first."""
+
+    condition: Reference | None = None
+    rank: msgspec.Raw = NO_NUMBER
+
+
 class Encounter(_Element):
     """A visit or stay."""
 
     resource_type: str | None = None
     id: str | None = None
+    meta: Meta | None = None
+    identifier: list[Identifier] = []
+    status: str | None = None
+    diagnosis: list[EncounterDiagnosis] = []
+    request: Request | None = None
     class_: Coding | None = msgspec.field(default=None, name="class")
     type: list[CodeableConcept] = []
     period: Period | None = None
@@ -222,6 +341,7 @@ class Observation(_Element):
     value_quantity: Quantity | None = None
     component: list[ObservationComponent] = []
     contained: list[msgspec.Raw] = []
+    request: Request | None = None
 
 
 class Header(_Element):
@@ -232,11 +352,23 @@ class Header(_Element):
     meta: Meta | None = None
 
 
-Supporting = Patient | Encounter | Condition | Organization | MedicationRequest
+Supporting = (
+    Patient
+    | Encounter
+    | Condition
+    | Organization
+    | MedicationRequest
+    | ChargeItem
+    | Account
+    | Coverage
+)
 SUPPORTING: dict[str, type[Supporting]] = {
     "Patient": Patient,
     "Encounter": Encounter,
     "Condition": Condition,
     "Organization": Organization,
     "MedicationRequest": MedicationRequest,
+    "ChargeItem": ChargeItem,
+    "Account": Account,
+    "Coverage": Coverage,
 }

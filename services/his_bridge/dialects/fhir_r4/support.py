@@ -7,7 +7,9 @@ from typing import TypeVar, cast
 
 import msgspec
 
+from services.his_bridge.core.bill import Tier
 from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.fhir_terms import CoverageRule, FhirTerms
 from services.his_bridge.core.parsed import Identity, Person
 from services.his_bridge.core.redaction import plain
 from services.his_bridge.core.terms import SourceTerms
@@ -15,14 +17,23 @@ from services.his_bridge.dialects.fhir_r4 import structs
 from services.his_bridge.dialects.fhir_r4.findings import Findings
 from services.his_bridge.dialects.fhir_r4.structs import (
     SUPPORTING,
+    Account,
+    ChargeItem,
+    Coverage,
+    Encounter,
     HumanName,
     Organization,
     Patient,
+    Reference,
+    Request,
     Supporting,
 )
 from services.his_bridge.dialects.strict_json import StrictDecoder, names_of
 
 R = TypeVar("R", bound=Supporting)
+TIER_EXTENSION = "urn:lipei:fhir:hospital-tier"
+USUAL_TERMS = FhirTerms()
+_SELF = "self"  # HL7's code of a subscriber who is the patient
 Key = tuple[str, str]
 
 # Below this a text is too common to be searched for in what leaves.
@@ -51,7 +62,7 @@ Support = Mapping[Key, Supported]
 
 
 def read_supporting(kind: str, raw: bytes, terms: SourceTerms) -> Supported:
-    """Read one Patient, Encounter, Condition, Organization or MedicationRequest."""
+    """Read one resource of the kinds in SUPPORTING."""
     resource, faults = _DECODERS[kind].decode(raw)
     if resource is not None and resource.resource_type != kind:
         wrong = Fault(reason=Reason.WRONG_TYPE, path="resourceType")
@@ -132,16 +143,116 @@ def _person_of(patient: Patient, terms: SourceTerms) -> Person:
     )
 
 
-def provider_id_of(
-    organization: Organization, path: str, findings: Findings, system: str
-) -> str | None:
-    """The provider's identifier of the profile's system."""
+def provider_of(
+    findings: Findings, key: Key | None, path: str, support: Support, terms: SourceTerms
+) -> tuple[str | None, Tier | None]:
+    """The provider's number, by the profile or its Organization's identifier, and its tier."""
+    organization = resolve(findings, key, path, Organization, support)
+    if organization is None:
+        return terms.provider_id, terms.tier
+    tier = terms.tier
+    for extension in organization.extension:
+        if extension.url == TIER_EXTENSION:
+            try:
+                tier = Tier((extension.value_code or "").upper())
+            except ValueError:
+                findings.add(Reason.TIER_UNKNOWN, f"{path}->extension")
+    if terms.provider_id is not None or terms.provider_system is None:
+        return terms.provider_id, tier
     for index, entry in enumerate(organization.identifier):
-        if entry.system == system and entry.value:
+        if entry.system == terms.provider_system and entry.value:
             where = f"{path}->identifier[{index}].value"
-            return findings.text(entry.value, where, ascii_only=True)
+            return findings.text(entry.value, where, ascii_only=True), tier
     findings.add(Reason.PROVIDER_UNKNOWN, path)
-    return None
+    return None, tier
+
+
+def insured(
+    findings: Findings,
+    person: Person | None,
+    patient: Key | None,
+    coverages: Mapping[str, Key | None],
+    support: Support,
+    own: FhirTerms,
+) -> Person | None:
+    """The person under the number that a payor of the profile gave them; else as they are.
+
+    A subscriber's number names the subscriber: of whoever is insured along with them it is not
+    taken, and their own documents count.
+    """
+    if person is None or not own.coverages:
+        return person
+    numbers: dict[tuple[str, str], str] = {}
+    for path, key in coverages.items():
+        contract = resolve(findings, key, path, Coverage, support)
+        if contract is None or contract.status != "active" or not contract.subscriber_id:
+            continue
+        rule = _rule_of(contract, own)
+        if rule is None or not _is_self(contract):
+            continue
+        text = contract.beneficiary.reference if contract.beneficiary else None
+        if patient is None or text is None or not f"/{text}".endswith(f"/{'/'.join(patient)}"):
+            findings.add(Reason.IDENTITY_AMBIGUOUS, f"{path}->beneficiary")
+            continue
+        numbers[rule.kind, contract.subscriber_id.strip()] = path
+    if not numbers:
+        return person
+    if len(numbers) > 1:
+        findings.add(Reason.IDENTITY_AMBIGUOUS, max(numbers.values()))
+        return person
+    (kind, number), _ = numbers.popitem()
+    own_faults = [f for f in person.faults if f.reason is not Reason.IDENTITY_MISSING]
+    return msgspec.structs.replace(
+        person,
+        identity=Identity(kind=kind, number=number),
+        telling=_plain({*person.telling, *([number] if len(number) >= _SHORTEST_NUMBER else [])}),
+        faults=tuple(own_faults),
+    )
+
+
+def is_deletion(request: Request | None) -> bool:
+    """Whether these bytes tell that the server deleted the resource."""
+    return request is not None and request.method == "DELETE"
+
+
+def points_at(kind: str, raw: bytes, base_url: str) -> set[Key]:
+    """What a resource that others point at needs in turn to be understood."""
+    unheard = Findings(())
+    decoder = _DECODERS.get(kind)
+    resource = None if decoder is None else decoder.decode(raw)[0]
+    return {key for key in onward(resource, base_url, unheard).values() if key is not None}
+
+
+def onward(resource: Supporting | None, base_url: str, findings: Findings) -> dict[str, Key | None]:
+    """The pointers of a charge, an encounter or an account, by path."""
+    pointers: list[tuple[str, Reference | None, str]] = []
+    if isinstance(resource, ChargeItem):
+        pointers.append(("context", resource.context, "Encounter"))
+    elif isinstance(resource, Encounter):
+        pointers += [
+            (f"diagnosis[{index}].condition", entry.condition, "Condition")
+            for index, entry in enumerate(resource.diagnosis)
+        ]
+    elif isinstance(resource, Account):
+        pointers += [
+            (f"coverage[{index}].coverage", entry.coverage, "Coverage")
+            for index, entry in enumerate(resource.coverage)
+        ]
+    return {
+        path: findings.reference(pointer.reference, path, kind, base_url)
+        for path, pointer, kind in pointers
+        if pointer is not None and pointer.reference
+    }
+
+
+def _rule_of(contract: Coverage, own: FhirTerms) -> CoverageRule | None:
+    payors = {(p.identifier.system, p.identifier.value) for p in contract.payor if p.identifier}
+    return next((rule for rule in own.coverages if (rule.system, rule.payor) in payors), None)
+
+
+def _is_self(contract: Coverage) -> bool:
+    codings = contract.relationship.coding if contract.relationship else []
+    return any(coding.code == _SELF for coding in codings)
 
 
 def _plain(texts: Iterable[str]) -> tuple[str, ...]:

@@ -9,17 +9,12 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from services.his_bridge.profiles.dialect_terms import sql_rows, yibao
+from services.his_bridge.profiles.dialect_terms import fhir_r4, sql_rows, yibao
 from services.his_bridge.profiles.reader import Section
-
-
-def _none(section: Section) -> None:
-    """The dialect has no terms of its own."""
-
 
 # Each reads the section named like the dialect; without that section, an empty one.
 DIALECTS: Mapping[str, Callable[[Section], msgspec.Struct | None]] = {
-    "fhir_r4": _none,
+    "fhir_r4": fhir_r4.read,
     "sql_rows": sql_rows.read,
     "yibao": yibao.read,
 }

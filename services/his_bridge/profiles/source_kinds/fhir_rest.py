@@ -1,4 +1,4 @@
-"""A FHIR server that is searched: its base URL, which the environment may replace."""
+"""A FHIR server that is searched: its base URL, which the environment may replace, and who asks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import msgspec
 
 from services.his_bridge.profiles.reader import Section
 from services.his_bridge.profiles.source_kinds.port import Context
+from services.his_bridge.profiles.source_kinds.smart import SmartClient, read_smart
 
 BASE_URL_VARIABLE = "LIPEI_HIS_BRIDGE_BASE_URL_"
 
 
 class FhirRestSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the server is."""
+    """Where the server is, and who we are to it."""
 
     base_url: str
+    smart: SmartClient | None = None
 
     @property
     def scope(self) -> tuple[str, ...]:
@@ -24,9 +26,9 @@ class FhirRestSettings(msgspec.Struct, frozen=True, kw_only=True):
         return (self.base_url,)
 
 
-def read(_: Section, context: Context) -> FhirRestSettings:
+def read(section: Section, context: Context) -> FhirRestSettings:
     """The settings; `base_url` stands at the profile's top."""
-    return FhirRestSettings(base_url=base_url_of(context))
+    return FhirRestSettings(base_url=base_url_of(context), smart=read_smart(section, context))
 
 
 def base_url_of(context: Context) -> str:

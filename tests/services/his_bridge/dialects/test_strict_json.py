@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.his_bridge.core.outcomes import BillStated, BillWithdrawn, KeptOut, SetAside
 from services.his_bridge.dialects.fhir_r4 import ClaimReader
+from services.his_bridge.dialects.strict_json import meaning_of
 from tests.services.his_bridge.records import TERMS, as_bytes, everything, judge_claim, tokens
 
 SCALARS = st.one_of(
@@ -66,3 +68,28 @@ def test_any_bytes_are_read_or_named(noise: bytes, at: int) -> None:
     raw = good[:at] + noise + good[at + len(noise) :]
     assert judge_claim(everything(), raw=raw) is not None
     ClaimReader(TERMS, tokens).glance(noise)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b'{ "a" : [1.50, "\\u8aa0"],\n "b": {"c": null, "d": "\\/"} }',
+        '{"b": {"d": "/", "c": null}, "a": [1.50, "誠"]}'.encode(),
+    ],
+)
+def test_one_record_written_in_two_ways_means_the_same(other: bytes) -> None:
+    one = '{"a":[1.50,"誠"],"b":{"c":null,"d":"/"}}'.encode()
+    assert meaning_of(other) == meaning_of(one)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [b'{"a": 1.5}', b'{"a": "1.50"}', b'{"a": 1.50, "a": 1.50}', b'{"a": [1.50]}', b'{"a": NaN}'],
+)
+def test_what_differs_in_a_value_or_a_key_means_something_else(other: bytes) -> None:
+    assert meaning_of(other) != meaning_of(b'{"a": 1.50}')
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"[" * 9000, b'"\\ud800"'])
+def test_bytes_that_are_no_json_mean_themselves(raw: bytes) -> None:
+    assert meaning_of(raw) in (raw, b'"\xed\xa0\x80"', b'"\\ud800"')

@@ -40,6 +40,7 @@ class OddServer:
     before: Callable[[OddServer], None] = lambda server: None
     script: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)  # Authorization of each request
     base_url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -128,6 +129,7 @@ def odd_server(**settings: Any) -> Iterator[OddServer]:
 
         def _reply(self, query: Parameters) -> None:
             path = urlsplit(self.path).path.removeprefix("/fhir/")
+            server.tokens.append(self.headers.get("Authorization", ""))
             status, headers, body = server.answer(path, query)
             self.send_response_only(status)
             for name, value in headers.items():

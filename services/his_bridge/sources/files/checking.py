@@ -1,0 +1,54 @@
+"""What is known of a dropped file before it is read: whether it is new, whole and of its mark."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import BinaryIO
+
+import msgspec
+
+from services.his_bridge.profiles.source_kinds.files import FilesSettings
+from services.his_bridge.sources.files.folder import DropFolder, Stamp, stamp_of
+from services.his_bridge.sources.files.opening import PIECE, is_suffix_known
+from services.his_bridge.sources.files.refusals import FileReason
+
+_SHA256 = 64
+
+
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """A file from outside: its digest, unless it was too large for one; why it is not taken.
+
+    `known`: these very bytes were taken before.
+    """
+
+    stamp: Stamp
+    sha256: str = ""
+    refused: FileReason | None = None
+    known: bool = False
+
+
+def look_at(folder: DropFolder, name: str, file: BinaryIO, settings: FilesSettings) -> Looked:
+    """Name, size, digest, mark, and what was taken before under this name or with these bytes."""
+    stamp = stamp_of(file)
+    if not is_suffix_known(name, settings):
+        return Looked(stamp=stamp, refused=FileReason.SUFFIX_UNKNOWN)
+    if stamp.size > settings.max_mib << 20:
+        return Looked(stamp=stamp, refused=FileReason.TOO_LARGE)
+    if stamp.size == 0:
+        return Looked(stamp=stamp, refused=FileReason.EMPTY)
+    sha256 = _digest(file)
+    marked = folder.mark_of(name).split()
+    if marked and len(marked[0]) == _SHA256 and marked[0].lower() != sha256:
+        return Looked(stamp=stamp, sha256=sha256, refused=FileReason.MARK_DIFFERS)
+    before = folder.content_of(name)
+    if before is not None and before != sha256:
+        return Looked(stamp=stamp, sha256=sha256, refused=FileReason.SAME_NAME_OTHER_CONTENT)
+    known = before == sha256 or folder.taken_as(sha256) is not None
+    return Looked(stamp=stamp, sha256=sha256, known=known)
+
+
+def _digest(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while piece := file.read(PIECE):
+        digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,265 @@
+"""Records out of a file's plain bytes, by the format of the profile. Understands none of them.
+
+Text is decoded strictly, line by line: no charset here has a line feed within a character. What is
+handed on is UTF-8; HL7 messages stay as they are, for each names its own charset.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+import msgspec
+
+from services.his_bridge.profiles.source_kinds.files import (
+    CsvSettings,
+    FileFormat,
+    FilesSettings,
+)
+from services.his_bridge.sources.files.refusals import FileReason, FileRefused
+from services.his_bridge.sources.lines import Lines, LineTooLong
+
+# A row is a charge; longer ones are no rows.
+MOST_ROW = 1 << 20
+MOST_COLUMNS = 1000
+# Empty lines in a row; a file of nothing else would take long to say nothing.
+MOST_BLANKS = 10_000
+MOST_ROWS_OF_A_BILL = 20_000
+# Of a cell whose rows should say the same: the dialect names it as a fault of the bill.
+DIFFERS = {"differs": True}
+_SEGMENT = re.compile(rb"([A-Z][A-Z0-9]{2})(.?)", re.DOTALL)
+_COUNT = re.compile(rb"[0-9]{1,9}")
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """One record's bytes, and what the format itself says of its name; empty: nothing."""
+
+    raw: bytes
+    line: int
+    record_id: str = ""
+    version: str = ""
+
+
+Pieces = Iterator[bytes]
+
+
+def cutter_of(settings: FilesSettings, most: int) -> Callable[[Pieces], Iterator[Cut]]:
+    """Cuts one part of a file; `most` bounds a record in bytes. It raises FileRefused."""
+    if settings.format is FileFormat.HL7:
+        return lambda pieces: _messages(pieces, most)
+    if settings.csv is not None:
+        rules, charset = settings.csv, settings.charset
+        return lambda pieces: _bills(pieces, rules, charset, most)
+    return lambda pieces: _objects(pieces, settings.charset, most)
+
+
+def _objects(pieces: Pieces, charset: str, most: int) -> Iterator[Cut]:
+    first = True
+    for number, text in _texts(pieces, charset, most):
+        line = text.strip(" \t\r\n")
+        if not line:
+            continue
+        if first and not line.startswith("{"):
+            raise FileRefused(FileReason.OTHER_FORMAT, number)
+        first = False
+        yield Cut(raw=line.encode(), line=number)
+
+
+def _texts(pieces: Pieces, charset: str, most: int) -> Iterator[tuple[int, str]]:
+    """Lines with their number, each with its line feed, without a byte order mark."""
+    for number, line in _lines(pieces, most):
+        if number == 1 and charset != "utf-8" and line.startswith(codecs.BOM_UTF8):
+            raise FileRefused(FileReason.WRONG_CHARSET, 1)
+        try:
+            text = line.decode(charset)
+        except UnicodeDecodeError:
+            raise FileRefused(FileReason.WRONG_CHARSET, number) from None
+        yield number, (text.removeprefix("\ufeff") if number == 1 else text) + "\n"
+
+
+def _lines(pieces: Pieces, most: int) -> Iterator[tuple[int, bytes]]:
+    lines, number, blanks = Lines(most), 0, 0
+    try:
+        for piece in pieces:
+            for line in lines.feed(piece):
+                number += 1
+                blanks = 0 if line else blanks + 1
+                if blanks > MOST_BLANKS:
+                    raise FileRefused(FileReason.OTHER_FORMAT, number)
+                yield number, line
+    except LineTooLong:
+        raise FileRefused(FileReason.LINE_TOO_LONG, number + 1) from None
+    last = lines.last()
+    if last:
+        yield number + 1, last
+
+
+# CSV.
+
+
+def _bills(pieces: Pieces, rules: CsvSettings, charset: str, most: int) -> Iterator[Cut]:
+    texts = _texts(pieces, charset, min(most, MOST_ROW))
+    reader = csv.reader((text for _, text in texts), delimiter=rules.delimiter, strict=True)
+    rows = _rows(reader)
+    header = next(rows, None)
+    if header is None:
+        return
+    names = _header(header[1], rules)
+    seen: set[int] = set()
+    held: list[dict[str, str | None]] = []
+    began, size = 0, 0
+    for number, cells in rows:
+        row = dict(zip(names, cells, strict=False))
+        if len(cells) != len(names) or not row[rules.key]:
+            raise FileRefused(FileReason.ROW_UNUSABLE, number)
+        if held and row[rules.key] != held[0][rules.key]:
+            yield _bill(held, rules, began)
+            held, size = [], 0
+        if not held:
+            began = number
+            name = _short(row[rules.key] or "")
+            if name in seen:
+                raise FileRefused(FileReason.ROWS_SCATTERED, number)
+            seen.add(name)
+        held.append(row)
+        size += sum(len(cell) for cell in cells if cell)
+        if size > most or len(held) > MOST_ROWS_OF_A_BILL:
+            raise FileRefused(FileReason.LINE_TOO_LONG, number)
+    if held:
+        yield _bill(held, rules, began)
+
+
+def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str | None]]]:
+    number = 0
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            raise FileRefused(FileReason.ROW_UNUSABLE, number + 1) from None
+        number += 1
+        if len(cells) > MOST_COLUMNS:
+            raise FileRefused(FileReason.ROW_UNUSABLE, number)
+        if cells:
+            yield number, [cell.strip() or None for cell in cells]
+
+
+def _header(cells: list[str | None], rules: CsvSettings) -> list[str]:
+    names = [name for name in cells if name is not None]
+    needed = {rules.key, *rules.lines, *([rules.version] if rules.version else [])}
+    if len(names) != len(cells) or len(set(names)) != len(names) or not needed <= set(names):
+        raise FileRefused(FileReason.HEADER_UNUSABLE, 1)
+    return names
+
+
+def _bill(rows: list[dict[str, str | None]], rules: CsvSettings, line: int) -> Cut:
+    of_lines = set(rules.lines)
+    head: dict[str, object] = {}
+    for name, value in rows[0].items():
+        if name not in of_lines:
+            head[name] = value if all(row[name] == value for row in rows) else DIFFERS
+    version = head.get(rules.version or "")
+    lines = [{name: row[name] for name in rules.lines} for row in rows]
+    raw = json.dumps(
+        {"head": head, "lines": lines}, ensure_ascii=False, sort_keys=True, separators=(",", ":")
+    )
+    return Cut(
+        raw=raw.encode("utf-8", "backslashreplace"),
+        line=line,
+        record_id=rows[0][rules.key] or "",
+        version=version if isinstance(version, str) else "",
+    )
+
+
+def _short(text: str) -> int:
+    """Eight bytes that stand for a key: a file may have many."""
+    digest = hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")
+
+
+# HL7 v2 batches.
+
+
+class _Envelope:
+    """What stands around messages: FHS [BHS messages BTS]... FTS, each pair complete or absent."""
+
+    def __init__(self) -> None:
+        self.file = self.batch = self.closed = False
+        self.messages = self.batches = 0
+
+    def take(self, name: bytes, segment: bytes, line: int) -> None:
+        """A segment of the envelope. Raises: FileRefused."""
+        if self.closed:
+            raise FileRefused(FileReason.ENVELOPE_BROKEN, line)
+        fits = {
+            b"FHS": not (self.file or self.batch or self.messages or self.batches),
+            b"BHS": not self.batch and (self.file or not self.messages),
+            b"BTS": self.batch,
+            b"FTS": self.file and not self.batch,
+        }[name]
+        if not fits:
+            raise FileRefused(FileReason.ENVELOPE_BROKEN, line)
+        if name == b"FHS":
+            self.file = True
+        elif name == b"BHS":
+            self.batch, self.messages = True, 0
+        elif name == b"BTS":
+            self._check(segment, self.messages, line)
+            self.batch, self.batches = False, self.batches + 1
+        else:
+            self._check(segment, self.batches, line)
+            self.closed = True
+
+    def end(self, line: int) -> None:
+        """Nothing comes any more. Raises: FileRefused when a trailer is missing."""
+        if self.batch or (self.file and not self.closed):
+            raise FileRefused(FileReason.ENVELOPE_BROKEN, line)
+
+    @staticmethod
+    def _check(segment: bytes, counted: int, line: int) -> None:
+        stated = segment[4:].split(segment[3:4] or b"|")[0].strip()
+        if stated and (not _COUNT.fullmatch(stated) or int(stated) != counted):
+            raise FileRefused(FileReason.COUNT_DIFFERS, line)
+
+
+def _messages(pieces: Pieces, most: int) -> Iterator[Cut]:
+    envelope = _Envelope()
+    message: list[bytes] = []
+    began = size = number = 0
+    ends = (piece.replace(b"\r", b"\n") for piece in pieces)
+    first = next(ends, b"").removeprefix(codecs.BOM_UTF8)
+    for number, segment in _lines(chain([first], ends), most):
+        if not segment.strip():
+            continue
+        found = _SEGMENT.match(segment)
+        if found is None:
+            reason = FileReason.ENVELOPE_BROKEN if began else FileReason.OTHER_FORMAT
+            raise FileRefused(reason, number)
+        name = found.group(1)
+        if name in (b"FHS", b"BHS", b"BTS", b"FTS", b"MSH"):
+            if message:
+                yield Cut(raw=b"\r".join(message) + b"\r", line=began)
+            message, size = [], 0
+            began = number
+            if name != b"MSH":
+                envelope.take(name, segment, number)
+                continue
+            envelope.messages += 1
+            if envelope.closed or (envelope.file and not envelope.batch):
+                raise FileRefused(FileReason.ENVELOPE_BROKEN, number)
+        elif not message:
+            reason = FileReason.ENVELOPE_BROKEN if began else FileReason.OTHER_FORMAT
+            raise FileRefused(reason, number)
+        message.append(segment)
+        size += len(segment) + 1
+        if size > most:
+            raise FileRefused(FileReason.LINE_TOO_LONG, number)
+    if message:
+        yield Cut(raw=b"\r".join(message) + b"\r", line=began)
+    envelope.end(number)

@@ -1,0 +1,265 @@
+"""A hospital's drop folder, handled so that no name in it leads anywhere else. Reads no record.
+
+Every part of the path is opened without following links, and every file by its name within the
+folder that is open: whoever can write there can swap a name, but not where we read.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from services.his_bridge.profiles.source_kinds.files import Ready
+from services.his_bridge.sources.files.refusals import FileReason, FileRefused
+from services.his_bridge.sources.port import SourceFault
+
+DONE, REFUSED = "done", "refused"
+_OURS = ".lipei"  # what is being read, and what was taken before
+_WORK, _NAMES, _CONTENTS = "work", "names", "contents"
+_MARK = ".ok"
+_UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload")
+_LONGEST_NAME = 200
+_MOST_MARK = 4096
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_RECEIPT = ".receipt.json"
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """Size and time of the last change of a file: both stay while nobody writes into it."""
+
+    size: int
+    changed_ns: int
+
+
+class DropFolder:
+    """One open folder with its own places in it; `held` closes them all."""
+
+    def __init__(self, top: int, held: ExitStack) -> None:
+        def made(parent: int, name: str) -> int:
+            found = _made(parent, name)
+            held.callback(os.close, found)
+            return found
+
+        self._top = top
+        ours = made(top, _OURS)
+        self._work = made(ours, _WORK)
+        self._names = made(ours, _NAMES)
+        self._contents = made(ours, _CONTENTS)
+        self._places = {DONE: made(top, DONE), REFUSED: made(top, REFUSED)}
+
+    def begun(self) -> list[str]:
+        """Files that were taken over and not finished, by name."""
+        return sorted(os.listdir(self._work))  # noqa: PTH208 by descriptor, not by path
+
+    def waiting(self, ready: Ready, settle_s: float, now_s: float) -> Iterator[str]:
+        """What lies there whole, by name; files that are still being written are left alone."""
+        found_names = os.listdir(self._top)  # noqa: PTH208 by descriptor, not by path
+        names = sorted(found_names, key=os.fsencode)
+        marks = {name for name in names if name.endswith(_MARK)}
+        for name in names:
+            if name.startswith(".") or name in (DONE, REFUSED) or name in marks:
+                continue
+            if name.lower().endswith(_UNFINISHED):
+                continue
+            if ready is Ready.OK_FILE and name + _MARK not in marks:
+                continue
+            try:
+                found = os.stat(name, dir_fd=self._top, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            # A clock that jumps makes a file young or from the future, and never ready too early.
+            newest = max(found.st_mtime, found.st_ctime)
+            if abs(now_s - newest) >= settle_s:
+                yield name
+
+    def claim(self, name: str) -> None:
+        """Take a file over, so that its name in the folder means nothing any more.
+
+        Raises: FileRefused when it is no plain file of this folder; FileNotFoundError.
+        """
+        _check(os.stat(name, dir_fd=self._top, follow_symlinks=False))
+        try:
+            usable = len(name.encode("utf-8")) <= _LONGEST_NAME and name.isprintable()
+        except UnicodeEncodeError:
+            usable = False
+        if not usable:
+            raise FileRefused(FileReason.NAME_UNUSABLE)
+        os.rename(name, name, src_dir_fd=self._top, dst_dir_fd=self._work)
+
+    def open(self, name: str) -> BinaryIO:
+        """A file that was taken over. Raises: FileRefused when it is no plain file."""
+        try:
+            fd = os.open(name, _FILE, dir_fd=self._work)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+                raise FileRefused(FileReason.NOT_A_FILE) from None
+            raise
+        try:
+            _check(os.fstat(fd))
+        except FileRefused:
+            os.close(fd)
+            raise
+        return os.fdopen(fd, "rb")
+
+    def mark_of(self, name: str) -> str:
+        """What the .ok file says, as far as anybody needs it; empty without one."""
+        try:
+            fd = os.open(name + _MARK, _FILE, dir_fd=self._top)
+        except OSError:
+            return ""
+        with os.fdopen(fd, "rb") as mark:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return ""
+            return mark.read(_MOST_MARK).decode("ascii", "replace")
+
+    def taken_as(self, sha256: str) -> str | None:
+        """The name under which these bytes were taken before."""
+        return _read(self._contents, sha256)
+
+    def content_of(self, name: str) -> str | None:
+        """The SHA-256 of the file that was taken under this name before."""
+        return _read(self._names, name)
+
+    def remember(self, name: str, sha256: str) -> None:
+        """These bytes were taken, under this name."""
+        _write(self._contents, sha256, name.encode())
+        _write(self._names, name, sha256.encode())
+
+    def finish(self, name: str, place: str, receipt: Mapping[str, Any]) -> None:
+        """Put a file that was taken over into its place, with its receipt; and its mark away."""
+        self._finish(self._work, name, place, receipt)
+
+    def refuse_unseen(self, name: str, receipt: Mapping[str, Any]) -> None:
+        """Put away what was never opened: a link is moved as a link, a pipe as a pipe."""
+        self._finish(self._top, name, REFUSED, receipt)
+
+    def remove_old(self, before_s: float) -> None:
+        """Files that were put away before then are no more; their receipts stay."""
+        for place in self._places.values():
+            for name in os.listdir(place):  # noqa: PTH208 by descriptor, not by path
+                found = os.stat(name, dir_fd=place, follow_symlinks=False)
+                old = stat.S_ISREG(found.st_mode) and found.st_ctime < before_s
+                if old and not name.endswith(_RECEIPT):
+                    os.unlink(name, dir_fd=place)
+
+    def _finish(self, source: int, name: str, place: str, receipt: Mapping[str, Any]) -> None:
+        target = self._places[place]
+        if not _is_there(source, name):
+            return  # it was moved before we were cut off
+        free = _free_name(target, name)
+        # The receipt first: a file that lies there without one would be silence.
+        body = json.dumps(receipt, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+        _write(target, _receipt_name(free), body.encode("utf-8", "backslashreplace"))
+        os.rename(name, free, src_dir_fd=source, dst_dir_fd=target)
+        with suppress(OSError):
+            os.unlink(name + _MARK, dir_fd=self._top)
+
+
+@contextmanager
+def drop_folder(path: Path, below: str) -> Iterator[DropFolder]:
+    """The folder of one kind of record below the profile's folder, made if it is not there.
+
+    Raises: SourceFault when a part of the path is missing, a link, or writable by everybody.
+    """
+    with ExitStack() as held:
+        try:
+            folder = _opened(path, below, held)
+        except FileNotFoundError:
+            text = "the profile's folder is not there; make it, or mount it"
+            raise SourceFault("SOURCE_FOLDER_MISSING", text, retry_after_s=60) from None
+        except PermissionError:
+            raise SourceFault("SOURCE_FOLDER_CLOSED", "the bridge may not use the folder") from None
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                text = "the folder's disk fails"
+                raise SourceFault("SOURCE_AWAY", text, retry_after_s=60) from None
+            raise _unsafe("a part of the folder's path is a link or no folder") from None
+        yield folder
+
+
+def _opened(path: Path, below: str, held: ExitStack) -> DropFolder:
+    place = os.open("/", _DIRECTORY)
+    held.callback(os.close, place)
+    for part in path.parts[1:]:
+        place = os.open(part, _DIRECTORY, dir_fd=place)
+        held.callback(os.close, place)
+    if stat.S_IMODE(os.fstat(place).st_mode) & stat.S_IWOTH:
+        raise _unsafe("everybody may write into the folder; take that right away")
+    place = _made(place, below)
+    held.callback(os.close, place)
+    return DropFolder(place, held)
+
+
+def stamp_of(file: BinaryIO) -> Stamp:
+    """Size and time of the last change."""
+    found = os.fstat(file.fileno())
+    return Stamp(size=found.st_size, changed_ns=found.st_mtime_ns)
+
+
+def _unsafe(text: str) -> SourceFault:
+    return SourceFault("SOURCE_FOLDER_UNSAFE", text)
+
+
+def _check(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise FileRefused(FileReason.NOT_A_FILE)
+    if found.st_nlink != 1:
+        raise FileRefused(FileReason.HARD_LINK)
+
+
+def _made(parent: int, name: str) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o750, dir_fd=parent)
+    return os.open(name, _DIRECTORY, dir_fd=parent)
+
+
+def _read(folder: int, name: str) -> str | None:
+    try:
+        fd = os.open(name, _FILE, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        return file.read(_MOST_MARK).decode("utf-8", "replace")
+
+
+def _write(folder: int, name: str, content: bytes) -> None:
+    """Whole or not at all, and on the disk when this returns."""
+    beside = f".{os.getpid()}.writing"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(beside, flags, 0o640, dir_fd=folder)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)
+
+
+def _receipt_name(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()[:_LONGEST_NAME] + _RECEIPT
+
+
+def _free_name(folder: int, name: str) -> str:
+    """The name itself, or with a number where another file of this name lies already."""
+    number, free = 1, name
+    while _is_there(folder, free):
+        number += 1
+        free = f"{name}.{number}"
+    return free
+
+
+def _is_there(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,330 @@
+"""Dropped files as a source: each is checked as a whole, read page by page, then answered.
+
+A file is refused or taken as a whole before its first record is stored, so that none is half there.
+The cursor holds the file's digest and how many of its records were read. A file is put away only
+after all of its records were judged, for what they point at stands in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import date
+from enum import IntEnum
+from typing import Any, BinaryIO
+
+import msgspec
+
+from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
+from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.dialects.fhir_r4 import points_at
+from services.his_bridge.dialects.strict_json import meaning_of
+from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.profiles.source_kinds.files import FilesSettings
+from services.his_bridge.sources.files.checking import look_at
+from services.his_bridge.sources.files.cutting import Cut, cutter_of
+from services.his_bridge.sources.files.folder import (
+    DONE,
+    REFUSED,
+    DropFolder,
+    Stamp,
+    drop_folder,
+    stamp_of,
+)
+from services.his_bridge.sources.files.opening import parts
+from services.his_bridge.sources.files.records import (
+    Admit,
+    Name,
+    fhir_names,
+    message_names,
+    plain_names,
+)
+from services.his_bridge.sources.files.refusals import FileReason, FileRefused, receipt
+from services.his_bridge.sources.files.supporting import Supporting
+from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
+
+# Files that one step puts away at most.
+_AT_ONCE = 100
+_PAGE_BYTES = 4 << 20
+_HOUR_S = 3600.0
+# From a charge to its visit, and the visit's disease.
+_DEEPEST = 2
+
+
+class _Stage(IntEnum):
+    """Where a file is: being read; its last page is being judged; that was judged."""
+
+    READING = 0
+    LAST_PAGE = 1
+    JUDGED = 2
+
+
+class _Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A cursor: which file is read, how many pieces of it were, and how many records they were.
+
+    Without a name no file is read.
+    """
+
+    name: str = ""
+    sha256: str = ""
+    size: int = 0
+    changed_ns: int = 0
+    read: int = 0
+    taken: int = 0
+    stage: _Stage = _Stage.READING
+
+    @property
+    def stamp(self) -> Stamp:
+        """As the file was when it was checked."""
+        return Stamp(size=self.size, changed_ns=self.changed_ns)
+
+
+class _Open(msgspec.Struct):
+    """A file that is being read, and where in it."""
+
+    at: tuple[str, int]
+    file: BinaryIO
+    cuts: Iterator[Cut]
+
+
+class FileDrop:
+    """A folder as a source: one folder below it for each kind of record that is read."""
+
+    def __init__(
+        self,
+        profile: SourceProfile,
+        admit: Admit | None = None,
+        *,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        if not isinstance(profile.source, FilesSettings):
+            raise TypeError("the profile's source is no folder")
+        self._settings = profile.source
+        self._is_fhir = profile.dialect == "fhir_r4"
+        own = profile.dialect_terms
+        self._follows = isinstance(own, FhirTerms) and own.bills_from is not BillsFrom.CLAIM
+        self._page_size = profile.limits.page_size
+        self._admit = admit
+        self._now_s = now_s
+        self._cut = cutter_of(profile.source, profile.limits.max_body_mib << 20)
+        self._supporting = Supporting(profile.source, self._cut)
+        # Only one step at a time: a step whose caller gave up runs to its end.
+        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._open: dict[str, _Open] = {}
+        self._removed_s: dict[str, float] = defaultdict(lambda: -_HOUR_S)
+
+    async def fetch(self, kind: str, cursor: bytes | None) -> Page:
+        """The next records of the file that is read, or the next file. Raises: SourceFault."""
+        place = _Place() if cursor is None else msgspec.json.decode(cursor, type=_Place)
+        return await asyncio.to_thread(self._step, kind, place)
+
+    async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
+        """What the records point at, from the files that are being read."""
+        if not self._is_fhir:
+            return {}
+        found = dict(await asyncio.to_thread(self._supporting.find, frozenset(keys)))
+        news = found
+        for _ in range(_DEEPEST if self._follows else 0):
+            onward = {key for (kind, _), raw in news.items() for key in points_at(kind, raw, "")}
+            wanted = frozenset(onward - found.keys())
+            if not wanted:
+                break
+            news = dict(await asyncio.to_thread(self._supporting.find, wanted))
+            found |= news
+        return found
+
+    async def fetch_again(self, kind: str, record_ids: Sequence[str]) -> tuple[RawRecord, ...]:
+        """Nothing: a folder shows only what was dropped."""
+        return ()
+
+    async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
+        """A folder shows no bills once they were taken. Raises: SourceFault, always."""
+        text = "a folder cannot be asked what the hospital holds; compare with the receipts"
+        raise SourceFault("SOURCE_CANNOT_RECONCILE", text)
+
+    async def close(self) -> None:
+        """Close the files."""
+        for opened in self._open.values():
+            opened.file.close()
+        self._open.clear()
+
+    def _step(self, kind: str, place: _Place) -> Page:
+        first = kind.partition(",")[0]
+        with self._locks[first], drop_folder(self._settings.folder, first) as folder:
+            if not place.name:
+                return self._next(folder, kind)
+            if place.stage is _Stage.READING:
+                return self._read(folder, kind, place)
+            if place.stage is _Stage.LAST_PAGE:
+                # Asked for while the last page is judged; asked for once more when it was.
+                return _page(msgspec.structs.replace(place, stage=_Stage.JUDGED))
+            self._supporting.forget()
+            folder.remember(place.name, place.sha256)
+            folder.finish(place.name, DONE, self._receipt(place, "taken"))
+            return _page(_Place())
+
+    def _next(self, folder: DropFolder, kind: str) -> Page:
+        """Check files in until one is to be read."""
+        settings = self._settings
+        put_away = 0
+        for name in folder.begun():
+            found = self._check_in(folder, name, kind)
+            if found is not None:
+                return _page(found)
+        for name in folder.waiting(settings.ready, settings.settle_s, self._now_s()):
+            if put_away >= _AT_ONCE:
+                return _page(_Place())
+            try:
+                folder.claim(name)
+            except FileNotFoundError:
+                continue
+            except FileRefused as refused:
+                folder.refuse_unseen(name, self._receipt(_Place(name=name), "refused", refused))
+                put_away += 1
+                continue
+            found = self._check_in(folder, name, kind)
+            if found is not None:
+                return _page(found)
+            put_away += 1
+        self._remove_old(folder, kind)
+        return Page(records=(), cursor=_written(_Place()), swept=True)
+
+    def _remove_old(self, folder: DropFolder, kind: str) -> None:
+        """They hold patients' records in clear, and nobody needs them for ever."""
+        now_s = self._now_s()
+        if not 0 <= now_s - self._removed_s[kind] < _HOUR_S:
+            self._removed_s[kind] = now_s
+            folder.remove_old(now_s - self._settings.keep_days * 24 * _HOUR_S)
+
+    def _check_in(self, folder: DropFolder, name: str, kind: str) -> _Place | None:
+        """Where reading a file begins; None when it was put away, with a receipt."""
+        place, known = _Place(name=name), False
+        try:
+            with folder.open(name) as file:
+                looked = look_at(folder, name, file, self._settings)
+                place = msgspec.structs.replace(
+                    place,
+                    sha256=looked.sha256,
+                    size=looked.stamp.size,
+                    changed_ns=looked.stamp.changed_ns,
+                )
+                if looked.refused is not None:
+                    raise FileRefused(looked.refused)
+                known = looked.known
+                if not known:
+                    self._check_content(file, place, kind)
+        except FileRefused as refused:
+            folder.finish(name, REFUSED, self._receipt(place, "refused", refused))
+            return None
+        if not known:
+            return place
+        folder.remember(name, place.sha256)
+        folder.finish(name, DONE, self._receipt(place, "known"))
+        return None
+
+    def _check_content(self, file: BinaryIO, place: _Place, kind: str) -> None:
+        """Read it once from end to end. Raises: FileRefused."""
+        name, records = self._namer(kind), 0
+        for count, cut in enumerate(self._cuts(file, place.name), start=1):
+            records += len(name(cut, place.sha256))
+            if count > self._settings.max_records:
+                raise FileRefused(FileReason.TOO_MANY_RECORDS, cut.line)
+        if stamp_of(file) != place.stamp:
+            raise FileRefused(FileReason.CHANGED_WHILE_READ)
+        if not records:
+            raise FileRefused(FileReason.EMPTY)
+
+    def _read(self, folder: DropFolder, kind: str, place: _Place) -> Page:
+        opened = self._open.pop(kind, None)
+        if opened is not None and opened.at != (place.sha256, place.read):
+            opened.file.close()
+            opened = None
+        try:
+            if opened is None:
+                opened = self._opened(folder, place)
+            if stamp_of(opened.file) != place.stamp:
+                raise FileRefused(FileReason.CHANGED_WHILE_READ)
+            records, read, ended = self._some(opened.cuts, kind, place)
+        except FileNotFoundError:
+            # Somebody took it out of our own folder. What was read of it is kept.
+            return _page(_Place())
+        except FileRefused as refused:
+            if opened is not None:
+                opened.file.close()
+            folder.finish(place.name, REFUSED, self._receipt(place, "refused", refused))
+            return _page(_Place())
+        moved = msgspec.structs.replace(
+            place,
+            read=read,
+            taken=place.taken + len(records),
+            stage=_Stage.LAST_PAGE if ended else _Stage.READING,
+        )
+        if ended:
+            opened.file.close()
+        else:
+            opened.at = (moved.sha256, moved.read)
+            self._open[kind] = opened
+        return Page(records=tuple(records), cursor=_written(moved), swept=False)
+
+    def _opened(self, folder: DropFolder, place: _Place) -> _Open:
+        """The file where reading stopped. Raises: FileRefused, FileNotFoundError."""
+        file = folder.open(place.name)
+        cuts = self._cuts(file, place.name)
+        for _ in range(place.read):
+            next(cuts, None)
+        return _Open(at=(place.sha256, place.read), file=file, cuts=cuts)
+
+    def _some(
+        self, cuts: Iterator[Cut], kind: str, place: _Place
+    ) -> tuple[list[RawRecord], int, bool]:
+        """The records of the next pieces, how many pieces were read, and whether it is the end."""
+        name, read, size = self._namer(kind), place.read, 0
+        records: list[RawRecord] = []
+        for cut in cuts:
+            read += 1
+            records += [self._with_meaning(one) for one in name(cut, place.sha256)]
+            size += len(cut.raw)
+            if len(records) >= self._page_size or size >= _PAGE_BYTES:
+                return records, read, False
+        return records, read, True
+
+    def _with_meaning(self, record: RawRecord) -> RawRecord:
+        """FHIR's JSON may be laid out in any way; of all else the bytes count."""
+        if not self._is_fhir:
+            return record
+        return msgspec.structs.replace(record, meaning=meaning_of(record.raw))
+
+    def _cuts(self, file: BinaryIO, name: str) -> Iterator[Cut]:
+        for pieces in parts(file, name, self._settings):
+            yield from self._cut(pieces)
+
+    def _namer(self, kind: str) -> Name:
+        if self._is_fhir:
+            return fhir_names(kind.split(","))
+        if self._admit is not None:
+            return message_names(self._admit)
+        return plain_names(kind, self._settings)
+
+    def _receipt(
+        self, place: _Place, outcome: str, refused: FileRefused | None = None
+    ) -> Mapping[str, Any]:
+        return receipt(
+            place.name,
+            outcome,
+            at_s=self._now_s(),
+            records=place.taken,
+            sha256=place.sha256,
+            size=place.size,
+            refused=refused,
+        )
+
+
+def _page(place: _Place) -> Page:
+    return Page(records=(), cursor=_written(place), swept=False)
+
+
+def _written(place: _Place) -> bytes:
+    return msgspec.json.encode(place)
