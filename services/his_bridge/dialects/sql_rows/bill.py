@@ -62,7 +62,7 @@ class BillRows:
     def bill_id(self) -> str:
         """The source's id of the bill that this record speaks of; its own when it names none."""
         named = self._head.short(self._own.bill.bill)
-        return named or f"{KIND}/{self.reverses() or self._record_id}"
+        return f"{KIND}/{named or self.reverses() or self._record_id}"
 
     def is_whole(self, status: RowStatus) -> bool:
         """Whether the record alone is the bill, and takes nothing back."""

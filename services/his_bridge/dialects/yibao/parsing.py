@@ -25,6 +25,7 @@ from services.his_bridge.dialects.yibao.message import FEES, Message
 
 # The interface's own: 数量 16,4, 单价 16,6, 金额 16,2.
 QUANTITY_PLACES, UNIT_PRICE_PLACES, AMOUNT_PLACES = 4, 6, 2
+KIND = "Message"
 OUTPATIENT = ("2204", "2207", "2208")
 _WESTERN = (None, "1")  # 诊断类别: others are of Chinese medicine, in codes of their own
 _MAIN = "1"
@@ -48,10 +49,12 @@ class Parsing:
         """The visit or stay, or one batch of a visit's charges; None with a fault."""
         visit = self.required(self.node, "mdtrt_id")
         outpatient = self.message.infno in OUTPATIENT or self.node.states("opsp_mdtrt_date")
-        if visit is None or not self._own.bill_per_batch or not outpatient:
-            return visit
+        if visit is None:
+            return None
+        if not self._own.bill_per_batch or not outpatient:
+            return f"{KIND}/{visit}"
         batch = self.required(self.node, "chrg_bchno")
-        return None if batch is None else f"{visit}/{batch}"
+        return None if batch is None else f"{KIND}/{visit}/{batch}"
 
     def required(self, cells: Cells, name: str) -> str | None:
         """An id that must be there."""

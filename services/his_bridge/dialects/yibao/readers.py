@@ -29,7 +29,7 @@ from services.his_bridge.dialects.yibao.message import (
     decoded,
     settlement_id,
 )
-from services.his_bridge.dialects.yibao.parsing import Parsing
+from services.his_bridge.dialects.yibao.parsing import KIND, Parsing
 from services.his_bridge.dialects.yibao.people import Found, People
 
 _ALL_FEES = "0000"
@@ -40,7 +40,7 @@ _LONGEST_STAY = timedelta(days=366)
 class MessageReader:
     """Reads messages as what happened to bills."""
 
-    kind = "Message"
+    kind = KIND
 
     def __init__(self, own: YibaoTerms, terms: SourceTerms, tokens: Tokens) -> None:
         self._own = own

@@ -28,6 +28,12 @@ from services.his_bridge.dialects.yibao.message import (
 from services.his_bridge.dialects.yibao.parsing import Parsing
 
 
+def bill_of(raw: bytes, own: YibaoTerms, terms: SourceTerms) -> str | None:
+    """The id of the bill that a message speaks of, if it does."""
+    message = decoded(raw)
+    return Parsing(message, own, terms).bill_id() if message.is_read else None
+
+
 class Reckoning:
     """The settlements of all messages that were added, in any order."""
 

@@ -43,6 +43,7 @@ class Reads(msgspec.Struct, frozen=True, kw_only=True):
     flat: tuple[str, ...] = ()
     exact: frozenset[str] = frozenset()
     ordered: bool = False
+    named_in: tuple[str, ...] = ()  # columns that name the bill which a row belongs to
 
     @property
     def walks(self) -> tuple[Marks, ...]:
@@ -100,6 +101,7 @@ def _bills(settings: SqlSettings, head: HeadTable, terms: RowTerms) -> Reads:
         parts=tuple(parts),
         flat=() if settings.lines is not None else line.all,
         exact=frozenset(name for name in amounts if name is not None),
+        named_in=tuple(name for name in (bill.bill, bill.reverses) if name is not None),
         ordered=terms.bill.bill is not None or RowStatus.LATE in terms.statuses.values(),
     )
 

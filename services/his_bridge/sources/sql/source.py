@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.core.row_terms import RowTerms
 from services.his_bridge.core.yibao_terms import YibaoTerms
-from services.his_bridge.dialects.yibao.reckoning import Reckoning
+from services.his_bridge.dialects.yibao.reckoning import Reckoning, bill_of
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.sql import Marks, SqlSettings
 from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
@@ -77,10 +77,7 @@ class SqlSource:
 
     async def fetch(self, kind: str, cursor: bytes | None) -> Page:
         """The page at a cursor. Raises: SourceFault."""
-        reads = self._reads.get(kind)
-        if reads is None:
-            raise SourceFault(SHAPE, f"the profile names no table, or no columns, for {kind}")
-        return await self._in_thread(self._fetch, reads, cursor)
+        return await self._in_thread(self._fetch, self._reads_of(kind), cursor)
 
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
         """Persons by the number that messages carry. Raises: SourceFault."""
@@ -88,18 +85,21 @@ class SqlSource:
             return {}
         return await self._in_thread(self._look_up, sorted(keys))
 
+    async def fetch_again(self, kind: str, record_ids: Sequence[str]) -> tuple[RawRecord, ...]:
+        """These records, or the records of these bills, as they are now. Raises: SourceFault."""
+        if kind == MESSAGE and isinstance(self._profile.dialect_terms, YibaoTerms):
+            return await self._messages_again(self._profile.dialect_terms, frozenset(record_ids))
+        reads = self._reads_of(kind)
+        return await self._in_thread(self._again, reads, record_ids)
+
     async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
         """What the tables hold per day of billing. Raises: SourceFault."""
         own = self._profile.dialect_terms
         if not isinstance(own, YibaoTerms):
             return await self._in_thread(self._reconciled, first, last)
         reckoning = Reckoning(own, self._profile.terms)
-        cursor, swept = None, False
-        while not swept:
-            page = await self.fetch(MESSAGE, cursor)
-            cursor, swept = page.cursor, page.swept
-            for record in page.records:
-                reckoning.add(record.raw)
+        async for record in self._all_messages():
+            reckoning.add(record.raw)
         return reckoning.totals(first, last)
 
     async def close(self) -> None:
@@ -107,6 +107,34 @@ class SqlSource:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._engine is not None:
             self._engine.dispose()
+
+    async def _all_messages(self) -> AsyncIterator[RawRecord]:
+        cursor, swept = None, False
+        while not swept:
+            page = await self.fetch(MESSAGE, cursor)
+            cursor, swept = page.cursor, page.swept
+            for record in page.records:
+                yield record
+
+    async def _messages_again(
+        self, own: YibaoTerms, wanted: frozenset[str]
+    ) -> tuple[RawRecord, ...]:
+        # No column says which bill a message is of: all are looked at, those of the bills kept.
+        named = frozenset(f"{MESSAGE}/{bill}" for bill in wanted)
+        return tuple(
+            [
+                record
+                async for record in self._all_messages()
+                if record.record_id in wanted
+                or bill_of(record.raw, own, self._profile.terms) in named
+            ]
+        )
+
+    def _reads_of(self, kind: str) -> Reads:
+        reads = self._reads.get(kind)
+        if reads is None:
+            raise SourceFault(SHAPE, f"the profile names no table, or no columns, for {kind}")
+        return reads
 
     async def _in_thread(self, work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
         loop = asyncio.get_running_loop()
@@ -164,6 +192,24 @@ class SqlSource:
             if not place.sweeping:
                 place = self._begun(connection, reads, types, place)
             return self._page(connection, reads, types, place)
+
+    def _again(self, reads: Reads, record_ids: Sequence[str]) -> tuple[RawRecord, ...]:
+        with self._reading() as (connection, types):
+            keys = {Value("text", text) for text in record_ids}
+            if reads.named_in and record_ids:
+                columns = (reads.head.key, *reads.named_in)
+                table = statements.clause(reads.head.table, columns, types[reads.head.table])
+                rows = connection.execute(
+                    statements.keys_of(reads.head, table, reads.named_in, record_ids)
+                )
+                keys |= {key for row in rows if (key := value_of(row[0])) is not None}
+            reader = self._reader(connection, reads, types, round(self._clock() * 1_000_000))
+            found = {
+                record.record_id: record
+                for _, record in reader.records(sorted(keys, key=lambda key: key.text))
+                if record is not None
+            }
+        return tuple(found.values())
 
     def _reconciled(self, first: date, last: date) -> Mapping[date, DayTotals]:
         own = self._profile.dialect_terms
@@ -228,14 +274,7 @@ class SqlSource:
         if spots and spots[-1] == walk.spot:
             text = f"{marks.table}.{marks.updated}: finer than a microsecond; cast it in the view"
             raise SourceFault("SOURCE_MARK_TOO_FINE", text)
-        reader = RowReader(
-            connection,
-            reads,
-            types,
-            zone=self._zone,
-            most=self._limits.max_body_mib << 20,
-            read_at=datetime.fromtimestamp(stamp_us / 1_000_000, UTC),
-        )
+        reader = self._reader(connection, reads, types, stamp_us)
         keys = list(dict.fromkeys(spot.key for spot in spots))
         records: list[RawRecord] = []
         read: set[Value] = set()
@@ -251,6 +290,18 @@ class SqlSource:
         ended = whole and len(spots) < most
         moved, swept = self._moved(reads, place, after, ended=ended)
         return Page(records=tuple(records), cursor=msgspec.json.encode(moved), swept=swept)
+
+    def _reader(
+        self, connection: Connection, reads: Reads, types: Types, stamp_us: int
+    ) -> RowReader:
+        return RowReader(
+            connection,
+            reads,
+            types,
+            zone=self._zone,
+            most=self._limits.max_body_mib << 20,
+            read_at=datetime.fromtimestamp(stamp_us / 1_000_000, UTC),
+        )
 
     def _moved(
         self, reads: Reads, place: Place, spot: Spot | None, *, ended: bool

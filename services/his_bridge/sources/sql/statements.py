@@ -110,6 +110,17 @@ def rows_of(
     return statement.order_by(key, *([of.c[order]] if order else []))
 
 
+def keys_of(
+    marks: Marks, of: TableClause, columns: Sequence[str], values: Sequence[str]
+) -> Select[Any]:
+    """The keys of rows that have one of the values in one of the columns."""
+    found = [
+        of.c[name].in_(bindparam(None, list(values), type_=of.c[name].type, expanding=True))
+        for name in columns
+    ]
+    return select(of.c[marks.key]).where(or_(*found)).distinct()
+
+
 def days(
     marks: Marks,
     of: TableClause,

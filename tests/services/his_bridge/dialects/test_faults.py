@@ -7,6 +7,8 @@ import pytest
 from services.his_bridge.core.faults import ADVICE, Fault, Reason, Stage, in_order, stage_of
 from services.his_bridge.core.outcomes import BillStated, ReadingsStated, SetAside
 from tests.services.his_bridge.cases import BILLS, RAW_BILLS, READINGS, Case
+from tests.services.his_bridge.dialects.sql_rows.test_bills import CASES as ROWS
+from tests.services.his_bridge.dialects.yibao.test_messages import CASES as MESSAGES
 from tests.services.his_bridge.records import (
     as_bytes,
     everything,
@@ -66,6 +68,8 @@ def test_every_reason_has_a_case() -> None:
     # What the records of one bill make together: tests/cases/bills and tests/.../storage.
     shown |= {reason for reason, (stage, _) in ADVICE.items() if stage is Stage.FOLD}
     shown.add(Reason.BRIDGE_FAILED)  # tests/services/his_bridge/test_pulling.py
+    shown |= {reason for _, _, faults in ROWS for reason, _ in faults}
+    shown |= {reason for _, _, _, faults in MESSAGES for reason, _ in faults}
     assert shown == set(Reason)
 
 

@@ -360,7 +360,7 @@ def test_a_bill_that_takes_back_a_line_of_its_own_is_an_event() -> None:
 def test_rows_of_one_visit_are_one_bill() -> None:
     outcome = spoilt(lambda r: r["head"].update(visit="v7", status="0"), GROUPED)
     assert isinstance(outcome, BillHappened)
-    assert (outcome.bill_id, outcome.kind) == ("v7", EventKind.INTERIM)
+    assert (outcome.bill_id, outcome.kind) == ("Bill/v7", EventKind.INTERIM)
 
 
 @pytest.mark.parametrize(

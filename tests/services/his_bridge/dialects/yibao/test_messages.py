@@ -55,7 +55,8 @@ STORY = (FEES, REFUND, SETTLED, CANCELLED, MORE, AGAIN, LIST)
 def test_fees_add_lines_and_some_take_charges_back() -> None:
     outcome = judged(FEES)
     assert isinstance(outcome, BillHappened)
-    assert (outcome.bill_id, outcome.kind, outcome.stated_total) == ("v1", EventKind.LATE, None)
+    assert (outcome.bill_id, outcome.kind) == ("Message/v1", EventKind.LATE)
+    assert outcome.stated_total is None
     assert outcome.bill is not None
     bill = outcome.bill
     assert (bill.member_token, bill.provider_id, bill.total) == (TOKEN, "H11010800001", 12_000)
@@ -71,7 +72,8 @@ def test_fees_add_lines_and_some_take_charges_back() -> None:
 def test_a_settlement_closes_the_bill_with_what_each_paid() -> None:
     outcome = judged(SETTLED)
     assert isinstance(outcome, BillHappened)
-    assert (outcome.bill_id, outcome.kind, outcome.stated_total) == ("v1", EventKind.FINAL, 10_000)
+    assert (outcome.bill_id, outcome.kind) == ("Message/v1", EventKind.FINAL)
+    assert outcome.stated_total == 10_000
     assert outcome.bill is not None
     assert outcome.bill.lines == ()
     assert outcome.bill.care_type is CareType.INPATIENT
@@ -161,10 +163,10 @@ def test_a_batch_of_charges_is_a_bill_where_the_profile_says_so() -> None:
     outpatient = fees("2026-03-01 10:00:00", fee("f1", "80.00", chrg_bchno="c7"), infno="2204")
     outcome = judged(outpatient, by_batch)
     assert isinstance(outcome, BillHappened)
-    assert outcome.bill_id == "v1/c7"
+    assert outcome.bill_id == "Message/v1/c7"
     stay = judged(FEES, by_batch)
     assert isinstance(stay, BillHappened)
-    assert stay.bill_id == "v1"
+    assert stay.bill_id == "Message/v1"
     nameless = judged(cancelled("2026-03-01 11:00:00", infno="2208"), by_batch)
     assert isinstance(nameless, SetAside)
     assert [(f.reason, f.path) for f in nameless.faults] == [

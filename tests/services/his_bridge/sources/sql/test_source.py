@@ -292,3 +292,18 @@ def test_a_day_is_reckoned_by_us_and_by_the_database(url: str) -> None:
         add(connection, "b2", total="1")
     with pytest.raises(SourceFault, match="bill_no repeats"):
         with_source(profile(url), lambda s: s.reconcile(first, first))
+
+
+def test_records_are_fetched_again_with_what_belongs_to_them(url: str) -> None:
+    with connected(url) as connection:
+        for number in range(4):
+            add(connection, f"b{number}")
+        add(connection, "back", status="2", orig_no="b1", total="-50")
+    found = with_source(profile(url), lambda s: s.fetch_again("Bill", ["b1", "b3", "gone"]))
+    assert sorted(record.record_id for record in found) == ["b1", "b3", "back"]
+    assert {len(body(record)["lines"]) for record in found} == {1}
+
+
+def test_a_kind_without_a_table_is_named(url: str) -> None:
+    with pytest.raises(SourceFault, match="for Reading"):
+        swept(profile(url), kind="Reading")

@@ -16,6 +16,8 @@ from services.common.database import Database, migrate
 from services.his_bridge.core.reconciliation import differences
 from services.his_bridge.intake import PullReport
 from services.his_bridge.profiles.loader import SourceProfile, parse_profile
+from services.his_bridge.sources.port import RawRecord
+from services.his_bridge.sources.sql import SqlSource
 from services.his_bridge.storage import lists, showing
 from services.his_bridge.wiring import hospital_of
 from tests.services.common.sealing.keys import subject_keys
@@ -129,7 +131,8 @@ def test_rows_are_released_once_and_agree_with_the_books(database_url: str, kept
         insert(connection, "v_line", {**LINE, "bill_no": "b09", "line_no": "2"})
         connection.execute(
             text(
-                "UPDATE v_bill SET total = '100', updated = '2026-03-01 10:59:00' WHERE bill_no = 'b09'"
+                "UPDATE v_bill SET total = '100', updated = '2026-03-01 10:59:00'"
+                " WHERE bill_no = 'b09'"
             )
         )
         add(
@@ -182,6 +185,16 @@ def test_messages_make_one_bill_whose_persons_are_looked_up(
     assert released(kept, "yibao-hospital")[-1][1] == 12_500
     assert difference(found, kept) == ()
     assert pulled(found, kept).received == 0
+    again = asyncio.run(fetched_again(found, ["v1"]))
+    assert len(again) == len(STORY)
+
+
+async def fetched_again(found: SourceProfile, bills: list[str]) -> tuple[RawRecord, ...]:
+    source = SqlSource(found)
+    try:
+        return await source.fetch_again("Message", bills)
+    finally:
+        await source.close()
 
 
 READINGS = """
