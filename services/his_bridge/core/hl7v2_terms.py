@@ -47,6 +47,13 @@ class TotalFrom(StrEnum):
     VISIT = "visit"  # PV1-47, total charges
 
 
+class ExtendedAmount(StrEnum):
+    """What FT1-11 holds."""
+
+    NET = "net"  # as HL7 has it: quantity times unit price
+    UNIT_PRICE = "unit_price"  # as some sources write it
+
+
 CHARGES = frozenset({"DFT^P03", "DFT^P11"})
 MERGES = frozenset({"ADT^A40", "ADT^A41"})
 RESULTS = frozenset({"ORU^R01"})
@@ -73,8 +80,9 @@ _CLASSES: Mapping[str, CareType] = {
 class Hl7v2Terms(msgspec.Struct, frozen=True, kw_only=True):
     """How one source writes HL7 v2.
 
-    `closes` are the messages that end a bill, such as "ADT^A03"; `kept_out` are those that are
-    acknowledged and not stored. `systems` turns coding-system names into the systems of `codes`;
+    `closes` are the messages that end a bill, such as "ADT^A03", `takes_back` those that take all
+    of it back; `kept_out` are those that are acknowledged and not stored, such as "ADT^A01" or
+    "SIU". `systems` turns coding-system names into the systems of `codes`;
     a name that is not listed stands for itself, and `line_system`, `diagnosis_system` stand for
     codes that name none. `units` turns the source's units into UCUM.
     """
@@ -82,6 +90,7 @@ class Hl7v2Terms(msgspec.Struct, frozen=True, kw_only=True):
     charset: str = "gb18030"
     bill: BillBy = BillBy.ACCOUNT
     closes: frozenset[str] = frozenset({"ADT^A03", "BAR^P06"})
+    takes_back: frozenset[str] = frozenset()
     kept_out: frozenset[str] = frozenset()
     versions: frozenset[str] = frozenset()  # empty: 2.1 to 2.8.2
     processing_ids: frozenset[str] = frozenset({"P"})
@@ -89,6 +98,7 @@ class Hl7v2Terms(msgspec.Struct, frozen=True, kw_only=True):
     patient_id_type: str = "MR"
     transaction_types: Mapping[str, ChargeKind] = _TYPES
     credit_names: CreditNames = CreditNames.TRANSACTION_REFERENCE
+    extended_amount: ExtendedAmount = ExtendedAmount.NET
     total_from: TotalFrom = TotalFrom.LINES
     patient_classes: Mapping[str, CareType] = _CLASSES
     systems: Mapping[str, str] = {}
