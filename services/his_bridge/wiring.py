@@ -24,6 +24,7 @@ class Hospital:
     bills: Puller
     readings: Puller | None
     source: Source | None
+    listener: Listener | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,25 @@ def _fhir_r4(profile: SourceProfile, tokens: Tokens) -> Readers:
     )
 
 
-READERS: Mapping[str, Callable[[SourceProfile, Tokens], Readers]] = {"fhir_r4": _fhir_r4}
+def _hl7v2(profile: SourceProfile, tokens: Tokens) -> Readers:
+    reading = _hl7_reading(profile)
+    return Readers(
+        bills=MessageReader(reading, tokens),
+        readings=ResultReader(reading, tokens) if profile.terms.readings else None,
+    )
+
+
+def _hl7_reading(profile: SourceProfile) -> Hl7Reading:
+    own = profile.dialect_terms
+    if not isinstance(own, Hl7v2Terms):
+        raise TypeError("a profile of this dialect has its terms")
+    return Hl7Reading(terms=profile.terms, own=own)
+
+
+READERS: Mapping[str, Callable[[SourceProfile, Tokens], Readers]] = {
+    "fhir_r4": _fhir_r4,
+    "hl7v2": _hl7v2,
+}
 # By the settings of a kind. A kind that pushes stands in no line here.
 SOURCES: Mapping[type, Callable[[SourceProfile], Source]] = {FhirRestSettings: FhirRest}
 

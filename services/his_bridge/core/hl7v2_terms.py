@@ -10,6 +10,19 @@ import msgspec
 from services.his_bridge.core.bill import CareType
 
 
+# By Python's name, what MSH-18 (HL7 table 0211) may say of a message in that charset.
+CHARSETS: Mapping[str, frozenset[str]] = {
+    "gb18030": frozenset({"GB18030", "GB180302000", "GBK", "GB2312"}),
+    "gbk": frozenset({"GBK", "GB2312"}),
+    "gb2312": frozenset({"GB2312"}),
+    "utf-8": frozenset({"UNICODEUTF8", "UTF8", "UNICODE"}),
+    "big5": frozenset({"BIG5"}),
+    "iso-8859-1": frozenset({"8859/1", "ISO88591", "88591"}),
+    "iso-8859-15": frozenset({"8859/15", "ISO885915", "885915"}),
+    "ascii": frozenset(),
+}
+
+
 class BillBy(StrEnum):
     """By which number charges belong to one bill."""
 
@@ -58,9 +71,7 @@ CHARGES = frozenset({"DFT^P03", "DFT^P11"})
 MERGES = frozenset({"ADT^A40", "ADT^A41"})
 RESULTS = frozenset({"ORU^R01"})
 # They say something about the account or visit, and may end it when the profile says so.
-UPDATES = frozenset(
-    {"ADT^A03", "ADT^A08", "BAR^P01", "BAR^P02", "BAR^P05", "BAR^P06", "BAR^P12"}
-)
+UPDATES = frozenset({"ADT^A03", "ADT^A08", "BAR^P01", "BAR^P02", "BAR^P05", "BAR^P06", "BAR^P12"})
 SUPPORTED = CHARGES | MERGES | RESULTS | UPDATES
 
 _TYPES: Mapping[str, ChargeKind] = {

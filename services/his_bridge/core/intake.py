@@ -184,6 +184,8 @@ def _assembled(
                 service_time=line.service_time,
                 diagnosis_numbers=line.diagnosis_numbers,
                 fund_paid=priced.fund_paid,
+                line_id=line.line_id,
+                reverses_line=line.reverses_line,
             )
             for line, (code, local), priced in zip(parsed.lines, codes, amounts.lines, strict=True)
         ),

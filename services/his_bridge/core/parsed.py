@@ -72,6 +72,8 @@ class ParsedLine(msgspec.Struct, frozen=True, kw_only=True):
     service_time: datetime | None = None
     diagnosis_numbers: tuple[int, ...] = ()
     fund_paid: Decimal | None = None
+    line_id: str = ""
+    reverses_line: str = ""
 
 
 class ParsedSocialInsurance(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from services.his_bridge.core.balance import to_minor
-from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.faults import Fault
 from services.his_bridge.core.intake import Held, whole_bill, whole_readings
 from services.his_bridge.core.outcomes import (
     BillStated,
@@ -19,12 +19,12 @@ from services.his_bridge.core.outcomes import (
     ReadingsWithdrawn,
     SetAside,
 )
-from services.his_bridge.core.parsed import Person
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import claim as claims
 from services.his_bridge.dialects.fhir_r4 import observation as observations
 from services.his_bridge.dialects.fhir_r4.support import Supported, read_supporting
 from services.his_bridge.dialects.port import Glance, Key, Tokens
+from services.his_bridge.dialects.pseudonym import pseudonym
 
 
 class ClaimReader:
@@ -63,7 +63,7 @@ class ClaimReader:
         parsed = claims.read_claim(decoded, record_id, support, self._terms)
         if isinstance(parsed, tuple):
             return SetAside(faults=parsed)
-        person, token = _pseudonym(parsed.person, "patient", self._tokens)
+        person, token = pseudonym(parsed.person, "patient->identifier", self._tokens)
         try:
             bill = whole_bill(msgspec.structs.replace(parsed, person=person), token, self._terms)
         except Held as held:
@@ -104,22 +104,9 @@ class ObservationReader:
         if observations.is_withdrawn(decoded):
             return ReadingsWithdrawn()
         parsed = observations.read_observation(decoded, support, self._terms)
-        person, token = _pseudonym(parsed.person, "subject", self._tokens)
+        person, token = pseudonym(parsed.person, "subject->identifier", self._tokens)
         try:
             readings = whole_readings(msgspec.structs.replace(parsed, person=person), token)
         except Held as held:
             return SetAside(faults=held.faults)
         return ReadingsStated(readings=readings) if readings else KeptOut()
-
-
-def _pseudonym(
-    person: Person | None, path: str, tokens: Tokens
-) -> tuple[Person | None, str | None]:
-    """The person's token; a number that is nothing but blanks and hyphens is no identity."""
-    if person is None or person.identity is None:
-        return person, None
-    try:
-        return person, tokens(person.identity.kind, person.identity.number)
-    except ValueError:
-        fault = Fault(reason=Reason.IDENTITY_MISSING, path=f"{path}->identifier")
-        return msgspec.structs.replace(person, faults=(*person.faults, fault)), None

@@ -1,7 +1,7 @@
-"""HL7 v2 bytes as segments, fields and components. Knows the meaning of no field but MSH's.
+r"""HL7 v2 bytes as segments, fields and components. Knows the meaning of no field but MSH's.
 
 Bytes are decoded, strictly, before anything but the ends of segments is looked for: 464 characters
-of GB18030 end in a byte that is | ^ & ~ or \\, and whoever splits bytes moves charges by a field.
+of GB18030 end in a byte that is | ^ & ~ or \, and whoever splits bytes moves charges by a field.
 An end of a segment, as every byte below 0x30, stands within no character of any charset in
 CHARSETS (tests/services/his_bridge/dialects/hl7v2/test_charsets.py).
 """
@@ -10,24 +10,14 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
 import msgspec
 
+from services.his_bridge.core.hl7v2_terms import CHARSETS
 from services.his_bridge.dialects.hl7v2.refusals import Denial, Place, Refusal, Refused
 
-# By Python's name, what MSH-18 (HL7 table 0211) may say of a message in that charset.
-CHARSETS: dict[str, frozenset[str]] = {
-    "gb18030": frozenset({"GB18030", "GB180302000", "GBK", "GB2312"}),
-    "gbk": frozenset({"GBK", "GB2312"}),
-    "gb2312": frozenset({"GB2312"}),
-    "utf-8": frozenset({"UNICODEUTF8", "UTF8", "UNICODE"}),
-    "big5": frozenset({"BIG5"}),
-    "iso-8859-1": frozenset({"8859/1", "ISO88591", "88591"}),
-    "iso-8859-15": frozenset({"8859/15", "ISO885915", "885915"}),
-    "ascii": frozenset(),
-}
 _SUBSETS = frozenset({"", "ASCII", "USASCII"})
 MAX_SEGMENTS = 20_000
 # The longest segment that is kept: a longer one holds a document, not a charge.
@@ -38,7 +28,9 @@ _NULL = '""'
 _BOM = codecs.BOM_UTF8
 _MSH = re.compile(r"MSH([!-/:-@\[-`{-~])((?:(?!\1)[!-/:-@\[-`{-~]){2,5})\1")
 _HEX = re.compile(r"X((?:[0-9A-Fa-f]{2})+)", re.ASCII)
-_BREAK = re.compile(r"\.(?:br|sp[+]?[0-9]{0,2}|sk[+]?[0-9]{0,2}|in[+-]?[0-9]{1,2}|ti[+-]?[0-9]{1,2}|fi|nf|ce)")
+_BREAK = re.compile(
+    r"\.(?:br|sp[+]?[0-9]{0,2}|sk[+]?[0-9]{0,2}|in[+-]?[0-9]{1,2}|ti[+-]?[0-9]{1,2}|fi|nf|ce)"
+)
 _HIGHLIGHT = frozenset({"H", "N"})
 
 
@@ -164,7 +156,9 @@ def read_header(raw: bytes, charset: str) -> Header:
     return _header_of(line.decode(charset, "surrogateescape"))
 
 
-def read_message(raw: bytes, charset: str, wanted: Collection[str]) -> Message:
+def read_message(
+    raw: bytes, charset: str, wanted_of: Callable[[Header], Collection[str]]
+) -> Message:
     """The message with its segments of the wanted names; all others are only decoded.
 
     Raises: Refused.
@@ -175,6 +169,7 @@ def read_message(raw: bytes, charset: str, wanted: Collection[str]) -> Message:
         raise Refused(Denial(Refusal.TOO_MANY_SEGMENTS))
     lines = raw.splitlines()
     header: Header | None = None
+    wanted: Collection[str] = ()
     counts: dict[str, int] = {}
     segments: list[Segment] = []
     try:
@@ -182,6 +177,7 @@ def read_message(raw: bytes, charset: str, wanted: Collection[str]) -> Message:
             if header is None:
                 header = _header_of(str(line, charset))
                 _check_charset(header, charset)
+                wanted = wanted_of(header)
                 continue
             if len(line) > MAX_SEGMENT_BYTES:
                 _check_bytes(line, charset)

@@ -80,9 +80,7 @@ def _names(pid: Segment, findings: Findings) -> tuple[set[str], set[str]]:
     for field in _NAMES:
         for written in pid.repetitions(field):
             # Without PID's other components: degrees and kinds of names tell nobody.
-            family, *given = (
-                findings.plain(pid, part, field) for part in pid.parts(written)[:3]
-            )
+            family, *given = (findings.plain(pid, part, field) for part in pid.parts(written)[:3])
             given = [one for one in given if one]
             whole |= {family, *whole_names(family, given)}
             parts |= {family, "".join(given), *given, *family.split()}
@@ -93,8 +91,8 @@ def _telling(pid: Segment, findings: Findings) -> set[str]:
     """Identifiers, telephone numbers and addresses; not PID-18, which is the bill's own number."""
     found: list[str] = []
     for field in (_IDS, *_OTHER_IDS):
-        for written in pid.repetitions(field):
-            found.append(findings.plain(pid, pid.parts(written)[0], field))
+        each = pid.repetitions(field)
+        found += (findings.plain(pid, pid.parts(written)[0], field) for written in each)
     for field in _CONTACTS:
         for written in pid.repetitions(field):
             found += (findings.plain(pid, part, field) for part in pid.parts(written))

@@ -35,7 +35,7 @@ class Refusal(StrEnum):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """A refusal in HL7's terms. `code` is of HL7 table 0357; `is_kept`: the bytes are in quarantine."""
+    """A refusal in HL7's terms: `code` is of table 0357; `is_kept`: the bytes wait in quarantine."""
 
     may_mend: bool
     code: str
@@ -50,7 +50,10 @@ _INTERNAL = ("207", "Application internal error")
 TERMS: dict[Refusal, Terms] = {
     Refusal.NOT_HL7: Terms(True, *_SEQUENCE, "does not begin with a usable MSH segment", True),
     Refusal.NOT_IN_CHARSET: Terms(
-        True, *_TYPE, "not in the charset that is agreed for this source; it waits for a person", True
+        True,
+        *_TYPE,
+        "not in the charset that is agreed for this source; it waits for a person",
+        True,
     ),
     Refusal.CHARSET_CONTRADICTED: Terms(
         True, *_TABLE, "MSH-18 names another charset than is agreed for this source", True
@@ -77,14 +80,14 @@ TERMS: dict[Refusal, Terms] = {
         False, *_TABLE, "no separate application acknowledgement is sent; ask for none, or on error"
     ),
     Refusal.CONTROL_ID_MISSING: Terms(False, *_REQUIRED, "a message needs its control id"),
-    Refusal.SEGMENT_MISSING: Terms(False, *_SEQUENCE, "a segment that this message needs is missing"),
+    Refusal.SEGMENT_MISSING: Terms(
+        False, *_SEQUENCE, "a segment that this message needs is missing"
+    ),
     Refusal.FIELD_MISSING: Terms(False, *_REQUIRED, "a field that this message needs is empty"),
     Refusal.CONTROL_ID_REUSED: Terms(
         False, "205", "Duplicate key identifier", "another message came under this control id", True
     ),
-    Refusal.NOT_STORED: Terms(
-        True, *_INTERNAL, "could not be stored now; send it again, later"
-    ),
+    Refusal.NOT_STORED: Terms(True, *_INTERNAL, "could not be stored now; send it again, later"),
 }
 
 

@@ -61,9 +61,7 @@ class Findings:
             self.add(Reason.NUMBER_MALFORMED, path)
         return value
 
-    def money(
-        self, segment: Segment, field: int, currency: str, *, places: int
-    ) -> Decimal | None:
+    def money(self, segment: Segment, field: int, currency: str, *, places: int) -> Decimal | None:
         """A CP, MO or plain NM in major units, of either sign; None when it is absent.
 
         An amount without a currency is in the profile's.
@@ -155,7 +153,12 @@ def moment_of(written: str, zone: str, day_ends: bool = False) -> datetime | Non
     try:
         local = _zone(zone) if offset is None else _offset(offset)
         start = datetime(
-            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0),
+            int(year),
+            int(month),
+            int(day),
+            int(hour or 0),
+            int(minute or 0),
+            int(second or 0),
             tzinfo=local,
         )
         if hour is None and day_ends:

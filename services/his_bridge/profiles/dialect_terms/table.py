@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from services.his_bridge.profiles.dialect_terms import hl7v2
 from services.his_bridge.profiles.reader import Section
 
 
@@ -19,4 +20,5 @@ def _none(section: Section) -> None:
 # Each reads the section named like the dialect; without that section, an empty one.
 DIALECTS: Mapping[str, Callable[[Section], msgspec.Struct | None]] = {
     "fhir_r4": _none,
+    "hl7v2": hl7v2.read,
 }
