@@ -10,6 +10,7 @@ import msgspec
 from services.his_bridge.core.bill import Bill, Reading
 from services.his_bridge.core.events import EventKind
 from services.his_bridge.core.faults import Fault
+from services.his_bridge.core.mapping import Unmapped
 
 
 class MergeLevel(StrEnum):
@@ -65,10 +66,14 @@ class ReadingsWithdrawn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetAside(msgspec.Struct, frozen=True, kw_only=True):
-    """The record waits for a person. `total` is what it claims, when that could be read."""
+    """The record waits for a person. `total` is what it claims, when that could be read.
+
+    `unmapped`: codes for which a map would help.
+    """
 
     faults: tuple[Fault, ...]
     total: int | None = None
+    unmapped: tuple[Unmapped, ...] = ()
 
 
 class KeptOut(msgspec.Struct, frozen=True, kw_only=True):

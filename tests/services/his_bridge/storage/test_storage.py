@@ -389,7 +389,7 @@ def test_totals_by_day_count_every_bill_as_it_stands(database: Database) -> None
         none = lists.totals_by_day(
             connection, sealer(connection), H, date(2026, 3, 2), date(2026, 3, 3)
         )
-    assert totals == {DAY: DayTotals(ids=frozenset({"Claim/a", "Claim/b"}), total=160)}
+    assert totals == {DAY: DayTotals(bills={"Claim/a": 150, "Claim/b": 10})}
     assert none == {}
 
 
