@@ -76,7 +76,7 @@ async def run(settings: BridgeSettings) -> None:
         return member_token(kind, number, key=key, key_version=version)
 
     hospitals = {
-        name: hospital_of(profile, database, keys, tokens, now_us, recipient)
+        name: hospital_of(profile, database, keys, tokens, now_us, recipient, state)
         for name, profile in profiles.items()
     }
     proof = service_evidence(
@@ -114,7 +114,10 @@ async def run(settings: BridgeSettings) -> None:
             guard=service_guard(
                 identity, state, database, metadata, append=proof.log.append, now_us=now_us
             ),
-            background=[proof.keep_signing],
+            background=[
+                proof.keep_signing,
+                *(one.listener.run for one in hospitals.values() if one.listener is not None),
+            ],
         )
     finally:
         for hospital in hospitals.values():

@@ -9,7 +9,6 @@ import msgspec
 
 from services.his_bridge.core.bill import CareType
 
-
 # By Python's name, what MSH-18 (HL7 table 0211) may say of a message in that charset.
 CHARSETS: Mapping[str, frozenset[str]] = {
     "gb18030": frozenset({"GB18030", "GB180302000", "GBK", "GB2312"}),
@@ -107,11 +106,11 @@ class Hl7v2Terms(msgspec.Struct, frozen=True, kw_only=True):
     processing_ids: frozenset[str] = frozenset({"P"})
     message_id: MessageId = MessageId.CONTROL_ID
     patient_id_type: str = "MR"
-    transaction_types: Mapping[str, ChargeKind] = _TYPES
+    transaction_types: Mapping[str, ChargeKind] = msgspec.field(default_factory=lambda: _TYPES)
     credit_names: CreditNames = CreditNames.TRANSACTION_REFERENCE
     extended_amount: ExtendedAmount = ExtendedAmount.NET
     total_from: TotalFrom = TotalFrom.LINES
-    patient_classes: Mapping[str, CareType] = _CLASSES
+    patient_classes: Mapping[str, CareType] = msgspec.field(default_factory=lambda: _CLASSES)
     systems: Mapping[str, str] = {}
     line_system: str = ""
     diagnosis_system: str = ""

@@ -80,6 +80,7 @@ class Listener:
         self._prefix = secrets.token_hex(4)
         self._number = 0
         self._stopping = False
+        self._nobody_left = asyncio.Event()
         self.counts: Counter[str] = Counter()
         self.address = ""
         self.listens = asyncio.Event()
@@ -134,6 +135,8 @@ class Listener:
     def ended(self, sender: Sender) -> None:
         """The connection is gone."""
         self._senders.discard(sender)
+        if self._stopping and not self._senders:
+            self._nobody_left.set()
         self._stalled.discard(sender)
         self._release(sender)
 
@@ -168,7 +171,9 @@ class Listener:
         loop = asyncio.get_running_loop()
 
         async def look() -> None:
-            self._decide(sender, frame.raw, answer, await loop.run_in_executor(None, self._seen, frame))
+            self._decide(
+                sender, frame.raw, answer, await loop.run_in_executor(None, self._seen, frame)
+            )
             sender.taken()
 
         task = loop.create_task(look())
@@ -278,14 +283,15 @@ class Listener:
     async def _stop(self) -> None:
         """Answer what was taken and close; who does not read its answers is cut off in the end."""
         self._stopping = True
+        if not self._senders:
+            self._nobody_left.set()
         for sender in list(self._senders):
             sender.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_GRACE_S):
                 await asyncio.gather(*self._looking, return_exceptions=True)
                 await self._commits.drain()
-                while self._senders:
-                    await asyncio.sleep(0.01)
+                await self._nobody_left.wait()
         for sender in list(self._senders):
             sender.abort()
 

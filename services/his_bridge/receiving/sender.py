@@ -68,7 +68,7 @@ class Host(Protocol):
         ...
 
     def may_hold_more(self, sender: Sender) -> bool:
-        """Whether the sender may go on sending a large message now; else `go_on` is called later."""
+        """Whether it may go on with a large message now; else `go_on` is called later."""
         ...
 
     def is_full(self, sender: Sender) -> bool:

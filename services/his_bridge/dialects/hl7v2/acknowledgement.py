@@ -38,7 +38,7 @@ def is_wanted(header: Header | None, denials: Sequence[Denial]) -> bool:
     if header is None or mode_of(header) is Mode.ORIGINAL:
         return True
     accept = header.part(15)
-    return accept == _ALWAYS or accept == (_ON_ERROR if denials else _ON_SUCCESS)
+    return accept in (_ALWAYS, _ON_ERROR if denials else _ON_SUCCESS)
 
 
 def acknowledgement(

@@ -1,4 +1,4 @@
-"""What is to become of a message that has just arrived: stored, kept out or refused. Stores nothing.
+"""What is to become of a message that has just arrived: a record, nothing, or a refusal.
 
 Only what a sender can be told at once is judged here: charset, version, type, and that the parts
 are there which make a record of it. What the record says is judged when it is read.
@@ -23,8 +23,8 @@ from services.his_bridge.dialects.hl7v2.values import is_short, moment_of
 KIND = "HL7v2"
 BILLS, READINGS = "bills", "readings"
 _VERSIONS = frozenset(
-    ["2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6"]
-    + ["2.7", "2.7.1", "2.8", "2.8.1", "2.8.2"]
+    {"2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6"}
+    | {"2.7", "2.7.1", "2.8", "2.8.1", "2.8.2"}
 )
 _OF_BILLS = frozenset({"EVN", "PID", "PV1", "FT1", "DG1", "MRG"})
 _OF_RESULTS = frozenset({"EVN", "PID", "PV1", "OBR", "OBX"})

@@ -180,7 +180,11 @@ class MessageReader:
         try:
             bill = whole_bill(parsed, token, terms)
         except Held as held:
-            return SetAside(faults=held.faults, total=_minor(total, terms.currency))
+            return SetAside(
+                faults=held.faults,
+                total=_minor(total, terms.currency),
+                unmapped=held.unmapped,
+            )
         return _happened(bill_id, kind, bill, findings)
 
     def _total(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from services.his_bridge.core.terms import ReadingRule, SourceTerms
+from services.his_bridge.core.terms import CodeMap, ReadingRule, SourceTerms
 from services.his_bridge.dialects.hl7v2.message import Message, Segment
 
 _NAMES_OF_LOINC = frozenset({"LN", "LOINC"})
@@ -43,7 +43,7 @@ def orders_of(message: Message, terms: SourceTerms) -> list[Order]:
             else:
                 obr = segment
         elif segment.name == "OBX" and obr is not None:
-            rule = _rule_for(segment, rules)
+            rule = _rule_for(segment, rules, terms.reading_maps)
             if rule is not None:
                 results.append((segment, rule))
     if obr is not None and results:
@@ -51,10 +51,16 @@ def orders_of(message: Message, terms: SourceTerms) -> list[Order]:
     return found
 
 
-def _rule_for(obx: Segment, rules: Mapping[str, ReadingRule]) -> ReadingRule | None:
-    """By the code of LOINC, which may stand first or as the alternative."""
+def _rule_for(
+    obx: Segment, rules: Mapping[str, ReadingRule], maps: Mapping[str, CodeMap]
+) -> ReadingRule | None:
+    """By the code of LOINC, first or as the alternative, or by the map of a local one."""
     parts = [*obx.parts(obx.field(3)), "", "", "", "", "", ""]
     for code, system in ((parts[0], parts[2]), (parts[3], parts[5])):
         if system in _NAMES_OF_LOINC and code in rules:
             return rules[code]
+        if system in maps and (mapped := maps[system].codes.get(code)) is not None:
+            rule = rules.get(mapped.code)
+            if rule is not None:
+                return rule
     return None

@@ -35,7 +35,7 @@ class Refusal(StrEnum):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """A refusal in HL7's terms: `code` is of table 0357; `is_kept`: the bytes wait in quarantine."""
+    """A refusal in HL7's terms, `code` of table 0357. `is_kept`: the bytes wait in quarantine."""
 
     may_mend: bool
     code: str

@@ -46,7 +46,7 @@ class MllpSettings(msgspec.Struct, frozen=True, kw_only=True):
         return ()
 
 
-def read(section: Section, context: Context) -> MllpSettings:
+def read(section: Section, _: Context) -> MllpSettings:
     """The settings; without any, this machine alone, on a port that is free."""
     usual = MllpSettings()
     host, port = _address(section, usual)
