@@ -105,7 +105,6 @@ class Hl7v2Terms(msgspec.Struct, frozen=True, kw_only=True):
     versions: frozenset[str] = frozenset()  # empty: 2.1 to 2.8.2
     processing_ids: frozenset[str] = frozenset({"P"})
     message_id: MessageId = MessageId.CONTROL_ID
-    patient_id_type: str = "MR"
     transaction_types: Mapping[str, ChargeKind] = msgspec.field(default_factory=lambda: _TYPES)
     credit_names: CreditNames = CreditNames.TRANSACTION_REFERENCE
     extended_amount: ExtendedAmount = ExtendedAmount.NET

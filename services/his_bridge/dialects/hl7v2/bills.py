@@ -18,7 +18,7 @@ from services.his_bridge.core import hl7v2_terms as kinds
 from services.his_bridge.core.balance import to_minor
 from services.his_bridge.core.bill import Bill, CareType
 from services.his_bridge.core.events import EventKind
-from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.faults import Fault, Reason, in_order
 from services.his_bridge.core.hl7v2_terms import BillBy, TotalFrom
 from services.his_bridge.core.intake import Held, whole_bill
 from services.his_bridge.core.outcomes import (
@@ -29,7 +29,7 @@ from services.his_bridge.core.outcomes import (
     Outcome,
     SetAside,
 )
-from services.his_bridge.core.parsed import ParsedBill, ParsedLine
+from services.his_bridge.core.parsed import ParsedBill, ParsedLine, Person
 from services.his_bridge.dialects.hl7v2.admission import (
     KIND,
     Hl7Reading,
@@ -43,7 +43,7 @@ from services.his_bridge.dialects.hl7v2.admission import (
 )
 from services.his_bridge.dialects.hl7v2.charges import Diagnoses, read_lines
 from services.his_bridge.dialects.hl7v2.message import Message, Segment
-from services.his_bridge.dialects.hl7v2.person import patient_id, read_person
+from services.his_bridge.dialects.hl7v2.person import identity_of, read_person
 from services.his_bridge.dialects.hl7v2.refusals import Refusal, Refused
 from services.his_bridge.dialects.hl7v2.values import Findings, moment_of, path_of
 from services.his_bridge.dialects.port import Glance, Key, Tokens
@@ -260,20 +260,36 @@ class MessageReader:
             return KeptOut()
         pid, merge = pairs[at]
         findings = Findings()
-        into_field, out_field = merge_field(named)
         if named == "ADT^A40":
-            kind = self._reading.own.patient_id_type
-            into = patient_id(pid, into_field, kind, findings)
-            out_of = patient_id(merge, out_field, kind, findings)
-            level = MergeLevel.PATIENT
-        else:
-            into, out_of = findings.text(pid, into_field), findings.text(merge, out_field)
-            level = MergeLevel.ACCOUNT
-        findings.short(into, path_of(pid, into_field))
-        findings.short(out_of, path_of(merge, out_field))
+            return self._merged_patients(pid, merge, findings)
+        into_field, out_field = merge_field(named)
+        into, out_of = findings.text(pid, into_field), findings.text(merge, out_field)
+        findings.short(into, path_of(pid, into_field), ascii_only=True)
+        findings.short(out_of, path_of(merge, out_field), ascii_only=True)
         if findings.faults:
             return SetAside(faults=tuple(findings.faults))
-        return Merged(level=level, into=into, out_of=out_of)
+        return Merged(level=MergeLevel.ACCOUNT, into=into, out_of=out_of)
+
+    def _merged_patients(self, pid: Segment, merge: Segment, findings: Findings) -> Outcome:
+        """Whose documents differ are two members until now; other numbers name nobody here."""
+        tokens = []
+        faults: list[Fault] = []
+        for segment, field in ((pid, 3), (merge, 1)):
+            identity, own = identity_of(segment, field, findings, self._reading.terms)
+            if identity is None and not own:
+                return KeptOut()
+            faults += own
+            person, token = pseudonym(
+                Person(identity=identity, faults=own), path_of(segment, field), self._tokens
+            )
+            faults += person.faults if person is not None and token is None else ()
+            tokens.append(token)
+        if findings.faults or faults:
+            return SetAside(faults=in_order([*findings.faults, *faults]))
+        into, out_of = tokens
+        if into is None or out_of is None or into == out_of:
+            return KeptOut()
+        return Merged(level=MergeLevel.PATIENT, into=into, out_of=out_of)
 
 
 def unread(refused: Refused) -> tuple[Fault, ...]:

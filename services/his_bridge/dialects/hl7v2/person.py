@@ -21,56 +21,51 @@ _ADDRESS = 11
 
 def read_person(pid: Segment, findings: Findings, terms: SourceTerms) -> Person:
     """Who the patient is, by the first kind of document in the profile's order that is there."""
-    faults: list[Fault] = []
-    identity: Identity | None = None
-    for rule in terms.identities:
-        numbers = _numbers(pid, rule.system, findings)
-        if len(numbers) > 1:
-            faults.append(Fault(reason=Reason.IDENTITY_AMBIGUOUS, path=path_of(pid, _IDS)))
-            break
-        if numbers:
-            identity = Identity(kind=rule.kind, number=numbers.pop())
-            break
-    else:
-        faults.append(Fault(reason=Reason.IDENTITY_MISSING, path=path_of(pid, _IDS)))
+    identity, faults = identity_of(pid, _IDS, findings, terms)
+    if identity is None and not faults:
+        faults = (Fault(reason=Reason.IDENTITY_MISSING, path=path_of(pid, _IDS)),)
     names, parts = _names(pid, findings)
     return Person(
         identity=identity,
         telling=in_plain(names | _telling(pid, findings)),
         name_parts=in_plain(parts),
-        faults=tuple(faults),
+        faults=faults,
     )
 
 
-def patient_id(segment: Segment, field: int, kind: str, findings: Findings) -> str:
-    """The hospital's own number of a patient in a list of identifiers; without the kind the first.
+def identity_of(
+    segment: Segment, field: int, findings: Findings, terms: SourceTerms
+) -> tuple[Identity | None, tuple[Fault, ...]]:
+    """The first kind of document, in the profile's order, that a list of identifiers has.
 
-    Empty when there is none.
+    None without any; None with a fault when there are two numbers of that kind.
     """
-    first = ""
-    for written in segment.repetitions(field):
-        parts = segment.parts(written)
-        number = findings.plain(segment, parts[0], field)
-        if number and len(parts) > 4 and findings.plain(segment, parts[4], field) == kind:
-            return number
-        first = first or number
-    return first
+    for rule in terms.identities:
+        numbers = _numbers(segment, field, rule.system, findings)
+        if len(numbers) > 1:
+            path = path_of(segment, field)
+            return None, (Fault(reason=Reason.IDENTITY_AMBIGUOUS, path=path),)
+        if numbers:
+            return Identity(kind=rule.kind, number=numbers.pop()), ()
+    return None, ()
 
 
-def _numbers(pid: Segment, system: str, findings: Findings) -> set[str]:
+def _numbers(segment: Segment, field: int, system: str, findings: Findings) -> set[str]:
     """Numbers of documents of a system: a field, or an identifier type, or that of an authority."""
-    field = _FIELDS.fullmatch(system)
-    if field is not None:
-        return {findings.text(pid, int(field.group(1))).strip()} - {""}
+    alone = _FIELDS.fullmatch(system)
+    if alone is not None:
+        if segment.name != "PID":
+            return set()
+        return {findings.text(segment, int(alone.group(1))).strip()} - {""}
     kind, _, authority = system.partition("@")
     found = set()
-    for written in pid.repetitions(_IDS):
-        parts = [*pid.parts(written), "", "", "", ""]
-        if findings.plain(pid, parts[4], _IDS) != kind:
+    for written in segment.repetitions(field):
+        parts = [*segment.parts(written), "", "", "", ""]
+        if findings.plain(segment, parts[4], field) != kind:
             continue
-        if authority and findings.plain(pid, parts[3], _IDS) != authority:
+        if authority and findings.plain(segment, parts[3], field) != authority:
             continue
-        found.add(findings.plain(pid, parts[0], _IDS).strip())
+        found.add(findings.plain(segment, parts[0], field).strip())
     return found - {""}
 
 
