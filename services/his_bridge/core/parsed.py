@@ -59,7 +59,11 @@ class ParsedDiagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParsedLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A charge with its local codes and its amounts in major units."""
+    """A charge with its local codes and its amounts in major units.
+
+    `line_id` is the source's id of the charge; `reverses_line` that of the charge which a line
+    takes back, wholly or in part, by a negative quantity and negative amounts (冲红).
+    """
 
     path: str
     number: int

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.common.money import currency_exponent
 from services.his_bridge.core import hl7v2_terms as kinds
 from services.his_bridge.core.balance import to_minor
 from services.his_bridge.core.bill import Bill, CareType
 from services.his_bridge.core.events import EventKind
 from services.his_bridge.core.faults import Fault, Reason, in_order
 from services.his_bridge.core.hl7v2_terms import BillBy, TotalFrom
-from services.his_bridge.core.intake import Held, whole_bill
+from services.his_bridge.core.intake import Held, part_of_bill
 from services.his_bridge.core.outcomes import (
     BillHappened,
     KeptOut,
@@ -41,7 +40,7 @@ from services.his_bridge.dialects.hl7v2.admission import (
     says_anything,
     type_of,
 )
-from services.his_bridge.dialects.hl7v2.charges import Diagnoses, read_lines
+from services.his_bridge.dialects.hl7v2.charges import NET_PLACES, Diagnoses, read_lines
 from services.his_bridge.dialects.hl7v2.message import Message, Segment
 from services.his_bridge.dialects.hl7v2.person import identity_of, read_person
 from services.his_bridge.dialects.hl7v2.refusals import Refusal, Refused
@@ -152,7 +151,7 @@ class MessageReader:
         lines = read_lines(charges, diagnoses, findings, terms, own)
         if charges and not lines and not findings.faults:
             return KeptOut()
-        total = self._total(message, lines, findings)
+        total, states_total = self._stated_total(message, findings)
         start, end = self._times(message, charges, findings)
         pid = message.first("PID")
         person = None
@@ -171,43 +170,37 @@ class MessageReader:
             diagnoses=diagnoses.all(),
             lines=lines,
             total=total,
-            total_path="PV1[1].47" if own.total_from is TotalFrom.VISIT else "FT1",
-            states_total=True,
+            total_path="PV1[1].47",
+            states_total=states_total,
             person=person,
             social_insurance=None,
             faults=tuple(findings.faults),
         )
         try:
-            bill = whole_bill(parsed, token, terms)
+            bill, stated = part_of_bill(parsed, token, terms)
         except Held as held:
             return SetAside(
                 faults=held.faults,
-                total=_minor(total, terms.currency),
+                total=_minor(self._sum(lines, total), terms.currency),
                 unmapped=held.unmapped,
             )
-        return _happened(bill_id, kind, bill, findings)
+        return _happened(bill_id, kind, bill, findings, stated)
 
-    def _total(
-        self, message: Message, lines: Sequence[ParsedLine], findings: Findings
-    ) -> Decimal | None:
-        """HL7's charges state no total: it is the lines' sum, unless the profile finds one."""
+    def _stated_total(self, message: Message, findings: Findings) -> tuple[Decimal | None, bool]:
+        """PV1-47 where the profile says that it is the bill's; HL7's charges state no total."""
         terms, own = self._reading.terms, self._reading.own
-        if own.bill is BillBy.MESSAGE and own.total_from is TotalFrom.VISIT:
-            pv1 = message.first("PV1")
-            total = None if pv1 is None else findings.money(pv1, 47, terms.currency, places=6)
-            if total is None and not findings.faults:
-                findings.add(Reason.TOTAL_MISSING, "PV1[1].47")
-            return total
-        places = Decimal(1).scaleb(-currency_exponent(terms.currency))
-        total = Decimal(0)
-        for line in lines:
-            if line.quantity is None or (line.net is None and line.unit_price is None):
-                return None  # named already, or about to be
-            if line.net is not None:
-                total += line.net
-            elif line.unit_price is not None:
-                total += (line.quantity * line.unit_price).quantize(places, ROUND_HALF_UP)
-        return total
+        pv1 = message.first("PV1")
+        ends = own.bill is BillBy.MESSAGE or type_of(message) in own.closes
+        if own.total_from is not TotalFrom.VISIT or not ends or pv1 is None:
+            return None, False
+        states = bool(pv1.first(47)) and not pv1.is_null(47)
+        return findings.money(pv1, 47, terms.currency, places=NET_PLACES), states
+
+    @staticmethod
+    def _sum(lines: Sequence[ParsedLine], total: Decimal | None) -> Decimal | None:
+        """About how much waits when the record is set aside; None when that cannot be told."""
+        nets = [line.net for line in lines if line.net is not None]
+        return total if total is not None or len(nets) < len(lines) else sum(nets, Decimal(0))
 
     def _times(
         self, message: Message, charges: Sequence[Segment], findings: Findings
@@ -305,11 +298,12 @@ def _happened(
     kind: EventKind,
     bill: Bill | None,
     findings: Findings,
+    stated_total: int | None = None,
 ) -> Outcome:
     if bill_id is None or findings.faults:
         return SetAside(faults=tuple(findings.faults))
     day = None if bill is None else bill.end.astimezone(ZoneInfo(bill.zone)).date()
-    return BillHappened(bill_id=bill_id, kind=kind, bill=bill, day=day)
+    return BillHappened(bill_id=bill_id, kind=kind, bill=bill, day=day, stated_total=stated_total)
 
 
 def _minor(total: Decimal | None, currency: str) -> int | None:

@@ -134,6 +134,7 @@ def _line(
         reverses, line_id = (line_id, "") if by_id else (findings.text(segment, 31), line_id)
         if not reverses:
             findings.add(Reason.CREDIT_WITHOUT_CHARGE, path_of(segment, 2 if by_id else 31))
+            read = None  # named already
     return ParsedLine(
         path=f"FT1[{segment.number}]",
         number=number,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,9 +39,10 @@ def test_line_ends_and_blanks_may_stand_between_messages(between: bytes) -> None
 def test_garbage_is_not_skipped_and_what_came_before_it_counts() -> None:
     deframer = Deframer(MOST)
     found = []
+    frames = deframer.feed(framed(b"a") + b"GET / HTTP/1.1\r\n")
+    found.append(next(frames))
     with pytest.raises(NotFramed):
-        for frame in deframer.feed(framed(b"a") + b"GET / HTTP/1.1\r\n"):
-            found.append(frame)  # noqa: PERF402 what was yielded before the fault is the point
+        next(frames)
     assert found == [Frame(b"a")]
 
 
@@ -70,9 +73,9 @@ def test_of_an_oversized_message_only_the_head_is_kept() -> None:
 
 def test_a_message_without_end_is_given_up() -> None:
     deframer = Deframer(MOST)
+    assert list(deframer.feed(VT + b"y" * MOST)) == []
     with pytest.raises(NotFramed):
-        for _ in range(20):
-            list(deframer.feed(VT[:0] + (VT if not deframer.is_inside else b"") + b"y" * MOST))
+        list(deframer.feed(b"y" * 11 * MOST))
 
 
 def test_a_message_of_just_the_allowed_size_is_whole() -> None:
@@ -88,7 +91,7 @@ def test_frames_do_not_depend_on_how_the_bytes_arrive(
 ) -> None:
     stream = b"".join(map(framed, messages))
     edges = [0, *sorted(min(at, len(stream)) for at in cuts), len(stream)]
-    chunks = [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [stream[a:b] for a, b in pairwise(edges)]
     assert cut(*chunks) == [Frame(message) for message in messages]
 
 
