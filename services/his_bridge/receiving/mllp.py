@@ -53,7 +53,10 @@ _BROKEN = {
 
 
 class Listener:
-    """Listens for one hospital and reads what it stored. `counts` tells what was not taken."""
+    """Listens for one hospital and reads what it stored.
+
+    `counts` tells how often what was not taken; `in_flight` the bytes between arrival and commit.
+    """
 
     def __init__(
         self,
@@ -75,7 +78,7 @@ class Listener:
         self._senders: set[Sender] = set()
         self._stalled: set[Sender] = set()
         self._large: dict[Sender, None] = {}
-        self._in_flight = 0
+        self.in_flight = 0
         self._looking: set[asyncio.Task[None]] = set()
         self._prefix = secrets.token_hex(4)
         self._number = 0
@@ -158,7 +161,7 @@ class Listener:
 
     def is_full(self, sender: Sender) -> bool:
         """Whether the bytes between arrival and commit are as many as may be."""
-        if self._in_flight < self._settings.in_flight_mib * _MIB:
+        if self.in_flight < self._settings.in_flight_mib * _MIB:
             return False
         self._stalled.add(sender)
         return True
@@ -220,10 +223,10 @@ class Listener:
             )
             for piece in seen.pieces
         ]
-        self._in_flight += len(raw)
+        self.in_flight += len(raw)
 
         def told(taken: tuple[Taken, ...] | None) -> None:
-            self._in_flight -= len(raw)
+            self.in_flight -= len(raw)
             denials = seen.denials
             if taken is None:
                 denials = (Denial(Refusal.NOT_STORED),)
@@ -259,7 +262,7 @@ class Listener:
         """The sender holds no large message any more; and whoever waited may go on."""
         if sender.held <= SMALL_BYTES:
             self._large.pop(sender, None)
-        if not self._stalled or self._in_flight >= self._settings.in_flight_mib * _MIB:
+        if not self._stalled or self.in_flight >= self._settings.in_flight_mib * _MIB:
             return
         stalled, self._stalled = self._stalled, set()
         for each in stalled:
