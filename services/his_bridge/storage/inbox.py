@@ -15,6 +15,7 @@ from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import inbox, quarantine, read_cursor
 
 PENDING = "pending"
+READ = "read"
 _CONFLICT = (Fault(reason=Reason.SAME_VERSION_OTHER_CONTENT, path="meta.versionId"),)
 
 
@@ -36,6 +37,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
     bound: str  # what the row's sealed columns are bound to
     updated_us: int
+    rank: str  # its place among what the source made in one moment
     received_us: int
 
 
@@ -134,6 +136,7 @@ def store(
                     str(new["content_hash"]),
                 ),
                 updated_us=record.updated_us,
+                rank=_rank(record.version, str(new["content_hash"])),
                 received_us=now_us,
             )
             pending.append((position, entry))
@@ -168,6 +171,7 @@ def left_over(
                 hospital, channel, row.external_index, row.version, row.content_hash
             ),
             updated_us=row.updated_us,
+            rank=_rank(row.version, row.content_hash),
             received_us=row.at_us,
         )
         for row in rows
@@ -243,6 +247,12 @@ def move_cursor(
         delete(read_cursor).where(*(read_cursor.c[name] == value for name, value in key.items()))
     )
     connection.execute(insert(read_cursor), {**key, "position": position, "at_us": now_us})
+
+
+def _rank(version: str, content_hash: str) -> str:
+    """By version, counted where it is a number, then by content: never by arrival."""
+    counted = version.isascii() and version.isdigit()
+    return f"{len(version):02}{version}:{content_hash}" if counted else f"{version}:{content_hash}"
 
 
 def _known(

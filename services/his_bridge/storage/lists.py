@@ -93,7 +93,8 @@ def quarantine_after(
     """Records that wait for a person, oldest first, after a number.
 
     A later version of the same record that was read, released or not, resolves what was set aside
-    before: if it is bad as well, it waits itself. A late older version resolves nothing, nor does
+    before, and so does an original that came after what takes it back. If the later version is bad
+    as well, it waits itself. A late older version resolves nothing, nor does
     the same version with other bytes.
     """
     of_inbox = [inbox.c[name] for name in OF_INBOX]
@@ -125,7 +126,7 @@ def _waiting(query: Select[Any], hospital: str) -> Select[Any]:
     return (
         query.select_from(quarantine)
         .join(inbox, inbox.c.id == quarantine.c.inbox_id)
-        .where(quarantine.c.hospital == hospital, ~resolved)
+        .where(quarantine.c.hospital == hospital, quarantine.c.resolved_us.is_(None), ~resolved)
     )
 
 

@@ -21,6 +21,7 @@ from services.his_bridge.core.bill import (
 )
 from services.his_bridge.core.events import BillEvent, EventKind
 from services.his_bridge.core.merges import Merge, Order
+from services.his_bridge.core.outcomes import BillHappened, Merged, MergeLevel
 
 FILE = Path(__file__).parents[3] / "cases" / "bills" / "folding.yaml"
 CASES: list[Mapping[str, Any]] = load(FILE.read_bytes(), FILE.name)["cases"]
@@ -64,6 +65,21 @@ def event_of(said: Mapping[str, Any]) -> BillEvent:
         bill=bill_of(said),
         reverses=said.get("reverses"),
         stated_total=fen(said["total"]) if "total" in said else None,
+    )
+
+
+def outcome_of(said: Mapping[str, Any]) -> BillHappened | Merged:
+    """What a dialect makes of the record."""
+    if "merge" in said:
+        merge = said["merge"]
+        return Merged(level=MergeLevel.ACCOUNT, into=merge["into"], out_of=merge["out-of"])
+    event = event_of(said)
+    return BillHappened(
+        bill_id=event.account,
+        kind=event.kind,
+        bill=event.bill,
+        reverses=event.reverses,
+        stated_total=event.stated_total,
     )
 
 
