@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -18,7 +19,7 @@ from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.hl7v2.message import Header, Message, Segment, read_message
 from services.his_bridge.dialects.hl7v2.orders import Order, orders_of
 from services.his_bridge.dialects.hl7v2.refusals import Denial, Place, Refusal, Refused
-from services.his_bridge.dialects.hl7v2.values import is_short, moment_of
+from services.his_bridge.dialects.hl7v2.values import Coder, is_short, moment_of
 
 KIND = "HL7v2"
 BILLS, READINGS = "bills", "readings"
@@ -32,6 +33,7 @@ _TYPES = frozenset(name.partition("^")[0] for name in kinds.SUPPORTED)
 # MSH-16: nothing is ever reported after the bytes were accepted, hence no error either.
 _NO_APPLICATION_ANSWER = frozenset({"", "NE", "ER"})
 _ONE_VERSION = "1"
+_MOST_KNOWN, _SHORT_BYTES = 256, 1 << 14
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -43,14 +45,22 @@ class Piece(msgspec.Struct, frozen=True):
     updated: datetime | None
 
 
-class Hl7Reading(msgspec.Struct, frozen=True, kw_only=True):
+class Hl7Reading:
     """All that it takes to read one source's messages."""
 
-    terms: SourceTerms
-    own: Hl7v2Terms
+    def __init__(self, terms: SourceTerms, own: Hl7v2Terms) -> None:
+        self.terms = terms
+        self.own = own
+        self.coder = Coder(own.systems)
+        # A message is looked at when it arrives, when it is stored and when it is read; mostly
+        # within moments.
+        self._known = lru_cache(maxsize=_MOST_KNOWN)(self._read)
 
     def message(self, raw: bytes) -> Message:
         """The message with the segments that its type needs. Raises: Refused."""
+        return self._known(raw) if len(raw) <= _SHORT_BYTES else self._read(raw)
+
+    def _read(self, raw: bytes) -> Message:
         return read_message(raw, self.own.charset, segments_for)
 
 

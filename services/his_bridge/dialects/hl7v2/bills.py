@@ -86,7 +86,7 @@ class MessageReader:
             return KeptOut()
         if named in kinds.MERGES:
             return self._merge(record_id, message, named)
-        findings = Findings()
+        findings = Findings(self._reading.coder)
         bill_id = self._bill_id(message, findings)
         if named in self._reading.own.takes_back:
             return _happened(bill_id, EventKind.REVERSAL, None, findings)
@@ -193,8 +193,8 @@ class MessageReader:
         ends = own.bill is BillBy.MESSAGE or type_of(message) in own.closes
         if own.total_from is not TotalFrom.VISIT or not ends or pv1 is None:
             return None, False
-        states = bool(pv1.first(47)) and not pv1.is_null(47)
-        return findings.money(pv1, 47, terms.currency, places=NET_PLACES), states
+        total = findings.money(pv1, 47, terms.currency, places=NET_PLACES)
+        return total, pv1.states(47)
 
     @staticmethod
     def _sum(lines: Sequence[ParsedLine], total: Decimal | None) -> Decimal | None:
@@ -252,7 +252,7 @@ class MessageReader:
         if at >= len(pairs):
             return KeptOut()
         pid, merge = pairs[at]
-        findings = Findings()
+        findings = Findings(self._reading.coder)
         if named == "ADT^A40":
             return self._merged_patients(pid, merge, findings)
         into_field, out_field = merge_field(named)

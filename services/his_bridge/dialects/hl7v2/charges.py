@@ -14,7 +14,7 @@ from services.his_bridge.core.hl7v2_terms import (
     ExtendedAmount,
     Hl7v2Terms,
 )
-from services.his_bridge.core.parsed import Concept, ParsedDiagnosis, ParsedLine
+from services.his_bridge.core.parsed import Concept, LocalCoding, ParsedDiagnosis, ParsedLine
 from services.his_bridge.core.terms import Principal, SourceTerms
 from services.his_bridge.dialects.hl7v2.message import Segment
 from services.his_bridge.dialects.hl7v2.values import Findings, path_of
@@ -22,6 +22,7 @@ from services.his_bridge.dialects.hl7v2.values import Findings, path_of
 QUANTITY_PLACES = 4
 UNIT_PRICE_PLACES = 6
 NET_PLACES = 6  # finer than a coin is a fault of the balance, with its own reason
+_ONCE = Decimal(1)  # a charge without quantity happened once
 _DELETED = "D"  # DG1-21: the sender takes the diagnosis out of its list
 
 
@@ -44,12 +45,9 @@ class Diagnoses:
         """The numbers of the diagnoses that a charge names in FT1-19."""
         numbers: list[int] = []
         for written in charge.repetitions(19):
-            codings = self._findings.codings(
-                charge, written, 19, self._own.systems, self._own.diagnosis_system
-            )
+            codings = self._findings.codings(charge, written, 19, self._own.diagnosis_system)
             if codings:
-                concept = Concept(codings=tuple(codings), path=path_of(charge, 19))
-                numbers.append(self._number_of(concept))
+                numbers.append(self._number_of(codings, charge, 19))
         return tuple(dict.fromkeys(numbers))
 
     def all(self) -> tuple[ParsedDiagnosis, ...]:
@@ -64,20 +62,21 @@ class Diagnoses:
         # Until 2.3 the coding system stood beside the code, in DG1-2.
         method = findings.text(segment, 2)
         usual = own.systems.get(method, method) or own.diagnosis_system
-        concept = findings.concept(segment, 3, own.systems, usual)
+        concept = findings.concept(segment, 3, usual)
         if not concept.codings:
             findings.add(Reason.CODE_MISSING, path_of(segment, 3))
             return
-        number = self._number_of(concept)
+        number = self._number_of(concept.codings, segment, 3)
         if findings.text(segment, 15) == "1":
             at = number - 1
             self._found[at] = msgspec.structs.replace(self._found[at], principal=True)
 
-    def _number_of(self, concept: Concept) -> int:
-        keys = [(coding.system, coding.code) for coding in concept.codings]
+    def _number_of(self, codings: Sequence[LocalCoding], segment: Segment, field: int) -> int:
+        keys = [(coding.system, coding.code) for coding in codings]
         known = next((self._numbers[key] for key in keys if key in self._numbers), 0)
         if not known:
             known = len(self._found) + 1
+            concept = Concept(codings=tuple(codings), path=path_of(segment, field))
             self._found.append(ParsedDiagnosis(number=known, principal=False, concept=concept))
         for key in keys:
             self._numbers.setdefault(key, known)
@@ -113,36 +112,35 @@ def _line(
     terms: SourceTerms,
     own: Hl7v2Terms,
 ) -> ParsedLine:
-    quantity = Decimal(1)  # a charge without quantity happened once
-    states_quantity = bool(segment.first(10)) and not segment.is_null(10)
-    read: Decimal | None = quantity
-    if states_quantity:
-        read = findings.decimal(
-            findings.text(segment, 10), path_of(segment, 10), places=QUANTITY_PLACES
-        )
+    quantity: Decimal | None = _ONCE
+    written = findings.text(segment, 10)
+    if written:
+        quantity = findings.decimal(segment, 10, written, places=QUANTITY_PLACES)
     net = findings.money(segment, 11, terms.currency, places=NET_PLACES)
     price = findings.money(segment, 12, terms.currency, places=UNIT_PRICE_PLACES)
     if own.extended_amount is ExtendedAmount.UNIT_PRICE:
         net, price = None, net if price is None else price
-    states = any(segment.first(at) and not segment.is_null(at) for at in (11, 12))
     line_id = findings.text(segment, 2)
-    takes_back = kind is ChargeKind.CREDIT or (read is not None and read < 0)
-    read, price, net = _signed(segment, takes_back, read, price, net, findings)
     reverses = ""
-    if takes_back:
-        by_id = own.credit_names is CreditNames.TRANSACTION_ID
-        reverses, line_id = (line_id, "") if by_id else (findings.text(segment, 31), line_id)
-        if not reverses:
-            findings.add(Reason.CREDIT_WITHOUT_CHARGE, path_of(segment, 2 if by_id else 31))
-            read = None  # named already
+    if kind is ChargeKind.CREDIT or (quantity is not None and quantity < 0):
+        line_id, reverses = _names(segment, line_id, findings, own)
+        quantity = None if quantity is None or not reverses else -abs(quantity)
+        price = None if price is None else abs(price)
+        net = None if net is None else -abs(net)
+    else:
+        net = _not_negative(segment, 11, net, findings)
+        price = _not_negative(segment, 12, price, findings)
+    if quantity is not None and not quantity:
+        findings.add(Reason.QUANTITY_NOT_POSITIVE, path_of(segment, 10))
+        quantity = None
     return ParsedLine(
         path=f"FT1[{segment.number}]",
         number=number,
         concept=_code_of(segment, findings, own),
-        quantity=read,
+        quantity=quantity,
         unit_price=price,
         net=net,
-        states_amount=states,
+        states_amount=segment.states(11) or segment.states(12),
         service_time=findings.moment(segment, 4, terms.zone),
         diagnosis_numbers=diagnoses.numbers_of(segment),
         line_id=line_id,
@@ -150,42 +148,35 @@ def _line(
     )
 
 
+def _names(segment: Segment, line_id: str, findings: Findings, own: Hl7v2Terms) -> tuple[str, str]:
+    """A credit's own id, and that of the charge which it takes back.
+
+    However the source writes it: sources put the sign at the type, the quantity, the amount or
+    all of them.
+    """
+    if own.credit_names is CreditNames.TRANSACTION_ID:
+        field, line_id, reverses = 2, "", line_id
+    else:
+        field, reverses = 31, findings.text(segment, 31)
+    if not reverses:
+        findings.add(Reason.CREDIT_WITHOUT_CHARGE, path_of(segment, field))
+    return line_id, reverses
+
+
 def _code_of(segment: Segment, findings: Findings, own: Hl7v2Terms) -> Concept:
     """What was charged: the transaction's code, then the procedure's, then the drug's."""
-    codings = [
-        coding
-        for field in (7, 25, 29)
-        for written in segment.repetitions(field)[:1]
-        for coding in findings.codings(segment, written, field, own.systems, own.line_system)
-    ]
-    return Concept(codings=tuple(codings), path=path_of(segment, 7))
+    codings: tuple[LocalCoding, ...] = ()
+    for field in (7, 25, 29):
+        if segment.states(field):
+            written = segment.repetitions(field)[0]
+            codings += findings.codings(segment, written, field, own.line_system)
+    return Concept(codings=codings, path=path_of(segment, 7))
 
 
-def _signed(
-    segment: Segment,
-    takes_back: bool,
-    quantity: Decimal | None,
-    price: Decimal | None,
-    net: Decimal | None,
-    findings: Findings,
-) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
-    """Quantity, unit price and net with the signs that the core knows.
-
-    A charge has no negative amount. What is taken back is negative in quantity and net, however
-    the source writes it: sources put the sign at the type, the quantity, the amount or all.
-    """
-    if quantity is not None and quantity == 0:
-        findings.add(Reason.QUANTITY_NOT_POSITIVE, path_of(segment, 10))
-        quantity = None
-    if not takes_back:
-        for amount, field in ((net, 11), (price, 12)):
-            if amount is not None and amount < 0:
-                findings.add(Reason.NEGATIVE_AMOUNT, path_of(segment, field))
-        net = None if net is not None and net < 0 else net
-        price = None if price is not None and price < 0 else price
-        return quantity, price, net
-    return (
-        None if quantity is None else -abs(quantity),
-        None if price is None else abs(price),
-        None if net is None else -abs(net),
-    )
+def _not_negative(
+    segment: Segment, field: int, amount: Decimal | None, findings: Findings
+) -> Decimal | None:
+    if amount is not None and amount < 0:
+        findings.add(Reason.NEGATIVE_AMOUNT, path_of(segment, field))
+        return None
+    return amount

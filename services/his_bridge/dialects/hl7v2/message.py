@@ -98,13 +98,16 @@ class Segment(msgspec.Struct, frozen=True):
 
     def first(self, number: int, component: int = 1) -> str:
         """A component of a field's first repetition, as it is written."""
-        field = self.field(number)
-        if not field:
-            return ""
-        # Most fields are one plain value.
-        if self.delimiters.repetition in field:
-            field = field.split(self.delimiters.repetition, 1)[0]
-        parts = field.split(self.delimiters.component, component)
+        field = self.fields[number] if number < len(self.fields) else ""
+        # Most fields are empty, or one plain value.
+        if not field or (component == 1 and field.isalnum()):
+            return field
+        delimiters = self.delimiters
+        if delimiters.repetition in field:
+            field = field.split(delimiters.repetition, 1)[0]
+        if delimiters.component not in field:
+            return field if component == 1 else ""
+        parts = field.split(delimiters.component, component)
         return parts[component - 1] if component <= len(parts) else ""
 
     def text(self, number: int, component: int = 1) -> str:
@@ -119,9 +122,16 @@ class Segment(msgspec.Struct, frozen=True):
 
         Raises: UnknownEscape.
         """
+        if not written or written.isalnum():
+            return written
         if self.delimiters.subcomponent in written:
             written = written.split(self.delimiters.subcomponent, 1)[0]
         return unescaped(written, self.delimiters, self.charset)
+
+    def states(self, number: int) -> bool:
+        """Whether the field says anything at all."""
+        field = self.field(number)
+        return field not in ("", _NULL)
 
     def is_null(self, number: int) -> bool:
         """Whether the sender says that there is nothing, instead of saying nothing."""

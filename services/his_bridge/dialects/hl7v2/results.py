@@ -94,7 +94,7 @@ class ResultReader:
     def _stated(
         self, message: Message, order: Order, results: list[tuple[Segment, ReadingRule]]
     ) -> Outcome:
-        terms, findings = self._reading.terms, Findings()
+        terms, findings = self._reading.terms, Findings(self._reading.coder)
         zone = terms.zone
         person = None
         if order.pid is None:
@@ -155,7 +155,7 @@ class ResultReader:
         if written.startswith(("<", ">")):
             findings.add(Reason.VALUE_NOT_EXACT, path)
             return None
-        value = findings.decimal(written, path, places=VALUE_PLACES)
+        value = findings.decimal(obx, 5, written, places=VALUE_PLACES)
         if value is not None and value < 0:
             findings.add(Reason.NEGATIVE_AMOUNT, path)
         if value is None or effective is None or provenance is None:

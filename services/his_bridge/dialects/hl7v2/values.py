@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.parsed import Concept, LocalCoding
-from services.his_bridge.dialects.hl7v2.message import Segment, UnknownEscape
+from services.his_bridge.dialects.hl7v2.message import Delimiters, Segment, UnknownEscape
 
 # NM: a sign, leading zeros and a bare point are HL7's; exponents and other digits are not.
 _NUMBER = re.compile(r"([+-]?)0*([0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})", re.ASCII)
@@ -23,13 +23,58 @@ _TIME = re.compile(
 _FIRST_YEAR, _LAST_YEAR = 1990, 2199  # as claims accepts them
 MAX_TEXT = 64  # codes, numbers of bills and providers, as claims accepts them
 _MAX_DISPLAY = 1_000
+_MOST_KNOWN = 8_192
+# Codes, and whether some of the field is none.
+Coded = tuple[tuple[LocalCoding, ...], bool]
+
+
+class Coder:
+    """Reads coded fields; what a source writes again and again is read once."""
+
+    def __init__(self, systems: Mapping[str, str]) -> None:
+        """`systems` turns names of coding systems into systems; others stand for themselves."""
+        self._systems = systems
+        self._known: dict[tuple[str, str, Delimiters, str], Coded] = {}
+
+    def read(self, segment: Segment, written: str, usual: str) -> Coded:
+        """The codes of one CE, CNE or CWE, and whether some of it is no code."""
+        key = (written, usual, segment.delimiters, segment.charset)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known = {}
+            found = self._known[key] = self._read(segment, written, usual)
+        return found
+
+    def _read(self, segment: Segment, written: str, usual: str) -> Coded:
+        found: list[LocalCoding] = []
+        faulty = False
+        parts = [*segment.parts(written), "", "", "", "", "", ""]
+        for at in (0, 3):
+            if not parts[at]:
+                continue
+            try:
+                code, display, named = (segment.plain(part) for part in parts[at : at + 3])
+            except UnknownEscape:
+                faulty = True
+                continue
+            system = self._systems.get(named, named) or usual
+            if not code or not system:
+                continue
+            if not is_short(code):
+                faulty = True
+                continue
+            shown = display if len(display) <= _MAX_DISPLAY else ""
+            found.append(LocalCoding(system=system, code=code, display=shown))
+        return tuple(found), faulty
 
 
 class Findings:
     """The faults of one message, each with its place: `FT1[2].11` is the second FT1's field 11."""
 
-    def __init__(self) -> None:
+    def __init__(self, coder: Coder) -> None:
         self.faults: list[Fault] = []
+        self._coder = coder
 
     def add(self, reason: Reason, path: str) -> None:
         """Name a fault."""
@@ -37,7 +82,10 @@ class Findings:
 
     def text(self, segment: Segment, field: int, component: int = 1) -> str:
         """What a component says; empty, with a fault, when an escape in it means nothing."""
-        return self.plain(segment, segment.first(field, component), field)
+        written = segment.first(field, component)
+        if not written or written.isalnum():
+            return written
+        return self.plain(segment, written, field)
 
     def plain(self, segment: Segment, written: str, field: int) -> str:
         """The same of a component that stands for itself."""
@@ -54,11 +102,11 @@ class Findings:
         self.add(Reason.TEXT_MALFORMED, path)
         return None
 
-    def decimal(self, text: str, path: str, *, places: int) -> Decimal | None:
+    def decimal(self, segment: Segment, field: int, text: str, *, places: int) -> Decimal | None:
         """HL7's NM as it was written, with so many places at most."""
-        value = _decimal(text, places)
+        value = decimal_of(text, places)
         if value is None:
-            self.add(Reason.NUMBER_MALFORMED, path)
+            self.add(Reason.NUMBER_MALFORMED, path_of(segment, field))
         return value
 
     def money(self, segment: Segment, field: int, currency: str, *, places: int) -> Decimal | None:
@@ -66,17 +114,16 @@ class Findings:
 
         An amount without a currency is in the profile's.
         """
-        written = segment.first(field)
-        if not written or segment.is_null(field):
+        amount = segment.first(field)
+        if not amount or amount == '""':
             return None
-        path = path_of(segment, field)
-        amount, _, unit = written.partition(segment.delimiters.subcomponent)
-        if unit:
+        if segment.delimiters.subcomponent in amount:
+            amount, _, unit = amount.partition(segment.delimiters.subcomponent)
             named = self.plain(segment, unit, field)
             if named and named != currency:
-                self.add(Reason.WRONG_CURRENCY, path)
+                self.add(Reason.WRONG_CURRENCY, path_of(segment, field))
                 return None
-        return self.decimal(amount, path, places=places)
+        return self.decimal(segment, field, amount, places=places)
 
     def moment(
         self,
@@ -102,35 +149,22 @@ class Findings:
         return found
 
     def codings(
-        self, segment: Segment, repetition: str, field: int, systems: Mapping[str, str], usual: str
-    ) -> list[LocalCoding]:
-        """The codes of one CE, CNE or CWE: the code, then its alternative."""
-        found = []
-        parts = segment.parts(repetition)
-        for at in (0, 3):
-            if at >= len(parts) or not parts[at]:
-                continue
-            code, display, named = (
-                self.plain(segment, part, field) for part in (*parts[at : at + 3], "", "")[:3]
-            )
-            system = systems.get(named, named) or usual
-            if not code or not system:
-                continue
-            if not is_short(code):
-                self.add(Reason.TEXT_MALFORMED, path_of(segment, field))
-                continue
-            if len(display) > _MAX_DISPLAY:
-                display = ""
-            found.append(LocalCoding(system=system, code=code, display=display))
+        self, segment: Segment, repetition: str, field: int, usual: str
+    ) -> tuple[LocalCoding, ...]:
+        """The codes of one CE, CNE or CWE: the code, then its alternative.
+
+        `usual` is the system of a code that names none.
+        """
+        found, faulty = self._coder.read(segment, repetition, usual)
+        if faulty:
+            self.add(Reason.TEXT_MALFORMED, path_of(segment, field))
         return found
 
-    def concept(
-        self, segment: Segment, field: int, systems: Mapping[str, str], usual: str
-    ) -> Concept:
+    def concept(self, segment: Segment, field: int, usual: str) -> Concept:
         """A coded field; without any code an empty concept."""
         written = segment.repetitions(field)
-        codings = self.codings(segment, written[0], field, systems, usual) if written else []
-        return Concept(codings=tuple(codings), path=path_of(segment, field))
+        codings = self.codings(segment, written[0], field, usual) if written else ()
+        return Concept(codings=codings, path=path_of(segment, field))
 
 
 def path_of(segment: Segment, field: int) -> str:
@@ -180,7 +214,8 @@ def _offset(text: str) -> timezone:
 
 
 @lru_cache(maxsize=4_096)
-def _decimal(text: str, places: int) -> Decimal | None:
+def decimal_of(text: str, places: int) -> Decimal | None:
+    """The number; None when it is no plain one, or too fine."""
     found = _NUMBER.fullmatch(text)
     if found is None:
         return None
