@@ -130,8 +130,8 @@ async def _listening(database: Database, keys: SubjectKeys) -> AsyncIterator[int
         raise TypeError("the profile is of another kind")
     reading = Hl7Reading(profile.terms, own)
     reader = MessageReader(reading, _token)
-    intake = Intake(BILLS, profile, reader, database, keys, now_us, _INSURER)
-    listener = Listener(settings, reading, {BILLS: intake}, now_us)
+    intake = Intake(BILLS, profile, lambda _: reader, database, keys, now_us, _INSURER)
+    listener = Listener(settings, lambda: reading, {BILLS: intake}, now_us)
     running = asyncio.ensure_future(listener.run())
     await listener.listens.wait()
     try:

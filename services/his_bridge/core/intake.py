@@ -19,7 +19,7 @@ from services.his_bridge.core.parsed import (
     ParsedSocialInsurance,
 )
 from services.his_bridge.core.redaction import redact
-from services.his_bridge.core.terms import SocialInsuranceSource, SourceTerms
+from services.his_bridge.core.terms import LineAmount, SocialInsuranceSource, SourceTerms
 
 T = TypeVar("T")
 
@@ -64,13 +64,10 @@ def part_of_bill(
     if not parsed.lines and amounts.total is not None and amounts.total < 0:
         faults.append(Fault(reason=Reason.REFUND_WITHOUT_LINES, path=parsed.total_path))
     faults += _refund_faults(parsed.lines)
-    if amounts.total is None and not amounts.complete:
-        # Without a total there is no remainder for a line that states no amount.
-        faults += [
-            Fault(reason=Reason.LINE_WITHOUT_AMOUNT, path=line.path)
-            for line in parsed.lines
-            if not line.states_amount and line.quantity is not None
-        ]
+    first = parsed.lines[0] if parsed.lines else None
+    takes_rest = terms.line_without_net.first is LineAmount.REMAINDER
+    if takes_rest and parsed.total is None and first is not None and not first.states_amount:
+        faults.append(Fault(reason=Reason.LINE_WITHOUT_AMOUNT, path=first.path))  # no rest to take
     of_lines = sum(line.billed for line in amounts.lines)
     total = amounts.total if amounts.total is not None or not parsed.lines else of_lines
     known = msgspec.structs.replace(amounts, total=total)

@@ -12,7 +12,7 @@ import ipaddress
 import secrets
 import ssl
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,13 +61,15 @@ class Listener:
     def __init__(
         self,
         settings: MllpSettings,
-        reading: Hl7Reading,
+        reading_now: Callable[[], Hl7Reading],
         intakes: Mapping[str, Intake],
         now_us: NowUs,
         state: Path | None = None,
     ) -> None:
         self._settings = settings
-        self._reading = reading
+        reading = reading_now()
+        self._reading_now = reading_now
+        self._charset = reading.own.charset
         self._hospital = reading.terms.hospital
         self._now_us = now_us
         self._zone = ZoneInfo(reading.terms.zone)
@@ -190,7 +192,7 @@ class Listener:
         try:
             if frame.broken is not None:
                 raise Refused(Denial(_BROKEN[frame.broken]))
-            message, pieces = admit(frame.raw, self._reading)
+            message, pieces = admit(frame.raw, self._reading_now())
             return _Seen(message.header, pieces, ())
         except Refused as refused:
             denials: tuple[Denial, ...] = refused.denials
@@ -200,7 +202,7 @@ class Listener:
             )
             denials = (Denial(Refusal.NOT_STORED),)
         with suppress(Refused):
-            header = read_header(frame.raw, self._reading.own.charset)
+            header = read_header(frame.raw, self._charset)
         kept = frame.broken is None and is_kept(denials)
         return _Seen(header, (unreadable_piece(frame.raw),) if kept else (), denials)
 
@@ -251,7 +253,7 @@ class Listener:
             content = acknowledgement(
                 header,
                 denials,
-                charset=self._reading.own.charset,
+                charset=self._charset,
                 control_id=f"{self._prefix}{self._number:x}",
                 now=datetime.fromtimestamp(self._now_us() / 1e6, UTC).astimezone(self._zone),
             )

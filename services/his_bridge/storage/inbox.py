@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from services.common.sealing import Sealer
 from services.his_bridge.core.faults import Fault, Reason, in_order, stage_of
+from services.his_bridge.core.mapping import Unmapped
 from services.his_bridge.storage import sealed
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import inbox, quarantine, read_cursor
@@ -59,6 +60,7 @@ class SetAsideRow(msgspec.Struct, frozen=True, kw_only=True):
     inbox_id: int
     faults: tuple[Fault, ...]
     total_minor: int | None = None
+    unmapped: tuple[Unmapped, ...] = ()
 
 
 def store(

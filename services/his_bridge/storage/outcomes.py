@@ -27,6 +27,7 @@ from services.his_bridge.core.outcomes import (
 )
 from services.his_bridge.storage import holding, sealed
 from services.his_bridge.storage.bills import Bills
+from services.his_bridge.storage.code_maps import note_unmapped
 from services.his_bridge.storage.consents import Register, register_of
 from services.his_bridge.storage.holding import HELD, PURPOSES, READINGS, Held, Version
 from services.his_bridge.storage.inbox import READ, Pending, SetAsideRow, set_aside
@@ -171,7 +172,10 @@ class _Batch:
             return
         if isinstance(outcome, SetAside):
             row = SetAsideRow(
-                inbox_id=pending.inbox_id, faults=outcome.faults, total_minor=outcome.total
+                inbox_id=pending.inbox_id,
+                faults=outcome.faults,
+                total_minor=outcome.total,
+                unmapped=outcome.unmapped,
             )
             self._aside.append(row)
             state = "quarantined"
@@ -260,6 +264,7 @@ class _Batch:
         set_aside(
             self._connection, self._hospital, self._aside, currency=place.currency, now_us=now_us
         )
+        note_unmapped(self._connection, self._sealer, self._hospital, self._aside)
         holding.supersede(self._connection, self._superseded)
         holding.hold(
             self._connection,

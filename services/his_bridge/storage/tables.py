@@ -54,6 +54,8 @@ last_pull = Table(
     Column("attempt_us", BigInteger, nullable=False),
     Column("success_us", BigInteger),
     Column("failure", String(64), nullable=False),
+    # Failures since the last success: how long the hospital is left alone (core.breaker).
+    Column("failures", Integer, nullable=False, server_default="0"),
 )
 
 # Where the next page begins. `scope` names what is asked for: another base URL or period starts

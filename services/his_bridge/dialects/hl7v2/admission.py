@@ -52,16 +52,19 @@ class Hl7Reading:
         self.terms = terms
         self.own = own
         self.coder = Coder(own.systems)
-        # A message is looked at when it arrives, when it is stored and when it is read; mostly
-        # within moments.
-        self._known = lru_cache(maxsize=_MOST_KNOWN)(self._read)
 
     def message(self, raw: bytes) -> Message:
         """The message with the segments that its type needs. Raises: Refused."""
-        return self._known(raw) if len(raw) <= _SHORT_BYTES else self._read(raw)
-
-    def _read(self, raw: bytes) -> Message:
+        if len(raw) <= _SHORT_BYTES:
+            return _short_message(raw, self.own.charset)
         return read_message(raw, self.own.charset, segments_for)
+
+
+# A message is looked at when it arrives, when it is stored and when it is read; mostly within
+# moments.
+@lru_cache(maxsize=_MOST_KNOWN)
+def _short_message(raw: bytes, charset: str) -> Message:
+    return read_message(raw, charset, segments_for)
 
 
 def segments_for(header: Header) -> Collection[str]:

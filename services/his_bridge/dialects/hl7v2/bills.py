@@ -60,14 +60,14 @@ class MessageReader:
     kind = KIND
 
     def __init__(self, reading: Hl7Reading, tokens: Tokens) -> None:
-        self._reading = reading
+        self.reading = reading
         self._tokens = tokens
         self._zone = ZoneInfo(reading.terms.zone)
 
     def glance(self, raw: bytes) -> Glance:
         """Decode the message; what says nothing of a bill, or of other times, is to be kept out."""
         try:
-            message = self._reading.message(raw)
+            message = self.reading.message(raw)
         except Refused as refused:
             return Glance(decoded=unread(refused), keep_out=False, needs=frozenset())
         return Glance(decoded=message, keep_out=self._is_out(message), needs=frozenset())
@@ -86,20 +86,20 @@ class MessageReader:
             return KeptOut()
         if named in kinds.MERGES:
             return self._merge(record_id, message, named)
-        findings = Findings(self._reading.coder)
+        findings = Findings(self.reading.coder)
         bill_id = self._bill_id(message, findings)
-        if named in self._reading.own.takes_back:
+        if named in self.reading.own.takes_back:
             return _happened(bill_id, EventKind.REVERSAL, None, findings)
         if named in kinds.CHARGES:
             return self._charged(message, bill_id, findings)
-        closes = named in self._reading.own.closes
+        closes = named in self.reading.own.closes
         kind = EventKind.FINAL if closes else EventKind.LATE
         if closes and message.first("PV1") is None and message.first("DG1") is None:
             return _happened(bill_id, kind, None, findings)
         return self._stated(message, bill_id, kind, (), findings)
 
     def _is_out(self, message: Message) -> bool:
-        own, named = self._reading.own, type_of(message)
+        own, named = self.reading.own, type_of(message)
         if is_kept_out(named, own) or named not in kinds.SUPPORTED or named in kinds.RESULTS:
             return True
         if named in kinds.UPDATES and not says_anything(message, named, own):
@@ -109,31 +109,31 @@ class MessageReader:
             if not any(self._is_charge(one) for one in charges):
                 return True  # payments alone
             day = self._last_day(charges)
-            return day is not None and not self._reading.terms.in_period(day)
+            return day is not None and not self.reading.terms.in_period(day)
         return False
 
     def _is_charge(self, segment: Segment) -> bool:
-        kind = self._reading.own.transaction_types.get(segment.first(6))
+        kind = self.reading.own.transaction_types.get(segment.first(6))
         return kind is not kinds.ChargeKind.LEAVE_OUT
 
     def _last_day(self, charges: Sequence[Segment]) -> Any:
-        zone = self._reading.terms.zone
+        zone = self.reading.terms.zone
         moments = [moment_of(one.first(4), zone) for one in charges]
         known = [moment for moment in moments if moment is not None]
         return max(known).astimezone(self._zone).date() if known else None
 
     def _bill_id(self, message: Message, findings: Findings) -> str | None:
         """The bill's number, which may travel; of a message's own bill the control id."""
-        written = bill_id_of(message, self._reading.own)
-        segment = message.first("PV1" if self._reading.own.bill is BillBy.VISIT else "PID")
+        written = bill_id_of(message, self.reading.own)
+        segment = message.first("PV1" if self.reading.own.bill is BillBy.VISIT else "PID")
         path = {BillBy.MESSAGE: "MSH.10", BillBy.VISIT: "PV1[1].19", BillBy.ACCOUNT: "PID[1].18"}[
-            self._reading.own.bill
+            self.reading.own.bill
         ]
         text = findings.plain(segment, written, 0) if segment is not None else written
         return findings.short(text, path, ascii_only=True)
 
     def _charged(self, message: Message, bill_id: str | None, findings: Findings) -> Outcome:
-        own = self._reading.own
+        own = self.reading.own
         kind = EventKind.FINAL if own.bill is BillBy.MESSAGE else EventKind.LATE
         return self._stated(message, bill_id, kind, message.all("FT1"), findings)
 
@@ -146,7 +146,7 @@ class MessageReader:
         findings: Findings,
     ) -> Outcome:
         """The bill, or what is added to it: its lines, or without charges all but its lines."""
-        terms, own = self._reading.terms, self._reading.own
+        terms, own = self.reading.terms, self.reading.own
         diagnoses = Diagnoses(message.all("DG1"), findings, terms, own)
         lines = read_lines(charges, diagnoses, findings, terms, own)
         if charges and not lines and not findings.faults:
@@ -188,7 +188,7 @@ class MessageReader:
 
     def _stated_total(self, message: Message, findings: Findings) -> tuple[Decimal | None, bool]:
         """PV1-47 where the profile says that it is the bill's; HL7's charges state no total."""
-        terms, own = self._reading.terms, self._reading.own
+        terms, own = self.reading.terms, self.reading.own
         pv1 = message.first("PV1")
         ends = own.bill is BillBy.MESSAGE or type_of(message) in own.closes
         if own.total_from is not TotalFrom.VISIT or not ends or pv1 is None:
@@ -206,7 +206,7 @@ class MessageReader:
         self, message: Message, charges: Sequence[Segment], findings: Findings
     ) -> tuple[datetime | None, datetime | None]:
         """Begin and end: the visit's (PV1-44, PV1-45), else of the charges, else of diagnoses."""
-        zone = self._reading.terms.zone
+        zone = self.reading.terms.zone
         pv1 = message.first("PV1")
         start = findings.moment(pv1, 44, zone) if pv1 is not None else None
         end = findings.moment(pv1, 45, zone, day_ends=True) if pv1 is not None else None
@@ -231,7 +231,7 @@ class MessageReader:
 
     def _provider(self, message: Message, findings: Findings) -> str | None:
         """The profile's, or the sending facility where the profile says so."""
-        terms = self._reading.terms
+        terms = self.reading.terms
         if terms.provider_id is not None:
             return terms.provider_id
         if terms.provider_system == "MSH-4":
@@ -242,7 +242,7 @@ class MessageReader:
     def _care_type(self, message: Message, findings: Findings) -> CareType | None:
         pv1 = message.first("PV1")
         named = findings.text(pv1, 2) if pv1 is not None else ""
-        found = self._reading.own.patient_classes.get(named, self._reading.terms.care_type_default)
+        found = self.reading.own.patient_classes.get(named, self.reading.terms.care_type_default)
         if found is None:
             findings.add(Reason.CARE_TYPE_UNKNOWN, "PV1[1].2")
         return found
@@ -252,7 +252,7 @@ class MessageReader:
         if at >= len(pairs):
             return KeptOut()
         pid, merge = pairs[at]
-        findings = Findings(self._reading.coder)
+        findings = Findings(self.reading.coder)
         if named == "ADT^A40":
             return self._merged_patients(pid, merge, findings)
         into_field, out_field = merge_field(named)
@@ -268,7 +268,7 @@ class MessageReader:
         tokens = []
         faults: list[Fault] = []
         for segment, field in ((pid, 3), (merge, 1)):
-            identity, own = identity_of(segment, field, findings, self._reading.terms)
+            identity, own = identity_of(segment, field, findings, self.reading.terms)
             if identity is None and not own:
                 return KeptOut()
             faults += own

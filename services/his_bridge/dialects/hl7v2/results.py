@@ -50,18 +50,18 @@ class ResultReader:
     kind = KIND
 
     def __init__(self, reading: Hl7Reading, tokens: Tokens) -> None:
-        self._reading = reading
+        self.reading = reading
         self._tokens = tokens
         self._zone = ZoneInfo(reading.terms.zone)
 
     def glance(self, raw: bytes) -> Glance:
         """Decode the message; one without results that a programme uses is to be kept out."""
         try:
-            message = self._reading.message(raw)
+            message = self.reading.message(raw)
         except Refused as refused:
             return Glance(decoded=unread(refused), keep_out=False, needs=frozenset())
-        out = is_kept_out(type_of(message), self._reading.own)
-        wanted = orders_of(message, self._reading.terms)
+        out = is_kept_out(type_of(message), self.reading.own)
+        wanted = orders_of(message, self.reading.terms)
         return Glance(decoded=message, keep_out=out or not wanted, needs=frozenset())
 
     def read_supporting(self, kind: str, raw: bytes) -> Any:
@@ -76,8 +76,8 @@ class ResultReader:
         order = next(
             (
                 one
-                for one in orders_of(message, self._reading.terms)
-                if order_id(message.header, self._reading.own, one) == record_id
+                for one in orders_of(message, self.reading.terms)
+                if order_id(message.header, self.reading.own, one) == record_id
             ),
             None,
         )
@@ -94,7 +94,7 @@ class ResultReader:
     def _stated(
         self, message: Message, order: Order, results: list[tuple[Segment, ReadingRule]]
     ) -> Outcome:
-        terms, findings = self._reading.terms, Findings(self._reading.coder)
+        terms, findings = self.reading.terms, Findings(self.reading.coder)
         zone = terms.zone
         person = None
         if order.pid is None:
@@ -133,14 +133,14 @@ class ResultReader:
         provenance: Provenance | None,
         findings: Findings,
     ) -> ParsedReading | None:
-        zone = self._reading.terms.zone
+        zone = self.reading.terms.zone
         effective = findings.moment(obx, 14, zone, any_year=True) or taken
         if effective is None:
             findings.add(Reason.TIME_MISSING, path_of(obx, 14))
         elif issued is not None and issued < effective - CLOCK_SKEW:
             findings.add(Reason.END_BEFORE_START, path_of(obx, 14))
         unit = findings.text(obx, 6)
-        unit = self._reading.own.units.get(unit, unit)
+        unit = self.reading.own.units.get(unit, unit)
         if unit not in rule.units:
             findings.add(Reason.UNIT_UNKNOWN, path_of(obx, 6))
         path = path_of(obx, 5)

@@ -81,7 +81,7 @@ async def listening(
     keys = subject_keys(database)
 
     def intake(channel: str, reader: MessageReader | ResultReader) -> Intake:
-        return kind(channel, found, reader, database, keys, now_us, INSURER)
+        return kind(channel, found, lambda _: reader, database, keys, now_us, INSURER)
 
     intakes = {
         BILLS: intake(BILLS, MessageReader(by, tokens)),
@@ -89,7 +89,7 @@ async def listening(
     }
     chosen = settings or found.source
     assert isinstance(chosen, MllpSettings)
-    listener = Listener(chosen, by, intakes, now_us, state)
+    listener = Listener(chosen, lambda: by, intakes, now_us, state)
     running = asyncio.ensure_future(listener.run())
     waiting = asyncio.ensure_future(listener.listens.wait())
     await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
