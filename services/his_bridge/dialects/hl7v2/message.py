@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 
 import msgspec
@@ -27,6 +27,7 @@ _CHECKED_AT_ONCE = 1 << 16
 _NULL = '""'
 _BOM = codecs.BOM_UTF8
 _MSH = re.compile(r"MSH([!-/:-@\[-`{-~])((?:(?!\1)[!-/:-@\[-`{-~]){2,5})\1")
+_LINE = re.compile(rb"[^\r\n]+")
 _HEX = re.compile(r"X((?:[0-9A-Fa-f]{2})+)", re.ASCII)
 _BREAK = re.compile(
     r"\.(?:br|sp[+]?[0-9]{0,2}|sk[+]?[0-9]{0,2}|in[+-]?[0-9]{1,2}|ti[+-]?[0-9]{1,2}|fi|nf|ce)"
@@ -177,21 +178,25 @@ def read_message(
         raw = raw.removeprefix(_BOM)
     if raw.count(b"\r") + raw.count(b"\n") > 2 * MAX_SEGMENTS:
         raise Refused(Denial(Refusal.TOO_MANY_SEGMENTS))
-    lines = raw.splitlines()
+    lines = raw.splitlines() if len(raw) <= MAX_SEGMENT_BYTES else _large_lines(raw)
     header: Header | None = None
     wanted: Collection[str] = ()
     counts: dict[str, int] = {}
     segments: list[Segment] = []
     try:
         for line in lines:
+            if not line:
+                continue
             if header is None:
+                if len(line) > MAX_SEGMENT_BYTES:
+                    raise Refused(Denial(Refusal.SEGMENT_TOO_LONG, Place("MSH")))
                 header = _header_of(str(line, charset))
                 _check_charset(header, charset)
                 wanted = wanted_of(header)
                 continue
             if len(line) > MAX_SEGMENT_BYTES:
                 _check_bytes(line, charset)
-                if line[:3].decode("latin-1") in wanted:
+                if bytes(line[:3]).decode("latin-1") in wanted:
                     raise Refused(Denial(Refusal.SEGMENT_TOO_LONG))
                 continue
             text = str(line, charset)
@@ -232,6 +237,15 @@ def unescaped(written: str, delimiters: Delimiters, charset: str) -> str:
     )
 
 
+def _large_lines(raw: bytes) -> Iterator[bytes | memoryview]:
+    """The segments, one after the other; of a long one no copy is made."""
+    view = memoryview(raw)
+    for found in _LINE.finditer(raw):
+        start, end = found.span()
+        long = end - start > MAX_SEGMENT_BYTES
+        yield view[start:end] if long else raw[start:end]
+
+
 def _header_of(text: str) -> Header:
     found = _MSH.match(text)
     if found is None:
@@ -256,7 +270,7 @@ def _check_charset(header: Header, charset: str) -> None:
         raise Refused(Denial(Refusal.CHARSET_CONTRADICTED, Place("MSH", 18)))
 
 
-def _check_bytes(line: bytes, charset: str) -> None:
+def _check_bytes(line: bytes | memoryview, charset: str) -> None:
     """Decode in pieces, keeping none. Raises: UnicodeDecodeError."""
     decoder = codecs.getincrementaldecoder(charset)()
     for at in range(0, len(line), _CHECKED_AT_ONCE):
