@@ -36,6 +36,7 @@ from services.his_bridge.dialects.hl7v2.refusals import Denial, Place, Refusal, 
 from services.his_bridge.intake import Intake, NowUs, Taken
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings, TlsFiles
 from services.his_bridge.receiving.commits import Commits, Group
+from services.his_bridge.receiving.memory import give_back_large_blocks
 from services.his_bridge.receiving.reading import Reading
 from services.his_bridge.receiving.sender import SMALL_BYTES, Answer, Close, Sender
 from services.his_bridge.sources.port import RawRecord
@@ -92,6 +93,7 @@ class Listener:
 
     async def run(self) -> None:
         """Listen until cancelled; then answer what was taken, and close."""
+        give_back_large_blocks()
         loop = asyncio.get_running_loop()
         settings = self._settings
         server = await loop.create_server(
