@@ -27,6 +27,7 @@ from bench import (
     engine,
     every_edit,
     evidence,
+    hl7v2,
     identified,
     masking,
     pull,
@@ -56,6 +57,7 @@ MEASURES = (
     "stored",
     "what-if",
     "evidence",
+    "hl7v2",
     "decision",
     "settle",
     "pull",
@@ -143,6 +145,8 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
             _measured(report, "what-if", lambda: what_if.measure(report, sizes, Path(folder)))
         if "evidence" in only:
             _measured(report, "evidence", lambda: evidence.measure(report, sizes, Path(folder)))
+    if "hl7v2" in only:
+        _measured(report, "HL7 v2", lambda: hl7v2.measure(report, sizes))
     if "quote" in only:
         _measured(report, "quote kernel", lambda: quote.measure(report, sizes))
     chosen = [name for name in _LIVE if name in only]

@@ -43,6 +43,8 @@ class Sizes:
     settled: int = 480
     blocks: int = 4
     bills: int = 1_000
+    hl7_bills: int = 5_000
+    hl7_messages: int = 100_000
     quotes: int = 500
     calls: int = 1_000
     priced: int = 20_000
@@ -68,6 +70,8 @@ QUICK = Sizes(
     settled=16,
     blocks=2,
     bills=40,
+    hl7_bills=64,
+    hl7_messages=100,
     quotes=5,
     calls=5,
     priced=50,

@@ -87,7 +87,7 @@ async def run(settings: BridgeSettings) -> None:
         return member_token(kind, number, key=key, key_version=version)
 
     hospitals = {
-        name: hospital_of(profile, database, keys, tokens, now_us, recipient)
+        name: hospital_of(profile, database, keys, tokens, now_us, recipient, state)
         for name, profile in profiles.items()
     }
     reconciler = Reconciler(database, keys, now_us)
@@ -136,6 +136,7 @@ async def run(settings: BridgeSettings) -> None:
                 background=[
                     proof.keep_signing,
                     functools.partial(reconciler.keep_reconciling, hospitals.values()),
+                    *(one.listener.run for one in hospitals.values() if one.listener is not None),
                 ],
             )
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
+from services.his_bridge.core.hl7v2_terms import Hl7v2Terms
 from services.his_bridge.core.row_terms import RowTerms
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.core.yibao_terms import YibaoTerms
@@ -16,9 +17,10 @@ from services.his_bridge.dialects.fhir_r4 import (
     InvoiceReader,
     ObservationReader,
 )
+from services.his_bridge.dialects.hl7v2 import Hl7Reading, MessageReader, ResultReader
 from services.his_bridge.dialects.port import RecordReader, Tokens
 from services.his_bridge.dialects.sql_rows import BillRowReader, ReadingRowReader
-from services.his_bridge.dialects.yibao import MessageReader
+from services.his_bridge.dialects.yibao import MessageReader as InterfaceReader
 from services.his_bridge.profiles.loader import SourceProfile
 
 MakeReader = Callable[[SourceProfile, Tokens], RecordReader]
@@ -37,13 +39,21 @@ def _fhir_bills(profile: SourceProfile, tokens: Tokens) -> RecordReader:
     return _OF_FHIR[own.bills_from](profile.terms, tokens, own)
 
 
+def _hl7(profile: SourceProfile) -> Hl7Reading:
+    if not isinstance(profile.dialect_terms, Hl7v2Terms):
+        raise TypeError("a profile of HL7 v2 has its terms")
+    return Hl7Reading(profile.terms, profile.dialect_terms)
+
+
 # By dialect and channel; a dialect without a line for readings has none.
 READERS: Mapping[tuple[str, str], MakeReader] = {
     ("fhir_r4", "bills"): _fhir_bills,
     ("fhir_r4", "readings"): lambda profile, tokens: ObservationReader(profile.terms, tokens),
+    ("hl7v2", "bills"): lambda profile, tokens: MessageReader(_hl7(profile), tokens),
+    ("hl7v2", "readings"): lambda profile, tokens: ResultReader(_hl7(profile), tokens),
     ("sql_rows", "bills"): lambda p, tokens: BillRowReader(_rows(p), p.terms, tokens),
     ("sql_rows", "readings"): lambda p, tokens: ReadingRowReader(_rows(p), p.terms, tokens),
-    ("yibao", "bills"): lambda p, tokens: MessageReader(_messages(p), p.terms, tokens),
+    ("yibao", "bills"): lambda p, tokens: InterfaceReader(_messages(p), p.terms, tokens),
 }
 
 

@@ -94,8 +94,9 @@ class SubjectKeys:
         """Keyed hash of content, in hex: so few facts could be guessed back out of a plain one."""
         if self._index is None:
             raise RuntimeError("prepare the subject keys of this database first")
-        message = joined(table, column) + content
-        return hmac.new(self._index, message, hashlib.sha256).hexdigest()
+        made = hmac.new(self._index, joined(table, column), hashlib.sha256)
+        made.update(content)  # it may be large: no copy of it is made
+        return made.hexdigest()
 
     def cipher(self, key: WrappedKey) -> AESGCM:
         """The cipher of a key that this transaction has read.

@@ -59,7 +59,7 @@ def opened_value(sealed: bytes, place: Place, cipher: AESGCM) -> bytes:
     Raises: CannotOpen for another place or key, and for altered bytes.
     """
     generation_of(sealed)
-    header, body = sealed[:_HEADER_BYTES], sealed[_HEADER_BYTES:]
+    header, body = sealed[:_HEADER_BYTES], memoryview(sealed)[_HEADER_BYTES:]
     try:
         return cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], header + place.encoded())
     except InvalidTag:

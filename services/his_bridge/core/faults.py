@@ -23,7 +23,9 @@ class Reason(StrEnum):
     """Stable names of faults. A new one needs a sentence in `ADVICE` and a case in the tests."""
 
     NOT_JSON = "NOT_JSON"
+    NOT_HL7 = "NOT_HL7"
     NOT_IN_CHARSET = "NOT_IN_CHARSET"
+    CHARSET_CONTRADICTED = "CHARSET_CONTRADICTED"
     TOO_DEEP = "TOO_DEEP"
     DUPLICATE_KEY = "DUPLICATE_KEY"
     WRONG_TYPE = "WRONG_TYPE"
@@ -40,6 +42,7 @@ class Reason(StrEnum):
     REFERENCE_ELSEWHERE = "REFERENCE_ELSEWHERE"
     REFERENCE_NOT_FOUND = "REFERENCE_NOT_FOUND"
     TIME_MISSING = "TIME_MISSING"
+    SEVERAL_DAYS = "SEVERAL_DAYS"
     TIME_IMPOSSIBLE = "TIME_IMPOSSIBLE"
     TIME_WITHOUT_ZONE = "TIME_WITHOUT_ZONE"
     END_BEFORE_START = "END_BEFORE_START"
@@ -47,6 +50,8 @@ class Reason(StrEnum):
     PROVIDER_UNKNOWN = "PROVIDER_UNKNOWN"
     TIER_UNKNOWN = "TIER_UNKNOWN"
     NO_LINES = "NO_LINES"
+    TRANSACTION_TYPE_UNKNOWN = "TRANSACTION_TYPE_UNKNOWN"
+    CREDIT_WITHOUT_CHARGE = "CREDIT_WITHOUT_CHARGE"
     FACTOR_UNSUPPORTED = "FACTOR_UNSUPPORTED"
     QUANTITY_NOT_POSITIVE = "QUANTITY_NOT_POSITIVE"
     NEGATIVE_AMOUNT = "NEGATIVE_AMOUNT"
@@ -90,9 +95,11 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
     Stage.PARSE: {
         Reason.BRIDGE_FAILED: "the bridge itself failed on this record; report it to its maker",
         Reason.NOT_JSON: "not one JSON object in UTF-8; have the HIS send it anew",
+        Reason.NOT_HL7: "no HL7 v2 message with a usable MSH; have the interface send it anew",
         Reason.NOT_IN_CHARSET: (
             "not in the charset of the source's profile; correct the profile or the sender"
         ),
+        Reason.CHARSET_CONTRADICTED: "MSH-18 names another charset than the source's profile",
         Reason.TOO_DEEP: "nested too deeply to be a record of this kind",
         Reason.DUPLICATE_KEY: "stands twice in one object; nobody can say which counts",
         Reason.WRONG_TYPE: "not the kind of value that belongs here",
@@ -117,6 +124,7 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         Reason.REFERENCE_ELSEWHERE: "points at another server; the bridge asks only its own source",
         Reason.REFERENCE_NOT_FOUND: "the source has no such record; send it, then the bill anew",
         Reason.TIME_MISSING: "begin and end must be given, here or in the encounter",
+        Reason.SEVERAL_DAYS: "results of several days in one order; send an order for each day",
         Reason.TIME_IMPOSSIBLE: (
             "no date of the calendar, or not written YYYY-MM-DD[Thh:mm:ss+zz:zz]"
         ),
@@ -128,6 +136,10 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         Reason.PROVIDER_UNKNOWN: "the organization has no identifier of the profile's system",
         Reason.TIER_UNKNOWN: "the tier is primary, secondary or tertiary",
         Reason.NO_LINES: "a bill without lines says nothing about what was done",
+        Reason.TRANSACTION_TYPE_UNKNOWN: (
+            "the profile does not say what this type of transaction is; add it"
+        ),
+        Reason.CREDIT_WITHOUT_CHARGE: "a credit must name the charge that it takes back",
         Reason.FACTOR_UNSUPPORTED: (
             "a price factor other than 1 is not supported; send final prices"
         ),

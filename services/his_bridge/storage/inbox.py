@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from itertools import accumulate
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from services.common.sealing import Sealer
 from services.his_bridge.core.faults import Fault, Reason, in_order, stage_of
@@ -16,6 +17,8 @@ from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import inbox, quarantine, read_cursor
 
 PENDING = "pending"
+# Of so many bytes, no more records are read at once.
+MOST_BYTES = 2 << 20
 READ = "read"
 _CONFLICT = (Fault(reason=Reason.SAME_VERSION_OTHER_CONTENT, path="meta.versionId"),)
 
@@ -162,13 +165,18 @@ def store(
 def left_over(
     connection: Connection, sealer: Sealer, hospital: str, channel: str, most: int
 ) -> list[Pending]:
-    """Stored records that nobody has read, oldest first: an earlier pull was cut off."""
-    rows = connection.execute(
-        select(inbox)
+    """Stored records that nobody has read, oldest first, as many as memory should hold at once."""
+    sizes = connection.execute(
+        select(inbox.c.id, func.length(inbox.c.raw).label("size"))
         .where(inbox.c.hospital == hospital, inbox.c.channel == channel, inbox.c.state == PENDING)
         .order_by(inbox.c.id)
         .limit(most)
-    )
+    ).all()
+    sums = accumulate(row.size for row in sizes)
+    ids = [row.id for row, whole in zip(sizes, sums, strict=True) if whole - row.size < MOST_BYTES]
+    if not ids:
+        return []
+    rows = connection.execute(select(inbox).where(inbox.c.id.in_(ids)).order_by(inbox.c.id))
     return [
         Pending(
             inbox_id=row.id,

@@ -28,11 +28,9 @@ from services.his_bridge.dialects.fhir_r4 import invoice as invoices
 from services.his_bridge.dialects.fhir_r4.charge_item import What
 from services.his_bridge.dialects.fhir_r4.claim import Nature
 from services.his_bridge.dialects.fhir_r4.findings import Findings
-from services.his_bridge.dialects.fhir_r4.pseudonyms import pseudonym
 from services.his_bridge.dialects.fhir_r4.support import Supported, is_deletion, read_supporting
 from services.his_bridge.dialects.port import Glance, Key, Tokens
-
-_PERSON = "subject"
+from services.his_bridge.dialects.pseudonym import pseudonym
 
 
 class InvoiceReader:
@@ -145,7 +143,7 @@ _Whole = Callable[[ParsedBill, str | None, SourceTerms], Bill | tuple[Bill, int 
 def _bill_of(
     parsed: ParsedBill, terms: SourceTerms, tokens: Tokens, whole: _Whole = whole_bill
 ) -> Bill | SetAside:
-    person, token = pseudonym(parsed.person, _PERSON, tokens)
+    person, token = pseudonym(parsed.person, "subject->identifier", tokens)
     try:
         found = whole(msgspec.structs.replace(parsed, person=person), token, terms)
     except Held as held:

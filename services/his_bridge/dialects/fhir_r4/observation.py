@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from services.his_bridge.core.bill import Provenance
 from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.loinc import CLOCK_SKEW, FASTING_CODES, LOINC, VALUE_PLACES
 from services.his_bridge.core.parsed import ParsedReading, ParsedReadings
 from services.his_bridge.core.terms import ReadingRule, SourceTerms
 from services.his_bridge.dialects.fhir_r4.findings import Findings
@@ -27,12 +28,6 @@ from services.his_bridge.dialects.fhir_r4.support import (
 )
 from services.his_bridge.dialects.strict_json import StrictDecoder
 
-LOINC = "http://loinc.org"
-VALUE_PLACES = 18
-# Glucose codes that say of themselves that the person had fasted.
-_FASTING_CODES = {"14771-0", "1558-6"}
-# Clocks inside one hospital differ by so much without anybody being wrong.
-_CLOCK_SKEW = timedelta(minutes=5)
 _DECODER = StrictDecoder(Observation, NAMES)
 _RELEASED = {"final", "amended", "corrected"}
 _NOT_YET = {"registered", "preliminary"}
@@ -93,7 +88,7 @@ def read_observation(
     zone = ZoneInfo(terms.zone)
     effective = _effective(seen, findings, zone)
     issued = findings.moment(seen.issued, "issued", zone, any_year=True)
-    if issued and effective and issued < effective - _CLOCK_SKEW:
+    if issued and effective and issued < effective - CLOCK_SKEW:
         findings.add(Reason.END_BEFORE_START, "issued")
     provenance = _provenance(seen, terms)
     if provenance is None:
@@ -191,5 +186,5 @@ def _reading(
         unit=unit,
         effective=effective,
         provenance=provenance,
-        fasting=True if rule.code in _FASTING_CODES else None,
+        fasting=True if rule.code in FASTING_CODES else None,
     )

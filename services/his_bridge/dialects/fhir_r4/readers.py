@@ -23,9 +23,9 @@ from services.his_bridge.core.outcomes import (
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import claim as claims
 from services.his_bridge.dialects.fhir_r4 import observation as observations
-from services.his_bridge.dialects.fhir_r4.pseudonyms import pseudonym
 from services.his_bridge.dialects.fhir_r4.support import USUAL_TERMS, Supported, read_supporting
 from services.his_bridge.dialects.port import Glance, Key, Tokens
+from services.his_bridge.dialects.pseudonym import pseudonym
 
 
 class ClaimReader:
@@ -65,7 +65,7 @@ class ClaimReader:
         parsed = claims.read_claim(decoded, record_id, support, self._terms, self._own)
         if isinstance(parsed, tuple):
             return SetAside(faults=parsed)
-        person, token = pseudonym(parsed.person, "patient", self._tokens)
+        person, token = pseudonym(parsed.person, "patient->identifier", self._tokens)
         try:
             bill = whole_bill(msgspec.structs.replace(parsed, person=person), token, self._terms)
         except Held as held:
@@ -106,7 +106,7 @@ class ObservationReader:
         if observations.is_withdrawn(decoded):
             return ReadingsWithdrawn()
         parsed = observations.read_observation(decoded, support, self._terms)
-        person, token = pseudonym(parsed.person, "subject", self._tokens)
+        person, token = pseudonym(parsed.person, "subject->identifier", self._tokens)
         try:
             readings = whole_readings(msgspec.structs.replace(parsed, person=person), token)
         except Held as held:

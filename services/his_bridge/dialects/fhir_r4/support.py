@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar, cast
 
 import msgspec
@@ -11,7 +11,12 @@ from services.his_bridge.core.bill import Tier
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.fhir_terms import CoverageRule, FhirTerms
 from services.his_bridge.core.parsed import Identity, Person
-from services.his_bridge.core.redaction import plain
+from services.his_bridge.core.telling import (
+    in_plain,
+    telling_names,
+    telling_numbers,
+    whole_names,
+)
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import structs
 from services.his_bridge.dialects.fhir_r4.findings import Findings
@@ -36,10 +41,6 @@ USUAL_TERMS = FhirTerms()
 _SELF = "self"  # HL7's code of a subscriber who is the patient
 Key = tuple[str, str]
 
-# Below this a text is too common to be searched for in what leaves.
-_SHORTEST_NUMBER = 6
-_SHORTEST_LATIN = 4
-_SHORTEST_HAN = 2
 NAMES = names_of(
     *(
         kind
@@ -137,8 +138,8 @@ def _person_of(patient: Patient, terms: SourceTerms) -> Person:
     numbers |= {text for place in patient.address for text in (place.text, *place.line)}
     return Person(
         identity=identity,
-        telling=_plain({*names, *(t for t in numbers if t and len(t) >= _SHORTEST_NUMBER)}),
-        name_parts=_plain(parts),
+        telling=in_plain(names | telling_numbers(numbers)),
+        name_parts=in_plain(parts),
         faults=tuple(faults),
     )
 
@@ -205,7 +206,7 @@ def insured(
     return msgspec.structs.replace(
         person,
         identity=Identity(kind=kind, number=number),
-        telling=_plain({*person.telling, *([number] if len(number) >= _SHORTEST_NUMBER else [])}),
+        telling=in_plain({*person.telling, *telling_numbers([number])}),
         faults=tuple(own_faults),
     )
 
@@ -255,23 +256,11 @@ def _is_self(contract: Coverage) -> bool:
     return any(coding.code == _SELF for coding in codings)
 
 
-def _plain(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted({plain(text) for text in texts}))
-
-
 def _names_of(names: list[HumanName]) -> tuple[set[str], set[str]]:
     whole: set[str] = set()
     parts: set[str] = set()
     for name in names:
-        given, family = "".join(name.given), name.family or ""
-        whole.add(name.text or "")
-        if family and given:
-            spaced = " ".join(name.given)
-            whole |= {family + given, f"{family} {spaced}", f"{spaced} {family}"}
-            whole |= {f"{first} {family}" for first in name.given}
-        parts |= {family, given, *name.given, *(name.text or "").split()}
-    return set(filter(_is_telling, whole)), set(filter(_is_telling, parts))
-
-
-def _is_telling(text: str) -> bool:
-    return len(text) >= (_SHORTEST_LATIN if text.isascii() else _SHORTEST_HAN)
+        family = name.family or ""
+        whole |= {name.text or "", *whole_names(family, name.given)}
+        parts |= {family, "".join(name.given), *name.given, *(name.text or "").split()}
+    return telling_names(whole), telling_names(parts)

@@ -17,8 +17,8 @@ from services.his_bridge.core.intake import Held, part_of_bill, whole_bill
 from services.his_bridge.core.outcomes import BillHappened, BillStated, KeptOut, Outcome, SetAside
 from services.his_bridge.core.row_terms import RowStatus, RowTerms
 from services.his_bridge.core.terms import SourceTerms
-from services.his_bridge.dialects.documents import pseudonym
 from services.his_bridge.dialects.port import Glance, Key, Tokens
+from services.his_bridge.dialects.pseudonym import pseudonym
 from services.his_bridge.dialects.sql_rows.bill import KIND, BillRows
 from services.his_bridge.dialects.sql_rows.record import DecodedRows, RowsDecoder
 

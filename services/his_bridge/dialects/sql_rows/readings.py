@@ -21,8 +21,9 @@ from services.his_bridge.core.parsed import ParsedReading, ParsedReadings
 from services.his_bridge.core.row_terms import RowStatus, RowTerms
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.cells import Cells, Findings
-from services.his_bridge.dialects.documents import person, pseudonym
+from services.his_bridge.dialects.documents import person
 from services.his_bridge.dialects.port import Glance, Key, Tokens
+from services.his_bridge.dialects.pseudonym import pseudonym
 from services.his_bridge.dialects.sql_rows.record import DecodedRows, Rows, RowsDecoder
 
 LOINC = "http://loinc.org"

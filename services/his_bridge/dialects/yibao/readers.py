@@ -16,8 +16,8 @@ from services.his_bridge.core.outcomes import BillHappened, KeptOut, Outcome, Se
 from services.his_bridge.core.parsed import ParsedBill, Person
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.core.yibao_terms import YibaoTerms
-from services.his_bridge.dialects.documents import pseudonym
 from services.his_bridge.dialects.port import Glance, Key, Tokens
+from services.his_bridge.dialects.pseudonym import pseudonym
 from services.his_bridge.dialects.yibao.message import (
     CANCELLATIONS,
     FEE_CANCELLATION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from services.his_bridge.profiles.source_kinds import fhir_bulk, fhir_rest, files, sql
+from services.his_bridge.profiles.source_kinds import fhir_bulk, fhir_rest, files, mllp, sql
 from services.his_bridge.profiles.source_kinds.port import ReadSettings
 
 USUAL_KIND = "fhir_rest"
@@ -13,4 +13,5 @@ SOURCE_KINDS: Mapping[str, ReadSettings] = {
     "sql": sql.read,
     "fhir_bulk": fhir_bulk.read,
     "files": files.read,
+    "mllp": mllp.read,
 }

@@ -17,6 +17,15 @@ from tests.services.his_bridge.records import (
     observation,
 )
 
+OF_HL7V2 = {
+    Reason.NOT_HL7,
+    Reason.NOT_IN_CHARSET,
+    Reason.CHARSET_CONTRADICTED,
+    Reason.TRANSACTION_TYPE_UNKNOWN,
+    Reason.CREDIT_WITHOUT_CHARGE,
+    Reason.SEVERAL_DAYS,
+}
+
 
 def named(faults: tuple[Fault, ...]) -> set[tuple[Reason, str]]:
     return {(fault.reason, fault.path) for fault in faults}
@@ -67,6 +76,7 @@ def test_every_reason_has_a_case() -> None:
     shown.add(Reason.MEMBER_ERASED)  # tests/services/his_bridge/storage
     # What the records of one bill make together: tests/cases/bills and tests/.../storage.
     shown |= {reason for reason, (stage, _) in ADVICE.items() if stage is Stage.FOLD}
+    shown |= OF_HL7V2  # tests/services/his_bridge/dialects/hl7v2
     shown.add(Reason.BRIDGE_FAILED)  # tests/services/his_bridge/test_pulling.py
     shown |= {reason for _, _, faults in ROWS for reason, _ in faults}
     shown |= {reason for _, _, _, faults in MESSAGES for reason, _ in faults}

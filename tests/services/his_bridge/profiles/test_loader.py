@@ -66,7 +66,7 @@ def test_every_fault_is_named_at_once_with_its_line() -> None:
         ("hospital: demo", "hospital: Demo", "hospital"),
         ("tier: secondary", "licences: [hospital, zoo]", "provider.licences"),
         ("tier: secondary", "licences: hospital", "provider.licences"),
-        ("fhir_r4", "hl7v2", "dialect"),
+        ("fhir_r4", "hl7v3", "dialect"),
         ("http://127.0.0.1:8091", "http://10.0.0.5", "base_url"),
         ("127.0.0.1", "user:secret@127.0.0.1", "base_url"),
         ("identifier_system", "id: H1, identifier_system", "provider.id"),

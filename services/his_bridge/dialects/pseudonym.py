@@ -1,4 +1,4 @@
-"""From a person to the token that stands for them. What is no identity is a fault of the record."""
+"""From a person to the member token that may leave. Stores nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from services.his_bridge.dialects.port import Tokens
 
 
 def pseudonym(person: Person | None, path: str, tokens: Tokens) -> tuple[Person | None, str | None]:
-    """The person's token; a number that is nothing but blanks and hyphens is no identity."""
+    """The person's token; a number that is nothing but blanks and hyphens is no identity.
+
+    `path` says where the identity stands, for the fault.
+    """
     if person is None or person.identity is None:
         return person, None
     try:
         return person, tokens(person.identity.kind, person.identity.number)
     except ValueError:
-        fault = Fault(reason=Reason.IDENTITY_MISSING, path=f"{path}->identifier")
+        fault = Fault(reason=Reason.IDENTITY_MISSING, path=path)
         return msgspec.structs.replace(person, faults=(*person.faults, fault)), None

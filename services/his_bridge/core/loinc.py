@@ -1,0 +1,12 @@
+"""What LOINC's codes say of themselves, for every dialect that reads readings. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+LOINC = "http://loinc.org"
+# Glucose codes that say of themselves that the person had fasted.
+FASTING_CODES = frozenset({"14771-0", "1558-6"})
+# Clocks inside one hospital differ by so much without anybody being wrong.
+CLOCK_SKEW = timedelta(minutes=5)
+VALUE_PLACES = 18

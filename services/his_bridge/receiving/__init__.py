@@ -1,0 +1,1 @@
+"""Where hospitals push: what comes is stored, then acknowledged, then read."""

@@ -1,0 +1,44 @@
+"""Reads, again and again, what was pushed and lies unread."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.common import log
+from services.common.database import DATABASE_FAULTS
+from services.his_bridge.intake import Intake, LeaseHeld
+
+_PAUSE_S = 1.0
+
+
+class Reading:
+    """The loop that reads one channel when told that something arrived."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._told = asyncio.Event()
+        self._told.set()  # an earlier process may have left something
+
+    def tell(self) -> None:
+        """Something new lies in the inbox."""
+        self._told.set()
+
+    async def run(self) -> None:
+        """Read until cancelled. What is cut off is read by whoever comes next."""
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            try:
+                await self._intake.read_arrived()
+            except LeaseHeld as held:
+                self._told.set()
+                await asyncio.sleep(min(held.retry_after_s, _PAUSE_S))
+            except DATABASE_FAULTS as fault:
+                log.logger().warning(
+                    "not_read",
+                    hospital=self._intake.hospital,
+                    channel=self._intake.channel,
+                    fault=type(fault).__name__,
+                )
+                self._told.set()
+                await asyncio.sleep(_PAUSE_S)

@@ -1,0 +1,117 @@
+"""Killed between commit and acknowledgement, the listener loses nothing and doubles nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import select
+
+from services.common.database import Database
+from services.his_bridge.storage import sealed
+from services.his_bridge.storage.tables import inbox
+from tests.services.common.sealing.keys import subject_keys
+from tests.services.his_bridge.messages_hl7 import dft
+from tests.services.his_bridge.receiving.listening import client
+from tests.services.his_bridge.running import ROOT
+
+SENDERS, MESSAGES = 4, 15
+DOOMED = "tests.services.his_bridge.receiving.doomed"
+
+
+@contextmanager
+def doomed(url: str, transactions: int, how: str) -> Iterator[int]:
+    """Its port. Afterwards it is dead by its own hand, unless it was to live."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", DOOMED, url, str(transactions), how],
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}", "PATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        if transactions:
+            assert process.wait(60) == -signal.SIGKILL
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+async def hand_in(port: int, wanted: dict[str, str], acknowledged: set[str]) -> None:
+    """Send what is not acknowledged, over several connections, until it is or they break."""
+    left = sorted(set(wanted) - acknowledged)
+
+    async def one(mine: list[str]) -> None:
+        try:
+            async with client(port) as sender:
+                for control_id in mine:
+                    msa = (await sender.ask(wanted[control_id]))[1]
+                    assert msa[1:] == ["AA", control_id]
+                    acknowledged.add(control_id)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return
+
+    await asyncio.gather(*(one(left[start::SENDERS]) for start in range(SENDERS)))
+
+
+def stored(url: str) -> Counter[str]:
+    """How often each message lies in the inbox, by the id that its sender gave it."""
+    database = Database(url)
+    keys = subject_keys(database)
+    try:
+        with database.reading() as connection:
+            rows = connection.execute(select(inbox)).all()
+            sealer = keys.sealer(connection)
+            ids = [sealed.open_record(sealer, row, "external_id").decode() for row in rows]
+    finally:
+        database.close()
+    return Counter(each.rpartition("/")[2] for each in ids)
+
+
+def send_through_kills(
+    url: str, kills: list[int], how: str = "honest"
+) -> tuple[set[str], Counter[str]]:
+    """What was acknowledged and what lies in the inbox, after kills at these transactions."""
+    acknowledged: set[str] = set()
+    wanted: dict[str, str] = {}
+    for round_, transactions in enumerate(kills):
+        fresh = (f"K{round_}X{number}" for number in range(MESSAGES))
+        wanted |= {one: dft(control_id=one) for one in fresh}
+        with doomed(url, transactions, how) as port:
+            asyncio.run(hand_in(port, wanted, acknowledged))
+    with doomed(url, 0, "honest") as port:
+        asyncio.run(hand_in(port, wanted, acknowledged))
+    assert acknowledged == set(wanted)
+    return acknowledged, stored(url)
+
+
+def test_three_kills_between_commit_and_acknowledgement(database_url: str) -> None:
+    acknowledged, found = send_through_kills(database_url, [1, 2, 4])
+    assert found == dict.fromkeys(acknowledged, 1)
+
+
+def test_the_control_that_acknowledges_first_loses(sqlite_database: str) -> None:
+    acknowledged, found = send_through_kills(sqlite_database, [1], "careless")
+    assert acknowledged - set(found)
+
+
+@pytest.mark.fault
+@pytest.mark.timeout(600)
+def test_twenty_kills_between_commit_and_acknowledgement(database_url: str) -> None:
+    chance = random.Random(6)
+    acknowledged, found = send_through_kills(
+        database_url, [chance.randint(1, 6) for _ in range(20)]
+    )
+    assert found == dict.fromkeys(acknowledged, 1)
