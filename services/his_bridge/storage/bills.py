@@ -160,11 +160,19 @@ class Bills:
         self._consent = consent
 
     def is_erased(self, pending: Pending, outcome: OfBills) -> bool:
-        """Whether something that came before of the same bill went with its patient."""
+        """Whether what came before of the bill, or who its patient goes on as, was erased."""
         if isinstance(outcome, Merged):
             return False
         names = self._together(self._account(self._bill_id(pending, outcome)))
-        return any(self._accounts[name].erased for name in names)
+        if any(self._accounts[name].erased for name in names):
+            return True
+        bill = _bill_in(outcome)
+        patient = None if bill is None else self._member_of.get(bill.member_token)
+        return patient is not None and any(
+            step.into not in self._patients.ids
+            for step in self._patients.aliases.steps(patient)
+            if step.order[0] <= pending.updated_us
+        )
 
     def token_at(self, token: str, at_us: int) -> str:
         """The token under which a patient goes on at this time of the source's."""

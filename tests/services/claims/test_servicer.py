@@ -161,10 +161,11 @@ def test_a_code_of_an_unknown_system_is_refused(service: Served) -> None:
 def test_refusals_open_no_claim(service: Served) -> None:
     stranger = refused(service.claims.SubmitClaim, submission(bill("B1", person=999)))
     assert (stranger.code, stranger.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER")
-    interim = bill("B2")
-    interim.kind = bill_pb2.BILL_KIND_INTERIM
-    fault = refused(service.claims.SubmitClaim, submission(interim))
-    assert (fault.code, fault.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "BILL_NOT_FINAL")
+    for kind in (bill_pb2.BILL_KIND_INTERIM, bill_pb2.BILL_KIND_LATE):
+        unsettled = bill("B2")
+        unsettled.kind = kind
+        fault = refused(service.claims.SubmitClaim, submission(unsettled))
+        assert (fault.code, fault.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "BILL_NOT_FINAL")
     dollars = bill("B3")
     for amount in (dollars.total, dollars.lines[0].billed, dollars.social_insurance.fund_paid):
         amount.currency_code = "USD"

@@ -73,6 +73,7 @@ def test_cut_off_before_any_statement_the_story_ends_the_same(database: Database
         with pytest.raises(CutOff):
             hospital.go_through(STORY)
         cut_at = None
+        assert end_of(hospital) != wanted or cut > statements - 5, cut  # the control
         hospital.go_through(STORY)  # whoever comes next
         assert end_of(hospital) == wanted, cut
         hospital.go_through(STORY)  # replay of everything
@@ -85,12 +86,12 @@ def test_killed_again_and_again_the_story_ends_the_same(
     whole, hospital = hospital_of(database), hospital_of(database)
     whole.go_through(STORY)
     kills = 0
-    for statements in itertools.chain([9, 23, 61, 90], itertools.repeat(100_000)):
+    for statements in itertools.chain([23, 90], itertools.repeat(100_000)):
         command = [sys.executable, "-m", MODULE, database_url, hospital.name, str(statements)]
         ended = subprocess.run(command, check=False).returncode
         if ended == 0:
             break
         assert ended == -signal.SIGKILL
         kills += 1
-    assert kills == 4
+    assert kills == 2
     assert end_of(hospital) == end_of(whole)
