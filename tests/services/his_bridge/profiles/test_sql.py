@@ -11,7 +11,7 @@ from services.his_bridge.core.bill import CareType
 from services.his_bridge.core.row_terms import RowStatus, RowTerms
 from services.his_bridge.core.yibao_terms import YibaoTerms
 from services.his_bridge.profiles import loader
-from services.his_bridge.profiles.loader import load_profiles
+from services.his_bridge.profiles.loader import parse_profile
 from services.his_bridge.profiles.source_kinds.sql import SqlSettings
 from tests.services.his_bridge.dialects.yibao.messages import profile as of_messages
 from tests.services.his_bridge.sources.sql.hospital import profile
@@ -22,8 +22,10 @@ URL = "postgresql://lipei:geheim@his:5432/his"
 
 def test_the_examples_are_read() -> None:
     variable = "LIPEI_HIS_BRIDGE_SQL_URL_GENERAL_HOSPITAL"
-    found = load_profiles(EXAMPLES, {variable: URL})
-    rows, messages = found["general-hospital"], found["yibao-hospital"]
+    rows, messages = (
+        parse_profile((EXAMPLES / f"{name}.yaml").read_bytes(), name, {variable: URL})
+        for name in ("general-hospital", "yibao-hospital")
+    )
     assert isinstance(rows.source, SqlSettings)
     assert (rows.source.url, rows.source.variable) == (URL, variable)
     assert "geheim" not in rows.scope
