@@ -28,9 +28,11 @@ class _CodeKind:
 class _CodeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CodeKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CODE_KIND_UNSPECIFIED: _CodeKind.ValueType  # 0
+    """Not said; refused."""
     CODE_KIND_SERVICES: _CodeKind.ValueType  # 1
     """Charges: services, drugs, supplies."""
     CODE_KIND_DIAGNOSES: _CodeKind.ValueType  # 2
+    """What patients are treated for."""
     CODE_KIND_READINGS: _CodeKind.ValueType  # 3
     """Measurements; their standard system is LOINC."""
 
@@ -38,15 +40,19 @@ class CodeKind(_CodeKind, metaclass=_CodeKindEnumTypeWrapper):
     """What codes are of."""
 
 CODE_KIND_UNSPECIFIED: CodeKind.ValueType  # 0
+"""Not said; refused."""
 CODE_KIND_SERVICES: CodeKind.ValueType  # 1
 """Charges: services, drugs, supplies."""
 CODE_KIND_DIAGNOSES: CodeKind.ValueType  # 2
+"""What patients are treated for."""
 CODE_KIND_READINGS: CodeKind.ValueType  # 3
 """Measurements; their standard system is LOINC."""
 Global___CodeKind: _TypeAlias = CodeKind  # noqa: Y015
 
 @_typing.final
 class TestSourceRequest(_message.Message):
+    """Whose source to try."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     HOSPITAL_FIELD_NUMBER: _builtins.int
@@ -67,6 +73,8 @@ Global___TestSourceRequest: _TypeAlias = TestSourceRequest  # noqa: Y015
 
 @_typing.final
 class TestSourceResponse(_message.Message):
+    """How the source's channels look."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANNELS_FIELD_NUMBER: _builtins.int
@@ -106,11 +114,15 @@ class ChannelTest(_message.Message):
     failure_reason: _builtins.str
     """Why the source could not be read, as PullBills would say it; empty when it could."""
     failure_text: _builtins.str
+    """What that means and what to do."""
     record_count: _builtins.int
     """Records on the page, and what would become of them before consent is asked."""
     good_count: _builtins.int
+    """Would be released, or held for want of a consent."""
     kept_out_count: _builtins.int
+    """Drafts, and what is outside the profile's period."""
     faulty_count: _builtins.int
+    """Would wait in quarantine."""
     @_builtins.property
     def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___FaultCount]:
         """How many records have each fault, the most frequent first; a record may have several."""
@@ -137,6 +149,8 @@ Global___ChannelTest: _TypeAlias = ChannelTest  # noqa: Y015
 
 @_typing.final
 class FaultCount(_message.Message):
+    """A fault, and how often it was found."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
@@ -144,10 +158,13 @@ class FaultCount(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     RECORD_COUNT_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
+    """Stable name of the fault, as in ListQuarantine."""
     path: _builtins.str
     """A place where it stands, and what to do."""
     text: _builtins.str
+    """What is wrong and what to do."""
     record_count: _builtins.int
+    """Records that have it."""
     def __init__(
         self,
         *,
@@ -166,6 +183,8 @@ Global___FaultCount: _TypeAlias = FaultCount  # noqa: Y015
 
 @_typing.final
 class ImportCodeMapRequest(_message.Message):
+    """A table of codes."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
@@ -179,10 +198,13 @@ class ImportCodeMapRequest(_message.Message):
     parent: _builtins.str
     """`hospitals/{hospital}`."""
     request_id: _builtins.str
+    """1 to 64 characters; the same id again answers the same and changes nothing more."""
     kind: Global___CodeKind.ValueType
+    """What the codes are of."""
     from_system: _builtins.str
     """URI of the hospital's own system, and of the standard system, which the profile must accept."""
     to_system: _builtins.str
+    """URI of the standard system."""
     version: _builtins.str
     """The table's own version, such as 2025-07; 1 to 64 characters."""
     dry_run: _builtins.bool
@@ -213,12 +235,16 @@ Global___ImportCodeMapRequest: _TypeAlias = ImportCodeMapRequest  # noqa: Y015
 
 @_typing.final
 class CodeMapEntry(_message.Message):
+    """One row of a table of codes."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LOCAL_CODE_FIELD_NUMBER: _builtins.int
     STANDARD_CODE_FIELD_NUMBER: _builtins.int
     local_code: _builtins.str
+    """As the hospital writes it; 1 to 100 characters."""
     standard_code: _builtins.str
+    """As plans know it; 1 to 100 characters."""
     def __init__(
         self,
         *,
@@ -235,6 +261,8 @@ Global___CodeMapEntry: _TypeAlias = CodeMapEntry  # noqa: Y015
 
 @_typing.final
 class ImportCodeMapResponse(_message.Message):
+    """What the table changed."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ADDED_COUNT_FIELD_NUMBER: _builtins.int
@@ -244,7 +272,9 @@ class ImportCodeMapResponse(_message.Message):
     added_count: _builtins.int
     """Against the map that was loaded before."""
     changed_count: _builtins.int
+    """Codes that had another standard code."""
     removed_count: _builtins.int
+    """Codes that are not known any more."""
     resumed_count: _builtins.int
     """Records in quarantine that waited for one of its codes."""
     def __init__(
@@ -265,6 +295,8 @@ Global___ImportCodeMapResponse: _TypeAlias = ImportCodeMapResponse  # noqa: Y015
 
 @_typing.final
 class ListUnmappedCodesRequest(_message.Message):
+    """Which hospital's codes to list."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
@@ -275,6 +307,7 @@ class ListUnmappedCodesRequest(_message.Message):
     page_size: _builtins.int
     """1 to 500; 0 means 100."""
     page_token: _builtins.str
+    """From the page before."""
     def __init__(
         self,
         *,
@@ -292,13 +325,18 @@ Global___ListUnmappedCodesRequest: _TypeAlias = ListUnmappedCodesRequest  # noqa
 
 @_typing.final
 class ListUnmappedCodesResponse(_message.Message):
+    """A page of codes."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CODES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
+    """Empty on the last page."""
     @_builtins.property
-    def codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnmappedCode]: ...
+    def codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnmappedCode]:
+        """The most money first."""
+
     def __init__(
         self,
         *,
@@ -325,9 +363,13 @@ class UnmappedCode(_message.Message):
     RECORD_COUNT_FIELD_NUMBER: _builtins.int
     AT_STAKE_FIELD_NUMBER: _builtins.int
     kind: Global___CodeKind.ValueType
+    """What the codes are of."""
     system: _builtins.str
+    """URI of the hospital's own system."""
     code: _builtins.str
+    """As the hospital writes it."""
     record_count: _builtins.int
+    """Records that have it."""
     @_builtins.property
     def at_stake(self) -> _money_pb2.Money:
         """Of a service the sum of its lines, of a diagnosis that of its bills."""
@@ -351,6 +393,8 @@ Global___UnmappedCode: _TypeAlias = UnmappedCode  # noqa: Y015
 
 @_typing.final
 class ReplayQuarantineRequest(_message.Message):
+    """Which records to read once more."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
@@ -361,6 +405,7 @@ class ReplayQuarantineRequest(_message.Message):
     parent: _builtins.str
     """`hospitals/{hospital}`."""
     request_id: _builtins.str
+    """1 to 64 characters; the same id again answers the same and changes nothing more."""
     stage: _builtins.str
     """Without records: only those that were stopped at this stage; empty is every stage."""
     max_records: _builtins.int
@@ -388,6 +433,8 @@ Global___ReplayQuarantineRequest: _TypeAlias = ReplayQuarantineRequest  # noqa: 
 
 @_typing.final
 class ReplayQuarantineResponse(_message.Message):
+    """What became of them."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLAYED_COUNT_FIELD_NUMBER: _builtins.int
@@ -396,10 +443,13 @@ class ReplayQuarantineResponse(_message.Message):
     HELD_COUNT_FIELD_NUMBER: _builtins.int
     READING_LATER_FIELD_NUMBER: _builtins.int
     replayed_count: _builtins.int
+    """Records taken out of the quarantine to be read."""
     released_count: _builtins.int
     """What became of everything that lay unread; all 0 with `reading_later`."""
     quarantined_count: _builtins.int
+    """Wait in quarantine, again or newly."""
     held_count: _builtins.int
+    """Good, and no consent covers them."""
     reading_later: _builtins.bool
     """A pull is under way, and reads them."""
     def __init__(
@@ -421,6 +471,8 @@ Global___ReplayQuarantineResponse: _TypeAlias = ReplayQuarantineResponse  # noqa
 
 @_typing.final
 class ReconcileSourceRequest(_message.Message):
+    """Which days to compare."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     HOSPITAL_FIELD_NUMBER: _builtins.int
@@ -433,6 +485,7 @@ class ReconcileSourceRequest(_message.Message):
     yesterday.
     """
     last_day: _builtins.str
+    """YYYY-MM-DD, included."""
     def __init__(
         self,
         *,
@@ -450,6 +503,8 @@ Global___ReconcileSourceRequest: _TypeAlias = ReconcileSourceRequest  # noqa: Y0
 
 @_typing.final
 class ReconcileSourceResponse(_message.Message):
+    """The comparison."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RECONCILIATION_FIELD_NUMBER: _builtins.int
@@ -457,7 +512,9 @@ class ReconcileSourceResponse(_message.Message):
     repulled_count: _builtins.int
     """Bills that nothing here knew and that the source gave when it was asked again."""
     @_builtins.property
-    def reconciliation(self) -> Global___Reconciliation: ...
+    def reconciliation(self) -> Global___Reconciliation:
+        """Kept under its name."""
+
     def __init__(
         self,
         *,
@@ -487,13 +544,19 @@ class Reconciliation(_message.Message):
     name: _builtins.str
     """`hospitals/{hospital}/reconciliations/{number}`."""
     first_day: _builtins.str
+    """YYYY-MM-DD, included."""
     last_day: _builtins.str
+    """YYYY-MM-DD, included."""
     agrees: _builtins.bool
     """Every bill of the source is accounted for, and nothing is here that the source does not have."""
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayReconciliation]: ...
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayReconciliation]:
+        """Oldest first; days without any bill on either side are left out."""
+
     def __init__(
         self,
         *,
@@ -528,7 +591,9 @@ class DayReconciliation(_message.Message):
     EXTRA_COUNT_FIELD_NUMBER: _builtins.int
     OTHER_TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     day: _builtins.str
+    """YYYY-MM-DD in the hospital's zone."""
     source_count: _builtins.int
+    """Bills at the source."""
     here_count: _builtins.int
     """Released bills as they stand now."""
     waiting_count: _builtins.int
@@ -540,9 +605,13 @@ class DayReconciliation(_message.Message):
     other_total_count: _builtins.int
     """On both sides with other totals."""
     @_builtins.property
-    def source_total(self) -> _money_pb2.Money: ...
+    def source_total(self) -> _money_pb2.Money:
+        """Sum of their totals, signed."""
+
     @_builtins.property
-    def here_total(self) -> _money_pb2.Money: ...
+    def here_total(self) -> _money_pb2.Money:
+        """Sum of their totals."""
+
     def __init__(
         self,
         *,
@@ -566,6 +635,8 @@ Global___DayReconciliation: _TypeAlias = DayReconciliation  # noqa: Y015
 
 @_typing.final
 class ListReconciliationsRequest(_message.Message):
+    """Which hospital's comparisons to list."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
@@ -576,6 +647,7 @@ class ListReconciliationsRequest(_message.Message):
     page_size: _builtins.int
     """1 to 500; 0 means 100."""
     page_token: _builtins.str
+    """From the page before."""
     def __init__(
         self,
         *,
@@ -593,13 +665,18 @@ Global___ListReconciliationsRequest: _TypeAlias = ListReconciliationsRequest  # 
 
 @_typing.final
 class ListReconciliationsResponse(_message.Message):
+    """A page of comparisons."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RECONCILIATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
+    """Empty on the last page."""
     @_builtins.property
-    def reconciliations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reconciliation]: ...
+    def reconciliations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reconciliation]:
+        """Oldest first."""
+
     def __init__(
         self,
         *,
