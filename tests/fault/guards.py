@@ -200,7 +200,7 @@ TARGET_STANDING = _guard(
 HOSPITAL_FILTER = _guard(
     "tenant filter of the bridge",
     "his_bridge: every hospital exists for every caller",
-    ("services/his_bridge/servicer.py", "if name == tenant.hospital}", "}"),
+    ("services/his_bridge/callers.py", "if name == tenant.hospital}", "}"),
     tests=("tests/services/his_bridge/test_tenants.py",),
 )
 REQUEST_IDS = _guard(
@@ -321,6 +321,26 @@ CONSENT_CHECK = _guard(
     ),
     tests=("tests/services/his_bridge/core/test_consent.py",),
 )
+BILL_CONSENT = _guard(
+    "consent to a bill of many records",
+    "a bill that several records make leaves when it is closed, whatever the person allowed",
+    (
+        "services/his_bridge/storage/bills.py",
+        "        if self._consent(bill.member_token, need) is None:\n",
+        "        if not bill.lines:\n",
+    ),
+    tests=("tests/services/his_bridge/storage/test_bills_held.py",),
+)
+ONE_PATIENT = _guard(
+    "one patient a bill",
+    "what the records of several patients say under one id leaves as one bill",
+    (
+        "services/his_bridge/core/folding.py",
+        "if len(set(speaking.values())) < 2:",
+        "if speaking is not None:",
+    ),
+    tests=("tests/services/his_bridge/core/test_folding.py",),
+)
 LOG_ALLOW_LIST = _guard(
     "log allow-list",
     "whatever a program logs gets into the line",
@@ -390,6 +410,8 @@ GUARDS = (
     ESCAPING,
     MONTHS_READ,
     CONSENT_CHECK,
+    BILL_CONSENT,
+    ONE_PATIENT,
     SEEN,
     SECOND_PERSON,
     OWN_APPEAL,

@@ -20,14 +20,15 @@ class EventKind(StrEnum):
     CORRECTION = "CORRECTION"  # states the bill as a whole, anew
 
 
+# What closes a bill.
+CLOSING = (EventKind.FINAL, EventKind.CORRECTION)
 # Of one moment: what adds comes after what it adds to, what takes back after what it takes back.
 RANK = {
     kind: rank
     for rank, kind in enumerate(
         (
             EventKind.INTERIM,
-            EventKind.FINAL,
-            EventKind.CORRECTION,
+            *CLOSING,
             EventKind.LATE,
             EventKind.REVERSAL,
         )

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from services.his_bridge.core.bill import Bill
-from services.his_bridge.core.events import BillEvent, EventKind
+from services.his_bridge.core.events import CLOSING, BillEvent, EventKind
 from services.his_bridge.core.faults import Fault, Reason, in_order
 from services.his_bridge.core.folded_bill import composed
 from services.his_bridge.core.folded_lines import Netted, Placed, net, numbered
 from services.his_bridge.core.merges import Aliases, Order
-
-_CLOSING = (EventKind.FINAL, EventKind.CORRECTION)
 
 
 class Walk:
@@ -56,7 +54,7 @@ class Walk:
             found[key] = in_order((*found.get(key, ()), fault))
         if found:
             return found
-        last = next((event for event in reversed(self.counted) if event.kind in _CLOSING), None)
+        last = next((event for event in reversed(self.counted) if event.kind in CLOSING), None)
         if last is None or last.stated_total is None or last.stated_total in self._sums(last):
             return {}
         return {last.key: (Fault(reason=Reason.LINES_DO_NOT_ADD_UP, path="total"),)}
@@ -93,7 +91,7 @@ class Walk:
                 if not adds:
                     self._social = [one for one in self._social if one.account not in within]
                 self._social.append(event)
-        if event.kind in _CLOSING:
+        if event.kind in CLOSING:
             self._closed |= dict.fromkeys(within, True)
         elif event.kind is EventKind.INTERIM:
             self._closed[event.account] = False

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, insert
 from services.common.sealing import Sealer
 from services.his_bridge.core.bill import Bill
 from services.his_bridge.core.consent import Consent, Need
-from services.his_bridge.core.events import BillEvent, EventKind
+from services.his_bridge.core.events import CLOSING, BillEvent, EventKind
 from services.his_bridge.core.faults import Fault
 from services.his_bridge.core.folded_lines import numbers_given
 from services.his_bridge.core.folding import BillStatus, FoldedBill, fold
@@ -185,7 +185,9 @@ class Bills:
             return self._add_merge(pending, outcome)
         name = self._account(self._bill_id(pending, outcome))
         record = self._record_of[pending.external_id]
-        before = self._fold(self._joined.aliases.survivor(name))
+        says_nothing_new = isinstance(outcome, BillStated) and _is_known(
+            self._fold(self._joined.aliases.survivor(name)), outcome.bill
+        )
         known = any(one.inbox_id == pending.inbox_id for one in self._accounts[name].kept)
         roots = {self._joined.aliases.survivor(name)}
         if not known:
@@ -200,7 +202,7 @@ class Bills:
         lacks = [self._settle(root, pending) for root in sorted(roots)]
         member = self._whose(name, _bill_in(outcome))
         state = READ
-        if not known and isinstance(outcome, BillStated) and _is_known(before, outcome.bill):
+        if says_nothing_new and not known:
             state = "unchanged"
         elif isinstance(outcome, BillWithdrawn) and member is None:
             state = "filtered"  # a bill taken back before it was ever seen is none of ours
@@ -329,9 +331,9 @@ class Bills:
 
         What it lacks a consent for, if this record is one of the bill's and holds it meanwhile.
         """
-        folded = self._fold(root)
         self._touched.add(root)
         lacks = None
+        folded = self._fold(root) if self._may_be_closed(root) else None
         if folded is not None and not folded.blocked:
             self._end_merged(root, folded, pending, same_number=False)
             if folded.status is BillStatus.REVERSED:
@@ -340,6 +342,12 @@ class Bills:
                 lacks = self._state(root, folded.bill, pending)
             self._end_merged(root, folded, pending, same_number=True)
         return self._hold(root, pending, lacks)
+
+    def _may_be_closed(self, root: str) -> bool:
+        """Without a closing word nothing is released: a long stay is not folded at each charge."""
+        return any(self._accounts[name].told for name in self._together(root)) or any(
+            one.event.kind in CLOSING for one in self._kept(root)
+        )
 
     def _state(self, root: str, bill: Bill, pending: Pending) -> tuple[str, Need] | None:
         last = _last(self._accounts[root])

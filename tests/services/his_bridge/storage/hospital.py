@@ -6,12 +6,14 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from sqlalchemy import func, select
 
 from services.common.database import Database
 from services.his_bridge.core.bill import Bill
+from services.his_bridge.core.consent import Content, Scope
 from services.his_bridge.core.outcomes import Outcome
 from services.his_bridge.storage import inbox, last_pulls, lists, outcomes, tables, waiting
 from services.his_bridge.storage.inbox import Arrived, Pending
@@ -160,6 +162,13 @@ def final(id_: str, at: str, lines: Mapping[str, Any] | None = None, **more: Any
 
 def merge(id_: str, at: str, out_of: str, into: str) -> Said:
     return {"id": id_, "at": at, "merge": {"into": into, "out-of": out_of}}
+
+
+def march(first: int, last: int) -> Scope:
+    """Bills of these days."""
+    return Scope(
+        contents=(Content.BILLS,), first_day=date(2026, 3, first), last_day=date(2026, 3, last)
+    )
 
 
 # Everything that a bill can go through, with what waits and what resumes.
