@@ -46,7 +46,9 @@ class BillRowReader:
         decoded = self._decoder.decode(raw)
         rows = BillRows(decoded, "", self._own, self._terms)
         day = self._day(rows)
-        outside = day is not None and not self._terms.in_period(day)
+        # What takes back a bill counts whenever it is done.
+        alone = rows.reverses() is None
+        outside = alone and day is not None and not self._terms.in_period(day)
         readable = decoded.rows is not None
         return Glance(
             decoded=decoded,

@@ -93,7 +93,9 @@ class MessageReader:
         day = moment.astimezone(self._zone).date()
         if message.infno in SETTLEMENTS:
             return not self._terms.in_period(day)
-        return not any(map(self._terms.in_period, (day, day + _LONGEST_STAY)))
+        first, last = self._terms.first_day, self._terms.last_day
+        too_early = first is not None and day < first - _LONGEST_STAY
+        return too_early or (last is not None and day > last)
 
     def _settled(self, parsing: Parsing, person: Person) -> Outcome:
         if not parsing.answer.states("setl_id"):

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import re
 
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from services.his_bridge.sources.port import SourceFault
 
@@ -57,8 +64,12 @@ _WAIT = {AWAY, TOO_SLOW}
 
 def fault_of(error: SQLAlchemyError) -> SourceFault:
     """The fault that a driver's error means; waiting helps when it is away or too slow."""
-    reason = _reason_of(error.orig) if isinstance(error, DBAPIError) else UNEXPECTED
-    return made(reason)
+    if isinstance(error, NoConnectionFree):  # every connection is busy with a slow statement
+        return made(TOO_SLOW)
+    if not isinstance(error, DBAPIError):
+        return made(UNEXPECTED)
+    gone = isinstance(error, OperationalError | InterfaceError)
+    return made(_reason_of(error.orig) or (AWAY if gone else UNEXPECTED))
 
 
 def made(reason: str) -> SourceFault:
@@ -77,7 +88,7 @@ def driver_missing(backend: str, error: ImportError | NoSuchModuleError) -> Sour
     return SourceFault(DRIVER_MISSING, text)
 
 
-def _reason_of(error: BaseException | None) -> str:
+def _reason_of(error: BaseException | None) -> str | None:
     state = str(getattr(error, "sqlstate", None) or "")
     for known in (state, state[:2]):
         if known in _STATES:
@@ -90,7 +101,7 @@ def _reason_of(error: BaseException | None) -> str:
     for reason, pattern in _TEXTS:
         if pattern.search(text):
             return reason
-    return AWAY
+    return None
 
 
 def _number_of(error: BaseException | None, text: str) -> int | None:

@@ -7,12 +7,13 @@ begins and why nothing is missed. Deleted rows leave no mark: reconcile finds th
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -43,11 +44,11 @@ from services.his_bridge.sources.sql.cursor import (
     value_of,
 )
 from services.his_bridge.sources.sql.faults import SHAPE, TOO_SLOW, fault_of, made
+from services.his_bridge.sources.sql.persons import persons_by_number
 from services.his_bridge.sources.sql.reads import BILL, MESSAGE, PERSON, Reads, reads_of
 from services.his_bridge.sources.sql.reconciling import Window
-from services.his_bridge.sources.sql.rows import AT_ONCE, RowReader, Types, key_text
+from services.his_bridge.sources.sql.rows import RowReader, Types
 from services.his_bridge.sources.sql.shape import Wanted, types_of
-from services.his_bridge.sources.sql.values import canonical, exact, one_of
 
 # A call whose thread has not come back after so many time limits of a statement is given up.
 _PATIENCE = 10
@@ -72,6 +73,7 @@ class SqlSource:
         self._person_columns = own.person.all if isinstance(own, YibaoTerms) else ()
         self._charset = getattr(own, "charset", "gb18030")
         self._engine: Engine | None = None
+        self._lock = threading.Lock()
         self._types: Types | None = None
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="lipei-sql")
 
@@ -149,13 +151,10 @@ class SqlSource:
     @contextmanager
     def _reading(self) -> Iterator[tuple[Connection, Types]]:
         """A read-only transaction on tables of the expected shape. Raises: SourceFault."""
-        if self._engine is None:
-            if not self._settings.url:
-                raise SourceFault("SOURCE_URL", f"set {self._settings.variable}")
-            self._engine = engine_for(self._settings.url, self._limits.timeout_s)
-        backend = self._engine.dialect.name
+        engine = self._connected()
+        backend = engine.dialect.name
         try:
-            with self._engine.connect() as connection:
+            with engine.connect() as connection:
                 if backend in ISOLATION:
                     connection.execution_options(isolation_level=ISOLATION[backend])
                 stop_after(connection.connection, backend, self._limits.timeout_s)
@@ -171,6 +170,14 @@ class SqlSource:
         except UnicodeDecodeError:
             text = "the database's texts are not in the charset of the connection"
             raise SourceFault("SOURCE_CHARSET", text) from None
+
+    def _connected(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                if not self._settings.url:
+                    raise SourceFault("SOURCE_URL", f"set {self._settings.variable}")
+                self._engine = engine_for(self._settings.url, self._limits.timeout_s)
+            return self._engine
 
     def _checked(self, connection: Connection) -> Types:
         reads = self._reads.values()
@@ -222,29 +229,13 @@ class SqlSource:
     def _look_up(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
         persons = self._settings.persons
         numbers = {number: (kind, number) for kind, number in keys if kind == PERSON}
-        found: dict[Key, bytes] = {}
         if persons is None or not numbers:
-            return found
-        columns = self._person_columns
+            return {}
         with self._reading() as (connection, types):
-            table = statements.clause(
-                persons.table, (persons.key, *columns), types.get(persons.table, {})
+            found = persons_by_number(
+                connection, types, persons, self._person_columns, sorted(numbers)
             )
-            texts = sorted(numbers)
-            for start in range(0, len(texts), AT_ONCE):
-                some = [Value("text", text) for text in texts[start : start + AT_ONCE]]
-                rows: dict[str, list[dict[str, Any]]] = {}
-                for _, key, *values in connection.execute(
-                    statements.rows_of(persons, table, columns, some)
-                ):
-                    row = {n: exact(v) for n, v in zip(columns, values, strict=True)}
-                    rows.setdefault(key_text(key), []).append(row)
-                found |= {
-                    numbers[key]: canonical({"head": one_of(same)})
-                    for key, same in rows.items()
-                    if key in numbers
-                }
-        return found
+        return {numbers[number]: raw for number, raw in found.items() if number in numbers}
 
     def _begun(self, connection: Connection, reads: Reads, types: Types, place: Place) -> Place:
         """A sweep's beginning, under the marks of this moment."""

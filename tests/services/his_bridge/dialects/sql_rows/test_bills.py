@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.his_bridge.core.bill import CareType, Diagnosis, SocialInsurance
 from services.his_bridge.core.events import EventKind
@@ -305,6 +307,8 @@ def test_a_draft_and_what_lies_outside_the_period_stay_out() -> None:
     assert spoilt(lambda r: r["head"].update(status="9")) == KeptOut()
     old = profile("sqlite://", lambda t: t + "period: {first_day: 2027-01-01}\n")
     assert spoilt(lambda r: None, old) == KeptOut()
+    back = spoilt(lambda r: r["head"].update(status="2", orig_no="b0"), old)
+    assert isinstance(back, BillHappened)
 
 
 def test_a_bill_that_is_taken_back_is_a_reversal() -> None:
@@ -375,3 +379,31 @@ def test_what_the_patient_paid_is_held_against_the_rest(self_paid: str, good: bo
     )
     outcome = spoilt(lambda r: r["head"].update(own=self_paid, acct="5"), found)
     assert isinstance(outcome, BillStated if good else SetAside)
+
+
+_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["bytes", "float", "differs", "x"]), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+
+
+@given(
+    st.sampled_from(["head", "lines"]),
+    st.sampled_from([*HEAD_COLUMNS, *LINE_COLUMNS]),
+    _VALUE,
+)
+def test_no_value_in_any_column_makes_the_reader_raise(part: str, column: str, value: Any) -> None:
+    def spoil(rows: dict[str, Any]) -> None:
+        (rows["head"] if part == "head" else rows["lines"][0])[column] = value
+
+    for found in (FOUND, GROUPED):
+        assert spoilt(spoil, found) is not None
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_no_bytes_make_the_reader_raise(content: bytes) -> None:
+    assert isinstance(judged(content), SetAside | KeptOut)

@@ -155,7 +155,10 @@ def test_what_changes_no_bill_stays_out() -> None:
     late = profile(lambda t: t + "period: {first_day: 2026-04-01}\n")
     assert judged(SETTLED, late) == KeptOut()
     assert isinstance(judged(FEES, late), BillHappened)  # of a stay that may end within it
+    month = profile(lambda t: t + "period: {first_day: 2026-04-01, last_day: 2026-04-30}\n")
+    assert isinstance(judged(FEES, month), BillHappened)
     assert judged(FEES, profile(lambda t: t + "period: {first_day: 2027-04-01}\n")) == KeptOut()
+    assert judged(FEES, profile(lambda t: t + "period: {last_day: 2026-02-28}\n")) == KeptOut()
 
 
 def test_a_batch_of_charges_is_a_bill_where_the_profile_says_so() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from services.his_bridge.core.faults import Reason
@@ -16,6 +17,7 @@ from services.his_bridge.dialects.sql_rows import BillRowReader
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.sources.sql.connecting import engine_for
 from services.his_bridge.sources.sql.faults import DRIVERS
+from services.his_bridge.sources.sql.faults import fault_of as fault_of_error
 from tests.services.his_bridge.records import tokens
 from tests.services.his_bridge.sources.sql.hospital import (
     add,
@@ -195,3 +197,33 @@ def test_a_horizon_is_asked_of_databases_that_have_one(sqlite_database: str) -> 
 
 def test_an_engine_connects_to_nobody_until_it_is_asked() -> None:
     engine_for("postgresql://u:p@127.0.0.1:9/d", 1).dispose()
+
+
+class DriverError(Exception):
+    """As a driver raises it: numbers first, and a text that quotes values."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "reason"),
+    [
+        (OperationalError, (1045, "Access denied for user 'lipei'"), "SOURCE_REFUSES"),
+        (OperationalError, (3024, "maximum statement execution time exceeded"), "SOURCE_TOO_SLOW"),
+        (ProgrammingError, (1146, "Table 'v' doesn't exist"), "SOURCE_SHAPE"),
+        (OperationalError, (2003, "Can't connect"), "SOURCE_AWAY"),
+        (OperationalError, ((18456, b"Login failed"),), "SOURCE_REFUSES"),
+        (OperationalError, ((20003, b"Adaptive Server connection"),), "SOURCE_TOO_SLOW"),
+        (DatabaseError, ("ORA-01017: invalid username/password",), "SOURCE_REFUSES"),
+        (DatabaseError, ("ORA-00942: table or view does not exist",), "SOURCE_SHAPE"),
+        (DatabaseError, ("DPY-4024: call timeout of 20000 ms exceeded",), "SOURCE_TOO_SLOW"),
+        (OperationalError, ("DPY-6005: cannot connect to database",), "SOURCE_AWAY"),
+        (OperationalError, ('致命错误: 用户 "lipei" Password 认证失败',), "SOURCE_REFUSES"),
+        (DatabaseError, ("who knows",), "SOURCE_UNEXPECTED"),
+    ],
+)
+def test_each_drivers_errors_are_told_apart_and_their_texts_stay_inside(
+    kind: type[DBAPIError], args: tuple[object, ...], reason: str
+) -> None:
+    fault = fault_of_error(kind("SELECT 1", {}, DriverError(*args)))
+    assert fault.reason == reason
+    assert "lipei" not in fault.text
+    assert (fault.retry_after_s is None) == (reason not in ("SOURCE_AWAY", "SOURCE_TOO_SLOW"))
