@@ -47,8 +47,15 @@ class SlowIntake(Intake):
 class Running:
     """A listener, and what lies in its inbox."""
 
-    def __init__(self, listener: Listener, database: Database, intakes: dict[str, Intake]) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        task: asyncio.Future[None],
+        database: Database,
+        intakes: dict[str, Intake],
+    ) -> None:
         self.listener = listener
+        self.task = task
         self.database = database
         self.intakes = intakes
 
@@ -99,7 +106,7 @@ async def listening(
         waiting.cancel()
         running.result()
     try:
-        yield Running(listener, database, intakes)
+        yield Running(listener, running, database, intakes)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
