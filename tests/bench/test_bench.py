@@ -44,6 +44,7 @@ PATHS = {
         "record one of 50 reads at once",
         "a call with one leaf",
     ),
+    "hl7v2": ("HL7 v2 bills of 10 lines",),
     "decision": ("decision answer, one at a time", "decision answer, 8 at once"),
     "settle": ("settle claims, one workflow each",),
     "pull": ("pull bills, beside paging alone", "pull bills, beside paging with look-ups"),

@@ -378,6 +378,16 @@ OWN_APPEAL = _guard(
     ),
     tests=("tests/services/claims/test_reviews.py",),
 )
+SENDERS = _guard(
+    "senders of HL7 v2",
+    "whoever reaches the port may push records into a hospital's inbox",
+    (
+        "services/his_bridge/receiving/mllp.py",
+        "if mapped is None or not any(mapped in network for network in self._allowed):",
+        "if mapped is None:",
+    ),
+    tests=("tests/services/his_bridge/receiving/test_mllp.py",),
+)
 
 GUARDS = (
     ROLE_CHECK,
@@ -417,4 +427,5 @@ GUARDS = (
     OWN_APPEAL,
     LEAF,
     LOG_ALLOW_LIST,
+    SENDERS,
 )

@@ -9,6 +9,8 @@ from services.common.database import DATABASE_FAULTS
 from services.his_bridge.intake import Intake, LeaseHeld
 
 _PAUSE_S = 1.0
+# What arrives within this time is read together: a lease and its checks are several transactions.
+_GATHER_S = 0.2
 
 
 class Reading:
@@ -27,6 +29,7 @@ class Reading:
         """Read until cancelled. What is cut off is read by whoever comes next."""
         while True:
             await self._told.wait()
+            await asyncio.sleep(_GATHER_S)
             self._told.clear()
             try:
                 await self._intake.read_arrived()

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from sqlalchemy import select
@@ -15,10 +16,11 @@ from services.common.database import Database
 from services.his_bridge.dialects.hl7v2 import MessageReader, ResultReader
 from services.his_bridge.dialects.hl7v2.admission import BILLS, READINGS
 from services.his_bridge.dialects.hl7v2.framing import framed
-from services.his_bridge.intake import Intake
+from services.his_bridge.intake import Intake, Taken
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.receiving.mllp import Listener
+from services.his_bridge.sources.port import RawRecord
 from services.his_bridge.storage.tables import inbox, quarantine
 from tests.services.common.sealing.keys import now_us, subject_keys
 from tests.services.his_bridge.consenting import INSURER
@@ -31,22 +33,29 @@ LONGEST_S = 60.0  # only so that a broken listener fails instead of hanging
 class SlowIntake(Intake):
     """Keeps nothing before it is told to, and tells how often it was asked."""
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.free = asyncio.Event()
         self.batches: list[int] = []
 
-    async def take(self, records: Sequence[object]) -> tuple[object, ...]:  # type: ignore[override]
+    async def take(self, records: Sequence[RawRecord]) -> tuple[Taken, ...]:
         await self.free.wait()
         self.batches.append(len(records))
-        return await super().take(records)  # type: ignore[arg-type]
+        return await super().take(records)
 
 
 class Running:
     """A listener, and what lies in its inbox."""
 
-    def __init__(self, listener: Listener, database: Database, intakes: dict[str, Intake]) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        task: asyncio.Future[None],
+        database: Database,
+        intakes: dict[str, Intake],
+    ) -> None:
         self.listener = listener
+        self.task = task
         self.database = database
         self.intakes = intakes
 
@@ -97,7 +106,7 @@ async def listening(
         waiting.cancel()
         running.result()
     try:
-        yield Running(listener, database, intakes)
+        yield Running(listener, running, database, intakes)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,9 @@ from services.common.database import Database
 from services.common.state import read_addresses
 from services.his_bridge.dialects.hl7v2.framing import framed
 from services.his_bridge.dialects.hl7v2.refusals import TERMS, Refusal
-from services.his_bridge.intake import Intake
+from services.his_bridge.intake import Intake, Taken
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
+from services.his_bridge.sources.port import RawRecord
 from tests.services.his_bridge.messages_hl7 import (
     PID,
     PV1,
@@ -402,11 +403,11 @@ class FailingIntake(Intake):
 
     failures = 1
 
-    async def take(self, records: object) -> tuple[object, ...]:  # type: ignore[override]
+    async def take(self, records: Sequence[RawRecord]) -> tuple[Taken, ...]:
         if self.failures:
             self.failures -= 1
             raise OperationalError("", {}, Exception())
-        return await super().take(records)  # type: ignore[arg-type]
+        return await super().take(records)
 
 
 def test_what_could_not_be_stored_is_to_be_sent_again(database: Database) -> None:
@@ -471,22 +472,14 @@ def test_a_stop_answers_what_was_taken_and_stores_nothing_unanswered(database: D
             async with client(running.port) as sender:
                 await sender.send(*(dft(control_id=f"M{number}") for number in range(5)))
                 await asyncio.sleep(0.2)
-                stopping = asyncio.ensure_future(_cancel(running))
+                running.task.cancel()
                 await asyncio.sleep(0.2)
                 slow.free.set()
-                for _ in range(5):
-                    answers.append((await sender.answer())[1][2])  # noqa: PERF401
+                answers.extend([(await sender.answer())[1][2] for _ in range(5)])
                 assert await sender.is_closed()
-                await stopping
 
     asyncio.run(whole())
     assert answers == [f"M{number}" for number in range(5)]
-
-
-async def _cancel(running: Running) -> None:
-    for task in asyncio.all_tasks():
-        if getattr(task.get_coro(), "__qualname__", "") == "Listener.run":
-            task.cancel()
 
 
 def test_the_address_is_published_while_it_listens(database: Database, tmp_path: Path) -> None:
