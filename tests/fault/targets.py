@@ -80,8 +80,6 @@ CLAIMS = Target(
     least=1_500,
     least_killed=0.9,
     cases=tuple(sorted(CASES.glob("*.yaml"))),
-    # These compare decisions that were made; what tests them needs a server and a database.
-    apart=("difference", "what_if"),
     left_out=(_LONGEST,),
     # These go over every decision of every case again, to see it explained.
     explained=("test_explanation.py", "test_explain.py"),
