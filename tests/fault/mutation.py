@@ -258,8 +258,6 @@ def judged(
         module = mutant.module.rpartition(".")[2]
         places = [(module, place) for place in (*mutant.lines, mutant.function)]
         chosen = list({one.unit: one for place in places for one in running[place]}.values())
-        if module not in target.explaining:
-            chosen = [one for one in chosen if not _explains(target, units[one.unit])]
         chosen.sort(key=lambda one: (one.seconds, one.unit))
         put_in_place(mutant, sources[mutant.module])
         forget(target)
@@ -271,10 +269,6 @@ def judged(
 
     for mutant, verdict in in_children(mutants, judge, workers):
         yield verdict or Verdict(mutant, "the child died", 0, 0.0)
-
-
-def _explains(target: Target, unit: Unit) -> bool:
-    return any(f"/{name}::" in unit.name for name in target.explained)
 
 
 def _source(module: str) -> str:
