@@ -1,6 +1,7 @@
-"""Runs mutants of claims' core against its cases and its fast tests, each in a child of its own.
+"""Runs mutants of a core against its cases and its fast tests, each in a child of its own.
 
-`python -m tests.fault.mutation` judges every mutant and writes build/fault/mutants.json.
+`python -m tests.fault.mutation` judges every mutant of claims' core, with `--target pricing` of
+pricing's, and writes build/fault/mutants-claims.json, or -pricing.
 
 Everything is imported and every case file read once. A child is forked for each mutant, gets the
 mutated code of one function in place, runs what is known to run that line, the quickest first, and
@@ -35,32 +36,18 @@ from services.claims.plans import reader
 from services.claims.plans.case_reader import read_cases
 from services.claims.plans.case_run import run_case
 from services.common.strict_yaml import load
-from tests.fault.mutants import Mutant, mutants_of, mutated
+from tests.fault.mutants import Mutant, mutated
+from tests.fault.targets import TARGETS, Target
 from tests.services.claims.core.bills import CASES, plan_named
 
-ROOT = Path(__file__).parents[2]
-CORE = ROOT / "services" / "claims" / "core"
-SUMMARY = ROOT / "build" / "fault" / "mutants.json"
-# Tests that read no server and no database.
-TESTS = ("tests/services/claims/core",)
-CASE_FILES = tuple(sorted(CASES.glob("*.yaml")))
-# These go over every decision of every case again, to see it explained.
-_EXPLAINED = ("test_explanation.py", "test_explain.py")
-_EXPLAINING = ("balances", "explain", "explanation")
-# As long as all others together, and drawn plans meet what the examples' do.
-_LEFT_OUT = (
-    "tests/services/claims/core/test_properties.py"
-    "::test_whatever_the_plan_every_fen_has_one_bearer_and_one_reason_and_every_term_is_met"
-)
 # Hypothesis draws fewer examples for a mutant, always the same ones.
 _EXAMPLES = 25
-# These compare decisions that were made; what tests them needs a server and a database.
-_APART = ("difference", "what_if")
-# A unit that takes this many times as long as it did with the code as it is does not end.
+# A unit that takes this many times as long as it did with the code as it is does not end: of the
+# processor's time, for others may want it too.
 _PATIENCE = 20
 _LEAST_S = 10.0
 
-# A module of core and a line of it, or one of its functions.
+# A module and a line of it, or one of its functions.
 Place = tuple[str, int | str]
 
 
@@ -75,7 +62,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What of core a unit runs, and how long it takes: a case's lines, a test's functions.
+    """What of the target a unit runs, and how long it takes: a case's lines, a test's functions.
 
     Of a test that draws examples the lines would take minutes to note.
     """
@@ -171,7 +158,7 @@ def _child(job: Any, work: Callable[[Any], Any], writing: int) -> None:
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-        signal.signal(signal.SIGALRM, _stop)
+        signal.signal(signal.SIGPROF, _stop)
         told = pickle.dumps(work(job))
         with os.fdopen(writing, "wb") as pipe:
             pipe.write(told)
@@ -185,38 +172,38 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def _passes(unit: Unit, longest_s: float) -> bool:
-    signal.setitimer(signal.ITIMER_REAL, longest_s)
+    signal.setitimer(signal.ITIMER_PROF, longest_s)
     try:
         return unit.run()
     except (Exception, _TooLong, SystemExit, pytest.fail.Exception):  # noqa: BLE001 - all fail
         return False
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 # --- tracing ---
 
 
-def traced(units: Sequence[Unit], workers: int) -> tuple[Trace, ...]:
+def traced(target: Target, units: Sequence[Unit], workers: int) -> tuple[Trace, ...]:
     """What each unit runs, each block of units in a child, with the code as it is."""
     blocks = [list(range(start, len(units), 40)) for start in range(min(40, len(units)))]
     found: list[Trace] = []
-    for _, traces in in_children(blocks, lambda block: _trace_block(units, block), workers):
+    for _, traces in in_children(blocks, lambda block: _trace_block(target, units, block), workers):
         found += traces or []
     return tuple(sorted(found, key=lambda one: one.unit))
 
 
-def _trace_block(units: Sequence[Unit], block: Iterable[int]) -> list[Trace]:
+def _trace_block(target: Target, units: Sequence[Unit], block: Iterable[int]) -> list[Trace]:
     found = []
     for index in block:
         unit = units[index]
-        forget()
-        began = time.perf_counter()
+        forget(target)
+        began = time.process_time()
         passed = _passes(unit, 300)
-        seconds = time.perf_counter() - began
-        forget()
+        seconds = time.process_time() - began
+        forget(target)
         places: set[Place] = set()
-        sys.settrace(_tracer(places, by_line=unit.by_line))
+        sys.settrace(_tracer(target, places, by_line=unit.by_line))
         try:
             _passes(unit, 300)
         finally:
@@ -225,8 +212,10 @@ def _trace_block(units: Sequence[Unit], block: Iterable[int]) -> list[Trace]:
     return found
 
 
-def _tracer(places: set[Place], *, by_line: bool) -> Callable[[FrameType, str, Any], Any]:
-    folder = str(CORE)
+def _tracer(
+    target: Target, places: set[Place], *, by_line: bool
+) -> Callable[[FrameType, str, Any], Any]:
+    folder = str(target.folder)
 
     def local(frame: FrameType, event: str, _argument: Any) -> Any:
         if event == "line":
@@ -250,7 +239,11 @@ def _tracer(places: set[Place], *, by_line: bool) -> Callable[[FrameType, str, A
 
 
 def judged(
-    mutants: Sequence[Mutant], units: Sequence[Unit], traces: Sequence[Trace], workers: int
+    target: Target,
+    mutants: Sequence[Mutant],
+    units: Sequence[Unit],
+    traces: Sequence[Trace],
+    workers: int,
 ) -> Iterator[Verdict]:
     """Each mutant's verdict; a mutant whose line nothing runs has survived."""
     running: defaultdict[Place, list[Trace]] = defaultdict(list)
@@ -265,11 +258,9 @@ def judged(
         module = mutant.module.rpartition(".")[2]
         places = [(module, place) for place in (*mutant.lines, mutant.function)]
         chosen = list({one.unit: one for place in places for one in running[place]}.values())
-        if module not in _EXPLAINING:
-            chosen = [one for one in chosen if not _explains(units[one.unit])]
         chosen.sort(key=lambda one: (one.seconds, one.unit))
         put_in_place(mutant, sources[mutant.module])
-        forget()
+        forget(target)
         for tried, trace in enumerate(chosen, start=1):
             unit = units[trace.unit]
             if not _passes(unit, max(_LEAST_S, trace.seconds * _PATIENCE)):
@@ -278,10 +269,6 @@ def judged(
 
     for mutant, verdict in in_children(mutants, judge, workers):
         yield verdict or Verdict(mutant, "the child died", 0, 0.0)
-
-
-def _explains(unit: Unit) -> bool:
-    return any(f"/{name}::" in unit.name for name in _EXPLAINED)
 
 
 def _source(module: str) -> str:
@@ -321,17 +308,17 @@ def _function(module: ModuleType, name: str) -> list[FunctionType]:
     return [found]
 
 
-def _caches() -> Iterator[Any]:
+def _caches(target: Target) -> Iterator[Any]:
     for name, module in list(sys.modules.items()):
-        if name.startswith("services.claims.core."):
+        if name.startswith(f"{target.package}."):
             for one in vars(module).values():
                 if isinstance(one, functools._lru_cache_wrapper):
                     yield one
 
 
-def forget() -> None:
-    """Empty what core remembers of earlier calls."""
-    for cache in _caches():
+def forget(target: Target) -> None:
+    """Empty what the target remembers of earlier calls."""
+    for cache in _caches(target):
         cache.cache_clear()
 
 
@@ -342,6 +329,7 @@ def forget() -> None:
 class Run:
     """What judging mutants gave; `broken` are units that fail with the code as it is."""
 
+    target: Target
     verdicts: list[Verdict] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -350,10 +338,11 @@ class Run:
         """Trace the units, then judge the mutants by them."""
         began = time.perf_counter()
         gc.freeze()  # or every child's collector would touch, and so copy, all that is here
-        traces = traced(units, workers)
+        traces = traced(self.target, units, workers)
         self.broken = [units[one.unit].name for one in traces if not one.passed]
         _say(f"{len(units)} cases and tests traced in {time.perf_counter() - began:.0f} s")
-        for number, verdict in enumerate(judged(mutants, units, traces, workers), start=1):
+        verdicts = judged(self.target, mutants, units, traces, workers)
+        for number, verdict in enumerate(verdicts, start=1):
             self.verdicts.append(verdict)
             if not verdict.killer:
                 _say(f"{number}/{len(mutants)} survived: {verdict.mutant.name}")
@@ -368,7 +357,7 @@ class Run:
             "mutants": len(self.verdicts),
             "killed": sum(1 for one in self.verdicts if one.killer),
             "broken": self.broken,
-            "survivors": [one.name for one in all_mutants() if one.name in survived],
+            "survivors": [one.name for one in self.target.mutants() if one.name in survived],
             "slowest": [
                 {"mutant": one.mutant.name, "seconds": round(one.seconds, 1), "killer": one.killer}
                 for one in slow
@@ -388,32 +377,23 @@ class _Plugin:
         """Judge by all cases and by what was collected."""
         # A file that was read says the same again.
         vars(reader)["load"] = functools.cache(load)
-        units = [*case_units(CASE_FILES), *test_units(session.items)]
+        units = [*case_units(self._run.target.cases), *test_units(session.items)]
         self._run.judge(self._mutants, units, self._workers)
         return True
 
 
-@functools.cache
-def all_mutants() -> tuple[Mutant, ...]:
-    """Every mutant of every function in claims' core, save for what only compares decisions."""
-    return tuple(
-        mutant
-        for path in sorted(CORE.glob("*.py"))
-        if path.stem not in _APART
-        for mutant in mutants_of(path, f"services.claims.core.{path.stem}")
-    )
-
-
-def judge_by_tests(mutants: Sequence[Mutant], workers: int, tests: Sequence[str] = TESTS) -> Run:
-    """Judge these mutants by all cases and all fast tests of core, or by these.
+def judge_by_tests(
+    target: Target, mutants: Sequence[Mutant], workers: int, tests: Sequence[str]
+) -> Run:
+    """Judge these mutants by all of the target's cases and by these tests.
 
     Raises: RuntimeError when pytest cannot collect them.
     """
-    run = Run()
+    run = Run(target)
     # Hypothesis is imported by now; nobody reads why an assertion of its own failed.
     rewriting = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
     arguments = ["-n0", "-q", "--capture=no", "-p", "no:cacheprovider", *rewriting]
-    arguments += ["--deselect", _LEFT_OUT, *tests]
+    arguments += [*(f"--deselect={one}" for one in target.left_out), *tests]
     code = pytest.main(arguments, plugins=[_Plugin(run, mutants, workers)])
     if code != 0:
         raise RuntimeError(f"pytest could not collect the tests: {code}")
@@ -427,29 +407,32 @@ def _say(text: str) -> None:
 def main() -> None:
     """Judge all mutants, or those whose names contain a word, and write the summary."""
     parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--target", choices=TARGETS, default="claims")
     parser.add_argument("words", nargs="*", help="only mutants whose names contain one of these")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--cases", help="judge by the cases of this file alone")
-    parser.add_argument("--tests", nargs="+", default=TESTS, help="judge by all cases and these")
+    parser.add_argument("--tests", nargs="+", help="judge by all cases and these")
     parser.add_argument("--again", type=Path, help="only the survivors of this summary")
-    parser.add_argument("--summary", type=Path, default=SUMMARY)
+    parser.add_argument("--summary", type=Path)
     given = parser.parse_args()
+    target = TARGETS[given.target]
     again = json.loads(given.again.read_text(encoding="utf-8"))["survivors"] if given.again else ()
     chosen = [
         one
-        for one in all_mutants()
+        for one in target.mutants()
         if (not given.words or any(word in one.name for word in given.words))
         and (not given.again or one.name in again)
     ]
     if given.cases:
-        run = Run()
+        run = Run(target)
         run.judge(chosen, list(case_units((CASES / f"{given.cases}.yaml",))), given.workers)
     else:
-        run = judge_by_tests(chosen, given.workers, given.tests)
+        run = judge_by_tests(target, chosen, given.workers, given.tests or target.tests)
     summary = run.summary()
-    given.summary.parent.mkdir(parents=True, exist_ok=True)
+    written = given.summary or target.summary
+    written.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(summary, indent=1, ensure_ascii=False)
-    given.summary.write_text(text + "\n", encoding="utf-8")
+    written.write_text(text + "\n", encoding="utf-8")
     _say(str({key: summary[key] for key in ("seconds", "mutants", "killed", "broken")}))
 
 

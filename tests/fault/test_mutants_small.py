@@ -9,8 +9,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.fault.mutants import mutants_of, mutated
-from tests.fault.mutation import CORE, ROOT, all_mutants
+from tests.fault.targets import CLAIMS, ROOT, TARGETS
 from tests.fault.test_mutants import argued
 
 # Where the fixed limit equals the price there is nothing to cut, whichever of the two is written.
@@ -28,19 +30,22 @@ def test_a_mistake_is_found_and_what_is_no_mistake_is_not(tmp_path: Path) -> Non
     assert found["killed"] >= 5
 
 
-def test_there_are_enough_mutants_and_each_has_a_name_of_its_own() -> None:
-    mutants = all_mutants()
-    assert len(mutants) >= 1500
+@pytest.mark.parametrize("name", TARGETS)
+def test_there_are_enough_mutants_and_each_has_a_name_of_its_own(name: str) -> None:
+    mutants = TARGETS[name].mutants()
+    assert len(mutants) >= TARGETS[name].least
     names = Counter(one.name for one in mutants)
     assert names.most_common(1)[0][1] == 1
 
 
-def test_every_survivor_that_is_listed_is_a_mutant_of_today() -> None:
-    assert set(argued()) - {one.name for one in all_mutants()} == set()
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_survivor_that_is_listed_is_a_mutant_of_today(name: str) -> None:
+    target = TARGETS[name]
+    assert set(argued(target)) - {one.name for one in target.mutants()} == set()
 
 
 def test_a_mutant_differs_from_the_code_in_one_place() -> None:
-    path = CORE / "amounts.py"
+    path = CLAIMS.folder / "amounts.py"
     source = path.read_text(encoding="utf-8")
     before = ast.unparse(ast.parse(source)).splitlines()
     for mutant in mutants_of(path, "services.claims.core.amounts")[::10]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
+from itertools import count
 
 from services.claims.core.codes import CodeKey, code_key, comparable
 from services.claims.core.facts import Coding, Liability, Licence
@@ -46,11 +47,15 @@ class UnitTerm:
 
 @dataclass(frozen=True, slots=True)
 class PairTerm:
-    """A row of a pair table, its clause and the modifiers that lift it, as they are compared."""
+    """A row of a pair table, its clause and the modifiers that lift it, as they are compared.
+
+    `place` is where it stands among all rows of the plan.
+    """
 
     row: PairRow
     clause: str
     modifiers: frozenset[str]
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,7 @@ def _tables(
             key = (table.system, comparable(row.code))
             units[key] = (*units.get(key, ()), UnitTerm(row, table.clause))
     pairs: dict[CodeKey, dict[CodeKey, tuple[PairTerm, ...]]] = {}
+    places = count()
     for one in edits.pair_edits:
         modifiers = frozenset(comparable(word) for word in one.modifiers)
         for pair in one.rows:
@@ -208,7 +214,8 @@ def _tables(
                 continue
             second = pairs.setdefault((one.system, comparable(pair.second)), {})
             first = (one.system, comparable(pair.first))
-            second[first] = (*second.get(first, ()), PairTerm(pair, one.clause, modifiers))
+            term = PairTerm(pair, one.clause, modifiers, next(places))
+            second[first] = (*second.get(first, ()), term)
     return units, pairs
 
 

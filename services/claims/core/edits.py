@@ -25,23 +25,28 @@ def package_differs(claim: Claim, line: Line) -> Finding:
 def bundled(claim: Claim, line: Line) -> Finding:
     """The second code of a pair whose first the provider gave the member that day.
 
-    A pair of indicator 1 goes together when either of the two carries a listed modifier.
+    A pair of indicator 1 goes together when either of the two carries a listed modifier. Of several
+    pairs the first in the plan is told, whatever else was given that day.
     """
     if line.edits is None or not line.edits.pairs or claim.coded is None:
         return None
     pairs = line.edits.pairs
     ours = modifiers_of(line.facts.modifiers)
     beside = claim.coded.beside.get(line.service_date, {})
-    # The shorter one is gone through; both are in the order of what was given, and so the answer.
-    for first in beside if len(beside) < len(pairs) else pairs:
-        services = beside.get(first, ())
-        for one in pairs.get(first, ()) if services else ():
-            if not _holds(one.row, line.service_date):
-                continue
-            if one.row.indicator != _WITH_MODIFIER:
-                return one.clause
-            if any(one.modifiers.isdisjoint(ours | theirs) for theirs in services):
-                return one.clause
+    # The shorter one is gone through.
+    given = [
+        (one, beside[first])
+        for first in (beside if len(beside) < len(pairs) else pairs)
+        if first in beside
+        for one in pairs.get(first, ())
+    ]
+    for one, services in sorted(given, key=lambda pair: pair[0].place):
+        if not _holds(one.row, line.service_date):
+            continue
+        if one.row.indicator != _WITH_MODIFIER:
+            return one.clause
+        if any(one.modifiers.isdisjoint(ours | theirs) for theirs in services):
+            return one.clause
     return None
 
 
@@ -92,7 +97,7 @@ def refilled_too_soon(claim: Claim, line: Line) -> Finding:
     missing: Missing | None = None
     for earlier in supplies_of(claim.coded, code_key(line.facts.code)):
         days = (line.service_date - earlier.service_date).days
-        if not 0 <= days <= MAX_DAYS_SUPPLY:
+        if not 0 <= days < MAX_DAYS_SUPPLY:  # even the longest supply is used up by then
             continue
         if earlier.days_supply is None:
             missing = Missing("history.days_supply")

@@ -359,7 +359,9 @@ def _steps(plan: Plan, day: date) -> Iterator[Covers]:
     )
     for terms in kinds:
         for one in terms:
-            if one.family_step is not None and one.values.on(day) is not None:
+            step = one.family_step
+            # A step that has ended reads no family's size: nobody waits for it.
+            if step is not None and step.add.on(day) is not None and one.values.on(day) is not None:
                 yield one.covers
 
 

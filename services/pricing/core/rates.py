@@ -92,7 +92,7 @@ def compile_rates(tariff: Tariff) -> Rates:
 
 
 def _share(step: str, zh: str, en: str, share_millionths: int) -> Label:
-    share = factor_text(share_millionths) if share_millionths else "0"
+    share = factor_text(share_millionths)
     return Label(step, "", 0, f"{zh}，占毛保费 {share}", f"{en}, {share} of the gross premium")
 
 

@@ -6,7 +6,13 @@ from datetime import date
 
 import pytest
 
-from services.claims.core.accumulators import Tally, period_start, policy_year_start
+from services.claims.core.accumulators import (
+    Tally,
+    period_start,
+    policy_year_start,
+    with_changes,
+)
+from services.claims.core.decision import UsageChange
 from services.claims.core.facts import Balance, Scope, UsageSnapshot, usage_snapshot
 from services.claims.core.plan import Period
 from tests.services.claims.core.bills import policy
@@ -70,3 +76,10 @@ def test_what_counts_one_treatment_only_is_not_stored() -> None:
         ("year", None, 0, 1),
         ("year", date(2025, 1, 1), 5, 0),
     ]
+
+
+def test_what_is_released_exactly_leaves_no_balance_of_nothing() -> None:
+    used = UsageChange(accumulator="a", scope=Scope.MEMBER, period_start=YEAR, amount=700, count=1)
+    after = with_changes(UsageSnapshot(), (used,))
+    assert [(one.amount, one.count) for one in after.balances] == [(700, 1)]
+    assert with_changes(after, (used,), release=True) == UsageSnapshot()

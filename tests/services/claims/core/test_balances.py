@@ -53,6 +53,7 @@ def test_over_a_claim_what_moved_what_held_something_and_what_a_clause_names_is_
         "inpatient-ceiling": (2_999_000, 2_999_500, 500),
         "dental-ceiling": (0, 0, 50_000),
     }
+    assert len(told) == 4  # each once
     assert _by_name(_accumulators().over((), frozenset())).keys() == {
         "visits",
         "inpatient-ceiling",
@@ -85,12 +86,26 @@ def test_what_an_authorisation_has_been_used_for_is_told_in_its_unit_with_what_i
         _added("authorisation A1 units", start=None, amount=10_000),
         _added("authorisation A1 amount", start=None, amount=700),
         _added("authorisation A9 units", start=None, amount=10_000),
+        _added("authorisation A9 amount", start=None, amount=700),
     )
-    units, amount, gone = known.between((), changes)
+    units, amount, gone, gone_amount = known.between((), changes)
     assert (units.unit, units.after, units.left) == (Unit.UNITS, 10_000, 10_000)
     assert units.name.zh == "授权 A1 的数量"
     assert (amount.unit, amount.after, amount.left) == (Unit.MONEY, 700, 4_300)
     assert (gone.unit, gone.left) == (Unit.UNITS, None)
+    assert (gone_amount.unit, gone_amount.after, gone_amount.left) == (Unit.MONEY, 700, None)
+
+
+def test_a_ceiling_that_is_called_authorisation_is_a_ceiling() -> None:
+    plan = plan_named("every-term")
+    called = tuple(
+        structs.replace(one, id="authorisation") if one.id == "lifetime-ceiling" else one
+        for one in plan.ceilings
+    )
+    terms = terms_on(structs.replace(plan, ceilings=called), DAY)
+    known = Accumulators(terms, policy(), usage_snapshot(()), DAY)
+    (told,) = known.between((), (_added("authorisation", start=None, amount=700),))
+    assert (told.kind, told.clause, told.left) == (Kind.CEILING, "5.5", 9_999_300)
 
 
 def test_between_two_states_only_what_moved_is_told() -> None:

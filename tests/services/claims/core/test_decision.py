@@ -12,9 +12,11 @@ from services.claims.core.decision import (
     Decision,
     DecisionLine,
     Disposition,
+    Payee,
     conservation_faults,
 )
 from services.claims.core.facts import UsageSnapshot
+from services.claims.core.reasons import Reason
 from tests.services.claims.core.bills import bill, line, plan_named, policy
 
 replace = msgspec.structs.replace
@@ -96,3 +98,38 @@ def test_only_what_is_pended_waits() -> None:
         "pended_review",
         "pended_fraud",
     }
+
+
+def test_the_parts_of_a_line_are_told_in_the_order_of_their_reasons() -> None:
+    settled = bill(line(1, price="100.00", fund_paid=3_000))
+    (decided,) = adjudicate(plan_named("every-term"), policy(), UsageSnapshot(), settled).lines
+    # 100 - 30 = 70 after social insurance, 70 - 20 = 50 after the copay, 0.60 * 50 = 30.
+    assert [(one.reason, one.amount) for one in decided.shares] == [
+        (Reason.SOCIAL_INSURANCE_PAID, 3_000),
+        (Reason.COPAY, 2_000),
+        (Reason.COINSURANCE, 2_000),
+        (Reason.BENEFIT, 3_000),
+    ]
+
+
+def test_two_parts_are_told_in_that_order_too() -> None:
+    settled = bill(line(1, "F1", "100.00", fund_paid=3_000))
+    (decided,) = adjudicate(
+        plan_named("conventions-money"), policy(), UsageSnapshot(), settled
+    ).lines
+    assert [(one.reason, one.amount) for one in decided.shares] == [
+        (Reason.SOCIAL_INSURANCE_PAID, 3_000),
+        (Reason.BENEFIT, 7_000),
+    ]
+
+
+def test_who_is_paid_is_said_of_what_is_paid_only() -> None:
+    flow = plan_named("conventions-flow")
+    insured = replace(policy(), family_size=1)
+    # The deductible of 100 takes the whole of the first line.
+    facts = bill(line(1, "D1", "50.00"), line(2, "P1", "40.00"))
+    decision = adjudicate(flow, insured, UsageSnapshot(), facts)
+    assert [(one.benefit, one.payee) for one in decision.lines] == [
+        (0, None),
+        (4_000, Payee.MEMBER),
+    ]

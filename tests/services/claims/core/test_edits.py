@@ -258,3 +258,24 @@ def test_a_row_of_a_pair_that_has_ended_does_not_hide_the_next_row() -> None:
     facts = bill(line(1, "A1", "100.00"), line(2, "A2", "30.00"), provider="CITY")
     decision = adjudicate(replace(PLAN, edits=edits), POLICY, usage_snapshot(()), facts)
     assert decision.lines[1].reason is Reason.BUNDLED
+
+
+def test_of_pairs_in_two_tables_the_first_in_the_plan_is_told_whatever_else_was_given() -> None:
+    assert PLAN.edits is not None
+    (pairs,) = PLAN.edits.pair_edits
+    zero = next(one for one in pairs.rows if (one.first, one.second) == ("A1", "A2"))
+    tables = (
+        replace(pairs, rows=(replace(zero, first="B1"), zero)),
+        replace(pairs, id="more", clause="4.1", rows=(replace(zero, first="B2"),)),
+    )
+    plan = replace(PLAN, edits=replace(PLAN.edits, pair_edits=tables))
+    for codes, clause in (
+        (("B2", "A2"), "4.1"),
+        (("B2", "A1", "A2"), "2.3"),
+        (("A2", "B2", "B1"), "2.3"),
+        (("B2", "A1", "A2", "V1", "V2"), "2.3"),
+    ):
+        lines = [line(number, code, "10.00") for number, code in enumerate(codes, start=1)]
+        decision = adjudicate(plan, POLICY, usage_snapshot(()), bill(*lines, provider="CITY"))
+        told = {one.code.code: one.clause for one in decision.lines}
+        assert told["A2"] == clause

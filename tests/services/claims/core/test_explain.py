@@ -216,3 +216,24 @@ def test_a_balance_without_a_limit_has_nothing_left_to_tell() -> None:
     )
     said = balance_sentence(Words("en", "CNY"), balance)
     assert said == "an old limit: CNY 1.00 before, CNY 3.00 after."
+
+
+def test_what_an_authorisation_has_left_is_told_without_a_clause() -> None:
+    balance = BalanceChange(
+        accumulator="authorisation A1 amount",
+        name=Text(zh="授权 A1 的金额", en="amount of authorisation A1"),
+        clause="",
+        kind=None,
+        unit=Unit.MONEY,
+        scope=Scope.MEMBER,
+        period_start=None,
+        before=100,
+        after=300,
+        limit=5_000,
+    )
+    assert balance_sentence(Words("en", "CNY"), balance) == (
+        "amount of authorisation A1: limit CNY 50.00, CNY 1.00 used before, CNY 3.00 after,"
+        " CNY 47.00 left."
+    )
+    said = balance_sentence(Words("zh", "CNY"), balance)
+    assert said.startswith("授权 A1 的金额：限额 50.00 元，")

@@ -21,7 +21,13 @@ from services.claims.core.facts import (
     SocialInsuranceFacts,
     UsageSnapshot,
 )
-from services.claims.core.intake import UnacceptableBill, bill_faults, priced, unknown_codes
+from services.claims.core.intake import (
+    UnacceptableBill,
+    bill_faults,
+    places_of,
+    priced,
+    unknown_codes,
+)
 from tests.services.claims.core.bills import ICD_10, YIBAO, bill, bills, line, plan_named, policy
 
 NOBODY = PriorPayments()
@@ -246,3 +252,8 @@ def test_a_long_name_of_a_code_system_is_cut() -> None:
     code = Coding(system="x" * 300, code="V1")
     (fault,) = unknown_codes(plan_named("every-term"), bill(replace(line(), code=code)))
     assert fault.text == f"the plan knows no code system {'x' * 200}"
+
+
+def test_places_are_those_after_the_point() -> None:
+    written = {"1.25": 2, "7": 0, "0.5": 1, "1.2345": 4, "1E+2": -2}
+    assert {one: places_of(Decimal(one)) for one in written} == written

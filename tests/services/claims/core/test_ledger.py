@@ -24,6 +24,7 @@ from services.claims.core.ledger import (
     resolution,
     resolution_faults,
 )
+from services.common.money import MAX_MINOR_UNITS
 
 OWED = owe(transfer_id="t1", claim_id="c1", decision_id="d1", amount=1_200, currency="CNY")
 PENDING = begin_payment(
@@ -97,6 +98,18 @@ def test_a_resolution_mirrors_its_pending(values: dict[str, object]) -> None:
     post = resolution(PENDING, Kind.POST, transfer_id="t3")
     assert resolution_faults(PENDING, post, resolved_by=None) == []
     assert len(resolution_faults(PENDING, changed(post, **values), resolved_by=None)) == 1
+
+
+def test_a_resolution_names_the_pending_that_it_resolves() -> None:
+    post = resolution(PENDING, Kind.POST, transfer_id="t3")
+    faults = resolution_faults(PENDING, changed(post, resolves="t9"), resolved_by=None)
+    assert faults == [f"it does not name {PENDING.id}"]
+
+
+@pytest.mark.parametrize("amount", [1, MAX_MINOR_UNITS])
+def test_the_least_and_the_largest_amount_are_booked(amount: int) -> None:
+    assert faults_of(changed(OWED, amount=amount)) == []
+    assert len(faults_of(changed(OWED, amount=MAX_MINOR_UNITS + amount))) == 1
 
 
 def test_only_a_pending_can_be_resolved_and_only_by_a_post_or_void() -> None:

@@ -23,7 +23,7 @@ from services.claims.core.facts import (
 )
 from services.claims.core.plan import MutualRecognition, Plan
 from services.claims.core.reasons import Reason
-from services.claims.core.repeats import services_that_matter
+from services.claims.core.repeats import longest_look_back, services_that_matter
 from services.common.dated import Dated
 from tests.services.claims.core.bills import DAY, YIBAO, bill, line, plan_named, policy
 
@@ -140,3 +140,54 @@ def test_a_plan_without_the_term_looks_at_nothing_and_keeps_its_bytes() -> None:
     assert with_history.output_hash == without.output_hash
     assert b"mutual_recognition" not in plan_bytes(plan)
     assert b"mutual_recognition" in plan_bytes(_plan(1))
+
+
+EVERY_EDIT = plan_named("every-edit")
+
+
+def _reaches(code: str, *earlier: tuple[str, str, int]) -> list[bool]:
+    """Of services by code, provider and days before a bill of one code, which can matter."""
+    reach = services_that_matter(EVERY_EDIT, bill(line(code=code)))
+    return [
+        reach.has(_service(one, provider, DAY - timedelta(days=days)))
+        for one, provider, days in earlier
+    ]
+
+
+def test_of_codes_that_go_once_every_so_many_days_each_matters_within_them() -> None:
+    assert _reaches(
+        "F1", ("F2", "OTHER", 30), ("F2", "OTHER", 31), ("F2", "OTHER", 0), ("F2", "OTHER", -1)
+    ) == [True, False, True, False]
+    assert _reaches("F1", ("V1", "OTHER", 3)) == [False]
+
+
+def test_a_supply_matters_for_a_year_and_no_other_code_does() -> None:
+    earlier = [("R1", "OTHER", 366), ("R1", "OTHER", 367), ("R2", "OTHER", 3)]
+    assert _reaches("R1", *earlier) == [True, False, False]
+
+
+def test_an_examination_matters_from_the_first_day_of_its_window_to_the_bills() -> None:
+    earlier = [("M1", "OTHER", days) for days in (7, 8, 0, -1)]
+    assert _reaches("M1", *earlier) == [True, False, True, False]
+
+
+def test_where_codes_are_paired_all_that_the_provider_did_that_day_matters() -> None:
+    assert _reaches("A2", ("V9", "CLINIC", 0), ("V9", "OTHER", 0), ("V9", "CLINIC", 1)) == [
+        True,
+        False,
+        False,
+    ]
+    assert services_that_matter(EVERY_TERM, bill()).provider_days == frozenset()
+
+
+def test_a_window_of_the_same_day_reaches_back_to_no_other() -> None:
+    assert services_that_matter(_plan(0), bill(line(code="M1"))).codes == {
+        code_key(Coding(system=YIBAO, code="M1")): (DAY, DAY)
+    }
+
+
+def test_the_longest_look_back_is_that_of_any_term_on_any_day() -> None:
+    # Examinations 7 days, cleanings 30 until 2025, supplies a year.
+    assert longest_look_back(EVERY_EDIT) == 366
+    assert longest_look_back(_plan(4, 9, 0)) == 9
+    assert longest_look_back(plan_named("family-deductible")) == 0

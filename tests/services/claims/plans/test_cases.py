@@ -50,6 +50,7 @@ NEVER_NAMED = {
     },
     "conventions-money": {"6.4": "another ceiling is always tighter"},
     "conventions-otherwise": {},
+    "side-by-side": {},
     "conventions-time": {
         "4.3": "an exception lets through and cuts nothing",
         "7.2": "what other insurers paid is conventions-money's",

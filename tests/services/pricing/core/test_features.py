@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from services.pricing.core.features import as_written, read
+from services.pricing.core.features import as_written, outcome_features, read
+from services.pricing.core.tariff import NumericFeature
 from tests.services.pricing.at_hand import WOMAN_52, demo_rates
 
 FEATURES = demo_rates().tariff.features
@@ -97,3 +99,33 @@ def test_a_flood_of_unknown_features_is_counted_and_not_listed() -> None:
     found = read(FEATURES, {**WOMAN_52, **flood})
     assert len(found.faults) == 9
     assert "992 more" in found.faults[-1].text
+
+
+def test_eight_unknown_features_are_all_listed() -> None:
+    found = read(FEATURES, {**WOMAN_52, **{f"x{index}": "1" for index in range(8)}})
+    assert [fault.feature for fault in found.faults] == [f"x{index}" for index in range(8)]
+
+
+def test_what_was_not_given_hides_nothing_that_was() -> None:
+    assert as_written(FEATURES, (52, 0, 2, None, 129)) == {
+        "age": "52",
+        "sex": "F",
+        "condition": "both",
+        "systolic_mmhg": "129",
+    }
+
+
+def test_only_what_the_outcome_layer_prices_says_how_well_a_disease_is_controlled() -> None:
+    assert outcome_features(demo_rates().tariff) == {"hba1c_percent", "systolic_mmhg"}
+
+
+def test_what_is_too_fine_is_told_the_places_that_count() -> None:
+    age, *others = FEATURES
+    assert isinstance(age, NumericFeature)
+    (whole,) = read(FEATURES, {**WOMAN_52, "age": "52.5"}).faults
+    assert whole.text == "age is given in whole numbers"
+    edges = {"plausible_first": "0.00", "plausible_last": "130.00"}
+    priced = {"priced_first": "18.00", "priced_last": "79.00"}
+    finer = msgspec.structs.replace(age, places=2, **edges, **priced)
+    (told,) = read((finer, *others), {**WOMAN_52, "age": "52.125"}).faults
+    assert told.text == "age is given in 2 decimal places"

@@ -88,7 +88,14 @@ def test_without_a_month_on_target_the_steps_stand_and_take_nothing() -> None:
 
 
 def test_without_a_legal_cap_there_is_no_credit() -> None:
-    assert found("2025-03", cap=None).credit_millionths is None
+    earned = found("2025-03", cap=None)
+    assert earned.credit_millionths is None
+    assert credit_label(earned).factor_millionths == MILLION
+
+
+def test_a_run_of_two_months_is_named_by_both() -> None:
+    said = credit_label(found("2025-03", "2025-04")).text_en
+    assert said == "Incentive: 2 months on target, 2025-03 – 2025-04, 6 % off"
 
 
 @given(st.integers(0, 10**11), st.integers(0, MILLION - 1), st.integers(1, 1000))

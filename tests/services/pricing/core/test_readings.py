@@ -28,6 +28,7 @@ from tests.services.pricing.core.reading_cases import (
     programmes,
     readings_of,
     weekly,
+    written,
     zone_of,
 )
 
@@ -137,3 +138,13 @@ def test_a_run_earns_what_the_hand_says(case: Mapping[str, Any]) -> None:
 def test_a_month_before_the_programmes_targets_is_refused() -> None:
     with pytest.raises(NoTargetInForce, match="2017-12-01"):
         assess_months([], programmes().named("diabetes-glucose"), (), [date(2017, 12, 1)], SHANGHAI)
+
+
+def test_who_vouches_for_a_reading_ranks_in_three_steps() -> None:
+    assert [one.rank for one in Provenance] == [0, 0, 1, 2]
+
+
+def test_the_last_value_that_a_meter_shows_is_plausible_and_the_next_is_not() -> None:
+    for kind, last, beyond in (("hba1c", "20.0", "20.1"), ("systolic", "300", "301")):
+        assert isinstance(measure(written(kind, last)), Measured)
+        assert not isinstance(measure(written(kind, beyond)), Measured)

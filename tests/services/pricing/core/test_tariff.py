@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from services.pricing.core.book import Book, TariffNotInForce, UnknownTariff, is_tariff_name
+from services.pricing.core.golden import golden_faults
 from services.pricing.core.rates import Rates, compile_rates
 from services.pricing.core.tariff import (
     canonical_bytes,
@@ -88,8 +89,10 @@ def test_no_tariff_prices_before_or_after_its_time() -> None:
     book = Book([NEW, OLD])
     with pytest.raises(TariffNotInForce, match="2026-01-01 to 2026-12-31"):
         book.on(DEMO, date(2025, 12, 31))
-    with pytest.raises(TariffNotInForce):
+    with pytest.raises(TariffNotInForce, match=r"valid from 2026-01-01 to 2026-12-31$"):
         book.on(OLD.version, date(2027, 1, 1))
+    with pytest.raises(TariffNotInForce, match=r"valid from 2027-01-01$"):
+        book.on(NEW.version, date(2026, 12, 31))
     with pytest.raises(UnknownTariff):
         book.on("another", date(2027, 1, 1))
     with pytest.raises(UnknownTariff):
@@ -117,3 +120,15 @@ def test_two_versions_on_one_day_are_a_fault() -> None:
 )
 def test_a_tariff_name_is_an_id_or_an_exact_version(text: str, is_name: bool) -> None:
     assert is_tariff_name(text) is is_name
+
+
+def test_every_golden_quote_is_judged_whatever_the_one_before_says() -> None:
+    tariff = demo_rates().tariff
+    first, second, *others = tariff.golden_quotes
+    nobody = msgspec.structs.replace(first, features={**first.features, "sex": "X"})
+    off = msgspec.structs.replace(second, premium_minor=second.premium_minor + 1)
+    rates = compile_rates(msgspec.structs.replace(tariff, golden_quotes=(nobody, off, *others)))
+    assert [fault.path for fault in golden_faults(rates)] == [
+        "tariff.golden_quotes[0].features.sex",
+        "tariff.golden_quotes[1].premium_minor",
+    ]

@@ -312,3 +312,31 @@ def factors_at(cause: Cause, age: int) -> list[int]:
             if int(band.first) <= age <= int(band.last)
         ]
     return found
+
+
+def test_the_expense_is_its_share_of_the_gross_premium_and_the_profit_the_rest() -> None:
+    demo = demo_rates().tariff
+    bare = msgspec.structs.replace(
+        demo,
+        causes=(msgspec.structs.replace(demo.causes[0], base_e4=830_000_000, tables=()),),
+        large_loss_load_e4=0,
+        fixed_expense_e4=0,
+    )
+    steps = {one.label.step: one for one in price(compile_rates(bare), (52, 0, 1)).steps}
+    # 830 / (1 - 0.12 - 0.05) = 1000, of which 0.12 are 120 and 0.05 are 50.
+    assert steps["variable_expense"].difference_e4 == 120_000_000
+    assert steps["profit"].difference_e4 == 50_000_000
+    assert steps["profit"].premium_e4 == 1_000_000_000
+
+
+def test_what_a_table_is_about_may_be_the_first_thing_that_is_asked() -> None:
+    demo = demo_rates().tariff
+    age, sex, condition, *others = demo.features
+    turned = msgspec.structs.replace(demo, features=(condition, age, sex, *others))
+    diabetes, hypertension = (
+        {one.label.cell for one in price(compile_rates(turned), values).steps}
+        for values in ((1, 52, 0, 72, None), (0, 52, 0, 72, None))
+    )
+    assert "hba1c_percent 7.0-7.4" in diabetes
+    assert "hba1c_percent not applicable" in hypertension
+    assert "hba1c_percent 7.0-7.4" not in hypertension
