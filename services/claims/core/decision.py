@@ -15,7 +15,7 @@ from services.claims.core.facts import Coding, Scope
 from services.claims.core.reasons import Reason
 
 # Raised whenever the same inputs may give another output.
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 
 
 class Bearer(enum.StrEnum):

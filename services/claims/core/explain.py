@@ -182,6 +182,8 @@ _AWAITED = {
     "bill.liability": Text(
         zh="是否涉及工伤或第三方责任", en="whether work-injury insurance or a third party is liable"
     ),
+    "bill.admission_time": Text(zh="入院时间", en="at what time the patient was admitted"),
+    "line.service_time": Text(zh="诊疗时间", en="at what time the service was given"),
     "bill.received_date": Text(zh="收到申请的日期", en="when the bill arrived"),
     "history.days_supply": Text(
         zh="上次配药可用天数", en="how many days the earlier supply was for"

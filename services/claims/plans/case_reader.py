@@ -61,6 +61,7 @@ _CODING_KEYS = {
     "received_date": "received",
     "late_reason": "late_reason",
     "appeal": "appeal",
+    "admitted": "admitted",
 }
 
 
