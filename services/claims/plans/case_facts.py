@@ -41,13 +41,23 @@ class CaseProvider:
 
 
 def read_policy(
-    policy: Value, name: str, person: Value, codes: str, context: Context
+    policy: Value,
+    name: str,
+    person: Value,
+    codes: str,
+    context: Context,
+    *,
+    policy_id: str = "",
+    also: tuple[str, ...] = (),
 ) -> PolicySnapshot:
     """One member of the policy, `name` empty when the case has only one.
 
-    `codes` is the system of the codes that authorisations name.
+    `codes` is the system of the codes that authorisations name, `also` what others read of the
+    policy.
     """
     terms = policy.mapping()
+    for key in also:
+        terms.maybe(key)
     start, end = terms.get("first_day").day(), half_open(terms.get("last_day").day())
     since = terms.maybe("covered_since")
     told = person.mapping()
@@ -80,7 +90,7 @@ def read_policy(
     elif any(one.start >= one.end for one in member.cover):
         person.fault("DATES_OUT_OF_ORDER", "the cover's last day lies before its first")
     return PolicySnapshot(
-        policy_id="policy",
+        policy_id=policy_id or "policy",
         revision=1,
         start=start,
         end=end,
