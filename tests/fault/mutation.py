@@ -108,7 +108,7 @@ def case_units(files: Iterable[Path]) -> Iterator[Unit]:
     for path in files:
         yaml = path.read_bytes()
         plan = plan_named(load(yaml, path.name)["plan"])
-        for case in read_cases(plan, yaml, path.name):
+        for case in read_cases(plan, yaml, str(path)):
             yield Unit(
                 f"{path.name}: {case.name}",
                 lambda case=case: not run_case(case).differences,  # type: ignore[misc] # bound by default

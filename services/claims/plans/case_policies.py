@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -11,18 +10,15 @@ import msgspec
 from services.claims.core.coordination import Candidate, coordinated, place_on
 from services.claims.core.facts import BillFacts, MemberFacts, PolicySnapshot
 from services.claims.core.plan import Plan, StayDay, reads_family_size
-from services.claims.plans.case_facts import read_policy
+from services.claims.plans.case_facts import CasePeriod, read_insured, read_period
 from services.claims.plans.context import Context
 from services.claims.plans.loader import load_plan
-from services.claims.plans.reader import Mapping, Value
+from services.claims.plans.reader import MAX_LABEL, Mapping, Value
 from services.common.strict_yaml import StrictYamlError
 
-# What a policy of several may say beside what a single one does.
-_OF_SEVERAL = ("plan", "order", "renews", "insures", "member")
 _EXAMPLES = Path(__file__).parent
 
 People = dict[str, Value]
-PlanOf = Callable[[Value], Plan]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,12 +26,12 @@ class CasePolicy:
     """One policy of a case, its plan, and the people whom it insures.
 
     `choice` is where the member wants it among several, 0 for not chosen; `renews` the policy that
-    it goes on from without a gap. `told` is what the file says of it.
+    it goes on from without a gap.
     """
 
     plan: Plan
     insured: dict[str, PolicySnapshot]
-    told: Value
+    period: CasePeriod
     choice: int = 0
     renews: str = ""
 
@@ -43,8 +39,7 @@ class CasePolicy:
         self, name: str, who: str, told: Value, codes: str, context: Context
     ) -> PolicySnapshot:
         """The policy of a person of whom other facts hold now; the family stays as large."""
-        also = _OF_SEVERAL if name else ()
-        snapshot = read_policy(self.told, who, told, codes, context, policy_id=name, also=also)
+        snapshot = read_insured(self.period, name, who, told, codes, context)
         size = self.insured[who].family_size
         return msgspec.structs.replace(snapshot, family_size=snapshot.family_size or size)
 
@@ -101,24 +96,30 @@ def read_case_policies(
     if several is None:
         if single is None:
             return {}
-        return {"": _policy("", single, people, codes, plan, context, named=named, also=())}
+        terms = single.mapping()
+        alone = _policy("", terms, people, codes, plan, context, named=named)
+        terms.done()
+        return {"": alone}
     told = several.mapping()
     found: dict[str, CasePolicy] = {}
     for key in told.names():
-        entry = told.get(key)
-        own = entry.mapping()
-        under = own.maybe("plan")
-        insured = _whom(own, people)
-        found[told.label(key)] = _policy(
+        own = told.get(key).mapping()
+        under, order, renews = own.maybe("plan"), own.maybe("order"), own.maybe("renews")
+        policy = _policy(
             key,
-            entry,
-            insured,
+            own,
+            _whom(own, people),
             codes,
             plan if under is None else _other_plan(under, plan, source),
             context,
             named=named,
-            also=_OF_SEVERAL,
         )
+        found[told.label(key)] = replace(
+            policy,
+            choice=0 if order is None else order.whole(least=1),
+            renews="" if renews is None else renews.text(),
+        )
+        own.done()
     for key, one in found.items():
         if one.renews and one.renews not in found:
             text = f"the case has no policy {one.renews!r}"
@@ -142,17 +143,17 @@ def _whom(own: Mapping, people: People) -> People:
 
 def _policy(
     name: str,
-    told: Value,
+    terms: Mapping,
     people: People,
     codes: str,
     plan: Plan,
     context: Context,
     *,
     named: bool,
-    also: tuple[str, ...],
 ) -> CasePolicy:
+    period = read_period(terms)
     insured = {
-        who: read_policy(told, who, person, codes, context, policy_id=name, also=also)
+        who: read_insured(period, name, who, person, codes, context)
         for who, person in people.items()
     }
     if named and reads_family_size(plan):
@@ -161,20 +162,12 @@ def _policy(
             who: msgspec.structs.replace(one, family_size=one.family_size or len(insured))
             for who, one in insured.items()
         }
-    order = told.mapping().maybe("order") if also else None
-    renews = told.mapping().maybe("renews") if also else None
-    return CasePolicy(
-        plan=plan,
-        insured=insured,
-        told=told,
-        choice=0 if order is None else order.whole(least=1),
-        renews="" if renews is None else renews.text(),
-    )
+    return CasePolicy(plan=plan, insured=insured, period=period)
 
 
 def _other_plan(value: Value, plan: Plan, source: Path) -> Plan:
     """The plan of a file beside the case file, or of an example by its id."""
-    name = value.text()
+    name = value.text()[:MAX_LABEL]
     if name == plan.id:
         return plan
     places = (source.parent / name, source.parent / "plans" / f"{name}.yaml")

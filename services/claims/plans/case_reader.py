@@ -40,6 +40,7 @@ from services.claims.plans.case_coding import (
 from services.claims.plans.case_events import Event, EventReader, Parts
 from services.claims.plans.case_expectations import ExpectationReader
 from services.claims.plans.case_facts import (
+    CasePeriod,
     CaseProvider,
     check_workings,
     read_boolean,
@@ -51,12 +52,12 @@ from services.claims.plans.case_policies import CasePolicy, People, read_case_po
 from services.claims.plans.code_systems import CODE_SYSTEMS
 from services.claims.plans.context import Context, each, system_uri
 from services.claims.plans.contract_prices import read_price_list
-from services.claims.plans.reader import Faults, Mapping, Value
+from services.claims.plans.reader import STAND_IN, Faults, Mapping, Value
 from services.common.money import MAX_MINOR_UNITS
 
 replace = msgspec.structs.replace
 _HERE = Path("cases")
-_NOTHING = Value(Faults(""), None, "", 0)
+_NO_PERIOD = CasePeriod(STAND_IN, STAND_IN, None, None)
 _GIVEN = ("codes", "diagnoses", "member", "members", "policy", "policies", "providers")
 # Facts of a bill that a completion may state, and the keys that state them.
 _CODING_KEYS = {
@@ -212,7 +213,7 @@ class _CaseReader:
         )
         if several is not None and not found:
             several.fault("NO_POLICIES", "name at least one policy")
-        return found or {"": CasePolicy(plan=self._plan, insured={}, told=_NOTHING)}
+        return found or {"": CasePolicy(plan=self._plan, insured={}, period=_NO_PERIOD)}
 
     def _who(self, term: Mapping, people: Iterable[str]) -> str:
         found = term.maybe("member")

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.claims.core.decision import Decision
 from services.claims.core.plan import Plan
 from services.claims.plans.case_reader import Case, read_cases
-from services.claims.plans.case_run import run_case
+from services.claims.plans.case_run import Decided, run_case
 from services.claims.plans.case_telling import decided
 
 
@@ -26,7 +25,7 @@ class CaseResult:
     name: str
     line: int
     differences: tuple[str, ...]
-    decisions: tuple[Decision, ...]
+    made: tuple[Decided, ...]
     told: tuple[str, ...] = ()
 
 
@@ -72,6 +71,5 @@ def run_case_file(plan: Plan, path: Path) -> CaseReport:
 
 def _result(case: Case) -> CaseResult:
     run = run_case(case)
-    decisions = tuple(one.decision for one in run.made)
     told = tuple(line for one in run.apart for line in decided(one))
-    return CaseResult(case.name, case.line, run.differences, decisions, told)
+    return CaseResult(case.name, case.line, run.differences, run.made, told)
