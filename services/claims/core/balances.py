@@ -241,9 +241,5 @@ class _Names:
         return [
             *(self._sections[one] for one in sections),
             *(self._categories[one] for one in categories if one in self._categories),
-            *(
-                self._code_sets[one]
-                for one in getattr(term, "codes", ())
-                if one in self._code_sets
-            ),
+            *(self._code_sets[one] for one in getattr(term, "codes", ()) if one in self._code_sets),
         ]

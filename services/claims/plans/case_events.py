@@ -227,9 +227,7 @@ class EventReader:
         bill, prior = self.parts.bill(term, name), self.parts.prior(term)
         before = self.claims.get(name)
         contents = before.contents if before is not None else []
-        self.claims[name] = Stated(
-            who, bill, prior, contents=[*contents, (_content(bill), prior)]
-        )
+        self.claims[name] = Stated(who, bill, prior, contents=[*contents, (_content(bill), prior)])
 
     def _left(self, kind: Kind, term: Mapping, name: str, only: str | None) -> BillFacts | None:
         """What there is to decide after the event."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from services.claims.core.decision import Bearer, Disposition, LineOutcome, Payee
@@ -58,7 +57,7 @@ class ExpectationReader:
         self._plan = plan
         self.accumulators = accumulators(plan)
 
-    def expected(self, told: Mapping, policies: Iterable[str] = ()) -> Expected:
+    def expected(self, told: Mapping, policies: tuple[str, ...] = ()) -> Expected:
         """What a case says under `expect`, or there of one of several `policies`."""
         others = told.maybe("others")
         waits = told.maybe("waits_for") if policies else None

@@ -186,4 +186,3 @@ def _other_plan(value: Value, plan: Plan, source: Path) -> Plan:
         value.fault("OTHER_CURRENCY", text)
         return plan
     return found
-

@@ -286,9 +286,7 @@ class _Run:
         yield from amounts_apart("what is taken back is", max(0, -more), back, currency)
         yield from self._compare_balances(book, claim, expected)
 
-    def _compare_balances(
-        self, book: Book, claim: Standing, expected: Expected
-    ) -> Iterator[str]:
+    def _compare_balances(self, book: Book, claim: Standing, expected: Expected) -> Iterator[str]:
         """Balances of the period that the claim's terms look at."""
         known = accumulators(book.plan)
         policy = book.insured[claim.who]

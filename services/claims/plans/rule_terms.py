@@ -137,9 +137,7 @@ def read_mutual_recognition(top: Mapping, context: Context) -> tuple[MutualRecog
             ),
             codes=context.sets(term, "codes"),
             overrides=None if overrides is None else overrides.dated(read_words, context.first_day),
-            denies=None
-            if denies is None
-            else dated_word(denies, Repeated, context),
+            denies=None if denies is None else dated_word(denies, Repeated, context),
         )
 
     return each(top, "mutual_recognition", read)
