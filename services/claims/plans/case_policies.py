@@ -13,10 +13,11 @@ from services.claims.core.plan import Plan, StayDay, reads_family_size
 from services.claims.plans.case_facts import CasePeriod, read_insured, read_period
 from services.claims.plans.context import Context
 from services.claims.plans.loader import load_plan
-from services.claims.plans.reader import MAX_LABEL, Mapping, Value
+from services.claims.plans.reader import Mapping, Value
 from services.common.strict_yaml import StrictYamlError
 
 _EXAMPLES = Path(__file__).parent
+_LONGEST_PATH = 255
 
 People = dict[str, Value]
 
@@ -167,7 +168,7 @@ def _policy(
 
 def _other_plan(value: Value, plan: Plan, source: Path) -> Plan:
     """The plan of a file beside the case file, or of an example by its id."""
-    name = value.text()[:MAX_LABEL]
+    name = value.text()[:_LONGEST_PATH]
     if name == plan.id:
         return plan
     places = (source.parent / name, source.parent / "plans" / f"{name}.yaml")
