@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.claims.core.decision import Bearer, DecisionLine
+from services.claims.core.decision import Bearer, DecisionLine, LineOutcome
 from services.claims.core.plan import Plan, clause_text
 from services.claims.plans.case_run import Decided
 from services.common.money import format_minor
@@ -44,7 +44,9 @@ def _line(plan: Plan, line: DecisionLine) -> Iterator[str]:
     for share in line.shares:
         amount = format_minor(share.amount, plan.currency)
         reason, clause = share.reason.name.lower(), _clause(plan, share.clause)
-        yield f"    {_BORNE[share.bearer]} {amount}: {reason} ({clause})"
+        waits = line.outcome is LineOutcome.PENDED and share.bearer is Bearer.PATIENT
+        borne = "nobody bears yet" if waits else _BORNE[share.bearer]
+        yield f"    {borne} {amount}: {reason} ({clause})"
     if not line.shares and line.reason is not None:
         yield f"    {line.reason.name.lower()} ({_clause(plan, line.clause)})"
 

@@ -457,6 +457,12 @@ def test_a_case_that_differs_tells_what_the_engine_did() -> None:
     ]
 
 
+def test_what_waits_is_told_as_nobody_s_yet() -> None:
+    said = list(_run(ONE.replace("        care: outpatient\n", "")).lines())
+    assert "      line 1 waits for bill.care_type (clause 8.4 Papers)" in said
+    assert any(line.startswith("        nobody bears yet 100.00: fact_missing") for line in said)
+
+
 def test_two_claims_received_at_one_place_are_refused() -> None:
     claims = [
         f"{{claim: {name}, order: 1, provider: C, day: 2025-03-10, lines: [], expect: {{}}}}"
