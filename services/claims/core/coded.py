@@ -129,8 +129,7 @@ def _services(
         if line.refusal is None:
             facts = line.facts
             modifiers = modifiers_of(facts.modifiers)
-            units = facts.quantity if line.reviewed is None else units_of(line)
-            yield code_key(facts.code), line.service_date, units, modifiers, True
+            yield code_key(facts.code), line.service_date, units_of(line), modifiers, True
 
 
 # --- packages ---

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 
 from services.claims.core.claim import Claim, Finding, Line, Missing
 from services.claims.core.conditions import in_sections
@@ -70,20 +70,21 @@ def in_emergency(claim: Claim, line: Line) -> bool | Missing:
         return False
     if terms.emergency_hours is None:
         return True
-    earliest = latest = bill.admitted
-    if earliest is None or latest is None:
-        earliest = datetime.combine(bill.start_date, time.min)
-        latest = datetime.combine(bill.start_date, time.max)
-    first = last = line.facts.service_time
-    if first is None or last is None:
-        first = datetime.combine(line.service_date, time.min)
-        last = datetime.combine(line.service_date, time.max)
+    earliest, latest = _span(bill.admitted, bill.start_date)
+    first, last = _span(line.facts.service_time, line.service_date)
     hours = timedelta(hours=terms.emergency_hours)
     if last - earliest <= hours:
         return True
     if first - latest > hours:
         return False
     return Missing("bill.admission_time" if bill.admitted is None else "line.service_time")
+
+
+def _span(moment: datetime | None, day: date) -> tuple[datetime, datetime]:
+    """The moment itself; where nobody stated it the first and the last of its day."""
+    if moment is not None:
+        return moment, moment
+    return datetime.combine(day, time.min), datetime.combine(day, time.max)
 
 
 def licensed(claim: Claim, wanted: tuple[Licence, ...]) -> bool | Missing:

@@ -194,12 +194,11 @@ def pre_existing(claim: Claim, line: Line) -> Finding:
 def not_in_price_list(claim: Claim, line: Line) -> Finding:
     """The provider has a price list, and the code has no price in it that day.
 
-    Or it has none, where the plan pays by lists alone.
+    Or it has none, where the plan pays by lists alone; of other plans it is not asked then.
     """
     prices = claim.provider.prices
-    if prices is None:
-        return claim.plan.prices.clause if claim.terms.needs_list else None
-    return None if price_of(prices, line.facts.code) is not None else claim.plan.prices.clause
+    listed = prices is not None and price_of(prices, line.facts.code) is not None
+    return None if listed else claim.plan.prices.clause
 
 
 def duplicate_examination(claim: Claim, line: Line) -> Finding:
@@ -208,7 +207,7 @@ def duplicate_examination(claim: Claim, line: Line) -> Finding:
     One that was done after the line is not its repeat, whichever was decided first, unless the
     term denies the later claim. A reason that the term accepts lets it be done again.
     """
-    given = claim.elsewhere.get(code_key(line.facts.code), ()) if claim.elsewhere else ()
+    given = claim.elsewhere.get(code_key(line.facts.code), ())
     if not given:
         return None
     until = bisect_right(given, line.service_date, key=lambda one: one.service_date)

@@ -14,6 +14,7 @@ from sqlalchemy import select, text, update
 from lipei.claims.v1 import claims_pb2, review_pb2
 from lipei.claims.v1 import recompute_pb2 as pb
 from services.claims.core.canonical import decision_bytes, decision_from, output_hash
+from services.claims.core.decision import ENGINE_VERSION
 from services.claims.storage import sealed
 from services.claims.storage.tables import decision
 from services.common.refusals import error_of
@@ -31,6 +32,7 @@ from tests.services.claims.serving import Served, served, token
 from tests.tenants import of_installation, of_insurer
 
 Content = Callable[[bytes], bytes]
+OWN_ENGINE = f'"engine_version":"{ENGINE_VERSION}"'.encode()
 
 
 @pytest.fixture
@@ -184,8 +186,7 @@ def test_an_engine_that_is_none_of_ours_is_found(both: Served, engine: str) -> N
     name = decided(both, "B1")
     unlocked(both)
     in_clear(both, name, engine_version=engine)
-    own = b'"engine_version":"2"'
-    rewritten(both, name, "output", replace(own, f'"engine_version":"{engine}"'.encode()))
+    rewritten(both, name, "output", replace(OWN_ENGINE, f'"engine_version":"{engine}"'.encode()))
     (difference,) = replayed(both).differences
     assert (list(difference.differs), difference.decided_by) == (["engine version"], engine)
 
@@ -196,7 +197,7 @@ def test_an_earlier_engine_that_decided_the_same_is_said_and_no_alarm(both: Serv
     in_clear(both, name, engine_version="1")
     (difference,) = replayed(both).differences  # the row says another engine than the decision
     assert list(difference.differs) == ["engine version"]
-    rewritten(both, name, "output", replace(b'"engine_version":"2"', b'"engine_version":"1"'))
+    rewritten(both, name, "output", replace(OWN_ENGINE, b'"engine_version":"1"'))
     found = replayed(both)
     assert (found.same_count, found.same_by_earlier_engine_count) == (1, 1)
     assert not found.differences
