@@ -83,15 +83,26 @@ def filing_facts(bill: bill_pb2.Bill) -> dict[str, Any]:
     }
 
 
-def coding_facts(line: bill_pb2.BillLine, zone: ZoneInfo) -> dict[str, Any]:
+def admission_time(bill: bill_pb2.Bill, zone: ZoneInfo) -> datetime | None:
+    """When emergency care began, by the hospital's clock; nothing reads it of other care.
+
+    Midnight is a day without a time, as sources write it that know no time.
+    """
+    if bill.care_type != bill_pb2.CARE_TYPE_EMERGENCY:
+        return None
+    admitted = local_time(bill.start_time, zone)
+    return None if admitted.time() == _MIDNIGHT else admitted
+
+
+def coding_facts(line: bill_pb2.BillLine, zone: ZoneInfo, *, timed: bool) -> dict[str, Any]:
     """Modifiers, package, prescription, supply and override, as fields of LineFacts.
 
-    The time of dispensing is told only beside one of prescribing: nothing else reads it. Midnight
-    is a day without a time, as sources write it that know no time; it would be before every
-    prescription of its day.
+    The time of the service is told where the bill is `timed`, as emergency care is, and beside one
+    of prescribing: nothing else reads it. Midnight is a day without a time, as sources write it
+    that know no time; it would be before every prescription of its day.
     """
     prescribed = line.HasField("prescription_time")
-    dispensed = prescribed and line.HasField("service_time")
+    dispensed = (prescribed or timed) and line.HasField("service_time")
     if dispensed and local_time(line.service_time, zone).time() == _MIDNIGHT:
         dispensed = False
     return {

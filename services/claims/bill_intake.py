@@ -13,7 +13,12 @@ from zoneinfo import ZoneInfo, available_timezones
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2
-from services.claims.bill_coding import coding_facts, coding_faults, filing_facts
+from services.claims.bill_coding import (
+    admission_time,
+    coding_facts,
+    coding_faults,
+    filing_facts,
+)
 from services.claims.core import intake as core_intake
 from services.claims.core.adjudicate import NO_PRIOR_PAYMENTS
 from services.claims.core.facts import (
@@ -281,6 +286,7 @@ def day_received(bill: bill_pb2.Bill, at_us: int) -> date:
 def bill_facts(bill: bill_pb2.Bill) -> BillFacts:
     """The facts that a decision reads from a bill without faults; the same bill, the same facts."""
     zone = ZoneInfo(bill.time_zone)
+    emergency = bill.care_type == bill_pb2.CARE_TYPE_EMERGENCY
     return BillFacts(
         bill_number=bill.bill_number,
         provider_id=bill.provider_id,
@@ -289,7 +295,7 @@ def bill_facts(bill: bill_pb2.Bill) -> BillFacts:
         start_date=_day(bill.start_time, zone),
         end_date=_day(bill.end_time, zone),
         currency=bill.total.currency_code,
-        lines=tuple(_line(line, zone) for line in bill.lines),
+        lines=tuple(_line(line, zone, timed=emergency) for line in bill.lines),
         diagnoses=tuple(
             DiagnosisFacts(number=d.number, code=_coding(d.code), principal=d.principal)
             for d in bill.diagnoses
@@ -297,11 +303,12 @@ def bill_facts(bill: bill_pb2.Bill) -> BillFacts:
         social_insurance=_social_insurance(bill),
         referral=bill.referral if bill.HasField("referral") else None,
         authorisation=bill.authorisation,
+        admitted=admission_time(bill, zone),
         **filing_facts(bill),
     )
 
 
-def _line(line: bill_pb2.BillLine, zone: ZoneInfo) -> LineFacts:
+def _line(line: bill_pb2.BillLine, zone: ZoneInfo, *, timed: bool) -> LineFacts:
     return LineFacts(
         number=line.number,
         code=_coding(line.code),
@@ -312,7 +319,7 @@ def _line(line: bill_pb2.BillLine, zone: ZoneInfo) -> LineFacts:
         diagnosis_numbers=tuple(line.diagnosis_numbers),
         fund_paid=line.fund_paid.minor_units if line.HasField("fund_paid") else None,
         authorisation=line.authorisation,
-        **coding_facts(line, zone),
+        **coding_facts(line, zone, timed=timed),
     )
 
 

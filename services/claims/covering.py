@@ -12,14 +12,14 @@ from sqlalchemy import Connection, Row
 
 from lipei.type.v1 import bill_pb2
 from services.claims.bill_intake import code_faults, end_day, start_day
+from services.claims.core.coordination import Candidate, coordinated, place_on
 from services.claims.core.facts import MemberFacts
+from services.claims.core.plan import Place
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import policies
 from services.claims.terms import PolicyTerms
 from services.common.grpc_edge import Refused, invalid
 from services.common.sealing import Sealer
-
-_NOT_CHOSEN = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,10 +40,16 @@ class Answering:
         renews = self.terms.renews(self.member.member_id, admission, discharge)
         return self.covers(admission) or renews
 
-    @property
-    def choice(self) -> int:
-        """Where the member wants it in the order of coordination; what is not chosen comes last."""
-        return self.terms.coordination.get(self.member.member_id, 0) or _NOT_CHOSEN
+    def candidate(self, place: Place, admission: date, discharge: date) -> Candidate:
+        """What the order of coordination reads of it; `place` is what its plan says."""
+        return Candidate(
+            policy_id=self.policy_id,
+            covers=self.covers(admission),
+            renews=self.terms.renews(self.member.member_id, admission, discharge),
+            previous=self.terms.previous_policy_id or "",
+            choice=self.terms.coordination.get(self.member.member_id, 0),
+            place=place,
+        )
 
 
 def newly_answering(
@@ -58,27 +64,25 @@ def newly_answering(
 def answering_of(
     connection: Connection,
     sealer: Sealer,
+    plans: PlanShelf,
     bill: bill_pb2.Bill,
     insured: Sequence[policies.Insured],
 ) -> Sequence[Answering]:
     """The policies in force, in coordination order; without any, the person's last one.
 
-    Cover looks at the start of the stay, and a stay over the turn of a renewal without a gap
-    belongs to the policy in force at discharge, not to the one that it renews as well. First come
-    the policies that the member has put in an order, then the oldest.
+    Cover looks at the start of the stay; what each plan says of its place, at its end.
     """
     admission, discharge = start_day(bill), end_day(bill)
-    found = []
+    found: dict[str, Answering] = {}
+    candidates = []
     for row in insured:
         stay = (row.policy_id, row.member_id, admission, discharge)
         terms, member = policies.of_stay(connection, sealer, *stay)
-        found.append(
-            Answering(insurer=row.insurer, policy_id=row.policy_id, member=member, terms=terms)
-        )
-    in_force = [one for one in found if one.answers(admission, discharge)]
-    renewed = {one.terms.previous_policy_id for one in in_force if not one.covers(admission)}
-    answering = [one for one in in_force if one.policy_id not in renewed]
-    return sorted(answering, key=lambda one: one.choice) or found[-1:]
+        one = Answering(insurer=row.insurer, policy_id=row.policy_id, member=member, terms=terms)
+        found[row.policy_id] = one
+        place = place_on(plans.plan(connection, terms.plan_version), discharge)
+        candidates.append(one.candidate(place, admission, discharge))
+    return [found[policy_id] for policy_id in coordinated(candidates)]
 
 
 def check_codes(

@@ -50,7 +50,7 @@ def told_claim(
     told = replace(told, claims_of=_claims_of(connection, sealer, row, told))
     state = ClaimState(row.state)
     over = ended(state, released=row.released_us is not None)
-    text = explain(plan, decided, texts, ended=over, told=told)
+    text = explain(plan, decided, texts, ended=over, told=told, paid=bool(row.paid))
     return ToldClaim(
         name=claim_name(row.policy_id, row.id),
         claim_id=row.id,

@@ -122,7 +122,7 @@ def take_in(
     if tenant.hospital is not None:  # first what does not depend on the member
         _same_bill(connection, sealer, tenant, bill, bill_hash)
     person_id, insured = _insured(connection, sealer, tenant, bill)
-    found = answering_of(connection, sealer, bill, insured)
+    found = answering_of(connection, sealer, plans, bill, insured)
     try:
         answering = in_currency(connection, plans, bill, found)
         check_codes(connection, plans, bill, answering)

@@ -6,10 +6,14 @@ They come as a bill that says nothing else. Only the hospital corrects what its 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import time
+from zoneinfo import ZoneInfo
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.type.v1 import bill_pb2
+from services.claims.bill_coding import local_time
 from services.common.refusals import Violation
 
 # What makes the bill this bill, or its money: whoever hands a paper in cannot change it.
@@ -20,18 +24,19 @@ _THE_BILLS_OWN = frozenset(
         "provider_id",
         "kind",
         "member_token",
-        "start_time",
-        "end_time",
         "time_zone",
         "total",
         "consent",
     ]
 )
+# Of these the bill may state the day alone, as midnight.
+_TIMES = frozenset(["start_time", "end_time"])
 # Of these the bill may state a part.
 _IN_PARTS = frozenset(["lines", "papers", "social_insurance"])
 _OF_LINES = frozenset(
     [
         "diagnosis_numbers",
+        "service_time",
         "part_of",
         "prescription_time",
         "days_supply",
@@ -47,6 +52,8 @@ def fact_faults(bill: bill_pb2.Bill, facts: bill_pb2.Bill) -> Iterator[Violation
         where = f"facts.{field.name}"
         if field.name in _THE_BILLS_OWN:
             yield _not_by_papers(where)
+        elif field.name in _TIMES:
+            yield from _time(bill, getattr(bill, field.name), value, where)
         elif field.name == "social_insurance":
             yield from _social_insurance(bill, facts)
         elif field.name == "lines":
@@ -75,8 +82,12 @@ def unstated(bill: bill_pb2.Bill, facts: bill_pb2.Bill) -> bill_pb2.Bill:
     """The facts of papers without those that the bill states itself."""
     left = bill_pb2.Bill()
     left.CopyFrom(facts)
-    for field, _ in facts.ListFields():
-        if field.name not in _IN_PARTS and _states(bill, field.name):
+    for field, value in facts.ListFields():
+        if field.name in _TIMES:
+            stated = any(_time(bill, getattr(bill, field.name), value, ""))
+        else:
+            stated = field.name not in _IN_PARTS and _states(bill, field.name)
+        if stated:
             _clear(left, field.name)
     for field, _ in facts.social_insurance.ListFields():
         if _states(bill.social_insurance, field.name):
@@ -84,11 +95,12 @@ def unstated(bill: bill_pb2.Bill, facts: bill_pb2.Bill) -> bill_pb2.Bill:
     known = {line.number: line for line in bill.lines}
     for line in left.lines:
         for field, _ in line.ListFields():
-            if (
-                line.number in known
-                and field.name != "number"
-                and _states(known[line.number], field.name)
-            ):
+            if line.number not in known or field.name == "number":
+                continue
+            stated = _states(known[line.number], field.name)
+            if field.name == "service_time":
+                stated = any(_service_time(bill, known[line.number], line, ""))
+            if stated:
                 _clear(line, field.name)
     return left
 
@@ -113,8 +125,37 @@ def _line(bill: bill_pb2.Bill, line: bill_pb2.BillLine, where: str) -> Iterator[
             continue
         if field.name not in _OF_LINES:
             yield _not_by_papers(f"{where}.{field.name}")
+        elif field.name == "service_time":
+            yield from _service_time(bill, known, line, f"{where}.service_time")
         elif _states(known, field.name):
             yield _stated(f"{where}.{field.name}")
+
+
+def _service_time(
+    bill: bill_pb2.Bill, known: bill_pb2.BillLine, line: bill_pb2.BillLine, where: str
+) -> Iterator[Violation]:
+    """What is wrong with the time of a service; of a line without any the bill's last day is it."""
+    stated = known.HasField("service_time")
+    day = known.service_time if stated else bill.end_time
+    yield from _time(bill, day, line.service_time, where, day_alone=not stated)
+
+
+def _time(
+    bill: bill_pb2.Bill, known: Timestamp, given: Timestamp, where: str, *, day_alone: bool = False
+) -> Iterator[Violation]:
+    """What is wrong with a time beside the day that the bill states: another, or stated already."""
+    zone = ZoneInfo(bill.time_zone)
+    stated = local_time(known, zone)
+    if not (day_alone or stated.time() == time(0)):
+        yield _stated(where)
+        return
+    try:
+        same_day = local_time(given, zone).date() == stated.date()
+    except (OverflowError, ValueError, OSError):
+        same_day = False
+    if not same_day:
+        text = "must be a time of the day that the bill states, in the hospital's zone"
+        yield Violation(where, "OTHER_DAY", text)
 
 
 def _states(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.claims.core.plan import Plan
+from services.claims.core.plan import Others, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +25,11 @@ def unpayable_terms(plan: Plan) -> Iterator[UnpayableTerm]:
         yield UnpayableTerm(
             "PART_NOT_PAYABLE",
             "undisputed_first: a claim is paid once, when all of it is decided; leave it out",
+        )
+    if plan.redecision is not None and any(
+        others is Others.AGAIN for _, others in plan.redecision.others.values
+    ):
+        yield UnpayableTerm(
+            "OTHERS_NOT_DECIDED_AGAIN",
+            "redecision: a re-decision leaves other claims as they are; say stand, or leave it out",
         )

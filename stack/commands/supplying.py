@@ -29,6 +29,8 @@ _OPTIONS = {
     "bill.liability": "--liability",
     "line.diagnosis": "--diagnosis, or --line-diagnosis LINE=NUMBER",
     "line.prescription_time": "--prescribed LINE=TIME",
+    "bill.admission_time": "--admitted TIME",
+    "line.service_time": "--given LINE=TIME",
 }
 _PAPER = "paper."
 
@@ -87,6 +89,13 @@ def supply(  # noqa: PLR0913, PLR0917 -- an option each
             "--prescribed", metavar="LINE=TIME", help="When, such as 1=2026-01-05T09:30+08:00."
         ),
     ] = None,
+    admitted: Annotated[
+        str, typer.Option("--admitted", metavar="TIME", help="When the patient was admitted.")
+    ] = "",
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--given", metavar="LINE=TIME", help="When the service was given."),
+    ] = None,
     days_supply: Annotated[
         list[str] | None,
         typer.Option("--days-supply", metavar="LINE=DAYS", help="How long it lasts."),
@@ -134,6 +143,8 @@ def supply(  # noqa: PLR0913, PLR0917 -- an option each
         made = facts.diagnoses.add(number=number, principal=number == 1)
         made.code.system, _, made.code.code = text.rpartition("|")
     facts.late_reason = late_reason
+    if admitted:
+        facts.start_time.FromDatetime(_moment("--admitted", admitted))
     facts.papers.extend(brought or ())
     facts.authorisation = next((one for one in authorisation or () if "=" not in one), "")
     _state_of_lines(
@@ -141,6 +152,7 @@ def supply(  # noqa: PLR0913, PLR0917 -- an option each
         authorisation=[one for one in authorisation or () if "=" in one],
         line_diagnosis=line_diagnosis or (),
         prescribed=prescribed or (),
+        given=given or (),
         days_supply=days_supply or (),
         repeat_reason=repeat_reason or (),
         part_of=part_of or (),
@@ -177,6 +189,7 @@ def _state_of_lines(
     authorisation: Sequence[str],
     line_diagnosis: Sequence[str],
     prescribed: Sequence[str],
+    given: Sequence[str],
     days_supply: Sequence[str],
     repeat_reason: Sequence[str],
     part_of: Sequence[str],
@@ -186,7 +199,9 @@ def _state_of_lines(
     for line, number in _numbers("--line-diagnosis", line_diagnosis):
         lines.of(line).diagnosis_numbers.append(number)
     for line, text in _of_lines("--prescribed", prescribed):
-        lines.of(line).prescription_time.FromDatetime(_moment(text))
+        lines.of(line).prescription_time.FromDatetime(_moment("--prescribed", text))
+    for line, text in _of_lines("--given", given):
+        lines.of(line).service_time.FromDatetime(_moment("--given", text))
     for line, number in _numbers("--days-supply", days_supply):
         lines.of(line).days_supply = number
     for line, text in _of_lines("--repeat-reason", repeat_reason):
@@ -239,14 +254,14 @@ def _numbers(option: str, texts: Sequence[str]) -> Iterator[tuple[int, int]]:
         yield line, int(value)
 
 
-def _moment(text: str) -> datetime:
+def _moment(option: str, text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
         form = "must be a time with its offset, such as 2026-01-05T09:30+08:00"
-        raise Failed(f'--prescribed: "{text}" {form}', exit_code=2)
+        raise Failed(f'{option}: "{text}" {form}', exit_code=2)
     return moment
 
 

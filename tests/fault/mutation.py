@@ -95,10 +95,10 @@ def case_units(files: Iterable[Path]) -> Iterator[Unit]:
     for path in files:
         yaml = path.read_bytes()
         plan = plan_named(load(yaml, path.name)["plan"])
-        for case in read_cases(plan, yaml, path.name):
+        for case in read_cases(plan, yaml, str(path)):
             yield Unit(
                 f"{path.name}: {case.name}",
-                lambda plan=plan, case=case: not run_case(plan, case)[0],  # type: ignore[misc] # bound by default
+                lambda case=case: not run_case(case).differences,  # type: ignore[misc] # bound by default
                 by_line=True,
             )
 

@@ -221,6 +221,7 @@ class _Names:
     def __init__(self, plan: Plan) -> None:
         self._sections = {one.id: one.name for one in plan.sections}
         self._categories = {one.id: one.name for one in plan.categories}
+        self._code_sets = {one.id: one.name for one in plan.names}
 
     def of(self, term: _Term, kind: Kind) -> Text:
         """For example "个人保单年度免赔额" and "deductible per member and policy year"."""
@@ -240,4 +241,5 @@ class _Names:
         return [
             *(self._sections[one] for one in sections),
             *(self._categories[one] for one in categories if one in self._categories),
+            *(self._code_sets[one] for one in getattr(term, "codes", ()) if one in self._code_sets),
         ]

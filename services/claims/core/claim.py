@@ -27,7 +27,7 @@ from services.claims.core.facts import (
     ReviewedLine,
     UsageSnapshot,
 )
-from services.claims.core.plan import Ceiling, CountLimit, Plan, Section, StayDay
+from services.claims.core.plan import Ceiling, CountLimit, Plan, Section, StayDay, TierDay
 from services.claims.core.reasons import Reason
 from services.claims.core.repeats import (
     elsewhere,
@@ -199,7 +199,7 @@ def open_claim(
         cover_terms=terms_on(plan, _within(policy, cover_day)),
         terms=terms,
         provider=_provider(terms, bill, terms_day),
-        outcome_tier=_outcome_tier(policy, terms_day),
+        outcome_tier=_outcome_tier(policy, bill, terms.tier_day, terms_day),
         lines=_lines(terms, edits, bill, usage),
         before=before,
         nothing_left=_nothing_left(terms, before),
@@ -245,17 +245,22 @@ def _cover(policy: PolicySnapshot, bill: BillFacts, looks_at: StayDay) -> CoverI
     return None
 
 
-def _outcome_tier(policy: PolicySnapshot, day: date) -> str | None:
+def _outcome_tier(
+    policy: PolicySnapshot, bill: BillFacts, tier_day: TierDay, day: date
+) -> str | None:
     """The tier certified last by the start of the policy year; a later one waits for the next.
 
-    None is no tier: the member has no programme, or has reached nothing yet.
+    Or by a day of the stay, where the plan looks at it. None is no tier: the member has no
+    programme, or has reached nothing yet.
     """
     member = policy.member
     if member.outcome_tier is None:
         return None
-    year = policy_year_start(policy.start, day)
+    by = policy_year_start(policy.start, day)
+    if tier_day is not TierDay.POLICY_YEAR:
+        by = bill.start_date if tier_day is TierDay.STAY_START else bill.end_date
     frozen = [
-        one for one in (*member.earlier_outcome_tiers, member.outcome_tier) if one.certified <= year
+        one for one in (*member.earlier_outcome_tiers, member.outcome_tier) if one.certified <= by
     ]
     return max(frozen, key=lambda one: one.certified).tier if frozen else None
 

@@ -76,6 +76,14 @@ def scaled(quantity: Decimal) -> int:
     return int(quantity * UNIT_SCALE)
 
 
+def units_of(line: Line) -> Decimal:
+    """The units of a line: what a reviewer leaves of them, else what was billed."""
+    reviewed = line.reviewed
+    if reviewed is None or reviewed.quantity is None:
+        return line.facts.quantity
+    return reviewed.quantity
+
+
 def modifiers_of(one: tuple[str, ...]) -> Modifiers:
     """Modifiers as they are compared."""
     if not one:
@@ -121,7 +129,7 @@ def _services(
         if line.refusal is None:
             facts = line.facts
             modifiers = modifiers_of(facts.modifiers)
-            yield code_key(facts.code), line.service_date, facts.quantity, modifiers, True
+            yield code_key(facts.code), line.service_date, units_of(line), modifiers, True
 
 
 # --- packages ---

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date
 
 from services.claims.core.claim import Claim, Finding, Line, Missing
-from services.claims.core.coded import days_allowed, modifiers_of, scaled, supplies_of
+from services.claims.core.coded import days_allowed, modifiers_of, scaled, supplies_of, units_of
 from services.claims.core.codes import code_key
 from services.claims.core.facts import MAX_DAYS_SUPPLY
 from services.claims.core.plan_edits import PairRow, Per, UnitRow
@@ -51,14 +51,17 @@ def bundled(claim: Claim, line: Line) -> Finding:
 
 
 def units_exceeded(claim: Claim, line: Line) -> Finding:
-    """More units on the line, or of its code on the day, than are medically plausible."""
+    """More units on the line, or of its code on the day, than are medically plausible.
+
+    What a reviewer leaves of a line counts, and not what was billed.
+    """
     if line.edits is None or not line.edits.units or claim.coded is None:
         return None
     for one in line.edits.units:
         if not _holds(one.row, line.service_date):
             continue
         if one.row.per is Per.LINE:
-            units = scaled(line.facts.quantity)
+            units = scaled(units_of(line))
         else:
             units = claim.coded.units[code_key(line.facts.code), line.service_date]
         if units > one.row.units:

@@ -61,18 +61,20 @@ def explain(
     *,
     ended: Ended | None = None,
     told: Explained | None = None,
+    paid: bool = False,
 ) -> Explanation:
     """The decision in words: one paragraph for the claim, one a line, one for each clause named.
 
     `line_texts` are public texts of the services by line number; without one a line shows its code.
     Of a claim whose decision holds no more it says how it `ended`; what it waited for is over.
-    `told` adds shares, earlier bills and a paragraph for each balance.
+    `told` adds shares, earlier bills and a paragraph for each balance; `paid` says that money was
+    paid on it already, as on a claim that waits again after an appeal.
 
     Raises: KeyError when the decision names a clause that the plan has not: it is another plan's.
     """
     zh, en = Words("zh", decision.currency), Words("en", decision.currency)
     clauses = {clause: clause_text(plan, clause) for clause in named_clauses(decision)}
-    said = standing(decision, ended)
+    said = standing(decision, ended, paid=paid)
     lead = _BEFORE.get(said) or _LEADS.get(decision.disposition)
     stands = said if lead is None else Text(zh=said.zh + lead.zh, en=f"{said.en} {lead.en}")
     if ended is not None:
@@ -84,9 +86,15 @@ def explain(
     )
 
 
-def standing(decision: Decision, ended: Ended | None = None) -> Text:
-    """Where the claim stands with this decision, in a sentence."""
-    return _DISPOSITIONS[decision.disposition] if ended is None else _ENDINGS[ended]
+def standing(decision: Decision, ended: Ended | None = None, *, paid: bool = False) -> Text:
+    """Where the claim stands with this decision, in a sentence; `paid` is whether any of it was."""
+    if ended is not None:
+        return _ENDINGS[ended]
+    said = _DISPOSITIONS[decision.disposition]
+    if not decision.disposition.waits:
+        return said
+    before = _PAID_BEFORE if paid else _PAYS_FIRST if decision.pays_now else _NOTHING_BEFORE
+    return Text(zh=f"{said.zh}，{before.zh}。", en=f"{said.en}; {before.en}.")
 
 
 def awaited(plan: Plan, pend: Pend) -> Text:
@@ -118,16 +126,17 @@ _DISPOSITIONS = {
     Disposition.AUTO_APPROVED: Text(zh="已自动核定。", en="Decided."),
     Disposition.APPROVED: Text(zh="已经人工审核核定。", en="Decided after review."),
     Disposition.DENIED: Text(zh="不予赔付。", en="Denied."),
-    Disposition.PENDED_INFO: Text(
-        zh="待补充资料，此前不支付。", en="Waiting for papers; nothing is paid before."
-    ),
-    Disposition.PENDED_REVIEW: Text(
-        zh="待人工审核，此前不支付。", en="Waiting for review; nothing is paid before."
-    ),
-    Disposition.PENDED_FRAUD: Text(
-        zh="待调查，此前不支付。", en="Waiting for investigation; nothing is paid before."
-    ),
+    Disposition.PENDED_INFO: Text(zh="待补充资料", en="Waiting for papers"),
+    Disposition.PENDED_REVIEW: Text(zh="待人工审核", en="Waiting for review"),
+    Disposition.PENDED_FRAUD: Text(zh="待调查", en="Waiting for investigation"),
 }
+# What becomes of the money of a claim that waits.
+_NOTHING_BEFORE = Text(zh="此前不支付", en="nothing is paid before")
+_PAID_BEFORE = Text(
+    zh="此前已支付的不变，不再另行支付",
+    en="what was paid stays until then, and nothing more is paid before",
+)
+_PAYS_FIRST = Text(zh="无争议的部分先行支付", en="what waits for nothing is paid first")
 _WITHDRAWN = Text(zh="已撤回，不予支付。", en="Withdrawn; nothing is paid.")
 _REVERSED = Text(
     zh="已撤销，原结论不再有效。", en="Reversed; what had been decided holds no longer."
@@ -182,6 +191,8 @@ _AWAITED = {
     "bill.liability": Text(
         zh="是否涉及工伤或第三方责任", en="whether work-injury insurance or a third party is liable"
     ),
+    "bill.admission_time": Text(zh="入院时间", en="at what time the patient was admitted"),
+    "line.service_time": Text(zh="诊疗时间", en="at what time the service was given"),
     "bill.received_date": Text(zh="收到申请的日期", en="when the bill arrived"),
     "history.days_supply": Text(
         zh="上次配药可用天数", en="how many days the earlier supply was for"

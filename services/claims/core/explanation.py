@@ -349,15 +349,15 @@ def _earlier(inputs: Inputs, line: DecisionLine, facts: LineFacts) -> EarlierSer
         for one in inputs.usage.services
         if one.bill_number != inputs.bill.bill_number
         and one.claim == line.earlier_claim
-        and one.service_date <= day
         and code_key(one.code) == code_key(line.code)
     ]
     return max(
         alike,
         key=lambda one: (
+            one.service_date <= day,  # it may have been done later where the later claim repeats
             (one.provider_id == inputs.bill.provider_id) is (line.reason is Reason.DUPLICATE),
             one.quantity == facts.quantity and one.unit_price == facts.unit_price,
-            one.service_date,
+            -abs((one.service_date - day).days),
             one.bill_number,
         ),
         default=None,

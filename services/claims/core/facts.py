@@ -385,6 +385,7 @@ class BillFacts(Facts, frozen=True):
 
     `direct_billing` says that the provider bills the insurer under a contract and so bears what
     it charges above the contract's price. `licences` empty are unknown, as is `liability` None.
+    `admitted` is when the stay began by the hospital's clock, without zone; None is unknown.
     `received_date` is the day on which the bill arrived, `late_reason` why it came late, `papers`
     what came with it. `referral` says whether the patient was referred, `authorisation` is the
     number that the bill names; empty, it names none.
@@ -410,6 +411,7 @@ class BillFacts(Facts, frozen=True):
     appeal: AppealFacts | None = None
     referral: bool | None = None
     authorisation: str = ""
+    admitted: datetime | None = None
 
 
 # --- earlier payers ---

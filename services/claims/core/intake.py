@@ -108,6 +108,9 @@ def _head_faults(bill: BillFacts, currency: str) -> Iterator[BillFault]:
         yield _fault("currency", "WRONG_CURRENCY", f"the plan pays in {currency}")
     if bill.end_date < bill.start_date:
         yield _fault("end_date", "END_BEFORE_START", "the bill ends before it starts")
+    if bill.admitted is not None and bill.admitted.date() != bill.start_date:
+        text = "the time of admission is not of the bill's first day"
+        yield _fault("admitted", "CONTRADICTION", text)
     total = sum(line.billed for line in bill.lines)
     if total == 0:
         yield _fault("lines", "NOTHING_BILLED", "nothing is billed; send the lines")

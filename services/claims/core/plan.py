@@ -41,6 +41,43 @@ class StayDay(enum.StrEnum):
     END = "stay_end"
 
 
+class WithoutList(enum.StrEnum):
+    """What becomes of a line whose provider has no price list."""
+
+    BILLED = "billed"
+    DENIED = "denied"
+
+
+class Repeated(enum.StrEnum):
+    """Which of two examinations is the repetition that is denied."""
+
+    LATER_SERVICE = "later_service"
+    LATER_CLAIM = "later_claim"
+
+
+class TierDay(enum.StrEnum):
+    """The day by which an outcome tier must have been certified."""
+
+    POLICY_YEAR = "policy_year"
+    STAY_START = "stay_start"
+    STAY_END = "stay_end"
+
+
+class Place(enum.StrEnum):
+    """Where a plan stands when several policies answer for one bill."""
+
+    FIRST = "first"
+    CHOICE = "choice"
+    LAST = "last"
+
+
+class Others(enum.StrEnum):
+    """What a re-decision does to the claims that were decided after the claim's first decision."""
+
+    STAND = "stand"
+    AGAIN = "again"
+
+
 class WaitingUnit(enum.StrEnum):
     """Unit of a waiting period."""
 
@@ -243,11 +280,15 @@ class ProviderRule(Part, frozen=True):
     care_types: tuple[CareType, ...] = ()
 
 
-class ExceptionInForce(Part, frozen=True):
-    """An exception and the days on which it holds."""
+class EmergencyException(Part, frozen=True):
+    """That emergency care is covered at any provider, on these days.
+
+    `hours` None, or null on a day, is without end; else it ends so many hours after admission.
+    """
 
     clause: str
     in_force: Dated[bool]
+    hours: Dated[int] | None = None
 
 
 class PlanProvider(Part, frozen=True):
@@ -268,7 +309,7 @@ class Providers(Part, frozen=True):
     """Who may treat the plan's members."""
 
     rules: tuple[ProviderRule, ...] = ()
-    emergency_exception: ExceptionInForce | None = None
+    emergency_exception: EmergencyException | None = None
     listing: tuple[PlanProvider, ...] = ()
 
 
@@ -291,7 +332,8 @@ class MutualRecognition(Part, frozen=True):
     """Examinations whose result another provider's stands in for, and for how many days.
 
     0 is the same day only. `overrides` are the reasons, stated on the bill's line, for which the
-    examination was done again and is paid all the same.
+    examination was done again and is paid all the same. `denies` None, or null on a day, is the
+    one that was done later.
     """
 
     id: str
@@ -299,6 +341,7 @@ class MutualRecognition(Part, frozen=True):
     values: Dated[int]
     codes: tuple[str, ...]
     overrides: Dated[tuple[str, ...]] | None = None
+    denies: Dated[Repeated] | None = None
 
 
 class FixedLimit(Part, frozen=True):
@@ -452,11 +495,15 @@ class General(Part, frozen=True):
 
 
 class Prices(Part, frozen=True):
-    """The clause of contract prices, and who bears what is charged above them."""
+    """The clause of contract prices, and who bears what is charged above them.
+
+    `without_list` None, or null on a day: of a provider without a list the billed price stands.
+    """
 
     clause: str
     above_contract_direct: Bearer = Bearer.PROVIDER
     above_contract_otherwise: Bearer = Bearer.PATIENT
+    without_list: Dated[WithoutList] | None = None
 
 
 class SocialInsuranceTerms(Part, frozen=True):
@@ -467,9 +514,28 @@ class SocialInsuranceTerms(Part, frozen=True):
 
 
 class Coordination(Part, frozen=True):
-    """The clause under which earlier insurers' money replaces this plan's."""
+    """The clause under which earlier insurers' money replaces this plan's.
+
+    `place` says where the plan stands among the member's policies; None, or null on a day, leaves
+    it to the member's choice and to which policy is the oldest.
+    """
 
     clause: str
+    place: Dated[Place] | None = None
+
+
+class OutcomeTierDay(Part, frozen=True):
+    """By which day a tier must be certified to count; null on a day is the policy year's first."""
+
+    clause: str
+    values: Dated[TierDay]
+
+
+class Redecision(Part, frozen=True):
+    """What a re-decision does to other claims; null on a day lets them stand."""
+
+    clause: str
+    others: Dated[Others]
 
 
 class Plan(Part, frozen=True):
@@ -515,6 +581,8 @@ class Plan(Part, frozen=True):
     sampling: Sampling | None = None
     four_eyes: FourEyes | None = None
     undisputed_first: UndisputedFirst | None = None
+    outcome_tier_day: OutcomeTierDay | None = None
+    redecision: Redecision | None = None
     edits: Edits | None = None
 
 

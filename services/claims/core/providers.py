@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, time, timedelta
+
 from services.claims.core.claim import Claim, Finding, Line, Missing
 from services.claims.core.conditions import in_sections
 from services.claims.core.facts import CareType, Licence
@@ -10,11 +12,11 @@ from services.claims.core.plan import ProviderRule, Qualification
 
 def provider_not_listed(claim: Claim, line: Line) -> Finding:
     """The provider is not what the plan asks for; an emergency may be an exception."""
-    terms, care_type = claim.terms, claim.bill.care_type
-    if terms.emergency_exception and care_type is CareType.EMERGENCY:
+    excepted = in_emergency(claim, line)
+    if excepted is True:
         return None
     missing: Missing | None = None
-    for one in terms.provider_rules:
+    for one in claim.terms.provider_rules:
         applies = _provider_rule_applies(one.term, claim, line)
         if applies is False:
             continue
@@ -24,7 +26,7 @@ def provider_not_listed(claim: Claim, line: Line) -> Finding:
         elif isinstance(qualified, Missing):
             missing = qualified
         elif not qualified:
-            return one.term.clause
+            return excepted or one.term.clause
     return missing
 
 
@@ -35,8 +37,8 @@ def provider_not_qualified(claim: Claim, line: Line) -> Finding:
     """
     if line.edits is None or not line.edits.qualified:
         return None
-    care_type = claim.bill.care_type
-    if claim.terms.emergency_exception and care_type is CareType.EMERGENCY:
+    care_type, excepted = claim.bill.care_type, in_emergency(claim, line)
+    if excepted is True:
         return None
     missing: Missing | None = None
     for one in line.edits.qualified:
@@ -53,8 +55,36 @@ def provider_not_qualified(claim: Claim, line: Line) -> Finding:
         elif isinstance(found, Missing):
             missing = missing or found
         else:
-            return term.clause
+            return excepted or term.clause
     return missing
+
+
+def in_emergency(claim: Claim, line: Line) -> bool | Missing:
+    """Whether the line is emergency care that any provider may give.
+
+    The plan's hours run from admission on the hospital's clock; their last moment is within. Where
+    only a day is known the line waits for the time, unless no time of the day would matter.
+    """
+    terms, bill = claim.terms, claim.bill
+    if not terms.emergency_exception or bill.care_type is not CareType.EMERGENCY:
+        return False
+    if terms.emergency_hours is None:
+        return True
+    earliest, latest = _span(bill.admitted, bill.start_date)
+    first, last = _span(line.facts.service_time, line.service_date)
+    hours = timedelta(hours=terms.emergency_hours)
+    if last - earliest <= hours:
+        return True
+    if first - latest > hours:
+        return False
+    return Missing("bill.admission_time" if bill.admitted is None else "line.service_time")
+
+
+def _span(moment: datetime | None, day: date) -> tuple[datetime, datetime]:
+    """The moment itself; where nobody stated it the first and the last of its day."""
+    if moment is not None:
+        return moment, moment
+    return datetime.combine(day, time.min), datetime.combine(day, time.max)
 
 
 def licensed(claim: Claim, wanted: tuple[Licence, ...]) -> bool | Missing:

@@ -129,33 +129,34 @@ def services_that_matter(plan: Plan, bill: BillFacts) -> Reach:
     """What of the member's earlier services any rule of the plan can read for this bill.
 
     By the bill's codes on their days; a code that a term ever looks back from reaches back by the
-    longest window that ever holds for it, be it for itself or for all of the term's codes.
+    longest window that ever holds for it, be it for itself or for all of the term's codes. It
+    reaches ahead as far where the later of two claims may be the one that is denied.
     """
     windows = _windows(plan)
     days: dict[CodeKey, tuple[date, date]] = {}
     together: dict[int, tuple[date, date]] = {}
     for line in bill.lines:
         code, last = code_key(line.code), service_day(bill, line)
-        longest = 0
-        for index, (codes, window, of_set) in enumerate(windows):
-            if not codes.has(line.code):
+        longest = ahead = 0
+        for index, one in enumerate(windows):
+            if not one.codes.has(line.code):
                 continue
-            if of_set:
-                together[index] = _wider(together.get(index), _before(last, window), last)
+            if one.together:
+                together[index] = _wider(together.get(index), _shifted(last, -one.days), last)
             else:
-                longest = max(longest, window)
-        days[code] = _wider(days.get(code), _before(last, longest), last)
+                longest, ahead = max(longest, one.days), max(ahead, one.ahead)
+        days[code] = _wider(days.get(code), _shifted(last, -longest), _shifted(last, ahead))
     pairs = plan.edits is not None and plan.edits.pair_edits
     return Reach(
         codes=days,
-        sets=tuple((windows[index][0], *span) for index, span in together.items()),
+        sets=tuple((windows[index].codes, *span) for index, span in together.items()),
         provider_id=bill.provider_id,
         provider_days=frozenset(service_day(bill, line) for line in bill.lines if pairs),
     )
 
 
-def _before(day: date, days: int) -> date:
-    return date.fromordinal(max(1, day.toordinal() - days))
+def _shifted(day: date, days: int) -> date:
+    return date.fromordinal(min(max(1, day.toordinal() + days), date.max.toordinal()))
 
 
 def _wider(span: tuple[date, date] | None, first: date, last: date) -> tuple[date, date]:
@@ -164,15 +165,25 @@ def _wider(span: tuple[date, date] | None, first: date, last: date) -> tuple[dat
 
 def longest_look_back(plan: Plan) -> int:
     """Days before a bill's last service within which any rule of the plan ever looks."""
-    return max((days for _, days, _ in _windows(plan)), default=0)
+    return max((one.days for one in _windows(plan)), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The codes that a term ever looks back from, and the most days that it ever does.
+
+    `together` is for any of its codes, else for the very same; `ahead` is how far it looks ahead.
+    """
+
+    codes: CodeMatcher
+    days: int
+    together: bool = False
+    ahead: int = 0
 
 
 @lru_cache(maxsize=64)
-def _windows(plan: Plan) -> tuple[tuple[CodeMatcher, int, bool], ...]:
-    """The codes that each term ever looks back from, and its longest window ever.
-
-    And whether it looks for any of its codes, or for the very same.
-    """
+def _windows(plan: Plan) -> tuple[_Window, ...]:
+    """One for each term that looks at earlier services of other days."""
     sets = {one.id: one.codes for one in plan.code_sets}
 
     def ever(ids: tuple[str, ...]) -> CodeMatcher:
@@ -182,13 +193,20 @@ def _windows(plan: Plan) -> tuple[tuple[CodeMatcher, int, bool], ...]:
 
     edits = plan.edits
     return (
-        *((ever(one.codes), _longest(one.values), False) for one in plan.mutual_recognition),
         *(
-            (ever(one.codes), _longest(one.values), True)
+            _Window(
+                ever(one.codes),
+                _longest(one.values),
+                ahead=_longest(one.values) if one.denies is not None else 0,
+            )
+            for one in plan.mutual_recognition
+        ),
+        *(
+            _Window(ever(one.codes), _longest(one.values), together=True)
             for one in (edits.frequency_limits if edits is not None else ())
         ),
         *(
-            (ever(one.codes), MAX_DAYS_SUPPLY, False)
+            _Window(ever(one.codes), MAX_DAYS_SUPPLY)
             for one in (edits.refill_windows if edits is not None else ())
         ),
     )

@@ -47,12 +47,14 @@ from services.claims.core.edits import (
 from services.claims.core.facts import (
     UNIT_SCALE,
     DisclosedCondition,
+    EarlierService,
     PreExistingTerms,
 )
 from services.claims.core.filing import appealed_late, filed_late, third_party, work_injury
 from services.claims.core.flow import unknown_facts
 from services.claims.core.plan import (
     PreExistingValue,
+    Repeated,
 )
 from services.claims.core.providers import provider_not_listed, provider_not_qualified
 from services.claims.core.reasons import Reason
@@ -190,35 +192,43 @@ def pre_existing(claim: Claim, line: Line) -> Finding:
 
 
 def not_in_price_list(claim: Claim, line: Line) -> Finding:
-    """The provider has a price list, and the code has no price in it that day."""
+    """The provider has a price list, and the code has no price in it that day.
+
+    Or it has none, where the plan pays by lists alone; of other plans it is not asked then.
+    """
     prices = claim.provider.prices
-    if prices is None or price_of(prices, line.facts.code) is not None:
-        return None
-    return claim.plan.prices.clause
+    listed = prices is not None and price_of(prices, line.facts.code) is not None
+    return None if listed else claim.plan.prices.clause
 
 
 def duplicate_examination(claim: Claim, line: Line) -> Finding:
     """The same examination at another provider, allowed before and still to be recognised.
 
-    One that was done after the line is not its repeat, whichever was decided first. A reason
-    that the term accepts lets it be done again.
+    One that was done after the line is not its repeat, whichever was decided first, unless the
+    term denies the later claim. A reason that the term accepts lets it be done again.
     """
-    if not claim.elsewhere:
-        return None
     given = claim.elsewhere.get(code_key(line.facts.code), ())
-    until = bisect_right(given, line.service_date, key=lambda one: one.service_date)
-    if not until:
+    if not given:
         return None
-    earlier = given[until - 1]
-    apart = (line.service_date - earlier.service_date).days
+    until = bisect_right(given, line.service_date, key=lambda one: one.service_date)
     for one in claim.terms.mutual_recognition:
-        if apart > one.value or one.codes is None or not one.codes.has(line.facts.code):
+        if one.codes is None or not one.codes.has(line.facts.code):
+            continue
+        denies = one.term.denies.on(claim.terms_day) if one.term.denies else None
+        earlier = given[until - 1] if until else None
+        if denies is Repeated.LATER_CLAIM:
+            earlier = min(given, key=lambda other: _days_apart(line, other))
+        if earlier is None or _days_apart(line, earlier) > one.value:
             continue
         overrides = one.term.overrides.on(claim.terms_day) if one.term.overrides else None
         if line.facts.repeat_reason not in (overrides or ()):
             line.earlier_claim = earlier.claim
             return one.term.clause
     return None
+
+
+def _days_apart(line: Line, other: EarlierService) -> int:
+    return abs((line.service_date - other.service_date).days)
 
 
 def frequency_used_up(claim: Claim, line: Line) -> Finding:
@@ -353,7 +363,9 @@ _SPEAKS: dict[Reason, Callable[[Claim], bool]] = {
     Reason.AUTHORISATION_INVALID: _may_need_authorisation,
     Reason.AUTHORISATION_EXCEEDED: _may_need_authorisation,
     Reason.PROVIDER_NOT_LISTED: lambda claim: bool(claim.terms.provider_rules),
-    Reason.NOT_IN_PRICE_LIST: lambda claim: claim.provider.prices is not None,
+    Reason.NOT_IN_PRICE_LIST: lambda claim: (
+        claim.provider.prices is not None or claim.terms.needs_list
+    ),
     Reason.DUPLICATE_EXAMINATION: lambda claim: bool(claim.elsewhere),
     Reason.MEDICAL_NECESSITY: lambda claim: claim.review is not None,
     Reason.PACKAGE_MISMATCH: lambda claim: claim.edits is not None and bool(claim.edits.packages),

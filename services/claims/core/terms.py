@@ -47,8 +47,10 @@ from services.claims.core.plan import (
     Section,
     Share,
     SystemCodes,
+    TierDay,
     UnitLimit,
     WaitingPeriod,
+    WithoutList,
 )
 from services.claims.core.plan_parts import Ages, Part
 from services.common.dated import Dated, NoTermsInForce
@@ -147,6 +149,8 @@ class Terms:
     """Everything of a plan that is in force on one day.
 
     What has ended is not in it, save for the sections whose codes it keeps out of what is left.
+    `emergency_hours` None is without end. `needs_list` denies what a provider without a price list
+    bills.
     `families` are the family's deductibles by the ids of those embedded in them, `embedding` their
     own ids, and `steps` what the limits that grow with the family are about.
     """
@@ -161,6 +165,9 @@ class Terms:
     waiting_periods: tuple[InForce[WaitingPeriod, int], ...]
     provider_rules: tuple[InForce[ProviderRule, Qualification], ...]
     emergency_exception: bool
+    emergency_hours: int | None
+    needs_list: bool
+    tier_day: TierDay
     providers: dict[str, ProviderTerms]
     mutual_recognition: tuple[InForce[MutualRecognition, int], ...]
     fixed_limits: tuple[InForce[FixedLimit, int], ...]
@@ -310,7 +317,7 @@ def matchers(plan: Plan, day: date) -> Callable[[tuple[str, ...]], CodeMatcher |
 def _terms_from(plan: Plan, day: date) -> Terms:
     """The terms of the stretch that begins on `day`."""
     matcher = matchers(plan, day)
-    emergency = plan.providers.emergency_exception
+    emergency, tier_day = plan.providers.emergency_exception, plan.outcome_tier_day
     deductibles = on_day(plan.deductibles, lambda t: t.values, day, matcher)
     families = _families(deductibles)
     return Terms(
@@ -328,6 +335,9 @@ def _terms_from(plan: Plan, day: date) -> Terms:
         waiting_periods=on_day(plan.waiting_periods, lambda t: t.values, day, matcher),
         provider_rules=on_day(plan.providers.rules, lambda t: t.values, day, matcher),
         emergency_exception=emergency is not None and bool(emergency.in_force.on(day)),
+        emergency_hours=_value_on(emergency.hours if emergency else None, day),
+        needs_list=_value_on(plan.prices.without_list, day) is WithoutList.DENIED,
+        tier_day=_value_on(tier_day.values if tier_day else None, day) or TierDay.POLICY_YEAR,
         providers={one.id: _provider(one, day) for one in plan.providers.listing},
         mutual_recognition=on_day(plan.mutual_recognition, lambda t: t.values, day, matcher),
         fixed_limits=on_day(plan.fixed_limits, lambda t: t.values, day, matcher),
@@ -437,6 +447,10 @@ def on_day(
             )
         )
     return tuple(found)
+
+
+def _value_on(values: Dated[_V] | None, day: date) -> _V | None:
+    return None if values is None else values.on(day)
 
 
 def _has_ended(in_force: Dated[bool], day: date) -> bool:

@@ -56,7 +56,7 @@ class ToldClaim:
     @property
     def standing(self) -> Text:
         """Where the claim stands, in a sentence."""
-        return standing(self.told.decision, self.ended)
+        return standing(self.told.decision, self.ended, paid=bool(self.paid))
 
     def moment(self, at_us: int) -> datetime:
         """The time in the hospital's zone, to the second."""

@@ -11,14 +11,19 @@ from services.claims.core.plan import (
     AuthorisationTerm,
     FamilyStep,
     FourEyes,
+    Others,
+    OutcomeTierDay,
     PayeeTerm,
+    Redecision,
     Sampling,
+    TierDay,
     UndisputedFirst,
 )
 from services.claims.core.plan_parts import Ages
 from services.claims.plans.context import (
     Context,
     choices,
+    dated_word,
     each,
     expect_unit,
     read_ages,
@@ -135,3 +140,27 @@ def read_undisputed_first(top: Mapping, context: Context) -> UndisputedFirst | N
     first = UndisputedFirst(clause=context.clause(term), in_force=context.in_force(term))
     term.done()
     return first
+
+
+def read_outcome_tier_day(top: Mapping, context: Context) -> OutcomeTierDay | None:
+    """By which day a tier must be certified to count."""
+    found = top.maybe("outcome_tier_day")
+    if found is None:
+        return None
+    term = found.mapping()
+    values = dated_word(term.get("values"), TierDay, context)
+    day = OutcomeTierDay(clause=context.clause(term), values=values)
+    term.done()
+    return day
+
+
+def read_redecision(top: Mapping, context: Context) -> Redecision | None:
+    """Whether a re-decision lets other claims stand."""
+    found = top.maybe("redecision")
+    if found is None:
+        return None
+    term = found.mapping()
+    others = dated_word(term.get("others"), Others, context)
+    redecision = Redecision(clause=context.clause(term), others=others)
+    term.done()
+    return redecision

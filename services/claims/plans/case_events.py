@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
 
 import msgspec
@@ -44,6 +45,13 @@ class Kind(enum.StrEnum):
     ENDORSEMENT = "endorsement"
 
 
+class Sender(enum.StrEnum):
+    """Who handed a bill in; it settles alike."""
+
+    HOSPITAL = "hospital"
+    MEMBER = "member"
+
+
 # What takes a claim's decision away and puts no other in its place.
 ENDINGS = (Kind.VOID, Kind.WITHDRAW)
 
@@ -52,7 +60,9 @@ ENDINGS = (Kind.VOID, Kind.WITHDRAW)
 class Event:
     """One thing that happens; `bill` None leaves no decision in force.
 
-    `plan` and `policy` are what holds from here on, None leaves them as they are.
+    What is by policy has the empty name where the case has one policy. `only` is the policy whose
+    claim it is about, None for all claims of the bill. `plans` and `insured` are what holds from
+    here on. `again` says whether a bill number that came before brings the same content.
     """
 
     name: str
@@ -60,21 +70,25 @@ class Event:
     who: str
     bill: BillFacts | None
     prior: PriorPayments
-    expected: Expected
+    expected: Table[str, Expected]
     kind: Kind = Kind.CLAIM
-    review: Review | None = None
-    plan: Plan | None = None
-    policy: PolicySnapshot | None = None
+    order: tuple[str, ...] | None = None
+    only: str | None = None
+    reviews: Table[str, Review] = field(default_factory=dict)
+    plans: Table[str, Plan] = field(default_factory=dict)
+    insured: Table[str, PolicySnapshot] = field(default_factory=dict)
+    again: bool | None = None
 
 
 @dataclass(slots=True)
 class Stated:
-    """What is known of one claim so far."""
+    """What is known of one bill so far, and every content that it was handed in with."""
 
     who: str
     bill: BillFacts
     prior: PriorPayments
-    review: Review | None = None
+    reviews: dict[str, Review] = field(default_factory=dict)
+    contents: list[tuple[BillFacts, PriorPayments]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +101,18 @@ class Parts:
     supplied: Callable[[Mapping, BillFacts], BillFacts]
     current: Callable[[BillFacts], BillFacts]
     price_list: Callable[[Mapping, str], None]
-    person: Callable[[str, Value], PolicySnapshot | None]
+    person: Callable[[str, Value], Table[str, PolicySnapshot]]
 
 
 @dataclass(slots=True)
 class EventReader:
-    """Reads one case's events in order; later ones say what changes of earlier claims."""
+    """Reads one case's events in order; later ones say what changes of earlier claims.
 
-    plan: Plan
-    expectations: ExpectationReader
+    `plans` are the policies' own, by name.
+    """
+
+    plans: dict[str, Plan]
+    expectations: Table[str, ExpectationReader]
     parts: Parts
     claims: dict[str, Stated] = field(default_factory=dict)
 
@@ -125,33 +142,76 @@ class EventReader:
             kinds = [Kind.CLAIM]
         kind = kinds[0]
         check_workings(term)
+        only = self._only(kind, term)
         if kind in (Kind.PRICE_LIST, Kind.PLAN_CHANGE, Kind.ENDORSEMENT):
-            return self._change(kind, term)
+            return self._change(kind, term, only)
         who = self.parts.who(term)
         name = term.get(kind.value).text()
+        again = None
         if kind is Kind.CLAIM:
-            if name in self.claims:
-                term.get(kind.value).fault(
-                    "DUPLICATE_CLAIM", f"{name} was claimed before; correct it, or name another"
-                )
-            self._state(term, name, who)
+            again = self._claimed(term, name, who)
         elif name not in self.claims:
             return self._unknown(kind, term, name, who)
         who = self.claims[name].who
-        left = self._left(kind, term, name)
+        left = self._left(kind, term, name, only)
         person = term.maybe("person") if kind is Kind.COMPLETION else None
         stated = self.claims[name]
+        order, expected = self._expected(term)
         return Event(
             name,
             term.line,
             who,
             left,
             stated.prior,
-            self.expectations.expected(term.get("expect").mapping()),
+            expected,
             kind,
-            stated.review,
-            policy=None if person is None else self.parts.person(who, person),
+            order=order,
+            only=only,
+            reviews=dict(stated.reviews),
+            insured={} if person is None else self.parts.person(who, person),
+            again=again,
         )
+
+    def _only(self, kind: Kind, term: Mapping) -> str | None:
+        """The policy that an event names; where there are several a review must name one."""
+        if "" in self.plans or kind in (Kind.CLAIM, Kind.CORRECTION, Kind.PRICE_LIST):
+            return None
+        one_claims = kind in (Kind.REVIEW, Kind.PLAN_CHANGE)
+        found = term.get("policy") if one_claims else term.maybe("policy")
+        return None if found is None else found.reference(self.plans, "policy")
+
+    def _expected(self, term: Mapping) -> tuple[tuple[str, ...] | None, Table[str, Expected]]:
+        """What must come out, by policy, and the order in which policies answer."""
+        told = term.get("expect").mapping()
+        if "" in self.plans:
+            return None, {"": self.expectations[""].expected(told)}
+        order, by_policy = told.maybe("order"), told.maybe("policies")
+        found = {"": Expected(refused=tuple(item.text() for item in told.items("refused")))}
+        if by_policy is not None:
+            policies = by_policy.mapping()
+            for name in policies.names():
+                one = policies.get(name)
+                reader = self.expectations.get(name)
+                if reader is None:
+                    one.fault("UNKNOWN_REFERENCE", f"the case has no policy {name!r}")
+                    reader = next(iter(self.expectations.values()))
+                found[name] = reader.expected(one.mapping(), tuple(self.plans))
+        told.done()
+        if order is None:
+            return None, found
+        return tuple(one.reference(self.plans, "policy") for one in order.items()), found
+
+    def _claimed(self, term: Mapping, name: str, who: str) -> bool | None:
+        """Take a bill in; of a number that came before, whether it brings the same content."""
+        sender = term.maybe("sender")
+        if sender is not None:
+            sender.choice(Sender)
+        before = self.claims.get(name)
+        if before is None:
+            self._state(term, name, who)
+            return None
+        bill, prior = self.parts.bill(term, name), self.parts.prior(term)
+        return before.who == who and (_content(bill), prior) in before.contents
 
     def _unknown(self, kind: Kind, term: Mapping, name: str, who: str) -> Event:
         if kind is not Kind.WITHDRAW:  # the runner itself tells of one to withdraw
@@ -160,13 +220,16 @@ class EventReader:
             )
         for key in term.names():
             term.maybe(key)  # without the claim nothing can be made of the rest; it is not unknown
-        expected = self.expectations.expected(term.get("expect").mapping())
+        _, expected = self._expected(term)
         return Event(name, term.line, who, None, PriorPayments(), expected, kind)
 
     def _state(self, term: Mapping, name: str, who: str) -> None:
-        self.claims[name] = Stated(who, self.parts.bill(term, name), self.parts.prior(term))
+        bill, prior = self.parts.bill(term, name), self.parts.prior(term)
+        before = self.claims.get(name)
+        contents = before.contents if before is not None else []
+        self.claims[name] = Stated(who, bill, prior, contents=[*contents, (_content(bill), prior)])
 
-    def _left(self, kind: Kind, term: Mapping, name: str) -> BillFacts | None:
+    def _left(self, kind: Kind, term: Mapping, name: str, only: str | None) -> BillFacts | None:
         """What there is to decide after the event."""
         stated = self.claims[name]
         if kind in ENDINGS:
@@ -176,7 +239,7 @@ class EventReader:
         elif kind is Kind.REVERSAL:
             return self._reversed(term, stated)
         elif kind is Kind.REVIEW:
-            stated.review = _review(term)
+            stated.reviews[only or ""] = _review(term)
         elif kind is Kind.COMPLETION:
             stated.bill = self.parts.supplied(term, stated.bill)
         stated = self.claims[name]
@@ -214,25 +277,49 @@ class EventReader:
             text = "what social insurance paid for the rest is not known; write a correction"
             taken.fault("FUND_PAID_UNKNOWN", text)
         left = line.quantity - quantity
-        billed = priced(left, line.unit_price, self.plan.currency)
+        currency = next(iter(self.plans.values())).currency  # of all
+        billed = priced(left, line.unit_price, currency)
         return replace(line, quantity=left, billed=billed)
 
-    def _change(self, kind: Kind, term: Mapping) -> Event:
-        plan, policy, name, who = None, None, kind.value, ""
+    def _change(self, kind: Kind, term: Mapping, only: str | None) -> Event:
+        plans: dict[str, Plan] = {}
+        insured: Table[str, PolicySnapshot] = {}
+        name, who = kind.value, ""
         if kind is Kind.PRICE_LIST:
             name = term.get(kind.value).text()
             self.parts.price_list(term, name)
         elif kind is Kind.PLAN_CHANGE:
-            self.plan = plan = changed_plan(self.plan, term.get(kind.value).mapping())
+            whose = only or ""
+            if whose in self.plans:
+                changed = changed_plan(self.plans[whose], term.get(kind.value).mapping())
+                plans[whose] = self.plans[whose] = changed
         else:
             who = self.parts.who(term)
-            policy = self.parts.person(who, term.get(kind.value))
+            insured = self.parts.person(who, term.get(kind.value))
             size = term.maybe("family_size")
-            if policy is not None and size is not None:
-                policy = replace(policy, family_size=size.whole(least=1))
+            if size is not None:
+                people = size.whole(least=1)
+                insured = {
+                    policy: replace(one, family_size=people) for policy, one in insured.items()
+                }
+            if only is not None:
+                insured = {policy: one for policy, one in insured.items() if policy == only}
         return Event(
-            name, term.line, who, None, PriorPayments(), Expected(), kind, None, plan, policy
+            name,
+            term.line,
+            who,
+            None,
+            PriorPayments(),
+            {},
+            kind,
+            plans=plans,
+            insured=insured,
         )
+
+
+def _content(bill: BillFacts) -> BillFacts:
+    """What makes two hand-ins of one bill the same; who sent it and what we know are not in it."""
+    return replace(bill, hospital_tier=None, price_list=None, licences=(), direct_billing=False)
 
 
 def _review(term: Mapping) -> Review:

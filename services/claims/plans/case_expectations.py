@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.claims.core.decision import Bearer, Disposition, LineOutcome, Payee
 from services.claims.core.facts import UNIT_SCALE
@@ -46,6 +46,8 @@ class Expected:
     payees: dict[Payee, int] | None = None
     pays: int | None = None
     takes_back: int | None = None
+    waits_for: str | None = None
+    others: dict[str, Expected] = field(default_factory=dict)
 
 
 class ExpectationReader:
@@ -55,13 +57,32 @@ class ExpectationReader:
         self._plan = plan
         self.accumulators = accumulators(plan)
 
-    def expected(self, told: Mapping) -> Expected:
-        """What a case says under `expect`."""
+    def expected(self, told: Mapping, policies: tuple[str, ...] = ()) -> Expected:
+        """What a case says under `expect`, or there of one of several `policies`."""
+        others = told.maybe("others")
+        waits = told.maybe("waits_for") if policies else None
+        expected = replace(
+            self._of_claim(told),
+            waits_for=None if waits is None else waits.reference(policies, "policy"),
+            others={} if others is None else self._of_others(others.mapping()),
+        )
+        told.done()
+        return expected
+
+    def _of_others(self, told: Mapping) -> dict[str, Expected]:
+        found = {}
+        for name in told.names():
+            other = told.get(name).mapping()
+            found[name] = self._of_claim(other)
+            other.done()
+        return found
+
+    def _of_claim(self, told: Mapping) -> Expected:
         decision, awaits, lines = told.maybe("decision"), told.maybe("awaits"), told.maybe("lines")
         balances, payees = told.maybe("balances"), told.maybe("payees")
         four_eyes, pays = told.maybe("four_eyes"), told.maybe("pays")
         takes_back = told.maybe("takes_back")
-        expected = Expected(
+        return Expected(
             refused=tuple(item.text() for item in told.items("refused")),
             decision=None if decision is None else decision.choice(Disposition),
             paid_by=self._paid_by(told.maybe("paid_by")),
@@ -74,8 +95,6 @@ class ExpectationReader:
             pays=None if pays is None else pays.money(self._plan.currency),
             takes_back=None if takes_back is None else takes_back.money(self._plan.currency),
         )
-        told.done()
-        return expected
 
     def _paid_by(self, found: Value | None) -> dict[Bearer, int] | None:
         if found is None:

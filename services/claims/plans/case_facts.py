@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 
 from services.claims.core.facts import (
@@ -40,16 +41,40 @@ class CaseProvider:
     licences: tuple[Licence, ...]
 
 
-def read_policy(
-    policy: Value, name: str, person: Value, codes: str, context: Context
+@dataclass(frozen=True, slots=True)
+class CasePeriod:
+    """When a policy holds, half-open, since when without a gap, and how many people it insures."""
+
+    start: date
+    end: date
+    since: date | None
+    family_size: int | None
+
+
+def read_period(terms: Mapping) -> CasePeriod:
+    """The period of a policy; others read on."""
+    first, last = terms.get("first_day"), terms.get("last_day")
+    since, size = terms.maybe("covered_since"), terms.maybe("family_size")
+    period = CasePeriod(
+        first.day(),
+        half_open(last.day()),
+        None if since is None else since.day(),
+        None if size is None else size.whole(least=1),
+    )
+    if period.start >= period.end:
+        text = "the policy's last day lies before its first"
+        terms.fault("DATES_OUT_OF_ORDER", text)
+    return period
+
+
+def read_insured(
+    period: CasePeriod, policy_id: str, name: str, person: Value, codes: str, context: Context
 ) -> PolicySnapshot:
     """One member of the policy, `name` empty when the case has only one.
 
     `codes` is the system of the codes that authorisations name.
     """
-    terms = policy.mapping()
-    start, end = terms.get("first_day").day(), half_open(terms.get("last_day").day())
-    since = terms.maybe("covered_since")
+    start, end, since = period.start, period.end, period.since
     told = person.mapping()
     cover_first, cover_last = told.maybe("cover_first_day"), told.maybe("cover_last_day")
     first = start if cover_first is None else cover_first.day()
@@ -63,7 +88,7 @@ def read_policy(
             CoverInterval(
                 start=first,
                 end=end if cover_last is None else half_open(cover_last.day()),
-                continuous_since=first if since is None else since.day(),
+                continuous_since=first if since is None else since,
             ),
         ),
         sex=None if (sex := told.maybe("sex")) is None else sex.choice(Sex),
@@ -72,20 +97,16 @@ def read_policy(
         social_insurance=read_boolean(told.maybe("social_insurance")),
     )
     member = with_benefit_facts(member, told, codes, context)
-    size = terms.maybe("family_size")
     told.done()
-    terms.done()
-    if start >= end:
-        policy.fault("DATES_OUT_OF_ORDER", "the policy's last day lies before its first")
-    elif any(one.start >= one.end for one in member.cover):
+    if start < end and any(one.start >= one.end for one in member.cover):
         person.fault("DATES_OUT_OF_ORDER", "the cover's last day lies before its first")
     return PolicySnapshot(
-        policy_id="policy",
+        policy_id=policy_id or "policy",
         revision=1,
         start=start,
         end=end,
         member=member,
-        family_size=None if size is None else size.whole(least=1),
+        family_size=period.family_size,
     )
 
 

@@ -5,8 +5,10 @@ Unknown keys are refused; every fault of a file is told at once with its line. R
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import msgspec
 
@@ -20,14 +22,13 @@ from services.claims.core.facts import (
     HospitalTier,
     LineFacts,
     LinePayment,
-    PolicySnapshot,
     PriceList,
     PriorPayment,
     PriorPayments,
     SocialInsuranceFacts,
 )
 from services.claims.core.intake import priced
-from services.claims.core.plan import Plan, reads_family_size
+from services.claims.core.plan import Plan
 from services.claims.plans.accumulator_units import Accumulator, authorisation_accumulator
 from services.claims.plans.case_benefits import read_optional_text
 from services.claims.plans.case_coding import (
@@ -39,21 +40,25 @@ from services.claims.plans.case_coding import (
 from services.claims.plans.case_events import Event, EventReader, Parts
 from services.claims.plans.case_expectations import ExpectationReader
 from services.claims.plans.case_facts import (
+    CasePeriod,
     CaseProvider,
     check_workings,
     read_boolean,
     read_case_providers,
     read_coding,
-    read_policy,
     read_quantity,
 )
+from services.claims.plans.case_policies import CasePolicy, People, read_case_policies
 from services.claims.plans.code_systems import CODE_SYSTEMS
 from services.claims.plans.context import Context, each, system_uri
 from services.claims.plans.contract_prices import read_price_list
-from services.claims.plans.reader import Faults, Mapping, Value
+from services.claims.plans.reader import STAND_IN, Faults, Mapping, Value
 from services.common.money import MAX_MINOR_UNITS
 
 replace = msgspec.structs.replace
+_HERE = Path("cases")
+_NO_PERIOD = CasePeriod(STAND_IN, STAND_IN, None, None)
+_GIVEN = ("codes", "diagnoses", "member", "members", "policy", "policies", "providers")
 # Facts of a bill that a completion may state, and the keys that state them.
 _CODING_KEYS = {
     "liability": "liability",
@@ -61,17 +66,22 @@ _CODING_KEYS = {
     "received_date": "received",
     "late_reason": "late_reason",
     "appeal": "appeal",
+    "admitted": "admitted",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One sentence, its facts and its events. History without a member's name is everybody's."""
+    """One sentence, its facts and its events.
+
+    Balances are by policy and member, services by member; the names of what a case has one of are
+    empty.
+    """
 
     name: str
     line: int
-    policies: dict[str, PolicySnapshot]
-    balances: tuple[tuple[str, Balance], ...]
+    policies: dict[str, CasePolicy]
+    balances: tuple[tuple[str, str, Balance], ...]
     services: tuple[tuple[str, EarlierService], ...]
     events: tuple[Event, ...]
 
@@ -91,7 +101,7 @@ def read_cases(plan: Plan, yaml: bytes | str, source: str) -> tuple[Case, ...]:
     Raises: StrictYamlError with every fault of the file.
     """
     faults = Faults(source)
-    cases = read_case_file(plan, Mapping(faults, faults.tree(yaml)))
+    cases = read_case_file(plan, Mapping(faults, faults.tree(yaml)), Path(source))
     names = [case.name for case in cases]
     for case in cases:
         if names.count(case.name) > 1:
@@ -100,13 +110,16 @@ def read_cases(plan: Plan, yaml: bytes | str, source: str) -> tuple[Case, ...]:
     return cases
 
 
-def read_case_file(plan: Plan, top: Mapping) -> tuple[Case, ...]:
-    """The cases of a file for this plan, as they stand there; faults are noted."""
+def read_case_file(plan: Plan, top: Mapping, source: Path = _HERE) -> tuple[Case, ...]:
+    """The cases of a file for this plan, as they stand there; faults are noted.
+
+    Other plans that it names are looked up beside `source`.
+    """
     written_for = top.get("plan")
     if written_for.text() != plan.id:
         written_for.fault("OTHER_PLAN", f"these cases are for {written_for.value}, not {plan.id}")
     given = top.maybe("given")
-    reader = _CaseReader(plan, given.mapping() if given is not None else None)
+    reader = _CaseReader(plan, given.mapping() if given is not None else None, source)
     cases = tuple(each(top, "cases", reader.case))
     if not cases and top.has("cases"):
         top.fault("NO_CASES", "write at least one case", "cases")
@@ -118,16 +131,15 @@ def read_case_file(plan: Plan, top: Mapping) -> tuple[Case, ...]:
 class _CaseReader:
     """Reads cases under one plan and one `given`."""
 
-    def __init__(self, plan: Plan, given: Mapping | None) -> None:
+    def __init__(self, plan: Plan, given: Mapping | None, source: Path) -> None:
         self._plan = plan
-        self._expectations = ExpectationReader(plan)
-        self._accumulators = self._expectations.accumulators
+        self._source = source
         # A price list may begin on any day.
         self._context = Context(currency=plan.currency, first_day=date.max)
         self._context.name_systems(plan.systems)
         self._given = given
         if given is not None:
-            for key in ("codes", "diagnoses", "member", "members", "policy", "providers"):
+            for key in _GIVEN:
                 given.maybe(key)
             given.done()
 
@@ -138,18 +150,20 @@ class _CaseReader:
             diagnoses=self._system(term, "diagnoses"),
             providers=read_case_providers(self._either(term, "providers"), self._context),
         )
-        policies = self._policies(term)
+        people = self._people(term)
+        policies = self._policies(term, people)
+        expectations = {name: ExpectationReader(one.plan) for name, one in policies.items()}
         history = term.maybe("history")
-        balances: tuple[tuple[str, Balance], ...] = ()
+        balances: tuple[tuple[str, str, Balance], ...] = ()
         services: tuple[tuple[str, EarlierService], ...] = ()
         if history is not None:
             told = history.mapping()
-            balances = each(told, "balances", lambda t: self._balance(t, policies))
-            services = each(told, "services", lambda t: self._service(t, setting, policies))
+            balances = each(told, "balances", lambda t: self._balance(t, people, expectations))
+            services = each(told, "services", lambda t: self._service(t, setting, people))
             told.done()
         name = term.get("case").text()
         check_workings(term)
-        reader = self._events(term, setting, policies)
+        reader = self._events(setting, people, policies, expectations)
         events = tuple(one for item in each(term, "events", reader.events) for one in item)
         if not events:
             term.fault("NO_EVENTS", "write at least one event", "events")
@@ -165,43 +179,58 @@ class _CaseReader:
         found = self._either(term, key)
         return CODE_SYSTEMS["icd-10"].uri if found is None else system_uri(found, self._context)
 
-    def _policies(self, term: Mapping) -> dict[str, PolicySnapshot]:
-        """One snapshot a member; a case has `member`, or `members` by name."""
+    def _people(self, term: Mapping) -> People:
+        """What is said of each member; a case has `member`, or `members` by name."""
         many, one = self._either(term, "members"), self._either(term, "member")
-        policy = self._either(term, "policy")
-        if policy is None or (many is None and one is None):
-            term.fault("MISSING_KEY", "a case needs a member and a policy, its own or given")
+        if many is None and one is None:
+            term.fault("MISSING_KEY", "a case needs a member, its own or given")
             return {}
         if term.has("member") and term.has("members"):
             term.fault("CONTRADICTION", "write member or members, not both", "members")
         if many is not None and not term.has("member"):
             members = many.mapping()
-            people = {name: members.get(name) for name in members.names()}
-        else:
-            people = {"": one} if one is not None else {}
-        codes = self._system(term, "codes")
-        found = {
-            name: read_policy(policy, name, person, codes, self._context)
-            for name, person in people.items()
-        }
-        if many is None or term.has("member") or not reads_family_size(self._plan):
-            return found
-        # Members by name are the whole family, unless the policy says how many there are.
-        return {
-            name: replace(one, family_size=one.family_size or len(found))
-            for name, one in found.items()
-        }
+            return {name: members.get(name) for name in members.names()}
+        return {"": one} if one is not None else {}
 
-    def _who(self, term: Mapping, policies: dict[str, PolicySnapshot]) -> str:
+    def _policies(self, term: Mapping, people: People) -> dict[str, CasePolicy]:
+        """The policies by name; a case has `policy`, or `policies` by name."""
+        several, single = self._either(term, "policies"), self._either(term, "policy")
+        if several is None and single is None:
+            term.fault("MISSING_KEY", "a case needs a policy, its own or given")
+        if term.has("policy") and term.has("policies"):
+            term.fault("CONTRADICTION", "write policy or policies, not both", "policies")
+        if term.has("policy"):
+            several = None
+        found = read_case_policies(
+            single,
+            several,
+            people,
+            self._system(term, "codes"),
+            self._plan,
+            self._context,
+            self._source,
+            named="" not in people,
+        )
+        if several is not None and not found:
+            several.fault("NO_POLICIES", "name at least one policy")
+        return found or {"": CasePolicy(plan=self._plan, insured={}, period=_NO_PERIOD)}
+
+    def _who(self, term: Mapping, people: Iterable[str]) -> str:
         found = term.maybe("member")
         if found is not None:
-            return found.reference(policies, "member")
-        return next(iter(policies), "")
+            return found.reference(people, "member")
+        return next(iter(people), "")
 
-    def _balance(self, term: Mapping, policies: dict[str, PolicySnapshot]) -> tuple[str, Balance]:
-        accumulator = self._accumulator(term.get("accumulator"))
+    def _balance(
+        self, term: Mapping, people: People, expectations: dict[str, ExpectationReader]
+    ) -> tuple[str, str, Balance]:
+        policy = next(iter(expectations))
+        if policy:
+            policy = term.get("policy").reference(expectations, "policy")
+        reader = expectations.get(policy) or next(iter(expectations.values()))
+        accumulator = self._accumulator(term.get("accumulator"), reader)
         period = term.maybe("period")
-        used = self._expectations.quantity(accumulator, term.get("used"))
+        used = reader.quantity(accumulator, term.get("used"))
         balance = Balance(
             accumulator=accumulator.id,
             scope=accumulator.scope,
@@ -209,10 +238,10 @@ class _CaseReader:
             amount=0 if accumulator.counts else used,
             count=used if accumulator.counts else 0,
         )
-        return self._who(term, policies), balance
+        return policy, self._who(term, people), balance
 
     def _service(
-        self, term: Mapping, setting: _Setting, policies: dict[str, PolicySnapshot]
+        self, term: Mapping, setting: _Setting, people: People
     ) -> tuple[str, EarlierService]:
         service = EarlierService(
             bill_number=term.get("bill").text(),
@@ -225,41 +254,38 @@ class _CaseReader:
             days_supply=read_days_supply(term),
             claim=term.get("bill").text(),
         )
-        return self._who(term, policies), service
+        return self._who(term, people), service
 
-    def _accumulator(self, value: Value) -> Accumulator:
+    def _accumulator(self, value: Value, reader: ExpectationReader) -> Accumulator:
         authorised = authorisation_accumulator(value.value)
         if authorised is not None:
             return authorised
-        name = value.reference(self._accumulators, "accumulator in the plan")
-        return self._accumulators.get(name) or next(
-            iter(self._accumulators.values()), Accumulator.nothing()
-        )
+        known = reader.accumulators
+        name = value.reference(known, "accumulator in the plan")
+        return known.get(name) or next(iter(known.values()), Accumulator.nothing())
 
     def _events(
-        self, term: Mapping, setting: _Setting, policies: dict[str, PolicySnapshot]
+        self,
+        setting: _Setting,
+        people: People,
+        policies: dict[str, CasePolicy],
+        expectations: dict[str, ExpectationReader],
     ) -> EventReader:
-        policy = self._either(term, "policy")
-        codes = setting.codes
-
-        def person(who: str, told: Value) -> PolicySnapshot | None:
-            if policy is None or who not in policies:
-                return None
-            size = policies[who].family_size
-            changed = read_policy(policy, who, told, codes, self._context)
-            return replace(changed, family_size=changed.family_size or size)
-
         return EventReader(
-            self._plan,
-            self._expectations,
+            {name: one.plan for name, one in policies.items()},
+            expectations,
             Parts(
-                who=lambda t: self._who(t, policies),
+                who=lambda t: self._who(t, people),
                 bill=lambda t, name: self._bill(t, name, setting),
                 prior=lambda t: PriorPayments(payments=each(t, "earlier_insurers", self._payment)),
                 supplied=lambda t, bill: self._supplied(t, bill, setting),
                 current=lambda bill: self._current(bill, setting),
                 price_list=lambda t, provider: self._price_list(t, provider, setting),
-                person=person,
+                person=lambda who, told: {
+                    name: one.changed(name, who, told, setting.codes, self._context)
+                    for name, one in policies.items()
+                    if who in one.insured
+                },
             ),
         )
 

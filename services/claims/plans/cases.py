@@ -9,20 +9,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.claims.core.decision import Decision
 from services.claims.core.plan import Plan
 from services.claims.plans.case_reader import Case, read_cases
-from services.claims.plans.case_run import run_case
+from services.claims.plans.case_run import Decided, run_case
+from services.claims.plans.case_telling import decided
 
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """One case and every way in which the plan decides otherwise; none when it agrees."""
+    """One case and every way in which the plan decides otherwise; none when it agrees.
+
+    `told` is what the engine did in the events that differ.
+    """
 
     name: str
     line: int
     differences: tuple[str, ...]
-    decisions: tuple[Decision, ...]
+    made: tuple[Decided, ...]
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class CaseReport:
             yield f"{'differs' if result.differences else 'agrees '}  {result.name}"
             for difference in result.differences:
                 yield f"    {self.source}:{result.line}: {difference}"
+            yield from (f"    {line}" for line in result.told)
         wrong = sum(1 for result in self.results if result.differences)
         yield f"{len(self.results)} cases, {len(self.results) - wrong} agree, {wrong} differ"
 
@@ -53,7 +58,7 @@ def run_cases(plan: Plan, yaml: bytes | str, source: str) -> CaseReport:
     Raises: StrictYamlError with every fault of the case file.
     """
     cases = read_cases(plan, yaml, source)
-    return CaseReport(source, tuple(_result(plan, case) for case in cases))
+    return CaseReport(source, tuple(_result(case) for case in cases))
 
 
 def run_case_file(plan: Plan, path: Path) -> CaseReport:
@@ -64,6 +69,7 @@ def run_case_file(plan: Plan, path: Path) -> CaseReport:
     return run_cases(plan, path.read_bytes(), str(path))
 
 
-def _result(plan: Plan, case: Case) -> CaseResult:
-    differences, decisions = run_case(plan, case)
-    return CaseResult(case.name, case.line, differences, decisions)
+def _result(case: Case) -> CaseResult:
+    run = run_case(case)
+    told = tuple(line for one in run.apart for line in decided(one))
+    return CaseResult(case.name, case.line, run.differences, run.made, told)

@@ -240,6 +240,11 @@ def read_ages(value: Value) -> Ages:
     return ages
 
 
+def dated_word(value: Value, words: type[EnumT], context: Context) -> Dated[EnumT]:
+    """A word of a list by the day from which it holds."""
+    return value.dated(lambda one: one.choice(words), context.first_day)
+
+
 def read_words(value: Value) -> tuple[str, ...]:
     """A list of words of the plan's own, such as reasons; empty is a fault."""
     return some(value, tuple(item.ident() for item in value.items()))

@@ -18,6 +18,7 @@ from services.claims.core.plan import (
     Coordination,
     General,
     GivenName,
+    Place,
     Plan,
     PreExisting,
     PreExistingRule,
@@ -26,6 +27,7 @@ from services.claims.core.plan import (
     SocialInsuranceTerms,
     StayDay,
     SystemCodes,
+    WithoutList,
 )
 from services.claims.plans.amount_terms import (
     read_auto_pay_ceiling,
@@ -42,7 +44,9 @@ from services.claims.plans.benefit_checks import check_benefits
 from services.claims.plans.benefit_terms import (
     read_authorisations,
     read_four_eyes,
+    read_outcome_tier_day,
     read_payees,
+    read_redecision,
     read_sampling,
     read_undisputed_first,
 )
@@ -51,6 +55,7 @@ from services.claims.plans.code_systems import CODE_SYSTEMS, CodeSystem
 from services.claims.plans.context import (
     Context,
     choices,
+    dated_word,
     each,
     read_code_systems,
     read_systems,
@@ -152,6 +157,8 @@ def read_plan(top: Mapping) -> Plan:
         sampling=read_sampling(top, context),
         four_eyes=read_four_eyes(top, context),
         undisputed_first=read_undisputed_first(top, context),
+        outcome_tier_day=read_outcome_tier_day(top, context),
+        redecision=read_redecision(top, context),
         edits=read_edits(top, context),
     )
     top.done()
@@ -308,7 +315,7 @@ def _pre_existing(top: Mapping, context: Context) -> PreExisting:
 
 def _prices(top: Mapping, context: Context) -> Prices:
     block = top.get("prices").mapping()
-    above = block.maybe("above_contract")
+    above, without = block.maybe("above_contract"), block.maybe("without_list")
     direct, otherwise = Bearer.PROVIDER, Bearer.PATIENT
     if above is not None:
         bearers = above.mapping()
@@ -319,6 +326,7 @@ def _prices(top: Mapping, context: Context) -> Prices:
         clause=context.clause(block),
         above_contract_direct=direct,
         above_contract_otherwise=otherwise,
+        without_list=None if without is None else dated_word(without, WithoutList, context),
     )
     block.done()
     return prices
@@ -339,7 +347,11 @@ def _social_insurance(top: Mapping, context: Context) -> SocialInsuranceTerms:
 
 def _coordination(top: Mapping, context: Context) -> Coordination:
     block = top.get("coordination").mapping()
-    found = Coordination(clause=context.clause(block))
+    place = block.maybe("place")
+    found = Coordination(
+        clause=context.clause(block),
+        place=None if place is None else dated_word(place, Place, context),
+    )
     block.done()
     return found
 

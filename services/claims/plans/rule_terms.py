@@ -12,7 +12,7 @@ from services.claims.core.facts import (
 )
 from services.claims.core.plan import (
     Eligibility,
-    ExceptionInForce,
+    EmergencyException,
     Exclusion,
     MutualRecognition,
     PlanProvider,
@@ -20,6 +20,7 @@ from services.claims.core.plan import (
     ProviderRule,
     Providers,
     Qualification,
+    Repeated,
     WaitingPeriod,
     WaitingUnit,
 )
@@ -27,6 +28,7 @@ from services.claims.core.plan_parts import Ages
 from services.claims.plans.context import (
     Context,
     choices,
+    dated_word,
     each,
     expect_unit,
     read_ages,
@@ -43,6 +45,8 @@ T = TypeVar("T")
 _LONGEST_WAIT = {WaitingUnit.MONTHS: 1_200, WaitingUnit.DAYS: 36_500}
 # Ten years; results are recognised for days or months, and all of it is looked up for a claim.
 _LONGEST_RECOGNITION_DAYS = 3_650
+# A year; whoever is still there is no emergency.
+_LONGEST_EMERGENCY_HOURS = 8_784
 
 
 def read_eligibility(top: Mapping, context: Context) -> tuple[Eligibility, ...]:
@@ -124,7 +128,7 @@ def read_mutual_recognition(top: Mapping, context: Context) -> tuple[MutualRecog
     def read(term: Mapping) -> MutualRecognition:
         expect_unit(term, "days")
         term.get("codes")
-        overrides = term.maybe("overrides")
+        overrides, denies = term.maybe("overrides"), term.maybe("denies")
         return MutualRecognition(
             id=term.get("id").ident(),
             clause=context.clause(term),
@@ -133,6 +137,7 @@ def read_mutual_recognition(top: Mapping, context: Context) -> tuple[MutualRecog
             ),
             codes=context.sets(term, "codes"),
             overrides=None if overrides is None else overrides.dated(read_words, context.first_day),
+            denies=None if denies is None else dated_word(denies, Repeated, context),
         )
 
     return each(top, "mutual_recognition", read)
@@ -155,18 +160,27 @@ def read_providers(top: Mapping, context: Context) -> Providers:
         )
     )
     exception = block.maybe("emergency_exception")
-    emergency = None
-    if exception is not None:
-        term = exception.mapping()
-        emergency = ExceptionInForce(clause=context.clause(term), in_force=context.in_force(term))
-        term.done()
     providers = Providers(
         rules=each(block, "rules", lambda term: _provider_rule(term, context)),
-        emergency_exception=emergency,
+        emergency_exception=None if exception is None else _emergency(exception, context),
         listing=listing,
     )
     block.done()
     return providers
+
+
+def _emergency(value: Value, context: Context) -> EmergencyException:
+    term = value.mapping()
+    hours = term.maybe("hours")
+    found = EmergencyException(
+        clause=context.clause(term),
+        in_force=context.in_force(term),
+        hours=None
+        if hours is None
+        else hours.dated(lambda one: one.whole(most=_LONGEST_EMERGENCY_HOURS), context.first_day),
+    )
+    term.done()
+    return found
 
 
 def _provider(term: Mapping, context: Context) -> PlanProvider:

@@ -89,11 +89,15 @@ def used(service: Served) -> dict[tuple[str, str], int]:
 def test_a_plan_that_payments_cannot_carry_out_is_refused_with_every_reason(
     service: Served,
 ) -> None:
+    others = 'redecision: {clause: "8.8", others: {2025-01-01: stand, 2026-01-01: again}}'
     with pytest.raises(grpc.RpcError) as caught:
-        published(service, PLAN)
+        published(service, f"{PLAN}\n{others}\n")
     error = error_of(caught.value)
     assert error.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert {one.reason for one in error.violations} == {"PART_NOT_PAYABLE"}
+    assert {one.reason for one in error.violations} == {
+        "PART_NOT_PAYABLE",
+        "OTHERS_NOT_DECIDED_AGAIN",
+    }
 
 
 def test_an_authorisation_is_counted_across_claims_and_named_by_the_bill(service: Served) -> None:

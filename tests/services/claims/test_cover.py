@@ -102,6 +102,18 @@ def test_the_members_choice_of_the_order_goes_first(service: Served) -> None:
     assert [claim.decision.benefit for claim in found] == [yuan("20000"), yuan("10000"), yuan(0)]
 
 
+def test_a_plan_that_pays_last_goes_after_the_members_choice(service: Served) -> None:
+    yaml = (PLANS / f"{PLAN}.yaml").read_text("utf-8")
+    place = "place: {2024-01-01: last}}"
+    old = next(row for row in yaml.splitlines() if row.startswith("coordination:"))
+    version = published(service, yaml.replace(old, f"{old[:-1]}, {place}"))
+    last = of_the_same(2, start_date="2025-06-01", last_date="2026-12-31")
+    last.plan = version
+    last.members[0].coordination_position = 1
+    imported(service, last)
+    assert policies(claims(service, bill("B1"))) == ["p1", "p2"]
+
+
 def test_a_choice_holds_from_the_endorsement_that_brings_it(service: Served) -> None:
     imported(service, of_the_same(2))
     chosen = of_the_same(2, revision=2, effective_date="2026-05-06")

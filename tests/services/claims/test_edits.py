@@ -213,6 +213,15 @@ def test_the_hospitals_clock_says_when_it_was_dispensed_prescribed_and_received(
     assert told.service_time == told.prescription_time
     assert told.service_time == local_time(drug.service_time, ZoneInfo("Asia/Shanghai"))
     assert str(told.service_time) == "2025-03-10 00:00:01"
+    emergency = visit("B1", drug)
+    emergency.care_type = bill_pb2.CARE_TYPE_EMERGENCY
+    emergency.start_time.FromDatetime(datetime(2025, 3, 9, 15, 30, tzinfo=UTC))
+    assert str(bill_facts(emergency).admitted) == "2025-03-09 23:30:00"
+    emergency.lines[0].ClearField("prescription_time")  # its hours read the time as well
+    assert bill_facts(emergency).lines[0].service_time == told.service_time
+    emergency.start_time.FromDatetime(datetime(2025, 3, 9, 16, 0, tzinfo=UTC))
+    assert bill_facts(emergency).admitted is None  # midnight is the day alone
+    assert bill_facts(visit("B1", drug)).admitted is None  # nothing reads it of other care
     drug.service_time.seconds -= 1
     only_a_day = bill_facts(visit("B1", drug)).lines[0]
     assert (only_a_day.service_time, only_a_day.service_date) == (None, date(2025, 3, 10))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import select, text
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2, review_pb2, review_pb2_grpc, settlement_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.main import now_us
-from services.claims.papers import fact_faults, with_facts
+from services.claims.papers import fact_faults, unstated, with_facts
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import usage_balance
 from services.common.access.caller import Caller
@@ -234,6 +236,50 @@ def test_papers_say_how_care_was_given_only_where_the_bill_does_not() -> None:
     assert with_facts(silent, told).care_type == bill_pb2.CARE_TYPE_INPATIENT
     stated = bill_pb2.Bill(care_type=bill_pb2.CARE_TYPE_OUTPATIENT)
     assert [one.reason for one in fact_faults(stated, told)] == ["STATED_ALREADY"]
+
+
+def _at(moment: str) -> Timestamp:
+    made = Timestamp()
+    made.FromDatetime(datetime.fromisoformat(f"{moment}+08:00"))
+    return made
+
+
+def test_papers_say_the_time_of_a_day_and_of_no_other() -> None:
+    def timed(start: str, *services: str, **more: Any) -> bill_pb2.Bill:
+        numbered = enumerate(services, start=1)
+        lines = [bill_pb2.BillLine(number=n, service_time=_at(one)) for n, one in numbered]
+        return bill_pb2.Bill(start_time=_at(start), lines=lines, **more)
+
+    zone = {"time_zone": "Asia/Shanghai", "end_time": _at("2025-03-04T10:00")}
+    day = timed("2025-03-01T00:00", "2025-03-03T00:00", "2025-03-03T08:00", **zone)
+    day.lines.add(number=3)  # of the bill's last day, which it says by its end
+    told = timed("2025-03-01T22:30", "2025-03-03T09:00")
+    told.lines.add(number=3).service_time.CopyFrom(_at("2025-03-04T12:00"))
+    assert list(fact_faults(day, told)) == []
+    facts = with_facts(day, told)
+    assert facts.start_time == told.start_time
+    assert [one.service_time for one in facts.lines] == [
+        told.lines[0].service_time,
+        day.lines[1].service_time,
+        told.lines[1].service_time,
+    ]
+    wrong = timed("2025-03-02T00:00", "2025-03-04T09:00", "2025-03-03T09:00")
+    wrong.lines.add(number=3).service_time.seconds = 2**62
+    wrong.end_time.CopyFrom(_at("2025-03-04T11:00"))
+    assert [(one.field, one.reason) for one in fact_faults(day, wrong)] == [
+        ("facts.start_time", "OTHER_DAY"),
+        ("facts.end_time", "STATED_ALREADY"),
+        ("facts.lines[0].service_time", "OTHER_DAY"),
+        ("facts.lines[1].service_time", "STATED_ALREADY"),
+        ("facts.lines[2].service_time", "OTHER_DAY"),
+    ]
+    # A later version of the bill goes before what papers said, as far as it says a time itself.
+    assert unstated(day, told) == told
+    other_day = timed("2025-03-02T00:00", "2025-03-03T08:00", **zone)
+    left = unstated(other_day, told)
+    assert not left.HasField("start_time")
+    assert not left.lines[0].HasField("service_time")
+    assert left.lines[1].HasField("service_time")  # of a line that the version has not
 
 
 def test_papers_decide_a_claim_and_a_stated_fact_is_not_stated_again(service: Served) -> None:

@@ -117,6 +117,9 @@ def _expected(expect: dict[str, Any], counts: frozenset[str]) -> Iterator[tuple[
         where = f"line {number}"
         yield from _amounts(where, {k: line[k] for k in ("allowed", "benefit") if k in line})
         yield from _amounts(f"{where} because", line.get("because", {}))
+    for several in ("policies", "others"):
+        for name, one in expect.get(several, {}).items():
+            yield from ((f"{name} {what}", amount) for what, amount in _expected(one, counts))
     balances = expect.get("balances", {})
     yield from _amounts("balance", {k: v for k, v in balances.items() if k not in counts})
 

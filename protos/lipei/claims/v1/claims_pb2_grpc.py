@@ -226,7 +226,7 @@ class ClaimsServiceServicer:
         has published it.
 
         INVALID_ARGUMENT: names every fault with its line; nothing is stored. PART_NOT_PAYABLE: payments cannot carry the term
-        undisputed_first out yet; leave it out.
+        undisputed_first out yet; leave it out. OTHERS_NOT_DECIDED_AGAIN: nor the term redecision where it decides others again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

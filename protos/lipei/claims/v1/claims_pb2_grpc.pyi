@@ -125,7 +125,7 @@ class ClaimsServiceStub:
     has published it.
 
     INVALID_ARGUMENT: names every fault with its line; nothing is stored. PART_NOT_PAYABLE: payments cannot carry the term
-    undisputed_first out yet; leave it out.
+    undisputed_first out yet; leave it out. OTHERS_NOT_DECIDED_AGAIN: nor the term redecision where it decides others again.
     """
     WithdrawClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]
     """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
@@ -253,7 +253,7 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     has published it.
 
     INVALID_ARGUMENT: names every fault with its line; nothing is stored. PART_NOT_PAYABLE: payments cannot carry the term
-    undisputed_first out yet; leave it out.
+    undisputed_first out yet; leave it out. OTHERS_NOT_DECIDED_AGAIN: nor the term redecision where it decides others again.
     """
     WithdrawClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]  # type: ignore[assignment]
     """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
@@ -426,7 +426,7 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         has published it.
 
         INVALID_ARGUMENT: names every fault with its line; nothing is stored. PART_NOT_PAYABLE: payments cannot carry the term
-        undisputed_first out yet; leave it out.
+        undisputed_first out yet; leave it out. OTHERS_NOT_DECIDED_AGAIN: nor the term redecision where it decides others again.
         """
 
     @_abc_1.abstractmethod

@@ -292,7 +292,8 @@ class SupplyFactsRequest(_message.Message):
     @_builtins.property
     def facts(self) -> _bill_pb2.Bill:
         """What they state, as a bill that says nothing else: what social insurance did, the provider's tier and licences,
-        liability, diagnoses, the ids of papers that the plan asks for; of lines, by their number, prescription and supply.
+        liability, diagnoses, the ids of papers that the plan asks for; of lines, by their number, prescription and supply. Of
+        admission, discharge and services of which the bill states the day alone, the time of that day.
         """
 
     @_builtins.property

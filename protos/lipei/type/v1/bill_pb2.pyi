@@ -257,7 +257,7 @@ class Bill(_message.Message):
     """Why it is handed in late, by the words that plans accept; empty when nobody says."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Admission, or the visit's begin."""
+        """Admission, or the visit's begin. Midnight in the bill's zone is the day alone: emergency hours then wait for the time."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:

@@ -12,6 +12,7 @@ from services.claims.core.plan import (
     CodeSet,
     Covers,
     Eligibility,
+    EmergencyException,
     Exclusion,
     General,
     GivenName,
@@ -334,6 +335,17 @@ COVER_WORDS: dict[tuple[type, str], Words] = {
     ),
     (ProviderRule, "sections"): SECTIONS,
     (ProviderRule, "care_types"): CARE_TYPES,
+    (EmergencyException, "hours"): words(
+        ("急诊时限（小时）", "hours of the emergency exception"),
+        (
+            "自入院时起 {} 内（含末刻）不受医疗机构要求的限制。",
+            "It holds for {} from admission, the last moment included.",
+        ),
+        say.hours,
+        more=Effect.BETTER,
+        none=Absent.MOST,
+        ended=("不限时", "without end"),
+    ),
     (PlanProvider, "listed"): words(
         ("名单", "on the list"),
         ("{}。", "It is {}."),
@@ -392,6 +404,12 @@ COVER_WORDS: dict[tuple[type, str], Words] = {
         say.each(say.ident),
         more=Effect.BETTER,
         none=Absent.LEAST,
+    ),
+    (MutualRecognition, "denies"): words(
+        ("何者视为重复检查", "which examination is the repetition"),
+        ("视为重复检查的是{}。", "The repetition is {}."),
+        say.word,
+        ended=("未约定，即后做的检查", "nothing is said: the one that was done later"),
     ),
 }
 

@@ -12,16 +12,24 @@ from itertools import pairwise
 from typing import Any
 
 from services.claims.core.plan import Plan
+from services.claims.core.plan_edits import Edits
 from services.claims.core.plan_parts import Text
 from services.claims.plans.in_words.cover_words import IN_FORCE
-from services.claims.plans.in_words.statements import KINDS, Fact, Term, terms
+from services.claims.plans.in_words.statements import HEAD, KINDS, Fact, Term, terms
 from services.claims.plans.in_words.values import Names
 from services.claims.plans.in_words.vocabulary import Kind
 
+_HOLDS = Text(zh="有效。", en="It is in force.")
 _EVERYTHING = Text(zh="适用于全部费用。", en="It is about every charge.")
 # Of these the first that fits holds, and the last has no conditions.
-_OTHERWISE = Text(zh="其余情形：", en="In all other cases: ")
+_OTHERWISE = Text(zh="其余情形：", en="In all other cases:")
 _FIRST_THAT_FITS = (KINDS[Plan, "shares"], KINDS[Plan, "payees"])
+# What these hold is what their ids stand for; of all other terms the sentences come first.
+_DEFINED = (
+    HEAD,
+    *(KINDS[Plan, name] for name in ("clauses", "names", "systems", "code_sets")),
+    KINDS[Edits, "papers"],
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,17 +69,26 @@ def lines(plan: Plan, language: str) -> Iterator[str]:
 
 
 def paragraph(term: Term, names: Names, plan: Plan) -> Text:
-    """One term in sentences: what it is called, what it is about, what it says."""
+    """One term in sentences: what it is about, what it says, its clause and its id.
+
+    Of a definition the id comes first.
+    """
     about = [fact for fact in term.facts if fact.words.about]
     rest = [fact for fact in term.facts if not fact.words.about and fact.field != "clause"]
     said = [one for fact in (*about, *rest) for one in sentences(fact, names, plan.first_day)]
     if about and all(fact.timeline[0][1] is None for fact in about):
         several = term.kind in _FIRST_THAT_FITS and len(_of_kind(term, plan)) > 1
         said.insert(0, _OTHERWISE if several else _EVERYTHING)
-    zh, en = heading(term, names)
-    return Text(
-        zh=f"{zh}{''.join(one.zh for one in said)}", en=f"{en}{' '.join(one.en for one in said)}"
-    )
+    if not said:
+        said.append(_HOLDS)
+    zh, en = "".join(one.zh for one in said), " ".join(one.en for one in said)
+    if term.kind in _DEFINED:
+        called = heading(term, names)
+        return Text(zh=f"{called[0]}{zh}", en=f"{called[1]}{en}")
+    clause = names.clause(term.clause) if term.clause else None
+    zh += (f"〔{clause.zh}〕" if clause else "") + (f"（{term.id.zh}）" if term.id.zh else "")
+    en += (f" [{clause.en}]" if clause else "") + (f" ({term.id.en})" if term.id.en else "")
+    return Text(zh=zh, en=en)
 
 
 def _of_kind(term: Term, plan: Plan) -> tuple[Any, ...]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from services.claims.core.plan import (
     AutoPayCeiling,
     Ceiling,
+    Coordination,
     Copay,
     CountLimit,
     Deductible,
     FamilyStep,
     FixedLimit,
     FourEyes,
+    OutcomeTierDay,
     OutOfPocketMaximum,
     PayeeTerm,
     Plan,
     Prices,
+    Redecision,
     Sampling,
     Share,
     SocialInsuranceTerms,
@@ -208,6 +211,36 @@ MONEY_WORDS: dict[tuple[type, str], Words] = {
         ),
         say.word,
     ),
+    (Prices, "without_list"): words(
+        ("医疗机构没有价目表时", "where the provider has no price list"),
+        (
+            "医疗机构没有价目表的，{}。",
+            "Where the provider has no price list, {}.",
+        ),
+        say.word,
+        ended=("未约定，按账单价认可", "nothing is said, and the billed price counts"),
+    ),
+    (Coordination, "place"): words(
+        ("在多份保单中的位置", "place among several policies"),
+        ("多份保单同时有效的，{}。", "Of several policies in force, {}."),
+        say.word,
+        ended=(
+            "未约定，按被保险人选定的次序，未选定的先由最早的保单赔付",
+            "nothing is said: the member's choice goes first, else the oldest policy",
+        ),
+    ),
+    (OutcomeTierDay, "values"): words(
+        ("认定健康管理等级的日期", "day by which a tier is certified"),
+        ("以{}为限，取此前最后一次认定的等级。", "The tier certified last by {} counts."),
+        say.word,
+        ended=("未约定，即保单年度首日", "nothing is said: the first day of the policy year"),
+    ),
+    (Redecision, "others"): words(
+        ("重新核定对其他赔案的影响", "what a re-decision does to other claims"),
+        ("一件赔案重新核定的，{}。", "When a claim is decided again, {}."),
+        say.word,
+        ended=("未约定，其他赔案不变", "nothing is said, and other claims stand"),
+    ),
     (SocialInsuranceTerms, "account_paid_is"): words(
         ("个人账户支付算谁的钱", "whose money the own account is"),
         (
@@ -293,6 +326,16 @@ MONEY_KINDS: dict[tuple[type, str], Kind] = {
             "A charge that waits for a fact does not hold up the others.",
         ),
         Effect.BETTER,
+    ),
+    (Plan, "outcome_tier_day"): kind(
+        ("健康管理等级的认定日", "day of the outcome tier"),
+        ("决定适用哪一次认定的等级。", "It says which certified tier counts."),
+        Effect.DEPENDS,
+    ),
+    (Plan, "redecision"): kind(
+        ("重新核定", "re-decisions"),
+        ("决定重新核定是否影响其他赔案。", "It says whether a re-decision moves other claims."),
+        Effect.DEPENDS,
     ),
     (Plan, "payees"): kind(
         ("收款人", "payees"),

@@ -49,7 +49,17 @@ _READ_LAST = (
     *("authorisations", "mutual_recognition", "prices", "unit_limits", "fixed_limits"),
     *("social_insurance", "deductibles", "copays", "shares", "out_of_pocket", "ceilings"),
     *("count_limits", "coordination", "payees", "auto_pay_ceiling", "sampling", "four_eyes"),
-    *("undisputed_first", "edits", "general", "systems", "names", "code_sets", "clauses"),
+    *(
+        "undisputed_first",
+        "outcome_tier_day",
+        "redecision",
+        "edits",
+        "general",
+        "systems",
+        "names",
+        "code_sets",
+        "clauses",
+    ),
 )
 Timeline = tuple[tuple[date, Any], ...]
 

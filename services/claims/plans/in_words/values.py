@@ -25,12 +25,17 @@ from services.claims.core.facts import (
     plain_decimal,
 )
 from services.claims.core.plan import (
+    Others,
     PatientCost,
+    Place,
     Plan,
     PreExistingValue,
     Qualification,
+    Repeated,
     StayDay,
+    TierDay,
     WaitingUnit,
+    WithoutList,
 )
 from services.claims.core.plan_edits import CountsFrom, Indication, PackagePart, Per
 from services.claims.core.plan_parts import Ages, Text
@@ -69,6 +74,30 @@ _ENUMS: tuple[tuple[enum.StrEnum, Text], ...] = (
     (Liability.NOBODY, Text(zh="无他方责任", en="nobody else")),
     (Liability.WORK_INJURY, Text(zh="工伤", en="work injury")),
     (Liability.THIRD_PARTY, Text(zh="第三方责任", en="a third party's liability")),
+    (WithoutList.BILLED, Text(zh="按账单价认可", en="the billed price counts")),
+    (WithoutList.DENIED, Text(zh="不予赔付", en="nothing is paid")),
+    (Repeated.LATER_SERVICE, Text(zh="后做的检查", en="the one that was done later")),
+    (Repeated.LATER_CLAIM, Text(zh="后收到的赔案中的检查", en="the one that was claimed later")),
+    (TierDay.POLICY_YEAR, Text(zh="保单年度首日", en="the first day of the policy year")),
+    (TierDay.STAY_START, Text(zh="入院或就诊当日", en="the first day of the stay")),
+    (TierDay.STAY_END, Text(zh="出院当日", en="the last day of the stay")),
+    (Place.FIRST, Text(zh="本方案最先赔付", en="this plan pays before all others")),
+    (
+        Place.CHOICE,
+        Text(
+            zh="按被保险人选定的次序，未选定的先由最早的保单赔付",
+            en="the member's choice goes first, else the oldest policy",
+        ),
+    ),
+    (Place.LAST, Text(zh="本方案最后赔付", en="this plan pays after all others")),
+    (Others.STAND, Text(zh="其他赔案不变", en="other claims stand")),
+    (
+        Others.AGAIN,
+        Text(
+            zh="此后收到的该保单赔案依次重新核定",
+            en="the policy's claims received after it are decided again in their order",
+        ),
+    ),
     (StayDay.START, Text(zh="入院或就诊当日", en="the first day of the stay")),
     (StayDay.END, Text(zh="出院当日", en="the last day of the stay")),
     (WaitingUnit.DAYS, Text(zh="天", en="days")),
@@ -159,6 +188,7 @@ def counted(zh: str, en: str) -> Callable[[int | Decimal, Names], Text]:
 
 
 days = counted("天", "days")
+hours = counted("小时", "hours")
 units = counted("个单位", "units")
 claims = counted("次", "claims")
 people = counted("人", "people")

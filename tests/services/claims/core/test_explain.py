@@ -139,6 +139,24 @@ def test_a_waiting_claim_says_what_it_waits_for() -> None:
     assert "Line 1 waits for how the care was given (clause 8.4)." in told.en
 
 
+def test_a_waiting_claim_says_what_becomes_of_its_money() -> None:
+    facts = msgspec.structs.replace(bill(), care_type=None)
+    waits = adjudicate(PLAN, policy(), UsageSnapshot(), facts)
+    once_more = explain(PLAN, waits, paid=True)
+    assert once_more.zh[0].startswith("待补充资料，此前已支付的不变，不再另行支付。目前：")
+    assert once_more.en[0].startswith(
+        "Waiting for papers; what was paid stays until then, and nothing more is paid before. "
+    )
+    partly = explain(PLAN, msgspec.structs.replace(waits, pays_now=100))
+    assert partly.en[0].startswith("Waiting for papers; what waits for nothing is paid first. ")
+    # A decided or withdrawn claim says nothing of that.
+    assert explain(PLAN, _decide(), paid=True).en[0] == explain(PLAN, _decide()).en[0]
+    withdrawn = [
+        explain(PLAN, waits, ended=Ended.WITHDRAWN, paid=one).en[0] for one in (True, False)
+    ]
+    assert withdrawn[0] == withdrawn[1]
+
+
 def test_another_plans_decision_is_not_explained() -> None:
     decision = _decide()
     with pytest.raises(KeyError):

@@ -123,6 +123,24 @@ def test_only_recognised_codes_reach_back_and_by_the_longest_window_ever() -> No
     assert services_that_matter(EVERY_TERM, first).codes == {keys["M1"]: (date.min, date.min)}
 
 
+def test_it_reaches_ahead_where_the_later_claim_may_be_denied_and_back_for_all_codes_together() -> (
+    None
+):
+    week, month = timedelta(days=7), timedelta(days=30)
+    options = plan_named("conventions-options")
+    facts = bill(line(1, "M1"), line(2, "N1"), line(3, "V1"))
+    keys = {code: code_key(Coding(system=YIBAO, code=code)) for code in ("M1", "N1", "V1")}
+    assert services_that_matter(options, facts).codes == {
+        keys["M1"]: (DAY - week, DAY + week),
+        keys["N1"]: (DAY - month, DAY),
+        keys["V1"]: (DAY, DAY),
+    }
+    last = bill(line(code="M1"), day=date.max)
+    assert services_that_matter(options, last).codes == {keys["M1"]: (date.max - week, date.max)}
+    cleaned = services_that_matter(plan_named("every-edit"), bill(line(code="F1")))
+    assert [(first, last) for _, first, last in cleaned.sets] == [(DAY - month, DAY)]
+
+
 @pytest.mark.parametrize(("days", "refused"), [(4, False), (5, True)])
 def test_the_later_of_two_terms_may_be_the_one_that_refuses(days: int, refused: bool) -> None:
     usage = usage_snapshot((), [_service("M1", "OTHER", DAY - timedelta(days=5))])

@@ -67,7 +67,7 @@ def decided_in_cases() -> tuple[Decided, ...]:
         patch.setattr(case_run, "adjudicate", watched)
         for path in sorted(CASES.glob("*.yaml")):
             yaml = path.read_bytes()
-            cases.run_cases(plan_named(load(yaml, str(path))["plan"]), yaml, path.name)
+            cases.run_cases(plan_named(load(yaml, str(path))["plan"]), yaml, str(path))
     return tuple(found)
 
 

@@ -49,8 +49,14 @@ NEVER_NAMED = {
         "6.1": _PAYS_OUT,
     },
     "conventions-money": {"6.4": "another ceiling is always tighter"},
+    "conventions-options": {
+        "2.2": "an exception lets through and cuts nothing",
+        "4.1": "which tier counts cuts nothing",
+        "4.2": "what is decided again cuts nothing",
+    },
     "conventions-otherwise": {},
     "side-by-side": {},
+    "conventions-policies": {},
     "conventions-time": {
         "4.3": "an exception lets through and cuts nothing",
         "7.2": "what other insurers paid is conventions-money's",
@@ -104,7 +110,7 @@ NEVER_NAMED = {
 def _report(path: Path) -> tuple[Plan, CaseReport]:
     yaml = path.read_bytes()
     plan = plan_named(load(yaml, str(path))["plan"])
-    return plan, run_cases(plan, yaml, path.name)
+    return plan, run_cases(plan, yaml, str(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -119,10 +125,10 @@ def test_every_reason_has_a_case() -> None:
         reason
         for path in FILES
         for result in _report(path)[1].results
-        for decision in result.decisions
+        for one in result.made
         for reason in (
-            *(share.reason for line in decision.lines for share in line.shares),
-            *(pend.reason for pend in decision.pends),
+            *(share.reason for line in one.decision.lines for share in line.shares),
+            *(pend.reason for pend in one.decision.pends),
         )
     }
     assert set(Reason) - reached == set()
@@ -130,33 +136,24 @@ def test_every_reason_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", NEVER_NAMED)
 def test_every_clause_of_a_plan_has_a_case(name: str) -> None:
-    named = {
-        share.clause
+    made = [
+        one.decision
         for path in FILES
-        if _report(path)[0].id == name
         for result in _report(path)[1].results
-        for decision in result.decisions
-        for line in decision.lines
-        for share in line.shares
-    }
-    named |= {
-        pend.clause
-        for path in FILES
-        if _report(path)[0].id == name
-        for result in _report(path)[1].results
-        for decision in result.decisions
-        for pend in decision.pends
-    }
+        for one in result.made
+        if one.plan.id == name
+    ]
+    named = {share.clause for decision in made for line in decision.lines for share in line.shares}
+    named |= {pend.clause for decision in made for pend in decision.pends}
     unnamed = {clause.id for clause in plan_named(name).clauses} - named
     assert unnamed == set(NEVER_NAMED[name])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_decision_of_a_case_is_explained_whatever_it_waits_for(path: Path) -> None:
-    plan, report = _report(path)
-    for result in report.results:
-        for decision in result.decisions:
-            told = explain(plan, decision)
+    for result in _report(path)[1].results:
+        for one in result.made:
+            decision, told = one.decision, explain(one.plan, one.decision)
             assert len(told.zh) == len(told.en) >= 1 + len(decision.lines) + len(decision.pends)
 
 
@@ -344,7 +341,7 @@ def test_a_case_file_with_a_fault_is_refused_with_its_line(old: str, new: str, r
 
 
 MORE_EVENTS = [
-    ("      - claim: B1\n        expect: {}\n", "DUPLICATE_CLAIM"),
+    ("      - claim: B1\n        expect: {}\n", "MISSING_KEY"),
     (
         "      - review: B1\n        lines: {1: {clause: '8.5'}}\n        expect: {}\n",
         "NOTHING_REVIEWED",
@@ -367,6 +364,104 @@ def test_a_fault_of_a_later_event_is_refused_with_its_line(more: str, reason: st
         _run(ONE + more)
     lines = len(ONE.splitlines())
     assert reason in {fault.reason for fault in caught.value.faults if fault.line > lines}
+
+
+SEVERAL = """\
+plan: conventions-policies
+cases:
+  - case: Two policies
+    codes: demo-yibao
+    members: {ann: {born: 1980-06-15}, bob: {born: 1981-06-15}}
+    policies:
+      one: {first_day: 2025-01-01, last_day: 2025-12-31}
+      two: {plan: conventions-policies, first_day: 2025-02-01, last_day: 2025-12-31, insures: [ann]}
+    history: {balances: [{policy: one, accumulator: yearly, period: 2025-01-01, used: 0}]}
+    events:
+      - {claim: B1, provider: C, day: 2025-03-01, lines: [{code: S1, price: 300}],
+         expect: {order: [one, two], policies: {one: {pays: 100}}}}
+      - {review: B1, policy: two, expect: {policies: {two: {takes_back: 0}}}}
+"""
+OF_SEVERAL = [
+    ("plan: conventions-policies, first", "plan: no-such-plan, first", "UNKNOWN_PLAN"),
+    ("plan: conventions-policies, first", "plan: conventions-otherwise, first", "OTHER_CURRENCY"),
+    ("insures: [ann]", "insures: [eve]", "UNKNOWN_REFERENCE"),
+    ("insures: [ann]", "renews: three", "UNKNOWN_REFERENCE"),
+    ("insures: [ann]", "member: {born: 1980-06-15}", "CONTRADICTION"),
+    ("insures: [ann]", "order: 0", "OUT_OF_RANGE"),
+    ("insures: [ann]", "colour: red", "UNKNOWN_KEY"),
+    (
+        "    history:",
+        "    policy: {first_day: 2025-01-01, last_day: 2025-12-31}\n    history:",
+        "CONTRADICTION",
+    ),
+    ("{policy: one, acc", "{acc", "MISSING_KEY"),
+    ("{policy: one, acc", "{policy: six, acc", "UNKNOWN_REFERENCE"),
+    ("order: [one, two]", "order: [one, six]", "UNKNOWN_REFERENCE"),
+    ("policies: {one: {pays", "policies: {six: {pays", "UNKNOWN_REFERENCE"),
+    ("{order: [one, two]", "{pays: 1, order: [one, two]", "UNKNOWN_KEY"),
+    ("review: B1, policy: two", "review: B1", "MISSING_KEY"),
+    ("claim: B1,", "claim: B1, sender: stranger,", "UNKNOWN_WORD"),
+    ("pays: 100}", "waits_for: six}", "UNKNOWN_REFERENCE"),
+]
+
+
+def _several(yaml: str) -> CaseReport:
+    source = str(CASES / "several.yaml")
+    return run_cases(plan_named("conventions-policies"), yaml, source)
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), OF_SEVERAL, ids=lambda text: text[:30])
+def test_a_fault_of_several_policies_is_refused(old: str, new: str, reason: str) -> None:
+    assert _several(SEVERAL).passed
+    assert old in SEVERAL
+    with pytest.raises(StrictYamlError) as caught:
+        _several(SEVERAL.replace(old, new, 1))
+    assert reason in {fault.reason for fault in caught.value.faults}
+
+
+APART = [
+    (
+        "order: [one, two]",
+        "order: [two, one]",
+        "the bill is claimed under one, two, the case says two, one",
+    ),
+    (
+        "one: {pays: 100}",
+        "one: {pays: 99}",
+        "under one: what is paid now is 100.00, the case says 99.00: 1.00 more",
+    ),
+    (
+        "one: {pays: 100}",
+        "one: {waits_for: two}",
+        "under one: the claim waits for the decision of nobody, the case says two",
+    ),
+    ("claim: B1,", "claim: B1, member: bob,", "under two: the bill opens no claim"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), APART, ids=lambda text: text[:30])
+def test_a_difference_names_its_policy(old: str, new: str, said: str) -> None:
+    expect_two = SEVERAL.replace("one: {pays: 100}", "one: {pays: 100}, two: {pays: 100}")
+    report = _several(expect_two.replace(old, new, 1))
+    assert f"after B1: {said}" in report.results[0].differences
+
+
+def test_a_case_that_differs_tells_what_the_engine_did() -> None:
+    said = list(_run(ONE.replace('insurer: "48.00"', 'insurer: "50.00"')).lines())
+    assert said[2:] == [
+        "    after B1 the plan decides B1: auto_approved, category visit, 48.00 of 100.00",
+        "      line 1 V1 in outpatient: cut, allowed 100.00",
+        "        the patient bears 20.00: copay (clause 3.4 Outpatient copay)",
+        "        the patient bears 32.00: coinsurance (clause 4.3 Share otherwise)",
+        "        the insurer pays 48.00: benefit (clause 4.3 Share otherwise)",
+        "1 cases, 0 agree, 1 differ",
+    ]
+
+
+def test_what_waits_is_told_as_nobody_s_yet() -> None:
+    said = list(_run(ONE.replace("        care: outpatient\n", "")).lines())
+    assert "      line 1 waits for bill.care_type (clause 8.4 Papers)" in said
+    assert any(line.startswith("        nobody bears yet 100.00: fact_missing") for line in said)
 
 
 def test_two_claims_received_at_one_place_are_refused() -> None:

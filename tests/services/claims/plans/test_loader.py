@@ -251,6 +251,87 @@ BAD += [
     ('"100.00", 2026', '"10000000000000.01", 2026', "NOT_AN_AMOUNT", "values"),
     ('"100.00", 2026', '"999999999999999999", 2026', "OUT_OF_RANGE", "values"),
 ]
+_HOURS = 'providers: {emergency_exception: {clause: "1", in_force: {2025-01-01: true}, hours: %s}}'
+_SCANS = (
+    'mutual_recognition: [{id: s, clause: "1", codes: [drugs], unit: days,'
+    " values: {2025-01-01: 7}, denies: %s}]"
+)
+# What a plan may say otherwise than the conventions: in place of, the value, the reason, where.
+OPTIONS = [
+    ("deductibles:", _HOURS, "{2025-01-01: 72, 2026-01-01: null}", "", ""),
+    ("deductibles:", _HOURS, "{2025-01-01: -1}", "OUT_OF_RANGE", "hours"),
+    ("deductibles:", _HOURS, "{2025-01-01: 8785}", "OUT_OF_RANGE", "hours"),
+    ("deductibles:", _HOURS, '{2025-01-01: "72"}', "NOT_A_WHOLE_NUMBER", "hours"),
+    ("deductibles:", _HOURS, "72", "NOT_DATED", "hours"),
+    ("deductibles:", _HOURS, "{2025-06-01: 72}", "NO_FIRST_VALUE", "hours"),
+    ("deductibles:", _SCANS, "{2025-01-01: later_claim}", "", ""),
+    ("deductibles:", _SCANS, "{2025-01-01: earlier}", "UNKNOWN_WORD", "denies"),
+    (
+        'prices: {clause: "1"}',
+        'prices: {clause: "1", without_list: %s}',
+        "denied",
+        "NOT_DATED",
+        "w",
+    ),
+    (
+        'prices: {clause: "1"}',
+        'prices: {clause: "1", without_list: %s}',
+        "{2025-01-01: pended}",
+        "UNKNOWN_WORD",
+        "without_list",
+    ),
+    (
+        'coordination: {clause: "1"}',
+        'coordination: {clause: "1", place: %s}',
+        "{2025-01-01: second}",
+        "UNKNOWN_WORD",
+        "place",
+    ),
+    (
+        "deductibles:",
+        'outcome_tier_day: {clause: "1", values: %s}',
+        "{2025-01-01: today}",
+        "UNKNOWN_WORD",
+        "outcome_tier_day",
+    ),
+    (
+        "deductibles:",
+        "outcome_tier_day: {values: %s}",
+        "{2025-01-01: stay_end}",
+        "MISSING_KEY",
+        "c",
+    ),
+    ("deductibles:", 'redecision: {clause: "1"}', "", "MISSING_KEY", "redecision.others"),
+    (
+        "deductibles:",
+        'redecision: {clause: "1", others: %s}',
+        "{2025-01-01: perhaps}",
+        "UNKNOWN_WORD",
+        "redecision",
+    ),
+    (
+        "deductibles:",
+        'redecision: {clause: "9", others: {2025-01-01: again}}',
+        "",
+        "UNKNOWN_REFERENCE",
+        "c",
+    ),
+]
+
+
+@pytest.mark.parametrize(("place", "option", "value", "reason", "path"), OPTIONS)
+def test_an_option_is_read_or_refused_with_its_line(
+    place: str, option: str, value: str, reason: str, path: str
+) -> None:
+    said = option % value if "%s" in option else option
+    yaml = SMALL.replace(place, f"{said}\n{place}" if place.endswith(":") else said, 1)
+    if not reason:
+        assert load_plan(yaml, "plan.yaml") != load_plan(SMALL, "plan.yaml")
+        return
+    (found,) = _faults(yaml)
+    assert found.reason == reason
+    assert path in found.path
+    assert found.line == _line(yaml, said)
 
 
 @pytest.mark.parametrize(("old", "new", "reason", "path"), BAD, ids=lambda text: text[:30])

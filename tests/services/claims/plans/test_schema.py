@@ -40,7 +40,7 @@ OF_FORM = {
 }
 # What may be left out unless something else is there or not there; no schema of ours says so.
 CONDITIONAL = re.compile(
-    r"\.(period|diagnoses|given|member|members|policy|day|from|to|together|sections)"
+    r"\.(period|diagnoses|given|member|members|policy|policies|day|from|to|together|sections)"
     r" (left out|= \[\])"
 )
 _ALIKE = re.compile(r"\d+")

@@ -156,14 +156,16 @@ def _plan_tree(name: str) -> dict[str, Any]:
 
 
 def _audited(tree: dict[str, Any]) -> list[str]:
-    plan = _plan_tree(tree["plan"])
-    stated = workings.numbers_of(plan) | workings.numbers_of(tree.get("given", {}))
-    counts = workings.counted(plan)
-    return [
-        f"{case['case']}: {fault}"
-        for case in tree["cases"]
-        for fault in workings.audit(case, stated, counts)
-    ]
+    given = tree.get("given", {})
+    faults = []
+    for case in tree["cases"]:
+        policies = case.get("policies", given.get("policies", {})).values()
+        names = {tree["plan"], *(one["plan"] for one in policies if "plan" in one)}
+        plans = [_plan_tree(name) for name in sorted(names)]
+        stated = workings.numbers_of([given, *plans])
+        counts = frozenset().union(*(workings.counted(plan) for plan in plans))
+        faults += [f"{case['case']}: {fault}" for fault in workings.audit(case, stated, counts)]
+    return faults
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -130,7 +130,8 @@ def test_changes_stand_under_whom_they_concern() -> None:
 def test_a_term_that_comes_or_goes_is_told_whole() -> None:
     copay = _text("chronic-diabetes").partition("copays:\n")[2].partition("\nshares:")[0]
     (gone,) = _changed("chronic-diabetes", (f"copays:\n{copay}", ""))
-    assert gone.sentence().en.startswith("copays, taken out: [2.11 Copay of 20 yuan")
+    assert gone.sentence().en.startswith("copays, taken out: Sections: outpatient.")
+    assert "[2.11 Copay of 20 yuan per outpatient visit] (visit)" in gone.sentence().en
     assert "The insured bears CNY 20.00 of each visit." in gone.sentence().en
 
 
