@@ -100,10 +100,9 @@ def _each(
             found[row.id] = settle_one(row)
         except (InterfaceError, OperationalError):
             raise
-        except Refused as refused:
-            if refused.code is not grpc.StatusCode.ABORTED:
-                raise
         except Exception as fault:  # noqa: BLE001 - of this claim, and the others are settled
+            if isinstance(fault, Refused) and fault.code is grpc.StatusCode.ABORTED:
+                continue  # it waits
             logger().error("unsettled", claim=row.id, fault=type(fault).__name__)
             faults.append(fault)
     if faults and len(faults) == len(rows):
