@@ -25,6 +25,7 @@ from services.claims.storage import (
     sealed,
 )
 from services.claims.storage.ledger import recovered_of
+from services.claims.storage.periods import PeriodClaim
 from services.claims.storage.withdrawals import withdrawn_among
 from services.common.access.caller import note_consent, note_owner
 from services.common.access.tenant import Kind, Tenant, current_tenant
@@ -136,7 +137,7 @@ def messages_of(
     return claims
 
 
-def note_reads(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+def note_reads(connection: Connection, rows: Sequence[Row[Any] | PeriodClaim]) -> None:
     """Note for the evidence whose claim each is, and under which consent it is read.
 
     Its bill's, while it stands. What is read after the withdrawal rests on the duty to keep what
