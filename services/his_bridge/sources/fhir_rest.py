@@ -9,14 +9,14 @@ this one began: whatever was committed late lies behind that point, and the inbo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
 from services.his_bridge.core.balance import to_minor
 from services.his_bridge.core.faults import Fault
-from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.core.reconciliation import DayTotals, by_day
 from services.his_bridge.dialects.fhir_r4 import Entry, Framed, NotABundle, frame
 from services.his_bridge.dialects.fhir_r4.claim import (
     Nature,
@@ -106,6 +106,13 @@ class FhirRest:
             found.update(part)
         return found
 
+    async def fetch_again(self, kind: str, record_ids: Sequence[str]) -> tuple[RawRecord, ...]:
+        """Resources by `_id`; entries that were not asked for are left out."""
+        wanted = set(record_ids)
+        parameters = [("_id", ",".join(record_ids)), ("_count", str(len(record_ids)))]
+        framed = await self._search(kind, parameters)
+        return tuple(_record(entry) for entry in framed.entries if entry.record_id in wanted)
+
     async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
         """Every bill that the server shows, per day; its own date filter is not asked."""
         terms = self._profile.terms
@@ -123,12 +130,11 @@ class FhirRest:
                 amount = 0 if minor is None or isinstance(minor, Fault) else minor
                 external_id = f"{record.kind}/{record.record_id}"
                 latest[external_id] = (day, amount) if counts and day is not None else None
-        found: dict[date, DayTotals] = {}
-        for external_id, entry in latest.items():
-            if entry is not None and first <= entry[0] <= last and terms.in_period(entry[0]):
-                day = entry[0]
-                found[day] = found.get(day, DayTotals()).with_bill(external_id, entry[1])
-        return found
+        return by_day(
+            (entry[0], external_id, entry[1])
+            for external_id, entry in latest.items()
+            if entry is not None and first <= entry[0] <= last and terms.in_period(entry[0])
+        )
 
     async def close(self) -> None:
         """Drop the connections."""

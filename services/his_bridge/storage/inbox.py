@@ -10,11 +10,13 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from services.common.sealing import Sealer
 from services.his_bridge.core.faults import Fault, Reason, in_order, stage_of
+from services.his_bridge.core.mapping import Unmapped
 from services.his_bridge.storage import sealed
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import inbox, quarantine, read_cursor
 
 PENDING = "pending"
+READ = "read"
 _CONFLICT = (Fault(reason=Reason.SAME_VERSION_OTHER_CONTENT, path="meta.versionId"),)
 
 
@@ -36,16 +38,20 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
     bound: str  # what the row's sealed columns are bound to
     updated_us: int
+    rank: str  # its place among what the source made in one moment
     received_us: int
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a page: records to read, with their positions in it, and counts."""
+    """What became of records: those to read, with their positions, and the positions of others.
 
-    pending: tuple[tuple[int, Pending], ...]
-    received: int
-    conflicts: int
-    filtered: int
+    A record in none of them was here already. `received` counts what was written.
+    """
+
+    pending: tuple[tuple[int, Pending], ...] = ()
+    received: int = 0
+    conflicts: tuple[int, ...] = ()
+    filtered: tuple[int, ...] = ()
 
 
 class SetAsideRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +60,7 @@ class SetAsideRow(msgspec.Struct, frozen=True, kw_only=True):
     inbox_id: int
     faults: tuple[Fault, ...]
     total_minor: int | None = None
+    unmapped: tuple[Unmapped, ...] = ()
 
 
 def store(
@@ -77,14 +84,14 @@ def store(
     }
     known = _known(connection, hospital, channel, set(index_of.values()))
     rows: list[tuple[int, dict[str, object]]] = []
-    filtered = 0
+    filtered: list[int] = []
     for position, record in enumerate(arrived):
         digest = sealed.content_hash(sealer, record.raw)
         external = index_of[record.external_id]
         versions = known.get(external)
         if versions is None:
             if record.keep_out:
-                filtered += 1
+                filtered.append(position)
                 continue
             versions = known[external] = {}
         digests = versions.setdefault(record.version, set())
@@ -108,13 +115,14 @@ def store(
         digests.add(digest)
         rows.append((position, row))
     if not rows:
-        return Stored(pending=(), received=0, conflicts=0, filtered=filtered)
+        return Stored(filtered=tuple(filtered))
     ids = connection.execute(
         insert(inbox).returning(inbox.c.id, sort_by_parameter_order=True),
         [row for _, row in rows],
     ).scalars()
     pending: list[tuple[int, Pending]] = []
-    conflicts: list[SetAsideRow] = []
+    conflicts: list[int] = []
+    aside: list[SetAsideRow] = []
     for inbox_id, (position, new) in zip(ids, rows, strict=True):
         if new["state"] == PENDING:
             record = arrived[position]
@@ -130,17 +138,19 @@ def store(
                     str(new["content_hash"]),
                 ),
                 updated_us=record.updated_us,
+                rank=_rank(record.version, str(new["content_hash"])),
                 received_us=now_us,
             )
             pending.append((position, entry))
         else:
-            conflicts.append(SetAsideRow(inbox_id=inbox_id, faults=_CONFLICT))
-    set_aside(connection, hospital, conflicts, currency=currency, now_us=now_us)
+            conflicts.append(position)
+            aside.append(SetAsideRow(inbox_id=inbox_id, faults=_CONFLICT))
+    set_aside(connection, hospital, aside, currency=currency, now_us=now_us)
     return Stored(
         pending=tuple(pending),
         received=len(rows),
-        conflicts=len(conflicts),
-        filtered=filtered,
+        conflicts=tuple(conflicts),
+        filtered=tuple(filtered),
     )
 
 
@@ -163,6 +173,7 @@ def left_over(
                 hospital, channel, row.external_index, row.version, row.content_hash
             ),
             updated_us=row.updated_us,
+            rank=_rank(row.version, row.content_hash),
             received_us=row.at_us,
         )
         for row in rows
@@ -238,6 +249,12 @@ def move_cursor(
         delete(read_cursor).where(*(read_cursor.c[name] == value for name, value in key.items()))
     )
     connection.execute(insert(read_cursor), {**key, "position": position, "at_us": now_us})
+
+
+def _rank(version: str, content_hash: str) -> str:
+    """By version, counted where it is a number, then by content: never by arrival."""
+    counted = version.isascii() and version.isdigit()
+    return f"{len(version):02}{version}:{content_hash}" if counted else f"{version}:{content_hash}"
 
 
 def _known(

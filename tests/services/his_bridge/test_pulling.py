@@ -16,9 +16,11 @@ from sqlalchemy import text
 from services.common.database import Database, migrate
 from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.outcomes import Outcome
+from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import ClaimReader
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
-from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
+from services.his_bridge.intake import Intake, LeaseHeld, PullReport
+from services.his_bridge.pulling import Puller
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import last_pulls, leases, lists, showing
@@ -85,12 +87,14 @@ def pulling(
     async def run() -> R:
         found = profile(change)
         source = FhirRest(found)
-        records: RecordReader = reader(found.terms, tokens)
         keys = subject_keys(database)
+
+        def make(terms: SourceTerms) -> RecordReader:
+            return reader(terms, tokens)
+
         try:
-            return await work(
-                Puller("bills", found, source, records, database, keys, clock, INSURER)
-            )
+            intake = Intake("bills", found, make, database, keys, clock, INSURER, source.look_up)
+            return await work(Puller(intake, source, clock))
         finally:
             await source.close()
 
