@@ -106,7 +106,7 @@ def test_a_batch_asks_as_many_statements_as_two_claims_whatever_their_lines(
 
 
 def test_a_claim_alone_asks_no_more_for_forty_lines_than_for_five(service: Served) -> None:
-    found = []
+    found: list[bill_pb2.Bill] = []
     for number, lines in enumerate((1, 5, 40), start=1):
         name = received(service, number, person=number, lines=lines)
         with counted(service.database.engine) as asked:
