@@ -144,6 +144,7 @@ class _Telling:
 
         Raises: _Stopped when nobody waits any more.
         """
+        self.check()
         handed = asyncio.run_coroutine_threadsafe(self._queue.put(one), self._loop)
         while True:
             try:

@@ -106,7 +106,7 @@ def test_a_batch_asks_as_many_statements_as_two_claims_whatever_their_lines(
 
 
 def test_a_claim_alone_asks_no_more_for_forty_lines_than_for_five(service: Served) -> None:
-    found: list[bill_pb2.Bill] = []
+    found = []
     for number, lines in enumerate((1, 5, 40), start=1):
         name = received(service, number, person=number, lines=lines)
         with counted(service.database.engine) as asked:
@@ -123,7 +123,7 @@ BILLS = 30
 def given(seed: int) -> list[bill_pb2.Bill]:
     """Bills of three people, some with services of earlier ones, some that wait for a person."""
     pick = random.Random(seed)
-    found = []
+    found: list[bill_pb2.Bill] = []
     for number in range(BILLS):
         price = pick.choice(["700.00", "6000.00", f"{pick.randrange(1_000, 30_000)}.00"])
         charges = [line(1, DRUG, price), line(2, SCAN, f"{pick.randrange(200, 900)}.00")]
