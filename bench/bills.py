@@ -41,11 +41,12 @@ def policies(count: int) -> list[list[policy_pb2.Policy]]:
     return [made[at : at + _MOST_POLICIES] for at in range(0, count, _MOST_POLICIES)]
 
 
-def submission(token: Token, number: int, *, wait_s: int = 0) -> claims_pb2.SubmitClaimRequest:
+def submission(
+    token: Token, number: int, *, wait_s: int = 0, lines: int = LINES
+) -> claims_pb2.SubmitClaimRequest:
     """Person `number`'s bill, to be answered with the decision within `wait_s`."""
-    request = claims_pb2.SubmitClaimRequest(
-        request_id=f"bench-{number}", bill=bill(number, token=token(_DOCUMENT, _number(number)))
-    )
+    made = bill(number, token=token(_DOCUMENT, _number(number)), lines=lines)
+    request = claims_pb2.SubmitClaimRequest(request_id=f"bench-{number}", bill=made)
     request.wait.seconds = wait_s
     return request
 

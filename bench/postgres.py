@@ -13,6 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
+from bench.processes import cpu_s
+
 # pgserver locks a file in the user's run-time folder, or else one in /tmp that may be another's.
 _RUN_TIME = tempfile.mkdtemp(prefix="lipei-run-")
 atexit.register(shutil.rmtree, _RUN_TIME, ignore_errors=True)
@@ -72,6 +74,28 @@ def version_of(server_url: str) -> str:
     with _administration(server_url) as connection:
         found: str = connection.execute(text("SHOW server_version")).scalar_one()
     return found
+
+
+def backends_cpu_s(url: str) -> float:
+    """User and system seconds so far of the server's processes for the connections to a database.
+
+    They last as long as their connections; of another kind of database there are none.
+    """
+    name = make_url(url).database or ""
+    return sum(cpu_s(process) for process in _processes() if name in _title(process).split())
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _title(process: int) -> str:
+    """A PostgreSQL process's own words for what it does; empty for every other one."""
+    try:
+        told = Path(f"/proc/{process}/cmdline").read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
+    return told.replace("\0", " ") if told.startswith("postgres:") else ""
 
 
 @contextmanager

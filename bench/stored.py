@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from bench import bills
-from bench.postgres import fresh_database, postgres_server, version_of
+from bench.postgres import backends_cpu_s, fresh_database, postgres_server, version_of
 from bench.rows import Report, Sizes
 from bench.statements import counted
 from demo.stack import mint, sandbox_identity
@@ -63,6 +63,8 @@ from services.common.transport.certificates import load_identity
 from services.common.transport.credentials import server_credentials
 
 _KEY = bytes(32)
+# Claims of a batch whose statements are compared by their lines.
+_COMPARED = 20
 _INTAKE, _ACTUARY = Acting(role="insurer_intake"), Acting(role="actuary")
 _IN_ONE = (
     "the same inputs and outputs as bytes in one plain table of the same database, in one "
@@ -106,18 +108,21 @@ def measure(report: Report, sizes: Sizes, folder: Path) -> None:
 async def _measure(report: Report, sizes: Sizes, kind: str, url: str, state: Path) -> None:
     async with served_claims(url, state) as served:
         count = sizes.singles + sizes.batches * sizes.stored
-        names = await _taken_in(report, served, kind, count)
+        names = await _taken_in(report, served, kind, count, 2 * _COMPARED)
+        await _by_lines(report, served, kind, count)
         with _plain_table(served.database) as (engine, table):
             await _alone(report, served, kind, names[: sizes.singles], (engine, table))
             await _batches(report, served, kind, names[sizes.singles :], sizes, (engine, table))
 
 
-async def _taken_in(report: Report, served: Served, kind: str, count: int) -> list[str]:
+async def _taken_in(
+    report: Report, served: Served, kind: str, count: int, more_people: int
+) -> list[str]:
     """Every claim received, by its name; what intake asks of the database is counted."""
     await served.claims.PublishPlan(
         claims_pb2.PublishPlanRequest(request_id="bench-plan", yaml=bills.PLAN.read_bytes())
     )
-    for number, some in enumerate(bills.policies(count)):
+    for number, some in enumerate(bills.policies(count + more_people)):
         await served.claims.ImportPolicies(
             claims_pb2.ImportPoliciesRequest(request_id=f"bench-policies-{number}", policies=some)
         )
@@ -127,6 +132,19 @@ async def _taken_in(report: Report, served: Served, kind: str, count: int) -> li
     report.counts[f"statements per claim, intake, {kind}"] = asked.statements / count
     report.counts[f"commits per claim, intake, {kind}"] = asked.commits / count
     return [claim.name for answer in answers for claim in answer.claims]
+
+
+async def _by_lines(report: Report, served: Served, kind: str, first: int) -> None:
+    """What batches of claims with few and with many lines ask of the database."""
+    for at, lines in enumerate((bills.LINES, bills.MANY_LINES)):
+        numbers = range(first + at * _COMPARED, first + (at + 1) * _COMPARED)
+        requests = [bills.submission(_token, number, lines=lines) for number in numbers]
+        answers = [await served.claims.SubmitClaim(request) for request in requests]
+        names = [claim.name for answer in answers for claim in answer.claims]
+        with counted(served.database.engine) as asked:
+            await served.settlement.SettleClaims(settlement_pb2.SettleClaimsRequest(names=names))
+        what = f"statements of a batch of {_COMPARED} claims of {lines} lines, {kind}"
+        report.counts[what] = asked.statements
 
 
 async def _alone(
@@ -169,6 +187,8 @@ async def _batches(
     plain: tuple[Engine, Table],
 ) -> None:
     ours, floors, cpu = [], [], 0.0
+    url = served.database.engine.url.render_as_string()
+    servers = backends_cpu_s(url)
     with counted(served.database.engine) as asked:
         for at in range(0, len(names), sizes.stored):
             request = settlement_pb2.SettleClaimsRequest(names=names[at : at + sizes.stored])
@@ -178,6 +198,11 @@ async def _batches(
             cpu += time.process_time() - cpu_before
             if {claim.state for claim in answer.claims} != {claims_pb2.CLAIM_STATE_PAYABLE}:
                 raise RuntimeError("a claim of the batch did not become payable")
+    if not served.database.is_sqlite:
+        servers = (backends_cpu_s(url) - servers) / len(names)
+        report.counts[f"CPU ms per claim of the database's own processes, batch, {kind}"] = (
+            servers * 1e3
+        )
     report.counts[f"statements per claim, batch, {kind}"] = asked.statements / len(names)
     report.counts[f"commits per claim, batch, {kind}"] = asked.commits / len(names)
     kept = _kept(served.database, len(names))

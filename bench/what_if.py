@@ -11,7 +11,11 @@ import os
 import time
 from pathlib import Path
 
+from sqlalchemy import text
+
 from bench import bills, bulk
+from bench.postgres import backends_cpu_s, fresh_database, postgres_server, version_of
+from bench.processes import memory_mib
 from bench.rows import Report, Sizes
 from bench.stored import Served, served_claims
 from demo.stack import mint
@@ -29,10 +33,14 @@ _AT_THE_FLOOR = 2_000
 
 
 def measure(report: Report, sizes: Sizes, folder: Path) -> None:
-    """Load claims, and ask what another plan would have paid for all of them."""
+    """Load claims, and ask what another plan would have paid for all of them; on both databases."""
     state = mint(folder / "what-if-identities")
     url = f"sqlite:///{folder / 'what-if.db'}"
     asyncio.run(_measure(report, sizes, "SQLite", url, state))
+    with postgres_server(durable=True) as server:
+        report.host["postgresql"] = version_of(server)
+        with fresh_database(server) as url:
+            asyncio.run(_measure(report, sizes, "PostgreSQL", url, state))
 
 
 async def _measure(report: Report, sizes: Sizes, kind: str, url: str, state: Path) -> None:
@@ -43,10 +51,18 @@ async def _measure(report: Report, sizes: Sizes, kind: str, url: str, state: Pat
             bulk.load, served.database, served.keys, plan, count, now_us(), insurer=insurer()
         )
         report.counts[f"seconds to load {count} claims, {kind}"] = time.perf_counter() - begun
+        with served.database.writing() as connection:
+            connection.execute(text("ANALYZE"))  # as any database does that has stood for a while
+        memory, servers = memory_mib(os.getpid())[0], backends_cpu_s(url)
         cpu, begun = _cpu_s(), time.perf_counter()
-        told = await _asked(served)
+        told, highest = await _asked(served)
         took = time.perf_counter() - begun
         cpu = _cpu_s() - cpu
+        report.counts[f"MiB more while {count} claims are compared, {kind}"] = highest - memory
+        report.counts[f"CPU s, what-if over {count} claims, {kind}"] = cpu
+        if not served.database.is_sqlite:
+            servers = backends_cpu_s(url) - servers
+            report.counts[f"CPU s of the database's own processes, what-if, {kind}"] = servers
     if (told.claims, told.before.minor_units) != (count, paid) or told.after == told.before:
         raise RuntimeError("the what-if did not compare what was loaded")
     floor = _floor(count)
@@ -61,15 +77,17 @@ async def _measure(report: Report, sizes: Sizes, kind: str, url: str, state: Pat
     )
 
 
-async def _asked(served: Served) -> pb.WhatIfSummary:
+async def _asked(served: Served) -> tuple[pb.WhatIfSummary, float]:
+    """The answer, and the most memory of this process, in MiB, at any of its messages."""
     request = pb.DecideWhatIfRequest(
         yaml=bills.other_plan(), first_date="2000-01-01", last_date="2199-12-31"
     )
-    summary = pb.WhatIfSummary()
+    summary, highest = pb.WhatIfSummary(), 0.0
     async for one in served.recompute.DecideWhatIf(request, timeout=_LONGEST_S):
         if one.HasField("summary"):
             summary = one.summary
-    return summary
+        highest = max(highest, memory_mib(os.getpid())[0])
+    return summary, highest
 
 
 def _cpu_s() -> float:

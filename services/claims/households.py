@@ -6,17 +6,15 @@ belong to the same third one. Asks no database.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row
-
 from services.claims.core.what_if import Part
 from services.claims.storage.claims import UNDECIDED
-from services.claims.storage.periods import in_force
+from services.claims.storage.periods import PeriodClaim, in_force
 
 _UNDECIDED = frozenset(state.value for state in UNDECIDED)
 _DAY = timedelta(days=1)
@@ -34,7 +32,7 @@ class Period:
         """No claim of the period was received before, whatever its zone."""
         return _us(self.first - _DAY, UTC)
 
-    def places(self, zones: dict[str, tuple[int, int]], row: Row[Any]) -> int:
+    def places(self, zones: dict[str, tuple[int, int]], row: PeriodClaim) -> int:
         """-1 before the period, 0 within, 1 after it. `zones` keeps what was worked out."""
         bounds = zones.get(row.time_zone)
         if bounds is None:
@@ -53,7 +51,7 @@ def _us(day: date, zone: Any) -> int:
 class Group:
     """The claims of one household, each with what it is to the period."""
 
-    rows: list[tuple[Row[Any], Part]] = field(default_factory=list)
+    rows: list[tuple[PeriodClaim, Part]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -69,7 +67,7 @@ class Sorted:
 
 
 def sort_claims(
-    rows: Sequence[Row[Any]], period: Period, plan_id: str, plan_policies: frozenset[str]
+    rows: Iterable[PeriodClaim], period: Period, plan_id: str, plan_policies: frozenset[str]
 ) -> Sorted:
     """What to decide again: the plan's claims of the period, with whatever they read or free.
 
@@ -77,7 +75,7 @@ def sort_claims(
     """
     zones: dict[str, tuple[int, int]] = {}
     found = Sorted(groups=[], selected=0)
-    parts: list[tuple[Row[Any], Part]] = []
+    parts: list[tuple[PeriodClaim, Part]] = []
     links = _Links()
     for row in rows:
         part = _part(found, row, period.places(zones, row), plan_id, plan_policies)
@@ -85,7 +83,7 @@ def sort_claims(
             parts.append((row, part))
             if part is Part.AGAIN:
                 found.selected += 1
-                found.versions.add(row.plan_version)
+                found.versions.add(str(row.plan_version))
                 links.join(_of_policy(row), _of_person(row))
     by_root: dict[str, Group] = {}
     for row, part in parts:
@@ -97,7 +95,7 @@ def sort_claims(
 
 
 def _part(
-    found: Sorted, row: Row[Any], place: int, plan_id: str, plan_policies: frozenset[str]
+    found: Sorted, row: PeriodClaim, place: int, plan_id: str, plan_policies: frozenset[str]
 ) -> Part | None:
     """What the claim is to the period; None is nothing, and may be counted as left out."""
     ours = (
@@ -122,11 +120,11 @@ def _part(
     return Part.AGAIN if ours else Part.STANDS
 
 
-def _of_policy(row: Row[Any]) -> str:
+def _of_policy(row: PeriodClaim) -> str:
     return f"policy {row.policy_id}"
 
 
-def _of_person(row: Row[Any]) -> str:
+def _of_person(row: PeriodClaim) -> str:
     return f"person {row.person_id}"
 
 

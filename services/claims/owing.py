@@ -60,11 +60,19 @@ def _dues(row: Row[Any], owed: int, owed_provider: int) -> dict[Payee, int]:
 
 def owe(connection: Connection, row: Row[Any], decision_id: str, benefit: int, at_us: int) -> Event:
     """Book what a decision owes above what is booked already; the move that follows from it."""
+    event, owed = debt(row, decision_id, benefit)
+    if owed is not None:
+        post_transfers(connection, [owed], at_us=at_us)
+    return event
+
+
+def debt(row: Row[Any], decision_id: str, benefit: int) -> tuple[Event, ledger.Transfer | None]:
+    """The move that follows from what a decision owes, and what is to be booked of it."""
     if benefit <= row.paid:
-        return Event.CLOSE_WITHOUT_PAYMENT
+        return Event.CLOSE_WITHOUT_PAYMENT, None
     more = benefit - row.owed
     if not more:  # booked, and not paid
-        return Event.RELEASE_PAYMENT
+        return Event.RELEASE_PAYMENT, None
     owed = ledger.owe(
         transfer_id=uuid.uuid4().hex,
         claim_id=row.id,
@@ -72,8 +80,7 @@ def owe(connection: Connection, row: Row[Any], decision_id: str, benefit: int, a
         amount=more,
         currency=row.currency,
     )
-    post_transfers(connection, [owed], at_us=at_us)
-    return Event.RELEASE_PAYMENT
+    return Event.RELEASE_PAYMENT, owed
 
 
 def take_debt_back(connection: Connection, row: Row[Any], at_us: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection
 
 from services.claims.core.plan import Plan
@@ -19,21 +21,25 @@ class PlanShelf:
         self._plans: dict[str, Plan] = {}
         self._price_lists: dict[int, ProviderPrices] = {}
 
-    def price_list(
-        self, connection: Connection, insurer: str, provider_id: str, currency: str
-    ) -> ProviderPrices | None:
-        """What an insurer has agreed with a provider, by its newest list; None without one."""
-        newest = providers.newest_price_list(connection, insurer, provider_id, currency)
-        if newest is None:
-            return None
-        seq = int(newest.seq)
-        if seq not in self._price_lists:
-            made = price_list_from(providers.price_list_content(connection, seq))
-            room = MOST_PRICES - len(made.prices)
+    def price_lists(
+        self, connection: Connection, wanted: Collection[tuple[str, str, str]]
+    ) -> dict[tuple[str, str, str], ProviderPrices]:
+        """What insurers have agreed with providers, by the newest list of each.
+
+        By insurer, provider and currency; those without a list lack.
+        """
+        newest = providers.newest_price_lists(connection, wanted)
+        return {key: self._price_list(connection, seq) for key, seq in newest.items()}
+
+    def _price_list(self, connection: Connection, seq: int) -> ProviderPrices:
+        known = self._price_lists.get(seq)
+        if known is None:
+            known = price_list_from(providers.price_list_content(connection, seq))
+            room = MOST_PRICES - len(known.prices)
             while self._price_lists and self._prices_held() > room:
                 self._price_lists.pop(next(iter(self._price_lists)))
-            self._price_lists[seq] = made
-        return self._price_lists[seq]
+            self._price_lists[seq] = known
+        return known
 
     def _prices_held(self) -> int:
         return sum(len(one.prices) for one in self._price_lists.values())

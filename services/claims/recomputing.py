@@ -99,7 +99,7 @@ class RecomputeServicer(recompute_pb2_grpc.RecomputeServiceServicer):
                     telling.tell(messages.progress(step))
 
                 keys, plans = self._parts.keys, self._parts.plans
-                found = compare(connection, keys, plans, wanted, tell, self._few)
+                found = compare(connection, keys, plans, wanted, tell, self._few, telling.check)
                 note_reads(connection, found.told_of())
             telling.tell(messages.summary(found, wanted.plan))
         except _Stopped:
@@ -144,15 +144,22 @@ class _Telling:
 
         Raises: _Stopped when nobody waits any more.
         """
+        self.check()
         handed = asyncio.run_coroutine_threadsafe(self._queue.put(one), self._loop)
         while True:
-            if self._stopped.is_set():
-                handed.cancel()
-                raise _Stopped
             try:
+                self.check()
                 return handed.result(_LOOKS_EVERY_S)
             except NotYet:
                 continue
+            except _Stopped:
+                handed.cancel()
+                raise
+
+    def check(self) -> None:
+        """Raises: _Stopped when nobody waits any more."""
+        if self._stopped.is_set():
+            raise _Stopped
 
     def end(self) -> None:
         """Say that there is no more, from the thread."""

@@ -18,9 +18,9 @@ from sqlalchemy import Row
 from lipei.claims.v1 import claims_pb2, review_pb2_grpc
 from lipei.claims.v1 import review_pb2 as pb
 from services.claims import appealing, findings, recovering, supplying
+from services.claims.at_hand import Desk
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState
-from services.claims.deciding import Desk
 from services.claims.findings import Doing
 from services.claims.messages import STATES, claim_name, seen_by_hospital
 from services.claims.serving import ClaimsParts, Context, alone, find, messages_of

@@ -25,6 +25,7 @@ from services.claims.storage import (
     sealed,
 )
 from services.claims.storage.ledger import recovered_of
+from services.claims.storage.periods import PeriodClaim
 from services.claims.storage.withdrawals import withdrawn_among
 from services.common.access.caller import note_consent, note_owner
 from services.common.access.tenant import Kind, Tenant, current_tenant
@@ -73,15 +74,33 @@ def find(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
 
     Raises: Refused when the name is malformed, or no claim of the caller's tenant has it.
     """
+    policy_id, claim_id = _named(name)
+    row = store.find_claim(connection, sealer, current_tenant(), policy_id, claim_id)
+    if row is None:
+        raise not_found("claim", name)
+    return row
+
+
+def find_all(connection: Connection, sealer: Sealer, names: Sequence[str]) -> list[Row[Any]]:
+    """The claims of several resource names, in their order.
+
+    Raises: as `find`, for the first name that is none.
+    """
+    named = [_named(name) for name in names]
+    ids = [claim_id for _, claim_id in named]
+    found = store.find_claims(connection, sealer, current_tenant(), ids)
+    for name, (policy_id, claim_id) in zip(names, named, strict=True):
+        if claim_id not in found or found[claim_id].policy_id != policy_id:
+            raise not_found("claim", name)
+    return [found[claim_id] for claim_id in ids]
+
+
+def _named(name: str) -> tuple[str, str]:
     named = _CLAIM_NAME.fullmatch(name)
     if named is None:
         text = 'must be "policies/{policy}/claims/{claim}"'
         raise invalid([Violation("name", "MALFORMED", text)])
-    tenant = current_tenant()
-    row = store.find_claim(connection, sealer, tenant, named["policy"], named["claim"])
-    if row is None:
-        raise not_found("claim", name)
-    return row
+    return named["policy"], named["claim"]
 
 
 def alone(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
@@ -118,7 +137,7 @@ def messages_of(
     return claims
 
 
-def note_reads(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+def note_reads(connection: Connection, rows: Sequence[Row[Any] | PeriodClaim]) -> None:
     """Note for the evidence whose claim each is, and under which consent it is read.
 
     Its bill's, while it stands. What is read after the withdrawal rests on the duty to keep what

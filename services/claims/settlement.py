@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import Any
 
-import grpc
 from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.claims.v1 import settlement_pb2_grpc
 from services.claims import adjusting
-from services.claims.core.intake import UnacceptableBill
+from services.claims.at_hand import Desk
 from services.claims.core.life_cycle import ClaimState, Event
-from services.claims.deciding import EARLIER_POLICY_PENDED, TURN_RETRY_S, Desk, decide, take_effect
 from services.claims.messages import STATES, money, timestamp
-from services.claims.owing import owe, to_provider
 from services.claims.paying import Payments
-from services.claims.serving import ClaimsParts, Context, alone, find
+from services.claims.serving import ClaimsParts, Context, alone, find_all
+from services.claims.settling import ENGINE, release, settle, settle_all
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, corrections, decisions, sealed
-from services.common.dated import NoTermsInForce
 from services.common.grpc_edge import Refused, Violation, invalid
-from services.common.log import logger
-from services.common.sealing import Erased, Sealer
 
-ENGINE = "engine"
 MOST_IN_BATCH = 200
-
-# The moves that lead up to a decision, from wherever an undecided claim stands.
-_BEFORE = {
-    ClaimState.RECEIVED: (Event.REGISTER, Event.BEGIN_ADJUDICATION),
-    ClaimState.REGISTERED: (Event.BEGIN_ADJUDICATION,),
-    ClaimState.ADJUDICATING: (),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """Where a claim stands after a step; without a decision, nothing is owed by one."""
-
-    state: ClaimState
-    benefit: int = 0
 
 
 class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
@@ -81,51 +59,15 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     def _adjudicate(self, name: str) -> pb.AdjudicateClaimResponse:
         with self._database.writing() as connection:
             row = self._alone(connection, name)
-            now = self._settled(connection, self._parts.keys.sealer(connection), row)
+            now = settle(self._desk(connection), row)
         return pb.AdjudicateClaimResponse(
             state=STATES[now.state],
             benefit=money(now.benefit, row.currency),
         )
 
-    def _settled(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
-        """What was left to do is done: an undecided claim decided, an approved one released."""
-        if ClaimState(row.state) in store.UNDECIDED:
-            return self._decided(connection, sealer, row)
-        state = self._released(connection, row)
-        return _Standing(state, row.benefit or 0)
-
-    def _settled_or_left(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
-        """As `_settled`; a claim that waits for a person elsewhere is left, and holds nobody up."""
-        try:
-            return self._settled(connection, sealer, row)
-        except Refused as refused:
-            if refused.reason != EARLIER_POLICY_PENDED:
-                raise
-        return _Standing(ClaimState(row.state))
-
-    def _decided(self, connection: Connection, sealer: Sealer, row: Row[Any]) -> _Standing:
-        """Decide an undecided claim, all its moves at once."""
-        if coordination.waits_for_earlier(connection, row):
-            raise Refused(
-                grpc.StatusCode.ABORTED,
-                "EARLIER_CLAIM_OPEN",
-                "an earlier claim of the member is not decided yet; wait",
-                retry_after_s=TURN_RETRY_S,
-            )
-        at_us = self._parts.now_us()
-        state = ClaimState(row.state)
-        desk = Desk(connection, sealer, self._parts.plans, at_us)
-        try:
-            inputs, decided = decide(desk, row)
-        except (UnacceptableBill, NoTermsInForce, Erased) as fault:
-            # Intake and import should have refused it, and no claim that is open is erased; one
-            # may be opened again after that. A person must look, and the member's later claims
-            # must not wait for it.
-            logger().error("undecidable", claim=row.id, fault=type(fault).__name__)
-            moves = [*_BEFORE[state], Event.REFER_TO_REVIEW]
-            return _Standing(store.move_on(connection, row.id, state, moves, ENGINE, at_us))
-        state = take_effect(desk, row, inputs, decided, _BEFORE[state], ENGINE)
-        return _Standing(state, decided.benefit)
+    def _desk(self, connection: Connection) -> Desk:
+        sealer = self._parts.keys.sealer(connection)
+        return Desk(connection, sealer, self._parts.plans, self._parts.now_us())
 
     async def GiveUpWaiting(
         self, request: pb.GiveUpWaitingRequest, context: Context
@@ -164,22 +106,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
     def _release(self, name: str) -> ClaimState:
         with self._database.writing() as connection:
-            return self._released(connection, self._alone(connection, name))
-
-    def _released(self, connection: Connection, row: Row[Any]) -> ClaimState:
-        state = ClaimState(row.state)
-        if state in store.UNDECIDED:
-            text = "the claim is not decided yet"
-            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
-        if state not in (ClaimState.AUTO_APPROVED, ClaimState.APPROVED):
-            return state
-        at_us = self._parts.now_us()
-        benefit = row.benefit or 0
-        release = owe(connection, row, row.decision_id, benefit, at_us)
-        stored = decisions.decision_of(connection, row.decision_id)
-        decided = sealed.open_output(self._parts.keys.sealer(connection), stored)
-        owed = {"owed": benefit, "owed_provider": to_provider(decided)}
-        return store.move_on(connection, row.id, state, [release], ENGINE, at_us, **owed)
+            return release(self._desk(connection), self._alone(connection, name))
 
     async def SettleClaims(
         self, request: pb.SettleClaimsRequest, context: Context
@@ -196,15 +123,12 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     def settle(self, names: list[str]) -> list[pb.SettledClaim]:
         """The batch itself; blocks, and belongs into the database's thread pool."""
         with self._database.writing() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            rows = [find(connection, sealer, name) for name in names]
+            desk = self._desk(connection)
+            rows = find_all(connection, desk.sealer, names)
             if store.lock(connection, (r.policy_id for r in rows), (r.person_id for r in rows)):
-                rows = [find(connection, sealer, name) for name in names]
-            sealer.load(sealed.person_subject(row.person_id) for row in rows)
-            standing = {
-                row.id: self._settled_or_left(connection, sealer, row)
-                for row in sorted(rows, key=lambda row: int(row.seq))
-            }
+                rows = find_all(connection, desk.sealer, names)
+            desk.sealer.load(sealed.person_subject(row.person_id) for row in rows)
+            standing = settle_all(desk, rows)
         return [
             pb.SettledClaim(
                 name=name,
@@ -228,7 +152,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             with contextlib.suppress(Refused), self._database.writing() as connection:
                 store.lock(connection, [waiting.policy_id], [waiting.person_id])
                 row = store.by_id(connection, waiting.id)
-                self._settled(connection, self._parts.keys.sealer(connection), row)
+                settle(self._desk(connection), row)
         return len(rows)
 
     async def ApplyCorrection(
@@ -240,8 +164,7 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     def _apply(self, request: pb.ApplyCorrectionRequest) -> pb.ApplyCorrectionResponse:
         with self._database.writing() as connection:
             row = self._alone(connection, request.name)
-            sealer = self._parts.keys.sealer(connection)
-            desk = Desk(connection, sealer, self._parts.plans, self._parts.now_us())
+            desk = self._desk(connection)
             if row.adjusted < request.number and corrections.is_open(row):
                 adjusting.adjust(desk, row)
             row = store.by_id(connection, row.id)

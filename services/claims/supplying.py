@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from lipei.claims.v1 import review_pb2 as pb
+from services.claims.at_hand import bill_of
 from services.claims.bill_intake import bill_faults, core_faults
 from services.claims.core.life_cycle import Event
-from services.claims.deciding import bill_of, decide, take_effect
+from services.claims.deciding import decide, take_effect
 from services.claims.findings import Doing
 from services.claims.papers import fact_faults, with_facts
 from services.claims.storage.acts import ActKind, Told

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import grpc
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from services.claims.core.difference import Difference
 from services.claims.core.plan import Plan, reads_family_size
@@ -56,7 +57,7 @@ class Step:
 
     done: int
     total: int
-    new: list[tuple[Row[Any], Outcome]]
+    new: list[tuple[periods.PeriodClaim, Outcome]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,17 +66,21 @@ class Finished:
 
     difference: Difference
     sorted: Sorted
-    rows: dict[int, Row[Any]]
+    rows: dict[int, periods.PeriodClaim]
 
-    def claims_of(self, person: str) -> list[Row[Any]]:
-        """A person's claims that were compared."""
-        return [row for row in self.rows.values() if row.person_id == person]
+    def claims_of(self, people: Iterable[str]) -> dict[str, list[periods.PeriodClaim]]:
+        """By person, the claims that were compared."""
+        found: dict[str, list[periods.PeriodClaim]] = {person: [] for person in people}
+        for row in self.rows.values():
+            if row.person_id in found:
+                found[row.person_id].append(row)
+        return found
 
-    def told_of(self) -> list[Row[Any]]:
+    def told_of(self) -> list[periods.PeriodClaim]:
         """The claims that the end tells of by name."""
         told = [self.rows[one.seq] for one in self.difference.claims_that_move()]
-        people = {person for person, _ in self.difference.members_that_move()}
-        return [*told, *(row for row in self.rows.values() if row.person_id in people)]
+        people = self.claims_of(person for person, _ in self.difference.members_that_move())
+        return [*told, *chain.from_iterable(people.values())]
 
 
 def compare(
@@ -85,8 +90,11 @@ def compare(
     wanted: Wanted,
     tell: Callable[[Step], None],
     few: int,
+    watch: Callable[[], None],
 ) -> Finished:
-    """Decide the period's claims again; `tell` hears of every chunk, and may raise to stop.
+    """Decide the period's claims again; `tell` hears of every chunk.
+
+    Both it and `watch`, which is asked several times a second, may raise to stop.
 
     More than `few` claims are decided in processes of their own.
 
@@ -111,7 +119,11 @@ def compare(
     reader = _Reader(connection, keys, wanted)
     tell(Step(done=0, total=found.selected, new=[]))
     here = found.selected <= few
-    with nullcontext(Here(wanted.plan)) if here else processes(wanted.plan, cores()) as decides:
+    with (
+        nullcontext(Here(wanted.plan))
+        if here
+        else processes(wanted.plan, cores(), watch) as decides
+    ):
         for sent in decides.answers(map(task_bytes, reader.tasks(found.groups))):
             answer = answer_from(sent)
             if answer.altered:
@@ -147,7 +159,7 @@ class _Reader:
         people = {row.person_id for row in rows}
         sealer = self._keys.sealer(connection)
         sealer.load(map(sealed.person_subject, people))
-        decided = periods.decided(connection, [row.decision_id for row in rows])
+        decided = periods.decided(connection, [str(row.decision_id) for row in rows])
         held = periods.held(connection, policies)
         sizes: dict[str, dict[int, int]] = {}
         if reads_family_size(self._wanted.plan):
@@ -198,12 +210,12 @@ class _Reader:
     def _claim(
         self,
         sealer: Sealer,
-        row: Row[Any],
+        row: periods.PeriodClaim,
         part: Part,
-        decided: dict[str, Row[Any]],
+        decided: dict[str, Any],
         sizes: dict[str, dict[int, int]],
     ) -> StoredClaim:
-        stored = decided[row.decision_id]
+        stored = decided[str(row.decision_id)]
         again, allows = part is Part.AGAIN, part in (Part.EARLIER, Part.STANDS)
         zone = self._zones.setdefault(row.time_zone, ZoneInfo(row.time_zone))
         return StoredClaim(

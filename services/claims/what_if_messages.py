@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-from sqlalchemy import Row
 
 from lipei.claims.v1 import reason_pb2
 from lipei.claims.v1 import recompute_pb2 as pb
@@ -15,6 +12,7 @@ from services.claims.core.plan import Plan
 from services.claims.core.reasons import Reason
 from services.claims.core.what_if import Cause, Change, Outcome
 from services.claims.messages import BEARERS, claim_name, money, timestamp
+from services.claims.storage.periods import PeriodClaim
 from services.claims.what_if import Finished, Step
 
 _CHANGES = {one: pb.WhatIfChange.Value(f"WHAT_IF_CHANGE_{one.name}") for one in Change}
@@ -30,7 +28,7 @@ def progress(step: Step) -> pb.DecideWhatIfResponse:
 
 
 def claims(
-    new: Sequence[tuple[Row[Any], Outcome]], currency: str
+    new: Sequence[tuple[PeriodClaim, Outcome]], currency: str
 ) -> Iterator[pb.DecideWhatIfResponse]:
     """The outcomes of one step, in messages of a size that travels well."""
     for at in range(0, len(new), _CLAIMS_AT_ONCE):
@@ -41,7 +39,8 @@ def claims(
 def summary(found: Finished, plan: Plan) -> pb.DecideWhatIfResponse:
     """The end."""
     difference, left_out, currency = found.difference, found.sorted, plan.currency
-    total = difference.total
+    total, moving = difference.total, difference.members_that_move()
+    claims_of = found.claims_of(person for person, _ in moving)
     told = pb.WhatIfSummary(
         plan_version=plan_version(plan),
         instead_of=sorted(left_out.versions),
@@ -77,9 +76,9 @@ def summary(found: Finished, plan: Plan) -> pb.DecideWhatIfResponse:
                 member=f"members/{person}",
                 before=money(of.before, currency),
                 after=money(of.after, currency),
-                claims=[claim_name(row.policy_id, row.id) for row in found.claims_of(person)],
+                claims=[claim_name(row.policy_id, row.id) for row in claims_of[person]],
             )
-            for person, of in difference.members_that_move()
+            for person, of in moving
         ],
         erased_count=left_out.erased,
         taken_back_count=left_out.taken_back,
@@ -96,7 +95,7 @@ def summary(found: Finished, plan: Plan) -> pb.DecideWhatIfResponse:
     return pb.DecideWhatIfResponse(summary=told)
 
 
-def _claim(row: Row[Any], outcome: Outcome, currency: str) -> pb.WhatIfClaim:
+def _claim(row: PeriodClaim, outcome: Outcome, currency: str) -> pb.WhatIfClaim:
     return pb.WhatIfClaim(
         name=claim_name(row.policy_id, row.id),
         member=f"members/{row.person_id}",

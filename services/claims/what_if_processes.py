@@ -11,8 +11,9 @@ import queue
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +24,7 @@ from services.claims.what_if_worker import decided, read_frame, write_frame
 # One that is about to answer waits this long for its next task, and no longer for its end.
 _ENDS_WITHIN_S = 5.0
 _WAITING_EACH = 2
+_LOOKS_EVERY_S = 0.2
 
 
 class WorkerDied(RuntimeError):
@@ -43,7 +45,8 @@ class Here:
 class Processes:
     """Several deciding processes, and a thread for each that talks to it."""
 
-    def __init__(self, plan: Plan, count: int) -> None:
+    def __init__(self, plan: Plan, count: int, watch: Callable[[], None]) -> None:
+        self._watch = watch
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         self._all: list[subprocess.Popen[bytes]] = []
         self._count = count
@@ -58,15 +61,23 @@ class Processes:
     def answers(self, tasks: Iterable[bytes]) -> Iterator[bytes]:
         """The answer to each task, in their order; only so many tasks are taken as are needed.
 
-        Raises: WorkerDied.
+        Raises: WorkerDied; what `watch` raises, also while a task takes long.
         """
         waiting: deque[Future[bytes]] = deque()
         for task in tasks:
             waiting.append(self._threads.submit(self._ask, task))
             if len(waiting) > _WAITING_EACH * self._count:
-                yield waiting.popleft().result()
+                yield self._answer(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield self._answer(waiting.popleft())
+
+    def _answer(self, waiting: Future[bytes]) -> bytes:
+        while True:
+            self._watch()
+            try:
+                return waiting.result(_LOOKS_EVERY_S)
+            except NotYet:
+                continue
 
     def _ask(self, task: bytes) -> bytes:
         process = self._idle.get()
@@ -96,9 +107,12 @@ class Processes:
 
 
 @contextmanager
-def processes(plan: Plan, count: int) -> Iterator[Processes]:
-    """So many processes until the block ends, however it ends."""
-    made = Processes(plan, count)
+def processes(plan: Plan, count: int, watch: Callable[[], None]) -> Iterator[Processes]:
+    """So many processes until the block ends, however it ends.
+
+    `watch` is asked again and again while answers are waited for, and raises to stop.
+    """
+    made = Processes(plan, count, watch)
     try:
         yield made
     finally:

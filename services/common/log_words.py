@@ -132,12 +132,14 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "scrub_owed": "",
         "serving": "name port",
         "start_failed": "fault",
+        "settled_apart": "count fault",
         "stopped": "name",
         "sweep_failed": "fault",
         "swept": "count",
         "undecidable": "claim fault",
         "unexpected_fault": "method correlation fault at",
         "unpayable_claims": "claims count",
+        "unsettled": "claim fault",
     }.items()
 }
 UNREGISTERED = "unregistered"

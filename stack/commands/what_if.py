@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.table import Table
@@ -113,12 +114,26 @@ def what_if(
         say(f"{out}: {counted(len(found.claims), 'claim')}")
 
 
+class _Claim(NamedTuple):
+    """A claim as its row tells it: a fraction of its message's memory; in the order of the file."""
+
+    received_ns: int
+    name: str
+    member: str
+    received_utc: str
+    currency: str
+    before: str
+    after: str
+    change: str
+    moves: str
+
+
 class _Found:
     """The answer as it comes."""
 
     def __init__(self, call: Any) -> None:
         self._call = call
-        self.claims: list[pb.WhatIfClaim] = []
+        self.claims: list[_Claim] = []
         self.summary = pb.WhatIfSummary()
         self.withheld = Withheld()
 
@@ -128,7 +143,7 @@ class _Found:
             with progress_bar(console(quiet=quiet)) as progress:
                 bar = progress.add_task("deciding again", total=None)
                 for one in self._call:
-                    self.claims.extend(one.claims)
+                    self.claims.extend(map(_claim, one.claims))
                     if one.HasField("progress"):
                         done, total = one.progress.done, one.progress.total
                         progress.update(bar, completed=done, total=total)
@@ -139,24 +154,38 @@ class _Found:
             self._call.cancel()
 
 
+def _claim(one: pb.WhatIfClaim) -> _Claim:
+    return _Claim(
+        received_ns=one.create_time.ToNanoseconds(),
+        name=one.name,
+        member=one.member,
+        received_utc=when(one.create_time),
+        currency=sys.intern(one.before.currency_code),
+        before=number(one.before),
+        after=number(one.after),
+        change=sys.intern(word(pb.WhatIfChange, one.change)),
+        moves=sys.intern("; ".join(map(_moved, one.shares))),
+    )
+
+
 def _write(out: Path, found: _Found) -> None:
     """Every claim, the oldest first; amounts in units of the currency, as text."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
     hidden = found.withheld.below("claims")
-    found.claims.sort(key=lambda one: (one.create_time.ToNanoseconds(), one.name))
+    found.claims.sort()
     for one in found.claims:
         writer.writerow(
             (
                 one.name,
                 hidden.shown("member", one.member),
-                when(one.create_time),
-                one.before.currency_code,
-                number(one.before),
-                number(one.after),
-                word(pb.WhatIfChange, one.change),
-                hidden.shown("shares", "; ".join(map(_moved, one.shares))),
+                one.received_utc,
+                one.currency,
+                one.before,
+                one.after,
+                one.change,
+                hidden.shown("shares", one.moves),
             )
         )
     try:

@@ -99,6 +99,7 @@ def test_every_path_has_a_row(summary: dict[str, Any]) -> None:
             assert any(path.startswith(beginning) for path in measured), beginning
     for kind in ("SQLite", "PostgreSQL"):
         assert f"settle a batch of {QUICK.stored}, {kind}" in measured
+        assert f"what-if over {QUICK.stored_claims} claims, {kind}" in measured
 
 
 def test_a_row_stands_beside_its_floor(summary: dict[str, Any]) -> None:
@@ -118,7 +119,14 @@ def test_statements_transactions_and_events_are_counted(summary: dict[str, Any])
     counts = summary["counts"]
     for kind in ("SQLite", "PostgreSQL"):
         alone = counts[f"statements per claim, alone, {kind}"]
-        assert alone >= counts[f"statements per claim, batch, {kind}"] >= 2
+        batch = counts[f"statements per claim, batch, {kind}"] * QUICK.stored
+        assert 2 * alone > batch > 2
+        few, many = (
+            counts[f"statements of a batch of 20 claims of {lines} lines, {kind}"]
+            for lines in (5, 40)
+        )
+        assert few == many == batch
+        assert f"MiB more while {QUICK.stored_claims} claims are compared, {kind}" in counts
         assert counts[f"commits per claim, alone, {kind}"] == 1
         assert counts[f"commits per claim, batch, {kind}"] == pytest.approx(1 / QUICK.stored)
         assert counts[f"commits per claim, intake, {kind}"] == 1

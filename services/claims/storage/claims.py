@@ -6,9 +6,10 @@ Every function works in the caller's transaction; what belongs together is writt
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -34,6 +35,7 @@ from services.claims.core.life_cycle import (
     events_in,
 )
 from services.claims.storage import sealed
+from services.claims.storage.bulk import as_arrays, given, insert_rows
 from services.claims.storage.tables import (
     claim,
     claim_move,
@@ -141,6 +143,20 @@ _CLAIM = {
 }
 
 
+def find_claims(
+    connection: Connection, sealer: Sealer, tenant: Tenant, claim_ids: Sequence[str]
+) -> dict[str, ClaimRow]:
+    """The tenant's among these claims, by their ids."""
+    told = {"claim_ids": claim_ids, **owner(connection, sealer, tenant)}
+    return {row.id: row for row in connection.execute(_CLAIMS[tenant.kind], told)}
+
+
+_CLAIMS = {
+    kind: select(claim).where(claim.c.id.in_(bindparam("claim_ids", expanding=True)), owned(kind))
+    for kind in Kind
+}
+
+
 def by_id(connection: Connection, claim_id: str) -> ClaimRow:
     """A claim that is known to exist, whoever owns it: for this service's own work."""
     return connection.execute(select(claim).where(claim.c.id == claim_id)).one()
@@ -227,35 +243,119 @@ def move_on(
 ) -> ClaimState:
     """Move a claim that stands in `state` by several events at once; the state after.
 
-    Every move is recorded; only the last state is written, because nobody could see the others.
-    `asked_before` is how often papers were asked for before: the clock stops once.
-
     Raises: IllegalMove when an event is not in the table or the claim stands elsewhere.
     """
-    here, moves = state, []
-    for event in events:
-        # An answer belongs to the asking before it.
-        earlier = asked_before - (event is Event.RECEIVE_PAPERS)
-        to = advance(here, event, papers_asked_before=earlier > 0)
-        asked_before += event is Event.ASK_FOR_PAPERS
-        moves.append(_move(claim_id, here, to.state, event.value, actor, to.clock, at_us))
-        here = to.state
-    moved = connection.execute(
-        update(claim)
-        .where(claim.c.id == claim_id, claim.c.state == state.value)
-        .values(
-            state=here.value,
-            revision=claim.c.revision + 1,
-            moved_us=at_us,
-            proposal=None,
-            **({} if here is ClaimState.PENDED_INFO else {"papers_due_us": None}),
-            **columns,
-        )
-    )
-    if moved.rowcount != 1:  # somebody moved it between the caller's look and this step
-        raise IllegalMove(state, events[0])
-    connection.execute(insert(claim_move), moves)
+    going = Moving(at_us)
+    here = going.add(claim_id, state, events, actor, asked_before=asked_before, **columns)
+    going.write(connection)
     return here
+
+
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """Where a claim stands, by which event it leaves, and what changes of its row."""
+
+    claim_id: str
+    state: ClaimState
+    event: Event
+    now: ClaimState
+    columns: Mapping[str, Any]
+    reckoned: Mapping[str, ColumnElement[Any]]  # by the database, from what stands there
+
+
+class Moving:
+    """Claims on their way by the table of the life cycle: gathered, then written at once."""
+
+    def __init__(self, at_us: int) -> None:
+        self._at_us = at_us
+        self._going: list[_Going] = []
+        self._moves: list[dict[str, Any]] = []
+
+    def add(
+        self,
+        claim_id: str,
+        state: ClaimState,
+        events: Sequence[Event],
+        actor: str,
+        *,
+        asked_before: int = 0,
+        **columns: Any,
+    ) -> ClaimState:
+        """A claim that stands in `state`, each claim once; the state after the events.
+
+        Every move is recorded; only the last state is written, because nobody could see the
+        others. `asked_before` is how often papers were asked for before: the clock stops once.
+
+        Raises: IllegalMove when an event is not in the table.
+        """
+        here, moves = state, []
+        for event in events:
+            # An answer belongs to the asking before it.
+            earlier = asked_before - (event is Event.RECEIVE_PAPERS)
+            to = advance(here, event, papers_asked_before=earlier > 0)
+            asked_before += event is Event.ASK_FOR_PAPERS
+            move = _move(claim_id, here, to.state, event.value, actor, to.clock, self._at_us)
+            moves.append(move)
+            here = to.state
+        if here is not ClaimState.PENDED_INFO:
+            columns["papers_due_us"] = None
+        self._moves += moves
+        reckoned = {name: of for name, of in columns.items() if isinstance(of, ColumnElement)}
+        told = {name: of for name, of in columns.items() if name not in reckoned}
+        self._going.append(_Going(claim_id, state, events[0], here, told, reckoned))
+        return here
+
+    def write(self, connection: Connection) -> None:
+        """Write where they stand now, one statement for each set of columns, and their moves.
+
+        Raises: IllegalMove when a claim stands elsewhere.
+        """
+        alike: dict[tuple[str, ...], list[_Going]] = {}
+        for one in self._going:
+            if one.reckoned:
+                self._write(connection, tuple(one.columns), [one])
+            else:
+                alike.setdefault(tuple(sorted(one.columns)), []).append(one)
+        for names, some in alike.items():
+            self._write(connection, names, some)
+        insert_rows(connection, claim_move, self._moves)
+
+    def _write(
+        self, connection: Connection, names: tuple[str, ...], some: Sequence[_Going]
+    ) -> None:
+        rows = [
+            {
+                "at_id": one.claim_id,
+                "at_state": one.state.value,
+                "to_state": one.now.value,
+                "to_moved_us": self._at_us,
+                **{f"to_{name}": one.columns[name] for name in names},
+            }
+            for one in some
+        ]
+        dialect = connection.dialect.name
+        told: Any = as_arrays(rows) if dialect == "postgresql" else rows
+        statement = _moving(dialect, ("state", "moved_us", *names)).values(**some[0].reckoned)
+        moved = connection.execute(statement, told)
+        if moved.rowcount != len(some):
+            # Somebody moved one between the caller's look and this step.
+            raise IllegalMove(some[0].state, some[0].event)
+
+
+# Built once for each set of columns.
+@cache
+def _moving(dialect: str, names: tuple[str, ...]) -> Any:
+    types = {"at_id": claim.c.id.type, "at_state": claim.c.state.type}
+    types |= {f"to_{name}": claim.c[name].type for name in names}
+    told: Any = (
+        given(types).c if dialect == "postgresql" else {one: bindparam(one) for one in types}
+    )
+    changed = {name: told[f"to_{name}"] for name in names}
+    return (
+        update(claim)
+        .where(claim.c.id == told["at_id"], claim.c.state == told["at_state"])
+        .values(revision=claim.c.revision + 1, proposal=None, **changed)
+    )
 
 
 def stay(connection: Connection, claim_id: str, **columns: Any) -> None:

@@ -6,13 +6,18 @@ Every function works in the caller's transaction. Decides nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Select,
     bindparam,
+    or_,
     select,
+    tuple_,
     update,
 )
 
@@ -82,24 +87,110 @@ def adopt(connection: Connection, claim_ids: Sequence[str], hospital: str) -> No
     connection.execute(update(claim).where(*nobodys).values(hospital=hospital))
 
 
-def waits_for_earlier(connection: Connection, row: ClaimRow) -> bool:
-    """Whether an earlier claim of the member is not decided yet.
+@dataclass(slots=True)
+class Standing:
+    """A claim as far as the order of others asks for it, and as it stands by now."""
 
-    One that itself waits for a pended claim of the same bill under an earlier policy may wait for
-    weeks, and holds nobody up.
+    id: str
+    policy_id: str
+    person_id: str
+    person_seq: int
+    bill: tuple[str, str]  # provider and number, blind
+    state: ClaimState
+    decision_id: str | None
+    benefit: int | None
+    released_us: int | None
+    adjustments: int
+    adjusted: int
+    adjust_held: int
+
+
+class Around:
+    """What stands around some claims: their people's undecided ones, and those of the same bills.
+
+    Read once, while nobody else can move a claim of these people, and kept true by `moved`.
     """
-    told = {"person_id": row.person_id, "person_seq": row.person_seq}
-    return connection.execute(_WAITS_FOR, told).first() is not None
+
+    def __init__(self, connection: Connection, rows: Sequence[ClaimRow]) -> None:
+        """Look them up; nothing sealed is read."""
+        told = {"people": sorted({row.person_id for row in rows}), "ids": [row.id for row in rows]}
+        self._known: dict[str, Standing] = {}
+        self._of: dict[str, list[Standing]] = {}
+        for row in connection.execute(_AROUND, told):
+            found = Standing(
+                id=row.id,
+                policy_id=row.policy_id,
+                person_id=row.person_id,
+                person_seq=row.person_seq,
+                bill=(row.provider_id, row.bill_index),
+                state=ClaimState(row.state),
+                decision_id=row.decision_id,
+                benefit=row.benefit,
+                released_us=row.released_us,
+                adjustments=row.adjustments,
+                adjusted=row.adjusted,
+                adjust_held=row.adjust_held,
+            )
+            self._known[found.id] = found
+            self._of.setdefault(found.person_id, []).append(found)
+
+    def waits_for_earlier(self, row: ClaimRow) -> bool:
+        """Whether an earlier claim of the member is not decided yet.
+
+        One that itself waits for a pended claim of the same bill under an earlier policy may wait
+        for weeks, and holds nobody up.
+        """
+        return any(
+            one.state in UNDECIDED and one.person_seq < row.person_seq and not self._held_up(one)
+            for one in self._of[row.person_id]
+        )
+
+    def earlier_policies(self, row: ClaimRow) -> list[Standing]:
+        """Claims of the same bill under policies that come first in coordination."""
+        return self._earlier(self._known[row.id])
+
+    def moved(self, row: ClaimRow, state: ClaimState, decision_id: str, benefit: int) -> None:
+        """A decision about the newest version of the claim's bill has taken effect."""
+        here = self._known[row.id]
+        here.state, here.decision_id, here.benefit = state, decision_id, benefit
+        here.released_us, here.adjusted = None, here.adjustments
+
+    def referred(self, row: ClaimRow) -> None:
+        """The claim went to a person, undecided."""
+        self._known[row.id].state = ClaimState.PENDED_REVIEW
+
+    def _held_up(self, claim_: Standing) -> bool:
+        return any(one.state in PENDED for one in self._earlier(claim_))
+
+    def _earlier(self, of: Standing) -> list[Standing]:
+        return [
+            one
+            for one in self._of[of.person_id]
+            if one.bill == of.bill and one.person_seq < of.person_seq
+        ]
 
 
-def _waits_for() -> Select[tuple[str]]:
-    earlier = select(claim.c.id).where(
-        claim.c.person_id == bindparam("person_id"),
-        claim.c.person_seq < bindparam("person_seq"),
-        claim.c.state.in_([state.value for state in UNDECIDED]),
-        ~_earlier_policy_stands(PENDED),
+def _around() -> Select[Any]:
+    people: BindParameter[Any] = bindparam("people", expanding=True)
+    mine = claim.alias("mine")
+    undecided = [state.value for state in UNDECIDED]
+    bills = select(mine.c.provider_id, mine.c.bill_index).where(
+        mine.c.person_id.in_(people),
+        or_(mine.c.state.in_(undecided), mine.c.id.in_(bindparam("ids", expanding=True))),
     )
-    return earlier.limit(1)
+    names = (
+        *("id", "policy_id", "person_id", "person_seq", "provider_id", "bill_index", "state"),
+        *("decision_id", "benefit", "released_us", "adjustments", "adjusted", "adjust_held"),
+    )
+    # An undecided claim's bill is among these bills, and so is a claim's at hand.
+    found = select(*(claim.c[name] for name in names)).where(
+        claim.c.person_id.in_(people), tuple_(claim.c.provider_id, claim.c.bill_index).in_(bills)
+    )
+    return found.order_by(claim.c.person_seq)
+
+
+# Built once: it costs more than the database's answer.
+_AROUND = _around()
 
 
 def _earlier_policy_stands(states: Sequence[ClaimState]) -> ColumnElement[bool]:
@@ -116,29 +207,6 @@ def _earlier_policy_stands(states: Sequence[ClaimState]) -> ColumnElement[bool]:
         )
         .exists()
     )
-
-
-# Built once: it costs more than the database's answer.
-_WAITS_FOR = _waits_for()
-
-
-def earlier_policies(connection: Connection, row: ClaimRow) -> Sequence[ClaimRow]:
-    """Claims of the same bill under policies that come first in coordination."""
-    names = ("provider_id", "bill_index", "person_id", "person_seq")
-    told = {name: getattr(row, name) for name in names}
-    return connection.execute(_EARLIER_POLICIES, told).all()
-
-
-_EARLIER_POLICIES = (
-    select(claim)
-    .where(
-        claim.c.provider_id == bindparam("provider_id"),
-        claim.c.bill_index == bindparam("bill_index"),
-        claim.c.person_id == bindparam("person_id"),
-        claim.c.person_seq < bindparam("person_seq"),
-    )
-    .order_by(claim.c.seq)
-)
 
 
 def freed(connection: Connection, *, since_us: int, most: int) -> Sequence[ClaimRow]:

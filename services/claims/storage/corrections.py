@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select
 from services.claims.core.life_cycle import ClaimState, events_in
 from services.claims.storage import claims as store
 from services.claims.storage import sealed
+from services.claims.storage.coordination import Standing
 from services.claims.storage.tables import bill_correction, claim
 from services.common.sealing import Sealer
 
@@ -76,12 +77,12 @@ def _hashes(connection: Connection, row: Row[Any]) -> list[str]:
     return [row.bill_hash, *later]
 
 
-def is_open(row: Row[Any]) -> bool:
+def is_open(row: Row[Any] | Standing) -> bool:
     """Whether the decision in force does not know the newest version of the bill, and may yet."""
     return bool(row.adjusted < row.adjustments) and ClaimState(row.state) not in TOO_LATE
 
 
-def is_held(row: Row[Any]) -> bool:
+def is_held(row: Row[Any] | Standing) -> bool:
     """Whether the newest version of the bill waits for a person."""
     return is_open(row) and bool(row.adjust_held == row.adjustments)
 

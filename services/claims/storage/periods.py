@@ -5,11 +5,12 @@ Every function works in the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+import msgspec
+from sqlalchemy import Connection, bindparam, func, select
 
 from services.claims.core.facts import Balance, Scope
 from services.claims.core.life_cycle import TAKEN_BACK
@@ -52,40 +53,72 @@ def policies_of_plan(
     return frozenset(connection.execute(found.distinct()).scalars())
 
 
-def claims_since(connection: Connection, since_us: int, *, insurer: str) -> Sequence[Any]:
-    """The insurer's claims received since then, in the order received; nothing sealed of them.
+class PeriodClaim(msgspec.Struct, frozen=True, gc=False):
+    """A claim as a period needs it, in little memory; nothing sealed.
 
-    Each with the plan version of its decision in force, None without one, and when its person was
-    erased.
+    `plan_version` is that of its decision in force, None without one; `erased_us` says when its
+    person was erased.
     """
-    names = (
-        *("seq", "id", "insurer", "policy_id", "person_id", "member_id", "state", "decision_id"),
-        *("released_us", "created_us", "time_zone", "currency", "consent"),
-    )
-    found = (
-        select(*(claim.c[name] for name in names), decision.c.plan_version, person.c.erased_us)
-        .join(person, person.c.id == claim.c.person_id)
-        .outerjoin(decision, decision.c.id == claim.c.decision_id)
-        .where(claim.c.insurer == insurer, claim.c.created_us >= since_us)
-    )
-    return connection.execute(found.order_by(claim.c.seq)).all()
+
+    insurer: str
+    policy_id: str
+    person_id: str
+    member_id: str
+    state: str
+    time_zone: str
+    currency: str
+    consent: str | None
+    plan_version: str | None
+    seq: int
+    id: str
+    decision_id: str | None
+    released_us: int | None
+    created_us: int
+    erased_us: int | None
 
 
-def in_force(row: Row[Any]) -> bool:
+def claims_since(connection: Connection, since_us: int, *, insurer: str) -> Iterator[PeriodClaim]:
+    """The insurer's claims received since then, in the order received, as they are read."""
+    told = {"insurer": insurer, "since_us": since_us}
+    rows = connection.execute(_CLAIMS_SINCE, told, execution_options={"yield_per": _AT_ONCE})
+    # Most of what they say is said again and again, and kept once.
+    once: dict[Any, Any] = {}
+    for row in rows:
+        often = [once.setdefault(one, one) for one in row[:_SAID_OFTEN]]
+        values: Any = (*often, *row[_SAID_OFTEN:])
+        yield PeriodClaim(*values)
+
+
+# So many of the first fields.
+_SAID_OFTEN = 9
+_AT_ONCE = 2_000
+_FROM = {"plan_version": decision.c, "erased_us": person.c}
+_CLAIMS_SINCE = (
+    select(*(_FROM.get(name, claim.c)[name] for name in PeriodClaim.__struct_fields__))
+    .join(person, person.c.id == claim.c.person_id)
+    .outerjoin(decision, decision.c.id == claim.c.decision_id)
+    .where(claim.c.insurer == bindparam("insurer"), claim.c.created_us >= bindparam("since_us"))
+    .order_by(claim.c.seq)
+)
+
+
+def in_force(row: PeriodClaim) -> bool:
     """Whether a claim's decision counts: there is one, and it was not taken back."""
     return row.decision_id is not None and row.released_us is None and row.state not in _TAKEN_BACK
 
 
 def decided(connection: Connection, ids: Collection[str]) -> dict[str, Any]:
     """Stored decisions by id, with what they were made from; sealed."""
-    found = select(
-        decision.c.id,
-        decision.c.person_id,
-        decision.c.inputs,
-        decision.c.output,
-        decision.c.services,
-    ).where(decision.c.id.in_(ids))
-    return {row.id: row for row in connection.execute(found)}
+    return {row.id: row for row in connection.execute(_DECIDED, {"ids": list(ids)})}
+
+
+_DECIDED = select(
+    decision.c.id,
+    decision.c.person_id,
+    decision.c.inputs,
+    decision.c.output,
+    decision.c.services,
+).where(decision.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def decided_before(
@@ -95,34 +128,41 @@ def decided_before(
 
     Of these people, whose services reach into the year of `since`; what they allowed is sealed.
     """
-    found = (
-        select(
-            decision.c.id,
-            decision.c.person_id,
-            decision.c.services,
-            claim.c.seq,
-            claim.c.policy_id,
-            claim.c.member_id,
-            claim.c.id.label("claim_id"),
-        )
-        .join(claim, claim.c.id == decision.c.claim_id)
-        .where(
-            decision.c.person_id.in_(people),
-            claim.c.insurer == insurer,
-            claim.c.created_us < before_us,
-            decision.c.id == claim.c.decision_id,
-            claim.c.state.not_in(_TAKEN_BACK),
-            claim.c.released_us.is_(None),
-            decision.c.last_year >= since.year,
-        )
-        .order_by(claim.c.seq)
+    told = {
+        "people": list(people),
+        "before_us": before_us,
+        "first_year": since.year,
+        "insurer": insurer,
+    }
+    return connection.execute(_DECIDED_BEFORE, told).all()
+
+
+_DECIDED_BEFORE = (
+    select(
+        decision.c.id,
+        decision.c.person_id,
+        decision.c.services,
+        claim.c.seq,
+        claim.c.policy_id,
+        claim.c.member_id,
+        claim.c.id.label("claim_id"),
     )
-    return connection.execute(found).all()
+    .join(claim, claim.c.id == decision.c.claim_id)
+    .where(
+        decision.c.person_id.in_(bindparam("people", expanding=True)),
+        claim.c.insurer == bindparam("insurer"),
+        claim.c.created_us < bindparam("before_us"),
+        decision.c.id == claim.c.decision_id,
+        claim.c.state.not_in(_TAKEN_BACK),
+        claim.c.released_us.is_(None),
+        decision.c.last_year >= bindparam("first_year"),
+    )
+    .order_by(claim.c.seq)
+)
 
 
 def held(connection: Connection, policies: Collection[str]) -> list[Held]:
     """Every balance of these policies."""
-    found = select(usage_balance).where(usage_balance.c.policy_id.in_(policies))
     return [
         Held(
             policy_id=row.policy_id,
@@ -135,8 +175,13 @@ def held(connection: Connection, policies: Collection[str]) -> list[Held]:
                 count=row.uses,
             ),
         )
-        for row in connection.execute(found)
+        for row in connection.execute(_HELD, {"policies": list(policies)})
     ]
+
+
+_HELD = select(usage_balance).where(
+    usage_balance.c.policy_id.in_(bindparam("policies", expanding=True))
+)
 
 
 def family_sizes(connection: Connection, policies: Collection[str]) -> dict[str, dict[int, int]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import structs
@@ -238,6 +238,54 @@ def payee_on(connection: Connection, policy_id: str, day: date) -> tuple[str, by
     return None if row is None else (row.id, row.sealed)
 
 
+class Terms:
+    """What the revisions of some policies say of some of their members; opened when asked for."""
+
+    def __init__(
+        self, connection: Connection, sealer: Sealer, members: Collection[tuple[str, str]]
+    ) -> None:
+        """Read all revisions about these members, by policy and member id."""
+        told = {
+            "policies": sorted({policy_id for policy_id, _ in members}),
+            "members": sorted({member_id for _, member_id in members}),
+        }
+        self._sealer = sealer
+        self._revisions: dict[str, dict[int, bytes]] = {}
+        self._members: dict[tuple[str, int, str], Any] = {}
+        for row in connection.execute(_REVISIONS, told):
+            self._revisions.setdefault(row.policy_id, {})[row.revision] = row.terms
+            if row.sealed is not None:
+                self._members[row.policy_id, row.revision, row.member_id] = row
+
+    def of_stay(
+        self, policy_id: str, member_id: str, admission: date, discharge: date
+    ) -> tuple[PolicyTerms, MemberFacts]:
+        """What one stay is decided under: the terms as at discharge, the person as at admission.
+
+        Plan, limits and policy year look at the end of the stay; cover, waiting periods and
+        disclosed conditions at its start.
+
+        Raises: Erased, CannotOpen.
+        """
+        revisions = self.revisions(policy_id, member_id)
+        return _in_force(revisions, discharge), _member_on(revisions, member_id, admission)
+
+    def revisions(self, policy_id: str, member_id: str) -> list[PolicyTerms]:
+        """Every revision, the first one first, each with this member alone.
+
+        Raises: Erased, CannotOpen.
+        """
+        found = []
+        for revision, stored in self._revisions.get(policy_id, {}).items():
+            terms = _terms.decode(stored)
+            row = self._members.get((policy_id, revision, member_id))
+            if row is not None:
+                member = open_member(self._sealer, policy_id, revision, member_id, row)
+                terms = structs.replace(terms, members=(member,))
+            found.append(terms)
+        return found
+
+
 def of_stay(
     connection: Connection,
     sealer: Sealer,
@@ -246,15 +294,9 @@ def of_stay(
     admission: date,
     discharge: date,
 ) -> tuple[PolicyTerms, MemberFacts]:
-    """What one stay is decided under: the terms as at discharge, the person as at admission.
-
-    Plan, limits and policy year look at the end of the stay; cover, waiting periods and disclosed
-    conditions at its start.
-
-    Raises: Erased, CannotOpen.
-    """
-    revisions = _revisions(connection, sealer, policy_id, member_id)
-    return _in_force(revisions, discharge), _member_on(revisions, member_id, admission)
+    """As `Terms.of_stay`, of one member."""
+    terms = Terms(connection, sealer, [(policy_id, member_id)])
+    return terms.of_stay(policy_id, member_id, admission, discharge)
 
 
 def _member_on(revisions: Sequence[PolicyTerms], member_id: str, day: date) -> MemberFacts:
@@ -276,45 +318,28 @@ def _member_on(revisions: Sequence[PolicyTerms], member_id: str, day: date) -> M
     return member
 
 
-def _revisions(
-    connection: Connection, sealer: Sealer, policy_id: str, member_id: str
-) -> list[PolicyTerms]:
-    told = {"policy_id": policy_id, "member_id": member_id}
-    found = []
-    for row in connection.execute(_REVISIONS, told):
-        terms = _terms.decode(row.terms)
-        if row.sealed is not None:
-            member = open_member(sealer, policy_id, terms.revision, member_id, row)
-            terms = structs.replace(terms, members=(member,))
-        found.append(terms)
-    return found
-
-
 _REVISIONS = (
-    select(policy_revision.c.terms, insured_terms.c.person_id, insured_terms.c.sealed)
+    select(
+        policy_revision.c.policy_id,
+        policy_revision.c.revision,
+        policy_revision.c.terms,
+        insured_terms.c.member_id,
+        insured_terms.c.person_id,
+        insured_terms.c.sealed,
+    )
     .select_from(
         policy_revision.outerjoin(
             insured_terms,
             and_(
                 insured_terms.c.policy_id == policy_revision.c.policy_id,
                 insured_terms.c.revision == policy_revision.c.revision,
-                insured_terms.c.member_id == bindparam("member_id"),
+                insured_terms.c.member_id.in_(bindparam("members", expanding=True)),
             ),
         )
     )
-    .where(policy_revision.c.policy_id == bindparam("policy_id"))
-    .order_by(policy_revision.c.revision)
+    .where(policy_revision.c.policy_id.in_(bindparam("policies", expanding=True)))
+    .order_by(policy_revision.c.policy_id, policy_revision.c.revision)
 )
-
-
-def insured_people(connection: Connection, policy_id: str, revision: int) -> int:
-    """How many people a revision of the policy insures: the size of the family."""
-    found = (
-        select(func.count())
-        .select_from(insured_terms)
-        .where(insured_terms.c.policy_id == policy_id, insured_terms.c.revision == revision)
-    )
-    return connection.execute(found).scalar_one()
 
 
 def first_terms(connection: Connection, policy_id: str) -> PolicyTerms:
@@ -381,7 +406,8 @@ def cover_of(
     ).first()
     if row is None:
         return None
-    revisions = _revisions(connection, sealer, policy_id, row.member_id)
+    members = [(policy_id, row.member_id)]
+    revisions = Terms(connection, sealer, members).revisions(*members[0])
     member = _member_on(revisions, row.member_id, date.max)
     return member.cover[-1] if member.cover else None
 

@@ -6,11 +6,11 @@ Every function works in the caller's transaction. Decides nothing.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, insert, select
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select
 
 from services.claims.storage.sealed import provider_subject
 from services.claims.storage.tables import (
@@ -61,6 +61,23 @@ _NEWEST = (
     .where(*(price_list.c[name] == bindparam(name) for name in _KEY))
     .order_by(price_list.c.seq.desc())
     .limit(1)
+)
+
+
+def newest_price_lists(
+    connection: Connection, wanted: Collection[tuple[str, str, str]]
+) -> dict[tuple[str, str, str], int]:
+    """Numbers of the newest lists by insurer, provider and currency; those without one lack."""
+    told = {name: sorted({one[at] for one in wanted}) for at, name in enumerate(_KEY)}
+    rows = connection.execute(_NEWEST_OF, told)
+    found = {(row.insurer, row.provider_id, row.currency): int(row.seq) for row in rows}
+    return {one: found[one] for one in wanted if one in found}
+
+
+_NEWEST_OF = (
+    select(*(price_list.c[name] for name in _KEY), func.max(price_list.c.seq).label("seq"))
+    .where(*(price_list.c[name].in_(bindparam(name, expanding=True)) for name in _KEY))
+    .group_by(*(price_list.c[name] for name in _KEY))
 )
 
 

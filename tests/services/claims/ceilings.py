@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.type.v1 import bill_pb2
+from services.claims.at_hand import Desk
 from services.claims.core.canonical import Inputs
 from services.claims.core.decision import Decision
 from services.claims.core.life_cycle import Event
-from services.claims.deciding import Desk, decide, take_effect
+from services.claims.deciding import decide, take_effect
 from services.claims.plan_shelf import PlanShelf
 from services.claims.serving import find
 from services.common.access.caller import calling_as

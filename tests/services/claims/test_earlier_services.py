@@ -22,7 +22,7 @@ from services.claims.core.repeats import Reach
 from services.claims.storage import claims as store
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import metadata
-from services.claims.storage.usage import earlier_services
+from services.claims.storage.usage import EarlierServices
 from services.common.access.tenant import INSTALLATION
 from tests.services.claims.given import (
     DRUG,
@@ -172,8 +172,16 @@ def test_only_the_days_that_matter_are_looked_up_by_an_index(sqlite_database: st
             assert row is not None
             reach = Reach(codes={(YIBAO, CT): (date(2026, 5, 5), date(2026, 5, 16))})
             sealer.load([person_subject(row.person_id)])
-            found = earlier_services(connection, sealer, row, reach)
+            earlier = EarlierServices(
+                connection,
+                sealer,
+                people={row.person_id},
+                insurers={row.insurer},
+                first_year=2026,
+                last_year=2026,
+            )
             lookup, values = statements[-1]
+            found = earlier.of(row, reach)
             steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {lookup}", values).all()
         assert [one.bill_number for one in found] == ["B2", "B3"]
         assert {one.code for one in found} == {Coding(system=YIBAO, code=CT)}

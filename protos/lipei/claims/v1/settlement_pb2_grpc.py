@@ -126,12 +126,13 @@ class SettlementServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SettleClaims(self, request, context):
-        """Decides and releases up to 200 claims in their order in one transaction.
+        """Decides and releases up to 200 claims in their order in one transaction: read at once, written at once.
 
-        A claim that waits, perhaps for weeks, for the same bill that pends under an earlier policy is left as it is, and the
-        others are settled: settle that one by AdjudicateClaim.
-        NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
-        earlier one outside the batch; repeat.
+        A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not decided
+        yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is logged, and
+        its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
+        NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is AdjudicateClaim's
+        for one of them, and nothing is done.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

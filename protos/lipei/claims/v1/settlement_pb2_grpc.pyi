@@ -58,12 +58,13 @@ class SettlementServiceStub:
     NOT_FOUND: no such claim; stop. FAILED_PRECONDITION: not decided; stop.
     """
     SettleClaims: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]
-    """Decides and releases up to 200 claims in their order in one transaction.
+    """Decides and releases up to 200 claims in their order in one transaction: read at once, written at once.
 
-    A claim that waits, perhaps for weeks, for the same bill that pends under an earlier policy is left as it is, and the
-    others are settled: settle that one by AdjudicateClaim.
-    NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
-    earlier one outside the batch; repeat.
+    A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not decided
+    yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is logged, and
+    its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
+    NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is AdjudicateClaim's
+    for one of them, and nothing is done.
     """
     ApplyCorrection: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ApplyCorrectionRequest, _settlement_pb2.ApplyCorrectionResponse]
     """Decides a claim anew by the correction of its bill with this number, or by a newer one, and moves the difference: more
@@ -123,12 +124,13 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     NOT_FOUND: no such claim; stop. FAILED_PRECONDITION: not decided; stop.
     """
     SettleClaims: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]  # type: ignore[assignment]
-    """Decides and releases up to 200 claims in their order in one transaction.
+    """Decides and releases up to 200 claims in their order in one transaction: read at once, written at once.
 
-    A claim that waits, perhaps for weeks, for the same bill that pends under an earlier policy is left as it is, and the
-    others are settled: settle that one by AdjudicateClaim.
-    NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
-    earlier one outside the batch; repeat.
+    A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not decided
+    yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is logged, and
+    its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
+    NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is AdjudicateClaim's
+    for one of them, and nothing is done.
     """
     ApplyCorrection: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ApplyCorrectionRequest, _settlement_pb2.ApplyCorrectionResponse]  # type: ignore[assignment]
     """Decides a claim anew by the correction of its bill with this number, or by a newer one, and moves the difference: more
@@ -209,12 +211,13 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.SettleClaimsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.SettleClaimsResponse, _abc.Awaitable[_settlement_pb2.SettleClaimsResponse]]:
-        """Decides and releases up to 200 claims in their order in one transaction.
+        """Decides and releases up to 200 claims in their order in one transaction: read at once, written at once.
 
-        A claim that waits, perhaps for weeks, for the same bill that pends under an earlier policy is left as it is, and the
-        others are settled: settle that one by AdjudicateClaim.
-        NOT_FOUND: names an unknown claim; nothing is done. ABORTED with RetryInfo, and nothing is done: a claim waits for an
-        earlier one outside the batch; repeat.
+        A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not decided
+        yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is logged, and
+        its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
+        NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is AdjudicateClaim's
+        for one of them, and nothing is done.
         """
 
     @_abc_1.abstractmethod

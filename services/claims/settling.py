@@ -1,0 +1,173 @@
+"""Undecided claims decided, approved ones released: one, or many in one transaction.
+
+Many are read at once, decided one after the other in the order received, and written at once. A
+claim that cannot be settled is left where it stands, whatever it is that stands in its way, and its
+member's later ones wait for it; everybody else's are settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from sqlalchemy import Row
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from services.claims.at_hand import TURN_RETRY_S, AtHand, Desk, Question
+from services.claims.core.intake import UnacceptableBill
+from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.deciding import Effects
+from services.claims.owing import owe, to_provider
+from services.claims.storage import claims as store
+from services.claims.storage import decisions, sealed
+from services.common.dated import NoTermsInForce
+from services.common.log import logger
+from services.common.refusals import Refused
+from services.common.sealing import Erased
+
+ENGINE = "engine"
+# The moves that lead up to a decision, from wherever an undecided claim stands.
+_BEFORE = {
+    ClaimState.RECEIVED: (Event.REGISTER, Event.BEGIN_ADJUDICATION),
+    ClaimState.REGISTERED: (Event.BEGIN_ADJUDICATION,),
+    ClaimState.ADJUDICATING: (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Where a claim stands after a step; without a decision, nothing is owed by one."""
+
+    state: ClaimState
+    benefit: int = 0
+
+
+def settle(desk: Desk, row: Row[Any]) -> Settled:
+    """What was left to do is done: an undecided claim decided, an approved one released.
+
+    Raises: Refused (ABORTED) while it has to wait for another claim.
+    """
+    turn = _Turn(desk, [row])
+    settled = turn.settle(row)
+    turn.write()
+    return settled
+
+
+def settle_all(desk: Desk, rows: Sequence[Row[Any]]) -> dict[str, Settled]:
+    """The same for many, in the order received; where each stands, by its id.
+
+    The fault of one costs the others nothing: whatever it breaks is undone, and the claims are
+    settled one at a time, each within a savepoint. Only what is of no claim, such as a lost
+    connection or a key that nobody has, is raised.
+    """
+    in_order = sorted(rows, key=lambda row: int(row.seq))
+    try:
+        with desk.connection.begin_nested():
+            return _together(desk, in_order)
+    except (InterfaceError, OperationalError):
+        raise
+    except Exception as fault:  # noqa: BLE001 - whichever claim's it is, the others are settled
+        logger().warning("settled_apart", count=len(in_order), fault=type(fault).__name__)
+    return _each(in_order, lambda row: _apart(desk, row))
+
+
+def _together(desk: Desk, rows: Sequence[Row[Any]]) -> dict[str, Settled]:
+    turn = _Turn(desk, rows)
+    settled = _each(rows, turn.settle)
+    turn.write()
+    return settled
+
+
+def _apart(desk: Desk, row: Row[Any]) -> Settled:
+    with desk.connection.begin_nested():
+        return settle(desk, row)
+
+
+def _each(
+    rows: Sequence[Row[Any]], settle_one: Callable[[Row[Any]], Settled]
+) -> dict[str, Settled]:
+    """Where each stands; what waits or cannot be settled is left.
+
+    Raises: the first fault when no claim is without one.
+    """
+    found: dict[str, Settled] = {}
+    faults: list[Exception] = []
+    for row in rows:
+        found[row.id] = Settled(ClaimState(row.state))
+        try:
+            found[row.id] = settle_one(row)
+        except (InterfaceError, OperationalError):
+            raise
+        except Exception as fault:  # noqa: BLE001 - of this claim, and the others are settled
+            if isinstance(fault, Refused) and fault.code is grpc.StatusCode.ABORTED:
+                continue  # it waits
+            logger().error("unsettled", claim=row.id, fault=type(fault).__name__)
+            faults.append(fault)
+    if faults and len(faults) == len(rows):
+        raise faults[0]
+    return found
+
+
+class _Turn:
+    """Claims that are settled one after the other, and written at the end."""
+
+    def __init__(self, desk: Desk, rows: Sequence[Row[Any]]) -> None:
+        undecided = [row for row in rows if ClaimState(row.state) in store.UNDECIDED]
+        self._desk = desk
+        self._at_hand = AtHand(desk, [Question(row=row) for row in undecided])
+        self._effects = Effects(desk, self._at_hand.used, undecided)
+
+    def settle(self, row: Row[Any]) -> Settled:
+        if ClaimState(row.state) in store.UNDECIDED:
+            return self._decide(row)
+        return Settled(release(self._desk, row), row.benefit or 0)
+
+    def write(self) -> None:
+        self._effects.write()
+
+    def _decide(self, row: Row[Any]) -> Settled:
+        """Decide an undecided claim, all its moves at once."""
+        at_hand = self._at_hand
+        if at_hand.around.waits_for_earlier(row):
+            raise Refused(
+                grpc.StatusCode.ABORTED,
+                "EARLIER_CLAIM_OPEN",
+                "an earlier claim of the member is not decided yet; wait",
+                retry_after_s=TURN_RETRY_S,
+            )
+        before = _BEFORE[ClaimState(row.state)]
+        try:
+            inputs, decided = at_hand.decide(row)
+        except (UnacceptableBill, NoTermsInForce, Erased) as fault:
+            # Intake and import should have refused it, and no claim that is open is erased; one
+            # may be opened again after that. A person must look, and the member's later claims
+            # must not wait for it.
+            logger().error("undecidable", claim=row.id, fault=type(fault).__name__)
+            state = self._effects.move(row, [*before, Event.REFER_TO_REVIEW], ENGINE)
+            at_hand.around.referred(row)
+            return Settled(state)
+        own = at_hand.own_use(row)
+        state, stored = self._effects.add(row, inputs, decided, before, ENGINE, own_use=own)
+        at_hand.took_effect(row, state, inputs, decided, stored)
+        return Settled(state, decided.benefit)
+
+
+def release(desk: Desk, row: Row[Any]) -> ClaimState:
+    """A decided claim on to payable, with the debt in the ledger, or closed; the state after.
+
+    Raises: Refused when it is not decided.
+    """
+    state = ClaimState(row.state)
+    if state in store.UNDECIDED:
+        text = "the claim is not decided yet"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
+    if state not in (ClaimState.AUTO_APPROVED, ClaimState.APPROVED):
+        return state
+    benefit = row.benefit or 0
+    leads_to = owe(desk.connection, row, row.decision_id, benefit, desk.at_us)
+    stored = decisions.decision_of(desk.connection, row.decision_id)
+    decided = sealed.open_output(desk.sealer, stored)
+    owed = {"owed": benefit, "owed_provider": to_provider(decided)}
+    return store.move_on(desk.connection, row.id, state, [leads_to], ENGINE, desk.at_us, **owed)
