@@ -19,6 +19,7 @@ from sqlalchemy import make_url
 from demo import processes  # noqa: F401 - tells gRPC about forks, before any test's first channel
 from services.common.database import Database, migrate
 from tests.postgres import fresh_database, postgres_server
+from tests.statements import share_compiled_statements
 
 _POSTGRES = pytest.StashKey[str]()
 # Their tests start whole stacks of processes: begun last, they would end last and alone.
@@ -27,6 +28,7 @@ _BEGIN_WITH = ("bench", "canary", "demo", "e2e", "fault", "stack")
 
 def pytest_sessionstart() -> None:
     """A run that is told to stop still ends its servers."""
+    share_compiled_statements()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
