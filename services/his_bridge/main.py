@@ -31,16 +31,12 @@ from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
 from services.his_bridge.consent_register import ConsentServicer
 from services.his_bridge.consent_requests import RECIPIENT
-from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
-from services.his_bridge.dialects.port import Tokens
-from services.his_bridge.profiles.loader import ProfileError, SourceProfile, load_profiles
-from services.his_bridge.pulling import Puller
-from services.his_bridge.servicer import HisBridgeServicer, Hospital
-from services.his_bridge.sources.fhir_rest import FhirRest
-from services.his_bridge.sources.port import Source
+from services.his_bridge.profiles.loader import ProfileError, load_profiles
+from services.his_bridge.servicer import HisBridgeServicer
 from services.his_bridge.storage.about import records_about
 from services.his_bridge.storage.counted import SEALED
 from services.his_bridge.storage.tables import evidence, metadata
+from services.his_bridge.wiring import hospital_of
 
 EXAMPLE_PROFILES = Path(__file__).parent / "profiles"
 
@@ -56,24 +52,6 @@ class BridgeSettings(LipeiSettings):
 def now_us() -> int:
     """Microseconds since 1970 in UTC."""
     return time.time_ns() // 1_000
-
-
-def hospital_of(
-    profile: SourceProfile,
-    source: Source,
-    database: Database,
-    keys: SubjectKeys,
-    tokens: Tokens,
-    recipient: str,
-) -> Hospital:
-    """One hospital's pulls. Another dialect or source is another branch here."""
-    claims = ClaimReader(profile.terms, tokens)
-    observations = ObservationReader(profile.terms, tokens)
-    kept = (database, keys, now_us, recipient)
-    return Hospital(
-        bills=Puller("bills", profile, source, claims, *kept),
-        readings=Puller("readings", profile, source, observations, *kept),
-    )
 
 
 async def run(settings: BridgeSettings) -> None:
@@ -97,9 +75,8 @@ async def run(settings: BridgeSettings) -> None:
     def tokens(kind: str, number: str) -> str:
         return member_token(kind, number, key=key, key_version=version)
 
-    sources = {name: FhirRest(profile) for name, profile in profiles.items()}
     hospitals = {
-        name: hospital_of(profile, sources[name], database, keys, tokens, recipient)
+        name: hospital_of(profile, database, keys, tokens, now_us, recipient)
         for name, profile in profiles.items()
     }
     proof = service_evidence(
@@ -140,8 +117,9 @@ async def run(settings: BridgeSettings) -> None:
             background=[proof.keep_signing],
         )
     finally:
-        for source in sources.values():
-            await source.close()
+        for hospital in hospitals.values():
+            if hospital.source is not None:
+                await hospital.source.close()
         database.close()
 
 

@@ -6,7 +6,6 @@ import functools
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -28,7 +27,8 @@ from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
 from services.common.sealing.erasures import OtherErasure, done_by
 from services.his_bridge import messages
-from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
+from services.his_bridge.intake import LeaseHeld, PullReport
+from services.his_bridge.pulling import Puller
 from services.his_bridge.requests import (
     ALL_HOSPITALS,
     ANSWERS,
@@ -49,6 +49,7 @@ from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import last_pulls, lists, showing, withheld
 from services.his_bridge.storage.erasure import NothingKept, WithdrawalNotTold, erase
 from services.his_bridge.storage.holding import READINGS
+from services.his_bridge.wiring import Hospital
 
 USUAL_RECORDS, MOST_RECORDS = 500, 5_000
 MOST_ON_PAGE, MOST_READINGS_ON_PAGE = 500, 1_000
@@ -58,14 +59,6 @@ LONGEST_PULL_S = 60.0
 _MEMBER = re.compile(r"members/(-|[a-z0-9]{1,16}\.[0-9a-f]{64})", re.ASCII)
 _STATES = {pb.DELIVERY_STATE_UNSPECIFIED: None, pb.DELIVERY_STATE_PENDING: "PENDING", **ANSWERS}
 Context = grpc.aio.ServicerContext[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Hospital:
-    """What pulls one hospital."""
-
-    bills: Puller
-    readings: Puller
 
 
 class HisBridgeServicer(HisBridgeServiceServicer):
@@ -105,6 +98,8 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     ) -> pb.PullReadingsResponse:
         """The same for readings."""
         puller = self._pulled(request).readings
+        if puller is None:
+            return pb.PullReadingsResponse()
         report = await self._pull(puller, request.max_records, context)
         return pb.PullReadingsResponse(
             received=report.received,

@@ -58,7 +58,12 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One charge. `billed` is quantity × unit price, rounded once, half up."""
+    """One charge. `billed` is quantity × unit price, rounded once, half up.
+
+    `line_id` is the source's id of the charge. A line that takes back a charge, or part of it
+    (冲红), names it in `reverses_line`, and its quantity and amounts are negative; it stands in
+    events only, never in the bill that they make.
+    """
 
     number: int
     code: Coding
@@ -69,6 +74,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     service_time: datetime | None = None
     diagnosis_numbers: tuple[int, ...] = ()
     fund_paid: int | None = None
+    line_id: str = ""
+    reverses_line: str = ""
 
 
 class SocialInsurance(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import TypeVar
 
 from services.his_bridge.core.balance import Balance, balance, to_minor
 from services.his_bridge.core.bill import Bill, Coding, Diagnosis, Line, Reading, SocialInsurance
 from services.his_bridge.core.faults import Fault, Reason, in_order
-from services.his_bridge.core.mapping import as_local, to_standard
+from services.his_bridge.core.mapping import Side, Unmapped, as_local, to_standard, unmapped
 from services.his_bridge.core.parsed import ParsedBill, ParsedReadings, ParsedSocialInsurance
 from services.his_bridge.core.redaction import redact
 from services.his_bridge.core.terms import SocialInsuranceSource, SourceTerms
@@ -16,11 +18,15 @@ T = TypeVar("T")
 
 
 class Held(Exception):
-    """A record that cannot be released; `faults` names everything that is wrong with it."""
+    """A record that cannot be released; `faults` names everything that is wrong with it.
 
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
+    `unmapped` names each code that a map would have to know.
+    """
+
+    def __init__(self, faults: tuple[Fault, ...], unmapped: Sequence[Unmapped] = ()) -> None:
         super().__init__(", ".join(fault.reason for fault in faults))
         self.faults = faults
+        self.unmapped = tuple(unmapped)
 
 
 def whole_bill(parsed: ParsedBill, member_token: str | None, terms: SourceTerms) -> Bill:
@@ -29,8 +35,9 @@ def whole_bill(parsed: ParsedBill, member_token: str | None, terms: SourceTerms)
     Raises: Held with all faults: those of the dialect, of the identity, of codes and of amounts.
     """
     faults = [*parsed.faults, *(parsed.person.faults if parsed.person else ())]
-    diagnoses = _diagnoses(parsed, terms, faults)
-    codes = _line_codes(parsed, terms, faults)
+    unknown: list[Unmapped] = []
+    diagnoses = _diagnoses(parsed, terms, faults, unknown)
+    codes = _line_codes(parsed, terms, faults, unknown)
     if not parsed.states_total:
         faults.append(Fault(reason=Reason.TOTAL_MISSING, path=parsed.total_path))
     amounts = balance(
@@ -43,7 +50,7 @@ def whole_bill(parsed: ParsedBill, member_token: str | None, terms: SourceTerms)
     faults += amounts.faults
     social = _social_insurance(parsed.social_insurance, amounts, terms, faults)
     if faults:
-        raise Held(in_order(faults))
+        raise Held(in_order(faults), unknown)
     bill = _assembled(parsed, member_token, terms, diagnoses, codes, amounts, social)
     redacted, leaks = redact(bill, _known(parsed.person))
     if leaks:
@@ -86,7 +93,9 @@ def _known(value: T | None) -> T:
     return value
 
 
-def _diagnoses(parsed: ParsedBill, terms: SourceTerms, faults: list[Fault]) -> list[Diagnosis]:
+def _diagnoses(
+    parsed: ParsedBill, terms: SourceTerms, faults: list[Fault], unknown: list[Unmapped]
+) -> list[Diagnosis]:
     found = []
     for entry in parsed.diagnoses:
         if entry.concept is None:
@@ -94,6 +103,10 @@ def _diagnoses(parsed: ParsedBill, terms: SourceTerms, faults: list[Fault]) -> l
         standard = to_standard(entry.concept, terms.diagnosis_codes)
         if isinstance(standard, Fault):
             faults.append(standard)
+            # The whole bill waits for the diagnosis.
+            whole = _at_stake(parsed.total, terms)
+            missing = unmapped(entry.concept, terms.diagnosis_codes, Side.DIAGNOSES, whole)
+            unknown += [missing] if missing else []
         else:
             found.append(
                 Diagnosis(number=entry.number, code=standard[0], principal=entry.principal)
@@ -102,7 +115,7 @@ def _diagnoses(parsed: ParsedBill, terms: SourceTerms, faults: list[Fault]) -> l
 
 
 def _line_codes(
-    parsed: ParsedBill, terms: SourceTerms, faults: list[Fault]
+    parsed: ParsedBill, terms: SourceTerms, faults: list[Fault], unknown: list[Unmapped]
 ) -> list[tuple[Coding, Coding | None]]:
     found = []
     for line in parsed.lines:
@@ -111,10 +124,22 @@ def _line_codes(
         standard = to_standard(line.concept, terms.line_codes)
         if isinstance(standard, Fault):
             faults.append(standard)
+            net = line.net
+            if net is None and line.quantity is not None and line.unit_price is not None:
+                net = line.quantity * line.unit_price
+            own = _at_stake(net, terms)
+            missing = unmapped(line.concept, terms.line_codes, Side.SERVICES, own)
+            unknown += [missing] if missing else []
         else:
             code, local = standard
             found.append((code, local or as_local(line.local_concept)))
     return found
+
+
+def _at_stake(amount: Decimal | None, terms: SourceTerms) -> int:
+    """Minor units, for ranking only: 0 when the amount cannot be read exactly."""
+    minor = 0 if amount is None else to_minor(amount, terms.currency, "")
+    return 0 if isinstance(minor, Fault) else abs(minor)
 
 
 def _social_insurance(

@@ -2,12 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+import msgspec
+
 from services.his_bridge.core.bill import Coding
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.parsed import Concept, LocalCoding
-from services.his_bridge.core.terms import CodeRules
+from services.his_bridge.core.terms import CodeMap, CodeRules, SourceTerms
 
 MAX_DISPLAY = 300
+
+
+class Side(StrEnum):
+    """What codes are of."""
+
+    SERVICES = "services"
+    DIAGNOSES = "diagnoses"
+    READINGS = "readings"
+
+
+class Unmapped(msgspec.Struct, frozen=True, kw_only=True):
+    """A code that nothing translates, and what hangs on it in minor units; 0 when nothing does."""
+
+    side: Side
+    system: str
+    code: str
+    amount: int = 0
+
+
+class StoredMap(msgspec.Struct, frozen=True, kw_only=True):
+    """A map that was loaded while the bridge ran: local code → standard code."""
+
+    side: Side
+    from_system: str
+    to_system: str
+    codes: Mapping[str, str]
+
+
+def with_maps(terms: SourceTerms, maps: Iterable[StoredMap]) -> SourceTerms:
+    """The terms with loaded maps beside the profile's own; where both know a code, the loaded one.
+
+    A map of services or diagnoses to a system that the profile does not accept stays unused.
+    """
+    lines, diagnoses = dict(terms.line_codes.maps), dict(terms.diagnosis_codes.maps)
+    readings = dict(terms.reading_maps)
+    for loaded in maps:
+        table = {
+            local: Coding(system=loaded.to_system, code=standard)
+            for local, standard in loaded.codes.items()
+        }
+        if loaded.side is Side.READINGS:
+            _add(readings, loaded.from_system, table)
+        elif loaded.side is Side.SERVICES and loaded.to_system in terms.line_codes.accepted:
+            _add(lines, loaded.from_system, table)
+        elif loaded.side is Side.DIAGNOSES and loaded.to_system in terms.diagnosis_codes.accepted:
+            _add(diagnoses, loaded.from_system, table)
+    return msgspec.structs.replace(
+        terms,
+        line_codes=msgspec.structs.replace(terms.line_codes, maps=lines),
+        diagnosis_codes=msgspec.structs.replace(terms.diagnosis_codes, maps=diagnoses),
+        reading_maps=readings,
+    )
+
+
+def _add(maps: dict[str, CodeMap], system: str, table: Mapping[str, Coding]) -> None:
+    known = maps.get(system, CodeMap(codes={}))
+    maps[system] = CodeMap(codes={**known.codes, **table})
+
+
+def unmapped(concept: Concept, rules: CodeRules, side: Side, amount: int) -> Unmapped | None:
+    """The code that a map would have to know: of a system with a map, else the first one."""
+    if not concept.codings:
+        return None
+    wanted = next((c for c in concept.codings if c.system in rules.maps), concept.codings[0])
+    return Unmapped(side=side, system=wanted.system, code=wanted.code, amount=amount)
 
 
 def to_standard(concept: Concept, rules: CodeRules) -> tuple[Coding, Coding | None] | Fault:

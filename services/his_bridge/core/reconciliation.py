@@ -2,50 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 import msgspec
 
 
 class DayTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """The bills of one day: which, and the sum of their totals in minor units."""
+    """The bills of one day: the total of each in minor units, signed, by its id."""
 
-    ids: frozenset[str] = frozenset()
-    total: int = 0
+    bills: Mapping[str, int] = {}
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Which bills."""
+        return frozenset(self.bills)
 
     @property
     def count(self) -> int:
         """How many bills."""
-        return len(self.ids)
+        return len(self.bills)
 
-    def with_bill(self, external_id: str, total: int) -> DayTotals:
-        """The same day with one more bill."""
-        return DayTotals(ids=self.ids | {external_id}, total=self.total + total)
+    @property
+    def total(self) -> int:
+        """The sum of their totals."""
+        return sum(self.bills.values())
+
+
+def by_day(bills: Iterable[tuple[date, str, int]]) -> dict[date, DayTotals]:
+    """Day, id and total of each bill, by day. Of an id that comes twice the last counts."""
+    days: defaultdict[date, dict[str, int]] = defaultdict(dict)
+    for day, external_id, total in bills:
+        days[day][external_id] = total
+    return {day: DayTotals(bills=found) for day, found in days.items()}
 
 
 class DayDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """How one day differs: ids on one side only, and the source's total less ours."""
+    """How one day differs: ids on one side only, ids whose totals differ, and the sums' difference.
+
+    `total_difference` is the source's sum less ours.
+    """
 
     day: date
     missing_here: frozenset[str]
     missing_there: frozenset[str]
+    other_total: frozenset[str]
     total_difference: int
 
 
 def differences(
     source: Mapping[date, DayTotals], here: Mapping[date, DayTotals]
 ) -> tuple[DayDifference, ...]:
-    """The days on which both sides differ, oldest first; equal counts alone prove nothing."""
+    """The days on which both sides differ, oldest first; equal counts and sums prove nothing."""
     found = []
     for day in sorted({*source, *here}):
         theirs, ours = source.get(day, DayTotals()), here.get(day, DayTotals())
-        if theirs != ours:
+        if theirs.bills != ours.bills:
+            both = theirs.ids & ours.ids
             found.append(
                 DayDifference(
                     day=day,
                     missing_here=theirs.ids - ours.ids,
                     missing_there=ours.ids - theirs.ids,
+                    other_total=frozenset(n for n in both if theirs.bills[n] != ours.bills[n]),
                     total_difference=theirs.total - ours.total,
                 )
             )

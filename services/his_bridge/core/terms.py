@@ -99,6 +99,7 @@ class SourceTerms(msgspec.Struct, frozen=True, kw_only=True):
     first_day: date | None = None
     last_day: date | None = None
     readings: tuple[ReadingRule, ...] = ()
+    reading_maps: Mapping[str, CodeMap] = {}  # local codes of measurements, to LOINC
     provenances: Mapping[str, Provenance] = {}
     licences: tuple[Licence, ...] = ()
 

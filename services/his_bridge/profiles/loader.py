@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -25,11 +24,13 @@ from services.his_bridge.core.terms import (
     SocialInsuranceSource,
     SourceTerms,
 )
+from services.his_bridge.profiles.dialect_terms.table import DIALECTS
 from services.his_bridge.profiles.reader import Section
+from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
+from services.his_bridge.profiles.source_kinds.port import Context, SourceSettings
+from services.his_bridge.profiles.source_kinds.table import SOURCE_KINDS, USUAL_KIND
 
 HOSPITAL = r"[a-z][a-z0-9-]{0,62}"
-BASE_URL_VARIABLE = "LIPEI_HIS_BRIDGE_BASE_URL_"
-DIALECTS = ("fhir_r4",)
 _URI = r"[!-~]{1,200}"
 _CODE = r"[^\s](?:.{0,98}[^\s])?"
 
@@ -59,6 +60,20 @@ class SourceProfile(msgspec.Struct, frozen=True, kw_only=True):
     licence: str | None
     terms: SourceTerms
     limits: PullLimits
+    source: SourceSettings
+    dialect_terms: msgspec.Struct | None = None
+
+    @property
+    def scope(self) -> str:
+        """What a cursor belongs to: another source, period or choice of readings begins anew."""
+        terms = self.terms
+        parts = (
+            self.source.scope,
+            terms.first_day,
+            terms.last_day,
+            [rule.code for rule in terms.readings],
+        )
+        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def load_profiles(folder: Path, environ: Mapping[str, str]) -> dict[str, SourceProfile]:
@@ -96,9 +111,15 @@ def parse_profile(
     faults: list[Fault] = []
     top = Section(load(content, source), "", faults)
     hospital = top.text("hospital", HOSPITAL) or "unknown"
-    dialect = top.text("dialect", "|".join(DIALECTS)) or DIALECTS[0]
+    dialect = top.text("dialect", "|".join(DIALECTS)) or next(iter(DIALECTS))
     charset = top.text("charset", "utf-8", required=False) or "utf-8"
-    base_url = _base_url(top, hospital, environ or {})
+    origin = top.section("source")
+    kind = origin.text("kind", "|".join(SOURCE_KINDS), required=False) or USUAL_KIND
+    source_settings = SOURCE_KINDS[kind](
+        origin, Context(hospital=hospital, top=top, environ=environ or {})
+    )
+    own = top.section(dialect)
+    dialect_terms = DIALECTS[dialect](own)
     zone, currency = _zone(top), _currency(top)
     provider = top.section("provider", required=True)
     codes = top.section("codes", required=True)
@@ -110,7 +131,9 @@ def parse_profile(
         hospital=hospital,
         currency=currency,
         zone=zone,
-        base_url=base_url,
+        base_url=(
+            source_settings.base_url if isinstance(source_settings, FhirRestSettings) else ""
+        ),
         identities=_identities(top),
         provider_system=provider.text("identifier_system", _URI, required=False),
         provider_id=provider.text("id", _CODE, required=False),
@@ -136,33 +159,19 @@ def parse_profile(
         period.fault("last_day", "PERIOD", "must not be before first_day")
     licence = provider.text("licence", r"\S.{0,98}\S", required=False)
     limits = _limits(pull)
-    for section in (top, provider, codes, quirks, period, readings, pull):
+    for section in (top, origin, own, provider, codes, quirks, period, readings, pull):
         section.close()
     if faults:
         raise StrictYamlError(faults, source)
     return SourceProfile(
-        dialect=dialect, charset=charset, licence=licence, terms=terms, limits=limits
+        dialect=dialect,
+        charset=charset,
+        licence=licence,
+        terms=terms,
+        limits=limits,
+        source=source_settings,
+        dialect_terms=dialect_terms,
     )
-
-
-def _base_url(top: Section, hospital: str, environ: Mapping[str, str]) -> str:
-    url = top.text("base_url", r"https?://[!-~]{1,400}") or ""
-    url = environ.get(BASE_URL_VARIABLE + hospital.upper().replace("-", "_"), url)
-    parts = urlsplit(url)
-    plain_allowed = top.flag("allow_plain_http", False)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        top.fault("base_url", "BASE_URL", "must carry no user, password, query or fragment")
-    if parts.scheme == "http" and not plain_allowed and not _is_loopback(parts.hostname or ""):
-        text = "patients' records over plain http; use https, or set allow_plain_http: true"
-        top.fault("base_url", "PLAIN_HTTP", text)
-    return url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _zone(top: Section) -> str:

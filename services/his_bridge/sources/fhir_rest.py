@@ -16,7 +16,7 @@ import msgspec
 
 from services.his_bridge.core.balance import to_minor
 from services.his_bridge.core.faults import Fault
-from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.core.reconciliation import DayTotals, by_day
 from services.his_bridge.dialects.fhir_r4 import Entry, Framed, NotABundle, frame
 from services.his_bridge.dialects.fhir_r4.claim import (
     Nature,
@@ -123,12 +123,11 @@ class FhirRest:
                 amount = 0 if minor is None or isinstance(minor, Fault) else minor
                 external_id = f"{record.kind}/{record.record_id}"
                 latest[external_id] = (day, amount) if counts and day is not None else None
-        found: dict[date, DayTotals] = {}
-        for external_id, entry in latest.items():
-            if entry is not None and first <= entry[0] <= last and terms.in_period(entry[0]):
-                day = entry[0]
-                found[day] = found.get(day, DayTotals()).with_bill(external_id, entry[1])
-        return found
+        return by_day(
+            (entry[0], external_id, entry[1])
+            for external_id, entry in latest.items()
+            if entry is not None and first <= entry[0] <= last and terms.in_period(entry[0])
+        )
 
     async def close(self) -> None:
         """Drop the connections."""

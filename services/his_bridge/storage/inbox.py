@@ -40,12 +40,15 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a page: records to read, with their positions in it, and counts."""
+    """What became of records: those to read, with their positions, and the positions of others.
 
-    pending: tuple[tuple[int, Pending], ...]
-    received: int
-    conflicts: int
-    filtered: int
+    A record in none of them was here already. `received` counts what was written.
+    """
+
+    pending: tuple[tuple[int, Pending], ...] = ()
+    received: int = 0
+    conflicts: tuple[int, ...] = ()
+    filtered: tuple[int, ...] = ()
 
 
 class SetAsideRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,14 +80,14 @@ def store(
     }
     known = _known(connection, hospital, channel, set(index_of.values()))
     rows: list[tuple[int, dict[str, object]]] = []
-    filtered = 0
+    filtered: list[int] = []
     for position, record in enumerate(arrived):
         digest = sealed.content_hash(sealer, record.raw)
         external = index_of[record.external_id]
         versions = known.get(external)
         if versions is None:
             if record.keep_out:
-                filtered += 1
+                filtered.append(position)
                 continue
             versions = known[external] = {}
         digests = versions.setdefault(record.version, set())
@@ -108,13 +111,14 @@ def store(
         digests.add(digest)
         rows.append((position, row))
     if not rows:
-        return Stored(pending=(), received=0, conflicts=0, filtered=filtered)
+        return Stored(filtered=tuple(filtered))
     ids = connection.execute(
         insert(inbox).returning(inbox.c.id, sort_by_parameter_order=True),
         [row for _, row in rows],
     ).scalars()
     pending: list[tuple[int, Pending]] = []
-    conflicts: list[SetAsideRow] = []
+    conflicts: list[int] = []
+    aside: list[SetAsideRow] = []
     for inbox_id, (position, new) in zip(ids, rows, strict=True):
         if new["state"] == PENDING:
             record = arrived[position]
@@ -134,13 +138,14 @@ def store(
             )
             pending.append((position, entry))
         else:
-            conflicts.append(SetAsideRow(inbox_id=inbox_id, faults=_CONFLICT))
-    set_aside(connection, hospital, conflicts, currency=currency, now_us=now_us)
+            conflicts.append(position)
+            aside.append(SetAsideRow(inbox_id=inbox_id, faults=_CONFLICT))
+    set_aside(connection, hospital, aside, currency=currency, now_us=now_us)
     return Stored(
         pending=tuple(pending),
         received=len(rows),
-        conflicts=len(conflicts),
-        filtered=filtered,
+        conflicts=tuple(conflicts),
+        filtered=tuple(filtered),
     )
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from services.common.paging import Page, any_after
 from services.common.sealing import Erased, Sealer, members
-from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.core.reconciliation import DayTotals, by_day
 from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.sealed import open_record, open_released
 from services.his_bridge.storage.tables import (
@@ -210,11 +210,7 @@ def totals_by_day(
         if row.kind != "REVERSAL" and first <= (day := date.fromisoformat(row.day)) <= last
     ]
     sealer.load(members.subject_of(row.member) for _, row in counted)
-    found: dict[date, DayTotals] = {}
-    for day, row in counted:
-        name = _external_id(sealer, row)
-        found[day] = found.get(day, DayTotals()).with_bill(name, row.total_minor)
-    return found
+    return by_day((day, _external_id(sealer, row), row.total_minor) for day, row in counted)
 
 
 def _external_id(sealer: Sealer, row: Row[Any]) -> str:

@@ -18,7 +18,8 @@ from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.outcomes import Outcome
 from services.his_bridge.dialects.fhir_r4 import ClaimReader
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
-from services.his_bridge.pulling import LeaseHeld, Puller, PullReport
+from services.his_bridge.intake import Intake, LeaseHeld, PullReport
+from services.his_bridge.pulling import Puller
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import last_pulls, leases, lists, showing
@@ -88,9 +89,8 @@ def pulling(
         records: RecordReader = reader(found.terms, tokens)
         keys = subject_keys(database)
         try:
-            return await work(
-                Puller("bills", found, source, records, database, keys, clock, INSURER)
-            )
+            intake = Intake("bills", found, records, database, keys, clock, INSURER, source.look_up)
+            return await work(Puller(intake, source, clock))
         finally:
             await source.close()
 

@@ -13,8 +13,9 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from services.common.access.caller import Caller, calling_as
 from services.common.database import Database, migrate
 from services.common.refusals import Refused, status_of
-from services.his_bridge.pulling import PullReport
-from services.his_bridge.servicer import HisBridgeServicer, Hospital
+from services.his_bridge.intake import PullReport
+from services.his_bridge.servicer import HisBridgeServicer
+from services.his_bridge.wiring import Hospital
 from tests.services.common.sealing.keys import subject_keys
 from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
 
@@ -73,7 +74,9 @@ def bridge(database_url: str) -> Iterator[HisBridgeServicer]:
     database = Database(database_url)
     migrate(database, "services.his_bridge")
     puller: Any = NothingNew()
-    hospitals = {name: Hospital(bills=puller, readings=puller) for name in (MINE, ANOTHERS)}
+    hospitals = {
+        name: Hospital(bills=puller, readings=puller, source=None) for name in (MINE, ANOTHERS)
+    }
     yield HisBridgeServicer(database, subject_keys(database), hospitals, "insurers/insurer")
     database.close()
 

@@ -127,7 +127,13 @@ def _measured(
 
 
 def _rule_for(concept: CodeableConcept | None, terms: SourceTerms) -> ReadingRule | None:
-    codes = {c.code for c in concept.coding if c.system == LOINC} if concept else set()
+    codes = set()
+    for coding in concept.coding if concept else ():
+        if coding.system == LOINC:
+            codes.add(coding.code)
+        elif (code_map := terms.reading_maps.get(coding.system or "")) is not None:
+            mapped = code_map.codes.get(coding.code or "")
+            codes.add(mapped.code if mapped else None)
     return next((rule for rule in terms.readings if rule.code in codes), None)
 
 

@@ -67,7 +67,7 @@ class ClaimReader:
         try:
             bill = whole_bill(msgspec.structs.replace(parsed, person=person), token, self._terms)
         except Held as held:
-            return SetAside(faults=held.faults, total=self._total(decoded))
+            return SetAside(faults=held.faults, total=self._total(decoded), unmapped=held.unmapped)
         return BillStated(bill=bill, day=bill.end.astimezone(self._zone).date())
 
     def _total(self, decoded: claims.DecodedClaim) -> int | None:

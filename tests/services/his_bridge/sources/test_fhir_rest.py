@@ -345,8 +345,8 @@ def test_reconciliation_counts_what_the_source_holds_per_day() -> None:
         first, last = date(2026, 3, 1), date(2026, 3, 2)
         found = with_source(server, 2, lambda source: source.reconcile(first, last))
         assert found == {
-            first: DayTotals(ids=frozenset({"Claim/a", "Claim/b"}), total=3050),
-            last: DayTotals(ids=frozenset({"Claim/c"}), total=100),
+            first: DayTotals(bills={"Claim/a": 1050, "Claim/b": 2000}),
+            last: DayTotals(bills={"Claim/c": 100}),
         }
 
 

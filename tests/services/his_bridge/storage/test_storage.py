@@ -193,7 +193,7 @@ def test_the_same_record_again_changes_nothing(database: Database) -> None:
     first = store(database, arrived("a"), arrived("b"))
     assert (first.received, len(first.pending)) == (2, 2)
     again = store(database, arrived("a"), arrived("b"), arrived("a", "2"), arrived("a", "2"))
-    assert (again.received, again.conflicts) == (1, 0)
+    assert (again.received, again.conflicts) == (1, ())
     assert left(database) == ["Claim/a", "Claim/b", "Claim/a"]
 
 
@@ -217,14 +217,14 @@ def test_the_same_version_with_other_bytes_is_a_conflict_and_never_read(
 
 def test_two_versions_of_one_bill_that_conflict_within_a_page(database: Database) -> None:
     stored = store(database, arrived("a", raw=b"first"), arrived("a", raw=b"second"))
-    assert (stored.received, stored.conflicts, len(stored.pending)) == (2, 1, 1)
+    assert (stored.received, len(stored.conflicts), len(stored.pending)) == (2, 1, 1)
 
 
 def test_what_is_to_be_kept_out_is_not_stored_unless_it_was_known(database: Database) -> None:
     stored = store(database, arrived("a", keep_out=True), arrived("b"))
-    assert (stored.received, stored.filtered) == (1, 1)
+    assert (stored.received, len(stored.filtered)) == (1, 1)
     moved = store(database, arrived("b", "2", keep_out=True))  # known: it may take back a bill
-    assert (moved.received, moved.filtered) == (1, 0)
+    assert (moved.received, moved.filtered) == (1, ())
 
 
 def test_the_cursor_moves_with_the_inbox_or_not_at_all(database: Database) -> None:
@@ -389,7 +389,7 @@ def test_totals_by_day_count_every_bill_as_it_stands(database: Database) -> None
         none = lists.totals_by_day(
             connection, sealer(connection), H, date(2026, 3, 2), date(2026, 3, 3)
         )
-    assert totals == {DAY: DayTotals(ids=frozenset({"Claim/a", "Claim/b"}), total=160)}
+    assert totals == {DAY: DayTotals(bills={"Claim/a": 150, "Claim/b": 10})}
     assert none == {}
 
 

@@ -1,0 +1,378 @@
+"""What happens to the records of one channel: kept, read, settled, released; and under whose lease.
+
+Pulls and push channels share it. Every step may be cut off anywhere: what arrived lies in the
+inbox, what was not yet read is read by whoever comes next, and unique keys make each record count
+once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from services.common import log
+from services.common.database import Database
+from services.common.sealing import SubjectKeys
+from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.outcomes import Outcome, SetAside
+from services.his_bridge.dialects.port import Glance, Key, RecordReader
+from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.sources.port import Page, RawRecord, SourceFault
+from services.his_bridge.storage import holding, inbox, last_pulls, leases, outcomes
+from services.his_bridge.storage.inbox import Arrived, Pending, Stored
+from services.his_bridge.storage.leases import LeaseLost
+
+# Records in one transaction (EVIDENCE, HIS: batches of 200).
+BATCH = 200
+# People whose consents are applied in one statement.
+MEMBERS = 1_000
+# Why a pull failed whose caller gave up before it ended.
+CUT_OFF = "PULL_CUT_OFF"
+
+# The bytes of a record that was set aside are kept so long for whoever mends it at the hospital.
+RAW_KEPT_US = 90 * 86_400_000_000
+
+NowUs = Callable[[], int]
+LookUp = Callable[[Collection[Key]], Awaitable[Mapping[Key, bytes]]]
+# Without a glance the bridge failed on the record at first sight.
+Looked = tuple[Pending, Glance | None]
+_FAILED = SetAside(faults=(Fault(reason=Reason.BRIDGE_FAILED, path=""),))
+
+
+class LeaseHeld(Exception):
+    """Somebody else reads this channel of the hospital just now."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__("another pull holds the lease")
+        self.retry_after_s = retry_after_s
+
+
+class Taken(StrEnum):
+    """What became of one record that was pushed to us; all but CONFLICT deserve a good answer."""
+
+    STORED = "STORED"
+    KNOWN = "KNOWN"  # the same id, version and bytes lie here already
+    CONFLICT = "CONFLICT"  # the same id and version with other bytes: stored, and never read
+    KEPT_OUT = "KEPT_OUT"  # none of the bridge's business, and not stored
+
+
+class PullReport(msgspec.Struct, kw_only=True):
+    """What was done. `more`: the source had more when it ended."""
+
+    received: int = 0
+    released: int = 0
+    quarantined: int = 0
+    filtered: int = 0
+    held: int = 0
+    more: bool = False
+
+
+class Intake:
+    """One channel (bills or readings) of one hospital.
+
+    `look_up` asks the source for records that others point at; without it they are not found.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        profile: SourceProfile,
+        reader: RecordReader,
+        database: Database,
+        keys: SubjectKeys,
+        now_us: NowUs,
+        recipient: str,
+        look_up: LookUp | None = None,
+    ) -> None:
+        self.channel = channel
+        self.hospital = profile.terms.hospital
+        self.reader = reader
+        self._place = outcomes.Place(
+            hospital=profile.terms.hospital,
+            channel=channel,
+            recipient=recipient,
+            currency=profile.terms.currency,
+            zone=profile.terms.zone,
+        )
+        self._lease_us = profile.limits.lease_s * 1_000_000
+        self._scope = profile.scope
+        self._look_up = look_up
+        self._database = database
+        self._keys = keys
+        self._now_us = now_us
+
+    async def take(self, records: Sequence[RawRecord]) -> tuple[Taken, ...]:
+        """Keep what was pushed, in one transaction. Once this returns, nothing of it is lost."""
+        return await self._database.run(self._take, records)
+
+    async def read_arrived(self) -> PullReport:
+        """Read, under the lease, whatever lies unread, and release what is good.
+
+        Raises: LeaseHeld.
+        """
+        report = PullReport()
+        async with self.leased() as holder:
+            await self.begin(holder, report)
+        return report
+
+    async def begin(self, holder: str, report: PullReport) -> None:
+        """What comes first under every lease: consents that time changed, and what lies unread."""
+        await self._database.run(self._apply_consents, holder)
+        await self._read_left_over(holder, report)
+
+    async def cursor(self) -> bytes | None:
+        """Where the next page of the source begins; None at the very beginning."""
+        return await self._database.run(self._cursor)
+
+    async def store(self, holder: str, page: Page) -> tuple[Stored, list[Looked]]:
+        """Keep a page and move the cursor, in one transaction."""
+        return await self._database.run(self._store_page, holder, page)
+
+    @asynccontextmanager
+    async def leased(self) -> AsyncIterator[str]:
+        """The lease, kept alive while the hospital is slow, given back at the end."""
+        holder = uuid.uuid4().hex
+        held_until = await self._database.run(self._acquire, holder)
+        if held_until is not None:
+            raise LeaseHeld(max(0.1, (held_until - self._now_us()) / 1e6))
+        beat = asyncio.ensure_future(self._keep_alive(holder))
+        failure = ""
+        try:
+            yield holder
+        except LeaseLost:
+            raise LeaseHeld(self._lease_us / 1e6) from None
+        except BaseException as fault:  # a hospital that hangs ends in the caller's cancellation
+            failure = _reason_of(fault)
+            log.logger().warning(
+                "pull_failed", hospital=self.hospital, channel=self.channel, reason=failure
+            )
+            raise
+        finally:
+            beat.cancel()
+            await asyncio.gather(beat, return_exceptions=True)
+            # Shielded: a caller that hangs up must not leave the next one waiting.
+            await asyncio.shield(self._database.run(self._give_back, holder, failure))
+
+    async def _keep_alive(self, holder: str) -> None:
+        while True:
+            await asyncio.sleep(self._lease_us / 3e6)
+            await self._database.run(self._renew, holder)
+
+    async def _read_left_over(self, holder: str, report: PullReport) -> None:
+        while True:
+            left = await self._database.run(self._left_over)
+            if not left:
+                return
+            looked = await self._database.run(self._glance_at, left)
+            await self.read(holder, looked, {}, report)
+
+    async def read(
+        self,
+        holder: str,
+        looked: Sequence[Looked],
+        support: dict[Key, Any],
+        report: PullReport,
+    ) -> None:
+        """Read stored records. `support` remembers, for this pull only, what was looked up."""
+        for start in range(0, len(looked), BATCH):
+            batch = looked[start : start + BATCH]
+            needs = {key for _, glance in batch if glance for key in glance.needs}
+            needs -= support.keys()
+            found = await self._look_up(needs) if needs and self._look_up else {}
+            settled = await self._database.run(self._settle, holder, batch, found, support)
+            report.released += settled.released
+            report.quarantined += settled.quarantined
+            report.filtered += settled.filtered
+            report.held += settled.held
+
+    # What follows blocks, and runs in the database's thread pool.
+
+    def _acquire(self, holder: str) -> int | None:
+        now_us = self._now_us()
+        with self._database.writing() as connection:
+            held_until = leases.acquire(
+                connection,
+                self.hospital,
+                self.channel,
+                holder,
+                now_us=now_us,
+                until_us=now_us + self._lease_us,
+            )
+            if held_until is None:
+                inbox.drop_old_raw(connection, self.hospital, before_us=now_us - RAW_KEPT_US)
+            return held_until
+
+    def _renew(self, holder: str) -> None:
+        with self._database.writing() as connection:
+            self._hold(connection, holder)
+
+    def _hold(self, connection: Connection, holder: str) -> None:
+        leases.renew(
+            connection,
+            self.hospital,
+            self.channel,
+            holder,
+            until_us=self._now_us() + self._lease_us,
+        )
+
+    def _give_back(self, holder: str, failure: str) -> None:
+        with self._database.writing() as connection:
+            if leases.release(connection, self.hospital, self.channel, holder):
+                last_pulls.record(
+                    connection, self.hospital, self.channel, failure, now_us=self._now_us()
+                )
+
+    def _apply_consents(self, holder: str) -> None:
+        """Consents that began or ran out by the mere passing of time."""
+        now_us, place = self._now_us(), self._place
+        with self._database.writing() as connection:
+            self._hold(connection, holder)
+            holding.one_at_a_time(connection, place.hospital)
+            members = sorted(
+                holding.due(connection, place.hospital, place.recipient, place.channel, now_us)
+            )
+            for start in range(0, len(members), MEMBERS):
+                holding.apply(
+                    connection,
+                    self._keys.sealer(connection),
+                    place.hospital,
+                    place.recipient,
+                    place.channel,
+                    members[start : start + MEMBERS],
+                    now_us=now_us,
+                )
+
+    def _cursor(self) -> bytes | None:
+        with self._database.reading() as connection:
+            return inbox.cursor_of(connection, self.hospital, self.channel, self._scope)
+
+    def _left_over(self) -> list[Pending]:
+        with self._database.reading() as connection:
+            sealer = self._keys.sealer(connection)
+            return inbox.left_over(connection, sealer, self.hospital, self.channel, BATCH)
+
+    def _glance_at(self, pending: Sequence[Pending]) -> list[Looked]:
+        return [(entry, self._glance(entry.raw)) for entry in pending]
+
+    def _glance(self, raw: bytes) -> Glance | None:
+        try:
+            return self.reader.glance(raw)
+        except Exception as fault:  # noqa: BLE001 one record must not stop all others
+            self._failed(fault)
+            return None
+
+    def _judge(self, entry: Pending, glance: Glance | None, support: Mapping[Key, Any]) -> Outcome:
+        if glance is None:
+            return _FAILED
+        try:
+            return self.reader.judge(_record_id(entry), glance, support)
+        except Exception as fault:  # noqa: BLE001 one record must not stop all others
+            self._failed(fault)
+            return _FAILED
+
+    def _failed(self, fault: Exception) -> None:
+        # The type only: the text may hold what the record holds.
+        log.logger().error(
+            "record_failed",
+            hospital=self.hospital,
+            channel=self.channel,
+            fault=type(fault).__name__,
+        )
+
+    def _take(self, records: Sequence[RawRecord]) -> tuple[Taken, ...]:
+        arrived, _ = self._arrived(records)
+        with self._database.writing() as connection:
+            stored = self._store(connection, arrived)
+        found = [
+            Taken.KEPT_OUT if position in stored.filtered else Taken.KNOWN
+            for position in range(len(records))
+        ]
+        for position in stored.conflicts:
+            found[position] = Taken.CONFLICT
+        for position, _ in stored.pending:
+            found[position] = Taken.STORED
+        return tuple(found)
+
+    def _store_page(self, holder: str, page: Page) -> tuple[Stored, list[Looked]]:
+        arrived, glances = self._arrived(page.records)
+        with self._database.writing() as connection:
+            self._hold(connection, holder)
+            stored = self._store(connection, arrived)
+            inbox.move_cursor(
+                connection,
+                self.hospital,
+                self.channel,
+                self._scope,
+                page.cursor,
+                now_us=self._now_us(),
+            )
+        return stored, [(entry, glances[position]) for position, entry in stored.pending]
+
+    def _arrived(self, records: Sequence[RawRecord]) -> tuple[list[Arrived], list[Glance | None]]:
+        glances = [self._glance(record.raw) for record in records]
+        arrived = [
+            Arrived(
+                external_id=f"{record.kind}/{record.record_id}",
+                version=record.version,
+                updated_us=0 if record.updated is None else _micros(record.updated.timestamp()),
+                raw=record.raw,
+                keep_out=glance is not None and glance.keep_out,
+            )
+            for record, glance in zip(records, glances, strict=True)
+        ]
+        return arrived, glances
+
+    def _store(self, connection: Connection, arrived: Sequence[Arrived]) -> Stored:
+        return inbox.store(
+            connection,
+            self._keys.sealer(connection),
+            self.hospital,
+            self.channel,
+            arrived,
+            currency=self._place.currency,
+            now_us=self._now_us(),
+        )
+
+    def _settle(
+        self,
+        holder: str,
+        batch: Sequence[Looked],
+        found: Mapping[Key, bytes],
+        support: dict[Key, Any],
+    ) -> outcomes.Settled:
+        support.update(
+            (key, self.reader.read_supporting(key[0], raw)) for key, raw in found.items()
+        )
+        judged: list[tuple[Pending, Outcome]] = [
+            (entry, self._judge(entry, glance, support)) for entry, glance in batch
+        ]
+        with self._database.writing() as connection:
+            self._hold(connection, holder)
+            return outcomes.settle(
+                connection,
+                self._keys.sealer(connection),
+                self._place,
+                judged,
+                now_us=self._now_us(),
+            )
+
+
+def _reason_of(fault: BaseException) -> str:
+    if isinstance(fault, SourceFault):
+        return fault.reason
+    return CUT_OFF if isinstance(fault, asyncio.CancelledError) else str(Reason.BRIDGE_FAILED)
+
+
+def _record_id(entry: Pending) -> str:
+    return entry.external_id.partition("/")[2]
+
+
+def _micros(seconds: float) -> int:
+    return round(seconds * 1_000_000)

@@ -1,0 +1,1 @@
+"""What a profile says about each dialect beyond what all have in common."""
