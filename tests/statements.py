@@ -23,7 +23,7 @@ def share_compiled_statements() -> None:
         if engine._compiled_cache is not compiled:
             # Dialects are part of a statement's key.
             engine.dialect = dialects.setdefault(_settings(engine.dialect), engine.dialect)
-            engine._compiled_cache = compiled  # type: ignore[assignment]
+            engine._compiled_cache = compiled  # type: ignore[assignment] # typed as a plain mapping
         connection.dialect = engine.dialect
 
 
