@@ -107,6 +107,7 @@ KNOWN: dict[str, str] = {
     "CLAIMS_TARGET": "host:port of claims for a worker elsewhere; default the one in run.json",
     "HIS_BRIDGE_ADDRESS": "host:port where the bridge listens; default 127.0.0.1:0",
     "HIS_BRIDGE_DATABASE_URL": "SQLAlchemy URL; default SQLite in the state directory",
+    "HIS_BRIDGE_METRICS_ADDRESS": "host:port of the bridge's metrics for Prometheus; default none",
     "HIS_BRIDGE_PROFILES": "folder of source profiles (YAML)",
     "PRICING_ADDRESS": "host:port where pricing listens; default 127.0.0.1:0",
     "PRICING_DATABASE_URL": "SQLAlchemy URL; default SQLite in the state directory",

@@ -21,14 +21,26 @@ from services.common import log
 from services.common.database import Database
 from services.common.sealing import SubjectKeys
 from services.his_bridge.core.faults import Fault, Reason
-from services.his_bridge.core.outcomes import Outcome, SetAside
+from services.his_bridge.core.mapping import with_maps
+from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
+from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.sources.port import Page, RawRecord, SourceFault
-from services.his_bridge.storage import holding, inbox, last_pulls, leases, outcomes
+from services.his_bridge.storage import (
+    code_maps,
+    holding,
+    inbox,
+    last_pulls,
+    leases,
+    outcomes,
+    waiting,
+)
 from services.his_bridge.storage.inbox import Arrived, Pending, Stored
 from services.his_bridge.storage.leases import LeaseLost
 
+BILLS = "bills"  # the other channel has readings
+_DAY_US = 86_400_000_000
 # Records in one transaction (EVIDENCE, HIS: batches of 200).
 BATCH = 200
 # People whose consents are applied in one statement.
@@ -37,9 +49,10 @@ MEMBERS = 1_000
 CUT_OFF = "PULL_CUT_OFF"
 
 # The bytes of a record that was set aside are kept so long for whoever mends it at the hospital.
-RAW_KEPT_US = 90 * 86_400_000_000
+RAW_KEPT_US = 90 * _DAY_US
 
 NowUs = Callable[[], int]
+ReaderOf = Callable[[SourceTerms], RecordReader]
 LookUp = Callable[[Collection[Key]], Awaitable[Mapping[Key, bytes]]]
 # Without a glance the bridge failed on the record at first sight.
 Looked = tuple[Pending, Glance | None]
@@ -78,13 +91,14 @@ class Intake:
     """One channel (bills or readings) of one hospital.
 
     `look_up` asks the source for records that others point at; without it they are not found.
+    `reader_of` makes the reader, and makes it anew when maps of codes were loaded.
     """
 
     def __init__(
         self,
         channel: str,
         profile: SourceProfile,
-        reader: RecordReader,
+        reader_of: ReaderOf,
         database: Database,
         keys: SubjectKeys,
         now_us: NowUs,
@@ -93,7 +107,7 @@ class Intake:
     ) -> None:
         self.channel = channel
         self.hospital = profile.terms.hospital
-        self.reader = reader
+        self.reader = reader_of(profile.terms)
         self._place = outcomes.Place(
             hospital=profile.terms.hospital,
             channel=channel,
@@ -102,8 +116,12 @@ class Intake:
             zone=profile.terms.zone,
         )
         self._lease_us = profile.limits.lease_s * 1_000_000
+        self._park_us = profile.limits.park_days * _DAY_US
         self._scope = profile.scope
         self._look_up = look_up
+        self._terms = profile.terms
+        self._reader_of = reader_of
+        self._maps_read = 0
         self._database = database
         self._keys = keys
         self._now_us = now_us
@@ -112,20 +130,44 @@ class Intake:
         """Keep what was pushed, in one transaction. Once this returns, nothing of it is lost."""
         return await self._database.run(self._take, records)
 
+    async def try_out(self, records: Sequence[RawRecord]) -> list[Outcome]:
+        """What would become of these records before consent is asked. Keeps nothing.
+
+        Raises: SourceFault.
+        """
+        await self._database.run(self._use_maps)
+        glances = [self._glance(record.raw) for record in records]
+        needs = {key for glance in glances if glance for key in glance.needs}
+        found = await self._look_up(needs) if needs and self._look_up else {}
+        support = {key: self.reader.read_supporting(key[0], raw) for key, raw in found.items()}
+        return [
+            KeptOut()
+            if glance is not None and glance.keep_out
+            else self._judge(record.record_id, glance, support)
+            for record, glance in zip(records, glances, strict=True)
+        ]
+
     async def read_arrived(self) -> PullReport:
         """Read, under the lease, whatever lies unread, and release what is good.
 
         Raises: LeaseHeld.
         """
         report = PullReport()
-        async with self.leased() as holder:
+        async with self.leased(asks_source=False) as holder:
             await self.begin(holder, report)
         return report
 
     async def begin(self, holder: str, report: PullReport) -> None:
-        """What comes first under every lease: consents that time changed, and what lies unread."""
+        """What comes first under every lease: what time changed, and what lies unread."""
+        await self._database.run(self._use_maps)
         await self._database.run(self._apply_consents, holder)
         await self._read_left_over(holder, report)
+        report.quarantined += await self._database.run(self._give_up_waiting, holder)
+
+    async def left_alone_s(self) -> float:
+        """How long a source that keeps failing is not to be asked; 0.0 when it may be."""
+        until_us = await self._database.run(self._left_alone_until_us)
+        return max(0.0, (until_us - self._now_us()) / 1e6)
 
     async def cursor(self) -> bytes | None:
         """Where the next page of the source begins; None at the very beginning."""
@@ -136,8 +178,11 @@ class Intake:
         return await self._database.run(self._store_page, holder, page)
 
     @asynccontextmanager
-    async def leased(self) -> AsyncIterator[str]:
-        """The lease, kept alive while the hospital is slow, given back at the end."""
+    async def leased(self, *, asks_source: bool = True) -> AsyncIterator[str]:
+        """The lease, kept alive while the hospital is slow, given back at the end.
+
+        How it went with the source is remembered, if it was asked.
+        """
         holder = uuid.uuid4().hex
         held_until = await self._database.run(self._acquire, holder)
         if held_until is not None:
@@ -158,7 +203,8 @@ class Intake:
             beat.cancel()
             await asyncio.gather(beat, return_exceptions=True)
             # Shielded: a caller that hangs up must not leave the next one waiting.
-            await asyncio.shield(self._database.run(self._give_back, holder, failure))
+            said = failure if asks_source else None
+            await asyncio.shield(self._database.run(self._give_back, holder, said))
 
     async def _keep_alive(self, holder: str) -> None:
         while True:
@@ -194,6 +240,20 @@ class Intake:
 
     # What follows blocks, and runs in the database's thread pool.
 
+    def _use_maps(self) -> None:
+        """Maps loaded by anybody, also by another replica, hold from the next lease on."""
+        with self._database.reading() as connection:
+            newest = code_maps.newest(connection, self.hospital)
+            if newest == self._maps_read:
+                return
+            maps = code_maps.in_force(connection, self.hospital)
+        self.reader = self._reader_of(with_maps(self._terms, maps))
+        self._maps_read = newest
+
+    def _left_alone_until_us(self) -> int:
+        with self._database.reading() as connection:
+            return last_pulls.left_alone_until_us(connection, self.hospital, self.channel)
+
     def _acquire(self, holder: str) -> int | None:
         now_us = self._now_us()
         with self._database.writing() as connection:
@@ -222,9 +282,10 @@ class Intake:
             until_us=self._now_us() + self._lease_us,
         )
 
-    def _give_back(self, holder: str, failure: str) -> None:
+    def _give_back(self, holder: str, failure: str | None) -> None:
         with self._database.writing() as connection:
-            if leases.release(connection, self.hospital, self.channel, holder):
+            mine = leases.release(connection, self.hospital, self.channel, holder)
+            if mine and failure is not None:
                 last_pulls.record(
                     connection, self.hospital, self.channel, failure, now_us=self._now_us()
                 )
@@ -249,6 +310,21 @@ class Intake:
                     now_us=now_us,
                 )
 
+    def _give_up_waiting(self, holder: str) -> int:
+        """Records whose original did not come in time are for a person; how many."""
+        if self.channel != BILLS:
+            return 0
+        now_us = self._now_us()
+        with self._database.writing() as connection:
+            self._hold(connection, holder)
+            return waiting.give_up(
+                connection,
+                self.hospital,
+                before_us=now_us - self._park_us,
+                currency=self._place.currency,
+                now_us=now_us,
+            )
+
     def _cursor(self) -> bytes | None:
         with self._database.reading() as connection:
             return inbox.cursor_of(connection, self.hospital, self.channel, self._scope)
@@ -268,11 +344,11 @@ class Intake:
             self._failed(fault)
             return None
 
-    def _judge(self, entry: Pending, glance: Glance | None, support: Mapping[Key, Any]) -> Outcome:
+    def _judge(self, record_id: str, glance: Glance | None, support: Mapping[Key, Any]) -> Outcome:
         if glance is None:
             return _FAILED
         try:
-            return self.reader.judge(_record_id(entry), glance, support)
+            return self.reader.judge(record_id, glance, support)
         except Exception as fault:  # noqa: BLE001 one record must not stop all others
             self._failed(fault)
             return _FAILED
@@ -351,7 +427,7 @@ class Intake:
             (key, self.reader.read_supporting(key[0], raw)) for key, raw in found.items()
         )
         judged: list[tuple[Pending, Outcome]] = [
-            (entry, self._judge(entry, glance, support)) for entry, glance in batch
+            (entry, self._judge(_record_id(entry), glance, support)) for entry, glance in batch
         ]
         with self._database.writing() as connection:
             self._hold(connection, holder)

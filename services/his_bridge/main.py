@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import time
 from pathlib import Path
 
-from lipei.his_bridge.v1 import consent_pb2_grpc, his_bridge_pb2_grpc
+from lipei.his_bridge.v1 import consent_pb2_grpc, his_bridge_pb2_grpc, operations_pb2_grpc
 from services.common.access.guarding import service_guard
 from services.common.access.read_tally import counting
 from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, migrate
@@ -31,13 +33,17 @@ from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
 from services.his_bridge.consent_register import ConsentServicer
 from services.his_bridge.consent_requests import RECIPIENT
+from services.his_bridge.metrics import BridgeMetrics, exposed
+from services.his_bridge.operations import OperationsServicer
 from services.his_bridge.profiles.loader import ProfileError, load_profiles
+from services.his_bridge.reconciling import Reconciler
 from services.his_bridge.servicer import HisBridgeServicer
 from services.his_bridge.storage.about import records_about
 from services.his_bridge.storage.counted import SEALED
 from services.his_bridge.storage.tables import evidence, metadata
 from services.his_bridge.wiring import hospital_of
 
+ADDRESS = re.compile(r"[0-9A-Za-z.:_-]{1,253}:[0-9]{1,5}", re.ASCII)
 EXAMPLE_PROFILES = Path(__file__).parent / "profiles"
 
 
@@ -47,6 +53,7 @@ class BridgeSettings(LipeiSettings):
     his_bridge_address: str = "127.0.0.1:0"
     his_bridge_database_url: str = ""
     his_bridge_profiles: str = ""
+    his_bridge_metrics_address: str = ""
 
 
 def now_us() -> int:
@@ -60,6 +67,10 @@ async def run(settings: BridgeSettings) -> None:
     recipient = f"insurers/{insurer()}"
     if not RECIPIENT.fullmatch(recipient):
         raise UnknownSetting("LIPEI_INSURER must be small letters, digits and hyphens")
+    if settings.his_bridge_metrics_address and not ADDRESS.fullmatch(
+        settings.his_bridge_metrics_address
+    ):
+        raise UnknownSetting("LIPEI_HIS_BRIDGE_METRICS_ADDRESS must read host:port")
     folder = Path(settings.his_bridge_profiles) if settings.his_bridge_profiles else None
     profiles = load_profiles(folder or EXAMPLE_PROFILES, os.environ)
     identity = load_identity(state, "his_bridge", uri=service_uri(trust_domain(), "his_bridge"))
@@ -79,6 +90,7 @@ async def run(settings: BridgeSettings) -> None:
         name: hospital_of(profile, database, keys, tokens, now_us, recipient)
         for name, profile in profiles.items()
     }
+    reconciler = Reconciler(database, keys, now_us)
     proof = service_evidence(
         "his_bridge",
         database,
@@ -90,32 +102,42 @@ async def run(settings: BridgeSettings) -> None:
         ),
         now_us=now_us,
     )
+    metrics = BridgeMetrics(database, hospitals, recipient, now_us)
     try:
-        await serve(
-            [
-                Serving(
-                    his_bridge_pb2_grpc.add_HisBridgeServiceServicer_to_server,
-                    HisBridgeServicer(database, keys, hospitals, recipient, now_us),
-                    "lipei.his_bridge.v1.HisBridgeService",
+        with exposed(metrics, settings.his_bridge_metrics_address):
+            await serve(
+                [
+                    Serving(
+                        his_bridge_pb2_grpc.add_HisBridgeServiceServicer_to_server,
+                        HisBridgeServicer(database, keys, hospitals, recipient, now_us),
+                        "lipei.his_bridge.v1.HisBridgeService",
+                    ),
+                    Serving(
+                        consent_pb2_grpc.add_ConsentServiceServicer_to_server,
+                        ConsentServicer(database, keys, hospitals, now_us),
+                        "lipei.his_bridge.v1.ConsentService",
+                    ),
+                    Serving(
+                        operations_pb2_grpc.add_OperationsServiceServicer_to_server,
+                        OperationsServicer(database, keys, hospitals, reconciler, now_us),
+                        "lipei.his_bridge.v1.OperationsService",
+                    ),
+                    serving(database, keys),
+                    proof.serving,
+                ],
+                name="his_bridge",
+                address=settings.his_bridge_address,
+                state=state,
+                ready=readiness(database, keys),
+                identity=identity,
+                guard=service_guard(
+                    identity, state, database, metadata, append=proof.log.append, now_us=now_us
                 ),
-                Serving(
-                    consent_pb2_grpc.add_ConsentServiceServicer_to_server,
-                    ConsentServicer(database, keys, hospitals, now_us),
-                    "lipei.his_bridge.v1.ConsentService",
-                ),
-                serving(database, keys),
-                proof.serving,
-            ],
-            name="his_bridge",
-            address=settings.his_bridge_address,
-            state=state,
-            ready=readiness(database, keys),
-            identity=identity,
-            guard=service_guard(
-                identity, state, database, metadata, append=proof.log.append, now_us=now_us
-            ),
-            background=[proof.keep_signing],
-        )
+                background=[
+                    proof.keep_signing,
+                    functools.partial(reconciler.keep_reconciling, hospitals.values()),
+                ],
+            )
     finally:
         for hospital in hospitals.values():
             if hospital.source is not None:

@@ -15,7 +15,7 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2, reading_pb2
 from services.his_bridge.core import bill as core
 from services.his_bridge.core import features
-from services.his_bridge.core.faults import Fault
+from services.his_bridge.core.faults import Fault, stage_of
 from services.his_bridge.storage.holding import PURPOSES
 from services.his_bridge.storage.last_pulls import ChannelStatus
 from services.his_bridge.storage.lists import Waiting
@@ -149,21 +149,22 @@ def reading(shown: ShownReading) -> reading_pb2.Reading:
     )
 
 
-def quarantined(waiting: Waiting) -> pb.QuarantinedRecord:
+def quarantined(waiting: Waiting, *, parked: bool = False) -> pb.QuarantinedRecord:
     """A record that waits for a person: the source's id, faults, no values but the total."""
     row = waiting.row
+    faults = _FAULTS.decode(row.faults)
     record = pb.QuarantinedRecord(
-        name=f"hospitals/{row.hospital}/quarantine/{row.name}",
-        stage=row.stage,
+        name=f"hospitals/{row.hospital}/{'parked' if parked else 'quarantine'}/{row.name}",
+        stage=str(stage_of(faults)),
         faults=[
             pb.RecordFault(reason=str(fault.reason), path=fault.path, text=fault.text)
-            for fault in _FAULTS.decode(row.faults)
+            for fault in faults
         ],
         quarantine_time=_moment(row.at_us),
         source_record=waiting.external_id,
         source_version=row.version,
     )
-    if row.total_minor is not None:
+    if not parked and row.total_minor is not None:
         record.total.CopyFrom(
             money_pb2.Money(currency_code=row.currency, minor_units=row.total_minor)
         )
@@ -180,6 +181,12 @@ def channel_status(found: ChannelStatus) -> pb.ChannelStatus:
         inbox_waiting_count=found.unread,
         held_count=found.held,
         quarantined_count=found.quarantined,
+        parked_count=found.parked,
+        oldest_parked_time=None if found.parked_us is None else _moment(found.parked_us),
+        failure_count=found.failures,
+        left_alone_until_time=_moment(found.left_alone_until_us)
+        if found.left_alone_until_us
+        else None,
     )
 
 

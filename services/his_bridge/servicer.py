@@ -27,13 +27,14 @@ from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
 from services.common.sealing.erasures import OtherErasure, done_by
 from services.his_bridge import messages
+from services.his_bridge.callers import hospital_named, mine
 from services.his_bridge.intake import LeaseHeld, PullReport
+from services.his_bridge.pull_refusals import refused_by, under_way
 from services.his_bridge.pulling import Puller
 from services.his_bridge.requests import (
     ALL_HOSPITALS,
     ANSWERS,
     BILL,
-    HOSPITAL,
     acknowledgement_faults,
     answer,
     foreign_token,
@@ -46,7 +47,7 @@ from services.his_bridge.requests import (
     resume_token,
 )
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import last_pulls, lists, showing, withheld
+from services.his_bridge.storage import last_pulls, lists, showing, waiting, withheld
 from services.his_bridge.storage.erasure import NothingKept, WithdrawalNotTold, erase
 from services.his_bridge.storage.holding import READINGS
 from services.his_bridge.wiring import Hospital
@@ -115,7 +116,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         named = BILL.fullmatch(request.name)
         if named is None:
             raise invalid([not_a_name("name", "hospitals/{hospital}/bills/{bill}")])
-        if named[1] not in self._mine():
+        if named[1] not in mine(self._hospitals):
             raise not_found("bill", request.name)
         try:
             shown = await self._open(
@@ -227,14 +228,17 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     async def ListQuarantine(
         self, request: pb.ListQuarantineRequest, context: Context
     ) -> pb.ListQuarantineResponse:
-        """Records that wait for a person."""
+        """Records that wait for a person, or for their originals."""
         hospital = self._parent(request.parent, page_size_faults(request.page_size))
         kind = f"quarantine {current_tenant().key} {request.parent}"
+        if request.parked:
+            kind = f"parked {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        rows = await self._open(lists.quarantine_after, hospital, after, size)
+        query = waiting.parked_after if request.parked else lists.quarantine_after
+        rows = await self._open(query, hospital, after, size)
         return pb.ListQuarantineResponse(
-            records=[messages.quarantined(row) for row in rows],
+            records=[messages.quarantined(row, parked=request.parked) for row in rows],
             next_page_token=next_token(rows, kind, more=rows.more),
         )
 
@@ -279,7 +283,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         tenant = current_tenant()
         # They belong to nobody, so that insurers and partners may study every hospital's; another
         # hospital may not.
-        among = self._mine() if tenant.hospital is not None else self._hospitals
+        among = mine(self._hospitals) if tenant.hospital is not None else self._hospitals
         hospital = self._parent(request.parent, faults, among=among)
         kind = f"features {tenant.key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
@@ -315,7 +319,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if token == request.member or not is_member_token(token):
             faults.append(not_a_name("member", "members/{token}"))
         if request.hospital == ALL_HOSPITALS:
-            hospitals = sorted(self._mine())
+            hospitals = sorted(mine(self._hospitals))
         else:
             hospitals = [self._parent(request.hospital, faults, "hospital")]
         if faults:
@@ -348,15 +352,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if not 0 <= request.max_records <= MOST_RECORDS:
             text = f"must lie between 0 and {MOST_RECORDS}; 0 means {USUAL_RECORDS}"
             faults.append(Violation("max_records", "OUT_OF_RANGE", text))
-        named = HOSPITAL.fullmatch(request.hospital)
-        if named is None:
-            faults.append(not_a_name("hospital", "hospitals/{hospital}"))
-        if faults or named is None:
-            raise invalid(faults)
-        found = self._mine().get(named[1])
-        if found is None:
-            raise not_found("hospital", request.hospital)
-        return found
+        return hospital_named(request.hospital, faults, "hospital", mine(self._hospitals))[1]
 
     def _parent(
         self,
@@ -366,21 +362,8 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         *,
         among: Mapping[str, Hospital] | None = None,
     ) -> str:
-        named = HOSPITAL.fullmatch(name)
-        if named is None:
-            faults.append(not_a_name(field, "hospitals/{hospital}"))
-        if faults or named is None:
-            raise invalid(faults)
-        if named[1] not in (self._mine() if among is None else among):
-            raise not_found("hospital", name)
-        return named[1]
-
-    def _mine(self) -> Mapping[str, Hospital]:
-        """The hospitals that exist for the caller: its own, or all of the installation's."""
-        tenant = current_tenant()
-        if tenant.kind is Kind.INSTALLATION:
-            return self._hospitals
-        return {name: one for name, one in self._hospitals.items() if name == tenant.hospital}
+        known = mine(self._hospitals) if among is None else among
+        return hospital_named(name, faults, field, known)[0]
 
     async def _pull(self, puller: Puller, max_records: int, context: Context) -> PullReport:
         seconds = min(LONGEST_PULL_S, remaining_s(context, LONGEST_PULL_S + SPARE_S) - SPARE_S)
@@ -388,22 +371,9 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         try:
             return await puller.pull(max_records or USUAL_RECORDS, until_us)
         except LeaseHeld as held:
-            raise Refused(
-                grpc.StatusCode.ABORTED,
-                "PULL_UNDER_WAY",
-                "another pull of this hospital is under way; wait",
-                retry_after_s=held.retry_after_s,
-            ) from None
+            raise under_way(held) from None
         except SourceFault as fault:
-            waiting_helps = fault.retry_after_s is not None
-            raise Refused(
-                grpc.StatusCode.UNAVAILABLE
-                if waiting_helps
-                else grpc.StatusCode.FAILED_PRECONDITION,
-                fault.reason,
-                f"{fault.text}; what was fetched is kept",
-                retry_after_s=fault.retry_after_s,
-            ) from None
+            raise refused_by(fault) from None
 
     async def _open(self, query: Callable[..., Any], *args: Any) -> Any:
         """A query that opens what it reads."""

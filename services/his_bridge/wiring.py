@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from services.common.database import Database
 from services.common.sealing import SubjectKeys
-from services.his_bridge.dialects.fhir_r4 import ClaimReader, ObservationReader
-from services.his_bridge.dialects.port import RecordReader, Tokens
+from services.his_bridge.dialects.port import Tokens
 from services.his_bridge.intake import Intake, NowUs
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
 from services.his_bridge.pulling import Puller
+from services.his_bridge.readers import reader_of
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import Source
 
@@ -21,26 +21,12 @@ from services.his_bridge.sources.port import Source
 class Hospital:
     """What pulls one hospital. Without a source it pushes; some have no readings."""
 
+    profile: SourceProfile
     bills: Puller
     readings: Puller | None
     source: Source | None
 
 
-@dataclass(frozen=True, slots=True)
-class Readers:
-    """What reads a dialect's records."""
-
-    bills: RecordReader
-    readings: RecordReader | None
-
-
-def _fhir_r4(profile: SourceProfile, tokens: Tokens) -> Readers:
-    return Readers(
-        bills=ClaimReader(profile.terms, tokens), readings=ObservationReader(profile.terms, tokens)
-    )
-
-
-READERS: Mapping[str, Callable[[SourceProfile, Tokens], Readers]] = {"fhir_r4": _fhir_r4}
 # By the settings of a kind. A kind that pushes stands in no line here.
 SOURCES: Mapping[type, Callable[[SourceProfile], Source]] = {FhirRestSettings: FhirRest}
 
@@ -56,15 +42,15 @@ def hospital_of(
     """One hospital, ready to be pulled."""
     make = SOURCES.get(type(profile.source))
     source = make(profile) if make is not None else None
-    readers = READERS[profile.dialect](profile, tokens)
+    kept = (database, keys, now_us, recipient, source.look_up if source is not None else None)
 
-    def puller(channel: str, reader: RecordReader) -> Puller:
-        look_up = source.look_up if source is not None else None
-        intake = Intake(channel, profile, reader, database, keys, now_us, recipient, look_up)
-        return Puller(intake, source, now_us)
+    def puller(channel: str) -> Puller | None:
+        make = reader_of(profile, channel, tokens)
+        if make is None:
+            return None
+        return Puller(Intake(channel, profile, make, *kept), source, now_us)
 
-    return Hospital(
-        bills=puller("bills", readers.bills),
-        readings=None if readers.readings is None else puller("readings", readers.readings),
-        source=source,
-    )
+    bills = puller("bills")
+    if bills is None:
+        raise TypeError(f"{profile.dialect} has no reader of bills")
+    return Hospital(profile=profile, bills=bills, readings=puller("readings"), source=source)

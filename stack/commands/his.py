@@ -13,7 +13,9 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1 import bill_pb2
 from lipei.type.v1.money_pb2 import Money
+from stack.commands import his_operations
 from stack.commands.calling import CALL_S, Failed, calling
+from stack.commands.his_operations import Hospital, id_of, parent_of
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import (
     counted,
@@ -31,9 +33,13 @@ from stack.commands.printing import (
 from stack.commands.pulling import ask_for_pull
 from stack.commands.withheld import Withheld, ask
 
-app = typer.Typer(no_args_is_help=True, help="Hospitals: pull, status, quarantine, held, features.")
-
-Hospital = Annotated[str, typer.Argument(metavar="HOSPITAL", help="The hospital's id.")]
+app = typer.Typer(no_args_is_help=True, help="Hospitals: sources, pulls, quarantine, codes, proof.")
+app.command()(his_operations.add)
+app.command("test")(his_operations.try_source)
+app.command()(his_operations.unmapped)
+app.command()(his_operations.replay)
+app.command("map")(his_operations.map_codes)
+app.command()(his_operations.reconcile)
 _PAGE = 500
 
 
@@ -51,24 +57,25 @@ def pull(
 
     Does not wait for it. A pull that is running already goes on; no second one starts.
     """
-    hospital = _id(hospital)
+    hospital = id_of(hospital)
     ask_for_pull(state, hospital, "readings" if readings else "bills")
     say(f"pulling; `lipei his status {hospital}` says how far it is")
 
 
 @app.command()
 def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
-    """Count released bills by where they stand, those in quarantine and those held.
+    """Count released bills by where they stand, those in quarantine, parked and held.
 
     Pending, taken, refused, withheld and erased add up to released. Withheld is what was released
     once and belongs to people without a consent in force, held what never left for want of one:
-    `lipei his held` lists both. Reads no bill. Also says how the last pulls went.
+    `lipei his held` lists both. Parked is what takes back what has not come yet. Reads no bill.
+    Also says how the last pulls went, and since when the first parked record waits.
 
     Exit code 1 when the last pull of bills or of readings failed.
     """
-    with calling(state, "his_bridge", "hospital_records", _id(hospital)) as channel:
+    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
         stub = HisBridgeServiceStub(channel)
-        asked = pb.GetSourceStatusRequest(hospital=_parent(hospital))
+        asked = pb.GetSourceStatusRequest(hospital=parent_of(hospital))
         answer = stub.GetSourceStatus(asked, timeout=CALL_S)
     channels, bills = answer.channels, answer.bills
     stands = {
@@ -82,6 +89,7 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
         "released": sum(stands.values()),
         **stands,
         "quarantined": sum(c.quarantined_count for c in channels),
+        "parked": sum(c.parked_count for c in channels),
         "held": sum(c.held_count for c in channels if c.channel == "bills"),
     }
     if as_json:
@@ -100,18 +108,20 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
 @app.command()
 def quarantine(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """List the records that wait for a person, with every fault. Releases nothing."""
-    with calling(state, "his_bridge", "hospital_records", _id(hospital)) as channel:
+    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
         records, withheld = _quarantine(HisBridgeServiceStub(channel), hospital)
     if as_json:
         print_json({"records": [withheld.marked(plain(record)) for record in records]})
         return
     made = table(
-        *("source record", "version", "stage", "since (UTC)", "total", "place", "fault"),
+        *("record", "source record", "version", "stage", "since (UTC)", "total"),
+        *("place", "fault"),
         right=("total",),
         prose=("fault",),
     )
     for record in records:
         head = (
+            record.name.rpartition("/")[2],
             withheld.shown("source_record", record.source_record),
             withheld.shown("source_version", record.source_version),
             record.stage,
@@ -137,11 +147,11 @@ def held(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = Fal
     """
     records: list[pb.HeldRecord] = []
     paths: set[str] = set()
-    with calling(state, "his_bridge", "hospital_records", _id(hospital)) as channel:
+    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
         stub = HisBridgeServiceStub(channel)
         for released in (False, True):
             request = pb.ListHeldRecordsRequest(
-                parent=_parent(hospital), page_size=_PAGE, released=released
+                parent=parent_of(hospital), page_size=_PAGE, released=released
             )
             while True:
                 page, some = ask(stub.ListHeldRecords, request)
@@ -215,7 +225,7 @@ def features(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson =
     found: list[pb.ClinicalFeatures] = []
     with calling(state, "his_bridge", "actuary") as channel:
         stub = HisBridgeServiceStub(channel)
-        request = pb.ListClinicalFeaturesRequest(parent=_parent(hospital), page_size=_PAGE)
+        request = pb.ListClinicalFeaturesRequest(parent=parent_of(hospital), page_size=_PAGE)
         while True:
             page = stub.ListClinicalFeatures(request, timeout=CALL_S)
             found.extend(page.features)
@@ -245,18 +255,22 @@ def features(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson =
 
 def _pulls(channels: Iterable[pb.ChannelStatus]) -> Table:
     columns = ("pull of", "last success (UTC)", "last attempt (UTC)", "failure", "unread", "held")
-    made = table(*columns)
+    made = table(*columns, "parked since (UTC)")
     for c in channels:
         times = (when(c.last_success_time), when(c.last_attempt_time))
         numbers = (str(c.inbox_waiting_count), str(c.held_count))
-        rows(made, [(c.channel, *times, c.last_failure_reason, *numbers)])
+        failure = c.last_failure_reason
+        if c.HasField("left_alone_until_time"):
+            failure += f", {c.failure_count} times; not asked until {when(c.left_alone_until_time)}"
+        since = when(c.oldest_parked_time) if c.parked_count else ""
+        rows(made, [(c.channel, *times, failure, *numbers, since)])
     return made
 
 
 def _quarantine(
     stub: HisBridgeServiceStub, hospital: str
 ) -> tuple[list[pb.QuarantinedRecord], Withheld]:
-    request = pb.ListQuarantineRequest(parent=_parent(hospital), page_size=_PAGE)
+    request = pb.ListQuarantineRequest(parent=parent_of(hospital), page_size=_PAGE)
     records: list[pb.QuarantinedRecord] = []
     paths: set[str] = set()
     while True:
@@ -266,11 +280,3 @@ def _quarantine(
         request.page_token = page.next_page_token
         if not page.next_page_token:
             return records, Withheld(frozenset(paths)).below("records")
-
-
-def _id(hospital: str) -> str:
-    return hospital.removeprefix("hospitals/")
-
-
-def _parent(hospital: str) -> str:
-    return f"hospitals/{_id(hospital)}"

@@ -20,6 +20,11 @@ RequestId = Annotated[
 ]
 
 
+def profiles_in(state: Path) -> Path:
+    """Where `lipei his add` puts source profiles, for `lipei up` to find them."""
+    return state / "profiles"
+
+
 class Language(StrEnum):
     """Languages of sentences."""
 

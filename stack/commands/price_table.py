@@ -8,19 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
-from services.common.strict_yaml import Fault, StrictYamlError
+from services.common.strict_yaml import Fault
+from stack.commands.spreadsheet import decoded
 
 # The rows' indent is told, so that a row that begins with a blank is still a row.
 _TABLE = "  csv: |2"
-
-
-class Encoding(StrEnum):
-    """How the text of a table is written; Excel in Chinese saves GB18030."""
-
-    UTF_8 = "utf-8"
-    GB18030 = "gb18030"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +41,6 @@ def price_table(
     if system:
         lines.append(f"  system: {json.dumps(system)}")
     lines.append(_TABLE)
-    rows = _decoded(content, source, encoding).splitlines()
+    rows = decoded(content, source, encoding).splitlines()
     yaml = "\n".join([*lines, *(f"    {row}" for row in rows), ""])
     return PriceTable(yaml=yaml.encode(), lines_before=len(lines))
-
-
-def _decoded(content: bytes, source: str, encoding: str) -> str:
-    tried = [encoding] if encoding else list(Encoding)
-    for name in tried:
-        try:
-            return content.decode("utf-8-sig" if name == Encoding.UTF_8 else name)
-        except UnicodeDecodeError:
-            continue
-    text = f"the table is not {' or '.join(tried)}; save it as CSV in UTF-8"
-    raise StrictYamlError([Fault("", 1, "NOT_TEXT", text)], source)

@@ -14,7 +14,7 @@ from services.claims.plans.price_list import load_price_list
 from services.common.strict_yaml import StrictYamlError
 from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
-from stack.commands.price_table import Encoding, PriceTable, price_table
+from stack.commands.price_table import PriceTable, price_table
 from stack.commands.printing import (
     counted,
     print_json,
@@ -25,6 +25,7 @@ from stack.commands.printing import (
     when,
     word,
 )
+from stack.commands.spreadsheet import Encoding
 
 app = typer.Typer(no_args_is_help=True, help="Providers: prices, and accounts that two people set.")
 _PAGE = 500

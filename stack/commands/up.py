@@ -18,7 +18,7 @@ from services.common.settings import PREFIX, UnknownSetting, refuse_unknown
 from services.common.state import read_addresses, state_dir
 from services.his_bridge.profiles.loader import ProfileError, load_profiles
 from stack.commands.calling import Failed
-from stack.commands.options import DEFAULT_STATE, State
+from stack.commands.options import DEFAULT_STATE, State, profiles_in
 from stack.commands.printing import console, print_table, rows, table
 from stack.installation import Installation, NotThere, forget_addresses
 from stack.supervisor import (
@@ -39,7 +39,8 @@ Url = Annotated[str, typer.Option(metavar="URL", help="Database; SQLite in the s
 def up(
     state: State = DEFAULT_STATE,
     profiles: Annotated[
-        Path | None, typer.Option(help="Folder of hospitals' source profiles (YAML).")
+        Path | None,
+        typer.Option(help="Folder of source profiles (YAML); else what `his add` has added."),
     ] = None,
     database_url_claims: Url = "",
     database_url_his_bridge: Url = "",
@@ -70,6 +71,10 @@ def up(
 def _run(state: Path, environ: Mapping[str, str], *, quiet: bool) -> None:
     whole = {**os.environ, **environ}
     named = whole.get("LIPEI_HIS_BRIDGE_PROFILES")
+    added = profiles_in(state)
+    if not named and any(added.glob("*.yaml")):
+        named = str(added.absolute())
+        environ = {**environ, "LIPEI_HIS_BRIDGE_PROFILES": named}
     hospitals = tuple(load_profiles(Path(named), whole)) if named else ()
     installation = Installation(state=state, hospitals=hospitals, environ=environ)
     children = installation.children()

@@ -8,7 +8,8 @@ import pytest
 
 from services.claims.plans.price_list import load_price_list, price_list_hash
 from services.common.strict_yaml import StrictYamlError
-from stack.commands.price_table import Encoding, price_table
+from stack.commands.price_table import price_table
+from stack.commands.spreadsheet import Encoding
 from tests.stack.typed import lipei
 
 HEAD = (("provider", 'H"1: #'), ("currency", "CNY"), ("first_day", "2026-01-01"))

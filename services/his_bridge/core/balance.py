@@ -12,7 +12,7 @@ from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.parsed import ParsedLine
 from services.his_bridge.core.terms import LineAmount, LineWithoutNet
 
-PRICE_PLACES = Decimal("0.000001")
+_PRICE_PLACES = Decimal("0.000001")
 # Wide enough for any product of a quantity and a price, so that nothing is rounded unseen.
 _EXACT = Context(prec=80, rounding=ROUND_HALF_UP)
 
@@ -96,6 +96,19 @@ def to_minor(amount: Decimal, currency: str, path: str) -> int | Fault:
     return int(scaled)
 
 
+def rounded(quantity: Decimal, price: Decimal, currency: str) -> int:
+    """Minor units of quantity times price, rounded once, half up."""
+    exact = _EXACT.multiply(quantity, price).scaleb(currency_exponent(currency), _EXACT)
+    return int(exact.quantize(Decimal(1), context=_EXACT))
+
+
+def unit_price_of(quantity: Decimal, billed: int, currency: str) -> Decimal | None:
+    """The price of six places that gives this amount; None when there is none."""
+    exact = _EXACT.divide(_major(billed, currency), quantity)
+    price = exact.quantize(_PRICE_PLACES, context=_EXACT)
+    return price if rounded(quantity, price, currency) == billed else None
+
+
 def _minor(amount: Decimal, currency: str, path: str, faults: list[Fault]) -> int | None:
     found = to_minor(amount, currency, path)
     if isinstance(found, Fault):
@@ -128,33 +141,28 @@ def _price(line: ParsedLine, currency: str, faults: list[Fault]) -> PricedLine |
     if billed is None:
         return None
     if price is None:
-        price = _EXACT.divide(_major(billed, currency), quantity).quantize(
-            PRICE_PLACES, context=_EXACT
-        )
-        if _rounded(quantity, price, currency) != billed:
+        price = unit_price_of(quantity, billed, currency)
+        if price is None:
             faults.append(Fault(reason=Reason.PRICE_NOT_EXACT, path=line.path))
-    elif net is not None and _rounded(quantity, price, currency) != billed:
+            price = Decimal(0)
+    elif net is not None and rounded(quantity, price, currency) != billed:
         faults.append(Fault(reason=Reason.LINE_DOES_NOT_MULTIPLY, path=line.path))
     fund: int | None = None
     if line.fund_paid is not None:
         fund = _minor(line.fund_paid, currency, f"{line.path}.extension", faults)
-        if fund is not None and fund > billed:
+        # Of what a line takes back, the funds take back a part: both are negative then.
+        if fund is not None and not min(0, billed) <= fund <= max(0, billed):
             faults.append(
                 Fault(reason=Reason.FUND_PAID_DOES_NOT_ADD_UP, path=f"{line.path}.extension")
             )
     return PricedLine(quantity=quantity, unit_price=price, billed=billed, fund_paid=fund)
 
 
-def _rounded(quantity: Decimal, price: Decimal, currency: str) -> int:
-    exact = _EXACT.multiply(quantity, price).scaleb(currency_exponent(currency), _EXACT)
-    return int(exact.quantize(Decimal(1), context=_EXACT))
-
-
 def _product(
     quantity: Decimal, price: Decimal, currency: str, path: str, faults: list[Fault]
 ) -> int | None:
-    billed = _rounded(quantity, price, currency)
-    if billed > MAX_MINOR_UNITS:
+    billed = rounded(quantity, price, currency)
+    if abs(billed) > MAX_MINOR_UNITS:
         faults.append(Fault(reason=Reason.AMOUNT_OUT_OF_RANGE, path=path))
         return None
     return billed

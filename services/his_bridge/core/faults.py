@@ -15,6 +15,7 @@ class Stage(StrEnum):
     IDENTITY = "identity"
     MAP = "map"
     BALANCE = "balance"
+    FOLD = "fold"
     CONFLICT = "conflict"
 
 
@@ -67,6 +68,15 @@ class Reason(StrEnum):
     FUND_PAID_DOES_NOT_ADD_UP = "FUND_PAID_DOES_NOT_ADD_UP"
     SOCIAL_INSURANCE_CONTRADICTS = "SOCIAL_INSURANCE_CONTRADICTS"
     BRIDGE_FAILED = "BRIDGE_FAILED"
+    ORIGINAL_NOT_THERE = "ORIGINAL_NOT_THERE"
+    ORIGINAL_NEVER_CAME = "ORIGINAL_NEVER_CAME"
+    OVER_REVERSED = "OVER_REVERSED"
+    REVERSAL_DOES_NOT_FIT = "REVERSAL_DOES_NOT_FIT"
+    REFUND_WITHOUT_LINES = "REFUND_WITHOUT_LINES"
+    PATIENTS_DIFFER = "PATIENTS_DIFFER"
+    MERGE_CIRCULAR = "MERGE_CIRCULAR"
+    MERGED_BEFORE = "MERGED_BEFORE"
+    UNMERGE_UNSUPPORTED = "UNMERGE_UNSUPPORTED"
     SAME_VERSION_OTHER_CONTENT = "SAME_VERSION_OTHER_CONTENT"
     MEMBER_ERASED = "MEMBER_ERASED"
 
@@ -149,6 +159,27 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         ),
         Reason.SOCIAL_INSURANCE_CONTRADICTS: (
             "said to be unused and to have paid, or to have paid above the total"
+        ),
+    },
+    Stage.FOLD: {
+        Reason.PATIENTS_DIFFER: (
+            "this bill's records name different patients; nothing of it is released meanwhile"
+        ),
+        Reason.ORIGINAL_NOT_THERE: "takes back what has not come yet; it waits for that",
+        Reason.ORIGINAL_NEVER_CAME: (
+            "takes back what never came; have the HIS send the original, and this counts by itself"
+        ),
+        Reason.OVER_REVERSED: "takes back more than was charged; correct it, or the charge",
+        Reason.REVERSAL_DOES_NOT_FIT: (
+            "takes back a quantity and an amount that do not belong to one charge"
+        ),
+        Reason.REFUND_WITHOUT_LINES: (
+            "a refund must say which charges it takes back; send its lines"
+        ),
+        Reason.MERGE_CIRCULAR: "would merge what it was merged into; nothing was changed",
+        Reason.MERGED_BEFORE: "was merged into another already; nothing was changed",
+        Reason.UNMERGE_UNSUPPORTED: (
+            "a merge cannot be undone here; have the HIS reverse the bills and state them anew"
         ),
     },
     Stage.CONFLICT: {

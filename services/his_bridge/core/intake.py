@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import TypeVar
+
+import msgspec
 
 from services.his_bridge.core.balance import Balance, balance, to_minor
 from services.his_bridge.core.bill import Bill, Coding, Diagnosis, Line, Reading, SocialInsurance
 from services.his_bridge.core.faults import Fault, Reason, in_order
 from services.his_bridge.core.mapping import Side, Unmapped, as_local, to_standard, unmapped
-from services.his_bridge.core.parsed import ParsedBill, ParsedReadings, ParsedSocialInsurance
+from services.his_bridge.core.parsed import (
+    ParsedBill,
+    ParsedLine,
+    ParsedReadings,
+    ParsedSocialInsurance,
+)
 from services.his_bridge.core.redaction import redact
-from services.his_bridge.core.terms import SocialInsuranceSource, SourceTerms
+from services.his_bridge.core.terms import LineAmount, SocialInsuranceSource, SourceTerms
 
 T = TypeVar("T")
 
@@ -35,27 +42,86 @@ def whole_bill(parsed: ParsedBill, member_token: str | None, terms: SourceTerms)
     Raises: Held with all faults: those of the dialect, of the identity, of codes and of amounts.
     """
     faults = [*parsed.faults, *(parsed.person.faults if parsed.person else ())]
+    if not parsed.states_total:
+        faults.append(Fault(reason=Reason.TOTAL_MISSING, path=parsed.total_path))
+    amounts = _amounts(parsed, terms)
+    return _checked(parsed, member_token, terms, amounts, faults)
+
+
+def part_of_bill(
+    parsed: ParsedBill, member_token: str | None, terms: SourceTerms
+) -> tuple[Bill, int | None]:
+    """What one of several records says of a bill, and the total that it states, in minor units.
+
+    Its lines may be none, may take charges back (冲红: negative, and naming the charge), and add up
+    to the total that it states, if it states one; its own bill's `total` is their sum. A refund
+    that does not say which charges it takes back is no part of any bill.
+
+    Raises: Held with all faults, as `whole_bill`.
+    """
+    faults = [*parsed.faults, *(parsed.person.faults if parsed.person else ())]
+    amounts = _amounts(parsed, terms)
+    if not parsed.lines and amounts.total is not None and amounts.total < 0:
+        faults.append(Fault(reason=Reason.REFUND_WITHOUT_LINES, path=parsed.total_path))
+    faults += _refund_faults(parsed.lines)
+    first = parsed.lines[0] if parsed.lines else None
+    takes_rest = terms.line_without_net.first is LineAmount.REMAINDER
+    if takes_rest and parsed.total is None and first is not None and not first.states_amount:
+        faults.append(Fault(reason=Reason.LINE_WITHOUT_AMOUNT, path=first.path))  # no rest to take
+    of_lines = sum(line.billed for line in amounts.lines)
+    total = amounts.total if amounts.total is not None or not parsed.lines else of_lines
+    known = msgspec.structs.replace(amounts, total=total)
+    bill = _checked(parsed, member_token, terms, known, faults, total=of_lines)
+    return bill, amounts.total
+
+
+def _checked(
+    parsed: ParsedBill,
+    member_token: str | None,
+    terms: SourceTerms,
+    amounts: Balance,
+    faults: list[Fault],
+    total: int | None = None,
+) -> Bill:
     unknown: list[Unmapped] = []
     diagnoses = _diagnoses(parsed, terms, faults, unknown)
     codes = _line_codes(parsed, terms, faults, unknown)
-    if not parsed.states_total:
-        faults.append(Fault(reason=Reason.TOTAL_MISSING, path=parsed.total_path))
-    amounts = balance(
+    faults += amounts.faults
+    social = _social_insurance(parsed.social_insurance, amounts, terms, faults)
+    if faults:
+        raise Held(in_order(faults), unknown)
+    whole = amounts if total is None else msgspec.structs.replace(amounts, total=total)
+    bill = _assembled(parsed, member_token, terms, diagnoses, codes, whole, social)
+    redacted, leaks = redact(bill, _known(parsed.person))
+    if leaks:
+        raise Held(in_order(leaks))
+    return redacted
+
+
+def _amounts(parsed: ParsedBill, terms: SourceTerms) -> Balance:
+    return balance(
         parsed.lines,
         parsed.total,
         total_path=parsed.total_path,
         currency=terms.currency,
         rule=terms.line_without_net,
     )
-    faults += amounts.faults
-    social = _social_insurance(parsed.social_insurance, amounts, terms, faults)
-    if faults:
-        raise Held(in_order(faults), unknown)
-    bill = _assembled(parsed, member_token, terms, diagnoses, codes, amounts, social)
-    redacted, leaks = redact(bill, _known(parsed.person))
-    if leaks:
-        raise Held(in_order(leaks))
-    return redacted
+
+
+def _refund_faults(lines: Sequence[ParsedLine]) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for line in lines:
+        takes_back = line.quantity is not None and line.quantity < 0
+        if takes_back and not line.reverses_line:
+            yield Fault(reason=Reason.QUANTITY_NOT_POSITIVE, path=f"{line.path}.quantity")
+        amounts = [line.quantity, line.net, line.fund_paid]
+        signs = {amount > 0 for amount in amounts if amount}
+        negative_price = line.unit_price is not None and line.unit_price < 0
+        if negative_price or (line.reverses_line and True in signs):
+            yield Fault(reason=Reason.REVERSAL_DOES_NOT_FIT, path=line.path)
+        if line.line_id and line.line_id in seen:
+            yield Fault(reason=Reason.NUMBER_REPEATED, path=f"{line.path}.line_id")
+        seen.add(line.line_id)
 
 
 def whole_readings(
@@ -166,11 +232,13 @@ def _social_insurance(
     complete = bool(by_line) and amounts.complete and len(by_line) == len(amounts.lines)
     if fund is None and complete:
         fund = sum(by_line)
-    elif fund is not None and (sum(by_line) > fund or (complete and sum(by_line) != fund)):
+    elif fund is not None and (
+        abs(sum(by_line)) > abs(fund) or (complete and sum(by_line) != fund)
+    ):
         faults.append(Fault(reason=Reason.FUND_PAID_DOES_NOT_ADD_UP, path="extension.fundPaid"))
     spent = (fund or 0) + (account or 0)
-    unused_but_paid = parsed.used is False and (spent > 0 or any(by_line))
-    if unused_but_paid or (amounts.total is not None and spent > amounts.total):
+    unused_but_paid = parsed.used is False and (spent != 0 or any(by_line))
+    if unused_but_paid or (amounts.total is not None and abs(spent) > abs(amounts.total)):
         faults.append(Fault(reason=Reason.SOCIAL_INSURANCE_CONTRADICTS, path="extension"))
     return SocialInsurance(used=parsed.used, fund_paid=fund, account_paid=account)
 
@@ -209,6 +277,8 @@ def _assembled(
                 service_time=line.service_time,
                 diagnosis_numbers=line.diagnosis_numbers,
                 fund_paid=priced.fund_paid,
+                line_id=line.line_id,
+                reverses_line=line.reverses_line,
             )
             for line, (code, local), priced in zip(parsed.lines, codes, amounts.lines, strict=True)
         ),

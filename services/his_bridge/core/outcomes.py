@@ -34,10 +34,15 @@ class BillWithdrawn(msgspec.Struct, frozen=True, kw_only=True):
 class BillHappened(msgspec.Struct, frozen=True, kw_only=True):
     """Something happened to a bill that several records make together.
 
-    `bill_id` is the source's own id of the bill (an account, a visit, a settlement). A statement
-    (INTERIM, FINAL, CORRECTION) carries the bill as a whole, and a FINAL without one closes what
-    was added so far; LATE carries the lines that it adds; REVERSAL carries none, and takes back
-    the record that `reverses` names, or all before it.
+    `bill_id` is the source's own id of the bill (an account, a visit, a settlement), the one by
+    which its reconciliation names it. A statement (INTERIM, FINAL, CORRECTION) carries the bill as
+    a whole; one whose bill has no lines says all the rest of it and leaves the lines as they were
+    added, and a FINAL without a bill just closes what was added so far. LATE carries the lines that
+    it adds, or takes back by negative lines. REVERSAL carries none, and takes back the record that
+    `reverses` names (its `record_id`, of the same kind of record), or all before it.
+
+    `stated_total` is what the source says that the whole bill amounts to, in minor units: a FINAL
+    or CORRECTION waits until its lines add up to it.
     """
 
     bill_id: str
@@ -45,10 +50,15 @@ class BillHappened(msgspec.Struct, frozen=True, kw_only=True):
     bill: Bill | None
     reverses: str | None = None
     day: date | None = None
+    stated_total: int | None = None
 
 
 class Merged(msgspec.Struct, frozen=True, kw_only=True):
-    """What the source knew under two ids is one: `out_of` goes on as `into`."""
+    """What the source knew under two ids is one: `out_of` goes on as `into`.
+
+    Of accounts both are ids of bills (`BillHappened.bill_id`), of patients both are member tokens.
+    To undo a merge is not supported: a dialect sets such a record aside (UNMERGE_UNSUPPORTED).
+    """
 
     level: MergeLevel
     into: str

@@ -59,7 +59,11 @@ class ParsedDiagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParsedLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A charge with its local codes and its amounts in major units."""
+    """A charge with its local codes and its amounts in major units.
+
+    `line_id` is the source's id of the charge; `reverses_line` that of the charge which a line
+    takes back, wholly or in part, by a negative quantity and negative amounts (冲红).
+    """
 
     path: str
     number: int
@@ -72,6 +76,8 @@ class ParsedLine(msgspec.Struct, frozen=True, kw_only=True):
     service_time: datetime | None = None
     diagnosis_numbers: tuple[int, ...] = ()
     fund_paid: Decimal | None = None
+    line_id: str = ""
+    reverses_line: str = ""
 
 
 class ParsedSocialInsurance(msgspec.Struct, frozen=True, kw_only=True):

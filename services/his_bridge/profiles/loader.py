@@ -40,7 +40,7 @@ class ProfileError(ValueError):
 
 
 class PullLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How gently the source is asked."""
+    """How gently the source is asked, and how long what it leaves open is waited for."""
 
     page_size: int = 200
     overlap_s: int = 120
@@ -50,6 +50,7 @@ class PullLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_wait_s: int = 5
     max_body_mib: int = 32
     lease_s: int = 15
+    park_days: int = 30
 
 
 class SourceProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -293,4 +294,5 @@ def _limits(pull: Section) -> PullLimits:
         max_wait_s=pull.whole("max_wait_s", usual.max_wait_s, low=0, high=60),
         max_body_mib=pull.whole("max_body_mib", usual.max_body_mib, low=1, high=256),
         lease_s=pull.whole("lease_s", usual.lease_s, low=1, high=300),
+        park_days=pull.whole("park_days", usual.park_days, low=1, high=3650),
     )

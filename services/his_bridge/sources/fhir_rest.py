@@ -9,7 +9,7 @@ this one began: whatever was committed late lies behind that point, and the inbo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -105,6 +105,13 @@ class FhirRest:
                 raise part
             found.update(part)
         return found
+
+    async def fetch_again(self, kind: str, record_ids: Sequence[str]) -> tuple[RawRecord, ...]:
+        """Resources by `_id`; entries that were not asked for are left out."""
+        wanted = set(record_ids)
+        parameters = [("_id", ",".join(record_ids)), ("_count", str(len(record_ids)))]
+        framed = await self._search(kind, parameters)
+        return tuple(_record(entry) for entry in framed.entries if entry.record_id in wanted)
 
     async def reconcile(self, first: date, last: date) -> Mapping[date, DayTotals]:
         """Every bill that the server shows, per day; its own date filter is not asked."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Protocol
 
@@ -57,6 +57,13 @@ class Source(Protocol):
 
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
         """Records that others point at, in batches; what the source does not have is left out.
+
+        Raises: SourceFault.
+        """
+        ...
+
+    async def fetch_again(self, kind: str, record_ids: Sequence[str]) -> tuple[RawRecord, ...]:
+        """These records as they are now; what the source does not have is left out.
 
         Raises: SourceFault.
         """

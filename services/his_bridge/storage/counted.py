@@ -12,6 +12,7 @@ SEALED = {
     "reading": sealed_in("body", "reading", "name"),
     "consent_event": sealed_in("body", "consent", "consent_id"),
     "consent": sealed_in("terms", "consent", "consent_id"),
+    "merge_event": sealed_in("into_id", "merge_event", "inbox_id"),
     "held_record": sealed_in("need", "held_record", "inbox_id"),
 }
 # What else is bytes: places in lists, names of claims, reasons, counts.
@@ -21,6 +22,7 @@ CLEAR = frozenset(
         "released_bill.claims",
         "released_bill.refusal_reasons",
         "quarantine.faults",
+        "waiting_event.faults",
         "consent_request.response",
     }
 )

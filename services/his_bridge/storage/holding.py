@@ -19,7 +19,7 @@ from services.his_bridge.core.bill import Bill, Reading
 from services.his_bridge.core.consent import Content, Need, Purpose
 from services.his_bridge.storage import sealed
 from services.his_bridge.storage.consents import NOT_APPLIED, Register, register_of
-from services.his_bridge.storage.inbox import PENDING
+from services.his_bridge.storage.inbox import PENDING, READ
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import consent, held_record, inbox, reading
 
@@ -207,8 +207,12 @@ def hold(
     held: Iterable[Held],
     *,
     now_us: int,
+    read_before: bool = False,
 ) -> None:
-    """Remember what these records wait for; their state in the inbox is the caller's to write."""
+    """Remember what these records wait for.
+
+    The state in the inbox is the caller's to write, but for records that were read before.
+    """
     rows = [
         {
             "inbox_id": one.inbox_id,
@@ -222,6 +226,14 @@ def hold(
     ]
     if rows:
         connection.execute(insert(held_record), rows)
+        if read_before:
+            mine = inbox.c.id.in_([row["inbox_id"] for row in rows])
+            connection.execute(update(inbox).where(mine).values(state=HELD))
+
+
+def let_go(connection: Connection, inbox_ids: Sequence[int]) -> None:
+    """These records were read, and their bill is not held by them any more."""
+    _leave_hold(connection, inbox_ids, READ)
 
 
 def waiting_versions(

@@ -10,11 +10,13 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from services.common.sealing import Sealer
 from services.his_bridge.core.faults import Fault, Reason, in_order, stage_of
+from services.his_bridge.core.mapping import Unmapped
 from services.his_bridge.storage import sealed
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import inbox, quarantine, read_cursor
 
 PENDING = "pending"
+READ = "read"
 _CONFLICT = (Fault(reason=Reason.SAME_VERSION_OTHER_CONTENT, path="meta.versionId"),)
 
 
@@ -36,6 +38,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
     bound: str  # what the row's sealed columns are bound to
     updated_us: int
+    rank: str  # its place among what the source made in one moment
     received_us: int
 
 
@@ -57,6 +60,7 @@ class SetAsideRow(msgspec.Struct, frozen=True, kw_only=True):
     inbox_id: int
     faults: tuple[Fault, ...]
     total_minor: int | None = None
+    unmapped: tuple[Unmapped, ...] = ()
 
 
 def store(
@@ -134,6 +138,7 @@ def store(
                     str(new["content_hash"]),
                 ),
                 updated_us=record.updated_us,
+                rank=_rank(record.version, str(new["content_hash"])),
                 received_us=now_us,
             )
             pending.append((position, entry))
@@ -168,6 +173,7 @@ def left_over(
                 hospital, channel, row.external_index, row.version, row.content_hash
             ),
             updated_us=row.updated_us,
+            rank=_rank(row.version, row.content_hash),
             received_us=row.at_us,
         )
         for row in rows
@@ -243,6 +249,12 @@ def move_cursor(
         delete(read_cursor).where(*(read_cursor.c[name] == value for name, value in key.items()))
     )
     connection.execute(insert(read_cursor), {**key, "position": position, "at_us": now_us})
+
+
+def _rank(version: str, content_hash: str) -> str:
+    """By version, counted where it is a number, then by content: never by arrival."""
+    counted = version.isascii() and version.isdigit()
+    return f"{len(version):02}{version}:{content_hash}" if counted else f"{version}:{content_hash}"
 
 
 def _known(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
-from sqlalchemy import Connection, func, insert, select, update
+from typing import Any
 
+import msgspec
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from services.his_bridge.core.breaker import pause_s
+from services.his_bridge.storage import waiting
 from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.lists import quarantined_by_channel
 from services.his_bridge.storage.tables import held_record, inbox, last_pull
@@ -22,6 +26,10 @@ class ChannelStatus(msgspec.Struct, frozen=True, kw_only=True):
     unread: int = 0
     held: int = 0
     quarantined: int = 0
+    parked: int = 0
+    parked_us: int | None = None  # since when the first of them waits
+    failures: int = 0
+    left_alone_until_us: int = 0
 
 
 def record(
@@ -29,15 +37,33 @@ def record(
 ) -> None:
     """A pull has ended; `failure` is empty for a success. Only the holder of the lease says so."""
     values: dict[str, object] = {"attempt_us": now_us, "failure": failure}
-    if not failure:
-        values["success_us"] = now_us
+    if failure:
+        values["failures"] = last_pull.c.failures + 1
+    else:
+        values |= {"success_us": now_us, "failures": 0}
     changed = connection.execute(
         update(last_pull)
         .where(last_pull.c.hospital == hospital, last_pull.c.channel == channel)
         .values(values)
     )
     if not changed.rowcount:
+        values["failures"] = 1 if failure else 0
         connection.execute(insert(last_pull), {"hospital": hospital, "channel": channel, **values})
+
+
+def left_alone_until_us(connection: Connection, hospital: str, channel: str) -> int:
+    """Until when a hospital that keeps failing is not asked; 0 when it may be asked."""
+    row = connection.execute(
+        select(last_pull.c.attempt_us, last_pull.c.failures).where(
+            last_pull.c.hospital == hospital, last_pull.c.channel == channel
+        )
+    ).first()
+    return 0 if row is None else _left_alone_until_us(hospital, channel, row)
+
+
+def _left_alone_until_us(hospital: str, channel: str, row: Row[*tuple[Any, ...]]) -> int:
+    pause = pause_s(row.failures, f"{hospital}/{channel}")
+    return int(row.attempt_us + pause * 1e6) if pause else 0
 
 
 def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
@@ -61,15 +87,22 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
         )
     )
     quarantined = quarantined_by_channel(connection, hospital)
+    parked = {"bills": waiting.parked(connection, hospital)}
     return [
         ChannelStatus(
             channel=channel,
             attempt_us=ended[channel].attempt_us if channel in ended else None,
             success_us=ended[channel].success_us if channel in ended else None,
             failure=ended[channel].failure if channel in ended else "",
+            failures=ended[channel].failures if channel in ended else 0,
+            left_alone_until_us=_left_alone_until_us(hospital, channel, ended[channel])
+            if channel in ended
+            else 0,
             unread=unread.get(channel, 0),
             held=held.get(channel, 0),
             quarantined=quarantined.get(channel, 0),
+            parked=parked.get(channel, (0, None))[0],
+            parked_us=parked.get(channel, (0, None))[1],
         )
         for channel in CHANNELS
     ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import (
@@ -23,8 +24,10 @@ from sqlalchemy import (
 
 from services.common.paging import Page, any_after
 from services.common.sealing import Erased, Sealer, members
+from services.his_bridge.core.faults import Fault
 from services.his_bridge.core.reconciliation import DayTotals, by_day
 from services.his_bridge.storage.inbox import PENDING
+from services.his_bridge.storage.operation_tables import replay
 from services.his_bridge.storage.sealed import open_record, open_released
 from services.his_bridge.storage.tables import (
     acknowledgement,
@@ -33,6 +36,9 @@ from services.his_bridge.storage.tables import (
     quarantine,
     released_bill,
 )
+
+_FAULTS = msgspec.json.Decoder(tuple[Fault, ...])
+Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,12 +99,13 @@ def quarantine_after(
     """Records that wait for a person, oldest first, after a number.
 
     A later version of the same record that was read, released or not, resolves what was set aside
-    before: if it is bad as well, it waits itself. A late older version resolves nothing, nor does
-    the same version with other bytes.
+    before, and so does an original that came after what takes it back. If the later version is bad
+    as well, it waits itself. A late older version resolves nothing, nor does the same version with
+    other bytes. What was replayed waits anew only if it was set aside anew.
     """
     of_inbox = [inbox.c[name] for name in OF_INBOX]
     number = quarantine.c.seq
-    query = _waiting(select(quarantine, *of_inbox), hospital)
+    query = still_waiting(select(quarantine, *of_inbox), hospital)
     after = query.where(number > seq).order_by(number)
     rows = connection.execute(after.limit(most)).all()
     waiting = [Waiting(row, open_record(sealer, row, "external_id").decode()) for row in rows]
@@ -108,11 +115,21 @@ def quarantine_after(
 
 def quarantined_by_channel(connection: Connection, hospital: str) -> dict[str, int]:
     """Channel → how many records `quarantine_after` lists of it."""
-    query = _waiting(select(inbox.c.channel, func.count().label("number")), hospital)
+    query = still_waiting(select(inbox.c.channel, func.count().label("number")), hospital)
     return {row.channel: row.number for row in connection.execute(query.group_by(inbox.c.channel))}
 
 
-def _waiting(query: Select[Any], hospital: str) -> Select[Any]:
+def quarantined_by_reason(connection: Connection, hospital: str) -> Counter[str]:
+    """Reason → how many records that wait for a person have it."""
+    rows = connection.execute(still_waiting(select(quarantine.c.faults), hospital))
+    found: Counter[str] = Counter()
+    for row in rows:
+        found.update({str(fault.reason) for fault in _FAULTS.decode(row.faults)})
+    return found
+
+
+def still_waiting(query: Query, hospital: str) -> Query:
+    """A query over quarantine and inbox, narrowed to the entries that wait for a person."""
     later = inbox.alias("later")
     resolved = exists().where(
         later.c.hospital == inbox.c.hospital,
@@ -125,7 +142,12 @@ def _waiting(query: Select[Any], hospital: str) -> Select[Any]:
     return (
         query.select_from(quarantine)
         .join(inbox, inbox.c.id == quarantine.c.inbox_id)
-        .where(quarantine.c.hospital == hospital, ~resolved)
+        .where(
+            quarantine.c.hospital == hospital,
+            quarantine.c.resolved_us.is_(None),
+            ~resolved,
+            ~exists().where(replay.c.quarantine == quarantine.c.name),
+        )
     )
 
 

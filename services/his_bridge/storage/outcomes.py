@@ -6,44 +6,39 @@ import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from services.common.sealing import Erased, Sealer, members
-from services.his_bridge.core.bill import Bill, Reading
+from services.common.sealing import Sealer, members
+from services.his_bridge.core.bill import Reading
 from services.his_bridge.core.consent import Consent, Need
-from services.his_bridge.core.events import (
-    BillEvent,
-    BillStatus,
-    EventKind,
-    FoldedBill,
-    fold,
-    kind_of_statement,
-)
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.outcomes import (
+    BillHappened,
     BillStated,
     BillWithdrawn,
     KeptOut,
+    Merged,
     Outcome,
     ReadingsStated,
     ReadingsWithdrawn,
     SetAside,
 )
 from services.his_bridge.storage import holding, sealed
+from services.his_bridge.storage.bills import Bills
+from services.his_bridge.storage.code_maps import note_unmapped
 from services.his_bridge.storage.consents import Register, register_of
 from services.his_bridge.storage.holding import HELD, PURPOSES, READINGS, Held, Version
-from services.his_bridge.storage.inbox import Pending, SetAsideRow, set_aside
+from services.his_bridge.storage.inbox import READ, Pending, SetAsideRow, set_aside
 from services.his_bridge.storage.leases import next_numbers
-from services.his_bridge.storage.tables import bill_event, inbox, reading, released_bill
+from services.his_bridge.storage.tables import inbox, reading
 
-DELIVERY_PENDING = "PENDING"
 # Begins the component of a reading that turned out to be another patient's.
 _MOVED = "~"
 # Nothing was made of these records, or of a newer version: nobody needs their bytes.
-_NEEDS_NO_BYTES = ("unchanged", "filtered")
+_NEEDS_NO_BYTES = ("unchanged", "filtered", holding.SUPERSEDED)
+_OF_BILLS = (BillStated, BillWithdrawn, BillHappened, Merged)
 _ERASED = SetAside(faults=(Fault(reason=Reason.MEMBER_ERASED, path=""),))
 _SEAL_ANEW = (
     update(inbox)
@@ -118,10 +113,9 @@ class _Batch:
         self._read: list[tuple[Pending, str | None]] = []
         self._pending = {pending.inbox_id: pending for pending, _ in judged}
         self._aside: list[SetAsideRow] = []
-        self._new_events: list[dict[str, Any]] = []
-        self._new_bills: list[dict[str, Any]] = []
         self._new_readings: list[dict[str, Any]] = []
-        bills = {p.external_id for p, o in judged if isinstance(o, BillStated | BillWithdrawn)}
+        of_bills = [(p, o) for p, o in judged if isinstance(o, _OF_BILLS)]
+        self._bills = Bills(connection, sealer, hospital, of_bills, now_us=now_us)
         readings = {
             p.external_id
             for p, o in judged
@@ -131,9 +125,7 @@ class _Batch:
             pending.external_id: sealed.external_index(sealer, hospital, pending.external_id)
             for pending, _ in judged
         }
-        of_bills = {self._index_of[external_id]: external_id for external_id in bills}
         of_readings = {self._index_of[external_id]: external_id for external_id in readings}
-        self._events, self._erased = _events_of(connection, sealer, hospital, of_bills)
         self._readings = _readings_of(connection, sealer, hospital, of_readings)
         tokens = self._tokens(judged)
         self._member_of = sealed.members_of(connection, sealer, hospital, tokens, now_us)
@@ -146,57 +138,87 @@ class _Batch:
             set(self._member_of.values()),
             at_us=now_us,
         )
+        self._bills.know(self._member_of, self._consent)
+        names = {self._index_of[p.external_id]: p.external_id for p, _ in of_bills} | of_readings
         waiting = holding.waiting_versions(
             connection,
             hospital,
             place.channel,
-            {*of_bills, *of_readings},
+            names,
             {pending.inbox_id for pending, _ in judged},
         )
-        names = {**of_bills, **of_readings}
         self._waiting = {names[index]: versions for index, versions in waiting.items()}
 
     def _tokens(self, judged: Sequence[tuple[Pending, Outcome]]) -> set[str]:
         """Whoever the outcomes speak of, or what is known of their records."""
-        events = (event for _, mine in self._events.values() for event in mine)
-        known = [event.bill.member_token for event in events if event.bill is not None]
-        known += [sealed.reading_of(body).member_token for _, body in self._readings.values()]
+        known = [sealed.reading_of(body).member_token for _, body in self._readings.values()]
         needs = (_need_of(outcome, self._place.zone) for _, outcome in judged)
-        return {*known, *(need[0] for need in needs if need is not None)}
+        return {*self._bills.tokens(), *known, *(need[0] for need in needs if need is not None)}
 
     def add(self, pending: Pending, outcome: Outcome) -> None:
         """Decide what one outcome changes."""
-        state, member = "read", None
-        if pending.external_id in self._erased:
+        state, member = READ, None
+        if isinstance(outcome, _OF_BILLS) and self._bills.is_erased(pending, outcome):
             outcome = _ERASED
+        if isinstance(outcome, ReadingsStated):
+            outcome = self._of_survivor(pending, outcome)
         if not isinstance(outcome, SetAside) and self._is_overtaken(pending):
             # A newer version is held: when a consent comes, that one is read.
             self._superseded.append(pending.inbox_id)
             return
-        need = _need_of(outcome, self._place.zone)
+        need = self._need(pending, outcome)
         if need is not None and self._consent(*need) is None:
             self._hold(pending, *need)
             return
         if isinstance(outcome, SetAside):
             row = SetAsideRow(
-                inbox_id=pending.inbox_id, faults=outcome.faults, total_minor=outcome.total
+                inbox_id=pending.inbox_id,
+                faults=outcome.faults,
+                total_minor=outcome.total,
+                unmapped=outcome.unmapped,
             )
             self._aside.append(row)
             state = "quarantined"
-        elif isinstance(outcome, BillStated | BillWithdrawn):
-            state, member = self._add_bill(pending, outcome)
+        elif isinstance(outcome, _OF_BILLS):
+            became = self._bills.add(pending, outcome)
+            state, member = became.state, became.member
+            if became.lacks is not None:
+                self._hold(pending, *became.lacks)
+                return
         elif isinstance(outcome, ReadingsStated):
             state = self._add_readings(pending, outcome)
         elif isinstance(outcome, ReadingsWithdrawn):
             state = self._withdraw_readings(pending)
         elif isinstance(outcome, KeptOut):
             # A record that stated readings before, and now none that a programme uses.
-            taken_back = self._withdraw_readings(pending) == "read"
-            state = "read" if taken_back else "filtered"
-        if state == "read":
+            taken_back = self._withdraw_readings(pending) == READ
+            state = READ if taken_back else "filtered"
+        if state == READ:
             self._read.append((pending, member or self._patient_of(pending, outcome)))
         else:
             self._states[state].append(pending.inbox_id)
+
+    def _need(self, pending: Pending, outcome: Outcome) -> tuple[str, Need] | None:
+        """What a record that states everything by itself needs a consent for."""
+        need = _need_of(outcome, self._place.zone)
+        if need is None:
+            return None
+        return self._bills.token_at(need[0], pending.updated_us), need[1]
+
+    def _of_survivor(self, pending: Pending, outcome: ReadingsStated) -> ReadingsStated:
+        """The readings of the patient who goes on, after a merge of patients."""
+        return ReadingsStated(
+            readings=tuple(
+                (
+                    component,
+                    msgspec.structs.replace(
+                        one,
+                        member_token=self._bills.token_at(one.member_token, pending.updated_us),
+                    ),
+                )
+                for component, one in outcome.readings
+            )
+        )
 
     def _consent(self, token: str, need: Need, rather: str = "") -> Consent | None:
         purpose = PURPOSES[self._place.channel]
@@ -237,9 +259,12 @@ class _Batch:
     def write(self) -> Settled:
         """Write everything that was decided."""
         place, now_us = self._place, self._now_us
+        self._aside += self._bills.write()
+        self._change_holds()
         set_aside(
             self._connection, self._hospital, self._aside, currency=place.currency, now_us=now_us
         )
+        note_unmapped(self._connection, self._sealer, self._hospital, self._aside)
         holding.supersede(self._connection, self._superseded)
         holding.hold(
             self._connection,
@@ -249,11 +274,8 @@ class _Batch:
             self._held.values(),
             now_us=now_us,
         )
-        if self._new_events:
-            self._connection.execute(insert(bill_event), self._new_events)
-        self._number(self._new_bills, f"bills/{self._hospital}")
-        if self._new_bills:
-            self._connection.execute(insert(released_bill), self._new_bills)
+        self._number(self._bills.released, f"bills/{self._hospital}")
+        self._bills.write_released()
         self._write_readings()
         self._seal_anew()
         for state, ids in self._states.items():
@@ -262,17 +284,41 @@ class _Batch:
                 values["raw"] = None
             self._connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(**values))
         return Settled(
-            released=len(self._new_bills) + len(self._new_readings),
+            released=len(self._bills.released) + len(self._new_readings),
             quarantined=len(self._aside),
             filtered=len(self._states["filtered"]),
             held=len(self._held),
+        )
+
+    def _change_holds(self) -> None:
+        """Bills that are held by another of their records now, or no more."""
+        freed = []
+        for inbox_id in self._bills.let_go:
+            held = self._held.pop(inbox_id, None)
+            if held is None:
+                freed.append(inbox_id)
+            else:
+                self._read.append((self._pending[inbox_id], held.member))
+        holding.let_go(self._connection, freed)
+        for inbox_id, held in self._bills.also_held.items():
+            if inbox_id in self._pending:
+                self._read = [one for one in self._read if one[0].inbox_id != inbox_id]
+                self._held[inbox_id] = held
+        holding.hold(
+            self._connection,
+            self._sealer,
+            self._hospital,
+            self._place.channel,
+            [one for i, one in self._bills.also_held.items() if i not in self._pending],
+            now_us=self._now_us,
+            read_before=True,
         )
 
     def _seal_anew(self) -> None:
         """Seal what was read or is held under the key of the patient whom it is about."""
         rows = []
         held = [(self._pending[one.inbox_id], one.member, HELD) for one in self._held.values()]
-        read = [(pending, member, "read") for pending, member in self._read]
+        read = [(pending, member, READ) for pending, member in self._read]
         for pending, member, state in (*held, *read):
             columns = sealed.seal_record(
                 self._sealer,
@@ -285,110 +331,17 @@ class _Batch:
         if rows:
             self._connection.execute(_SEAL_ANEW, rows)
 
-    def _add_bill(
-        self, pending: Pending, outcome: BillStated | BillWithdrawn
-    ) -> tuple[str, str | None]:
-        bill_id, events = self._events.setdefault(pending.external_id, (uuid.uuid4().hex, []))
-        before = fold(events)
-        if isinstance(outcome, BillStated):
-            kind = kind_of_statement(before, outcome.bill)
-            bill: Bill | None = outcome.bill
-        else:
-            is_there = before is not None and before.status is not BillStatus.REVERSED
-            kind = EventKind.REVERSAL if is_there else None
-            bill = None
-        if kind is None:
-            # A bill taken back before it was ever seen is none of ours.
-            return ("unchanged" if events else "filtered"), None
-        number = len(events) + 1
-        event = BillEvent(
-            event_id=f"{bill_id}.{number}",
-            kind=kind,
-            order=(pending.updated_us, number),
-            bill=bill,
-        )
-        after = fold([*events, event])
-        about = bill or (before.bill if before else None) or (after.bill if after else None)
-        if about is None:
-            return "unchanged", None
-        member = self._member_of[about.member_token]
-        events.append(event)
-        self._new_events.append(
-            {
-                "hospital": self._hospital,
-                "bill_id": bill_id,
-                "number": number,
-                "external_index": self._index_of[pending.external_id],
-                "member": member,
-                "kind": str(kind),
-                "updated_us": pending.updated_us,
-                "inbox_id": pending.inbox_id,
-                "body": None
-                if bill is None
-                else sealed.seal_event(
-                    self._sealer, f"{self._hospital}/{bill_id}/{number}", member, bill
-                ),
-                "at_us": self._now_us,
-            }
-        )
-        self._release(pending, event, before, after)
-        return "read", member
-
-    def _release(
-        self,
-        pending: Pending,
-        event: BillEvent,
-        before: FoldedBill | None,
-        after: FoldedBill | None,
-    ) -> None:
-        # An event that came late and was overtaken is recorded and changes nothing.
-        if after == before:
-            return
-        bill = (after.bill if after else None) or (before.bill if before else None)
-        if bill is None:
-            return
-        # A reversal is recorded whatever the person allows; who looks at it needs the consent.
-        found = self._consent(bill.member_token, holding.need_of_bill(bill))
-        bill_id, _, number = event.event_id.partition(".")
-        name = bill_id if number == "1" else event.event_id
-        member = self._member_of[bill.member_token]
-        self._new_bills.append(
-            {
-                **sealed.seal_released(
-                    self._sealer,
-                    self._hospital,
-                    name,
-                    member,
-                    bill=bill,
-                    external_id=pending.external_id,
-                ),
-                "hospital": self._hospital,
-                "name": name,
-                "external_index": self._index_of[pending.external_id],
-                "member": member,
-                "kind": str(event.kind),
-                "day": _day_of(bill),
-                "total_minor": bill.total,
-                "consent_id": found.terms.consent_id if found else "",
-                "received_us": pending.received_us,
-                "released_us": self._now_us,
-                "delivery": DELIVERY_PENDING,
-                "claims": b"[]",
-                "refusal_reasons": b"[]",
-            }
-        )
-
     def _add_readings(self, pending: Pending, outcome: ReadingsStated) -> str:
         stated = dict(outcome.readings)
         # What an earlier version stated and this one does not, it has taken back.
         gone = [component for component in self._known(pending) if component not in stated]
         changed = [self._withdraw(pending, component) for component in gone]
         changed += [self._state(pending, name, measured) for name, measured in stated.items()]
-        return "read" if any(changed) else "unchanged"
+        return READ if any(changed) else "unchanged"
 
     def _withdraw_readings(self, pending: Pending) -> str:
         changed = [self._withdraw(pending, component) for component in self._known(pending)]
-        return "read" if any(changed) else "unchanged"
+        return READ if any(changed) else "unchanged"
 
     def _known(self, pending: Pending) -> list[str]:
         return sorted(c for external_id, c in self._readings if external_id == pending.external_id)
@@ -461,41 +414,6 @@ def _need_of(outcome: Outcome, zone: str) -> tuple[str, Need] | None:
         _, first = outcome.readings[0]
         return first.member_token, holding.need_of_reading(first, zone)
     return None
-
-
-def _day_of(bill: Bill) -> str:
-    return bill.end.astimezone(ZoneInfo(bill.zone)).date().isoformat()
-
-
-def _events_of(
-    connection: Connection, sealer: Sealer, hospital: str, names: Mapping[str, str]
-) -> tuple[dict[str, tuple[str, list[BillEvent]]], set[str]]:
-    """What is known of each bill, by external id; and the ids of those that were erased."""
-    if not names:
-        return {}, set()
-    rows = connection.execute(
-        select(bill_event)
-        .where(bill_event.c.hospital == hospital, bill_event.c.external_index.in_(list(names)))
-        .order_by(bill_event.c.bill_id, bill_event.c.number)
-    ).all()
-    sealer.load(members.subject_of(row.member) for row in rows)
-    found: dict[str, tuple[str, list[BillEvent]]] = {}
-    erased: set[str] = set()
-    for row in rows:
-        external_id = names[row.external_index]
-        try:
-            bill = None if row.body is None else sealed.open_event(sealer, row)
-        except Erased:
-            erased.add(external_id)
-            continue
-        event = BillEvent(
-            event_id=f"{row.bill_id}.{row.number}",
-            kind=EventKind(row.kind),
-            order=(row.updated_us, row.number),
-            bill=bill,
-        )
-        found.setdefault(external_id, (row.bill_id, []))[1].append(event)
-    return found, erased
 
 
 def _readings_of(

@@ -124,6 +124,16 @@ def open_event(sealer: Sealer, row: Any) -> Bill:
     return _BILL.decode(sealer.open(row.body, **place))
 
 
+def seal_merged(sealer: Sealer, hospital: str, inbox_id: int, subject: str, into_id: str) -> bytes:
+    """The source's id, or the token, of what goes on after a merge."""
+    return sealer.seal(into_id.encode(), **_merged(hospital, inbox_id, subject))
+
+
+def open_merged(sealer: Sealer, row: Any, subject: str) -> str:
+    """The same again. Raises: Erased, CannotOpen."""
+    return sealer.open(row.into_id, **_merged(row.hospital, row.inbox_id, subject)).decode()
+
+
 def seal_released(
     sealer: Sealer, hospital: str, name: str, member: str, *, bill: Bill, external_id: str
 ) -> dict[str, bytes]:
@@ -179,6 +189,11 @@ def seal_need(sealer: Sealer, inbox_id: int, member: str, need: Need) -> bytes:
 def open_need(sealer: Sealer, row: Any) -> Need:
     """The same again. Raises: Erased, CannotOpen."""
     return _NEED.decode(sealer.open(row.need, **_need(row.inbox_id, row.member)))
+
+
+def _merged(hospital: str, inbox_id: int, subject: str) -> dict[str, str]:
+    row = f"{hospital}/{inbox_id}"
+    return {"table": "merge_event", "column": "into_id", "row": row, "subject": subject}
 
 
 def _need(inbox_id: int, member: str) -> dict[str, str]:

@@ -14,11 +14,8 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    String,
     and_,
-    cast,
     exists,
-    func,
     or_,
     select,
     true,
@@ -31,9 +28,8 @@ from services.his_bridge.core.consent import Purpose
 from services.his_bridge.storage import sealed
 from services.his_bridge.storage.consents import in_force, register_of
 from services.his_bridge.storage.holding import need_of_bill, need_of_day
-from services.his_bridge.storage.tables import bill_event, inbox, reading, released_bill
+from services.his_bridge.storage.tables import inbox, reading, released_bill
 
-_BILL_ID_LENGTH = 32  # what a released bill's name begins with
 STUDY_GROUP = 20  # bills of nobody are handed out by so many at once, never by fewer
 _GROUPS_AT_ONCE = 25  # groups that are looked at together on the way to a page's border
 
@@ -283,10 +279,8 @@ def last_states_after(
     """
     later = released_bill.alias("later")
     overtaken = exists().where(
-        bill_event.c.hospital == released_bill.c.hospital,
-        bill_event.c.bill_id == func.substr(released_bill.c.name, 1, _BILL_ID_LENGTH),
-        later.c.hospital == bill_event.c.hospital,
-        later.c.name == bill_event.c.bill_id + "." + cast(bill_event.c.number, String),
+        later.c.hospital == released_bill.c.hospital,
+        later.c.bill_id == released_bill.c.bill_id,
         later.c.seq > released_bill.c.seq,
     )
     last = and_(released_bill.c.kind != "REVERSAL", ~overtaken)

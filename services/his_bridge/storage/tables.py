@@ -3,7 +3,8 @@
 Everything about a patient is sealed (storage.sealed says under whose key); tokens, the sources' own
 ids and parts of records stand as blind indexes. Of a bill its kind, day of billing and total stand
 in clear, for the reconciliation with the hospital's books.
-Events of bills and consents refuse UPDATE and DELETE by trigger (APPEND_ONLY, the migrations).
+Events of bills, merges and consents refuse UPDATE and DELETE by trigger (APPEND_ONLY, the
+migrations).
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ last_pull = Table(
     Column("attempt_us", BigInteger, nullable=False),
     Column("success_us", BigInteger),
     Column("failure", String(64), nullable=False),
+    # Failures since the last success: how long the hospital is left alone (core.breaker).
+    Column("failures", Integer, nullable=False, server_default="0"),
 )
 
 # Where the next page begins. `scope` names what is asked for: another base URL or period starts
@@ -96,7 +99,10 @@ inbox = Table(
     ),
 )
 
-# What happened to each bill; a bill's state is a fold over these.
+# What happened to each bill; a bill's state is a fold over these. `external_index` is of the
+# source's id of the bill, `record_index` of the record that says it, `reverses_index` of the one
+# that it takes back. A record that names no patient has no member. `stated_total` is what the
+# source says that the whole bill amounts to.
 bill_event = Table(
     "bill_event",
     metadata,
@@ -104,23 +110,63 @@ bill_event = Table(
     Column("bill_id", String(32), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("external_index", String(64), nullable=False),
-    Column("member", String(32), ForeignKey("member.id"), nullable=False),
+    Column("record_index", String(64), nullable=False),
+    Column("member", String(32), ForeignKey("member.id")),
     Column("kind", String(16), nullable=False),
     Column("updated_us", BigInteger, nullable=False),
+    Column("rank", String(160), nullable=False),
     Column("inbox_id", SERIAL, ForeignKey("inbox.id"), nullable=False),
+    Column("reverses_index", String(64)),
+    Column("stated_total", BigInteger),
     Column("body", LargeBinary),
     Column("at_us", BigInteger, nullable=False),
     Index("ix_bill_event_external", "hospital", "external_index"),
+    Index("ix_bill_event_record", "hospital", "record_index"),
+    Index("ix_bill_event_member", "member"),
 )
 
-# What the insurer is offered: one row per event that changed its bill. `seq` follows the order of
-# commits, so that a reader who remembers the last one misses nothing.
+# Which accounts and patients go on as which others: accounts by blind index, patients by their
+# opaque ids. `into_id` is the source's id of the account that goes on, sealed under the hospital's
+# inbox, or the token of the patient who does, sealed under that patient's key.
+merge_event = Table(
+    "merge_event",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("inbox_id", SERIAL, ForeignKey("inbox.id"), primary_key=True, autoincrement=False),
+    Column("level", String(8), nullable=False),
+    Column("into_name", String(64), nullable=False),
+    Column("out_name", String(64), nullable=False),
+    Column("into_id", LargeBinary, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("rank", String(160), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_merge_event_into", "hospital", "into_name"),
+    Index("ix_merge_event_out", "hospital", "out_name"),
+)
+
+# Records that were read and cannot count yet: those that wait for what they take back (parked), and
+# those that wait for a person (quarantined). A row goes as soon as its record counts.
+waiting_event = Table(
+    "waiting_event",
+    metadata,
+    Column("inbox_id", SERIAL, ForeignKey("inbox.id"), primary_key=True, autoincrement=False),
+    Column("hospital", String(64), nullable=False),
+    Column("external_index", String(64), nullable=False),
+    Column("faults", LargeBinary, nullable=False),
+    Column("quarantined", Boolean, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_waiting_event_external", "hospital", "external_index"),
+)
+
+# What the insurer is offered: one row for each change of a bill that is closed. `seq` follows the
+# order of commits, so that a reader who remembers the last one misses nothing.
 released_bill = Table(
     "released_bill",
     metadata,
     Column("hospital", String(64), primary_key=True),
     Column("seq", BigInteger, primary_key=True),
     Column("name", String(40), nullable=False),
+    Column("bill_id", String(32), nullable=False),
     Column("external_index", String(64), nullable=False),
     Column("external_id", LargeBinary, nullable=False),
     Column("member", String(32), ForeignKey("member.id"), nullable=False),
@@ -139,6 +185,8 @@ released_bill = Table(
     Index("ix_released_bill_delivery", "hospital", "delivery", "seq"),
     Index("ix_released_bill_day", "hospital", "day"),
     Index("ix_released_bill_member", "member"),
+    Index("ix_released_bill_external", "hospital", "external_index"),
+    Index("ix_released_bill_bill", "hospital", "bill_id", "seq"),
 )
 
 # Answers of the insurer, by request: the same request changes nothing, another body is refused.
@@ -172,7 +220,8 @@ reading = Table(
 )
 
 # Records that were set aside: reasons and places, never values. Rows stay; whether one still waits
-# follows from the later versions in the inbox (lists.quarantine_after).
+# follows from later versions in the inbox (lists.quarantine_after) and from `resolved_us`, since
+# when the record counts because what was missing came.
 quarantine = Table(
     "quarantine",
     metadata,
@@ -185,6 +234,8 @@ quarantine = Table(
     Column("total_minor", BigInteger),
     Column("currency", String(3), nullable=False),
     Column("at_us", BigInteger, nullable=False),
+    Column("resolved_us", BigInteger),
+    Index("ix_quarantine_inbox", "inbox_id"),
 )
 
 # What people did: consents given and withdrawn. A consent's state is a fold over these.
@@ -258,4 +309,4 @@ last_seq = Table(
     Column("value", BigInteger, nullable=False),
 )
 
-APPEND_ONLY = ("bill_event", "consent_event", "erasure")
+APPEND_ONLY = ("bill_event", "consent_event", "erasure", "merge_event")

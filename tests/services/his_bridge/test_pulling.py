@@ -16,6 +16,7 @@ from sqlalchemy import text
 from services.common.database import Database, migrate
 from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.outcomes import Outcome
+from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import ClaimReader
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.intake import Intake, LeaseHeld, PullReport
@@ -86,10 +87,13 @@ def pulling(
     async def run() -> R:
         found = profile(change)
         source = FhirRest(found)
-        records: RecordReader = reader(found.terms, tokens)
         keys = subject_keys(database)
+
+        def make(terms: SourceTerms) -> RecordReader:
+            return reader(terms, tokens)
+
         try:
-            intake = Intake("bills", found, records, database, keys, clock, INSURER, source.look_up)
+            intake = Intake("bills", found, make, database, keys, clock, INSURER, source.look_up)
             return await work(Puller(intake, source, clock))
         finally:
             await source.close()

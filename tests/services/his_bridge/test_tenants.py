@@ -17,6 +17,7 @@ from services.his_bridge.intake import PullReport
 from services.his_bridge.servicer import HisBridgeServicer
 from services.his_bridge.wiring import Hospital
 from tests.services.common.sealing.keys import subject_keys
+from tests.services.his_bridge.records import profile
 from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
 
 MINE, ANOTHERS, NEVER = "general", "another", "neverwa"
@@ -74,9 +75,8 @@ def bridge(database_url: str) -> Iterator[HisBridgeServicer]:
     database = Database(database_url)
     migrate(database, "services.his_bridge")
     puller: Any = NothingNew()
-    hospitals = {
-        name: Hospital(bills=puller, readings=puller, source=None) for name in (MINE, ANOTHERS)
-    }
+    hospital = Hospital(profile=profile(), bills=puller, readings=puller, source=None)
+    hospitals = dict.fromkeys((MINE, ANOTHERS), hospital)
     yield HisBridgeServicer(database, subject_keys(database), hospitals, "insurers/insurer")
     database.close()
 

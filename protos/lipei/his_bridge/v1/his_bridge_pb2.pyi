@@ -284,7 +284,13 @@ Global___GetBillResponse: _TypeAlias = GetBillResponse  # noqa: Y015
 
 @_typing.final
 class ReleasedBill(_message.Message):
-    """A bill and what became of it."""
+    """A bill and what became of it.
+
+    A bill of the hospital's is released once it is closed: as FINAL at first, as CORRECTION whenever its records make another
+    bill of it (a late charge, a charge taken back, another account merged in), as REVERSAL when nothing of it is left or when
+    its account goes on as another. Each release is whole, and has a name of its own that begins with the bill's. While the
+    stay goes on nothing of it is released, so that INTERIM and LATE are never seen here.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -574,22 +580,26 @@ class ListQuarantineRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PARKED_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"hospitals/{hospital}"."""
     page_size: _builtins.int
     """At most so many; 0 means 100, more than 500 is cut to 500."""
     page_token: _builtins.str
-    """From the answer before; empty begins at the oldest."""
+    """From the answer before, to the same question; empty begins at the oldest."""
+    parked: _builtins.bool
+    """Records that wait for an original, in place of those that wait for a person."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        parked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "parked", b"parked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -625,7 +635,7 @@ Global___ListQuarantineResponse: _TypeAlias = ListQuarantineResponse  # noqa: Y0
 
 @_typing.final
 class QuarantinedRecord(_message.Message):
-    """A record that waits for a person."""
+    """A record that waits for a person, or for its original."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -637,9 +647,9 @@ class QuarantinedRecord(_message.Message):
     SOURCE_RECORD_FIELD_NUMBER: _builtins.int
     SOURCE_VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """"hospitals/{hospital}/quarantine/{record}"."""
+    """"hospitals/{hospital}/quarantine/{record}", "hospitals/{hospital}/parked/{record}" of one that waits for its original."""
     stage: _builtins.str
-    """Where it failed: "parse", "identity", "map", "balance", "conflict"."""
+    """Where it failed: "parse", "identity", "map", "balance", "fold" (it does not fit the bill's other records), "conflict"."""
     source_record: _builtins.str
     """The source's own id of the record, for example "Claim/b1". A technical id of the hospital's system, chosen there: it
     may itself be personal (a visit or patient number). For the hospital's staff; do not pass it on or log it.
@@ -652,7 +662,7 @@ class QuarantinedRecord(_message.Message):
 
     @_builtins.property
     def quarantine_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was set aside."""
+        """Since when it waits."""
 
     @_builtins.property
     def total(self) -> _money_pb2.Money:
@@ -810,6 +820,10 @@ class ChannelStatus(_message.Message):
     INBOX_WAITING_COUNT_FIELD_NUMBER: _builtins.int
     HELD_COUNT_FIELD_NUMBER: _builtins.int
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
+    PARKED_COUNT_FIELD_NUMBER: _builtins.int
+    OLDEST_PARKED_TIME_FIELD_NUMBER: _builtins.int
+    FAILURE_COUNT_FIELD_NUMBER: _builtins.int
+    LEFT_ALONE_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """"bills" or "readings"."""
     last_failure_reason: _builtins.str
@@ -822,6 +836,10 @@ class ChannelStatus(_message.Message):
     """Good records that are held because no active consent covers them."""
     quarantined_count: _builtins.int
     """Records in quarantine, as ListQuarantine has them."""
+    parked_count: _builtins.int
+    """Records that wait for what they take back, as ListQuarantine has them with `parked`."""
+    failure_count: _builtins.int
+    """Pulls that failed since the last one that succeeded."""
     @_builtins.property
     def last_success_time(self) -> _timestamp_pb2.Timestamp:
         """When the last pull that succeeded ended; not set before the first."""
@@ -829,6 +847,14 @@ class ChannelStatus(_message.Message):
     @_builtins.property
     def last_attempt_time(self) -> _timestamp_pb2.Timestamp:
         """When the last pull ended, however it went; not set before the first."""
+
+    @_builtins.property
+    def oldest_parked_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when the first of those waits; not set when none does."""
+
+    @_builtins.property
+    def left_alone_until_time(self) -> _timestamp_pb2.Timestamp:
+        """A source that failed several times in a row is left alone until then; not set when it is asked."""
 
     def __init__(
         self,
@@ -840,10 +866,14 @@ class ChannelStatus(_message.Message):
         inbox_waiting_count: _builtins.int = ...,
         held_count: _builtins.int = ...,
         quarantined_count: _builtins.int = ...,
+        parked_count: _builtins.int = ...,
+        oldest_parked_time: _timestamp_pb2.Timestamp | None = ...,
+        failure_count: _builtins.int = ...,
+        left_alone_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time", "quarantined_count", b"quarantined_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "failure_count", b"failure_count", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time", "parked_count", b"parked_count", "quarantined_count", b"quarantined_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

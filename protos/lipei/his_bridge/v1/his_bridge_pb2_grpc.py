@@ -187,7 +187,12 @@ class HisBridgeServiceServicer:
     def ListQuarantine(self, request, context):
         """Records that could not be released and wait: stage, reason and position of the fault, without values of the
         patient's, and the source's own id to find them by. For the hospital's staff. The bytes stay in the hospital's inbox.
-        A record that a later version has resolved, or replaced in this list, is not in it.
+        A record that a later version has resolved, or replaced in this list, is not in it, nor one that counts now because
+        what it waited for came.
+
+        With `parked` those in their place that wait for the record or the charge which they take back. They count by
+        themselves when it comes, and go to the quarantine (ORIGINAL_NEVER_CAME) when it does not within the profile's
+        `park_days`.
 
         INVALID_ARGUMENT also for a foreign page_token.
         """

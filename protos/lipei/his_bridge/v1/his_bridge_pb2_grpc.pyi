@@ -90,7 +90,12 @@ class HisBridgeServiceStub:
     ListQuarantine: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListQuarantineRequest, _his_bridge_pb2.ListQuarantineResponse]
     """Records that could not be released and wait: stage, reason and position of the fault, without values of the
     patient's, and the source's own id to find them by. For the hospital's staff. The bytes stay in the hospital's inbox.
-    A record that a later version has resolved, or replaced in this list, is not in it.
+    A record that a later version has resolved, or replaced in this list, is not in it, nor one that counts now because
+    what it waited for came.
+
+    With `parked` those in their place that wait for the record or the charge which they take back. They count by
+    themselves when it comes, and go to the quarantine (ORIGINAL_NEVER_CAME) when it does not within the profile's
+    `park_days`.
 
     INVALID_ARGUMENT also for a foreign page_token.
     """
@@ -201,7 +206,12 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     ListQuarantine: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListQuarantineRequest, _his_bridge_pb2.ListQuarantineResponse]  # type: ignore[assignment]
     """Records that could not be released and wait: stage, reason and position of the fault, without values of the
     patient's, and the source's own id to find them by. For the hospital's staff. The bytes stay in the hospital's inbox.
-    A record that a later version has resolved, or replaced in this list, is not in it.
+    A record that a later version has resolved, or replaced in this list, is not in it, nor one that counts now because
+    what it waited for came.
+
+    With `parked` those in their place that wait for the record or the charge which they take back. They count by
+    themselves when it comes, and go to the quarantine (ORIGINAL_NEVER_CAME) when it does not within the profile's
+    `park_days`.
 
     INVALID_ARGUMENT also for a foreign page_token.
     """
@@ -351,7 +361,12 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_his_bridge_pb2.ListQuarantineResponse, _abc.Awaitable[_his_bridge_pb2.ListQuarantineResponse]]:
         """Records that could not be released and wait: stage, reason and position of the fault, without values of the
         patient's, and the source's own id to find them by. For the hospital's staff. The bytes stay in the hospital's inbox.
-        A record that a later version has resolved, or replaced in this list, is not in it.
+        A record that a later version has resolved, or replaced in this list, is not in it, nor one that counts now because
+        what it waited for came.
+
+        With `parked` those in their place that wait for the record or the charge which they take back. They count by
+        themselves when it comes, and go to the quarantine (ORIGINAL_NEVER_CAME) when it does not within the profile's
+        `park_days`.
 
         INVALID_ARGUMENT also for a foreign page_token.
         """

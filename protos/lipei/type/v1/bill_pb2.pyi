@@ -31,15 +31,15 @@ class _BillKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BillKind.Val
     BILL_KIND_UNSPECIFIED: _BillKind.ValueType  # 0
     """Not said; refused."""
     BILL_KIND_INTERIM: _BillKind.ValueType  # 1
-    """The stay goes on; nothing is settled yet."""
+    """The stay goes on; nothing is settled yet, and claims refuse it. A hospital's bridge keeps it until it is final."""
     BILL_KIND_FINAL: _BillKind.ValueType  # 2
     """Complete; opens one claim per policy in force."""
     BILL_KIND_LATE: _BillKind.ValueType  # 3
-    """A charge that came after the final bill."""
+    """A charge that came after the final bill, alone; claims refuse it. A hospital's bridge adds it and sends a correction."""
     BILL_KIND_REVERSAL: _BillKind.ValueType  # 4
-    """Takes back an earlier bill or lines of it (冲红)."""
+    """Takes back an earlier bill as a whole (冲红). What takes back some of its lines only is a correction."""
     BILL_KIND_CORRECTION: _BillKind.ValueType  # 5
-    """Replaces an earlier bill."""
+    """Replaces an earlier bill, whole."""
 
 class BillKind(_BillKind, metaclass=_BillKindEnumTypeWrapper):
     """Where a bill stands in the hospital's accounts."""
@@ -47,15 +47,15 @@ class BillKind(_BillKind, metaclass=_BillKindEnumTypeWrapper):
 BILL_KIND_UNSPECIFIED: BillKind.ValueType  # 0
 """Not said; refused."""
 BILL_KIND_INTERIM: BillKind.ValueType  # 1
-"""The stay goes on; nothing is settled yet."""
+"""The stay goes on; nothing is settled yet, and claims refuse it. A hospital's bridge keeps it until it is final."""
 BILL_KIND_FINAL: BillKind.ValueType  # 2
 """Complete; opens one claim per policy in force."""
 BILL_KIND_LATE: BillKind.ValueType  # 3
-"""A charge that came after the final bill."""
+"""A charge that came after the final bill, alone; claims refuse it. A hospital's bridge adds it and sends a correction."""
 BILL_KIND_REVERSAL: BillKind.ValueType  # 4
-"""Takes back an earlier bill or lines of it (冲红)."""
+"""Takes back an earlier bill as a whole (冲红). What takes back some of its lines only is a correction."""
 BILL_KIND_CORRECTION: BillKind.ValueType  # 5
-"""Replaces an earlier bill."""
+"""Replaces an earlier bill, whole."""
 Global___BillKind: _TypeAlias = BillKind  # noqa: Y015
 
 class _CareType:

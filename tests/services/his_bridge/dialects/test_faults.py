@@ -63,6 +63,8 @@ def test_every_reason_has_a_case() -> None:
     shown |= {reason for _, _, _, faults in RAW_BILLS for reason, _ in faults}
     shown.add(Reason.SAME_VERSION_OTHER_CONTENT)  # tests/services/his_bridge/storage
     shown.add(Reason.MEMBER_ERASED)  # tests/services/his_bridge/storage
+    # What the records of one bill make together: tests/cases/bills and tests/.../storage.
+    shown |= {reason for reason, (stage, _) in ADVICE.items() if stage is Stage.FOLD}
     shown.add(Reason.BRIDGE_FAILED)  # tests/services/his_bridge/test_pulling.py
     assert shown == set(Reason)
 

@@ -27,6 +27,8 @@ from services.his_bridge.core.outcomes import (
     BillStated,
     BillWithdrawn,
     KeptOut,
+    Merged,
+    MergeLevel,
     Outcome,
     ReadingsStated,
     ReadingsWithdrawn,
@@ -176,14 +178,16 @@ def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-@pytest.mark.parametrize("verb", ["UPDATE {} SET number = 9", "DELETE FROM {}"])
+@pytest.mark.parametrize("verb", ["UPDATE {} SET {} = 9", "DELETE FROM {}"])
 def test_events_are_append_only(database: Database, verb: str, table: str) -> None:
-    assert APPEND_ONLY == ("bill_event", "consent_event", "erasure")
-    settle(database, (pending_of(database, "a"), stated()))
+    assert APPEND_ONLY == ("bill_event", "consent_event", "erasure", "merge_event")
+    merged = Merged(level=MergeLevel.ACCOUNT, into="A", out_of="B")
+    settle(database, (pending_of(database, "a"), stated()), (pending_of(database, "m"), merged))
+    column = "at_us" if table == "merge_event" else "number"
     with database.writing() as connection:
         erasures.remember(connection, uuid.uuid4().hex, member="m", answer=b"", now_us=1)
     with pytest.raises(DBAPIError), database.writing() as connection:
-        connection.execute(text(verb.format(table)))
+        connection.execute(text(verb.format(table, column)))
 
 
 # The inbox.

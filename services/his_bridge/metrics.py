@@ -1,0 +1,129 @@
+"""What Prometheus may scrape of the bridge: counts and times by hospital, nothing of anybody.
+
+Read from the database at each scrape, so that every replica tells the same and a restart forgets
+nothing. Off unless an address is set; plain HTTP, for a scraper on the same machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection
+
+from services.common import log
+from services.common.database import Database
+from services.his_bridge.storage import last_pulls, lists, reconciliations, withheld
+from services.his_bridge.storage.last_pulls import ChannelStatus
+
+_CHANNEL, _HOSPITAL = ("hospital", "channel"), ("hospital",)
+_OF_CHANNEL: tuple[tuple[str, str, Callable[[ChannelStatus], float]], ...] = (
+    ("inbox_unread", "records in the inbox that nobody has read", lambda one: one.unread),
+    ("held", "good records that no active consent covers", lambda one: one.held),
+    ("failures_in_a_row", "pulls that failed since the last success", lambda one: one.failures),
+)
+
+
+class BridgeMetrics(Collector):
+    """Gauges of every hospital, as the database has them at the moment of the scrape."""
+
+    def __init__(
+        self,
+        database: Database,
+        hospitals: Collection[str],
+        recipient: str,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._database = database
+        self._hospitals = sorted(hospitals)
+        self._recipient = recipient
+        self._now_us = now_us
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not ask the database."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Every gauge."""
+        now_us = self._now_us()
+        with self._database.reading() as connection:
+            status = {name: last_pulls.status(connection, name) for name in self._hospitals}
+            yield self._lag(status, now_us)
+            for name, text, value in _OF_CHANNEL:
+                gauge = _gauge(name, text, _CHANNEL)
+                for hospital, channels in status.items():
+                    for one in channels:
+                        gauge.add_metric([hospital, one.channel], value(one))
+                yield gauge
+            yield self._quarantine(connection)
+            yield self._bills(connection, now_us)
+            yield from self._reconciled(connection)
+
+    def _lag(self, status: dict[str, list[ChannelStatus]], now_us: int) -> Metric:
+        text = "seconds since a pull last succeeded; without a sample none ever did"
+        gauge = _gauge("lag_seconds", text, _CHANNEL)
+        for hospital, channels in status.items():
+            for one in channels:
+                if one.success_us is not None:
+                    gauge.add_metric([hospital, one.channel], (now_us - one.success_us) / 1e6)
+        return gauge
+
+    def _quarantine(self, connection: Connection) -> Metric:
+        text = "records in quarantine that have this fault; one record may have several"
+        gauge = _gauge("quarantine", text, ("hospital", "reason"))
+        for hospital in self._hospitals:
+            for reason, number in lists.quarantined_by_reason(connection, hospital).items():
+                gauge.add_metric([hospital, reason], number)
+        return gauge
+
+    def _bills(self, connection: Connection, now_us: int) -> Metric:
+        gauge = _gauge("bills", "released bills by where they stand", ("hospital", "state"))
+        for hospital in self._hospitals:
+            counts = withheld.counts(connection, hospital, self._recipient, now_us)
+            for state, number in counts.items():
+                gauge.add_metric([hospital, state.lower()], number)
+        return gauge
+
+    def _reconciled(self, connection: Connection) -> Iterable[Metric]:
+        text = "bills that differ in the last comparison with the source"
+        differing = _gauge("reconciliation_difference", text, ("hospital", "kind"))
+        text = "when source and bridge were last compared, in seconds since 1970"
+        at = _gauge("reconciliation_timestamp_seconds", text, _HOSPITAL)
+        for hospital in self._hospitals:
+            found = reconciliations.last(connection, hospital)
+            if found is None:
+                continue
+            at.add_metric([hospital], found.at_us / 1e6)
+            for kind in ("missing", "extra", "other_total"):
+                number = sum(getattr(day, kind) for day in found.days)
+                differing.add_metric([hospital, kind], number)
+        return differing, at
+
+
+@contextmanager
+def exposed(metrics: BridgeMetrics, address: str) -> Iterator[None]:
+    """The gauges at `http://{address}/metrics` while the block runs; nothing without an address.
+
+    Raises: OSError when nobody can listen there; ValueError for an address that is none.
+    """
+    if not address:
+        yield
+        return
+    host, _, port = address.rpartition(":")
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    server, thread = start_http_server(int(port), host, registry)
+    log.logger().info("serving", name="his_bridge_metrics", port=server.server_port)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"lipei_his_{name}", text, labels=labels)

@@ -1,0 +1,85 @@
+"""What a map of codes on the wire must look like. Reads no database."""
+
+from __future__ import annotations
+
+import re
+
+from lipei.his_bridge.v1 import operations_pb2 as pb
+from services.common.grpc_edge import Violation
+from services.his_bridge.core.mapping import Side, StoredMap
+from services.his_bridge.core.terms import SourceTerms
+
+LOINC = "http://loinc.org"
+MOST_ENTRIES = 50_000
+SIDES = {
+    pb.CODE_KIND_SERVICES: Side.SERVICES,
+    pb.CODE_KIND_DIAGNOSES: Side.DIAGNOSES,
+    pb.CODE_KIND_READINGS: Side.READINGS,
+}
+_SYSTEM = re.compile(r"[!-~]{1,200}", re.ASCII)
+# A code has no control characters and no blank at either end, as in a profile.
+_CODE = re.compile(r"[^\s](?:[^\x00-\x1f]{0,98}[^\s])?")
+_VERSION = re.compile(r"[!-~]{1,64}", re.ASCII)
+_LOINC_CODE = re.compile(r"[0-9]{1,7}-[0-9]", re.ASCII)
+
+
+def code_map_faults(request: pb.ImportCodeMapRequest, terms: SourceTerms | None) -> list[Violation]:
+    """Everything wrong with a map; without terms the hospital is judged elsewhere."""
+    faults = []
+    if request.kind not in SIDES:
+        text = "must be services, diagnoses or readings"
+        faults.append(Violation("kind", "UNKNOWN_VALUE", text))
+    for field, pattern, form in (
+        ("from_system", _SYSTEM, "a URI of 1 to 200 characters"),
+        ("to_system", _SYSTEM, "a URI of 1 to 200 characters"),
+        ("version", _VERSION, "1 to 64 printable characters without blanks"),
+    ):
+        if not pattern.fullmatch(getattr(request, field)):
+            faults.append(Violation(field, "MALFORMED", f"must be {form}"))
+    accepted = _accepted(request.kind, terms)
+    if accepted is not None and request.to_system not in accepted:
+        text = f"must be a system that the profile accepts: {', '.join(sorted(accepted))}"
+        faults.append(Violation("to_system", "NOT_ACCEPTED", text))
+    if accepted is not None and request.from_system in accepted:
+        text = "is accepted as it is; a map of it would never be asked"
+        faults.append(Violation("from_system", "ACCEPTED_ALREADY", text))
+    if not 1 <= len(request.entries) <= MOST_ENTRIES:
+        faults.append(Violation("entries", "COUNT", f"must hold 1 to {MOST_ENTRIES:,}"))
+    return faults + _entry_faults(request)
+
+
+def _entry_faults(request: pb.ImportCodeMapRequest) -> list[Violation]:
+    faults = []
+    seen: set[str] = set()
+    for index, entry in enumerate(request.entries[:MOST_ENTRIES]):
+        path = f"entries[{index}]"
+        for field in ("local_code", "standard_code"):
+            if not _CODE.fullmatch(getattr(entry, field)):
+                text = "must be 1 to 100 characters without a blank at either end"
+                faults.append(Violation(f"{path}.{field}", "MALFORMED", text))
+        if request.kind == pb.CODE_KIND_READINGS and not _LOINC_CODE.fullmatch(entry.standard_code):
+            text = "must be a LOINC code such as 4548-4"
+            faults.append(Violation(f"{path}.standard_code", "NOT_LOINC", text))
+        if entry.local_code in seen:
+            faults.append(Violation(f"{path}.local_code", "REPEATED", "stands twice"))
+        seen.add(entry.local_code)
+    return faults
+
+
+def _accepted(kind: pb.CodeKind.ValueType, terms: SourceTerms | None) -> frozenset[str] | None:
+    if kind == pb.CODE_KIND_READINGS:
+        return frozenset({LOINC})
+    if terms is None or kind not in SIDES:
+        return None
+    rules = terms.line_codes if kind == pb.CODE_KIND_SERVICES else terms.diagnosis_codes
+    return frozenset(rules.accepted)
+
+
+def loaded_map(request: pb.ImportCodeMapRequest) -> StoredMap:
+    """The map; only after its faults were checked."""
+    return StoredMap(
+        side=SIDES[request.kind],
+        from_system=request.from_system,
+        to_system=request.to_system,
+        codes={entry.local_code: entry.standard_code for entry in request.entries},
+    )

@@ -1,0 +1,319 @@
+"""`lipei his add|test|unmapped|map|replay|reconcile`: a hospital's people at its bridge."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipei.his_bridge.v1 import operations_pb2 as pb
+from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
+from services.common.state import read_addresses
+from services.common.strict_yaml import Fault, StrictYamlError
+from services.his_bridge.profiles.loader import parse_profile
+from stack.commands.calling import Failed, calling, content_of, fresh_request_id
+from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State, profiles_in
+from stack.commands.printing import (
+    counted,
+    money,
+    print_json,
+    print_list,
+    print_table,
+    rows,
+    say,
+    table,
+    word,
+)
+from stack.commands.spreadsheet import Encoding, decoded
+
+Hospital = Annotated[str, typer.Argument(metavar="HOSPITAL", help="The hospital's id.")]
+# A source may be slow, and a comparison reads all of it.
+SOURCE_CALL_S = 300.0
+_PAGE = 500
+# What the columns of a table of codes may be called.
+_LOCAL = ("local_code", "本地编码", "院内编码")
+_STANDARD = ("standard_code", "标准编码", "医保编码")
+
+
+class Kind(StrEnum):
+    """What codes are of."""
+
+    SERVICES = "services"
+    DIAGNOSES = "diagnoses"
+    READINGS = "readings"
+
+
+def add(
+    file: Annotated[Path, typer.Argument(metavar="PROFILE.yaml", help="docs/his-bridge.md")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="In place of the hospital's profile so far.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it; write nothing.")] = False,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Check a hospital's source profile, every fault with its line, and put it into the state.
+
+    `lipei up` starts what stands there. Asks no source; `lipei his test` does.
+    """
+    content = content_of(file)
+    try:
+        found = parse_profile(content, str(file), os.environ)
+    except StrictYamlError as error:
+        count = counted(len(error.faults), "fault")
+        raise Failed(*str(error).splitlines(), f"{count}; nothing was written") from None
+    hospital = found.terms.hospital
+    folder = profiles_in(state)
+    place = folder / f"{hospital}.yaml"
+    there = place.read_bytes() if place.exists() else None
+    if there not in (None, content) and not replace:
+        raise Failed(f"{hospital} has another profile already ({place}); --replace puts this there")
+    if dry_run:
+        say(f"{file} is a good profile of {hospital}; nothing was written")
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = folder / f".{hospital}.draft"
+    draft.write_bytes(content)
+    draft.replace(place)
+    running = bool(read_addresses(state))
+    start = "stop `lipei up` and start it anew" if running else "start with `lipei up`"
+    say(f"{hospital} was written to {place}; {start}, then `lipei his test {hospital}`")
+
+
+def try_source(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
+    """Ask the source for its first page and say what would become of it. Keeps nothing.
+
+    Exit code 1 when a channel of the source cannot be read.
+    """
+    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
+        request = pb.TestSourceRequest(hospital=parent_of(hospital))
+        answer = OperationsServiceStub(channel).TestSource(request, timeout=SOURCE_CALL_S)
+    if as_json:
+        print_json(answer)
+    else:
+        _print_tests(answer.channels)
+    failed = [one for one in answer.channels if one.failure_reason]
+    if failed:
+        raise Failed(*(f"{o.channel}: {o.failure_text} [{o.failure_reason}]" for o in failed))
+    if not as_json:
+        say(f"the source can be read; next: `lipei his pull {id_of(hospital)}`")
+
+
+def _print_tests(channels: Iterable[pb.ChannelTest]) -> None:
+    columns = ("first page of", "records", "good", "kept out", "would wait", "fault")
+    made = table(*columns, right=columns[1:5], prose=("fault",))
+    for one in channels:
+        numbers = (one.record_count, one.good_count, one.kept_out_count, one.faulty_count)
+        head = (one.channel, *map(str, numbers))
+        said = [
+            f"{fault.record_count} times: {fault.path} {fault.text} [{fault.reason}]"
+            for fault in one.faults
+        ]
+        for place, text in enumerate(said or [""]):
+            rows(made, [(*(head if place == 0 else [""] * len(head)), text)])
+    print_table(made)
+
+
+def unmapped(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
+    """List the codes that records in quarantine wait for, the most money first."""
+    codes: list[pb.UnmappedCode] = []
+    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
+        stub = OperationsServiceStub(channel)
+        request = pb.ListUnmappedCodesRequest(parent=parent_of(hospital), page_size=_PAGE)
+        while True:
+            page = stub.ListUnmappedCodes(request, timeout=SOURCE_CALL_S)
+            codes.extend(page.codes)
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+    if as_json:
+        print_json({"codes": codes})
+        return
+    made = table("of", "system", "code", "records", "at stake", right=("records", "at stake"))
+    for one in codes:
+        kind = word(pb.CodeKind, one.kind)
+        rows(made, [(kind, one.system, one.code, str(one.record_count), money(one.at_stake))])
+    print_list(made, "no record waits for a code")
+    if codes:
+        say(f"{counted(len(codes), 'code')}; `lipei his map {id_of(hospital)} FILE.csv` teaches")
+
+
+def map_codes(  # noqa: PLR0913, PLR0917 -- an option each
+    hospital: Hospital,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.csv", help="Columns local_code and standard_code.")
+    ],
+    kind: Annotated[Kind, typer.Option("--kind", help="What the codes are of.")],
+    from_system: Annotated[str, typer.Option("--from", help="URI of the hospital's own system.")],
+    to_system: Annotated[str, typer.Option("--to", help="URI of the standard system.")],
+    version: Annotated[str, typer.Option("--version", help="The table's own version.")],
+    encoding: Annotated[
+        Encoding | None, typer.Option("--encoding", help="Found out when left out.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say it; change nothing.")] = False,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Put a table of codes into force, in place of the one of its kind and system before.
+
+    Records in quarantine that wait for its codes are read once more by themselves.
+    """
+    request = pb.ImportCodeMapRequest(
+        parent=parent_of(hospital),
+        request_id=fresh_request_id(request_id),
+        kind=pb.CodeKind.Value(f"CODE_KIND_{kind.name}"),
+        from_system=from_system,
+        to_system=to_system,
+        version=version,
+        entries=_entries(content_of(file), str(file), encoding or ""),
+        dry_run=dry_run,
+    )
+    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
+        answer = OperationsServiceStub(channel).ImportCodeMap(request, timeout=SOURCE_CALL_S)
+    if as_json:
+        print_json(answer)
+        return
+    would = "would be " if dry_run else ""
+    say(
+        f"{counted(len(request.entries), 'code')}: {would}{answer.added_count} added, "
+        f"{answer.changed_count} changed, {answer.removed_count} removed; "
+        f"{counted(answer.resumed_count, 'record')} {would}read once more"
+    )
+
+
+def _entries(content: bytes, source: str, encoding: str) -> list[pb.CodeMapEntry]:
+    """The rows of a table of codes; blank rows are left out.
+
+    Raises: Failed naming every faulty line.
+    """
+    try:
+        lines = decoded(content, source, encoding)
+        reader = csv.reader(io.StringIO(lines), strict=True)
+        header = [name.strip() for name in next(reader, [])]
+        places = [
+            next((header.index(name) for name in names if name in header), None)
+            for names in (_LOCAL, _STANDARD)
+        ]
+        local, standard = places
+        if local is None or standard is None:
+            text = "the first line names the columns: local_code and standard_code"
+            raise StrictYamlError([Fault("", 1, "COLUMNS", text)], source)
+        found, faults = [], []
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) != len(header):
+                text = f"has {len(row)} cells, the first line {len(header)}"
+                faults.append(Fault("", reader.line_num, "CELLS", text))
+                continue
+            local_code, standard_code = row[local].strip(), row[standard].strip()
+            if not local_code or not standard_code:
+                text = "both codes must be there"
+                faults.append(Fault("", reader.line_num, "EMPTY", text))
+            found.append(pb.CodeMapEntry(local_code=local_code, standard_code=standard_code))
+        if faults:
+            raise StrictYamlError(faults, source)
+    except StrictYamlError as error:
+        raise Failed(*str(error).splitlines(), "nothing was loaded") from None
+    except csv.Error:
+        raise Failed(f"{source}: not a table in CSV; nothing was loaded") from None
+    return found
+
+
+def replay(
+    hospital: Hospital,
+    records: Annotated[
+        list[str] | None, typer.Argument(metavar="RECORD...", help="Names of `his quarantine`.")
+    ] = None,
+    stage: Annotated[str, typer.Option("--stage", help="Only those stopped there.")] = "",
+    most: Annotated[int, typer.Option("--max", help="Without names: the oldest so many.")] = 100,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Have records in quarantine read once more: those named, or the oldest, at most 500."""
+    named = [
+        one if "/" in one else f"{parent_of(hospital)}/quarantine/{one}" for one in records or ()
+    ]
+    request = pb.ReplayQuarantineRequest(
+        parent=parent_of(hospital), request_id=fresh_request_id(request_id), records=named
+    )
+    if named and stage:
+        raise Failed("name records, or a --stage", exit_code=2)
+    if not named:
+        request.stage, request.max_records = stage, most
+    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
+        answer = OperationsServiceStub(channel).ReplayQuarantine(request, timeout=SOURCE_CALL_S)
+    if as_json:
+        print_json(answer)
+    elif answer.reading_later:
+        say(f"{counted(answer.replayed_count, 'record')}: the pull under way reads them")
+    else:
+        say(
+            f"{counted(answer.replayed_count, 'record')} read once more: "
+            f"{answer.released_count} released, {answer.held_count} held, "
+            f"{answer.quarantined_count} in quarantine again"
+        )
+
+
+def reconcile(
+    hospital: Hospital,
+    first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")] = "",
+    last: Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD.")] = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Compare source and bridge bill by bill, and fetch again what is missing here.
+
+    Without days the last week until yesterday. Exit code 1 when a difference stays.
+    """
+    request = pb.ReconcileSourceRequest(
+        hospital=parent_of(hospital),
+        first_day=first,
+        last_day=last,
+    )
+    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
+        answer = OperationsServiceStub(channel).ReconcileSource(request, timeout=SOURCE_CALL_S)
+    found = answer.reconciliation
+    if as_json:
+        print_json(answer)
+    else:
+        columns = (
+            *("day", "source", "total there", "released", "total here"),
+            *("waiting", "missing", "extra", "other total"),
+        )
+        made = table(*columns, right=columns[1:])
+        for day in found.days:
+            there = (str(day.source_count), money(day.source_total))
+            here = (str(day.here_count), money(day.here_total))
+            others = (
+                *(day.waiting_count, day.missing_count),
+                *(day.extra_count, day.other_total_count),
+            )
+            rows(made, [(day.day, *there, *here, *map(str, others))])
+        print_list(made, "no bills on these days, neither there nor here")
+        if answer.repulled_count:
+            say(f"{counted(answer.repulled_count, 'bill')} fetched again")
+    if not found.agrees:
+        raise Failed(
+            f"source and bridge differ from {found.first_day} to {found.last_day}; "
+            "what is missing or extra was asked for once more already: look at the source"
+        )
+    if not as_json:
+        say("every bill of the source is accounted for")
+
+
+def id_of(hospital: str) -> str:
+    """A hospital's id, from its id or its name."""
+    return hospital.removeprefix("hospitals/")
+
+
+def parent_of(hospital: str) -> str:
+    """A hospital's name, from its id or its name."""
+    return f"hospitals/{id_of(hospital)}"
