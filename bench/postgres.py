@@ -9,9 +9,10 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 
 from bench.processes import cpu_s
 
@@ -100,10 +101,17 @@ def _title(process: int) -> str:
 
 @contextmanager
 def _administration(url: str) -> Iterator[Connection]:
+    with _administrator(url).connect() as connection:
+        yield connection
+
+
+@cache
+def _administrator(url: str) -> Engine:
+    """One connection of this process, kept: to make it takes longer than to copy a database."""
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         isolation_level="AUTOCOMMIT",
-        poolclass=NullPool,
+        pool_pre_ping=True,
     )
-    with engine.connect() as connection:
-        yield connection
+    atexit.register(engine.dispose)
+    return engine

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import grpc
 import pytest
 import structlog
 from sqlalchemy import make_url
@@ -19,6 +20,7 @@ from sqlalchemy import make_url
 from demo import processes  # noqa: F401 - tells gRPC about forks, before any test's first channel
 from services.common.database import Database, migrate
 from tests.postgres import fresh_database, postgres_server
+from tests.statements import share_compiled_statements
 
 _POSTGRES = pytest.StashKey[str]()
 # Their tests start whole stacks of processes: begun last, they would end last and alone.
@@ -27,6 +29,7 @@ _BEGIN_WITH = ("bench", "canary", "demo", "e2e", "fault", "stack")
 
 def pytest_sessionstart() -> None:
     """A run that is told to stop still ends its servers."""
+    share_compiled_statements()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -49,6 +52,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files come first; the order of the others, and within a file, stays."""
     here = Path(__file__).parent
     items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in _BEGIN_WITH)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def grpc_keeps_running() -> grpc.Channel:
+    """A channel that nobody uses, as long as the run.
+
+    To close the last one of a process ends gRPC's threads while it holds Python's lock, for which
+    one of them may be waiting: the run would hang (grpc/grpc#42247; seen once, on a busy machine).
+    """
+    return grpc.insecure_channel("127.0.0.1:1")
 
 
 @pytest.fixture(autouse=True)

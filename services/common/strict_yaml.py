@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import (
+import yaml
+from yaml.error import MarkedYAMLError
+from yaml.events import (
     AliasEvent,
     DocumentStartEvent,
     Event,
@@ -20,7 +20,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
     StreamEndEvent,
 )
-from ruamel.yaml.reader import ReaderError
+from yaml.reader import ReaderError
 
 # With room in a message of gRPC for what goes with it (grpc_edge.MAX_MESSAGE_BYTES).
 MAX_BYTES = 3 << 20
@@ -44,6 +44,8 @@ _OTHER_INT = re.compile(
 )
 _OTHER_CONSTANT = re.compile(r"yes|no|on|off|true|false|null|=|<<", re.ASCII | re.IGNORECASE)
 _FOREIGN_DIGITS = re.compile(r"[-+]?[\d.,_]*[^\D0-9][\d.,_]*")
+# Ends of lines to YAML 1.1 and text to 1.2; a mark inside the file is neither, or both.
+_OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,9 @@ def load(text: str | bytes, source: str) -> YamlMap:
     if (mark_at := clear.find("\ufeff", 1)) > 0:
         line = clear.count("\n", 0, mark_at) + 1
         reading.fault("", line, "NOT_YAML", "a byte order mark inside the file; delete it")
+    if other := _OTHER_BREAKS.search(clear):
+        line = clear.count("\n", 0, other.start()) + 1
+        reading.fault("", line, "NOT_YAML", "a line that ends as readers disagree about; use \\n")
     tree: YamlMap | None = None
     try:
         tree = reading.document()
@@ -114,7 +119,7 @@ def load(text: str | bytes, source: str) -> YamlMap:
         mark = error.problem_mark or error.context_mark
         reading.fault("", mark.line + 1 if mark else 1, "NOT_YAML", _one_line(error.problem))
     except ReaderError as error:
-        line = clear.count("\n", 0, error.position) + 1
+        line = clear.encode().count(b"\n", 0, error.position) + 1
         reading.fault("", line, "NOT_YAML", "a character that YAML does not allow")
     except Exception as error:  # noqa: BLE001 - the parser trips over some files; they are at fault
         line = reading.line
@@ -155,7 +160,8 @@ class _Reading:
         self.line = 1
         self._seen = 0
         self._text = text
-        self._events: Iterator[Event] = YAML(typ="safe", pure=True).parse(text)
+        # libyaml's parser: the ones in Python take twenty times as long.
+        self._events: Iterator[Event] = yaml.parse(text, Loader=yaml.CBaseLoader)
 
     def fault(self, path: str, line: int, reason: str, text: str) -> None:
         self.faults.append(Fault(path, line, reason, text))
@@ -170,7 +176,8 @@ class _Reading:
         if not isinstance(start, DocumentStartEvent):
             self.fault("", 1, "NOT_A_MAPPING", _NOT_A_MAPPING)
             return None
-        head = self._text.splitlines()[: start.start_mark.line]
+        marked = start.end_mark.line if start.end_mark else 0
+        head = self._text.splitlines()[:marked]
         for number, written in enumerate(head, 1):
             if written.startswith("%"):
                 self.fault("", number, "DIRECTIVE", "lines that begin with % are not allowed")
@@ -186,7 +193,7 @@ class _Reading:
 
     def _next(self) -> Event:
         event = next(self._events)
-        self.line = event.start_mark.line + 1
+        self.line = _line(event)
         self._seen += 1
         if self._seen > MAX_EVENTS:
             text = f"more than {MAX_EVENTS} keys and values; put rows of tables into csv"
@@ -195,7 +202,7 @@ class _Reading:
         return event
 
     def _value(self, event: Event, path: str, depth: int) -> Any:
-        line = event.start_mark.line + 1
+        line = _line(event)
         if depth > MAX_DEPTH:
             self.fault(path, line, "TOO_DEEP", f"nested more than {MAX_DEPTH} levels")
             raise _StopReading  # the parser's time grows with the square of the depth
@@ -239,7 +246,7 @@ class _Reading:
         return result
 
     def _key(self, event: Event, path: str, depth: int) -> str | None:
-        line = event.start_mark.line + 1
+        line = _line(event)
         if not isinstance(event, ScalarEvent):
             self.fault(path, line, "KEY_NOT_TEXT", "a key must be plain text")
             self._value(event, path, depth + 1)
@@ -270,6 +277,10 @@ class _Reading:
         elif not text.isascii() and _FOREIGN_DIGITS.fullmatch(text):
             self.fault(path, line, "SCALAR", "write numbers with the digits 0 to 9")
         return text
+
+
+def _line(event: Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 _NOT_A_MAPPING = "the file must hold one mapping of keys to values"

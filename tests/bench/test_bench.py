@@ -16,6 +16,7 @@ from bench.__main__ import MEASURES
 from bench.rows import QUICK, RATES
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(600)  # half a minute of two idle cores, and they may not be idle
 # What a measure must leave, by the beginning of its paths.
 PATHS = {
     "engine": (

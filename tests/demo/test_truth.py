@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from demo.hospital.benefit import Used, fen
 from demo.hospital.bills import ZONE, Bill, Line, Planted
@@ -17,7 +17,7 @@ from demo.hospital.people import Cover, Disclosed, Insured, Person
 from demo.hospital.split import CLINIC, HOSPITAL
 from demo.hospital.truth import End, expectations
 
-CASES = YAML(typ="safe").load(Path(__file__).with_name("truth.yaml"))["cases"]
+CASES = yaml.safe_load(Path(__file__).with_name("truth.yaml").read_text("utf-8"))["cases"]
 SECTIONS = ("outpatient", "special drugs", "drugs", "checks")
 
 

@@ -52,7 +52,7 @@ def distribution(module: str) -> str:
         "google.protobuf": "protobuf",
         "google.rpc": "googleapis-common-protos",
         "google.type": "googleapis-common-protos",
-        "ruamel.yaml": "ruamel-yaml",
+        "yaml": "pyyaml",
     }.items():
         if module.startswith(prefix):
             return package

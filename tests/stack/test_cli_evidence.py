@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -27,6 +28,7 @@ from services.common.state import read_addresses
 from services.common.transport.certificates import FOLDER
 from stack.authority import AUTHORITY_KEY
 from stack.sandbox_issuer import KEY as ISSUER_KEY
+from tests.forked import Forked
 from tests.identities import session
 from tests.services.common.evidence.attacks import attack, attacking
 from tests.services.common.evidence.logs import Kept, kept, read, reads
@@ -75,10 +77,12 @@ class Installation:
 @contextmanager
 def witnessing(state: Path, name: str) -> Iterator[None]:
     """A witness as a process."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "services.common.evidence.witness", "--name", name],
-        env=environ(LIPEI_STATE=str(state)),
-        stderr=subprocess.DEVNULL,
+    process = Forked(
+        "services.common.evidence.witness",
+        *("--name", name),
+        environ=environ(LIPEI_STATE=str(state)),
+        out=Path(os.devnull),
+        err=Path(os.devnull),
     )
     try:
         until(lambda: f"witness:{name}" in read_addresses(state))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from pathlib import Path
 from unittest import mock
 
 from stack.cli import main
+from tests.forked import run_forked
 
 ROOT = Path(__file__).parents[2]
-LONGEST_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,6 @@ def lipei(*words: str | Path, env: Mapping[str, str] | None = None, stdin: str =
 
 def lipei_process(*words: str | Path, env: Mapping[str, str] | None = None) -> Typed:
     """Run one command to its end in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "stack.cli", *map(str, words)],
-        env=environ(**(env or {})),
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_S,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Typed(done.returncode, done.stdout, done.stderr)
+    done = run_forked("stack.cli", *map(str, words), environ=environ(**(env or {})))
+    assert "Traceback" not in done.err, done.err
+    return Typed(done.code, done.out, done.err)

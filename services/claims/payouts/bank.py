@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 from enum import Enum, auto
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -68,10 +69,15 @@ class Bank:
     """
 
     def __init__(self, base_url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._base_url = base_url
         self._timeout_s = timeout_s
-        self._client = httpx.AsyncClient(
-            base_url=base_url,
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 3.0)),
+
+    @cached_property
+    def _client(self) -> httpx.AsyncClient:
+        # Made when it is first needed: it reads every authority that this machine trusts.
+        return httpx.AsyncClient(
+            base_url=self._base_url,
+            timeout=httpx.Timeout(self._timeout_s, connect=min(self._timeout_s, 3.0)),
             limits=httpx.Limits(max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=False,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from demo.consents import grant
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from services.common.grpc_edge import error_of
+from tests.forked import Forked
 from tests.identities import ANOTHER, equip, everybody
 from tests.services.his_bridge.records import KEY
 
@@ -35,14 +34,9 @@ class Bridge:
         self.log = state / "bridge.log"
         run = state / "run.json"
         run.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.his_bridge.main"],
-                env=environ,
-                cwd=state,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self.process = Forked(
+            "services.his_bridge.main", environ=environ, out=self.log, err=self.log, cwd=state
+        )
         deadline = time.monotonic() + LONGEST_S
         while not run.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -317,7 +317,9 @@ def test_bills_are_listed_while_consents_come_and_go(
     (current,) = register.ListConsents(
         pb.ListConsentsRequest(parent=HOSPITAL, member_token=member), timeout=CALL_S
     ).consents
-    for _ in range(6):
+    rounds = 0
+    while rounds < 6 or not seen:  # on a busy machine few lists fit in between
+        rounds += 1
         withdraw(register, current.name)
         changes[0] += 1
         time.sleep(0.2)
@@ -327,7 +329,6 @@ def test_bills_are_listed_while_consents_come_and_go(
     stop.set()
     for one in lookers:
         one.join()
-    assert seen
     assert not any(seen)
     assert member in {one.bill.member_token for one in bridge.bills()}
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.common.state import read_addresses
+from tests.forked import Forked
 from tests.identities import equip
 
 ROOT = Path(__file__).parents[3]
@@ -23,7 +22,7 @@ PATIENCE_S = 30.0
 class Pricing:
     """A running service: its process and where it listens."""
 
-    process: subprocess.Popen[str]
+    process: Forked
     address: str
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -32,42 +31,35 @@ class Pricing:
         return self.process.wait(PATIENCE_S)
 
 
-def start(state: Path, settings: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """The process, whether it comes up or not."""
+def environ_for(state: Path, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the process is told."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("LIPEI_")}
     environ |= {"LIPEI_STATE": str(equip(state)), "PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}"}
-    environ |= settings or {}
-    return subprocess.Popen(
-        [sys.executable, "-m", "services.pricing.main"],
-        env=environ,
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return environ | dict(settings or {})
 
 
 @contextmanager
 def serving(state: Path, settings: Mapping[str, str] | None = None) -> Iterator[Pricing]:
     """The service once it has written its address; stopped at the end, whatever happens."""
-    process = start(state, settings)
+    environ = environ_for(state, settings)
+    said = state / "pricing.said"
+    process = Forked("services.pricing.main", environ=environ, out=said, err=said)
     try:
         yield Pricing(process, _address(process, state))
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait(PATIENCE_S)
-        assert process.stderr is not None
-        process.stderr.close()
 
 
-def _address(process: subprocess.Popen[str], state: Path) -> str:
+def _address(process: Forked, state: Path) -> str:
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         found = read_addresses(state).get("pricing")
         if found:
             return found
         if process.poll() is not None:
-            assert process.stderr is not None
-            raise AssertionError(f"pricing did not start: {process.stderr.read()}")
+            said = (state / "pricing.said").read_text("utf-8")
+            raise AssertionError(f"pricing did not start: {said}")
         time.sleep(0.05)
     raise AssertionError("pricing wrote no address")

@@ -29,6 +29,7 @@ from services.pricing.storage.about import records_about
 from services.pricing.storage.erasure import Erasure, Erasures, NothingKept
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore, Recorded
+from tests.forked import run_forked
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing import process
 from tests.services.pricing.at_hand import demo_rates
@@ -315,8 +316,7 @@ def test_a_service_without_its_master_key_does_not_start(tmp_path: Path) -> None
         pass
     file = tmp_path / "keys" / "master_keys.json"
     file.write_bytes(written(KeySet({"m5": bytes(32)}, "m5")))
-    refused = process.start(tmp_path)
-    _, said = refused.communicate(timeout=process.PATIENCE_S)
-    assert refused.returncode == 1
-    assert "KEY_UNKNOWN" in said
-    assert "Traceback" not in said
+    refused = run_forked("services.pricing.main", environ=process.environ_for(tmp_path))
+    assert refused.code == 1
+    assert "KEY_UNKNOWN" in refused.err
+    assert "Traceback" not in refused.err

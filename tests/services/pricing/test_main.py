@@ -11,9 +11,10 @@ import pytest
 
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from services.common.state import read_addresses
+from tests.forked import run_forked
 from tests.identities import everybody
 from tests.services.pricing.at_hand import DEMO, DEMO_FILE, WOMAN_52, demo_tree, sealed
-from tests.services.pricing.process import PATIENCE_S, serving, start
+from tests.services.pricing.process import environ_for, serving
 
 
 def ask(address: str) -> pricing_pb2.Quote:
@@ -51,15 +52,11 @@ def test_a_quote_outlives_the_process_and_its_tariff(tmp_path: Path) -> None:
 
 
 def refused(state: Path, settings: dict[str, str]) -> str:
-    process = start(state, settings)
-    try:
-        _, said = process.communicate(timeout=PATIENCE_S)
-    finally:
-        process.kill()  # one that serves nevertheless is not left behind
-    assert process.returncode == 1
+    ended = run_forked("services.pricing.main", environ=environ_for(state, settings))
+    assert ended.code == 1
     assert "pricing" not in read_addresses(state)
-    assert "Traceback" not in said
-    return said
+    assert "Traceback" not in ended.err
+    return ended.err
 
 
 def test_a_tariff_that_misses_its_golden_quotes_forbids_the_start(tmp_path: Path) -> None:
