@@ -13,6 +13,7 @@ from services.his_bridge.dialects.hl7v2 import Hl7Reading, MessageReader, Result
 from services.his_bridge.dialects.hl7v2.admission import READINGS
 from services.his_bridge.dialects.port import Tokens
 from services.his_bridge.intake import BILLS, Intake, NowUs
+from services.his_bridge.naming import admit_of
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.fhir_bulk import FhirBulkSettings
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
@@ -45,7 +46,7 @@ SOURCES: Mapping[type, Callable[[SourceProfile], Source]] = {
     FhirRestSettings: FhirRest,
     SqlSettings: SqlSource,
     FhirBulkSettings: FhirBulk,
-    FilesSettings: FileDrop,
+    FilesSettings: lambda profile: FileDrop(profile, admit_of(profile)),
 }
 
 

@@ -21,7 +21,6 @@ from services.his_bridge.core.outcomes import (
 from services.his_bridge.core.parsed import ParsedReading, ParsedReadings
 from services.his_bridge.core.terms import ReadingRule
 from services.his_bridge.dialects.hl7v2.admission import (
-    KIND,
     Hl7Reading,
     is_kept_out,
     order_id,
@@ -47,7 +46,7 @@ _EXACT_COMPARATORS = frozenset({"", "="})
 class ResultReader:
     """Reads the orders of results as readings; each order is a record of its own."""
 
-    kind = KIND
+    kind = "HL7v2-results"  # of its own, so that dropped files of results have their own folder
 
     def __init__(self, reading: Hl7Reading, tokens: Tokens) -> None:
         self.reading = reading

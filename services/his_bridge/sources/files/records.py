@@ -14,8 +14,8 @@ from services.his_bridge.sources.port import Key, RawRecord
 
 _LONGEST_ID = 120
 
-# A message's bytes to its records: one message may speak of several bills.
-Admit = Callable[[bytes], Sequence[RawRecord]]
+# The kind of record that is read, and a message, to its records: it may speak of several.
+Admit = Callable[[str, bytes], Sequence[RawRecord]]
 # What was cut, and the digest of the file that it comes from, to records.
 Name = Callable[[Cut, str], Sequence[RawRecord]]
 
@@ -39,9 +39,9 @@ def fhir_names(kinds: Sequence[str]) -> Name:
     return name
 
 
-def message_names(admit: Admit) -> Name:
+def message_names(kind: str, admit: Admit) -> Name:
     """Messages that name themselves, by their dialect."""
-    return lambda cut, _: admit(cut.raw)
+    return lambda cut, _: admit(kind, cut.raw)
 
 
 def plain_names(kind: str, settings: FilesSettings) -> Name:

@@ -305,7 +305,7 @@ class FileDrop:
         if self._is_fhir:
             return fhir_names(kind.split(","))
         if self._admit is not None:
-            return message_names(self._admit)
+            return message_names(kind, self._admit)
         return plain_names(kind, self._settings)
 
     def _receipt(
