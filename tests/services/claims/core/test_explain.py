@@ -255,3 +255,14 @@ def test_what_an_authorisation_has_left_is_told_without_a_clause() -> None:
     )
     said = balance_sentence(Words("zh", "CNY"), balance)
     assert said.startswith("授权 A1 的金额：限额 50.00 元，")
+
+
+def test_each_part_says_what_it_leaves_and_the_insurers_is_what_is_left() -> None:
+    told = decided(PLAN, bill(), usage_snapshot((), ())).explained()
+    (said,) = told.lines
+    # 100 - 20 = 80 after the copay, 80 - 32 = 48 after the share, which is paid.
+    assert [(one.amount, one.left) for one in said.parts] == [
+        (2_000, 8_000),
+        (3_200, 4_800),
+        (4_800, 4_800),
+    ]

@@ -257,3 +257,9 @@ def test_a_long_name_of_a_code_system_is_cut() -> None:
 def test_places_are_those_after_the_point() -> None:
     written = {"1.25": 2, "7": 0, "0.5": 1, "1.2345": 4, "1E+2": -2}
     assert {one: places_of(Decimal(one)) for one in written} == written
+
+
+@pytest.mark.parametrize("amount", [0, 1])
+def test_an_earlier_insurer_may_have_paid_nothing_or_a_fen(amount: int) -> None:
+    assert _reasons(bill(), _paid(amount)) == set()
+    assert _reasons(bill(), _paid(amount, (1, amount))) == set()
