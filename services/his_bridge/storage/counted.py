@@ -15,7 +15,7 @@ SEALED = {
     "merge_event": sealed_in("into_id", "merge_event", "inbox_id"),
     "held_record": sealed_in("need", "held_record", "inbox_id"),
 }
-# What else is bytes: places in lists, names of claims, reasons, counts.
+# What else is bytes: places in lists, names of claims, reasons, counts, a hospital's catalogue.
 CLEAR = frozenset(
     {
         "read_cursor.position",
@@ -24,5 +24,10 @@ CLEAR = frozenset(
         "quarantine.faults",
         "waiting_event.faults",
         "consent_request.response",
+        "code_map.codes",
+        "code_map.answer",
+        "reconciliation.days",
+        # Sealed, for it comes out of records; shown, it is a code of the hospital's catalogue.
+        "unmapped_code.body",
     }
 )

@@ -20,6 +20,7 @@ from services.common.access.read_tally import counting, sealed_in, tally_file
 from services.common.database import Database
 from services.common.settings import UnknownSetting
 from services.his_bridge.storage import counted as bridge_counted
+from services.his_bridge.storage import operation_tables
 from services.his_bridge.storage import tables as bridge_tables
 from services.pricing.storage import counted as pricing_counted
 from services.pricing.storage import tables as pricing_tables
@@ -149,7 +150,9 @@ def test_every_column_of_bytes_is_said_to_be_sealed_or_clear(
     sealed = {
         f"{name}.{column}" for name, table in counted.SEALED.items() for column in table.columns
     }
-    assert payout_tables.payment_file.metadata is claims_tables.metadata  # its tables are there too
+    # Their tables are there too.
+    assert payout_tables.payment_file.metadata is claims_tables.metadata
+    assert operation_tables.code_map.metadata is bridge_tables.metadata
     assert sealed | counted.CLEAR == found
     assert not sealed & counted.CLEAR
     for name, table in counted.SEALED.items():
