@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class OperationsServiceStub:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient.
+    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.
@@ -73,7 +74,8 @@ class OperationsServiceStub:
 
 class OperationsServiceServicer:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient.
+    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.
@@ -188,7 +190,8 @@ def add_OperationsServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class OperationsService:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient.
+    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.

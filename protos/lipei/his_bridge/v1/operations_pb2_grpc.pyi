@@ -28,7 +28,8 @@ GRPC_VERSION: str
 
 class OperationsServiceStub:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient.
+    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.
@@ -84,7 +85,8 @@ class OperationsServiceStub:
 @_typing.type_check_only
 class OperationsServiceAsyncStub(OperationsServiceStub):
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient.
+    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.
@@ -136,7 +138,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient.
+    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.
