@@ -6,7 +6,7 @@ import re
 
 from lipei.claims.v1 import review_pb2 as pb
 from services.claims.at_hand import bill_of
-from services.claims.bill_intake import bill_faults, core_faults
+from services.claims.bill_intake import bill_faults, code_faults, core_faults
 from services.claims.core.life_cycle import Event
 from services.claims.deciding import decide, take_effect
 from services.claims.findings import Doing
@@ -39,13 +39,14 @@ def supply(doing: Doing, request: pb.SupplyFactsRequest) -> None:
     faults = list(fact_faults(known, request.facts))
     bill = with_facts(known, request.facts)
     if not faults:
-        found = bill_faults(bill) or core_faults(bill)
-        faults = [
-            Violation(f"facts{f.field.removeprefix('bill')}", f.reason, f.text) for f in found
-        ]
+        faults = _in_facts(bill_faults(bill) or core_faults(bill))
     if faults:
         raise invalid(faults)
     inputs, decided = decide(doing.desk, doing.row, bill=bill)
+    # As at intake: a code of a system that the plan does not know would be a code to no exclusion.
+    plan = doing.desk.plans.plan(doing.desk.connection, inputs.plan_version)
+    if unknown := _in_facts(code_faults(plan, bill)):
+        raise invalid(unknown)
     told = Told(
         note=request.note,
         facts=request.facts.SerializeToString(deterministic=True),
@@ -53,3 +54,8 @@ def supply(doing: Doing, request: pb.SupplyFactsRequest) -> None:
     )
     doing.write(ActKind.SUPPLY, told)
     take_effect(doing.desk, doing.row, inputs, decided, (Event.RECEIVE_PAPERS,), doing.actor)
+
+
+def _in_facts(found: list[Violation]) -> list[Violation]:
+    """Faults of the bill that facts make, as faults of the facts."""
+    return [Violation(f"facts{f.field.removeprefix('bill')}", f.reason, f.text) for f in found]

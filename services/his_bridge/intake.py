@@ -128,7 +128,11 @@ class Intake:
 
     async def take(self, records: Sequence[RawRecord]) -> tuple[Taken, ...]:
         """Keep what was pushed, in one transaction. Once this returns, nothing of it is lost."""
-        return await self._database.run(self._take, records)
+        return await self._database.run(self._take, records, True)
+
+    async def take_again(self, records: Sequence[RawRecord]) -> tuple[Taken, ...]:
+        """The same for what the source was asked for once more, beside its cursor."""
+        return await self._database.run(self._take, records, False)
 
     async def try_out(self, records: Sequence[RawRecord]) -> list[Outcome]:
         """What would become of these records before consent is asked. Keeps nothing.
@@ -362,10 +366,14 @@ class Intake:
             fault=type(fault).__name__,
         )
 
-    def _take(self, records: Sequence[RawRecord]) -> tuple[Taken, ...]:
+    def _take(self, records: Sequence[RawRecord], pushed: bool) -> tuple[Taken, ...]:
         arrived, _ = self._arrived(records)
         with self._database.writing() as connection:
             stored = self._store(connection, arrived)
+            if pushed:
+                # Of a source that pushes it is the last success that something came.
+                now_us = self._now_us()
+                last_pulls.record(connection, self.hospital, self.channel, "", now_us=now_us)
         found = [
             Taken.KEPT_OUT if position in stored.filtered else Taken.KNOWN
             for position in range(len(records))

@@ -39,7 +39,7 @@ class Puller:
             text = "the source failed several times in a row and is left alone for a while"
             raise SourceFault("SOURCE_LEFT_ALONE", text, retry_after_s=alone_s)
         report = PullReport()
-        async with self.intake.leased() as holder:
+        async with self.intake.leased(asks_source=self._source is not None) as holder:
             await self.intake.begin(holder, report)
             if self._source is not None:
                 await self._pages(self._source, holder, max_records, until_us, report)

@@ -107,7 +107,7 @@ class Reconciler:
         for kind, ids in by_kind.items():
             for start in range(0, len(ids), _AT_ONCE):
                 records = await source.fetch_again(kind, ids[start : start + _AT_ONCE])
-                taken = await hospital.bills.intake.take(records)
+                taken = await hospital.bills.intake.take_again(records)
                 stored += sum(1 for one in taken if one is Taken.STORED)
         return stored
 

@@ -15,9 +15,10 @@ import typer
 
 from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
-from services.common.state import read_addresses
+from services.common.state import read_addresses, state_dir
 from services.common.strict_yaml import Fault, StrictYamlError
 from services.his_bridge.profiles.loader import parse_profile
+from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.trying import is_faulty, told, try_out
 from stack.commands.calling import Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State, profiles_in
@@ -78,13 +79,16 @@ def add(
     if dry_run:
         say(f"{file} is a good profile of {hospital}; nothing was written")
         return
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state_dir(state)  # made for its owner alone
+    folder.mkdir(mode=0o700, exist_ok=True)
     draft = folder / f".{hospital}.draft"
     draft.write_bytes(content)
     draft.replace(place)
     running = bool(read_addresses(state))
     start = "stop `lipei up` and start it anew" if running else "start with `lipei up`"
-    say(f"{hospital} was written to {place}; {start}, then `lipei his test {hospital}`")
+    pushes = isinstance(found.source, MllpSettings)
+    then = "have its engine send a message" if pushes else f"`lipei his test {hospital}`"
+    say(f"{hospital} was written to {place}; {start}, then {then}")
 
 
 def parse(

@@ -22,6 +22,7 @@ from stack.probes import http_answers, service_serves, tcp_accepts
 from stack.supervisor import PROCESSES_FILE, READY_FILE
 
 _WORKER = "worker:"
+_LISTENER = "mllp:"  # a hospital's, within the bridge
 _SETTLEMENT = "settlement"  # whom the claims worker acts as
 _WITHOUT_CERTIFICATE = ("temporal", "temporal_ui", "bank")
 
@@ -88,7 +89,7 @@ def _standing(state: Path, name: str) -> str:
     if process == "claims" and name != process:
         process = _SETTLEMENT
     process = process.replace(":", "-")
-    if process in _WITHOUT_CERTIFICATE:
+    if process in _WITHOUT_CERTIFICATE or name.startswith(_LISTENER):
         return ""
     return standing(tls_files(state, process))
 
@@ -106,7 +107,7 @@ def _probe(state: Path, name: str) -> Callable[[str], bool]:
         return partial(service_serves, state, name)
     if name.startswith(_WORKER):
         return _lives
-    if name == "temporal":
+    if name == "temporal" or name.startswith(_LISTENER):
         return tcp_accepts
     return http_answers
 

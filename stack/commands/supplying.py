@@ -13,6 +13,7 @@ import typer
 from lipei.claims.v1 import claims_pb2
 from lipei.claims.v1 import review_pb2 as pb
 from lipei.type.v1 import bill_pb2
+from services.claims.plans.code_systems import CODE_SYSTEMS
 from stack.commands.calling import Failed
 from stack.commands.options import DEFAULT_STATE, AsJson, Language, RequestId, State
 from stack.commands.printing import Enum, word
@@ -69,7 +70,9 @@ def supply(  # noqa: PLR0913, PLR0917 -- an option each
     diagnosis: Annotated[
         list[str] | None,
         typer.Option(
-            "--diagnosis", metavar="SYSTEM|CODE", help="Numbered from 1; the first is principal."
+            "--diagnosis",
+            metavar="SYSTEM|CODE",
+            help="Numbered from 1; the first is principal. A URI, or a word such as icd-10.",
         ),
     ] = None,
     authorisation: Annotated[
@@ -141,7 +144,9 @@ def supply(  # noqa: PLR0913, PLR0917 -- an option each
         facts.social_insurance.used = social_insurance
     for number, text in enumerate(diagnosis or (), start=1):
         made = facts.diagnoses.add(number=number, principal=number == 1)
-        made.code.system, _, made.code.code = text.rpartition("|")
+        system, _, made.code.code = text.rpartition("|")
+        known = CODE_SYSTEMS.get(system)  # a word of the plan language, else a URI
+        made.code.system = system if known is None else known.uri
     facts.late_reason = late_reason
     if admitted:
         facts.start_time.FromDatetime(_moment("--admitted", admitted))

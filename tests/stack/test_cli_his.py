@@ -31,7 +31,8 @@ def test_a_profile_is_added_once_and_replaced_on_purpose_only(tmp_path: Path) ->
         f"then `lipei his test {HOSPITAL}`\n"
     )
     assert place.read_text() == PROFILE
-    assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+    # Its owner's alone, as `lipei up` wants it.
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (state, place.parent)] == [0o700] * 2
     assert lipei("his", "add", file, "--state", state).code == 0  # the same again changes nothing
     file.write_text(PROFILE + "# mended\n")
     other = lipei("his", "add", file, "--state", state)

@@ -338,6 +338,29 @@ def test_papers_decide_a_claim_and_a_stated_fact_is_not_stated_again(service: Se
     service.claims.ReplayClaim(pb.ReplayClaimRequest(name=name))
 
 
+def test_papers_bring_no_code_that_the_plan_does_not_know(service: Served) -> None:
+    """It would be a code to no exclusion and no limit, as at intake."""
+    given = bill("B1", line(1, DRUG, "30000.00"))
+    given.ClearField("social_insurance")
+    given.ClearField("diagnoses")
+    given.lines[0].ClearField("diagnosis_numbers")
+    name = taken(service, given)
+    service.settlement.AdjudicateClaim(settlement_pb2.AdjudicateClaimRequest(name=name))
+    claim = got(service, name)
+    facts = bill_pb2.Bill(social_insurance=bill_pb2.SocialInsurance(used=False))
+    facts.diagnoses.add(number=1, principal=True).code.code = "J18.9"
+    facts.diagnoses[0].code.system = "icd-10"  # a plan's word for the system, not its URI
+    request = asked(review_pb2.SupplyFactsRequest, claim, facts=facts)
+    fault = refused(service.review.SupplyFacts, request)
+    assert [(v.field, v.reason) for v in fault.violations] == [
+        ("facts.diagnoses[0].code", "UNKNOWN_CODE_SYSTEM")
+    ]
+    assert got(service, name) == claim
+    facts.diagnoses[0].code.system = "http://hl7.org/fhir/sid/icd-10"
+    request = asked(review_pb2.SupplyFactsRequest, claim, facts=facts)
+    assert service.review.SupplyFacts(request).claim.state == pb.CLAIM_STATE_PAYABLE
+
+
 def paid(service: Served, claim: pb.Claim) -> pb.Claim:
     """The claim as if the bank had paid it; the books say so too."""
     with service.database.writing() as connection:

@@ -56,11 +56,19 @@ def released(bridge: Bridge, count: int) -> list[pb.ReleasedBill]:
     return found
 
 
+def status_of(bridge: Bridge) -> pb.ChannelStatus:
+    request = pb.GetSourceStatusRequest(hospital="hospitals/demo-hospital")
+    return bridge.stub.GetSourceStatus(request, timeout=LONGEST_S).channels[0]
+
+
 def test_a_stay_is_released_once_whatever_is_sent_again(tmp_path: Path, database_url: str) -> None:
     write_profile(tmp_path / "profiles")
     with running_bridge(tmp_path / "state", tmp_path / "profiles", database_url) as bridge:
         bridge.consented([TOKEN])
+        bridge.pull()  # the worker's: there is nobody to ask, so that it is no sign of life
+        assert not status_of(bridge).HasField("last_success_time")
         assert send(port_of(bridge), DAY) == ["AA"] * 4
+        assert status_of(bridge).HasField("last_success_time")
         (found,) = released(bridge, 1)
         assert found.bill.bill_number == "ACC001"
         assert [line.billed.minor_units for line in found.bill.lines] == [1_001]
