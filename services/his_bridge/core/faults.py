@@ -99,7 +99,9 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         Reason.NOT_IN_CHARSET: (
             "not in the charset of the source's profile; correct the profile or the sender"
         ),
-        Reason.CHARSET_CONTRADICTED: "MSH-18 names another charset than the source's profile",
+        Reason.CHARSET_CONTRADICTED: (
+            "MSH-18 names another charset than the source's profile, or the bytes are UTF-8"
+        ),
         Reason.TOO_DEEP: "nested too deeply to be a record of this kind",
         Reason.DUPLICATE_KEY: "stands twice in one object; nobody can say which counts",
         Reason.WRONG_TYPE: "not the kind of value that belongs here",

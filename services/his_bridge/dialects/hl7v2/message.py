@@ -18,6 +18,9 @@ import msgspec
 from services.his_bridge.core.hl7v2_terms import CHARSETS
 from services.his_bridge.dialects.hl7v2.refusals import Denial, Place, Refusal, Refused
 
+_ASCII = bytes(range(128))
+# So many bytes beyond ASCII are not UTF-8 by chance.
+_NO_CHANCE = 16
 _SUBSETS = frozenset({"", "ASCII", "USASCII"})
 MAX_SEGMENTS = 20_000
 # The longest segment that is kept: a longer one holds a document, not a charge.
@@ -191,7 +194,7 @@ def read_message(
                 if len(line) > MAX_SEGMENT_BYTES:
                     raise Refused(Denial(Refusal.SEGMENT_TOO_LONG, Place("MSH")))
                 header = _header_of(str(line, charset))
-                _check_charset(header, charset)
+                _check_charset(header, charset, raw)
                 wanted = wanted_of(header)
                 continue
             if len(line) > MAX_SEGMENT_BYTES:
@@ -263,11 +266,28 @@ def _header_of(text: str) -> Header:
     return Header(delimiters, (fields[0], separator, *fields[1:]))
 
 
-def _check_charset(header: Header, charset: str) -> None:
-    """Of several charsets the first is the message's; others need escapes, which are refused."""
+def _check_charset(header: Header, charset: str, raw: bytes) -> None:
+    """Of several charsets the first is the message's; others need escapes, which are refused.
+
+    Most UTF-8 is GB18030 as well, with other characters that swallow delimiters. So bytes that are
+    UTF-8 are not believed to be another charset unless MSH-18 says that they are, and where there
+    are many of them, not even then: no real text is both by chance.
+    """
     named = re.sub(r"[ _-]", "", header.field(18).split(header.delimiters.repetition)[0]).upper()
-    if named not in _SUBSETS and named not in CHARSETS[charset]:
+    fits = named in _SUBSETS or named in CHARSETS[charset]
+    if fits and charset != "utf-8" and not raw.isascii():
+        beyond = len(raw.translate(None, _ASCII))
+        fits = not _is_utf_8(raw) or (named not in _SUBSETS and beyond < _NO_CHANCE)
+    if not fits:
         raise Refused(Denial(Refusal.CHARSET_CONTRADICTED, Place("MSH", 18)))
+
+
+def _is_utf_8(raw: bytes) -> bool:
+    try:
+        _check_bytes(raw, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_bytes(line: bytes | memoryview, charset: str) -> None:

@@ -56,7 +56,10 @@ TERMS: dict[Refusal, Terms] = {
         True,
     ),
     Refusal.CHARSET_CONTRADICTED: Terms(
-        True, *_TABLE, "MSH-18 names another charset than is agreed for this source", True
+        True,
+        *_TABLE,
+        "another charset than is agreed for this source, by MSH-18 or by its bytes",
+        True,
     ),
     Refusal.MESSAGE_CUT_SHORT: Terms(
         True, *_SEQUENCE, "ended before its end-of-block character; send it again, whole"

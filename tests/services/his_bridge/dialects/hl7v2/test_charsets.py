@@ -114,3 +114,34 @@ def test_utf_8_is_no_gb18030() -> None:
     # Most UTF-8 text is not even decodable as GB18030; what is, MSH-18 tells.
     text = dft().replace("GB18030", "UNICODE UTF-8")
     assert not isinstance(judge(text.encode()), BillHappened)
+
+
+def test_utf_8_that_is_gb18030_as_well_is_not_read_as_gb18030() -> None:
+    """Its characters would be others, which swallow delimiters: fields would move."""
+
+    def read(text: str, charset: str) -> None:
+        read_message(text.encode(charset), "gb18030", lambda _: ())
+
+    short = "MSH|^~\\&|A|B|||20260301||DFT^P03|1|P|2.5\rPID|1||7||张^三|\r"
+    assert "张" not in short.encode().decode("gb18030")  # it decodes, to something else
+    with pytest.raises(Refused) as refused:
+        read(short, "utf-8")
+    assert [one.refusal for one in refused.value.denials] == [Refusal.CHARSET_CONTRADICTED]
+    read(short, "gb18030")  # unstated, and what it is
+    # A statement is believed of few bytes, which may be both by chance, and of many it is not.
+    stated = "MSH|^~\\&|A|B|||20260301||DFT^P03|1|P|2.5||||||GB18030\rPID|1||7||{}|\r"
+    read(stated.format("模模"), "gb18030")
+    assert "模模".encode("gb18030").decode("utf-8")
+    even = next(t for t in ("张三丰安娜李四王五", "张三丰安娜李四王五六") if is_gb18030(t))
+    with pytest.raises(Refused):
+        read(stated.format(even), "utf-8")
+    read(stated.format(even), "gb18030")
+
+
+def is_gb18030(text: str) -> bool:
+    """Whether the text's UTF-8 can be read as GB18030."""
+    try:
+        text.encode().decode("gb18030")
+    except UnicodeDecodeError:
+        return False
+    return True
