@@ -63,9 +63,12 @@ class Puller:
         kind = self.intake.reader.kind
         coming = asyncio.ensure_future(source.fetch(kind, await self.intake.cursor()))
         support: dict[Key, Any] = {}
+        scope = ""
         try:
             while True:
                 page = await coming
+                if page.scope != scope:
+                    support, scope = {}, page.scope
                 stored, looked = await self.intake.store(holder, page)
                 report.received += stored.received
                 report.quarantined += len(stored.conflicts)

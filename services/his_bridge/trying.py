@@ -13,7 +13,11 @@ from typing import Any
 import msgspec
 
 from services.common.identity import member_token
+from services.his_bridge.core.hl7v2_terms import Hl7v2Terms
 from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
+from services.his_bridge.dialects.hl7v2 import Hl7Reading
+from services.his_bridge.dialects.hl7v2.admission import admit
+from services.his_bridge.dialects.hl7v2.refusals import Denial, Refused
 from services.his_bridge.dialects.port import Key, RecordReader
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.readers import reader_of
@@ -28,11 +32,15 @@ _TEXT = msgspec.json.Decoder(str)
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
-    """One record of the file: its place from 1, what it calls itself, and what it says."""
+    """One record of the file: its place from 1, what it calls itself, and what it says.
+
+    `denials`: what a listener would answer to it, instead of taking it.
+    """
 
     number: int
     record: str
     outcome: Outcome
+    denials: tuple[Denial, ...] = ()
 
 
 def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
@@ -54,11 +62,26 @@ def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
     ]
     if profile.dialect == "fhir_r4":
         return _fhir(content, readers)
-    cut = _messages if profile.dialect == "hl7v2" else _objects
+    own = profile.dialect_terms
+    listening = Hl7Reading(profile.terms, own) if isinstance(own, Hl7v2Terms) else None
+    cut = _objects if listening is None else _messages
     return [
-        Tried(number=number, record=str(number), outcome=_either(readers, str(number), raw))
+        Tried(
+            number=number,
+            record=str(number),
+            outcome=_either(readers, str(number), raw),
+            denials=() if listening is None else _denials(raw, listening),
+        )
         for number, raw in enumerate(cut(content), start=1)
     ]
+
+
+def _denials(raw: bytes, reading: Hl7Reading) -> tuple[Denial, ...]:
+    try:
+        admit(raw, reading)
+    except Refused as refused:
+        return tuple(refused.denials)
+    return ()
 
 
 def _fhir(content: bytes, readers: list[RecordReader]) -> list[Tried]:
@@ -147,6 +170,15 @@ def told(tried: Tried) -> dict[str, Any]:
         "record": tried.record,
         "outcome": type(outcome).__name__,
     }
+    if tried.denials:
+        return {
+            **said,
+            "outcome": "Refused",
+            "answer": "AE" if all(one.terms.may_mend for one in tried.denials) else "AR",
+            "denials": [
+                {"reason": str(one.refusal), "text": one.terms.text} for one in tried.denials
+            ],
+        }
     if isinstance(outcome, SetAside):
         said["faults"] = [
             {"reason": str(fault.reason), "path": fault.path, "text": fault.text}
@@ -157,5 +189,5 @@ def told(tried: Tried) -> dict[str, Any]:
 
 
 def is_faulty(tried: Tried) -> bool:
-    """Whether the record would wait for a person."""
-    return isinstance(tried.outcome, SetAside)
+    """Whether the record would wait for a person, or not even be taken."""
+    return bool(tried.denials) or isinstance(tried.outcome, SetAside)

@@ -109,7 +109,8 @@ def parse(
     faulty = sum(map(is_faulty, tried))
     if faulty or not tried:
         count = counted(len(tried), "record")
-        raise Failed(f"{count} in {file}, of which {faulty} would wait for a person")
+        wait = "would wait for a person, or be refused" if faulty else "are what the profile reads"
+        raise Failed(f"{count} in {file}, of which {faulty} {wait}")
 
 
 def try_source(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:

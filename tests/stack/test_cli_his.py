@@ -11,6 +11,7 @@ import pytest
 from services.his_bridge.main import EXAMPLE_PROFILES
 from stack.commands import his_operations
 from stack.commands.failing import Failed
+from tests.services.his_bridge import messages_hl7
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import PROFILE
 from tests.stack.typed import lipei
@@ -77,14 +78,31 @@ def test_a_file_is_parsed_line_by_line_and_nothing_is_asked(tmp_path: Path) -> N
     file.write_text("\n".join([*map(json.dumps, (*claims, *around)), '{"a": ', ""]))
     typed = lipei(*words)
     assert typed.code == 1
-    assert typed.said == [f"4 records in {file}, of which 1 would wait for a person"]
+    assert typed.said == [f"4 records in {file}, of which 1 would wait for a person, or be refused"]
     last = json.loads(typed.out.splitlines()[-1])
     assert (last["outcome"], [one["reason"] for one in last["faults"]]) == (
         "SetAside",
         ["NOT_JSON"],
     )
-    file.write_bytes(b"")
-    assert lipei(*words).code == 1
+    file.write_bytes(b'{"resourceType": "ExplanationOfBenefit", "id": "e"}')
+    nothing = lipei(*words)
+    assert nothing.code == 1
+    assert nothing.said == [f"0 records in {file}, of which 0 are what the profile reads"]
+
+
+def test_a_message_that_a_listener_would_refuse_is_told_so(tmp_path: Path) -> None:
+    profile, file = tmp_path / "p.yaml", tmp_path / "batch.hl7"
+    profile.write_text(messages_hl7.PROFILE)
+    good_one = messages_hl7.dft()
+    test_one = good_one.replace("|P|2.5.1|", "|T|2.5.1|")
+    text = "FHS|^~\\&\rBHS|^~\\&\r" + good_one + test_one + "BTS|2\rFTS|1\r"
+    file.write_bytes(text.encode("gb18030"))
+    typed = lipei("his", "parse", file, "--profile", profile)
+    assert typed.code == 1
+    first, second = [json.loads(line) for line in typed.out.splitlines()]
+    assert (first["outcome"], first["kind"], first["bill_id"]) == ("BillHappened", "LATE", "ACC001")
+    assert (second["outcome"], second["answer"]) == ("Refused", "AR")
+    assert [one["reason"] for one in second["denials"]] == ["PROCESSING_ID_UNSUPPORTED"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])

@@ -29,11 +29,16 @@ class RawRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Some records, and where the next page begins. `swept`: the source had no more just now."""
+    """Some records, and where the next page begins. `swept`: the source had no more just now.
+
+    What records of another `scope` point at is not what these point at, whatever its id: of two
+    files each has its own Patient/1. Of most sources all records have the same.
+    """
 
     records: tuple[RawRecord, ...]
     cursor: bytes
     swept: bool
+    scope: str = ""
 
 
 class SourceFault(Exception):

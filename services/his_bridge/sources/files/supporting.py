@@ -39,7 +39,7 @@ class Supporting:
             self._size, self._files, self._is_whole = 0, frozenset(), False
 
     def find(self, keys: frozenset[Key]) -> Mapping[Key, bytes]:
-        """Those of the keys that the files hold; blocks while they are read."""
+        """Those of the keys that the files hold, once or alike; blocks while they are read."""
         with self._lock:
             found = {key: self._held[key] for key in keys if key in self._held}
             missing = keys - found.keys()
@@ -50,10 +50,17 @@ class Supporting:
                 return found
             self._held.clear()
             self._size, self._is_whole, self._files = 0, True, files
+            differing: set[Key] = set()
             for key, raw in self._everything():
+                if found.get(key, raw) != raw or self._held.get(key, raw) != raw:
+                    differing.add(key)
                 if key in missing:
                     found[key] = raw
                 self._hold(key, raw)
+            # Nobody can say which of two patients of one id a record means.
+            for key in differing:
+                found.pop(key, None)
+                self._held.pop(key, None)
             return found
 
     def _hold(self, key: Key, raw: bytes) -> None:
