@@ -56,6 +56,8 @@ ReaderOf = Callable[[SourceTerms], RecordReader]
 LookUp = Callable[[Collection[Key]], Awaitable[Mapping[Key, bytes]]]
 # Without a glance the bridge failed on the record at first sight.
 Looked = tuple[Pending, Glance | None]
+# Stands for a supporting record that the bridge failed on.
+_UNREAD = object()
 _FAILED = SetAside(faults=(Fault(reason=Reason.BRIDGE_FAILED, path=""),))
 
 
@@ -349,13 +351,20 @@ class Intake:
             return None
 
     def _judge(self, record_id: str, glance: Glance | None, support: Mapping[Key, Any]) -> Outcome:
-        if glance is None:
+        if glance is None or any(support.get(key) is _UNREAD for key in glance.needs):
             return _FAILED
         try:
             return self.reader.judge(record_id, glance, support)
         except Exception as fault:  # noqa: BLE001 one record must not stop all others
             self._failed(fault)
             return _FAILED
+
+    def _supporting(self, key: Key, raw: bytes) -> Any:
+        try:
+            return self.reader.read_supporting(key[0], raw)
+        except Exception as fault:  # noqa: BLE001 one record must not stop all others
+            self._failed(fault)
+            return _UNREAD
 
     def _failed(self, fault: Exception) -> None:
         # The type only: the text may hold what the record holds.
@@ -432,9 +441,7 @@ class Intake:
         found: Mapping[Key, bytes],
         support: dict[Key, Any],
     ) -> outcomes.Settled:
-        support.update(
-            (key, self.reader.read_supporting(key[0], raw)) for key, raw in found.items()
-        )
+        support.update((key, self._supporting(key, raw)) for key, raw in found.items())
         judged: list[tuple[Pending, Outcome]] = [
             (entry, self._judge(_record_id(entry), glance, support)) for entry, glance in batch
         ]

@@ -114,7 +114,9 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         ),
         Reason.ROWS_DISAGREE: "the rows of one record differ in this; nobody can say which counts",
         Reason.NUMBER_REPEATED: "missing, below 1 or used before; number the entries from 1",
-        Reason.TEXT_MALFORMED: "empty, too long, or holds control characters",
+        Reason.TEXT_MALFORMED: (
+            "empty, too long, or holds control characters or half of one that was cut in two"
+        ),
         Reason.STATUS_UNKNOWN: "missing or not a status of this kind of record",
         Reason.MESSAGE_UNSUPPORTED: (
             "changes a bill in a way that this message does not tell; a person looks at the bill"

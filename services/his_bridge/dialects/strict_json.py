@@ -21,6 +21,8 @@ T = TypeVar("T")
 MAX_DEPTH = 60
 MAX_FAULTS = 100
 _EXPECTED = re.compile(r"Expected `([^`]*)`.*?(?: - at `\$([^`]*)`)?$", re.DOTALL)
+# Half of a UTF-16 pair, which JSON can write and no text can hold.
+_HALF = re.compile("[\ud800-\udfff]")
 _STEP = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]")
 
 
@@ -84,6 +86,9 @@ class StrictDecoder(Generic[T]):
                 faults.append(Fault(reason=Reason.WRONG_TYPE, path=path.removeprefix(".")))
                 if not path or not _put(tree, path, neutral):
                     break
+            except msgspec.DecodeError:
+                faults.append(Fault(reason=Reason.NOT_JSON, path=""))
+                break
         return None, tuple(faults)
 
     def _tree(self, node: Any, path: str, depth: int, faults: list[Fault]) -> Any:
@@ -98,7 +103,9 @@ class StrictDecoder(Generic[T]):
             for key, value in node:
                 shown = key if key in self._names else "?"
                 where = f"{path}.{shown}" if path else shown
-                if key in found:
+                if _HALF.search(key):
+                    faults.append(Fault(reason=Reason.TEXT_MALFORMED, path=where))
+                elif key in found:
                     faults.append(Fault(reason=Reason.DUPLICATE_KEY, path=where))
                 else:
                     found[key] = self._tree(value, where, depth + 1, faults)
@@ -108,6 +115,9 @@ class StrictDecoder(Generic[T]):
                 self._tree(value, f"{path}[{index}]", depth + 1, faults)
                 for index, value in enumerate(node)
             ]
+        if isinstance(node, str) and _HALF.search(node):
+            faults.append(Fault(reason=Reason.TEXT_MALFORMED, path=path))
+            return ""
         return node
 
 

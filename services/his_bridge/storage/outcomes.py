@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from services.common.sealing import Sealer, members
 from services.his_bridge.core.bill import Reading
-from services.his_bridge.core.consent import Consent, Need
+from services.his_bridge.core.consent import Consent, Need, Purpose
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.outcomes import (
     BillHappened,
@@ -33,6 +33,7 @@ from services.his_bridge.storage.holding import HELD, PURPOSES, READINGS, Held, 
 from services.his_bridge.storage.inbox import READ, Pending, SetAsideRow, set_aside
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.tables import inbox, reading
+from services.his_bridge.storage.versions import Rank, newest_read
 
 # Begins the component of a reading that turned out to be another patient's.
 _MOVED = "~"
@@ -127,6 +128,9 @@ class _Batch:
         }
         of_readings = {self._index_of[external_id]: external_id for external_id in readings}
         self._readings = _readings_of(connection, sealer, hospital, of_readings)
+        # Bills are folded from all versions; of a record of readings only the newest counts.
+        self._by_newest = PURPOSES[place.channel] is Purpose.HEALTH_PROGRAMME
+        self._newest = self._newest_of(of_readings) if self._by_newest else {}
         tokens = self._tokens(judged)
         self._member_of = sealed.members_of(connection, sealer, hospital, tokens, now_us)
         sealer.load(map(members.subject_of, self._member_of.values()))
@@ -163,7 +167,6 @@ class _Batch:
         if isinstance(outcome, ReadingsStated):
             outcome = self._of_survivor(pending, outcome)
         if not isinstance(outcome, SetAside) and self._is_overtaken(pending):
-            # A newer version is held: when a consent comes, that one is read.
             self._superseded.append(pending.inbox_id)
             return
         need = self._need(pending, outcome)
@@ -239,7 +242,10 @@ class _Batch:
         return self._member_of[tokens[0]] if tokens else None
 
     def _is_overtaken(self, pending: Pending) -> bool:
-        """Whether a newer version of the record is held; older ones that wait are overtaken now."""
+        """Whether a newer version of the record is held, or of readings was read.
+
+        When a consent comes, the newer one is read. Older ones that wait are overtaken now.
+        """
         mine = (pending.updated_us, pending.inbox_id)
         waiting = self._waiting.get(pending.external_id, [])
         for version in waiting:
@@ -248,7 +254,18 @@ class _Batch:
                 self._superseded.append(version.inbox_id)
         newer = [version for version in waiting if version.rank > mine]
         self._waiting[pending.external_id] = newer
-        return any(version.held for version in newer)
+        newest = self._newest.get(pending.external_id, mine)
+        if mine < newest or any(version.held for version in newer):
+            return True
+        if self._by_newest:
+            self._newest[pending.external_id] = mine
+        return False
+
+    def _newest_of(self, of_readings: Mapping[str, str]) -> dict[str, Rank]:
+        """The rank of what readings rest on, by the source's id of the record."""
+        channel = self._place.channel
+        found = newest_read(self._connection, self._hospital, channel, of_readings)
+        return {of_readings[index]: rank for index, rank in found.items()}
 
     def _hold(self, pending: Pending, token: str, need: Need) -> None:
         member = self._member_of[token]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import timedelta
@@ -18,6 +19,7 @@ from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.outcomes import Outcome
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import ClaimReader
+from services.his_bridge.dialects.fhir_r4.support import Supported
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.intake import Intake, LeaseHeld, PullReport
 from services.his_bridge.pulling import Puller
@@ -229,6 +231,56 @@ def test_a_mistake_of_ours_on_one_record_stops_no_other(
     said = "".join(capfd.readouterr())
     assert "ZeroDivisionError" in said
     assert "NO-b00003" not in said
+
+
+class CannotReadPatients(ClaimReader):
+    """Fails, as our own mistakes would, on what claims point at."""
+
+    def read_supporting(self, kind: str, raw: bytes) -> Supported:
+        if json.loads(raw)["id"] == "person-000":
+            raise ZeroDivisionError(raw.decode())
+        return super().read_supporting(kind, raw)
+
+
+def test_a_mistake_of_ours_on_a_patient_stops_no_other(
+    server: OddServer, database: Database
+) -> None:
+    report = pull(server, database, reader=CannotReadPatients)
+    theirs = len(of_first_person())
+    assert (report.released, report.quarantined) == (BILLS - theirs, theirs)
+    assert quarantined(database) == {(Reason.BRIDGE_FAILED, "")}
+
+
+def test_half_a_character_in_a_record_or_a_patient_stops_no_other(
+    server: OddServer, database: Database
+) -> None:
+    around, claims, _ = good(BILLS)
+    (first,) = (one for one in around if one["id"] == "person-000")
+    server.put({**first, "address": [{"text": "cut off \ud83d"}]})
+    theirs = {one["id"] for one in of_first_person()}
+    bad = next(one for one in claims if one["id"] not in theirs)
+    rest = {key: one for key, one in bad.items() if key != "id"}
+    server.write(bad["id"], **{**rest, "note": [{"text": "\ud83d"}]})
+    report = pull(server, database)
+    set_aside = len(theirs) + 1
+    assert (report.released, report.quarantined) == (BILLS - set_aside, set_aside)
+    assert {reason for reason, _ in quarantined(database)} == {Reason.TEXT_MALFORMED}
+    assert pull(server, database).quarantined == 0
+
+
+def of_first_person() -> list[Any]:
+    return [one for one in good(BILLS)[1] if one["patient"]["reference"] == "Patient/person-000"]
+
+
+def quarantined(database: Database) -> set[tuple[str, str]]:
+    with database.reading() as connection:
+        sealer = subject_keys(database).sealer(connection)
+        found = lists.quarantine_after(connection, sealer, HOSPITAL, 0, 100)
+    return {
+        (fault["reason"], fault["path"])
+        for one in found
+        for fault in msgspec.json.decode(one.row.faults)
+    }
 
 
 def test_a_second_poller_waits_and_the_lease_comes_back_at_the_end(

@@ -14,6 +14,7 @@ from services.common.money import parse_decimal
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.parsed import Concept, LocalCoding
 from services.his_bridge.dialects.fhir_r4.structs import CodeableConcept, Money
+from services.his_bridge.dialects.moments import in_utc
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _MOMENT = re.compile(
@@ -107,7 +108,7 @@ class Findings:
             if not any_year and not _FIRST_YEAR <= int(text[:4]) <= _LAST_YEAR:
                 raise ValueError
             if found is not None:
-                return datetime.fromisoformat(text).astimezone(UTC)
+                return in_utc(datetime.fromisoformat(text), zone)
             return _of_day(date.fromisoformat(text), zone, day_ends)
         except (ValueError, OverflowError):
             self.add(Reason.TIME_IMPOSSIBLE, path)

@@ -88,7 +88,7 @@ def read_observation(
     zone = ZoneInfo(terms.zone)
     effective = _effective(seen, findings, zone)
     issued = findings.moment(seen.issued, "issued", zone, any_year=True)
-    if issued and effective and issued < effective - CLOCK_SKEW:
+    if issued and effective and effective - issued > CLOCK_SKEW:
         findings.add(Reason.END_BEFORE_START, "issued")
     provenance = _provenance(seen, terms)
     if provenance is None:

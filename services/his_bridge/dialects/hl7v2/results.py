@@ -136,7 +136,7 @@ class ResultReader:
         effective = findings.moment(obx, 14, zone, any_year=True) or taken
         if effective is None:
             findings.add(Reason.TIME_MISSING, path_of(obx, 14))
-        elif issued is not None and issued < effective - CLOCK_SKEW:
+        elif issued is not None and effective - issued > CLOCK_SKEW:
             findings.add(Reason.END_BEFORE_START, path_of(obx, 14))
         unit = findings.text(obx, 6)
         unit = self.reading.own.units.get(unit, unit)

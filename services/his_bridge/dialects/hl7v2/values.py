@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.parsed import Concept, LocalCoding
 from services.his_bridge.dialects.hl7v2.message import Delimiters, Segment, UnknownEscape
+from services.his_bridge.dialects.moments import in_utc
 
 # NM: a sign, leading zeros and a bare point are HL7's; exponents and other digits are not.
 _NUMBER = re.compile(r"([+-]?)0*([0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})", re.ASCII)
@@ -185,7 +186,8 @@ def moment_of(written: str, zone: str, day_ends: bool = False) -> datetime | Non
         return None
     year, month, day, hour, minute, second, offset = found.groups()
     try:
-        local = _zone(zone) if offset is None else _offset(offset)
+        own = _zone(zone)
+        local = own if offset is None else _offset(offset)
         start = datetime(
             int(year),
             int(month),
@@ -197,8 +199,8 @@ def moment_of(written: str, zone: str, day_ends: bool = False) -> datetime | Non
         )
         if hour is None and day_ends:
             last = datetime(start.year, start.month, start.day, tzinfo=local) + timedelta(days=1)
-            return last.astimezone(UTC) - timedelta(seconds=1)
-        return start.astimezone(UTC)
+            return in_utc(last.astimezone(UTC) - timedelta(seconds=1), own)
+        return in_utc(start, own)
     except (ValueError, OverflowError):
         return None
 

@@ -40,6 +40,8 @@ def test_records_come_out_byte_for_byte() -> None:
         b'{"resourceType": "Claim", "id": "x", "total": -Infinity, "t": "}]\\"{"}',
         b'{"resourceType": "Claim", "id": "x", "text": "\xff"}',
         b'{"resourceType": "Claim", "id": "x", "n": 01}',
+        b'{"resourceType": "Claim", "id": "x", "note": [{"text": "\\ud83d"}]}',
+        b'{"resourceType": "Claim", "id": "\\udc00", "\\ud83d": {}}',
         b'{"id": "x"}',
         b'{"resourceType": ["Claim"]}',
     ],

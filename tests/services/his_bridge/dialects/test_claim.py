@@ -14,6 +14,7 @@ import pytest
 from lipei.type.v1 import bill_pb2
 from services.his_bridge import messages
 from services.his_bridge.core.bill import Bill, CareType, Coding, Licence, SocialInsurance, Tier
+from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.outcomes import BillStated, BillWithdrawn, KeptOut, SetAside
 from services.his_bridge.core.terms import (
     LineAmount,
@@ -347,3 +348,12 @@ def test_json_text_that_is_not_read_is_not_kept() -> None:
     text = json.dumps(everything()["Claim"], ensure_ascii=False)
     assert NAME in text
     assert NAME not in msgspec.json.encode(bill_of(everything())).decode()
+
+
+def test_a_bill_that_ends_after_the_calendar_is_set_aside() -> None:
+    period = {"start": "2026-03-01T08:00:00+08:00", "end": "9999-12-31T20:00:00Z"}
+    outcome = judge_claim({**everything(), "Claim": claim() | {"billablePeriod": period}})
+    assert isinstance(outcome, SetAside)
+    assert [(f.reason, f.path) for f in outcome.faults] == [
+        (Reason.TIME_IMPOSSIBLE, "billablePeriod.end")
+    ]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from services.his_bridge.core.bill import Provenance
-from services.his_bridge.core.faults import Reason
+from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.outcomes import (
     KeptOut,
     ReadingsStated,
@@ -18,6 +18,7 @@ from services.his_bridge.core.outcomes import (
 )
 from services.his_bridge.core.terms import ReadingRule
 from services.his_bridge.dialects.fhir_r4 import ObservationReader
+from services.his_bridge.storage.holding import need_of_reading
 from tests.services.his_bridge.records import (
     LOINC,
     TERMS,
@@ -81,6 +82,29 @@ def test_a_code_that_says_fasting_is_heard(code: str, fasting: bool | None) -> N
     assert isinstance(outcome, ReadingsStated)
     ((_, reading),) = outcome.readings
     assert reading.fasting is fasting
+
+
+@pytest.mark.parametrize(
+    ("moment", "good"),
+    [
+        ("9999-12-31T20:00:00Z", False),
+        ("9999-12-31T15:59:59Z", True),  # the last second of the calendar in the hospital's zone
+        ("0001-01-01T00:00:00+08:00", False),
+        ("0001-01-01T00:00:00-03:00", True),
+        ("0001-01-01", False),
+    ],
+)
+def test_a_moment_without_a_day_in_the_hospitals_zone_is_none(moment: str, good: bool) -> None:
+    resource = observation() | {"effectiveDateTime": moment}
+    resource["issued"] = "2026-03-01T10:00:00+08:00" if moment < "1" else moment
+    outcome = judge_observation({"Observation": resource, "Patient": patient()})
+    assert isinstance(outcome, ReadingsStated) is good
+    if isinstance(outcome, ReadingsStated):
+        day = need_of_reading(outcome.readings[0][1], TERMS.zone).first_day
+        assert day.isoformat() in ("9999-12-31", "0001-01-01")
+    else:
+        assert isinstance(outcome, SetAside)
+        assert Fault(reason=Reason.TIME_IMPOSSIBLE, path="effectiveDateTime") in outcome.faults
 
 
 def test_blood_pressure_is_two_readings_of_the_clinic() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.outcomes import BillStated, BillWithdrawn, KeptOut, SetAside
 from services.his_bridge.dialects.fhir_r4 import ClaimReader
 from services.his_bridge.dialects.strict_json import meaning_of
@@ -68,6 +69,31 @@ def test_any_bytes_are_read_or_named(noise: bytes, at: int) -> None:
     raw = good[:at] + noise + good[at + len(noise) :]
     assert judge_claim(everything(), raw=raw) is not None
     ClaimReader(TERMS, tokens).glance(noise)
+
+
+HALVES = ("\\ud83d", "\\udc00", "cut off \\ud83d\\u0041", "\\uD83D\\uD83D\\uDE00")
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_half_a_character_is_named_where_it_stands(half: str) -> None:
+    spot = '"resourceType": "Claim"'
+    whole = json.dumps(GOOD)
+    assert spot in whole
+    for part, path in (
+        (f'"note": [{{"text": "{half}"}}]', "?[0].text"),
+        (f'"language": "{half}", "x{half}": 1', "?"),
+        (f'"created": "{half}"', "created"),
+    ):
+        kept = {key: value for key, value in GOOD.items() if key != "created"}
+        raw = json.dumps(kept).replace(spot, f"{spot}, {part}").encode()
+        outcome = judge_claim(everything(), raw=raw)
+        assert isinstance(outcome, SetAside)
+        assert {(fault.reason, fault.path) for fault in outcome.faults} == {
+            (Reason.TEXT_MALFORMED, path)
+        }
+    # A whole pair is a character, and half of one after a backslash is letters.
+    pair = whole.replace(spot, f'{spot}, "note": [{{"text": "\\ud83d\\ude00 \\\\ud83d"}}]')
+    assert isinstance(judge_claim(everything(), raw=pair.encode()), BillStated)
 
 
 @pytest.mark.parametrize(

@@ -508,6 +508,65 @@ def test_a_value_that_was_another_patients_is_taken_back_from_the_first(
     assert settle(database, (pending_of(database, "o1", "6"), KeptOut())).filtered == 1
 
 
+NOON, ELEVEN, TEN = 12, 11, 10
+
+
+def values(database: Database) -> list[tuple[str, bool]]:
+    return [(str(one.reading.value), told(one).withdrawn) for one in listed(database)]
+
+
+@pytest.mark.parametrize("late", [ReadingsWithdrawn(), KeptOut(), reading("9.9")])
+@pytest.mark.parametrize("together", [False, True])
+def test_an_older_version_that_comes_late_changes_no_reading(
+    database: Database, late: Any, together: bool
+) -> None:
+    if isinstance(late, tuple):
+        late = ReadingsStated(readings=(late, ("8480-6", late[1])))
+    newest = (pending_of(database, "o1", "C", NOON), ReadingsStated(readings=(reading("6.1"),)))
+    older = (pending_of(database, "o1", "F", ELEVEN), late)
+    settled = [settle(database, newest, older)] if together else []
+    settled = settled or [settle(database, newest), settle(database, older)]
+    assert sum(one.released for one in settled) == 1
+    assert values(database) == [("6.1", False)]
+    with database.reading() as connection:
+        query = select(inbox_table.c.state, inbox_table.c.raw).where(
+            inbox_table.c.id == older[0].inbox_id
+        )
+        assert connection.execute(query).one() == ("superseded", None)
+    # Another record is not older than this one, and what is newer still counts.
+    settle(
+        database,
+        (pending_of(database, "o2", "F", TEN), ReadingsStated(readings=(reading("5.0"),))),
+        (pending_of(database, "o1", "D", NOON), ReadingsWithdrawn()),
+    )
+    assert sorted(values(database)) == [("5.0", False), ("6.1", True)]
+
+
+@pytest.mark.parametrize("newest", [ReadingsWithdrawn(), KeptOut(), reading("7.2")])
+def test_a_version_that_changed_nothing_is_not_overtaken_either(
+    database: Database, newest: Any
+) -> None:
+    first, last = ReadingsStated(readings=(reading("7.2"),)), newest
+    if isinstance(newest, tuple):
+        last = ReadingsStated(readings=(newest,))
+    settle(database, (pending_of(database, "o1", "A", TEN), first))
+    settle(database, (pending_of(database, "o1", "C", NOON), last))
+    was = values(database)
+    late = ReadingsStated(readings=(reading("9.9"),))
+    assert settle(database, (pending_of(database, "o1", "B", ELEVEN), late)).released == 0
+    assert values(database) == was
+
+
+def test_a_newer_version_that_waits_for_a_person_holds_no_older_one_back(
+    database: Database,
+) -> None:
+    faulty = SetAside(faults=(Fault(reason=Reason.UNIT_UNKNOWN, path="valueQuantity"),))
+    settle(database, (pending_of(database, "o1", "C", NOON), faulty))
+    stated = ReadingsStated(readings=(reading("7.2"),))
+    settle(database, (pending_of(database, "o1", "F", ELEVEN), stated))
+    assert values(database) == [("7.2", False)]
+
+
 # The insurer's answers.
 
 

@@ -149,3 +149,21 @@ def test_other_faults_of_an_order() -> None:
         {R.SEVERAL_DAYS},
         {R.VALUE_NOT_EXACT},
     ]
+
+
+@pytest.mark.parametrize(
+    ("moment", "good"),
+    [
+        ("99991231200000+0000", False),
+        ("99991231155959+0000", True),
+        ("00010101000000+0800", False),
+        ("00010101000000-0300", True),
+        ("00010101", False),
+    ],
+)
+def test_a_moment_without_a_day_in_the_hospitals_zone_is_none(moment: str, good: bool) -> None:
+    text = with_field(with_field(oru(), "OBR", 7, moment), "OBR", 22, "")
+    outcome = judge_results(text)
+    assert isinstance(outcome, ReadingsStated) is good
+    if isinstance(outcome, SetAside):
+        assert (R.TIME_IMPOSSIBLE, "OBR[1].7") in {(f.reason, f.path) for f in outcome.faults}

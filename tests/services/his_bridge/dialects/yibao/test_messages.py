@@ -392,6 +392,22 @@ def test_bad_messages_are_set_aside_with_all_their_faults(
     assert [(fault.reason, fault.path) for fault in outcome.faults] == faults
 
 
+@pytest.mark.parametrize(
+    ("content", "path"),
+    [
+        (rb'{"infno": "2301", "msgid": "x", "zzz": "\ud83d"}', "?"),
+        (rb'{"infno": "2301", "input": {"feedetail": [{"mdtrt_id": "\ud83d"}]}}', "@"),
+        (rb'{"request": "{\"infno\": \"2301\", \"msgid\": \"\\ud83d\"}"}', "request.msgid"),
+    ],
+)
+def test_half_a_character_is_a_fault_of_its_message_alone(content: bytes, path: str) -> None:
+    assert identified(content, ZONE).record_id
+    outcome = judged(content)
+    assert isinstance(outcome, SetAside)
+    where = path.replace("@", "input.feedetail[0].mdtrt_id")
+    assert (Reason.TEXT_MALFORMED, where) in {(f.reason, f.path) for f in outcome.faults}
+
+
 def test_a_person_whom_nobody_knows_is_named_as_missing() -> None:
     outcome = judged(FEES, known=False)
     assert isinstance(outcome, SetAside)
