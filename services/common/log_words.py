@@ -113,6 +113,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "evidence_key_missing": "name",
         "evidence_log_silent": "name",
         "evidence_not_written": "fault",
+        "file_passed_over": "hospital fault",
         "master_key_missing": "master_key state count",
         "master_keys_not_read": "fault",
         "mllp_listening": "hospital port",

@@ -10,6 +10,15 @@ from services.his_bridge.core.bill import Bill
 from services.his_bridge.core.merges import Order
 
 
+def is_counted(version: str) -> bool:
+    """Whether a record's versions are whole numbers, so that they tell which one is later.
+
+    >>> is_counted("10"), is_counted("v10"), is_counted("")
+    (True, False, False)
+    """
+    return version.isascii() and version.isdigit()
+
+
 class EventKind(StrEnum):
     """What an event says about its bill."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -92,7 +92,7 @@ class FhirBulk:
         self._http = http or HospitalHttp(
             profile.source.base_url, profile.limits, profile.source.smart
         )
-        self._rest = FhirRest(profile, self._http)
+        self._rest = FhirRest(profile, self._http, now_s=now_s)
         self._now_s = now_s
         # By channel: what is open just now. Without it, everything is found by the cursor.
         self._manifests: dict[str, tuple[str, Manifest]] = {}
@@ -277,7 +277,9 @@ class FhirBulk:
         moment = moment_of(manifest.transaction_time)
         if moment is None:
             return await self._given_up(kind, place, "SOURCE_EXPORT_MALFORMED")
-        # A record may become visible after a later one (EVIDENCE, HIS): hence the overlap.
+        # A record may become visible after a later one (EVIDENCE, HIS): hence the overlap. A server
+        # whose clock runs ahead of ours would never show what it writes until then.
+        moment = min(moment, datetime.fromtimestamp(place.begun_s, UTC))
         since = (moment - timedelta(seconds=self._limits.overlap_s)).astimezone(UTC)
         text = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         done = msgspec.structs.replace(place, done=True, next_since=text)

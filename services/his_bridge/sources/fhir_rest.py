@@ -4,12 +4,14 @@ Offsets drift while records change, `next` links are offsets in disguise at many
 record may become visible after a later one (EVIDENCE, HIS). So a sweep walks up `_lastUpdated` from
 a known place, and the next sweep begins an overlap before the newest record that was visible when
 this one began: whatever was committed late lies behind that point, and the inbox knows the rest.
+That place is never beyond our own clock: one record from the future must not hide all that follow.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -53,7 +55,8 @@ COARSEST = timedelta(seconds=1)
 class _Place(msgspec.Struct, frozen=True):
     """A cursor. `seen` are records at `position`; `newest` was visible as the sweep began.
 
-    `begun` is where this sweep began; `anew`: the server had lost it, and it began once more.
+    `newest` is not beyond our clock of then. `begun` is where this sweep began; `anew`: the server
+    had lost it, and it began once more.
     """
 
     position: datetime | None = None
@@ -74,8 +77,15 @@ class _Turns(msgspec.Struct, frozen=True):
 class FhirRest:
     """A FHIR R4 server as a source."""
 
-    def __init__(self, profile: SourceProfile, http: HospitalHttp | None = None) -> None:
+    def __init__(
+        self,
+        profile: SourceProfile,
+        http: HospitalHttp | None = None,
+        *,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
         self._profile = profile
+        self._now_s = now_s
         self._limits = profile.limits
         smart = profile.source.smart if isinstance(profile.source, FhirRestSettings) else None
         self._http = http or HospitalHttp(profile.terms.base_url, profile.limits, smart)
@@ -110,10 +120,11 @@ class FhirRest:
         place = _Place() if cursor is None else msgspec.json.decode(cursor, type=_Place)
         if not place.sweeping:
             self._longest = 0
-            newest = await self._newest(kind)
-            place = _Place(
-                position=place.position, newest=newest, sweeping=True, begun=place.position
-            )
+            # By our clock as the sweep begins: what is written while it runs is the next one's.
+            now = datetime.fromtimestamp(self._now_s(), UTC)
+            newest = await self._newest(kind, now)
+            start = _earlier(place.position, now - timedelta(seconds=self._limits.overlap_s))
+            place = _Place(position=start, newest=newest, sweeping=True, begun=start)
         try:
             fresh, short = await self._beyond(kind, place)
         except Gone:
@@ -214,17 +225,24 @@ class FhirRest:
         """Drop the connections."""
         await self._http.close()
 
-    async def _newest(self, kind: str) -> datetime | None:
-        """Some record's last change, the newest if it sorts: its clock was there already."""
+    async def _newest(self, kind: str, now: datetime) -> datetime | None:
+        """Some record's last change, the newest if it sorts: its clock was there already.
+
+        What lies beyond our clock tells nothing; then the newest of all others, if it filters.
+        """
         parameters = [("_sort", "-_lastUpdated"), ("_count", "1")]
-        framed = await self._search(kind, parameters)
-        return max((e.updated for e in framed.entries if e.updated is not None), default=None)
+        newest = _newest_of(await self._search(kind, parameters))
+        if newest is not None and newest > now:
+            parameters.append(("_lastUpdated", f"le{_instant(now)}"))
+            newest = _newest_of(await self._search(kind, parameters))
+        return _earlier(newest, now)
 
     def _after_sweep(self, place: _Place) -> _Place:
-        known = [moment for moment in (place.position, place.newest) if moment is not None]
-        if not known:
-            return _Place()
-        return _Place(position=min(known) - timedelta(seconds=self._limits.overlap_s))
+        if place.position is None or place.newest is None:
+            # Nothing with a time was there as the sweep began: what came since may be anywhen.
+            return _Place(position=place.begun)
+        earlier = min(place.position, place.newest)
+        return _Place(position=earlier - timedelta(seconds=self._limits.overlap_s))
 
     async def _beyond(self, kind: str, place: _Place) -> tuple[list[Entry], bool]:
         """Records at or after the place that this sweep has not seen; none only at the end.
@@ -321,6 +339,14 @@ class FhirRest:
                 except (Missing, Refused):
                     continue  # deleted, or never there: the bill says so in the quarantine
         return found
+
+
+def _newest_of(framed: Framed) -> datetime | None:
+    return max((e.updated for e in framed.entries if e.updated is not None), default=None)
+
+
+def _earlier(moment: datetime | None, bound: datetime) -> datetime | None:
+    return None if moment is None else min(moment, bound)
 
 
 def _too_large() -> SourceFault:

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from services.common.sealing import Sealer
+from services.his_bridge.core.events import is_counted
 from services.his_bridge.core.faults import Fault, Reason, in_order, stage_of
 from services.his_bridge.core.mapping import Unmapped
 from services.his_bridge.storage import sealed
@@ -266,8 +267,10 @@ def move_cursor(
 
 def _rank(version: str, content_hash: str) -> str:
     """By version, counted where it is a number, then by content: never by arrival."""
-    counted = version.isascii() and version.isdigit()
-    return f"{len(version):02}{version}:{content_hash}" if counted else f"{version}:{content_hash}"
+    if not is_counted(version):
+        return f"{version}:{content_hash}"
+    number = version.lstrip("0")
+    return f"{len(number):02}{number}:{content_hash}"
 
 
 def _known(

@@ -7,6 +7,7 @@ folder that is open: whoever can write there can swap a name, but not where we r
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -31,6 +32,18 @@ _MOST_MARK = 4096
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _RECEIPT = ".receipt.json"
+_MOST_NAME = 255  # bytes, of every system that we run on
+# What is wrong with the disk or with us, and would be with every other file too.
+_OF_THE_DISK = frozenset(
+    {
+        errno.EDQUOT,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.EROFS,
+    }
+)
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +89,9 @@ class DropFolder:
                 found = os.stat(name, dir_fd=self._top, follow_symlinks=False)
             except FileNotFoundError:
                 continue
+            except OSError:
+                yield name  # whoever takes it over says why it cannot
+                continue
             # A clock that jumps makes a file young or from the future, and never ready too early.
             newest = max(found.st_mtime, found.st_ctime)
             if abs(now_s - newest) >= settle_s:
@@ -84,7 +100,7 @@ class DropFolder:
     def claim(self, name: str) -> None:
         """Take a file over, so that its name in the folder means nothing any more.
 
-        Raises: FileRefused when it is no plain file of this folder; FileNotFoundError.
+        Raises: FileRefused when it is no plain file of this folder; OSError.
         """
         _check(os.stat(name, dir_fd=self._top, follow_symlinks=False))
         try:
@@ -93,10 +109,12 @@ class DropFolder:
             usable = False
         if not usable:
             raise FileRefused(FileReason.NAME_UNUSABLE)
+        if _is_there(self._work, name):
+            raise FileExistsError(errno.EEXIST, "another file of this name is being read")
         os.rename(name, name, src_dir_fd=self._top, dst_dir_fd=self._work)
 
     def open(self, name: str) -> BinaryIO:
-        """A file that was taken over. Raises: FileRefused when it is no plain file."""
+        """A file that was taken over. Raises: FileRefused when it is no plain file; OSError."""
         try:
             fd = os.open(name, _FILE, dir_fd=self._work)
         except OSError as error:
@@ -146,10 +164,11 @@ class DropFolder:
         """Files that were put away before then are no more; their receipts stay."""
         for place in self._places.values():
             for name in os.listdir(place):  # noqa: PTH208 by descriptor, not by path
-                found = os.stat(name, dir_fd=place, follow_symlinks=False)
-                old = stat.S_ISREG(found.st_mode) and found.st_ctime < before_s
-                if old and not name.endswith(_RECEIPT):
-                    os.unlink(name, dir_fd=place)
+                with suppress(OSError):  # one that cannot go stops no other
+                    found = os.stat(name, dir_fd=place, follow_symlinks=False)
+                    old = stat.S_ISREG(found.st_mode) and found.st_ctime < before_s
+                    if old and not name.endswith(_RECEIPT):
+                        os.unlink(name, dir_fd=place)
 
     def _finish(self, source: int, name: str, place: str, receipt: Mapping[str, Any]) -> None:
         target = self._places[place]
@@ -180,8 +199,7 @@ def drop_folder(path: Path, below: str) -> Iterator[DropFolder]:
             raise SourceFault("SOURCE_FOLDER_CLOSED", "the bridge may not use the folder") from None
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
-                text = "the folder's disk fails"
-                raise SourceFault("SOURCE_AWAY", text, retry_after_s=60) from None
+                raise disk_fails() from None
             raise _unsafe("a part of the folder's path is a link or no folder") from None
         yield folder
 
@@ -203,6 +221,16 @@ def stamp_of(file: BinaryIO) -> Stamp:
     """Size and time of the last change."""
     found = os.fstat(file.fileno())
     return Stamp(size=found.st_size, changed_ns=found.st_mtime_ns)
+
+
+def is_of_the_disk(error: OSError) -> bool:
+    """Whether every other file would fail as this one did."""
+    return error.errno in _OF_THE_DISK
+
+
+def disk_fails() -> SourceFault:
+    """Waiting helps, or whoever runs the disk."""
+    return SourceFault("SOURCE_AWAY", "the folder's disk fails", retry_after_s=60)
 
 
 def _unsafe(text: str) -> SourceFault:
@@ -245,15 +273,23 @@ def _write(folder: int, name: str, content: bytes) -> None:
 
 
 def _receipt_name(name: str) -> str:
-    return name.encode("utf-8", "replace").decode()[:_LONGEST_NAME] + _RECEIPT
+    """The file's own name with an ending; a digest tells apart names that had to be changed."""
+    raw = os.fsencode(name)
+    kept = raw[:_LONGEST_NAME].decode("utf-8", "ignore")
+    if kept != name:
+        kept += "." + hashlib.sha256(raw).hexdigest()[:16]
+    return kept + _RECEIPT
 
 
 def _free_name(folder: int, name: str) -> str:
     """The name itself, or with a number where another file of this name lies already."""
-    number, free = 1, name
+    number, free, raw = 1, name, os.fsencode(name)
     while _is_there(folder, free):
         number += 1
-        free = f"{name}.{number}"
+        ending = f".{number}"
+        fits = len(raw) + len(ending) <= _MOST_NAME
+        kept = name if fits else raw[: _MOST_NAME - len(ending)].decode("utf-8", "ignore")
+        free = kept + ending
     return free
 
 

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import msgspec
 
+from services.his_bridge.core.events import is_counted
 from services.his_bridge.dialects.fhir_r4 import SUPPORTING, UNVERSIONED, digest_of, entry_of
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.sources.files.cutting import Cut
 from services.his_bridge.sources.port import Key, RawRecord
 
 _LONGEST_ID = 120
+_LONGEST_VERSION = 64
 
 # The kind of record that is read, and a message, to its records: it may speak of several.
 Admit = Callable[[str, bytes], Sequence[RawRecord]]
-# What was cut, and the digest of the file that it comes from, to records.
-Name = Callable[[Cut, str], Sequence[RawRecord]]
+# What was cut, the digest of the file that it comes from and when we saw it, to records.
+Name = Callable[[Cut, str, datetime], Sequence[RawRecord]]
 
 
 def fhir_names(kinds: Sequence[str]) -> Name:
     """Resources of these kinds; all others of the file are what they point at, or none of ours."""
 
-    def name(cut: Cut, sha256: str) -> Sequence[RawRecord]:
+    def name(cut: Cut, sha256: str, seen: datetime) -> Sequence[RawRecord]:
         entry = entry_of(cut.raw, kinds[0])
         if entry.kind not in kinds:
             return ()
@@ -31,7 +34,7 @@ def fhir_names(kinds: Sequence[str]) -> Name:
             kind=entry.kind,
             record_id=entry.record_id,
             version=_of_file(cut, sha256) if entry.version == UNVERSIONED else entry.version,
-            updated=entry.updated,
+            updated=entry.updated or _updated(entry.version, seen),
             raw=cut.raw,
         )
         return (record,)
@@ -41,22 +44,30 @@ def fhir_names(kinds: Sequence[str]) -> Name:
 
 def message_names(kind: str, admit: Admit) -> Name:
     """Messages that name themselves, by their dialect."""
-    return lambda cut, _: admit(kind, cut.raw)
+
+    def name(cut: Cut, _: str, seen: datetime) -> Sequence[RawRecord]:
+        return [
+            msgspec.structs.replace(record, updated=record.updated or seen)
+            for record in admit(kind, cut.raw)
+        ]
+
+    return name
 
 
 def plain_names(kind: str, settings: FilesSettings) -> Name:
     """Rows by their key, JSON messages by the profile's path, all else by its bytes."""
     path = settings.record_id.split(".") if settings.record_id else []
 
-    def name(cut: Cut, sha256: str) -> Sequence[RawRecord]:
+    def name(cut: Cut, sha256: str, seen: datetime) -> Sequence[RawRecord]:
         record_id = cut.record_id or _at(cut.raw, path)
         if not record_id or len(record_id) > _LONGEST_ID:
             record_id = digest_of(record_id.encode("utf-8", "backslashreplace") or cut.raw)
+        stated = cut.version if len(cut.version) <= _LONGEST_VERSION else ""
         record = RawRecord(
             kind=kind,
             record_id=record_id,
-            version=cut.version if 0 < len(cut.version) <= 64 else _of_file(cut, sha256),
-            updated=None,
+            version=stated or _of_file(cut, sha256),
+            updated=_updated(stated, seen),
             raw=cut.raw,
         )
         return (record,)
@@ -68,6 +79,15 @@ def supporting_key(cut: Cut) -> Key | None:
     """Kind and id of a resource that others may point at; None for any other."""
     entry = entry_of(cut.raw, "")
     return (entry.kind, entry.record_id) if entry.kind in SUPPORTING else None
+
+
+def _updated(version: str, seen: datetime) -> datetime | None:
+    """The time of a record that states none: what is dropped later is later.
+
+    Where versions are counted they tell the order, and none has a time: a file that comes late
+    with an older version changes nothing.
+    """
+    return None if is_counted(version) else seen
 
 
 def _of_file(cut: Cut, sha256: str) -> str:

@@ -12,6 +12,7 @@ class FileReason(StrEnum):
 
     NOT_A_FILE = "NOT_A_FILE"
     HARD_LINK = "HARD_LINK"
+    NOT_READABLE = "NOT_READABLE"
     NAME_UNUSABLE = "NAME_UNUSABLE"
     SUFFIX_UNKNOWN = "SUFFIX_UNKNOWN"
     MARK_DIFFERS = "MARK_DIFFERS"
@@ -37,6 +38,7 @@ class FileReason(StrEnum):
 ADVICE = {
     FileReason.NOT_A_FILE: "a link, folder, pipe or device; drop plain files",
     FileReason.HARD_LINK: "the file has another name elsewhere; drop a copy",
+    FileReason.NOT_READABLE: "the bridge cannot read the file; give it the right and drop it anew",
     FileReason.NAME_UNUSABLE: "the name is not UTF-8, too long, or holds control characters",
     FileReason.SUFFIX_UNKNOWN: "the name's ending is not of the profile's format",
     FileReason.MARK_DIFFERS: "the SHA-256 in the .ok file is another; send the file anew",

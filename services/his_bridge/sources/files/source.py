@@ -8,16 +8,18 @@ after all of its records were judged, for what they point at stands in it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
 from typing import Any, BinaryIO
 
 import msgspec
 
+from services.common import log
 from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.dialects.fhir_r4 import points_at
@@ -31,7 +33,9 @@ from services.his_bridge.sources.files.folder import (
     REFUSED,
     DropFolder,
     Stamp,
+    disk_fails,
     drop_folder,
+    is_of_the_disk,
     stamp_of,
 )
 from services.his_bridge.sources.files.opening import parts
@@ -52,6 +56,7 @@ _PAGE_BYTES = 4 << 20
 _HOUR_S = 3600.0
 # From a charge to its visit, and the visit's disease.
 _DEEPEST = 2
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Stage(IntEnum):
@@ -65,7 +70,9 @@ class _Stage(IntEnum):
 class _Place(msgspec.Struct, frozen=True, omit_defaults=True):
     """A cursor: which file is read, how many pieces of it were, and how many records they were.
 
-    Without a name no file is read.
+    Without a name no file is read. `stamp_us` is when the file was checked, in microseconds since
+    1970, later than every record before it whatever our clock says: records without a time of their
+    own count one microsecond each from there.
     """
 
     name: str = ""
@@ -75,6 +82,11 @@ class _Place(msgspec.Struct, frozen=True, omit_defaults=True):
     read: int = 0
     taken: int = 0
     stage: _Stage = _Stage.READING
+    stamp_us: int = 0
+
+    def after(self) -> _Place:
+        """No file is read, and the next one is later than all that was read of this one."""
+        return _Place(stamp_us=self.stamp_us + self.read)
 
     @property
     def stamp(self) -> Stamp:
@@ -102,6 +114,7 @@ class FileDrop:
     ) -> None:
         if not isinstance(profile.source, FilesSettings):
             raise TypeError("the profile's source is no folder")
+        self._hospital = profile.terms.hospital
         self._settings = profile.source
         self._is_fhir = profile.dialect == "fhir_r4"
         own = profile.dialect_terms
@@ -119,7 +132,10 @@ class FileDrop:
     async def fetch(self, kind: str, cursor: bytes | None) -> Page:
         """The next records of the file that is read, or the next file. Raises: SourceFault."""
         place = _Place() if cursor is None else msgspec.json.decode(cursor, type=_Place)
-        return await asyncio.to_thread(self._step, kind, place)
+        try:
+            return await asyncio.to_thread(self._step, kind, place)
+        except OSError:
+            raise disk_fails() from None
 
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
         """What the records point at, from the files that are being read."""
@@ -155,7 +171,7 @@ class FileDrop:
         first = kind.partition(",")[0]
         with self._locks[first], drop_folder(self._settings.folder, first) as folder:
             if not place.name:
-                return self._next(folder, kind)
+                return self._next(folder, kind, place)
             if place.stage is _Stage.READING:
                 return self._read(folder, kind, place)
             if place.stage is _Stage.LAST_PAGE:
@@ -164,33 +180,42 @@ class FileDrop:
             self._supporting.forget()
             folder.remember(place.name, place.sha256)
             folder.finish(place.name, DONE, self._receipt(place, "taken"))
-            return _page(_Place())
+            return _page(place.after())
 
-    def _next(self, folder: DropFolder, kind: str) -> Page:
-        """Check files in until one is to be read."""
+    def _next(self, folder: DropFolder, kind: str, before: _Place) -> Page:
+        """Check files in until one is to be read. What stands against one name stops no other."""
         settings = self._settings
         put_away = 0
-        for name in folder.begun():
-            found = self._check_in(folder, name, kind)
-            if found is not None:
-                return _page(found)
-        for name in folder.waiting(settings.ready, settings.settle_s, self._now_s()):
+        begun = ((name, True) for name in folder.begun())
+        waiting = folder.waiting(settings.ready, settings.settle_s, self._now_s())
+        for name, is_ours in itertools.chain(begun, ((name, False) for name in waiting)):
             if put_away >= _AT_ONCE:
-                return _page(_Place())
-            try:
-                folder.claim(name)
-            except FileNotFoundError:
-                continue
-            except FileRefused as refused:
-                folder.refuse_unseen(name, self._receipt(_Place(name=name), "refused", refused))
-                put_away += 1
-                continue
-            found = self._check_in(folder, name, kind)
-            if found is not None:
-                return _page(found)
+                return _page(before)
             put_away += 1
+            try:
+                if is_ours or self._claimed(folder, name):
+                    found = self._check_in(folder, name, kind, before)
+                    if found is not None:
+                        return _page(found)
+            except OSError as error:
+                # It stays where it is, and is tried again.
+                put_away -= 1
+                if is_of_the_disk(error):
+                    raise
+                log.logger().error("file_passed_over", hospital=self._hospital, fault=error)
         self._remove_old(folder, kind)
-        return Page(records=(), cursor=_written(_Place()), swept=True)
+        return Page(records=(), cursor=_written(before), swept=True)
+
+    def _claimed(self, folder: DropFolder, name: str) -> bool:
+        """Whether the file is ours now; what is none is put away. Raises: OSError."""
+        try:
+            folder.claim(name)
+        except FileNotFoundError:
+            return False
+        except FileRefused as refused:
+            folder.refuse_unseen(name, self._receipt(_Place(name=name), "refused", refused))
+            return False
+        return True
 
     def _remove_old(self, folder: DropFolder, kind: str) -> None:
         """They hold patients' records in clear, and nobody needs them for ever."""
@@ -199,9 +224,10 @@ class FileDrop:
             self._removed_s[kind] = now_s
             folder.remove_old(now_s - self._settings.keep_days * 24 * _HOUR_S)
 
-    def _check_in(self, folder: DropFolder, name: str, kind: str) -> _Place | None:
+    def _check_in(self, folder: DropFolder, name: str, kind: str, before: _Place) -> _Place | None:
         """Where reading a file begins; None when it was put away, with a receipt."""
-        place, known = _Place(name=name), False
+        stamp_us = max(round(self._now_s() * 1_000_000), before.stamp_us + 1)
+        place, known = _Place(name=name, stamp_us=stamp_us), False
         try:
             with folder.open(name) as file:
                 looked = look_at(folder, name, file, self._settings)
@@ -216,8 +242,8 @@ class FileDrop:
                 known = looked.known
                 if not known:
                     self._check_content(file, place, kind)
-        except FileRefused as refused:
-            folder.finish(name, REFUSED, self._receipt(place, "refused", refused))
+        except (FileRefused, OSError) as fault:
+            folder.finish(name, REFUSED, self._receipt(place, "refused", _refused(fault)))
             return None
         if not known:
             return place
@@ -229,7 +255,7 @@ class FileDrop:
         """Read it once from end to end. Raises: FileRefused."""
         name, records = self._namer(kind), 0
         for count, cut in enumerate(self._cuts(file, place.name), start=1):
-            records += len(name(cut, place.sha256))
+            records += len(name(cut, place.sha256, _EPOCH))
             if count > self._settings.max_records:
                 raise FileRefused(FileReason.TOO_MANY_RECORDS, cut.line)
         if stamp_of(file) != place.stamp:
@@ -250,12 +276,13 @@ class FileDrop:
             records, read, ended = self._some(opened.cuts, kind, place)
         except FileNotFoundError:
             # Somebody took it out of our own folder. What was read of it is kept.
-            return _page(_Place())
-        except FileRefused as refused:
+            return _page(place.after())
+        except (FileRefused, OSError) as fault:
             if opened is not None:
                 opened.file.close()
-            folder.finish(place.name, REFUSED, self._receipt(place, "refused", refused))
-            return _page(_Place())
+            refused = self._receipt(place, "refused", _refused(fault))
+            folder.finish(place.name, REFUSED, refused)
+            return _page(place.after())
         moved = msgspec.structs.replace(
             place,
             read=read,
@@ -284,8 +311,9 @@ class FileDrop:
         name, read, size = self._namer(kind), place.read, 0
         records: list[RawRecord] = []
         for cut in cuts:
+            seen = _EPOCH + timedelta(microseconds=place.stamp_us + read)
             read += 1
-            records += [self._with_meaning(one) for one in name(cut, place.sha256)]
+            records += [self._with_meaning(one) for one in name(cut, place.sha256, seen)]
             size += len(cut.raw)
             if len(records) >= self._page_size or size >= _PAGE_BYTES:
                 return records, read, False
@@ -320,6 +348,15 @@ class FileDrop:
             size=place.size,
             refused=refused,
         )
+
+
+def _refused(fault: FileRefused | OSError) -> FileRefused:
+    """Why this file is put aside. Raises: OSError when every other would fail as well."""
+    if isinstance(fault, FileRefused):
+        return fault
+    if is_of_the_disk(fault):
+        raise fault
+    return FileRefused(FileReason.NOT_READABLE)
 
 
 def _page(place: _Place) -> Page:

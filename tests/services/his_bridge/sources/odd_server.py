@@ -115,6 +115,8 @@ def _matches(record: Stored, condition: str) -> bool:
     if not condition:
         return True
     limit = datetime.fromisoformat(condition[2:])
+    if condition[:2] == "le":
+        return record.updated <= limit
     return record.updated > limit if condition[:2] == "gt" else record.updated >= limit
 
 

@@ -119,6 +119,21 @@ def test_the_next_export_begins_before_the_last_one_and_not_at_once() -> None:
         assert server.asked("$export")[1][2]["_since"] == "2026-03-01T07:59:55.000Z"
 
 
+def test_a_server_whose_clock_runs_ahead_is_asked_from_our_own_time_on() -> None:
+    with bulk_server(transaction_time="2099-01-01T00:00:00Z") as server:
+        server.put("a", claims(3))
+        clock = Clock()
+
+        async def twice(source: FhirBulk) -> None:
+            cursor, _ = await to_the_end(source)
+            clock.now_s += 3601
+            await to_the_end(source, cursor)
+
+        with_source(server.base_url, twice, clock)
+        # The overlap of five seconds before our clock, as the first export was asked for.
+        assert server.asked("$export")[1][2]["_since"] == "2026-03-01T07:59:55.000Z"
+
+
 def test_a_bridge_that_is_killed_goes_on_with_the_same_export_where_it_stood() -> None:
     """Every step is done by another process: only the cursor goes from one to the next."""
     with bulk_server(pending=2) as server:

@@ -6,8 +6,8 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import date, timedelta
-from typing import TypeVar
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -34,9 +34,11 @@ def profile_for(server: OddServer, page_size: int) -> SourceProfile:
     return profile(change)
 
 
-def with_source(server: OddServer, page_size: int, work: Callable[[FhirRest], Awaitable[R]]) -> R:
+def with_source(
+    server: OddServer, page_size: int, work: Callable[[FhirRest], Awaitable[R]], **more: Any
+) -> R:
     async def run() -> R:
-        source = FhirRest(profile_for(server, page_size))
+        source = FhirRest(profile_for(server, page_size), **more)
         try:
             return await work(source)
         finally:
@@ -367,6 +369,63 @@ def test_the_next_sweep_begins_an_overlap_before_the_newest_of_the_last() -> Non
 
         again = with_source(server, 20, twice)
         assert again == [f"r{number:04d}" for number in range(59 - OVERLAP_S, 60)]
+
+
+@pytest.mark.parametrize("ahead", [1, 45])
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize("behind_s", [0, 100 * 86_400])
+def test_records_from_the_future_hide_nothing_and_come_once_a_sweep(
+    ahead: int, empty: bool, behind_s: int
+) -> None:
+    """Where one of them comes while an empty server is swept, too; or its clock is behind ours."""
+    with odd_server() as server:
+        fill(server, 0 if empty else 60)
+        future = [f"f{number}" for number in range(ahead)]
+
+        def write(odd: OddServer) -> None:
+            if len(odd.requests) == 1:
+                for number, record_id in enumerate(future):
+                    moment = datetime(2099, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+                    odd.write(record_id, updated=moment, delay=odd.now - moment)
+
+        server.before = write
+
+        async def thrice(source: FhirRest) -> list[list[str]]:
+            cursor, first = await sweep(source, None)
+            cursor, second = await sweep(source, cursor)
+            server.now += timedelta(days=1)
+            server.write("new")
+            _, third = await sweep(source, cursor)
+            return [first, second, third]
+
+        def clock() -> float:
+            return server.now.timestamp() + behind_s
+
+        found = with_source(server, 20, thrice, now_s=clock)
+        assert set().union(*found) == server.ids()
+        assert "new" in found[2]
+        for seen in found:
+            assert max(Counter(seen).values()) == 1
+        assert set(future) <= set(found[2])
+
+
+def test_a_record_that_commits_late_while_the_sweep_runs_is_the_next_ones() -> None:
+    """With a record from the future the sweep's own end says nothing about what was seen."""
+    now = [START.timestamp() + 100]
+    with odd_server() as server:
+        fill(server, 60)
+        far = datetime(2099, 1, 1, tzinfo=UTC)
+        server.write("far", updated=far, delay=server.now - far)
+
+        async def twice(source: FhirRest) -> set[str]:
+            cursor, _ = await sweep(source, None)
+            # The sweep took a minute, and this came at its beginning.
+            now[0] += 60
+            server.now = START + timedelta(seconds=160)
+            server.write("late", updated=START + timedelta(seconds=101))
+            return set((await sweep(source, cursor))[1])
+
+        assert "late" in with_source(server, 20, twice, now_s=lambda: now[0])
 
 
 def test_a_cursor_is_only_bytes_and_can_be_taken_up_by_another_process() -> None:

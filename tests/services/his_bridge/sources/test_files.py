@@ -14,11 +14,13 @@ import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
 from services.common.strict_yaml import Fault, load
 from services.his_bridge.profiles.loader import SourceProfile
@@ -512,6 +514,92 @@ def test_names_that_no_system_should_have_are_put_away(drop: Drop) -> None:
     assert drop.reason("a\n.ndjson") == "NAME_UNUSABLE"
     assert len(list((drop.place / "refused").iterdir())) == 4
     assert drop.receipt("费用明细.ndjson")["records"] == 2
+
+
+def test_the_longest_names_are_put_away_each_with_its_receipt(drop: Drop) -> None:
+    """A character of Chinese is three bytes, and a name has at most 255 of them."""
+    longest = ["账" * 82 + ".ndjson", "账" * 82 + ".jsonl", "a" * 248 + ".ndjson"]
+    for _ in range(2):
+        for name in longest:
+            drop.put(name, GOOD)
+        drop.put("费.ndjson", GOOD)
+        drop.everything()
+    for byte in (b"/\xfe.ndjson", b"/\xff.ndjson"):
+        os.close(os.open(os.fsencode(drop.place) + byte, os.O_CREAT | os.O_WRONLY))
+    drop.everything()
+    assert drop.receipt("费.ndjson")["records"] == 2
+    names = [path.name for path in (drop.place / "refused").iterdir()]
+    receipts = [name for name in names if name.endswith(".receipt.json")]
+    assert len(receipts) == len(names) - len(receipts) == 2 * len(longest) + 2
+    assert {path.name for path in drop.place.iterdir()} == {".lipei", "done", "refused"}
+
+
+def test_a_name_that_fails_stops_none_behind_it(drop: Drop) -> None:
+    drop.put("a.ndjson", claims_of := ndjson(*claims(0, 1)))
+    drop.put("b.ndjson", ndjson(*claims(1, 1)))
+    # A folder is where the record of the taken names would be: reading it is an OSError.
+    (drop.place / ".lipei" / "names" / "a.ndjson").mkdir(parents=True)
+    # And one that is being read already has its name.
+    (drop.place / ".lipei" / "work" / "c.ndjson").mkdir(parents=True)
+    (drop.place / "refused").mkdir()
+    (drop.place / "refused" / "c.ndjson.receipt.json").mkdir()
+    drop.put("c.ndjson", claims_of)
+    drop.put("d.ndjson", ndjson(*claims(3, 1)))
+    with structlog.testing.capture_logs() as lines:
+        assert drop.ids() == [*named(1, 1), *named(3, 1)]
+    assert drop.reason("a.ndjson") == "NOT_READABLE"
+    assert (drop.place / "c.ndjson").exists()  # it waits until the other one is gone
+    assert {line["event"] for line in lines} == {"file_passed_over"}
+
+
+# What comes later is later.
+
+
+def times(records: list[RawRecord]) -> list[datetime]:
+    return [record.updated for record in records if record.updated is not None]
+
+
+@pytest.mark.parametrize("restarting", [False, True])
+def test_records_without_a_time_count_in_the_order_of_files_and_lines(
+    drop: Drop, restarting: bool
+) -> None:
+    """Whatever our clock says: it is set back by a day between two files, and stands still."""
+    bare = [{k: v for k, v in one.items() if k != "meta"} for one in claims(0, 25)]
+    found: list[RawRecord] = []
+    for name, back_s in (("a", 0), ("b", 86_400), ("c", 0)):
+        drop.clock.now_s -= back_s
+        changed = [{**one, "status": "cancelled", "created": name} for one in bare]
+        drop.put(f"{name}.ndjson", ndjson(*changed))
+        found += drop.everything(restarting=restarting)
+    moments = times(found)
+    assert len(moments) == 75
+    assert moments == sorted(set(moments))
+
+
+def test_a_page_that_is_read_again_has_the_same_times(drop: Drop) -> None:
+    drop.put("a.ndjson", ndjson(*({"resourceType": "Claim", "id": f"x{n}"} for n in range(5))))
+    drop.step()
+    at, first = drop.cursor, drop.step().records
+    drop.restart()
+    drop.clock.now_s += 60
+    drop.cursor = at
+    assert drop.step().records == first
+
+
+@pytest.mark.parametrize(("version", "counts"), [("9", True), ("009", True), ("v9", False)])
+def test_versions_that_are_counted_decide_and_all_others_leave_it_to_the_file(
+    folder: Path, version: str, counts: bool
+) -> None:
+    drop = Drop(folder, CSV)
+    drop.put("a.csv", (HEADER + f"J1,甲,{version},A1,1,10.00\r\n").encode("gb18030"))
+    (record,) = drop.everything()
+    assert (record.version, record.updated is None) == (version, counts)
+
+
+def test_a_time_of_the_records_own_is_left_as_it_is(drop: Drop) -> None:
+    own = {**claims(0, 1)[0], "meta": {"lastUpdated": "2026-03-01T07:00:00Z"}}
+    drop.put("a.ndjson", ndjson(own))
+    assert times(drop.everything()) == [datetime(2026, 3, 1, 7, tzinfo=UTC)]
 
 
 def test_a_large_file_is_read_in_bounded_memory(folder: Path) -> None:
