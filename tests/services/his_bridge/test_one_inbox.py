@@ -121,3 +121,29 @@ def test_a_search_and_an_export_write_one_record_differently_and_both_are_the_sa
     """The record is known, though its bytes are others: nothing new is even stored."""
     assert pull(database, exported(server)).received == BILLS
     assert pull(database, searched(server)).received == 0
+
+
+def test_of_two_files_each_has_its_own_patient_of_one_id(
+    server: FhirServer, database: Database, tmp_path: Path
+) -> None:
+    """What the first file says of Patient/x is nothing to the second, whoever consented."""
+    profile = dropped(server, tmp_path / "drop")
+    place = tmp_path.resolve() / "drop" / "Claim"
+    (place / "day.ndjson").unlink()
+    around, claims, _ = good(2)
+    patients = {one["id"]: one for one in around if one["resourceType"] == "Patient"}
+    named = [str(claim["patient"]["reference"]).rpartition("/")[2] for claim in claims]
+    others = [one for one in around if one["resourceType"] != "Patient"]
+    whose = "11010119900300000X"
+    stranger = json.loads(json.dumps(patients[named[0]]).replace(whose, "11010119700101001X"))
+    assert stranger != patients[named[0]]
+    first = [*others, patients[named[0]], claims[0]]
+    other = {**claims[1], "patient": claims[0]["patient"]}
+    second = [*others, stranger, other]
+    third = [*others, {**claims[1], "id": "nobody", "patient": claims[0]["patient"]}]
+    for name, resources in (("a", first), ("b", second), ("c", third)):
+        text = "\n".join(json.dumps(one) for one in resources)
+        (place / f"{name}.ndjson").write_text(text, "utf-8")
+    report = pull(database, profile)
+    # The stranger has not consented; of the last nobody knows whose it is.
+    assert (report.received, report.released, report.held, report.quarantined) == (3, 1, 1, 1)

@@ -294,7 +294,7 @@ class FileDrop:
         else:
             opened.at = (moved.sha256, moved.read)
             self._open[kind] = opened
-        return Page(records=tuple(records), cursor=_written(moved), swept=False)
+        return Page(records=tuple(records), cursor=_written(moved), swept=False, scope=place.sha256)
 
     def _opened(self, folder: DropFolder, place: _Place) -> _Open:
         """The file where reading stopped. Raises: FileRefused, FileNotFoundError."""
@@ -360,7 +360,7 @@ def _refused(fault: FileRefused | OSError) -> FileRefused:
 
 
 def _page(place: _Place) -> Page:
-    return Page(records=(), cursor=_written(place), swept=False)
+    return Page(records=(), cursor=_written(place), swept=False, scope=place.sha256)
 
 
 def _written(place: _Place) -> bytes:
