@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.type.v1.money_pb2 import Money
 from services.his_bridge.core.mapping import Side
+from services.his_bridge.reconciling import Differing
 from services.his_bridge.storage.code_maps import WaitingCode
 from services.his_bridge.storage.reconciliations import Reconciled
 
@@ -26,6 +29,19 @@ def unmapped(found: WaitingCode, currency: str) -> pb.UnmappedCode:
         record_count=found.records,
         at_stake=Money(currency_code=currency, minor_units=found.amount),
     )
+
+
+def differences(name: str, found: Sequence[Differing]) -> list[pb.BillDifference]:
+    """The bills that differ, below the comparison's name."""
+    return [
+        pb.BillDifference(
+            name=f"{name}/differences/{place}",
+            day=one.day.isoformat(),
+            kind=pb.DifferenceKind.Value(f"DIFFERENCE_KIND_{one.kind.upper()}"),
+            source_record=one.external_id,
+        )
+        for place, one in enumerate(found, start=1)
+    ]
 
 
 def reconciliation(hospital: str, found: Reconciled, currency: str) -> pb.Reconciliation:

@@ -39,7 +39,7 @@ from services.his_bridge.storage import code_maps, reconciliations, replays
 from services.his_bridge.wiring import Hospital
 
 USUAL_REPLAY, MOST_REPLAY = 100, 500
-MOST_ON_PAGE = 500
+MOST_ON_PAGE = MOST_DIFFERENCES = 500
 MOST_DAYS = 366
 _RECORD = re.compile(r"[0-9a-f]{32}", re.ASCII)
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -153,7 +153,7 @@ class OperationsServicer(OperationsServiceServicer):
         if first is None or last is None:
             first, last = self._reconciler.last_week(hospital)
         try:
-            found, again = await self._reconciler.reconcile(hospital, first, last)
+            done = await self._reconciler.reconcile(hospital, first, last)
         except Pushes:
             raise _pushes() from None
         except LeaseHeld as held:
@@ -161,8 +161,11 @@ class OperationsServicer(OperationsServiceServicer):
         except SourceFault as fault:
             raise refused_by(fault) from None
         currency = hospital.profile.terms.currency
+        found = messages.reconciliation(name, done.found, currency)
         return pb.ReconcileSourceResponse(
-            reconciliation=messages.reconciliation(name, found, currency), repulled_count=again
+            reconciliation=found,
+            repulled_count=done.again,
+            differences=messages.differences(found.name, done.differing[:MOST_DIFFERENCES]),
         )
 
     async def ListReconciliations(

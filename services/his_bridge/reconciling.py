@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -30,6 +31,24 @@ class Pushes(Exception):
     """The source cannot be asked: it pushes."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Differing:
+    """A bill on which both sides differ: `missing`, `extra` or `other_total`; the source's id."""
+
+    day: date
+    kind: str
+    external_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """A comparison as it was written down, how many bills were fetched again, and which differ."""
+
+    found: Reconciled
+    again: int
+    differing: tuple[Differing, ...]
+
+
 class Reconciler:
     """Compares sources with the bridge's database."""
 
@@ -38,10 +57,8 @@ class Reconciler:
         self._keys = keys
         self._now_us = now_us
 
-    async def reconcile(
-        self, hospital: Hospital, first: date, last: date
-    ) -> tuple[Reconciled, int]:
-        """The comparison of these days, written down, and how many bills were fetched again.
+    async def reconcile(self, hospital: Hospital, first: date, last: date) -> Compared:
+        """The comparison of these days, written down.
 
         What the source has and nothing here knows, or knows otherwise, is asked for once more.
 
@@ -51,12 +68,16 @@ class Reconciler:
         if source is None:
             raise Pushes
         theirs = await source.reconcile(first, last)
-        days, astray = await self._database.run(self._compared, hospital, theirs, first, last)
+        days, astray, differing = await self._database.run(
+            self._compared, hospital, theirs, first, last
+        )
         again = 0
         if astray:
             again = await self._fetch_again(hospital, source, astray)
             await hospital.bills.intake.read_arrived()
-            days, _ = await self._database.run(self._compared, hospital, theirs, first, last)
+            days, _, differing = await self._database.run(
+                self._compared, hospital, theirs, first, last
+            )
         found = await self._database.run(self._record, name, first, last, days)
         if not found.agrees:
             log.logger().error(
@@ -66,7 +87,7 @@ class Reconciler:
                 extra=sum(day.extra for day in days),
                 other_total=sum(day.other_total for day in days),
             )
-        return found, again
+        return Compared(found=found, again=again, differing=differing)
 
     async def keep_reconciling(self, hospitals: Collection[Hospital]) -> None:
         """Once a day each source that can be asked, for the days behind it; until cancelled."""
@@ -115,8 +136,8 @@ class Reconciler:
 
     def _compared(
         self, hospital: Hospital, theirs: Mapping[date, DayTotals], first: date, last: date
-    ) -> tuple[tuple[DayCompared, ...], set[str]]:
-        """Both sides by day, and the ids that are worth asking for again."""
+    ) -> tuple[tuple[DayCompared, ...], set[str], tuple[Differing, ...]]:
+        """Both sides by day, the ids that are worth asking for again, and what differs."""
         name = hospital.profile.terms.hospital
         with self._database.reading() as connection:
             sealer = self._keys.sealer(connection)
@@ -127,7 +148,17 @@ class Reconciler:
         astray = unreleased - known
         for day in differing:
             astray |= day.other_total | day.missing_there
-        return reconciliations.compared(theirs, here, differing, known), astray
+        named = tuple(
+            Differing(day=day.day, kind=kind, external_id=external_id)
+            for day in differing
+            for kind, ids in (
+                ("missing", day.missing_here - known),
+                ("extra", day.missing_there),
+                ("other_total", day.other_total),
+            )
+            for external_id in sorted(ids)
+        )
+        return reconciliations.compared(theirs, here, differing, known), astray, named
 
     def _record(
         self, name: str, first: date, last: date, days: tuple[DayCompared, ...]

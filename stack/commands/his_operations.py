@@ -25,6 +25,7 @@ from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State, prof
 from stack.commands.printing import (
     counted,
     money,
+    plain,
     print_json,
     print_list,
     print_table,
@@ -34,6 +35,7 @@ from stack.commands.printing import (
     word,
 )
 from stack.commands.spreadsheet import Encoding, decoded
+from stack.commands.withheld import ask
 
 Hospital = Annotated[str, typer.Argument(metavar="HOSPITAL", help="The hospital's id.")]
 # A source may be slow, and a comparison reads all of it.
@@ -307,10 +309,12 @@ def reconcile(
         last_day=last,
     )
     with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
-        answer = OperationsServiceStub(channel).ReconcileSource(request, timeout=SOURCE_CALL_S)
+        stub = OperationsServiceStub(channel)
+        answer, withheld = ask(stub.ReconcileSource, request, SOURCE_CALL_S)
     found = answer.reconciliation
+    below = withheld.below("differences")
     if as_json:
-        print_json(answer)
+        print_json(withheld.marked(plain(answer)))
     else:
         columns = (
             *("day", "source", "total there", "released", "total here"),
@@ -328,6 +332,13 @@ def reconcile(
         print_list(made, "no bills on these days, neither there nor here")
         if answer.repulled_count:
             say(f"{counted(answer.repulled_count, 'bill')} fetched again")
+        if answer.differences:
+            which = table("day", "differs", "source record")
+            for one in answer.differences:
+                kind = word(pb.DifferenceKind, one.kind)
+                record = below.shown("source_record", one.source_record)
+                rows(which, [(one.day, kind, record)])
+            print_table(which)
     if not found.agrees:
         raise Failed(
             f"source and bridge differ from {found.first_day} to {found.last_day}; "

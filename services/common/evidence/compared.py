@@ -20,6 +20,7 @@ _REVIEWS = "/lipei.claims.v1.ReviewService/"
 _RECOMPUTE = "/lipei.claims.v1.RecomputeService/"
 _BRIDGE = "/lipei.his_bridge.v1.HisBridgeService/"
 _CONSENTS = "/lipei.his_bridge.v1.ConsentService/"
+_OPERATIONS = "/lipei.his_bridge.v1.OperationsService/"
 
 # rpc → the kind of stored record that it shows.
 SHOWN = {
@@ -53,6 +54,7 @@ COMPUTED = {
     f"{_CONSENTS}GrantConsent": _WROTE,
     f"{_CONSENTS}WithdrawConsent": _WROTE,
     f"{_CONSENTS}ListWithdrawals": "weighs all consents of a person to show one",
+    f"{_OPERATIONS}ReconcileSource": "compares all bills of some days to name those that differ",
     f"{_PRICING}QuotePremium": _WROTE,
     f"{_PRICING}RecordReadings": _WROTE,
     f"{_PRICING}AssessMember": "answers with what it computes from many readings",

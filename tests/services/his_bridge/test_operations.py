@@ -326,6 +326,9 @@ def test_what_was_missed_is_fetched_again_and_what_vanished_is_an_alarm(
         found = await place.call("ReconcileSource", reconcile())
         assert (found.repulled_count, found.reconciliation.agrees) == (0, False)
         assert found.reconciliation.days[0].extra_count == 1
+        assert [(one.kind, one.source_record) for one in found.differences] == [
+            (pb.DIFFERENCE_KIND_EXTRA, f"Claim/{claims[1]['id']}")
+        ]
         listed = await place.call(
             "ListReconciliations", pb.ListReconciliationsRequest(parent=PARENT, page_size=2)
         )

@@ -49,6 +49,34 @@ CODE_KIND_READINGS: CodeKind.ValueType  # 3
 """Measurements; their standard system is LOINC."""
 Global___CodeKind: _TypeAlias = CodeKind  # noqa: Y015
 
+class _DifferenceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DifferenceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DifferenceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIFFERENCE_KIND_UNSPECIFIED: _DifferenceKind.ValueType  # 0
+    """Not said."""
+    DIFFERENCE_KIND_MISSING: _DifferenceKind.ValueType  # 1
+    """At the source, and nothing of it here."""
+    DIFFERENCE_KIND_EXTRA: _DifferenceKind.ValueType  # 2
+    """Released, and not at the source any more."""
+    DIFFERENCE_KIND_OTHER_TOTAL: _DifferenceKind.ValueType  # 3
+    """On both sides with other totals."""
+
+class DifferenceKind(_DifferenceKind, metaclass=_DifferenceKindEnumTypeWrapper):
+    """How source and bridge differ on a bill."""
+
+DIFFERENCE_KIND_UNSPECIFIED: DifferenceKind.ValueType  # 0
+"""Not said."""
+DIFFERENCE_KIND_MISSING: DifferenceKind.ValueType  # 1
+"""At the source, and nothing of it here."""
+DIFFERENCE_KIND_EXTRA: DifferenceKind.ValueType  # 2
+"""Released, and not at the source any more."""
+DIFFERENCE_KIND_OTHER_TOTAL: DifferenceKind.ValueType  # 3
+"""On both sides with other totals."""
+Global___DifferenceKind: _TypeAlias = DifferenceKind  # noqa: Y015
+
 @_typing.final
 class TestSourceRequest(_message.Message):
     """Whose source to try."""
@@ -509,25 +537,65 @@ class ReconcileSourceResponse(_message.Message):
 
     RECONCILIATION_FIELD_NUMBER: _builtins.int
     REPULLED_COUNT_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
     repulled_count: _builtins.int
     """Bills that nothing here knew and that the source gave when it was asked again."""
     @_builtins.property
     def reconciliation(self) -> Global___Reconciliation:
         """Kept under its name."""
 
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___BillDifference]:
+        """The bills that differ in the end, by day, at most 500. To be found at the source by their ids."""
+
     def __init__(
         self,
         *,
         reconciliation: Global___Reconciliation | None = ...,
         repulled_count: _builtins.int = ...,
+        differences: _abc.Iterable[Global___BillDifference] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reconciliation", b"reconciliation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reconciliation", b"reconciliation", "repulled_count", b"repulled_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "reconciliation", b"reconciliation", "repulled_count", b"repulled_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReconcileSourceResponse: _TypeAlias = ReconcileSourceResponse  # noqa: Y015
+
+@_typing.final
+class BillDifference(_message.Message):
+    """A bill on which source and bridge differ."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SOURCE_RECORD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`hospitals/{hospital}/reconciliations/{number}/differences/{place}`, of this answer only."""
+    day: _builtins.str
+    """YYYY-MM-DD, the day of billing on the side that has it."""
+    kind: Global___DifferenceKind.ValueType
+    """How they differ."""
+    source_record: _builtins.str
+    """The source's own id of the bill; it may itself be personal (QuarantinedRecord)."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        day: _builtins.str = ...,
+        kind: Global___DifferenceKind.ValueType = ...,
+        source_record: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "kind", b"kind", "name", b"name", "source_record", b"source_record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BillDifference: _TypeAlias = BillDifference  # noqa: Y015
 
 @_typing.final
 class Reconciliation(_message.Message):
