@@ -114,6 +114,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "evidence_log_silent": "name",
         "evidence_not_written": "fault",
         "master_key_missing": "master_key state count",
+        "listener_failed": "hospital fault",
         "master_keys_not_read": "fault",
         "mllp_listening": "hospital port",
         "not_read": "hospital channel fault",
