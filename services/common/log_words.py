@@ -115,6 +115,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "evidence_not_written": "fault",
         "file_passed_over": "hospital fault",
         "master_key_missing": "master_key state count",
+        "listener_failed": "hospital fault",
         "master_keys_not_read": "fault",
         "mllp_listening": "hospital port",
         "not_read": "hospital channel fault",

@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError
 
 from services.common import log
-from services.common.database import Database
+from services.common.database import DATABASE_FAULTS, Database
 from services.common.sealing import SubjectKeys
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.mapping import with_maps
@@ -238,11 +239,21 @@ class Intake:
             needs = {key for _, glance in batch if glance for key in glance.needs}
             needs -= support.keys()
             found = await self._look_up(needs) if needs and self._look_up else {}
-            settled = await self._database.run(self._settle, holder, batch, found, support)
-            report.released += settled.released
-            report.quarantined += settled.quarantined
-            report.filtered += settled.filtered
-            report.held += settled.held
+            try:
+                done = [await self._database.run(self._settle, holder, batch, found, support)]
+            except Exception as fault:
+                if not _is_of_records(fault):
+                    raise
+                self._failed(fault)
+                done = [
+                    await self._database.run(self._settle_alone, holder, one, found, support)
+                    for one in batch
+                ]
+            for settled in done:
+                report.released += settled.released
+                report.quarantined += settled.quarantined
+                report.filtered += settled.filtered
+                report.held += settled.held
 
     # What follows blocks, and runs in the database's thread pool.
 
@@ -445,6 +456,28 @@ class Intake:
         judged: list[tuple[Pending, Outcome]] = [
             (entry, self._judge(_record_id(entry), glance, support)) for entry, glance in batch
         ]
+        return self._write(holder, judged)
+
+    def _settle_alone(
+        self,
+        holder: str,
+        one: Looked,
+        found: Mapping[Key, bytes],
+        support: dict[Key, Any],
+    ) -> outcomes.Settled:
+        """Settle one record of a batch that failed; if it is the guilty one it is set aside."""
+        entry, glance = one
+        needs = glance.needs if glance else ()
+        mine = {key: found[key] for key in needs if key in found and key not in support}
+        try:
+            return self._settle(holder, [one], mine, support)
+        except Exception as fault:
+            if not _is_of_records(fault):
+                raise
+            self._failed(fault)
+            return self._write(holder, [(entry, _FAILED)])
+
+    def _write(self, holder: str, judged: Sequence[tuple[Pending, Outcome]]) -> outcomes.Settled:
         with self._database.writing() as connection:
             self._hold(connection, holder)
             return outcomes.settle(
@@ -454,6 +487,13 @@ class Intake:
                 judged,
                 now_us=self._now_us(),
             )
+
+
+def _is_of_records(fault: Exception) -> bool:
+    """Whether a fault lies in what was read, and not in the database or the lease."""
+    if isinstance(fault, DATABASE_FAULTS):
+        return isinstance(fault, DataError | IntegrityError)
+    return not isinstance(fault, LeaseLost)
 
 
 def _reason_of(fault: BaseException) -> str:

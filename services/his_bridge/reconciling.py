@@ -95,7 +95,14 @@ class Reconciler:
             await asyncio.sleep(LOOK_EVERY_S)
             for hospital in hospitals:
                 if hospital.source is not None:
-                    await self.when_due(hospital)
+                    await self._look_after(hospital)
+
+    async def _look_after(self, hospital: Hospital) -> None:
+        try:
+            await self.when_due(hospital)
+        except Exception as fault:  # noqa: BLE001 what ends this loop would end the bridge
+            name = hospital.profile.terms.hospital
+            log.logger().error("reconciliation_failed", hospital=name, reason=type(fault).__name__)
 
     def last_week(self, hospital: Hospital) -> tuple[date, date]:
         """The last seven days until yesterday, in the hospital's zone."""

@@ -10,13 +10,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from services.common import log
-from services.common.database import DATABASE_FAULTS
 from services.his_bridge.intake import BATCH, Intake, Taken
 from services.his_bridge.sources.port import RawRecord
 
 # A transaction holds the bytes that it writes several times over.
 MOST_BYTES = 1 << 20
-# What became of a message's records, in their order; None when the database failed.
+# What became of a message's records, in their order; None when they were not stored.
 Told = Callable[[tuple[Taken, ...] | None], None]
 
 
@@ -72,7 +71,7 @@ class Commits:
         records = [record for group in groups for record in group.records]
         try:
             taken = await intake.take(records)
-        except DATABASE_FAULTS as fault:
+        except Exception as fault:  # noqa: BLE001 whatever it is: not stored, not acknowledged
             log.logger().error("not_stored", hospital=intake.hospital, fault=type(fault).__name__)
             for group in groups:
                 group.told(None)

@@ -36,6 +36,7 @@ from services.his_bridge.dialects.hl7v2.refusals import Denial, Place, Refusal, 
 from services.his_bridge.intake import Intake, NowUs, Taken
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings, TlsFiles
 from services.his_bridge.receiving.commits import Commits, Group
+from services.his_bridge.receiving.lasting import lasting
 from services.his_bridge.receiving.memory import give_back_large_blocks
 from services.his_bridge.receiving.reading import Reading
 from services.his_bridge.receiving.sender import SMALL_BYTES, Answer, Close, Sender
@@ -111,10 +112,9 @@ class Listener:
         self.listens.set()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._commits.run())
-                group.create_task(self._sweep())
-                for each in self._readings.values():
-                    group.create_task(each.run())
+                loops = (self._commits.run, self._sweep, *(r.run for r in self._readings.values()))
+                for loop_of_ours in loops:
+                    group.create_task(lasting(self._hospital, loop_of_ours))
         finally:
             if self._state is not None:
                 forget_address(self._state, name, self.address)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from services.common import log
-from services.common.database import DATABASE_FAULTS
 from services.his_bridge.intake import Intake, LeaseHeld
+from services.his_bridge.receiving.lasting import PAUSE_S
 
-_PAUSE_S = 1.0
 # What arrives within this time is read together: a lease and its checks are several transactions.
 _GATHER_S = 0.2
 
@@ -35,8 +34,8 @@ class Reading:
                 await self._intake.read_arrived()
             except LeaseHeld as held:
                 self._told.set()
-                await asyncio.sleep(min(held.retry_after_s, _PAUSE_S))
-            except DATABASE_FAULTS as fault:
+                await asyncio.sleep(min(held.retry_after_s, PAUSE_S))
+            except Exception as fault:  # noqa: BLE001 what was pushed is to be read nevertheless
                 log.logger().warning(
                     "not_read",
                     hospital=self._intake.hospital,
@@ -44,4 +43,4 @@ class Reading:
                     fault=type(fault).__name__,
                 )
                 self._told.set()
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(PAUSE_S)

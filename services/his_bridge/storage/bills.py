@@ -410,17 +410,25 @@ class Bills:
             if lacks is not None:
                 self._holds[root] = pending.inbox_id
             return lacks
-        by = self._readable(mine)
+        by = self._readable(mine, before)
         self._let_go(before)
+        if by is None:
+            return None
         self._holds[root] = by
         token, need = lacks
         self.also_held[by] = Held(inbox_id=by, member=self._member_of[token], need=need)
         return None
 
-    def _readable(self, inbox_ids: set[int]) -> int:
-        """One of a bill's records that was read, now or before, and can be read again."""
+    def _readable(self, inbox_ids: set[int], holding_it: set[int]) -> int | None:
+        """One of a bill's records that was read, now or before, and can be read again.
+
+        Else one that holds the bill, or did until this batch. None when all wait to be read again
+        anyway, or for a person: whoever reads one then looks at the bill anew.
+        """
         now = [one for one in self._read_now if one in inbox_ids]
-        return now[-1] if now else readable_among(self._connection, sorted(inbox_ids))[0]
+        found = now[-1:] or readable_among(self._connection, sorted(inbox_ids))[:1]
+        held = holding_it | (inbox_ids & set(self.let_go))
+        return found[0] if found else max(held, default=None)
 
     def _let_go(self, inbox_ids: set[int]) -> None:
         for inbox_id in sorted(inbox_ids):

@@ -16,11 +16,10 @@ from services.his_bridge.storage.inbox import SetAsideRow
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.lists import still_waiting
 from services.his_bridge.storage.operation_tables import code_map, unmapped_code
+from services.his_bridge.storage.portions import portions
 from services.his_bridge.storage.sealed import inbox_subject
 from services.his_bridge.storage.tables import inbox, quarantine
 
-# Indexes in one statement.
-_AT_ONCE = 500
 _CODES = msgspec.json.Decoder(dict[str, str])
 
 
@@ -149,7 +148,8 @@ def note_unmapped(
     noted = [row.inbox_id for row in rows]
     if not noted:
         return
-    connection.execute(delete(unmapped_code).where(unmapped_code.c.inbox_id.in_(noted)))
+    for ids in portions(noted):
+        connection.execute(delete(unmapped_code).where(unmapped_code.c.inbox_id.in_(ids)))
     values = [
         {
             "inbox_id": row.inbox_id,
@@ -226,8 +226,7 @@ def _resume(
         _index(sealer, hospital, loaded.side, loaded.from_system, code) for code in loaded.codes
     ]
     names: list[str] = []
-    for start in range(0, len(indexes), _AT_ONCE):
-        part = indexes[start : start + _AT_ONCE]
+    for part in portions(indexes):
         query = still_waiting(select(quarantine.c.name).distinct(), hospital).join(
             unmapped_code, unmapped_code.c.inbox_id == inbox.c.id
         )

@@ -21,6 +21,7 @@ from services.his_bridge.storage import sealed
 from services.his_bridge.storage.consents import NOT_APPLIED, Register, register_of
 from services.his_bridge.storage.inbox import PENDING, READ
 from services.his_bridge.storage.leases import next_numbers
+from services.his_bridge.storage.portions import portions
 from services.his_bridge.storage.tables import consent, held_record, inbox, reading
 
 HELD = "held_no_consent"
@@ -161,12 +162,12 @@ def _wake(
 
 
 def _leave_hold(connection: Connection, inbox_ids: Sequence[int], state: str) -> None:
-    if inbox_ids:
-        connection.execute(delete(held_record).where(held_record.c.inbox_id.in_(inbox_ids)))
-        values: dict[str, object] = {"state": state}
-        if state == SUPERSEDED:  # nobody needs their bytes
-            values["raw"] = None
-        connection.execute(update(inbox).where(inbox.c.id.in_(inbox_ids)).values(**values))
+    values: dict[str, object] = {"state": state}
+    if state == SUPERSEDED:  # nobody needs their bytes
+        values["raw"] = None
+    for ids in portions(inbox_ids):
+        connection.execute(delete(held_record).where(held_record.c.inbox_id.in_(ids)))
+        connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(**values))
 
 
 def _judge_readings(
@@ -227,8 +228,8 @@ def hold(
     if rows:
         connection.execute(insert(held_record), rows)
         if read_before:
-            mine = inbox.c.id.in_([row["inbox_id"] for row in rows])
-            connection.execute(update(inbox).where(mine).values(state=HELD))
+            for ids in portions(row["inbox_id"] for row in rows):
+                connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(state=HELD))
 
 
 def let_go(connection: Connection, inbox_ids: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import Connection, select
 
 from services.common.sealing import Erased, Sealer, members
 from services.his_bridge.core.bill import Bill
@@ -21,6 +21,7 @@ from services.his_bridge.core.merges import Aliases, Merge, aliases_of
 from services.his_bridge.core.outcomes import MergeLevel
 from services.his_bridge.storage import sealed
 from services.his_bridge.storage.inbox import READ
+from services.his_bridge.storage.portions import portions
 from services.his_bridge.storage.tables import (
     bill_event,
     held_record,
@@ -81,13 +82,15 @@ class Merges:
         """Read all merges that these names are part of, however far; all names that they name."""
         known, new = set(names), set(names)
         while new:
-            rows = connection.execute(
-                select(merge_event).where(
-                    merge_event.c.hospital == hospital,
-                    merge_event.c.level == str(self.level),
-                    or_(merge_event.c.into_name.in_(new), merge_event.c.out_name.in_(new)),
-                )
-            ).all()
+            query = select(merge_event).where(
+                merge_event.c.hospital == hospital, merge_event.c.level == str(self.level)
+            )
+            rows = [
+                row
+                for some in portions(new)
+                for side in (merge_event.c.into_name, merge_event.c.out_name)
+                for row in connection.execute(query.where(side.in_(some)))
+            ]
             sealer.load(self._subject(hospital, row.into_name) for row in rows)
             for row in rows:
                 merge = Merge(
@@ -137,15 +140,14 @@ def load_events(
     connection: Connection, sealer: Sealer, hospital: str, names: Iterable[str]
 ) -> dict[str, Account]:
     """What is known of these accounts, by their names."""
-    wanted = list(names)
     found: dict[str, Account] = defaultdict(Account)
-    if not wanted:
-        return found
-    rows = connection.execute(
-        select(bill_event)
-        .where(bill_event.c.hospital == hospital, bill_event.c.external_index.in_(wanted))
-        .order_by(bill_event.c.bill_id, bill_event.c.number)
-    ).all()
+    query = select(bill_event).where(bill_event.c.hospital == hospital)
+    query = query.order_by(bill_event.c.bill_id, bill_event.c.number)
+    rows = [
+        row
+        for some in portions(names)
+        for row in connection.execute(query.where(bill_event.c.external_index.in_(some)))
+    ]
     sealer.load(members.subject_of(row.member) for row in rows if row.member is not None)
     for row in rows:
         account = found.setdefault(row.external_index, Account(bill_id=row.bill_id))
@@ -172,16 +174,13 @@ def load_told(
     connection: Connection, sealer: Sealer, hospital: str, accounts: dict[str, Account]
 ) -> None:
     """Add what was released of each account, oldest first."""
-    if not accounts:
-        return
-    rows = connection.execute(
-        select(released_bill)
-        .where(
-            released_bill.c.hospital == hospital,
-            released_bill.c.external_index.in_(list(accounts)),
-        )
-        .order_by(released_bill.c.seq)
-    ).all()
+    query = select(released_bill).where(released_bill.c.hospital == hospital)
+    query = query.order_by(released_bill.c.seq)
+    rows = [
+        row
+        for some in portions(accounts)
+        for row in connection.execute(query.where(released_bill.c.external_index.in_(some)))
+    ]
     sealer.load(members.subject_of(row.member) for row in rows)
     for row in rows:
         account = accounts[row.external_index]
@@ -198,34 +197,35 @@ def accounts_of(
     connection: Connection, hospital: str, records: Iterable[str], people: Iterable[str]
 ) -> set[str]:
     """Names of the accounts of which these records or these people's records said something."""
-    of_records, of_people = list(records), list(people)
-    wanted: list[ColumnElement[bool]] = []
-    if of_records:
-        wanted.append(bill_event.c.record_index.in_(of_records))
-    if of_people:
-        wanted.append(bill_event.c.member.in_(of_people))
-    if not wanted:
-        return set()
-    query = select(bill_event.c.external_index).where(
-        bill_event.c.hospital == hospital, or_(*wanted)
-    )
-    return set(connection.execute(query.distinct()).scalars())
+    query = select(bill_event.c.external_index).where(bill_event.c.hospital == hospital).distinct()
+    said = (bill_event.c.record_index, records), (bill_event.c.member, people)
+    return {
+        name
+        for column, values in said
+        for some in portions(values)
+        for name in connection.execute(query.where(column.in_(some))).scalars()
+    }
 
 
 def held_among(connection: Connection, inbox_ids: Sequence[int]) -> set[int]:
     """Which of these records are held for want of a consent."""
-    if not inbox_ids:
-        return set()
-    query = select(held_record.c.inbox_id).where(held_record.c.inbox_id.in_(inbox_ids))
-    return set(connection.execute(query).scalars())
+    query = select(held_record.c.inbox_id)
+    return {
+        inbox_id
+        for ids in portions(inbox_ids)
+        for inbox_id in connection.execute(query.where(held_record.c.inbox_id.in_(ids))).scalars()
+    }
 
 
 def readable_among(connection: Connection, inbox_ids: Sequence[int]) -> list[int]:
     """Which of these records were read and can be read again, newest first."""
-    query = select(inbox.c.id).where(
-        inbox.c.id.in_(inbox_ids), inbox.c.state == READ, inbox.c.raw.is_not(None)
+    query = select(inbox.c.id).where(inbox.c.state == READ, inbox.c.raw.is_not(None))
+    found = (
+        inbox_id
+        for ids in portions(inbox_ids)
+        for inbox_id in connection.execute(query.where(inbox.c.id.in_(ids))).scalars()
     )
-    return list(connection.execute(query.order_by(inbox.c.id.desc())).scalars())
+    return sorted(found, reverse=True)
 
 
 def as_one_patients(kept: Sequence[Kept], patients: Merges) -> list[BillEvent]:

@@ -32,6 +32,7 @@ from services.his_bridge.storage.consents import Register, register_of
 from services.his_bridge.storage.holding import HELD, PURPOSES, READINGS, Held, Version
 from services.his_bridge.storage.inbox import READ, Pending, SetAsideRow, set_aside
 from services.his_bridge.storage.leases import next_numbers
+from services.his_bridge.storage.portions import portions
 from services.his_bridge.storage.tables import inbox, reading
 from services.his_bridge.storage.versions import Rank, newest_read
 
@@ -411,7 +412,8 @@ class _Batch:
         # A corrected reading keeps its name and moves to the end of the list.
         newest = {row["name"]: row for row in self._new_readings}
         rows = list(newest.values())
-        self._connection.execute(delete(reading).where(reading.c.name.in_(list(newest))))
+        for names in portions(newest):
+            self._connection.execute(delete(reading).where(reading.c.name.in_(names)))
         self._number(rows, READINGS)
         self._connection.execute(insert(reading), rows)
 

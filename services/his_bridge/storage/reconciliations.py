@@ -15,10 +15,8 @@ from services.his_bridge.core.reconciliation import DayDifference, DayTotals
 from services.his_bridge.storage import sealed
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.operation_tables import reconciliation
+from services.his_bridge.storage.portions import portions
 from services.his_bridge.storage.tables import inbox
-
-# Ids in one statement.
-_AT_ONCE = 500
 
 
 class DayCompared(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,12 +67,12 @@ def known_of(
     by_index = {sealed.external_index(sealer, hospital, one): one for one in ids}
     indexes = sorted(by_index)
     found: set[str] = set()
-    for start in range(0, len(indexes), _AT_ONCE):
+    for some in portions(indexes):
         rows = connection.execute(
             select(inbox.c.external_index).where(
                 inbox.c.hospital == hospital,
                 inbox.c.channel == channel,
-                inbox.c.external_index.in_(indexes[start : start + _AT_ONCE]),
+                inbox.c.external_index.in_(some),
             )
         )
         found |= {by_index[index] for index in rows.scalars()}

@@ -13,6 +13,7 @@ from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.lists import still_waiting
 from services.his_bridge.storage.operation_tables import replay as replayed
 from services.his_bridge.storage.operation_tables import replay_request
+from services.his_bridge.storage.portions import portions
 from services.his_bridge.storage.tables import inbox, quarantine
 
 BY_A_PERSON, BY_A_MAP = "person", "map"
@@ -45,7 +46,8 @@ def replay(
         insert(replayed),
         [{"quarantine": name, "hospital": hospital, "why": why, "at_us": now_us} for name in rows],
     )
-    connection.execute(update(inbox).where(inbox.c.id.in_(rows.values())).values(state=PENDING))
+    for ids in portions(rows.values()):
+        connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(state=PENDING))
     return len(rows)
 
 
@@ -101,8 +103,11 @@ def waiting_names(
 
 def _replayable(connection: Connection, hospital: str, names: Sequence[str]) -> dict[str, int]:
     query = still_waiting(select(quarantine.c.name, quarantine.c.inbox_id), hospital)
-    rows = connection.execute(query.where(quarantine.c.name.in_(names), *_can_be_read()))
-    return {row.name: row.inbox_id for row in rows}
+    return {
+        row.name: row.inbox_id
+        for some in portions(names)
+        for row in connection.execute(query.where(quarantine.c.name.in_(some), *_can_be_read()))
+    }
 
 
 def _can_be_read() -> tuple[ColumnElement[bool], ...]:

@@ -18,6 +18,7 @@ from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.folding import is_parked
 from services.his_bridge.storage.inbox import SetAsideRow, set_aside
 from services.his_bridge.storage.lists import OF_INBOX, Waiting
+from services.his_bridge.storage.portions import portions
 from services.his_bridge.storage.sealed import open_record
 from services.his_bridge.storage.tables import inbox, quarantine, waiting_event
 
@@ -43,13 +44,14 @@ def bring_up_to_date(
     now_us: int,
 ) -> list[SetAsideRow]:
     """Let the rows of these accounts say what waits `now`, by inbox row; who goes to a person."""
-    rows = connection.execute(
-        select(waiting_event.c.inbox_id, waiting_event.c.faults).where(
-            waiting_event.c.hospital == hospital,
-            waiting_event.c.external_index.in_(list(accounts)),
-        )
+    query = select(waiting_event.c.inbox_id, waiting_event.c.faults).where(
+        waiting_event.c.hospital == hospital
     )
-    before = {row.inbox_id: _FAULTS.decode(row.faults) for row in rows}
+    before = {
+        row.inbox_id: _FAULTS.decode(row.faults)
+        for some in portions(accounts)
+        for row in connection.execute(query.where(waiting_event.c.external_index.in_(some)))
+    }
     gone = [i for i, faults in before.items() if i not in now or now[i].faults != faults]
     new = sorted(i for i in now if i not in before or i in gone)
     _forget(connection, gone, now_us)
@@ -77,14 +79,13 @@ def bring_up_to_date(
 
 def _forget(connection: Connection, inbox_ids: Sequence[int], now_us: int) -> None:
     """These records count now, or wait for another reason."""
-    if not inbox_ids:
-        return
-    connection.execute(delete(waiting_event).where(waiting_event.c.inbox_id.in_(inbox_ids)))
-    connection.execute(
-        update(quarantine)
-        .where(quarantine.c.inbox_id.in_(inbox_ids), quarantine.c.resolved_us.is_(None))
-        .values(resolved_us=now_us)
-    )
+    for ids in portions(inbox_ids):
+        connection.execute(delete(waiting_event).where(waiting_event.c.inbox_id.in_(ids)))
+        connection.execute(
+            update(quarantine)
+            .where(quarantine.c.inbox_id.in_(ids), quarantine.c.resolved_us.is_(None))
+            .values(resolved_us=now_us)
+        )
 
 
 def give_up(

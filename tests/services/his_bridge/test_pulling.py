@@ -5,27 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfoNotFoundError
 
 import msgspec
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from services.common.database import Database, migrate
 from services.his_bridge.core.faults import Reason
-from services.his_bridge.core.outcomes import Outcome
+from services.his_bridge.core.outcomes import BillStated, Outcome
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import ClaimReader
 from services.his_bridge.dialects.fhir_r4.support import Supported
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
-from services.his_bridge.intake import Intake, LeaseHeld, PullReport
+from services.his_bridge.intake import Intake, LeaseHeld, Looked, PullReport
 from services.his_bridge.pulling import Puller
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import last_pulls, leases, lists, showing
+from services.his_bridge.storage import last_pulls, leases, lists, outcomes, showing
+from services.his_bridge.storage.inbox import Pending
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, everybody, record
 from tests.services.his_bridge.population import good
@@ -73,6 +76,43 @@ class Broken(ClaimReader):
         return super().judge(record_id, glance, support)
 
 
+class Unwritable(ClaimReader):
+    """States one bill that nobody can write down."""
+
+    def judge(self, record_id: str, glance: Glance, support: Mapping[Key, Any]) -> Outcome:
+        outcome = super().judge(record_id, glance, support)
+        if record_id == "b00005":
+            assert isinstance(outcome, BillStated)
+            bill = msgspec.structs.replace(outcome.bill, zone="Nowhere/At_all")
+            return msgspec.structs.replace(outcome, bill=bill)
+        return outcome
+
+
+class Unsupported(ClaimReader):
+    """Fails on a patient that bills point at."""
+
+    def read_supporting(self, kind: str, raw: bytes) -> Supported:
+        if kind == "Patient" and b'"person-003"' in raw:
+            raise ZeroDivisionError(raw.decode())
+        return super().read_supporting(kind, raw)
+
+
+class Unisolated(Intake):
+    """Sets no record aside by itself."""
+
+    def _settle_alone(
+        self, holder: str, one: Looked, found: Mapping[Key, bytes], support: dict[Key, Any]
+    ) -> outcomes.Settled:
+        return self._settle(holder, [one], found, support)
+
+
+class Away(Intake):
+    """Its database is away when records are settled."""
+
+    def _write(self, holder: str, judged: Sequence[tuple[Pending, Outcome]]) -> outcomes.Settled:
+        raise OperationalError("", {}, Exception())
+
+
 def pulling(
     server: OddServer,
     database: Database,
@@ -81,6 +121,7 @@ def pulling(
     reader: type[ClaimReader] = ClaimReader,
     clock: Callable[[], int] = lambda: 0,
     lease_s: int = 60,
+    kind: type[Intake] = Intake,
 ) -> R:
     def change(text: str) -> str:
         text = text.replace("lease_s: 1", f"lease_s: {lease_s}, attempts: 1")
@@ -95,7 +136,7 @@ def pulling(
             return reader(terms, tokens)
 
         try:
-            intake = Intake("bills", found, make, database, keys, clock, INSURER, source.look_up)
+            intake = kind("bills", found, make, database, keys, clock, INSURER, source.look_up)
             return await work(Puller(intake, source, clock))
         finally:
             await source.close()
@@ -281,6 +322,43 @@ def quarantined(database: Database) -> set[tuple[str, str]]:
         for one in found
         for fault in msgspec.json.decode(one.row.faults)
     }
+
+
+def reasons(database: Database) -> list[str]:
+    with database.reading() as connection:
+        sealer = subject_keys(database).sealer(connection)
+        found = lists.quarantine_after(connection, sealer, HOSPITAL, 0, 100)
+    return [fault["reason"] for entry in found for fault in msgspec.json.decode(entry.row.faults)]
+
+
+@pytest.mark.parametrize(
+    ("reader", "fault", "guilty"),
+    [(Unwritable, ZoneInfoNotFoundError, 1), (Unsupported, ZeroDivisionError, 14)],
+)
+def test_a_record_that_cannot_be_settled_is_set_aside_and_the_others_go_on(
+    server: OddServer,
+    database: Database,
+    reader: type[ClaimReader],
+    fault: type[Exception],
+    guilty: int,
+) -> None:
+    with pytest.raises(fault):  # the control
+        pull(server, database, reader=reader, kind=Unisolated)
+    assert bills_status(database).unread > 0
+    report = pull(server, database, reader=reader)
+    assert report.quarantined == guilty
+    assert reasons(database) == [Reason.BRIDGE_FAILED] * guilty
+    assert (released(database), bills_status(database).unread) == (BILLS - guilty, 0)
+
+
+def test_no_record_is_set_aside_because_the_database_is_away(
+    server: OddServer, database: Database
+) -> None:
+    with pytest.raises(OperationalError):
+        pull(server, database, kind=Away)
+    assert reasons(database) == []
+    pull(server, database)
+    assert (released(database), reasons(database)) == (BILLS, [])
 
 
 def test_a_second_poller_waits_and_the_lease_comes_back_at_the_end(

@@ -21,6 +21,7 @@ from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.receiving.mllp import Listener
 from services.his_bridge.sources.port import RawRecord
+from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.tables import inbox, quarantine
 from tests.services.common.sealing.keys import now_us, subject_keys
 from tests.services.his_bridge.consenting import INSURER
@@ -69,6 +70,12 @@ class Running:
             query = select(inbox.c.state).where(inbox.c.channel == channel)
             states = list(connection.execute(query).scalars())
         return sum(state != "conflict" for state in states)
+
+    def pending(self) -> int:
+        """Messages that nobody has read."""
+        with self.database.reading() as connection:
+            states = connection.execute(select(inbox.c.state)).scalars()
+            return sum(state == PENDING for state in states)
 
     def set_aside(self) -> list[str]:
         """First reason of each record in quarantine."""

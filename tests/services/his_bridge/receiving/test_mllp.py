@@ -15,8 +15,9 @@ from services.common.database import Database
 from services.common.state import read_addresses
 from services.his_bridge.dialects.hl7v2.framing import framed
 from services.his_bridge.dialects.hl7v2.refusals import TERMS, Refusal
-from services.his_bridge.intake import Intake, Taken
+from services.his_bridge.intake import Intake, PullReport, Taken
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
+from services.his_bridge.receiving.lasting import lasting
 from services.his_bridge.sources.port import RawRecord
 from tests.services.his_bridge.messages_hl7 import (
     PID,
@@ -28,6 +29,7 @@ from tests.services.his_bridge.messages_hl7 import (
     without,
 )
 from tests.services.his_bridge.receiving.listening import (
+    LONGEST_S,
     Client,
     Running,
     SlowIntake,
@@ -402,15 +404,77 @@ class FailingIntake(Intake):
     """Its database is away once."""
 
     failures = 1
+    fault: Exception = OperationalError("", {}, Exception())
 
     async def take(self, records: Sequence[RawRecord]) -> tuple[Taken, ...]:
         if self.failures:
             self.failures -= 1
-            raise OperationalError("", {}, Exception())
+            raise self.fault
         return await super().take(records)
 
 
-def test_what_could_not_be_stored_is_to_be_sent_again(database: Database) -> None:
+class MistakenIntake(FailingIntake):
+    """Fails once at storing, and once at reading, as our own mistakes would."""
+
+    fault: Exception = ZeroDivisionError("of a patient")
+    unread = 1
+
+    async def read_arrived(self) -> PullReport:
+        if self.unread:
+            self.unread -= 1
+            raise self.fault
+        return await super().read_arrived()
+
+
+def test_a_mistake_of_ours_ends_no_loop_of_the_listener(
+    database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def what(running: Running, sender: Client) -> None:
+        assert (await sender.ask(dft()))[1][1] == "AE"
+        assert (await sender.ask(dft()))[1][1] == "AA"
+        async with asyncio.timeout(LONGEST_S):
+            while running.pending():
+                assert not running.task.done()
+                await asyncio.sleep(0.05)
+
+    talk(database, what, kind=MistakenIntake)
+    said = "".join(capfd.readouterr())
+    assert "not_stored" in said
+    assert "not_read" in said
+    assert "ZeroDivisionError" in said
+    assert "of a patient" not in said
+
+
+def test_a_loop_that_fails_begins_again(capfd: pytest.CaptureFixture[str]) -> None:
+    async def whole() -> int:
+        begun = 0
+        again = asyncio.Event()
+
+        async def work() -> None:
+            nonlocal begun
+            begun += 1
+            if begun == 1:
+                raise ZeroDivisionError("of a patient")
+            again.set()
+            await asyncio.Event().wait()
+
+        task = asyncio.ensure_future(lasting("h", work))
+        async with asyncio.timeout(LONGEST_S):
+            await again.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return begun
+
+    assert asyncio.run(whole()) == 2
+    said = "".join(capfd.readouterr())
+    assert "listener_failed" in said
+    assert "of a patient" not in said
+
+
+@pytest.mark.parametrize("kind", [FailingIntake, MistakenIntake])
+def test_what_could_not_be_stored_is_to_be_sent_again(
+    database: Database, kind: type[Intake]
+) -> None:
     async def what(running: Running, sender: Client) -> None:
         _, msa, error = await sender.ask(dft())
         assert (msa[1:], error[5]) == (["AE", "M1"], Refusal.NOT_STORED)
@@ -418,7 +482,7 @@ def test_what_could_not_be_stored_is_to_be_sent_again(database: Database) -> Non
         assert (await sender.ask(dft()))[1][1] == "AA"
         assert running.stored() == 1
 
-    talk(database, what, kind=FailingIntake)
+    talk(database, what, kind=kind)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from services.common.database import Database
+from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.core.outcomes import Merged, MergeLevel, SetAside
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import record, take_back, terms
 from tests.services.his_bridge.core.folding_cases import TOKENS, outcome_of
-from tests.services.his_bridge.storage.hospital import NOW, Hospital, final, late, march
+from tests.services.his_bridge.storage.hospital import NOW, Hospital, final, late, march, merge
 
-LI = TOKENS["li"]
+LI, WANG = TOKENS["li"], TOKENS["wang"]
 
 
 @pytest.fixture
@@ -96,3 +98,52 @@ def test_bills_of_one_batch_are_held_each_by_its_last_record(database: Database)
     assert hospital.unread() == ["LA"]
     hospital.read_unread(*records)
     assert (hospital.told(), hospital.held()) == ([("FINAL", 200)], 1)
+
+
+def test_a_bill_held_by_its_only_record_is_held_by_it_for_who_goes_on(database: Database) -> None:
+    hospital = Hospital(database)
+    only = final("F", "11:00", {"C1": "100.00"})
+    hospital.arrive(only)
+    pending = hospital.keep({"id": "M", "at": "10:00"})
+    assert pending is not None
+    hospital.settle((pending, Merged(level=MergeLevel.PATIENT, into=WANG, out_of=LI)))
+    assert (hospital.held(), hospital.unread()) == (1, [])
+    record(database, hospital.name, [terms(LI)], NOW)
+    assert (hospital.held(), hospital.unread()) == (1, [])  # it is Wang's now
+    record(database, hospital.name, [terms(WANG)], NOW)
+    assert hospital.unread() == ["F"]
+    hospital.read_unread(only)
+    assert (hospital.held(), hospital.told()) == (0, [("FINAL", 10000)])
+    assert [bill.member_token for _, bill in hospital.released()] == [WANG]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_bill_held_by_its_only_record_stays_held_when_its_account_is_merged(
+    database: Database, at_once: bool
+) -> None:
+    hospital = Hospital(database)
+    records = [final("F", "09:00", {"C1": "100.00"}), merge("M", "10:00", "A", "B")]
+    if at_once:
+        kept = [(hospital.keep(said), outcome_of(said)) for said in records]
+        hospital.settle(*[(pending, outcome) for pending, outcome in kept if pending is not None])
+    else:
+        hospital.arrive(*records)
+    assert (hospital.held(), hospital.unread()) == (1, [])
+    record(database, hospital.name, [terms(LI)], NOW)
+    assert hospital.unread() == ["F"]
+    hospital.read_unread(*records)
+    assert (hospital.held(), hospital.told("B")) == (0, [("FINAL", 10000)])
+
+
+def test_a_bill_whose_only_record_waits_for_a_person_is_held_by_none(database: Database) -> None:
+    hospital = Hospital(database)
+    only = final("F", "09:00", {"C1": "100.00"})
+    hospital.arrive(only)
+    record(database, hospital.name, [given := terms(LI)], NOW)
+    aside = SetAside(faults=(Fault(reason=Reason.BRIDGE_FAILED, path=""),))
+    hospital.settle((hospital.pending["F", "1"], aside))
+    take_back(database, hospital.name, given, NOW)
+    hospital.arrive(merge("M", "10:00", "A", "B"))
+    assert (hospital.held(), hospital.told()) == (0, [])
+    hospital.read_again(only)  # once that person has it replayed
+    assert (hospital.held(), hospital.told()) == (1, [])
