@@ -59,6 +59,7 @@ LookUp = Callable[[Collection[Key]], Awaitable[Mapping[Key, bytes]]]
 Looked = tuple[Pending, Glance | None]
 # Stands for a supporting record that the bridge failed on.
 _UNREAD = object()
+Settle = Callable[[str, Sequence[Looked], Mapping[Key, bytes], dict[Key, Any]], outcomes.Settled]
 _FAILED = SetAside(faults=(Fault(reason=Reason.BRIDGE_FAILED, path=""),))
 
 
@@ -68,6 +69,10 @@ class LeaseHeld(Exception):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__("another pull holds the lease")
         self.retry_after_s = retry_after_s
+
+
+class _MapsLoaded(Exception):
+    """Maps of codes were loaded since the records were judged: they are to be judged anew."""
 
 
 class Taken(StrEnum):
@@ -236,18 +241,14 @@ class Intake:
         """Read stored records. `support` remembers, for this pull only, what was looked up."""
         for start in range(0, len(looked), BATCH):
             batch = looked[start : start + BATCH]
-            needs = {key for _, glance in batch if glance for key in glance.needs}
-            needs -= support.keys()
-            found = await self._look_up(needs) if needs and self._look_up else {}
             try:
-                done = [await self._database.run(self._settle, holder, batch, found, support)]
+                done = [await self._settled(self._settle, holder, batch, support)]
             except Exception as fault:
                 if not _is_of_records(fault):
                     raise
                 self._failed(fault)
                 done = [
-                    await self._database.run(self._settle_alone, holder, one, found, support)
-                    for one in batch
+                    await self._settled(self._settle_alone, holder, [one], support) for one in batch
                 ]
             for settled in done:
                 report.released += settled.released
@@ -255,10 +256,25 @@ class Intake:
                 report.filtered += settled.filtered
                 report.held += settled.held
 
+    async def _settled(
+        self, settle: Settle, holder: str, looked: Sequence[Looked], support: dict[Key, Any]
+    ) -> outcomes.Settled:
+        """Settle some records by the maps that hold as they are written."""
+        while True:
+            needs = {key for _, glance in looked if glance for key in glance.needs}
+            needs -= support.keys()
+            found = await self._look_up(needs) if needs and self._look_up else {}
+            try:
+                return await self._database.run(settle, holder, looked, found, support)
+            except _MapsLoaded:
+                await self._database.run(self._use_maps)
+                pending = [entry for entry, _ in looked]
+                looked = await self._database.run(self._glance_at, pending)
+
     # What follows blocks, and runs in the database's thread pool.
 
     def _use_maps(self) -> None:
-        """Maps loaded by anybody, also by another replica, hold from the next lease on."""
+        """Maps loaded by anybody, also by another replica."""
         with self._database.reading() as connection:
             newest = code_maps.newest(connection, self.hospital)
             if newest == self._maps_read:
@@ -461,16 +477,16 @@ class Intake:
     def _settle_alone(
         self,
         holder: str,
-        one: Looked,
+        looked: Sequence[Looked],
         found: Mapping[Key, bytes],
         support: dict[Key, Any],
     ) -> outcomes.Settled:
-        """Settle one record of a batch that failed; if it is the guilty one it is set aside."""
-        entry, glance = one
+        """Settle the one record of a batch that failed; if it is the guilty one it is set aside."""
+        ((entry, glance),) = looked
         needs = glance.needs if glance else ()
         mine = {key: found[key] for key in needs if key in found and key not in support}
         try:
-            return self._settle(holder, [one], mine, support)
+            return self._settle(holder, looked, mine, support)
         except Exception as fault:
             if not _is_of_records(fault):
                 raise
@@ -480,6 +496,11 @@ class Intake:
     def _write(self, holder: str, judged: Sequence[tuple[Pending, Outcome]]) -> outcomes.Settled:
         with self._database.writing() as connection:
             self._hold(connection, holder)
+            # Whoever loads a map resumes what waits when it is done; nothing may come to wait
+            # for a code of it meanwhile.
+            code_maps.take_turn(connection, self.hospital, shared=True)
+            if code_maps.newest(connection, self.hospital) != self._maps_read:
+                raise _MapsLoaded
             return outcomes.settle(
                 connection,
                 self._keys.sealer(connection),
@@ -493,7 +514,7 @@ def _is_of_records(fault: Exception) -> bool:
     """Whether a fault lies in what was read, and not in the database or the lease."""
     if isinstance(fault, DATABASE_FAULTS):
         return isinstance(fault, DataError | IntegrityError)
-    return not isinstance(fault, LeaseLost)
+    return not isinstance(fault, LeaseLost | _MapsLoaded)
 
 
 def _reason_of(fault: BaseException) -> str:

@@ -217,6 +217,9 @@ class OperationsServicer(OperationsServiceServicer):
         except code_maps.OtherMap:
             text = "the request_id was used with another map; use a new one"
             raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        except code_maps.OtherVersion:
+            text = "another table of this system was loaded by this version; give it its own"
+            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "VERSION_REUSED", text) from None
 
     def _replay(self, name: str, request_id: str, request: pb.ReplayQuarantineRequest) -> int:
         with self._database.writing() as connection:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 
+from services.common.database import take_turns
 from services.common.paging import Page
 from services.common.sealing import Sealer
 from services.his_bridge.core.mapping import Side, StoredMap, Unmapped
@@ -40,6 +41,10 @@ class OtherMap(ValueError):
     """The request id was used before with another map; nothing was loaded."""
 
 
+class OtherVersion(ValueError):
+    """Another table of the same system was loaded under this version; nothing was loaded."""
+
+
 class WaitingCode(msgspec.Struct, frozen=True, kw_only=True):
     """A code that records wait for: how many, and the minor units that hang on it."""
 
@@ -66,7 +71,7 @@ def load(
     Records are resumed that wait for a code that the map knows; each is read once more. Repeating
     a request changes nothing.
 
-    Raises: OtherMap.
+    Raises: OtherMap; OtherVersion when another table of the system was loaded by this version.
     """
     content = msgspec.json.encode([version, loaded], order="deterministic")
     request_hash = hashlib.sha256(content).hexdigest()
@@ -79,7 +84,17 @@ def load(
         if before.request_hash != request_hash:
             raise OtherMap("request_id used before")
         return _LOADED.decode(before.answer)
-    # The number comes first: its lock lets one load follow another.
+    take_turn(connection, hospital)
+    used = connection.execute(
+        select(code_map.c.codes).where(
+            code_map.c.hospital == hospital,
+            code_map.c.side == str(loaded.side),
+            code_map.c.from_system == loaded.from_system,
+            code_map.c.version == version,
+        )
+    ).scalars()
+    if any(_CODES.decode(codes) != loaded.codes for codes in used):
+        raise OtherVersion("a version names one table")
     seq = next_numbers(connection, f"code_map/{hospital}", 1)
     known = next(
         (
@@ -112,6 +127,11 @@ def load(
         },
     )
     return done
+
+
+def take_turn(connection: Connection, hospital: str, *, shared: bool = False) -> None:
+    """Let nobody judge by one map while another is loaded; `shared` for those who judge."""
+    take_turns(connection, f"code maps/{hospital}", shared=shared)
 
 
 def newest(connection: Connection, hospital: str) -> int:

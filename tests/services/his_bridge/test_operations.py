@@ -20,10 +20,11 @@ from services.common.database import Database, migrate
 from services.common.refusals import Refused, status_of
 from services.common.sealing import SubjectKeys
 from services.his_bridge.core.breaker import LONGEST_PAUSE_S, PATIENCE
+from services.his_bridge.operation_requests import loaded_map
 from services.his_bridge.operations import OperationsServicer
 from services.his_bridge.reconciling import EVERY_US, Reconciler
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import last_pulls, lists
+from services.his_bridge.storage import code_maps, last_pulls, lists
 from services.his_bridge.wiring import Hospital, hospital_of
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, everybody, record
@@ -237,6 +238,54 @@ def test_every_fault_of_a_map_is_named_at_once(sqlite_database: str) -> None:
         assert found.code is grpc.StatusCode.ALREADY_EXISTS
 
     acting(sqlite_database, work)
+
+
+def test_a_version_names_one_table(database_url: str) -> None:
+    async def work(place: Place) -> None:
+        await place.call("ImportCodeMap", code_map(place, A1="S1"))
+        await place.call("ImportCodeMap", code_map(place, A1="S1"))  # the same again
+        found = await refused(place.call("ImportCodeMap", code_map(place, A1="S2")))
+        assert (found.code, found.reason) == (grpc.StatusCode.ALREADY_EXISTS, "VERSION_REUSED")
+
+    acting(database_url, work)
+
+
+def test_a_map_that_is_loaded_while_a_pull_reads_holds_for_what_it_reads(
+    database_url: str, claims: list[dict[str, Any]]
+) -> None:
+    async def work(place: Place) -> None:
+        for one in claims:
+            write(place.server, with_local_code(one, "A1"))
+        loaded: list[Any] = []
+        intake = place.hospital.bills.intake
+        judge = intake.reader.judge
+
+        def meanwhile(*args: Any) -> Any:
+            """Somebody loads the map between two judgements of the pull."""
+            if not loaded:
+                request = code_map(place, A1="S1")
+                with place.database.writing() as connection:
+                    loaded.append(
+                        code_maps.load(
+                            connection,
+                            place.keys.sealer(connection),
+                            H,
+                            request.request_id,
+                            "1",
+                            loaded_map(request),
+                            now_us=place.now[0],
+                        )
+                    )
+            return judge(*args)
+
+        judging: Any = intake.reader
+        judging.judge = meanwhile  # of this reader alone; under the new map there is another
+        report = await place.pull()
+        assert loaded[0].resumed == 0  # nothing waited yet
+        assert (report.released, report.quarantined) == (BILLS, 0)
+        assert place.quarantine() == []
+
+    acting(database_url, work)
 
 
 # Replay.

@@ -98,7 +98,8 @@ class OperationsServiceServicer:
         that wait for a code of it are read once more by themselves. What was released keeps its codes.
 
         INVALID_ARGUMENT names every faulty entry.
-        ALREADY_EXISTS: the request_id was used with another map; nothing is loaded; use a new one.
+        ALREADY_EXISTS: the request_id was used with another map, or the version with another table of the system
+        (VERSION_REUSED); nothing is loaded; use a new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,7 +52,8 @@ class OperationsServiceStub:
     that wait for a code of it are read once more by themselves. What was released keeps its codes.
 
     INVALID_ARGUMENT names every faulty entry.
-    ALREADY_EXISTS: the request_id was used with another map; nothing is loaded; use a new one.
+    ALREADY_EXISTS: the request_id was used with another map, or the version with another table of the system
+    (VERSION_REUSED); nothing is loaded; use a new one.
     """
     ListUnmappedCodes: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListUnmappedCodesRequest, _operations_pb2.ListUnmappedCodesResponse]
     """Codes that records in quarantine wait for, the most money first.
@@ -106,7 +107,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     that wait for a code of it are read once more by themselves. What was released keeps its codes.
 
     INVALID_ARGUMENT names every faulty entry.
-    ALREADY_EXISTS: the request_id was used with another map; nothing is loaded; use a new one.
+    ALREADY_EXISTS: the request_id was used with another map, or the version with another table of the system
+    (VERSION_REUSED); nothing is loaded; use a new one.
     """
     ListUnmappedCodes: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListUnmappedCodesRequest, _operations_pb2.ListUnmappedCodesResponse]  # type: ignore[assignment]
     """Codes that records in quarantine wait for, the most money first.
@@ -169,7 +171,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         that wait for a code of it are read once more by themselves. What was released keeps its codes.
 
         INVALID_ARGUMENT names every faulty entry.
-        ALREADY_EXISTS: the request_id was used with another map; nothing is loaded; use a new one.
+        ALREADY_EXISTS: the request_id was used with another map, or the version with another table of the system
+        (VERSION_REUSED); nothing is loaded; use a new one.
         """
 
     @_abc_1.abstractmethod
