@@ -63,7 +63,7 @@ def test_all_that_wait_for_one_code_are_resumed_by_a_map(database: Database) -> 
     hospital.settle((pending, aside))
     with database.writing() as connection:
         first = pending.inbox_id
-        multiply(connection, inbox, id=lambda n: first + n - 1, version=named)
+        multiply(connection, inbox, id=lambda n: first + n - 1, external_index=named)
         multiply(connection, unmapped_code, inbox_id=lambda n: first + n - 1)
         multiply(
             connection,
@@ -87,7 +87,7 @@ def test_all_that_are_held_are_let_go(database: Database) -> None:
     hospital.arrive(final("F", "09:00", {"C1": "1.00"}))
     first = hospital.pending["F", "1"].inbox_id
     with database.writing() as connection:
-        multiply(connection, inbox, id=lambda n: first + n - 1, version=named)
+        multiply(connection, inbox, id=lambda n: first + n - 1, external_index=named)
         multiply(connection, held_record, inbox_id=lambda n: first + n - 1)
     everything = range(first, first + MANY + 1)
     with database.writing() as connection:
