@@ -148,16 +148,10 @@ class Intake:
         Raises: SourceFault.
         """
         await self._database.run(self._use_maps)
-        glances = [self._glance(record.raw) for record in records]
+        glances = await self._database.run(self._glances, records)
         needs = {key for glance in glances if glance for key in glance.needs}
         found = await self._look_up(needs) if needs and self._look_up else {}
-        support = {key: self.reader.read_supporting(key[0], raw) for key, raw in found.items()}
-        return [
-            KeptOut()
-            if glance is not None and glance.keep_out
-            else self._judge(record.record_id, glance, support)
-            for record, glance in zip(records, glances, strict=True)
-        ]
+        return await self._database.run(self._tried, records, glances, found)
 
     async def read_arrived(self) -> PullReport:
         """Read, under the lease, whatever lies unread, and release what is good.
@@ -282,6 +276,23 @@ class Intake:
             maps = code_maps.in_force(connection, self.hospital)
         self.reader = self._reader_of(with_maps(self._terms, maps))
         self._maps_read = newest
+
+    def _glances(self, records: Sequence[RawRecord]) -> list[Glance | None]:
+        return [self._glance(record.raw) for record in records]
+
+    def _tried(
+        self,
+        records: Sequence[RawRecord],
+        glances: Sequence[Glance | None],
+        found: Mapping[Key, bytes],
+    ) -> list[Outcome]:
+        support = {key: self._supporting(key, raw) for key, raw in found.items()}
+        return [
+            KeptOut()
+            if glance is not None and glance.keep_out
+            else self._judge(record.record_id, glance, support)
+            for record, glance in zip(records, glances, strict=True)
+        ]
 
     def _left_alone_until_us(self) -> int:
         with self._database.reading() as connection:
@@ -436,7 +447,7 @@ class Intake:
         return stored, [(entry, glances[position]) for position, entry in stored.pending]
 
     def _arrived(self, records: Sequence[RawRecord]) -> tuple[list[Arrived], list[Glance | None]]:
-        glances = [self._glance(record.raw) for record in records]
+        glances = self._glances(records)
         arrived = [
             Arrived(
                 external_id=f"{record.kind}/{record.record_id}",

@@ -455,6 +455,19 @@ def test_a_trial_says_what_would_become_of_the_first_page_and_keeps_nothing(
         assert (bills.record_count, bills.good_count, bills.faulty_count) == (BILLS, BILLS - 1, 1)
         assert [(one.reason, one.record_count) for one in bills.faults] == [("CODE_NOT_MAPPED", 1)]
         assert readings.record_count == 0
+        # A mistake of ours on what one bill points at is that bill's, as in a pull.
+        reading: Any = place.hospital.bills.intake.reader
+        read, whose = reading.read_supporting, claims[1]["patient"]["reference"].encode()
+
+        def failing(kind: str, raw: bytes) -> Any:
+            if kind == "Patient" and whose.rpartition(b"/")[2] in raw:
+                raise ZeroDivisionError
+            return read(kind, raw)
+
+        reading.read_supporting = failing
+        bills, _ = (await place.call("TestSource", request)).channels
+        assert {one.reason for one in bills.faults} == {"CODE_NOT_MAPPED", "BRIDGE_FAILED"}
+        reading.read_supporting = read
         assert (await place.pull()).received == BILLS
         place.server.script = [(401, {}, b"")] * 20
         bills, _ = (await place.call("TestSource", request)).channels
