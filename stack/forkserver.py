@@ -33,10 +33,11 @@ class ForkServer:
     """Forks modules of ours, as `python -m` would run them, for the process that made it.
 
     To be made and asked by the main thread, while that is the only one. May end at any time: then
-    it forks nothing any more, and whoever asks must start an interpreter instead.
+    it forks nothing any more, and whoever asks must start an interpreter instead. One that does not
+    answer within `longest_s` is ended.
     """
 
-    def __init__(self, modules: Sequence[str]) -> None:
+    def __init__(self, modules: Sequence[str], *, longest_s: float = _LONGEST_S) -> None:
         self._pid = 0
         self._asking, answering = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with answering:
@@ -45,7 +46,7 @@ class ForkServer:
                 self._pid = _forked_alone(self._asking, answering, modules)
             except OSError:  # not on this kernel, or no room for a process: nobody will answer
                 return
-        self._asking.settimeout(_LONGEST_S)
+        self._asking.settimeout(longest_s)
 
     @property
     def pid(self) -> int:
@@ -125,7 +126,7 @@ def _serve(answering: socket.socket, supervisor: int, modules: Sequence[str]) ->
     _hold_nothing(answering)
     _call_it("lipei forkserver")
     for module in modules:
-        with contextlib.suppress(Exception):  # its own process will say why, in its own log
+        with contextlib.suppress(Exception, SystemExit):  # its process says why, in its log
             importlib.import_module(module)
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page that it looks at

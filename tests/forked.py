@@ -36,10 +36,10 @@ for line in sys.stdin:
         continue
     child = os.fork()
     if not child:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for number in (1, 2):
-            file = os.open(asked["files"][number - 1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        for number, path in enumerate((os.devnull, *asked["files"])):
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT if number else os.O_RDONLY)
             os.dup2(file, number)
+            os.close(file)
         os.chdir(asked["cwd"])
         os.environ.clear()
         os.environ.update(asked["environ"])

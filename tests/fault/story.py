@@ -24,6 +24,7 @@ from stack.installation import MODULES
 from tests.fault.books import Books
 from tests.fault.intake import HandIn
 from tests.forked import Forked
+from tests.processes import lives
 from tests.services.claims.given import PLAN
 
 ROOT = Path(__file__).parents[2]
@@ -291,16 +292,14 @@ class _Installation:
         children = json.loads((self._state / "processes.json").read_text()).values()
         pids = [int(entry["pid"]) for entry in children]
         self._child._process.kill()
-        until(lambda: not self._child.running and not any(map(_lives, pids)), look_every_s=0.02)
+        until(lambda: not self._child.running and not any(map(lives, pids)), look_every_s=0.02)
         self._child = self._started()
         mine = f"{self._child._process.pid}\n"
         ready = self._state / "ready"  # the killed one's, until its successor takes it away
         until(lambda: ready.exists() and ready.read_text() == mine)
 
     def _started(self) -> _Supervisor:
-        return _Supervisor(
-            *self._words, environ=self._environ, log=self._state / "logs" / "up.log"
-        )
+        return _Supervisor(*self._words, environ=self._environ, log=self._state / "logs" / "up.log")
 
 
 class _Supervisor(Child):
@@ -330,13 +329,6 @@ class _Supervisor(Child):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(_STOP_S)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def until(

@@ -26,7 +26,8 @@ from services.common.sealing.key_sources import master_keys
 from services.common.state import load_or_make_key, read_addresses
 from stack.installation import MODULES
 from tests.forked import Forked
-from tests.stack.test_supervisor import LONGEST_S, processes_with
+from tests.processes import processes_of
+from tests.stack.test_supervisor import LONGEST_S
 from tests.stack.typed import ROOT, Typed, environ, lipei, lipei_process
 
 HOSPITAL = "demo-hospital"
@@ -722,7 +723,7 @@ def test_killing_lipei_up_leaves_no_process_and_the_next_start_goes_on(tmp_path:
     finally:
         first.stop(signal.SIGKILL)
     until(lambda: not any(alive(pid) for pid in pids))
-    assert processes_with(str(first.state)) == []
+    assert processes_of(first.state) == []
     again = Stack(tmp_path)
     try:
         again.until_ready()
