@@ -13,6 +13,7 @@ import typer
 
 from stack.commands.calling import Failed
 
+_HELP = "Health-claim settlement: bills in, decided and paid claims out, every cent explained."
 # Each name and the module of `stack.commands` that has it: as a function, or as `app`.
 _COMMANDS = ("up", "demo", "status", "books", "quote")
 _GROUPS = {
@@ -39,7 +40,7 @@ def _app(chosen: str) -> typer.Typer:
     """
     app = typer.Typer(
         name="lipei",
-        help="Health-claim settlement: bills in, decided and paid claims out, every cent explained.",
+        help=_HELP,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
