@@ -233,9 +233,10 @@ def _exit_code(said: object) -> int:
 
 def _call_it(name: str) -> None:
     """What `ps` and `top` show: without this, the supervisor's own command line."""
-    Path("/proc/self/comm").write_text(name)
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    begin, end = int(fields[45]), int(fields[46])  # the command line in memory: proc(5)
-    if begin:  # it is hidden on some kernels
-        room = end - begin
-        ctypes.memmove(begin, name.encode()[: room - 1].ljust(room, b"\0"), room)
+    with contextlib.suppress(OSError):  # a name is not worth a process
+        Path("/proc/self/comm").write_text(name)
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        begin, end = int(fields[45]), int(fields[46])  # the command line in memory: proc(5)
+        if begin:  # it is hidden on some kernels
+            room = end - begin
+            ctypes.memmove(begin, name.encode()[: room - 1].ljust(room, b"\0"), room)
