@@ -718,7 +718,7 @@ def test_killing_lipei_up_leaves_no_process_and_the_next_start_goes_on(tmp_path:
     try:
         first.until_ready()
         pids = first.pids()
-        assert len(pids) == 7
+        assert len(pids) == 9
         assert all(alive(pid) for pid in pids)
     finally:
         first.stop(signal.SIGKILL)
