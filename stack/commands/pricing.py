@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from services.pricing.fitting.pricing_file import template
+from stack.commands import pricing_renew
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import DEFAULT, NAME, PricingPath, opened, say_next
 from stack.commands.printing import say
@@ -15,6 +16,7 @@ from stack.commands.printing import say
 app = typer.Typer(
     no_args_is_help=True, help="Tariffs: study experience, fit, select, file, renew a book."
 )
+pricing_renew.add_to(app)
 _README = "README.md"
 
 

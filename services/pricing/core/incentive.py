@@ -14,6 +14,7 @@ from datetime import date, timedelta, tzinfo
 import msgspec
 
 from services.common.dated import add_months
+from services.pricing.core.arithmetic import less_credit, to_multiple
 from services.pricing.core.months import (
     MonthAssessment,
     PersonalTarget,
@@ -32,7 +33,6 @@ from services.pricing.core.waterfall import Step, Waterfall
 WINDOW_MONTHS = 12
 DAYS_BEFORE_RENEWAL = 45
 INCENTIVE, ROUNDING_CREDIT = "incentive", "rounding.credit"
-_HALF = MILLION // 2
 
 
 class LegalCap(msgspec.Struct, frozen=True):
@@ -162,13 +162,11 @@ def credited(
     multiple of minor units. All differences still add up to the premium exactly.
     """
     before = waterfall.premium_minor * E4
-    off = (before * credit_millionths + _HALF) // MILLION
-    after = before - off
-    unit = E4 * to_minor
-    charged = (2 * after + unit) // (2 * unit) * unit
+    after = less_credit(before, credit_millionths)
+    charged = to_multiple(after, to_minor)
     steps = (
         *waterfall.steps,
-        Step(label, -off, after),
+        Step(label, after - before, after),
         Step(_ROUNDING_CREDIT, charged - after, charged),
     )
     return Waterfall(charged // E4, steps)

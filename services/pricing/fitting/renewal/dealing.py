@@ -1,0 +1,127 @@
+"""An expiring book, Parquet or CSV → shards by a hash of the policy, in the columns we use.
+
+Columns of features become text, as a caller of a quote would write them; amounts become whole
+numbers, or null where they are none, which the next step counts as faults. Changes no source.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+POLICY, ROW = "policy_id", "row"
+UNCREDITED, CHARGED, CREDIT = (
+    "expiring_uncredited_minor",
+    "expiring_charged_minor",
+    "credit_millionths",
+)
+AMOUNTS = (UNCREDITED, CHARGED)
+
+
+class BookUnreadable(ValueError):
+    """The file of the book cannot be used; `faults` say all that is wrong with its columns."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(faults))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What is taken from the book: the tariff's features, and the columns to group by."""
+
+    features: tuple[str, ...]
+    required: tuple[str, ...]  # of the features, those that every row must have
+    groups: tuple[str, ...]
+    columns: Mapping[str, str]  # ours: theirs
+
+    def theirs(self, name: str) -> str:
+        """What the company calls a column of ours."""
+        return self.columns.get(name, name)
+
+
+def deal(book: Path, wanted: Wanted, shards: int, folder: Path) -> int:
+    """Write `folder/shard=N/*.parquet` and return how many rows there are.
+
+    The same book in the same number of shards deals the same rows, in the book's own order by
+    `row`, which counts from 1 as the lines of data do.
+
+    Raises: BookUnreadable with every column that is missing, or when the file is no table.
+    """
+    with duckdb.connect() as database:
+        source = _source(database, book)
+        _demand(wanted, source.columns)
+        building = folder.with_name(folder.name + ".building")
+        shutil.rmtree(building, ignore_errors=True)
+        building.parent.mkdir(parents=True, exist_ok=True)
+        numbered = source.project(f"row_number() OVER () AS {ROW}, *")
+        dealt = numbered.project(", ".join(_columns(wanted, source.columns, shards)))
+        dealt.write_parquet(str(building), partition_by=["shard"])
+        rows = source.aggregate("count(*)").fetchall()[0][0]
+    shutil.rmtree(folder, ignore_errors=True)
+    building.rename(folder)
+    return int(rows)
+
+
+def _source(database: duckdb.DuckDBPyConnection, book: Path) -> duckdb.DuckDBPyRelation:
+    try:
+        if book.suffix.lower() == ".csv":
+            return database.read_csv(str(book), header=True, all_varchar=True)
+        return database.read_parquet(str(book))
+    except duckdb.Error:
+        text = f"{book.name} is neither Parquet nor CSV with a header, or cannot be read"
+        raise BookUnreadable([text]) from None
+
+
+def _demand(wanted: Wanted, present: Sequence[str]) -> None:
+    needed = (POLICY, *AMOUNTS, *wanted.required, *wanted.groups)
+    faults = [
+        f"column {wanted.theirs(name)} is missing; add it, or say under renewal.columns which "
+        f"column holds {name}"
+        for name in dict.fromkeys(needed)
+        if wanted.theirs(name) not in present
+    ]
+    faults += [
+        f"renewal.columns: {name} is no column of a renewal with this tariff"
+        for name in wanted.columns
+        if name not in (*needed, *wanted.features, CREDIT)
+    ]
+    if faults:
+        raise BookUnreadable(faults)
+
+
+def _columns(wanted: Wanted, present: Sequence[str], shards: int) -> list[str]:
+    """What each column becomes. An amount or credit that is no whole number becomes -1: a fault."""
+    policy = _named(wanted.theirs(POLICY))
+    hashed = f"substr(sha256(CAST({policy} AS VARCHAR)), 1, 4)"
+    shard = f"coalesce(CAST('0x' || {hashed} AS INTEGER), 0) % {shards}"
+    found = [ROW, _text(wanted, POLICY), f"{shard} AS shard"]
+    found += [f"coalesce({_whole(wanted, name)}, -1) AS {name}" for name in AMOUNTS]
+    if wanted.theirs(CREDIT) in present:
+        given = f"{_named(wanted.theirs(CREDIT))} IS NOT NULL"
+        whole = f"coalesce({_whole(wanted, CREDIT)}, -1)"
+        found.append(f"CASE WHEN {given} THEN {whole} ELSE 0 END AS {CREDIT}")
+    else:
+        found.append(f"CAST(0 AS BIGINT) AS {CREDIT}")
+    names = dict.fromkeys((*wanted.features, *wanted.groups))
+    return found + [_text(wanted, name) for name in names if wanted.theirs(name) in present]
+
+
+def _whole(wanted: Wanted, name: str) -> str:
+    # A cast of a number would round it in silence; a text of digits is a whole number or nothing.
+    text = f"CAST({_named(wanted.theirs(name))} AS VARCHAR)"
+    return f"CASE WHEN regexp_full_match({text}, '[0-9]{{1,16}}') THEN CAST({text} AS BIGINT) END"
+
+
+def _text(wanted: Wanted, name: str) -> str:
+    # What a CSV leaves empty is absent, as a null of Parquet is.
+    return f"nullif(CAST({_named(wanted.theirs(name))} AS VARCHAR), '') AS {_named(name)}"
+
+
+def _named(name: str) -> str:
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
