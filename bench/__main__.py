@@ -32,6 +32,7 @@ from bench import (
     masking,
     pull,
     quote,
+    renewing,
     sealing,
     settling,
     stored,
@@ -58,6 +59,7 @@ MEASURES = (
     "what-if",
     "evidence",
     "hl7v2",
+    "renew",
     "decision",
     "settle",
     "pull",
@@ -145,6 +147,8 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
             _measured(report, "what-if", lambda: what_if.measure(report, sizes, Path(folder)))
         if "evidence" in only:
             _measured(report, "evidence", lambda: evidence.measure(report, sizes, Path(folder)))
+        if "renew" in only:
+            _measured(report, "renewal", lambda: renewing.measure(report, sizes, Path(folder)))
     if "hl7v2" in only:
         _measured(report, "HL7 v2", lambda: hl7v2.measure(report, sizes))
     if "quote" in only:

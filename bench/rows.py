@@ -52,6 +52,7 @@ class Sizes:
     kept_leaves: int = 20_000
     appended: int = 200
     stored_claims: int = 100_000
+    renewals: int = 10_000_000
 
     @property
     def claims(self) -> int:
@@ -79,6 +80,7 @@ QUICK = Sizes(
     kept_leaves=200,
     appended=50,
     stored_claims=40,
+    renewals=2_000,
 )
 
 

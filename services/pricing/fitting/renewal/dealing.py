@@ -13,13 +13,14 @@ from pathlib import Path
 
 import duckdb
 
-POLICY, ROW = "policy_id", "row"
-UNCREDITED, CHARGED, CREDIT = (
-    "expiring_uncredited_minor",
-    "expiring_charged_minor",
-    "credit_millionths",
+from services.pricing.fitting.renewal.columns import (
+    AMOUNTS,
+    CREDIT,
+    POLICY,
+    ROW,
 )
-AMOUNTS = (UNCREDITED, CHARGED)
+
+_WHOLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 
 
 class BookUnreadable(ValueError):
@@ -59,7 +60,7 @@ def deal(book: Path, wanted: Wanted, shards: int, folder: Path) -> int:
         shutil.rmtree(building, ignore_errors=True)
         building.parent.mkdir(parents=True, exist_ok=True)
         numbered = source.project(f"row_number() OVER () AS {ROW}, *")
-        dealt = numbered.project(", ".join(_columns(wanted, source.columns, shards)))
+        dealt = numbered.project(", ".join(_columns(wanted, source, shards)))
         dealt.write_parquet(str(building), partition_by=["shard"])
         rows = source.aggregate("count(*)").fetchall()[0][0]
     shutil.rmtree(folder, ignore_errors=True)
@@ -94,27 +95,29 @@ def _demand(wanted: Wanted, present: Sequence[str]) -> None:
         raise BookUnreadable(faults)
 
 
-def _columns(wanted: Wanted, present: Sequence[str], shards: int) -> list[str]:
+def _columns(wanted: Wanted, source: duckdb.DuckDBPyRelation, shards: int) -> list[str]:
     """What each column becomes. An amount or credit that is no whole number becomes -1: a fault."""
-    policy = _named(wanted.theirs(POLICY))
-    hashed = f"substr(sha256(CAST({policy} AS VARCHAR)), 1, 4)"
+    present = dict(zip(source.columns, map(str, source.types), strict=True))
+    hashed = f"substr(sha256(CAST({_named(wanted.theirs(POLICY))} AS VARCHAR)), 1, 4)"
     shard = f"coalesce(CAST('0x' || {hashed} AS INTEGER), 0) % {shards}"
     found = [ROW, _text(wanted, POLICY), f"{shard} AS shard"]
-    found += [f"coalesce({_whole(wanted, name)}, -1) AS {name}" for name in AMOUNTS]
-    if wanted.theirs(CREDIT) in present:
-        given = f"{_named(wanted.theirs(CREDIT))} IS NOT NULL"
-        whole = f"coalesce({_whole(wanted, CREDIT)}, -1)"
-        found.append(f"CASE WHEN {given} THEN {whole} ELSE 0 END AS {CREDIT}")
-    else:
-        found.append(f"CAST(0 AS BIGINT) AS {CREDIT}")
+    found += [f"{_whole(wanted, name, present, '-1')} AS {name}" for name in AMOUNTS]
+    found.append(f"{_whole(wanted, CREDIT, present, '0')} AS {CREDIT}")
     names = dict.fromkeys((*wanted.features, *wanted.groups))
     return found + [_text(wanted, name) for name in names if wanted.theirs(name) in present]
 
 
-def _whole(wanted: Wanted, name: str) -> str:
+def _whole(wanted: Wanted, name: str, present: Mapping[str, str], absent: str) -> str:
+    """A whole number: `absent` where there is none, -1 for what is none, such as 12.5 or text."""
+    if wanted.theirs(name) not in present:
+        return f"CAST({absent} AS BIGINT)"
+    column = _named(wanted.theirs(name))
+    if present[wanted.theirs(name)] in _WHOLE_TYPES:
+        return f"coalesce(CAST({column} AS BIGINT), {absent})"
     # A cast of a number would round it in silence; a text of digits is a whole number or nothing.
-    text = f"CAST({_named(wanted.theirs(name))} AS VARCHAR)"
-    return f"CASE WHEN regexp_full_match({text}, '[0-9]{{1,16}}') THEN CAST({text} AS BIGINT) END"
+    text = f"CAST({column} AS VARCHAR)"
+    digits = f"WHEN regexp_full_match({text}, '[0-9]{{1,16}}') THEN CAST({text} AS BIGINT)"
+    return f"CASE WHEN {column} IS NULL THEN {absent} {digits} ELSE -1 END"
 
 
 def _text(wanted: Wanted, name: str) -> str:

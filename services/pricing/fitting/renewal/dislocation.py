@@ -13,8 +13,7 @@ import duckdb
 import msgspec
 
 from services.pricing.core.tariff import MILLION
-from services.pricing.fitting.renewal.dealing import CHARGED, CREDIT, POLICY, UNCREDITED
-from services.pricing.fitting.renewal.pricing_shards import GROUP
+from services.pricing.fitting.renewal.columns import CHARGED, CREDIT, GROUP, POLICY, UNCREDITED
 from services.pricing.fitting.renewal.result import MANIFEST, Manifest
 
 MOVERS = 20

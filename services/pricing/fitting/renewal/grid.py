@@ -76,7 +76,7 @@ class Grid:
         self.columns = tuple(a.feature.name for a in self.axes if a.starts)
 
     def judge(self, columns: Mapping[str, pa.Array], rows: int) -> Judged:
-        """Each row's code. `columns` are texts by the feature's name; a missing one is absent."""
+        """Each row's code; `columns` are dictionary arrays by the feature's name, or missing."""
         codes = np.zeros(rows, dtype=np.int64)
         unpriced = np.zeros(rows, dtype=np.bool_)
         wrong = np.zeros(rows, dtype=np.bool_)
@@ -86,13 +86,16 @@ class Grid:
                 continue
             column = columns.get(axis.feature.name)
             if column is None:
-                column = pa.nulls(rows, pa.string())
-            texts = pc.dictionary_encode(column, null_encoding="encode")
-            of_text, found = self._read(axis, texts.dictionary.to_pylist())
-            indices = texts.indices.to_numpy(zero_copy_only=False)
+                column = pa.nulls(rows, pa.dictionary(pa.int32(), pa.string()))
+            texts = column.dictionary.to_pylist()
+            # A missing value is the last text, so that it is read as nothing given.
+            of_text, found = self._read(axis, [*texts, None])
+            indices = pc.fill_null(column.indices, len(texts)).to_numpy(zero_copy_only=False)
             own = of_text[indices]
             for index, fault in found:
-                faults.append((fault, np.flatnonzero(indices == index)))
+                at = np.flatnonzero(indices == index)
+                if at.size:
+                    faults.append((fault, at))
             unpriced |= own == _UNPRICED
             wrong |= own == _WRONG
             codes += own * axis.stride

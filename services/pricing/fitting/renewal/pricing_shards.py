@@ -16,12 +16,17 @@ from numpy.typing import NDArray
 from services.pricing.core.arithmetic import MAX_COLUMN_E4
 from services.pricing.core.renewal import Collar, bounds_minor
 from services.pricing.core.tariff import E4
-from services.pricing.fitting.renewal.dealing import (
+from services.pricing.fitting.renewal.columns import (
     AMOUNTS,
     CHARGED,
+    CODE,
     CREDIT,
+    GROUP,
+    LEAST,
+    MOST,
     POLICY,
     ROW,
+    TECHNICAL,
     UNCREDITED,
 )
 from services.pricing.fitting.renewal.grid import Grid
@@ -31,9 +36,6 @@ Column: TypeAlias = NDArray[np.int64]
 # Rows named beside a fault; the count says how many there are.
 _SHOWN = 3
 _MOST_MINOR = MAX_COLUMN_E4 // E4 // 9
-TECHNICAL, CODE = "technical_e4", "code"
-# Columns to show dislocation by stand under this and their name.
-GROUP = "group_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,12 @@ def price_shard(
     path: Path, grid: Grid, collar: Collar, cap_millionths: int | None, groups: tuple[str, ...]
 ) -> Priced:
     """Read one dealt shard and price it; decides nothing about the book as a whole."""
-    dealt = pq.ParquetDataset(path).read()
-    dealt = dealt.sort_by(ROW)
-    rows = dealt.num_rows
+    dealt = pq.read_table(path, read_dictionary=list(grid.columns), partitioning=None)
     line = _whole(dealt, ROW)
+    if np.any(np.diff(line) < 0):  # several threads have dealt
+        dealt = dealt.take(pa.array(np.argsort(line)))
+        line = _whole(dealt, ROW)
+    rows = dealt.num_rows
     features = {
         name: dealt[name].combine_chunks() for name in grid.columns if name in dealt.column_names
     }
@@ -111,8 +115,8 @@ def price_shard(
         POLICY: table[POLICY],
         CODE: pa.array(judged.codes[keep]),
         TECHNICAL: pa.array(technical),
-        "least_minor": pa.array(least),
-        "most_minor": pa.array(most),
+        LEAST: pa.array(least),
+        MOST: pa.array(most),
         CREDIT: table[CREDIT],
         UNCREDITED: table[UNCREDITED],
         CHARGED: table[CHARGED],

@@ -14,9 +14,10 @@ from services.pricing.core.features import outcome_features
 from services.pricing.core.off_balance import target_of
 from services.pricing.fitting.renewal import dealing
 from services.pricing.fitting.renewal.balancing import Shard, balance
-from services.pricing.fitting.renewal.dealing import CHARGED, CREDIT, Wanted
+from services.pricing.fitting.renewal.columns import CHARGED, CREDIT, LEAST, MOST, TECHNICAL
+from services.pricing.fitting.renewal.dealing import Wanted
 from services.pricing.fitting.renewal.grid import Grid
-from services.pricing.fitting.renewal.pricing_shards import TECHNICAL, Tally, price_shard
+from services.pricing.fitting.renewal.pricing_shards import Tally, price_shard
 from services.pricing.fitting.renewal.result import Balanced, Manifest, write_result
 from services.pricing.fitting.renewal.work import Progress, Work, each, write, write_table
 
@@ -89,7 +90,7 @@ def _price(work: Work, grid: Grid, progress: Progress) -> Tally:
         )
         if not found.wrong.counts:
             write_table(work.referred(number), found.referred)
-            write_table(work.priced(number), found.table)
+            write_table(work.priced(number), found.table, "none")
         return found.wrong
 
     whole = Tally()
@@ -101,7 +102,7 @@ def _price(work: Work, grid: Grid, progress: Progress) -> Tally:
 
 def _columns(work: Work, number: int) -> Shard:
     path = work.priced(number)
-    names = [TECHNICAL, "least_minor", "most_minor", CREDIT]
+    names = [TECHNICAL, LEAST, MOST, CREDIT]
     if not path.exists():
         technical = least = most = credit = np.zeros(0, np.int64)
     else:

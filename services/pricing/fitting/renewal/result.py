@@ -23,17 +23,18 @@ from services.pricing.core.off_balance import Reach
 from services.pricing.core.renewal import offered_e4, uncredited_e4
 from services.pricing.core.tariff import E4
 from services.pricing.fitting.renewal.balancing import Shard, reach_of
-from services.pricing.fitting.renewal.dealing import CHARGED, CREDIT, POLICY, UNCREDITED
-from services.pricing.fitting.renewal.grid import Grid
-from services.pricing.fitting.renewal.pricing_shards import CODE, GROUP
-from services.pricing.fitting.renewal.work import (
-    FORMAT,
-    Progress,
-    Work,
-    each,
-    write,
-    write_table,
+from services.pricing.fitting.renewal.columns import (
+    CHARGED,
+    CODE,
+    CREDIT,
+    GROUP,
+    LEAST,
+    MOST,
+    POLICY,
+    UNCREDITED,
 )
+from services.pricing.fitting.renewal.grid import Grid
+from services.pricing.fitting.renewal.work import FORMAT, Progress, Work, each, write, write_table
 
 MANIFEST = "manifest.json"
 
@@ -133,8 +134,8 @@ def _renewed(work: Work, table: pa.Table, shard: Shard, k: int) -> tuple[pa.Tabl
         POLICY: table[POLICY],
         CODE: table[CODE],
         "technical_minor": pa.array(technical),
-        "least_minor": table["least_minor"],
-        "most_minor": table["most_minor"],
+        LEAST: table[LEAST],
+        MOST: table[MOST],
         "uncredited_minor": pa.array(uncredited // E4),
         CREDIT: table[CREDIT],
         "charged_minor": pa.array(charged // E4),

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.pricing.core.rates import Rates
+from services.pricing.fitting.renewal.columns import CODE, GROUP
 from services.pricing.fitting.renewal.settings import RenewalSettings
 
 T = TypeVar("T")
@@ -72,10 +73,14 @@ def each(one: Callable[[int], T], count: int) -> Iterator[T]:
                 future.cancel()
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """A Parquet file that is there when it is whole; the same table gives the same bytes."""
+def write_table(path: Path, table: pa.Table, compression: str = "zstd") -> None:
+    """A Parquet file that is there when it is whole; the same table gives the same bytes.
+
+    Only texts of few values and codes are kept as dictionaries: amounts and names differ.
+    """
     building = path.with_name(path.name + ".building")
-    pq.write_table(table, building, compression="zstd")
+    few = [name for name in table.column_names if name == CODE or name.startswith(GROUP)]
+    pq.write_table(table, building, compression=compression, use_dictionary=few)
     building.rename(path)
 
 
