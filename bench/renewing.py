@@ -125,7 +125,7 @@ def _joined(rates: Rates, book: Path, out: Path) -> None:
         clipped = f"least(greatest({gross}, 0.85 * {before}), 1.25 * {before})"
         charged = f"{clipped} * (1 - credit_millionths / {MILLION})"
         priced = people.project(f"*, {gross} AS technical, {charged} AS charged")
-        priced.write_parquet(str(out), compression="zstd")
+        priced.write_parquet(str(out))
 
 
 def _factors(rates: Rates, lookup: FactorLookup) -> pa.Table:

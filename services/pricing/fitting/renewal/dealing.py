@@ -48,18 +48,18 @@ class Wanted:
 def deal(book: Path, wanted: Wanted, shards: int, folder: Path) -> int:
     """Write `folder/shard=N/*.parquet` and return how many rows there are.
 
-    The same book in the same number of shards deals the same rows, in the book's own order by
-    `row`, which counts from 1 as the lines of data do.
+    `row` counts from 1 as the lines of data do. Which policy falls into which shard is a hash of
+    DuckDB's, the same as long as its version is.
 
     Raises: BookUnreadable with every column that is missing, or when the file is no table.
     """
     with duckdb.connect() as database:
-        source = _source(database, book)
+        source, row = _source(database, book)
         _demand(wanted, source.columns)
         building = folder.with_name(folder.name + ".building")
         shutil.rmtree(building, ignore_errors=True)
         building.parent.mkdir(parents=True, exist_ok=True)
-        numbered = source.project(f"row_number() OVER () AS {ROW}, *")
+        numbered = source.project(f"{row} AS {ROW}, *")
         dealt = numbered.project(", ".join(_columns(wanted, source, shards)))
         dealt.write_parquet(str(building), partition_by=["shard"])
         rows = source.aggregate("count(*)").fetchall()[0][0]
@@ -68,11 +68,13 @@ def deal(book: Path, wanted: Wanted, shards: int, folder: Path) -> int:
     return int(rows)
 
 
-def _source(database: duckdb.DuckDBPyConnection, book: Path) -> duckdb.DuckDBPyRelation:
+def _source(database: duckdb.DuckDBPyConnection, book: Path) -> tuple[duckdb.DuckDBPyRelation, str]:
+    """The book, and the number of a row in it, from 1."""
     try:
         if book.suffix.lower() == ".csv":
-            return database.read_csv(str(book), header=True, all_varchar=True)
-        return database.read_parquet(str(book))
+            found = database.read_csv(str(book), header=True, all_varchar=True)
+            return found, "row_number() OVER ()"
+        return database.read_parquet(str(book), file_row_number=True), "file_row_number + 1"
     except duckdb.Error:
         text = f"{book.name} is neither Parquet nor CSV with a header, or cannot be read"
         raise BookUnreadable([text]) from None
@@ -98,8 +100,7 @@ def _demand(wanted: Wanted, present: Sequence[str]) -> None:
 def _columns(wanted: Wanted, source: duckdb.DuckDBPyRelation, shards: int) -> list[str]:
     """What each column becomes. An amount or credit that is no whole number becomes -1: a fault."""
     present = dict(zip(source.columns, map(str, source.types), strict=True))
-    hashed = f"substr(sha256(CAST({_named(wanted.theirs(POLICY))} AS VARCHAR)), 1, 4)"
-    shard = f"coalesce(CAST('0x' || {hashed} AS INTEGER), 0) % {shards}"
+    shard = f"hash(CAST({_named(wanted.theirs(POLICY))} AS VARCHAR)) % {shards}"
     found = [ROW, _text(wanted, POLICY), f"{shard} AS shard"]
     found += [f"{_whole(wanted, name, present, '-1')} AS {name}" for name in AMOUNTS]
     found.append(f"{_whole(wanted, CREDIT, present, '0')} AS {CREDIT}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import duckdb
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,7 +40,7 @@ class Work:
     @property
     def unfinished(self) -> Path:
         """Where work lies until the result is whole; named by all that the result depends on."""
-        said = (self.book_sha256, self.rates.version, self.settings, FORMAT)
+        said = (self.book_sha256, self.rates.version, self.settings, FORMAT, duckdb.__version__)
         named = hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
         return self.folder / "work" / named[:16]
 
@@ -73,7 +74,7 @@ def each(one: Callable[[int], T], count: int) -> Iterator[T]:
                 future.cancel()
 
 
-def write_table(path: Path, table: pa.Table, compression: str = "zstd") -> None:
+def write_table(path: Path, table: pa.Table, compression: str = "snappy") -> None:
     """A Parquet file that is there when it is whole; the same table gives the same bytes.
 
     Only texts of few values and codes are kept as dictionaries: amounts and names differ.
