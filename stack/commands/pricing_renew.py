@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.common.money import format_minor
-from services.pricing.core.off_balance import NotBalanced, OutOfReach
+from services.pricing.core.balance import NotBalanced, OutOfReach
 from services.pricing.core.renewal import NINE_PLACES
 from services.pricing.core.tariff import E4, written
 from services.pricing.fitting import run_card

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.pricing.core.arithmetic import BILLION, less_credit
-from services.pricing.core.off_balance import (
+from services.pricing.core.balance import (
     LEAST_BILLIONTHS,
     MOST_BILLIONTHS,
     Reach,

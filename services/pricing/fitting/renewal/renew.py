@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from services.pricing.core.features import outcome_features
-from services.pricing.core.off_balance import target_of
+from services.pricing.core.balance import target_of
 from services.pricing.fitting.renewal import dealing
 from services.pricing.fitting.renewal.balancing import Shard, balance
 from services.pricing.fitting.renewal.columns import CHARGED, CREDIT, LEAST, MOST, TECHNICAL

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.pricing.core.arithmetic import less_credit, to_multiple
-from services.pricing.core.off_balance import Reach
+from services.pricing.core.balance import Reach
 from services.pricing.core.renewal import offered_e4, uncredited_e4
 from services.pricing.core.tariff import E4
 from services.pricing.fitting.renewal.balancing import Shard, reach_of

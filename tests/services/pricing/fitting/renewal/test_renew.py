@@ -10,7 +10,7 @@ import pytest
 
 from services.pricing.core.arithmetic import less_credit, to_multiple
 from services.pricing.core.features import outcome_features, read
-from services.pricing.core.off_balance import OutOfReach
+from services.pricing.core.balance import OutOfReach
 from services.pricing.core.renewal import bounds_minor, renewed
 from services.pricing.core.tariff import E4, MILLION
 from services.pricing.core.waterfall import price

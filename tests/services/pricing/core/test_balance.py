@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.pricing.core.arithmetic import BILLION, balanced, clipped, less_credit
-from services.pricing.core.off_balance import (
+from services.pricing.core.balance import (
     TOLERANCE,
     NotBalanced,
     OutOfReach,
