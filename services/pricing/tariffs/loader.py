@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from services.pricing.core.book import Book
 from services.pricing.core.checks import Fault, faults_of, feature_faults, table_faults
@@ -23,6 +22,7 @@ from services.pricing.core.tariff import (
     FactorTable,
     Feature,
     Part,
+    Sha256,
     Tariff,
     content_hash,
 )
@@ -30,9 +30,6 @@ from services.pricing.tariffs.shape import shape_faults
 from services.pricing.tariffs.strict_json import NotJson, load
 
 T = TypeVar("T")
-Sha256 = Annotated[
-    str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hexadecimal digits in lower case")
-]
 
 
 class TariffFile(Part, frozen=True):
