@@ -1,4 +1,4 @@
-"""What is proposed with a tariff and kept beside it for ever: what the fit indicated, what was chosen.
+"""What is proposed with a tariff and kept for ever: what the fit indicated, what was chosen.
 
 Whole numbers only, so that it has one canonical JSON and one digest; a figure of the fit that is
 not finite (NaN, infinity) stands as null, for the gates to see. Indicated and selected are never

@@ -1,4 +1,4 @@
-"""The gates before approval: each says passed or not, by which figure, under which clause; all at once.
+"""The gates before approval: each passed or not, by which figure, under which clause, all at once.
 
 Pure over a tariff and the evidence that it is proposed with. What `checks` already finds stays
 there and is only named here. A gate that cannot be judged has not been passed.
@@ -263,11 +263,11 @@ def _converged(case: _Case) -> _Judged:
 
 def _selection(case: _Case) -> _Judged:
     """Each factor is the one that was selected, and each departure has its reason."""
-    faults: list[Fault] = []
     departures = 0
     evidence = {cause.name: cause for cause in case.evidence.causes}
-    for name in sorted(evidence.keys() - {cause.name for cause in case.tariff.causes}):
-        faults.append(Fault(f"evidence.{name}", "NOT_IN_TARIFF", "the tariff has no such cause"))
+    gone = sorted(evidence.keys() - {cause.name for cause in case.tariff.causes})
+    text = "the tariff has no such cause"
+    faults = [Fault(f"evidence.{name}", "NOT_IN_TARIFF", text) for name in gone]
     for c, cause in enumerate(case.tariff.causes):
         mine = evidence.get(cause.name)
         tables = {} if mine is None else {table.name: table for table in mine.tables}

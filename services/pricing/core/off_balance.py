@@ -37,9 +37,7 @@ def rebased(evidence: Evidence, approved_change_millionths: int) -> dict[str, in
     aim = sum((one.indicated_e4 for one in found), Fraction(0))
     aim *= Fraction(MILLION + approved_change_millionths, MILLION)
     factor = aim / selected if selected else Fraction(1)
-    return {
-        cause.name: _half_up(cause.indicated_base_e4 * factor) for cause in evidence.causes
-    }
+    return {cause.name: _half_up(cause.indicated_base_e4 * factor) for cause in evidence.causes}
 
 
 def totals(evidence: Evidence, bases: dict[str, int]) -> tuple[int, int]:
@@ -63,10 +61,11 @@ def _of_cause(cause: CauseEvidence) -> Expected:
         weighed = sum(weights)
         if not weighed:
             continue
-        moved *= sum(
+        shares = (
             Fraction(weight * cell.selected_millionths, cell.indicated_millionths or MILLION)
             for weight, cell in zip(weights, table.cells, strict=True)
-        ) / weighed
+        )
+        moved *= sum(shares, Fraction(0)) / weighed
     return Expected(cause.name, total, total * moved)
 
 

@@ -110,7 +110,7 @@ def _of_cause(cause: Cause) -> tuple[int, int, int]:
         factors = _factors(table)
         if isinstance(table, BandTable) and table.layer == "outcome":
             worst = table.absent_factor_millionths or max(factors)
-            kept = kept * min(min(factors), worst) // worst
+            kept = kept * min(*factors, worst) // worst
             factors = [worst]
         if table.applies_to is not None:
             factors = [*factors, MILLION]
