@@ -22,6 +22,7 @@ from stack.commands import (
     members,
     plans,
     policies,
+    pricing,
     providers,
     quote,
     readings,
@@ -96,6 +97,7 @@ app.add_typer(identity.app, name="identity")
 app.command()(books.books)
 app.add_typer(readings.app, name="readings")
 app.command()(quote.quote)
+app.add_typer(pricing.app, name="pricing")
 app.add_typer(evidence.app, name="evidence")
 
 
