@@ -38,6 +38,7 @@ def quote(found: Quote) -> pb.Quote:
         start_date=found.asked.start_date,
         premium_without_credit=_money(found.uncredited_minor, found.currency),
         incentive=_of_quote(found),
+        arm=pb.QuoteArm.Value(f"QUOTE_ARM_{found.arm.name if found.arm else 'UNSPECIFIED'}"),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import hashlib
 
-from services.pricing.core.tariff import MILLION
+from services.pricing.core.features import outcome_features
+from services.pricing.core.tariff import MILLION, Tariff
 
 
 class Arm(enum.StrEnum):
@@ -26,3 +27,16 @@ def arm_of(policy_id: str, salt: str, share_millionths: int) -> Arm:
     digest = hashlib.sha256(f"{salt}\n{policy_id}".encode()).digest()
     place = int.from_bytes(digest[:8], "big") * MILLION >> 64
     return Arm.CHALLENGER if place < share_millionths else Arm.CHAMPION
+
+
+def comparable(champion: Tariff, challenger: Tariff) -> bool:
+    """Whether both ask for the same features, price one currency, and take the same outcomes.
+
+    Otherwise a person whom the one can price might be refused by the other, and the arms would
+    differ by who is in them.
+    """
+    return (
+        champion.features == challenger.features
+        and champion.currency == challenger.currency
+        and outcome_features(champion) == outcome_features(challenger)
+    )

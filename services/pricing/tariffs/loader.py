@@ -102,7 +102,11 @@ def published_hash(content: bytes) -> str:
     return content_hash(rates.tariff)
 
 
-def _judged(content: bytes) -> tuple[Rates | None, list[Fault]]:
+def readable(content: bytes) -> tuple[TariffFile | None, list[Fault]]:
+    """The file as it is written, or why it cannot be read; its tariff has not been checked.
+
+    A file whose tariff has another hash than it says is read, and has that fault.
+    """
     try:
         tree, faults = load(content)
     except NotJson as refused:
@@ -113,7 +117,14 @@ def _judged(content: bytes) -> tuple[Rates | None, list[Fault]]:
     typed = not shape and all(fault.reason == "WRONG_HASH" for fault in faults)
     if not typed:
         return None, [*faults, *shape, *_partial(tree.get("tariff"))]
-    tariff = msgspec.convert(tree, TariffFile).tariff
+    return msgspec.convert(tree, TariffFile), faults
+
+
+def _judged(content: bytes) -> tuple[Rates | None, list[Fault]]:
+    file, faults = readable(content)
+    if file is None:
+        return None, faults
+    tariff = file.tariff
     found = faults_of(tariff)
     if found:
         return None, [*faults, *found]
