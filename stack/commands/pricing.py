@@ -10,6 +10,7 @@ import typer
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
+from stack.commands import pricing_fit
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import (
     DEFAULT,
@@ -25,6 +26,8 @@ from stack.commands.printing import console, counted, progress_bar, say
 app = typer.Typer(
     no_args_is_help=True, help="Tariffs: study experience, fit, select, file, renew a book."
 )
+app.command()(pricing_fit.fit)
+app.command()(pricing_fit.rerun)
 _README = "README.md"
 
 

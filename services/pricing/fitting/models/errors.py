@@ -2,8 +2,8 @@
 
 All three are sandwiches A⁻¹ B A⁻¹ on the ungrouped rows. Naive: B is A times the dispersion.
 Robust: B sums the squared scores of rows. Clustered: B sums the squared scores of persons, so
-that a person's policy-years may go together. B carries the corrections n / (n − p) and
-G / (G − 1) × (n − 1) / (n − p), as statsmodels has them (HC1 and `use_correction`).
+that a person's policy-years may go together; of G persons and n rows it is corrected by
+G / (G − 1) × (n − 1) / (n − p), as statsmodels' and Stata's cluster errors are.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def errors(
     count = int(persons.max()) + 1
     spare = max(rows - width, 1)
     naive = np.sqrt(np.diag(bread) * dispersion)
-    robust = bread @ robust_gram @ bread * (rows / spare)
+    robust = bread @ robust_gram @ bread
     if count > 1:
         meat = clustered_gram(design, residuals, persons, count)
         wide = count / (count - 1) * (rows - 1) / spare

@@ -5,21 +5,21 @@ Plain functions on frames: the same for `lipei pricing fit` and for a notebook.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from services.pricing.core.tariff import E4, Feature
+from services.pricing.core.tariff import E4, MILLION, Feature
 from services.pricing.fitting.models import warn
 from services.pricing.fitting.models.cause import FittedCause, fit_cause
 from services.pricing.fitting.models.coding import OUTSIDE, Coded, coded
 from services.pricing.fitting.models.design import Floats
 from services.pricing.fitting.models.factors import feature_of
-from services.pricing.fitting.models.fit_result import CauseFit, Fit
+from services.pricing.fitting.models.fit_result import CauseFit, Fit, Loads
 from services.pricing.fitting.models.refusal import FitFault, FitRefused
-from services.pricing.fitting.models.settings import CauseModel, FitSettings
+from services.pricing.fitting.models.settings import CauseModel, FitSettings, LoadSettings
 
 _SEGMENT = ("segment_id", "person_id", "exposure")
 _BY_CAUSE = (
@@ -42,11 +42,19 @@ class About:
     currency: str
 
 
-def fit(experience: pd.DataFrame, claims: pd.DataFrame, settings: FitSettings, about: About) -> Fit:
+def fit(
+    experience: pd.DataFrame,
+    claims: pd.DataFrame,
+    settings: FitSettings,
+    about: About,
+    *,
+    progress: Callable[[str], None] = lambda _name: None,
+) -> Fit:
     """Frequency × severity of every cause, shaped into tables, with a calibrated base.
 
     `experience` and `claims` are those of study/. Segments held out (`holdout` other than
-    `train`) are not learnt from. The order of the rows changes nothing but the last bits of sums.
+    `train`) are not learnt from. The order of the rows changes nothing. `progress` is told the name
+    of each cause when it is done.
 
     Raises: FitRefused with every fault of the columns and factors, or of the first cause that
     cannot be fitted.
@@ -64,9 +72,11 @@ def fit(experience: pd.DataFrame, claims: pd.DataFrame, settings: FitSettings, a
     by_factor = coded([settings.factors[name] for name in used], learnt)
     known = claims[claims["segment_id"].isin(learnt["segment_id"])]
     known = known.sort_values(["segment_id", "claim_id"] if "claim_id" in known else "segment_id")
-    fitted = [fit_cause(cause, by_factor, learnt, known, settings) for cause in settings.causes]
-    for one in fitted:
-        warnings += warn.of_cause(one, settings)
+    fitted = []
+    for cause in settings.causes:
+        fitted.append(fit_cause(cause, by_factor, learnt, known, settings))
+        warnings += warn.of_cause(fitted[-1], settings)
+        progress(cause.name)
     scale = _scale(fitted, learnt["exposure"].to_numpy(dtype=np.float64), settings)
     return Fit(
         format=1,
@@ -79,6 +89,7 @@ def fit(experience: pd.DataFrame, claims: pd.DataFrame, settings: FitSettings, a
         large_loss_load_e4=round(sum(one.load for one in fitted) * scale * E4),
         target_loss_ratio=settings.target_loss_ratio,
         warnings=tuple(warnings),
+        loads=None if settings.target_loss_ratio is None else _loads(settings.loads),
     )
 
 
@@ -155,6 +166,14 @@ def _scale(fitted: Sequence[FittedCause], exposure: Floats, settings: FitSetting
         )
         raise FitRefused([FitFault(where="fit", code="TARGET_OUT_OF_REACH", text=text)])
     return scale
+
+
+def _loads(loads: LoadSettings) -> Loads:
+    return Loads(
+        fixed_expense_e4=loads.fixed_expense_minor * E4,
+        variable_expense_millionths=round(loads.variable_expense * MILLION),
+        profit_millionths=round(loads.profit * MILLION),
+    )
 
 
 def _features(by_factor: Mapping[str, Coded]) -> tuple[Feature, ...]:

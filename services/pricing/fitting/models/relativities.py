@@ -193,7 +193,7 @@ def _directed(coded: Coded, values: Floats, claims: Floats) -> Floats:
     """The declared direction held; the base stays 1, because tables are relative to it."""
     direction = coded.factor.monotone
     if direction == "no":
-        return values / values[coded.base]
+        return np.asarray(values / values[coded.base], dtype=np.float64)
     sign = 1.0 if direction == "rising" else -1.0
     logs = np.log(np.maximum(values, 1e-9))
     found = np.exp(sign * isotonic(sign * logs, claims + 0.5))
