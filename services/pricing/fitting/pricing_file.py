@@ -11,6 +11,7 @@ from typing import TypeVar
 from services.common.strict_yaml import Fault, StrictYamlError, YamlMap, load
 from services.pricing.fitting.book_settings import BOOK
 from services.pricing.fitting.experience.settings import STUDY
+from services.pricing.fitting.models.settings import FIT
 from services.pricing.fitting.section import Section, SectionKind
 from services.pricing.fitting.simulated.settings import SIMULATE
 
@@ -21,6 +22,7 @@ SECTIONS: Mapping[str, SectionKind] = {
     "book": BOOK,
     "simulate": SIMULATE,
     "study": STUDY,
+    "fit": FIT,
 }
 FORMAT = 1
 _HEAD = """\
