@@ -16,14 +16,15 @@ from bench.quote import TARIFF
 from bench.rows import Report, Sizes
 from services.pricing.core.features import outcome_features
 from services.pricing.core.rates import FactorLookup, Rates
-from services.pricing.core.renewal import Collar
-from services.pricing.core.tariff import E4, MILLION, CategoryFeature
+from services.pricing.core.tariff import E4, MILLION, CategoryFeature, Collar, CreditCap
 from services.pricing.fitting.renewal.renew import renew_book
 from services.pricing.fitting.renewal.settings import RenewalSettings
+from services.pricing.fitting.renewal.terms import Terms
 from services.pricing.fitting.renewal.work import Work
 from services.pricing.tariffs.loader import example_tariffs, load_folder
 
-_COLLAR = Collar(850_000, 1_250_000)
+_COLLAR = Collar(least_millionths=850_000, greatest_millionths=1_250_000, source="bench")
+_CAP = CreditCap(share_millionths=200_000, source="bench")
 _CHUNK = 1_000_000
 _FLOOR = (
     "DuckDB, Parquet to Parquet: the same people joined with the tariff's tables, every factor and "
@@ -42,6 +43,7 @@ def measure(report: Report, sizes: Sizes, folder: Path) -> None:
         book_sha256="bench",
         rates=rates,
         settings=_settings(),
+        terms=Terms(collar=_COLLAR, cap=_CAP),
         folder=folder / "renewal",
     )
     ours, cpu = _timed(lambda: renew_book(work, lambda *_: None))
@@ -62,10 +64,8 @@ def _settings() -> RenewalSettings:
         book="book.parquet",
         tariff="",
         collar=_COLLAR,
-        collar_source="bench",
         change_millionths=0,
-        cap_millionths=200_000,
-        cap_source="bench",
+        cap=_CAP,
         shards=64,
         groups=(),
         columns={},

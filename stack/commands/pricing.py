@@ -7,16 +7,28 @@ from typing import Annotated
 
 import typer
 
+from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import template
-from stack.commands import pricing_renew
+from services.pricing.fitting.simulated.settings import SimulateSettings
+from stack.commands import pricing_fit, pricing_renew
 from stack.commands.failing import Failed
-from stack.commands.pricing_folder import DEFAULT, NAME, PricingPath, opened, say_next
-from stack.commands.printing import say
+from stack.commands.pricing_folder import (
+    DEFAULT,
+    NAME,
+    PricingPath,
+    opened,
+    running,
+    say_next,
+    settings_of,
+)
+from stack.commands.printing import console, counted, progress_bar, say
 
 app = typer.Typer(
     no_args_is_help=True, help="Tariffs: study experience, fit, select, file, renew a book."
 )
 pricing_renew.add_to(app)
+app.command()(pricing_fit.fit)
+app.command()(pricing_fit.rerun)
 _README = "README.md"
 
 
@@ -48,6 +60,59 @@ def check(file: PricingPath = DEFAULT) -> None:
     found = opened(file)
     say(f"{found.path} without fault")
     say_next(f"lipei pricing study -f {found.path}")
+
+
+@app.command()
+def simulate(
+    file: PricingPath = DEFAULT,
+    people: Annotated[int, typer.Option(help="So many people; 0: as pricing.yaml says.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of chance; -1: as pricing.yaml says.")] = -1,
+    programme_effect: Annotated[
+        float, typer.Option(help="True rate ratio of a programme; 0: as pricing.yaml says.")
+    ] = 0.0,
+) -> None:
+    """Make a synthetic book whose truth is known: five tables, and truth.json.
+
+    The same size and seed give the same bytes. Refuses a folder that holds a book of yours.
+    """
+    from services.pricing.fitting.simulated import book  # noqa: PLC0415 - numpy is heavy
+
+    found = opened(file)
+    written = settings_of(found, SimulateSettings)
+    asked = SimulateSettings(
+        people=people or written.people,
+        seed=written.seed if seed < 0 else seed,
+        programme_effect=programme_effect or written.programme_effect,
+    )
+    folder = found.folder / settings_of(found, BookSettings).folder
+    _refuse_own_book(folder)
+    arguments = ["--people", asked.people, "--seed", asked.seed]
+    arguments += ["--programme-effect", asked.programme_effect]
+    out = console()
+    with (
+        running(
+            found, "simulate", arguments=[str(word) for word in arguments], seed=asked.seed
+        ) as work,
+        progress_bar(out) as bar,
+    ):
+        task = bar.add_task("people", total=None)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        work.outputs += book.simulate(asked, folder, tell)
+        work.synthetic = True
+    say(f"{folder}: {counted(asked.people, 'person', 'people')}, seed {asked.seed}")
+    say(book.LABEL)
+    say_next(f"lipei pricing check -f {found.path}", f"lipei pricing study -f {found.path}")
+
+
+def _refuse_own_book(folder: Path) -> None:
+    """Raises: Failed when the folder holds tables that no simulation has made."""
+    if not (folder / "truth.json").exists() and any(
+        path for path in folder.glob("*") if path.suffix in {".parquet", ".csv"}
+    ):
+        raise Failed(f"{folder} holds a book that is not simulated; name another book.folder")
 
 
 _FOLDER = """\

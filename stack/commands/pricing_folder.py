@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -16,6 +16,8 @@ from services.pricing.fitting import run_card
 from services.pricing.fitting.pricing_file import PricingFile, read_pricing_file
 from stack.commands.failing import Failed
 from stack.commands.printing import say
+
+T = TypeVar("T")
 
 NAME = "pricing.yaml"
 PricingPath = Annotated[
@@ -38,6 +40,17 @@ def opened(path: Path) -> PricingFile:
     except OSError as error:
         text = f"{path} cannot be read: {error.strerror}; `lipei pricing init FOLDER` makes one"
         raise Failed(text, exit_code=2) from None
+
+
+def settings_of(file: PricingFile, kind: type[T]) -> T:
+    """The settings of one kind.
+
+    Raises: Failed when their section is not written and has settings without default.
+    """
+    try:
+        return file.of(kind)
+    except StrictYamlError as error:
+        raise Failed(*str(error).splitlines(), exit_code=2) from None
 
 
 @dataclass(kw_only=True, slots=True)

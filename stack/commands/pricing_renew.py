@@ -80,14 +80,23 @@ def _renewed(file: PricingFile, settings: RenewalSettings, rates: Rates, book: P
         NothingToRenew,
         renew_book,
     )
+    from services.pricing.fitting.renewal.terms import (  # noqa: PLC0415 -- heavy
+        TermsRefused,
+        terms_of,
+    )
     from services.pricing.fitting.renewal.work import Work  # noqa: PLC0415 -- heavy
 
+    try:
+        terms = terms_of(settings, rates.tariff)
+    except TermsRefused as refused:
+        raise Failed(*refused.faults, exit_code=2) from None
     work = Work(
         book=book,
         book_sha256=run_card.digest(book),
         rates=rates,
         settings=settings,
         folder=file.folder / _FOLDER,
+        terms=terms,
     )
     with progress_bar(console()) as bar:
         tasks = {step: bar.add_task(text, total=None) for step, text in _STEPS.items()}

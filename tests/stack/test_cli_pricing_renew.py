@@ -27,7 +27,10 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "tariff" / "tariff.json").write_bytes(example.read_bytes())
     settings = tmp_path / "pricing.yaml"
     settings.write_text(
-        settings.read_text("utf-8").replace("  # legal_cap", "  legal_cap"), "utf-8"
+        settings.read_text("utf-8")
+        .replace("  # legal_cap", "  legal_cap")
+        .replace("  # collar", "  collar"),
+        "utf-8",
     )
     return tmp_path
 

@@ -7,40 +7,24 @@ credit. Technical and charged premiums are kept apart: only the first says what 
 
 from __future__ import annotations
 
-import msgspec
-
 from services.pricing.core.arithmetic import Whole, balanced, clipped, to_multiple
 from services.pricing.core.rates import ROUNDING, Label
-from services.pricing.core.tariff import E4, MILLION, written
+from services.pricing.core.tariff import E4, MILLION, Collar, written
 from services.pricing.core.waterfall import Step, Waterfall
 
 OFF_BALANCE, COLLAR = "off_balance", "collar"
 NINE_PLACES = 9
 
 
-class Collar(msgspec.Struct, frozen=True):
-    """Least and most of the renewal premium as millionths of the expiring one, without credits.
-
-    Raises: ValueError unless 0 < low ≤ 1 ≤ high ≤ 9: a collar that the expiring premium itself
-    does not fit would have no premium for anybody.
-    """
-
-    low_millionths: int
-    high_millionths: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.low_millionths <= MILLION <= self.high_millionths <= 9 * MILLION:
-            raise ValueError("a collar is 0 < low ≤ 1 ≤ high ≤ 9")
-
-
 def bounds_minor(expiring_minor: Whole, collar: Collar) -> tuple[Whole, Whole]:
     """Least and most premium without credit, in whole minor units inside the collar.
 
-    >>> bounds_minor(345_371, Collar(850_000, 1_250_000))
+    >>> collar = Collar(least_millionths=850_000, greatest_millionths=1_250_000, source="")
+    >>> bounds_minor(345_371, collar)
     (293566, 431713)
     """
-    least = -(-expiring_minor * collar.low_millionths // MILLION)
-    most = expiring_minor * collar.high_millionths // MILLION
+    least = -(-expiring_minor * collar.least_millionths // MILLION)
+    most = expiring_minor * collar.greatest_millionths // MILLION
     return least, most
 
 

@@ -71,6 +71,11 @@ def price(rates: Rates, values: Sequence[int | None]) -> Waterfall:
     return _loaded(rates, total, steps)
 
 
+def gross_e4(rates: Rates, values: Sequence[int | None]) -> int:
+    """The gross premium before it is rounded to the minor unit."""
+    return price(rates, values).steps[-2].premium_e4
+
+
 def gross_up(net_e4: int, share_millionths: int) -> int:
     """The gross amount of which `share_millionths` are taken and `net_e4` is left, half-up.
 

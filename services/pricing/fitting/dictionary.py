@@ -62,6 +62,14 @@ class Table:
         raise KeyError(name)
 
 
+SYNTHETIC = Column(
+    name="synthetic",
+    kind=Kind.FLAG,
+    required=False,
+    empty=True,
+    zh="合成数据标记",
+    en="whether the row is made up: all that comes of it is labelled synthetic",
+)
 CONDITIONS = ("none", "hypertension", "type2_diabetes", "both")
 PROVENANCES = ("LABORATORY", "CLINIC", "DEVICE", "TYPED")
 FASTING = ("UNKNOWN", "FASTING", "NON_FASTING")
@@ -93,6 +101,7 @@ PEOPLE = Table(
             zh="慢性病确诊日；空表示入保前",
             en="first day of the condition; before it the person counts as none; empty: at entry",
         ),
+        SYNTHETIC,
     ),
 )
 POLICIES = Table(
@@ -181,6 +190,7 @@ CLAIMS = Table(
             zh="扣除免赔额前金额",
             en="amount before deductible and limit",
         ),
+        SYNTHETIC,
     ),
 )
 READINGS = Table(
@@ -213,6 +223,7 @@ READINGS = Table(
             zh="空腹状态",
             en="fasting status of a glucose",
         ),
+        SYNTHETIC,
     ),
 )
 ENROLMENTS = Table(
@@ -232,6 +243,7 @@ ENROLMENTS = Table(
             zh="退出日（不含）；空为仍参与",
             en="first day outside; empty: still in it",
         ),
+        SYNTHETIC,
     ),
 )
 TABLES: Mapping[str, Table] = {

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from services.pricing.core.arithmetic import MAX_COLUMN_E4
-from services.pricing.core.renewal import Collar, bounds_minor
-from services.pricing.core.tariff import E4
+from services.pricing.core.renewal import bounds_minor
+from services.pricing.core.tariff import E4, CreditCap
 from services.pricing.fitting.renewal.columns import (
     AMOUNTS,
     CHARGED,
@@ -30,6 +30,7 @@ from services.pricing.fitting.renewal.columns import (
     UNCREDITED,
 )
 from services.pricing.fitting.renewal.grid import Grid
+from services.pricing.fitting.renewal.terms import Terms
 
 Column: TypeAlias = NDArray[np.int64]
 
@@ -80,9 +81,7 @@ class Priced:
     codes: Column  # the different codes, ascending
 
 
-def price_shard(
-    path: Path, grid: Grid, collar: Collar, cap_millionths: int | None, groups: tuple[str, ...]
-) -> Priced:
+def price_shard(path: Path, grid: Grid, terms: Terms, groups: tuple[str, ...]) -> Priced:
     """Read one dealt shard and price it; decides nothing about the book as a whole."""
     dealt = pq.read_table(path, read_dictionary=list(grid.columns), partitioning=None)
     line = _whole(dealt, ROW)
@@ -102,14 +101,14 @@ def price_shard(
         else:
             wrong.add(RowFault(fault.feature, fault.reason, fault.text), line[at])
     bad = judged.wrong.copy()
-    for kind, flags in _amount_faults(dealt, cap_millionths):
+    for kind, flags in _amount_faults(dealt, terms.cap):
         wrong.add(kind, line[flags])
         bad |= flags
     keep = judged.priced & ~bad
     codes, inverse = np.unique(judged.codes[keep], return_inverse=True)
     gross = np.array([grid.waterfall(int(code)).steps[-2].premium_e4 for code in codes], np.int64)
     table = dealt.filter(pa.array(keep))
-    least, most = bounds_minor(_whole(table, UNCREDITED), collar)
+    least, most = bounds_minor(_whole(table, UNCREDITED), terms.collar)
     technical = gross[inverse] if codes.size else np.zeros(0, np.int64)
     made = {
         POLICY: table[POLICY],
@@ -128,7 +127,7 @@ def price_shard(
 
 
 def _amount_faults(
-    dealt: pa.Table, cap_millionths: int | None
+    dealt: pa.Table, cap: CreditCap | None
 ) -> list[tuple[RowFault, NDArray[np.bool_]]]:
     found = []
     for name in AMOUNTS:
@@ -137,12 +136,14 @@ def _amount_faults(
         text = f"must be whole minor units from 1 to {_MOST_MINOR}"
         found.append((RowFault(name, "AMOUNT", text), out))
     credit = _whole(dealt, CREDIT)
-    if cap_millionths is None:
+    if cap is None:
         text = "credits need renewal.legal_cap with its source; it has no default"
         found.append((RowFault(CREDIT, "NO_LEGAL_CAP", text), credit != 0))
     else:
-        text = f"must be whole millionths from 0 to the legal cap, {cap_millionths}"
-        found.append((RowFault(CREDIT, "CREDIT", text), (credit < 0) | (credit > cap_millionths)))
+        text = f"must be whole millionths from 0 to the legal cap, {cap.share_millionths}"
+        found.append(
+            (RowFault(CREDIT, "CREDIT", text), (credit < 0) | (credit > cap.share_millionths))
+        )
     empty = pc.is_null(dealt[POLICY]).to_numpy(zero_copy_only=False)
     found.append((RowFault(POLICY, "MISSING", "every row must name its policy"), empty))
     # A policy's rows all fall into one shard, so that here is where a second one shows.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow.parquet as pq
 
-from services.pricing.core.features import outcome_features
 from services.pricing.core.balance import target_of
+from services.pricing.core.features import outcome_features
 from services.pricing.fitting.renewal import dealing
 from services.pricing.fitting.renewal.balancing import Shard, balance
 from services.pricing.fitting.renewal.columns import CHARGED, CREDIT, LEAST, MOST, TECHNICAL
@@ -85,9 +85,7 @@ def _price(work: Work, grid: Grid, progress: Progress) -> Tally:
     def one(number: int) -> Tally:
         if work.priced(number).exists() or not work.dealt(number).exists():
             return Tally()
-        found = price_shard(
-            work.dealt(number), grid, settings.collar, settings.cap_millionths, settings.groups
-        )
+        found = price_shard(work.dealt(number), grid, work.terms, settings.groups)
         if not found.wrong.counts:
             write_table(work.referred(number), found.referred)
             write_table(work.priced(number), found.table, "none")

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from services.pricing.core.arithmetic import less_credit, to_multiple
 from services.pricing.core.balance import Reach
 from services.pricing.core.renewal import offered_e4, uncredited_e4
-from services.pricing.core.tariff import E4
+from services.pricing.core.tariff import E4, Collar, CreditCap
 from services.pricing.fitting.renewal.balancing import Shard, reach_of
 from services.pricing.fitting.renewal.columns import (
     CHARGED,
@@ -47,12 +47,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     synthetic: bool
     book_sha256: str
-    low_millionths: int
-    high_millionths: int
-    collar_source: str
+    collar: Collar
     change_millionths: int
-    cap_millionths: int | None
-    cap_source: str
+    cap: CreditCap | None
     shards: int
     rows: int
     renewed: int
@@ -194,12 +191,9 @@ def _manifest(work: Work, found: Balanced, sums: _Sums, referred: int, building:
         currency=tariff.currency,
         synthetic=tariff.synthetic,
         book_sha256=work.book_sha256,
-        low_millionths=settings.collar.low_millionths,
-        high_millionths=settings.collar.high_millionths,
-        collar_source=settings.collar_source,
+        collar=work.terms.collar,
         change_millionths=settings.change_millionths,
-        cap_millionths=settings.cap_millionths,
-        cap_source=settings.cap_source,
+        cap=work.terms.cap,
         shards=settings.shards,
         rows=found.rows,
         renewed=sum(int(shard.technical_e4.size) for shard in found.shards),

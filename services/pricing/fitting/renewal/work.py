@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from services.pricing.core.rates import Rates
 from services.pricing.fitting.renewal.columns import CODE, GROUP
 from services.pricing.fitting.renewal.settings import RenewalSettings
+from services.pricing.fitting.renewal.terms import Terms
 
 T = TypeVar("T")
 
@@ -35,12 +36,14 @@ class Work:
     book_sha256: str
     rates: Rates
     settings: RenewalSettings
+    terms: Terms
     folder: Path
 
     @property
     def unfinished(self) -> Path:
         """Where work lies until the result is whole; named by all that the result depends on."""
-        said = (self.book_sha256, self.rates.version, self.settings, FORMAT, duckdb.__version__)
+        ours = (FORMAT, duckdb.__version__)
+        said = (self.book_sha256, self.rates.version, self.settings, self.terms, ours)
         named = hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
         return self.folder / "work" / named[:16]
 

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from services.pricing.core.arithmetic import BILLION
 from services.pricing.core.features import read
-from services.pricing.core.renewal import COLLAR, OFF_BALANCE, Collar, bounds_minor, renewed
+from services.pricing.core.renewal import COLLAR, OFF_BALANCE, bounds_minor, renewed
+from services.pricing.core.tariff import Collar
 from services.pricing.core.waterfall import Waterfall, price
 from services.pricing.tariffs.loader import example_tariffs, load_folder
 
 _RATES = load_folder(example_tariffs()).versions()[0]
-_COLLAR = Collar(850_000, 1_250_000)
+_COLLAR = Collar(least_millionths=850_000, greatest_millionths=1_250_000, source="a test")
 
 
 def technical() -> Waterfall:

@@ -12,22 +12,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.pricing.core.renewal import Collar
+from services.pricing.core.tariff import Collar, CreditCap
 from services.pricing.fitting.renewal.renew import renew_book
 from services.pricing.fitting.renewal.result import Manifest
 from services.pricing.fitting.renewal.settings import RenewalSettings
+from services.pricing.fitting.renewal.terms import terms_of
 from services.pricing.fitting.renewal.work import Work
 from services.pricing.tariffs.loader import example_tariffs, load_folder
 
 RATES = load_folder(example_tariffs()).versions()[0]
+COLLAR = Collar(least_millionths=850_000, greatest_millionths=1_250_000, source="a test")
 SETTINGS = RenewalSettings(
     book="book.parquet",
     tariff="tariff.json",
-    collar=Collar(850_000, 1_250_000),
-    collar_source="a test",
+    collar=COLLAR,
     change_millionths=20_000,
-    cap_millionths=200_000,
-    cap_source="a test",
+    cap=CreditCap(share_millionths=200_000, source="a test"),
     shards=5,
     groups=("sex", "region"),
     columns={},
@@ -61,11 +61,13 @@ def write_book(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def work(book: Path, folder: Path, **changed: Any) -> Work:
     """A renewal of a book with the settings above, or some of them changed."""
+    settings = dataclasses.replace(SETTINGS, **changed)
     return Work(
         book=book,
         book_sha256=hashlib.sha256(book.read_bytes()).hexdigest(),
         rates=RATES,
-        settings=dataclasses.replace(SETTINGS, **changed),
+        settings=settings,
+        terms=terms_of(settings, RATES.tariff),
         folder=folder,
     )
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
 from services.pricing.core.arithmetic import less_credit, to_multiple
-from services.pricing.core.features import outcome_features, read
 from services.pricing.core.balance import OutOfReach
+from services.pricing.core.features import outcome_features, read
 from services.pricing.core.renewal import bounds_minor, renewed
-from services.pricing.core.tariff import E4, MILLION
+from services.pricing.core.tariff import E4, MILLION, CreditCap
 from services.pricing.core.waterfall import price
 from services.pricing.fitting.renewal import pricing_shards, renew
 from services.pricing.fitting.renewal.dealing import BookUnreadable
 from services.pricing.fitting.renewal.renew import BookRefused, NothingToRenew
+from services.pricing.fitting.renewal.terms import TermsRefused, terms_of
 from services.pricing.fitting.renewal.work import Work
 from tests.services.pricing.fitting.renewal.books import (
+    COLLAR,
     RATES,
     SETTINGS,
     people,
@@ -26,6 +30,7 @@ from tests.services.pricing.fitting.renewal.books import (
     work,
     write_book,
 )
+from tests.services.pricing.proposals import proposal
 
 
 def test_every_policy_pays_what_it_would_pay_alone(tmp_path: Path) -> None:
@@ -45,7 +50,7 @@ def test_every_policy_pays_what_it_would_pay_alone(tmp_path: Path) -> None:
         )
         assert not values.faults
         technical = price(RATES, values.values)
-        bounds = bounds_minor(row["expiring_uncredited_minor"], SETTINGS.collar)
+        bounds = bounds_minor(row["expiring_uncredited_minor"], COLLAR)
         alone = renewed(technical, manifest.off_balance_billionths, bounds, 1)
         batch = by_policy[row["policy_id"]]
         assert batch["uncredited_minor"] == alone.premium_minor
@@ -154,7 +159,7 @@ def test_every_fault_of_a_book_comes_at_once_by_kind_and_row_and_nothing_is_writ
 def test_credits_without_a_legal_cap_are_refused(tmp_path: Path) -> None:
     book = write_book(tmp_path / "b.parquet", people(60))
     with pytest.raises(BookRefused) as refused:
-        renewed_book(work(book, tmp_path, cap_millionths=None))
+        renewed_book(work(book, tmp_path, cap=None))
     assert {f.reason for f in refused.value.tally.counts} == {"NO_LEGAL_CAP"}
 
 
@@ -218,3 +223,23 @@ def test_a_renewal_that_was_stopped_goes_on_where_it_was(
     assert again == whole
     renewed_book(made)
     assert len(priced) == 2 * SETTINGS.shards, "the control: a finished renewal begins anew"
+
+
+def test_the_tariffs_own_collar_and_cap_bind_and_settings_may_only_be_narrower() -> None:
+    tariff, _ = proposal()
+    unsaid = dataclasses.replace(SETTINGS, collar=None, cap=None)
+    own = terms_of(unsaid, tariff)
+    assert own.collar.least_millionths == 800_000
+    assert own.cap is not None
+    assert own.cap.share_millionths == 300_000
+    assert terms_of(SETTINGS, tariff).collar == SETTINGS.collar
+    wide = msgspec.structs.replace(COLLAR, least_millionths=790_000)
+    high = CreditCap(share_millionths=300_001, source="a test")
+    with pytest.raises(TermsRefused) as refused:
+        terms_of(dataclasses.replace(SETTINGS, collar=wide, cap=high), tariff)
+    assert [fault.partition(":")[0] for fault in refused.value.faults] == [
+        "renewal.collar",
+        "renewal.legal_cap",
+    ]
+    with pytest.raises(TermsRefused):
+        terms_of(unsaid, RATES.tariff)
