@@ -1,7 +1,7 @@
 """One cause of claims: its frequency, its severity, and the tables that come of both.
 
-Frequency counts every claim, severity only those with an amount; the base, calibrated on the
-amounts themselves, makes good what zeros and shaping leave between the two.
+Frequency counts what the study counts, severity only claims with an amount; the base, calibrated
+on the amounts themselves, makes good what zeros and shaping leave between the two.
 """
 
 from __future__ import annotations
