@@ -247,6 +247,8 @@ def _effect(coded: Coded, model: _Model) -> Effect:
     name, count = coded.factor.name, len(coded.names)
     logs, variances = np.zeros(count), np.zeros(count)
     logs[list(model.silent.get(name, frozenset()))] = np.nan
+    if coded.factor.control is not None:
+        logs[coded.base :] = 0.0  # worse than the worst that anyone has costs as much
     place = {cell: index for index, cell in enumerate(coded.names)}
     fitted = model.fitted
     diagonal = np.diag(fitted.errors.covariance)
