@@ -27,6 +27,7 @@ from bench import (
     engine,
     every_edit,
     evidence,
+    fitting,
     hl7v2,
     identified,
     masking,
@@ -60,6 +61,7 @@ MEASURES = (
     "evidence",
     "hl7v2",
     "renew",
+    "fitting",
     "decision",
     "settle",
     "pull",
@@ -151,6 +153,8 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
             _measured(report, "renewal", lambda: renewing.measure(report, sizes, Path(folder)))
     if "hl7v2" in only:
         _measured(report, "HL7 v2", lambda: hl7v2.measure(report, sizes))
+    if "fitting" in only:
+        _measured(report, "fitting", lambda: fitting.measure(report, sizes))
     if "quote" in only:
         _measured(report, "quote kernel", lambda: quote.measure(report, sizes))
     chosen = [name for name in _LIVE if name in only]

@@ -53,6 +53,8 @@ class Sizes:
     appended: int = 200
     stored_claims: int = 100_000
     renewals: int = 10_000_000
+    fitted: int = 1_000_000
+    varying: int = 214_000  # people's years before a first event: 188,000 rows are left
 
     @property
     def claims(self) -> int:
@@ -81,6 +83,8 @@ QUICK = Sizes(
     appended=50,
     stored_claims=40,
     renewals=2_000,
+    fitted=3_000,
+    varying=600,
 )
 
 

@@ -10,7 +10,7 @@ import typer
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
-from stack.commands import pricing_fit, pricing_renew
+from stack.commands import pricing_fit, pricing_renew, pricing_study
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import (
     DEFAULT,
@@ -27,9 +27,12 @@ app = typer.Typer(
     no_args_is_help=True, help="Tariffs: study experience, fit, select, file, renew a book."
 )
 pricing_renew.add_to(app)
+_README = "README.md"
+
+app.command()(pricing_study.check)
+app.command()(pricing_study.study)
 app.command()(pricing_fit.fit)
 app.command()(pricing_fit.rerun)
-_README = "README.md"
 
 
 @app.command()
@@ -52,14 +55,6 @@ def init(
         raise Failed(f"{folder} cannot be written: {error.strerror}") from None
     say(f"{target}: edit it; every setting says what it does")
     say_next(f"lipei pricing simulate -f {target}", f"lipei pricing check -f {target}")
-
-
-@app.command()
-def check(file: PricingPath = DEFAULT) -> None:
-    """Check pricing.yaml and the book: every fault at once, what, why and what to do."""
-    found = opened(file)
-    say(f"{found.path} without fault")
-    say_next(f"lipei pricing study -f {found.path}")
 
 
 @app.command()
