@@ -10,7 +10,7 @@ import typer
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
-from stack.commands import pricing_fit
+from stack.commands import pricing_fit, pricing_registry, pricing_select
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import (
     DEFAULT,
@@ -28,6 +28,10 @@ app = typer.Typer(
 )
 app.command()(pricing_fit.fit)
 app.command()(pricing_fit.rerun)
+app.command()(pricing_select.select)
+app.command()(pricing_select.propose)
+app.command()(pricing_select.diff)
+pricing_registry.add_to(app)
 _README = "README.md"
 
 
