@@ -14,8 +14,8 @@ from services.pricing.core.tariff import MILLION
 from services.pricing.fitting.section import Section, SectionKind
 
 SELECT_TEMPLATE = """\
-select:
-  previous: ''                 # a tariff file whose relativities stand beside the indicated ones
+select: {}
+  # previous: tariff/2026.json # a tariff file whose relativities stand beside the indicated ones
 """
 TARIFF_TEMPLATE = """\
 tariff:
@@ -121,7 +121,7 @@ class TariffSettings:
 
 def read_select(section: Section) -> SelectSettings:
     """The settings of the section; its faults are noted there."""
-    return SelectSettings(previous=section.text("previous") if section.names() else "")
+    return SelectSettings(previous=section.text("previous"))
 
 
 def read_tariff(section: Section) -> TariffSettings:
