@@ -10,7 +10,13 @@ import typer
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
-from stack.commands import pricing_fit, pricing_renew, pricing_study
+from stack.commands import (
+    pricing_fit,
+    pricing_registry,
+    pricing_renew,
+    pricing_select,
+    pricing_study,
+)
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import (
     DEFAULT,
@@ -26,13 +32,17 @@ from stack.commands.printing import console, counted, progress_bar, say
 app = typer.Typer(
     no_args_is_help=True, help="Tariffs: study experience, fit, select, file, renew a book."
 )
-pricing_renew.add_to(app)
 _README = "README.md"
 
 app.command()(pricing_study.check)
 app.command()(pricing_study.study)
 app.command()(pricing_fit.fit)
 app.command()(pricing_fit.rerun)
+app.command()(pricing_select.select)
+app.command()(pricing_select.propose)
+app.command()(pricing_select.diff)
+pricing_registry.add_to(app)
+app.command()(pricing_renew.renew)
 
 
 @app.command()

@@ -35,11 +35,6 @@ _STEPS = {
 _SHOWN_MOVERS = 3
 
 
-def add_to(app: typer.Typer) -> None:
-    """Give `lipei pricing` the renewal of a book."""
-    app.command("renew")(renew)
-
-
 def renew(
     file: PricingPath = DEFAULT,
     movers: Annotated[

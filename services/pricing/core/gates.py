@@ -147,7 +147,7 @@ def _one_reading(case: _Case) -> _Judged:
                 f"{factor_text(most)}: draw the bands finer or the factors nearer"
             )
             faults.append(Fault(path, "ONE_READING_MOVES_TOO_MUCH", text))
-    return f"{factor_text(greatest) or '0'} of at most {factor_text(most) or '0'}", faults
+    return f"{factor_text(greatest)} of at most {factor_text(most)}", faults
 
 
 def _credit_cap(case: _Case) -> _Judged:
@@ -158,7 +158,7 @@ def _credit_cap(case: _Case) -> _Judged:
         text = "no legal cap is set where this is judged (LIPEI_PRICING_CREDIT_CAP); have it set"
         faults.append(Fault(path, "NO_LEGAL_CAP", text))
     elif cap > case.law.share_millionths:
-        text = f"lies above the legal cap {factor_text(case.law.share_millionths) or '0'}"
+        text = f"lies above the legal cap {factor_text(case.law.share_millionths)}"
         faults.append(Fault(path, "ABOVE_LEGAL_CAP", text))
     if case.reach is None:
         return "not judged", [*faults, *_unjudged()[1]]
@@ -166,11 +166,11 @@ def _credit_cap(case: _Case) -> _Judged:
     if greatest > cap:
         text = (
             f"good readings lower a premium by up to {factor_text(greatest)}, the cap is "
-            f"{factor_text(cap) or '0'}: draw the outcome factors nearer to that of absent readings"
+            f"{factor_text(cap)}: draw the outcome factors nearer to that of absent readings"
         )
         faults.append(Fault("tariff.causes", "CREDIT_ABOVE_CAP", text))
     bound = "" if case.reach.exact else " (bound)"
-    return f"{factor_text(greatest) or '0'}{bound} of at most {factor_text(cap) or '0'}", faults
+    return f"{factor_text(greatest)}{bound} of at most {factor_text(cap)}", faults
 
 
 def _collar(case: _Case) -> _Judged:

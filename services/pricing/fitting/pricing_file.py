@@ -14,6 +14,7 @@ from services.pricing.fitting.experience.settings import STUDY
 from services.pricing.fitting.models.settings import FIT
 from services.pricing.fitting.renewal.settings import RENEWAL
 from services.pricing.fitting.section import Section, SectionKind
+from services.pricing.fitting.selection.settings import SELECT, TARIFF
 from services.pricing.fitting.simulated.settings import SIMULATE
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ SECTIONS: Mapping[str, SectionKind] = {
     "study": STUDY,
     "renewal": RENEWAL,
     "fit": FIT,
+    "select": SELECT,
+    "tariff": TARIFF,
 }
 FORMAT = 1
 _HEAD = """\
