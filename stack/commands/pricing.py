@@ -14,6 +14,7 @@ from stack.commands import (
     pricing_fit,
     pricing_registry,
     pricing_renew,
+    pricing_report,
     pricing_select,
     pricing_study,
 )
@@ -42,6 +43,7 @@ app.command()(pricing_select.select)
 app.command()(pricing_select.propose)
 app.command()(pricing_select.diff)
 pricing_registry.add_to(app)
+app.command()(pricing_report.report)
 app.command()(pricing_renew.renew)
 
 
