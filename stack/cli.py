@@ -26,6 +26,7 @@ _GROUPS = {
     "keys": "keys",
     "consent": "consent",
     "identity": "identity",
+    "pricing": "pricing",
     "readings": "readings",
     "evidence": "evidence",
 }

@@ -19,6 +19,12 @@ BREACHES = [
     ("claims", "services/claims/core/loads.py", "import services.claims.plans"),
     ("claims", "services/claims/payouts/stores.py", "import services.claims.storage"),
     ("pricing", "services/pricing/core/stores.py", "import services.pricing.servicer"),
+    (
+        "fitting",
+        "services/pricing/fitting/experience/asks.py",
+        "import services.pricing.fitting.pricing_file",
+    ),
+    ("fitting-offline", "services/pricing/fitting/dials.py", "import grpc"),
     ("his-bridge", "services/his_bridge/dialects/dials.py", "import services.his_bridge.sources"),
     ("his-bridge", "services/his_bridge/unplaced.py", ""),
     ("pure-core", "services/claims/core/wired.py", "import grpc"),
