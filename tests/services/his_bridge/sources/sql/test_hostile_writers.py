@@ -18,12 +18,13 @@ import pytest
 from sqlalchemy import Connection, create_engine, func, make_url, select, text
 from sqlalchemy.pool import NullPool
 
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.sources.sql import SqlSource
 from services.his_bridge.storage import inbox
 from services.his_bridge.storage.inbox import Arrived
 from services.his_bridge.storage.tables import inbox as inbox_table
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.sources.sql.hospital import (
     BILL,
@@ -63,8 +64,7 @@ def url(postgres_database: str) -> str:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[Database]:
-    found = Database(f"sqlite:///{tmp_path / 'bridge.db'}")
-    migrate(found, "services.his_bridge")
+    found = with_tables(f"sqlite:///{tmp_path / 'bridge.db'}", "services.his_bridge")
     yield found
     found.close()
 
