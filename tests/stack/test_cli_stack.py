@@ -527,7 +527,7 @@ def test_times_and_an_emergency_are_supplied_and_a_pended_claim_says_what_nobody
     assert (again.code, [one for one in known if one not in again.err]) == (1, []), again.err
     explained = stack.lipei("claims", "explain", name, "--lang", "en").out
     assert "patient 300.00 + provider 0.00 + not decided yet 29700.01" in explained
-    rows = [one for one in explained.splitlines() if "fact missing" in one]
+    rows = [one for one in explained.splitlines() if " pended " in one]
     assert [one for one in rows if "patient" in one or "not decided yet" not in one] == [], rows
     submitted(stack, tmp_path, {**unknown, "bill_number": "B-times-too"})
     waiting = stack.lipei("claims", "pended", "p-13").out

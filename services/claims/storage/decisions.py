@@ -188,6 +188,11 @@ def decision_of(connection: Connection, decision_id: str) -> Row[Any]:
 
 def decisions_of(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
     """Stored decisions by id, without what they were made from."""
-    columns = [column for column in decision.c if column.name not in ("salt", "inputs", "services")]
-    found = select(*columns).where(decision.c.id.in_(ids))
-    return {row.id: row for row in connection.execute(found)}
+    if not ids:
+        return {}
+    return {row.id: row for row in connection.execute(_STORED, {"ids": ids})}
+
+
+_STORED = select(
+    *(one for one in decision.c if one.name not in ("salt", "inputs", "services"))
+).where(decision.c.id.in_(bindparam("ids", expanding=True)))
