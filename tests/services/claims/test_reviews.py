@@ -550,7 +550,8 @@ def test_a_bill_whose_paid_claim_was_appealed_is_taken_back_and_the_money_recove
             pb.CLAIM_STATE_RECOVERY_OPEN,
             yuan("190000"),
         )
-        assert [move.cause for move in ended.moves][-2:] == ["reverse", "open_recovery"]
+        moves = got(service, ended.name).moves
+        assert [move.cause for move in moves][-2:] == ["reverse", "open_recovery"]
         assert used(service) == {}
         assert "claims:incurred" not in books(service)
 
