@@ -527,9 +527,11 @@ def test_times_and_an_emergency_are_supplied_and_a_pended_claim_says_what_nobody
     assert (again.code, [one for one in known if one not in again.err]) == (1, []), again.err
     explained = stack.lipei("claims", "explain", name, "--lang", "en").out
     assert "patient 300.00 + provider 0.00 + not decided yet 29700.01" in explained
-    rows = [one for one in explained.splitlines() if " pended " in one]
-    assert [one for one in rows if "patient" in one or "not decided yet" not in one] == [], rows
-    submitted(stack, tmp_path, {**unknown, "bill_number": "B-times-too"})
+    rows = [one for one in explained.splitlines() if "fact missing" in one and " pended " in one]
+    assert len(rows) == 2, explained
+    assert all("not decided yet" in one and " patient " not in one for one in rows), rows
+    july = {"start_time": "2026-06-30T16:00:00Z", "end_time": "2026-07-11T02:00:00Z"}
+    submitted(stack, tmp_path, {**unknown, "bill_number": "B-times-too", **july})
     waiting = stack.lipei("claims", "pended", "p-13").out
     nexts = [one for one in waiting.splitlines() if one.startswith("next: lipei claims supply ")]
     assert len({one.split()[4] for one in nexts}) == 2, waiting
