@@ -13,7 +13,9 @@ from services.claims.core.plan_parts import Text
 from services.claims.plans.in_words import diff, explain
 from services.claims.plans.in_words.cover_words import COMMON
 from services.claims.plans.in_words.diff import Change, Side, compare
+from services.claims.plans.in_words.effects import effect
 from services.claims.plans.in_words.statements import KINDS, WORDS
+from services.claims.plans.in_words.vocabulary import Absent, Effect
 from services.claims.plans.loader import load_plan_file
 from tests.services.claims.core.bills import CASES, PLANS
 from tests.services.claims.plans.in_words.every_field import Changed, changes, full_plan
@@ -117,6 +119,46 @@ def _terms_explained(full: Side, other_side: Side) -> list[tuple[Text, Text]]:
         for place, now in other_side.terms.items()
         if now != full.terms[place]
     ]
+
+
+# What more of a field means for the insured, other things being equal, typed off by hand from what
+# the plan language says of each; `none` is what an absent or ended value amounts to. A field that
+# is not here says nothing of amounts, or its change depends on the case.
+BETTER = """
+Appeals.values most; Ceiling.values most; CountLimit.values most
+Deductible.social_insurance_counts least; Eligibility.values least; EmergencyException.hours most
+Filing.exceptions least; Filing.values most; FixedLimit.values most
+MedicalNecessity.diagnoses apart; MutualRecognition.overrides least
+OutOfPocketMaximum.counts apart; PairEdits.modifiers least
+PlanProvider.listed least; PreExisting.otherwise apart; PreExistingRule.values apart
+QualifiedCare.values most; RefillWindow.values most; Share.values apart; UnitLimit.values most
+UnitRow.units most; WaitingPeriod.exempt_care_types least; WaitingPeriod.exempt_diagnoses least
+"""
+WORSE = """
+AuthorisationTerm.requires least; Copay.values least; Deductible.values least
+FrequencyLimit.values least; MutualRecognition.values least; OtherLiability.values least
+OutOfPocketMaximum.values most; RequiredPapers.values least; WaitingPeriod.values least
+"""
+
+
+def test_of_every_field_more_is_judged_as_the_plan_language_means_it() -> None:
+    def typed(text: str) -> dict[str, str]:
+        entries = text.replace("\n", ";").split(";")
+        return dict(one.split() for one in entries if one.strip())
+
+    judged: dict[Effect, dict[str, str]] = {Effect.BETTER: {}, Effect.WORSE: {}}
+    for (owner, field), words in WORDS.items():
+        if words.more in judged:
+            judged[words.more][f"{owner.__name__}.{field}"] = words.none.value
+    assert judged == {Effect.BETTER: typed(BETTER), Effect.WORSE: typed(WORSE)}
+    kind = next(iter(KINDS.values()))
+    for words in WORDS.values():
+        if words.more in judged and not words.about:
+            more = words.more
+            assert effect(words, kind, 1, 2) is more
+            assert effect(words, kind, 2, 1) is more.opposite
+            ended = {Absent.MOST: more, Absent.LEAST: more.opposite, Absent.APART: Effect.DEPENDS}
+            assert effect(words, kind, 1, None) is ended[words.none]
 
 
 def _explained(plan: Plan) -> dict[str, list[str]]:
