@@ -35,6 +35,7 @@ from services.his_bridge.storage import (
     last_pulls,
     leases,
     outcomes,
+    pull_progress,
     waiting,
 )
 from services.his_bridge.storage.inbox import Arrived, Pending, Stored
@@ -182,6 +183,10 @@ class Intake:
     async def store(self, holder: str, page: Page) -> tuple[Stored, list[Looked]]:
         """Keep a page and move the cursor, in one transaction."""
         return await self._database.run(self._store_page, holder, page)
+
+    async def nothing_to_ask(self) -> None:
+        """The hospital pushes: what came is all there is just now."""
+        await self._database.run(self._advance, pull_progress.Step())
 
     @asynccontextmanager
     async def leased(self, *, asks_source: bool = True) -> AsyncIterator[str]:
@@ -444,7 +449,16 @@ class Intake:
                 page.cursor,
                 now_us=self._now_us(),
             )
+            pull_progress.advance(
+                connection, self.hospital, self.channel, _step(page, stored), now_us=self._now_us()
+            )
         return stored, [(entry, glances[position]) for position, entry in stored.pending]
+
+    def _advance(self, step: pull_progress.Step) -> None:
+        with self._database.writing() as connection:
+            pull_progress.advance(
+                connection, self.hospital, self.channel, step, now_us=self._now_us()
+            )
 
     def _arrived(self, records: Sequence[RawRecord]) -> tuple[list[Arrived], list[Glance | None]]:
         glances = self._glances(records)
@@ -532,6 +546,17 @@ def _reason_of(fault: BaseException) -> str:
     if isinstance(fault, SourceFault):
         return fault.reason
     return CUT_OFF if isinstance(fault, asyncio.CancelledError) else str(Reason.BRIDGE_FAILED)
+
+
+def _step(page: Page, stored: Stored) -> pull_progress.Step:
+    moments = [one.updated for one in page.records if one.updated is not None]
+    return pull_progress.Step(
+        seen=len(page.records),
+        received=stored.received,
+        reached_us=_micros(max(moments).timestamp()) if moments else None,
+        left=page.left,
+        swept=page.swept,
+    )
 
 
 def _record_id(entry: Pending) -> str:

@@ -114,6 +114,8 @@ class FhirRest:
             records=page.records,
             cursor=msgspec.json.encode(moved),
             swept=page.swept and turn == len(kinds),
+            # Of the kinds whose turn comes later nothing is known.
+            left=page.left if turns.turn + 1 == len(kinds) else None,
         )
 
     async def _fetch(self, kind: str, cursor: bytes | msgspec.Raw | None) -> Page:
@@ -126,7 +128,7 @@ class FhirRest:
             start = _earlier(place.position, now - timedelta(seconds=self._limits.overlap_s))
             place = _Place(position=start, newest=newest, sweeping=True, begun=start)
         try:
-            fresh, short = await self._beyond(kind, place)
+            fresh, short, left = await self._beyond(kind, place)
         except Gone:
             if place.anew:
                 text = f"the source does not search {kind} any more; check the profile's base_url"
@@ -145,6 +147,7 @@ class FhirRest:
             records=tuple(map(_record, fresh)),
             cursor=_written(self._after_sweep(moved) if swept else moved),
             swept=swept,
+            left=left,
         )
 
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
@@ -244,10 +247,10 @@ class FhirRest:
         earlier = min(place.position, place.newest)
         return _Place(position=earlier - timedelta(seconds=self._limits.overlap_s))
 
-    async def _beyond(self, kind: str, place: _Place) -> tuple[list[Entry], bool]:
+    async def _beyond(self, kind: str, place: _Place) -> tuple[list[Entry], bool, int | None]:
         """Records at or after the place that this sweep has not seen; none only at the end.
 
-        Also whether the page looked like the last one.
+        Also whether the page looked like the last one, and how many follow by the server's count.
         """
         count = min(MAX_COUNT, self._limits.page_size + len(place.seen))
         fits, most = 0, MAX_COUNT  # a page of `fits` came; one of more than `most` is too large
@@ -263,15 +266,15 @@ class FhirRest:
             full = len(framed.entries) >= count or framed.says_more
             fresh = _unseen(framed.entries, place)
             if fresh:
-                return fresh, not full
+                return fresh, not full, _left(framed)
             if not full and len(framed.entries) < min(count, self._longest):
-                return [], True
+                return [], True, None
             if full and count < most:
                 # One moment holds more records than a page: ask for a larger one.
                 fits = count
                 count = min(most, count * 4) if most == MAX_COUNT else (count + most + 1) // 2
                 continue
-            return await self._without_seen(kind, place, framed, most), False
+            return await self._without_seen(kind, place, framed, most), False, None
 
     async def _without_seen(self, kind: str, place: _Place, last: Framed, most: int) -> list[Entry]:
         """Tell the end from a page that was cut short, by leaving out what was seen."""
@@ -339,6 +342,11 @@ class FhirRest:
                 except (Missing, Refused):
                     continue  # deleted, or never there: the bill says so in the quarantine
         return found
+
+
+def _left(framed: Framed) -> int | None:
+    """How many records follow a page; only where the server counts what matches."""
+    return None if framed.total is None else max(0, framed.total - len(framed.entries))
 
 
 def _newest_of(framed: Framed) -> datetime | None:
