@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from services.his_bridge.core.outcomes import KeptOut, SetAside
 from services.his_bridge.intake import Intake, LeaseHeld, NowUs, PullReport
 from services.his_bridge.operation_requests import code_map_faults, loaded_map
 from services.his_bridge.pull_refusals import refused_by, under_way
+from services.his_bridge.queries import Queries
 from services.his_bridge.reconciling import Pushes, Reconciler
 from services.his_bridge.requests import (
     below,
@@ -58,6 +59,7 @@ class OperationsServicer(OperationsServiceServicer):
     ) -> None:
         self._database = database
         self._keys = keys
+        self._queries = Queries(database, keys)
         self._hospitals = hospitals
         self._reconciler = reconciler
         self._now_us = now_us
@@ -107,7 +109,7 @@ class OperationsServicer(OperationsServiceServicer):
         kind = f"unmapped {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        found = await self._open(code_maps.waiting_codes, name, after, size)
+        found = await self._queries.opened(code_maps.waiting_codes, name, after, size)
         currency = hospital.profile.terms.currency
         return pb.ListUnmappedCodesResponse(
             codes=[messages.unmapped(one, currency) for one in found],
@@ -176,7 +178,7 @@ class OperationsServicer(OperationsServiceServicer):
         kind = f"reconciliations {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        found = await self._read(reconciliations.after, name, after, size)
+        found = await self._queries.plain(reconciliations.after, name, after, size)
         currency = hospital.profile.terms.currency
         return pb.ListReconciliationsResponse(
             reconciliations=[messages.reconciliation(name, one, currency) for one in found],
@@ -187,22 +189,6 @@ class OperationsServicer(OperationsServiceServicer):
         self, name: str, faults: list[Violation], field: str = "parent"
     ) -> tuple[str, Hospital]:
         return hospital_named(name, faults, field, mine(self._hospitals))
-
-    async def _open(self, query: Callable[..., Any], *args: Any) -> Any:
-        """A query that opens what it reads."""
-
-        def work() -> Any:
-            with self._database.reading() as connection:
-                return query(connection, self._keys.sealer(connection), *args)
-
-        return await self._database.run(work)
-
-    async def _read(self, query: Callable[..., Any], *args: Any) -> Any:
-        def work() -> Any:
-            with self._database.reading() as connection:
-                return query(connection, *args)
-
-        return await self._database.run(work)
 
     def _load(
         self, name: str, request_id: str, version: str, loaded: StoredMap, dry_run: bool
