@@ -128,16 +128,30 @@ class OperationsServicer(OperationsServiceServicer):
         except replays.OtherReplay:
             text = "the request_id was used for other records; use a new one"
             raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        except replays.OfConflict as conflict:
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "REPLAY_OF_CONFLICT",
+                "its version came with two contents and nobody can say which is right; "
+                "have the HIS send a new version, which resolves it by itself",
+                metadata={"name": f"hospitals/{name}/quarantine/{conflict.names[0]}"},
+            ) from None
         except replays.Unreplayable as unknown:
             record = f"hospitals/{name}/quarantine/{unknown.names[0]}"
             raise not_found("record that can be replayed", record) from None
         report = await _read_now(hospital) if replayed else PullReport()
+        left = replays.LeftOut(conflicts=0, bytes_gone=0)
+        if not request.records:
+            stage = Stage(request.stage) if request.stage else None
+            left = await self._queries.plain(replays.left_out, name, stage)
         return pb.ReplayQuarantineResponse(
             replayed_count=replayed,
             released_count=report.released if report else 0,
             quarantined_count=report.quarantined if report else 0,
             held_count=report.held if report else 0,
             reading_later=report is None,
+            conflict_count=left.conflicts,
+            bytes_gone_count=left.bytes_gone,
         )
 
     async def ReconcileSource(
@@ -214,7 +228,10 @@ class OperationsServicer(OperationsServiceServicer):
                 stage = Stage(request.stage) if request.stage else None
                 most = request.max_records or USUAL_REPLAY
                 names = replays.waiting_names(connection, name, stage, most)
-            return replays.replay_once(connection, name, request_id, names, now_us=self._now_us())
+            asked = [*sorted(request.records), request.stage, str(request.max_records)]
+            return replays.replay_once(
+                connection, name, request_id, names, asked, now_us=self._now_us()
+            )
 
 
 def _pushes() -> Refused:

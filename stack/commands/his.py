@@ -12,7 +12,7 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1 import bill_pb2
 from lipei.type.v1.money_pb2 import Money
-from stack.commands import his_operations, his_pull
+from stack.commands import his_operations, his_pull, his_reconcile, his_replay
 from stack.commands.calling import CALL_S, Failed, calling
 from stack.commands.his_operations import Hospital, id_of, parent_of
 from stack.commands.options import DEFAULT_STATE, AsJson, State
@@ -37,9 +37,9 @@ app.command()(his_operations.parse)
 app.command("test")(his_operations.try_source)
 app.command()(his_pull.pull)
 app.command()(his_operations.unmapped)
-app.command()(his_operations.replay)
+app.command()(his_replay.replay)
 app.command("map")(his_operations.map_codes)
-app.command()(his_operations.reconcile)
+app.command()(his_reconcile.reconcile)
 _PAGE = 500
 
 

@@ -25,7 +25,6 @@ from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State, prof
 from stack.commands.printing import (
     counted,
     money,
-    plain,
     print_json,
     print_list,
     print_table,
@@ -35,7 +34,6 @@ from stack.commands.printing import (
     word,
 )
 from stack.commands.spreadsheet import Encoding, decoded
-from stack.commands.withheld import ask
 
 Hospital = Annotated[str, typer.Argument(metavar="HOSPITAL", help="The hospital's id.")]
 # A source may be slow, and a comparison reads all of it.
@@ -254,98 +252,6 @@ def entries_of(content: bytes, source: str, encoding: str) -> list[pb.CodeMapEnt
     except csv.Error:
         raise Failed(f"{source}: not a table in CSV; nothing was loaded") from None
     return found
-
-
-def replay(
-    hospital: Hospital,
-    records: Annotated[
-        list[str] | None, typer.Argument(metavar="RECORD...", help="Names of `his quarantine`.")
-    ] = None,
-    stage: Annotated[str, typer.Option("--stage", help="Only those stopped there.")] = "",
-    most: Annotated[int, typer.Option("--max", help="Without names: the oldest so many.")] = 100,
-    request_id: RequestId = "",
-    state: State = DEFAULT_STATE,
-    as_json: AsJson = False,
-) -> None:
-    """Have records in quarantine read once more: those named, or the oldest, at most 500."""
-    named = [
-        one if "/" in one else f"{parent_of(hospital)}/quarantine/{one}" for one in records or ()
-    ]
-    request = pb.ReplayQuarantineRequest(
-        parent=parent_of(hospital), request_id=fresh_request_id(request_id), records=named
-    )
-    if named and stage:
-        raise Failed("name records, or a --stage", exit_code=2)
-    if not named:
-        request.stage, request.max_records = stage, most
-    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
-        answer = OperationsServiceStub(channel).ReplayQuarantine(request, timeout=SOURCE_CALL_S)
-    if as_json:
-        print_json(answer)
-    elif answer.reading_later:
-        say(f"{counted(answer.replayed_count, 'record')}: the pull under way reads them")
-    else:
-        say(
-            f"{counted(answer.replayed_count, 'record')} read once more: "
-            f"{answer.released_count} released, {answer.held_count} held, "
-            f"{answer.quarantined_count} in quarantine again"
-        )
-
-
-def reconcile(
-    hospital: Hospital,
-    first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")] = "",
-    last: Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD.")] = "",
-    state: State = DEFAULT_STATE,
-    as_json: AsJson = False,
-) -> None:
-    """Compare source and bridge bill by bill, and fetch again what is missing here.
-
-    Without days the last week until yesterday. Exit code 1 when a difference stays.
-    """
-    request = pb.ReconcileSourceRequest(
-        hospital=parent_of(hospital),
-        first_day=first,
-        last_day=last,
-    )
-    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
-        stub = OperationsServiceStub(channel)
-        answer, withheld = ask(stub.ReconcileSource, request, SOURCE_CALL_S)
-    found = answer.reconciliation
-    below = withheld.below("differences")
-    if as_json:
-        print_json(withheld.marked(plain(answer)))
-    else:
-        columns = (
-            *("day", "source", "total there", "released", "total here"),
-            *("waiting", "missing", "extra", "other total"),
-        )
-        made = table(*columns, right=columns[1:])
-        for day in found.days:
-            there = (str(day.source_count), money(day.source_total))
-            here = (str(day.here_count), money(day.here_total))
-            others = (
-                *(day.waiting_count, day.missing_count),
-                *(day.extra_count, day.other_total_count),
-            )
-            rows(made, [(day.day, *there, *here, *map(str, others))])
-        print_list(made, "no bills on these days, neither there nor here")
-        if answer.repulled_count:
-            say(f"{counted(answer.repulled_count, 'bill')} fetched again")
-        if answer.differences:
-            which = table("day", "differs", "source record")
-            for one in answer.differences:
-                kind = word(pb.DifferenceKind, one.kind)
-                record = below.shown("source_record", one.source_record)
-                rows(which, [(one.day, kind, record)])
-            print_table(which)
-    if not found.agrees:
-        raise Failed(
-            f"source and bridge differ from {found.first_day} to {found.last_day}; "
-            "what is missing or extra was asked for once more already: look at the source"
-        )
-    if not as_json:
-        say("every bill of the source is accounted for")
 
 
 def id_of(hospital: str) -> str:

@@ -335,9 +335,17 @@ def test_a_conflict_is_never_replayed(database_url: str, claims: list[dict[str, 
             request_id=place.once(),
             records=[f"{PARENT}/quarantine/{conflict.row.name}"],
         )
-        assert (await refused(place.call("ReplayQuarantine", request))).code is (
-            grpc.StatusCode.NOT_FOUND
+        found = await refused(place.call("ReplayQuarantine", request))
+        assert (found.code, found.reason) == (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "REPLAY_OF_CONFLICT",
         )
+        # Whoever names none is told how many were left out, and why.
+        for stage, conflicts in (("", 1), ("conflict", 1), ("parse", 0)):
+            bulk = pb.ReplayQuarantineRequest(parent=PARENT, request_id=place.once(), stage=stage)
+            done = await place.call("ReplayQuarantine", bulk)
+            assert (done.replayed_count, done.conflict_count) == (0, conflicts)
+            assert done.bytes_gone_count == 0
 
     acting(database_url, work, lambda text: text.replace("overlap_s: 5", "overlap_s: 3600"))
 

@@ -470,6 +470,8 @@ class ReplayQuarantineResponse(_message.Message):
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
     HELD_COUNT_FIELD_NUMBER: _builtins.int
     READING_LATER_FIELD_NUMBER: _builtins.int
+    CONFLICT_COUNT_FIELD_NUMBER: _builtins.int
+    BYTES_GONE_COUNT_FIELD_NUMBER: _builtins.int
     replayed_count: _builtins.int
     """Records taken out of the quarantine to be read."""
     released_count: _builtins.int
@@ -480,6 +482,14 @@ class ReplayQuarantineResponse(_message.Message):
     """Good, and no consent covers them."""
     reading_later: _builtins.bool
     """A pull is under way, and reads them."""
+    conflict_count: _builtins.int
+    """Entries of the stage that wait and cannot be replayed, because a version came with two contents: it takes a new version
+    of the HIS. Set where no records were named.
+    """
+    bytes_gone_count: _builtins.int
+    """Entries of the stage that wait and cannot be replayed, because their bytes are gone after 90 days. Set where no records
+    were named.
+    """
     def __init__(
         self,
         *,
@@ -488,10 +498,12 @@ class ReplayQuarantineResponse(_message.Message):
         quarantined_count: _builtins.int = ...,
         held_count: _builtins.int = ...,
         reading_later: _builtins.bool = ...,
+        conflict_count: _builtins.int = ...,
+        bytes_gone_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_count", b"held_count", "quarantined_count", b"quarantined_count", "reading_later", b"reading_later", "released_count", b"released_count", "replayed_count", b"replayed_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_gone_count", b"bytes_gone_count", "conflict_count", b"conflict_count", "held_count", b"held_count", "quarantined_count", b"quarantined_count", "reading_later", b"reading_later", "released_count", b"released_count", "replayed_count", b"replayed_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
