@@ -92,10 +92,10 @@ def _windows(first: str, last: str, step: int) -> Iterator[tuple[str, str]]:
     try:
         begin, end = date.fromisoformat(first), date.fromisoformat(last)
     except ValueError:
-        begin = end = None
-    if begin is None or end is None or begin > end:
         yield first, last
         return
+    if begin > end:
+        yield first, last
     while begin <= end:
         until = min(end, begin + timedelta(days=step - 1))
         yield begin.isoformat(), until.isoformat()

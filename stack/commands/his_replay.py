@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -39,62 +38,69 @@ def replay(
     """
     if records and (stage or everything):
         raise Failed("name records, or a --stage, or --all", exit_code=2)
+    parent, once = parent_of(hospital), fresh_request_id(request_id)
     with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
-        if not records:
-            most = _waiting(channel, hospital) if everything else most
-        done = _replayed(
-            OperationsServiceStub(channel),
-            list(_requests(hospital, records or [], stage, most, fresh_request_id(request_id))),
-        )
+        replaying = Replaying(OperationsServiceStub(channel), parent, once)
+        if records:
+            names = [one if "/" in one else f"{parent}/quarantine/{one}" for one in records]
+            replaying.named(names)
+        else:
+            waiting = _waiting(HisBridgeServiceStub(channel), parent)
+            replaying.oldest(stage, waiting if everything else most, waiting)
     if as_json:
-        print_json(done)
+        print_json(replaying.whole)
         return
-    _say(done, id_of(hospital))
+    _say(replaying.whole, id_of(hospital))
 
 
-def _requests(
-    hospital: str, records: list[str], stage: str, most: int, request_id: str
-) -> Iterator[pb.ReplayQuarantineRequest]:
-    parent = parent_of(hospital)
-    names = [one if "/" in one else f"{parent}/quarantine/{one}" for one in records]
-    number = len(names) or max(most, 1)
-    for start in range(0, number, AT_ONCE):
-        request = pb.ReplayQuarantineRequest(
-            parent=parent,
-            request_id=request_id if not start else f"{request_id}-{start // AT_ONCE}",
-            records=names[start : start + AT_ONCE],
-        )
-        if not names:
-            request.stage = stage
-            # A senseless number is the bridge's to refuse.
-            request.max_records = min(AT_ONCE, most - start) if most > 0 else most
-        yield request
+class Replaying:
+    """Calls that replay a portion each; `whole` is what they did together."""
+
+    def __init__(self, stub: OperationsServiceStub, parent: str, once: str) -> None:
+        self.whole = pb.ReplayQuarantineResponse()
+        self._stub = stub
+        self._parent = parent
+        self._once = once
+        self._calls = 0
+
+    def named(self, names: list[str]) -> None:
+        """Replay these records."""
+        with stepwise("replaying", len(names), "records") as step:
+            for start in range(0, len(names), AT_ONCE):
+                some = names[start : start + AT_ONCE]
+                self._call(pb.ReplayQuarantineRequest(records=some))
+                step(len(some))
+
+    def oldest(self, stage: str, most: int, waiting: int) -> None:
+        """Replay the oldest so many of those that wait: what fails waits anew, and is not next."""
+        with stepwise("replaying", most, "records") as step:
+            done = 0
+            while not done or done < most:
+                # A senseless number is the bridge's to refuse.
+                size = min(AT_ONCE, most - done)
+                answer = self._call(pb.ReplayQuarantineRequest(stage=stage, max_records=size))
+                if not done:
+                    most = min(most, waiting - answer.conflict_count - answer.bytes_gone_count)
+                done += size
+                step(size)
+                if answer.replayed_count < size:
+                    return
+
+    def _call(self, request: pb.ReplayQuarantineRequest) -> pb.ReplayQuarantineResponse:
+        request.parent = self._parent
+        request.request_id = f"{self._once}-{self._calls}" if self._calls else self._once
+        self._calls += 1
+        answer = self._stub.ReplayQuarantine(request, timeout=SOURCE_CALL_S)
+        for name in _COUNTS:
+            setattr(self.whole, name, getattr(self.whole, name) + getattr(answer, name))
+        self.whole.reading_later |= answer.reading_later
+        self.whole.conflict_count = answer.conflict_count
+        self.whole.bytes_gone_count = answer.bytes_gone_count
+        return answer
 
 
-def _replayed(
-    stub: OperationsServiceStub, requests: list[pb.ReplayQuarantineRequest]
-) -> pb.ReplayQuarantineResponse:
-    """The sums of what the calls did; ends early when nothing waits any more."""
-    whole = pb.ReplayQuarantineResponse()
-    sizes = [len(one.records) or one.max_records for one in requests]
-    with stepwise("replaying", sum(sizes), "records") as step:
-        for request, size in zip(requests, sizes, strict=True):
-            answer = stub.ReplayQuarantine(request, timeout=SOURCE_CALL_S)
-            for name in _COUNTS:
-                setattr(whole, name, getattr(whole, name) + getattr(answer, name))
-            whole.reading_later |= answer.reading_later
-            whole.conflict_count = answer.conflict_count
-            whole.bytes_gone_count = answer.bytes_gone_count
-            step(size)
-            if answer.replayed_count < size:
-                break
-    return whole
-
-
-def _waiting(channel: object, hospital: str) -> int:
-    """How many records wait for a person now: what fails once more must not be tried for ever."""
-    stub = HisBridgeServiceStub(channel)  # type: ignore[arg-type]  # the caller's channel
-    request = his_bridge_pb2.GetSourceStatusRequest(hospital=parent_of(hospital))
+def _waiting(stub: HisBridgeServiceStub, parent: str) -> int:
+    request = his_bridge_pb2.GetSourceStatusRequest(hospital=parent)
     answer = stub.GetSourceStatus(request, timeout=CALL_S)
     return max(1, sum(one.quarantined_count for one in answer.channels))
 
