@@ -26,7 +26,7 @@ from services.his_bridge.dialects.fhir_r4 import (
     points_at,
     stated_by,
 )
-from services.his_bridge.dialects.strict_json import meaning_of
+from services.his_bridge.dialects.strict_json import marks_of, meaning_of
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
 from services.his_bridge.sources.http import (
@@ -44,6 +44,9 @@ LOOK_UP_AT_ONCE = 100
 # From an invoice to its charge, the charge's visit, and the visit's disease.
 DEEPEST = 3
 MAX_COUNT = 5_000
+# Values of a page, counted by JSON's marks: a thousand bills of fifty charges. Each becomes an
+# object, and a page of nothing else would take the memory of a thousand pages.
+MOST_MARKS = 1_500_000
 MAX_URL = 4_000
 # No server caps its pages below this; a shorter page of known records is the end even where the
 # server can neither exclude ids nor tell a total.
@@ -256,7 +259,7 @@ class FhirRest:
         fits, most = 0, MAX_COUNT  # a page of `fits` came; one of more than `most` is too large
         while True:
             try:
-                framed = await self._search(kind, _window(place, count), may_expire=True)
+                framed = await self._page(kind, _window(place, count), may_expire=True)
             except TooLarge:
                 most = count - 1
                 if most == 0:
@@ -287,8 +290,6 @@ class FhirRest:
             framed = await self._search(kind, [*_window(place, count), ("_id:not", ids)])
         except (Refused, Missing):
             framed = last
-        except TooLarge:
-            raise _too_large() from None
         fresh = _unseen(framed.entries, place)
         if fresh or not framed.entries:
             return fresh
@@ -306,15 +307,23 @@ class FhirRest:
         )
         raise SourceFault("SOURCE_PAGE_TOO_SMALL", text)
 
-    async def _search(
-        self, kind: str, parameters: Parameters, *, may_expire: bool = False
-    ) -> Framed:
+    async def _search(self, kind: str, parameters: Parameters) -> Framed:
+        """An answer that can be made no smaller. Raises: SourceFault."""
+        try:
+            return await self._page(kind, parameters)
+        except TooLarge:
+            raise _too_large() from None
+
+    async def _page(self, kind: str, parameters: Parameters, *, may_expire: bool = False) -> Framed:
+        """An answer. Raises: SourceFault, and TooLarge for one that may come in smaller pages."""
         long = sum(len(name) + len(value) for name, value in parameters) > MAX_URL
         try:
             if long:
                 body = await self._http.search_by_post(kind, parameters)
             else:
                 body = await self._http.get(kind, parameters)
+            if marks_of(body) > MOST_MARKS:
+                raise TooLarge
             framed = frame(body, kind)
         except NotABundle:
             raise SourceFault("SOURCE_NOT_FHIR", "the answer is no FHIR searchset") from None
@@ -333,13 +342,20 @@ class FhirRest:
 
     async def _batch(self, kind: str, ids: list[str]) -> dict[Key, bytes]:
         wanted = set(ids)
-        framed = await self._search(kind, [("_id", ",".join(ids)), ("_count", str(len(ids)))])
+        try:
+            parameters = [("_id", ",".join(ids)), ("_count", str(len(ids)))]
+            framed = await self._page(kind, parameters)
+        except TooLarge:
+            if len(ids) == 1:
+                return {}  # a person's picture may be in it: only what needs it waits
+            middle = len(ids) // 2
+            return await self._batch(kind, ids[:middle]) | await self._batch(kind, ids[middle:])
         found = {(kind, e.record_id): e.raw for e in framed.entries if e.record_id in wanted}
         for record_id in ids:
             if (kind, record_id) not in found:
                 try:
                     found[kind, record_id] = await self._http.get(f"{kind}/{record_id}")
-                except (Missing, Refused):
+                except (Missing, Refused, TooLarge):
                     continue  # deleted, or never there: the bill says so in the quarantine
         return found
 

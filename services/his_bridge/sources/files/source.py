@@ -53,6 +53,8 @@ from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
 # Files that one step puts away at most.
 _AT_ONCE = 100
 _PAGE_BYTES = 4 << 20
+# A longer line is no record, whatever a page of this source may have.
+MOST_RECORD = 6 << 20
 _HOUR_S = 3600.0
 # From a charge to its visit, and the visit's disease.
 _DEEPEST = 2
@@ -122,7 +124,8 @@ class FileDrop:
         self._page_size = profile.limits.page_size
         self._admit = admit
         self._now_s = now_s
-        self._cut = cutter_of(profile.source, profile.limits.max_body_mib << 20)
+        most = min(profile.limits.max_body_mib << 20, MOST_RECORD)
+        self._cut = cutter_of(profile.source, most)
         self._supporting = Supporting(profile.source, self._cut)
         # Only one step at a time: a step whose caller gave up runs to its end.
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
