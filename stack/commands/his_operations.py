@@ -17,6 +17,7 @@ from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
 from services.common.state import read_addresses, state_dir
 from services.common.strict_yaml import Fault, StrictYamlError
+from services.his_bridge.cutting.refusals import ADVICE, FileRefused
 from services.his_bridge.profiles.loader import parse_profile
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.trying import is_faulty, told, try_out
@@ -103,7 +104,13 @@ def parse(
         found = parse_profile(content_of(profile), str(profile), os.environ)
     except StrictYamlError as error:
         raise Failed(*str(error).splitlines()) from None
-    tried = try_out(content_of(file), found)
+    try:
+        tried = try_out(content_of(file), found)
+    except FileRefused as refused:
+        raise Failed(
+            f"{file}:{refused.line or 1}: {ADVICE[refused.reason]} [{refused.reason}]",
+            "the whole file would be refused",
+        ) from None
     for one in tried:
         say(json.dumps(told(one), ensure_ascii=False))
     faulty = sum(map(is_faulty, tried))

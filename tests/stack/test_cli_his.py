@@ -14,6 +14,7 @@ from stack.commands.failing import Failed
 from tests.services.his_bridge import messages_hl7
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import PROFILE
+from tests.services.his_bridge.test_dropped_corrections import CSV_PROFILE, HEADER, NUMBER, ROW
 from tests.stack.typed import lipei
 
 HOSPITAL = "demo-hospital"
@@ -103,6 +104,29 @@ def test_a_message_that_a_listener_would_refuse_is_told_so(tmp_path: Path) -> No
     assert (first["outcome"], first["kind"], first["bill_id"]) == ("BillHappened", "LATE", "ACC001")
     assert (second["outcome"], second["answer"]) == ("Refused", "AR")
     assert [one["reason"] for one in second["denials"]] == ["PROCESSING_ID_UNSUPPORTED"]
+
+
+def test_a_file_of_rows_is_parsed_as_it_would_be_dropped(tmp_path: Path) -> None:
+    profile, file = tmp_path / "p.yaml", tmp_path / "bills.csv"
+    profile.write_text(CSV_PROFILE.replace("FOLDER", str(tmp_path)))
+    rows = [ROW.format(bill=bill, number=NUMBER, amount="5.00", rev=1) for bill in (1, 2)]
+    file.write_text(HEADER + "".join(rows) + rows[1].replace("B2,", "B3,").replace("5.00", "x"))
+    typed = lipei("his", "parse", file, "--profile", profile)
+    assert typed.code == 1
+    first, second, third = [json.loads(line) for line in typed.out.splitlines()]
+    assert [(one["record"], one["outcome"]) for one in (first, second)] == [
+        ("B1", "BillStated"),
+        ("B2", "BillStated"),
+    ]
+    assert {one["reason"] for one in third["faults"]} == {"NUMBER_MALFORMED"}
+    # And what refuses the whole file is said with its line.
+    file.write_text(HEADER + rows[0] + rows[1] + rows[0])
+    typed = lipei("his", "parse", file, "--profile", profile)
+    assert typed.code == 1
+    assert typed.said == [
+        f"{file}:4: rows of one bill must stand together [ROWS_SCATTERED]",
+        "the whole file would be refused",
+    ]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])

@@ -10,16 +10,16 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from services.his_bridge.dialects.fhir_r4 import entry_of, moment_of
-from services.his_bridge.dialects.strict_json import meaning_of
-from services.his_bridge.sources.http import HospitalHttp, Missing, refusal
-from services.his_bridge.sources.lines import (
+from services.his_bridge.cutting.lines import (
     GZIP_MAGIC,
     Gunzip,
     Lines,
     LineTooLong,
     PackedBadly,
 )
+from services.his_bridge.dialects.fhir_r4 import entry_of, moment_of
+from services.his_bridge.dialects.strict_json import meaning_of
+from services.his_bridge.sources.http import HospitalHttp, Missing, refusal
 from services.his_bridge.sources.port import RawRecord, SourceFault
 
 NDJSON = "application/fhir+ndjson"

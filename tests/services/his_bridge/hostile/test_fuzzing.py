@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.his_bridge.core.outcomes import SetAside
+from services.his_bridge.cutting.formats import cutter_of
+from services.his_bridge.cutting.lines import Gunzip, Lines, LineTooLong, PackedBadly
+from services.his_bridge.cutting.refusals import FileRefused
 from services.his_bridge.dialects.fhir_r4.bundle import NotABundle, frame
 from services.his_bridge.dialects.hl7v2.framing import Deframer, NotFramed, framed
 from services.his_bridge.profiles.loader import SourceProfile, parse_profile
 from services.his_bridge.profiles.source_kinds.files import CsvSettings, FileFormat, FilesSettings
 from services.his_bridge.sources.bulk_files import next_page, read_manifest
-from services.his_bridge.sources.files.cutting import cutter_of
-from services.his_bridge.sources.files.refusals import FileRefused
-from services.his_bridge.sources.lines import Gunzip, Lines, LineTooLong, PackedBadly
 from services.his_bridge.trying import told, try_out
 from tests.services.his_bridge import messages_hl7
 from tests.services.his_bridge.dialects.yibao.messages import PROFILE as YIBAO_PROFILE

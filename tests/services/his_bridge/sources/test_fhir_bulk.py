@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import pytest
 from joserfc.jwk import RSAKey
 
+from services.his_bridge.cutting.lines import Gunzip, Lines, LineTooLong, PackedBadly
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.sources.fhir_bulk import FhirBulk
-from services.his_bridge.sources.lines import Gunzip, Lines, LineTooLong, PackedBadly
 from services.his_bridge.sources.port import Page, SourceFault
 from tests.services.his_bridge.fhir_server import fhir_server
 from tests.services.his_bridge.records import BASE_URL, around, claim, profile

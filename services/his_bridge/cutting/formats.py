@@ -16,14 +16,16 @@ from itertools import chain
 
 import msgspec
 
+from services.his_bridge.cutting.lines import Lines, LineTooLong
+from services.his_bridge.cutting.refusals import FileReason, FileRefused
 from services.his_bridge.profiles.source_kinds.files import (
     CsvSettings,
     FileFormat,
     FilesSettings,
 )
-from services.his_bridge.sources.files.refusals import FileReason, FileRefused
-from services.his_bridge.sources.lines import Lines, LineTooLong
 
+# A longer line is no record, whatever a page of a source may have.
+MOST_RECORD = 6 << 20
 # A row is a charge; longer ones are no rows.
 MOST_ROW = 1 << 20
 MOST_COLUMNS = 1000
@@ -46,6 +48,11 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Pieces = Iterator[bytes]
+
+
+def most_of(max_body_mib: int) -> int:
+    """How many bytes a record may have in a file."""
+    return min(max_body_mib << 20, MOST_RECORD)
 
 
 def cutter_of(settings: FilesSettings, most: int) -> Callable[[Pieces], Iterator[Cut]]:
