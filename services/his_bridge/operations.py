@@ -23,7 +23,7 @@ from services.his_bridge.core.faults import Stage
 from services.his_bridge.core.mapping import StoredMap
 from services.his_bridge.core.outcomes import KeptOut, SetAside
 from services.his_bridge.intake import Intake, LeaseHeld, NowUs, PullReport
-from services.his_bridge.operation_requests import code_map_faults, loaded_map
+from services.his_bridge.operation_requests import code_map_faults, loaded_map, named_systems
 from services.his_bridge.pull_refusals import refused_by, under_way
 from services.his_bridge.queries import Queries
 from services.his_bridge.reconciling import Pushes, Reconciler
@@ -42,6 +42,7 @@ from services.his_bridge.wiring import Hospital
 USUAL_REPLAY, MOST_REPLAY = 100, 500
 MOST_ON_PAGE = MOST_DIFFERENCES = 500
 MOST_DAYS = 366
+MOST_SYSTEMS = 20
 _RECORD = re.compile(r"[0-9a-f]{32}", re.ASCII)
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -84,6 +85,7 @@ class OperationsServicer(OperationsServiceServicer):
         known = mine(self._hospitals).get(request.parent.removeprefix("hospitals/"))
         faults += code_map_faults(request, None if known is None else known.profile.terms)
         name, hospital = self._hospital(request.parent, faults)
+        unknown, waiting = await self._unknown_system(name, hospital, loaded_map(request))
         done = await self._database.run(
             self._load,
             name,
@@ -99,7 +101,19 @@ class OperationsServicer(OperationsServiceServicer):
             changed_count=done.changed,
             removed_count=done.removed,
             resumed_count=done.resumed,
+            from_system_unknown=unknown,
+            waiting_systems=waiting if unknown else [],
         )
+
+    async def _unknown_system(
+        self, name: str, hospital: Hospital, loaded: StoredMap
+    ) -> tuple[bool, list[str]]:
+        """Whether nothing here has heard of a map's system, and of which systems codes wait."""
+        codes = await self._queries.opened(code_maps.waiting_codes, name, 0, MOST_ON_PAGE)
+        waiting = {one.system for one in codes if one.side is loaded.side}
+        maps = await self._queries.plain(code_maps.in_force, name)
+        known = {one.from_system for one in maps} | named_systems(hospital.profile) | waiting
+        return loaded.from_system not in known, sorted(waiting)[:MOST_SYSTEMS]
 
     async def ListUnmappedCodes(
         self, request: pb.ListUnmappedCodesRequest, context: Context

@@ -132,8 +132,10 @@ def test_a_file_of_rows_is_parsed_as_it_would_be_dropped(tmp_path: Path) -> None
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
 def test_a_table_of_codes_is_read_as_a_spreadsheet_writes_it(encoding: str) -> None:
     text = '院内编码,名称,医保编码\r\n\r\nXJ-1,血常规,250101001\r\nXJ-2,"a, b",250101002\r\n'
-    found = his_operations.entries_of(text.encode(encoding), "t.csv", "")
-    assert [(one.local_code, one.standard_code) for one in found] == [
+    found = his_operations.table_of(text.encode(encoding), "t.csv", "")
+    assert not found.faults
+    assert found.lines == [3, 4]
+    assert [(one.local_code, one.standard_code) for one in found.entries] == [
         ("XJ-1", "250101001"),
         ("XJ-2", "250101002"),
     ]
@@ -141,10 +143,9 @@ def test_a_table_of_codes_is_read_as_a_spreadsheet_writes_it(encoding: str) -> N
 
 def test_every_faulty_line_of_a_table_is_named() -> None:
     text = "local_code,standard_code\na,b\nc\n,d\ne,\n"
-    with pytest.raises(Failed) as caught:
-        his_operations.entries_of(text.encode(), "t.csv", "")
-    said = caught.value.lines
-    assert [line.split(" ")[0] for line in said[:-1]] == ["t.csv:3:", "t.csv:4:", "t.csv:5:"]
+    found = his_operations.table_of(text.encode(), "t.csv", "")
+    assert [fault.line for fault in found.faults] == [3, 4, 5]
+    assert [one.local_code for one in found.entries] == ["a"]
     for content in (b"code,other\na,b\n", b""):
         with pytest.raises(Failed):
-            his_operations.entries_of(content, "t.csv", "")
+            his_operations.table_of(content, "t.csv", "")

@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -126,7 +127,7 @@ def test_any_record_is_read_or_named_for_long(dialect: str, data: st.DataObject)
 
 def csv_settings() -> FilesSettings:
     rules = CsvSettings(key="BILL_NO", lines=("LINE_NO", "CODE", "QTY", "AMT"), version="REV")
-    return FilesSettings(folder="/x", format=FileFormat.CSV, charset="utf-8", csv=rules)
+    return FilesSettings(folder=Path("/x"), format=FileFormat.CSV, charset="utf-8", csv=rules)
 
 
 def cut_csv(content: bytes, size: int) -> None:
@@ -134,11 +135,11 @@ def cut_csv(content: bytes, size: int) -> None:
 
 
 def cut_ndjson(content: bytes, size: int) -> None:
-    _cut(FilesSettings(folder="/x", format=FileFormat.NDJSON, charset="utf-8"), content, size)
+    _cut(FilesSettings(folder=Path("/x"), format=FileFormat.NDJSON, charset="utf-8"), content, size)
 
 
 def cut_hl7(content: bytes, size: int) -> None:
-    _cut(FilesSettings(folder="/x", format=FileFormat.HL7, charset="gb18030"), content, size)
+    _cut(FilesSettings(folder=Path("/x"), format=FileFormat.HL7, charset="gb18030"), content, size)
 
 
 def _cut(found: FilesSettings, content: bytes, size: int) -> None:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -23,7 +24,7 @@ from tests.services.his_bridge.sources.odd_server import OddServer
 
 AROUND, CLAIMS, _ = good(60)
 # What stands in the place of an honest answer, byte for byte.
-Attack = Callable[[BinaryIO], None]
+Attack = Callable[[BufferedIOBase], None]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nConnection: close\r\n"
 
 
@@ -88,8 +89,15 @@ def hostile_server() -> Iterator[Hostile]:
 def body(content: bytes, *headers: bytes) -> Attack:
     lines = b"".join(line + b"\r\n" for line in headers)
 
-    def attack(out: BinaryIO) -> None:
+    def attack(out: BufferedIOBase) -> None:
         out.write(HEAD + lines + b"Content-Length: %d\r\n\r\n" % len(content))
+        out.write(content)
+
+    return attack
+
+
+def sent(content: bytes) -> Attack:
+    def attack(out: BufferedIOBase) -> None:
         out.write(content)
 
     return attack
@@ -97,13 +105,13 @@ def body(content: bytes, *headers: bytes) -> Attack:
 
 def status(line: bytes, *headers: bytes) -> Attack:
     lines = b"".join(header + b"\r\n" for header in headers)
-    return lambda out: out.write(b"HTTP/1.1 " + line + b"\r\n" + lines + b"\r\n") and None
+    return sent(b"HTTP/1.1 " + line + b"\r\n" + lines + b"\r\n")
 
 
 def endless(first: bytes, piece: bytes, pause_s: float = 0.0) -> Attack:
     """Never ends by itself: the other side hangs up, or the pieces come to a GiB."""
 
-    def attack(out: BinaryIO) -> None:
+    def attack(out: BufferedIOBase) -> None:
         out.write(first)
         for _ in range((1 << 30) // len(piece)):
             out.write(piece)
@@ -139,7 +147,7 @@ REST: dict[str, tuple[Attack, str, str]] = {
     ),
     "headers without end": (endless(HEAD, b"X: " + b"x" * 1000 + b"\r\n"), "SOURCE_AWAY", ""),
     "a header of 10 MiB": (
-        lambda out: out.write(HEAD + b"X: " + b"x" * (10 * MIB)) and None,
+        sent(HEAD + b"X: " + b"x" * (10 * MIB)),
         "SOURCE_AWAY",
         "",
     ),
