@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -27,10 +27,16 @@ WHEN = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
 
 @pytest.fixture
-def hospital(database_url: str) -> Hospital:
+def database(database_url: str) -> Iterator[Database]:
+    found = Database(database_url)
+    migrate(found, "services.his_bridge")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def hospital(database: Database) -> Hospital:
     """Both patients have consented to the programme."""
-    database = Database(database_url)
-    migrate(database, "services.his_bridge")
     found = Hospital(database)
     record(database, found.name, [terms(one, Purpose.HEALTH_PROGRAMME) for one in (LI, WANG)])
     return found
@@ -105,9 +111,7 @@ def test_whoever_has_a_reading_hears_that_it_is_withdrawn(hospital: Hospital) ->
     assert standing(hospital, WANG) == ["7.1", "7.2"]
 
 
-def test_without_a_consent_of_the_survivor_nothing_is_shown(database_url: str) -> None:
-    database = Database(database_url)
-    migrate(database, "services.his_bridge")
+def test_without_a_consent_of_the_survivor_nothing_is_shown(database: Database) -> None:
     hospital = Hospital(database)
     record(database, hospital.name, [terms(LI, Purpose.HEALTH_PROGRAMME)])
     arrive(hospital, "before")
