@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 from stack.cli import app
 from tests.services.his_bridge import messages_hl7
 from tests.services.his_bridge.population import good
-from tests.stack.test_cli_his import lipei
+from tests.stack.typed import lipei
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted((ROOT / "docs").glob("his-*.md"))
