@@ -133,9 +133,8 @@ def as_indicated(fit_sha256: str, rows: Sequence[Row], previous: str | None) -> 
 
 
 def _opened(content: bytes) -> tuple[dict[str, Worksheet], dict[str, Worksheet]]:
-    # Half a second that no other command should wait for.
-    from openpyxl import load_workbook  # noqa: PLC0415
-    from openpyxl.utils.exceptions import InvalidFileException  # noqa: PLC0415
+    from openpyxl import load_workbook  # noqa: PLC0415 - half a second
+    from openpyxl.utils.exceptions import InvalidFileException  # noqa: PLC0415 - half a second
 
     try:
         values = load_workbook(io.BytesIO(content), data_only=True)
