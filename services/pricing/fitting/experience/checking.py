@@ -15,11 +15,12 @@ from services.pricing.core.months import DAYS_TO_ARRIVE
 from services.pricing.core.readings import CODES, places_of, plausible_steps
 from services.pricing.fitting.book_settings import BookSettings, TableSource
 from services.pricing.fitting.dictionary import TABLES, Table
-from services.pricing.fitting.experience.faults import Effect, Test, tests
+from services.pricing.fitting.experience.faults import Effect, FaultKind, fault_kinds
 from services.pricing.fitting.experience.tables import (
     Connection,
     expression,
     identifier,
+    is_exact,
     listed,
     quoted,
     raw_columns,
@@ -55,8 +56,8 @@ class _Read:
 def check(con: Connection, settings: BookSettings) -> list[Found]:
     """Every fault of a book that `tables` has opened; nothing when there is none."""
     _codes(con)
-    by_table: dict[str, list[Test]] = defaultdict(list)
-    for test in tests():
+    by_table: dict[str, list[FaultKind]] = defaultdict(list)
+    for test in fault_kinds():
         by_table[test.table].append(test)
     found: list[Found] = []
     for name, table in TABLES.items():
@@ -158,7 +159,7 @@ def _missing(table: Table, column: str, source: TableSource) -> Found:
     )
 
 
-def _tested(con: Connection, table: Table, asked: Sequence[Test], read: _Read) -> list[Found]:
+def _tested(con: Connection, table: Table, asked: Sequence[FaultKind], read: _Read) -> list[Found]:
     """All tests of one table in one pass; the rows of those that hit in one more each."""
     says = [_says(test, read) for test in asked if _can_hit(test, read)]
     asked = [test for test in asked if _can_hit(test, read)]
@@ -186,15 +187,14 @@ def _tested(con: Connection, table: Table, asked: Sequence[Test], read: _Read) -
     return found
 
 
-def _can_hit(test: Test, read: _Read) -> bool:
+def _can_hit(test: FaultKind, read: _Read) -> bool:
     """Whether a test is worth asking: a column of the right type can be read as it."""
     if test.kind != "NOT_READ":
         return True
-    theirs = read.source.columns.get(test.column, test.column)
-    return read.raw.get(theirs, "") == "VARCHAR" or test.column in read.source.values
+    return not is_exact(TABLES[test.table].column(test.column), read.source, read.raw)
 
 
-def _says(test: Test, read: _Read) -> str:
+def _says(test: FaultKind, read: _Read) -> str:
     return test.says.format(
         written=identifier(f"written {test.column}"),
         currency=quoted(read.settings.currency),

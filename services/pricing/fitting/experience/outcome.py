@@ -184,7 +184,8 @@ def _stratum(kind: Kind, condition: str, months: pd.DataFrame, given: float | No
     warning = ""
     m0 = given
     if m0 is None:
-        m0 = float(outside.mean()) if len(outside) else float("nan")
+        # To two places, as it is printed: so it can be frozen in pricing.yaml as it was used.
+        m0 = round(float(outside.mean()), 2) if len(outside) else float("nan")
         if not len(outside):
             warning = "no assessed month of a non-participant: m0 is unknown, and so is u"
     clipped = (mine["value"] / MILLION).clip(upper=m0)
