@@ -76,7 +76,7 @@ def rows(table: str, *given: Mapping[str, Any]) -> Rows:
     """Rows of a table: what is not given is as in the plain book, ids count from 1."""
     letter, key = _KEYS[table]
     named = [{key: f"{letter}{place}"} if key else {} for place in range(1, len(given) + 1)]
-    return [_DEFAULTS[table] | name | one for name, one in zip(named, given, strict=True)]
+    return [_DEFAULTS[table] | name | dict(one) for name, one in zip(named, given, strict=True)]
 
 
 def plain() -> dict[str, Rows]:
