@@ -7,15 +7,18 @@ from typing import Annotated
 
 import typer
 
+from services.pricing.fitting import run_card
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
-from stack.commands import pricing_fit, pricing_registry, pricing_select
+from stack.commands import pricing_fit, pricing_registry, pricing_select, pricing_study
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import (
     DEFAULT,
     NAME,
     PricingPath,
+    card_in,
+    newest_card,
     opened,
     running,
     say_next,
@@ -26,13 +29,19 @@ from stack.commands.printing import console, counted, progress_bar, say
 app = typer.Typer(
     no_args_is_help=True, help="Tariffs: study experience, fit, select, file, renew a book."
 )
-app.command()(pricing_fit.fit)
-app.command()(pricing_fit.rerun)
-app.command()(pricing_select.select)
-app.command()(pricing_select.propose)
-app.command()(pricing_select.diff)
-pricing_registry.add_to(app)
 _README = "README.md"
+
+for _command in (
+    pricing_study.check,
+    pricing_study.study,
+    pricing_fit.fit,
+    pricing_fit.rerun,
+    pricing_select.select,
+    pricing_select.propose,
+    pricing_select.diff,
+):
+    app.command()(_command)
+pricing_registry.add_to(app)
 
 
 @app.command()
@@ -55,14 +64,6 @@ def init(
         raise Failed(f"{folder} cannot be written: {error.strerror}") from None
     say(f"{target}: edit it; every setting says what it does")
     say_next(f"lipei pricing simulate -f {target}", f"lipei pricing check -f {target}")
-
-
-@app.command()
-def check(file: PricingPath = DEFAULT) -> None:
-    """Check pricing.yaml and the book: every fault at once, what, why and what to do."""
-    found = opened(file)
-    say(f"{found.path} without fault")
-    say_next(f"lipei pricing study -f {found.path}")
 
 
 @app.command()
@@ -108,6 +109,27 @@ def simulate(
     say(f"{folder}: {counted(asked.people, 'person', 'people')}, seed {asked.seed}")
     say(book.LABEL)
     say_next(f"lipei pricing check -f {found.path}", f"lipei pricing study -f {found.path}")
+
+
+@app.command()
+def rerun(
+    cards: Annotated[list[Path], typer.Argument(metavar="CARD...", help="Cards of runs/.")],
+    file: PricingPath = DEFAULT,
+) -> None:
+    """Repeat the commands of run cards, in the order given, and compare every output's bytes.
+
+    Writes the same files again. Exit 1 when anything differs from the card, with what.
+    """
+    found = opened(file)
+    for card in cards:
+        before = card_in(card)
+        command = typer.main.get_command(app)
+        words = [before.command, "--file", str(found.path), *before.arguments]
+        command.main(args=words, prog_name="lipei pricing", standalone_mode=False)
+        after = card_in(newest_card(found.folder))
+        if told := run_card.differences(before, after):
+            raise Failed(f"{card}: not the same:", *told)
+        say(f"{card}: {counted(len(after.outputs), 'file')}, the same bytes")
 
 
 def _refuse_own_book(folder: Path) -> None:

@@ -32,6 +32,10 @@ study:
     injury: 10000000
   large_loss_tried_minor: [500000, 1000000, 2000000, 5000000, 10000000, 20000000, 50000000]
   reference_deductible_minor: 0  # claims are brought to this cover by the loss-elimination table
+  outcome:
+    reading_window_months: 12  # how often u is renewed inside a policy year: 12, 6, 4, 3 ...
+    # m0, the frozen mean of non-participants; what is not given is estimated and printed.
+    # m0: {u_hba1c_percent: {type2_diabetes: '8.32', both: '8.41'}}
   holdout:
     last_year: true            # the last calendar year of the study
     person_share: '0.10'       # of the people, by a hash of their id
@@ -60,6 +64,8 @@ class StudySettings:
     large_loss_minor: Mapping[str, int]
     large_loss_tried_minor: tuple[int, ...]
     reference_deductible_minor: int
+    reading_window_months: int
+    m0: Mapping[tuple[str, str], float]  # by outcome and condition, where frozen before
     holdout_last_year: bool
     holdout_person_share: float
 
@@ -76,6 +82,10 @@ def read_study(section: Section) -> StudySettings:
     large = section.section("large_loss_minor")
     development, source = _development(section)
     holdout = section.section("holdout")
+    outcome = section.section("outcome")
+    months = outcome.whole("reading_window_months", 12, least=1, most=12)
+    if 12 % months:
+        outcome.fault("reading_window_months", "WINDOW", "must divide 12: 1, 2, 3, 4, 6 or 12")
     found = StudySettings(
         first_day=first_day,
         after_day=after_day,
@@ -89,12 +99,24 @@ def read_study(section: Section) -> StudySettings:
             "large_loss_tried_minor", (1_000_000, 5_000_000, 20_000_000), least=1
         ),
         reference_deductible_minor=section.whole("reference_deductible_minor", 0),
+        reading_window_months=months,
+        m0=_frozen(outcome),
         holdout_last_year=holdout.flag("last_year", default=True),
         holdout_person_share=holdout.decimal("person_share", "0.10", most="0.5"),
     )
     trend.done()
+    outcome.done()
     holdout.done()
     return found
+
+
+def _frozen(section: Section) -> dict[tuple[str, str], float]:
+    below = section.section("m0")
+    return {
+        (outcome, condition): conditions.decimal(condition, "1", least="1", most="300")
+        for outcome, conditions in below.sections()
+        for condition in conditions.names()
+    }
 
 
 def _dated(section: Section) -> tuple[tuple[date, float], ...]:
