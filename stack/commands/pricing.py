@@ -31,16 +31,13 @@ app = typer.Typer(
 )
 _README = "README.md"
 
-for _command in (
-    pricing_study.check,
-    pricing_study.study,
-    pricing_fit.fit,
-    pricing_fit.rerun,
-    pricing_select.select,
-    pricing_select.propose,
-    pricing_select.diff,
-):
-    app.command()(_command)
+app.command()(pricing_study.check)
+app.command()(pricing_study.study)
+app.command()(pricing_fit.fit)
+app.command()(pricing_fit.rerun)
+app.command()(pricing_select.select)
+app.command()(pricing_select.propose)
+app.command()(pricing_select.diff)
 pricing_registry.add_to(app)
 
 

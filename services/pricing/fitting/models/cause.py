@@ -1,7 +1,7 @@
 """One cause of claims: its frequency, its severity, and the tables that come of both.
 
-Frequency counts every claim, severity only those with an amount; the base, calibrated on the
-amounts themselves, makes good what zeros and shaping leave between the two.
+Frequency counts what the study counts, severity only claims with an amount; the base, calibrated
+on the amounts themselves, makes good what zeros and shaping leave between the two.
 """
 
 from __future__ import annotations
@@ -247,6 +247,8 @@ def _effect(coded: Coded, model: _Model) -> Effect:
     name, count = coded.factor.name, len(coded.names)
     logs, variances = np.zeros(count), np.zeros(count)
     logs[list(model.silent.get(name, frozenset()))] = np.nan
+    if coded.factor.control is not None:
+        logs[coded.base :] = 0.0  # worse than the worst that anyone has costs as much
     place = {cell: index for index, cell in enumerate(coded.names)}
     fitted = model.fitted
     diagonal = np.diag(fitted.errors.covariance)

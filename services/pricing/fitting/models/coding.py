@@ -105,7 +105,12 @@ def _coded(factor: Factor, frame: pd.DataFrame) -> Coded:
     else:
         names = factor.shape.names
         missing = ABSENT if factor.control is not None else OUTSIDE
-        codes = _banded(factor.shape, column.to_numpy(dtype=np.float64), missing)
+        numbers = pd.to_numeric(column, errors="coerce")
+        strange = int((numbers.isna() & column.notna()).sum())
+        if strange:
+            text = f"{strange} segments hold something else than a number, which bands need"
+            raise _refused(factor, "NOT_A_NUMBER", text)
+        codes = _banded(factor.shape, numbers.to_numpy(dtype=np.float64), missing)
     codes[~applies] = ELSEWHERE
     exposure = frame["exposure"].to_numpy(dtype=np.float64)
     return Coded(
@@ -149,15 +154,16 @@ def _found(factor: Factor, column: pd.Series[str]) -> tuple[FactorLevel, ...]:
 
 
 def _base(factor: Factor, names: tuple[str, ...], codes: Codes, exposure: Floats) -> int:
+    shown = codes >= 0
+    held = np.bincount(codes[shown], weights=exposure[shown], minlength=len(names))
     if factor.control is not None:
-        return len(names) - 1
+        # Outcomes are clipped at the mean of those outside the programmes: above it is nobody.
+        return int(np.flatnonzero(held)[-1]) if held.any() else len(names) - 1
     if factor.base:
         firsts = factor.shape.firsts if isinstance(factor.shape, Bands) else names
         if factor.base not in firsts:
             raise _refused(factor, "BASE", "`base` is none of its levels or first values")
         return firsts.index(factor.base)
-    shown = codes >= 0
-    held = np.bincount(codes[shown], weights=exposure[shown], minlength=len(names))
     return int(held.argmax())
 
 

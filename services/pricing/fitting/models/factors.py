@@ -103,7 +103,7 @@ class Factor:
     unit: Unit = Unit()
     monotone: Literal["no", "rising", "falling"] = "no"
     applies_to: AppliesTo | None = None
-    base: str = ""  # level or band's first value; empty: the most exposure, outcome: the worst
+    base: str = ""  # level or band's first value; empty: most exposure; outcomes: the worst held
     control: Control | None = None
 
     @property

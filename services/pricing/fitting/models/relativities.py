@@ -26,6 +26,8 @@ PARTS = 8
 # Of 0 claims at 95 %, two-sided: −ln 0.025.
 _NONE_95 = 3.688879454113936
 _NORMAL_95 = 1.959963984540054
+# The end of the interval of a level that says nothing: no relativity comes near.
+_ANYTHING = 1_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,8 @@ def shaped(
     raw = rate * cost
     towards = _complement(coded, raw, claims, expected)
     trust = np.where(thin, _trust(seen, towards, count), 1.0)
-    trust[coded.base] = 1.0
+    certain = slice(coded.base, None if factor.control is not None else coded.base + 1)
+    trust[certain] = 1.0
     credible = trust * raw + (1 - trust) * towards
     directed = _directed(coded, credible, claims)
     least, greatest = settings.relativity_least, settings.relativity_greatest
@@ -87,7 +90,8 @@ def shaped(
     indicated = np.clip(indicated, least, greatest)
     margin = _NORMAL_95 * np.sqrt(_known(frequency.variances) + _known(severity.variances))
     low, high = raw * np.exp(-margin), raw * np.exp(margin)
-    high = np.where(raw > 0, high, _NONE_95 / np.maximum(expected, 1e-300) * cost)
+    with np.errstate(divide="ignore"):
+        high = np.minimum(np.where(raw > 0, high, _NONE_95 / expected * cost), _ANYTHING)
     table = TableFit(
         name=factor.name,
         feature=factor.feature,

@@ -76,7 +76,7 @@ fit:
       outcome:
         flat_below: '7.0'
         months_of_one_reading: 3
-        one_reading_at_most: '0.15'
+        one_reading_at_most: '0.25'
         least: '0.60'
     systolic:
       zh: 收缩压
@@ -91,7 +91,7 @@ fit:
       outcome:
         flat_below: '130'
         months_of_one_reading: 1
-        one_reading_at_most: '0.08'
+        one_reading_at_most: '0.10'
         least: '0.60'
   causes:
     inpatient:

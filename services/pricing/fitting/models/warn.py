@@ -40,8 +40,8 @@ def of_cause(fitted: FittedCause, settings: FitSettings) -> Iterator[FitWarning]
         yield FitWarning(
             code="ZERO_AMOUNTS",
             where=f"{name}.severity",
-            zh=f"{zeros} 件赔款为零，计入频率，不计入件均赔款",
-            en=f"{zeros} claims of amount 0 count in the frequency and not in the severity",
+            zh=f"{zeros} 件赔款为零，不计入件均赔款",
+            en=f"{zeros} claims of amount 0 are left out of the severity",
         )
     dispersion = fitted.frequency.model.pearson_dispersion
     if dispersion > _DISPERSED:

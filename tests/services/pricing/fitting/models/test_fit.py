@@ -248,3 +248,13 @@ def test_factors_whose_column_or_levels_are_wrong_are_named_at_once(book: MadeBo
         ("factors.sex", "UNKNOWN_LEVEL"),
         ("factors.condition", "BASE"),
     }
+
+
+def test_a_number_may_be_written_as_text_and_text_is_no_number(book: MadeBook, found: Fit) -> None:
+    experience = book.experience.assign(age=book.experience["age"].astype(str))
+    assert fit_bytes(fitted(MadeBook(experience=experience, claims=book.claims))) == fit_bytes(
+        found
+    )
+    experience.loc[7, "age"] = "forty"
+    with pytest.raises(FitRefused, match="1 segments hold something else than a number"):
+        fitted(MadeBook(experience=experience, claims=book.claims))

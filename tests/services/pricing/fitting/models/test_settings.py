@@ -36,7 +36,7 @@ def test_bands_end_where_the_next_begins() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "path", "reason"),
     [
-        ("        one_reading_at_most: '0.15'\n", "", "one_reading_at_most", "MISSING"),
+        ("        one_reading_at_most: '0.25'\n", "", "one_reading_at_most", "MISSING"),
         ("        flat_below: '7.0'\n", "", "flat_below", "MISSING"),
         ("        least: '0.60'\n", "", "least", "MISSING"),
         ("flat_below: '7.0'", "flat_below: '7.5'", "hba1c.bands", "NOT_FLAT"),
