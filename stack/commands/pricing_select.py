@@ -81,7 +81,7 @@ def select(
                 )
             except choice.WorkbookRefused as refused:
                 told = [f"{WORKBOOK}: {one}" for one in str(refused).splitlines()]
-                count = f"{len(refused.faults)} faults; nothing was selected"
+                count = f"{_faults(told)}; nothing was selected"
                 raise Failed(*told, count, exit_code=2) from None
         else:
             chosen = choice.as_indicated(fit_sha256, all_rows, version)
@@ -120,7 +120,7 @@ def propose(
         made = proposal.proposal(fitted, fit_sha256, chosen, settings)
     except proposal.ProposalRefused as refused:
         told = str(refused).splitlines()
-        raise Failed(*told, f"{len(told)} faults; no tariff was made", exit_code=2) from None
+        raise Failed(*told, f"{_faults(told)}; no tariff was made", exit_code=2) from None
     share, source = settings.credit_cap or (0, "")
     gates = judge(made.tariff, made.evidence, load_bans(known_bans()), LegalCap(share, source))
     show_gates(gates, lang)
@@ -222,6 +222,10 @@ def show_gates(gates: Iterable[Gate], lang: Language) -> None:
     print_table(made)
     for fault in faults:
         say(fault)
+
+
+def _faults(told: Sequence[str]) -> str:
+    return f"{len(told)} {'fault' if len(told) == 1 else 'faults'}"
 
 
 def _yes(passed: bool) -> str:
