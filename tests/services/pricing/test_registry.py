@@ -6,8 +6,10 @@ import asyncio
 import copy
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import grpc
@@ -400,6 +402,26 @@ def test_a_request_that_is_repeated_does_nothing_twice(service: Service) -> None
     assert once.state == pb.TARIFF_STATE_ENDORSED
     assert propose(service, who=ZHAO) == first.tariff.name  # proposed anew it is what it was
     assert len(service.answer(LI, pb.GetTariffRequest(name=first.tariff.name)).tariff.history) == 2
+
+
+def test_what_comes_at_the_same_time_is_done_once(service: Service) -> None:
+    tariff, evidence = proposal()
+    twins = [proposing(tariff, evidence)] * 4
+    with ThreadPoolExecutor(4) as pool:
+        names = {one.tariff.name for one in pool.map(partial(service.answer, LI), twins)}
+    (name,) = names
+    requests = [moving(pb.ApproveTariffRequest, name) for _ in range(2)] * 2
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(service.answer, [WANG, ZHAO, WANG, ZHAO], requests))
+        again = [moving(pb.ActivateTariffRequest, name, first_date=TODAY)] * 4
+        list(pool.map(partial(service.answer, CHEN), again))
+    history = service.answer(LI, pb.GetTariffRequest(name=name)).tariff.history
+    assert sorted((one.event, one.actor) for one in history) == [
+        (pb.TARIFF_EVENT_PROPOSE, "li"),
+        (pb.TARIFF_EVENT_APPROVE, "wang"),
+        (pb.TARIFF_EVENT_APPROVE, "zhao"),
+        (pb.TARIFF_EVENT_ACTIVATE, "chen"),
+    ]
 
 
 def test_a_later_version_ends_the_one_before_and_none_overlap(service: Service) -> None:
