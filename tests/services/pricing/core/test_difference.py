@@ -55,7 +55,7 @@ _CELL = "causes[0].tables[3].cells[1].factor_millionths"
         ("causes[0].tables[3].applies_to", None, "inpatient.hba1c", "type2_diabetes both → all"),
         ("basis.credit_cap.share_millionths", 100_000, "basis.credit_cap", "0.3 → 0.1"),
         ("basis.collar.least_millionths", 900_000, "basis.collar", "0.8–1.25 → 0.9–1.25"),
-        ("basis.windows", [], "basis.windows.hba1c_percent", "is gone"),
+        ("basis.windows[0].months", 6, "basis.windows.hba1c_percent", "changes"),
         ("basis.alternatives[0].en", "walks", "basis.alternatives.hba1c_percent", "changes"),
         ("basis.data_sha256", "e" * 64, "basis.data_sha256", "d → e"),
         ("assumptions[0].en", "other", "assumptions.base_inpatient", "changes"),
