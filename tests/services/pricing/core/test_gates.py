@@ -53,8 +53,10 @@ def made(case: dict[str, Any]) -> tuple[Tariff, Evidence]:
     for old, new in (case.get("rename_golden") or {}).items():
         for golden in tariff["golden_quotes"]:
             golden["features"][new] = golden["features"].pop(old)
-    if case.get("rebase"):
-        bases = rebased(msgspec.convert(trees["evidence"], Evidence), 0)
+    change = case.get("approved", 0)
+    tariff["basis"]["off_balance"]["approved_change_millionths"] = change
+    if case.get("rebase") or change:
+        bases = rebased(msgspec.convert(trees["evidence"], Evidence), change)
         for cause in tariff["causes"]:
             cause["base_e4"] = bases[cause["name"]]
     found, evidence = proposal(tariff, trees["evidence"])
@@ -79,6 +81,51 @@ def test_a_case_fails_these_gates_and_no_others(name: str) -> None:
         gate for gate in failed if gate in case["fails"]
     ]
     assert all_passed(judged) is (not case["fails"])
+
+
+FIGURES = {
+    "in_order": "0 faults",
+    "monotone": "4 tables of 2 biometrics",
+    "one_layer": "2 in the outcome layer",
+    "one_reading": "0.085107 of at most 0.12",
+    "credit_cap": "0.17668 of at most 0.3",
+    "collar": "0.8 to 1.25",
+    "floor": "172537 against 100000",
+    "off_balance": "0 millionths of expected claims",
+    "banned_factors": "1 bans in CN",
+    "alternative": "2 of 2",
+    "finite": "6 coefficients",
+    "converged": "6 of 6 models",
+    "selection": "0 cells differ from what was indicated",
+    "golden_quotes": "5 golden quotes",
+}
+
+
+def figures(case: dict[str, Any]) -> dict[str, str]:
+    found = {gate.name: gate.figure for gate in judge(*made(case), bans(), LAW)}
+    del found["evidence"]  # a digest
+    return found
+
+
+def test_a_gate_says_the_figure_that_it_judges_by() -> None:
+    assert figures({}) == FIGURES
+    for name, gate, figure in (
+        ("a fit that did not converge is no ground", "converged", "5 of 6 models"),
+        ("who cannot reach a target has another way", "alternative", "0 of 2"),
+        (
+            "a change of the bases that was approved is in balance",
+            "off_balance",
+            "50000 millionths of expected claims",
+        ),
+    ):
+        assert figures(CASES[name])[gate] == figure
+
+
+def test_a_figure_that_is_a_bound_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "_MOST_COMBINATIONS", 1)
+    found = figures({})
+    assert "(bound)" in found["credit_cap"]
+    assert "(bound)" in found["floor"]
 
 
 def test_no_gates_at_all_are_not_passed() -> None:
