@@ -7,8 +7,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +24,11 @@ from services.common.identity import member_token
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.common.state import load_or_make_key, read_addresses
-from tests.stack.test_supervisor import LONGEST_S, processes_with
-from tests.stack.typed import ROOT, Typed, environ, lipei
+from stack.installation import MODULES
+from tests.forked import Forked
+from tests.processes import processes_of
+from tests.stack.test_supervisor import LONGEST_S
+from tests.stack.typed import ROOT, Typed, environ, lipei, lipei_process
 
 HOSPITAL = "demo-hospital"
 PLAN = ROOT / "services" / "claims" / "plans" / "million-medical.yaml"
@@ -72,13 +73,16 @@ class Stack:
         profiles = folder / "profiles"
         profiles.mkdir(exist_ok=True)
         shutil.copy(ROOT / "services" / "his_bridge" / "profiles" / f"{HOSPITAL}.yaml", profiles)
-        self.command = [sys.executable, "-m", "stack.cli", "up", "--state", str(self.state)]
-        self.command += ["--profiles", str(profiles)]
+        self.words = ["up", "--state", str(self.state), "--profiles", str(profiles)]
         self.out = folder / "up.out"
-        with self.out.open("w") as out:
-            self.process = subprocess.Popen(
-                self.command, env=environ(LIPEI_PULL_INTERVAL_S="3600"), stdout=out, stderr=out
-            )
+        self.process = Forked(
+            "stack.cli",
+            *self.words,
+            environ=environ(LIPEI_PULL_INTERVAL_S="3600"),
+            out=self.out,
+            err=self.out,
+            imported=MODULES,
+        )
 
     def until_ready(self) -> None:
         ready = self.state / "ready"
@@ -680,11 +684,9 @@ def alter(state: Path, claim: str) -> None:
 
 
 def test_a_second_up_on_the_same_state_is_refused(stack: Stack) -> None:
-    done = subprocess.run(
-        stack.command, env=environ(), capture_output=True, text=True, timeout=LONGEST_S, check=False
-    )
-    assert done.returncode == 1
-    assert "lipei is already up on" in done.stderr
+    typed = lipei_process(*stack.words)
+    assert typed.code == 1
+    assert "lipei is already up on" in typed.err
     assert stack.json("status")["ready"] is True
 
 
@@ -716,12 +718,12 @@ def test_killing_lipei_up_leaves_no_process_and_the_next_start_goes_on(tmp_path:
     try:
         first.until_ready()
         pids = first.pids()
-        assert len(pids) == 7
+        assert len(pids) == 9
         assert all(alive(pid) for pid in pids)
     finally:
         first.stop(signal.SIGKILL)
     until(lambda: not any(alive(pid) for pid in pids))
-    assert processes_with(str(first.state)) == []
+    assert processes_of(first.state) == []
     again = Stack(tmp_path)
     try:
         again.until_ready()
