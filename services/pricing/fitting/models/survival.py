@@ -98,7 +98,8 @@ def proportional_hazards(rows: pd.DataFrame, design: Design) -> pd.DataFrame:
 
     One row per coefficient: name, level, statistic, p. The test knows no entry times, so that it
     is made on the people who are observed from their origin on, each with the covariates of the
-    beginning and up to the first gap; `persons` says how many they are.
+    beginning and up to the first gap; `persons` says how many they are. What nobody has at the
+    beginning cannot be tested: NaN.
 
     Raises: FitRefused when nobody is, or Cox' model does not converge.
     """
@@ -118,13 +119,14 @@ def proportional_hazards(rows: pd.DataFrame, design: Design) -> pd.DataFrame:
     )
     frame["stop"] = ends["stop"].to_numpy(dtype=np.float64)[whole]
     frame["event"] = ends["event"].to_numpy(dtype=bool)[whole]
+    columns = frame.columns[: len(design.columns) - 1]
+    varied = (frame[columns].nunique() > 1).to_numpy()
+    frame = frame.drop(columns=columns[~varied])
     tested = proportional_hazard_test(_quietly(frame), frame, time_transform="rank")
-    return _listed(
-        design,
-        statistic=np.atleast_1d(tested.test_statistic),
-        p=np.atleast_1d(tested.p_value),
-        persons=len(frame),
-    )
+    statistic, p = np.full(len(columns), np.nan), np.full(len(columns), np.nan)
+    statistic[varied] = np.atleast_1d(tested.test_statistic)
+    p[varied] = np.atleast_1d(tested.p_value)
+    return _listed(design, statistic=statistic, p=p, persons=len(frame))
 
 
 def monthly_poisson(rows: pd.DataFrame, design: Design, *, where: str) -> Fitted:
