@@ -63,13 +63,17 @@ def next_events(segments: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
 
 
 def kaplan_meier(rows: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
-    """Share without an event by day, with its 95 % interval, for each segment of `by`."""
+    """Share without an event by day, with its 95 % interval, for each segment of `by`.
+
+    Where late entry leaves nobody at risk for a while, Kaplan–Meier's share would stay 0 for ever;
+    such a segment has the share exp(−cumulative hazard) instead (Breslow, Fleming, Harrington).
+    """
     return _curves(rows, by, lifelines.KaplanMeierFitter, "survival_function_", "share")
 
 
 def nelson_aalen(rows: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Cumulative hazard by day, with its 95 % interval, for each segment of `by`."""
-    return _curves(rows, by, lifelines.NelsonAalenFitter, "cumulative_hazard_", "hazard")
+    return _curves(rows, by, _nelson_aalen_fitter, "cumulative_hazard_", "hazard")
 
 
 def cox(rows: pd.DataFrame, design: Design) -> pd.DataFrame:
@@ -207,21 +211,38 @@ def _curves(
 ) -> pd.DataFrame:
     made = []
     for level, part in _groups(rows, by):
-        model = fitter()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # few at risk on the first days: seen in `at_risk`
-            model.fit(part["stop"], part["event"], entry=part["start"])
-        curve = pd.DataFrame(
-            {
-                "day": getattr(model, attribute).index.to_numpy(float),
-                name: getattr(model, attribute).iloc[:, 0].to_numpy(float),
-                "low95": model.confidence_interval_.iloc[:, 0].to_numpy(float),
-                "high95": model.confidence_interval_.iloc[:, 1].to_numpy(float),
-                "at_risk": model.event_table["at_risk"].to_numpy(int),
-            }
-        )
+        try:
+            curve = _curve(_estimated(part, fitter), attribute, name)
+        except lifelines.exceptions.StatError:
+            hazard = _estimated(part, _nelson_aalen_fitter)
+            curve = _curve(hazard, "cumulative_hazard_", name)
+            lows, highs = np.exp(-curve["high95"]), np.exp(-curve["low95"])
+            curve = curve.assign(low95=lows, high95=highs, **{name: np.exp(-curve[name])})
         made.append(curve.assign(**dict(zip(by, level, strict=True))))
     return pd.concat(made, ignore_index=True)
+
+
+def _estimated(part: pd.DataFrame, fitter: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few at risk on the first days: seen in `at_risk`
+        return fitter().fit(part["stop"], part["event"], entry=part["start"])
+
+
+def _nelson_aalen_fitter() -> Any:
+    # lifelines' smoothing of ties counts the hazard twice where late entry leaves nobody at risk.
+    return lifelines.NelsonAalenFitter(nelson_aalen_smoothing=False)
+
+
+def _curve(model: Any, attribute: str, name: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "day": getattr(model, attribute).index.to_numpy(dtype=np.float64),
+            name: getattr(model, attribute).iloc[:, 0].to_numpy(dtype=np.float64),
+            "low95": model.confidence_interval_.iloc[:, 0].to_numpy(dtype=np.float64),
+            "high95": model.confidence_interval_.iloc[:, 1].to_numpy(dtype=np.float64),
+            "at_risk": model.event_table["at_risk"].to_numpy(dtype=np.int64),
+        }
+    )
 
 
 def _groups(
