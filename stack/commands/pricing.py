@@ -34,7 +34,6 @@ _README = "README.md"
 app.command()(pricing_study.check)
 app.command()(pricing_study.study)
 app.command()(pricing_fit.fit)
-app.command()(pricing_fit.rerun)
 
 
 @app.command()

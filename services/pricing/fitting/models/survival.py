@@ -15,6 +15,7 @@ import lifelines
 import numpy as np
 import pandas as pd
 from lifelines.statistics import proportional_hazard_test
+from scipy.linalg import LinAlgWarning
 
 from services.pricing.fitting.models.design import INTERCEPT, Category, Design, Term
 from services.pricing.fitting.models.refusal import FitFault, FitRefused
@@ -274,6 +275,7 @@ def _listed(design: Design, **columns: Any) -> pd.DataFrame:
 def _quietly(frame: pd.DataFrame, **more: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error", lifelines.exceptions.ConvergenceWarning)
+        warnings.simplefilter("error", LinAlgWarning)
         try:
             return lifelines.CoxPHFitter().fit(
                 frame, duration_col="stop", event_col="event", fit_options=_COX, **more
@@ -281,6 +283,7 @@ def _quietly(frame: pd.DataFrame, **more: Any) -> Any:
         except (
             lifelines.exceptions.ConvergenceError,
             lifelines.exceptions.ConvergenceWarning,
+            LinAlgWarning,
         ) as error:
             text = f"Cox' model did not converge: {str(error).splitlines()[0]}"
             fault = FitFault(where="survival", code="NOT_CONVERGED", text=text)
