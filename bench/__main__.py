@@ -27,6 +27,7 @@ from bench import (
     engine,
     every_edit,
     evidence,
+    fitting,
     hl7v2,
     identified,
     masking,
@@ -58,6 +59,7 @@ MEASURES = (
     "what-if",
     "evidence",
     "hl7v2",
+    "fitting",
     "decision",
     "settle",
     "pull",
@@ -147,8 +149,11 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
             _measured(report, "evidence", lambda: evidence.measure(report, sizes, Path(folder)))
     if "hl7v2" in only:
         _measured(report, "HL7 v2", lambda: hl7v2.measure(report, sizes))
+    if "fitting" in only:
+        _measured(report, "fitting", lambda: fitting.measure(report, sizes))
     if "quote" in only:
         _measured(report, "quote kernel", lambda: quote.measure(report, sizes))
+        _measured(report, "explained quotes", lambda: quote.explained(report, sizes))
     chosen = [name for name in _LIVE if name in only]
     if chosen:
         _run_live(chosen, sizes, report)

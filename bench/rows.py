@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-RATES = ("claims/s", "bills/s")
+RATES = ("claims/s", "bills/s", "quotes/s")
 
 
 class Row(TypedDict):
@@ -52,6 +52,8 @@ class Sizes:
     kept_leaves: int = 20_000
     appended: int = 200
     stored_claims: int = 100_000
+    fitted: int = 1_000_000
+    varying: int = 214_000  # people's years before a first event: 188,000 rows are left
 
     @property
     def claims(self) -> int:
@@ -79,6 +81,8 @@ QUICK = Sizes(
     kept_leaves=200,
     appended=50,
     stored_claims=40,
+    fitted=3_000,
+    varying=600,
 )
 
 

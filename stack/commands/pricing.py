@@ -11,7 +11,7 @@ from services.pricing.fitting import run_card
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
-from stack.commands import pricing_study
+from stack.commands import pricing_fit, pricing_registry, pricing_select, pricing_study
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import (
     DEFAULT,
@@ -33,6 +33,12 @@ _README = "README.md"
 
 app.command()(pricing_study.check)
 app.command()(pricing_study.study)
+app.command()(pricing_fit.fit)
+app.command()(pricing_fit.rerun)
+app.command()(pricing_select.select)
+app.command()(pricing_select.propose)
+app.command()(pricing_select.diff)
+pricing_registry.add_to(app)
 
 
 @app.command()

@@ -11,7 +11,9 @@ from typing import TypeVar
 from services.common.strict_yaml import Fault, StrictYamlError, YamlMap, load
 from services.pricing.fitting.book_settings import BOOK
 from services.pricing.fitting.experience.settings import STUDY
+from services.pricing.fitting.models.settings import FIT
 from services.pricing.fitting.section import Section, SectionKind
+from services.pricing.fitting.selection.settings import SELECT, TARIFF
 from services.pricing.fitting.simulated.settings import SIMULATE
 
 T = TypeVar("T")
@@ -21,6 +23,9 @@ SECTIONS: Mapping[str, SectionKind] = {
     "book": BOOK,
     "simulate": SIMULATE,
     "study": STUDY,
+    "fit": FIT,
+    "select": SELECT,
+    "tariff": TARIFF,
 }
 FORMAT = 1
 _HEAD = """\

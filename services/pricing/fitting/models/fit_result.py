@@ -120,12 +120,22 @@ class CauseFit(FitPart, frozen=True):
     tables: tuple[TableFit, ...]
 
 
+class Loads(FitPart, frozen=True):
+    """What a gross premium holds beside claims, as the calibration took it."""
+
+    fixed_expense_e4: int
+    variable_expense_millionths: int
+    profit_millionths: int
+
+
 class Fit(FitPart, frozen=True):
     """Everything that selection and the report need of a fit.
 
-    `book` is the SHA-256 of the experience that it was fitted on, `run_card` the name of the card
-    in runs/. `large_loss_load_e4` is per person and year, calibrated as the bases are. A target of
-    None leaves the bases as fitted: pure premiums.
+    `book` is the SHA-256 of the experience that it was fitted on; `run_card` names the run by the
+    digests of what went in, so that a rerun has the same name: the card in runs/ that lists this
+    file among its outputs tells the rest. `large_loss_load_e4` is per person and year, calibrated
+    as the bases are. A target of None leaves the bases as fitted: pure premiums. `loads` are those
+    that the target was reckoned with; null without a target.
     """
 
     format: Literal[1]
@@ -138,6 +148,7 @@ class Fit(FitPart, frozen=True):
     large_loss_load_e4: int
     target_loss_ratio: float | None
     warnings: tuple[FitWarning, ...]
+    loads: Loads | None = None
 
 
 def fit_bytes(fit: Fit) -> bytes:
