@@ -1,14 +1,17 @@
-"""`lipei pricing fit`: from a study to indicated relativities, survival beside them."""
+"""`lipei pricing fit` and `rerun`: indicated relativities and survival; a command once more."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
+import typer
 from rich.table import Table
 
 from services.pricing.core.tariff import E4
+from services.pricing.fitting import run_card
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.models.fit_result import Fit
 from services.pricing.fitting.models.refusal import FitRefused
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from services.pricing.fitting.pricing_file import PricingFile
 
 _STUDY = "study"
+_EXIT_DIFFERENT = 1
 
 
 def fit(file: PricingPath = DEFAULT) -> None:
@@ -76,6 +80,32 @@ def fit(file: PricingPath = DEFAULT) -> None:
     else:
         out.print(_survived(lived))
     say_next(f"lipei pricing select -f {found.path}", f"lipei pricing report -f {found.path}")
+
+
+def rerun(
+    context: typer.Context,
+    card: Annotated[Path, typer.Argument(metavar="RUN", help="A run card, runs/0003-fit.json.")],
+) -> None:
+    """Run the command of a run card again, and compare what it gives with what it gave.
+
+    Overwrites the command's own outputs, nothing else. Exit code 1 when a byte differs.
+    """
+    try:
+        before = run_card.read_card(card)
+    except OSError as error:
+        raise Failed(f"{card} cannot be read: {error.strerror}", exit_code=2) from None
+    except msgspec.DecodeError as error:
+        raise Failed(f"{card} is no run card: {error}", exit_code=2) from None
+    folder = card.absolute().parent.parent
+    file = opened(folder)
+    cards = set(folder.glob(f"{run_card.FOLDER}/*.json"))
+    group = context.find_root().command if context.parent is None else context.parent.command
+    group.main([before.command, "-f", str(file.path), *before.arguments], standalone_mode=False)
+    (made,) = set(folder.glob(f"{run_card.FOLDER}/*.json")) - cards
+    told = run_card.differences(before, run_card.read_card(made))
+    if told:
+        raise Failed(f"{card.name} again is not the same:", *told, exit_code=_EXIT_DIFFERENT)
+    say(f"{card.name} again: {len(before.outputs)} outputs, the same bytes")
 
 
 def _survival(

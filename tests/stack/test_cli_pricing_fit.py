@@ -40,7 +40,7 @@ def test_fit_writes_a_fit_and_its_card_and_says_what_comes_next(folder: Path) ->
 
 def test_rerun_gives_the_same_bytes_and_tells_when_the_study_has_changed(folder: Path) -> None:
     card = str(folder / "runs" / "0001-fit.json")
-    same = lipei("pricing", "rerun", "-f", folder, card)
+    same = lipei("pricing", "rerun", card)
     assert same.code == 0, same.err
     assert "the same bytes" in same.out
     experience = folder / "study" / "experience.csv"
@@ -48,7 +48,7 @@ def test_rerun_gives_the_same_bytes_and_tells_when_the_study_has_changed(folder:
     experience.write_text("".join(written[:-3]), "utf-8")
     claims = made_book(600, 2).claims
     claims[claims["segment_id"] < 1_797].to_parquet(folder / "study" / "claims.parquet")
-    other = lipei("pricing", "rerun", "-f", folder, card)
+    other = lipei("pricing", "rerun", card)
     assert other.code == 1
     assert "output fit/fit.json" in other.err
     assert "input study/experience.csv" in other.err
@@ -65,3 +65,9 @@ def test_what_cannot_be_fitted_is_told_in_sentences(tmp_path: Path) -> None:
     missing = lipei("pricing", "fit", "-f", str(tmp_path))
     assert missing.code == 2
     assert "one_reading_at_most: must be given" in missing.err
+
+
+def test_a_card_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text("[]", "utf-8")
+    assert lipei("pricing", "rerun", str(tmp_path / "card.json")).code == 2
+    assert lipei("pricing", "rerun", str(tmp_path / "none.json")).code == 2

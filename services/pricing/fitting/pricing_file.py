@@ -13,6 +13,7 @@ from services.pricing.fitting.book_settings import BOOK
 from services.pricing.fitting.experience.settings import STUDY
 from services.pricing.fitting.models.settings import FIT
 from services.pricing.fitting.section import Section, SectionKind
+from services.pricing.fitting.selection.settings import SELECT, TARIFF
 from services.pricing.fitting.simulated.settings import SIMULATE
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ SECTIONS: Mapping[str, SectionKind] = {
     "simulate": SIMULATE,
     "study": STUDY,
     "fit": FIT,
+    "select": SELECT,
+    "tariff": TARIFF,
 }
 FORMAT = 1
 _HEAD = """\

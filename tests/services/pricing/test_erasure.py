@@ -29,6 +29,7 @@ from services.pricing.storage.about import records_about
 from services.pricing.storage.erasure import Erasure, Erasures, NothingKept
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore, Recorded
+from services.pricing.storage.registry import RegistryStore
 from tests.forked import run_forked
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing import process
@@ -77,7 +78,8 @@ def stores(database: Database, keys: SubjectKeys) -> Stores:
     quotes = QuoteStore(database, keys)
     rates = demo_rates()
     quotes.keep_tariff(rates.version, canonical_bytes(rates.tariff), 1)
-    return Stores(quotes, ReadingStore(database, keys), Erasures(database, keys))
+    registry = RegistryStore(database)
+    return Stores(quotes, ReadingStore(database, keys), Erasures(database, keys), registry)
 
 
 @pytest.fixture

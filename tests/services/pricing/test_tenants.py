@@ -34,6 +34,7 @@ from services.pricing.servicer import FULL_NAME, PricingServicer, Stores
 from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
+from services.pricing.storage.registry import RegistryStore
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 from tests.services.pricing.core.reading_cases import programmes
@@ -58,7 +59,7 @@ class Service:
         quotes.keep_tariff(rates.version, canonical_bytes(rates.tariff), 1)
         self.readings = ReadingStore(database, keys)
         shelf = Shelf(Book([rates]), programmes(), cap=LegalCap(80_000, "a regulation"))
-        stores = Stores(quotes, self.readings, Erasures(database, keys))
+        stores = Stores(quotes, self.readings, Erasures(database, keys), RegistryStore(database))
         self._servicer = PricingServicer(shelf, database, stores, now=lambda: NOW)
 
     def answer(self, caller: Caller, request: Message) -> Any:

@@ -22,6 +22,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _QuoteArm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuoteArmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuoteArm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUOTE_ARM_UNSPECIFIED: _QuoteArm.ValueType  # 0
+    """No experiment, or the very version was asked for."""
+    QUOTE_ARM_CHAMPION: _QuoteArm.ValueType  # 1
+    """The active one."""
+    QUOTE_ARM_CHALLENGER: _QuoteArm.ValueType  # 2
+    """The other one."""
+
+class QuoteArm(_QuoteArm, metaclass=_QuoteArmEnumTypeWrapper):
+    """Which of two tariffs priced a quote; see TariffService.SetRouting."""
+
+QUOTE_ARM_UNSPECIFIED: QuoteArm.ValueType  # 0
+"""No experiment, or the very version was asked for."""
+QUOTE_ARM_CHAMPION: QuoteArm.ValueType  # 1
+"""The active one."""
+QUOTE_ARM_CHALLENGER: QuoteArm.ValueType  # 2
+"""The other one."""
+Global___QuoteArm: _TypeAlias = QuoteArm  # noqa: Y015
+
 class _MonthResult:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -307,12 +331,15 @@ class Quote(_message.Message):
     START_DATE_FIELD_NUMBER: _builtins.int
     PREMIUM_WITHOUT_CREDIT_FIELD_NUMBER: _builtins.int
     INCENTIVE_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/quotes/{quote}"."""
     tariff: _builtins.str
     """"{tariff id}@sha256:{hash}" that priced it."""
     start_date: _builtins.str
     """First day of the policy year, "YYYY-MM-DD"."""
+    arm: Global___QuoteArm.ValueType
+    """Which of two tariffs priced it, while an experiment runs under the id that was asked for."""
     @_builtins.property
     def premium(self) -> _money_pb2.Money:
         """The premium for the year, after the credit."""
@@ -346,10 +373,11 @@ class Quote(_message.Message):
         start_date: _builtins.str = ...,
         premium_without_credit: _money_pb2.Money | None = ...,
         incentive: Global___Incentive | None = ...,
+        arm: Global___QuoteArm.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "incentive", b"incentive", "premium", b"premium", "premium_without_credit", b"premium_without_credit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "incentive", b"incentive", "name", b"name", "premium", b"premium", "premium_without_credit", b"premium_without_credit", "start_date", b"start_date", "steps", b"steps", "tariff", b"tariff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "create_time", b"create_time", "incentive", b"incentive", "name", b"name", "premium", b"premium", "premium_without_credit", b"premium_without_credit", "start_date", b"start_date", "steps", b"steps", "tariff", b"tariff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,133 @@
+"""What changes between two tariffs is told once, where it prices, in both languages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.pricing.core.difference import Effect, changes, effects
+from services.pricing.core.tariff import Tariff
+from tests.services.pricing.at_hand import demo_rates
+from tests.services.pricing.core.test_gates import alter
+from tests.services.pricing.proposals import format_2_tree, proposal
+
+OLD, _ = proposal()
+
+
+def altered(path: str, value: object) -> Tariff:
+    tree = format_2_tree()
+    alter(tree, path, value)
+    return msgspec.convert(tree, Tariff)
+
+
+def base() -> Tariff:
+    return msgspec.convert(format_2_tree(), Tariff)
+
+
+def told(path: str, value: object) -> list[tuple[str, str]]:
+    return [(one.place, one.en) for one in changes(base(), altered(path, value))]
+
+
+_CELL = "causes[0].tables[3].cells[1].factor_millionths"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place", "english"),
+    [
+        (_CELL, 910_000, "inpatient.hba1c.7.0–7.4", "0.9 → 0.91 (+1.1 %)"),
+        (_CELL, 880_000, "inpatient.hba1c.7.0–7.4", "0.9 → 0.88 (−2.2 %)"),
+        ("causes[0].tables[1].cells[0].factor_millionths", 1, "inpatient.sex.F", "0.000001"),
+        (
+            "causes[0].tables[3].absent_factor_millionths",
+            1_100_000,
+            "inpatient.hba1c.absent",
+            "1.1",
+        ),
+        ("causes[0].base_e4", 1_254_000_000, "inpatient.base", "114000 → 125400 (+10.0 %)"),
+        ("large_loss_load_e4", 0, "large_loss_load_e4", "8500 → 0 (−100.0 %)"),
+        ("variable_expense_millionths", 0, "variable_expense_millionths", "0.12 → 0"),
+        ("rounding", {"mode": "half_up", "to_minor_units": 100}, "rounding", "1 → 100"),
+        ("valid_last", "2027-12-31", "valid_last", "None → 2027-12-31"),
+        ("features[0].priced_last", "78", "features.age", "priced range: 18–79 → 18–78"),
+        ("features[2].levels[3].priced", True, "features.condition.type1_diabetes", "priced now"),
+        ("causes[0].tables[3].applies_to", None, "inpatient.hba1c", "type2_diabetes both → all"),
+        ("basis.credit_cap.share_millionths", 100_000, "basis.credit_cap", "0.3 → 0.1"),
+        ("basis.collar.least_millionths", 900_000, "basis.collar", "0.8–1.25 → 0.9–1.25"),
+        ("basis.windows", [], "basis.windows.hba1c_percent", "is gone"),
+        ("basis.alternatives[0].en", "walks", "basis.alternatives.hba1c_percent", "changes"),
+        ("basis.data_sha256", "e" * 64, "basis.data_sha256", "d → e"),
+        ("assumptions[0].en", "other", "assumptions.base_inpatient", "changes"),
+        ("title_en", "Other", "title_en", "→ Other"),
+    ],
+)
+def test_a_change_is_told_with_its_place(
+    path: str, value: object, place: str, english: str
+) -> None:
+    found = told(path, value)
+    assert found[0][0] == place
+    said = found[0][1].replace("d" * 64, "d").replace("e" * 64, "e")
+    assert english in said
+    every = changes(base(), altered(path, value))
+    assert all(one.zh and one.en and one.zh != one.en for one in every)
+
+
+def test_nothing_changes_between_a_tariff_and_itself() -> None:
+    assert changes(OLD, OLD) == []
+
+
+def test_a_band_that_was_only_split_changes_nothing() -> None:
+    tree = format_2_tree()
+    ages = tree["causes"][0]["tables"][0]["cells"]
+    ages[0]["last"] = "24"
+    ages.insert(1, {"first": "25", "last": "29", "factor_millionths": 350_000})
+    assert changes(base(), msgspec.convert(tree, Tariff)) == []
+
+
+def test_an_edge_that_moved_is_told_for_those_whom_it_concerns() -> None:
+    tree = format_2_tree()
+    ages = tree["causes"][0]["tables"][0]["cells"]
+    ages[0]["last"], ages[1]["first"] = "27", "28"
+    (one,) = changes(base(), msgspec.convert(tree, Tariff))
+    assert one.place == "inpatient.age.28–29"
+    assert "0.35 → 0.5 (+42.9 %)" in one.en
+
+
+def test_what_is_new_or_gone_is_said() -> None:
+    tree = format_2_tree()
+    gone: dict[str, Any] = tree["causes"].pop()
+    tree["causes"][0]["tables"].pop(1)
+    found = changes(base(), msgspec.convert(tree, Tariff))
+    assert ["inpatient.sex", gone["name"]] == [one.place for one in found]
+    assert found[1].zh == "取消责任 injury"
+    back = changes(msgspec.convert(tree, Tariff), base())
+    assert back[1].en == "cause injury is new"
+
+
+def test_a_format_that_states_a_basis_is_told() -> None:
+    found = changes(demo_rates().tariff, OLD)
+    assert ("format", "format: 1 → 2") in [(one.place, one.en) for one in found]
+
+
+def test_effects_are_premiums_of_the_golden_quotes_and_further_profiles() -> None:
+    new, _ = proposal(msgspec.to_builtins(msgspec.structs.replace(OLD, profit_millionths=60_000)))
+    profiles = {
+        "young": {"age": "20", "sex": "F", "condition": "hypertension"},
+        "child": {"age": "8", "sex": "F", "condition": "hypertension"},
+    }
+    found = {one.name: one for one in effects(OLD, new, profiles)}
+    assert len(found) == len(OLD.golden_quotes) + 2
+    for golden, other in zip(OLD.golden_quotes, new.golden_quotes, strict=True):
+        one = found[golden.name]
+        assert (one.old_minor, one.new_minor) == (golden.premium_minor, other.premium_minor)
+        assert one.change_millionths is not None
+        assert one.change_millionths > 0
+    assert found["child"] == Effect("child", None, None)
+    assert found["child"].change_millionths is None
+
+
+def test_a_change_is_taken_towards_zero_in_both_directions() -> None:
+    assert Effect("", 300, 200).change_millionths == -333_333
+    assert Effect("", 300, 400).change_millionths == 333_333
+    assert Effect("", 0, 400).change_millionths is None
