@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from services.pricing.fitting import run_card
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
@@ -17,8 +16,6 @@ from stack.commands.pricing_folder import (
     DEFAULT,
     NAME,
     PricingPath,
-    card_in,
-    newest_card,
     opened,
     running,
     say_next,
@@ -106,27 +103,6 @@ def simulate(
     say(f"{folder}: {counted(asked.people, 'person', 'people')}, seed {asked.seed}")
     say(book.LABEL)
     say_next(f"lipei pricing check -f {found.path}", f"lipei pricing study -f {found.path}")
-
-
-@app.command()
-def rerun(
-    cards: Annotated[list[Path], typer.Argument(metavar="CARD...", help="Cards of runs/.")],
-    file: PricingPath = DEFAULT,
-) -> None:
-    """Repeat the commands of run cards, in the order given, and compare every output's bytes.
-
-    Writes the same files again. Exit 1 when anything differs from the card, with what.
-    """
-    found = opened(file)
-    for card in cards:
-        before = card_in(card)
-        command = typer.main.get_command(app)
-        words = [before.command, "--file", str(found.path), *before.arguments]
-        command.main(args=words, prog_name="lipei pricing", standalone_mode=False)
-        after = card_in(newest_card(found.folder))
-        if told := run_card.differences(before, after):
-            raise Failed(f"{card}: not the same:", *told)
-        say(f"{card}: {counted(len(after.outputs), 'file')}, the same bytes")
 
 
 def _refuse_own_book(folder: Path) -> None:

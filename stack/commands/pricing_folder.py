@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import msgspec
 import typer
 
 from services.common.strict_yaml import StrictYamlError
@@ -93,22 +92,6 @@ def running(
         ended=datetime.now(UTC),
     )
     say(f"run card: {card}")
-
-
-def card_in(path: Path) -> run_card.RunCard:
-    """The run card in a file.
-
-    Raises: Failed when it is none.
-    """
-    try:
-        return run_card.read_card(path)
-    except (OSError, msgspec.DecodeError) as error:
-        raise Failed(f"{path} is no run card: {error}", exit_code=2) from None
-
-
-def newest_card(folder: Path) -> Path:
-    """The card of the last run in a pricing folder, which has one."""
-    return max((folder / run_card.FOLDER).glob("*.json"), key=run_card.number_of)
 
 
 def say_next(*commands: str) -> None:

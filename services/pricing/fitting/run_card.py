@@ -92,16 +92,6 @@ def read_card(path: Path) -> RunCard:
     return msgspec.json.decode(path.read_bytes(), type=RunCard)
 
 
-def number_of(path: Path) -> int:
-    """The number of a card by its file's name; 0 of a file that is none.
-
-    >>> number_of(Path("runs/0012-study.json"))
-    12
-    """
-    match = _NUMBER.fullmatch(path.name)
-    return int(match[1]) if match else 0
-
-
 def differences(before: RunCard, after: RunCard) -> list[str]:
     """What a second run found otherwise, one sentence each; nothing when it gave the same bytes."""
     told = []
@@ -142,4 +132,5 @@ def _name(folder: Path, path: Path) -> str:
 
 
 def _next_number(folder: Path) -> int:
-    return 1 + max((number_of(path) for path in (folder / FOLDER).glob("*.json")), default=0)
+    found = [_NUMBER.fullmatch(path.name) for path in (folder / FOLDER).glob("*.json")]
+    return 1 + max((int(match[1]) for match in found if match), default=0)

@@ -95,20 +95,22 @@ def usable_readings(con: Connection, settings: BookSettings) -> None:
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE usable AS
-        WITH timed AS (
+        WITH local AS (
+            -- One look into the zone's calendar per time: each of them is dear.
             SELECT pid, reading_id, quantity, steps, provenance, effective_time, receive_time,
-                CAST(date_trunc('month', effective_time) AS DATE) AS month,
-                CAST(receive_time AS DATE) AS received
+                CAST(effective_time AS TIMESTAMP) AS measured,
+                CAST(CAST(receive_time AS TIMESTAMP) AS DATE) AS received
             FROM ({_measured("readings")}) JOIN persons USING (person_id)
             WHERE steps BETWEEN least AND most AND effective_time <= receive_time
                 AND reading_id IS NOT NULL
                 AND provenance IN ('LABORATORY', 'CLINIC', 'DEVICE', 'TYPED')
-                AND CAST(receive_time AS DATE) < $valuation
         )
-        SELECT pid, reading_id, quantity, steps, provenance, effective_time, received, month,
+        SELECT pid, reading_id, quantity, steps, provenance, effective_time, received,
+            CAST(date_trunc('month', measured) AS DATE) AS month,
             CASE provenance WHEN 'DEVICE' THEN 1 WHEN 'TYPED' THEN 2 ELSE 0 END AS rank,
-            least((day(effective_time) - 1) // 7, 3) AS slot
-        FROM timed WHERE received <= last_day(month) + {DAYS_TO_ARRIVE}
+            least((day(measured) - 1) // 7, 3) AS slot
+        FROM local WHERE received < $valuation
+            AND received <= last_day(measured) + {DAYS_TO_ARRIVE}
         """,  # nosec B608 # names of ours
         {"valuation": settings.valuation_day},
     )
@@ -121,7 +123,7 @@ def _codes(con: Connection) -> None:
     """
     con.execute(
         "CREATE OR REPLACE TEMP TABLE codes (code VARCHAR, unit VARCHAR, quantity VARCHAR,"
-        " a HUGEINT, b HUGEINT, d HUGEINT, least BIGINT, most BIGINT)"
+        " a BIGINT, b BIGINT, d BIGINT, least BIGINT, most BIGINT)"
     )
     for code, known in CODES.items():
         least, most = plausible_steps(known.quantity)
@@ -137,10 +139,10 @@ def _codes(con: Connection) -> None:
 def _measured(origin: str) -> str:
     """Readings with quantity, steps and plausible bounds; NULL where code or unit is unknown."""
     return f"""
-        SELECT r.*, quantity, least, most, r.code IN (SELECT code FROM codes) AS known_code,
-            CASE WHEN isfinite(value) AND abs(value) < 1e9
-                THEN CAST((2 * (CAST(round(value * {_MICRO}) AS HUGEINT) * a + b) + d) // (2 * d)
-                    AS BIGINT) END AS steps
+        SELECT r.*, quantity, least, most, r.code IN ({listed(CODES)}) AS known_code,
+            CASE WHEN isfinite(value) AND abs(value) < 1e6
+                THEN (2 * (CAST(round(value * {_MICRO}) AS BIGINT) * a + b) + d) // (2 * d)
+            END AS steps
         FROM {origin} r LEFT JOIN codes ON codes.code = r.code AND codes.unit = r.unit
     """  # nosec B608 # names of ours
 

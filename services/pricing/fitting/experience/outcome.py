@@ -64,11 +64,10 @@ class Stratum:
 _SLOTS = f"""
 CREATE OR REPLACE TEMP TABLE slot_months AS
 WITH pressure AS (
-    SELECT pid, month, slot, rank, provenance, effective_time,
-        min(CASE WHEN quantity = 'systolic' THEN reading_id END) AS reading_id,
-        arg_min(steps, reading_id) FILTER (quantity = 'systolic') AS steps
-    FROM usable WHERE quantity IN ('systolic', 'diastolic')
-    GROUP BY ALL HAVING count(DISTINCT quantity) = 2
+    -- Of a pressure both values count together, or neither.
+    SELECT upper.* FROM usable upper WHERE quantity = 'systolic' AND EXISTS (
+        SELECT 1 FROM usable lower WHERE lower.quantity = 'diastolic' AND lower.pid = upper.pid
+        AND lower.effective_time = upper.effective_time AND lower.provenance = upper.provenance)
 ), candidate AS (
     SELECT 'hba1c' AS outcome, pid, month, slot, rank, effective_time, reading_id, steps
     FROM usable WHERE quantity = 'glucose' AND steps >= {LOW_GLUCOSE}
@@ -241,3 +240,9 @@ def outcomes(con: Connection, frozen: list[Stratum]) -> pd.DataFrame:
         rows["outcome"], rows["condition"] = one.outcome, one.condition
         parts.append(rows[["outcome", "condition", "pid", "known_on", "months", "u"]])
     return pd.concat(parts, ignore_index=True)
+
+
+def forget(con: Connection) -> None:
+    """Drop what only outcomes need: most of the memory of a study."""
+    for name in ("usable", "slot_months", "laboratory", "known", "asked"):
+        con.execute(f"DROP TABLE IF EXISTS {name}")

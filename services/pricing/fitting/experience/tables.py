@@ -28,8 +28,8 @@ _TYPES = {
     Kind.NUMBER: "DOUBLE",
     Kind.FLAG: "BOOLEAN",
 }
-# Of two gigabytes; what does not fit goes to a temporary file.
-_MEMORY = "1200MB"
+# Half of two gigabytes; what does not fit goes to a temporary file.
+_MEMORY = "1000MB"
 
 
 class NoBook(LookupError):
