@@ -29,7 +29,7 @@ def number(name: str, last: int, *, required: bool, biometric: bool) -> dict[str
 def bands(
     feature: str, *cells: tuple[int, int, int], absent: int | None = None, **said: Any
 ) -> dict[str, Any]:
-    made = {"kind": "bands", "name": feature, "feature": feature, "layer": "risk"}
+    made: dict[str, Any] = {"kind": "bands", "name": feature, "feature": feature, "layer": "risk"}
     made |= {"interpolation": "none", "monotone": "no", "applies_to": None}
     made["cells"] = [
         {"first": str(first), "last": str(last), "factor_millionths": factor}
