@@ -137,6 +137,7 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
         _measured(report, "fitting", lambda: fitting.measure(report, sizes))
     if "quote" in only:
         _measured(report, "quote kernel", lambda: quote.measure(report, sizes))
+        _measured(report, "explained quotes", lambda: quote.explained(report, sizes))
     chosen = [name for name in _LIVE if name in only]
     if chosen:
         _run_live(chosen, sizes, report)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-RATES = ("claims/s", "bills/s")
+RATES = ("claims/s", "bills/s", "quotes/s")
 
 
 class Row(TypedDict):

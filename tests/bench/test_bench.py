@@ -49,7 +49,12 @@ PATHS = {
     "decision": ("decision answer, one at a time", "decision answer, 8 at once"),
     "settle": ("settle claims, one workflow each",),
     "pull": ("pull bills, beside paging alone", "pull bills, beside paging with look-ups"),
-    "quote": ("price one person", "quote over gRPC"),
+    "quote": (
+        "price one person",
+        "an explained quote",
+        "quotes priced, explained and serialised",
+        "quote over gRPC",
+    ),
 }
 SERVICES = {"temporal", "bank", "claims", "his_bridge", "pricing", "worker:claims", "lipei up"}
 

@@ -1,4 +1,4 @@
-"""`lipei pricing fit` and `rerun`: from a study's files to fit.json, the same bytes again."""
+"""`lipei pricing fit`: from a study's files to fit.json, the same bytes when it is run again."""
 
 from __future__ import annotations
 

@@ -90,7 +90,8 @@ def test_from_a_fit_to_an_active_tariff_that_quotes(folder: Path, state: Path) -
     name = rates.version
     golden = rates.tariff.golden_quotes[0]
     features = [word for one in golden.features.items() for word in ("--feature", "=".join(one))]
-    asked = ("quote", ID, "--start-date", "2099-01-01", *features, *where, "--json")
+    asked: list[str | Path] = ["quote", ID, "--start-date", "2099-01-01", *features]
+    asked += [*where, "--json"]
     quote = json.loads(typed(*asked).out)
     assert int(quote["premium"]["minor_units"]) == golden.premium_minor
     assert quote["tariff"] == name

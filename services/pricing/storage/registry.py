@@ -169,11 +169,8 @@ class RegistryStore:
                     insert_unless_there(self._database, table, key),
                     {key: name, "content": content, "at_us": act.at_us},
                 )
-            row = _locked(connection, insurer, proposed.version)
-            if row is not None:
-                return _read(connection, row)
             connection.execute(
-                insert(registered_tariff),
+                insert_unless_there(self._database, registered_tariff, "insurer", "version"),
                 {
                     "insurer": insurer,
                     "version": proposed.version,
@@ -185,7 +182,8 @@ class RegistryStore:
             row = _locked(connection, insurer, proposed.version)
             if row is None:
                 raise NoSuchTariff(proposed.version)
-            _note(connection, row.id, Event.PROPOSE, act)
+            if not _history(connection, [row.id])[row.id]:  # nobody proposed it before, or just now
+                _note(connection, row.id, Event.PROPOSE, act)
             return _read(connection, row)
 
     def done(self, insurer: str, act: Act) -> Registered | None:
@@ -209,12 +207,12 @@ class RegistryStore:
         Raises: NoSuchTariff, NotAllowed, SamePerson, VersionsOverlap, OtherContent.
         """
         with available(), self._database.writing() as connection:
-            known = _answered(connection, insurer, act)
-            if known is not None:
-                return known
             row = _locked(connection, insurer, version)
             if row is None:
                 raise NoSuchTariff(version)
+            known = _answered(connection, insurer, act)  # by a twin that came before, or just now
+            if known is not None:
+                return known
             state = after(State(row.state), event)
             if event is Event.APPROVE:
                 said = _history(connection, [row.id])[row.id]
@@ -284,7 +282,7 @@ class RegistryStore:
             before = connection.execute(_routings(insurer, wanted.tariff_id).limit(1)).first()
             salt = wanted.salt or (before.salt if before else act.request_id)
             connection.execute(
-                insert(routing),
+                insert_unless_there(self._database, routing, "request_id"),
                 {
                     "insurer": insurer,
                     "tariff_id": wanted.tariff_id,

@@ -242,7 +242,7 @@ def available() -> Iterator[None]:
         raise StorageUnavailable("the pricing database does not answer") from None
 
 
-def insert_unless_there(database: Database, table: Table, unique: str) -> Any:
-    """An INSERT that does nothing when a row with the same `unique` column is there."""
+def insert_unless_there(database: Database, table: Table, *unique: str) -> Any:
+    """An INSERT that does nothing when a row with the same `unique` columns is there."""
     dialect = sqlite if database.is_sqlite else postgresql
-    return dialect.insert(table).on_conflict_do_nothing(index_elements=[unique])
+    return dialect.insert(table).on_conflict_do_nothing(index_elements=list(unique))

@@ -15,11 +15,12 @@ from services.pricing.core.months import DAYS_TO_ARRIVE
 from services.pricing.core.readings import CODES, places_of, plausible_steps
 from services.pricing.fitting.book_settings import BookSettings, TableSource
 from services.pricing.fitting.dictionary import TABLES, Table
-from services.pricing.fitting.experience.faults import Effect, Test, tests
+from services.pricing.fitting.experience.faults import Effect, FaultKind, fault_kinds
 from services.pricing.fitting.experience.tables import (
     Connection,
     expression,
     identifier,
+    is_exact,
     listed,
     quoted,
     raw_columns,
@@ -55,8 +56,8 @@ class _Read:
 def check(con: Connection, settings: BookSettings) -> list[Found]:
     """Every fault of a book that `tables` has opened; nothing when there is none."""
     _codes(con)
-    by_table: dict[str, list[Test]] = defaultdict(list)
-    for test in tests():
+    by_table: dict[str, list[FaultKind]] = defaultdict(list)
+    for test in fault_kinds():
         by_table[test.table].append(test)
     found: list[Found] = []
     for name, table in TABLES.items():
@@ -94,21 +95,23 @@ def usable_readings(con: Connection, settings: BookSettings) -> None:
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE usable AS
-        WITH timed AS (
+        WITH local AS (
+            -- One look into the zone's calendar per time: each of them is dear.
             SELECT pid, reading_id, quantity, steps, provenance, effective_time, receive_time,
-                CAST(date_trunc('month', effective_time) AS DATE) AS month,
-                CAST(receive_time AS DATE) AS received
+                CAST(effective_time AS TIMESTAMP) AS measured,
+                CAST(CAST(receive_time AS TIMESTAMP) AS DATE) AS received
             FROM ({_measured("readings")}) JOIN persons USING (person_id)
             WHERE steps BETWEEN least AND most AND effective_time <= receive_time
                 AND reading_id IS NOT NULL
                 AND provenance IN ('LABORATORY', 'CLINIC', 'DEVICE', 'TYPED')
-                AND CAST(receive_time AS DATE) < $valuation
         )
-        SELECT pid, reading_id, quantity, steps, provenance, effective_time, received, month,
+        SELECT pid, reading_id, quantity, steps, provenance, effective_time, received,
+            CAST(date_trunc('month', measured) AS DATE) AS month,
             CASE provenance WHEN 'DEVICE' THEN 1 WHEN 'TYPED' THEN 2 ELSE 0 END AS rank,
-            least((day(effective_time) - 1) // 7, 3) AS slot
-        FROM timed WHERE received <= last_day(month) + {DAYS_TO_ARRIVE}
-        """,
+            least((day(measured) - 1) // 7, 3) AS slot
+        FROM local WHERE received < $valuation
+            AND received <= last_day(measured) + {DAYS_TO_ARRIVE}
+        """,  # nosec B608 # names of ours
         {"valuation": settings.valuation_day},
     )
 
@@ -120,7 +123,7 @@ def _codes(con: Connection) -> None:
     """
     con.execute(
         "CREATE OR REPLACE TEMP TABLE codes (code VARCHAR, unit VARCHAR, quantity VARCHAR,"
-        " a HUGEINT, b HUGEINT, d HUGEINT, least BIGINT, most BIGINT)"
+        " a BIGINT, b BIGINT, d BIGINT, least BIGINT, most BIGINT)"
     )
     for code, known in CODES.items():
         least, most = plausible_steps(known.quantity)
@@ -136,12 +139,12 @@ def _codes(con: Connection) -> None:
 def _measured(origin: str) -> str:
     """Readings with quantity, steps and plausible bounds; NULL where code or unit is unknown."""
     return f"""
-        SELECT r.*, quantity, least, most, r.code IN (SELECT code FROM codes) AS known_code,
-            CASE WHEN isfinite(value) AND abs(value) < 1e9
-                THEN CAST((2 * (CAST(round(value * {_MICRO}) AS HUGEINT) * a + b) + d) // (2 * d)
-                    AS BIGINT) END AS steps
+        SELECT r.*, quantity, least, most, r.code IN ({listed(CODES)}) AS known_code,
+            CASE WHEN isfinite(value) AND abs(value) < 1e6
+                THEN (2 * (CAST(round(value * {_MICRO}) AS BIGINT) * a + b) + d) // (2 * d)
+            END AS steps
         FROM {origin} r LEFT JOIN codes ON codes.code = r.code AND codes.unit = r.unit
-    """
+    """  # nosec B608 # names of ours
 
 
 def _missing(table: Table, column: str, source: TableSource) -> Found:
@@ -158,19 +161,19 @@ def _missing(table: Table, column: str, source: TableSource) -> Found:
     )
 
 
-def _tested(con: Connection, table: Table, asked: Sequence[Test], read: _Read) -> list[Found]:
+def _tested(con: Connection, table: Table, asked: Sequence[FaultKind], read: _Read) -> list[Found]:
     """All tests of one table in one pass; the rows of those that hit in one more each."""
     says = [_says(test, read) for test in asked if _can_hit(test, read)]
     asked = [test for test in asked if _can_hit(test, read)]
     chosen = ", ".join(f"coalesce({one}, false) AS t{i}" for i, one in enumerate(says))
     counts = ", ".join(f"count_if(t{i})" for i in range(len(says)))
     con.execute(f"CREATE OR REPLACE TEMP VIEW tested AS SELECT row, {chosen} {_from(table, read)}")
-    hits = con.execute(f"SELECT {counts} FROM tested").fetchone() or ()
+    hits = con.execute(f"SELECT {counts} FROM tested").fetchone() or ()  # nosec B608 # names of ours
     found = []
     for place, (test, number) in enumerate(zip(asked, hits, strict=True)):
         if not number:
             continue
-        first = f"SELECT row FROM tested WHERE t{place} ORDER BY row LIMIT {_EXAMPLES}"
+        first = f"SELECT row FROM tested WHERE t{place} ORDER BY row LIMIT {_EXAMPLES}"  # nosec B608 # names of ours
         found.append(
             Found(
                 table=table.name,
@@ -186,15 +189,14 @@ def _tested(con: Connection, table: Table, asked: Sequence[Test], read: _Read) -
     return found
 
 
-def _can_hit(test: Test, read: _Read) -> bool:
+def _can_hit(test: FaultKind, read: _Read) -> bool:
     """Whether a test is worth asking: a column of the right type can be read as it."""
     if test.kind != "NOT_READ":
         return True
-    theirs = read.source.columns.get(test.column, test.column)
-    return read.raw.get(theirs, "") == "VARCHAR" or test.column in read.source.values
+    return not is_exact(TABLES[test.table].column(test.column), read.source, read.raw)
 
 
-def _says(test: Test, read: _Read) -> str:
+def _says(test: FaultKind, read: _Read) -> str:
     return test.says.format(
         written=identifier(f"written {test.column}"),
         currency=quoted(read.settings.currency),
@@ -218,7 +220,7 @@ def _from(table: Table, read: _Read) -> str:
             f"{expression(column, read.source, read.raw)} AS {identifier(column.name)}",
             f"{written} AS {identifier('written ' + column.name)}",
         ]
-    rows = f"SELECT {', '.join(columns)} FROM raw_{table.name}"
+    rows = f"SELECT {', '.join(columns)} FROM raw_{table.name}"  # nosec B608 # names of ours
     owner = "(SELECT person_id, any_value(birth_date) AS born FROM people GROUP BY 1)"
     joined = f"LEFT JOIN {owner} owner USING (person_id)"
     if table.name == "people":
@@ -226,7 +228,7 @@ def _from(table: Table, read: _Read) -> str:
         return f"FROM ({insured} FROM ({rows}))"
     if table.name == "claims":
         columns_of = "policy_id, any_value(person_id) AS person_id, min(first_day) AS first_day"
-        covering = f"(SELECT {columns_of}, max(after_day) AS after_day FROM policies GROUP BY 1)"
+        covering = f"(SELECT {columns_of}, max(after_day) AS after_day FROM policies GROUP BY 1)"  # nosec B608 # names of ours
         joined += f" LEFT JOIN {covering} covering USING (policy_id)"
     if table.name == "readings":
         same_day = "PARTITION BY person_id, quantity, CAST(effective_time AS DATE)"
@@ -244,14 +246,14 @@ def _duplicates(con: Connection, table: Table, read: _Read) -> list[Found]:
     )
     origin = f"FROM raw_{table.name}"
     # 64 bits of a hash tell whether there is any; only then the rows are compared themselves.
-    quick = f"SELECT count(*) - count(DISTINCT hash({names})) FROM (SELECT {read_as} {origin})"
+    quick = f"SELECT count(*) - count(DISTINCT hash({names})) FROM (SELECT {read_as} {origin})"  # nosec B608 # names of ours
     row = con.execute(quick).fetchone()
     if not row or not row[0]:
         return []
     again = f"row_number() OVER (PARTITION BY {names} ORDER BY row) > 1 AS again"
     rows = f"SELECT row_number() OVER () AS row, {read_as} {origin}"
     told = con.execute(
-        f"SELECT row FROM (SELECT row, {again} FROM ({rows})) WHERE again ORDER BY row"
+        f"SELECT row FROM (SELECT row, {again} FROM ({rows})) WHERE again ORDER BY row"  # nosec B608 # names of ours
     ).fetchall()
     return [
         Found(

@@ -24,10 +24,8 @@ class Effect(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Test:
+class FaultKind:
     """One kind of fault of one table; `says` holds for the rows that have it."""
-
-    __test__ = False  # no test of pytest's
 
     kind: str
     table: str
@@ -161,13 +159,13 @@ _READINGS = (
 )
 
 
-def tests() -> Iterator[Test]:
+def fault_kinds() -> Iterator[FaultKind]:
     """Every kind of fault of every table, in the order in which they are told."""
     for table in TABLES.values():
         for column in table.columns:
             yield from _column(table, column)
         if table.name != "people":
-            yield Test(
+            yield FaultKind(
                 kind="UNKNOWN_PERSON",
                 table=table.name,
                 says="owner.person_id IS NULL AND person_id IS NOT NULL",
@@ -176,7 +174,7 @@ def tests() -> Iterator[Test]:
                 effect=_READING if table.name == "readings" else Effect.STOPS,
                 column="person_id",
             )
-    yield Test(
+    yield FaultKind(
         kind="WITHOUT_POLICY",
         table="people",
         says="NOT insured",
@@ -190,8 +188,8 @@ def tests() -> Iterator[Test]:
         ("readings", _READINGS, _READING),
     ):
         for kind, says, what, do in listed_tests:
-            yield Test(kind=kind, table=name, says=says, what=what, do=do, effect=effect)
-    yield Test(
+            yield FaultKind(kind=kind, table=name, says=says, what=what, do=do, effect=effect)
+    yield FaultKind(
         kind="LOOKS_REPEATED",
         table="claims",
         says="row_number() OVER (PARTITION BY policy_id, cause, event_day, amount_minor"
@@ -200,7 +198,7 @@ def tests() -> Iterator[Test]:
         do="keep one, if it is one claim",
         effect=Effect.LOOK_AT,
     )
-    yield Test(
+    yield FaultKind(
         kind="SOURCES_DISAGREE",
         table="readings",
         says=f"max(steps) OVER same_day - min(steps) OVER same_day > {_DISAGREE}"
@@ -209,7 +207,7 @@ def tests() -> Iterator[Test]:
         do="the better provenance counts (laboratory, clinic, device, typed); ask which is right",
         effect=Effect.LOOK_AT,
     )
-    yield Test(
+    yield FaultKind(
         kind="NO_DAYS",
         table="enrolments",
         says="after_day <= first_day",
@@ -218,13 +216,13 @@ def tests() -> Iterator[Test]:
     )
 
 
-def _column(table: Table, column: Column) -> Iterator[Test]:
+def _column(table: Table, column: Column) -> Iterator[FaultKind]:
     """What can be wrong with single values of a column; `raw.` is what was written."""
     effect = _READING if table.name == "readings" else Effect.STOPS
     name = identifier(column.name)
 
-    def test(kind: str, says: str, what: str, do: str) -> Test:
-        return Test(
+    def test(kind: str, says: str, what: str, do: str) -> FaultKind:
+        return FaultKind(
             kind=kind,
             table=table.name,
             says=says,

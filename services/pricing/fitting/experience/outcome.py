@@ -64,11 +64,10 @@ class Stratum:
 _SLOTS = f"""
 CREATE OR REPLACE TEMP TABLE slot_months AS
 WITH pressure AS (
-    SELECT pid, month, slot, rank, provenance, effective_time,
-        min(CASE WHEN quantity = 'systolic' THEN reading_id END) AS reading_id,
-        arg_min(steps, reading_id) FILTER (quantity = 'systolic') AS steps
-    FROM usable WHERE quantity IN ('systolic', 'diastolic')
-    GROUP BY ALL HAVING count(DISTINCT quantity) = 2
+    -- Of a pressure both values count together, or neither.
+    SELECT upper.* FROM usable upper WHERE quantity = 'systolic' AND EXISTS (
+        SELECT 1 FROM usable lower WHERE lower.quantity = 'diastolic' AND lower.pid = upper.pid
+        AND lower.effective_time = upper.effective_time AND lower.provenance = upper.provenance)
 ), candidate AS (
     SELECT 'hba1c' AS outcome, pid, month, slot, rank, effective_time, reading_id, steps
     FROM usable WHERE quantity = 'glucose' AND steps >= {LOW_GLUCOSE}
@@ -84,12 +83,12 @@ SELECT outcome, pid, month, CAST(round(CASE outcome
     WHEN 'hba1c' THEN (sum(steps) / count(*) / 10 + 2.59) / 1.59 * {MILLION}
     ELSE sum(steps) / count(*) * {MILLION} END) AS BIGINT) AS value
 FROM counted GROUP BY outcome, pid, month HAVING count(*) >= {SLOTS_NEEDED}
-"""
+"""  # nosec B608 # names of ours
 _LABORATORY = f"""
 CREATE OR REPLACE TEMP TABLE laboratory AS
 SELECT pid, month, received, effective_time, reading_id, steps * {MILLION // 10} AS value
 FROM usable WHERE quantity = 'hba1c' AND provenance = 'LABORATORY'
-"""
+"""  # nosec B608 # names of ours
 # What is known on each asked day of each of the twelve months before it.
 _KNOWN = f"""
 CREATE OR REPLACE TEMP TABLE known AS
@@ -122,7 +121,7 @@ FROM slot_months s JOIN windowed w ON w.pid = s.pid
 LEFT JOIN reached r ON s.outcome = 'hba1c'
     AND r.pid = s.pid AND r.known_on = w.known_on AND r.month = s.month
 WHERE r.pid IS NULL
-"""
+"""  # nosec B608 # names of ours
 
 
 def prepare(con: Connection) -> None:
@@ -156,7 +155,7 @@ def strata(
             SELECT unnest(range(min(year(month)) + 1, {frozen_before.year} + 1)) AS year
             FROM usable
         )
-        """,
+        """,  # nosec B608 # names of ours
     )
     yearly = con.execute(
         """
@@ -184,7 +183,8 @@ def _stratum(kind: Kind, condition: str, months: pd.DataFrame, given: float | No
     warning = ""
     m0 = given
     if m0 is None:
-        m0 = float(outside.mean()) if len(outside) else float("nan")
+        # To two places, as it is printed: so it can be frozen in pricing.yaml as it was used.
+        m0 = round(float(outside.mean()), 2) if len(outside) else float("nan")
         if not len(outside):
             warning = "no assessed month of a non-participant: m0 is unknown, and so is u"
     clipped = (mine["value"] / MILLION).clip(upper=m0)
@@ -231,7 +231,7 @@ def outcomes(con: Connection, frozen: list[Stratum]) -> pd.DataFrame:
                 AND k.outcome = {listed([kind.quantity])}
             WHERE conditions = $condition
             GROUP BY a.pid, a.known_on ORDER BY a.pid, a.known_on
-            """,
+            """,  # nosec B608 # names of ours
             {"m0": m0, "condition": one.condition},
         ).df()
         total = rows["total"].astype("float64") + (WINDOW_MONTHS - rows["months"]) * m0
@@ -240,3 +240,9 @@ def outcomes(con: Connection, frozen: list[Stratum]) -> pd.DataFrame:
         rows["outcome"], rows["condition"] = one.outcome, one.condition
         parts.append(rows[["outcome", "condition", "pid", "known_on", "months", "u"]])
     return pd.concat(parts, ignore_index=True)
+
+
+def forget(con: Connection) -> None:
+    """Drop what only outcomes need: most of the memory of a study."""
+    for name in ("usable", "slot_months", "laboratory", "known", "asked"):
+        con.execute(f"DROP TABLE IF EXISTS {name}")

@@ -85,10 +85,11 @@ def study(
     strata = outcome.strata(con, frozen_before=frozen_before, m0=settings.m0)
     step()
     known = outcome.outcomes(con, strata)
+    outcome.forget(con)
     step()
     attach_claims(con, book.valuation_day)
     attached = con.sql(
-        "SELECT * FROM attached WHERE segment_id IS NOT NULL"
+        "SELECT * EXCLUDE (policy_id, limit_minor) FROM attached WHERE segment_id IS NOT NULL"
         " ORDER BY segment_id, event_day, claim_id"
     ).to_arrow_table()
     outside = _outside(con, settings, after)

@@ -28,8 +28,8 @@ _TYPES = {
     Kind.NUMBER: "DOUBLE",
     Kind.FLAG: "BOOLEAN",
 }
-# Of two gigabytes; what does not fit goes to a temporary file.
-_MEMORY = "1200MB"
+# Half of two gigabytes; what does not fit goes to a temporary file.
+_MEMORY = "1000MB"
 
 
 class NoBook(LookupError):
@@ -77,7 +77,7 @@ def open_book(folder: Path, settings: BookSettings) -> Connection:
         reader = "read_parquet" if path.suffix == ".parquet" else "read_csv"
         options = "" if path.suffix == ".parquet" else ", header = true, all_varchar = true"
         scan = f"{reader}({quoted(str(path))}{options})"
-        con.execute(f"CREATE VIEW raw_{name} AS SELECT * FROM {scan}")
+        con.execute(f"CREATE VIEW raw_{name} AS SELECT * FROM {scan}")  # nosec B608 # names of ours
     _views(con, settings)
     return con
 
@@ -125,8 +125,8 @@ def expression(column: Column, source: TableSource, raw: Mapping[str, str]) -> s
     if words := source.values.get(column.name):
         cases = " ".join(f"WHEN {quoted(a)} THEN {quoted(b)}" for a, b in words.items())
         written = f"CASE CAST({written} AS VARCHAR) {cases} ELSE CAST({written} AS VARCHAR) END"
-    elif raw[theirs] == wanted or (wanted == "TIMESTAMPTZ" and "TIME ZONE" in raw[theirs]):
-        return written
+    elif is_exact(column, source, raw):
+        return f"NULLIF({written}, '')" if wanted == "VARCHAR" else written
     text = f"NULLIF(CAST({written} AS VARCHAR), '')"
     if wanted == "VARCHAR":
         return text
@@ -135,6 +135,14 @@ def expression(column: Column, source: TableSource, raw: Mapping[str, str]) -> s
         number = f"TRY_CAST({text} AS DECIMAL(24, 6))"
         return f"CASE WHEN {number} = trunc({number}) THEN TRY_CAST({number} AS BIGINT) END"
     return f"TRY_CAST({text} AS {wanted})"
+
+
+def is_exact(column: Column, source: TableSource, raw: Mapping[str, str]) -> bool:
+    """Whether a column comes in the type that it is read as, and nothing is left to go wrong."""
+    kind = raw.get(source.columns.get(column.name, column.name), "")
+    wanted = _TYPES[column.kind]
+    same = kind == wanted or (wanted == "TIMESTAMPTZ" and kind == "TIMESTAMP WITH TIME ZONE")
+    return same and column.name not in source.values
 
 
 def identifier(name: str) -> str:

@@ -15,7 +15,7 @@ from services.pricing.fitting.models.fit_result import Fit, fit_bytes
 from services.pricing.fitting.models.refusal import FitFault, FitRefused
 from services.pricing.fitting.models.settings import FitSettings
 
-FOLDER, FILE = "fit", "fit.json"
+FOLDER, FILE, SURVIVAL = "fit", "fit.json", "survival.json"
 _EXPERIENCE, _CLAIMS = "experience", "claims"
 
 

@@ -15,6 +15,7 @@ import lifelines
 import numpy as np
 import pandas as pd
 from lifelines.statistics import proportional_hazard_test
+from scipy.linalg import LinAlgWarning
 
 from services.pricing.fitting.models.design import INTERCEPT, Category, Design, Term
 from services.pricing.fitting.models.refusal import FitFault, FitRefused
@@ -63,13 +64,17 @@ def next_events(segments: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
 
 
 def kaplan_meier(rows: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
-    """Share without an event by day, with its 95 % interval, for each segment of `by`."""
+    """Share without an event by day, with its 95 % interval, for each segment of `by`.
+
+    Where late entry leaves nobody at risk for a while, Kaplan–Meier's share would stay 0 for ever;
+    such a segment has the share exp(−cumulative hazard) instead (Breslow, Fleming, Harrington).
+    """
     return _curves(rows, by, lifelines.KaplanMeierFitter, "survival_function_", "share")
 
 
 def nelson_aalen(rows: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Cumulative hazard by day, with its 95 % interval, for each segment of `by`."""
-    return _curves(rows, by, lifelines.NelsonAalenFitter, "cumulative_hazard_", "hazard")
+    return _curves(rows, by, _nelson_aalen_fitter, "cumulative_hazard_", "hazard")
 
 
 def cox(rows: pd.DataFrame, design: Design) -> pd.DataFrame:
@@ -98,7 +103,8 @@ def proportional_hazards(rows: pd.DataFrame, design: Design) -> pd.DataFrame:
 
     One row per coefficient: name, level, statistic, p. The test knows no entry times, so that it
     is made on the people who are observed from their origin on, each with the covariates of the
-    beginning and up to the first gap; `persons` says how many they are.
+    beginning and up to the first gap; `persons` says how many they are. What nobody has at the
+    beginning cannot be tested: NaN.
 
     Raises: FitRefused when nobody is, or Cox' model does not converge.
     """
@@ -118,13 +124,14 @@ def proportional_hazards(rows: pd.DataFrame, design: Design) -> pd.DataFrame:
     )
     frame["stop"] = ends["stop"].to_numpy(dtype=np.float64)[whole]
     frame["event"] = ends["event"].to_numpy(dtype=bool)[whole]
+    columns = frame.columns[: len(design.columns) - 1]
+    varied = (frame[columns].nunique() > 1).to_numpy()
+    frame = frame.drop(columns=columns[~varied])
     tested = proportional_hazard_test(_quietly(frame), frame, time_transform="rank")
-    return _listed(
-        design,
-        statistic=np.atleast_1d(tested.test_statistic),
-        p=np.atleast_1d(tested.p_value),
-        persons=len(frame),
-    )
+    statistic, p = np.full(len(columns), np.nan), np.full(len(columns), np.nan)
+    statistic[varied] = np.atleast_1d(tested.test_statistic)
+    p[varied] = np.atleast_1d(tested.p_value)
+    return _listed(design, statistic=statistic, p=p, persons=len(frame))
 
 
 def monthly_poisson(rows: pd.DataFrame, design: Design, *, where: str) -> Fitted:
@@ -205,21 +212,38 @@ def _curves(
 ) -> pd.DataFrame:
     made = []
     for level, part in _groups(rows, by):
-        model = fitter()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # few at risk on the first days: seen in `at_risk`
-            model.fit(part["stop"], part["event"], entry=part["start"])
-        curve = pd.DataFrame(
-            {
-                "day": getattr(model, attribute).index.to_numpy(float),
-                name: getattr(model, attribute).iloc[:, 0].to_numpy(float),
-                "low95": model.confidence_interval_.iloc[:, 0].to_numpy(float),
-                "high95": model.confidence_interval_.iloc[:, 1].to_numpy(float),
-                "at_risk": model.event_table["at_risk"].to_numpy(int),
-            }
-        )
+        try:
+            curve = _curve(_estimated(part, fitter), attribute, name)
+        except lifelines.exceptions.StatError:
+            hazard = _estimated(part, _nelson_aalen_fitter)
+            curve = _curve(hazard, "cumulative_hazard_", name)
+            lows, highs = np.exp(-curve["high95"]), np.exp(-curve["low95"])
+            curve = curve.assign(low95=lows, high95=highs, **{name: np.exp(-curve[name])})
         made.append(curve.assign(**dict(zip(by, level, strict=True))))
     return pd.concat(made, ignore_index=True)
+
+
+def _estimated(part: pd.DataFrame, fitter: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few at risk on the first days: seen in `at_risk`
+        return fitter().fit(part["stop"], part["event"], entry=part["start"])
+
+
+def _nelson_aalen_fitter() -> Any:
+    # lifelines' smoothing of ties counts the hazard twice where late entry leaves nobody at risk.
+    return lifelines.NelsonAalenFitter(nelson_aalen_smoothing=False)
+
+
+def _curve(model: Any, attribute: str, name: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "day": getattr(model, attribute).index.to_numpy(dtype=np.float64),
+            name: getattr(model, attribute).iloc[:, 0].to_numpy(dtype=np.float64),
+            "low95": model.confidence_interval_.iloc[:, 0].to_numpy(dtype=np.float64),
+            "high95": model.confidence_interval_.iloc[:, 1].to_numpy(dtype=np.float64),
+            "at_risk": model.event_table["at_risk"].to_numpy(dtype=np.int64),
+        }
+    )
 
 
 def _groups(
@@ -251,6 +275,7 @@ def _listed(design: Design, **columns: Any) -> pd.DataFrame:
 def _quietly(frame: pd.DataFrame, **more: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error", lifelines.exceptions.ConvergenceWarning)
+        warnings.simplefilter("error", LinAlgWarning)
         try:
             return lifelines.CoxPHFitter().fit(
                 frame, duration_col="stop", event_col="event", fit_options=_COX, **more
@@ -258,6 +283,7 @@ def _quietly(frame: pd.DataFrame, **more: Any) -> Any:
         except (
             lifelines.exceptions.ConvergenceError,
             lifelines.exceptions.ConvergenceWarning,
+            LinAlgWarning,
         ) as error:
             text = f"Cox' model did not converge: {str(error).splitlines()[0]}"
             fault = FitFault(where="survival", code="NOT_CONVERGED", text=text)

@@ -13,6 +13,7 @@ from services.pricing.core.tariff import (
     E4,
     BandTable,
     Basis,
+    CategoryFeature,
     FactorTable,
     Tariff,
     factor_text,
@@ -49,6 +50,13 @@ class _Memo:
         self._evidence = evidence
         self._gates = gates
         self._zh = language == "zh"
+        self._titles = {one.name: self._of(one, "") for one in tariff.features}
+        self._titles |= {
+            f"{one.name} {level.name}": self._of(level, "")
+            for one in tariff.features
+            if isinstance(one, CategoryFeature)
+            for level in one.levels
+        }
 
     def blocks(self) -> Iterator[Block]:
         tariff = self._tariff
@@ -121,9 +129,13 @@ class _Memo:
             for table in cause.tables:
                 layer = table.layer if isinstance(table, BandTable) else "risk"
                 said = self._say("结果层" if layer == "outcome" else "风险层", f"{layer} layer")
-                yield Heading(3, f"{self._of(cause, '')}: {table.name} ({said})")
+                feature = self._titles.get(table.feature, table.feature)
+                yield Heading(3, f"{self._of(cause, '')} · {feature} ({table.name}, {said})")
                 if table.applies_to is not None:
-                    levels = ", ".join(table.applies_to.levels)
+                    levels = ", ".join(
+                        self._titles.get(f"{table.applies_to.feature} {level}", level)
+                        for level in table.applies_to.levels
+                    )
                     yield Paragraph(self._say(f"仅适用于 {levels}", f"Applies to {levels} only"))
                 yield self._table(table, kept.get(cause.name))
 
@@ -133,7 +145,8 @@ class _Memo:
         rows: list[tuple[str, ...]] = []
         for name, factor in cells_of(table).items():
             cell = cells.get(name)
-            rows.append((self._name(name), *_figures(cell), factor_text(factor)))
+            title = self._titles.get(f"{table.feature} {name}", self._name(name))
+            rows.append((title, *_figures(cell), factor_text(factor)))
         header = (
             ("格", "cell"),
             ("暴露人年", "exposure"),

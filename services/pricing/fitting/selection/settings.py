@@ -34,22 +34,30 @@ tariff:
   collar: {least: '0.80', greatest: '1.25', source: the product's promise}
   least_premium_minor: 10000
   approved_change: '0'         # of expected claims by the selection; the bases are moved to it
-  one_reading_most: '0.15'     # by how much one reading may lower an outcome factor
+  one_reading_most: '0.25'     # by how much one reading may lower an outcome factor
   # How each outcome feature is made of readings (Z with every month assessed).
   windows:
-    u_hba1c_percent:
+    hba1c_percent:
       {months: 12, one_reading_months: 3, credibility: '0.6', stratum_mean: '8.5', source: assumed}
-    u_systolic_mmhg:
-      {months: 12, one_reading_months: 3, credibility: '0.6', stratum_mean: '150', source: assumed}
+    systolic_mmhg:
+      {months: 12, one_reading_months: 1, credibility: '0.6', stratum_mean: '150', source: assumed}
   # What somebody does instead who cannot reach a target.
   alternatives:
-    u_hba1c_percent:
+    hba1c_percent:
       {zh: 按医生方案随访满一年, en: a year of visits by the doctor's plan, source: product terms}
-    u_systolic_mmhg:
+    systolic_mmhg:
       {zh: 按医生方案随访满一年, en: a year of visits by the doctor's plan, source: product terms}
   assumptions: {}              # name: {zh: ..., en: ..., source: ...}
   # Profiles whose premiums are worked out at `propose`, looked at by you, and replayed for ever.
-  golden: {}                   # name: {age: '52', sex: F, ...}
+  golden:
+    woman of 52, type 2 diabetes:
+      {age: '52', sex: F, condition: type2_diabetes, coinsurance_percent: '0', hba1c_percent: '7.2'}
+    the same woman without a reading:
+      {age: '52', sex: F, condition: type2_diabetes, coinsurance_percent: '0'}
+    man of 67, both conditions:
+      {age: '67', sex: M, condition: both, coinsurance_percent: '0', systolic_mmhg: '133'}
+    man of 30, none:
+      {age: '30', sex: M, condition: none, coinsurance_percent: '25'}
 """
 _LOWEST_CHANGE = "-0.9"
 
@@ -154,7 +162,7 @@ def read_tariff(section: Section) -> TariffSettings:
         collar=_bounds(section, "collar", "0.80", "1.25", source="the product's promise"),
         least_premium_minor=section.whole("least_premium_minor", 10_000, least=1),
         approved_change=_share(section, "approved_change", "0", least=_LOWEST_CHANGE),
-        one_reading_most=_share(section, "one_reading_most", "0.15"),
+        one_reading_most=_share(section, "one_reading_most", "0.25"),
         windows={name: _window(below) for name, below in section.section("windows").sections()},
         alternatives=_sayings(section, "alternatives"),
         assumptions=_sayings(section, "assumptions"),

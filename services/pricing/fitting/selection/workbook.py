@@ -70,8 +70,7 @@ def workbook_bytes(
     selected: dict[tuple[str, str, str], tuple[float, str]] | None = None,
 ) -> bytes:
     """The workbook; `selected` and `reason` as given, else what was indicated and nothing."""
-    # Half a second that no other command should wait for.
-    from openpyxl import Workbook  # noqa: PLC0415
+    from openpyxl import Workbook  # noqa: PLC0415 - half a second
 
     book = Workbook()
     names = sheet_names(fit)

@@ -122,7 +122,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # Enrolling is confounded: older people, badly controlled, careful and frail ones enrol more.
-ENROLMENT = {"age_10y": 0.25, "control": 0.35, "careful": 0.5, "ln_frailty": 0.2}
+ENROLMENT = {"age_10y": 0.25, "control": 0.35, "careful": 0.5, "ln_frailty": 0.05}
 _REGIONS = {"north": 0.0, "east": 0.10, "south": 0.05, "west": -0.10}
 _HBA1C, _SYSTOLIC = (6.5, 11.0), (125.0, 185.0)
 CENTRE_AGE = 45

@@ -55,16 +55,24 @@ def made_book(
     own = np.ones(people)
     if frailty:
         own = random.gamma(1 / frailty, frailty, people)
-    exposure = random.integers(180, 366, size) / 365.25
+    days = random.integers(180, 366, size)
+    exposure = days / 365.25
     count = random.poisson(exposure * np.exp(log_rate) * own[person])
     rows = np.repeat(np.arange(size), count)
     amount = np.ceil(random.gamma(1.5, CLAIM_MINOR / 1.5, len(rows)))
+    first_day = pd.Timestamp("2023-01-01") + pd.to_timedelta(
+        365 * np.tile(np.arange(YEARS), people), "D"
+    )
+    event_day = first_day[rows] + pd.to_timedelta(
+        random.integers(0, 10**9, len(rows)) % days[rows], "D"
+    )
     claims = pd.DataFrame(
         {
             "claim_id": [f"c{number:07d}" for number in range(len(rows))],
             "segment_id": rows.astype(np.int64),
             "person_id": [f"p{number:06d}" for number in person[rows]],
             "cause": cause,
+            "event_day": event_day,
             "amount_minor": amount.astype(np.int64),
             "loss_minor": amount,
             "excess_minor": 0.0,
@@ -75,6 +83,8 @@ def made_book(
         {
             "segment_id": np.arange(size, dtype=np.int64),
             "person_id": [f"p{number:06d}" for number in person],
+            "first_day": first_day,
+            "after_day": first_day + pd.to_timedelta(days, "D"),
             "exposure": exposure,
             "age": age,
             "sex": sex,

@@ -87,6 +87,18 @@ def test_curves_are_those_by_hand() -> None:
     assert by_region.to_dict() == {"n": 0.0, "s": 1.0}
 
 
+def test_a_time_in_which_nobody_is_watched_does_not_end_the_curve() -> None:
+    rows = pd.DataFrame(
+        {
+            "start": [0, 0, 5, 5, 5],
+            "stop": [2, 3, 7, 8, 9],
+            "event": [True, True, True, False, False],
+        }
+    )
+    share = kaplan_meier(rows).set_index("day")["share"]
+    assert share[9] == pytest.approx(np.exp(-(1 / 2 + 1 + 1 / 3)))
+
+
 def made(people: int, *, later: float = 0.0) -> tuple[pd.DataFrame, Design]:
     """First events at a yearly rate of 0.3 and known effects; `later`: of x, after a year."""
     random = np.random.default_rng(9)
