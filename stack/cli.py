@@ -28,7 +28,6 @@ _GROUPS = {
     "identity": "identity",
     "pricing": "pricing",
     "readings": "readings",
-    "pricing": "pricing",
     "evidence": "evidence",
 }
 _ANYTHING_FOLLOWS = {"allow_extra_args": True, "ignore_unknown_options": True}
