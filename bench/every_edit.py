@@ -48,6 +48,7 @@ from services.claims.plans.loader import load_plan
 TEN_LINES, EARLIER = 10, 50
 _TURNS = 5
 _SEED, _PEOPLE = 7, 300
+_FEWEST = 40  # so that some of their bills are clean
 _TERMS = Path(__file__).with_suffix(".yaml")
 _YIBAO, _ICD = "urn:lipei:demo:yibao-code", "http://hl7.org/fhir/sid/icd-10"
 _FLOOR = (
@@ -132,7 +133,8 @@ def _table(name: str, more: str, head: str, rows: Sequence[str]) -> str:
 
 def demo_bills(most: int) -> list[BillFacts]:
     """Bills of the demo hospital in which nothing is planted, again and again until enough."""
-    year = generate(_SEED, people=_PEOPLE, bills=_PEOPLE)
+    people = min(_PEOPLE, max(_FEWEST, most))
+    year = generate(_SEED, people=people, bills=people)
     clean = [_facts(one) for one in year.bills if one.planted is Planted.CLEAN and one.lines]
     return [clean[number % len(clean)] for number in range(most)]
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import grpc
 
+from bench.identities import identities
 from bench.rows import Report, Sizes, percentile
-from demo.stack import mint, sandbox_identity
+from demo.stack import sandbox_identity
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from services.common.access.desks import Acting
 from services.common.access.guarding import service_guard
@@ -58,7 +59,7 @@ async def with_and_without(report: Report, sizes: Sizes, folder: Path) -> None:
     Raises: RuntimeError when the calls left another number of leaves than there were: nothing
     would have been measured.
     """
-    state = mint(folder / "evidence-identities")
+    state = identities(folder)
     database = Database(f"sqlite:///{folder / 'evidence-call.db'}")
     migrate(database, "services.pricing")
     log, kept = EvidenceLog(database, evidence, _SIGNER, now_us), 0

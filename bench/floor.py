@@ -100,6 +100,7 @@ async def _run(target: str) -> None:
         workflows=[BareDecision, NoOp],
         activities=[nothing],
         workflow_runner=UnsandboxedWorkflowRunner(),
+        build_id="floor",  # as ours: not a hash of all that is imported
         max_concurrent_workflow_tasks=_AT_ONCE,
     )
     async with worker:

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, Table, func, make_url, select, text
 
-from bench.mllp_sender import CONNECTIONS, LINES, identity_of, message
+from bench.mllp_sender import CONNECTIONS, LINES, PEOPLE, identity_of, message
 from bench.postgres import fresh_database, postgres_server
 from bench.processes import Meter, memory_mib
 from bench.rows import Report, Sizes
@@ -94,8 +94,8 @@ async def _measured(report: Report, sizes: Sizes, url: str) -> None:
         migrate(database, "services.his_bridge")
         keys = SubjectKeys(_MASTER, now_us=now_us)
         keys.prepare(database)
-        _consent(database, keys)
         bills = sizes.hl7_bills
+        _consent(database, keys, min(PEOPLE, bills + sizes.hl7_messages))
         async with _listening(database, keys) as port:
             commits = _commits(database)
             spent = Meter({"": os.getpid()})
@@ -211,7 +211,7 @@ def _split(raw: bytes) -> Decimal:
     return total
 
 
-def _consent(database: Database, keys: SubjectKeys) -> None:
+def _consent(database: Database, keys: SubjectKeys, people: int) -> None:
     """Every patient consents that their bills are settled."""
     evidence = Evidence(document_sha256="0" * 64, channel=Channel.PAPER)
     given = [
@@ -226,7 +226,7 @@ def _consent(database: Database, keys: SubjectKeys) -> None:
             from_us=0,
             evidence=evidence,
         )
-        for member in sorted({_token("CN-ID", identity_of(number)) for number in range(1_000)})
+        for member in sorted({_token("CN-ID", identity_of(number)) for number in range(people)})
     ]
     with database.writing() as connection:
         holding.one_at_a_time(connection, _HOSPITAL)

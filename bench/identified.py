@@ -11,8 +11,9 @@ from typing import Any
 import grpc
 from sqlalchemy import MetaData
 
+from bench.identities import identities
 from bench.rows import Report, Sizes, percentile
-from demo.stack import mint, sandbox_identity
+from demo.stack import sandbox_identity
 from services.common.access import assertions
 from services.common.access.assertions import UsedAssertions
 from services.common.access.desks import Acting
@@ -29,7 +30,7 @@ _WITHOUT = "the same call on the same connection without it"
 
 async def measure(report: Report, sizes: Sizes, folder: Path) -> None:
     """A machine's and a person's calls, taking turns with those that nobody identifies."""
-    state = mint(folder / "identities")
+    state = identities(folder)
     identity = load_identity(state, "claims")
     database = Database(f"sqlite:///{folder / 'who.db'}")
     metadata = MetaData()

@@ -15,8 +15,8 @@ from typing import Any
 import grpc
 
 from bench.bills import LINES, bill
+from bench.identities import identities
 from bench.rows import Report, Sizes, percentile
-from demo.stack import mint
 from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, decision_pb2, reason_pb2
 from lipei.type.v1 import access_pb2, money_pb2
 from services.common.access.caller import Caller
@@ -41,7 +41,7 @@ async def measure(report: Report, sizes: Sizes, folder: Path) -> None:
 
     Raises: RuntimeError when the answers do not differ as they must: nothing would be measured.
     """
-    state = mint(folder / "masking-identities")
+    state = identities(folder)
     identity, caller = load_identity(state, "claims"), load_identity(state, "settlement")
     for what, role in _ROLES.items():
         async with (

@@ -10,7 +10,7 @@ import os
 import sys
 
 LINES, CONNECTIONS = 10, 32
-_PEOPLE = 1_000
+PEOPLE = 1_000
 _MSH = "MSH|^~\\&|HIS|H110101|LIPEI|BRIDGE|20260301103000||DFT^P03|{id}|P|2.5.1||||||GB18030"
 _PID = "PID|1||M{id}^^^HIS^MR~{number}^^^GA^NI||欧阳^建国||19900307|M|||幸福路7号||13912345678"
 _PV1 = "PV1|1|O" + "|" * 17 + "V{id}" + "|" * 25 + "20260301090000"
@@ -23,7 +23,7 @@ _DG1 = "DG1|1||E11.9^2型糖尿病^I10|||F|||||||||1"
 
 def identity_of(number: int) -> str:
     """Whose message it is."""
-    return f"11010119900307{number % _PEOPLE:03d}X"
+    return f"11010119900307{number % PEOPLE:03d}X"
 
 
 def message(number: int) -> bytes:

@@ -1,13 +1,15 @@
-"""Quotes: one over gRPC beside an empty call, and the bare waterfall beside numpy tables."""
+"""Quotes: over gRPC beside an empty call; the waterfall beside numpy tables and bare products."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeAlias
 
+import msgspec
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
@@ -18,8 +20,11 @@ from bench.rows import Report, Sizes, percentile
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from lipei.type.v1 import coding_pb2, reading_pb2
 from services.common.grpc_edge import channel
+from services.pricing import messages
 from services.pricing.core.features import read
-from services.pricing.core.rates import FactorLookup, Rates
+from services.pricing.core.quote import Asked
+from services.pricing.core.quote import quoted as quote_of
+from services.pricing.core.rates import FactorLookup, Rates, compile_rates
 from services.pricing.core.tariff import E4, MILLION, CategoryFeature, Feature
 from services.pricing.core.waterfall import price
 from services.pricing.tariffs.loader import example_tariffs, load_folder
@@ -35,7 +40,10 @@ _ABSENT = -1
 _HEALTH = "an empty unary call on the same server: its health check"
 _NUMPY = "all people at once by numpy tables, every factor applied, the premium only: no steps"
 
+_TABLES = 10
+
 _Column: TypeAlias = NDArray[np.int64]
+_Values: TypeAlias = tuple[int | None, ...]
 
 
 def measure(report: Report, sizes: Sizes) -> None:
@@ -64,6 +72,123 @@ def measure(report: Report, sizes: Sizes) -> None:
         what_floor_is=_NUMPY,
         n=count,
     )
+
+
+def explained(report: Report, sizes: Sizes) -> None:
+    """A quote with every step beside the bare product of its ten tables, and as it is sent.
+
+    Raises: RuntimeError when the bare product is not the premium: it would be no floor.
+    """
+    rates = _ten_tables(load_folder(example_tariffs()).on(TARIFF, _DAY))
+    people = [read(rates.tariff.features, _person(rates, n)).values for n in range(sizes.priced)]
+    bare = _bare(rates)
+    if any(abs(bare(some) - price(rates, some).premium_minor) > 1 for some in people):
+        raise RuntimeError("the bare product does not price what the kernel prices")
+    cpu = time.process_time()
+    ours = _each(lambda some: price(rates, some), people)
+    cpu = time.process_time() - cpu
+    floor = _each(bare, people)
+    for percent in (50, 99):
+        report.add(
+            f"an explained quote, p{percent}",
+            "µs",
+            percentile(ours, percent) * 1e6,
+            percentile(floor, percent) * 1e6,
+            cpu_ms=cpu / len(people) * 1e3,
+            what_floor_is="the bare product of the same ten tables in floats, explained to nobody",
+            n=len(people),
+        )
+    asked = Asked("bench", TARIFF, _DAY.isoformat(), dict(_DIABETIC))
+
+    def sent(some: tuple[int | None, ...]) -> bytes:
+        made = quote_of(
+            asked,
+            rates,
+            some,
+            price(rates, some),
+            quote_id="0" * 32,
+            request_id="bench",
+            created_us=1,
+        )
+        return messages.quote(made).SerializeToString()
+
+    ready = [pricing_pb2.Quote.FromString(sent(some)) for some in people]
+    begun = time.process_time()
+    for some in people:
+        sent(some)
+    spent = time.process_time() - begun
+    begun = time.process_time()
+    for message in ready:
+        message.SerializeToString()
+    report.add(
+        "quotes priced, explained and serialised, on one core",
+        "quotes/s",
+        len(people) / spent,
+        len(people) / (time.process_time() - begun),
+        cpu_ms=spent / len(people) * 1e3,
+        what_floor_is="protobuf's serialising of the same quotes, ready-made",
+        n=len(people),
+    )
+
+
+def _each(work: Callable[[_Values], object], people: Sequence[_Values]) -> list[float]:
+    took = []
+    for some in people:
+        begun = time.perf_counter()
+        work(some)
+        took.append(time.perf_counter() - begun)
+    return took
+
+
+def _ten_tables(rates: Rates) -> Rates:
+    """The example tariff without its last table, so that it has ten."""
+    *others, last = rates.tariff.causes
+    shorter = msgspec.structs.replace(last, tables=last.tables[:-1])
+    tariff = msgspec.structs.replace(rates.tariff, causes=(*others, shorter))
+    if sum(len(cause.tables) for cause in tariff.causes) != _TABLES:
+        raise RuntimeError("the example tariff has not the ten tables that are compared")
+    return compile_rates(tariff)
+
+
+def _bare(rates: Rates) -> Callable[[_Values], float]:
+    """Only the premium, by look-ups and float products, as a script would have it."""
+    tariff = rates.tariff
+    loads = tariff.large_loss_load_e4 + tariff.fixed_expense_e4
+    kept = 1 - (tariff.variable_expense_millionths + tariff.profit_millionths) / MILLION
+    causes = [
+        (
+            cause.base_e4,
+            [
+                (
+                    table.feature,
+                    table.starts,
+                    [label.factor_millionths / MILLION if label else 0.0 for label in table.labels],
+                    table.absent.factor_millionths / MILLION if table.absent else 0.0,
+                    table.gate,
+                    table.gate_levels,
+                )
+                for table in cause.tables
+            ],
+        )
+        for cause in rates.causes
+    ]
+
+    def premium(values: _Values) -> float:
+        total = float(loads)
+        for base, tables in causes:
+            amount = float(base)
+            for feature, starts, factors, absent, gate, levels in tables:
+                if gate >= 0 and values[gate] not in levels:
+                    continue
+                value = values[feature]
+                if value is None:
+                    amount *= absent
+                else:
+                    amount *= factors[value if starts is None else bisect_right(starts, value) - 1]
+            total += amount
+        return total / kept / E4
+
+    return premium
 
 
 async def quoted(report: Report, sizes: Sizes, live: Live) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-RATES = ("claims/s", "bills/s")
+RATES = ("claims/s", "bills/s", "quotes/s")
 
 
 class Row(TypedDict):
@@ -52,6 +52,9 @@ class Sizes:
     kept_leaves: int = 20_000
     appended: int = 200
     stored_claims: int = 100_000
+    renewals: int = 10_000_000
+    fitted: int = 1_000_000
+    varying: int = 214_000  # people's years before a first event: 188,000 rows are left
 
     @property
     def claims(self) -> int:
@@ -66,19 +69,22 @@ QUICK = Sizes(
     batches=1,
     singles=3,
     idle=3,
-    concurrent=16,
-    settled=16,
+    concurrent=8,
+    settled=8,
     blocks=2,
     bills=40,
-    hl7_bills=64,
-    hl7_messages=100,
+    hl7_bills=20,
+    hl7_messages=10,
     quotes=5,
     calls=5,
     priced=50,
     leaves=(1_000, 2_000),
     kept_leaves=200,
-    appended=50,
+    appended=10,
     stored_claims=40,
+    renewals=2_000,
+    fitted=3_000,
+    varying=600,
 )
 
 

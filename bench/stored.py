@@ -29,10 +29,11 @@ from sqlalchemy import (
 )
 
 from bench import bills
+from bench.identities import identities
 from bench.postgres import backends_cpu_s, fresh_database, postgres_server, version_of
 from bench.rows import Report, Sizes
 from bench.statements import counted
-from demo.stack import mint, sandbox_identity
+from demo.stack import sandbox_identity
 from lipei.claims.v1 import (
     claims_pb2,
     claims_pb2_grpc,
@@ -97,7 +98,7 @@ class _Nobody:
 def measure(report: Report, sizes: Sizes, folder: Path) -> None:
     """Batches and single claims, on SQLite and on PostgreSQL."""
     url = f"sqlite:///{folder / 'stored.db'}"
-    state = mint(folder / "identities")
+    state = identities(folder)
     asyncio.run(_measure(report, sizes, "SQLite", url, state))
     with postgres_server(durable=True) as server:
         report.host["postgresql"] = version_of(server)

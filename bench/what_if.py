@@ -14,11 +14,11 @@ from pathlib import Path
 from sqlalchemy import text
 
 from bench import bills, bulk
+from bench.identities import identities
 from bench.postgres import backends_cpu_s, fresh_database, postgres_server, version_of
 from bench.processes import memory_mib
 from bench.rows import Report, Sizes
 from bench.stored import Served, served_claims
-from demo.stack import mint
 from lipei.claims.v1 import recompute_pb2 as pb
 from services.claims.bill_intake import bill_facts
 from services.claims.core.adjudicate import adjudicate
@@ -34,7 +34,7 @@ _AT_THE_FLOOR = 2_000
 
 def measure(report: Report, sizes: Sizes, folder: Path) -> None:
     """Load claims, and ask what another plan would have paid for all of them; on both databases."""
-    state = mint(folder / "what-if-identities")
+    state = identities(folder)
     url = f"sqlite:///{folder / 'what-if.db'}"
     asyncio.run(_measure(report, sizes, "SQLite", url, state))
     with postgres_server(durable=True) as server:

@@ -143,7 +143,7 @@ def sandbox_identity(state: Path, acting: Acting) -> Identity:
 class _Tokens:
     """Tokens of one sandbox, got for all its desks at once.
 
-    Starting `lipei` costs a second of CPU, which a run would else pay for each role.
+    Starting `lipei` costs half a second of CPU, which a run would else pay for each role.
     """
 
     def __init__(self, state: Path) -> None:

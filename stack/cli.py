@@ -2,44 +2,69 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from stack.commands import (
-    books,
-    claims,
-    codec_keys,
-    consent,
-    demo,
-    evidence,
-    his,
-    identity,
-    keys,
-    members,
-    plans,
-    policies,
-    providers,
-    quote,
-    readings,
-    status,
-    up,
-)
 from stack.commands.calling import Failed
 
-app = typer.Typer(
-    name="lipei",
-    help="Health-claim settlement: bills in, decided and paid claims out, every cent explained.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+_HELP = "Health-claim settlement: bills in, decided and paid claims out, every cent explained."
+# Each name and the module of `stack.commands` that has it: as a function, or as `app`.
+_COMMANDS = ("up", "demo", "status", "books", "quote")
+_GROUPS = {
+    "plan": "plans",
+    "policies": "policies",
+    "providers": "providers",
+    "members": "members",
+    "claims": "claims",
+    "his": "his",
+    "keys": "keys",
+    "consent": "consent",
+    "identity": "identity",
+    "pricing": "pricing",
+    "readings": "readings",
+    "evidence": "evidence",
+}
+_ANYTHING_FOLLOWS = {"allow_extra_args": True, "ignore_unknown_options": True}
+_EVERYWHERE = {"--as": "ROLE", "--purpose": "PURPOSE", "--person": "NAME"}
 
 
-@app.callback()
+def command_line(chosen: str) -> typer.Typer:
+    """The command line with that command alone; with every command when there is none such.
+
+    To import all of them takes longer than most of them to answer.
+    """
+    app = typer.Typer(
+        name="lipei",
+        help=_HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_everywhere)
+    known = chosen in (*_COMMANDS, *_GROUPS)
+    for name in _COMMANDS:
+        if name == chosen or not known:
+            command = getattr(_module(name), name)
+            if name == "demo":  # it has a command line of its own
+                app.command(add_help_option=False, context_settings=_ANYTHING_FOLLOWS)(command)
+            else:
+                app.command()(command)
+    for name, module in _GROUPS.items():
+        if name == chosen or not known:
+            app.add_typer(_module(module).app, name=name)
+    return app
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"stack.commands.{name}")
+
+
 def _everywhere(
     role: Annotated[
         str,
@@ -77,36 +102,16 @@ def _everywhere(
         os.environ["LIPEI_PERSON"] = person
 
 
-app.command()(up.up)
-app.command(
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)(demo.demo)
-app.command()(status.status)
-app.add_typer(plans.app, name="plan")
-app.add_typer(policies.app, name="policies")
-app.add_typer(providers.app, name="providers")
-app.add_typer(members.app, name="members")
-app.add_typer(claims.app, name="claims")
-app.add_typer(his.app, name="his")
-keys.app.command()(codec_keys.rotate_codec)
-app.add_typer(keys.app, name="keys")
-app.add_typer(consent.app, name="consent")
-app.add_typer(identity.app, name="identity")
-app.command()(books.books)
-app.add_typer(readings.app, name="readings")
-app.command()(quote.quote)
-app.add_typer(evidence.app, name="evidence")
-
-
-_EVERYWHERE = {"--as": "ROLE", "--purpose": "PURPOSE", "--person": "NAME"}
-
-
-def _check_order(words: Sequence[str]) -> None:
-    """Raises: Failed for an option of every command that stands behind the command."""
+def _place(words: Sequence[str]) -> int:
+    """Where the command stands, behind the options of every command."""
     place = 0
     while place < len(words) and words[place].startswith("-"):
         place += 2 if words[place] in _EVERYWHERE else 1
+    return place
+
+
+def _check_order(words: Sequence[str], place: int) -> None:
+    """Raises: Failed for an option of every command that stands behind the command."""
     for word in words[place:]:
         option = word.partition("=")[0]
         if word == "--":
@@ -120,8 +125,10 @@ def _check_order(words: Sequence[str]) -> None:
 def main() -> None:
     """Run the command of the command line; exit 0 done, 1 failed, 2 wrong use."""
     try:
-        _check_order(sys.argv[1:])
-        app()
+        words = sys.argv[1:]
+        place = _place(words)
+        _check_order(words, place)
+        command_line(words[place] if place < len(words) else "")()
     except Failed as failed:
         for line in failed.lines:
             print(line, file=sys.stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from services.common.temporal import codec_keys, names
 from services.common.transport.certificates import TlsRefused, load_identity
 from services.common.transport.names import WITNESSES
 from stack.authority import Authority, mints
-from stack.child import Launch
+from stack.child import Launch, python
 from stack.probes import http_answers, service_serves, tcp_accepts
 from stack.sandbox_issuer import SandboxIssuer, has_issuer
 from stack.supervisor import ChildSpec
@@ -33,6 +32,10 @@ from stack.temporal_server import temporal_server
 _GROUND, _SERVICES, _WORKERS = range(3)
 SERVICES = ("claims", "his_bridge", "pricing")
 _ANYWHERE = "127.0.0.1:0"
+_WITNESS = "services.common.evidence.witness"
+_WORKER = "workflows.worker"
+_BANK = "stack.sandbox_bank"
+MODULES = (*(f"services.{name}.main" for name in SERVICES), _WORKER, _WITNESS, _BANK)
 
 
 class NotThere(RuntimeError):
@@ -125,7 +128,7 @@ class Installation:
         return {**environ, **self.environ}
 
     def _module(self, module: str, *arguments: str, **environ: str) -> Launch:
-        command = [sys.executable, "-P", "-m", module, *arguments]
+        command = python(module, *arguments)
         return Launch(command=command, environ={**self._environ(), **environ})
 
     def _service(self, name: str) -> ChildSpec:
@@ -139,8 +142,7 @@ class Installation:
 
     def _witness(self, name: str) -> ChildSpec:
         def launch(address: str) -> Launch:
-            module = "services.common.evidence.witness"
-            return self._module(module, "--name", name, LIPEI_WITNESS_ADDRESS=address)
+            return self._module(_WITNESS, "--name", name, LIPEI_WITNESS_ADDRESS=address)
 
         return self._serving(f"witness:{name}", _WORKERS, _ANYWHERE, launch)
 
@@ -168,7 +170,7 @@ class Installation:
 
         def prepare() -> Launch:
             record_address(self.state, name, None)
-            return self._module("workflows.worker", "--queue", queue)
+            return self._module(_WORKER, "--queue", queue)
 
         def ready(pid: int) -> bool:
             return read_addresses(self.state).get(name) == str(pid)
@@ -178,7 +180,7 @@ class Installation:
     def _bank(self) -> ChildSpec:
         def prepare() -> Launch:
             record_address(self.state, "bank", None)
-            return self._module("stack.sandbox_bank")
+            return self._module(_BANK)
 
         def ready(_pid: int) -> bool:
             url = read_addresses(self.state).get("bank")
@@ -210,7 +212,7 @@ def run_module(module: str, *words: str) -> subprocess.CompletedProcess[str]:
     importing it.
     """
     return subprocess.run(  # noqa: S603 -- our own command line, no shell
-        [sys.executable, "-P", "-m", module, *words],
+        python(module, *words),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(code_roots())},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

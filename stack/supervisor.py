@@ -20,6 +20,7 @@ from pathlib import Path
 
 from services.common.state import UP_LOCK
 from stack.child import Child, Launch, exit_words, tail
+from stack.forkserver import ForkServer
 from stack.pulse import signals_to, wait
 
 READY_FILE = "ready"
@@ -131,7 +132,8 @@ class Supervisor:
     """Runs children until a signal to stop.
 
     `on_change` hears (name, state) of every move; it must not block. While every child is ready
-    the file `ready` stands in the state directory; `processes.json` says more.
+    the file `ready` stands in the state directory; `processes.json` says more. Children that are
+    modules of ours are forked by `forks`, if there is one.
     """
 
     def __init__(
@@ -142,6 +144,7 @@ class Supervisor:
         patience: Patience | None = None,
         on_change: Callable[[str, ChildState], None] = lambda _name, _state: None,
         draw: Callable[[], float] = random.random,
+        forks: ForkServer | None = None,
     ) -> None:
         self._all = [_Watched(spec, state / "logs" / f"{spec.name}.log") for spec in specs]
         self._stages = sorted({spec.stage for spec in specs})
@@ -149,6 +152,7 @@ class Supervisor:
         self._patience = patience or Patience()
         self._on_change = on_change
         self._draw = draw
+        self._forks = forks
         self._stop_asked_at: float | None = None
         self._in_haste = False
         self._was_up = False
@@ -220,7 +224,7 @@ class Supervisor:
 
     def _start(self, watched: _Watched, now: float) -> None:
         try:
-            watched.child = Child(watched.spec.prepare(), watched.log)
+            watched.child = Child(watched.spec.prepare(), watched.log, self._forks)
         except OSError as error:
             # No process, memory, descriptor or room for one now: the others must not fall with it.
             self._fell(watched, f"could not be started: {error.strerror}", now)

@@ -18,7 +18,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ from typing import Any
 _INTERPRETER = """
 import importlib, json, os, runpy, sys
 module = sys.argv[1]
-importlib.import_module(module)
+for imported in sys.argv[1:]:
+    importlib.import_module(imported)
+sys.argv[1:] = []
 for line in sys.stdin:
     asked = json.loads(line)
     if "wait" in asked:
@@ -34,10 +36,10 @@ for line in sys.stdin:
         continue
     child = os.fork()
     if not child:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for number in (1, 2):
-            file = os.open(asked["files"][number - 1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        for number, path in enumerate((os.devnull, *asked["files"])):
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT if number else os.O_RDONLY)
             os.dup2(file, number)
+            os.close(file)
         os.chdir(asked["cwd"])
         os.environ.clear()
         os.environ.update(asked["environ"])
@@ -66,11 +68,13 @@ class Forked:
         out: Path,
         err: Path,
         cwd: Path = _ROOT,
+        imported: tuple[str, ...] = (),
     ) -> None:
+        """`imported` is what else was imported before: what the process will fork itself."""
+        self._asked = partial(_asked, module, imported)
         self._module = module
         self.returncode: int | None = None
-        self.pid = _asked(
-            module,
+        self.pid = self._asked(
             words=words,
             environ=dict(environ),
             files=[str(out.absolute()), str(err.absolute())],
@@ -85,11 +89,11 @@ class Forked:
     def wait(self, timeout: float = _LONGEST_S) -> int:
         """The exit code, once it has ended.
 
-        Raises: TimeoutError.
+        Raises: subprocess.TimeoutExpired.
         """
         code = self._ended(timeout)
         if code is None:
-            raise TimeoutError(f"{self._module} still runs after {timeout} s")
+            raise subprocess.TimeoutExpired(self._module, timeout)
         return code
 
     def send_signal(self, number: int) -> None:
@@ -98,6 +102,10 @@ class Forked:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._ends, number)
 
+    def terminate(self) -> None:
+        """Nothing when it has ended."""
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """Nothing when it has ended."""
         self.send_signal(signal.SIGKILL)
@@ -105,7 +113,7 @@ class Forked:
     def _ended(self, within_s: float) -> int | None:
         if self.returncode is None and select.select([self._ends], [], [], within_s)[0]:
             os.close(self._ends)
-            self.returncode = _asked(self._module, wait=self.pid)
+            self.returncode = self._asked(wait=self.pid)
         return self.returncode
 
 
@@ -118,11 +126,11 @@ class Ended:
     err: str
 
 
-def run_forked(module: str, *words: str, environ: Mapping[str, str]) -> Ended:
+def run_forked(module: str, *words: str, environ: Mapping[str, str], cwd: Path = _ROOT) -> Ended:
     """Run a module to its end; one that goes on instead is killed."""
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        process = Forked(module, *words, environ=environ, out=out, err=err)
+        process = Forked(module, *words, environ=environ, out=out, err=err, cwd=cwd)
         try:
             code = process.wait()
         finally:
@@ -130,9 +138,9 @@ def run_forked(module: str, *words: str, environ: Mapping[str, str]) -> Ended:
         return Ended(code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
-def _asked(module: str, **request: Any) -> int:
+def _asked(module: str, imported: tuple[str, ...], /, **request: Any) -> int:
     with _ONE_ASKS:
-        interpreter = _interpreter(module)
+        interpreter = _interpreter(module, *imported)
         assert interpreter.stdin is not None
         assert interpreter.stdout is not None
         interpreter.stdin.write(f"{json.dumps(request)}\n")
@@ -141,10 +149,10 @@ def _asked(module: str, **request: Any) -> int:
 
 
 @cache
-def _interpreter(module: str) -> subprocess.Popen[str]:
+def _interpreter(*modules: str) -> subprocess.Popen[str]:
     ours = {n: v for n, v in os.environ.items() if not n.startswith(("LIPEI_", "TEMPORAL_"))}
     started = subprocess.Popen(
-        [sys.executable, "-c", _INTERPRETER, module],
+        [sys.executable, "-c", _INTERPRETER, *modules],
         env={**ours, "PYTHONPATH": f"{_ROOT}{os.pathsep}{_ROOT / 'protos'}"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -125,6 +125,7 @@ KNOWN: dict[str, str] = {
     "EVIDENCE_PSEUDONYM_KEY_FILE": "key of member tokens' pseudonyms in evidence; default in state",
     "CLAIMS_EVIDENCE_KEY_FILE": "key that signs the evidence of claims; default in the state",
     "HIS_BRIDGE_EVIDENCE_KEY_FILE": "the same of the bridge",
+    "PRICING_BANNED": "file of factors that the law bans from prices; default the one of lipei",
     "PRICING_EVIDENCE_KEY_FILE": "the same of pricing",
     "EVIDENCE_KEYS": "folder of the logs' public keys, {log}_evidence.vkey; default keys/",
     "WITNESS_ADDRESS": "host:port where a witness listens; default 127.0.0.1:0",

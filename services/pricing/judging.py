@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import grpc
 
 from services.common.grpc_edge import Refused, Violation, invalid
+from services.pricing.core.banned import Ban
 from services.pricing.core.book import Book, TariffNotInForce, UnknownTariff, is_tariff_name
 from services.pricing.core.features import (
     NOT_PRICED,
@@ -38,7 +39,7 @@ _NO_PRICE = frozenset({NOT_PRICED, NOT_IN_FORCE, NOT_IN_PROGRAMME})
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What the service prices and judges by: tariffs, programmes, the law's bound on credits.
+    """What the service prices and judges by: tariffs, programmes, what the law bounds and bans.
 
     `backfill`: whether typed readings may state when they were received.
     """
@@ -47,6 +48,7 @@ class Shelf:
     programmes: Programmes
     cap: LegalCap | None = None
     backfill: bool = False
+    bans: tuple[Ban, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

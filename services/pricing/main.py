@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from lipei.pricing.v1 import pricing_pb2_grpc
+from lipei.pricing.v1 import pricing_pb2_grpc, registry_pb2_grpc
 from services.common.access.guarding import service_guard
 from services.common.access.read_tally import counting
 from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, migrate
@@ -19,11 +19,14 @@ from services.common.sealing.key_sources import master_keys
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import UnknownSetting, key_file, trust_domain
 from services.common.state import state_dir
+from services.common.strict_yaml import StrictYamlError
 from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
+from services.pricing.core.banned import Ban
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.tariff import MILLION, canonical_bytes
 from services.pricing.judging import Shelf
+from services.pricing.own_tariffs import OwnTariffs
 from services.pricing.programmes.loader import (
     ProgrammeRefused,
     example_programmes,
@@ -35,7 +38,11 @@ from services.pricing.storage.counted import SEALED
 from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
+from services.pricing.storage.registry import RegistryStore
 from services.pricing.storage.tables import evidence, metadata
+from services.pricing.tariff_servicer import FULL_NAME as TARIFFS
+from services.pricing.tariff_servicer import TariffServicer
+from services.pricing.tariffs.banned_factors import known_bans, load_bans
 from services.pricing.tariffs.loader import TariffRefused, example_tariffs, load_folder
 
 NAME = "pricing"
@@ -52,6 +59,7 @@ class PricingSettings(LipeiSettings):
     pricing_credit_cap: str = ""
     pricing_credit_cap_source: str = ""
     pricing_backfill: bool = False
+    pricing_banned: Path | None = None
 
 
 async def run(settings: PricingSettings) -> None:
@@ -61,6 +69,7 @@ async def run(settings: PricingSettings) -> None:
         programmes=load_programmes(settings.pricing_programmes or example_programmes()),
         cap=legal_cap(settings.pricing_credit_cap, settings.pricing_credit_cap_source),
         backfill=settings.pricing_backfill,
+        bans=banned(settings.pricing_banned or known_bans()),
     )
     state = state_dir(settings.state)
     identity = load_identity(state, NAME, uri=service_uri(trust_domain(), NAME))
@@ -79,8 +88,11 @@ async def run(settings: PricingSettings) -> None:
         for version, programme in shelf.programmes.versions().items():
             content = canonical_bytes(programme)
             await database.run(quotes.keep_programme, version, content, at_us)
-        stores = Stores(quotes, ReadingStore(database, keys), Erasures(database, keys))
+        registry = RegistryStore(database)
+        await database.run(OwnTariffs(registry).prove)
+        stores = Stores(quotes, ReadingStore(database, keys), Erasures(database, keys), registry)
         servicer = PricingServicer(shelf, database, stores)
+        tariffs = TariffServicer(shelf, database, registry)
         proof = service_evidence(
             NAME,
             database,
@@ -93,8 +105,14 @@ async def run(settings: PricingSettings) -> None:
             now_us=now_us,
         )
         add = pricing_pb2_grpc.add_PricingServiceServicer_to_server
+        add_tariffs = registry_pb2_grpc.add_TariffServiceServicer_to_server
         await serve(
-            [Serving(add, servicer, FULL_NAME), serving(database, keys), proof.serving],
+            [
+                Serving(add, servicer, FULL_NAME),
+                Serving(add_tariffs, tariffs, TARIFFS),
+                serving(database, keys),
+                proof.serving,
+            ],
             name=NAME,
             address=settings.pricing_address,
             state=state,
@@ -133,6 +151,20 @@ def legal_cap(share: str, source: str) -> LegalCap | None:
             "written"
         )
     return LegalCap(int(cap * MILLION), source)
+
+
+def banned(path: Path) -> tuple[Ban, ...]:
+    """The factors that the law bans.
+
+    Raises: UnknownSetting when the file cannot be used.
+    """
+    try:
+        return load_bans(path)
+    except StrictYamlError as error:
+        raise UnknownSetting(f"LIPEI_PRICING_BANNED: {error}") from None
+    except OSError as error:
+        text = f"LIPEI_PRICING_BANNED: {path} cannot be read: {error.strerror}"
+        raise UnknownSetting(text) from None
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.type.v1 import money_pb2
 from services.pricing.core.incentive import Incentive
 from services.pricing.core.months import Judged, MonthAssessment
+from services.pricing.core.outcome import Outcome
 from services.pricing.core.quote import Quote
 from services.pricing.core.readings import value_text
 from services.pricing.storage.readings import CoachTask
@@ -17,28 +18,29 @@ LOW_GLUCOSE = "LOW_GLUCOSE"
 
 def quote(found: Quote) -> pb.Quote:
     """A quote on the wire."""
-    return pb.Quote(
+    made = pb.Quote(
         name=f"policies/{found.asked.policy_id}/quotes/{found.id}",
         tariff=found.tariff_version,
         premium=_money(found.premium_minor, found.currency),
-        steps=[
-            pb.PremiumStep(
-                step=step.step,
-                cell=step.cell,
-                factor_millionths=step.factor_millionths,
-                difference_e4=step.difference_e4,
-                premium_e4=step.premium_e4,
-                text_zh=step.text_zh,
-                text_en=step.text_en,
-                evidence=step.evidence,
-            )
-            for step in found.steps
-        ],
         create_time=_moment(found.created_us),
         start_date=found.asked.start_date,
         premium_without_credit=_money(found.uncredited_minor, found.currency),
         incentive=_of_quote(found),
+        arm=pb.QuoteArm.Value(f"QUOTE_ARM_{found.arm.name if found.arm else 'UNSPECIFIED'}"),
     )
+    # Steps made in their place: handed over as a list they would be copied, half of all the work.
+    for step in found.steps:
+        shown = made.steps.add()
+        shown.step = step.step
+        shown.cell = step.cell
+        shown.factor_millionths = step.factor_millionths
+        shown.difference_e4 = step.difference_e4
+        shown.premium_e4 = step.premium_e4
+        shown.text_zh = step.text_zh
+        shown.text_en = step.text_en
+        if step.evidence:
+            shown.evidence.extend(step.evidence)
+    return made
 
 
 def _of_quote(found: Quote) -> pb.Incentive | None:
@@ -61,9 +63,26 @@ def incentive(found: Incentive, member: str) -> pb.Incentive:
         run_months=found.run_months,
         contractual_share_millionths=found.share_millionths,
         credit_millionths=found.credit_millionths,
+        model_share_millionths=found.model_millionths,
+        outcomes=[_outcome(entry) for entry in found.outcomes],
         legal_cap=None
         if found.cap is None
         else pb.LegalCap(share_millionths=found.cap.share_millionths, source=found.cap.source),
+    )
+
+
+def _outcome(found: Outcome) -> pb.Outcome:
+    months = [
+        pb.OutcomeMonth(month=entry.month, value=entry.value, assessed=entry.assessed)
+        for entry in found.months
+    ]
+    return pb.Outcome(
+        feature=found.feature,
+        unit=found.unit,
+        months=months,
+        stratum_mean=found.stratum_mean,
+        credibility_millionths=found.credibility_millionths,
+        value=found.value,
     )
 
 

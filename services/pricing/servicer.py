@@ -9,11 +9,12 @@ import functools
 import re
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
 import grpc
+import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.pricing.v1 import pricing_pb2 as pb
@@ -35,12 +36,15 @@ from services.common.sealing.erasures import OtherErasure, done_by
 from services.pricing import messages
 from services.pricing.core.incentive import Incentive, assess, readable_days, window_of
 from services.pricing.core.months import HBA1C_REACHES_BACK
+from services.pricing.core.outcome import Person
 from services.pricing.core.programme import NoTargetInForce, Programme
-from services.pricing.core.quote import Asked, Quote, quoted
+from services.pricing.core.quote import Asked, Quote, quoted, shadow_of
 from services.pricing.core.readings import Measured, Reading, measure
 from services.pricing.core.recording import Incoming
+from services.pricing.core.routing import Arm
 from services.pricing.core.waterfall import price
 from services.pricing.judging import Shelf, judged, named_programme, refusal
+from services.pricing.own_tariffs import Own, OwnTariffs, TariffEdited, book_with
 from services.pricing.requests import (
     MEMBER_OR_ALL,
     QUOTE,
@@ -64,7 +68,9 @@ from services.pricing.storage.readings import (
     ReadingStore,
     StartsInThePast,
 )
+from services.pricing.storage.registry import RegistryStore
 from services.pricing.storage.tables import StorageUnavailable
+from services.pricing.tariffs.loader import TariffRefused
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -85,6 +91,7 @@ class Stores:
     quotes: QuoteStore
     readings: ReadingStore
     erasures: Erasures
+    registry: RegistryStore
 
 
 class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
@@ -102,6 +109,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         self._quotes = stores.quotes
         self._readings = stores.readings
         self._erasures = stores.erasures
+        self._own = OwnTariffs(stores.registry)
         self._now = now
 
     async def QuotePremium(
@@ -118,24 +126,33 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             earlier = await self._run(self._quotes.by_request, request_id)
             if earlier is not None:
                 return _response(earlier, asked)
-        ground = judged(self._shelf, asked, violations)
+        own = await self._owned(insurer, asked.tariff)
+        shelf = replace(self._shelf, book=book_with(self._shelf.book, own))
+        ground = judged(shelf, asked, violations)
+        start = date.fromisoformat(asked.start_date)
+        arm, challenger = own.arm(ground.rates, asked.policy_id, start)
+        rates = challenger if challenger and arm is Arm.CHALLENGER else ground.rates
         incentive = None
         if ground.part is not None and ground.programme is not None:
-            renewal = date.fromisoformat(asked.start_date)
             token, now_us = ground.part.member_token, _microseconds(self._now())
             await self._run(self._readings.take_part, tenant, token, now_us)
-            incentive = await self._assessed(ground.part, ground.programme, renewal)
+            person = Person(rates, ground.features.values)
+            incentive = await self._assessed(ground.part, ground.programme, start, person)
         made = quoted(
             asked,
-            ground.rates,
+            rates,
             ground.features.values,
-            price(ground.rates, ground.features.values),
+            price(rates, ground.features.values),
             quote_id=uuid.uuid4().hex,
             request_id=request_id,
             created_us=_microseconds(self._now()),
             incentive=incentive,
         )
-        return _response(await self._run(self._quotes.add, insurer, made), asked)
+        made = msgspec.structs.replace(made, arm=arm)
+        shadow = None
+        if challenger is not None and arm is Arm.CHAMPION and own.routing and own.routing.shadow:
+            shadow = shadow_of(asked.tariff, challenger, made)
+        return _response(await self._run(self._quotes.add, insurer, made, shadow), asked)
 
     async def GetQuote(self, request: pb.GetQuoteRequest, context: Context) -> pb.GetQuoteResponse:
         """The stored quote, word for word as it was first given."""
@@ -289,10 +306,12 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             quote_count=done.quotes,
         )
 
-    async def _assessed(self, part: Part, programme: Programme, renewal: date) -> Incentive:
+    async def _assessed(
+        self, part: Part, programme: Programme, renewal: date, person: Person | None = None
+    ) -> Incentive:
         try:
             # A year of readings takes milliseconds to judge, which the event loop does not have.
-            return await self._run(self._judge, part, programme, renewal)
+            return await self._run(self._judge, part, programme, renewal, person)
         except NoTargetInForce as missing:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -300,7 +319,9 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
                 f"the programme has {missing}; ask another version of it",
             ) from None
 
-    def _judge(self, part: Part, programme: Programme, renewal: date) -> Incentive:
+    def _judge(
+        self, part: Part, programme: Programme, renewal: date, person: Person | None
+    ) -> Incentive:
         first, after = readable_days(window_of(renewal), HBA1C_REACHES_BACK)
         tenant = current_tenant()
         kept = self._readings.readings_of(tenant, part.member_token, first, after)
@@ -312,6 +333,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             expiring_start=part.expiring_start,
             zone=part.zone,
             cap=self._shelf.cap,
+            person=person,
         )
 
     def _low_glucose(self, incoming: Incoming) -> Measured | None:
@@ -320,6 +342,12 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             return None
         day = _time(incoming.effective_us).date()
         return measured if self._shelf.programmes.is_low_glucose(measured, day) else None
+
+    async def _owned(self, insurer: str, asked: str) -> Own:
+        try:
+            return await self._run(self._own.of, insurer, asked)
+        except (TariffEdited, TariffRefused):
+            raise edited() from None
 
     async def _run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         try:
@@ -360,6 +388,16 @@ def _response(found: Quote, asked: Asked) -> pb.QuotePremiumResponse:
     if found.asked != asked:
         raise _request_id_reused()
     return pb.QuotePremiumResponse(quote=messages.quote(found))
+
+
+def edited() -> Refused:
+    """What a quote or an approval is answered with whose tariff is not what it was."""
+    return Refused(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "TARIFF_EDITED",
+        "a stored tariff is not what its name says, or no longer prices as it did; stop, and have "
+        "the database restored",
+    )
 
 
 def _request_id_reused() -> Refused:

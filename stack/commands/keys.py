@@ -15,6 +15,7 @@ from lipei.keys.v1.keys_pb2_grpc import KeysServiceStub
 from services.common.sealing.key_sources import KeyFile
 from services.common.settings import UnknownSetting, master_key_command, master_key_file
 from stack.commands.calling import CALL_S, Failed, calling
+from stack.commands.codec_keys import rotate_codec
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import console, plain, print_json, print_table, rows, say, table, word
 from stack.installation import SERVICES
@@ -131,6 +132,9 @@ def retire(
     except UnknownSetting as error:
         raise Failed(str(error)) from None
     say(f"{key_id} is retired")
+
+
+app.command()(rotate_codec)
 
 
 def _file(state: Path) -> KeyFile:

@@ -20,7 +20,8 @@ from services.his_bridge.profiles.loader import ProfileError, load_profiles
 from stack.commands.calling import Failed
 from stack.commands.options import DEFAULT_STATE, State, profiles_in
 from stack.commands.printing import console, print_table, rows, table
-from stack.installation import Installation, NotThere, forget_addresses
+from stack.forkserver import ForkServer
+from stack.installation import MODULES, Installation, NotThere, forget_addresses
 from stack.supervisor import (
     AlreadyRunning,
     CannotStart,
@@ -61,14 +62,15 @@ def up(
         raise Failed(*str(error).splitlines(), exit_code=2) from None
     os.umask(0o077)  # whatever is written from here on is its owner's alone
     folder = _private(state_dir(state))
+    forks = ForkServer(MODULES)  # now: we have no thread, no lock and no key yet
     try:
-        with only_one(folder):
-            _run(folder, environ, quiet=quiet)
+        with contextlib.closing(forks), only_one(folder):
+            _run(folder, environ, forks, quiet=quiet)
     except _FAILURES as error:
         raise Failed(*str(error).splitlines()) from None
 
 
-def _run(state: Path, environ: Mapping[str, str], *, quiet: bool) -> None:
+def _run(state: Path, environ: Mapping[str, str], forks: ForkServer, *, quiet: bool) -> None:
     whole = {**os.environ, **environ}
     named = whole.get("LIPEI_HIS_BRIDGE_PROFILES")
     added = profiles_in(state)
@@ -80,7 +82,7 @@ def _run(state: Path, environ: Mapping[str, str], *, quiet: bool) -> None:
     children = installation.children()
     installation.prepare()
     screen = _Screen(console(quiet=quiet), state, [child.name for child in children])
-    supervisor = Supervisor(children, state, on_change=screen.changed)
+    supervisor = Supervisor(children, state, on_change=screen.changed, forks=forks)
     try:
         with screen.live(), _renewing(installation, screen):
             supervisor.run(screen.is_up)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from bench.__main__ import MEASURES
 from bench.rows import QUICK, RATES
+from tests.processes import processes_of
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(600)  # half a minute of two idle cores, and they may not be idle
@@ -49,7 +49,12 @@ PATHS = {
     "decision": ("decision answer, one at a time", "decision answer, 8 at once"),
     "settle": ("settle claims, one workflow each",),
     "pull": ("pull bills, beside paging alone", "pull bills, beside paging with look-ups"),
-    "quote": ("price one person", "quote over gRPC"),
+    "quote": (
+        "price one person",
+        "an explained quote",
+        "quotes priced, explained and serialised",
+        "quote over gRPC",
+    ),
 }
 SERVICES = {"temporal", "bank", "claims", "his_bridge", "pricing", "worker:claims", "lipei up"}
 
@@ -66,27 +71,13 @@ def summary_in(out: Path) -> dict[str, Any]:
     return found
 
 
-def left_running(out: Path) -> list[str]:
-    """Command lines of processes that still know the folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if str(out).encode() in told:
-                found.append(told.decode(errors="replace"))
-    return found
-
-
 @pytest.fixture(scope="module")
 def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("bench")
     running = bench(out)
     said, _ = running.communicate()
     assert running.returncode == 0, said
-    assert left_running(out) == []
+    assert processes_of(out) == []
     return summary_in(out)
 
 
@@ -154,11 +145,11 @@ def test_an_interrupted_run_keeps_its_rows_and_leaves_no_process(tmp_path: Path)
     for line in running.stdout:
         if "Measuring decision" in line:
             break
-    assert left_running(tmp_path) != []  # the control: there is a stack to leave behind
+    assert processes_of(tmp_path) != []  # the control: there is a stack to leave behind
     running.send_signal(signal.SIGINT)
     said, _ = running.communicate()
     assert running.returncode == 130, said
-    assert left_running(tmp_path) == []
+    assert processes_of(tmp_path) == []
     kept = summary_in(tmp_path)
     assert not kept["complete"]
     assert [row["path"] for row in kept["rows"] if row["path"].startswith("decide 5 lines")]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 from services.common.state import state_dir
 from services.his_bridge.profiles.loader import load_profiles
 from stack.child import Launch
-from stack.installation import Installation, forget_addresses
+from stack.forkserver import ForkServer
+from stack.installation import MODULES, Installation, forget_addresses
 from stack.supervisor import ChildSpec, Supervisor, only_one
 from tests.canary.without import GUARDS
 
@@ -32,10 +34,10 @@ def main() -> None:
     hospitals = tuple(load_profiles(options.profiles, os.environ))
     installation = Installation(state=state, hospitals=hospitals, environ=environ)
     children = [_without(spec, options.without) for spec in installation.children()]
-    with only_one(state):
+    with contextlib.closing(ForkServer(MODULES)) as forks, only_one(state):
         installation.prepare()
         try:
-            Supervisor(children, state).run()
+            Supervisor(children, state, forks=forks).run()
         finally:
             forget_addresses(state)
 

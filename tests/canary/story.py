@@ -6,8 +6,6 @@ import functools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,9 +22,11 @@ from services.common.settings import member_token_key_file
 from services.common.state import load_or_make_key, read_addresses
 from services.common.transport.certificates import Identity, load_identity
 from stack.commands.acting import acting_as, identity_for, mint_token
+from stack.installation import MODULES
 from tests.canary.bad_calls import bad_calls
 from tests.canary.planted import BUSINESS, HEALTH, PERSON
 from tests.canary.search import files_below, of_process
+from tests.forked import Forked
 from tests.services.his_bridge import records
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
 from tests.services.pricing.reading_requests import SHANGHAI, reading
@@ -73,13 +73,13 @@ class Canary:
             command = ["tests.canary.installation", "--without", without]
         command += ["--state", str(self.state), "--profiles", str(folder / "profiles")]
         self.out = folder / "up.out"
-        with self.out.open("w") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                env=environ(LIPEI_PULL_INTERVAL_S="3600"),
-                stdout=out,
-                stderr=out,
-            )
+        self.process = Forked(
+            *command,
+            environ=environ(LIPEI_PULL_INTERVAL_S="3600"),
+            out=self.out,
+            err=self.out,
+            imported=MODULES,
+        )
         self._until((self.state / "ready").exists)
 
     @property

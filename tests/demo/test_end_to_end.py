@@ -22,6 +22,7 @@ from demo.run import Folders, failures, play
 from demo.scenario import generated
 from demo.stack import StateRefused, fresh_state
 from stack.supervisor import only_one
+from tests.processes import processes_of
 
 ROOT = Path(__file__).parents[2]
 # Another seed is another hospital; `make fault` plays that one too.
@@ -48,19 +49,6 @@ def run(seed: int, folders: Folders) -> tuple[Results, str]:
     seen = io.StringIO()
     scenario = generated(seed, people=PEOPLE, bills=BILLS)
     return play(scenario, folders, Reporter(seen), keep=False), seen.getvalue()
-
-
-def processes_of(folder: Path) -> list[str]:
-    """Command lines of processes that name the folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # it ended meanwhile
-            continue
-        if str(folder) in words:
-            found.append(words)
-    return found
 
 
 def test_every_check_holds_and_nothing_stays(run: tuple[Results, str], folders: Folders) -> None:

@@ -119,6 +119,47 @@ MASK = _guard(
     ),
     tests=(_GUARD,),
 )
+_REGISTRY = "tests/services/pricing/test_registry.py"
+TARIFF_APPROVERS = _guard(
+    "two people for a tariff",
+    "who has proposed a tariff approves it, twice",
+    (
+        "services/pricing/core/life_cycle.py",
+        "if earlier == person and event in (Event.PROPOSE, Event.APPROVE):",
+        "if earlier == person and event not in Event:",
+    ),
+    tests=(_REGISTRY,),
+)
+TARIFF_FILTER = _guard(
+    "filter on tariffs",
+    "an insurer reads every insurer's tariffs",
+    (
+        "services/pricing/storage/registry.py",
+        "false() if tenant.insurer is None else registered_tariff.c.insurer == tenant.insurer",
+        "false() if tenant.insurer is None else true()",
+    ),
+    tests=(_REGISTRY,),
+)
+TARIFF_GATES = _guard(
+    "gates of a tariff",
+    "the service believes that a client has judged the gates",
+    (
+        "services/pricing/tariff_servicer.py",
+        "    if all_passed(gates):",
+        "    if gates is not None:",
+    ),
+    tests=(_REGISTRY,),
+)
+TARIFF_CONTENT = _guard(
+    "tariff's name over its content",
+    "what is stored under a tariff's name prices, whatever it is",
+    (
+        "services/pricing/own_tariffs.py",
+        "if version_of(tariff) != version:",
+        "if not version:",
+    ),
+    tests=(_REGISTRY,),
+)
 LEAF = _guard(
     "leaf",
     "sensitive answers leave without a record of the read",
@@ -425,6 +466,10 @@ GUARDS = (
     SEEN,
     SECOND_PERSON,
     OWN_APPEAL,
+    TARIFF_APPROVERS,
+    TARIFF_FILTER,
+    TARIFF_GATES,
+    TARIFF_CONTENT,
     LEAF,
     LOG_ALLOW_LIST,
     SENDERS,

@@ -9,6 +9,7 @@ and a double payment. `--payer careless` is the control: claims with a payer tha
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ from pathlib import Path
 from services.common.state import state_dir
 from services.his_bridge.profiles.loader import load_profiles
 from stack.child import Launch
-from stack.installation import Installation, forget_addresses
+from stack.forkserver import ForkServer
+from stack.installation import MODULES, Installation, forget_addresses
 from stack.supervisor import ChildSpec, Supervisor, only_one
 from tests.fault.story import CARELESS, OURS
 
@@ -41,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     children = [
         _changed(spec, careless=options.payer == CARELESS) for spec in installation.children()
     ]
-    with only_one(state):
+    with contextlib.closing(ForkServer(MODULES)) as forks, only_one(state):
         installation.prepare()
         try:
-            Supervisor(children, state).run()
+            Supervisor(children, state, forks=forks).run()
         finally:
             forget_addresses(state)
 

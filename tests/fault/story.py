@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,8 +20,11 @@ from demo.insurer import Insurer
 from demo.processes import Child
 from demo.scenario import PLANS, PROFILES, Scenario, generated
 from demo.stack import Stack, fresh_state
+from stack.installation import MODULES
 from tests.fault.books import Books
 from tests.fault.intake import HandIn
+from tests.forked import Forked
+from tests.processes import lives
 from tests.services.claims.given import PLAN
 
 ROOT = Path(__file__).parents[2]
@@ -255,8 +258,7 @@ class _Installation:
     """The supervisor's process, and how to start it again on the same state."""
 
     def __init__(self, state: Path, scenario: Scenario | None, his: His | None, payer: str) -> None:
-        self._command = [sys.executable, "-m", "tests.fault.installation", "--state", str(state)]
-        self._command += ["--payer", payer]
+        self._words = ["--state", str(state), "--payer", payer]
         self._environ = {
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}",
             "LIPEI_PULL_INTERVAL_S": "3600",  # pulls are asked for
@@ -270,7 +272,7 @@ class _Installation:
             (profiles / profile).write_bytes((PROFILES / profile).read_bytes())
             variable = scenario.hospital.upper().replace("-", "_")
             self._environ[f"LIPEI_HIS_BRIDGE_BASE_URL_{variable}"] = his.base_url
-            self._command += ["--profiles", str(profiles)]
+            self._words += ["--profiles", str(profiles)]
         self._state = state
         self._child = self._started()
 
@@ -290,28 +292,43 @@ class _Installation:
         children = json.loads((self._state / "processes.json").read_text()).values()
         pids = [int(entry["pid"]) for entry in children]
         self._child._process.kill()
-        until(lambda: not self._child.running and not any(map(_lives, pids)), look_every_s=0.02)
+        until(lambda: not self._child.running and not any(map(lives, pids)), look_every_s=0.02)
         self._child = self._started()
         mine = f"{self._child._process.pid}\n"
         ready = self._state / "ready"  # the killed one's, until its successor takes it away
         until(lambda: ready.exists() and ready.read_text() == mine)
 
-    def _started(self) -> Child:
-        return Child(
-            "the installation",
-            self._command,
-            log=self._state / "logs" / "up.log",
-            cwd=ROOT,
-            environ=self._environ,
-            grace_s=_STOP_S,
+    def _started(self) -> _Supervisor:
+        return _Supervisor(*self._words, environ=self._environ, log=self._state / "logs" / "up.log")
+
+
+class _Supervisor(Child):
+    """A supervisor that was forked, so that what it starts was imported once for all tests.
+
+    The kernel ends its children with it, as those of one that was started.
+    """
+
+    def __init__(self, *words: str, environ: Mapping[str, str], log: Path) -> None:
+        self.name, self.log = "the installation", log
+        log.parent.mkdir(mode=0o700, exist_ok=True)
+        log.unlink(missing_ok=True)
+        self._process = Forked(  # type: ignore[assignment] # as a Popen in all that a Child does
+            "tests.fault.installation",
+            *words,
+            environ={**os.environ, **environ},
+            out=log,
+            err=log,
+            imported=MODULES,
         )
 
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    def stop(self) -> None:
+        """Ask it to end, and end it by force when it does not within its grace."""
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(_STOP_S)
 
 
 def until(

@@ -10,8 +10,8 @@ from pathlib import Path
 from tests.fault.checks import judge
 from tests.fault.story import HOSPITAL_WORKER, PROCESSES, story, until
 
-PEOPLE, YEAR = 24, (20, 40)
-CLAIMS_A_KILL, BILLS_A_KILL = 12, 13
+PEOPLE, YEAR = 12, (20, 40)
+CLAIMS_A_KILL, BILLS_A_KILL = 6, 13
 TOGETHER = (("worker:claims", HOSPITAL_WORKER), ("claims", "his_bridge"), ("temporal", "bank"))
 
 

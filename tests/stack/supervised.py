@@ -1,12 +1,14 @@
 """A supervisor over tiny children, as a process of its own, so that tests can kill it.
 
-`python supervised.py STATE CHILDREN.json`: a list of {"name", "stage", "program", ...}; a child is
-ready once the file `gate-{name}` stands in the state directory, and cannot be started while `full`
-stands there. "temporal" runs the real server.
+`python -m tests.stack.supervised STATE CHILDREN.json HOW`: a list of {"name", "stage", "program",
+...}, and whether they are "forked" or "executed"; a child is ready once the file `gate-{name}`
+stands in the state directory, and cannot be started while `full` stands there. "temporal" runs the
+real server.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -14,35 +16,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stack.child import Launch
+from stack.child import Launch, python
+from stack.forkserver import ForkServer
 from stack.supervisor import AlreadyRunning, CannotStart, ChildSpec, Patience, Supervisor, only_one
 from stack.temporal_server import temporal_server
 
-# Each says what it does in the journal; {journal}, {began} and {name} are filled in.
-PROGRAMS = {
-    # Stops when it is asked to.
-    "good": """
-import os, signal, sys
-def say(word):
-    with open({journal!r}, "a") as out: out.write(word + " {name}\\n")
-def stop(*_):
-    say("stopped"); sys.exit(0)
-signal.signal(signal.SIGTERM, stop)
-say("started")
-open({began!r} + str(os.getpid()), "w").close()
-while True: signal.pause()
-""",
-    # Ignores SIGTERM, and so does the process that it has started.
-    "stubborn": """
-import os, signal
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-os.fork()
-with open({journal!r}, "a") as out: out.write("started {name}\\n")
-open({began!r} + str(os.getpid()), "w").close()
-while True: signal.pause()
-""",
-    "broken": "import sys; sys.exit('the disk is full')",
-}
+CHILD = "tests.stack.supervised_child"
 
 
 def spec(state: Path, child: dict[str, Any]) -> ChildSpec:
@@ -50,9 +29,8 @@ def spec(state: Path, child: dict[str, Any]) -> ChildSpec:
     if name == "temporal":
         return temporal_server(state, stage=stage)
     journal = str(state / "journal")
-    began = str(state / "began-")  # and the process id: before that it cannot hear a signal
-    text = PROGRAMS[child.get("program", "good")].format(journal=journal, name=name, began=began)
-    launch = Launch(command=[sys.executable, "-I", "-S", "-c", text, str(state)], environ={})
+    command = python(CHILD, child.get("program", "good"), str(state), name)
+    launch = Launch(command=command, environ={})
 
     def prepare() -> Launch:
         if (state / "full").exists():
@@ -62,7 +40,7 @@ def spec(state: Path, child: dict[str, Any]) -> ChildSpec:
     def ready(pid: int) -> bool:
         with Path(journal).open("a") as out:
             out.write(f"asked {name}\n")
-        return (state / f"gate-{name}").exists() and Path(f"{began}{pid}").exists()
+        return (state / f"gate-{name}").exists() and (state / f"began-{pid}").exists()
 
     return ChildSpec(
         name=name,
@@ -78,9 +56,12 @@ def main() -> None:
     state = Path(sys.argv[1])
     specs = [spec(state, child) for child in json.loads(Path(sys.argv[2]).read_text())]
     patience = Patience(first_pause_s=0.01, longest_pause_s=0.02)
+    forks = ForkServer((CHILD,))
+    if sys.argv[3] == "executed":
+        forks.close()
     try:
-        with only_one(state):
-            Supervisor(specs, state, patience=patience).run()
+        with contextlib.closing(forks), only_one(state):
+            Supervisor(specs, state, patience=patience, forks=forks).run()
     except (AlreadyRunning, CannotStart) as error:
         sys.exit(str(error))
 

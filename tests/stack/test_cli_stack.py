@@ -7,8 +7,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +24,11 @@ from services.common.identity import member_token
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.common.state import load_or_make_key, read_addresses
-from tests.stack.test_supervisor import LONGEST_S, processes_with
-from tests.stack.typed import ROOT, Typed, environ, lipei
+from stack.installation import MODULES
+from tests.forked import Forked
+from tests.processes import processes_of
+from tests.stack.test_supervisor import LONGEST_S
+from tests.stack.typed import ROOT, Typed, environ, lipei, lipei_process
 
 HOSPITAL = "demo-hospital"
 PLAN = ROOT / "services" / "claims" / "plans" / "million-medical.yaml"
@@ -72,13 +73,16 @@ class Stack:
         profiles = folder / "profiles"
         profiles.mkdir(exist_ok=True)
         shutil.copy(ROOT / "services" / "his_bridge" / "profiles" / f"{HOSPITAL}.yaml", profiles)
-        self.command = [sys.executable, "-m", "stack.cli", "up", "--state", str(self.state)]
-        self.command += ["--profiles", str(profiles)]
+        self.words = ["up", "--state", str(self.state), "--profiles", str(profiles)]
         self.out = folder / "up.out"
-        with self.out.open("w") as out:
-            self.process = subprocess.Popen(
-                self.command, env=environ(LIPEI_PULL_INTERVAL_S="3600"), stdout=out, stderr=out
-            )
+        self.process = Forked(
+            "stack.cli",
+            *self.words,
+            environ=environ(LIPEI_PULL_INTERVAL_S="3600"),
+            out=self.out,
+            err=self.out,
+            imported=MODULES,
+        )
 
     def until_ready(self) -> None:
         ready = self.state / "ready"
@@ -505,6 +509,38 @@ def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: P
     assert f"lipei claims review {name}" in wrong.err
 
 
+def test_times_and_an_emergency_are_supplied_and_a_pended_claim_says_what_nobody_bears_yet(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    unknown = bill(stack, "B-times", start_time="2026-05-31T16:00:00Z")  # midnight: the day alone
+    unknown["member_token"] = insured(stack, tmp_path, "p-13", "990001198003070107")
+    del unknown["social_insurance"]
+    name = submitted(stack, tmp_path, unknown)["name"]
+    times = ("--admitted", "2026-06-01T22:30+08:00", "--given", "1=2026-06-11T09:00+08:00")
+    others = stack.lipei(
+        *("claims", "supply", name, "--admitted", "2026-06-02T01:30+08:00", "--emergency"),
+        *acting(stack, name).split(),
+    )
+    assert (others.code, "facts.start_time" in others.err) == (1, True), others.err
+    told = stack.lipei(
+        "claims", "supply", name, *times, "--emergency", *acting(stack, name).split()
+    )
+    assert "still awaited" in told.out, told.err
+    again = stack.lipei("claims", "supply", name, *times, *acting(stack, name).split())
+    known = ("facts.start_time", "facts.lines[0].service_time", "STATED_ALREADY")
+    assert (again.code, [one for one in known if one not in again.err]) == (1, []), again.err
+    explained = stack.lipei("claims", "explain", name, "--lang", "en").out
+    assert "patient 300.00 + provider 0.00 + not decided yet 29700.01" in explained
+    rows = [one for one in explained.splitlines() if "fact missing" in one and " pended " in one]
+    assert len(rows) == 2, explained
+    assert all("not decided yet" in one and " patient " not in one for one in rows), rows
+    july = {"start_time": "2026-06-30T16:00:00Z", "end_time": "2026-07-11T02:00:00Z"}
+    submitted(stack, tmp_path, {**unknown, "bill_number": "B-times-too", **july})
+    waiting = stack.lipei("claims", "pended", "p-13").out
+    nexts = [one for one in waiting.splitlines() if one.startswith("next: lipei claims supply ")]
+    assert len({one.split()[4] for one in nexts}) == 2, waiting
+
+
 def test_a_list_says_where_it_goes_on_and_which_policy_is_unknown(
     stack: Stack, claim: str, tmp_path: Path
 ) -> None:
@@ -678,11 +714,9 @@ def alter(state: Path, claim: str) -> None:
 
 
 def test_a_second_up_on_the_same_state_is_refused(stack: Stack) -> None:
-    done = subprocess.run(
-        stack.command, env=environ(), capture_output=True, text=True, timeout=LONGEST_S, check=False
-    )
-    assert done.returncode == 1
-    assert "lipei is already up on" in done.stderr
+    typed = lipei_process(*stack.words)
+    assert typed.code == 1
+    assert "lipei is already up on" in typed.err
     assert stack.json("status")["ready"] is True
 
 
@@ -714,12 +748,12 @@ def test_killing_lipei_up_leaves_no_process_and_the_next_start_goes_on(tmp_path:
     try:
         first.until_ready()
         pids = first.pids()
-        assert len(pids) == 7
+        assert len(pids) == 9
         assert all(alive(pid) for pid in pids)
     finally:
         first.stop(signal.SIGKILL)
     until(lambda: not any(alive(pid) for pid in pids))
-    assert processes_with(str(first.state)) == []
+    assert processes_of(first.state) == []
     again = Stack(tmp_path)
     try:
         again.until_ready()

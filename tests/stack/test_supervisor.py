@@ -20,28 +20,30 @@ from services.common.state import read_addresses
 from services.common.temporal.connection import connect
 from stack.probes import tcp_accepts
 from stack.supervisor import Patience
+from tests.forked import Forked
+from tests.processes import processes_of
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).parents[2]
 LONGEST_S = 60.0  # only so that a broken supervisor fails instead of hanging
 
 
 class Run:
     """A supervisor process on one state directory."""
 
-    def __init__(self, state: Path, children: list[dict[str, Any]]) -> None:
+    def __init__(self, state: Path, children: list[dict[str, Any]], how: str = "forked") -> None:
         self.state = state
-        plan = state / "children.json"
-        plan.write_text(json.dumps(children))
-        self.process = self.again(plan)
+        self._how = how
+        (state / "children.json").write_text(json.dumps(children))
+        self.process = self.again()
 
-    def again(self, plan: Path | None = None) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, str(HERE / "supervised.py"), str(self.state), str(plan or "[]")],
-            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def again(self, says: str = "up.err") -> Forked:
+        words = (str(self.state), str(self.state / "children.json"), self._how)
+        said = self.state / says
+        return Forked("tests.stack.supervised", *words, environ=os.environ, out=said, err=said)
+
+    def said_at_end(self) -> str:
+        self.process.wait()
+        return (self.state / "up.err").read_text()
 
     def open_gate(self, *names: str) -> None:
         for name in names:
@@ -70,35 +72,29 @@ class Run:
         self.until(lambda: ready.exists() and ready.read_text() == f"{self.process.pid}\n")
 
     def left(self) -> list[int]:
-        """Children and grandchildren that run; each has the state directory on its command line."""
-        return [pid for pid in processes_with(str(self.state)) if pid != self.process.pid]
+        """Children and grandchildren that run; each writes to its log in the state directory."""
+        return [pid for pid in processes_of(self.state) if pid != self.process.pid]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(LONGEST_S)
 
 
-def processes_with(argument: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes().decode().split("\0")
-            dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        except OSError:
-            continue
-        if not dead and any(argument in word for word in words):
-            found.append(int(entry.name))
-    return found
+@pytest.fixture(params=["forked"])
+def how(request: pytest.FixtureRequest) -> str:
+    """How children are started."""
+    return str(request.param)
+
+
+BOTH = pytest.mark.parametrize("how", ["forked", "executed"], indirect=True)
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+def run(tmp_path: Path, how: str) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
     def start(*children: dict[str, Any]) -> Run:
-        runs.append(Run(tmp_path, list(children)))
+        runs.append(Run(tmp_path, list(children), how))
         return runs[-1]
 
     yield start
@@ -107,8 +103,6 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         one.process.wait()
         for pid in one.left():
             os.kill(pid, signal.SIGKILL)
-        if one.process.stderr:
-            one.process.stderr.close()
 
 
 def test_a_stage_waits_until_every_child_below_it_is_ready(run: Callable[..., Run]) -> None:
@@ -123,6 +117,7 @@ def test_a_stage_waits_until_every_child_below_it_is_ready(run: Callable[..., Ru
     assert stack.said("started")[-1] == "top"
 
 
+@BOTH
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_all_in_reverse_order(
     run: Callable[..., Run], number: signal.Signals
@@ -138,6 +133,7 @@ def test_a_signal_stops_all_in_reverse_order(
     assert not (stack.state / "processes.json").exists()
 
 
+@BOTH
 def test_a_child_that_is_killed_comes_back_and_ready_tells_the_truth(
     run: Callable[..., Run],
 ) -> None:
@@ -220,12 +216,13 @@ def test_what_cannot_be_written_down_is_done_all_the_same(run: Callable[..., Run
     assert stack.left() == []
 
 
+@BOTH
 def test_a_child_that_crashes_at_every_start_ends_the_start_with_its_log(
     run: Callable[..., Run],
 ) -> None:
     stack = run({"name": "good"}, {"name": "bad", "stage": 1, "program": "broken"})
     stack.open_gate("good")
-    _, said = stack.process.communicate(timeout=LONGEST_S)
+    said = stack.said_at_end()
     assert stack.process.returncode == 1
     assert "bad did not start: exit code 1." in said
     assert said.count("the disk is full") == Patience().first_tries
@@ -236,11 +233,12 @@ def test_a_child_that_crashes_at_every_start_ends_the_start_with_its_log(
 
 def test_a_child_that_is_never_ready_ends_the_start(run: Callable[..., Run]) -> None:
     stack = run({"name": "shy", "start_within_s": 0.05})
-    _, said = stack.process.communicate(timeout=LONGEST_S)
+    said = stack.said_at_end()
     assert "shy did not start: not ready within 0 s." in said
     assert stack.left() == []
 
 
+@BOTH
 def test_what_ignores_the_request_to_stop_is_killed_with_all_that_it_started(
     run: Callable[..., Run],
 ) -> None:
@@ -265,6 +263,7 @@ def test_a_second_wish_to_stop_does_not_wait_for_the_grace(run: Callable[..., Ru
     assert stack.left() == []
 
 
+@BOTH
 def test_killing_the_supervisor_leaves_nobody_behind(run: Callable[..., Run]) -> None:
     stack = run({"name": "a"}, {"name": "b"})
     stack.open_gate("a", "b")
@@ -275,6 +274,7 @@ def test_killing_the_supervisor_leaves_nobody_behind(run: Callable[..., Run]) ->
     assert stack.said("stopped") == []  # the kernel did it; nobody was asked
 
 
+@BOTH
 def test_a_supervisor_that_is_killed_while_it_starts_leaves_nobody_behind(
     run: Callable[..., Run],
 ) -> None:
@@ -291,11 +291,11 @@ def test_a_supervisor_that_is_killed_while_it_starts_leaves_nobody_behind(
 
 
 def test_without_the_leash_a_killed_parent_leaves_its_child_behind(tmp_path: Path) -> None:
-    """Negative control: its own session is not enough, and `processes_with` does see orphans."""
-    marker = str(tmp_path / "orphan")
+    """Negative control: its own session is not enough, and `processes_of` does see orphans."""
+    marker = tmp_path / "orphan"
     program = f"""
 import signal, subprocess, sys
-orphan = [sys.executable, "-c", "import signal; signal.pause()", {marker!r}]
+orphan = [sys.executable, "-c", "import signal; signal.pause()", {str(marker)!r}]
 subprocess.Popen(orphan, start_new_session=True)
 print("up", flush=True)
 signal.pause()
@@ -306,7 +306,7 @@ signal.pause()
         out.readline()
     parent.kill()
     parent.wait()
-    left = processes_with(marker)
+    left = processes_of(marker)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert len(left) == 1
@@ -316,9 +316,8 @@ def test_one_state_directory_has_one_supervisor(run: Callable[..., Run]) -> None
     stack = run({"name": "a"})
     stack.open_gate("a")
     stack.until_ready()
-    second = stack.again(stack.state / "children.json")
-    _, said = second.communicate(timeout=LONGEST_S)
-    assert second.returncode == 1
+    assert stack.again("second.err").wait() == 1
+    said = (stack.state / "second.err").read_text()
     assert said == f"lipei is already up on {stack.state} (process {stack.process.pid})\n"
     assert len(stack.left()) == 1
     assert (stack.state / "ready").exists()
@@ -326,8 +325,6 @@ def test_one_state_directory_has_one_supervisor(run: Callable[..., Run]) -> None
     third = Run(stack.state, [{"name": "a"}])
     third.until_ready()
     assert third.stop() == 0
-    assert third.process.stderr is not None
-    third.process.stderr.close()
 
 
 def test_pauses_double_up_to_the_longest_and_are_spread() -> None:

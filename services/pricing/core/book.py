@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import pairwise
 
+import msgspec
+
 from services.pricing.core.checks import Fault
 from services.pricing.core.rates import Rates
 
@@ -28,17 +30,32 @@ def is_tariff_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-class Book:
-    """All loaded versions; of one id at most one is valid on any day."""
+class Active(msgspec.Struct, frozen=True):
+    """An insurer's own tariff and the days on which a policy year may begin that it prices."""
 
-    def __init__(self, versions: Iterable[Rates]) -> None:
+    rates: Rates
+    first: date
+    last: date | None
+
+
+class Book:
+    """All loaded versions; of one id at most one is valid on any day.
+
+    `own` are an insurer's active tariffs, which go before the installed ones of their id.
+    """
+
+    def __init__(self, versions: Iterable[Rates], own: Iterable[Active] = ()) -> None:
         self._versions = {rates.version: rates for rates in versions}
+        self._own = tuple(own)
 
     def versions(self) -> list[Rates]:
         """Every loaded version, by id and then by first valid day."""
-        return sorted(
-            self._versions.values(), key=lambda r: (r.tariff.id, r.tariff.valid_first, r.version)
-        )
+        found = self._versions | {active.rates.version: active.rates for active in self._own}
+        return sorted(found.values(), key=lambda r: (r.tariff.id, r.tariff.valid_first, r.version))
+
+    def with_own(self, own: Iterable[Active]) -> Book:
+        """The same installed versions with an insurer's own."""
+        return Book(self._versions.values(), own)
 
     def on(self, name: str, day: date) -> Rates:
         """The version that `name` means for a policy year that starts on `day`.
@@ -48,15 +65,24 @@ class Book:
 
         Raises: UnknownTariff, TariffNotInForce.
         """
+        own = [one for one in self._own if name in (one.rates.tariff.id, one.rates.version)]
+        for active in own:
+            if _within(active.first, active.last, day):
+                return active.rates
         found = [
             rates for rates in self._versions.values() if name in (rates.tariff.id, rates.version)
         ]
-        if not found:
+        if not found and not own:
             raise UnknownTariff(name)
         for rates in found:
             if _valid(rates, day):
                 return rates
-        spans = "; ".join(sorted(_span(rates) for rates in found))
+        spans = "; ".join(
+            sorted(
+                {_span(one.first, one.last) for one in own}
+                | {_span(rates.tariff.valid_first, rates.tariff.valid_last) for rates in found}
+            )
+        )
         raise TariffNotInForce(f"this tariff is valid {spans}")
 
     def faults(self) -> list[Fault]:
@@ -75,10 +101,12 @@ def _overlaps(versions: list[Rates]) -> Iterator[Fault]:
 
 
 def _valid(rates: Rates, day: date) -> bool:
-    last = rates.tariff.valid_last
-    return rates.tariff.valid_first <= day and (last is None or day <= last)
+    return _within(rates.tariff.valid_first, rates.tariff.valid_last, day)
 
 
-def _span(rates: Rates) -> str:
-    last = rates.tariff.valid_last
-    return f"from {rates.tariff.valid_first}" + ("" if last is None else f" to {last}")
+def _within(first: date, last: date | None, day: date) -> bool:
+    return first <= day and (last is None or day <= last)
+
+
+def _span(first: date, last: date | None) -> str:
+    return f"from {first}" + ("" if last is None else f" to {last}")

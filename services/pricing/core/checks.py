@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-import msgspec
-
 from services.common.money import currency_exponent
+from services.pricing.core.basis_checks import basis_faults
+from services.pricing.core.fault import Fault
 from services.pricing.core.tariff import (
     Band,
     BandTable,
@@ -29,16 +29,10 @@ from services.pricing.core.tariff import (
     written,
 )
 
+__all__ = ["Fault", "faults_of", "feature_faults", "table_faults"]
+
 # Above this, expenses and profit would take more of the premium than claims and fixed costs.
 _GREATEST_SHARES = 500_000
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a tariff: where, a stable reason, and what to do."""
-
-    path: str
-    reason: str
-    text: str
 
 
 def faults_of(tariff: Tariff) -> list[Fault]:
@@ -51,6 +45,7 @@ def faults_of(tariff: Tariff) -> list[Fault]:
         *_layers(tariff),
         *_unused(tariff),
         *_loads(tariff),
+        *basis_faults(tariff),
         *_names("tariff.golden_quotes", [golden.name for golden in tariff.golden_quotes]),
     ]
 

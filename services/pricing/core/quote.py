@@ -6,7 +6,8 @@ import msgspec
 
 from services.pricing.core.incentive import INCENTIVE, Incentive, credit_label, credited
 from services.pricing.core.rates import Rates
-from services.pricing.core.waterfall import Step, Waterfall
+from services.pricing.core.routing import Arm
+from services.pricing.core.waterfall import Step, Waterfall, price
 
 
 class Participation(msgspec.Struct, frozen=True):
@@ -55,6 +56,28 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[QuotedStep, ...]
     uncredited_minor: int  # what the same person would owe without a credit
     incentive: Incentive | None = None
+    arm: Arm | None = None  # while an experiment runs under the id that was asked for
+
+
+class Shadow(msgspec.Struct, frozen=True):
+    """What another tariff would have charged beside a quote, with the same credit."""
+
+    tariff_id: str
+    tariff_version: str
+    premium_minor: int
+
+
+def shadow_of(asked_id: str, rates: Rates, made: Quote) -> Shadow:
+    """The premium of the same person and year by another tariff that asks for the same features."""
+    waterfall = price(rates, made.values)
+    if made.incentive is not None:
+        waterfall = credited(
+            waterfall,
+            made.incentive.credit_millionths or 0,
+            credit_label(made.incentive),
+            rates.tariff.rounding.to_minor_units,
+        )
+    return Shadow(asked_id, rates.version, waterfall.premium_minor)
 
 
 def quoted(

@@ -135,22 +135,24 @@ def _from_mg_dl(value: Fraction) -> Fraction:
     return value / _MG_DL_PER_MMOL_L
 
 
-class _Code(msgspec.Struct, frozen=True):
+class Code(msgspec.Struct, frozen=True):
+    """What a LOINC code measures, and how each of its units becomes the quantity's."""
+
     quantity: Quantity
     fasting: bool  # the code itself says that the person had fasted
     units: Mapping[str, Conversion]
 
 
 _GLUCOSE_UNITS: Mapping[str, Conversion] = {"mmol/L": _same, "mg/dL": _from_mg_dl}
-_CODES = {
-    "4548-4": _Code(Quantity.HBA1C, False, {"%": _same}),
-    "59261-8": _Code(Quantity.HBA1C, False, {"mmol/mol": _from_ifcc}),
-    "2339-0": _Code(Quantity.GLUCOSE, False, _GLUCOSE_UNITS),
-    "15074-8": _Code(Quantity.GLUCOSE, False, _GLUCOSE_UNITS),
-    "14771-0": _Code(Quantity.GLUCOSE, True, _GLUCOSE_UNITS),
-    "1558-6": _Code(Quantity.GLUCOSE, True, _GLUCOSE_UNITS),
-    "8480-6": _Code(Quantity.SYSTOLIC, False, {"mm[Hg]": _same}),
-    "8462-4": _Code(Quantity.DIASTOLIC, False, {"mm[Hg]": _same}),
+CODES: Mapping[str, Code] = {
+    "4548-4": Code(Quantity.HBA1C, False, {"%": _same}),
+    "59261-8": Code(Quantity.HBA1C, False, {"mmol/mol": _from_ifcc}),
+    "2339-0": Code(Quantity.GLUCOSE, False, _GLUCOSE_UNITS),
+    "15074-8": Code(Quantity.GLUCOSE, False, _GLUCOSE_UNITS),
+    "14771-0": Code(Quantity.GLUCOSE, True, _GLUCOSE_UNITS),
+    "1558-6": Code(Quantity.GLUCOSE, True, _GLUCOSE_UNITS),
+    "8480-6": Code(Quantity.SYSTOLIC, False, {"mm[Hg]": _same}),
+    "8462-4": Code(Quantity.DIASTOLIC, False, {"mm[Hg]": _same}),
 }
 
 
@@ -193,9 +195,9 @@ def measure(said: Written) -> Measured | list[ReadingFault]:
     Measured(quantity=<Quantity.HBA1C: 'hba1c'>, value=70, fasting=False)
     """
     faults: list[ReadingFault] = []
-    code = _CODES.get(said.code) if said.system == LOINC else None
+    code = CODES.get(said.code) if said.system == LOINC else None
     if code is None:
-        text = f"must be a LOINC code ({LOINC}) of a programme: {', '.join(_CODES)}"
+        text = f"must be a LOINC code ({LOINC}) of a programme: {', '.join(CODES)}"
         faults.append(ReadingFault("code", "UNKNOWN_CODE", text))
     convert = code.units.get(said.unit) if code else None
     if code and convert is None:
@@ -218,10 +220,20 @@ def measure(said: Written) -> Measured | list[ReadingFault]:
     return Measured(code.quantity, value, code.quantity is Quantity.GLUCOSE and fasting)
 
 
+def plausible_steps(quantity: Quantity) -> tuple[int, int]:
+    """The least and the greatest plausible value, in steps of the quantity.
+
+    >>> plausible_steps(Quantity.HBA1C)
+    (30, 200)
+    """
+    scale = _SCALES[quantity]
+    return scaled(scale.first, scale.places), scaled(scale.last, scale.places)
+
+
 def is_plausible(quantity: Quantity, value: int) -> bool:
     """Whether a value in steps is one that a meter or laboratory can show of a living person."""
-    scale = _SCALES[quantity]
-    return scaled(scale.first, scale.places) <= value <= scaled(scale.last, scale.places)
+    least, most = plausible_steps(quantity)
+    return least <= value <= most
 
 
 def plausible_text(quantity: Quantity) -> str:

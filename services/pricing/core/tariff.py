@@ -12,7 +12,7 @@ from datetime import date
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 MILLION = 1_000_000
 E4 = 10_000
@@ -50,6 +50,15 @@ AmountE4 = Annotated[
 ShareMillionths = Annotated[
     int, Meta(ge=0, lt=MILLION, description="a whole number of millionths, 0 to 999999")
 ]
+
+
+Sha256 = Annotated[
+    str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hexadecimal digits in lower case")
+]
+Jurisdiction = Annotated[
+    str, Meta(pattern=r"^[A-Z]{2}(?:-[A-Z0-9]{1,3})?\Z", description="a code such as CN or US-CA")
+]
+Months = Annotated[int, Meta(ge=1, le=60, description="a whole number of months, 1 to 60")]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,10 +206,92 @@ class GoldenQuote(Part, frozen=True):
     premium_minor: Annotated[int, Meta(ge=0, description="a whole number of minor units")]
 
 
-class Tariff(Part, frozen=True):
-    """Everything that a price depends on. `valid_last` null: until another version follows."""
+class FeatureWindow(Part, frozen=True):
+    """How an outcome feature is made of readings: a mean over whole months (CONVENTIONS B).
 
-    format: Literal[1]
+    Z × mean + (1 − Z) × the stratum's mean, Z with every month assessed; a month is worth at most
+    the stratum's mean. `one_reading_months` is the most of the months that a single reading
+    decides: three for a laboratory HbA1c, and every month of a feature that is the latest reading.
+    Readings count from the day after receipt.
+    """
+
+    feature: Name
+    months: Months
+    one_reading_months: Months
+    credibility_millionths: Annotated[
+        int, Meta(ge=0, le=MILLION, description="a whole number of millionths, 0 to 1000000")
+    ]
+    stratum_mean: PlainDecimal
+    readings_count_from: Literal["day_after_receipt"]
+    source: Text
+
+
+class CreditCap(Part, frozen=True):
+    """The law's bound on credits, and where it is written. It has no default."""
+
+    share_millionths: ShareMillionths
+    source: Text
+
+
+class Collar(Part, frozen=True):
+    """By how much a renewal may differ from the expiring premium: least and greatest multiple."""
+
+    least_millionths: FactorMillionths
+    greatest_millionths: FactorMillionths
+    source: Text
+
+
+class OffBalance(Part, frozen=True):
+    """What the selection does to the expected claims of the book that was fitted.
+
+    Both are yearly pure premiums of that book in 10⁻⁴ minor units, at the indicated and at the
+    selected relativities, the latter with the bases as this tariff has them. The change that was
+    approved is signed.
+    """
+
+    indicated_e4: Annotated[int, Meta(ge=0, description="a whole number of 1/10,000 fen")]
+    selected_e4: Annotated[int, Meta(ge=0, description="a whole number of 1/10,000 fen")]
+    approved_change_millionths: Annotated[
+        int, Meta(gt=-MILLION, lt=MILLION, description="a whole number of millionths")
+    ]
+
+
+class AlternativeStandard(Part, frozen=True):
+    """What somebody does instead who cannot reach a biometric's target, and who says so."""
+
+    feature: Name
+    zh: Text
+    en: Text
+    source: Text
+
+
+class Basis(Part, frozen=True):
+    """What a tariff rests on and is bounded by; every tariff of format 2 has one.
+
+    The digests are of the experience that was fitted and of the evidence that was proposed with
+    the tariff (`evidence`), so that neither can be exchanged afterwards.
+    """
+
+    jurisdiction: Jurisdiction
+    data_sha256: Sha256
+    evidence_sha256: Sha256
+    windows: tuple[FeatureWindow, ...]
+    one_reading_most_millionths: ShareMillionths
+    credit_cap: CreditCap
+    collar: Collar
+    least_premium_minor: Annotated[int, Meta(ge=1, description="a whole number from 1")]
+    off_balance: OffBalance
+    alternatives: tuple[AlternativeStandard, ...]
+
+
+class Tariff(Part, frozen=True):
+    """Everything that a price depends on. `valid_last` null: until another version follows.
+
+    Format 2 has a `basis`; format 1 has none and does not name the key, so that what was published
+    before keeps its hash.
+    """
+
+    format: Literal[1, 2]
     id: TariffId
     title_zh: Text
     title_en: Text
@@ -220,6 +311,7 @@ class Tariff(Part, frozen=True):
     profit_millionths: ShareMillionths
     rounding: Rounding
     golden_quotes: Annotated[tuple[GoldenQuote, ...], Meta(min_length=1)]
+    basis: Basis | UnsetType = UNSET
 
 
 _encoder = msgspec.json.Encoder(order="sorted")

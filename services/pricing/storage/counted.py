@@ -11,4 +11,6 @@ SEALED = {
     "coach_task": sealed_in("sealed", "coach_task", "name"),
 }
 # What else is bytes: tariffs and programmes, which name nobody; counts and ids of an answer.
-CLEAR = frozenset({"tariff.content", "programme.content", "recording.answer"})
+CLEAR = frozenset(
+    {"tariff.content", "tariff_evidence.content", "programme.content", "recording.answer"}
+)

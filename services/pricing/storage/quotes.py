@@ -11,19 +11,21 @@ import hashlib
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Table, false, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Table, false, func, insert, select, true
 
 from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database
 from services.common.sealing import Sealer, SubjectKeys
 from services.pricing.core.incentive import Incentive
-from services.pricing.core.quote import Asked, Quote, QuotedStep
+from services.pricing.core.quote import Asked, Quote, QuotedStep, Shadow
+from services.pricing.core.routing import Arm
 from services.pricing.storage import tenancy
 from services.pricing.storage.tables import (
     available,
     insert_unless_there,
     programme,
     quote,
+    shadow_quote,
     tariff,
 )
 
@@ -34,6 +36,7 @@ class _Sealed(msgspec.Struct, frozen=True):
     steps: tuple[QuotedStep, ...]
     uncredited_minor: int
     incentive: Incentive | None
+    arm: Arm | None = None
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -86,24 +89,24 @@ class QuoteStore:
             ).one_or_none()
             return None if row is None else _opened(self._keys.sealer(connection), row)
 
-    def add(self, insurer: str, made: Quote) -> Quote:
+    def add(self, insurer: str, made: Quote, shadow: Shadow | None = None) -> Quote:
         """Keep the insurer's quote, or answer with the one that the same request_id made first.
 
-        Two calls that race with one request_id get one quote; whether the contents agree is the
-        caller's to judge.
+        What a challenger would have charged is kept beside it. Two calls that race with one
+        request_id get one quote; whether the contents agree is the caller's to judge.
         """
         with available(), self._database.writing() as connection:
             sealer = self._keys.sealer(connection)
             row = _row(connection, sealer, insurer, made)
-            added = connection.execute(
-                insert_unless_there(self._database, quote, "request_id"), row
-            )
-            if added.rowcount == 1:
-                return made
+            connection.execute(insert_unless_there(self._database, quote, "request_id"), row)
             first = connection.execute(
                 select(quote).where(quote.c.request_id == made.request_id)
             ).one()
-            return _opened(sealer, first)
+            if first.id != made.id:  # a count of rows is not known on every database
+                return _opened(sealer, first)
+            if shadow is not None:
+                connection.execute(insert(shadow_quote), _beside(insurer, made, shadow))
+            return made
 
     def _keep(self, table: Table, version: str, content: bytes, at_us: int) -> None:
         with available(), self._database.writing() as connection:
@@ -119,6 +122,17 @@ def _mine(tenant: Tenant) -> ColumnElement[bool]:
     return false() if tenant.insurer is None else quote.c.insurer == tenant.insurer
 
 
+def _beside(insurer: str, made: Quote, shadow: Shadow) -> dict[str, Any]:
+    return {
+        "quote": made.id,
+        "insurer": insurer,
+        "tariff_id": shadow.tariff_id,
+        "version": shadow.tariff_version,
+        "premium_minor": shadow.premium_minor,
+        "at_us": made.created_us,
+    }
+
+
 def policy_subject(insurer: str, policy_id: str) -> str:
     """The subject of an insurer's quotes that name no member; another's same id is another."""
     return f"policy:{hashlib.sha256(f'{insurer}/{policy_id}'.encode()).hexdigest()}"
@@ -131,7 +145,9 @@ def count(connection: Connection, subject: str) -> int:
 
 
 def _row(connection: Connection, sealer: Sealer, insurer: str, made: Quote) -> dict[str, Any]:
-    whole = _Sealed(made.asked, made.values, made.steps, made.uncredited_minor, made.incentive)
+    whole = _Sealed(
+        made.asked, made.values, made.steps, made.uncredited_minor, made.incentive, made.arm
+    )
     subject = _subject(connection, sealer, insurer, made)
     return {
         "id": made.id,
@@ -171,6 +187,7 @@ def _opened(sealer: Sealer, row: Row[Any]) -> Quote:
         steps=body.steps,
         uncredited_minor=body.uncredited_minor,
         incentive=body.incentive,
+        arm=body.arm,
     )
 
 

@@ -14,8 +14,10 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Date,
     ForeignKey,
     Index,
     Integer,
@@ -138,7 +140,84 @@ coach_task = Table(
     UniqueConstraint("reading_index"),
 )
 
+# What each tariff was proposed with, by its digest: canonical JSON of the fit and the selection.
+tariff_evidence = Table(
+    "tariff_evidence",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# Where each insurer's tariffs stand. The only rows here that change; every change is an event too.
+registered_tariff = Table(
+    "registered_tariff",
+    metadata,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("insurer", String(64), nullable=False),
+    Column("version", String(160), ForeignKey("tariff.version"), nullable=False),
+    Column("tariff_id", String(64), nullable=False),
+    Column("evidence", String(64), ForeignKey("tariff_evidence.sha256"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("first_day", Date),
+    Column("last_day", Date),
+    UniqueConstraint("insurer", "version"),
+    Index("ix_registered_tariff_state", "state", "insurer", "tariff_id"),
+)
+
+tariff_event = Table(
+    "tariff_event",
+    metadata,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("tariff", SERIAL, ForeignKey("registered_tariff.id"), nullable=False, index=True),
+    Column("event", String(16), nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("reason", String(500), nullable=False),
+    Column("day", Date),
+    # A later version's activation is what supersedes this one: it has no request of its own.
+    Column("request_id", String(64), unique=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# The experiment under an insurer's id; the row with the highest number holds.
+routing = Table(
+    "routing",
+    metadata,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("insurer", String(64), nullable=False),
+    Column("tariff_id", String(64), nullable=False),
+    Column("challenger", String(160), ForeignKey("tariff.version")),
+    Column("share_millionths", Integer, nullable=False),
+    Column("salt", String(64), nullable=False),
+    Column("shadow", Boolean, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("reason", String(500), nullable=False),
+    Column("request_id", String(64), nullable=False, unique=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_routing_tariff_id", "insurer", "tariff_id"),
+)
+
+# What a challenger would have charged beside a quote; names nobody.
+shadow_quote = Table(
+    "shadow_quote",
+    metadata,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("quote", String(32), ForeignKey("quote.id"), nullable=False, unique=True),
+    Column("insurer", String(64), nullable=False),
+    Column("tariff_id", String(64), nullable=False),
+    Column("version", String(160), ForeignKey("tariff.version"), nullable=False),
+    Column("premium_minor", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_shadow_quote_tariff_id", "insurer", "tariff_id"),
+)
+
 APPEND_ONLY = (
+    "tariff_evidence",
+    "tariff_event",
+    "routing",
+    "shadow_quote",
     "tariff",
     "programme",
     "quote",
@@ -163,7 +242,7 @@ def available() -> Iterator[None]:
         raise StorageUnavailable("the pricing database does not answer") from None
 
 
-def insert_unless_there(database: Database, table: Table, unique: str) -> Any:
-    """An INSERT that does nothing when a row with the same `unique` column is there."""
+def insert_unless_there(database: Database, table: Table, *unique: str) -> Any:
+    """An INSERT that does nothing when a row with the same `unique` columns is there."""
     dialect = sqlite if database.is_sqlite else postgresql
-    return dialect.insert(table).on_conflict_do_nothing(index_elements=[unique])
+    return dialect.insert(table).on_conflict_do_nothing(index_elements=list(unique))

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from services.pricing.core.book import Book
 from services.pricing.core.checks import Fault, faults_of, feature_faults, table_faults
@@ -23,6 +22,7 @@ from services.pricing.core.tariff import (
     FactorTable,
     Feature,
     Part,
+    Sha256,
     Tariff,
     content_hash,
 )
@@ -30,9 +30,6 @@ from services.pricing.tariffs.shape import shape_faults
 from services.pricing.tariffs.strict_json import NotJson, load
 
 T = TypeVar("T")
-Sha256 = Annotated[
-    str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hexadecimal digits in lower case")
-]
 
 
 class TariffFile(Part, frozen=True):
@@ -105,7 +102,11 @@ def published_hash(content: bytes) -> str:
     return content_hash(rates.tariff)
 
 
-def _judged(content: bytes) -> tuple[Rates | None, list[Fault]]:
+def readable(content: bytes) -> tuple[TariffFile | None, list[Fault]]:
+    """The file as it is written, or why it cannot be read; its tariff has not been checked.
+
+    A file whose tariff has another hash than it says is read, and has that fault.
+    """
     try:
         tree, faults = load(content)
     except NotJson as refused:
@@ -116,7 +117,14 @@ def _judged(content: bytes) -> tuple[Rates | None, list[Fault]]:
     typed = not shape and all(fault.reason == "WRONG_HASH" for fault in faults)
     if not typed:
         return None, [*faults, *shape, *_partial(tree.get("tariff"))]
-    tariff = msgspec.convert(tree, TariffFile).tariff
+    return msgspec.convert(tree, TariffFile), faults
+
+
+def _judged(content: bytes) -> tuple[Rates | None, list[Fault]]:
+    file, faults = readable(content)
+    if file is None:
+        return None, faults
+    tariff = file.tariff
     found = faults_of(tariff)
     if found:
         return None, [*faults, *found]

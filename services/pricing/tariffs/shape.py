@@ -56,7 +56,7 @@ def _union(value: object, union: Any, path: str) -> Iterator[Fault]:
     members = get_args(union)
     if value is None and NoneType in members:
         return
-    others = [member for member in members if member is not NoneType]
+    others = [member for member in members if member not in (NoneType, msgspec.UnsetType)]
     if len(others) == 1:
         yield from shape_faults(value, others[0], path)
         return
@@ -89,7 +89,7 @@ def _struct(value: object, struct: type[msgspec.Struct], path: str) -> Iterator[
     for key, expected in fields.items():
         if key in value:
             yield from shape_faults(value[key], expected, _under(path, key))
-        else:
+        elif msgspec.UnsetType not in get_args(expected):
             yield Fault(_under(path, key), "MISSING_KEY", "is missing")
 
 
@@ -125,7 +125,8 @@ def _wanted(expected: Any) -> str:
         if meta.description:
             return str(meta.description)
     if get_origin(bare) is Literal:
-        return "one of " + ", ".join(str(choice) for choice in get_args(bare))
+        choices = get_args(bare)
+        return ("one of " if len(choices) > 1 else "") + ", ".join(str(one) for one in choices)
     return _SAID[bare]
 
 

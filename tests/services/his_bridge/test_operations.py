@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from lipei.his_bridge.v1 import operations_pb2 as pb
 from services.common.access.caller import Caller, calling_as
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.common.refusals import Refused, status_of
 from services.common.sealing import SubjectKeys
 from services.his_bridge.core.breaker import LONGEST_PAUSE_S, PATIENCE
@@ -26,6 +26,7 @@ from services.his_bridge.reconciling import EVERY_US, Reconciler
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import code_maps, last_pulls, lists
 from services.his_bridge.wiring import Hospital, hospital_of
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, everybody, record
 from tests.services.his_bridge.population import good
@@ -107,8 +108,7 @@ def acting(
 
 @contextmanager
 def opened(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    migrate(database, "services.his_bridge")
+    database = with_tables(database_url, "services.his_bridge")
     record(database, H, (one for member in everybody() for one in all_of(member)), now_us=0)
     yield database
     database.close()

@@ -7,14 +7,20 @@ import signal
 from pathlib import Path
 
 import grpc
+import msgspec
 import pytest
 
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
+from services.common.database import Database, migrate
 from services.common.state import read_addresses
+from services.pricing.core.life_cycle import Event
+from services.pricing.core.tariff import Tariff, canonical_bytes, version_of
+from services.pricing.storage.registry import Act, Proposed, RegistryStore
 from tests.forked import run_forked
 from tests.identities import everybody
 from tests.services.pricing.at_hand import DEMO, DEMO_FILE, WOMAN_52, demo_tree, sealed
 from tests.services.pricing.process import environ_for, serving
+from tests.services.pricing.proposals import proposal
 
 
 def ask(address: str) -> pricing_pb2.Quote:
@@ -70,6 +76,48 @@ def test_a_tariff_that_misses_its_golden_quotes_forbids_the_start(tmp_path: Path
     assert not (tmp_path / "state" / "pricing.db").exists()
 
 
+def test_an_active_tariff_that_prices_otherwise_than_it_did_forbids_the_start(
+    tmp_path: Path,
+) -> None:
+    state = environ_for(tmp_path / "state")["LIPEI_STATE"]
+    database = Database(f"sqlite:///{state}/pricing.db", threads=1)
+    migrate(database, "services.pricing")
+    store = RegistryStore(database)
+    tariff, evidence = proposal()
+    goldens = tariff.golden_quotes
+    off = msgspec.structs.replace(goldens[0], premium_minor=goldens[0].premium_minor + 1)
+    names = []
+    for number, golden in enumerate((goldens[0], off)):
+        made = msgspec.structs.replace(tariff, id=f"t-{number}", golden_quotes=(golden,))
+        names.append(version_of(made))
+        _in_use(store, made, canonical_bytes(evidence))
+    database.close()
+    said = refused(tmp_path / "state", {})
+    assert f"{names[1]}: tariff.golden_quotes[0].premium_minor" in said
+    assert names[0] not in said  # control: what still prices as it did is no reason
+
+
+def _in_use(store: RegistryStore, made: Tariff, evidence: bytes) -> None:
+    """Into the database past the servicer, which would have refused it."""
+
+    def act(who: str) -> Act:
+        number = f"{made.id}-{who}"
+        return Act(actor=who, reason="r", request_id=number, fingerprint=number, at_us=1)
+
+    proposed = Proposed(
+        version=version_of(made),
+        tariff_id=made.id,
+        content=canonical_bytes(made),
+        evidence_sha256="e" * 64,
+        evidence=evidence,
+    )
+    store.propose("anxin", proposed, act("li"))
+    for who in ("wang", "zhao"):
+        store.move("anxin", proposed.version, Event.APPROVE, act(who))
+    days = (made.valid_first, made.valid_last)
+    store.move("anxin", proposed.version, Event.ACTIVATE, act("chen"), days)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -93,6 +141,8 @@ def test_a_tariff_that_misses_its_golden_quotes_forbids_the_start(tmp_path: Path
             "a share from 0 to below 1",
         ),
         ({"LIPEI_PRICING_PROGRAMMES": "services"}, "services: holds no programme"),
+        ({"LIPEI_PRICING_BANNED": "nowhere.yaml"}, "nowhere.yaml cannot be read"),
+        ({"LIPEI_PRICING_BANNED": "README.md"}, "LIPEI_PRICING_BANNED: README.md:"),
     ],
 )
 def test_a_bad_setting_forbids_the_start(

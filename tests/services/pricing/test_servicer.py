@@ -25,6 +25,7 @@ from services.pricing.servicer import FULL_NAME, PricingServicer, Stores
 from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
+from services.pricing.storage.registry import RegistryStore
 from tests.identities import everybody
 from tests.postgres import fresh_database
 from tests.services.common.sealing.keys import MASTER, now_us
@@ -346,7 +347,12 @@ def test_a_database_that_is_away_is_a_reason_to_retry(request_: Any) -> None:
     servicer = PricingServicer(
         Shelf(Book([demo_rates()]), programmes()),
         database,
-        Stores(QuoteStore(database, keys), ReadingStore(database, keys), Erasures(database, keys)),
+        Stores(
+            QuoteStore(database, keys),
+            ReadingStore(database, keys),
+            Erasures(database, keys),
+            RegistryStore(database),
+        ),
     )
     rpc = getattr(servicer, type(request_).__name__.removesuffix("Request"))
     records = isinstance(request_, pricing_pb2.RecordReadingsRequest)

@@ -17,18 +17,20 @@ from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database, migrate
 from services.common.sealing import CannotOpen, SubjectKeys
 from services.pricing.core.features import read
-from services.pricing.core.quote import Asked, Quote, quoted
+from services.pricing.core.quote import Asked, Quote, Shadow, quoted
 from services.pricing.core.rates import compile_rates
 from services.pricing.core.tariff import canonical_bytes, tariff_from
 from services.pricing.core.waterfall import price
 from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
+from services.pricing.storage.registry import Act, Proposed, RegistryStore, Routing
 from services.pricing.storage.tables import (
     APPEND_ONLY,
     StorageUnavailable,
     metadata,
 )
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import MASTER, now_us, subject_keys
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 from tests.services.pricing.test_reading_storage import fill
@@ -38,8 +40,7 @@ ANXIN = Tenant(Kind.INSURER, "anxin")
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    found = Database(database_url, threads=4)
-    migrate(found, "services.pricing")
+    found = with_tables(database_url, "services.pricing", threads=4)
     yield found
     found.close()
 
@@ -155,9 +156,33 @@ def drop_triggers(connection: Any, database: Database) -> None:
 def test_every_table_is_append_only(
     store: QuoteStore, database: Database, table: str, statement: str
 ) -> None:
-    made = store.add("anxin", quote_of())
+    version = demo_rates().version
+    made = store.add("anxin", quote_of(), Shadow(DEMO, version, 1))
     store.keep_programme("p@sha256:0", b"{}", 1)
     keys = subject_keys(database)
+    registry = RegistryStore(database)
+    act = Act(actor="a", reason="r", request_id="1", fingerprint="f", at_us=1)
+    registry.propose(
+        "anxin",
+        Proposed(
+            version=version, tariff_id=DEMO, content=b"{}", evidence_sha256="e", evidence=b"{}"
+        ),
+        act,
+    )
+    registry.route(
+        "anxin",
+        Routing(
+            tariff_id=DEMO,
+            challenger=version,
+            share_millionths=1,
+            salt="s",
+            shadow=True,
+            actor="a",
+            reason="r",
+            at_us=1,
+        ),
+        act,
+    )
     fill(ReadingStore(database, keys), Erasures(database, keys))
     with pytest.raises(DBAPIError, match="append-only"), database.writing() as connection:
         connection.execute(text(statement.format(table)))

@@ -340,7 +340,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_every_reason_has_a_case() -> None:
-    """A reason that no case reaches may be dead or wrong."""
+    """A reason that no case reaches may be dead or wrong; those of gates have theirs there."""
     seen = {row[3] for row in ONE_FAULT} | {row[3] for row in TEXT_FAULTS}
     elsewhere = {"BAND_REVERSED", "VERSIONS_OVERLAP", "NO_TARIFF", "UNREADABLE"}
     assert reasons_in_source() == seen | elsewhere
@@ -350,7 +350,10 @@ def reasons_in_source() -> set[str]:
     folder = Path(services.pricing.__path__[0])
     makers = {"Fault", "NotJson", "_Refused"}
     found = set()
+    gates = {"gates.py", "banned.py", "basis_checks.py"}
     for path in [*(folder / "core").glob("*.py"), *(folder / "tariffs").glob("*.py")]:
+        if path.name in gates:
+            continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in makers:
                 found |= {

@@ -1,0 +1,119 @@
+"""What is proposed with a tariff and kept for ever: what the fit indicated, what was chosen.
+
+Whole numbers only, so that it has one canonical JSON and one digest; a figure of the fit that is
+not finite (NaN, infinity) stands as null, for the gates to see. Indicated and selected are never
+merged: a selected relativity that differs carries the reason of whoever chose it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from services.pricing.core.tariff import (
+    AmountE4,
+    FactorMillionths,
+    Name,
+    Part,
+    Sha256,
+    Text,
+    canonical_bytes,
+)
+
+Count = Annotated[int, Meta(ge=0, description="a whole number from 0")]
+Reason = Annotated[str, Meta(max_length=600, description="text of at most 600 characters")]
+CellName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,60}\Z", description="a level, first-last, or absent")
+]
+ABSENT = "absent"
+
+
+class Coefficient(Part, frozen=True):
+    """One coefficient with its clustered standard error, in millionths; null is not finite."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=120)]
+    estimate_millionths: int | None
+    se_millionths: int | None
+
+
+class Model(Part, frozen=True):
+    """How one fit ended."""
+
+    part: Literal["frequency", "severity"]
+    family: Annotated[str, Meta(min_length=1, max_length=40)]
+    rows: Count
+    iterations: Count
+    converged: bool
+    coefficients: tuple[Coefficient, ...]
+
+
+class Cell(Part, frozen=True):
+    """One cell of one table: what it was fitted on, what was indicated, what was selected."""
+
+    cell: CellName
+    exposure_millionths: Count
+    claims: Count
+    amount_minor: Count
+    indicated_millionths: FactorMillionths | None
+    low95_millionths: FactorMillionths | None
+    high95_millionths: FactorMillionths | None
+    previous_millionths: FactorMillionths | None
+    selected_millionths: FactorMillionths
+    reason: Reason
+
+
+class TableEvidence(Part, frozen=True):
+    """The cells of one table, in the tariff's order, `absent` last where there is one."""
+
+    name: Name
+    cells: Annotated[tuple[Cell, ...], Meta(min_length=1)]
+
+
+class CauseEvidence(Part, frozen=True):
+    """One cause: its indicated base, how its models ended, its tables."""
+
+    name: Name
+    indicated_base_e4: AmountE4
+    models: Annotated[tuple[Model, ...], Meta(min_length=1)]
+    tables: tuple[TableEvidence, ...]
+
+
+class FitWarning(Part, frozen=True):
+    """What the fit warned of."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=60)]
+    where: Annotated[str, Meta(max_length=200)]
+    zh: Reason
+    en: Reason
+
+
+class Evidence(Part, frozen=True):
+    """Everything that the gates judge beside the tariff itself."""
+
+    format: Literal[1]
+    data_sha256: Sha256
+    fit_sha256: Sha256
+    run_card: Annotated[str, Meta(max_length=200)]
+    synthetic: bool
+    previous: Text | None
+    causes: Annotated[tuple[CauseEvidence, ...], Meta(min_length=1)]
+    warnings: tuple[FitWarning, ...]
+
+
+_decoder = msgspec.json.Decoder(Evidence)
+
+
+def evidence_from(content: bytes) -> Evidence:
+    """The evidence of canonical bytes.
+
+    Raises: msgspec.ValidationError or DecodeError when they are none.
+    """
+    return _decoder.decode(content)
+
+
+def evidence_digest(evidence: Evidence) -> str:
+    """SHA-256 of its canonical JSON, in hex: what the tariff names it by."""
+    return hashlib.sha256(canonical_bytes(evidence)).hexdigest()

@@ -1,0 +1,222 @@
+"""From a cause's models to its factor tables: raw, credible, monotone, bounded.
+
+raw = frequency × severity relativity. A thin level takes credibility Z towards its complement:
+the trend over the bands of a number, the mean of a category's levels. A declared direction is
+held by isotonic regression on the log scale (pooled adjacent violators, weighted by claims); an
+outcome's steps are capped so that one reading moves the factor by no more than the settings say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.pricing.core.tariff import scaled
+from services.pricing.fitting.models.coding import Coded
+from services.pricing.fitting.models.credibility import buhlmann_straub
+from services.pricing.fitting.models.design import Codes, Floats
+from services.pricing.fitting.models.factors import Bands, Control
+from services.pricing.fitting.models.fit_result import CellFit, TableFit
+from services.pricing.fitting.models.settings import FitSettings
+
+# Persons are dealt into so many parts, whose differences are the process variance.
+PARTS = 8
+# Of 0 claims at 95 %, two-sided: −ln 0.025.
+_NONE_95 = 3.688879454113936
+_NORMAL_95 = 1.959963984540054
+# The end of the interval of a level that says nothing: no relativity comes near.
+_ANYTHING = 1_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """One model's say on a table: log relativity and variance per cell, NaN where it has none."""
+
+    logs: Floats
+    variances: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What the segments of a table hold; `expected` are claims at the table's base level."""
+
+    codes: Codes
+    parts: NDArray[np.intp]
+    exposure: Floats
+    claims: Floats
+    amount: Floats
+    expected: Floats
+
+    def by_cell(self, values: Floats, cells: int) -> Floats:
+        """Sums over the cells of the table; segments that stand in none are left out."""
+        shown = self.codes >= 0
+        sums = np.bincount(self.codes[shown], weights=values[shown], minlength=cells)
+        return sums.astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shaped:
+    """A table and what shaping did to it, for the warnings."""
+
+    table: TableFit
+    pooled: tuple[str, ...]  # levels that the declared direction moved by a tenth or more
+    bounded: tuple[str, ...]  # levels that a bound holds
+
+
+def shaped(
+    coded: Coded, frequency: Effect, severity: Effect, seen: Seen, settings: FitSettings
+) -> Shaped:
+    """The table of one factor of one cause."""
+    factor, count = coded.factor, len(coded.names)
+    claims = seen.by_cell(seen.claims, count)
+    expected = seen.by_cell(seen.expected, count)
+    thin = claims < settings.thin_claims
+    rate = np.where(np.isfinite(frequency.logs), np.exp(frequency.logs), 0.0)
+    cost = np.where(np.isfinite(severity.logs), np.exp(severity.logs), 1.0)
+    raw = rate * cost
+    towards = _complement(coded, raw, claims, expected)
+    trust = np.where(thin, _trust(seen, towards, count), 1.0)
+    certain = slice(coded.base, None if factor.control is not None else coded.base + 1)
+    trust[certain] = 1.0
+    credible = trust * raw + (1 - trust) * towards
+    directed = _directed(coded, credible, claims)
+    least, greatest = settings.relativity_least, settings.relativity_greatest
+    indicated = directed
+    if factor.control is not None:
+        indicated = _capped(coded, factor.control, directed)
+        least = max(least, factor.control.least)
+    indicated = np.clip(indicated, least, greatest)
+    margin = _NORMAL_95 * np.sqrt(_known(frequency.variances) + _known(severity.variances))
+    low, high = raw * np.exp(-margin), raw * np.exp(margin)
+    with np.errstate(divide="ignore"):
+        high = np.minimum(np.where(raw > 0, high, _NONE_95 / expected * cost), _ANYTHING)
+    table = TableFit(
+        name=factor.name,
+        feature=factor.feature,
+        kind="bands" if isinstance(factor.shape, Bands) else "categories",
+        layer=factor.layer,
+        monotone=factor.monotone,
+        applies_to=factor.applies_to,
+        absent_factor=None if factor.control is None else float(indicated.max()),
+        cells=tuple(
+            CellFit(
+                level=None if isinstance(factor.shape, Bands) else coded.names[cell],
+                first=factor.shape.edges[cell][0] if isinstance(factor.shape, Bands) else None,
+                last=factor.shape.edges[cell][1] if isinstance(factor.shape, Bands) else None,
+                exposure=exposure,
+                claims=int(claims[cell]),
+                amount_minor=amount,
+                frequency_relativity=float(rate[cell]),
+                severity_relativity=float(cost[cell]),
+                raw=float(raw[cell]),
+                credibility=float(trust[cell]),
+                indicated=float(indicated[cell]),
+                low95=float(low[cell]),
+                high95=float(high[cell]),
+                thin=bool(thin[cell]),
+            )
+            for cell, (exposure, amount) in enumerate(
+                zip(
+                    seen.by_cell(seen.exposure, count).tolist(),
+                    seen.by_cell(seen.amount, count).tolist(),
+                    strict=True,
+                )
+            )
+        ),
+    )
+    moved = np.abs(directed - credible) >= 0.1 * credible
+    held = np.abs(indicated - directed) > 1e-9
+    return Shaped(
+        table=table,
+        pooled=tuple(name for name, is_so in zip(coded.names, moved, strict=True) if is_so),
+        bounded=tuple(name for name, is_so in zip(coded.names, held, strict=True) if is_so),
+    )
+
+
+def isotonic(values: Floats, weights: Floats) -> Floats:
+    """The nearest values that never fall, by weighted least squares (pooled adjacent violators).
+
+    >>> isotonic(np.array([1.0, 3.0, 2.0, 4.0]), np.ones(4)).tolist()
+    [1.0, 2.5, 2.5, 4.0]
+    """
+    blocks: list[tuple[float, float, int]] = []
+    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
+        blocks.append((value, weight, 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (one, heavy, many), (other, light, few) = blocks.pop(-2), blocks.pop(-1)
+            both = heavy + light
+            blocks.append(((one * heavy + other * light) / both, both, many + few))
+    found = np.array([value for value, _, _ in blocks])
+    return np.asarray(np.repeat(found, [many for _, _, many in blocks]), dtype=np.float64)
+
+
+def edges_within(starts: list[int], reach: float) -> int:
+    """The most edges between bands that one move of less than `reach` can cross, at least 1.
+
+    >>> edges_within([70, 75, 80, 85], 13.75), edges_within([70, 75, 80, 85], 4.0)
+    (3, 1)
+    """
+    return max(sum(low <= other < low + reach for other in starts) for low in starts)
+
+
+def _complement(coded: Coded, raw: Floats, claims: Floats, expected: Floats) -> Floats:
+    """What a thin level is taken for: the trend over bands, else the mean of the levels."""
+    seen = (raw > 0) & (claims > 0)
+    if isinstance(coded.factor.shape, Bands) and seen.sum() > 2:
+        place = np.arange(len(raw), dtype=np.float64)
+        root = np.sqrt(claims[seen])
+        columns = np.stack([np.ones(int(seen.sum())), place[seen]], axis=1)
+        found = np.linalg.lstsq(columns * root[:, None], np.log(raw[seen]) * root, rcond=None)[0]
+        return np.asarray(np.exp(found[0] + found[1] * place), dtype=np.float64)
+    total = expected.sum()
+    mean = float((raw * expected).sum() / total) if total > 0 else 1.0
+    return np.full(len(raw), mean)
+
+
+def _trust(seen: Seen, towards: Floats, count: int) -> Floats:
+    """Z of each level: claims over those expected at the complement, by parts of the persons."""
+    shown = seen.codes >= 0
+    place = seen.codes[shown].astype(np.int64) * PARTS + seen.parts[shown]
+    size = count * PARTS
+    claims = np.bincount(place, weights=seen.claims[shown], minlength=size)
+    weights = np.bincount(place, weights=seen.expected[shown], minlength=size)
+    weights = weights * np.repeat(towards, PARTS)
+    held = weights > 0
+    levels = np.repeat(np.arange(count), PARTS)[held]
+    found = np.zeros(count)
+    if len(np.unique(levels)) < 2 or len(levels) == len(np.unique(levels)):
+        return found
+    by = buhlmann_straub(levels, claims[held] / weights[held], weights[held]).groups
+    found[by.index.to_numpy(dtype=np.intp)] = by["credibility"].to_numpy()
+    return found
+
+
+def _directed(coded: Coded, values: Floats, claims: Floats) -> Floats:
+    """The declared direction held; the base stays 1, because tables are relative to it."""
+    direction = coded.factor.monotone
+    if direction == "no":
+        return np.asarray(values / values[coded.base], dtype=np.float64)
+    sign = 1.0 if direction == "rising" else -1.0
+    logs = np.log(np.maximum(values, 1e-9))
+    found = np.exp(sign * isotonic(sign * logs, claims + 0.5))
+    return np.asarray(found / found[coded.base], dtype=np.float64)
+
+
+def _capped(coded: Coded, control: Control, values: Floats) -> Floats:
+    """Steps from the worst band down, none larger than one reading may move the factor."""
+    bands = coded.factor.shape
+    if not isinstance(bands, Bands):
+        raise TypeError("an outcome has bands")
+    starts = [scaled(first, bands.places) for first in bands.firsts]
+    lowest = scaled(bands.plausible_first or bands.firsts[0], bands.places)
+    reach = (starts[-1] - lowest) * control.months_of_one_reading / 12
+    most = np.log1p(control.one_reading_at_most) / edges_within(starts[1:], reach)
+    steps = np.minimum(np.diff(np.log(values)), most)
+    below = np.cumsum(steps[::-1])[::-1]
+    return np.asarray(np.exp(-np.concatenate((below, [0.0]))), dtype=np.float64)
+
+
+def _known(values: Floats) -> Floats:
+    return np.where(np.isfinite(values), values, 0.0)

@@ -1,0 +1,109 @@
+"""What the actuary is told of a fit beside its figures: sentences in Chinese and English."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from services.pricing.fitting.models.cause import FittedCause
+from services.pricing.fitting.models.coding import OUTSIDE, Coded
+from services.pricing.fitting.models.fit_result import CellFit, FitWarning
+from services.pricing.fitting.models.relativities import Shaped
+from services.pricing.fitting.models.settings import FitSettings
+
+# Beyond it naive errors mislead, and the report says by how much.
+_DISPERSED = 1.5
+# Of what the models expected: beyond it frequency × severity misses something that matters.
+_OFF_BALANCE = 0.05
+
+
+def left_out(coded: Iterable[Coded]) -> Iterator[FitWarning]:
+    """Segments that no price is fitted for."""
+    for one in coded:
+        count = int(np.count_nonzero(one.codes == OUTSIDE))
+        if count:
+            yield FitWarning(
+                code="OUTSIDE_PRICED_RANGE",
+                where=f"factors.{one.factor.name}",
+                zh=f"{count} 段暴露的{one.factor.zh}缺失或在定价范围之外，未参与拟合",
+                en=f"{count} segments have no {one.factor.en}, or one outside the priced range; "
+                "they are left out of the fit",
+            )
+
+
+def of_cause(fitted: FittedCause, settings: FitSettings) -> Iterator[FitWarning]:
+    """Everything noteworthy in one cause."""
+    name = fitted.model.name
+    zeros = fitted.severity.model.left_out
+    if zeros:
+        yield FitWarning(
+            code="ZERO_AMOUNTS",
+            where=f"{name}.severity",
+            zh=f"{zeros} 件赔款为零，不计入件均赔款",
+            en=f"{zeros} claims of amount 0 are left out of the severity",
+        )
+    dispersion = fitted.frequency.model.pearson_dispersion
+    if dispersion > _DISPERSED:
+        yield FitWarning(
+            code="OVERDISPERSED",
+            where=f"{name}.frequency",
+            zh=f"皮尔逊离散度 {dispersion:.2f}：须用按人聚类的标准误，朴素标准误偏小",
+            en=f"Pearson dispersion {dispersion:.2f}: judge by the errors clustered by person, "
+            "the naive ones are too small",
+        )
+    if abs(fitted.balance - 1) > _OFF_BALANCE:
+        yield FitWarning(
+            code="OFF_BALANCE",
+            where=name,
+            zh=f"实际赔款为频率×件均模型预期的 {fitted.balance:.3f} 倍，"
+            "基数已按实际校准；请检查遗漏因素",
+            en=f"claims are {fitted.balance:.3f} times what frequency × severity expected; the "
+            "base is calibrated to the claims, but look for a factor that is missing",
+        )
+    for one in fitted.shaped:
+        yield from _of_table(name, one, settings)
+
+
+def _of_table(cause: str, one: Shaped, settings: FitSettings) -> Iterator[FitWarning]:
+    where = f"{cause}.{one.table.name}"
+    for cell in one.table.cells:
+        if not cell.thin:
+            continue
+        at = f"{where}.{_name(cell)}"
+        if cell.claims == 0:
+            yield FitWarning(
+                code="NO_CLAIMS",
+                where=at,
+                zh=f"没有一件赔案；系数 {cell.indicated:.3f} 完全来自信度补充",
+                en=f"not one claim; its relativity {cell.indicated:.3f} is its complement's alone",
+            )
+            continue
+        yield FitWarning(
+            code="THIN_LEVEL",
+            where=at,
+            zh=f"仅 {cell.claims} 件赔案（少于 {settings.thin_claims}）；"
+            f"信度 {cell.credibility:.2f}，系数由 {cell.raw:.3f} 调整为 {cell.indicated:.3f}",
+            en=f"{cell.claims} claims, fewer than {settings.thin_claims}; at credibility "
+            f"{cell.credibility:.2f} its relativity goes from {cell.raw:.3f} "
+            f"to {cell.indicated:.3f}",
+        )
+    told: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+        "POOLED": (
+            one.pooled,
+            "单调约束使系数变动一成以上",
+            "the declared direction moved the relativity by a tenth or more",
+        ),
+        "BOUNDED": (
+            one.bounded,
+            "系数受上下限或单次读数影响上限约束",
+            "a bound holds the relativity: the range, or the effect of one reading",
+        ),
+    }
+    for code, (levels, zh, en) in told.items():
+        for level in levels:
+            yield FitWarning(code=code, where=f"{where}.{level}", zh=zh, en=en)
+
+
+def _name(cell: CellFit) -> str:
+    return cell.level if cell.level is not None else f"{cell.first}–{cell.last}"

@@ -1,0 +1,115 @@
+"""pricing.yaml → settings, or every fault of the file with its line. Reads no table of the book."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from services.common.strict_yaml import Fault, StrictYamlError, YamlMap, load
+from services.pricing.fitting.book_settings import BOOK
+from services.pricing.fitting.experience.settings import STUDY
+from services.pricing.fitting.models.settings import FIT
+from services.pricing.fitting.renewal.settings import RENEWAL
+from services.pricing.fitting.section import Section, SectionKind
+from services.pricing.fitting.selection.settings import SELECT, TARIFF
+from services.pricing.fitting.simulated.settings import SIMULATE
+
+T = TypeVar("T")
+
+# Every section of the file by its name, in the order in which `init` writes them.
+SECTIONS: Mapping[str, SectionKind] = {
+    "book": BOOK,
+    "simulate": SIMULATE,
+    "study": STUDY,
+    "renewal": RENEWAL,
+    "fit": FIT,
+    "select": SELECT,
+    "tariff": TARIFF,
+}
+FORMAT = 1
+_HEAD = """\
+# Settings of one pricing project; `lipei pricing check` tells every fault with its line.
+# Numbers with a point stand in quotes. What is left out has the value that is written here.
+format: 1
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PricingFile:
+    """The settings of one pricing folder; `folder` is where pricing.yaml stands."""
+
+    path: Path
+    sha256: str
+    sections: Mapping[str, object]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the project, beside which every file of it lies."""
+        return self.path.parent
+
+    def of(self, settings: type[T]) -> T:
+        """The settings of this kind; those of a section that is not written are its defaults.
+
+        Raises: StrictYamlError when the section is not written and has settings without default.
+        """
+        for name, kind in SECTIONS.items():
+            if kind.settings is not settings:
+                continue
+            found = self.sections.get(name)
+            if found is None:
+                faults: list[Fault] = []
+                found = kind.read(Section(_empty(1), name, faults))
+                if faults:
+                    raise StrictYamlError(faults, str(self.path))
+            if isinstance(found, settings):
+                return found
+        raise LookupError(f"no section of pricing.yaml holds {settings.__name__}")
+
+
+def read_pricing_file(path: Path) -> PricingFile:
+    """The settings in a file.
+
+    Raises: StrictYamlError with every fault of every section; OSError when it cannot be read.
+    """
+    return parse_pricing_file(path.read_bytes(), path)
+
+
+def parse_pricing_file(content: bytes, path: Path) -> PricingFile:
+    """The settings in a file's content; `path` is where it stands, or would stand.
+
+    Raises: StrictYamlError with every fault of every section.
+    """
+    faults: list[Fault] = []
+    try:
+        tree = load(content, str(path))
+    except StrictYamlError as error:
+        if error.tree is None:
+            raise
+        faults, tree = list(error.faults), error.tree
+    top = Section(tree, "", faults)
+    if top.whole("format", 0, least=FORMAT, most=FORMAT) != FORMAT and "format" not in tree:
+        top.fault("format", "MISSING", f"must say the format of this file: {FORMAT}")
+    found = {}
+    for name, kind in SECTIONS.items():
+        below = top.section(name)
+        if tree.get(name) is not None:
+            found[name] = kind.read(below)
+            below.done()
+    top.done()
+    if faults:
+        raise StrictYamlError(faults, str(path), tree)
+    return PricingFile(path=path, sha256=hashlib.sha256(content).hexdigest(), sections=found)
+
+
+def template() -> str:
+    """pricing.yaml as `lipei pricing init` writes it: every section with its comments."""
+    return _HEAD + "".join(f"\n{kind.template}" for kind in SECTIONS.values())
+
+
+def _empty(line: int) -> YamlMap:
+    made = YamlMap()
+    made.line, made.lines = line, {}
+    return made

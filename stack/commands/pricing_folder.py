@@ -1,0 +1,99 @@
+"""A pricing folder on the command line: its file, its run cards, and what to do next."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from services.common.strict_yaml import StrictYamlError
+from services.pricing.fitting import run_card
+from services.pricing.fitting.pricing_file import PricingFile, read_pricing_file
+from stack.commands.failing import Failed
+from stack.commands.printing import say
+
+T = TypeVar("T")
+
+NAME = "pricing.yaml"
+PricingPath = Annotated[
+    Path,
+    typer.Option("--file", "-f", help="The pricing.yaml; what it makes lies beside it."),
+]
+DEFAULT = Path(NAME)
+
+
+def opened(path: Path) -> PricingFile:
+    """The settings of a pricing folder.
+
+    Raises: Failed with every fault of the file, or that there is none.
+    """
+    path = path / NAME if path.is_dir() else path
+    try:
+        return read_pricing_file(path)
+    except StrictYamlError as error:
+        raise Failed(*str(error).splitlines(), exit_code=2) from None
+    except OSError as error:
+        text = f"{path} cannot be read: {error.strerror}; `lipei pricing init FOLDER` makes one"
+        raise Failed(text, exit_code=2) from None
+
+
+def settings_of(file: PricingFile, kind: type[T]) -> T:
+    """The settings of one kind.
+
+    Raises: Failed when their section is not written and has settings without default.
+    """
+    try:
+        return file.of(kind)
+    except StrictYamlError as error:
+        raise Failed(*str(error).splitlines(), exit_code=2) from None
+
+
+@dataclass(kw_only=True, slots=True)
+class Running:
+    """A command at work; what it writes goes into `outputs` for the run card."""
+
+    outputs: list[Path] = field(default_factory=list)
+    synthetic: bool = False
+
+
+@contextlib.contextmanager
+def running(
+    file: PricingFile,
+    command: str,
+    *,
+    arguments: Sequence[str] = (),
+    seed: int | None = None,
+    inputs: Iterable[Path] = (),
+) -> Iterator[Running]:
+    """A run of a command, which leaves its run card when it has not failed.
+
+    `arguments` are what `rerun` types after the command: the resolved values that matter.
+    """
+    started = run_card.Started(
+        command=command,
+        arguments=tuple(arguments),
+        seed=seed,
+        settings_sha256=file.sha256,
+        inputs=run_card.digests(file.folder, inputs),
+        at=datetime.now(UTC),
+    )
+    work = Running()
+    yield work
+    card = run_card.finish(
+        file.folder,
+        started,
+        outputs=work.outputs,
+        synthetic=work.synthetic,
+        ended=datetime.now(UTC),
+    )
+    say(f"run card: {card}")
+
+
+def say_next(*commands: str) -> None:
+    """Say which commands come next."""
+    say("next: " + ", or ".join(f"`{command}`" for command in commands))

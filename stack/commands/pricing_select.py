@@ -1,0 +1,315 @@
+"""`lipei pricing select`, `propose`, `diff`: from indicated relativities to a proposed tariff."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import msgspec
+import typer
+
+from lipei.pricing.v1 import registry_pb2 as pb
+from lipei.pricing.v1.registry_pb2_grpc import TariffServiceStub
+from services.common.strict_yaml import StrictYamlError
+from services.common.strict_yaml import load as load_yaml
+from services.pricing.core.difference import Changed, Effect, changes, effects
+from services.pricing.core.gates import Gate, all_passed, judge
+from services.pricing.core.incentive import LegalCap
+from services.pricing.core.tariff import (
+    Tariff,
+    canonical_bytes,
+    factor_text,
+    version_of,
+)
+from services.pricing.fitting import run_card
+from services.pricing.fitting.pricing_file import PricingFile
+from services.pricing.fitting.selection.settings import SelectSettings, TariffSettings
+from services.pricing.tariffs.banned_factors import known_bans, load_bans
+from services.pricing.tariffs.loader import TariffRefused, load_tariff
+from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
+from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, State, spoken
+from stack.commands.pricing_folder import (
+    DEFAULT,
+    PricingPath,
+    opened,
+    running,
+    say_next,
+    settings_of,
+)
+from stack.commands.printing import print_json, print_table, rows, say, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from services.pricing.core.evidence import Evidence
+    from services.pricing.fitting.models.fit_result import Fit
+    from services.pricing.fitting.selection.choice import Selection
+
+FIT, SELECTION = Path("fit", "fit.json"), Path("select", "selection.json")
+WORKBOOK = Path("select", "relativities.xlsx")
+FOLDER = Path("tariff")
+_DIFFERENT = 1
+R = TypeVar("R")
+
+
+def select(
+    file: PricingPath = DEFAULT,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Write the workbook anew; what was selected in it goes.")
+    ] = False,
+) -> None:
+    """Write select/relativities.xlsx for you to edit; once it is there, read it back strictly.
+
+    What was indicated and what was selected stay apart for ever: select/selection.json holds both.
+    Changes no tariff. Every fault of the workbook is told at once, with sheet and cell.
+    """
+    from services.pricing.fitting.selection import cells, choice, workbook  # noqa: PLC0415 - slow
+
+    found = opened(file)
+    fitted, fit_sha256 = fit_in(found)
+    previous = _previous(found, settings_of(found, SelectSettings))
+    version = None if previous is None else version_of(previous)
+    all_rows = cells.rows_of(fitted, previous)
+    target, book = found.folder / SELECTION, found.folder / WORKBOOK
+    if fresh or not book.exists():
+        book.parent.mkdir(exist_ok=True)
+        book.write_bytes(workbook.workbook_bytes(fitted, fit_sha256, all_rows))
+    # The workbook is an input, also of its first run: a rerun must not overwrite somebody's choice.
+    with running(found, "select", inputs=[found.folder / FIT, book]) as work:
+        try:
+            chosen = choice.read_workbook(content_of(book), fitted, fit_sha256, all_rows, version)
+        except choice.WorkbookRefused as refused:
+            told = [f"{WORKBOOK}: {one}" for one in str(refused).splitlines()]
+            raise Failed(*told, f"{_faults(told)}; nothing was selected", exit_code=2) from None
+        target.write_bytes(choice.selection_bytes(chosen))
+        work.outputs.append(target)
+        work.synthetic = fitted.synthetic
+    _show_selection(chosen)
+    say(f"{book}: edit selected and reason, then run this again")
+    say_next(f"lipei pricing propose -f {found.path}")
+
+
+def propose(
+    file: PricingPath = DEFAULT,
+    send: Annotated[
+        bool, typer.Option("--send/--no-send", help="Hand it to the registry, or only write it.")
+    ] = True,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever approves it.")] = "",
+    lang: Lang = Language.BOTH,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Make the tariff of the selection, judge its gates, file it, and hand it to the registry.
+
+    Writes tariff/{id}.json with its evidence and memos. Where a gate is not passed nothing is
+    written or sent. It prices nothing before two other people have approved it.
+    """
+    from services.pricing.fitting.selection import choice, proposal  # noqa: PLC0415 - slow
+
+    found = opened(file)
+    fitted, fit_sha256 = fit_in(found)
+    settings = settings_of(found, TariffSettings)
+    chosen = _read(found.folder / SELECTION, choice.selection_from, "lipei pricing select")
+    try:
+        made = proposal.proposal(fitted, fit_sha256, chosen, settings)
+    except proposal.ProposalRefused as refused:
+        told = str(refused).splitlines()
+        raise Failed(*told, f"{_faults(told)}; no tariff was made", exit_code=2) from None
+    share, source = settings.credit_cap or (0, "")
+    gates = judge(made.tariff, made.evidence, load_bans(known_bans()), LegalCap(share, source))
+    show_gates(gates, lang)
+    if not all_passed(gates):
+        raise Failed("a gate is not passed; nothing was written", exit_code=_DIFFERENT)
+    inputs = [found.folder / FIT, found.folder / SELECTION]
+    with running(found, "propose", arguments=["--no-send"], inputs=inputs) as work:
+        work.outputs += written(found.folder / FOLDER, made.tariff, made.evidence, gates)
+        work.synthetic = fitted.synthetic
+    _show_golden(made.tariff)
+    name = version_of(made.tariff)
+    say(name)
+    if not send:
+        say_next(f"lipei pricing propose -f {found.path}")
+        return
+    request = pb.ProposeTariffRequest(
+        request_id=fresh_request_id(),
+        tariff=proposal.tariff_file(made.tariff),
+        evidence=canonical_bytes(made.evidence),
+        reason=reason or f"fit {fit_sha256[:12]}, {chosen.changed} cells selected otherwise",
+    )
+    with calling(state, "pricing", "actuary") as channel:
+        answer = TariffServiceStub(channel).ProposeTariff(request, timeout=CALL_S)
+    say(f"{pb.TariffState.Name(answer.tariff.state)}: two other people approve it")
+    say_next(f"lipei pricing approve {name} --reason ...")
+
+
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A tariff file (JSON).")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The tariff file that follows it.")],
+    profiles: Annotated[
+        Path | None,
+        typer.Option("--profiles", help="YAML of further profiles: name: {age: '52', ...}"),
+    ] = None,
+    lang: Lang = Language.BOTH,
+    as_json: AsJson = False,
+) -> None:
+    """Tell in words what changes between two tariffs, and what it does to premiums.
+
+    Exit 0 when they say the same, 1 when something changes, 2 when a file cannot be read. Needs
+    nothing that runs; stores nothing.
+    """
+    before, after = (_tariff_in(path) for path in (old, new))
+    found = changes(before, after)
+    moved = effects(before, after, {} if profiles is None else _profiles(profiles))
+    if as_json:
+        print_json(_told(before, after, found, moved))
+    else:
+        say(f"{version_of(before)}\n{version_of(after)}")
+        for language in spoken(lang):
+            say("")
+            for one in found:
+                say(one.zh if language == "zh" else one.en)
+        _show_effects(moved)
+    if found:
+        raise typer.Exit(_DIFFERENT)
+
+
+def fit_in(found: PricingFile) -> tuple[Fit, str]:
+    """The fit of a pricing folder, and its digest.
+
+    Raises: Failed when there is none, or it is not one that can be selected from.
+    """
+    from services.pricing.fitting.models.fit_result import fit_from  # noqa: PLC0415 - as its twins
+
+    path = found.folder / FIT
+    return _read(path, fit_from, "lipei pricing fit"), run_card.digest(path)
+
+
+def written(folder: Path, tariff: Tariff, evidence: Evidence, gates: Sequence[Gate]) -> list[Path]:
+    """The files of a tariff: itself, its evidence, and its memo in both languages; their paths."""
+    from services.pricing.fitting.selection import memo, memo_page  # noqa: PLC0415 - slow
+    from services.pricing.fitting.selection.proposal import tariff_file  # noqa: PLC0415 - slow
+
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        f"{tariff.id}.json": tariff_file(tariff),
+        f"{tariff.id}.evidence.json": canonical_bytes(evidence),
+    }
+    for language in memo_page.LANGUAGES:
+        blocks = memo.memo(tariff, evidence, gates, language)
+        stem = f"{tariff.id}.memo.{language}"
+        contents[f"{stem}.md"] = memo_page.markdown(blocks).encode()
+        contents[f"{stem}.html"] = memo_page.html(blocks, language).encode()
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    say(f"{folder}: {', '.join(contents)}")
+    return [folder / name for name in contents]
+
+
+def show_gates(gates: Iterable[Gate], lang: Language) -> None:
+    """Print every gate with its figure and clause; below, what is wrong."""
+    made = table("gate", "passed", "figure", "clause", "meaning", prose=("meaning",))
+    faults = []
+    for gate in gates:
+        meaning = {"zh": gate.zh, "en": gate.en}.get(lang.value, f"{gate.zh} {gate.en}")
+        rows(made, [(gate.name, _yes(gate.passed), gate.figure, gate.clause, meaning)])
+        faults += [f"  {gate.name}: {one.path}: {one.text} [{one.reason}]" for one in gate.faults]
+    print_table(made)
+    for fault in faults:
+        say(fault)
+
+
+def _faults(told: Sequence[str]) -> str:
+    return f"{len(told)} {'fault' if len(told) == 1 else 'faults'}"
+
+
+def _yes(passed: bool) -> str:
+    return "yes" if passed else "NO"
+
+
+def _read(path: Path, reader: Callable[[bytes], R], command: str) -> R:
+    """What a command before has written.
+
+    Raises: Failed when it is not there, or not what that command writes.
+    """
+    if not path.exists():
+        raise Failed(f"{path} is not there; `{command}` makes it", exit_code=2)
+    try:
+        return reader(content_of(path))
+    except (msgspec.DecodeError, ValueError) as error:
+        text = f"{path} is not as `{command}` writes it: {error}"
+        raise Failed(text, exit_code=2) from None
+
+
+def _previous(found: PricingFile, settings: SelectSettings) -> Tariff | None:
+    return _tariff_in(found.folder / settings.previous) if settings.previous else None
+
+
+def _tariff_in(path: Path) -> Tariff:
+    try:
+        return load_tariff(content_of(path), path.name).tariff
+    except TariffRefused as refused:
+        raise Failed(*str(refused).splitlines(), exit_code=2) from None
+
+
+def _profiles(path: Path) -> dict[str, Mapping[str, str]]:
+    try:
+        tree = load_yaml(content_of(path), str(path))
+    except StrictYamlError as error:
+        raise Failed(*str(error).splitlines(), exit_code=2) from None
+    wrong = [
+        f"{path}:{tree.lines[name]}: {name}: must be a mapping of features to texts in quotes"
+        for name, given in tree.items()
+        if not isinstance(given, dict) or not all(isinstance(one, str) for one in given.values())
+    ]
+    if wrong:
+        raise Failed(*wrong, exit_code=2)
+    return dict(tree)
+
+
+def _show_selection(chosen: Selection) -> None:
+    made = table(
+        "cell", "indicated", "previous", "selected", "reason", right=("indicated", "selected")
+    )
+    for one in chosen.choices:
+        if one.selected_millionths != one.indicated_millionths:
+            before = one.previous_millionths
+            cells = (
+                f"{one.cause}.{one.table} {one.cell}",
+                factor_text(one.indicated_millionths),
+                "" if before is None else factor_text(before),
+                factor_text(one.selected_millionths),
+                one.reason,
+            )
+            rows(made, [cells])
+    if chosen.changed:
+        print_table(made)
+    say(f"{len(chosen.choices)} cells, {chosen.changed} selected otherwise than indicated")
+
+
+def _show_golden(tariff: Tariff) -> None:
+    made = table("golden quote", "premium (minor units)", right=("premium (minor units)",))
+    rows(made, [(one.name, str(one.premium_minor)) for one in tariff.golden_quotes])
+    print_table(made)
+
+
+def _show_effects(moved: Sequence[Effect]) -> None:
+    made = table("profile", "old", "new", "change", right=("old", "new", "change"))
+    for one in moved:
+        change = one.change_millionths
+        percent = "" if change is None else f"{change / 10_000:+.2f} %"
+        rows(made, [(one.name, _minor(one.old_minor), _minor(one.new_minor), percent)])
+    print_table(made)
+
+
+def _minor(amount: int | None) -> str:
+    return "no price" if amount is None else str(amount)
+
+
+def _told(
+    old: Tariff, new: Tariff, found: Sequence[Changed], moved: Sequence[Effect]
+) -> dict[str, object]:
+    return {
+        "old": version_of(old),
+        "new": version_of(new),
+        "changes": [msgspec.to_builtins(one) for one in found],
+        "effects": [msgspec.to_builtins(one) for one in moved],
+    }

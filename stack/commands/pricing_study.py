@@ -1,0 +1,219 @@
+"""`lipei pricing check` and `study`: a book's faults, and its experience brought to one level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from services.pricing.fitting.book_settings import BookSettings
+from services.pricing.fitting.experience.settings import StudySettings
+from services.pricing.fitting.pricing_file import PricingFile
+from stack.commands.failing import Failed
+from stack.commands.options import AsJson
+from stack.commands.pricing_folder import (
+    DEFAULT,
+    PricingPath,
+    opened,
+    running,
+    say_next,
+    settings_of,
+)
+from stack.commands.printing import (
+    console,
+    counted,
+    print_json,
+    print_table,
+    progress_bar,
+    rows,
+    say,
+    table,
+)
+
+if TYPE_CHECKING:
+    from services.pricing.fitting.experience.cause import CauseStudy
+    from services.pricing.fitting.experience.checking import Found
+    from services.pricing.fitting.experience.study import Study
+    from services.pricing.fitting.experience.tables import Connection
+
+_SHOWN_QUARTERS = 6
+
+
+def check(file: PricingPath = DEFAULT, as_json: AsJson = False) -> None:
+    """Check pricing.yaml and the book: every fault at once, what, where and what to do.
+
+    Exit 1 when a fault stops the study; readings that are not used and rows to look at are told.
+    Changes nothing, and tells rows by number, never a person's values.
+    """
+    found = opened(file)
+    con, _ = book_of(found)
+    faults = _checked(con, found)
+    if as_json:
+        print_json({"faults": [_told(one) for one in faults]})
+    else:
+        _print_faults(faults)
+    _refuse(faults, found)
+    if not as_json:
+        say_next(f"lipei pricing study -f {found.path}")
+
+
+def study(file: PricingPath = DEFAULT) -> None:
+    """Study the experience: exposure, trend, late reporting, cover, large losses and outcomes.
+
+    Writes study/experience.parquet, study/claims.parquet and study/study.json.
+    """
+    from services.pricing.fitting.experience import study as studying  # noqa: PLC0415 - heavy
+    from services.pricing.fitting.experience import tables, writing  # noqa: PLC0415 - heavy
+
+    found = opened(file)
+    book, settings = settings_of(found, BookSettings), settings_of(found, StudySettings)
+    con, files = book_of(found)
+    folder = found.folder / book.folder
+    with running(found, "study", inputs=[found.path, *files]) as work:
+        faults = _checked(con, found)
+        _refuse(faults, found)
+        with progress_bar(console()) as bar:
+            task = bar.add_task("study", total=len(studying.STEPS))
+
+            def tell(done: int, step: str) -> None:
+                bar.update(task, completed=done, description=step)
+
+            try:
+                done = studying.study(con, book, settings, tell)
+            except studying.NothingToStudy as refused:
+                raise Failed(f"{refused}; see study.first_day and book.valuation_day") from None
+        work.synthetic = tables.is_synthetic(folder, book)
+        target = found.folder / writing.FOLDER
+        work.outputs += writing.write_study(
+            done, target, settings, faults, synthetic=work.synthetic
+        )
+        _print_study(done, settings)
+    if work.synthetic:
+        say(writing.SYNTHETIC)
+    say_next(f"lipei pricing fit -f {found.path}")
+
+
+def book_of(file: PricingFile) -> tuple[Connection, list[Path]]:
+    """The book of a pricing folder, opened, and its files.
+
+    Raises: Failed when a table is missing or cannot be read at all.
+    """
+    import duckdb  # noqa: PLC0415 - heavy
+
+    from services.pricing.fitting.experience import tables  # noqa: PLC0415 - heavy
+
+    settings = settings_of(file, BookSettings)
+    folder = file.folder / settings.folder
+    try:
+        files = tables.book_files(folder, settings)
+        return tables.open_book(folder, settings), list(files.values())
+    except tables.NoBook as missing:
+        simulate = f"`lipei pricing simulate -f {file.path}` makes an example"
+        raise Failed(*str(missing).splitlines(), simulate, exit_code=2) from None
+    except duckdb.Error as error:
+        raise Failed(f"the book cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _checked(con: Connection, file: PricingFile) -> list[Found]:
+    from services.pricing.fitting.experience import checking  # noqa: PLC0415 - heavy
+
+    return checking.check(con, settings_of(file, BookSettings))
+
+
+def _refuse(faults: Iterable[Found], file: PricingFile) -> None:
+    """Raises: Failed when a fault stops the study."""
+    from services.pricing.fitting.experience.faults import Effect  # noqa: PLC0415 - heavy
+
+    kinds = [one for one in faults if one.effect is Effect.STOPS]
+    if kinds:
+        lines = [_sentence(one) for one in kinds]
+        more = f"{counted(len(kinds), 'kind')} of fault; mend the book, then `lipei pricing check"
+        raise Failed(*lines, f"{more} -f {file.path}`")
+
+
+def _sentence(one: Found) -> str:
+    where = f" (rows {', '.join(map(str, one.examples))})" if one.examples else ""
+    number = f"{counted(one.rows, 'row')}: " if one.rows else ""
+    return f"{one.table}: {one.kind}: {number}{one.what}{where}; {one.do}"
+
+
+def _told(one: Found) -> dict[str, object]:
+    return {
+        "table": one.table,
+        "kind": one.kind,
+        "column": one.column,
+        "what": one.what,
+        "do": one.do,
+        "effect": one.effect.value,
+        "rows": one.rows,
+        "examples": list(one.examples),
+    }
+
+
+def _print_faults(faults: Iterable[Found]) -> None:
+    listed = list(faults)
+    if not listed:
+        say("the book has no fault")
+        return
+    made = table("table", "fault", "rows", "first", "effect", "what", "do", prose=("what", "do"))
+    for one in listed:
+        first = ", ".join(map(str, one.examples))
+        effect = one.effect.value
+        rows(made, [(one.table, one.kind, str(one.rows), first, effect, one.what, one.do)])
+    print_table(made)
+
+
+def _print_study(done: Study, settings: StudySettings) -> None:
+    exposure = float(done.experience["exposure"].to_numpy().sum())
+    say(
+        f"{counted(done.experience.num_rows, 'segment')}, {exposure:,.1f} years of exposure,"
+        f" {counted(done.claims.num_rows, 'claim')}; amounts at {settings.trend_to_day},"
+        f" trend: {settings.trend_source}"
+    )
+    for why, number in done.outside.items():
+        say(f"{counted(number, 'claim')} {why}: not in the experience")
+    for one in done.causes:
+        _print_cause(one)
+    made = table("outcome", "condition", "m0", "people", "months", "k", "Z of 12 months")
+    for stratum in done.strata:
+        texts = (f"{stratum.m0:.2f}", str(stratum.people), str(stratum.person_months))
+        names = (stratum.outcome, stratum.condition)
+        rows(made, [(*names, *texts, f"{stratum.k:.2f}", f"{stratum.z:.3f}")])
+    print_table(made)
+    for warning in done.warnings:
+        say(f"warning: {warning}")
+
+
+def _print_cause(one: CauseStudy) -> None:
+    """Development triangle of counts with both estimates, loss elimination and large losses."""
+    say(f"\n{one.cause}: {int(one.claims.sum())} claims, {int(one.zeros.sum())} of 0")
+    triangle = one.triangle
+    shown = min(_SHOWN_QUARTERS, triangle.counts.shape[1])
+    made = table("event quarter", *(f"+{delay} q" for delay in range(shown)))
+    for quarter, line in triangle.counts.iloc[-2 * _SHOWN_QUARTERS :].iterrows():
+        known = ["" if value != value else f"{value:.0f}" for value in line.iloc[:shown]]  # noqa: PLR0124 - NaN
+        rows(made, [(str(quarter), *known)])
+    for name, shares in (
+        ("chain ladder, counts", triangle.counts_shares),
+        ("chain ladder, amounts", triangle.amounts_shares),
+        (f"used, counts: {triangle.source}", triangle.used.counts),
+        (f"used, amounts: {triangle.source}", triangle.used.amounts),
+    ):
+        padded = [*shares, *[1.0] * shown][:shown]
+        rows(made, [(name, *(f"{share:.4f}" for share in padded))])
+    print_table(made)
+    made = table("deductible", "limit", "year", "frequency", "severity", "eliminated")
+    for cover in one.elimination.itertuples(index=False):
+        limit = "" if cover.limit == float("inf") else f"{cover.limit:.0f}"
+        numbers = (f"{cover.frequency:.4f}", f"{cover.severity:.4f}", f"{cover.eliminated:.4f}")
+        rows(made, [(f"{cover.deductible:.0f}", limit, str(cover.calendar_year), *numbers)])
+    print_table(made)
+    made = table(
+        "threshold", "above", "of loss", "capped premium", "load", "capped CV", "load error"
+    )
+    for cut in one.large_losses.itertuples(index=False):
+        mark = " *" if cut.threshold_minor == one.threshold_minor else ""
+        numbers = (str(cut.above), f"{cut.share_of_loss:.2%}", f"{cut.capped_premium_minor:.0f}")
+        more = (f"{cut.load_minor:.0f}", f"{cut.capped_cv:.2f}", f"{cut.load_error:.1%}")
+        rows(made, [(f"{cut.threshold_minor}{mark}", *numbers, *more)])
+    print_table(made)

@@ -1,0 +1,218 @@
+"""Every kind of fault has a case; a plain book has none; no value of a person is ever told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from services.pricing.fitting.book_settings import TableSource
+from services.pricing.fitting.experience.checking import Found, check, stops, usable_readings
+from services.pricing.fitting.experience.faults import Effect, fault_kinds
+from services.pricing.fitting.experience.tables import NoBook, open_book, open_frames
+from tests.services.pricing.fitting.books import BOOK, frames, opened, plain, rows
+
+Rows = list[dict[str, Any]]
+Break = Callable[[Rows], object]
+EARLY = pd.Timestamp("2022-11-10T08:00:00+08:00")
+
+
+def cell(column: str, value: Any, row: int = 0) -> Break:
+    return lambda listed: listed[row].__setitem__(column, value)
+
+
+def again(**other: Any) -> Break:
+    return lambda listed: listed.append(listed[0] | other)
+
+
+# Table, kind, column, what is broken; where a fault has others in its wake, only it is looked for.
+CASES: list[tuple[str, str, str, Break]] = [
+    ("people", "EMPTY", "birth_date", cell("birth_date", None)),
+    ("people", "EMPTY", "sex", cell("sex", None)),
+    ("people", "EMPTY", "person_id", cell("person_id", None)),
+    ("people", "EMPTY", "conditions", cell("conditions", "")),
+    ("people", "NOT_READ", "birth_date", cell("birth_date", "31/12/1970")),
+    ("people", "UNKNOWN_WORD", "sex", cell("sex", "男")),
+    ("people", "UNKNOWN_WORD", "conditions", cell("conditions", "gout")),
+    ("people", "NOT_READ", "condition_since", cell("condition_since", "soon")),
+    ("people", "DUPLICATE_KEY", "person_id", again()),
+    ("people", "WITHOUT_POLICY", "", again(person_id="p3")),
+    ("policies", "UNKNOWN_PERSON", "person_id", again(policy_id="c9", person_id="nobody")),
+    ("policies", "NO_DAYS", "", cell("after_day", date(2023, 3, 1))),
+    ("policies", "ABOVE_A_YEAR", "", cell("after_day", date(2024, 3, 2))),
+    ("policies", "ENTRY_AFTER_END", "", cell("entry_day", date(2024, 3, 1))),
+    ("policies", "OVERLAP", "", cell("first_day", date(2024, 2, 28), row=1)),
+    ("policies", "OTHER_CURRENCY", "", cell("currency", "USD")),
+    ("policies", "IMPOSSIBLE_AGE", "", cell("first_day", date(1969, 1, 1))),
+    ("policies", "LIMIT_BELOW_DEDUCTIBLE", "", cell("deductible_minor", 50_000_000)),
+    ("policies", "NEGATIVE", "deductible_minor", cell("deductible_minor", -1)),
+    ("policies", "NEGATIVE", "premium_minor", cell("premium_minor", -1)),
+    ("policies", "NOT_READ", "premium_minor", cell("premium_minor", "6000.5")),
+    ("policies", "TOO_LARGE", "limit_minor", cell("limit_minor", 10**14)),
+    ("policies", "TOO_SMALL", "limit_minor", cell("limit_minor", 0)),
+    ("policies", "DUPLICATE_KEY", "policy_id", again()),
+    ("claims", "UNKNOWN_PERSON", "person_id", cell("person_id", "nobody")),
+    ("claims", "UNKNOWN_POLICY", "", cell("policy_id", "c77")),
+    ("claims", "OTHERS_POLICY", "", cell("person_id", "p2")),
+    ("claims", "OUTSIDE_COVER", "", cell("event_day", date(2023, 2, 28))),
+    ("claims", "UNKNOWN_CAUSE", "", cell("cause", "dental")),
+    ("claims", "REPORTED_BEFORE_EVENT", "", cell("report_day", date(2023, 5, 31))),
+    ("claims", "ABOVE_GROUND_UP", "", cell("amount_minor", 20_001)),
+    ("claims", "LOOKS_REPEATED", "", again(claim_id="k9")),
+    ("claims", "NEGATIVE", "amount_minor", cell("amount_minor", -5)),
+    ("claims", "EMPTY", "amount_minor", cell("amount_minor", float("nan"))),
+    ("claims", "NOT_READ", "amount_minor", cell("amount_minor", "200.5")),
+    ("claims", "TOO_LARGE", "ground_up_minor", cell("ground_up_minor", 10**14)),
+    ("claims", "DUPLICATE_KEY", "claim_id", again()),
+    ("readings", "UNKNOWN_PERSON", "person_id", cell("person_id", "nobody")),
+    ("readings", "UNKNOWN_CODE", "", cell("code", "718-7")),
+    ("readings", "UNKNOWN_UNIT", "", cell("unit", "mmol/L")),
+    ("readings", "IMPLAUSIBLE", "", cell("value", 0.0)),
+    ("readings", "IMPLAUSIBLE", "", cell("value", 13_682.0)),
+    ("readings", "NOT_FINITE", "value", cell("value", float("inf"))),
+    ("readings", "NOT_READ", "value", cell("value", "7,4")),
+    ("readings", "MEASURED_AFTER_RECEIPT", "", cell("receive_time", EARLY - pd.Timedelta("1min"))),
+    ("readings", "AFTER_VALUATION", "", cell("receive_time", pd.Timestamp("2026-01-01T00:00+08"))),
+    ("readings", "REPEATED", "", again(reading_id="r9")),
+    ("readings", "SOURCES_DISAGREE", "", again(reading_id="r9", value=8.6, provenance="TYPED")),
+    ("readings", "UNKNOWN_WORD", "provenance", cell("provenance", "neighbour")),
+    ("readings", "UNKNOWN_WORD", "fasting", cell("fasting", "MAYBE")),
+    ("readings", "NOT_READ", "effective_time", cell("effective_time", "yesterday")),
+    ("readings", "DUPLICATE_KEY", "reading_id", again()),
+    ("enrolments", "UNKNOWN_PERSON", "person_id", again(person_id="nobody")),
+    ("enrolments", "NO_DAYS", "", cell("after_day", date(2023, 8, 1))),
+    ("policies", "EMPTY", "deductible_minor", cell("deductible_minor", None)),
+    ("claims", "EMPTY", "event_day", cell("event_day", None)),
+    ("readings", "EMPTY", "value", cell("value", None)),
+    ("enrolments", "EMPTY", "first_day", cell("first_day", None)),
+    ("enrolments", "NOT_READ", "first_day", cell("first_day", "in spring")),
+    ("enrolments", "DUPLICATE_KEY", "person_id", again()),
+]
+
+
+def found_in(book: dict[str, Rows]) -> list[Found]:
+    return check(opened(book), BOOK)
+
+
+def test_a_plain_book_has_no_fault() -> None:
+    assert found_in(plain()) == []
+
+
+@pytest.fixture(scope="module")
+def spoilt() -> tuple[list[Found], list[range]]:
+    """What a book of all cases has, each case on rows of its own; and each case's rows."""
+    whole: dict[str, Rows] = {name: [] for name in plain()}
+    places = []
+    for number, (table, _, _, spoil) in enumerate(CASES):
+        book = plain()
+        spoil(book[table])
+        before = len(whole[table])
+        for name, listed in book.items():
+            whole[name] += [own(row, f"{number}-") for row in listed]
+        places.append(range(before + 1, len(whole[table]) + 1))
+    return found_in(whole), places
+
+
+def own(row: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The row with ids of its own."""
+    ids = [name for name in row if name.endswith("_id") and row[name] is not None]
+    return row | {name: prefix + row[name] for name in ids}
+
+
+@pytest.mark.parametrize("place", range(len(CASES)))
+def test_a_fault_is_told_with_its_row(spoilt: tuple[list[Found], list[range]], place: int) -> None:
+    found, places = spoilt
+    told = [one for one in found if (one.table, one.kind, one.column) == CASES[place][:3]]
+    assert len(told) == 1, CASES[place][:3]
+    assert set(told[0].examples) & set(places[place]), CASES[place][:3]
+    assert told[0].do
+
+
+def test_every_kind_of_fault_has_a_case() -> None:
+    tried = {(table, kind) for table, kind, _, _ in CASES}
+    assert {(one.table, one.kind) for one in fault_kinds()} <= tried
+
+
+def test_all_faults_come_at_once_and_no_value_does() -> None:
+    book = plain()
+    for table, _, _, spoil in CASES:
+        if table in ("claims", "policies"):
+            spoil(book[table])
+    told = found_in(book)
+    assert len({one.kind for one in told}) > 10
+    said = " ".join(f"{one.what} {one.do}" for one in told)
+    for secret in ("nobody", "USD", "dental", "1969", "20001"):
+        assert secret not in said
+
+
+def test_a_missing_column_stops_and_names_what_to_do() -> None:
+    given = frames(plain())
+    given["claims"] = given["claims"].drop(columns=["cause"])
+    told = check(open_frames(given, BOOK), BOOK)
+    assert [(one.kind, one.column, one.effect) for one in told] == [
+        ("MISSING_COLUMN", "cause", Effect.STOPS)
+    ]
+    assert "book.tables.claims.columns" in told[0].do
+
+
+def test_a_reading_at_fault_is_not_used_and_stops_nothing() -> None:
+    book = plain()
+    bad = {"value": 13_682.0}, {"unit": "furlong"}, {"provenance": "neighbour"}
+    book["readings"] = rows("readings", {}, *bad)
+    told = found_in(book)
+    assert told
+    assert not stops(told)
+    con = opened(book)
+    con.execute("CREATE TEMP TABLE persons AS SELECT 'p1' AS person_id, 0 AS pid")
+    usable_readings(con, BOOK)
+    assert con.execute("SELECT reading_id, steps FROM usable").fetchall() == [("r1", 74)]
+
+
+@pytest.mark.parametrize(
+    ("code", "unit", "value", "quantity", "steps"),
+    [
+        ("59261-8", "mmol/mol", 53.0, "hba1c", 70),
+        ("4548-4", "%", 6.95, "hba1c", 70),
+        ("15074-8", "mg/dL", 126.0, "glucose", 70),
+        ("15074-8", "mmol/L", 6.95, "glucose", 70),
+        ("8480-6", "mm[Hg]", 139.5, "systolic", 140),
+    ],
+)
+def test_units_are_converted_exactly_then_rounded(
+    code: str, unit: str, value: float, quantity: str, steps: int
+) -> None:
+    told = rows("readings", {"code": code, "unit": unit, "value": value})
+    con = opened(plain() | {"readings": told})
+    con.execute("CREATE TEMP TABLE persons AS SELECT 'p1' AS person_id, 0 AS pid")
+    usable_readings(con, BOOK)
+    assert con.execute("SELECT quantity, steps FROM usable").fetchall() == [(quantity, steps)]
+
+
+def test_a_company_s_own_names_and_words_are_mapped(tmp_path: Path) -> None:
+    given = frames(plain())
+    given["people"] = given["people"].rename(columns={"person_id": "客户号", "sex": "性别"})
+    given["people"]["性别"] = given["people"]["性别"].map({"F": "女", "M": "男"})
+    for name, frame in given.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    source = TableSource(
+        columns={"person_id": "客户号", "sex": "性别"}, values={"sex": {"女": "F", "男": "M"}}
+    )
+    mapped = replace(BOOK, tables={"people": source})
+    con = open_book(tmp_path, mapped)
+    assert check(con, mapped) == []
+    assert con.execute("SELECT person_id, sex FROM people ORDER BY 1").fetchall() == [
+        ("p1", "F"),
+        ("p2", "M"),
+    ]
+
+
+def test_a_book_without_its_tables_names_them_all(tmp_path: Path) -> None:
+    with pytest.raises(NoBook) as refused:
+        open_book(tmp_path, BOOK)
+    assert all(name in str(refused.value) for name in ("people", "policies", "claims"))
+    assert "readings" not in str(refused.value)

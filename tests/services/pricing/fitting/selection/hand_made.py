@@ -1,0 +1,163 @@
+"""A fit made by hand from the demo's features: what a study would have given, in a few lines."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from services.pricing.core.tariff import (
+    MILLION,
+    BandTable,
+    CategoryTable,
+    Cause,
+    FactorTable,
+)
+from services.pricing.fitting.models.fit_result import (
+    CauseFit,
+    CellFit,
+    Coefficient,
+    Fit,
+    FitWarning,
+    ModelFit,
+    TableFit,
+    fit_bytes,
+)
+from services.pricing.fitting.pricing_file import PricingFile, parse_pricing_file
+from services.pricing.fitting.selection.settings import TariffSettings
+from tests.services.pricing.at_hand import demo_rates
+
+DATA = "d" * 64
+YAML = """\
+format: 1
+tariff:
+  id: hand-made
+  title: {zh: 手工费率, en: Made by hand}
+  notice: {zh: 测试, en: a test}
+  valid_first: 2026-01-01
+  credit_cap: {share: '0.30', source: a regulation}
+  one_reading_most: '0.15'
+  windows:
+    hba1c_percent:
+      {months: 12, one_reading_months: 3, credibility: '0.6', stratum_mean: '8.5', source: assumed}
+    systolic_mmhg:
+      {months: 12, one_reading_months: 3, credibility: '0.6', stratum_mean: '150', source: assumed}
+  alternatives:
+    hba1c_percent: {zh: 随访, en: visits, source: terms}
+    systolic_mmhg: {zh: 随访, en: visits, source: terms}
+  assumptions:
+    trend: {zh: 每年 6%, en: 6 % a year, source: reserving}
+  golden:
+    woman of 52: {age: '52', sex: F, condition: type2_diabetes, hba1c_percent: '7.2'}
+    man of 67: {age: '67', sex: M, condition: both}
+"""
+
+
+def hand_made() -> Fit:
+    """A fit whose indicated relativities are the demo's factors."""
+    tariff = demo_rates().tariff
+    return Fit(
+        format=1,
+        book=DATA,
+        synthetic=True,
+        run_card="runs/0003-fit.json",
+        currency=tariff.currency,
+        features=tariff.features,
+        causes=tuple(_cause(cause) for cause in tariff.causes),
+        large_loss_load_e4=tariff.large_loss_load_e4,
+        target_loss_ratio=None,
+        warnings=(FitWarning(code="THIN_LEVEL", where="injury.age.70-79", zh="稀薄", en="thin"),),
+    )
+
+
+def settings(yaml: str = YAML) -> TariffSettings:
+    """The section `tariff` of a pricing.yaml."""
+    return file(yaml).of(TariffSettings)
+
+
+def file(yaml: str = YAML) -> PricingFile:
+    return parse_pricing_file(yaml.encode(), Path("pricing.yaml"))
+
+
+def digest(fit: Fit) -> str:
+
+    return hashlib.sha256(fit_bytes(fit)).hexdigest()
+
+
+def _cause(cause: Cause) -> CauseFit:
+    model = ModelFit(
+        family="poisson",
+        link="log",
+        rows=3000,
+        cells=120,
+        left_out=0,
+        persons=1000,
+        iterations=6,
+        converged=True,
+        deviance=1000.0,
+        pearson_dispersion=1.2,
+        coefficients=(
+            Coefficient(
+                name="intercept",
+                level="",
+                estimate=-2.1,
+                se_naive=0.02,
+                se_robust=0.03,
+                se_clustered=0.04,
+                low95=-2.2,
+                high95=-2.0,
+            ),
+        ),
+    )
+    return CauseFit(
+        name=cause.name,
+        zh=cause.zh,
+        en=cause.en,
+        base_e4=cause.base_e4,
+        frequency=model,
+        severity=msgspec.structs.replace(model, family="gamma"),
+        tables=tuple(_table(table) for table in cause.tables),
+    )
+
+
+def _table(table: FactorTable) -> TableFit:
+    bands = isinstance(table, BandTable)
+    absent = table.absent_factor_millionths
+    return TableFit(
+        name=table.name,
+        feature=table.feature,
+        kind="bands" if bands else "categories",
+        layer=table.layer if isinstance(table, BandTable) else "risk",
+        monotone=table.monotone if isinstance(table, BandTable) else "no",
+        applies_to=table.applies_to,
+        absent_factor=None if absent is None else absent / MILLION,
+        cells=tuple(_cells(table)),
+    )
+
+
+def _cells(table: FactorTable) -> list[CellFit]:
+    spans: list[tuple[str | None, str | None, str | None, int]]
+    if isinstance(table, CategoryTable):
+        spans = [(cell.level, None, None, cell.factor_millionths) for cell in table.cells]
+    else:
+        spans = [(None, cell.first, cell.last, cell.factor_millionths) for cell in table.cells]
+    return [
+        CellFit(
+            level=level,
+            first=first,
+            last=last,
+            exposure=250.5,
+            claims=40,
+            amount_minor=5_000_000.0,
+            frequency_relativity=factor / MILLION,
+            severity_relativity=1.0,
+            raw=factor / MILLION,
+            credibility=1.0,
+            indicated=factor / MILLION,
+            low95=0.9 * factor / MILLION,
+            high95=1.1 * factor / MILLION,
+            thin=False,
+        )
+        for level, first, last, factor in spans
+    ]

@@ -1,0 +1,53 @@
+"""Run cards: what was run can be run again, and what differs is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from services.pricing.fitting import run_card
+
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+
+
+def written(folder: Path, *, seed: int = 1) -> Path:
+    (folder / "in.csv").write_text("a\n")
+    (folder / "out.csv").write_text(f"{seed}\n")
+    started = run_card.Started(
+        command="study",
+        arguments=("--people", "5"),
+        seed=seed,
+        settings_sha256="ab",
+        inputs=run_card.digests(folder, [folder / "in.csv"]),
+        at=NOW,
+    )
+    return run_card.finish(folder, started, outputs=[folder / "out.csv"], synthetic=True, ended=NOW)
+
+
+def test_cards_are_numbered_and_read_back(tmp_path: Path) -> None:
+    names = [written(tmp_path).name for _ in range(2)]
+    assert names == ["0001-study.json", "0002-study.json"]
+    card = run_card.read_card(tmp_path / "runs" / names[1])
+    assert card.arguments == ("--people", "5")
+    assert card.synthetic
+    assert set(card.inputs) == {"in.csv"}
+    assert {"lipei", "numpy", "pandas", "glum", "lifelines"} <= set(card.versions)
+
+
+def test_the_same_bytes_differ_in_nothing(tmp_path: Path) -> None:
+    cards = [run_card.read_card(written(tmp_path)) for _ in range(2)]
+    assert run_card.differences(*cards) == []
+
+
+def test_what_differs_is_told(tmp_path: Path) -> None:
+    before = run_card.read_card(written(tmp_path))
+    after = run_card.read_card(written(tmp_path, seed=2))
+    after = msgspec.structs.replace(
+        after, settings_sha256="cd", inputs={}, versions={**after.versions, "numpy": "0"}
+    )
+    told = run_card.differences(before, after)
+    assert [text.split(":")[0] for text in told[:2]] == ["input in.csv", "output out.csv"]
+    assert told[2] == "pricing.yaml has changed since"
+    assert told[3].startswith("version of numpy")

@@ -1,0 +1,129 @@
+"""`lipei pricing` from an empty folder to a study: init, simulate, check, study, rerun."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.stack.typed import Typed, lipei
+
+
+def pricing(folder: Path, command: str, *words: str) -> Typed:
+    return lipei("pricing", command, "-f", folder / "pricing.yaml", *words)
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pricing folder with a simulated and studied book of 2,000 people."""
+    folder = tmp_path_factory.mktemp("pricing") / "p"
+    assert lipei("pricing", "init", folder).code == 0
+    done = pricing(folder, "simulate", "--people", "2000", "--seed", "3")
+    assert done.code == 0, done.err
+    assert "SYNTHETIC" in done.out
+    done = pricing(folder, "check")
+    assert done.code == 0, done.err
+    assert "next: `lipei pricing study" in done.out
+    done = pricing(folder, "study")
+    assert done.code == 0, done.err
+    assert "SYNTHETIC" in done.out
+    assert "chain ladder, counts" in done.out
+    assert "next: `lipei pricing fit" in done.out
+    return folder
+
+
+def test_the_study_writes_its_seam(studied: Path) -> None:
+    told = json.loads((studied / "study" / "study.json").read_bytes())
+    experience = pd.read_parquet(studied / "study" / "experience.parquet")
+    claims = pd.read_parquet(studied / "study" / "claims.parquet")
+    assert told["synthetic"]
+    assert experience["synthetic"].all()
+    assert len(experience) == told["segments"]
+    assert (experience["segment_id"] == range(len(experience))).all()
+    assert set(experience["holdout"]) == {"train", "last_year", "person"}
+    by_person = experience.groupby("person_id")["holdout"].agg(lambda part: "person" in set(part))
+    held = experience["person_id"].map(by_person)
+    assert ((experience["holdout"] == "person") == held).all()  # whole people, never single rows
+    for one in told["causes"]:
+        cause = one["cause"]
+        mine = claims[(claims["cause"] == cause) & ~claims["zero"]]
+        assert experience[f"claims_{cause}"].sum() == len(mine) == one["claims"]
+        total = experience[f"loss_{cause}_minor"].sum() + experience[f"excess_{cause}_minor"].sum()
+        assert total == pytest.approx(mine["loss_minor"].sum() + mine["excess_minor"].sum())
+        assert experience[f"loss_{cause}_minor"].max() <= one["threshold_minor"] * one["claims"]
+        assert experience[f"frequency_offset_{cause}"].between(0, 1).all()
+
+
+def test_outcomes_stand_only_where_their_condition_does(studied: Path) -> None:
+    experience = pd.read_parquet(studied / "study" / "experience.parquet")
+    diabetes = experience["condition"].isin(["type2_diabetes", "both"])
+    pressure = experience["condition"].isin(["hypertension", "both"])
+    assert (experience["u_hba1c_percent"].notna() == diabetes).all()
+    assert (experience["u_systolic_mmhg"].notna() == pressure).all()
+    told = json.loads((studied / "study" / "study.json").read_bytes())
+    for stratum in told["strata"]:
+        mine = experience[experience["condition"] == stratum["condition"]]
+        assert mine[stratum["outcome"]].max() <= stratum["m0"] + 1e-9
+
+
+@pytest.mark.parametrize("card", ["0001-simulate.json", "0002-study.json"])
+def test_a_rerun_gives_the_same_bytes(studied: Path, card: str) -> None:
+    done = lipei("pricing", "rerun", studied / "runs" / card)
+    assert done.code == 0, done.err
+    assert "the same bytes" in done.out
+
+
+def test_a_rerun_tells_what_differs(tmp_path: Path) -> None:
+    lipei("pricing", "init", tmp_path)
+    pricing(tmp_path, "simulate", "--people", "20", "--seed", "3")
+    card = tmp_path / "runs" / "0001-simulate.json"
+    card.write_text(card.read_text().replace('"3"', '"4"'))
+    done = lipei("pricing", "rerun", card)
+    assert done.code == 1
+    assert "output book/claims.parquet" in done.err
+
+
+def test_init_overwrites_nothing(studied: Path) -> None:
+    done = lipei("pricing", "init", studied)
+    assert done.code == 1
+    assert "is there already" in done.err
+
+
+def test_faults_of_a_book_are_sentences_with_rows(studied: Path, tmp_path: Path) -> None:
+    lipei("pricing", "init", tmp_path)
+    for name in ("people", "policies", "claims"):
+        frame = pd.read_parquet(studied / "book" / f"{name}.parquet").head(50)
+        if name == "claims":
+            frame["amount_minor"] = [-2, *frame["amount_minor"][1:]]
+        frame.to_csv(tmp_path / "book" / f"{name}.csv", index=False)
+    done = pricing(tmp_path, "check")
+    assert done.code == 1
+    assert "claims: NEGATIVE: 1 row: amount_minor: below 0 (rows 1)" in done.err
+    assert "Traceback" not in done.err
+    refused = pricing(tmp_path, "study")
+    assert refused.code == 1
+    assert "NEGATIVE" in refused.err
+    assert not (tmp_path / "study").exists()
+    as_json = json.loads(pricing(tmp_path, "check", "--json").out)
+    assert {one["kind"] for one in as_json["faults"]} >= {"NEGATIVE"}
+
+
+def test_a_simulation_never_overwrites_a_book_of_yours(tmp_path: Path) -> None:
+    lipei("pricing", "init", tmp_path)
+    (tmp_path / "book" / "people.csv").write_text("person_id\n")
+    done = pricing(tmp_path, "simulate", "--people", "10")
+    assert done.code == 1
+    assert "not simulated" in done.err
+
+
+def test_a_folder_without_book_or_file_says_what_to_do(tmp_path: Path) -> None:
+    done = pricing(tmp_path, "check")
+    assert done.code == 2
+    assert "lipei pricing init" in done.err
+    lipei("pricing", "init", tmp_path)
+    done = pricing(tmp_path, "study")
+    assert done.code == 2
+    assert "people: no people.parquet" in done.err
+    assert "lipei pricing simulate" in done.err

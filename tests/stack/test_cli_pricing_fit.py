@@ -1,0 +1,73 @@
+"""`lipei pricing fit`: from a study's files to fit.json, the same bytes when it is run again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from services.pricing.fitting.models.fit_result import fit_from
+from tests.services.pricing.fitting.models.fitting import SETTINGS
+from tests.services.pricing.fitting.models.made_book import made_book
+from tests.stack.typed import lipei
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("pricing")
+    (made / "study").mkdir()
+    book = made_book(600, 2)
+    book.experience.assign(synthetic=True).to_csv(made / "study" / "experience.csv", index=False)
+    book.claims.to_parquet(made / "study" / "claims.parquet")
+    (made / "pricing.yaml").write_text(f"format: 1\n{SETTINGS}", "utf-8")
+    return made
+
+
+def test_fit_writes_a_fit_and_its_card_and_says_what_comes_next(folder: Path) -> None:
+    done = lipei("pricing", "fit", "-f", str(folder))
+    assert done.code == 0, done.err
+    found = fit_from((folder / "fit" / "fit.json").read_bytes())
+    assert [cause.name for cause in found.causes] == ["inpatient"]
+    assert found.synthetic
+    assert "synthetic" in done.out
+    assert "lipei pricing select" in done.out
+    card = json.loads((folder / "runs" / "0001-fit.json").read_bytes())
+    assert set(card["inputs"]) == {"study/experience.csv", "study/claims.parquet"}
+    assert set(card["outputs"]) == {"fit/fit.json"}
+    assert {"glum", "lifelines", "numpy", "pandas", "lipei", "python"} <= set(card["versions"])
+
+
+def test_rerun_gives_the_same_bytes_and_tells_when_the_study_has_changed(folder: Path) -> None:
+    card = str(folder / "runs" / "0001-fit.json")
+    same = lipei("pricing", "rerun", card)
+    assert same.code == 0, same.err
+    assert "the same bytes" in same.out
+    experience = folder / "study" / "experience.csv"
+    written = experience.read_text("utf-8").splitlines(keepends=True)
+    experience.write_text("".join(written[:-3]), "utf-8")
+    claims = made_book(600, 2).claims
+    claims[claims["segment_id"] < 1_797].to_parquet(folder / "study" / "claims.parquet")
+    other = lipei("pricing", "rerun", card)
+    assert other.code == 1
+    assert "output fit/fit.json" in other.err
+    assert "input study/experience.csv" in other.err
+
+
+def test_what_cannot_be_fitted_is_told_in_sentences(tmp_path: Path) -> None:
+    (tmp_path / "pricing.yaml").write_text(f"format: 1\n{SETTINGS}", "utf-8")
+    nothing = lipei("pricing", "fit", "-f", str(tmp_path))
+    assert nothing.code == 2
+    assert "study the book first" in nothing.err
+    assert "Traceback" not in nothing.err
+    unbounded = SETTINGS.replace("one_reading_at_most: '0.40', ", "")
+    (tmp_path / "pricing.yaml").write_text(f"format: 1\n{unbounded}", "utf-8")
+    missing = lipei("pricing", "fit", "-f", str(tmp_path))
+    assert missing.code == 2
+    assert "one_reading_at_most: must be given" in missing.err
+
+
+def test_a_card_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text("[]", "utf-8")
+    assert lipei("pricing", "rerun", str(tmp_path / "card.json")).code == 2
+    assert lipei("pricing", "rerun", str(tmp_path / "none.json")).code == 2

@@ -1,0 +1,188 @@
+"""From a hand-made fit to an active tariff that quotes, by command, on a running service."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from services.pricing.fitting.models.fit_result import fit_bytes
+from services.pricing.fitting.selection.choice import selection_from
+from services.pricing.fitting.selection.workbook import HEADER_ROW, PLACE
+from services.pricing.tariffs.loader import load_tariff
+from tests.identities import equip
+from tests.services.pricing.fitting.selection.hand_made import YAML, hand_made
+from tests.services.pricing.process import serving
+from tests.stack.typed import Typed, lipei
+
+_CAP = {"LIPEI_PRICING_CREDIT_CAP": "0.30", "LIPEI_PRICING_CREDIT_CAP_SOURCE": "a regulation"}
+ID = "hand-made"
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    made = tmp_path_factory.mktemp("state")
+    with serving(made, _CAP):
+        yield equip(made, sandbox=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("pricing")
+    (made / "fit").mkdir()
+    (made / "fit" / "fit.json").write_bytes(fit_bytes(hand_made()))
+    (made / "pricing.yaml").write_text(YAML, "utf-8")
+    return made
+
+
+def typed(*words: str | Path, person: str = "", code: int = 0) -> Typed:
+    done = lipei(*words, env={"LIPEI_PERSON": person} if person else {})
+    assert done.code == code, (done.out, done.err)
+    return done
+
+
+def edit(book: Path, value: object, reason: str) -> None:
+    made = openpyxl.load_workbook(book)
+    selected: Any = made["injury"].cell(HEADER_ROW + 1, PLACE["selected"])
+    because: Any = made["injury"].cell(HEADER_ROW + 1, PLACE["reason"])
+    selected.value, because.value = value, reason or None
+    content = io.BytesIO()
+    made.save(content)
+    book.write_bytes(content.getvalue())
+
+
+def test_from_a_fit_to_an_active_tariff_that_quotes(folder: Path, state: Path) -> None:
+    first = typed("pricing", "select", "-f", folder)
+    book = folder / "select" / "relativities.xlsx"
+    assert "49 cells, 0 selected otherwise" in first.out
+    assert "lipei pricing propose" in first.out
+    edit(book, 0.95, "")
+    refused = typed("pricing", "select", "-f", folder, code=2)
+    assert f"injury!P{HEADER_ROW + 1}: must say why" in refused.err
+    edit(book, 0.95, "fewer accidents among the young")
+    chosen = typed("pricing", "select", "-f", folder)
+    assert "fewer accidents among the young" in chosen.out
+    kept = selection_from((folder / "select" / "selection.json").read_bytes())
+    assert kept.changed == 1
+
+    offline = typed("pricing", "propose", "-f", folder, "--no-send")
+    file = folder / "tariff" / f"{ID}.json"
+    rates = load_tariff(file.read_bytes(), file.name)
+    assert rates.version in offline.out
+    assert "golden_quotes" in offline.out
+    again = file.read_bytes()
+    sent = typed("pricing", "propose", "-f", folder, "--state", state, person="li")
+    assert "TARIFF_STATE_PROPOSED" in sent.out
+    assert file.read_bytes() == again
+    names = {path.name for path in (folder / "tariff").iterdir()}
+    memos = {f"{ID}.memo.{lang}.{kind}" for lang in ("zh", "en") for kind in ("md", "html")}
+    assert names == {f"{ID}.json", f"{ID}.evidence.json", *memos}
+    card = json.loads(max((folder / "runs").glob("*-propose.json")).read_bytes())
+    assert f"tariff/{ID}.json" in card["outputs"]
+
+    _approved(rates.version, state)
+    where = ("--state", state)
+    name = rates.version
+    golden = rates.tariff.golden_quotes[0]
+    features = [word for one in golden.features.items() for word in ("--feature", "=".join(one))]
+    asked: list[str | Path] = ["quote", ID, "--start-date", "2099-01-01", *features]
+    asked += [*where, "--json"]
+    quote = json.loads(typed(*asked).out)
+    assert int(quote["premium"]["minor_units"]) == golden.premium_minor
+    assert quote["tariff"] == name
+    kept_file = folder / "exported"
+    typed("pricing", "export", name, "--to", kept_file, *where)
+    assert (kept_file / f"{ID}.json").read_bytes() == again
+    for language in ("zh", "en"):
+        memo = f"{ID}.memo.{language}.md"
+        assert (kept_file / memo).read_bytes() == (folder / "tariff" / memo).read_bytes()
+    assert "RETIRED" in typed("pricing", "retire", name, "--reason", "over", *where).out
+    assert "no such tariff" in typed(*asked, code=1).err
+
+
+def _approved(name: str, state: Path) -> None:
+    """Two people approve, neither who has proposed; a chief actuary activates."""
+    where = ("--state", state)
+    why = ("--reason", "looked at")
+    same = typed("pricing", "approve", name, *why, *where, person="li", code=1)
+    assert "not the other person" in same.err
+    assert "ENDORSED" in typed("pricing", "approve", name, *why, *where, person="wang").out
+    early = typed("pricing", "activate", name, *why, *where, code=1)
+    assert "endorsed" in early.err
+    assert "APPROVED" in typed("pricing", "approve", name, *why, *where, person="zhao").out
+    active = typed("pricing", "activate", name, *why, "--first", "2099-01-01", *where)
+    assert "ACTIVE, 2099-01-01" in active.out
+
+    listed = typed("pricing", "tariffs", *where)
+    for said in (name, "ACTIVE", "PROPOSE:", "li", "wang", "zhao"):
+        assert said in listed.out
+
+
+def test_a_challenger_in_the_shadow(folder: Path, state: Path) -> None:
+    names = []
+    for profit in ("0.05", "0.06"):
+        yaml = YAML.replace("id: hand-made", f"id: pair\n  profit: '{profit}'")
+        (folder / "pricing.yaml").write_text(yaml, "utf-8")
+        typed("pricing", "select", "--fresh", "-f", folder)
+        typed("pricing", "propose", "-f", folder, "--state", state, person="li")
+        names.append(load_tariff((folder / "tariff" / "pair.json").read_bytes(), "").version)
+        (folder / "tariff" / "pair.json").rename(folder / f"pair-{profit}.json")
+        for person in ("wang", "zhao"):
+            typed("pricing", "approve", names[-1], "--reason", "r", "--state", state, person=person)
+    where = ("--state", state)
+    typed("pricing", "activate", names[0], "--reason", "r", *where)
+    said = ("--challenger", names[1], "--shadow", "--share", "0", "--reason", "r", *where)
+    assert "in the shadow" in typed("pricing", "route", "pair", *said).out
+    facts = ("age=52", "sex=F", "condition=type2_diabetes")
+    features = [word for fact in facts for word in ("--feature", fact)]
+    quote = typed("quote", "pair", "--start-date", "2099-01-01", *features, *where)
+    assert names[0] in quote.out
+    assert names[1] not in quote.out
+    beside = typed("pricing", "shadows", "pair", *where)
+    assert "1 quotes; the challenger would charge +1.2" in beside.out
+    assert "no experiment" in typed("pricing", "route", "pair", "--reason", "r", *where).out
+
+    files = (folder / "pair-0.05.json", folder / "pair-0.06.json")
+    told = typed("pricing", "diff", *files, code=1)
+    assert "profit: 0.05 → 0.06" in told.out
+    assert "利润占比：0.05 → 0.06" in told.out
+    assert "woman of 52" in told.out
+    profiles = folder / "profiles.yaml"
+    profiles.write_text('young man: {age: "20", sex: M, condition: hypertension}\n', "utf-8")
+    more = typed("pricing", "diff", *files, "--profiles", profiles, "--json", code=1)
+    assert "young man" in [one["name"] for one in json.loads(more.out)["effects"]]
+    typed("pricing", "diff", files[0], files[0])  # nothing changes
+
+
+def test_what_is_missing_or_broken_is_told_in_sentences(tmp_path: Path) -> None:
+    (tmp_path / "pricing.yaml").write_text("format: 1\n", "utf-8")
+    nothing = typed("pricing", "select", "-f", tmp_path, code=2)
+    assert "`lipei pricing fit` makes it" in nothing.err
+    (tmp_path / "fit").mkdir()
+    broken = fit_bytes(hand_made()).replace(b'"estimate":-2.1', b'"estimate":null', 1)
+    (tmp_path / "fit" / "fit.json").write_bytes(broken)
+    nan = typed("pricing", "select", "-f", tmp_path, code=2)
+    assert "is not as `lipei pricing fit` writes it" in nan.err
+    assert "estimate" in nan.err
+    (tmp_path / "fit" / "fit.json").write_bytes(fit_bytes(hand_made()))
+    typed("pricing", "select", "-f", tmp_path)
+    uncapped = typed("pricing", "propose", "-f", tmp_path, "--no-send", code=2)
+    assert "tariff.credit_cap: must be set" in uncapped.err
+    assert not (tmp_path / "tariff").exists()
+
+
+def test_a_fit_that_did_not_converge_is_proposed_to_nobody(folder: Path, tmp_path: Path) -> None:
+    content = fit_bytes(hand_made()).replace(b'"converged":true', b'"converged":false', 1)
+    (tmp_path / "fit").mkdir()
+    (tmp_path / "fit" / "fit.json").write_bytes(content)
+    (tmp_path / "pricing.yaml").write_text(YAML, "utf-8")
+    typed("pricing", "select", "-f", tmp_path)
+    stopped = typed("pricing", "propose", "-f", tmp_path, code=1)
+    assert "converged: evidence.inpatient.frequency: did not converge" in stopped.out
+    assert "a gate is not passed; nothing was written" in stopped.err
+    assert not (tmp_path / "tariff").exists()
