@@ -33,6 +33,7 @@ from bench import (
     masking,
     pull,
     quote,
+    renewing,
     sealing,
     settling,
     stored,
@@ -59,6 +60,7 @@ MEASURES = (
     "what-if",
     "evidence",
     "hl7v2",
+    "renew",
     "fitting",
     "decision",
     "settle",
@@ -128,6 +130,20 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
         **{package: version(package) for package in _PACKAGES},
     }
     report.out.mkdir(parents=True, exist_ok=True)
+    _run_in_folder(only, sizes, report)
+    if "hl7v2" in only:
+        _measured(report, "HL7 v2", lambda: hl7v2.measure(report, sizes))
+    if "fitting" in only:
+        _measured(report, "fitting", lambda: fitting.measure(report, sizes))
+    if "quote" in only:
+        _measured(report, "quote kernel", lambda: quote.measure(report, sizes))
+        _measured(report, "explained quotes", lambda: quote.explained(report, sizes))
+    chosen = [name for name in _LIVE if name in only]
+    if chosen:
+        _run_live(chosen, sizes, report)
+
+
+def _run_in_folder(only: list[str], sizes: Sizes, report: Report) -> None:
     # Beside the summary: a temporary folder may lie in memory, where nothing is ever durable.
     with tempfile.TemporaryDirectory(prefix="stored-", dir=report.out) as folder:
         if "engine" in only:
@@ -147,16 +163,8 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
             _measured(report, "what-if", lambda: what_if.measure(report, sizes, Path(folder)))
         if "evidence" in only:
             _measured(report, "evidence", lambda: evidence.measure(report, sizes, Path(folder)))
-    if "hl7v2" in only:
-        _measured(report, "HL7 v2", lambda: hl7v2.measure(report, sizes))
-    if "fitting" in only:
-        _measured(report, "fitting", lambda: fitting.measure(report, sizes))
-    if "quote" in only:
-        _measured(report, "quote kernel", lambda: quote.measure(report, sizes))
-        _measured(report, "explained quotes", lambda: quote.explained(report, sizes))
-    chosen = [name for name in _LIVE if name in only]
-    if chosen:
-        _run_live(chosen, sizes, report)
+        if "renew" in only:
+            _measured(report, "renewal", lambda: renewing.measure(report, sizes, Path(folder)))
 
 
 def _run_live(chosen: list[str], sizes: Sizes, report: Report) -> None:

@@ -61,18 +61,25 @@ def fresh_database(server_url: str, like: str = "template1") -> Iterator[str]:
     Nobody may be connected to `like`; template1 is an empty database.
     """
     name = f"fresh_{uuid.uuid4().hex}"
-    with _administration(server_url) as connection:
+    with administration(server_url) as connection:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY FILE_COPY"))
     try:
         yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:
-        with _administration(server_url) as connection:
+        with administration(server_url) as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@contextmanager
+def administration(url: str) -> Iterator[Connection]:
+    """A connection to a server's maintenance database on which each statement commits."""
+    with _administrator(url).connect() as connection:
+        yield connection
 
 
 def version_of(server_url: str) -> str:
     """The server's version, such as "15.4"."""
-    with _administration(server_url) as connection:
+    with administration(server_url) as connection:
         found: str = connection.execute(text("SHOW server_version")).scalar_one()
     return found
 
@@ -97,12 +104,6 @@ def _title(process: int) -> str:
     except OSError:
         return ""
     return told.replace("\0", " ") if told.startswith("postgres:") else ""
-
-
-@contextmanager
-def _administration(url: str) -> Iterator[Connection]:
-    with _administrator(url).connect() as connection:
-        yield connection
 
 
 @cache

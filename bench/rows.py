@@ -52,6 +52,7 @@ class Sizes:
     kept_leaves: int = 20_000
     appended: int = 200
     stored_claims: int = 100_000
+    renewals: int = 10_000_000
     fitted: int = 1_000_000
     varying: int = 214_000  # people's years before a first event: 188,000 rows are left
 
@@ -81,6 +82,7 @@ QUICK = Sizes(
     kept_leaves=200,
     appended=10,
     stored_claims=40,
+    renewals=2_000,
     fitted=3_000,
     varying=600,
 )

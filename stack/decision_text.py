@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from lipei.claims.v1 import claims_pb2 as pb
-from lipei.claims.v1 import decision_pb2, policy_pb2
+from lipei.claims.v1 import decision_pb2, policy_pb2, reason_pb2
 from lipei.type.v1.money_pb2 import Money
 from services.common.money import format_minor
 from stack import chinese
 from stack.commands.options import Language
 from stack.commands.printing import money, number, rows, table, when
 from stack.commands.withheld import NOTHING, WITHHELD, Withheld
+
+# What waits for a fact or a look is nobody's yet, whoever holds it in the books meanwhile.
+_WAITING = (reason_pb2.REASON_FACT_MISSING, reason_pb2.REASON_SUSPECTED_DUPLICATE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +171,7 @@ def _line_table(
         for place, share in enumerate(line.shares):
             tail = (
                 number(share.amount),
-                chinese.bearer(share.bearer, lang),
+                _bearer(share, lang),
                 chinese.reason(share.reason, lang),
                 share.clause,
             )
@@ -176,6 +179,12 @@ def _line_table(
         if not line.shares:
             rows(made, [(*head, "", "", "", "")])
     return made
+
+
+def _bearer(share: decision_pb2.BearerShare, lang: Language) -> str:
+    if share.reason in _WAITING:
+        return chinese.said("not decided yet", lang)
+    return chinese.bearer(share.bearer, lang)
 
 
 def reason_table(reasons: Iterable[policy_pb2.ReasonText], lang: Language) -> Table:
@@ -193,9 +202,10 @@ def adding_up(decision: decision_pb2.Decision, lang: Language) -> Sums:
     currency = decision.billed.currency_code
     faults: list[str] = []
     by_bearer = dict.fromkeys(chinese.BEARERS, 0)
-    benefit = 0
+    benefit = waits = 0
     for line in decision.lines:
         borne = 0
+        waits += sum(one.amount.minor_units for one in line.shares if one.reason in _WAITING)
         for share in line.shares:
             by_bearer[share.bearer] = by_bearer.get(share.bearer, 0) + share.amount.minor_units
             borne += share.amount.minor_units
@@ -212,10 +222,11 @@ def adding_up(decision: decision_pb2.Decision, lang: Language) -> Sums:
         faults.append("the lines do not add up to the billed total")
     if not benefit == decision.benefit.minor_units == by_bearer[decision_pb2.BEARER_INSURER]:
         faults.append("the lines' benefits do not add up to the benefit")
-    terms = " + ".join(
-        f"{chinese.bearer(bearer, lang)} {format_minor(amount, currency)}"
-        for bearer, amount in by_bearer.items()
-    )
+    shown = {chinese.bearer(bearer, lang): amount for bearer, amount in by_bearer.items()}
+    if waits:
+        shown[chinese.bearer(decision_pb2.BEARER_PATIENT, lang)] -= waits
+        shown[chinese.said("not decided yet", lang)] = waits
+    terms = " + ".join(f"{name} {format_minor(amount, currency)}" for name, amount in shown.items())
     total = format_minor(decision.billed.minor_units, currency)
     label = {Language.EN: "billed", Language.ZH: "账单金额", Language.BOTH: "billed 账单金额"}[lang]
     if faults:

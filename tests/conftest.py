@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,11 +15,10 @@ from typing import Any
 import grpc
 import pytest
 import structlog
-from sqlalchemy import make_url
 
 from demo import processes  # noqa: F401 - tells gRPC about forks, before any test's first channel
-from services.common.database import Database, migrate
-from tests.postgres import fresh_database, postgres_server
+from tests.postgres import database_like, fresh_database, postgres_server
+from tests.schemas import migrate_url, migrated_file
 from tests.statements import share_compiled_statements
 
 _POSTGRES = pytest.StashKey[str]()
@@ -108,32 +107,14 @@ def schema() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_like(postgres_url: str) -> Iterator[Callable[[str], str]]:
+def postgres_like(postgres_url: str) -> Callable[[str], str]:
     """What gives the name of a PostgreSQL database with a service's tables, to be copied."""
-    with ExitStack() as databases:
-
-        @cache
-        def like(schema: str) -> str:
-            if not schema:
-                return "template1"
-            url = databases.enter_context(fresh_database(postgres_url))
-            _migrate(url, schema)
-            return make_url(url).database or ""
-
-        yield like
-
-
-@pytest.fixture(scope="session")
-def sqlite_like(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """What gives a SQLite file with a service's tables, to be copied."""
 
     @cache
-    def like(schema: str) -> Path:
-        path = tmp_path_factory.mktemp("schema") / "test.db"
-        path.touch()
-        if schema:
-            _migrate(f"sqlite:///{path}", schema)
-        return path
+    def like(schema: str) -> str:
+        if not schema:
+            return "template1"
+        return database_like(postgres_url, schema, partial(migrate_url, package=schema))
 
     return like
 
@@ -148,10 +129,10 @@ def postgres_database(
 
 
 @pytest.fixture
-def sqlite_database(tmp_path: Path, sqlite_like: Callable[[str], Path], schema: str) -> str:
+def sqlite_database(tmp_path: Path, schema: str) -> str:
     """The URL of a fresh SQLite database."""
     path = tmp_path / "test.db"
-    shutil.copyfile(sqlite_like(schema), path)
+    shutil.copyfile(migrated_file(schema), path)
     return f"sqlite:///{path}"
 
 
@@ -160,9 +141,3 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of a fresh database, of each kind in turn."""
     kind = "sqlite_database" if request.param == "sqlite" else "postgres_database"
     return str(request.getfixturevalue(kind))
-
-
-def _migrate(url: str, schema: str) -> None:
-    database = Database(url)
-    migrate(database, schema)
-    database.close()

@@ -126,11 +126,11 @@ class Ended:
     err: str
 
 
-def run_forked(module: str, *words: str, environ: Mapping[str, str]) -> Ended:
+def run_forked(module: str, *words: str, environ: Mapping[str, str], cwd: Path = _ROOT) -> Ended:
     """Run a module to its end; one that goes on instead is killed."""
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        process = Forked(module, *words, environ=environ, out=out, err=err)
+        process = Forked(module, *words, environ=environ, out=out, err=err, cwd=cwd)
         try:
             code = process.wait()
         finally:

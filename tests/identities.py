@@ -6,7 +6,7 @@ import atexit
 import functools
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -155,6 +155,23 @@ def minted(state: Path, uri: str, life: timedelta, process: str = "short") -> Id
     return identity_of(process, state)
 
 
+class _WhenCalled:
+    """A call of a channel that is made when it is first used: most stubs' calls never are."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    @functools.cached_property
+    def _call(self) -> Any:
+        return self._make()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+
 class Everybody(grpc.Channel):
     """One channel for tests that play everybody: each rpc is called by who may call it."""
 
@@ -175,19 +192,19 @@ class Everybody(grpc.Channel):
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """As grpc.Channel's."""
-        return self._of(method).unary_unary(method, *args, **kwargs)
+        return _WhenCalled(lambda: self._of(method).unary_unary(method, *args, **kwargs))
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """As grpc.Channel's."""
-        return self._of(method).unary_stream(method, *args, **kwargs)
+        return _WhenCalled(lambda: self._of(method).unary_stream(method, *args, **kwargs))
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """As grpc.Channel's."""
-        return self._of(method).stream_unary(method, *args, **kwargs)
+        return _WhenCalled(lambda: self._of(method).stream_unary(method, *args, **kwargs))
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """As grpc.Channel's."""
-        return self._of(method).stream_stream(method, *args, **kwargs)
+        return _WhenCalled(lambda: self._of(method).stream_stream(method, *args, **kwargs))
 
     def subscribe(self, callback: Any, try_to_connect: bool | None = False) -> None:
         """As grpc.Channel's."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +13,10 @@ from typing import Any
 import httpx
 
 from services.common.state import read_addresses
+from tests.forked import Forked
+from tests.plain_http import NO_TLS
 
-ROOT = Path(__file__).parents[1]
 _START_S = 30.0
-# For plain HTTP. Without it each call would read every authority that this machine trusts.
-_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class SandboxBank:
@@ -29,7 +25,7 @@ class SandboxBank:
     def __init__(self, state: Path, *flags: str) -> None:
         self.state = state
         self._flags = flags
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
 
     @property
     def url(self) -> str:
@@ -38,10 +34,10 @@ class SandboxBank:
 
     def start(self) -> None:
         """Start it and wait until it says where it is."""
-        command = [sys.executable, "-m", "stack.sandbox_bank", "--state", str(self.state)]
-        environ = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}"}
-        self._process = subprocess.Popen(
-            [*command, *self._flags], cwd=ROOT, env=environ, stderr=subprocess.DEVNULL
+        words = ["--state", str(self.state), *self._flags]
+        nowhere = Path(os.devnull)
+        self._process = Forked(
+            "stack.sandbox_bank", *words, environ=os.environ, out=nowhere, err=nowhere
         )
         deadline = time.monotonic() + _START_S
         while "bank" not in read_addresses(self.state):
@@ -61,7 +57,7 @@ class SandboxBank:
 
     def paid(self) -> list[dict[str, Any]]:
         """What it has executed."""
-        answer = httpx.get(f"{self.url}/book", trust_env=False, verify=_NO_TLS)
+        answer = httpx.get(f"{self.url}/book", trust_env=False, verify=NO_TLS)
         found = answer.raise_for_status().json()
         payments: list[dict[str, Any]] = found["payments"]
         return payments
@@ -76,7 +72,7 @@ class SandboxBank:
             "hang_s": hang_s,
         }
         url = f"{self.url}/faults"
-        httpx.post(url, json=faults, trust_env=False, verify=_NO_TLS).raise_for_status()
+        httpx.post(url, json=faults, trust_env=False, verify=NO_TLS).raise_for_status()
 
     def _end(self, number: signal.Signals) -> int:
         if self._process is None or self._process.poll() is not None:

@@ -34,18 +34,28 @@ def adjust(desk: Desk, row: Row[Any]) -> None:
 
     A person is asked where money that was paid hangs on a decision that waits for facts or for a
     look, or that the engine cannot make; and where a person has cut or denied lines, which no word
-    of the hospital undoes. A claim that stands where nothing can take effect, such as
-    at the bank, stays as it is: the sweeper comes back once it has moved.
+    of the hospital undoes. What is owed and on no payment file yet is owed no more: the new
+    decision's money is paid instead. A claim that stands where nothing can take effect, such as at
+    the bank, stays as it is: the sweeper comes back once it has moved.
 
     Raises: Refused (ABORTED) while the same bill waits under an earlier policy.
     """
-    if ClaimState(row.state) not in corrections.ADJUSTABLE:
+    if corrections.awaits_first_payment(row):
+        row = store.hold(desk.connection, [row.id])[row.id]  # a payout run may be taking it
+    if not corrections.is_adjustable(row):
         return
     try:
         inputs, decided = decide(desk, row)
     except (UnacceptableBill, NoTermsInForce, Erased) as fault:
         logger().error("undecidable", claim=row.id, fault=type(fault).__name__)
+        if corrections.awaits_first_payment(row):
+            row = _not_sent(desk, row, _E.REFER_TO_REVIEW)
         corrections.hold(desk.connection, row)
+        return
+    if corrections.awaits_first_payment(row):
+        leads_to = _E.REFER_TO_REVIEW if _rests_on_a_finding(desk, row) else None
+        row = _not_sent(desk, row)
+        take_effect(desk, row, inputs, decided, (), ACTOR, event=leads_to)
         return
     money_hangs_on_it = row.paid and (
         decided.disposition.waits
@@ -56,6 +66,18 @@ def adjust(desk: Desk, row: Row[Any]) -> None:
         corrections.hold(desk.connection, row)
     else:
         redecide(desk, row, inputs, decided, ACTOR)
+
+
+def _not_sent(desk: Desk, row: Row[Any], *then: Event) -> Row[Any]:
+    """What was about to be paid is owed no more, and the claim is decided anew; as it stands then.
+
+    Nothing of it has reached a payment file: what the new decision owes is paid instead, once.
+    """
+    owing.take_debt_back(desk.connection, row, desk.at_us)
+    owed: dict[str, Any] = {"owed": 0, "owed_provider": 0, "blocked_until_us": None}
+    moves = (_E.DECIDE_ANEW, *then)
+    store.move_on(desk.connection, row.id, _S.PAYABLE, moves, ACTOR, desk.at_us, **owed)
+    return store.by_id(desk.connection, row.id)
 
 
 def redecide(

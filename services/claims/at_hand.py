@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -167,8 +168,9 @@ class AtHand:
         bill = asked.bill or bill_of(desk, row)
         facts = msgspec.structs.replace(bill_facts(bill), appeal=asked.appeal)
         stay = (row.policy_id, row.member_id, start_day(bill), end_day(bill))
-        terms, member = self._terms.of_stay(*stay)
-        plan = desk.plans.plan(desk.connection, terms.plan_version)
+        plan_of = partial(desk.plans.plan, desk.connection)
+        terms, member, _ = self._terms.of_stay(*stay, plan_of)
+        plan = plan_of(terms.plan_version)
         if plan.edits is not None and plan.edits.filing is not None:
             received = day_received(bill, row.created_us)
             facts = msgspec.structs.replace(facts, received_date=received)

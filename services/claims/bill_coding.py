@@ -83,12 +83,17 @@ def filing_facts(bill: bill_pb2.Bill) -> dict[str, Any]:
     }
 
 
+def is_emergency(bill: bill_pb2.Bill) -> bool:
+    """Whether the bill is for emergency care, or for a stay that began as an emergency."""
+    return bill.emergency_admission or bill.care_type == bill_pb2.CARE_TYPE_EMERGENCY
+
+
 def admission_time(bill: bill_pb2.Bill, zone: ZoneInfo) -> datetime | None:
     """When emergency care began, by the hospital's clock; nothing reads it of other care.
 
     Midnight is a day without a time, as sources write it that know no time.
     """
-    if bill.care_type != bill_pb2.CARE_TYPE_EMERGENCY:
+    if not is_emergency(bill):
         return None
     admitted = local_time(bill.start_time, zone)
     return None if admitted.time() == _MIDNIGHT else admitted

@@ -18,6 +18,7 @@ from services.claims.bill_coding import (
     coding_facts,
     coding_faults,
     filing_facts,
+    is_emergency,
 )
 from services.claims.core import intake as core_intake
 from services.claims.core.adjudicate import NO_PRIOR_PAYMENTS
@@ -286,7 +287,7 @@ def day_received(bill: bill_pb2.Bill, at_us: int) -> date:
 def bill_facts(bill: bill_pb2.Bill) -> BillFacts:
     """The facts that a decision reads from a bill without faults; the same bill, the same facts."""
     zone = ZoneInfo(bill.time_zone)
-    emergency = bill.care_type == bill_pb2.CARE_TYPE_EMERGENCY
+    emergency = is_emergency(bill)
     return BillFacts(
         bill_number=bill.bill_number,
         provider_id=bill.provider_id,
@@ -304,6 +305,7 @@ def bill_facts(bill: bill_pb2.Bill) -> BillFacts:
         referral=bill.referral if bill.HasField("referral") else None,
         authorisation=bill.authorisation,
         admitted=admission_time(bill, zone),
+        emergency=bill.emergency_admission,
         **filing_facts(bill),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 import grpc
@@ -24,27 +25,31 @@ from services.common.sealing import Sealer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answering:
-    """A policy that answers for the bill, and its terms at discharge."""
+    """A policy that answers for the bill, and its terms at discharge.
+
+    `day` is the day of the stay that its plan looks at for cover, and `member` the person then.
+    """
 
     insurer: str
     policy_id: str
-    member: MemberFacts  # as at admission
+    day: date
+    member: MemberFacts
     terms: PolicyTerms
 
-    def covers(self, admission: date) -> bool:
+    def covers(self) -> bool:
         """Whether the person had cover on that day, also where a later revision leaves them out."""
-        return any(one.start <= admission < one.end for one in self.member.cover)
+        return any(one.start <= self.day < one.end for one in self.member.cover)
 
     def answers(self, admission: date, discharge: date) -> bool:
-        """Whether a stay is this policy's to decide: covered at admission, or renewed into."""
+        """Whether a stay is this policy's to decide: covered on its day, or renewed into."""
         renews = self.terms.renews(self.member.member_id, admission, discharge)
-        return self.covers(admission) or renews
+        return self.covers() or renews
 
     def candidate(self, place: Place, admission: date, discharge: date) -> Candidate:
         """What the order of coordination reads of it; `place` is what its plan says."""
         return Candidate(
             policy_id=self.policy_id,
-            covers=self.covers(admission),
+            covers=self.covers(),
             renews=self.terms.renews(self.member.member_id, admission, discharge),
             previous=self.terms.previous_policy_id or "",
             choice=self.terms.coordination.get(self.member.member_id, 0),
@@ -70,17 +75,21 @@ def answering_of(
 ) -> Sequence[Answering]:
     """The policies in force, in coordination order; without any, the person's last one.
 
-    Cover looks at the start of the stay; what each plan says of its place, at its end.
+    Cover looks at the start of the stay, or at its end where the plan says so; what each plan says
+    of its place, at its end.
     """
     admission, discharge = start_day(bill), end_day(bill)
+    plan_of = partial(plans.plan, connection)
     found: dict[str, Answering] = {}
     candidates = []
     for row in insured:
         stay = (row.policy_id, row.member_id, admission, discharge)
-        terms, member = policies.of_stay(connection, sealer, *stay)
-        one = Answering(insurer=row.insurer, policy_id=row.policy_id, member=member, terms=terms)
+        terms, member, day = policies.of_stay(connection, sealer, *stay, plan_of)
+        one = Answering(
+            insurer=row.insurer, policy_id=row.policy_id, day=day, member=member, terms=terms
+        )
         found[row.policy_id] = one
-        place = place_on(plans.plan(connection, terms.plan_version), discharge)
+        place = place_on(plan_of(terms.plan_version), discharge)
         candidates.append(one.candidate(place, admission, discharge))
     return [found[policy_id] for policy_id in coordinated(candidates)]
 

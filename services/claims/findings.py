@@ -25,7 +25,6 @@ from services.claims.storage import claims as store
 from services.claims.storage.acts import (
     ActKind,
     Told,
-    act_of,
     propose,
     told_in,
     write_act,
@@ -33,9 +32,8 @@ from services.claims.storage.acts import (
 from services.common.money import parse_decimal
 from services.common.refusals import Refused, Violation
 
-# Where a claim stands whose decision is made anew by a person, and whose proposal is confirmed.
+# Where a claim stands whose decision is made anew by a person.
 ADJUSTED = (ClaimState.PAID, ClaimState.DENIED, ClaimState.CLOSED_ZERO)
-CONFIRMED = (ClaimState.PENDED_REVIEW, *ADJUSTED)
 UNIT_PLACES, PRICE_PLACES = 4, 6
 _CLAUSE = re.compile(r"[!-~]{1,80}", re.ASCII)
 
@@ -109,26 +107,12 @@ def _effect(doing: Doing, inputs: Inputs, decided: Decision) -> None:
         take_effect(doing.desk, doing.row, inputs, decided, (), doing.actor)
 
 
-def confirm(doing: Doing, request: pb.ConfirmReviewRequest) -> None:
-    """Let somebody else's review take effect, or reject it.
-
-    Raises: Refused.
-    """
+def confirmed(doing: Doing, act: Row[Any], note: str) -> None:
+    """Somebody else's review takes effect, by what is known now."""
     desk, row = doing.desk, doing.row
-    if row.proposal is None:
-        raise _refused("NOTHING_TO_CONFIRM", "no review waits for a second person")
-    proposed = act_of(desk.connection, row.proposal)
-    if proposed.actor == doing.person:
-        raise _refused("SAME_PERSON", "somebody else must confirm a review")
-    told = Told(note=request.note)
-    if request.reject:
-        doing.write(ActKind.REJECT, told)
-        propose(desk.connection, row, None)
-        return
-    found = told_in(desk.sealer, proposed).review
-    inputs, decided = decide(desk, row, review=found)
+    inputs, decided = decide(desk, row, review=told_in(desk.sealer, act).review)
     _check(row, decided)
-    doing.write(ActKind.CONFIRM, told)
+    doing.write(ActKind.CONFIRM, Told(note=note))
     _effect(doing, inputs, decided)
 
 

@@ -130,7 +130,9 @@ def take_in(
         if tenant.hospital is None:
             raise
         raise _nobody_answers(tenant) from None
-    rows = _same_bill(connection, sealer, tenant, bill, bill_hash)
+    rows, taken_over = _same_bill(connection, sealer, tenant, bill, bill_hash)
+    if taken_over:
+        coordination.give_way(connection, [row.id for row in taken_over])
     if tenant.hospital is not None:
         coordination.adopt(connection, [row.id for row in rows], tenant.hospital)
     if bill.kind == bill_pb2.BILL_KIND_CORRECTION and rows:
@@ -242,7 +244,11 @@ def _same_bill(
     tenant: Tenant,
     bill: bill_pb2.Bill,
     bill_hash: str,
-) -> Sequence[Row[Any]]:
+) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]]]:
+    """The claims that rest on the bill; and those of an earlier statement, which it takes over.
+
+    Raises: Refused when it is another hospital's, or another bill than the one that stands.
+    """
     rows = coordination.claims_of_bill(
         connection, sealer, bill.provider_id, bill.bill_number, tenant.insurer
     )
@@ -255,12 +261,17 @@ def _same_bill(
         known = coordination.hospitals_of(connection, bill.provider_id)
         anothers = anothers or known != {tenant.hospital}
     corrects = bill.kind == bill_pb2.BILL_KIND_CORRECTION
-    if anothers or not (
-        corrects or all(corrections.is_content(connection, sealer, row, bill_hash) for row in rows)
-    ):
+    same = {row.id: corrections.is_content(connection, sealer, row, bill_hash) for row in rows}
+    stand = {row.insurer for row in rows if row.reversed_us is None}
+    # A bill that was taken back may be stated anew: by its hospital with any content. Somebody else
+    # who brings what it said before has an old copy, unless they call it a correction.
+    anew = tenant.hospital is not None or corrects
+    ended = [row for row in rows if row.insurer not in stand and (anew or not any(same.values()))]
+    rows = [row for row in rows if row.insurer in stand or not ended]
+    if anothers or not (corrects or all(same[row.id] for row in rows)):
         text = "this provider's bill number was taken in with other content; ask the hospital"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "BILL_CONFLICT", text)
-    return rows
+    return rows, ended
 
 
 def _correct(

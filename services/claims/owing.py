@@ -85,8 +85,8 @@ def debt(row: Row[Any], decision_id: str, benefit: int) -> tuple[Event, ledger.T
 
 def take_debt_back(connection: Connection, row: Row[Any], at_us: int) -> None:
     """What is owed and not paid is owed no more."""
-    if row.owed:
-        _book(connection, row, "cancel", PAYABLE, INCURRED, row.owed, at_us)
+    if row.owed > row.paid:
+        _book(connection, row, "cancel", PAYABLE, INCURRED, row.owed - row.paid, at_us)
 
 
 def claim_back(connection: Connection, row: Row[Any], amount: int, at_us: int) -> None:

@@ -79,23 +79,27 @@ class Payments:
         return await self._database.run(self._gather, request.max_payouts or MOST_PAYOUTS)
 
     def _gather(self, most: int) -> pb.GatherPayoutsResponse:
-        now_us = self._now_us()
         with self._database.writing() as connection:
-            before = payouts.open_payouts(connection, self._paying.name)
-            gathered = payout_steps.gather(
-                connection,
-                self._paying,
-                self._keys.sealer(connection),
-                payables=self._payables,
-                move_claim=_move,
-                at_us=now_us,
-                limit=most,
-            )
-            unpayable = [entry.claim_id for entry in gathered.unpayable]
-            if unpayable:
-                sweeping.block_payouts(connection, unpayable, now_us + BLOCKED_FOR_US)
-                logger().warning("unpayable_claims", claims=unpayable, count=len(unpayable))
-            unsent = payouts.unsent_files(connection, self._paying.name)
+            return self.gathers(connection, most)
+
+    def gathers(self, connection: Connection, most: int) -> pb.GatherPayoutsResponse:
+        """The same in the caller's transaction."""
+        now_us = self._now_us()
+        before = payouts.open_payouts(connection, self._paying.name)
+        gathered = payout_steps.gather(
+            connection,
+            self._paying,
+            self._keys.sealer(connection),
+            payables=self._payables,
+            move_claim=_move,
+            at_us=now_us,
+            limit=most,
+        )
+        unpayable = [entry.claim_id for entry in gathered.unpayable]
+        if unpayable:
+            sweeping.block_payouts(connection, unpayable, now_us + BLOCKED_FOR_US)
+            logger().warning("unpayable_claims", claims=unpayable, count=len(unpayable))
+        unsent = payouts.unsent_files(connection, self._paying.name)
         return pb.GatherPayoutsResponse(
             payment_file=_FILES + gathered.message_id if gathered.message_id else "",
             payouts=gathered.payouts,

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from lipei.claims.v1 import review_pb2 as pb
 from services.claims import owing
+from services.claims.core.flow import two_must_agree
 from services.claims.core.life_cycle import Event
 from services.claims.findings import Doing
 from services.claims.storage import claims as store
-from services.claims.storage import decisions
-from services.claims.storage.acts import ActKind, Told
+from services.claims.storage import decisions, sealed
+from services.claims.storage.acts import ActKind, Told, propose
 from services.claims.storage.payouts import accounts_paid_from
 from services.common.refusals import Violation, invalid
 
 
 def reverse(doing: Doing, request: pb.ReverseClaimRequest) -> None:
-    """Paid -> reversed -> to be recovered."""
+    """Paid -> reversed -> to be recovered; above the plan's threshold only propose it."""
+    act_id = doing.write(ActKind.REVERSE, Told(note=request.note))
+    if _two_must_agree(doing, doing.row.owed):
+        propose(doing.desk.connection, doing.row, act_id)
+        return
+    reversed_(doing)
+
+
+def reversed_(doing: Doing) -> None:
+    """The claim is taken back; whoever had to has agreed."""
     desk, row = doing.desk, doing.row
-    doing.write(ActKind.REVERSE, Told(note=request.note))
     decisions.release(desk.connection, desk.sealer, row)
     owing.claim_back(desk.connection, row, row.owed, desk.at_us)
     doing.move(
@@ -56,7 +65,24 @@ def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> 
 
 
 def write_off(doing: Doing, request: pb.WriteOffRecoveryRequest) -> None:
-    """To be recovered -> written off."""
-    doing.write(ActKind.WRITE_OFF, Told(note=request.note))
+    """To be recovered -> written off; above the plan's threshold only propose it."""
+    act_id = doing.write(ActKind.WRITE_OFF, Told(note=request.note))
+    if _two_must_agree(doing, doing.row.recoverable):
+        propose(doing.desk.connection, doing.row, act_id)
+        return
+    given_up(doing)
+
+
+def given_up(doing: Doing) -> None:
+    """What is to be recovered is given up; whoever had to has agreed."""
     owing.given_up(doing.desk.connection, doing.row, doing.desk.at_us)
     doing.move(Event.WRITE_OFF, recoverable=0)
+
+
+def _two_must_agree(doing: Doing, amount: int) -> bool:
+    """Ask the plan by which the claim was decided."""
+    desk = doing.desk
+    stored = decisions.decision_of(desk.connection, doing.row.decision_id)
+    inputs = sealed.open_inputs(desk.sealer, stored)
+    plan = desk.plans.plan(desk.connection, inputs.plan_version)
+    return two_must_agree(plan, inputs.policy, inputs.bill, amount)

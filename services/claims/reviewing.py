@@ -17,7 +17,7 @@ from sqlalchemy import Row
 
 from lipei.claims.v1 import claims_pb2, review_pb2_grpc
 from lipei.claims.v1 import review_pb2 as pb
-from services.claims import appealing, findings, recovering, supplying
+from services.claims import appealing, confirming, findings, recovering, supplying
 from services.claims.at_hand import Desk
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState
@@ -85,8 +85,8 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
     async def ConfirmReview(
         self, request: pb.ConfirmReviewRequest, context: Context
     ) -> pb.ConfirmReviewResponse:
-        """Let a review take effect, or reject it."""
-        step = _Step("ConfirmReview", findings.CONFIRMED, findings.confirm)
+        """Let what somebody else has proposed take effect, or reject it."""
+        step = _Step("ConfirmReview", confirming.CONFIRMED, confirming.confirm)
         return pb.ConfirmReviewResponse(claim=await self._do(step, request))
 
     async def ClearSuspicion(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
-from sqlalchemy import ColumnElement, Connection, Row
+from sqlalchemy import ColumnElement, Connection, Row, or_
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
@@ -39,14 +39,15 @@ from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
 from services.claims.replaying import replay
 from services.claims.serving import ClaimsParts, Context, find, messages_of, note_reads, once
-from services.claims.storage import claims as store
 from services.claims.storage import (
+    acts,
     coordination,
     corrections,
     decisions,
     policies,
     sealed,
 )
+from services.claims.storage import claims as store
 from services.claims.storage.books import read_books
 from services.claims.storage.withdrawals import withdraw
 from services.claims.unpayable import unpayable_terms
@@ -213,7 +214,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
         policy_id = None if parent["policy"] == "-" else parent["policy"]
         states = [STATE_OF[request.state]] if request.state else []
-        or_else = corrections.held() if request.pended and not states else None
+        or_else = None
+        if request.pended and not states:
+            or_else = or_(corrections.held(), acts.proposed())
         if request.pended:
             states = [one for one in store.PENDED if not states or one in states]
         answer, last = await self._database.run(

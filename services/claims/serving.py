@@ -108,10 +108,8 @@ def alone(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
 
     Raises: as `find`.
     """
-    row = find(connection, sealer, name)
-    if store.lock(connection, [row.policy_id], [row.person_id]):
-        row = find(connection, sealer, name)
-    return row
+    store.lock_claim(connection, sealer, current_tenant(), *_named(name))
+    return find(connection, sealer, name)
 
 
 def messages_of(
@@ -119,7 +117,7 @@ def messages_of(
 ) -> list[pb.Claim]:
     """Claims with their decisions in force, without history."""
     ids = [row.decision_id for row in rows if row.decision_id]
-    stored = decisions.decisions_of(connection, ids) if ids else {}
+    stored = decisions.decisions_of(connection, ids)
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
     clocks = store.clocks_of(connection, rows)
     back = recovered_of(connection, [row.id for row in rows])

@@ -8,6 +8,7 @@ from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.type.v1 import money_pb2
 from services.pricing.core.incentive import Incentive
 from services.pricing.core.months import Judged, MonthAssessment
+from services.pricing.core.outcome import Outcome
 from services.pricing.core.quote import Quote
 from services.pricing.core.readings import value_text
 from services.pricing.storage.readings import CoachTask
@@ -62,9 +63,26 @@ def incentive(found: Incentive, member: str) -> pb.Incentive:
         run_months=found.run_months,
         contractual_share_millionths=found.share_millionths,
         credit_millionths=found.credit_millionths,
+        model_share_millionths=found.model_millionths,
+        outcomes=[_outcome(entry) for entry in found.outcomes],
         legal_cap=None
         if found.cap is None
         else pb.LegalCap(share_millionths=found.cap.share_millionths, source=found.cap.source),
+    )
+
+
+def _outcome(found: Outcome) -> pb.Outcome:
+    months = [
+        pb.OutcomeMonth(month=entry.month, value=entry.value, assessed=entry.assessed)
+        for entry in found.months
+    ]
+    return pb.Outcome(
+        feature=found.feature,
+        unit=found.unit,
+        months=months,
+        stratum_mean=found.stratum_mean,
+        credibility_millionths=found.credibility_millionths,
+        value=found.value,
     )
 
 

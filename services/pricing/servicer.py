@@ -36,6 +36,7 @@ from services.common.sealing.erasures import OtherErasure, done_by
 from services.pricing import messages
 from services.pricing.core.incentive import Incentive, assess, readable_days, window_of
 from services.pricing.core.months import HBA1C_REACHES_BACK
+from services.pricing.core.outcome import Person
 from services.pricing.core.programme import NoTargetInForce, Programme
 from services.pricing.core.quote import Asked, Quote, quoted, shadow_of
 from services.pricing.core.readings import Measured, Reading, measure
@@ -135,7 +136,8 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         if ground.part is not None and ground.programme is not None:
             token, now_us = ground.part.member_token, _microseconds(self._now())
             await self._run(self._readings.take_part, tenant, token, now_us)
-            incentive = await self._assessed(ground.part, ground.programme, start)
+            person = Person(rates, ground.features.values)
+            incentive = await self._assessed(ground.part, ground.programme, start, person)
         made = quoted(
             asked,
             rates,
@@ -304,10 +306,12 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             quote_count=done.quotes,
         )
 
-    async def _assessed(self, part: Part, programme: Programme, renewal: date) -> Incentive:
+    async def _assessed(
+        self, part: Part, programme: Programme, renewal: date, person: Person | None = None
+    ) -> Incentive:
         try:
             # A year of readings takes milliseconds to judge, which the event loop does not have.
-            return await self._run(self._judge, part, programme, renewal)
+            return await self._run(self._judge, part, programme, renewal, person)
         except NoTargetInForce as missing:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -315,7 +319,9 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
                 f"the programme has {missing}; ask another version of it",
             ) from None
 
-    def _judge(self, part: Part, programme: Programme, renewal: date) -> Incentive:
+    def _judge(
+        self, part: Part, programme: Programme, renewal: date, person: Person | None
+    ) -> Incentive:
         first, after = readable_days(window_of(renewal), HBA1C_REACHES_BACK)
         tenant = current_tenant()
         kept = self._readings.readings_of(tenant, part.member_token, first, after)
@@ -327,6 +333,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             expiring_start=part.expiring_start,
             zone=part.zone,
             cap=self._shelf.cap,
+            person=person,
         )
 
     def _low_glucose(self, incoming: Incoming) -> Measured | None:

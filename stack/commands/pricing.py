@@ -10,7 +10,14 @@ import typer
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
-from stack.commands import pricing_fit, pricing_registry, pricing_select, pricing_study
+from stack.commands import (
+    pricing_fit,
+    pricing_registry,
+    pricing_renew,
+    pricing_report,
+    pricing_select,
+    pricing_study,
+)
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import (
     DEFAULT,
@@ -36,6 +43,8 @@ app.command()(pricing_select.select)
 app.command()(pricing_select.propose)
 app.command()(pricing_select.diff)
 pricing_registry.add_to(app)
+app.command()(pricing_report.report)
+app.command()(pricing_renew.renew)
 
 
 @app.command()

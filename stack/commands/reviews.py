@@ -93,9 +93,9 @@ def pended(
         print_json(claims_pb2.ListClaimsResponse(claims=found))
         return
     print_table(_queue(found, lang))
-    if found:
-        _say_next(found[0])
-    else:
+    for claim in found:
+        _say_next(claim)
+    if not found:
         say("nothing waits for a person")
 
 

@@ -99,6 +99,9 @@ def supply(  # noqa: PLR0913, PLR0917 -- an option each
         list[str] | None,
         typer.Option("--given", metavar="LINE=TIME", help="When the service was given."),
     ] = None,
+    emergency: Annotated[
+        bool, typer.Option("--emergency", help="The stay began as an emergency.")
+    ] = False,
     days_supply: Annotated[
         list[str] | None,
         typer.Option("--days-supply", metavar="LINE=DAYS", help="How long it lasts."),
@@ -150,6 +153,7 @@ def supply(  # noqa: PLR0913, PLR0917 -- an option each
     facts.late_reason = late_reason
     if admitted:
         facts.start_time.FromDatetime(_moment("--admitted", admitted))
+    facts.emergency_admission = emergency
     facts.papers.extend(brought or ())
     facts.authorisation = next((one for one in authorisation or () if "=" not in one), "")
     _state_of_lines(

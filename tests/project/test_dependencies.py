@@ -34,8 +34,13 @@ def declared() -> dict[str, Requirement]:
     return {canonicalize_name(item.name): item for item in map(Requirement, texts)}
 
 
-def imported(folder: str) -> Iterator[tuple[str, str]]:
+@cache
+def imported(folder: str) -> tuple[tuple[str, str], ...]:
     """Each import of a package that is neither ours nor Python's, with the file."""
+    return tuple(_imported(folder))
+
+
+def _imported(folder: str) -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names: list[str] = []

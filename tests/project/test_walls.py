@@ -1,14 +1,16 @@
 """Every import contract can fail: a tree that breaks each of them is refused by each of them."""
 
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.forked import Ended, run_forked
+from tests.project import lint_imports
+
 ROOT = Path(__file__).parents[2]
+MODULE = lint_imports.__name__
 PACKAGES = ("services", "workflows", "stack", "demo", "bench")
 
 # Contract, the module that breaks it, and how.
@@ -59,9 +61,8 @@ def copy_tree(target: Path) -> None:
             shutil.copy(path, copy)
 
 
-def lint(folder: Path, contract: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("lint-imports")), "--contract", contract]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def lint(folder: Path, contract: str) -> Ended:
+    return run_forked(MODULE, "--contract", contract, environ={}, cwd=folder)
 
 
 def test_every_contract_has_a_breach() -> None:
@@ -88,5 +89,5 @@ def test_a_breach_is_refused(tree: Path, contract: str, module: str, statement: 
             path.unlink()
         else:
             path.write_text(before, "utf-8")
-    assert result.returncode == 1, result.stdout
-    assert "1 broken" in result.stdout
+    assert result.code == 1, result.out + result.err
+    assert "1 broken" in result.out

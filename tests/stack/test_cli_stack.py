@@ -509,6 +509,38 @@ def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: P
     assert f"lipei claims review {name}" in wrong.err
 
 
+def test_times_and_an_emergency_are_supplied_and_a_pended_claim_says_what_nobody_bears_yet(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    unknown = bill(stack, "B-times", start_time="2026-05-31T16:00:00Z")  # midnight: the day alone
+    unknown["member_token"] = insured(stack, tmp_path, "p-13", "990001198003070107")
+    del unknown["social_insurance"]
+    name = submitted(stack, tmp_path, unknown)["name"]
+    times = ("--admitted", "2026-06-01T22:30+08:00", "--given", "1=2026-06-11T09:00+08:00")
+    others = stack.lipei(
+        *("claims", "supply", name, "--admitted", "2026-06-02T01:30+08:00", "--emergency"),
+        *acting(stack, name).split(),
+    )
+    assert (others.code, "facts.start_time" in others.err) == (1, True), others.err
+    told = stack.lipei(
+        "claims", "supply", name, *times, "--emergency", *acting(stack, name).split()
+    )
+    assert "still awaited" in told.out, told.err
+    again = stack.lipei("claims", "supply", name, *times, *acting(stack, name).split())
+    known = ("facts.start_time", "facts.lines[0].service_time", "STATED_ALREADY")
+    assert (again.code, [one for one in known if one not in again.err]) == (1, []), again.err
+    explained = stack.lipei("claims", "explain", name, "--lang", "en").out
+    assert "patient 300.00 + provider 0.00 + not decided yet 29700.01" in explained
+    rows = [one for one in explained.splitlines() if "fact missing" in one and " pended " in one]
+    assert len(rows) == 2, explained
+    assert all("not decided yet" in one and " patient " not in one for one in rows), rows
+    july = {"start_time": "2026-06-30T16:00:00Z", "end_time": "2026-07-11T02:00:00Z"}
+    submitted(stack, tmp_path, {**unknown, "bill_number": "B-times-too", **july})
+    waiting = stack.lipei("claims", "pended", "p-13").out
+    nexts = [one for one in waiting.splitlines() if one.startswith("next: lipei claims supply ")]
+    assert len({one.split()[4] for one in nexts}) == 2, waiting
+
+
 def test_a_list_says_where_it_goes_on_and_which_policy_is_unknown(
     stack: Stack, claim: str, tmp_path: Path
 ) -> None:
@@ -586,11 +618,9 @@ def test_a_hospital_s_bridge_answers_for_its_bills(stack: Stack) -> None:
     assert stack.lipei("his", "quarantine", HOSPITAL).out.startswith("nothing is in quarantine")
     unknown = stack.lipei("his", "pull", "elsewhere")
     assert unknown.code == 1
-    assert unknown.said == [
-        f'no worker of hospital "elsewhere" runs here; the hospitals: {HOSPITAL}'
-    ]
-    assert stack.lipei("his", "pull", HOSPITAL).code == 0
-    assert stack.lipei("his", "pull", HOSPITAL, "--readings").code == 0
+    assert unknown.said == [f'no hospital "elsewhere" here; the hospitals: {HOSPITAL}']
+    assert stack.lipei("his", "pull", HOSPITAL, "--no-wait").code == 0
+    assert stack.lipei("his", "pull", HOSPITAL, "--readings", "--no-wait").code == 0
 
 
 def test_a_what_if_shows_the_difference_by_claim_and_reason(

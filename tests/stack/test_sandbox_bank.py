@@ -21,6 +21,7 @@ from services.claims.payouts.iso20022 import (
     write_order,
 )
 from services.common.state import read_addresses
+from tests.plain_http import NO_TLS
 from tests.sandbox import SandboxBank, sandbox_bank
 
 GOOD = Party(holder_name="张三", account_number="6222020200012345678", bank_code="102100099996")
@@ -50,11 +51,11 @@ def order(message_id: str, *payees: tuple[str, Party]) -> bytes:
 
 
 def post(bank: SandboxBank, file: bytes) -> httpx.Response:
-    return httpx.post(f"{bank.url}/payments", content=file, trust_env=False)
+    return httpx.post(f"{bank.url}/payments", content=file, trust_env=False, verify=NO_TLS)
 
 
 def get(bank: SandboxBank, path: str) -> httpx.Response:
-    return httpx.get(f"{bank.url}{path}", trust_env=False)
+    return httpx.get(f"{bank.url}{path}", trust_env=False, verify=NO_TLS)
 
 
 def reports(bank: SandboxBank, message_id: str) -> list[StatusReport]:
@@ -154,7 +155,10 @@ def test_faults_are_out_of_reach_without_the_flag(tmp_path: Path) -> None:
     bank = SandboxBank(tmp_path)
     bank.start()
     try:
-        assert httpx.post(f"{bank.url}/faults", json={}, trust_env=False).status_code == 404
+        assert (
+            httpx.post(f"{bank.url}/faults", json={}, trust_env=False, verify=NO_TLS).status_code
+            == 404
+        )
     finally:
         assert bank.stop() == 0
     assert "bank" not in read_addresses(tmp_path)

@@ -388,7 +388,8 @@ class BillFacts(Facts, frozen=True):
     `admitted` is when the stay began by the hospital's clock, without zone; None is unknown.
     `received_date` is the day on which the bill arrived, `late_reason` why it came late, `papers`
     what came with it. `referral` says whether the patient was referred, `authorisation` is the
-    number that the bill names; empty, it names none.
+    number that the bill names; empty, it names none. `emergency` says that a stay which is not
+    emergency care began as an emergency; who does not say so claims no exception.
     """
 
     bill_number: str
@@ -412,6 +413,7 @@ class BillFacts(Facts, frozen=True):
     referral: bool | None = None
     authorisation: str = ""
     admitted: datetime | None = None
+    emergency: bool = False
 
 
 # --- earlier payers ---

@@ -9,10 +9,13 @@ import hashlib
 from collections.abc import Iterator
 from decimal import Decimal
 
-from services.claims.core.claim import Claim, Line, Missing
+from services.claims.core.claim import Claim, Line, Missing, day_of_terms
 from services.claims.core.conditions import covers, holds
 from services.claims.core.decision import Payee, Pend
+from services.claims.core.facts import BillFacts, PolicySnapshot
+from services.claims.core.plan import Plan
 from services.claims.core.reasons import Reason
+from services.claims.core.terms import terms_on
 
 
 def unknown_facts(claim: Claim, line: Line) -> Iterator[Missing]:
@@ -70,6 +73,15 @@ def review_pends(claim: Claim, benefit: int, *, version: str, payable: bool) -> 
 
 def _to_a_person(clause: str, awaits: str) -> Pend:
     return Pend(reason=Reason.REVIEW_NEEDED, clause=clause, awaits=awaits)
+
+
+def two_must_agree(plan: Plan, policy: PolicySnapshot, bill: BillFacts, amount: int) -> bool:
+    """Whether two people must agree that so much, in minor units, is asked back or given up.
+
+    The threshold is that of reviews, on the day whose terms have decided the claim.
+    """
+    most = terms_on(plan, day_of_terms(plan, policy, bill), policy.family_size).four_eyes
+    return most is not None and amount > most
 
 
 def needs_four_eyes(claim: Claim, benefit: int) -> bool:

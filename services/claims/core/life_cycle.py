@@ -109,7 +109,7 @@ class IllegalMove(ValueError):
 
 _S, _E, _C = ClaimState, Event, Clock
 
-# Before payment_sent the member may take the claim back; that ends the clock that runs then.
+# Before payment_sent the claim may be taken back; that ends the clock that runs then.
 _WITHDRAWABLE = {
     _S.RECEIVED: _C.NONE,
     _S.REGISTERED: _C.END,
@@ -120,6 +120,25 @@ _WITHDRAWABLE = {
     _S.PENDED_FRAUD: _C.END,
     _S.APPROVED: _C.NONE,
     _S.PAYABLE: _C.END,
+    # Nothing was paid: where the hospital takes the bill itself back, nothing is left of the claim.
+    _S.DENIED: _C.NONE,
+    _S.CLOSED_ZERO: _C.NONE,
+    _S.UPHELD: _C.NONE,
+}
+# A claim that was paid may stand here when its bill is taken back; that ends the clock that runs.
+_REVERSIBLE = {
+    _S.PAID: _C.NONE,
+    _S.CLOSED_ZERO: _C.NONE,
+    _S.UPHELD: _C.NONE,
+    _S.PENDED_INFO: _C.END,
+    _S.PENDED_REVIEW: _C.END,
+    _S.PENDED_FRAUD: _C.END,
+    _S.PAYABLE: _C.END,
+    _S.PAYMENT_FAILED: _C.END,
+    _S.CLOSED_INCOMPLETE: _C.NONE,
+    # After a correction a part came back, or was given up; the rest is to come back as well.
+    _S.RECOVERED: _C.NONE,
+    _S.WRITTEN_OFF: _C.NONE,
 }
 
 TABLE: dict[tuple[ClaimState, Event], Move] = {
@@ -146,7 +165,6 @@ TABLE: dict[tuple[ClaimState, Event], Move] = {
     (_S.PAID, _E.RETURN_MONEY): Move(_S.RETURNED, _C.START),
     (_S.RETURNED, _E.RETRY_PAYMENT): Move(_S.PAYABLE, _C.NONE),
     (_S.PAID, _E.ADJUST): Move(_S.ADJUSTED, _C.NONE),
-    (_S.PAID, _E.REVERSE): Move(_S.REVERSED, _C.NONE),
     (_S.ADJUSTED, _E.RELEASE_PAYMENT): Move(_S.PAYABLE, _C.START),
     (_S.ADJUSTED, _E.OPEN_RECOVERY): Move(_S.RECOVERY_OPEN, _C.NONE),
     (_S.REVERSED, _E.OPEN_RECOVERY): Move(_S.RECOVERY_OPEN, _C.NONE),
@@ -158,6 +176,9 @@ TABLE: dict[tuple[ClaimState, Event], Move] = {
     (_S.APPEALED, _E.UPHOLD): Move(_S.UPHELD, _C.END),
     (_S.APPEALED, _E.OVERTURN): Move(_S.OVERTURNED, _C.NONE),
     (_S.OVERTURNED, _E.DECIDE_ANEW): Move(_S.ADJUDICATING, _C.NONE),
+    # The hospital corrected the bill before the bank had the money: nothing of it is sent.
+    (_S.PAYABLE, _E.DECIDE_ANEW): Move(_S.ADJUDICATING, _C.START),
+    **{(state, _E.REVERSE): Move(_S.REVERSED, clock) for state, clock in _REVERSIBLE.items()},
     **{(state, _E.WITHDRAW): Move(_S.WITHDRAWN, clock) for state, clock in _WITHDRAWABLE.items()},
 }
 

@@ -60,13 +60,14 @@ def provider_not_qualified(claim: Claim, line: Line) -> Finding:
 
 
 def in_emergency(claim: Claim, line: Line) -> bool | Missing:
-    """Whether the line is emergency care that any provider may give.
+    """Whether the line is emergency care, or of a stay that began so, which any provider may give.
 
     The plan's hours run from admission on the hospital's clock; their last moment is within. Where
     only a day is known the line waits for the time, unless no time of the day would matter.
     """
     terms, bill = claim.terms, claim.bill
-    if not terms.emergency_exception or bill.care_type is not CareType.EMERGENCY:
+    emergency = bill.emergency or bill.care_type is CareType.EMERGENCY
+    if not terms.emergency_exception or not emergency:
         return False
     if terms.emergency_hours is None:
         return True

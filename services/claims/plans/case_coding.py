@@ -12,7 +12,7 @@ from services.claims.plans.reader import Mapping, Value
 def read_bill_coding(term: Mapping) -> dict[str, Any]:
     """Papers, liability, when it was received and why late, and more, for BillFacts."""
     liability, received = term.maybe("liability"), term.maybe("received")
-    admitted = term.maybe("admitted")
+    admitted, emergency = term.maybe("admitted"), term.maybe("emergency")
     late, appeal = term.maybe("late_reason"), term.maybe("appeal")
     return {
         "liability": None if liability is None else liability.choice(Liability),
@@ -21,6 +21,7 @@ def read_bill_coding(term: Mapping) -> dict[str, Any]:
         "late_reason": "" if late is None else late.ident(),
         "appeal": None if appeal is None else _appeal(appeal),
         "admitted": None if admitted is None else admitted.moment(),
+        "emergency": False if emergency is None else emergency.boolean(),
     }
 
 

@@ -67,6 +67,7 @@ _CODING_KEYS = {
     "late_reason": "late_reason",
     "appeal": "appeal",
     "admitted": "admitted",
+    "emergency": "emergency",
 }
 
 

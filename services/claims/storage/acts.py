@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from services.claims.core.facts import Review
 from services.claims.storage.sealed import person_subject
@@ -78,9 +78,14 @@ def write_act(
 
 
 def propose(connection: Connection, row: Row[Any], act_id: str | None) -> None:
-    """A review waits for a second person, or no longer does. It changes the claim's revision."""
+    """An act waits for a second person, or none does. It changes the claim's revision."""
     proposed = {"proposal": act_id, "revision": claim.c.revision + 1}
     connection.execute(update(claim).where(claim.c.id == row.id).values(**proposed))
+
+
+def proposed() -> ColumnElement[bool]:
+    """Whether something that a person proposed waits for a second one, in SQL."""
+    return claim.c.proposal.is_not(None)
 
 
 def act_of(connection: Connection, act_id: str) -> Row[Any]:

@@ -78,10 +78,36 @@ def lock(connection: Connection, policy_ids: Iterable[str], person_ids: Iterable
     """
     if connection.dialect.name != "postgresql":
         return False
-    for table, ids in ((policy, policy_ids), (person, person_ids)):
-        rows = select(table.c.id).where(table.c.id.in_(set(ids))).order_by(table.c.id)
-        connection.execute(rows.with_for_update()).all()
+    for rows, ids in zip(_LOCK, (policy_ids, person_ids), strict=True):
+        connection.execute(rows, {"ids": sorted(set(ids))}).all()
     return True
+
+
+_LOCK = [
+    select(table.c.id)
+    .where(table.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(table.c.id)
+    .with_for_update()
+    for table in (policy, person)
+]
+
+
+def lock_claim(
+    connection: Connection, sealer: Sealer, tenant: Tenant, policy_id: str, claim_id: str
+) -> None:
+    """As `lock`, for one claim of the tenant's: whatever is read of it before may have changed."""
+    if connection.dialect.name == "postgresql":
+        told = {"claim_id": claim_id, "policy_id": policy_id, **owner(connection, sealer, tenant)}
+        connection.execute(_LOCKED[tenant.kind], told)
+
+
+def hold(connection: Connection, claim_ids: Iterable[str]) -> dict[str, ClaimRow]:
+    """Claims by their ids as they stand once whoever is moving them has done: nobody else does now.
+
+    A payout run moves claims without the locks of `lock`; SQLite needs nothing, as there.
+    """
+    rows = select(claim).where(claim.c.id.in_(set(claim_ids))).order_by(claim.c.id)
+    return {row.id: row for row in connection.execute(rows.with_for_update())}
 
 
 def open_claim(connection: Connection, sealer: Sealer, new: NewClaim, at_us: int) -> str:
@@ -133,12 +159,15 @@ def find_claim(
     return connection.execute(_CLAIM[tenant.kind], told).first()
 
 
-_CLAIM = {
-    kind: select(claim).where(
-        claim.c.id == bindparam("claim_id"),
-        claim.c.policy_id == bindparam("policy_id"),
-        owned(kind),
-    )
+_NAMED = claim.c.id == bindparam("claim_id"), claim.c.policy_id == bindparam("policy_id")
+_CLAIM = {kind: select(claim).where(*_NAMED, owned(kind)) for kind in Kind}
+# PostgreSQL locks in the order of the list: the policy first, as `lock` does.
+_LOCKED = {
+    kind: select(claim.c.id)
+    .join(policy, policy.c.id == claim.c.policy_id)
+    .join(person, person.c.id == claim.c.person_id)
+    .where(*_NAMED, owned(kind))
+    .with_for_update(of=[policy, person])
     for kind in Kind
 }
 

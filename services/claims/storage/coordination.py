@@ -73,6 +73,15 @@ def claims_named_by_bill(
     return [(one.policy_id, one.id) for one in connection.execute(found)]
 
 
+def give_way(connection: Connection, claim_ids: Sequence[str]) -> None:
+    """Claims whose bill was taken back are found by its number no more: it is stated anew.
+
+    Their own ids stand in for the number, so that the new statement's claims have it alone.
+    """
+    ended = claim.c.id.in_(claim_ids), claim.c.reversed_us.is_not(None)
+    connection.execute(update(claim).where(*ended).values(bill_index=claim.c.id))
+
+
 def hospitals_of(connection: Connection, provider_id: str) -> set[str]:
     """The hospitals that have handed bills of this provider in, under their own names for them."""
     found = select(claim.c.hospital).where(

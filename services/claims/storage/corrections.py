@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select
 
-from services.claims.core.life_cycle import ClaimState, events_in
+from services.claims.core.life_cycle import ClaimState
 from services.claims.storage import claims as store
 from services.claims.storage import sealed
 from services.claims.storage.coordination import Standing
@@ -20,12 +20,11 @@ from services.common.sealing import Sealer
 
 _S = ClaimState
 # Where the engine puts a decision about a corrected bill in the place of the one before by itself.
-ADJUSTABLE = (*store.PENDED, _S.DENIED, _S.CLOSED_ZERO, _S.PAID)
-# Nothing that the hospital says of the bill can change these any more.
+_ADJUSTABLE = (*store.PENDED, _S.DENIED, _S.CLOSED_ZERO, _S.PAID)
+# Nothing that the hospital says of the bill can change these any more, save that it is taken back.
 TOO_LATE = (
-    _S.RECOVERY_OPEN,
-    _S.REVERSED,
-    *(state for state in ClaimState if not events_in(state)),
+    *(_S.REVERSED, _S.RECOVERY_OPEN, _S.RECOVERED, _S.WRITTEN_OFF),
+    *(_S.UPHELD, _S.CLOSED_INCOMPLETE, _S.WITHDRAWN),
 )
 
 
@@ -96,6 +95,16 @@ def held() -> ColumnElement[bool]:
     )
 
 
+def is_adjustable(row: Row[Any]) -> bool:
+    """Whether the claim stands where a decision about a corrected bill takes effect by itself."""
+    return ClaimState(row.state) in _ADJUSTABLE or awaits_first_payment(row)
+
+
+def awaits_first_payment(row: Row[Any]) -> bool:
+    """Whether the claim is owed and nobody has had anything of it: what is owed may change yet."""
+    return ClaimState(row.state) is _S.PAYABLE and not row.paid
+
+
 def hold(connection: Connection, row: Row[Any]) -> None:
     """Leave the newest version of the bill to a person."""
     store.stay(connection, row.id, adjust_held=row.adjustments)
@@ -106,7 +115,10 @@ def to_adjust(connection: Connection, most: int) -> Sequence[tuple[str, str, int
     found = select(claim.c.policy_id, claim.c.id, claim.c.adjustments).where(
         claim.c.adjusted < claim.c.adjustments,
         claim.c.adjust_held < claim.c.adjustments,
-        claim.c.state.in_([state.value for state in ADJUSTABLE]),
+        or_(
+            claim.c.state.in_([state.value for state in _ADJUSTABLE]),
+            and_(claim.c.state == _S.PAYABLE.value, claim.c.paid == 0),
+        ),
     )
     rows = connection.execute(found.order_by(claim.c.seq).limit(most))
     return [(policy_id, claim_id, number) for policy_id, claim_id, number in rows]

@@ -21,7 +21,7 @@ from services.claims.core import canonical
 from services.claims.core.decision import Decision, UsageChange
 from services.claims.storage import sealed
 from services.claims.storage.bulk import insert_rows
-from services.claims.storage.claims import ClaimRow, stay
+from services.claims.storage.claims import ClaimRow
 from services.claims.storage.tables import (
     decision,
     decision_line,
@@ -29,11 +29,6 @@ from services.claims.storage.tables import (
 )
 from services.claims.storage.usage import Used
 from services.common.sealing import Sealer
-
-
-def void_decision(connection: Connection, claim_id: str, at_us: int) -> None:
-    """A decision that paid nothing is no longer in force; the claim stays closed as it is."""
-    stay(connection, claim_id, released_us=at_us)
 
 
 class Decisions:
@@ -193,6 +188,11 @@ def decision_of(connection: Connection, decision_id: str) -> Row[Any]:
 
 def decisions_of(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
     """Stored decisions by id, without what they were made from."""
-    columns = [column for column in decision.c if column.name not in ("salt", "inputs", "services")]
-    found = select(*columns).where(decision.c.id.in_(ids))
-    return {row.id: row for row in connection.execute(found)}
+    if not ids:
+        return {}
+    return {row.id: row for row in connection.execute(_STORED, {"ids": ids})}
+
+
+_STORED = select(
+    *(one for one in decision.c if one.name not in ("salt", "inputs", "services"))
+).where(decision.c.id.in_(bindparam("ids", expanding=True)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from services.claims.core.canonical import plan_bytes, plan_from
 from services.claims.core.canonical import plan_version as plan_version_of
 from services.claims.core.facts import CoverInterval, MemberFacts
-from services.claims.core.plan import Plan
+from services.claims.core.plan import Plan, StayDay
 from services.claims.storage.sealed import (
     open_member,
     person_subject,
@@ -258,17 +258,25 @@ class Terms:
                 self._members[row.policy_id, row.revision, row.member_id] = row
 
     def of_stay(
-        self, policy_id: str, member_id: str, admission: date, discharge: date
-    ) -> tuple[PolicyTerms, MemberFacts]:
-        """What one stay is decided under: the terms as at discharge, the person as at admission.
+        self,
+        policy_id: str,
+        member_id: str,
+        admission: date,
+        discharge: date,
+        plan_by: Callable[[str], Plan],
+    ) -> tuple[PolicyTerms, MemberFacts, date]:
+        """What one stay is decided under: the terms, the person, and the day as of which they are.
 
         Plan, limits and policy year look at the end of the stay; cover, waiting periods and
-        disclosed conditions at its start.
+        disclosed conditions at its start, or at its end where that plan says so.
 
         Raises: Erased, CannotOpen.
         """
         revisions = self.revisions(policy_id, member_id)
-        return _in_force(revisions, discharge), _member_on(revisions, member_id, admission)
+        terms = _in_force(revisions, discharge)
+        looks_at = plan_by(terms.plan_version).general.cover_day
+        day = admission if looks_at is StayDay.START else discharge
+        return terms, _member_on(revisions, member_id, day), day
 
     def revisions(self, policy_id: str, member_id: str) -> list[PolicyTerms]:
         """Every revision, the first one first, each with this member alone.
@@ -293,10 +301,11 @@ def of_stay(
     member_id: str,
     admission: date,
     discharge: date,
-) -> tuple[PolicyTerms, MemberFacts]:
+    plan_by: Callable[[str], Plan],
+) -> tuple[PolicyTerms, MemberFacts, date]:
     """As `Terms.of_stay`, of one member."""
     terms = Terms(connection, sealer, [(policy_id, member_id)])
-    return terms.of_stay(policy_id, member_id, admission, discharge)
+    return terms.of_stay(policy_id, member_id, admission, discharge, plan_by)
 
 
 def _member_on(revisions: Sequence[PolicyTerms], member_id: str, day: date) -> MemberFacts:

@@ -67,7 +67,7 @@ def mark_papers_timed(connection: Connection, claim_id: str, number: int) -> Non
 
 
 def payable_claims(connection: Connection, now_us: int, most: int) -> Sequence[ClaimRow]:
-    """The oldest payable claims that are not blocked; their rows locked on PostgreSQL."""
+    """The oldest payable claims that may be paid now; their rows locked on PostgreSQL."""
     found = select(claim).where(_payable_at(now_us)).with_for_update(skip_locked=True)
     return connection.execute(found.order_by(claim.c.seq).limit(most)).all()
 
@@ -80,7 +80,10 @@ def anything_payable(connection: Connection, now_us: int) -> bool:
 
 def _payable_at(now_us: int) -> ColumnElement[bool]:
     free = or_(claim.c.blocked_until_us.is_(None), claim.c.blocked_until_us < now_us)
-    return and_(claim.c.state == ClaimState.PAYABLE.value, free)
+    # What a corrected bill is about to change is not paid before; of a claim that was paid, the
+    # rest is, because no move leads from there to both a payout and a recovery.
+    settled = or_(claim.c.adjusted >= claim.c.adjustments, claim.c.paid > 0)
+    return and_(claim.c.state == ClaimState.PAYABLE.value, free, settled)
 
 
 def block_payouts(connection: Connection, claim_ids: Sequence[str], until_us: int) -> None:

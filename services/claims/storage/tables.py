@@ -215,13 +215,15 @@ claim = Table(
     Column("papers_due_us", BigInteger),
     # When the decision's use was given back: it is in force no more.
     Column("released_us", BigInteger),
+    # When the hospital took the bill back (冲红): it may state it anew.
+    Column("reversed_us", BigInteger),
     # What the ledger holds as the claim's cost, and what of it is to come back.
     Column("owed", BigInteger, nullable=False, server_default="0"),
     Column("recoverable", BigInteger, nullable=False, server_default="0"),
     # What of owed and paid is the provider's, where the plan pays it directly.
     Column("owed_provider", BigInteger, nullable=False, server_default="0"),
     Column("paid_provider", BigInteger, nullable=False, server_default="0"),
-    # The act whose review waits for a second person.
+    # The act that waits for a second person.
     Column("proposal", String(32)),
     # How often the bill was corrected; which of its versions the decision in force was made from;
     # and which of them waits for a person.
@@ -241,6 +243,12 @@ claim = Table(
         "seq",
         sqlite_where=text("adjusted < adjustments"),
         postgresql_where=text("adjusted < adjustments"),
+    ),
+    Index(
+        "ix_claim_proposed",
+        "seq",
+        sqlite_where=text("proposal IS NOT NULL"),
+        postgresql_where=text("proposal IS NOT NULL"),
     ),
 )
 

@@ -2,8 +2,9 @@
 
 The window is the 12 whole months whose last day is on or before renewal −
 45 days; its longest run of months on target, 1, 2 or 3 and more, earns the programme's shares of
-the premium that the same person would owe without credit. The model credit needs a fitted k and
-comes with the fitting: until then the credit is the contractual share, at most the legal cap.
+the premium that the same person would owe without credit. A tariff that says how its outcome
+features are made of readings gives a model credit beside that promise (`outcome.py`). The credit
+is the greater of the two, at most the legal cap: the same control is never rewarded twice.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import date, timedelta, tzinfo
 import msgspec
 
 from services.common.dated import add_months
+from services.pricing.core.arithmetic import less_credit, to_multiple
 from services.pricing.core.months import (
     MonthAssessment,
     PersonalTarget,
@@ -23,6 +25,7 @@ from services.pricing.core.months import (
     month_of,
     month_text,
 )
+from services.pricing.core.outcome import Outcome, Person, model_share, outcomes_of
 from services.pricing.core.programme import Programme, programme_version, share_text
 from services.pricing.core.rates import Label
 from services.pricing.core.readings import Reading
@@ -32,7 +35,6 @@ from services.pricing.core.waterfall import Step, Waterfall
 WINDOW_MONTHS = 12
 DAYS_BEFORE_RENEWAL = 45
 INCENTIVE, ROUNDING_CREDIT = "incentive", "rounding.credit"
-_HALF = MILLION // 2
 
 
 class LegalCap(msgspec.Struct, frozen=True):
@@ -43,7 +45,7 @@ class LegalCap(msgspec.Struct, frozen=True):
 
 
 class Incentive(msgspec.Struct, frozen=True, kw_only=True):
-    """The window's months, its longest run, and the share that the run earns."""
+    """The window's months, its longest run, the share that the run earns, and the model's."""
 
     programme: str
     window_first: str
@@ -54,15 +56,26 @@ class Incentive(msgspec.Struct, frozen=True, kw_only=True):
     run_months: int
     share_millionths: int
     cap: LegalCap | None
+    model_millionths: int = 0
+    outcomes: tuple[Outcome, ...] = ()
 
     @property
     def credit_millionths(self) -> int | None:
         """What is taken off; None when no legal cap is set."""
-        return None if self.cap is None else min(self.cap.share_millionths, self.share_millionths)
+        if self.cap is None:
+            return None
+        return min(self.cap.share_millionths, max(self.share_millionths, self.model_millionths))
+
+    @property
+    def by_model(self) -> bool:
+        """Whether the model gives more than the programme promises."""
+        return self.model_millionths > self.share_millionths
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """Names of the readings that the run's months rest on, each once, by month and time."""
+        """Names of the readings that the credit rests on, each once, by month and time."""
+        if self.by_model:
+            return tuple(dict.fromkeys(name for one in self.outcomes for name in one.evidence))
         run = [m for m in self.months if self.run_months and self.run_first <= m.month]
         names = [name for m in run if m.month <= self.run_last for name in m.evidence]
         return tuple(dict.fromkeys(names))
@@ -131,8 +144,12 @@ def assess(
     expiring_start: date | None,
     zone: tzinfo,
     cap: LegalCap | None,
+    person: Person | None = None,
 ) -> Incentive:
     """The months, the run and the share of one member at a renewal. Takes nothing off yet.
+
+    With a `person` whose tariff says how its outcome features are made, also what the model
+    gives; its window is whole, for a month that served a renewal still says how the year was.
 
     Raises: NoTargetInForce when the programme has no value yet in one of the months or on the
     renewal's day.
@@ -140,6 +157,11 @@ def assess(
     window = window_of(renewal)
     judged = assess_months(readings, programme, personal, months_of(window, expiring_start), zone)
     run = longest_run(judged)
+    outcomes: tuple[Outcome, ...] = ()
+    if person is not None and person.rates.tariff.format > 1:
+        whole = months_of(window, None)
+        year = assess_months(readings, programme, personal, whole, zone)
+        outcomes = outcomes_of(person.rates.tariff, year)
     return Incentive(
         programme=programme_version(programme),
         window_first=month_text(window.first),
@@ -150,6 +172,8 @@ def assess(
         run_months=len(run),
         share_millionths=programme.steps_on(renewal).share_of(len(run)),
         cap=cap,
+        model_millionths=model_share(person, outcomes) if person is not None else 0,
+        outcomes=outcomes,
     )
 
 
@@ -162,13 +186,11 @@ def credited(
     multiple of minor units. All differences still add up to the premium exactly.
     """
     before = waterfall.premium_minor * E4
-    off = (before * credit_millionths + _HALF) // MILLION
-    after = before - off
-    unit = E4 * to_minor
-    charged = (2 * after + unit) // (2 * unit) * unit
+    after = less_credit(before, credit_millionths)
+    charged = to_multiple(after, to_minor)
     steps = (
         *waterfall.steps,
-        Step(label, -off, after),
+        Step(label, after - before, after),
         Step(_ROUNDING_CREDIT, charged - after, charged),
     )
     return Waterfall(charged // E4, steps)
@@ -182,7 +204,9 @@ _ROUNDING_CREDIT = Label(
 def credit_label(found: Incentive) -> Label:
     """The credit's step: the run, its share, and the legal cap where it binds."""
     credit = found.credit_millionths or 0
-    if not found.run_months:
+    if found.by_model:
+        zh, en = _model_texts(found)
+    elif not found.run_months:
         zh, en = "激励：考察期内没有达标月份，不减免", "Incentive: no month on target, nothing off"
     else:
         several = found.run_months > 1
@@ -191,8 +215,19 @@ def credit_label(found: Incentive) -> Label:
         zh = f"激励：{run} 连续 {found.run_months} 个月达标，减免 {share}"
         counted = f"{found.run_months} months" if several else "1 month"
         en = f"Incentive: {counted} on target, {run}, {share} off"
-    if credit < found.share_millionths:
+    if credit < max(found.share_millionths, found.model_millionths):
         capped = share_text(credit)
         zh, en = f"{zh}，法定上限 {capped}", f"{en}, by law at most {capped}"
-    cell = f"run {found.run_months}"
+    cell = "outcome" if found.by_model else f"run {found.run_months}"
     return Label(INCENTIVE, cell, MILLION - credit, zh, en)
+
+
+def _model_texts(found: Incentive) -> tuple[str, str]:
+    values = [(o.feature, o.value, o.stratum_mean, o.unit) for o in found.outcomes]
+    share, promised = share_text(found.model_millionths), share_text(found.share_millionths)
+    zh = "；".join(f"{n} 年均 {u}（参照 {m0}）{unit}" for n, u, m0, unit in values)
+    en = "; ".join(f"{n} {u} over the year against {m0} {unit}" for n, u, m0, unit in values)
+    return (
+        f"健康结果：{zh}，减免 {share}（约定激励 {promised}）",
+        f"Outcome: {en}, {share} off ({promised} promised)",
+    )

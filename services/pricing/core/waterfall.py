@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from services.pricing.core.arithmetic import applied, to_multiple
 from services.pricing.core.rates import (
     FIXED_EXPENSE,
     LARGE_LOSS_LOAD,
@@ -70,6 +71,11 @@ def price(rates: Rates, values: Sequence[int | None]) -> Waterfall:
     return _loaded(rates, total, steps)
 
 
+def gross_e4(rates: Rates, values: Sequence[int | None]) -> int:
+    """The gross premium before it is rounded to the minor unit."""
+    return price(rates, values).steps[-2].premium_e4
+
+
 def gross_up(net_e4: int, share_millionths: int) -> int:
     """The gross amount of which `share_millionths` are taken and `net_e4` is left, half-up.
 
@@ -92,11 +98,10 @@ def _loaded(rates: Rates, total: int, steps: list[Step]) -> Waterfall:
     gross = gross_up(total, variable + profit)
     # One division, shown as two steps: the expense is its share of the gross premium, half-up, and
     # the profit is what remains of the difference, so that the two add up to it exactly.
-    expense = min((gross * variable + _HALF) // MILLION, gross - total)
+    expense = min(applied(gross, variable), gross - total)
     steps.append(Step(rates.variable_expense, expense, total + expense))
     steps.append(Step(rates.profit, gross - total - expense, gross))
-    unit = E4 * tariff.rounding.to_minor_units
-    charged = (2 * gross + unit) // (2 * unit) * unit
+    charged = to_multiple(gross, tariff.rounding.to_minor_units)
     steps.append(Step(ROUNDING, charged - gross, charged))
     return Waterfall(charged // E4, tuple(steps))
 

@@ -12,6 +12,7 @@ from services.common.strict_yaml import Fault, StrictYamlError, YamlMap, load
 from services.pricing.fitting.book_settings import BOOK
 from services.pricing.fitting.experience.settings import STUDY
 from services.pricing.fitting.models.settings import FIT
+from services.pricing.fitting.renewal.settings import RENEWAL
 from services.pricing.fitting.section import Section, SectionKind
 from services.pricing.fitting.selection.settings import SELECT, TARIFF
 from services.pricing.fitting.simulated.settings import SIMULATE
@@ -23,6 +24,7 @@ SECTIONS: Mapping[str, SectionKind] = {
     "book": BOOK,
     "simulate": SIMULATE,
     "study": STUDY,
+    "renewal": RENEWAL,
     "fit": FIT,
     "select": SELECT,
     "tariff": TARIFF,

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from services.claims.core.ledger import Transfer, owe
-from services.common.database import Database, migrate
+from services.common.database import Database
+from tests.schemas import with_tables
 
 
 @contextmanager
 def open_books(url: str, *, create: bool = True) -> Iterator[Database]:
     """The database behind the URL, migrated unless it is known to be."""
-    database = Database(url)
+    database = with_tables(url, "services.claims") if create else Database(url)
     try:
-        if create:
-            migrate(database, "services.claims")
         yield database
     finally:
         database.close()

@@ -36,13 +36,14 @@ from services.claims.serving import ClaimsParts
 from services.claims.settlement import SettlementServicer
 from services.common.access.caller import Caller, calling_as
 from services.common.access.guard import Append
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.common.grpc_edge import Context, ErrorInterceptor, Refused, sync_channel
 from services.common.identity import member_token
 from services.common.sealing import SubjectKeys
 from services.common.transport.credentials import server_credentials
 from tests.callers import guard_for
 from tests.identities import acting, everybody
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.tenants import of_hospital, of_installation, of_insurer
 
@@ -140,8 +141,7 @@ def served(
     `append` takes the place of the evidence log, `driver` that of SQLite's connections. A what-if
     over more than `few` claims decides them in processes of its own.
     """
-    database = Database(database_url, driver=driver)
-    migrate(database, "services.claims")
+    database = with_tables(database_url, "services.claims", driver=driver)
     keys = subject_keys(database)
     flows = workflows or StepByStep()
     loop = asyncio.new_event_loop()

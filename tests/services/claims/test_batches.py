@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -118,6 +118,7 @@ def test_a_claim_alone_asks_no_more_for_forty_lines_than_for_five(service: Serve
 # --- as one by one ---
 
 BILLS = 30
+Decided = dict[tuple[str, int], tuple[str, bytes, bytes]]
 
 
 def given(seed: int) -> list[bill_pb2.Bill]:
@@ -153,7 +154,7 @@ def _submitted(service: Served, seed: int) -> list[str]:
     return names
 
 
-def _decisions(service: Served) -> dict[tuple[str, int], tuple[str, bytes, bytes]]:
+def _decisions(service: Served) -> Decided:
     """By policy and order: state, inputs and decision, each claim's id told by its place."""
     with service.database.reading() as connection:
         sealer = service.keys.sealer(connection)
@@ -180,26 +181,41 @@ def _decisions(service: Served) -> dict[tuple[str, int], tuple[str, bytes, bytes
     return found
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_batch_decides_as_one_by_one(database_url: str, tmp_path: Path, seed: int) -> None:
-    def serve(url: str, *, at_once: bool) -> dict[tuple[str, int], tuple[str, bytes, bytes]]:
-        with served(url, workflows=Stuck(), most_in_flight=500) as service:
-            publish(service)
-            imported(service, *(policy(number) for number in (1, 2, 3)))
-            names = _submitted(service, seed)
-            if at_once:
-                shuffled = random.Random(seed).sample(names, len(names))
-                assert [one.name for one in settled(service, shuffled)] == shuffled
-            else:
-                for name in names:
-                    _alone(service, name)
-            replayed = service.recompute.ReplayClaims(recompute.ReplayClaimsRequest())
-            assert (len(replayed.differences), replayed.same_count > BILLS // 2) == (0, True)
-            assert is_sound(service)
-            return _decisions(service)
+def _served(url: str, seed: int, *, at_once: bool) -> Decided:
+    with served(url, workflows=Stuck(), most_in_flight=500) as service:
+        publish(service)
+        imported(service, *(policy(number) for number in (1, 2, 3)))
+        names = _submitted(service, seed)
+        if at_once:
+            shuffled = random.Random(seed).sample(names, len(names))
+            assert [one.name for one in settled(service, shuffled)] == shuffled
+        else:
+            for name in names:
+                _alone(service, name)
+        replayed = service.recompute.ReplayClaims(recompute.ReplayClaimsRequest())
+        assert (len(replayed.differences), replayed.same_count > BILLS // 2) == (0, True)
+        assert is_sound(service)
+        return _decisions(service)
 
-    by_one = serve(f"sqlite:///{tmp_path}/one.db", at_once=False)
-    assert serve(database_url, at_once=True) == by_one
+
+@pytest.fixture(scope="module")
+def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Decided]:
+    """What is decided of the bills of a seed one by one, asked once for both databases."""
+
+    @cache
+    def of(seed: int) -> Decided:
+        url = f"sqlite:///{tmp_path_factory.mktemp('one')}/one.db"
+        return _served(url, seed, at_once=False)
+
+    return of
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_batch_decides_as_one_by_one(
+    database_url: str, one_by_one: Callable[[int], Decided], seed: int
+) -> None:
+    by_one = one_by_one(seed)
+    assert _served(database_url, seed, at_once=True) == by_one
     states = {state for state, _, _ in by_one.values()}
     assert {"payable", "pended_info", "pended_review", "registered"} <= states
     assert b'"earlier_claim":"policies/' in b"".join(out for _, _, out in by_one.values())

@@ -18,7 +18,7 @@ from tests.services.claims.ceilings import (
 from tests.services.claims.given import bill, imported, line, policy, submission
 from tests.services.claims.serving import Stuck, served
 
-ROUNDS = 5
+ROUNDS = 2
 
 
 @pytest.mark.parametrize("shared", [MEMBER, FAMILY], ids=lambda shared: shared.scope)

@@ -237,6 +237,40 @@ def test_a_follower_goes_on_when_nobody_decides_the_first_but_its_consent_ends(
     assert got(stuck, two).state == pb.CLAIM_STATE_PENDED_REVIEW
 
 
+def looks_at_the_end(service: Served) -> str:
+    """The plan with one word more: cover looks at the end of the stay."""
+    text = (PLANS / f"{PLAN}.yaml").read_text("utf-8").replace(f"id: {PLAN}", "id: at-the-end")
+    old = '  missing_facts: "5.4"\n'
+    assert old in text
+    return published(service, text.replace(old, f"{old}  cover_day: stay_end\n"))
+
+
+def test_a_bill_finds_its_cover_on_the_day_at_which_the_plan_looks(service: Served) -> None:
+    version = looks_at_the_end(service)
+    begins = of_the_same(2, plan=version, start_date="2026-05-06", last_date="2027-05-05")
+    ends = of_the_same(3, plan=version, start_date="2025-06-01", last_date="2026-05-06")
+    imported(service, begins, ends)
+    found = claims(service, bill("B1"))  # 4 to 8 May: `ends` covers the admission alone
+    assert policies(found) == ["p1", "p2"]
+    assert reason_pb2.REASON_WAITING_PERIOD in denied_for(found[1])  # it answers, of that day
+    assert policies(claims(service, bill("B2", days=("2026-05-01", "2026-05-05")))) == ["p3", "p1"]
+
+
+def test_what_a_plan_that_looks_at_the_end_knows_of_a_person_is_of_that_day(
+    service: Served,
+) -> None:
+    version = looks_at_the_end(service)
+    imported(service, policy(4, plan=version))
+    sick = policy(4, plan=version, revision=2, effective_date="2026-05-06")
+    told = sick.members[0].disclosed_conditions.add(code_prefix="J18")
+    told.terms = policy_pb2.PRE_EXISTING_TERMS_EXCLUDED
+    imported(service, sick)
+    (across,) = claims(service, bill("B1", person=400))  # 4 to 8 May
+    assert denied_for(across) == {reason_pb2.REASON_PRE_EXISTING}
+    (before,) = claims(service, bill("B2", person=400, days=("2026-05-01", "2026-05-05")))
+    assert before.decision.benefit == yuan("20000")
+
+
 # ------------------------------------------------------------------------- endorsements and lapse
 
 

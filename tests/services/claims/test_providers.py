@@ -20,6 +20,7 @@ from services.claims.storage.sealed import paying_subject
 from services.common.access.caller import Caller, calling_as
 from services.common.refusals import RpcFault
 from services.common.strict_yaml import MAX_BYTES
+from tests.kinds import ON_POSTGRESQL
 from tests.sandbox import SandboxBank, sandbox_bank
 from tests.services.claims.given import (
     BED,
@@ -246,6 +247,7 @@ prices:
         assert not connection.execute(text("SELECT * FROM price_list")).all()
 
 
+@ON_POSTGRESQL  # a list is one value, sealed
 def test_a_hospitals_twenty_thousand_prices_come_as_a_table(service: Served) -> None:
     rows = [f"    M{n:019d},CNY,{n % 9_000}.50,2026-01-01,\n" for n in range(20_000)]
     own = f"    {DRUG},CNY,100.00,20260101,20260430\n    {DRUG},CNY,80.00,20260501,\n"

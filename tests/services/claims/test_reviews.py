@@ -467,7 +467,7 @@ def test_a_bill_taken_back_undoes_its_claim_wherever_it_stands(service: Served) 
             paid(service, got(service, names[state]))
     assert used(service)
     ends = {
-        pb.CLAIM_STATE_CLOSED_ZERO: pb.CLAIM_STATE_CLOSED_ZERO,
+        pb.CLAIM_STATE_CLOSED_ZERO: pb.CLAIM_STATE_WITHDRAWN,
         pb.CLAIM_STATE_PENDED_REVIEW: pb.CLAIM_STATE_WITHDRAWN,
         pb.CLAIM_STATE_PAYABLE: pb.CLAIM_STATE_WITHDRAWN,
         pb.CLAIM_STATE_PAID: pb.CLAIM_STATE_RECOVERY_OPEN,
@@ -521,8 +521,9 @@ def test_who_objected_does_not_decide_the_appeal(service: Served, desk: Desk) ->
     assert service.review.DecideAppeal(overturn).claim.state == pb.CLAIM_STATE_PENDED_REVIEW
 
 
-def test_a_bill_whose_paid_claim_an_appeal_has_closed_is_peoples_to_settle(
-    service: Served, desk: Desk
+@pytest.mark.parametrize("outcome", ["pended", "upheld", "closed"])
+def test_a_bill_whose_paid_claim_was_appealed_is_taken_back_and_the_money_recovered(
+    service: Served, desk: Desk, outcome: str
 ) -> None:
     claim = paid(service, reviewed(service, decided(service, "B1", BIG)))
     appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
@@ -531,13 +532,75 @@ def test_a_bill_whose_paid_claim_an_appeal_has_closed_is_peoples_to_settle(
     fault = refused(service.claims.SubmitClaim, submission(given, wait_s=0))
     assert fault.reason == "APPEAL_OPEN"
     desk.who = another()
-    overturn = asked(
-        review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_OVERTURN
+    says = review_pb2.APPEAL_OUTCOME_OVERTURN
+    if outcome == "upheld":
+        says = review_pb2.APPEAL_OUTCOME_UPHOLD
+    decides = asked(review_pb2.DecideAppealRequest, appealed, outcome=says)
+    stands = service.review.DecideAppeal(decides).claim
+    if outcome == "closed":
+        stands = reviewed(service, stands)
+    assert stands.state in {
+        pb.CLAIM_STATE_PENDED_REVIEW,
+        pb.CLAIM_STATE_UPHELD,
+        pb.CLAIM_STATE_CLOSED_ZERO,
+    }
+    for _ in range(2):  # repeated, nothing happens
+        (ended,) = service.claims.SubmitClaim(submission(given, wait_s=0)).claims
+        assert (ended.state, ended.recoverable) == (
+            pb.CLAIM_STATE_RECOVERY_OPEN,
+            yuan("190000"),
+        )
+        moves = got(service, ended.name).moves
+        assert [move.cause for move in moves][-2:] == ["reverse", "open_recovery"]
+        assert used(service) == {}
+        assert "claims:incurred" not in books(service)
+
+
+@pytest.mark.parametrize("upheld", [False, True])
+def test_a_bill_whose_claim_paid_nothing_is_taken_back_and_the_claim_is_over(
+    service: Served, desk: Desk, *, upheld: bool
+) -> None:
+    claim = decided(service, "B1", BIG)
+    deny = review_pb2.LineReview(
+        number=1, clause="1.1", deny_reason=reason_pb2.REASON_MEDICAL_NECESSITY
     )
-    closed = reviewed(service, service.review.DecideAppeal(overturn).claim)
-    assert closed.state == pb.CLAIM_STATE_CLOSED_ZERO
-    fault = refused(service.claims.SubmitClaim, submission(given, wait_s=0))
-    assert fault.reason == "CLAIM_CLOSED"
+    claim = reviewed(service, claim, deny)
+    assert claim.state == pb.CLAIM_STATE_DENIED
+    if upheld:
+        appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
+        desk.who = another()
+        upholds = asked(
+            review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_UPHOLD
+        )
+        service.review.DecideAppeal(upholds)
+    (ended,) = taken_back(service, bill("B1", BIG))
+    assert (ended.name, ended.state) == (claim.name, pb.CLAIM_STATE_WITHDRAWN)
+    assert not ended.HasField("recoverable")
+    assert (used(service), books(service)) == ({}, {})
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_what_a_correction_left_of_a_recovered_claim_comes_back_with_its_bill(
+    service: Served, *, given_up: bool
+) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    smaller = bill("B1", line(1, DRUG, "25000.00"))
+    smaller.kind = bill_pb2.BILL_KIND_CORRECTION
+    service.claims.SubmitClaim(submission(smaller, wait_s=0))
+    service.settlement.ApplyCorrection(
+        settlement_pb2.ApplyCorrectionRequest(name=claim.name, number=1)
+    )
+    after = got(service, claim.name)
+    if given_up:
+        service.review.WriteOffRecovery(asked(review_pb2.WriteOffRecoveryRequest, after))
+    else:
+        back = {"amount": yuan("5000"), "paying_account": "main"}
+        service.review.RecordRecovery(asked(review_pb2.RecordRecoveryRequest, after, **back))
+    (ended,) = taken_back(service, smaller)
+    assert (ended.state, ended.recoverable) == (pb.CLAIM_STATE_RECOVERY_OPEN, yuan("15000"))
+    assert used(service) == {}
+    assert books(service)["claims:recoverable"] == 1_500_000
+    assert "claims:incurred" not in books(service)
 
 
 def test_after_an_appeal_nobody_gets_less_and_only_the_difference_is_owed(
@@ -676,6 +739,76 @@ def test_a_rejected_review_leaves_the_claim_to_anybody(strict: Served, desk: Des
     assert (after.state, after.awaits_confirmation) == (pb.CLAIM_STATE_PENDED_REVIEW, False)
     smaller = review_pb2.LineReview(number=1, clause="1.1", unit_price="120000")
     assert reviewed(strict, after, smaller).state == pb.CLAIM_STATE_PAYABLE  # below it, alone
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_above_the_threshold_two_people_reverse_and_write_off(
+    strict: Served, desk: Desk, *, gives_up: bool
+) -> None:
+    claim = reviewed(strict, decided(strict, "B1", BIG))
+    desk.who = another()
+    yes = asked(review_pb2.ConfirmReviewRequest, claim)
+    claim = paid(strict, strict.review.ConfirmReview(yes).claim)
+    desk.who = of_insurer()
+    before = used(strict), books(strict)
+    asks = asked(review_pb2.ReverseClaimRequest, claim, note=NOTE)
+    proposed = strict.review.ReverseClaim(asks).claim
+    assert (proposed.state, proposed.awaits_confirmation) == (pb.CLAIM_STATE_PAID, True)
+    assert (used(strict), books(strict)) == before
+    queue = strict.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-", pended=True))
+    assert [one.name for one in queue.claims] == [claim.name]
+    alone = asked(review_pb2.ConfirmReviewRequest, proposed)
+    assert refused(strict.review.ConfirmReview, alone).reason == "SAME_PERSON"
+    desk.who = another()
+    after = strict.review.ConfirmReview(alone).claim
+    assert (after.state, after.recoverable) == (pb.CLAIM_STATE_RECOVERY_OPEN, yuan("190000"))
+    assert used(strict) == {}
+    if not gives_up:
+        return
+    asks = asked(review_pb2.WriteOffRecoveryRequest, after, note=NOTE)
+    proposed = strict.review.WriteOffRecovery(asks).claim
+    assert (proposed.recoverable, proposed.awaits_confirmation) == (yuan("190000"), True)
+    desk.who = of_insurer()
+    no = asked(review_pb2.ConfirmReviewRequest, proposed, reject=True)
+    left = strict.review.ConfirmReview(no).claim
+    assert (left.state, left.awaits_confirmation) == (pb.CLAIM_STATE_RECOVERY_OPEN, False)
+    proposed = strict.review.WriteOffRecovery(asked(review_pb2.WriteOffRecoveryRequest, left)).claim
+    desk.who = another()
+    done = strict.review.ConfirmReview(asked(review_pb2.ConfirmReviewRequest, proposed)).claim
+    assert done.state == pb.CLAIM_STATE_WRITTEN_OFF
+    assert books(strict)["claims:written-off"] == 19_000_000
+
+
+def test_at_the_threshold_one_person_reverses_and_writes_off(strict: Served) -> None:
+    claim = reviewed(strict, decided(strict, "B1", line(1, DRUG, "160000.00")))
+    assert claim.decision.benefit == yuan("150000")
+    reversal = asked(review_pb2.ReverseClaimRequest, paid(strict, claim))
+    after = strict.review.ReverseClaim(reversal).claim
+    assert after.state == pb.CLAIM_STATE_RECOVERY_OPEN
+    after = strict.review.WriteOffRecovery(asked(review_pb2.WriteOffRecoveryRequest, after)).claim
+    assert after.state == pb.CLAIM_STATE_WRITTEN_OFF
+
+
+def test_money_that_comes_back_voids_a_write_off_that_waits(strict: Served, desk: Desk) -> None:
+    claim = reviewed(strict, decided(strict, "B1", BIG))
+    desk.who = another()
+    claim = paid(
+        strict, strict.review.ConfirmReview(asked(review_pb2.ConfirmReviewRequest, claim)).claim
+    )
+    proposed = strict.review.ReverseClaim(asked(review_pb2.ReverseClaimRequest, claim)).claim
+    desk.who = of_insurer()
+    yes = asked(review_pb2.ConfirmReviewRequest, proposed)
+    after = strict.review.ConfirmReview(yes).claim
+    asks = asked(review_pb2.WriteOffRecoveryRequest, after)
+    proposed = strict.review.WriteOffRecovery(asks).claim
+    back = {"amount": yuan("1000"), "paying_account": "main"}
+    part = strict.review.RecordRecovery(
+        asked(review_pb2.RecordRecoveryRequest, proposed, **back)
+    ).claim
+    assert (part.recoverable, part.awaits_confirmation) == (yuan("189000"), False)
+    desk.who = another()
+    late = asked(review_pb2.ConfirmReviewRequest, part)
+    assert refused(strict.review.ConfirmReview, late).reason == "NOTHING_TO_CONFIRM"
 
 
 def test_a_cleared_suspicion_is_an_adjusters_to_review(service: Served) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -298,6 +297,8 @@ def log_calls(tree: ast.AST) -> Iterator[tuple[ast.Call | None, int]]:
 
 def breaches(source: str) -> list[str]:
     """What of a module's logging is not registered, in words."""
+    if "logger" not in source:
+        return []  # most modules; to parse them all takes long
     found = []
     for call, line in log_calls(ast.parse(source)):
         if call is None:
@@ -316,9 +317,10 @@ def breaches(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_call_uses_registered_events_and_keys(path: Path) -> None:
-    assert breaches(path.read_text()) == []
+def test_every_call_uses_registered_events_and_keys() -> None:
+    assert len(CODE) > 500
+    found = {path.relative_to(ROOT).as_posix(): breaches(path.read_text()) for path in CODE}
+    assert {path: faults for path, faults in found.items() if faults} == {}
 
 
 @pytest.mark.parametrize(
@@ -356,8 +358,8 @@ def test_nobody_logs_past_the_list() -> None:
 
 def test_every_registered_event_and_key_is_used() -> None:
     said: dict[str, set[str]] = {}
-    for path in CODE:
-        for call, _ in log_calls(ast.parse(path.read_text())):
+    for source in (path.read_text() for path in CODE):
+        for call, _ in log_calls(ast.parse(source)) if "logger" in source else ():
             if call is not None and isinstance(call.args[0], ast.Constant):
                 keys = {keyword.arg or "" for keyword in call.keywords}
                 said.setdefault(str(call.args[0].value), set()).update(keys)

@@ -16,6 +16,8 @@ from typing import Any
 
 import httpx
 
+from tests.plain_http import NO_TLS
+
 Resource = Mapping[str, Any]
 BUNDLE = 200
 OURS = "what-fills-the-server"  # a static token; the bridge has none
@@ -51,6 +53,7 @@ class FhirServer:
                     **self._headers,
                 },
                 timeout=60,
+                verify=NO_TLS,
             )
             answer.raise_for_status()
             statuses = [entry["response"]["status"][:1] for entry in answer.json()["entry"]]
@@ -59,7 +62,7 @@ class FhirServer:
     def delete(self, kind: str, ids: Sequence[str]) -> None:
         for record_id in ids:
             url = f"{self.base_url}/{kind}/{record_id}"
-            httpx.delete(url, timeout=10, headers=self._headers).raise_for_status()
+            httpx.delete(url, timeout=10, headers=self._headers, verify=NO_TLS).raise_for_status()
 
 
 def free_port() -> int:
@@ -120,7 +123,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is not None:
             raise RuntimeError("the FHIR server did not start")
         try:
-            if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
+            if httpx.get(url, timeout=5, verify=NO_TLS).status_code == httpx.codes.OK:
                 return
         except httpx.HTTPError:
             time.sleep(0.1)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import func, select
 
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.intake import PullReport
@@ -19,6 +19,7 @@ from services.his_bridge.profiles.loader import parse_profile
 from services.his_bridge.sources.port import Source, SourceFault
 from services.his_bridge.storage.tables import bill_event, quarantine, released_bill
 from services.his_bridge.wiring import Hospital, hospital_of
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, record
 from tests.services.his_bridge.dialects.charged import account, charge, everything, invoice
@@ -39,8 +40,7 @@ def server(tmp_path: Path) -> Iterator[FhirServer]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    found = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    migrate(found, "services.his_bridge")
+    found = with_tables(f"sqlite:///{tmp_path / 'test.db'}", "services.his_bridge")
     record(found, HOSPITAL, all_of(TOKEN), now_us=0)
     yield found
     found.close()

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.his_bridge.profiles.loader import parse_profile
 from services.his_bridge.storage.tables import released_bill
 from services.his_bridge.wiring import hospital_of
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, everybody, record
 from tests.services.his_bridge.population import good
@@ -53,8 +54,7 @@ HEADER = "BILL_NO,ID_NO,T,B,E,TOTAL,REV,LINE_NO,CODE,QTY,AMT\n"
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    found = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    migrate(found, "services.his_bridge")
+    found = with_tables(f"sqlite:///{tmp_path / 'test.db'}", "services.his_bridge")
     yield found
     found.close()
 

@@ -12,11 +12,13 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.his_bridge.intake import PullReport
 from services.his_bridge.profiles.loader import SourceProfile, parse_profile
 from services.his_bridge.storage.tables import bill_event, quarantine, released_bill
 from services.his_bridge.wiring import hospital_of
+from tests.plain_http import NO_TLS
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, everybody, record
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
@@ -39,8 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    found = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    migrate(found, "services.his_bridge")
+    found = with_tables(f"sqlite:///{tmp_path / 'test.db'}", "services.his_bridge")
     record(found, HOSPITAL, (one for member in everybody() for one in all_of(member)), now_us=0)
     yield found
     found.close()
@@ -59,7 +60,8 @@ def dropped(server: FhirServer, folder: Path) -> SourceProfile:
     """A file with the very records of the server, written by another system in its own way."""
     place = folder.resolve() / "Claim"
     place.mkdir(parents=True, mode=0o750)
-    claims = httpx.get(f"{server.base_url}/Claim?_count=100", timeout=30).json()["entry"]
+    url = f"{server.base_url}/Claim?_count=100"
+    claims = httpx.get(url, timeout=30, verify=NO_TLS).json()["entry"]
     everything = [*good(0)[0], *(entry["resource"] for entry in claims)]
     lines = (json.dumps(one, ensure_ascii=True, sort_keys=True) for one in everything)
     (place / "day.ndjson").write_text("\n".join(lines), "utf-8")

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.outcomes import BillStated, Outcome
 from services.his_bridge.core.terms import SourceTerms
@@ -29,6 +29,7 @@ from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import last_pulls, leases, lists, outcomes, showing
 from services.his_bridge.storage.inbox import Pending
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, everybody, record
 from tests.services.his_bridge.population import good
@@ -43,8 +44,7 @@ HOSPITAL = "demo-hospital"
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    found = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    migrate(found, "services.his_bridge")
+    found = with_tables(f"sqlite:///{tmp_path / 'test.db'}", "services.his_bridge")
     record(found, HOSPITAL, (one for member in everybody() for one in all_of(member)), now_us=0)
     yield found
     found.close()

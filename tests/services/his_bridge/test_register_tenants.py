@@ -13,9 +13,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.his_bridge.v1 import consent_pb2 as pb
 from services.common.access.caller import Caller, calling_as
-from services.common.database import Database, migrate
 from services.common.refusals import Refused, status_of
 from services.his_bridge.consent_register import ConsentServicer
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.tenants import of_hospital, of_installation, of_member
 
@@ -27,8 +27,7 @@ KNOWN, UNKNOWN = "paper-1", "paper-0"
 @pytest.fixture
 def register(database_url: str) -> Iterator[ConsentServicer]:
     """Two hospitals; at the other one Wang has given a consent."""
-    database = Database(database_url)
-    migrate(database, "services.his_bridge")
+    database = with_tables(database_url, "services.his_bridge")
     found = ConsentServicer(database, subject_keys(database), (MINE, ANOTHERS))
     asked(found, of_hospital(ANOTHERS), "GrantConsent", granting(ANOTHERS, WANG, KNOWN))
     yield found

@@ -11,12 +11,12 @@ import pytest
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.type.v1 import bill_pb2
 from services.common.access.caller import Caller, calling_as
-from services.common.database import Database, migrate
 from services.common.grpc_edge import Refused, page_token
 from services.his_bridge.core.bill import CareType
 from services.his_bridge.core.consent import Purpose, Terms
 from services.his_bridge.servicer import HisBridgeServicer
 from services.his_bridge.storage import showing
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import FOR, INSURER, record, take_back, terms
 from tests.services.his_bridge.storage.test_holding import LI, NOW, WANG, Hospital, stated
@@ -29,8 +29,7 @@ NOBODY: Any = None
 
 @pytest.fixture
 def hospital(database_url: str) -> Iterator[Hospital]:
-    database = Database(database_url)
-    migrate(database, "services.his_bridge")
+    database = with_tables(database_url, "services.his_bridge")
     subject_keys(database)
     yield Hospital(database)
     database.close()

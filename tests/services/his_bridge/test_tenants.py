@@ -11,11 +11,11 @@ from google.protobuf.message import Message
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from services.common.access.caller import Caller, calling_as
-from services.common.database import Database, migrate
 from services.common.refusals import Refused, status_of
 from services.his_bridge.intake import PullReport
 from services.his_bridge.servicer import HisBridgeServicer
 from services.his_bridge.wiring import Hospital
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.records import profile
 from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
@@ -72,8 +72,7 @@ REQUESTS: dict[str, tuple[Callable[[str], Message], str]] = {
 
 @pytest.fixture
 def bridge(database_url: str) -> Iterator[HisBridgeServicer]:
-    database = Database(database_url)
-    migrate(database, "services.his_bridge")
+    database = with_tables(database_url, "services.his_bridge")
     puller: Any = NothingNew()
     hospital = Hospital(profile=profile(), bills=puller, readings=puller, source=None)
     hospitals = dict.fromkeys((MINE, ANOTHERS), hospital)

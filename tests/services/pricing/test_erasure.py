@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from services.common.access.caller import calling_as
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.common.grpc_edge import Refused
 from services.common.sealing import Erased, SubjectKeys
 from services.common.sealing.erasures import OtherErasure
@@ -31,6 +31,7 @@ from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore, Recorded
 from services.pricing.storage.registry import RegistryStore
 from tests.forked import run_forked
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing import process
 from tests.services.pricing.at_hand import demo_rates
@@ -62,8 +63,7 @@ def _called_by_the_insurer() -> Iterator[None]:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    found = Database(database_url, threads=4)
-    migrate(found, "services.pricing")
+    found = with_tables(database_url, "services.pricing", threads=4)
     yield found
     found.close()
 

@@ -9,10 +9,10 @@ import pytest
 
 from services.common.access.caller import UnderWay, under_way
 from services.common.access.read_tally import counting, tally_file
-from services.common.database import Database, migrate
 from services.common.evidence.compared import fetched_in
 from services.pricing.storage.counted import SEALED
 from services.pricing.storage.readings import ReadingStore
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.test_reading_storage import ANXIN, NOW, incoming, low
 
@@ -23,8 +23,7 @@ RPC = "/lipei.pricing.v1.PricingService/ListCoachTasks"
 def store(tmp_path: Path) -> Iterator[ReadingStore]:
     """Three tasks."""
     driver = counting(tmp_path, "pricing", SEALED, wanted=True)
-    database = Database(f"sqlite:///{tmp_path}/pricing.db", driver=driver)
-    migrate(database, "services.pricing")
+    database = with_tables(f"sqlite:///{tmp_path}/pricing.db", "services.pricing", driver=driver)
     found = ReadingStore(database, subject_keys(database))
     readings = tuple(incoming(number, "3.0") for number in range(3))
     found.record(ANXIN, "q1", readings, low, NOW)

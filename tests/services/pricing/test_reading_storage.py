@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from services.common.access.tenant import Kind, Tenant
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.common.sealing import CannotOpen
 from services.pricing.core.months import PersonalTarget
 from services.pricing.core.programme import Measure, Target
@@ -26,6 +26,7 @@ from services.pricing.storage.readings import (
     ReadingStore,
     Recorded,
 )
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.core.reading_cases import written
 
@@ -47,8 +48,7 @@ ANXIN = Tenant(Kind.INSURER, "anxin")
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    found = Database(database_url, threads=4)
-    migrate(found, "services.pricing")
+    found = with_tables(database_url, "services.pricing", threads=4)
     yield found
     found.close()
 

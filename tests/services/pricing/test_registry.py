@@ -561,6 +561,35 @@ def test_a_shadow_quote_tells_no_credit(service: Service, pair: tuple[str, str])
     assert ratio == pytest.approx(plain / quote.premium_without_credit.minor_units, abs=1e-5)
 
 
+def test_a_year_of_good_control_is_credited_by_the_tariffs_own_outcome_layer(
+    service: Service,
+) -> None:
+    """Hand-worked in core/test_outcome.py: 10.0327 % by the model, 10 % promised."""
+    active(service)
+    anna = "k1." + "a" * 64
+    months = ("2025-11", "2025-12", *(f"2026-{month:02d}" for month in range(1, 11)))
+    for month in months:
+        service.answer(of_partner(), recording(month, weeks(anna, month, "6.0")))
+    facts = {name: value for name, value in WOMAN_52.items() if name != "hba1c_percent"}
+    request = quoting(ID, start="2027-01-01", features=facts, participation=part(anna))
+    quote = service.answer(CHEN, request).quote
+    found = quote.incentive
+    assert (found.contractual_share_millionths, found.model_share_millionths) == (100_000, 100_327)
+    assert found.credit_millionths == 100_327
+    (outcome,) = found.outcomes
+    assert (outcome.feature, outcome.value, outcome.stratum_mean) == ("hba1c_percent", "6.6", "8.5")
+    assert [month.month for month in outcome.months] == list(months)
+    step = next(step for step in quote.steps if step.step == "incentive")
+    assert step.text_en.startswith("Outcome: hba1c_percent 6.6 over the year against 8.5 %")
+    assert len(step.evidence) == 36
+    assert sum(step.difference_e4 for step in quote.steps) == quote.premium.minor_units * 10_000
+    assert service.answer(CHEN, request).quote == quote
+    # The control: the demo's tariff says nothing of how its features are made.
+    plain = service.answer(CHEN, quoting(DEMO, features=facts, participation=part(anna))).quote
+    assert plain.incentive.model_share_millionths == 0
+    assert plain.incentive.credit_millionths == 100_000
+
+
 def test_a_challenger_is_approved_and_asks_for_the_same(service: Service) -> None:
     champion = active(service)
     waiting = propose(service, altered(profit_millionths=60_000))

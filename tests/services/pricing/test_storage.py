@@ -30,6 +30,7 @@ from services.pricing.storage.tables import (
     StorageUnavailable,
     metadata,
 )
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import MASTER, now_us, subject_keys
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 from tests.services.pricing.test_reading_storage import fill
@@ -39,8 +40,7 @@ ANXIN = Tenant(Kind.INSURER, "anxin")
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    found = Database(database_url, threads=4)
-    migrate(found, "services.pricing")
+    found = with_tables(database_url, "services.pricing", threads=4)
     yield found
     found.close()
 

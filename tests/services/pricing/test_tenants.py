@@ -23,7 +23,7 @@ from services.common.access.caller import Caller, calling_as
 from services.common.access.masking import mask
 from services.common.access.records import shown
 from services.common.access.tenant import INSTALLATION, Kind, Tenant
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.common.refusals import Refused, status_of
 from services.common.sealing import SubjectKeys
 from services.pricing.core.book import Book
@@ -35,6 +35,7 @@ from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
 from services.pricing.storage.registry import RegistryStore
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 from tests.services.pricing.core.reading_cases import programmes
@@ -86,8 +87,7 @@ class Service:
 
 @pytest.fixture
 def service(database_url: str) -> Iterator[Service]:
-    database = Database(database_url, threads=2)
-    migrate(database, "services.pricing")
+    database = with_tables(database_url, "services.pricing", threads=2)
     made = Service(database, subject_keys(database))
     made.answer(STEPS, recording("steps", weeks(ANNA, "2025-03", "6.0")))
     low = reading(ANNA, "lab-1", "glucose", "3.0", "2025-04-01 07:00", by="LABORATORY")

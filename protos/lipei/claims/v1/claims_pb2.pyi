@@ -226,7 +226,7 @@ class Claim(_message.Message):
     negative when they are over, absent while no clock runs. Only of claims that are not closed.
     """
     awaits_confirmation: _builtins.bool
-    """A review stands that somebody else must confirm."""
+    """A review, a reversal or a write-off stands that somebody else must confirm."""
     corrected: _builtins.bool
     """The hospital has corrected the bill since it was decided; the decision shown knows nothing of that yet."""
     awaits_adjustment: _builtins.bool
@@ -542,7 +542,7 @@ class ListClaimsRequest(_message.Message):
     state: Global___ClaimState.ValueType
     """Only claims in this state; unspecified lists all."""
     pended: _builtins.bool
-    """Only claims that wait for papers, an adjuster or investigators, or to be adjusted by a person: the queue."""
+    """Only claims that wait for papers, an adjuster or investigators, to be adjusted by a person, or for a second one: the queue."""
     def __init__(
         self,
         *,

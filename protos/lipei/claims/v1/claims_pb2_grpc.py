@@ -138,17 +138,20 @@ class ClaimsServiceServicer:
         is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
         these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
         ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
-        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. CLAIM_CLOSED: it was paid and an
-        appeal has closed it, or it was corrected, and what was too much is back or given up; people must settle the rest. PARTLY_PAID: a part was paid and the rest is not
-        on its way (an account that no bank can pay, a review after an appeal); people must end that first.
+        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. ERASED: the person's data is gone;
+        stop.
+        After that the hospital may state the bill anew under its number, as FINAL or CORRECTION, with any content and for
+        anybody: it opens new claims, which settle once. Whoever else brings the same content again, as FINAL, is answered with
+        the claims that were taken back; another content, or the same as CORRECTION, is a new statement of theirs too.
 
         A bill of kind CORRECTION replaces the bill of the same provider and number, whole. It answers with the claims as they
-        stand; each is decided anew within moments of when it can be (one at the bank or appealed waits for that), and one that
+        stand; each is decided anew within moments of when it can be (one at the bank or appealed waits for that). One that is
+        payable, and of which nothing was paid, is not paid before; then only what the new decision owes is. One that
         was paid goes on to payable for the difference, or to recovery. A policy that the corrected bill falls under opens a
         claim if it has none. A bill that was never taken in is taken in. A correction that says nothing new changes nothing.
         FAILED_PRECONDITION BILL_OF_ANOTHER: person or currency is another; take the bill back and send a new one.
-        CORRECTION_TOO_LATE: a claim is withdrawn, reversed, upheld or closed for good, or its money is being recovered;
-        nothing is changed; people must settle it.
+        CORRECTION_TOO_LATE: a claim is withdrawn, reversed, upheld or closed for good, or its money is being recovered, and the
+        bill was not taken back; nothing is changed; take it back and state it anew, or have people settle it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

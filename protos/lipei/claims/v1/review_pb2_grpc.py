@@ -133,9 +133,10 @@ class ReviewServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmReview(self, request, context):
-        """A second person confirms a review, which takes effect, or rejects it, after which anybody may review anew.
+        """A second person confirms what stands proposed, which takes effect, or rejects it, after which anybody may act anew: a
+        review, a new decision (AdjustClaim), a reversal or a write-off.
 
-        FAILED_PRECONDITION NOTHING_TO_CONFIRM: no review waits for it. SAME_PERSON: somebody else must do it.
+        FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it. SAME_PERSON: somebody else must do it.
         And as ReviewClaim.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -176,7 +177,8 @@ class ReviewServiceServicer:
 
     def ReverseClaim(self, request, context):
         """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
-        to be recovered.
+        to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
+        somebody else confirms.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,7 +195,8 @@ class ReviewServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WriteOffRecovery(self, request, context):
-        """The money is given up: books the loss and closes the claim.
+        """The money is given up: books the loss and closes the claim. Above the plan's threshold it is a proposal, as
+        ReverseClaim's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

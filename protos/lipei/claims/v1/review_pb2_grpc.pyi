@@ -59,9 +59,10 @@ class ReviewServiceStub:
     gets less than before; decide the appeal otherwise.
     """
     ConfirmReview: _grpc.UnaryUnaryMultiCallable[_review_pb2.ConfirmReviewRequest, _review_pb2.ConfirmReviewResponse]
-    """A second person confirms a review, which takes effect, or rejects it, after which anybody may review anew.
+    """A second person confirms what stands proposed, which takes effect, or rejects it, after which anybody may act anew: a
+    review, a new decision (AdjustClaim), a reversal or a write-off.
 
-    FAILED_PRECONDITION NOTHING_TO_CONFIRM: no review waits for it. SAME_PERSON: somebody else must do it.
+    FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it. SAME_PERSON: somebody else must do it.
     And as ReviewClaim.
     """
     ClearSuspicion: _grpc.UnaryUnaryMultiCallable[_review_pb2.ClearSuspicionRequest, _review_pb2.ClearSuspicionResponse]
@@ -85,7 +86,8 @@ class ReviewServiceStub:
     """
     ReverseClaim: _grpc.UnaryUnaryMultiCallable[_review_pb2.ReverseClaimRequest, _review_pb2.ReverseClaimResponse]
     """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
-    to be recovered.
+    to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
+    somebody else confirms.
     """
     RecordRecovery: _grpc.UnaryUnaryMultiCallable[_review_pb2.RecordRecoveryRequest, _review_pb2.RecordRecoveryResponse]
     """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
@@ -94,7 +96,9 @@ class ReviewServiceStub:
     OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
     """
     WriteOffRecovery: _grpc.UnaryUnaryMultiCallable[_review_pb2.WriteOffRecoveryRequest, _review_pb2.WriteOffRecoveryResponse]
-    """The money is given up: books the loss and closes the claim."""
+    """The money is given up: books the loss and closes the claim. Above the plan's threshold it is a proposal, as
+    ReverseClaim's.
+    """
     AppealClaim: _grpc.UnaryUnaryMultiCallable[_review_pb2.AppealClaimRequest, _review_pb2.AppealClaimResponse]
     """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
 
@@ -139,9 +143,10 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     gets less than before; decide the appeal otherwise.
     """
     ConfirmReview: _aio.UnaryUnaryMultiCallable[_review_pb2.ConfirmReviewRequest, _review_pb2.ConfirmReviewResponse]  # type: ignore[assignment]
-    """A second person confirms a review, which takes effect, or rejects it, after which anybody may review anew.
+    """A second person confirms what stands proposed, which takes effect, or rejects it, after which anybody may act anew: a
+    review, a new decision (AdjustClaim), a reversal or a write-off.
 
-    FAILED_PRECONDITION NOTHING_TO_CONFIRM: no review waits for it. SAME_PERSON: somebody else must do it.
+    FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it. SAME_PERSON: somebody else must do it.
     And as ReviewClaim.
     """
     ClearSuspicion: _aio.UnaryUnaryMultiCallable[_review_pb2.ClearSuspicionRequest, _review_pb2.ClearSuspicionResponse]  # type: ignore[assignment]
@@ -165,7 +170,8 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     """
     ReverseClaim: _aio.UnaryUnaryMultiCallable[_review_pb2.ReverseClaimRequest, _review_pb2.ReverseClaimResponse]  # type: ignore[assignment]
     """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
-    to be recovered.
+    to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
+    somebody else confirms.
     """
     RecordRecovery: _aio.UnaryUnaryMultiCallable[_review_pb2.RecordRecoveryRequest, _review_pb2.RecordRecoveryResponse]  # type: ignore[assignment]
     """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
@@ -174,7 +180,9 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
     """
     WriteOffRecovery: _aio.UnaryUnaryMultiCallable[_review_pb2.WriteOffRecoveryRequest, _review_pb2.WriteOffRecoveryResponse]  # type: ignore[assignment]
-    """The money is given up: books the loss and closes the claim."""
+    """The money is given up: books the loss and closes the claim. Above the plan's threshold it is a proposal, as
+    ReverseClaim's.
+    """
     AppealClaim: _aio.UnaryUnaryMultiCallable[_review_pb2.AppealClaimRequest, _review_pb2.AppealClaimResponse]  # type: ignore[assignment]
     """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
 
@@ -228,9 +236,10 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _review_pb2.ConfirmReviewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.ConfirmReviewResponse, _abc.Awaitable[_review_pb2.ConfirmReviewResponse]]:
-        """A second person confirms a review, which takes effect, or rejects it, after which anybody may review anew.
+        """A second person confirms what stands proposed, which takes effect, or rejects it, after which anybody may act anew: a
+        review, a new decision (AdjustClaim), a reversal or a write-off.
 
-        FAILED_PRECONDITION NOTHING_TO_CONFIRM: no review waits for it. SAME_PERSON: somebody else must do it.
+        FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it. SAME_PERSON: somebody else must do it.
         And as ReviewClaim.
         """
 
@@ -278,7 +287,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.ReverseClaimResponse, _abc.Awaitable[_review_pb2.ReverseClaimResponse]]:
         """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
-        to be recovered.
+        to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
+        somebody else confirms.
         """
 
     @_abc_1.abstractmethod
@@ -299,7 +309,9 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _review_pb2.WriteOffRecoveryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.WriteOffRecoveryResponse, _abc.Awaitable[_review_pb2.WriteOffRecoveryResponse]]:
-        """The money is given up: books the loss and closes the claim."""
+        """The money is given up: books the loss and closes the claim. Above the plan's threshold it is a proposal, as
+        ReverseClaim's.
+        """
 
     @_abc_1.abstractmethod
     def AppealClaim(

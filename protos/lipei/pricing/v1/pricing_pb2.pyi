@@ -452,6 +452,8 @@ class Incentive(_message.Message):
     CREDIT_MILLIONTHS_FIELD_NUMBER: _builtins.int
     LEGAL_CAP_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
+    MODEL_SHARE_MILLIONTHS_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
     programme: _builtins.str
     """"{programme id}@sha256:{hash}" that judged the readings."""
     window_first_month: _builtins.str
@@ -467,9 +469,13 @@ class Incentive(_message.Message):
     contractual_share_millionths: _builtins.int
     """What the programme promises for such a run, in millionths of the premium without credit."""
     credit_millionths: _builtins.int
-    """What is taken off: the promised share, at most the legal cap. Absent when no cap is set."""
+    """What is taken off: the greater of the promised share and the model's, at most the legal cap. Absent when no cap is set."""
     member: _builtins.str
     """"members/{token}" whose months these are."""
+    model_share_millionths: _builtins.int
+    """What the tariff says that the year's control is worth, 1 - f(u) / f(m0), in millionths of the premium without credit;
+    0 for a tariff that does not say how its outcome features are made of readings, and without a tariff.
+    """
     @_builtins.property
     def months(self) -> _containers.RepeatedCompositeFieldContainer[Global___MonthAssessment]:
         """The window's months in order, without those that served the renewal before."""
@@ -477,6 +483,10 @@ class Incentive(_message.Message):
     @_builtins.property
     def legal_cap(self) -> Global___LegalCap:
         """The law's bound on credits; absent when the operator has set none."""
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]:
+        """The outcome features that the model rests on, and how each came about."""
 
     def __init__(
         self,
@@ -492,16 +502,92 @@ class Incentive(_message.Message):
         credit_millionths: _builtins.int | None = ...,
         legal_cap: Global___LegalCap | None = ...,
         member: _builtins.str = ...,
+        model_share_millionths: _builtins.int = ...,
+        outcomes: _abc.Iterable[Global___Outcome] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "credit_millionths", b"credit_millionths", "legal_cap", b"legal_cap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "contractual_share_millionths", b"contractual_share_millionths", "credit_millionths", b"credit_millionths", "legal_cap", b"legal_cap", "member", b"member", "months", b"months", "programme", b"programme", "run_first_month", b"run_first_month", "run_last_month", b"run_last_month", "run_months", b"run_months", "window_first_month", b"window_first_month", "window_last_month", b"window_last_month"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "contractual_share_millionths", b"contractual_share_millionths", "credit_millionths", b"credit_millionths", "legal_cap", b"legal_cap", "member", b"member", "model_share_millionths", b"model_share_millionths", "months", b"months", "outcomes", b"outcomes", "programme", b"programme", "run_first_month", b"run_first_month", "run_last_month", b"run_last_month", "run_months", b"run_months", "window_first_month", b"window_first_month", "window_last_month", b"window_last_month"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__credit_millionths: _TypeAlias = _typing.Literal["credit_millionths"]  # noqa: Y015
     _WhichOneofArgType__credit_millionths: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__credit_millionths) -> _WhichOneofReturnType__credit_millionths | None: ...
 
 Global___Incentive: _TypeAlias = Incentive  # noqa: Y015
+
+@_typing.final
+class Outcome(_message.Message):
+    """The value of one outcome feature at a renewal: Z x mean of its months + (1 - Z) x the stratum's mean."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    MONTHS_FIELD_NUMBER: _builtins.int
+    STRATUM_MEAN_FIELD_NUMBER: _builtins.int
+    CREDIBILITY_MILLIONTHS_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    """The tariff's name of the feature, for example "hba1c_percent"."""
+    unit: _builtins.str
+    """Its UCUM unit."""
+    stratum_mean: _builtins.str
+    """The frozen mean of those who take no part; what a month counts at most."""
+    credibility_millionths: _builtins.int
+    """Z in millionths."""
+    value: _builtins.str
+    """The value, rounded as the feature is."""
+    @_builtins.property
+    def months(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutcomeMonth]:
+        """The twelve months in order."""
+
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        months: _abc.Iterable[Global___OutcomeMonth] | None = ...,
+        stratum_mean: _builtins.str = ...,
+        credibility_millionths: _builtins.int = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credibility_millionths", b"credibility_millionths", "feature", b"feature", "months", b"months", "stratum_mean", b"stratum_mean", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+
+@_typing.final
+class OutcomeMonth(_message.Message):
+    """One month of an outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONTH_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    ASSESSED_FIELD_NUMBER: _builtins.int
+    month: _builtins.str
+    """"YYYY-MM" in the policy's zone."""
+    value: _builtins.str
+    """What it counts."""
+    assessed: _builtins.bool
+    """Whether there was enough to judge it by; if not it counts the stratum's mean."""
+    def __init__(
+        self,
+        *,
+        month: _builtins.str = ...,
+        value: _builtins.str = ...,
+        assessed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessed", b"assessed", "month", b"month", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutcomeMonth: _TypeAlias = OutcomeMonth  # noqa: Y015
 
 @_typing.final
 class LegalCap(_message.Message):

@@ -71,7 +71,7 @@ class _CareTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CareType.Val
     CARE_TYPE_EMERGENCY: _CareType.ValueType  # 2
     """Emergency department."""
     CARE_TYPE_INPATIENT: _CareType.ValueType  # 3
-    """Overnight stay."""
+    """Overnight stay; one that began as an emergency says so in emergency_admission."""
     CARE_TYPE_PHARMACY: _CareType.ValueType  # 4
     """Dispensed by a pharmacy."""
     CARE_TYPE_CHRONIC: _CareType.ValueType  # 5
@@ -89,7 +89,7 @@ CARE_TYPE_OUTPATIENT: CareType.ValueType  # 1
 CARE_TYPE_EMERGENCY: CareType.ValueType  # 2
 """Emergency department."""
 CARE_TYPE_INPATIENT: CareType.ValueType  # 3
-"""Overnight stay."""
+"""Overnight stay; one that began as an emergency says so in emergency_admission."""
 CARE_TYPE_PHARMACY: CareType.ValueType  # 4
 """Dispensed by a pharmacy."""
 CARE_TYPE_CHRONIC: CareType.ValueType  # 5
@@ -225,6 +225,7 @@ class Bill(_message.Message):
     CONSENT_FIELD_NUMBER: _builtins.int
     REFERRAL_FIELD_NUMBER: _builtins.int
     AUTHORISATION_FIELD_NUMBER: _builtins.int
+    EMERGENCY_ADMISSION_FIELD_NUMBER: _builtins.int
     LICENCES_FIELD_NUMBER: _builtins.int
     LIABILITY_FIELD_NUMBER: _builtins.int
     PAPERS_FIELD_NUMBER: _builtins.int
@@ -251,6 +252,8 @@ class Bill(_message.Message):
     """Whether the patient was referred there (转诊). Absent: unknown, and a plan term that reads it pends the claim."""
     authorisation: _builtins.str
     """Number of the insurer's authorisation that the provider names; empty when it names none."""
+    emergency_admission: _builtins.bool
+    """Whether a stay of another kind of care began as an emergency (急诊入院). Not said is no: no exception for emergencies then."""
     liability: Global___Liability.ValueType
     """Whether somebody else is liable for what was treated. Unspecified: unknown, as above."""
     late_reason: _builtins.str
@@ -307,6 +310,7 @@ class Bill(_message.Message):
         consent: _builtins.str = ...,
         referral: _builtins.bool | None = ...,
         authorisation: _builtins.str = ...,
+        emergency_admission: _builtins.bool = ...,
         licences: _abc.Iterable[Global___Licence.ValueType] | None = ...,
         liability: Global___Liability.ValueType = ...,
         papers: _abc.Iterable[_builtins.str] | None = ...,
@@ -314,7 +318,7 @@ class Bill(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_referral", b"_referral", "end_time", b"end_time", "referral", b"referral", "social_insurance", b"social_insurance", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_referral", b"_referral", "authorisation", b"authorisation", "bill_number", b"bill_number", "care_type", b"care_type", "consent", b"consent", "diagnoses", b"diagnoses", "end_time", b"end_time", "hospital_tier", b"hospital_tier", "kind", b"kind", "late_reason", b"late_reason", "liability", b"liability", "licences", b"licences", "lines", b"lines", "member_token", b"member_token", "name", b"name", "papers", b"papers", "provider_id", b"provider_id", "referral", b"referral", "social_insurance", b"social_insurance", "start_time", b"start_time", "time_zone", b"time_zone", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_referral", b"_referral", "authorisation", b"authorisation", "bill_number", b"bill_number", "care_type", b"care_type", "consent", b"consent", "diagnoses", b"diagnoses", "emergency_admission", b"emergency_admission", "end_time", b"end_time", "hospital_tier", b"hospital_tier", "kind", b"kind", "late_reason", b"late_reason", "liability", b"liability", "licences", b"licences", "lines", b"lines", "member_token", b"member_token", "name", b"name", "papers", b"papers", "provider_id", b"provider_id", "referral", b"referral", "social_insurance", b"social_insurance", "start_time", b"start_time", "time_zone", b"time_zone", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__referral: _TypeAlias = _typing.Literal["referral"]  # noqa: Y015
     _WhichOneofArgType__referral: _TypeAlias = _typing.Literal["_referral", b"_referral"]  # noqa: Y015

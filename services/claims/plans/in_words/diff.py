@@ -179,8 +179,6 @@ def _place(side: Side, term: Term) -> Text:
 
 def _changed(before: Side, after: Side, was: Term, now: Term, start: date) -> Iterator[Change]:
     known = {fact.field: fact for fact in was.facts}
-    zh, en = heading(now, after.names)
-    name = Text(zh=f"{now.kind.name.zh} {zh}", en=f"{now.kind.name.en} {en}")
     for fact in now.facts:
         for first, last, old, new in _spans(known[fact.field], fact, start):
             told = _told(fact.words, before.names, after.names, old, new)
@@ -191,7 +189,7 @@ def _changed(before: Side, after: Side, was: Term, now: Term, start: date) -> It
                 concerns=_concerns(after, now),
                 place=now.place,
                 field=fact.field,
-                heading=name,
+                heading=_headed(now, after.names),
                 label=fact.words.label,
                 first=first if fact.dated or known[fact.field].dated else None,
                 last=last,
@@ -203,8 +201,15 @@ def _changed(before: Side, after: Side, was: Term, now: Term, start: date) -> It
             )
 
 
+def _headed(term: Term, names: Names) -> Text:
+    zh, en = heading(term, names)
+    return Text(zh=f"{term.kind.name.zh} {zh}", en=f"{term.kind.name.en} {en}")
+
+
 def _spans(was: Fact, now: Fact, start: date) -> Iterator[tuple[date, date | None, Any, Any]]:
     """The times in which two facts differ: first day, last day (None: for good), old, new."""
+    if was.timeline == now.timeline:
+        return  # most facts of most plans
     start = date.min if now.always else start
     days = sorted({start, *(day for fact in (was, now) for day, _ in fact.timeline if day > start)})
     runs: list[tuple[date, Any, Any]] = []

@@ -152,7 +152,7 @@ def words_of(owner: type, name: str) -> Words:
 def _held(owner: Part, place: str, names: Names, told: Iterable[str]) -> Iterator[Term]:
     """The terms in the fields of a part that are kinds of terms."""
     clause = getattr(owner, "clause", "")
-    for name in sorted(owner.__struct_fields__, key=_place_in_reading):
+    for name in _in_reading_order(type(owner)):
         value = getattr(owner, name)
         if name in told or value is None:
             continue
@@ -169,8 +169,12 @@ def _held(owner: Part, place: str, names: Names, told: Iterable[str]) -> Iterato
                 yield from _term(one, one_kind, f"{place}{name}/{_key(one)}", names)
 
 
-def _place_in_reading(name: str) -> int:
-    return _READ_LAST.index(name) + 1 if name in _READ_LAST else 0
+@lru_cache
+def _in_reading_order(owner: type[Part]) -> tuple[str, ...]:
+    def place(name: str) -> int:
+        return _READ_LAST.index(name) + 1 if name in _READ_LAST else 0
+
+    return tuple(sorted(owner.__struct_fields__, key=place))
 
 
 def _key(one: Any) -> str:
@@ -249,9 +253,12 @@ def _defaults_to_false(owner: Any, name: str) -> bool:
     return fields[name] is False
 
 
+_NOTHING = ((), "", Ages())
+
+
 def _normal(value: Any, *, dated: bool = False) -> Any:
     """A value as it is compared: lists without order, and what says nothing as None."""
-    if value in ((), "", Ages()) and not dated:
+    if not dated and value in _NOTHING:
         return None
     if value is False and dated:
         return None

@@ -199,7 +199,10 @@ def _claims(attached: Any, causes: tuple[CauseStudy, ...]) -> Any:
     loss, excess = np.zeros(number), np.zeros(number)
     for one in causes:
         loss[one.rows], excess[one.rows] = one.loss, one.excess
-    table = attached.select(["claim_id", "segment_id", "person_id", "cause", "amount_minor"])
+    named = ["claim_id", "segment_id", "person_id", "cause", "event_day", "amount_minor"]
+    table = attached.select(named)
+    days = table["event_day"].cast(pa.timestamp("ms"))
+    table = table.set_column(named.index("event_day"), "event_day", days)
     zero = attached["amount_minor"].to_numpy() == 0
     for name, column in (("loss_minor", loss), ("excess_minor", excess), ("zero", zero)):
         table = table.append_column(name, pa.array(column))

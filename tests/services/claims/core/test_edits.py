@@ -76,7 +76,7 @@ def _bills(draw: st.DrawFn) -> BillFacts:
 _histories = st.lists(_services(), max_size=8).map(tuple)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(_bills(), _histories)
 def test_services_outside_the_reach_change_no_decision(
     facts: BillFacts, services: tuple[EarlierService, ...]
@@ -90,7 +90,7 @@ def test_services_outside_the_reach_change_no_decision(
     assert part.output_hash == whole.output_hash
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(_bills(), _histories)
 def test_lines_are_refused_exactly_as_the_tables_say(
     facts: BillFacts, services: tuple[EarlierService, ...]
@@ -131,7 +131,7 @@ def test_lines_are_refused_exactly_as_the_tables_say(
             assert (reasons[charge.number] is Reason.UNITS_EXCEEDED) is exceeded
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 70), min_size=1, max_size=6))
 def test_of_allowed_services_none_lies_within_the_window_before_another(days: list[int]) -> None:
     start = date(2025, 1, 1)

@@ -15,9 +15,10 @@ from services.claims.core.canonical import output_hash
 from services.claims.core.claim import day_of_terms
 from services.claims.core.decision import Disposition
 from services.claims.core.facts import Review, ReviewedLine, UsageSnapshot
-from services.claims.core.flow import is_sampled
+from services.claims.core.flow import is_sampled, two_must_agree
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.plan import StayDay
+from services.common.dated import Dated
 from tests.services.claims.core.bills import ROOT, bill, line, plan_named, policy
 
 PLAN = plan_named("every-term")
@@ -40,6 +41,32 @@ def test_a_claim_is_drawn_always_or_never_and_more_at_a_higher_rate() -> None:
     assert few < more
     other = {one for one in IDS if is_sampled(one, "plan@sha256:1", Decimal("0.1"))}
     assert few != other
+
+
+@pytest.mark.parametrize(
+    ("amount", "day", "asked"),
+    [
+        (600_000, date(2025, 3, 1), False),
+        (600_001, date(2025, 3, 1), True),
+        (700_000, date(2025, 7, 1), False),
+        (700_001, date(2025, 7, 1), True),
+        (10**9, date(2025, 10, 1), False),
+    ],
+)
+def test_above_the_threshold_of_the_day_two_must_agree(
+    amount: int, day: date, *, asked: bool
+) -> None:
+    plan = plan_named("every-benefit")
+    assert plan.four_eyes is not None
+    values = ((date(2025, 1, 1), 600_000), (date(2025, 7, 1), 700_000), (date(2025, 10, 1), None))
+    term = msgspec.structs.replace(plan.four_eyes, values=Dated(values=values))
+    plan = msgspec.structs.replace(plan, four_eyes=term)
+    assert two_must_agree(plan, policy(), bill(day=day), amount) is asked
+
+
+def test_without_a_threshold_nobody_has_to_agree() -> None:
+    assert PLAN.four_eyes is None
+    assert two_must_agree(PLAN, policy(), bill(), 10**12) is False
 
 
 def test_whatever_is_awaited_has_words() -> None:

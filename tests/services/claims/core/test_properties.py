@@ -92,7 +92,7 @@ def _claims(
     return plan, draw(usages(plan)), facts, prior
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(_claims())
 def test_whatever_the_bill_every_promise_of_a_decision_holds(
     claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments],
@@ -235,7 +235,7 @@ def _resolved(draw: st.DrawFn, facts: BillFacts) -> BillFacts:
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.data())
 def test_whatever_papers_say_a_pended_claim_has_reserved_what_it_then_pays(
     data: st.DataObject,

@@ -75,7 +75,7 @@ def _scans(draw: st.DrawFn) -> BillFacts:
     return bill(*lines)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(_scans(), _histories(), st.lists(st.integers(0, 20), max_size=2))
 def test_a_line_is_a_repeat_exactly_when_the_definition_says_so(
     facts: BillFacts, services: tuple[EarlierService, ...], windows: list[int]
@@ -93,7 +93,7 @@ def test_a_line_is_a_repeat_exactly_when_the_definition_says_so(
             assert (decided.reason is Reason.DUPLICATE_EXAMINATION) is repeats
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(_scans(), _histories(), st.lists(st.integers(0, 20), max_size=2))
 def test_services_outside_the_days_that_matter_change_no_decision(
     facts: BillFacts, services: tuple[EarlierService, ...], windows: list[int]

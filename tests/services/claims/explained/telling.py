@@ -41,16 +41,23 @@ _STATES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decided:
-    """A decision with what it was made from."""
+    """A decision with what it was made from; explained once, which decides it once more."""
 
     plan: Plan
     inputs: Inputs
     decision: Decision
 
     def explained(self, texts: Mapping[int, str] | None = None) -> Explained:
-        return explained(self.plan, self.inputs, self.decision, texts or {})
+        if texts:
+            return explained(self.plan, self.inputs, self.decision, texts)
+        return _explained(self)
+
+
+@cache
+def _explained(one: Decided) -> Explained:
+    return explained(one.plan, one.inputs, one.decision, {})
 
 
 @cache

@@ -247,7 +247,10 @@ def in_threads(work: Callable[..., str], calls: list[tuple[Any, ...]]) -> list[s
 
 
 def in_processes(work: Callable[..., str], calls: list[tuple[Any, ...]]) -> list[str]:
-    with multiprocessing.get_context("spawn").Pool(len(calls)) as pool:
+    # Forked off a process that has imported this file, and opened nothing.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with context.Pool(len(calls)) as pool:
         return pool.starmap(work, calls)
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.common.evidence.access_read import AccessRead
 from services.common.evidence.evidence_log import EvidenceLog
 from services.common.evidence.note import Kind, SignerKey
 from services.common.evidence.proofs import Proofs
 from services.common.evidence.tables import EvidenceTables
 from services.pricing.storage.tables import evidence
+from tests.schemas import with_tables
 
 ORIGIN = "lipei.test/evidence/pricing"
 SIGNER = SignerKey(ORIGIN, Kind.LOG, bytes(range(32)))
@@ -87,9 +88,8 @@ class Kept:
 @contextmanager
 def kept(url: str) -> Iterator[Kept]:
     """A fresh log."""
-    database = Database(url, threads=4)
+    database = with_tables(url, "services.pricing", threads=4)
     try:
-        migrate(database, "services.pricing")
         yield Kept(database)
     finally:
         database.close()

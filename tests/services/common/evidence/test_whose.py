@@ -36,6 +36,11 @@ READERS = ["insurer/i1", "", "", "", *["insurer/i1"] * 2_500]
 
 
 @pytest.fixture
+def schema() -> str:
+    return ""
+
+
+@pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
     with database.writing() as connection:

@@ -169,7 +169,7 @@ def distinct(happened: Sequence[BillEvent]) -> list[BillEvent]:
     return list({event.key: event for event in happened}.values())
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(events(), max_size=8), MERGES, st.randoms(use_true_random=False))
 def test_the_order_of_arrival_does_not_matter_and_nothing_is_ever_negative(
     happened: list[BillEvent], merges: list[Merge], chance: random.Random
@@ -203,7 +203,7 @@ def sane(bill: Bill) -> None:
         assert {*line.diagnosis_numbers} <= known
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(events(), min_size=1, max_size=8))
 def test_a_line_once_released_keeps_its_number(happened: list[BillEvent]) -> None:
     given_: dict[str, int] = {}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import subprocess
-import sys
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -17,10 +18,10 @@ from sqlalchemy import select
 from services.common.database import Database
 from services.his_bridge.storage import sealed
 from services.his_bridge.storage.tables import inbox
+from tests.forked import Forked
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.messages_hl7 import dft
 from tests.services.his_bridge.receiving.listening import client
-from tests.services.his_bridge.running import ROOT
 
 SENDERS, MESSAGES = 4, 15
 DOOMED = "tests.services.his_bridge.receiving.doomed"
@@ -29,24 +30,20 @@ DOOMED = "tests.services.his_bridge.receiving.doomed"
 @contextmanager
 def doomed(url: str, transactions: int, how: str) -> Iterator[int]:
     """Its port. Afterwards it is dead by its own hand, unless it was to live."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", DOOMED, url, str(transactions), how],
-        cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}", "PATH": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-        if transactions:
-            assert process.wait(60) == -signal.SIGKILL
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        words = url, str(transactions), how
+        process = Forked(DOOMED, *words, environ={"PATH": ""}, out=out, err=err)
+        try:
+            while not (out.exists() and out.read_text("utf-8").endswith("\n")):
+                assert process.poll() is None, err.read_text("utf-8")
+                time.sleep(0.01)
+            yield int(out.read_text("utf-8"))
+            if transactions:
+                assert process.wait() == -signal.SIGKILL
+        finally:
+            process.kill()
+            process.wait()
 
 
 async def hand_in(port: int, wanted: dict[str, str], acknowledged: set[str]) -> None:

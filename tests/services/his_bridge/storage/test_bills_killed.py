@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +13,7 @@ from sqlalchemy import event
 
 from services.common.database import Database
 from services.his_bridge.storage import tables
+from tests.forked import run_forked
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import record, terms
 from tests.services.his_bridge.core.folding_cases import TOKENS
@@ -87,8 +86,8 @@ def test_killed_again_and_again_the_story_ends_the_same(
     whole.go_through(STORY)
     kills = 0
     for statements in itertools.chain([23, 90], itertools.repeat(100_000)):
-        command = [sys.executable, "-m", MODULE, database_url, hospital.name, str(statements)]
-        ended = subprocess.run(command, check=False).returncode
+        words = database_url, hospital.name, str(statements)
+        ended = run_forked(MODULE, *words, environ={}).code
         if ended == 0:
             break
         assert ended == -signal.SIGKILL

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select, text
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from services.common.access.caller import calling_as, noting
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.common.refusals import Refused
 from services.common.sealing import Erased, Sealer, SubjectKeys
 from services.common.sealing.erasures import OtherErasure
@@ -36,6 +36,7 @@ from services.his_bridge.storage.inbox import Arrived, Pending
 from services.his_bridge.storage.sealed import open_bill, open_record
 from services.his_bridge.storage.tables import inbox as inbox_table
 from services.his_bridge.storage.tables import metadata, released_bill
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, record, take_back, terms
 from tests.services.his_bridge.storage.test_storage import BAD, DAY, bill, reading
@@ -49,8 +50,7 @@ NOW = 3
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    found = Database(database_url, threads=4)
-    migrate(found, "services.his_bridge")
+    found = with_tables(database_url, "services.his_bridge", threads=4)
     yield found
     found.close()
 
@@ -334,8 +334,7 @@ def test_an_erasure_is_done_once_and_answers_the_same(bridge: Bridge) -> None:
 
 
 def test_nothing_planted_stands_in_the_database(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/bridge.db")
-    migrate(database, "services.his_bridge")
+    database = with_tables(f"sqlite:///{tmp_path}/bridge.db", "services.his_bridge")
     bridge = Bridge(database, subject_keys(database))
     record(database, HERE, [*all_of(ANNA), *all_of(BEN)])
     record(database, THERE, all_of(ANNA))

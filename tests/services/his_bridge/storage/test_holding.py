@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -14,7 +13,7 @@ import msgspec
 import pytest
 from sqlalchemy import select, update
 
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.his_bridge import messages
 from services.his_bridge.core.bill import Bill, CareType, Coding, Line, Provenance, Reading
 from services.his_bridge.core.consent import Consent, Content, Purpose, Scope, Terms, fold
@@ -35,33 +34,12 @@ from services.his_bridge.storage import (
     tables,
 )
 from services.his_bridge.storage.inbox import Arrived, Pending
-from tests.postgres import fresh_database
-from tests.services.common.sealing.keys import sealer, subject_keys
+from tests.services.common.sealing.keys import sealer
 from tests.services.his_bridge.consenting import INSURER, record, take_back, terms
 
 LI, WANG = "k1." + "a" * 64, "k1." + "b" * 64
 WHEN = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
 NOW = 10
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Database]:
-    """One database of each kind; a test has a hospital of its own in it."""
-    if request.param == "sqlite":
-        found = Database(f"sqlite:///{tmp_path_factory.mktemp('bridge') / 'test.db'}")
-        migrate(found, "services.his_bridge")
-        subject_keys(found)
-        yield found
-        found.close()
-        return
-    with fresh_database(request.getfixturevalue("postgres_url")) as url:
-        found = Database(url)
-        migrate(found, "services.his_bridge")
-        subject_keys(found)
-        yield found
-        found.close()
 
 
 class Hospital:

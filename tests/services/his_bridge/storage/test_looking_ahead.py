@@ -8,10 +8,10 @@ import pytest
 
 from services.common.access.caller import UnderWay, under_way
 from services.common.access.read_tally import counting, tally_file
-from services.common.database import Database, migrate
 from services.common.evidence.compared import fetched_in
 from services.his_bridge.storage.consents import consents_after
 from services.his_bridge.storage.counted import SEALED
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import all_of, record
 
@@ -21,8 +21,9 @@ RPC = "/lipei.his_bridge.v1.ConsentService/ListConsents"
 @pytest.mark.parametrize(("size", "more"), [(1, True), (2, True), (3, False), (4, False)])
 def test_the_consent_after_a_page_is_not_fetched(tmp_path: Path, size: int, more: bool) -> None:
     driver = counting(tmp_path, "his_bridge", SEALED, wanted=True)
-    database = Database(f"sqlite:///{tmp_path}/his_bridge.db", driver=driver)
-    migrate(database, "services.his_bridge")
+    database = with_tables(
+        f"sqlite:///{tmp_path}/his_bridge.db", "services.his_bridge", driver=driver
+    )
     keys = subject_keys(database)
     record(database, "general", all_of("k1." + "a" * 64))
     with under_way(UnderWay(rpc=RPC, clearance=4)), database.reading() as connection:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,7 +17,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from lipei.type.v1 import reading_pb2
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.common.sealing import erasures
 from services.his_bridge import messages
 from services.his_bridge.core.bill import Bill, CareType, Coding, Line, Provenance, Reading
@@ -42,33 +41,13 @@ from services.his_bridge.storage.lists import Answer, OtherContent, TakenBefore,
 from services.his_bridge.storage.sealed import open_bill, open_reading, open_record
 from services.his_bridge.storage.tables import APPEND_ONLY, metadata
 from services.his_bridge.storage.tables import inbox as inbox_table
-from tests.postgres import fresh_database
-from tests.services.common.sealing.keys import sealer, subject_keys
+from tests.schemas import with_tables
+from tests.services.common.sealing.keys import sealer
 from tests.services.his_bridge.consenting import INSURER, all_of, record
 
 H, CHANNEL = "", "bills"
 DAY = date(2026, 3, 1)
 WHEN = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Database]:
-    """One database of each kind; a test has a hospital of its own in it."""
-    if request.param == "sqlite":
-        found = Database(f"sqlite:///{tmp_path_factory.mktemp('bridge') / 'test.db'}")
-        migrate(found, "services.his_bridge")
-        subject_keys(found)
-        yield found
-        found.close()
-        return
-    with fresh_database(request.getfixturevalue("postgres_url")) as url:
-        found = Database(url)
-        migrate(found, "services.his_bridge")
-        subject_keys(found)
-        yield found
-        found.close()
 
 
 @pytest.fixture(autouse=True)
@@ -658,8 +637,7 @@ def test_a_reader_of_numbers_misses_none_though_commits_overlap(
     postgres_database: str, number: Any, misses: bool
 ) -> None:
     """A slow writer takes a number first and commits last; a reader passes by in between."""
-    database = Database(postgres_database)
-    migrate(database, "services.his_bridge")
+    database = with_tables(postgres_database, "services.his_bridge")
     with database.writing() as connection:
         connection.execute(text("CREATE SEQUENCE naive"))
         connection.execute(text("CREATE TABLE things (number bigint)"))

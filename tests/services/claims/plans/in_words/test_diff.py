@@ -104,6 +104,34 @@ def test_a_change_is_told_from_when_and_judged(
     assert sentence in told.sentence().en
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "judged"),
+    [
+        (
+            "2024-01-01: 48",
+            "2024-01-01: 72",
+            "from 2024-01-01 to 2025-12-31 48 hours → 72 hours (b",
+        ),
+        (
+            "2024-01-01: 48",
+            "2024-01-01: 36",
+            "from 2024-01-01 to 2025-12-31 48 hours → 36 hours (w",
+        ),
+        ("2026-01-01: 24", "2026-01-01: null", "24 hours → without end (b"),
+        ("2027-01-01: null", "2027-01-01: 24", "without end → 24 hours (w"),
+        ("48, 2026-01-01: 24, 2027-01-01: null", "0", "48 hours → 0 hours (w"),
+    ],
+)
+def test_more_hours_of_emergency_care_are_better(was: str, now: str, judged: str) -> None:
+    """A plan without hours is without end, so that any hours that it gets are worse."""
+    old = (CASES / "plans" / "conventions-options.yaml").read_text("utf-8")
+    assert was in old
+    changes = diff(_plan(old), _plan(old.replace(was, now, 1)))
+    assert any(judged in one.sentence().en for one in changes), [
+        one.sentence().en for one in changes
+    ]
+
+
 def test_a_change_names_its_clause_in_both_languages() -> None:
     (told,) = _changed("chronic-diabetes", ('{2024-01-01: "500.00"}', '{2024-01-01: "300.00"}'))
     said = told.sentence()

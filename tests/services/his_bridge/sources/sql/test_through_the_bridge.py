@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from services.common.database import Database, migrate
+from services.common.database import Database
 from services.his_bridge.core.reconciliation import differences
 from services.his_bridge.intake import PullReport
 from services.his_bridge.profiles.loader import SourceProfile, parse_profile
@@ -20,6 +20,7 @@ from services.his_bridge.sources.port import RawRecord
 from services.his_bridge.sources.sql import SqlSource
 from services.his_bridge.storage import lists, showing
 from services.his_bridge.wiring import hospital_of
+from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, record
 from tests.services.his_bridge.dialects.yibao.messages import PERSON
@@ -48,8 +49,7 @@ def schema() -> str:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[Database]:
-    found = Database(f"sqlite:///{tmp_path / 'bridge.db'}")
-    migrate(found, "services.his_bridge")
+    found = with_tables(f"sqlite:///{tmp_path / 'bridge.db'}", "services.his_bridge")
     for hospital in ("sql-hospital", "yibao-hospital"):
         record(found, hospital, all_of(TOKEN), now_us=0)
     yield found

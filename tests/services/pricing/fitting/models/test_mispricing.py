@@ -18,6 +18,8 @@ import pytest
 
 from services.common.strict_yaml import YamlMap, load
 from services.pricing.fitting.book_settings import BOOK, BookSettings
+from services.pricing.fitting.experience import outcome
+from services.pricing.fitting.experience.checking import usable_readings
 from services.pricing.fitting.experience.settings import STUDY, StudySettings
 from services.pricing.fitting.experience.study import study
 from services.pricing.fitting.experience.tables import open_book
@@ -83,7 +85,7 @@ def latest_and_run(rows: pd.DataFrame, months: pd.DataFrame) -> tuple[Floats, Fl
     good = known[known["value"] < TARGET]
     run = good["month"] - good.groupby("row").cumcount()
     longest = good.groupby([good["row"], run]).size().groupby("row").max().reindex(asked["row"])
-    return latest.to_numpy(dtype=np.float64), longest.fillna(0).to_numpy(dtype=np.float64)
+    return np.asarray(latest, dtype=np.float64), np.asarray(longest.fillna(0), dtype=np.float64)
 
 
 @pytest.mark.fault
@@ -93,6 +95,8 @@ def test_the_twelve_month_outcome_misprices_least(tmp_path: Path) -> None:
     book, given, chosen = settings()
     con = open_book(tmp_path, book)
     done = study(con, book, given, lambda _done, _step: None)
+    usable_readings(con, book)
+    outcome.prepare(con)
     months = con.sql(
         "SELECT person_id, year(month) * 12 + month(month) AS month, min(value) / 1e6 AS value"
         " FROM (SELECT pid, month, value FROM slot_months WHERE outcome = 'hba1c'"

@@ -57,13 +57,9 @@ def test_days_out_of_order_are_refused() -> None:
 
 
 def test_the_wait_for_the_next_ends_with_the_next_or_with_the_cover() -> None:
-    found = next_events(
-        COVER,
-        events(
-            ("a", "2025-01-11"), ("a", "2025-08-01"), ("a", "2025-08-01"), ("b", "2025-03-31"),
-            ("b", "2025-06-11"),
-        ),
-    )  # fmt: skip
+    days = {"a": ["2025-01-11", "2025-08-01", "2025-08-01"], "b": ["2025-03-31", "2025-06-11"]}
+    seen = events(*((person, day) for person, listed in days.items() for day in listed))
+    found = next_events(COVER, seen)
     told = found[["person_id", "stop", "event"]].to_numpy().tolist()
     assert told == [["a", 202.0, True], ["a", 153.0, False], ["b", 1.0, False], ["b", 82.0, False]]
 

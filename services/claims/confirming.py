@@ -1,0 +1,44 @@
+"""A second person's word on what somebody has proposed: it takes effect, or it is rejected."""
+
+from __future__ import annotations
+
+import grpc
+
+from lipei.claims.v1 import review_pb2 as pb
+from services.claims import findings, recovering
+from services.claims.core.life_cycle import ClaimState
+from services.claims.findings import Doing
+from services.claims.storage.acts import ActKind, Told, act_of, propose
+from services.common.refusals import Refused
+
+# Where a claim stands of which anything can be proposed.
+CONFIRMED = (ClaimState.PENDED_REVIEW, *findings.ADJUSTED, ClaimState.RECOVERY_OPEN)
+
+
+def confirm(doing: Doing, request: pb.ConfirmReviewRequest) -> None:
+    """Let somebody else's proposal take effect, or reject it.
+
+    Raises: Refused; UnacceptableBill when a review does not fit any more.
+    """
+    desk, row = doing.desk, doing.row
+    if row.proposal is None:
+        raise _refused("NOTHING_TO_CONFIRM", "nothing waits for a second person")
+    proposed = act_of(desk.connection, row.proposal)
+    if proposed.actor == doing.person:
+        raise _refused("SAME_PERSON", "somebody else must confirm it")
+    kind = ActKind(proposed.kind)
+    if request.reject:
+        doing.write(ActKind.REJECT, Told(note=request.note))
+        propose(desk.connection, row, None)
+    elif kind is ActKind.REVERSE:
+        doing.write(ActKind.CONFIRM, Told(note=request.note))
+        recovering.reversed_(doing)
+    elif kind is ActKind.WRITE_OFF:
+        doing.write(ActKind.CONFIRM, Told(note=request.note))
+        recovering.given_up(doing)
+    else:
+        findings.confirmed(doing, proposed, request.note)
+
+
+def _refused(reason: str, text: str) -> Refused:
+    return Refused(grpc.StatusCode.FAILED_PRECONDITION, reason, text)

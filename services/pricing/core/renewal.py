@@ -1,0 +1,80 @@
+"""What one policy pays at its renewal: technical price, off-balance, collar, credit.
+
+The collar holds the premium without credit within shares of the expiring one, both without
+credit and for the same cover; the credit comes off afterwards, so that no collar ever eats a
+credit. Technical and charged premiums are kept apart: only the first says what the risk costs.
+"""
+
+from __future__ import annotations
+
+from services.pricing.core.arithmetic import Whole, balanced, clipped, to_multiple
+from services.pricing.core.rates import ROUNDING, Label
+from services.pricing.core.tariff import E4, MILLION, Collar, written
+from services.pricing.core.waterfall import Step, Waterfall
+
+OFF_BALANCE, COLLAR = "off_balance", "collar"
+NINE_PLACES = 9
+
+
+def bounds_minor(expiring_minor: Whole, collar: Collar) -> tuple[Whole, Whole]:
+    """Least and most premium without credit, in whole minor units inside the collar.
+
+    >>> collar = Collar(least_millionths=850_000, greatest_millionths=1_250_000, source="")
+    >>> bounds_minor(345_371, collar)
+    (293566, 431713)
+    """
+    least = -(-expiring_minor * collar.least_millionths // MILLION)
+    most = expiring_minor * collar.greatest_millionths // MILLION
+    return least, most
+
+
+def offered_e4(
+    technical_e4: Whole, k_billionths: int, least_minor: Whole, most_minor: Whole
+) -> Whole:
+    """clip(k·t, lo, hi): the renewal premium without credit, before it is rounded."""
+    return clipped(balanced(technical_e4, k_billionths), least_minor * E4, most_minor * E4)
+
+
+def uncredited_e4(
+    offered: Whole, least_minor: Whole, most_minor: Whole, to_minor_units: int
+) -> Whole:
+    """The offer rounded to the tariff's multiple, but never out of the collar by rounding."""
+    return clipped(to_multiple(offered, to_minor_units), least_minor * E4, most_minor * E4)
+
+
+def renewed(
+    technical: Waterfall,
+    k_billionths: int,
+    bounds: tuple[int, int],
+    to_minor_units: int,
+) -> Waterfall:
+    """The waterfall of the renewal premium without credit.
+
+    `technical` is `price`'s waterfall with the outcome layer at f(m0); its rounding, the last
+    step, gives way to the off-balance, the collar and the rounding of the renewal.
+    """
+    steps = list(technical.steps[:-1])
+    gross = steps[-1].premium_e4
+    least, most = bounds
+    scaled = balanced(gross, k_billionths)
+    offered = offered_e4(gross, k_billionths, least, most)
+    charged = uncredited_e4(offered, least, most, to_minor_units)
+    steps += [
+        Step(_off_balance(k_billionths), scaled - gross, scaled),
+        Step(_collar(scaled, offered), offered - scaled, offered),
+        Step(ROUNDING, charged - offered, charged),
+    ]
+    return Waterfall(charged // E4, tuple(steps))
+
+
+def _off_balance(k_billionths: int) -> Label:
+    said = written(k_billionths, NINE_PLACES).rstrip("0").rstrip(".")
+    return Label(OFF_BALANCE, "", 0, f"平衡系数 {said}", f"Off-balance factor {said}")
+
+
+def _collar(scaled: int, offered: int) -> Label:
+    if offered > scaled:
+        return Label(COLLAR, "least", 0, "升至涨跌幅下限", "Raised to the collar's lower end")
+    if offered < scaled:
+        return Label(COLLAR, "most", 0, "降至涨跌幅上限", "Lowered to the collar's upper end")
+    return Label(COLLAR, "inside", 0, "在涨跌幅之内", "Inside the collar")

@@ -1,0 +1,13 @@
+"""Names of the columns of an expiring book, of its shards and of the renewal."""
+
+from __future__ import annotations
+
+POLICY = "policy_id"
+UNCREDITED, CHARGED = "expiring_uncredited_minor", "expiring_charged_minor"
+CREDIT = "credit_millionths"
+AMOUNTS = (UNCREDITED, CHARGED)
+# What dealing and pricing add: the row of the book, counted from 1, the cells, the gross premium.
+ROW, CODE, TECHNICAL = "row", "code", "technical_e4"
+LEAST, MOST = "least_minor", "most_minor"
+# Columns to show dislocation by stand under this and their name.
+GROUP = "group_"

@@ -1,0 +1,131 @@
+"""An expiring book, Parquet or CSV → shards by a hash of the policy, in the columns we use.
+
+Columns of features become text, as a caller of a quote would write them; amounts become whole
+numbers, or null where they are none, which the next step counts as faults. Changes no source.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from services.pricing.fitting.renewal.columns import (
+    AMOUNTS,
+    CREDIT,
+    POLICY,
+    ROW,
+)
+
+_WHOLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
+
+
+class BookUnreadable(ValueError):
+    """The file of the book cannot be used; `faults` say all that is wrong with its columns."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(faults))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What is taken from the book: the tariff's features, and the columns to group by."""
+
+    features: tuple[str, ...]
+    required: tuple[str, ...]  # of the features, those that every row must have
+    groups: tuple[str, ...]
+    columns: Mapping[str, str]  # ours: theirs
+
+    def theirs(self, name: str) -> str:
+        """What the company calls a column of ours."""
+        return self.columns.get(name, name)
+
+
+def deal(book: Path, wanted: Wanted, shards: int, folder: Path) -> int:
+    """Write `folder/shard=N/*.parquet` and return how many rows there are.
+
+    `row` counts from 1 as the lines of data do. Which policy falls into which shard is a hash of
+    DuckDB's, the same as long as its version is.
+
+    Raises: BookUnreadable with every column that is missing, or when the file is no table.
+    """
+    with duckdb.connect() as database:
+        source, row = _source(database, book)
+        _demand(wanted, source.columns)
+        building = folder.with_name(folder.name + ".building")
+        shutil.rmtree(building, ignore_errors=True)
+        building.parent.mkdir(parents=True, exist_ok=True)
+        numbered = source.project(f"{row} AS {ROW}, *")
+        dealt = numbered.project(", ".join(_columns(wanted, source, shards)))
+        dealt.write_parquet(str(building), partition_by=["shard"])
+        rows = source.aggregate("count(*)").fetchall()[0][0]
+    shutil.rmtree(folder, ignore_errors=True)
+    building.rename(folder)
+    return int(rows)
+
+
+def _source(database: duckdb.DuckDBPyConnection, book: Path) -> tuple[duckdb.DuckDBPyRelation, str]:
+    """The book, and the number of a row in it, from 1."""
+    try:
+        if book.suffix.lower() == ".csv":
+            found = database.read_csv(str(book), header=True, all_varchar=True)
+            return found, "row_number() OVER ()"
+        return database.read_parquet(str(book), file_row_number=True), "file_row_number + 1"
+    except duckdb.Error:
+        text = f"{book.name} is neither Parquet nor CSV with a header, or cannot be read"
+        raise BookUnreadable([text]) from None
+
+
+def _demand(wanted: Wanted, present: Sequence[str]) -> None:
+    needed = (POLICY, *AMOUNTS, *wanted.required, *wanted.groups)
+    faults = [
+        f"column {wanted.theirs(name)} is missing; add it, or say under renewal.columns which "
+        f"column holds {name}"
+        for name in dict.fromkeys(needed)
+        if wanted.theirs(name) not in present
+    ]
+    faults += [
+        f"renewal.columns: {name} is no column of a renewal with this tariff"
+        for name in wanted.columns
+        if name not in (*needed, *wanted.features, CREDIT)
+    ]
+    if faults:
+        raise BookUnreadable(faults)
+
+
+def _columns(wanted: Wanted, source: duckdb.DuckDBPyRelation, shards: int) -> list[str]:
+    """What each column becomes. An amount or credit that is no whole number becomes -1: a fault."""
+    present = dict(zip(source.columns, map(str, source.types), strict=True))
+    shard = f"hash(CAST({_named(wanted.theirs(POLICY))} AS VARCHAR)) % {shards}"
+    found = [ROW, _text(wanted, POLICY), f"{shard} AS shard"]
+    found += [f"{_whole(wanted, name, present, '-1')} AS {name}" for name in AMOUNTS]
+    found.append(f"{_whole(wanted, CREDIT, present, '0')} AS {CREDIT}")
+    names = dict.fromkeys((*wanted.features, *wanted.groups))
+    return found + [_text(wanted, name) for name in names if wanted.theirs(name) in present]
+
+
+def _whole(wanted: Wanted, name: str, present: Mapping[str, str], absent: str) -> str:
+    """A whole number: `absent` where there is none, -1 for what is none, such as 12.5 or text."""
+    if wanted.theirs(name) not in present:
+        return f"CAST({absent} AS BIGINT)"
+    column = _named(wanted.theirs(name))
+    if present[wanted.theirs(name)] in _WHOLE_TYPES:
+        return f"coalesce(CAST({column} AS BIGINT), {absent})"
+    # A cast of a number would round it in silence; a text of digits is a whole number or nothing.
+    text = f"CAST({column} AS VARCHAR)"
+    digits = f"WHEN regexp_full_match({text}, '[0-9]{{1,16}}') THEN CAST({text} AS BIGINT)"
+    return f"CASE WHEN {column} IS NULL THEN {absent} {digits} ELSE -1 END"
+
+
+def _text(wanted: Wanted, name: str) -> str:
+    # What a CSV leaves empty is absent, as a null of Parquet is.
+    return f"nullif(CAST({_named(wanted.theirs(name))} AS VARCHAR), '') AS {_named(name)}"
+
+
+def _named(name: str) -> str:
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'

@@ -1,0 +1,177 @@
+"""One shard of an expiring book, priced and judged: what balancing needs, and every fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from services.pricing.core.arithmetic import MAX_COLUMN_E4
+from services.pricing.core.renewal import bounds_minor
+from services.pricing.core.tariff import E4, CreditCap
+from services.pricing.fitting.renewal.columns import (
+    AMOUNTS,
+    CHARGED,
+    CODE,
+    CREDIT,
+    GROUP,
+    LEAST,
+    MOST,
+    POLICY,
+    ROW,
+    TECHNICAL,
+    UNCREDITED,
+)
+from services.pricing.fitting.renewal.grid import Grid
+from services.pricing.fitting.renewal.terms import Terms
+
+Column: TypeAlias = NDArray[np.int64]
+
+# Rows named beside a fault; the count says how many there are.
+_SHOWN = 3
+_MOST_MINOR = MAX_COLUMN_E4 // E4 // 9
+
+
+@dataclass(frozen=True, slots=True)
+class RowFault:
+    """A kind of fault: the column, a stable reason, and what to do."""
+
+    column: str
+    reason: str
+    text: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """Faults by kind, with the first rows of each; rows are counted from 1."""
+
+    counts: Counter[RowFault] = field(default_factory=Counter)
+    rows: dict[RowFault, list[int]] = field(default_factory=dict)
+
+    def add(self, fault: RowFault, rows: Column) -> None:
+        """Count rows of one kind of fault."""
+        if not rows.size:
+            return
+        self.counts[fault] += int(rows.size)
+        shown = self.rows.setdefault(fault, [])
+        self.rows[fault] = sorted([*shown, *(int(row) for row in np.sort(rows)[:_SHOWN])])[:_SHOWN]
+
+    def merge(self, other: Tally) -> None:
+        """Take another shard's faults in."""
+        for fault, count in other.counts.items():
+            self.counts[fault] += count
+            shown = [*self.rows.get(fault, ()), *other.rows[fault]]
+            self.rows[fault] = sorted(shown)[:_SHOWN]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Priced:
+    """The rows of a shard that the tariff prices, in the book's order, and the others."""
+
+    table: pa.Table  # policy, code, technical_e4, bounds, credit, expiring amounts, groups
+    referred: pa.Table  # policy and reason of who has no price and goes to a person
+    wrong: Tally
+    codes: Column  # the different codes, ascending
+
+
+def price_shard(path: Path, grid: Grid, terms: Terms, groups: tuple[str, ...]) -> Priced:
+    """Read one dealt shard and price it; decides nothing about the book as a whole."""
+    dealt = pq.read_table(path, read_dictionary=list(grid.columns), partitioning=None)
+    line = _whole(dealt, ROW)
+    if np.any(np.diff(line) < 0):  # several threads have dealt
+        dealt = dealt.take(pa.array(np.argsort(line)))
+        line = _whole(dealt, ROW)
+    rows = dealt.num_rows
+    features = {
+        name: dealt[name].combine_chunks() for name in grid.columns if name in dealt.column_names
+    }
+    judged = grid.judge(features, rows)
+    wrong = Tally()
+    referred: list[tuple[Column, str]] = []
+    for fault, at in judged.faults:
+        if fault.reason == "NOT_PRICED":
+            referred.append((at, f"{fault.feature}: {fault.text}"))
+        else:
+            wrong.add(RowFault(fault.feature, fault.reason, fault.text), line[at])
+    bad = judged.wrong.copy()
+    for kind, flags in _amount_faults(dealt, terms.cap):
+        wrong.add(kind, line[flags])
+        bad |= flags
+    keep = judged.priced & ~bad
+    codes, inverse = np.unique(judged.codes[keep], return_inverse=True)
+    gross = np.array([grid.waterfall(int(code)).steps[-2].premium_e4 for code in codes], np.int64)
+    table = dealt.filter(pa.array(keep))
+    least, most = bounds_minor(_whole(table, UNCREDITED), terms.collar)
+    technical = gross[inverse] if codes.size else np.zeros(0, np.int64)
+    made = {
+        POLICY: table[POLICY],
+        CODE: pa.array(judged.codes[keep]),
+        TECHNICAL: pa.array(technical),
+        LEAST: pa.array(least),
+        MOST: pa.array(most),
+        CREDIT: table[CREDIT],
+        UNCREDITED: table[UNCREDITED],
+        CHARGED: table[CHARGED],
+        **{f"{GROUP}{name}": table[name] for name in groups},
+    }
+    return Priced(
+        table=pa.table(made), referred=_referred(dealt, referred, bad), wrong=wrong, codes=codes
+    )
+
+
+def _amount_faults(
+    dealt: pa.Table, cap: CreditCap | None
+) -> list[tuple[RowFault, NDArray[np.bool_]]]:
+    found = []
+    for name in AMOUNTS:
+        values = _whole(dealt, name)
+        out = (values <= 0) | (values > _MOST_MINOR)
+        text = f"must be whole minor units from 1 to {_MOST_MINOR}"
+        found.append((RowFault(name, "AMOUNT", text), out))
+    credit = _whole(dealt, CREDIT)
+    if cap is None:
+        text = "credits need renewal.legal_cap with its source; it has no default"
+        found.append((RowFault(CREDIT, "NO_LEGAL_CAP", text), credit != 0))
+    else:
+        text = f"must be whole millionths from 0 to the legal cap, {cap.share_millionths}"
+        found.append(
+            (RowFault(CREDIT, "CREDIT", text), (credit < 0) | (credit > cap.share_millionths))
+        )
+    empty = pc.is_null(dealt[POLICY]).to_numpy(zero_copy_only=False)
+    found.append((RowFault(POLICY, "MISSING", "every row must name its policy"), empty))
+    # A policy's rows all fall into one shard, so that here is where a second one shows.
+    codes = pc.dictionary_encode(dealt[POLICY].combine_chunks()).indices
+    names = codes.fill_null(-1).to_numpy(zero_copy_only=False)
+    _, first = np.unique(names, return_index=True)
+    again = np.ones(len(names), dtype=np.bool_)
+    again[first] = False
+    text = "stands in the book more than once; a policy is renewed once"
+    found.append((RowFault(POLICY, "TWICE", text), again & ~empty))
+    return found
+
+
+def _referred(dealt: pa.Table, found: list[tuple[Column, str]], bad: NDArray[np.bool_]) -> pa.Table:
+    reasons: dict[int, list[str]] = {}
+    for at, text in found:
+        for row in at:
+            if not bad[row]:
+                reasons.setdefault(int(row), []).append(text)
+    order = sorted(reasons)
+    return pa.table(
+        {
+            POLICY: dealt[POLICY].take(pa.array(order, pa.int64())),
+            "reason": pa.array(["; ".join(reasons[row]) for row in order], pa.string()),
+        }
+    )
+
+
+def _whole(table: pa.Table, name: str) -> Column:
+    values: Column = table[name].to_numpy()
+    return values

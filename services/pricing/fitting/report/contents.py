@@ -1,0 +1,311 @@
+"""What stands in a validation report: sections with a sentence, a table and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from services.pricing.core.tariff import MILLION
+from services.pricing.fitting.models import survival
+from services.pricing.fitting.models.fit_result import CauseFit, Fit
+from services.pricing.fitting.renewal.dislocation import Dislocation
+from services.pricing.fitting.report import measures, pictures
+from services.pricing.fitting.report.scoring import (
+    ACTUAL,
+    CLAIMS,
+    EXPECTED_CLAIMS,
+    FLAT,
+    INDICATED,
+    SELECTED,
+)
+from services.pricing.fitting.selection.cells import rows_of
+from services.pricing.fitting.selection.choice import Selection
+
+_AGES = (0, 30, 40, 50, 60, 70, 200)
+_SEED = 20_26
+# Curves of more groups than this cannot be told apart.
+_MOST_CURVES = 6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """One thing that the report shows; a picture is an SVG text."""
+
+    chapter: str
+    zh: str
+    en: str
+    sentence: str
+    table: pd.DataFrame | None = None
+    picture: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """What a report is made of; `scored` has a row a segment."""
+
+    scored: pd.DataFrame
+    claims: pd.DataFrame
+    fit: Fit
+    selection: Selection | None
+    dislocation: Dislocation | None
+    region: str  # column of the fairness tables; empty when the book has none
+
+
+def sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Section]:
+    """Every section in the report's order; measured on what was held out, where anything was."""
+    unseen = found.scored[found.scored["holdout"] != "train"]
+    held = unseen if len(unseen) else found.scored
+    judged = SELECTED if SELECTED in held else INDICATED
+    for name, made in (
+        ("samples", _samples(found, judged)),
+        ("lift", _lift(held, judged)),
+        ("factors", _by_factor(found, held, judged)),
+        ("tables", _tables(found)),
+        ("residuals", _residuals(found)),
+        ("survival", _survival(found)),
+        ("fairness", _fairness(found, held, judged)),
+        ("dislocation", _dislocation(found.dislocation)),
+    ):
+        yield from made
+        progress(name)
+
+
+def _samples(found: Inputs, judged: str) -> Iterator[Section]:
+    table = measures.actual_expected(found.scored, judged, "holdout")
+    yield Section(
+        chapter="level",
+        zh="总体：实际与预期",
+        en="Overall: actual against expected",
+        sentence="train is what the factors were learnt from; last_year and person were held out. "
+        "The level is set to train, so that a ratio elsewhere is a change over time or of people.",
+        table=table,
+        picture=pictures.ratios(table, "actual / expected by sample"),
+    )
+
+
+def _lift(held: pd.DataFrame, judged: str) -> Iterator[Section]:
+    deciles = measures.lift(held, judged)
+    line = measures.calibration(deciles)
+    yield Section(
+        chapter="separation",
+        zh="十分位提升与校准",
+        en="Lift and calibration by decile",
+        sentence=f"calibration over the deciles: intercept {line['intercept']:+.3f}, slope "
+        f"{line['slope']:.3f} (0 and 1 is right; a slope below 1 spreads people too far)",
+        table=deciles,
+        picture=pictures.deciles(deciles, f"{judged}, people who were held out"),
+    )
+    others = [name for name in (FLAT, INDICATED) if name in held and name != judged]
+    for other in others:
+        double = measures.double_lift(held, judged, other)
+        yield Section(
+            chapter="separation",
+            zh=f"双提升：{judged} 与 {other}",
+            en=f"Double lift: {judged} over {other}",
+            sentence="Where the first is right to differ from the second, actual follows it.",
+            table=double,
+            picture=pictures.double(double, (ACTUAL, judged, other), f"{judged} over {other}"),
+        )
+    names = [name for name in (SELECTED, INDICATED) if name in held]
+    ginis = pd.DataFrame(
+        [{"tariff": name, **measures.gini(held, name, seed=_SEED)} for name in names]
+    )
+    best = measures.gini(held.assign(known=held[ACTUAL]), "known", seed=_SEED, draws=1)["gini"]
+    yield Section(
+        chapter="separation",
+        zh="洛伦兹曲线与基尼系数",
+        en="Lorenz curve and Gini",
+        sentence=f"{measures.DRAWS} bootstrap draws of people; ordered by what happened itself it "
+        f"would be {best:.3f}, which nobody can know beforehand",
+        table=ginis,
+        picture=pictures.curves(
+            {name: measures.lorenz(held, name) for name in names},
+            "exposure",
+            "losses",
+            "those expected to cost least first",
+            ("share of exposure", "share of losses"),
+        ),
+    )
+
+
+def _by_factor(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Section]:
+    features = {table.feature for cause in found.fit.causes for table in cause.tables}
+    for feature in sorted(features):
+        column = next((name for name in (feature, f"u_{feature}") if name in held), None)
+        if column is None:
+            continue
+        values = held[column]
+        by = values if values.nunique() <= 12 else _quantiles(values)
+        table = measures.actual_expected(held, judged, by)
+        yield Section(
+            chapter="factors",
+            zh=f"按 {feature} 的实际与预期",
+            en=f"Actual against expected by {feature}",
+            sentence="intervals of 95 %, clustered by person; bars are policy-years",
+            table=table,
+            picture=pictures.ratios(table, f"actual / expected by {feature}"),
+        )
+
+
+def _quantiles(values: pd.Series[float]) -> pd.Series[str]:
+    cut = pd.qcut(values, 8, duplicates="drop")
+    return cut.astype(str).where(values.notna(), "none")
+
+
+def _tables(found: Inputs) -> Iterator[Section]:
+    chosen = {} if found.selection is None else _chosen(found.selection)
+    listed = pd.DataFrame(
+        [
+            {
+                "cause": row.cause,
+                "table": row.table,
+                "cell": row.cell,
+                "exposure": row.exposure,
+                "claims": row.claims,
+                "indicated": row.indicated / MILLION,
+                "low95": _share(row.low95),
+                "high95": _share(row.high95),
+                "selected": chosen.get(row.key, (None, None, ""))[0],
+                "previous": chosen.get(row.key, (None, None, ""))[1],
+                "reason": chosen.get(row.key, (None, None, ""))[2],
+                "thin": row.thin,
+            }
+            for row in rows_of(found.fit, None)
+        ]
+    )
+    for (cause, name), table in listed.groupby(["cause", "table"], sort=False):
+        shown = table[table["low95"].notna()]
+        yield Section(
+            chapter="tables",
+            zh=f"系数表 {cause} · {name}",
+            en=f"Relativities: {cause}, {name}",
+            sentence="indicated with the interval of the models' own; selected where an actuary "
+            "chose, with the reason",
+            table=table.drop(columns=["cause", "table"]),
+            picture=pictures.relativities(shown, f"{cause}: {name}") if len(shown) else "",
+        )
+
+
+def _chosen(selection: Selection) -> dict[tuple[str, str, str], tuple[float, float | None, str]]:
+    return {
+        (one.cause, one.table, one.cell): (
+            one.selected_millionths / MILLION,
+            _share(one.previous_millionths),
+            one.reason,
+        )
+        for one in selection.choices
+    }
+
+
+def _share(millionths: int | None) -> float | None:
+    return None if millionths is None else millionths / MILLION
+
+
+def _residuals(found: Inputs) -> Iterator[Section]:
+    for cause in found.fit.causes:
+        expected = EXPECTED_CLAIMS + cause.name
+        table = measures.residuals(found.scored, CLAIMS + cause.name, expected)
+        yield Section(
+            chapter="residuals",
+            zh=f"残差 {cause.zh}",
+            en=f"Residuals of claim counts: {cause.en}",
+            sentence=f"Pearson dispersion {cause.frequency.pearson_dispersion:.2f}; "
+            "tails heavier than Poisson's are why errors are clustered by person",
+            table=table,
+            picture=pictures.histogram(table, f"{cause.name}: people"),
+        )
+
+
+def _survival(found: Inputs) -> Iterator[Section]:
+    cause = _rarest(found.fit)
+    columns = ["person_id", "first_day", "after_day"]
+    by = [name for name in ("condition", "sex") if name in found.scored][:1]
+    events = found.claims[found.claims["cause"] == cause.name]
+    if "event_day" not in events or not len(events):
+        return
+    segments = found.scored[columns + by]
+    for rows, zh, en in (
+        (survival.first_events(segments, events), "首次", f"Time to the first claim: {cause.en}"),
+        (
+            survival.next_events(segments, events),
+            "再次",
+            f"Time from a claim to the next: {cause.en}",
+        ),
+    ):
+        curves = survival.kaplan_meier(rows, by)
+        groups = dict(tuple(curves.groupby(by[0]))) if by else {cause.name: curves}
+        kept = {str(name): group for name, group in list(groups.items())[:_MOST_CURVES]}
+        yield Section(
+            chapter="survival",
+            zh=f"{zh}出险时间 {cause.zh}",
+            en=en,
+            sentence="Kaplan–Meier by lifelines, late entry taken into account; bands of 95 %",
+            table=_yearly(curves, by),
+            picture=pictures.curves(kept, "day", "share", en, ("days", "share without a claim")),
+        )
+
+
+def _rarest(fit: Fit) -> CauseFit:
+    named = [cause for cause in fit.causes if cause.name == "inpatient"]
+    return (named or sorted(fit.causes, key=lambda cause: cause.severity.rows))[0]
+
+
+def _yearly(curves: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The curve at the end of every half year."""
+    half = 182.625
+    at = curves.assign(half=np.floor(curves["day"] / half))
+    last = at.groupby([*by, "half"], sort=True).tail(1)
+    return last[[*by, "day", "share", "low95", "high95", "at_risk"]]
+
+
+def _fairness(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Section]:
+    bands = pd.cut(held["age"], list(_AGES), right=False).astype(str) if "age" in held else None
+    for name, by in (
+        ("sex", held.get("sex")),
+        ("age band", bands),
+        ("region", held.get(found.region)),
+    ):
+        if by is None:
+            continue
+        table = measures.actual_expected(held, judged, by)
+        yield Section(
+            chapter="fairness",
+            zh=f"公平性 按 {name}",
+            en=f"Fairness by {name}",
+            sentence="A ratio whose interval holds 1: the group pays for itself, whatever factor "
+            "stands in the tariff; above 1 others pay for it, below 1 it pays for others.",
+            table=table,
+            picture=pictures.ratios(table, f"actual / expected by {name}"),
+        )
+
+
+def _dislocation(found: Dislocation | None) -> Iterator[Section]:
+    if found is None:
+        return
+    groups = [("the book", found.book), *((band.name, band) for band in found.bands)]
+    groups += [(f"{name} {g.name}", g) for name, several in found.groups.items() for g in several]
+    table = pd.DataFrame(
+        [
+            {
+                "group": name,
+                "policies": group.policies,
+                "change": group.change,
+                "change without credit": group.uncredited_change,
+                "charged / technical": group.charged_to_technical,
+                "held up": group.held_up,
+                "held down": group.held_down,
+                "credit": group.credit,
+            }
+            for name, group in groups
+        ]
+    )
+    yield Section(
+        chapter="dislocation",
+        zh="续保变动",
+        en="Dislocation at renewal",
+        sentence=f"of the renewal under {found.tariff}; renewal/dislocation.xlsx has the largest",
+        table=table,
+    )

@@ -1,0 +1,148 @@
+"""Pictures of a report as SVG texts: the same frames give the same bytes. Computes no figure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Told apart also in grey and by those who see no red and green (Okabe and Ito's).
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+_PALETTE = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
+_SIZE = (6.4, 3.6)
+_STYLE = {
+    "svg.hashsalt": "lipei",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+}
+
+
+@contextmanager
+def _drawn(title: str, x: str, y: str) -> Iterator[tuple[Axes, Callable[[], str]]]:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.add_subplot()
+        axes.set(title=title, xlabel=x, ylabel=y)
+
+        def svg() -> str:
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(frameon=False)
+            held = io.StringIO()
+            figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None})
+            text = held.getvalue()
+            return text[text.index("<svg") :]
+
+        yield axes, svg
+
+
+def ratios(found: pd.DataFrame, title: str) -> str:
+    """Actual over expected with intervals, exposure as bars behind."""
+    with _drawn(title, "", "actual / expected") as (axes, svg):
+        x = np.arange(len(found))
+        behind = axes.twinx()
+        behind.bar(x, found["exposure"], color=GREY, alpha=0.2, width=0.7)
+        behind.set_ylabel("policy-years")
+        behind.grid(visible=False)
+        axes.set_zorder(behind.get_zorder() + 1)
+        axes.patch.set_visible(False)
+        error = np.abs(found[["low95", "high95"]].to_numpy().T - found["ratio"].to_numpy())
+        axes.errorbar(x, found["ratio"], yerr=error, fmt="o", color=BLUE, capsize=3)
+        axes.axhline(1, color=ORANGE, linewidth=1)
+        axes.set_xticks(x, found["group"], rotation=30 if len(found) > 6 else 0)
+        return svg()
+
+
+def deciles(found: pd.DataFrame, title: str) -> str:
+    """Actual with its interval and expected, by decile."""
+    with _drawn(title, "decile of expected", "a year") as (axes, svg):
+        x = found["group"].astype(int)
+        scale = found["expected_a_year"] / 100
+        low, high = found["low95"] * scale, found["high95"] * scale
+        actual = found["actual_a_year"] / 100
+        axes.errorbar(
+            x,
+            actual,
+            yerr=[actual - low, high - actual],
+            fmt="o",
+            color=BLUE,
+            label="actual",
+            capsize=3,
+        )
+        axes.plot(x, scale, color=ORANGE, label="expected")
+        return svg()
+
+
+def double(found: pd.DataFrame, names: Sequence[str], title: str) -> str:
+    """What happened beside two expectations, by decile of their ratio."""
+    with _drawn(title, f"decile of {names[1]} / {names[2]}", "a year") as (axes, svg):
+        for name, colour, line in zip(names, (BLUE, ORANGE, GREEN), ("o-", "-", "--"), strict=True):
+            axes.plot(found["decile"], found[name] / 100, line, color=colour, label=name)
+        return svg()
+
+
+def curves(
+    found: dict[str, pd.DataFrame], x: str, y: str, title: str, labels: tuple[str, str]
+) -> str:
+    """One line per name; the diagonal is drawn where both axes are shares."""
+    with _drawn(title, *labels) as (axes, svg):
+        for (name, frame), colour in zip(found.items(), _PALETTE * 9, strict=False):
+            drawn = "steps-post" if {"low95", "high95"} <= set(frame) else "default"
+            axes.plot(frame[x], frame[y], color=colour, label=name, drawstyle=drawn)
+            if drawn != "default":
+                axes.fill_between(
+                    frame[x], frame["low95"], frame["high95"], color=colour, alpha=0.15, step="post"
+                )
+        if y == "losses":
+            axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+        return svg()
+
+
+def relativities(found: pd.DataFrame, title: str) -> str:
+    """Indicated with its interval, selected and previous relativity by cell."""
+    with _drawn(title, "", "relativity") as (axes, svg):
+        x = np.arange(len(found))
+        low = np.maximum(found["indicated"] - found["low95"], 0)
+        high = np.maximum(found["high95"] - found["indicated"], 0)
+        axes.errorbar(
+            x,
+            found["indicated"],
+            yerr=[low, high],
+            fmt="o",
+            color=BLUE,
+            label="indicated",
+            capsize=3,
+        )
+        for name, colour, mark in (("selected", ORANGE, "s"), ("previous", GREEN, "^")):
+            if name in found and found[name].notna().any():
+                axes.plot(x, found[name], mark, color=colour, label=name, alpha=0.8)
+        axes.set_xticks(x, found["cell"], rotation=30 if len(found) > 5 else 0)
+        return svg()
+
+
+def histogram(found: pd.DataFrame, title: str) -> str:
+    """People's residuals beside what Poisson counts would give."""
+    with _drawn(title, "Pearson residual of a person", "share of people") as (axes, svg):
+        x = np.arange(len(found))
+        axes.bar(x - 0.2, found["people"], 0.4, color=BLUE, label="people")
+        axes.bar(x + 0.2, found["poisson"], 0.4, color=GREY, alpha=0.6, label="Poisson")
+        axes.set_xticks(x, [_span(row) for row in found.itertuples()], rotation=30)
+        return svg()
+
+
+def _span(row: Any) -> str:
+    low, high = row[1], row[2]
+    if np.isinf(low):
+        return f"< {high:g}"
+    return f"> {low:g}" if np.isinf(high) else f"{low:g} to {high:g}"

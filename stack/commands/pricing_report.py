@@ -1,0 +1,107 @@
+"""`lipei pricing report`: the validation report of a fit, with or without a selection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from services.pricing.fitting.models.fit_result import fit_from
+from services.pricing.fitting.models.settings import FitSettings
+from services.pricing.fitting.run_card import digest
+from services.pricing.fitting.selection.choice import Selection
+from stack.commands.failing import Failed
+from stack.commands.pricing_folder import (
+    DEFAULT,
+    PricingPath,
+    opened,
+    running,
+    say_next,
+    settings_of,
+)
+from stack.commands.printing import console, counted, progress_bar, say
+
+if TYPE_CHECKING:
+    from services.pricing.fitting.renewal.dislocation import Dislocation
+
+T = TypeVar("T")
+
+FOLDER = "report"
+_CHAPTERS = 8
+
+
+def report(file: PricingPath = DEFAULT) -> None:
+    """Show what was expected beside what happened: report/report.html and report/tables.xlsx.
+
+    Measured on people and on the year that were held out. With a selection it judges the selected
+    relativities beside the indicated ones. Changes no fit and no tariff.
+    """
+    from services.pricing.fitting.models import files  # noqa: PLC0415 - pandas and glum are heavy
+    from services.pricing.fitting.models.refusal import FitRefused  # noqa: PLC0415 - heavy
+    from services.pricing.fitting.renewal.dislocation import Dislocation  # noqa: PLC0415 - heavy
+    from services.pricing.fitting.report.contents import Inputs, sections  # noqa: PLC0415 - heavy
+    from services.pricing.fitting.report.scoring import scored  # noqa: PLC0415 - heavy
+    from services.pricing.fitting.report.writing import write_report  # noqa: PLC0415 - heavy
+
+    found = opened(file)
+    settings = settings_of(found, FitSettings)
+    fit_file = found.folder / files.FOLDER / files.FILE
+    if not fit_file.is_file():
+        raise Failed(f"{fit_file} is not there; `lipei pricing fit -f {found.path}` makes it")
+    chosen_file = found.folder / "select" / "selection.json"
+    moved_file = found.folder / "renewal" / "dislocation.json"
+    try:
+        fit = fit_from(fit_file.read_bytes())
+        experience, claims = (files.read_table(p) for p in files.inputs(found.folder / "study"))
+        selection = _read(chosen_file, Selection)
+        moved: Dislocation | None = _read(moved_file, Dislocation)
+        if selection is not None and selection.fit_sha256 != digest(fit_file):
+            text = f"{chosen_file} is of another fit; `lipei pricing select -f {found.path}` again"
+            raise Failed(text, exit_code=2)
+        inputs = [fit_file, *files.inputs(found.folder / "study")]
+        inputs += [path for path in (chosen_file, moved_file) if path.is_file()]
+        out = console()
+        with running(found, "report", inputs=inputs) as run, progress_bar(out) as bar:
+            task = bar.add_task("chapters", total=_CHAPTERS)
+            made = sections(
+                Inputs(
+                    scored=scored(experience, fit, settings, selection),
+                    claims=claims,
+                    fit=fit,
+                    selection=selection,
+                    dislocation=moved,
+                    region="region",
+                ),
+                lambda _name: bar.advance(task),
+            )
+            paths = write_report(
+                found.folder / FOLDER,
+                list(made),
+                title=f"Validation report: {found.path.absolute().parent.name}",
+                facts=[
+                    ("fit", fit.run_card),
+                    ("experience", fit.book),
+                    ("currency", fit.currency),
+                    ("selection", "none" if selection is None else _told(selection)),
+                ],
+                synthetic=fit.synthetic,
+            )
+            run.outputs += paths
+            run.synthetic = fit.synthetic
+    except FitRefused as refused:
+        raise Failed(*str(refused).splitlines(), exit_code=2) from None
+    except msgspec.DecodeError as error:
+        raise Failed(f"{fit_file}: {error}; fit again", exit_code=2) from None
+    if fit.synthetic:
+        say("synthetic: fitted on simulated people, not for sale")
+    say(f"written: {', '.join(str(path) for path in paths)}")
+    say_next(f"lipei pricing select -f {found.path}", f"lipei pricing propose -f {found.path}")
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    return msgspec.json.decode(path.read_bytes(), type=kind) if path.is_file() else None
+
+
+def _told(selection: Selection) -> str:
+    return f"{counted(selection.changed, 'relativity', 'relativities')} changed"

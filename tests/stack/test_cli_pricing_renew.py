@@ -1,0 +1,88 @@
+"""`lipei pricing renew` on a small book: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from openpyxl import load_workbook
+
+from services.pricing.fitting.run_card import RunCard
+from services.pricing.tariffs.loader import example_tariffs
+from tests.services.pricing.fitting.renewal.books import people, write_book
+from tests.stack.typed import Typed, lipei
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A pricing folder with a book of 400 policies and the example's tariff."""
+    assert lipei("pricing", "init", tmp_path).code == 0
+    (tmp_path / "renewal").mkdir()
+    write_book(tmp_path / "renewal" / "book.parquet", people(400))
+    (tmp_path / "tariff").mkdir()
+    example = example_tariffs() / "diabetes-hypertension-demo.json"
+    (tmp_path / "tariff" / "tariff.json").write_bytes(example.read_bytes())
+    settings = tmp_path / "pricing.yaml"
+    settings.write_text(
+        settings.read_text("utf-8")
+        .replace("  # legal_cap", "  legal_cap")
+        .replace("  # collar", "  collar"),
+        "utf-8",
+    )
+    return tmp_path
+
+
+def renew(folder: Path, *options: str) -> Typed:
+    """The command on a pricing folder."""
+    return lipei("pricing", "renew", "-f", folder, *options)
+
+
+def test_a_book_is_renewed_with_its_dislocation_and_a_run_card(folder: Path) -> None:
+    found = renew(folder, "--movers", "1")
+    assert found.code == 0, found.err
+    assert "400 of 400 policies renewed, 0 referred" in found.out
+    assert "sex F" in found.out
+    assert found.out.count("largest rises") == 1
+    book = load_workbook(folder / "renewal" / "dislocation.xlsx", read_only=True)
+    assert book.sheetnames == ["renewal", "change", "by sex", "largest rises", "largest falls"]
+    rows = list(book["change"].iter_rows(values_only=True))
+    assert rows[1][:2] == ("book", 400)
+    assert sum(int(str(row[1])) for row in rows[2:]) == 400
+    (card,) = (folder / "runs").glob("*.json")
+    said = msgspec.json.decode(card.read_bytes(), type=RunCard)
+    assert said.command == "renew"
+    assert said.synthetic
+    assert "renewal/renewals/manifest.json" in said.outputs
+
+
+def test_a_target_out_of_reach_names_the_range_and_the_settings(folder: Path) -> None:
+    settings = folder / "pricing.yaml"
+    text = settings.read_text("utf-8").replace("approved_change: '0'", "approved_change: '0.9'")
+    settings.write_text(text, "utf-8")
+    found = renew(folder)
+    assert found.code == 1
+    assert "an approved change of 90 %, is out of reach of the collar" in found.err
+    assert "the collar allows" in found.err
+    assert not (folder / "renewal" / "renewals").exists()
+
+
+def test_faults_of_the_book_come_by_kind_with_rows_and_never_a_value(folder: Path) -> None:
+    rows = people(50)
+    rows[3]["age"], rows[4]["age"] = 777, 777
+    write_book(folder / "renewal" / "book.parquet", rows)
+    found = renew(folder)
+    assert found.code == 2
+    assert "(OUT_OF_BOUNDS; 2 rows: 4, 5)" in found.err
+    assert "777" not in found.err
+
+
+def test_a_tariff_or_book_that_is_not_there_is_said(folder: Path) -> None:
+    (folder / "renewal" / "book.parquet").unlink()
+    found = renew(folder)
+    assert found.code == 1
+    assert "renewal.book" in found.err
+    (folder / "tariff" / "tariff.json").unlink()
+    found = renew(folder)
+    assert found.code == 2
+    assert "renewal.tariff" in found.err

@@ -1,0 +1,57 @@
+"""`lipei pricing report` on a small simulated book: from nothing to a page and a workbook."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from openpyxl import load_workbook
+
+from tests.stack.typed import lipei
+
+
+def run(*words: str | Path) -> str:
+    """What a command of `lipei pricing` prints."""
+    found = lipei("pricing", *words)
+    assert found.code == 0, found.err
+    return found.out
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pricing")
+    run("init", folder)
+    run("simulate", "-f", folder, "--people", "2000", "--seed", "5")
+    run("study", "-f", folder)
+    run("fit", "-f", folder)
+    return folder
+
+
+def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables(
+    fitted: Path,
+) -> None:
+    said = run("report", "-f", fitted)
+    assert "synthetic" in said
+    page = (fitted / "report" / "report.html").read_text("utf-8")
+    chapters = ("level", "separation", "factors", "tables", "residuals", "survival", "fairness")
+    for chapter in chapters:
+        assert f'id="{chapter}"' in page
+    assert "Synthetic: simulated people" in page
+    assert page.count("<svg") > 20
+    assert not re.search(r'(?:src|href)="(?!#)', page.replace("xlink:", "")), "nothing is fetched"
+    assert "<script" not in page
+    book = load_workbook(fitted / "report" / "tables.xlsx", read_only=True)
+    assert len(book.sheetnames) > 20
+    (samples,) = (name for name in book.sheetnames if "Overall" in name)
+    rows = list(book[samples].iter_rows(values_only=True))
+    assert {row[0] for row in rows[2:]} == {"train", "last_year", "person"}
+    (train,) = (row for row in rows[2:] if row[0] == "train")
+    assert train[5] == pytest.approx(1), "the level is set to what was learnt from"
+
+
+def test_without_a_fit_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
+    run("init", tmp_path)
+    found = lipei("pricing", "report", "-f", tmp_path)
+    assert found.code == 1
+    assert "lipei pricing fit" in found.err
