@@ -29,6 +29,7 @@ from services.his_bridge.consent_requests import (
     withdrawn_when,
 )
 from services.his_bridge.core.consent import Consent, Terms, Withdrawn, ended_with
+from services.his_bridge.queries import Queries
 from services.his_bridge.requests import (
     HOSPITAL,
     below,
@@ -59,6 +60,7 @@ class ConsentServicer(ConsentServiceServicer):
     ) -> None:
         self._database = database
         self._keys = keys
+        self._queries = Queries(database, keys)
         self._hospitals = hospitals
         self._now_us = now_us
 
@@ -190,7 +192,7 @@ class ConsentServicer(ConsentServiceServicer):
     ) -> pb.GetConsentResponse:
         """One consent with its history."""
         hospital, consent_id = self._named(request.name, [])
-        found = await self._read(_with_history, hospital, consent_id)
+        found = await self._queries.opened(_with_history, hospital, consent_id)
         if found is None:
             raise not_found("consent", request.name)
         kept, history = found
@@ -212,7 +214,7 @@ class ConsentServicer(ConsentServiceServicer):
         member = request.member_token or tenant.member
         if tenant.member not in (None, member):
             return pb.ListConsentsResponse()  # as of somebody who has given none
-        rows = await self._read(store.consents_after, hospital, after, size, member)
+        rows = await self._queries.opened(store.consents_after, hospital, after, size, member)
         now_us = self._now_us()
         return pb.ListConsentsResponse(
             consents=[messages.consent(row, now_us) for row in rows],
@@ -225,7 +227,7 @@ class ConsentServicer(ConsentServiceServicer):
         """Withdrawals that the recipient was not told of."""
         hospital = self._parent(request.parent, page_size_faults(request.page_size))
         most = page_size(request.page_size, MOST_ON_PAGE)
-        found = await self._read(_to_tell, hospital, most, self._now_us())
+        found = await self._queries.opened(_to_tell, hospital, most, self._now_us())
         return pb.ListWithdrawalsResponse(
             withdrawals=[messages.withdrawal(kept, ended) for kept, ended in found]
         )
@@ -313,13 +315,6 @@ class ConsentServicer(ConsentServiceServicer):
         if not self._is_mine(named[1]):
             raise not_found("hospital", f"hospitals/{named[1]}")
         return named[1], named[2]
-
-    async def _read(self, query: Callable[..., Any], *args: Any) -> Any:
-        def work() -> Any:
-            with self._database.reading() as connection:
-                return query(connection, self._keys.sealer(connection), *args)
-
-        return await self._database.run(work)
 
 
 class _DryRun(Exception):

@@ -8,6 +8,7 @@ once.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from services.common import log
 from services.common.database import DATABASE_FAULTS, Database
 from services.common.sealing import SubjectKeys
 from services.his_bridge.core.faults import Fault, Reason
-from services.his_bridge.core.mapping import with_maps
+from services.his_bridge.core.mapping import Side, StoredMap, with_maps
 from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
@@ -35,6 +36,7 @@ from services.his_bridge.storage import (
     last_pulls,
     leases,
     outcomes,
+    pull_progress,
     waiting,
 )
 from services.his_bridge.storage.inbox import Arrived, Pending, Stored
@@ -125,7 +127,7 @@ class Intake:
         )
         self._lease_us = profile.limits.lease_s * 1_000_000
         self._park_us = profile.limits.park_days * _DAY_US
-        self._scope = profile.scope
+        self._scope = self._scope_now = self._scope_of_profile = profile.scope
         self._look_up = look_up
         self._terms = profile.terms
         self._reader_of = reader_of
@@ -166,6 +168,8 @@ class Intake:
     async def begin(self, holder: str, report: PullReport) -> None:
         """What comes first under every lease: what time changed, and what lies unread."""
         await self._database.run(self._use_maps)
+        # For the whole of this lease: a cursor belongs to what was left out on the way to it.
+        self._scope = self._scope_now
         await self._database.run(self._apply_consents, holder)
         await self._read_left_over(holder, report)
         report.quarantined += await self._database.run(self._give_up_waiting, holder)
@@ -182,6 +186,10 @@ class Intake:
     async def store(self, holder: str, page: Page) -> tuple[Stored, list[Looked]]:
         """Keep a page and move the cursor, in one transaction."""
         return await self._database.run(self._store_page, holder, page)
+
+    async def nothing_to_ask(self) -> None:
+        """The hospital pushes: what came is all there is just now."""
+        await self._database.run(self._advance, pull_progress.Step())
 
     @asynccontextmanager
     async def leased(self, *, asks_source: bool = True) -> AsyncIterator[str]:
@@ -276,6 +284,11 @@ class Intake:
             maps = code_maps.in_force(connection, self.hospital)
         self.reader = self._reader_of(with_maps(self._terms, maps))
         self._maps_read = newest
+        # A value without a code that a programme uses is not kept. So the source is read anew
+        # under another map; the inbox knows all else.
+        of_readings = [one for one in maps if one.side is Side.READINGS]
+        if self.channel != BILLS and of_readings:
+            self._scope_now = _scope_under(self._scope_of_profile, of_readings)
 
     def _glances(self, records: Sequence[RawRecord]) -> list[Glance | None]:
         return [self._glance(record.raw) for record in records]
@@ -444,7 +457,16 @@ class Intake:
                 page.cursor,
                 now_us=self._now_us(),
             )
+            pull_progress.advance(
+                connection, self.hospital, self.channel, _step(page, stored), now_us=self._now_us()
+            )
         return stored, [(entry, glances[position]) for position, entry in stored.pending]
+
+    def _advance(self, step: pull_progress.Step) -> None:
+        with self._database.writing() as connection:
+            pull_progress.advance(
+                connection, self.hospital, self.channel, step, now_us=self._now_us()
+            )
 
     def _arrived(self, records: Sequence[RawRecord]) -> tuple[list[Arrived], list[Glance | None]]:
         glances = self._glances(records)
@@ -532,6 +554,22 @@ def _reason_of(fault: BaseException) -> str:
     if isinstance(fault, SourceFault):
         return fault.reason
     return CUT_OFF if isinstance(fault, asyncio.CancelledError) else str(Reason.BRIDGE_FAILED)
+
+
+def _scope_under(scope: str, maps: Sequence[StoredMap]) -> str:
+    content = msgspec.json.encode([scope, maps], order="deterministic")
+    return hashlib.sha256(content).hexdigest()
+
+
+def _step(page: Page, stored: Stored) -> pull_progress.Step:
+    moments = [one.updated for one in page.records if one.updated is not None]
+    return pull_progress.Step(
+        seen=len(page.records),
+        received=stored.received,
+        reached_us=_micros(max(moments).timestamp()) if moments else None,
+        left=page.left,
+        swept=page.swept,
+    )
 
 
 def _record_id(entry: Pending) -> str:

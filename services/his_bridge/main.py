@@ -36,6 +36,7 @@ from services.his_bridge.consent_requests import RECIPIENT
 from services.his_bridge.metrics import BridgeMetrics, exposed
 from services.his_bridge.operations import OperationsServicer
 from services.his_bridge.profiles.loader import ProfileError, load_profiles
+from services.his_bridge.receiving.memory import give_back_large_blocks
 from services.his_bridge.reconciling import Reconciler
 from services.his_bridge.servicer import HisBridgeServicer
 from services.his_bridge.storage.about import records_about
@@ -63,6 +64,7 @@ def now_us() -> int:
 
 async def run(settings: BridgeSettings) -> None:
     """Serve until SIGTERM."""
+    give_back_large_blocks()
     state = state_dir(settings.state)
     recipient = f"insurers/{insurer()}"
     if not RECIPIENT.fullmatch(recipient):

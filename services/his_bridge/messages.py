@@ -19,6 +19,7 @@ from services.his_bridge.core.faults import Fault, stage_of
 from services.his_bridge.storage.holding import PURPOSES
 from services.his_bridge.storage.last_pulls import ChannelStatus
 from services.his_bridge.storage.lists import Waiting
+from services.his_bridge.storage.pull_progress import Progress
 from services.his_bridge.storage.showing import ShownBill, ShownReading
 from services.his_bridge.storage.withheld import ERASED, WITHHELD, Uncovered
 
@@ -171,7 +172,7 @@ def quarantined(waiting: Waiting, *, parked: bool = False) -> pb.QuarantinedReco
     return record
 
 
-def channel_status(found: ChannelStatus) -> pb.ChannelStatus:
+def channel_status(found: ChannelStatus, zone: ZoneInfo) -> pb.ChannelStatus:
     """How the last pull of a channel went."""
     return pb.ChannelStatus(
         channel=found.channel,
@@ -187,7 +188,24 @@ def channel_status(found: ChannelStatus) -> pb.ChannelStatus:
         left_alone_until_time=_moment(found.left_alone_until_us)
         if found.left_alone_until_us
         else None,
+        catch_up=None if found.progress is None else _catch_up(found.progress, zone),
     )
+
+
+def _catch_up(found: Progress, zone: ZoneInfo) -> pb.CatchUp:
+    reached = "" if found.reached_us is None else _day(found.reached_us, zone)
+    return pb.CatchUp(
+        start_time=_moment(found.started_us),
+        caught_up_time=None if found.caught_up_us is None else _moment(found.caught_up_us),
+        seen_count=found.seen,
+        received_count=found.received,
+        expected_count=found.expected or 0,
+        reached_day=reached,
+    )
+
+
+def _day(us: int, zone: ZoneInfo) -> str:
+    return datetime.fromtimestamp(us / 1e6, zone).date().isoformat()
 
 
 def bill_counts(found: Mapping[str, int]) -> pb.BillCounts:

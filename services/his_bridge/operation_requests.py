@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from lipei.his_bridge.v1 import operations_pb2 as pb
 from services.common.grpc_edge import Violation
 from services.his_bridge.core.mapping import Side, StoredMap
 from services.his_bridge.core.terms import SourceTerms
+from services.his_bridge.profiles.loader import SourceProfile
 
 LOINC = "http://loinc.org"
 MOST_ENTRIES = 50_000
@@ -73,6 +76,21 @@ def _accepted(kind: pb.CodeKind.ValueType, terms: SourceTerms | None) -> frozens
         return None
     rules = terms.line_codes if kind == pb.CODE_KIND_SERVICES else terms.diagnosis_codes
     return frozenset(rules.accepted)
+
+
+def named_systems(profile: SourceProfile) -> frozenset[str]:
+    """Every code system that a profile names, and some other words of it."""
+    terms = profile.terms
+    maps = (terms.line_codes.maps, terms.diagnosis_codes.maps, terms.reading_maps)
+    found = {system for one in maps for system in one}
+    return frozenset(found | _words(msgspec.to_builtins(profile.dialect_terms)))
+
+
+def _words(node: object) -> set[str]:
+    if isinstance(node, str):
+        return {node}
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return {word for one in inner for word in _words(one)}
 
 
 def loaded_map(request: pb.ImportCodeMapRequest) -> StoredMap:

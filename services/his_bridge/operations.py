@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -23,8 +23,9 @@ from services.his_bridge.core.faults import Stage
 from services.his_bridge.core.mapping import StoredMap
 from services.his_bridge.core.outcomes import KeptOut, SetAside
 from services.his_bridge.intake import Intake, LeaseHeld, NowUs, PullReport
-from services.his_bridge.operation_requests import code_map_faults, loaded_map
+from services.his_bridge.operation_requests import code_map_faults, loaded_map, named_systems
 from services.his_bridge.pull_refusals import refused_by, under_way
+from services.his_bridge.queries import Queries
 from services.his_bridge.reconciling import Pushes, Reconciler
 from services.his_bridge.requests import (
     below,
@@ -41,6 +42,7 @@ from services.his_bridge.wiring import Hospital
 USUAL_REPLAY, MOST_REPLAY = 100, 500
 MOST_ON_PAGE = MOST_DIFFERENCES = 500
 MOST_DAYS = 366
+MOST_SYSTEMS = 20
 _RECORD = re.compile(r"[0-9a-f]{32}", re.ASCII)
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -58,6 +60,7 @@ class OperationsServicer(OperationsServiceServicer):
     ) -> None:
         self._database = database
         self._keys = keys
+        self._queries = Queries(database, keys)
         self._hospitals = hospitals
         self._reconciler = reconciler
         self._now_us = now_us
@@ -82,6 +85,7 @@ class OperationsServicer(OperationsServiceServicer):
         known = mine(self._hospitals).get(request.parent.removeprefix("hospitals/"))
         faults += code_map_faults(request, None if known is None else known.profile.terms)
         name, hospital = self._hospital(request.parent, faults)
+        unknown, waiting = await self._unknown_system(name, hospital, loaded_map(request))
         done = await self._database.run(
             self._load,
             name,
@@ -97,7 +101,19 @@ class OperationsServicer(OperationsServiceServicer):
             changed_count=done.changed,
             removed_count=done.removed,
             resumed_count=done.resumed,
+            from_system_unknown=unknown,
+            waiting_systems=waiting if unknown else [],
         )
+
+    async def _unknown_system(
+        self, name: str, hospital: Hospital, loaded: StoredMap
+    ) -> tuple[bool, list[str]]:
+        """Whether nothing here has heard of a map's system, and of which systems codes wait."""
+        codes = await self._queries.opened(code_maps.waiting_codes, name, 0, MOST_ON_PAGE)
+        waiting = {one.system for one in codes if one.side is loaded.side}
+        maps = await self._queries.plain(code_maps.in_force, name)
+        known = {one.from_system for one in maps} | named_systems(hospital.profile) | waiting
+        return loaded.from_system not in known, sorted(waiting)[:MOST_SYSTEMS]
 
     async def ListUnmappedCodes(
         self, request: pb.ListUnmappedCodesRequest, context: Context
@@ -107,7 +123,7 @@ class OperationsServicer(OperationsServiceServicer):
         kind = f"unmapped {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        found = await self._open(code_maps.waiting_codes, name, after, size)
+        found = await self._queries.opened(code_maps.waiting_codes, name, after, size)
         currency = hospital.profile.terms.currency
         return pb.ListUnmappedCodesResponse(
             codes=[messages.unmapped(one, currency) for one in found],
@@ -126,16 +142,30 @@ class OperationsServicer(OperationsServiceServicer):
         except replays.OtherReplay:
             text = "the request_id was used for other records; use a new one"
             raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        except replays.OfConflict as conflict:
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "REPLAY_OF_CONFLICT",
+                "its version came with two contents and nobody can say which is right; "
+                "have the HIS send a new version, which resolves it by itself",
+                metadata={"name": f"hospitals/{name}/quarantine/{conflict.names[0]}"},
+            ) from None
         except replays.Unreplayable as unknown:
             record = f"hospitals/{name}/quarantine/{unknown.names[0]}"
             raise not_found("record that can be replayed", record) from None
         report = await _read_now(hospital) if replayed else PullReport()
+        left = replays.LeftOut(conflicts=0, bytes_gone=0)
+        if not request.records:
+            stage = Stage(request.stage) if request.stage else None
+            left = await self._queries.plain(replays.left_out, name, stage)
         return pb.ReplayQuarantineResponse(
             replayed_count=replayed,
             released_count=report.released if report else 0,
             quarantined_count=report.quarantined if report else 0,
             held_count=report.held if report else 0,
             reading_later=report is None,
+            conflict_count=left.conflicts,
+            bytes_gone_count=left.bytes_gone,
         )
 
     async def ReconcileSource(
@@ -176,7 +206,7 @@ class OperationsServicer(OperationsServiceServicer):
         kind = f"reconciliations {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
-        found = await self._read(reconciliations.after, name, after, size)
+        found = await self._queries.plain(reconciliations.after, name, after, size)
         currency = hospital.profile.terms.currency
         return pb.ListReconciliationsResponse(
             reconciliations=[messages.reconciliation(name, one, currency) for one in found],
@@ -187,22 +217,6 @@ class OperationsServicer(OperationsServiceServicer):
         self, name: str, faults: list[Violation], field: str = "parent"
     ) -> tuple[str, Hospital]:
         return hospital_named(name, faults, field, mine(self._hospitals))
-
-    async def _open(self, query: Callable[..., Any], *args: Any) -> Any:
-        """A query that opens what it reads."""
-
-        def work() -> Any:
-            with self._database.reading() as connection:
-                return query(connection, self._keys.sealer(connection), *args)
-
-        return await self._database.run(work)
-
-    async def _read(self, query: Callable[..., Any], *args: Any) -> Any:
-        def work() -> Any:
-            with self._database.reading() as connection:
-                return query(connection, *args)
-
-        return await self._database.run(work)
 
     def _load(
         self, name: str, request_id: str, version: str, loaded: StoredMap, dry_run: bool
@@ -228,7 +242,10 @@ class OperationsServicer(OperationsServiceServicer):
                 stage = Stage(request.stage) if request.stage else None
                 most = request.max_records or USUAL_REPLAY
                 names = replays.waiting_names(connection, name, stage, most)
-            return replays.replay_once(connection, name, request_id, names, now_us=self._now_us())
+            asked = [*sorted(request.records), request.stage, str(request.max_records)]
+            return replays.replay_once(
+                connection, name, request_id, names, asked, now_us=self._now_us()
+            )
 
 
 def _pushes() -> Refused:

@@ -43,6 +43,8 @@ class Puller:
             await self.intake.begin(holder, report)
             if self._source is not None:
                 await self._pages(self._source, holder, max_records, until_us, report)
+            else:
+                await self.intake.nothing_to_ask()
         log.logger().info(
             "pulled",
             hospital=self.intake.hospital,

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import grpc
 
@@ -28,9 +29,10 @@ from services.common.sealing import SubjectKeys
 from services.common.sealing.erasures import OtherErasure, done_by
 from services.his_bridge import messages
 from services.his_bridge.callers import hospital_named, mine
-from services.his_bridge.intake import LeaseHeld, PullReport
+from services.his_bridge.intake import BILLS, LeaseHeld, PullReport
 from services.his_bridge.pull_refusals import refused_by, under_way
 from services.his_bridge.pulling import Puller
+from services.his_bridge.queries import Queries
 from services.his_bridge.requests import (
     ALL_HOSPITALS,
     ANSWERS,
@@ -75,6 +77,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     ) -> None:
         self._database = database
         self._keys = keys
+        self._queries = Queries(database, keys)
         self._hospitals = hospitals
         self._recipient = recipient
         self._now_us = now_us
@@ -119,7 +122,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if named[1] not in mine(self._hospitals):
             raise not_found("bill", request.name)
         try:
-            shown = await self._open(
+            shown = await self._queries.opened(
                 showing.bill_named, named[1], self._recipient, named[2], self._now_us()
             )
         except showing.NoActiveConsent:
@@ -143,7 +146,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         delivery = _STATES[request.delivery_state]
-        shown = await self._open(
+        shown = await self._queries.opened(
             showing.bills_after,
             hospital,
             self._recipient,
@@ -203,10 +206,10 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         size = page_size(request.page_size, MOST_READINGS_ON_PAGE)
         member = None if named[1] == "-" else named[1]
         after = position(request.page_token, kind)
-        if after > await self._read(lists.last_number, READINGS):
+        if after > await self._queries.plain(lists.last_number, READINGS):
             # A token kept from before this database was made anew would hide what is in it.
             raise foreign_token()
-        shown = await self._open(
+        shown = await self._queries.opened(
             showing.readings_after,
             self._recipient,
             member,
@@ -236,7 +239,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = position(request.page_token, kind)
         query = waiting.parked_after if request.parked else lists.quarantine_after
-        rows = await self._open(query, hospital, after, size)
+        rows = await self._queries.opened(query, hospital, after, size)
         return pb.ListQuarantineResponse(
             records=[messages.quarantined(row, parked=request.parked) for row in rows],
             next_page_token=next_token(rows, kind, more=rows.more),
@@ -247,10 +250,19 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     ) -> pb.GetSourceStatusResponse:
         """How the last pull of each channel went, and how many records stand where."""
         hospital = self._parent(request.hospital, [], "hospital")
-        channels = await self._read(last_pulls.status, hospital)
-        counts = await self._read(withheld.counts, hospital, self._recipient, self._now_us())
+        known = self._hospitals[hospital]
+        zone = ZoneInfo(known.profile.terms.zone)
+        channels = [
+            one
+            for one in await self._queries.plain(last_pulls.status, hospital)
+            if one.channel == BILLS or known.readings is not None
+        ]
+        counts = await self._queries.plain(
+            withheld.counts, hospital, self._recipient, self._now_us()
+        )
         return pb.GetSourceStatusResponse(
-            channels=map(messages.channel_status, channels), bills=messages.bill_counts(counts)
+            channels=[messages.channel_status(one, zone) for one in channels],
+            bills=messages.bill_counts(counts),
         )
 
     async def ListHeldRecords(
@@ -259,7 +271,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         """What no active consent covers, and why."""
         hospital = self._parent(request.parent, page_size_faults(request.page_size))
         kind = f"held {current_tenant().key} {request.parent} {request.released}"
-        found = await self._open(
+        found = await self._queries.opened(
             withheld.withheld_after if request.released else withheld.held_after,
             hospital,
             self._recipient,
@@ -292,7 +304,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if student is None:  # no consent can name them
             return pb.ListClinicalFeaturesResponse()
         try:
-            shown = await self._open(
+            shown = await self._queries.opened(
                 showing.last_states_after,
                 hospital,
                 self._recipient,
@@ -374,22 +386,6 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             raise under_way(held) from None
         except SourceFault as fault:
             raise refused_by(fault) from None
-
-    async def _open(self, query: Callable[..., Any], *args: Any) -> Any:
-        """A query that opens what it reads."""
-
-        def work() -> Any:
-            with self._database.reading() as connection:
-                return query(connection, self._keys.sealer(connection), *args)
-
-        return await self._database.run(work)
-
-    async def _read(self, query: Callable[..., Any], *args: Any) -> Any:
-        def work() -> Any:
-            with self._database.reading() as connection:
-                return query(connection, *args)
-
-        return await self._database.run(work)
 
     def _acknowledge(self, hospital: str, request_id: str, answers: list[lists.Answer]) -> None:
         with self._database.writing() as connection:

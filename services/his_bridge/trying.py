@@ -15,11 +15,13 @@ import msgspec
 from services.common.identity import member_token
 from services.his_bridge.core.hl7v2_terms import Hl7v2Terms
 from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
+from services.his_bridge.cutting.formats import cutter_of, most_of
 from services.his_bridge.dialects.hl7v2 import Hl7Reading
 from services.his_bridge.dialects.hl7v2.admission import admit
 from services.his_bridge.dialects.hl7v2.refusals import Denial, Refused
 from services.his_bridge.dialects.port import Key, RecordReader
 from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.profiles.source_kinds.files import FileFormat, FilesSettings
 from services.his_bridge.readers import reader_of
 
 _CHANNELS = ("bills", "readings")
@@ -48,7 +50,10 @@ def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
 
     FHIR: a resource, a Bundle or NDJSON, whose other resources are what bills point at. HL7 v2:
     one message, several, a batch or MLLP frames. Rows and 医保 messages: one JSON object or NDJSON.
+    Rows of a profile whose files are CSV: the file as it would be dropped.
     Tokens are made with a key of this call alone: they tell patients of one file apart, no more.
+
+    Raises: FileRefused for a CSV file that would be refused as a whole.
     """
     key = secrets.token_bytes(32)
 
@@ -62,6 +67,17 @@ def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
     ]
     if profile.dialect == "fhir_r4":
         return _fhir(content, readers)
+    source = profile.source
+    if isinstance(source, FilesSettings) and source.format is FileFormat.CSV:
+        cuts = cutter_of(source, most_of(profile.limits.max_body_mib))(iter([content]))
+        return [
+            Tried(
+                number=number,
+                record=cut.record_id,
+                outcome=_either(readers, cut.record_id, cut.raw),
+            )
+            for number, cut in enumerate(cuts, start=1)
+        ]
     own = profile.dialect_terms
     listening = Hl7Reading(profile.terms, own) if isinstance(own, Hl7v2Terms) else None
     cut = _objects if listening is None else _messages

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -13,7 +12,7 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1 import bill_pb2
 from lipei.type.v1.money_pb2 import Money
-from stack.commands import his_operations
+from stack.commands import his_operations, his_pull, his_reconcile, his_replay
 from stack.commands.calling import CALL_S, Failed, calling
 from stack.commands.his_operations import Hospital, id_of, parent_of
 from stack.commands.options import DEFAULT_STATE, AsJson, State
@@ -30,37 +29,18 @@ from stack.commands.printing import (
     when,
     word,
 )
-from stack.commands.pulling import ask_for_pull
 from stack.commands.withheld import Withheld, ask
 
 app = typer.Typer(no_args_is_help=True, help="Hospitals: sources, pulls, quarantine, codes, proof.")
 app.command()(his_operations.add)
 app.command()(his_operations.parse)
 app.command("test")(his_operations.try_source)
+app.command()(his_pull.pull)
 app.command()(his_operations.unmapped)
-app.command()(his_operations.replay)
+app.command()(his_replay.replay)
 app.command("map")(his_operations.map_codes)
-app.command()(his_operations.reconcile)
+app.command()(his_reconcile.reconcile)
 _PAGE = 500
-
-
-@app.command()
-def pull(
-    hospital: Hospital,
-    state: State = DEFAULT_STATE,
-    readings: Annotated[
-        bool, typer.Option("--readings", help="Laboratory values and vital signs, not bills.")
-    ] = False,
-) -> None:
-    """Have the hospital's pull run now: fetch what is new, release it, submit it as claims.
-
-    With --readings what is released goes to pricing.
-
-    Does not wait for it. A pull that is running already goes on; no second one starts.
-    """
-    hospital = id_of(hospital)
-    ask_for_pull(state, hospital, "readings" if readings else "bills")
-    say(f"pulling; `lipei his status {hospital}` says how far it is")
 
 
 @app.command()
@@ -99,6 +79,9 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
         made = table(hospital, "count", right=("count",))
         print_table(rows(made, ((name, str(count)) for name, count in counts.items())))
         print_table(_pulls(channels))
+        for c in channels:
+            if c.HasField("catch_up") and not c.catch_up.HasField("caught_up_time"):
+                say(f"catching up with {c.channel}: {his_pull.reached(c)}")
     failed = [c for c in channels if c.last_failure_reason]
     if failed:
         raise Failed(

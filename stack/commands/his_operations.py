@@ -6,7 +6,10 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,17 +18,18 @@ import typer
 
 from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
+from services.common.refusals import Violation
 from services.common.state import read_addresses, state_dir
 from services.common.strict_yaml import Fault, StrictYamlError
+from services.his_bridge.cutting.refusals import ADVICE, FileRefused
 from services.his_bridge.profiles.loader import parse_profile
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.trying import is_faulty, told, try_out
-from stack.commands.calling import Failed, calling, content_of, fresh_request_id
+from stack.commands.calling import CallFailed, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State, profiles_in
 from stack.commands.printing import (
     counted,
     money,
-    plain,
     print_json,
     print_list,
     print_table,
@@ -35,12 +39,20 @@ from stack.commands.printing import (
     word,
 )
 from stack.commands.spreadsheet import Encoding, decoded
-from stack.commands.withheld import ask
 
 Hospital = Annotated[str, typer.Argument(metavar="HOSPITAL", help="The hospital's id.")]
 # A source may be slow, and a comparison reads all of it.
 SOURCE_CALL_S = 300.0
 _PAGE = 500
+# What the fields of a request are called here.
+_OPTIONS = {
+    "from_system": "--from",
+    "to_system": "--to",
+    "version": "--version",
+    "kind": "--kind",
+    "request_id": "--request-id",
+}
+_ROW = re.compile(r"entries\[(\d+)\]\.(\w+)")
 # What the columns of a table of codes may be called.
 _LOCAL = ("local_code", "本地编码", "院内编码")
 _STANDARD = ("standard_code", "标准编码", "医保编码")
@@ -105,7 +117,13 @@ def parse(
         found = parse_profile(content_of(profile), str(profile), os.environ)
     except StrictYamlError as error:
         raise Failed(*str(error).splitlines()) from None
-    tried = try_out(content_of(file), found)
+    try:
+        tried = try_out(content_of(file), found)
+    except FileRefused as refused:
+        raise Failed(
+            f"{file}:{refused.line or 1}: {ADVICE[refused.reason]} [{refused.reason}]",
+            "the whole file would be refused",
+        ) from None
     for one in tried:
         say(json.dumps(told(one), ensure_ascii=False))
     faulty = sum(map(is_faulty, tried))
@@ -194,6 +212,7 @@ def map_codes(  # noqa: PLR0913, PLR0917 -- an option each
 
     Records in quarantine that wait for its codes are read once more by themselves.
     """
+    table = table_of(content_of(file), str(file), encoding or "")
     request = pb.ImportCodeMapRequest(
         parent=parent_of(hospital),
         request_id=fresh_request_id(request_id),
@@ -201,11 +220,21 @@ def map_codes(  # noqa: PLR0913, PLR0917 -- an option each
         from_system=from_system,
         to_system=to_system,
         version=version,
-        entries=entries_of(content_of(file), str(file), encoding or ""),
-        dry_run=dry_run,
+        entries=table.entries,
+        # What is wrong with the file is told together with all else that is.
+        dry_run=dry_run or bool(table.faults),
     )
-    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
-        answer = OperationsServiceStub(channel).ImportCodeMap(request, timeout=SOURCE_CALL_S)
+    try:
+        with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
+            answer = OperationsServiceStub(channel).ImportCodeMap(request, timeout=SOURCE_CALL_S)
+    except CallFailed as refused:
+        if not (table.faults or refused.fault.violations):
+            raise
+        raise _refused(str(file), table, refused.fault.violations) from None
+    if table.faults:
+        raise _refused(str(file), table, ())
+    if answer.from_system_unknown:
+        _warn_of_system(from_system, answer.waiting_systems)
     if as_json:
         print_json(answer)
         return
@@ -217,10 +246,30 @@ def map_codes(  # noqa: PLR0913, PLR0917 -- an option each
     )
 
 
-def entries_of(content: bytes, source: str, encoding: str) -> list[pb.CodeMapEntry]:
-    """The rows of a table of codes; blank rows are left out.
+def _warn_of_system(system: str, waiting: Sequence[str]) -> None:
+    near = get_close_matches(system, waiting, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    known = f"; records wait for codes of {', '.join(waiting)}" if waiting else ""
+    typer.echo(
+        f"warning: nothing here knows the system {system}: no record waits for a code of it, and "
+        f"the profile does not name it{known}{hint}",
+        err=True,
+    )
 
-    Raises: Failed naming every faulty line.
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeTable:
+    """The rows of a table of codes, the line of each, and what is wrong with other rows."""
+
+    entries: list[pb.CodeMapEntry]
+    lines: list[int]
+    faults: list[Fault]
+
+
+def table_of(content: bytes, source: str, encoding: str) -> CodeTable:
+    """A table of codes; blank rows are left out.
+
+    Raises: Failed for a file that is no such table.
     """
     try:
         lines = decoded(content, source, encoding)
@@ -234,21 +283,23 @@ def entries_of(content: bytes, source: str, encoding: str) -> list[pb.CodeMapEnt
         if local is None or standard is None:
             text = "the first line names the columns: local_code and standard_code"
             raise StrictYamlError([Fault("", 1, "COLUMNS", text)], source)
-        found, faults = [], []
+        found = CodeTable(entries=[], lines=[], faults=[])
         for row in reader:
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) != len(header):
                 text = f"has {len(row)} cells, the first line {len(header)}"
-                faults.append(Fault("", reader.line_num, "CELLS", text))
+                found.faults.append(Fault("", reader.line_num, "CELLS", text))
                 continue
             local_code, standard_code = row[local].strip(), row[standard].strip()
             if not local_code or not standard_code:
                 text = "both codes must be there"
-                faults.append(Fault("", reader.line_num, "EMPTY", text))
-            found.append(pb.CodeMapEntry(local_code=local_code, standard_code=standard_code))
-        if faults:
-            raise StrictYamlError(faults, source)
+                found.faults.append(Fault("", reader.line_num, "EMPTY", text))
+                continue
+            found.entries.append(
+                pb.CodeMapEntry(local_code=local_code, standard_code=standard_code)
+            )
+            found.lines.append(reader.line_num)
     except StrictYamlError as error:
         raise Failed(*str(error).splitlines(), "nothing was loaded") from None
     except csv.Error:
@@ -256,96 +307,24 @@ def entries_of(content: bytes, source: str, encoding: str) -> list[pb.CodeMapEnt
     return found
 
 
-def replay(
-    hospital: Hospital,
-    records: Annotated[
-        list[str] | None, typer.Argument(metavar="RECORD...", help="Names of `his quarantine`.")
-    ] = None,
-    stage: Annotated[str, typer.Option("--stage", help="Only those stopped there.")] = "",
-    most: Annotated[int, typer.Option("--max", help="Without names: the oldest so many.")] = 100,
-    request_id: RequestId = "",
-    state: State = DEFAULT_STATE,
-    as_json: AsJson = False,
-) -> None:
-    """Have records in quarantine read once more: those named, or the oldest, at most 500."""
-    named = [
-        one if "/" in one else f"{parent_of(hospital)}/quarantine/{one}" for one in records or ()
+def _refused(source: str, table: CodeTable, violations: Sequence[Violation]) -> Failed:
+    """Everything wrong with the file and with the options, in one go; nothing was loaded."""
+    said = [
+        (fault.line, f"{source}:{fault.line}: {fault.text} [{fault.reason}]")
+        for fault in table.faults
     ]
-    request = pb.ReplayQuarantineRequest(
-        parent=parent_of(hospital), request_id=fresh_request_id(request_id), records=named
-    )
-    if named and stage:
-        raise Failed("name records, or a --stage", exit_code=2)
-    if not named:
-        request.stage, request.max_records = stage, most
-    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
-        answer = OperationsServiceStub(channel).ReplayQuarantine(request, timeout=SOURCE_CALL_S)
-    if as_json:
-        print_json(answer)
-    elif answer.reading_later:
-        say(f"{counted(answer.replayed_count, 'record')}: the pull under way reads them")
-    else:
-        say(
-            f"{counted(answer.replayed_count, 'record')} read once more: "
-            f"{answer.released_count} released, {answer.held_count} held, "
-            f"{answer.quarantined_count} in quarantine again"
-        )
-
-
-def reconcile(
-    hospital: Hospital,
-    first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")] = "",
-    last: Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD.")] = "",
-    state: State = DEFAULT_STATE,
-    as_json: AsJson = False,
-) -> None:
-    """Compare source and bridge bill by bill, and fetch again what is missing here.
-
-    Without days the last week until yesterday. Exit code 1 when a difference stays.
-    """
-    request = pb.ReconcileSourceRequest(
-        hospital=parent_of(hospital),
-        first_day=first,
-        last_day=last,
-    )
-    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
-        stub = OperationsServiceStub(channel)
-        answer, withheld = ask(stub.ReconcileSource, request, SOURCE_CALL_S)
-    found = answer.reconciliation
-    below = withheld.below("differences")
-    if as_json:
-        print_json(withheld.marked(plain(answer)))
-    else:
-        columns = (
-            *("day", "source", "total there", "released", "total here"),
-            *("waiting", "missing", "extra", "other total"),
-        )
-        made = table(*columns, right=columns[1:])
-        for day in found.days:
-            there = (str(day.source_count), money(day.source_total))
-            here = (str(day.here_count), money(day.here_total))
-            others = (
-                *(day.waiting_count, day.missing_count),
-                *(day.extra_count, day.other_total_count),
-            )
-            rows(made, [(day.day, *there, *here, *map(str, others))])
-        print_list(made, "no bills on these days, neither there nor here")
-        if answer.repulled_count:
-            say(f"{counted(answer.repulled_count, 'bill')} fetched again")
-        if answer.differences:
-            which = table("day", "differs", "source record")
-            for one in answer.differences:
-                kind = word(pb.DifferenceKind, one.kind)
-                record = below.shown("source_record", one.source_record)
-                rows(which, [(one.day, kind, record)])
-            print_table(which)
-    if not found.agrees:
-        raise Failed(
-            f"source and bridge differ from {found.first_day} to {found.last_day}; "
-            "what is missing or extra was asked for once more already: look at the source"
-        )
-    if not as_json:
-        say("every bill of the source is accounted for")
+    for one in violations:
+        row = _ROW.match(one.field)
+        if row is None:
+            if one.field == "entries" and table.faults:
+                continue  # its rows are all at fault
+            option = _OPTIONS.get(one.field, one.field)
+            said.append((0, f"{option}: {one.text} [{one.reason}]"))
+        else:
+            line = table.lines[int(row[1])]
+            said.append((line, f"{source}:{line}: {row[2]} {one.text} [{one.reason}]"))
+    lines = [text for _, text in sorted(said, key=lambda each: each[0])]
+    return Failed(*lines, f"{counted(len(lines), 'fault')}; nothing was loaded")
 
 
 def id_of(hospital: str) -> str:

@@ -71,23 +71,16 @@ def select(
     version = None if previous is None else version_of(previous)
     all_rows = cells.rows_of(fitted, previous)
     target, book = found.folder / SELECTION, found.folder / WORKBOOK
-    inputs = [found.folder / FIT] + ([book] if book.exists() and not fresh else [])
-    arguments = ["--fresh"] if fresh else []
-    with running(found, "select", arguments=arguments, inputs=inputs) as work:
-        if book.exists() and not fresh:
-            try:
-                chosen = choice.read_workbook(
-                    content_of(book), fitted, fit_sha256, all_rows, version
-                )
-            except choice.WorkbookRefused as refused:
-                told = [f"{WORKBOOK}: {one}" for one in str(refused).splitlines()]
-                count = f"{_faults(told)}; nothing was selected"
-                raise Failed(*told, count, exit_code=2) from None
-        else:
-            chosen = choice.as_indicated(fit_sha256, all_rows, version)
-            book.parent.mkdir(exist_ok=True)
-            book.write_bytes(workbook.workbook_bytes(fitted, fit_sha256, all_rows))
-            work.outputs.append(book)
+    if fresh or not book.exists():
+        book.parent.mkdir(exist_ok=True)
+        book.write_bytes(workbook.workbook_bytes(fitted, fit_sha256, all_rows))
+    # The workbook is an input, also of its first run: a rerun must not overwrite somebody's choice.
+    with running(found, "select", inputs=[found.folder / FIT, book]) as work:
+        try:
+            chosen = choice.read_workbook(content_of(book), fitted, fit_sha256, all_rows, version)
+        except choice.WorkbookRefused as refused:
+            told = [f"{WORKBOOK}: {one}" for one in str(refused).splitlines()]
+            raise Failed(*told, f"{_faults(told)}; nothing was selected", exit_code=2) from None
         target.write_bytes(choice.selection_bytes(chosen))
         work.outputs.append(target)
         work.synthetic = fitted.synthetic

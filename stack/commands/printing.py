@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -108,6 +109,27 @@ def progress_bar(out: Console) -> Progress:
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=out, disable=not out.is_terminal)
+
+
+@contextmanager
+def stepwise(what: str, total: int, of: str) -> Iterator[Callable[[int], None]]:
+    """A bar for work that is done in steps; in a pipe a line after each step but the last.
+
+    Call what it gives with how much a step did. Goes to standard error: it is no result.
+    """
+    out = Console(stderr=True, highlight=False)
+    done = 0
+    with progress_bar(out) as bar:
+        task = bar.add_task(what, total=total)
+
+        def step(did: int) -> None:
+            nonlocal done
+            done += did
+            bar.advance(task, did)
+            if not out.is_terminal and done < total:
+                _as_it_is(f"{what}: {done} of {total} {of}", out)
+
+        yield step
 
 
 def _stacked(made: Table, width: int) -> Iterator[str]:

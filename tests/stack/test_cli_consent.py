@@ -213,8 +213,28 @@ def test_a_table_of_codes_is_loaded_and_rehearsed(state: Path, tmp_path: Path) -
     assert trial.out == (
         "1 code: would be 1 added, 0 changed, 0 removed; 0 records would be read once more\n"
     )
+    assert not trial.said  # the profile names the system
     assert lipei(*words).out == "1 code: 1 added, 0 changed, 0 removed; 0 records read once more\n"
+    # A system of which nothing here has heard is loaded, and said aloud.
+    words[words.index("--from") + 1] = "urn:test:locale"
+    mistyped = lipei(*words, "--dry-run")
+    assert mistyped.code == 0
+    (said,) = mistyped.said
+    assert said == (
+        "warning: nothing here knows the system urn:test:locale: no record waits for a code of it, "
+        "and the profile does not name it"
+    )
+    # Whatever is wrong, with the options and with the rows of the file, is said at once.
     words[words.index("--to") + 1] = "urn:test:nobody"
+    words[words.index("--version") + 1] = "a b"
+    table.write_text(
+        f"local_code,standard_code\nA1,250101001\nA2\n,250101002\nA1,250101003\nA4,{'9' * 101}\n"
+    )
     refused = lipei(*words)
     assert refused.code == 1
-    assert any("to_system" in line for line in refused.said)
+    assert [line.partition(": ")[0] for line in refused.said] == [
+        "--version",
+        "--to",
+        *(f"{table}:{line}" for line in (3, 4, 5, 6)),
+        "6 faults; nothing was loaded",
+    ]

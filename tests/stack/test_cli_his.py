@@ -14,6 +14,7 @@ from stack.commands.failing import Failed
 from tests.services.his_bridge import messages_hl7
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import PROFILE
+from tests.services.his_bridge.test_dropped_corrections import CSV_PROFILE, HEADER, NUMBER, ROW
 from tests.stack.typed import lipei
 
 HOSPITAL = "demo-hospital"
@@ -105,11 +106,36 @@ def test_a_message_that_a_listener_would_refuse_is_told_so(tmp_path: Path) -> No
     assert [one["reason"] for one in second["denials"]] == ["PROCESSING_ID_UNSUPPORTED"]
 
 
+def test_a_file_of_rows_is_parsed_as_it_would_be_dropped(tmp_path: Path) -> None:
+    profile, file = tmp_path / "p.yaml", tmp_path / "bills.csv"
+    profile.write_text(CSV_PROFILE.replace("FOLDER", str(tmp_path)))
+    rows = [ROW.format(bill=bill, number=NUMBER, amount="5.00", rev=1) for bill in (1, 2)]
+    file.write_text(HEADER + "".join(rows) + rows[1].replace("B2,", "B3,").replace("5.00", "x"))
+    typed = lipei("his", "parse", file, "--profile", profile)
+    assert typed.code == 1
+    first, second, third = [json.loads(line) for line in typed.out.splitlines()]
+    assert [(one["record"], one["outcome"]) for one in (first, second)] == [
+        ("B1", "BillStated"),
+        ("B2", "BillStated"),
+    ]
+    assert {one["reason"] for one in third["faults"]} == {"NUMBER_MALFORMED"}
+    # And what refuses the whole file is said with its line.
+    file.write_text(HEADER + rows[0] + rows[1] + rows[0])
+    typed = lipei("his", "parse", file, "--profile", profile)
+    assert typed.code == 1
+    assert typed.said == [
+        f"{file}:4: rows of one bill must stand together [ROWS_SCATTERED]",
+        "the whole file would be refused",
+    ]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
 def test_a_table_of_codes_is_read_as_a_spreadsheet_writes_it(encoding: str) -> None:
     text = '院内编码,名称,医保编码\r\n\r\nXJ-1,血常规,250101001\r\nXJ-2,"a, b",250101002\r\n'
-    found = his_operations.entries_of(text.encode(encoding), "t.csv", "")
-    assert [(one.local_code, one.standard_code) for one in found] == [
+    found = his_operations.table_of(text.encode(encoding), "t.csv", "")
+    assert not found.faults
+    assert found.lines == [3, 4]
+    assert [(one.local_code, one.standard_code) for one in found.entries] == [
         ("XJ-1", "250101001"),
         ("XJ-2", "250101002"),
     ]
@@ -117,10 +143,9 @@ def test_a_table_of_codes_is_read_as_a_spreadsheet_writes_it(encoding: str) -> N
 
 def test_every_faulty_line_of_a_table_is_named() -> None:
     text = "local_code,standard_code\na,b\nc\n,d\ne,\n"
-    with pytest.raises(Failed) as caught:
-        his_operations.entries_of(text.encode(), "t.csv", "")
-    said = caught.value.lines
-    assert [line.split(" ")[0] for line in said[:-1]] == ["t.csv:3:", "t.csv:4:", "t.csv:5:"]
+    found = his_operations.table_of(text.encode(), "t.csv", "")
+    assert [fault.line for fault in found.faults] == [3, 4, 5]
+    assert [one.local_code for one in found.entries] == ["a"]
     for content in (b"code,other\na,b\n", b""):
         with pytest.raises(Failed):
-            his_operations.entries_of(content, "t.csv", "")
+            his_operations.table_of(content, "t.csv", "")

@@ -61,6 +61,13 @@ def find_or_add(
     return find_all(connection, sealer, wanted)
 
 
+def forget_member(connection: Connection, member_id: str, now_us: int) -> None:
+    """The same for one whose token nobody has told."""
+    connection.execute(
+        update(member).where(member.c.id == member_id).values(token_index=None, erased_us=now_us)
+    )
+
+
 def forget(connection: Connection, sealer: Sealer, token: str, now_us: int) -> None:
     """Let nothing lead from the token to its member any more; the opaque id stays in rows.
 

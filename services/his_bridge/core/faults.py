@@ -22,6 +22,7 @@ class Stage(StrEnum):
 class Reason(StrEnum):
     """Stable names of faults. A new one needs a sentence in `ADVICE` and a case in the tests."""
 
+    RECORD_TOO_LARGE = "RECORD_TOO_LARGE"
     NOT_JSON = "NOT_JSON"
     NOT_HL7 = "NOT_HL7"
     NOT_IN_CHARSET = "NOT_IN_CHARSET"
@@ -94,6 +95,9 @@ class Reason(StrEnum):
 _ADVICE: dict[Stage, dict[Reason, str]] = {
     Stage.PARSE: {
         Reason.BRIDGE_FAILED: "the bridge itself failed on this record; report it to its maker",
+        Reason.RECORD_TOO_LARGE: (
+            "larger than any bill, or of more values; have the HIS leave out what is attached"
+        ),
         Reason.NOT_JSON: "not one JSON object in UTF-8; have the HIS send it anew",
         Reason.NOT_HL7: "no HL7 v2 message with a usable MSH; have the interface send it anew",
         Reason.NOT_IN_CHARSET: (

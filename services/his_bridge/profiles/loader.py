@@ -48,7 +48,7 @@ class PullLimits(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_s: int = 50
     attempts: int = 4
     max_wait_s: int = 5
-    max_body_mib: int = 32
+    max_body_mib: int = 6
     lease_s: int = 15
     park_days: int = 30
 
@@ -112,14 +112,27 @@ def parse_profile(
     faults: list[Fault] = []
     top = Section(load(content, source), "", faults)
     hospital = top.text("hospital", HOSPITAL) or "unknown"
-    dialect = top.text("dialect", "|".join(DIALECTS)) or next(iter(DIALECTS))
+    named = top.text("dialect", "|".join(DIALECTS))
+    dialect = named or next(iter(DIALECTS))
     charset = top.text("charset", "utf-8", required=False) or "utf-8"
     origin = top.section("source")
+    before = len(faults)
     kind = origin.text("kind", "|".join(SOURCE_KINDS), required=False) or USUAL_KIND
-    source_settings = SOURCE_KINDS[kind](
-        origin, Context(hospital=hospital, top=top, environ=environ or {})
-    )
+    context = Context(hospital=hospital, top=top, environ=environ or {})
     own = top.section(dialect)
+    # Of a kind or a dialect that is mistyped nobody can say what belongs to it.
+    unknown: list[Fault] = []
+    mistyped = len(faults) > before
+    if mistyped:
+        origin = Section(origin.node, "source", unknown)
+    if mistyped or named is None:
+        context = Context(hospital=hospital, top=Section(top.node, "", unknown), environ={})
+        top.ignore("base_url")
+    source_settings = SOURCE_KINDS[kind](origin, context)
+    if named is None:
+        own = Section(own.node, dialect, unknown)
+        for each in DIALECTS:
+            top.ignore(each)
     dialect_terms = DIALECTS[dialect](own)
     zone, currency = _zone(top), _currency(top)
     provider = top.section("provider", required=True)

@@ -25,6 +25,15 @@ class Section:
         self._faults = faults
         self._known: set[str] = set()
 
+    @property
+    def node(self) -> YamlMap:
+        """The mapping itself."""
+        return self._node
+
+    def ignore(self, key: str) -> None:
+        """Say nothing of this key, whatever it holds."""
+        self._known.add(key)
+
     def text(self, key: str, pattern: str = r".{1,300}", *, required: bool = True) -> str | None:
         """A text that matches the whole pattern."""
         value = self._take(key, required)

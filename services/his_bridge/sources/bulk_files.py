@@ -10,16 +10,16 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from services.his_bridge.dialects.fhir_r4 import entry_of, moment_of
-from services.his_bridge.dialects.strict_json import meaning_of
-from services.his_bridge.sources.http import HospitalHttp, Missing, refusal
-from services.his_bridge.sources.lines import (
+from services.his_bridge.cutting.lines import (
     GZIP_MAGIC,
     Gunzip,
     Lines,
     LineTooLong,
     PackedBadly,
 )
+from services.his_bridge.dialects.fhir_r4 import entry_of, moment_of
+from services.his_bridge.dialects.strict_json import meaning_of
+from services.his_bridge.sources.http import HospitalHttp, Missing, refusal
 from services.his_bridge.sources.port import RawRecord, SourceFault
 
 NDJSON = "application/fhir+ndjson"
@@ -107,17 +107,44 @@ class _OperationOutcome(msgspec.Struct):
 
 
 def read_manifest(body: bytes) -> Manifest | None:
-    """The manifest; None when it is none, or one of those in pages, which no server here writes."""
+    """A manifest, or a page of one; None when it is none."""
     try:
         found = msgspec.json.decode(body, type=Manifest)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
     files = [*found.output, *found.deleted, *found.error]
-    paged = any(link.get("relation") == "next" for link in found.link)
     senseless = any(file.count is not None and file.count < 0 for file in files)
-    if paged or senseless or len(files) > MOST_FILES:
+    if senseless or len(files) > MOST_FILES:
         return None
     return found if moment_of(found.transaction_time) is not None else None
+
+
+def next_page(manifest: Manifest) -> str:
+    """Where the manifest goes on (Bulk Data 3.0, `link`); empty on its last page."""
+    return next((one.get("url", "") for one in manifest.link if one.get("relation") == "next"), "")
+
+
+def joined(pages: Sequence[Manifest]) -> Manifest | None:
+    """One manifest of its pages; None when they are not of one export, or name too many files."""
+    first = pages[0]
+    whole = Manifest(
+        transaction_time=first.transaction_time,
+        requires_access_token=first.requires_access_token,
+        output=[file for page in pages for file in page.output],
+        deleted=[file for page in pages for file in page.deleted],
+        error=[file for page in pages for file in page.error],
+    )
+    told = {(page.transaction_time, page.requires_access_token) for page in pages}
+    files = len(whole.output) + len(whole.deleted) + len(whole.error)
+    return whole if len(told) == 1 and files <= MOST_FILES else None
+
+
+def left_of(files: Sequence[BulkFile], file: int, line: int) -> int | None:
+    """Records behind a place by the manifest's counts; None where it does not count every file."""
+    ahead = [one.count for one in files[file:] if one.what == "output"]
+    if any(count is None for count in ahead):
+        return None
+    return max(0, sum(count for count in ahead if count is not None) - line)
 
 
 def files_of(manifest: Manifest, kinds: Sequence[str], deleted: bool) -> list[BulkFile]:

@@ -28,6 +28,9 @@ from services.his_bridge.sources.bulk_files import (
     Piece,
     files_of,
     fingerprint,
+    joined,
+    left_of,
+    next_page,
     open_file,
     read_manifest,
 )
@@ -36,6 +39,8 @@ from services.his_bridge.sources.http import HospitalHttp, Missing, refusal
 from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
 from services.his_bridge.sources.wire import TRANSIENT, Answer, TooLarge, away, retry_after_s
 
+# Pages of one manifest: a server that never ends it is not followed for ever.
+_MOST_PAGES = 1_000
 _OK, _ACCEPTED, _GONE, _NOT_FOUND, _FAILED = 200, 202, 410, 404, 500
 # Between two looks at an export that does not say when to look.
 _LOOK_AGAIN_S = 2.0
@@ -117,7 +122,9 @@ class FhirBulk:
             place = msgspec.structs.replace(place, files=told, file=0, line=0, offset=0)
         if place.file >= len(files):
             return await self._ended(kind, place, manifest)
-        return await self._records(kind, place, manifest, files[place.file])
+        page, moved = await self._records(kind, place, manifest, files[place.file])
+        left = left_of(files, moved.file, moved.line) if moved is not None else None
+        return msgspec.structs.replace(page, left=left)
 
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
         """Referenced resources, by REST from the same server."""
@@ -179,11 +186,36 @@ class FhirBulk:
         wait = place.not_before_s - self._now_s()
         if 0 < wait <= _LONGEST_RETRY_S:
             return Page(records=(), cursor=_written(place), swept=True)
+        pages: list[Manifest] = []
+        seen: set[str] = set()
+        url = place.status_url
+        while url:
+            answer = await self._ready(kind, place, url)
+            if isinstance(answer, Page):
+                return answer
+            seen.add(url)
+            page = read_manifest(answer.body)
+            onward = urljoin(url, next_page(page)) if page is not None and next_page(page) else ""
+            if onward and not self._http.is_ours(onward):
+                text = "the export's manifest goes on at another host"
+                raise SourceFault("SOURCE_EXPORT_ELSEWHERE", text)
+            if page is None or onward in seen or len(seen) > _MOST_PAGES:
+                return await self._given_up(kind, place, "SOURCE_EXPORT_MALFORMED")
+            pages.append(page)
+            url = onward
+        manifest = joined(pages)
+        if manifest is None:
+            return await self._given_up(kind, place, "SOURCE_EXPORT_MALFORMED")
+        self._manifests[kind] = place.status_url, manifest
+        return manifest
+
+    async def _ready(self, kind: str, place: _Place, url: str) -> Answer | Page:
+        """A page of the manifest as soon as it is there; else what to answer meanwhile."""
         left = float(self._limits.max_wait_s)
         while True:
             answer = await self._ask(
                 "GET",
-                place.status_url,
+                url,
                 headers={"Accept": "application/json"},
                 transient=TRANSIENT - {_FAILED},
             )
@@ -206,13 +238,12 @@ class FhirBulk:
             raise away("the source answered 500")
         if answer.status != _OK:
             raise _as_fault(refusal(answer.status))
-        manifest = read_manifest(answer.body)
-        if manifest is None:
-            return await self._given_up(kind, place, "SOURCE_EXPORT_MALFORMED")
-        self._manifests[kind] = place.status_url, manifest
-        return manifest
+        return answer
 
-    async def _records(self, kind: str, place: _Place, manifest: Manifest, file: BulkFile) -> Page:
+    async def _records(
+        self, kind: str, place: _Place, manifest: Manifest, file: BulkFile
+    ) -> tuple[Page, _Place | None]:
+        """The next records of a file, and the place behind them, unless the export is given up."""
         opened = self._open.pop(kind, None)
         at = (place.status_url, place.file, place.line, place.offset)
         if opened is not None and opened.at != at:
@@ -233,7 +264,7 @@ class FhirBulk:
         except FileBroken as broken:
             if opened is not None:
                 await opened.close()
-            return await self._given_up(kind, place, broken.reason)
+            return await self._given_up(kind, place, broken.reason), None
         except BaseException as fault:
             if opened is not None:
                 await opened.close()
@@ -251,13 +282,13 @@ class FhirBulk:
         else:
             await opened.close()
         if not (piece.ended or piece.broken):
-            return Page(records=piece.records, cursor=_written(moved), swept=False)
+            return Page(records=piece.records, cursor=_written(moved), swept=False), moved
         reason = piece.broken or _count_differs(piece, file)
         if reason:
             given_up = await self._given_up(kind, place, reason)
-            return msgspec.structs.replace(given_up, records=piece.records)
+            return msgspec.structs.replace(given_up, records=piece.records), None
         moved = msgspec.structs.replace(moved, file=place.file + 1, line=0, offset=0)
-        return Page(records=piece.records, cursor=_written(moved), swept=False)
+        return Page(records=piece.records, cursor=_written(moved), swept=False), moved
 
     def _takes_token(self, manifest: Manifest, file: BulkFile) -> bool:
         """Our token goes to the server itself and to nobody else. Raises: SourceFault."""

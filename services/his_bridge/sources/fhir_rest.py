@@ -26,7 +26,7 @@ from services.his_bridge.dialects.fhir_r4 import (
     points_at,
     stated_by,
 )
-from services.his_bridge.dialects.strict_json import meaning_of
+from services.his_bridge.dialects.strict_json import marks_of, meaning_of
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
 from services.his_bridge.sources.http import (
@@ -44,6 +44,9 @@ LOOK_UP_AT_ONCE = 100
 # From an invoice to its charge, the charge's visit, and the visit's disease.
 DEEPEST = 3
 MAX_COUNT = 5_000
+# Values of a page, counted by JSON's marks: a thousand bills of fifty charges. Each becomes an
+# object, and a page of nothing else would take the memory of a thousand pages.
+MOST_MARKS = 1_500_000
 MAX_URL = 4_000
 # No server caps its pages below this; a shorter page of known records is the end even where the
 # server can neither exclude ids nor tell a total.
@@ -114,6 +117,8 @@ class FhirRest:
             records=page.records,
             cursor=msgspec.json.encode(moved),
             swept=page.swept and turn == len(kinds),
+            # Of the kinds whose turn comes later nothing is known.
+            left=page.left if turns.turn + 1 == len(kinds) else None,
         )
 
     async def _fetch(self, kind: str, cursor: bytes | msgspec.Raw | None) -> Page:
@@ -126,7 +131,7 @@ class FhirRest:
             start = _earlier(place.position, now - timedelta(seconds=self._limits.overlap_s))
             place = _Place(position=start, newest=newest, sweeping=True, begun=start)
         try:
-            fresh, short = await self._beyond(kind, place)
+            fresh, short, left = await self._beyond(kind, place)
         except Gone:
             if place.anew:
                 text = f"the source does not search {kind} any more; check the profile's base_url"
@@ -145,6 +150,7 @@ class FhirRest:
             records=tuple(map(_record, fresh)),
             cursor=_written(self._after_sweep(moved) if swept else moved),
             swept=swept,
+            left=left,
         )
 
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
@@ -244,16 +250,16 @@ class FhirRest:
         earlier = min(place.position, place.newest)
         return _Place(position=earlier - timedelta(seconds=self._limits.overlap_s))
 
-    async def _beyond(self, kind: str, place: _Place) -> tuple[list[Entry], bool]:
+    async def _beyond(self, kind: str, place: _Place) -> tuple[list[Entry], bool, int | None]:
         """Records at or after the place that this sweep has not seen; none only at the end.
 
-        Also whether the page looked like the last one.
+        Also whether the page looked like the last one, and how many follow by the server's count.
         """
         count = min(MAX_COUNT, self._limits.page_size + len(place.seen))
         fits, most = 0, MAX_COUNT  # a page of `fits` came; one of more than `most` is too large
         while True:
             try:
-                framed = await self._search(kind, _window(place, count), may_expire=True)
+                framed = await self._page(kind, _window(place, count), may_expire=True)
             except TooLarge:
                 most = count - 1
                 if most == 0:
@@ -263,15 +269,15 @@ class FhirRest:
             full = len(framed.entries) >= count or framed.says_more
             fresh = _unseen(framed.entries, place)
             if fresh:
-                return fresh, not full
+                return fresh, not full, _left(framed)
             if not full and len(framed.entries) < min(count, self._longest):
-                return [], True
+                return [], True, None
             if full and count < most:
                 # One moment holds more records than a page: ask for a larger one.
                 fits = count
                 count = min(most, count * 4) if most == MAX_COUNT else (count + most + 1) // 2
                 continue
-            return await self._without_seen(kind, place, framed, most), False
+            return await self._without_seen(kind, place, framed, most), False, None
 
     async def _without_seen(self, kind: str, place: _Place, last: Framed, most: int) -> list[Entry]:
         """Tell the end from a page that was cut short, by leaving out what was seen."""
@@ -284,8 +290,6 @@ class FhirRest:
             framed = await self._search(kind, [*_window(place, count), ("_id:not", ids)])
         except (Refused, Missing):
             framed = last
-        except TooLarge:
-            raise _too_large() from None
         fresh = _unseen(framed.entries, place)
         if fresh or not framed.entries:
             return fresh
@@ -303,15 +307,23 @@ class FhirRest:
         )
         raise SourceFault("SOURCE_PAGE_TOO_SMALL", text)
 
-    async def _search(
-        self, kind: str, parameters: Parameters, *, may_expire: bool = False
-    ) -> Framed:
+    async def _search(self, kind: str, parameters: Parameters) -> Framed:
+        """An answer that can be made no smaller. Raises: SourceFault."""
+        try:
+            return await self._page(kind, parameters)
+        except TooLarge:
+            raise _too_large() from None
+
+    async def _page(self, kind: str, parameters: Parameters, *, may_expire: bool = False) -> Framed:
+        """An answer. Raises: SourceFault, and TooLarge for one that may come in smaller pages."""
         long = sum(len(name) + len(value) for name, value in parameters) > MAX_URL
         try:
             if long:
                 body = await self._http.search_by_post(kind, parameters)
             else:
                 body = await self._http.get(kind, parameters)
+            if marks_of(body) > MOST_MARKS:
+                raise TooLarge
             framed = frame(body, kind)
         except NotABundle:
             raise SourceFault("SOURCE_NOT_FHIR", "the answer is no FHIR searchset") from None
@@ -330,15 +342,27 @@ class FhirRest:
 
     async def _batch(self, kind: str, ids: list[str]) -> dict[Key, bytes]:
         wanted = set(ids)
-        framed = await self._search(kind, [("_id", ",".join(ids)), ("_count", str(len(ids)))])
+        try:
+            parameters = [("_id", ",".join(ids)), ("_count", str(len(ids)))]
+            framed = await self._page(kind, parameters)
+        except TooLarge:
+            if len(ids) == 1:
+                return {}  # a person's picture may be in it: only what needs it waits
+            middle = len(ids) // 2
+            return await self._batch(kind, ids[:middle]) | await self._batch(kind, ids[middle:])
         found = {(kind, e.record_id): e.raw for e in framed.entries if e.record_id in wanted}
         for record_id in ids:
             if (kind, record_id) not in found:
                 try:
                     found[kind, record_id] = await self._http.get(f"{kind}/{record_id}")
-                except (Missing, Refused):
+                except (Missing, Refused, TooLarge):
                     continue  # deleted, or never there: the bill says so in the quarantine
         return found
+
+
+def _left(framed: Framed) -> int | None:
+    """How many records follow a page; only where the server counts what matches."""
+    return None if framed.total is None else max(0, framed.total - len(framed.entries))
 
 
 def _newest_of(framed: Framed) -> datetime | None:

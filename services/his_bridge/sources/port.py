@@ -33,12 +33,16 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     What records of another `scope` point at is not what these point at, whatever its id: of two
     files each has its own Patient/1. Of most sources all records have the same.
+
+    `left`: how many records follow by the source's own count, where it tells one. An estimate: it
+    ends no sweep.
     """
 
     records: tuple[RawRecord, ...]
     cursor: bytes
     swept: bool
     scope: str = ""
+    left: int | None = None
 
 
 class SourceFault(Exception):

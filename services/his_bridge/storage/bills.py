@@ -174,6 +174,26 @@ class Bills:
             if step.order[0] <= pending.updated_us
         )
 
+    def who_go_on(self, people: Iterable[str]) -> set[str]:
+        """Tokens of those as whom these people, or any of the bills', go on after merges."""
+        self._patients.load(self._connection, self._sealer, self._hospital, people)
+        return set(self._patients.ids.values())
+
+    def goes_on_as(self) -> dict[str, tuple[str, str]]:
+        """Member → member and token of who goes on, of everybody whom a new merge concerns."""
+        if not any(row["level"] == str(MergeLevel.PATIENT) for row in self._new_merges):
+            return {}
+        aliases, ids = self._patients.aliases, self._patients.ids
+        survivors = {name: aliases.survivor(name) for name in aliases.joined}
+        return {name: (one, ids[one]) for name, one in survivors.items() if one in ids}
+
+    def survivor_token(self, token: str) -> str:
+        """The token under which a patient goes on in the end, whenever the merge was."""
+        patient = self._member_of.get(token)
+        if patient is None:
+            return token
+        return self._patients.ids.get(self._patients.aliases.survivor(patient), token)
+
     def token_at(self, token: str, at_us: int) -> str:
         """The token under which a patient goes on at this time of the source's."""
         patient = self._member_of.get(token)

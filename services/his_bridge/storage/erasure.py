@@ -13,9 +13,11 @@ from sqlalchemy import Connection, delete, func, select, update
 from services.common.database import Database
 from services.common.sealing import Sealer, SubjectKeys, erasures, members
 from services.common.sealing.tables import MEMBER, SUBJECT_KEY
+from services.his_bridge.core.outcomes import MergeLevel
 from services.his_bridge.storage import holding
 from services.his_bridge.storage.bills import DELIVERY_PENDING
 from services.his_bridge.storage.consents import untold
+from services.his_bridge.storage.known_bills import Merges
 from services.his_bridge.storage.sealed import patient
 from services.his_bridge.storage.tables import reading, released_bill
 
@@ -72,7 +74,14 @@ def erase(
             return _ERASURE.decode(known)
         if not found:
             raise NothingKept
-        parts = [_erase(connection, sealer, found[key], key, now_us) for key in sorted(found)]
+        people = {
+            one
+            for hospital in hospitals
+            for member in [found.get(patient(hospital, token))]
+            if member is not None
+            for one in _as_one(connection, sealer, hospital, member)
+        }
+        parts = [_erase(connection, sealer, member, now_us) for member in sorted(people)]
         done = Erasure(
             keys=sum(part.keys for part in parts),
             bills=sum(part.bills for part in parts),
@@ -92,12 +101,20 @@ def erase(
     return done
 
 
-def _erase(connection: Connection, sealer: Sealer, member: str, key: str, now_us: int) -> Erasure:
+def _as_one(connection: Connection, sealer: Sealer, hospital: str, member: str) -> set[str]:
+    """Everybody whom the hospital has merged with a patient: they are one person."""
+    merges = Merges(MergeLevel.PATIENT)
+    names = merges.load(connection, sealer, hospital, {member})
+    survivor = merges.aliases.survivor
+    return {name for name in names if survivor(name) == survivor(member)}
+
+
+def _erase(connection: Connection, sealer: Sealer, member: str, now_us: int) -> Erasure:
     if untold(connection, member):
         raise WithdrawalNotTold
     holding.forget(connection, member)
     destroyed = sealer.destroy(members.subject_of(member))
-    members.forget(connection, sealer, key, now_us)
+    members.forget_member(connection, member, now_us)
     mine = released_bill.c.member == member
     bills = connection.execute(select(func.count()).where(mine)).scalar_one()
     withheld = connection.execute(

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from services.his_bridge.core.breaker import pause_s
-from services.his_bridge.storage import waiting
+from services.his_bridge.storage import pull_progress, waiting
 from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.lists import quarantined_by_channel
 from services.his_bridge.storage.tables import held_record, inbox, last_pull
@@ -30,6 +30,7 @@ class ChannelStatus(msgspec.Struct, frozen=True, kw_only=True):
     parked_us: int | None = None  # since when the first of them waits
     failures: int = 0
     left_alone_until_us: int = 0
+    progress: pull_progress.Progress | None = None
 
 
 def record(
@@ -87,6 +88,7 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
         )
     )
     quarantined = quarantined_by_channel(connection, hospital)
+    progress = pull_progress.of(connection, hospital)
     parked = {"bills": waiting.parked(connection, hospital)}
     return [
         ChannelStatus(
@@ -103,6 +105,7 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
             quarantined=quarantined.get(channel, 0),
             parked=parked.get(channel, (0, None))[0],
             parked_us=parked.get(channel, (0, None))[1],
+            progress=progress.get(channel),
         )
         for channel in CHANNELS
     ]

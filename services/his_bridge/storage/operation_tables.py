@@ -85,4 +85,20 @@ reconciliation = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# How far each channel of a hospital has been caught up with: since when, how many records the
+# source gave, how many of them were new, how many it may come to by the source's own count, and the
+# time of the last of them. Without `caught_up_us` more is to come.
+pull_progress = Table(
+    "pull_progress",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("channel", String(16), primary_key=True),
+    Column("started_us", BigInteger, nullable=False),
+    Column("caught_up_us", BigInteger),
+    Column("seen", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("expected", BigInteger),
+    Column("reached_us", BigInteger),
+)
+
 APPEND_ONLY = ("code_map", "replay", "reconciliation")

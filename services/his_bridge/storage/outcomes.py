@@ -20,24 +20,25 @@ from services.his_bridge.core.outcomes import (
     BillWithdrawn,
     KeptOut,
     Merged,
+    MergeLevel,
     Outcome,
     ReadingsStated,
     ReadingsWithdrawn,
     SetAside,
 )
-from services.his_bridge.storage import holding, sealed
+from services.his_bridge.storage import holding, moved_readings, sealed
 from services.his_bridge.storage.bills import Bills
 from services.his_bridge.storage.code_maps import note_unmapped
 from services.his_bridge.storage.consents import Register, register_of
 from services.his_bridge.storage.holding import HELD, PURPOSES, READINGS, Held, Version
 from services.his_bridge.storage.inbox import READ, Pending, SetAsideRow, set_aside
 from services.his_bridge.storage.leases import next_numbers
+from services.his_bridge.storage.moved_readings import MOVED
 from services.his_bridge.storage.portions import portions
 from services.his_bridge.storage.tables import inbox, reading
 from services.his_bridge.storage.versions import Rank, newest_read
 
 # Begins the component of a reading that turned out to be another patient's.
-_MOVED = "~"
 # Nothing was made of these records, or of a newer version: nobody needs their bytes.
 _NEEDS_NO_BYTES = ("unchanged", "filtered", holding.SUPERSEDED)
 _OF_BILLS = (BillStated, BillWithdrawn, BillHappened, Merged)
@@ -86,7 +87,9 @@ def settle(
     What states anything about a person is released only under a consent that is active now; else
     it is held, and only its newest version is.
     """
-    holding.one_at_a_time(connection, place.hospital, reads=True)
+    # Whose a reading is, is decided while nobody merges patients.
+    merges = any(isinstance(one, Merged) and one.level is MergeLevel.PATIENT for _, one in judged)
+    holding.one_at_a_time(connection, place.hospital, reads=not merges)
     batch = _Batch(connection, sealer, place, judged, now_us)
     for pending, outcome in judged:
         batch.add(pending, outcome)
@@ -134,6 +137,9 @@ class _Batch:
         self._newest = self._newest_of(of_readings) if self._by_newest else {}
         tokens = self._tokens(judged)
         self._member_of = sealed.members_of(connection, sealer, hospital, tokens, now_us)
+        if readings:
+            go_on = self._bills.who_go_on(self._member_of.values())
+            self._member_of |= sealed.members_of(connection, sealer, hospital, go_on, now_us)
         sealer.load(map(members.subject_of, self._member_of.values()))
         self._register: Register = register_of(
             connection,
@@ -166,7 +172,7 @@ class _Batch:
         if isinstance(outcome, _OF_BILLS) and self._bills.is_erased(pending, outcome):
             outcome = _ERASED
         if isinstance(outcome, ReadingsStated):
-            outcome = self._of_survivor(pending, outcome)
+            outcome = self._of_survivor(outcome)
         if not isinstance(outcome, SetAside) and self._is_overtaken(pending):
             self._superseded.append(pending.inbox_id)
             return
@@ -209,15 +215,15 @@ class _Batch:
             return None
         return self._bills.token_at(need[0], pending.updated_us), need[1]
 
-    def _of_survivor(self, pending: Pending, outcome: ReadingsStated) -> ReadingsStated:
-        """The readings of the patient who goes on, after a merge of patients."""
+    def _of_survivor(self, outcome: ReadingsStated) -> ReadingsStated:
+        """The readings of the patient who goes on, whichever came first, they or the merge."""
         return ReadingsStated(
             readings=tuple(
                 (
                     component,
                     msgspec.structs.replace(
                         one,
-                        member_token=self._bills.token_at(one.member_token, pending.updated_us),
+                        member_token=self._bills.survivor_token(one.member_token),
                     ),
                 )
                 for component, one in outcome.readings
@@ -295,6 +301,17 @@ class _Batch:
         self._number(self._bills.released, f"bills/{self._hospital}")
         self._bills.write_released()
         self._write_readings()
+        goes_on_as = self._bills.goes_on_as()
+        if goes_on_as:
+            moved_readings.follow(
+                self._connection,
+                self._sealer,
+                self._hospital,
+                place.recipient,
+                place.zone,
+                goes_on_as,
+                now_us=now_us,
+            )
         self._seal_anew()
         for state, ids in self._states.items():
             values: dict[str, Any] = {"state": state}
@@ -368,7 +385,7 @@ class _Batch:
         name, known = self._readings.get((pending.external_id, component), (uuid.uuid4().hex, b""))
         if known and sealed.reading_of(known).member_token != measured.member_token:
             # Another patient's after all. Under the first one's name it stays, as withdrawn.
-            self._withdraw(pending, component, kept_as=f"{_MOVED}{name[:15]}")
+            self._withdraw(pending, component, kept_as=f"{MOVED}{name[:15]}")
             name, known = uuid.uuid4().hex, b""
         return self._release_reading(pending, component, name, measured)
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from services.his_bridge.core.faults import Stage
 from services.his_bridge.storage.inbox import PENDING
@@ -17,11 +17,26 @@ from services.his_bridge.storage.portions import portions
 from services.his_bridge.storage.tables import inbox, quarantine
 
 BY_A_PERSON, BY_A_MAP = "person", "map"
-QUARANTINED = "quarantined"
+QUARANTINED, CONFLICT = "quarantined", "conflict"
 
 
 class OtherReplay(ValueError):
     """The request id was used before for other records; nothing was replayed."""
+
+
+class OfConflict(ValueError):
+    """Entries whose version came with two contents; nothing was replayed."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"{len(names)} are conflicts")
+        self.names = tuple(names)
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries that wait and cannot be replayed, and why."""
+
+    conflicts: int
+    bytes_gone: int
 
 
 class Unreplayable(LookupError):
@@ -56,14 +71,17 @@ def replay_once(
     hospital: str,
     request_id: str,
     names: Sequence[str],
+    asked: Sequence[str],
     *,
     now_us: int,
 ) -> int:
     """The same for a request, all or none; repeating it replays nothing more.
 
-    Raises: OtherReplay, Unreplayable.
+    `asked` is what the request says: which records were the oldest changes by the replay itself.
+
+    Raises: OtherReplay, OfConflict, Unreplayable.
     """
-    request_hash = hashlib.sha256(msgspec.json.encode(sorted(names))).hexdigest()
+    request_hash = hashlib.sha256(msgspec.json.encode(list(asked))).hexdigest()
     before = connection.execute(
         select(replay_request.c.request_hash, replay_request.c.replayed).where(
             replay_request.c.hospital == hospital, replay_request.c.request_id == request_id
@@ -76,7 +94,8 @@ def replay_once(
     known = _replayable(connection, hospital, names)
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise Unreplayable(unknown)
+        conflicts = _conflicts(connection, hospital, unknown)
+        raise OfConflict(conflicts) if conflicts else Unreplayable(unknown)
     done = replay(connection, hospital, names, BY_A_PERSON, now_us=now_us)
     connection.execute(
         insert(replay_request),
@@ -99,6 +118,26 @@ def waiting_names(
     if stage is not None:
         query = query.where(quarantine.c.stage == str(stage))
     return list(connection.execute(query.order_by(quarantine.c.seq).limit(most)).scalars())
+
+
+def left_out(connection: Connection, hospital: str, stage: Stage | None) -> LeftOut:
+    """How many entries of a stage, or of all, wait and cannot be replayed."""
+    query = still_waiting(select(inbox.c.state, func.count().label("number")), hospital)
+    query = query.where((inbox.c.state == CONFLICT) | inbox.c.raw.is_(None))
+    if stage is not None:
+        query = query.where(quarantine.c.stage == str(stage))
+    numbers = {row.state: row.number for row in connection.execute(query.group_by(inbox.c.state))}
+    conflicts = numbers.pop(CONFLICT, 0)
+    return LeftOut(conflicts=conflicts, bytes_gone=sum(numbers.values()))
+
+
+def _conflicts(connection: Connection, hospital: str, names: Sequence[str]) -> list[str]:
+    query = still_waiting(select(quarantine.c.name), hospital).where(inbox.c.state == CONFLICT)
+    return [
+        name
+        for some in portions(names)
+        for name in connection.execute(query.where(quarantine.c.name.in_(some))).scalars()
+    ]
 
 
 def _replayable(connection: Connection, hospital: str, names: Sequence[str]) -> dict[str, int]:

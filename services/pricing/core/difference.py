@@ -6,7 +6,7 @@ nothing. Cells that move by the same factor beside each other are told as one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -93,6 +93,11 @@ def _said(place: str, zh: str, en: str, old: object, new: object) -> Iterator[Ch
         yield Changed(place, f"{zh}：{old} → {new}", f"{en}: {old} → {new}")
 
 
+def _both(before: Iterable[str], after: Iterable[str]) -> dict[str, None]:
+    """The names of both, each once: the old ones in their order, then the new ones."""
+    return dict.fromkeys((*before, *after))
+
+
 def _head(old: Tariff, new: Tariff) -> Iterator[Changed]:
     for field, zh, en in (
         ("id", "编号", "id"),
@@ -108,7 +113,7 @@ def _head(old: Tariff, new: Tariff) -> Iterator[Changed]:
         yield from _said(field, zh, en, getattr(old, field), getattr(new, field))
     before = {one.name: (one.zh, one.en, one.source) for one in old.assumptions}
     after = {one.name: (one.zh, one.en, one.source) for one in new.assumptions}
-    for name in [*before, *(name for name in after if name not in before)]:
+    for name in _both(before, after):
         if before.get(name) != after.get(name):
             yield _word(
                 f"assumptions.{name}", "假设", "assumption", before.get(name), after.get(name)
@@ -127,7 +132,7 @@ def _word(place: str, zh: str, en: str, old: object, new: object) -> Changed:
 def _features(old: Tariff, new: Tariff) -> Iterator[Changed]:
     before = {feature.name: feature for feature in old.features}
     after = {feature.name: feature for feature in new.features}
-    for name in [*before, *(name for name in after if name not in before)]:
+    for name in _both(before, after):
         one, other = before.get(name), after.get(name)
         place = f"features.{name}"
         if one is None or other is None or type(one) is not type(other):
@@ -142,9 +147,9 @@ def _feature(place: str, old: Feature, new: Feature) -> Iterator[Changed]:
     if isinstance(old, CategoryFeature) and isinstance(new, CategoryFeature):
         before = {level.name: level.priced for level in old.levels}
         after = {level.name: level.priced for level in new.levels}
-        for name in [*before, *(name for name in after if name not in before)]:
-            if before.get(name) != after.get(name):
-                taken = after.get(name, False)
+        for name in _both(before, after):
+            taken = after.get(name, False)
+            if before.get(name, False) != taken:
                 yield Changed(
                     f"{place}.{name}",
                     f"{zh} {name}：{'承保' if taken else '不承保'}",
@@ -169,7 +174,7 @@ def _feature(place: str, old: Feature, new: Feature) -> Iterator[Changed]:
 def _causes(old: Tariff, new: Tariff) -> Iterator[Changed]:
     before = {cause.name: cause for cause in old.causes}
     after = {cause.name: cause for cause in new.causes}
-    for name in [*before, *(name for name in after if name not in before)]:
+    for name in _both(before, after):
         one, other = before.get(name), after.get(name)
         if one is None or other is None:
             yield _word(name, "责任", "cause", one, other)
@@ -186,7 +191,7 @@ def _causes(old: Tariff, new: Tariff) -> Iterator[Changed]:
 def _tables(old: Tariff, new: Tariff, one: Cause, other: Cause) -> Iterator[Changed]:
     before = {table.name: table for table in one.tables}
     after = {table.name: table for table in other.tables}
-    for name in [*before, *(name for name in after if name not in before)]:
+    for name in _both(before, after):
         place = f"{other.name}.{name}"
         was, now = before.get(name), after.get(name)
         if was is None or now is None:
@@ -242,7 +247,7 @@ def _cells(
         yield from _bands(old, new, other.places)
     else:
         before, after = _by_name(old), _by_name(new)
-        for name in [*before, *(name for name in after if name not in before)]:
+        for name in _both(before, after):
             yield name, before.get(name), after.get(name)
     yield "absent", old.absent_factor_millionths, new.absent_factor_millionths
 
@@ -327,13 +332,13 @@ def _basis(old: Tariff, new: Tariff) -> Iterator[Changed]:
     yield from _said("basis.one_reading_most", "单次读数影响上限", "most of one reading", *bounds)
     before = {some.feature: some for some in one.windows}
     after = {some.feature: some for some in other.windows}
-    for name in [*before, *(name for name in after if name not in before)]:
+    for name in _both(before, after):
         if before.get(name) != after.get(name):
             place = f"basis.windows.{name}"
             yield _word(place, "读数窗口", "window of", before.get(name), after.get(name))
     ways = ({some.feature: (some.zh, some.en) for some in x.alternatives} for x in (one, other))
     was, now = ways
-    for name in [*was, *(name for name in now if name not in was)]:
+    for name in _both(was, now):
         if was.get(name) != now.get(name):
             place = f"basis.alternatives.{name}"
             yield _word(place, "替代途径", "alternative to", was.get(name), now.get(name))

@@ -55,11 +55,15 @@ def read_book(section: Section) -> BookSettings:
     if zone not in zoneinfo.available_timezones():
         section.fault("zone", "ZONE", "must be a zone of the tz database, such as Asia/Shanghai")
         zone = "Asia/Shanghai"
+    valuation_day = section.day("valuation_day", "2026-01-01")
+    if valuation_day.day != 1 or valuation_day.month % 3 != 1:
+        text = "must be the first day of a quarter: late reporting is told by whole quarters"
+        section.fault("valuation_day", "QUARTER", text)
     return BookSettings(
         folder=section.text("folder", "book"),
         currency=section.text("currency", "CNY"),
         zone=zone,
-        valuation_day=section.day("valuation_day", "2026-01-01"),
+        valuation_day=valuation_day,
         causes=section.texts("causes", ("inpatient", "outpatient", "injury")),
         rating_factors=section.texts("rating_factors", ("coinsurance_percent",)),
         tables=_tables(section.section("tables")),

@@ -249,3 +249,26 @@ ENROLMENTS = Table(
 TABLES: Mapping[str, Table] = {
     table.name: table for table in (PEOPLE, POLICIES, CLAIMS, READINGS, ENROLMENTS)
 }
+
+
+def markdown() -> str:
+    """The dictionary as docs/tariffs.md shows it: one table per table of the book."""
+    return "\n".join(_section(table) for table in TABLES.values())
+
+
+def _section(table: Table) -> str:
+    needed = "required" if table.required else "may be absent"
+    lines = [
+        f"**{table.name}** {table.zh} ({needed}): {table.en}. Key: {', '.join(table.key)}.",
+        "",
+        "| column | what it holds | | 含义 | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    for column in table.columns:
+        kind = " or ".join(f"`{word}`" for word in column.choices) or str(column.kind)
+        unit = f" ({column.unit})" if column.unit else ""
+        needs = "required" if column.required else "optional"
+        empty = ", may be empty" if column.empty else ""
+        row = (f"`{column.name}`", f"{kind}{unit}", f"{needs}{empty}", column.zh, column.en)
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"

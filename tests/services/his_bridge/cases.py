@@ -401,6 +401,18 @@ RAW_BILLS: list[tuple[str, bytes, bytes, tuple[tuple[Reason, str], ...]]] = [
     ("not UTF-8", "欧阳建国".encode(), "欧阳建国".encode("gb18030"), ((P.NOT_JSON, ""),)),
     ("cut off", b"}]}]}", b"", ((P.NOT_JSON, ""),)),
     (
+        "too large",
+        b'"use": "claim"',
+        b'"use": "claim", "x": "' + b"x" * (5 << 20) + b'"',
+        ((P.RECORD_TOO_LARGE, ""),),
+    ),
+    (
+        "of too many values",
+        b'"use": "claim"',
+        b'"use": "claim", "x": [0' + b",0" * 250_000 + b"]",
+        ((P.RECORD_TOO_LARGE, ""),),
+    ),
+    (
         "1e400",
         b'"total": {"value": 60.01',
         b'"total": {"value": 1e400',

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,8 +127,13 @@ def environ_for(state: Path, profiles: Path, database_url: str = "") -> dict[str
 
 
 @contextmanager
-def running_bridge(state: Path, profiles: Path, database_url: str = "") -> Iterator[Bridge]:
-    bridge = Bridge(state, environ_for(state, profiles, database_url))
+def running_bridge(
+    state: Path,
+    profiles: Path,
+    database_url: str = "",
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Bridge]:
+    bridge = Bridge(state, {**environ_for(state, profiles, database_url), **(environ or {})})
     try:
         yield bridge
     finally:

@@ -30,7 +30,7 @@ from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, everybody, record
 from tests.services.his_bridge.population import good
-from tests.services.his_bridge.records import BASE_URL, profile, tokens
+from tests.services.his_bridge.records import BASE_URL, observation, patient, profile, tokens
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
 from tests.tenants import of_hospital, of_insurer
 
@@ -335,11 +335,54 @@ def test_a_conflict_is_never_replayed(database_url: str, claims: list[dict[str, 
             request_id=place.once(),
             records=[f"{PARENT}/quarantine/{conflict.row.name}"],
         )
-        assert (await refused(place.call("ReplayQuarantine", request))).code is (
-            grpc.StatusCode.NOT_FOUND
+        found = await refused(place.call("ReplayQuarantine", request))
+        assert (found.code, found.reason) == (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "REPLAY_OF_CONFLICT",
         )
+        # Whoever names none is told how many were left out, and why.
+        for stage, conflicts in (("", 1), ("conflict", 1), ("parse", 0)):
+            bulk = pb.ReplayQuarantineRequest(parent=PARENT, request_id=place.once(), stage=stage)
+            done = await place.call("ReplayQuarantine", bulk)
+            assert (done.replayed_count, done.conflict_count) == (0, conflicts)
+            assert done.bytes_gone_count == 0
 
     acting(database_url, work, lambda text: text.replace("overlap_s: 5", "overlap_s: 3600"))
+
+
+def test_values_that_no_map_knew_come_when_the_map_does(database_url: str) -> None:
+    """Nothing is kept of a value that no programme uses; the source is read once more."""
+
+    def measured(place: Place, key: str, code: str) -> None:
+        place.server.now += timedelta(minutes=1)
+        resource = {**observation(key), "subject": {"reference": "Patient/p00000"}}
+        place.server.put({**resource, "code": {"coding": [{"system": LOCAL, "code": code}]}})
+
+    async def work(place: Place) -> None:
+        readings = place.hospital.readings
+        assert readings is not None
+        place.server.put(patient("p00000"))
+        for number, code in enumerate(("HBA1C", "HBA1C", "OTHER")):
+            measured(place, f"o{number}", code)
+        first = await readings.pull(5000, FOREVER)
+        assert (first.released, first.held, first.filtered) == (0, 0, 3)
+        # Only the last lies in the overlap.
+        assert (await readings.pull(5000, FOREVER)).filtered == 1
+        request = code_map(place, "1", HBA1C="4548-4")
+        request.kind, request.to_system = pb.CODE_KIND_READINGS, "http://loinc.org"
+        await place.call("ImportCodeMap", request)
+        found = await readings.pull(5000, FOREVER)
+        assert (found.released + found.held, found.filtered) == (2, 1)
+        # And once more there is nothing new, nor for bills.
+        again = await readings.pull(5000, FOREVER)
+        assert (again.released + again.held, again.received) == (0, 0)
+        assert (await place.pull()).received == BILLS
+        assert (await place.pull()).received == 0
+        # A map of the bills' codes has nobody read values anew.
+        await place.call("ImportCodeMap", code_map(place, "2", A1="250101001"))
+        assert (await readings.pull(5000, FOREVER)).filtered == 1
+
+    acting(database_url, work)
 
 
 # Reconciliation.

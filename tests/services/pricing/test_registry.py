@@ -31,7 +31,6 @@ from services.pricing.core.book import Book
 from services.pricing.core.evidence import Evidence
 from services.pricing.core.features import read
 from services.pricing.core.incentive import LegalCap
-from services.pricing.core.life_cycle import TABLE, Event, NotAllowed, State, after
 from services.pricing.core.rates import compile_rates
 from services.pricing.core.routing import Arm, arm_of, comparable
 from services.pricing.core.tariff import (
@@ -524,15 +523,6 @@ def test_a_policy_keeps_its_arm_and_a_greater_share_lets_none_go(
     assert [one.share_millionths for one in told] == [0, 1_000_000, 500_000, 200_000]
 
 
-def test_a_share_is_what_it_says_and_another_salt_draws_anew() -> None:
-    arms = [arm_of(f"p{number}", "a", 250_000) for number in range(20_000)]
-    share = arms.count(Arm.CHALLENGER) / len(arms)
-    assert abs(share - 0.25) < 4 * (0.25 * 0.75 / len(arms)) ** 0.5
-    other = [arm_of(f"p{number}", "b", 250_000) for number in range(20_000)]
-    both = sum(one is two is Arm.CHALLENGER for one, two in zip(arms, other, strict=True))
-    assert abs(both / len(arms) - 0.0625) < 4 * (0.0625 * 0.9375 / len(arms)) ** 0.5
-
-
 def test_a_shadow_quote_is_kept_and_never_shown(service: Service, pair: tuple[str, str]) -> None:
     champion, challenger = pair
     service.answer(CHEN, routing(challenger, shadow=True))
@@ -672,24 +662,3 @@ def test_every_past_quote_is_recomputed_from_its_stored_tariff(
         again = price(compile_rates(tariff_from(content)), kept.values)
         assert again.premium_minor == quote.premium.minor_units
         assert [one.premium_e4 for one in again.steps] == [one.premium_e4 for one in kept.steps]
-
-
-def test_the_table_of_states_names_every_state_and_refuses_the_rest() -> None:
-    assert set(TABLE.values()) == set(State)
-    assert {event for _, event in TABLE} == set(Event)
-    for state, event in itertools.product((None, *State), Event):
-        if (state, event) in TABLE:
-            assert after(state, event) is TABLE[state, event]
-        else:
-            with pytest.raises(NotAllowed):
-                after(state, event)
-    assert not [event for state, event in TABLE if state in (State.RETIRED, State.REJECTED)]
-
-
-def test_states_and_events_are_those_of_the_wire() -> None:
-    assert {f"TARIFF_STATE_{one.name}" for one in State} | {"TARIFF_STATE_UNSPECIFIED"} == set(
-        pb.TariffState.keys()
-    )
-    assert {f"TARIFF_EVENT_{one.name}" for one in Event} | {"TARIFF_EVENT_UNSPECIFIED"} == set(
-        pb.TariffEvent.keys()
-    )

@@ -824,6 +824,7 @@ class ChannelStatus(_message.Message):
     OLDEST_PARKED_TIME_FIELD_NUMBER: _builtins.int
     FAILURE_COUNT_FIELD_NUMBER: _builtins.int
     LEFT_ALONE_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """"bills" or "readings"."""
     last_failure_reason: _builtins.str
@@ -856,6 +857,10 @@ class ChannelStatus(_message.Message):
     def left_alone_until_time(self) -> _timestamp_pb2.Timestamp:
         """A source that failed several times in a row is left alone until then; not set when it is asked."""
 
+    @_builtins.property
+    def catch_up(self) -> Global___CatchUp:
+        """How far the source has been caught up with; not set before the first page of it."""
+
     def __init__(
         self,
         *,
@@ -870,14 +875,63 @@ class ChannelStatus(_message.Message):
         oldest_parked_time: _timestamp_pb2.Timestamp | None = ...,
         failure_count: _builtins.int = ...,
         left_alone_until_time: _timestamp_pb2.Timestamp | None = ...,
+        catch_up: Global___CatchUp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "failure_count", b"failure_count", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time", "parked_count", b"parked_count", "quarantined_count", b"quarantined_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "channel", b"channel", "failure_count", b"failure_count", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time", "parked_count", b"parked_count", "quarantined_count", b"quarantined_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChannelStatus: _TypeAlias = ChannelStatus  # noqa: Y015
+
+@_typing.final
+class CatchUp(_message.Message):
+    """The catching up with a source that is under way, or the last one. It begins with the first page after one behind which
+    the source had no more, and goes on over any number of pulls, failures and restarts.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    CAUGHT_UP_TIME_FIELD_NUMBER: _builtins.int
+    SEEN_COUNT_FIELD_NUMBER: _builtins.int
+    RECEIVED_COUNT_FIELD_NUMBER: _builtins.int
+    EXPECTED_COUNT_FIELD_NUMBER: _builtins.int
+    REACHED_DAY_FIELD_NUMBER: _builtins.int
+    seen_count: _builtins.int
+    """Records that the source gave since it began, those that were known already too."""
+    received_count: _builtins.int
+    """Those that were new."""
+    expected_count: _builtins.int
+    """What seen_count comes to by the source's own count, an estimate; 0 where it tells none."""
+    reached_day: _builtins.str
+    """YYYY-MM-DD in the hospital's zone: when the last record that it gave was changed; empty where records tell no time."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def caught_up_time(self) -> _timestamp_pb2.Timestamp:
+        """When the source had no more; not set while more is to come."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        caught_up_time: _timestamp_pb2.Timestamp | None = ...,
+        seen_count: _builtins.int = ...,
+        received_count: _builtins.int = ...,
+        expected_count: _builtins.int = ...,
+        reached_day: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "expected_count", b"expected_count", "reached_day", b"reached_day", "received_count", b"received_count", "seen_count", b"seen_count", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CatchUp: _TypeAlias = CatchUp  # noqa: Y015
 
 @_typing.final
 class ListHeldRecordsRequest(_message.Message):

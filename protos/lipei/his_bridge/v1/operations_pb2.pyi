@@ -297,6 +297,8 @@ class ImportCodeMapResponse(_message.Message):
     CHANGED_COUNT_FIELD_NUMBER: _builtins.int
     REMOVED_COUNT_FIELD_NUMBER: _builtins.int
     RESUMED_COUNT_FIELD_NUMBER: _builtins.int
+    FROM_SYSTEM_UNKNOWN_FIELD_NUMBER: _builtins.int
+    WAITING_SYSTEMS_FIELD_NUMBER: _builtins.int
     added_count: _builtins.int
     """Against the map that was loaded before."""
     changed_count: _builtins.int
@@ -305,6 +307,14 @@ class ImportCodeMapResponse(_message.Message):
     """Codes that are not known any more."""
     resumed_count: _builtins.int
     """Records in quarantine that waited for one of its codes."""
+    from_system_unknown: _builtins.bool
+    """Nothing here knows `from_system`: no record waits for a code of it, the profile does not name it, and no map of it was
+    loaded before. It may be mistyped; the map is in force all the same.
+    """
+    @_builtins.property
+    def waiting_systems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With `from_system_unknown`: systems of the same kind of which records in quarantine wait for codes, at most 20."""
+
     def __init__(
         self,
         *,
@@ -312,10 +322,12 @@ class ImportCodeMapResponse(_message.Message):
         changed_count: _builtins.int = ...,
         removed_count: _builtins.int = ...,
         resumed_count: _builtins.int = ...,
+        from_system_unknown: _builtins.bool = ...,
+        waiting_systems: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_count", b"added_count", "changed_count", b"changed_count", "removed_count", b"removed_count", "resumed_count", b"resumed_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_count", b"added_count", "changed_count", b"changed_count", "from_system_unknown", b"from_system_unknown", "removed_count", b"removed_count", "resumed_count", b"resumed_count", "waiting_systems", b"waiting_systems"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -470,6 +482,8 @@ class ReplayQuarantineResponse(_message.Message):
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
     HELD_COUNT_FIELD_NUMBER: _builtins.int
     READING_LATER_FIELD_NUMBER: _builtins.int
+    CONFLICT_COUNT_FIELD_NUMBER: _builtins.int
+    BYTES_GONE_COUNT_FIELD_NUMBER: _builtins.int
     replayed_count: _builtins.int
     """Records taken out of the quarantine to be read."""
     released_count: _builtins.int
@@ -480,6 +494,14 @@ class ReplayQuarantineResponse(_message.Message):
     """Good, and no consent covers them."""
     reading_later: _builtins.bool
     """A pull is under way, and reads them."""
+    conflict_count: _builtins.int
+    """Entries of the stage that wait and cannot be replayed, because a version came with two contents: it takes a new version
+    of the HIS. Set where no records were named.
+    """
+    bytes_gone_count: _builtins.int
+    """Entries of the stage that wait and cannot be replayed, because their bytes are gone after 90 days. Set where no records
+    were named.
+    """
     def __init__(
         self,
         *,
@@ -488,10 +510,12 @@ class ReplayQuarantineResponse(_message.Message):
         quarantined_count: _builtins.int = ...,
         held_count: _builtins.int = ...,
         reading_later: _builtins.bool = ...,
+        conflict_count: _builtins.int = ...,
+        bytes_gone_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_count", b"held_count", "quarantined_count", b"quarantined_count", "reading_later", b"reading_later", "released_count", b"released_count", "replayed_count", b"replayed_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_gone_count", b"bytes_gone_count", "conflict_count", b"conflict_count", "held_count", b"held_count", "quarantined_count", b"quarantined_count", "reading_later", b"reading_later", "released_count", b"released_count", "replayed_count", b"replayed_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

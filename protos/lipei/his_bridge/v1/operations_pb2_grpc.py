@@ -120,6 +120,8 @@ class OperationsServiceServicer:
         this answers, or by the next pull when one is under way.
 
         NOT_FOUND: names an entry that does not wait or whose bytes are gone; nothing is replayed.
+        FAILED_PRECONDITION REPLAY_OF_CONFLICT: names an entry whose version came with two contents; nothing is replayed. Nobody
+        can say which is right: have the HIS send a new version, which resolves it by itself.
         ALREADY_EXISTS: the request_id was used for other records; nothing is replayed; use a new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

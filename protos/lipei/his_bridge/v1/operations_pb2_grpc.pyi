@@ -66,6 +66,8 @@ class OperationsServiceStub:
     this answers, or by the next pull when one is under way.
 
     NOT_FOUND: names an entry that does not wait or whose bytes are gone; nothing is replayed.
+    FAILED_PRECONDITION REPLAY_OF_CONFLICT: names an entry whose version came with two contents; nothing is replayed. Nobody
+    can say which is right: have the HIS send a new version, which resolves it by itself.
     ALREADY_EXISTS: the request_id was used for other records; nothing is replayed; use a new one.
     """
     ReconcileSource: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ReconcileSourceRequest, _operations_pb2.ReconcileSourceResponse]
@@ -121,6 +123,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     this answers, or by the next pull when one is under way.
 
     NOT_FOUND: names an entry that does not wait or whose bytes are gone; nothing is replayed.
+    FAILED_PRECONDITION REPLAY_OF_CONFLICT: names an entry whose version came with two contents; nothing is replayed. Nobody
+    can say which is right: have the HIS send a new version, which resolves it by itself.
     ALREADY_EXISTS: the request_id was used for other records; nothing is replayed; use a new one.
     """
     ReconcileSource: _aio.UnaryUnaryMultiCallable[_operations_pb2.ReconcileSourceRequest, _operations_pb2.ReconcileSourceResponse]  # type: ignore[assignment]
@@ -197,6 +201,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         this answers, or by the next pull when one is under way.
 
         NOT_FOUND: names an entry that does not wait or whose bytes are gone; nothing is replayed.
+        FAILED_PRECONDITION REPLAY_OF_CONFLICT: names an entry whose version came with two contents; nothing is replayed. Nobody
+        can say which is right: have the HIS send a new version, which resolves it by itself.
         ALREADY_EXISTS: the request_id was used for other records; nothing is replayed; use a new one.
         """
 

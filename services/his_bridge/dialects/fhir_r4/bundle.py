@@ -21,6 +21,8 @@ INSTANT = re.compile(
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _VERSION = re.compile(r"[!-~]{1,64}", re.ASCII)
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]', re.DOTALL)
+# Deeper than any record; what is deeper still tells nothing of where records begin.
+_DEEPEST = 100_000
 _CLOSES = {b"}": b"{", b"]": b"["}
 
 
@@ -151,6 +153,8 @@ def _cut(page: bytes) -> list[bytes]:
         if token == b":":
             key = last_text
         elif token in (b"{", b"["):
+            if len(stack) >= _DEEPEST:
+                break
             stack.append((token, key, match.start()))
             key = b""
         elif token in (b"}", b"]"):

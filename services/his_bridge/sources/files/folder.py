@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from services.his_bridge.cutting.refusals import FileReason, FileRefused
 from services.his_bridge.profiles.source_kinds.files import Ready
-from services.his_bridge.sources.files.refusals import FileReason, FileRefused
 from services.his_bridge.sources.port import SourceFault
 
 DONE, REFUSED = "done", "refused"
@@ -96,6 +96,14 @@ class DropFolder:
             newest = max(found.st_mtime, found.st_ctime)
             if abs(now_s - newest) >= settle_s:
                 yield name
+
+    def strays(self, settle_s: float, now_s: float) -> Iterator[str]:
+        """Of the profile's own folder: what is no folder of a kind, by name."""
+        for name in self.waiting(Ready.RENAME, settle_s, now_s):
+            with suppress(FileNotFoundError):
+                found = os.stat(name, dir_fd=self._top, follow_symlinks=False)
+                if not stat.S_ISDIR(found.st_mode):
+                    yield name
 
     def claim(self, name: str) -> None:
         """Take a file over, so that its name in the folder means nothing any more.
@@ -215,6 +223,15 @@ def _opened(path: Path, below: str, held: ExitStack) -> DropFolder:
     place = _made(place, below)
     held.callback(os.close, place)
     return DropFolder(place, held)
+
+
+def has_strays(path: Path) -> bool:
+    """Whether anything but folders lies in the profile's own folder, where nobody reads."""
+    with os.scandir(path) as found:
+        return any(
+            not entry.name.startswith(".") and not entry.is_dir(follow_symlinks=False)
+            for entry in found
+        )
 
 
 def stamp_of(file: BinaryIO) -> Stamp:

@@ -10,9 +10,9 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from services.his_bridge.cutting.lines import Gunzip, PackedBadly, UnpacksTooLarge
+from services.his_bridge.cutting.refusals import FileReason, FileRefused
 from services.his_bridge.profiles.source_kinds.files import FileFormat, FilesSettings
-from services.his_bridge.sources.files.refusals import FileReason, FileRefused
-from services.his_bridge.sources.lines import Gunzip, PackedBadly, UnpacksTooLarge
 
 PIECE = 256 << 10
 SUFFIXES = {

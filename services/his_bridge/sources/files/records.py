@@ -9,9 +9,9 @@ from datetime import datetime
 import msgspec
 
 from services.his_bridge.core.events import is_counted
+from services.his_bridge.cutting.formats import Cut
 from services.his_bridge.dialects.fhir_r4 import SUPPORTING, UNVERSIONED, digest_of, entry_of
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
-from services.his_bridge.sources.files.cutting import Cut
 from services.his_bridge.sources.port import Key, RawRecord
 
 _LONGEST_ID = 120

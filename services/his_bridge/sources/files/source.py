@@ -22,12 +22,13 @@ import msgspec
 from services.common import log
 from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
 from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.cutting.formats import Cut, cutter_of, most_of
+from services.his_bridge.cutting.refusals import FileReason, FileRefused, receipt
 from services.his_bridge.dialects.fhir_r4 import points_at
 from services.his_bridge.dialects.strict_json import meaning_of
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.sources.files.checking import look_at
-from services.his_bridge.sources.files.cutting import Cut, cutter_of
 from services.his_bridge.sources.files.folder import (
     DONE,
     REFUSED,
@@ -35,6 +36,7 @@ from services.his_bridge.sources.files.folder import (
     Stamp,
     disk_fails,
     drop_folder,
+    has_strays,
     is_of_the_disk,
     stamp_of,
 )
@@ -46,7 +48,6 @@ from services.his_bridge.sources.files.records import (
     message_names,
     plain_names,
 )
-from services.his_bridge.sources.files.refusals import FileReason, FileRefused, receipt
 from services.his_bridge.sources.files.supporting import Supporting
 from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
 
@@ -122,11 +123,12 @@ class FileDrop:
         self._page_size = profile.limits.page_size
         self._admit = admit
         self._now_s = now_s
-        self._cut = cutter_of(profile.source, profile.limits.max_body_mib << 20)
+        self._cut = cutter_of(profile.source, most_of(profile.limits.max_body_mib))
         self._supporting = Supporting(profile.source, self._cut)
         # Only one step at a time: a step whose caller gave up runs to its end.
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._open: dict[str, _Open] = {}
+        self._strays = threading.Lock()
         self._removed_s: dict[str, float] = defaultdict(lambda: -_HOUR_S)
 
     async def fetch(self, kind: str, cursor: bytes | None) -> Page:
@@ -204,7 +206,26 @@ class FileDrop:
                     raise
                 log.logger().error("file_passed_over", hospital=self._hospital, fault=error)
         self._remove_old(folder, kind)
+        self._put_strays_away()
         return Page(records=(), cursor=_written(before), swept=True)
+
+    def _put_strays_away(self) -> None:
+        """Files beside the folders of the kinds: their senders are told, as all others are."""
+        settings, now_s = self._settings, self._now_s()
+        refused_before = (settings.folder / REFUSED).is_dir()
+        if not refused_before and not has_strays(settings.folder):
+            return
+        with self._strays, drop_folder(settings.folder, ".") as folder:
+            for name in itertools.islice(folder.strays(settings.settle_s, now_s), _AT_ONCE):
+                refused = FileRefused(FileReason.WRONG_FOLDER)
+                try:
+                    receipt = self._receipt(_Place(name=name), "refused", refused)
+                    folder.refuse_unseen(name, receipt)
+                except OSError as error:
+                    if is_of_the_disk(error):
+                        raise
+                    log.logger().error("file_passed_over", hospital=self._hospital, fault=error)
+            self._remove_old(folder, ".")
 
     def _claimed(self, folder: DropFolder, name: str) -> bool:
         """Whether the file is ours now; what is none is put away. Raises: OSError."""

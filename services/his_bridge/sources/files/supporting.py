@@ -8,12 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
+from services.his_bridge.cutting.formats import Cut, Pieces
+from services.his_bridge.cutting.refusals import FileRefused
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
-from services.his_bridge.sources.files.cutting import Cut, Pieces
 from services.his_bridge.sources.files.folder import DropFolder, drop_folder
 from services.his_bridge.sources.files.opening import parts
 from services.his_bridge.sources.files.records import supporting_key
-from services.his_bridge.sources.files.refusals import FileRefused
 from services.his_bridge.sources.port import Key
 
 # Of one hospital's files; a patient with name and numbers is about a kilobyte.

@@ -149,9 +149,8 @@ class RowReader:
     def _raw(self, head: Row, body: Mapping[str, Any]) -> bytes:
         table = self._reads.head
         if isinstance(table, MessageTable):
-            whole = head.get(table.message) if table.message is not None else None
-            if isinstance(whole, str):
-                return whole.encode("utf-8", "backslashreplace")
+            if table.message is not None:
+                return _text_of(head.get(table.message))
             if table.request is not None:
                 answer = head.get(table.response) if table.response is not None else None
                 return canonical({"request": head.get(table.request), "response": answer})
@@ -181,6 +180,15 @@ class _Budget:
             self._left -= _CELL + (len(value) if isinstance(value, str | bytes) else 0)
         if self._left < 0:
             raise TooMuch
+
+
+def _text_of(message: Any) -> bytes:
+    """The message as it stands in its column; what is none is for the dialect to name."""
+    if isinstance(message, str):
+        return message.encode("utf-8", "backslashreplace")
+    if isinstance(message, dict) and isinstance(message.get("bytes"), str):
+        return bytes.fromhex(message["bytes"])
+    return b"null"
 
 
 def key_text(raw: Any) -> str:

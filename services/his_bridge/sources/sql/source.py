@@ -198,7 +198,22 @@ class SqlSource:
             place = place_of(cursor, reads.digest, len(reads.walks))
             if not place.sweeping:
                 place = self._begun(connection, reads, types, place)
-            return self._page(connection, reads, types, place)
+            page = self._page(connection, reads, types, place)
+        return page if page.swept else self._with_left(reads, place, page)
+
+    def _with_left(self, reads: Reads, before: Place, page: Page) -> Page:
+        """The page that begins a walk, with how many follow; none where counting takes too long."""
+        moved = msgspec.json.decode(page.cursor, type=Place)
+        spot = moved.walks[before.at].spot
+        if moved.at != before.at or before.walks[before.at].spot is not None or spot is None:
+            return page
+        marks = reads.walks[before.at]
+        try:
+            with self._reading() as (connection, types):
+                left = connection.execute(statements.left(marks, _clause(marks, types), spot))
+                return msgspec.structs.replace(page, left=left.scalar_one())
+        except SourceFault:
+            return page
 
     def _again(self, reads: Reads, record_ids: Sequence[str]) -> tuple[RawRecord, ...]:
         with self._reading() as (connection, types):

@@ -72,6 +72,18 @@ def page(
     marks: Marks, of: TableClause, *, start: Value | None, spot: Spot | None, most: int
 ) -> Select[Any]:
     """The next marks and keys, in their order; each pair once."""
+    found = _beyond(marks, of, start=start, spot=spot)
+    return found.order_by(found.selected_columns[AT], of.c[marks.key]).limit(most)
+
+
+def left(marks: Marks, of: TableClause, spot: Spot) -> Select[Any]:
+    """How many marks and keys lie beyond a place."""
+    return select(func.count()).select_from(_beyond(marks, of, start=None, spot=spot).subquery())
+
+
+def _beyond(
+    marks: Marks, of: TableClause, *, start: Value | None, spot: Spot | None
+) -> Select[Any]:
     at, key = _at(marks, of), of.c[marks.key]
     conditions: list[ColumnElement[bool]] = [key.is_not(None)]
     if spot is not None:
@@ -80,14 +92,7 @@ def page(
         conditions += [at >= here, or_(at > here, beyond)]
     elif start is not None:
         conditions.append(at >= _bound(start, at))
-    labelled = at.label(AT)
-    return (
-        select(labelled, key.label(KEY))
-        .where(*conditions)
-        .distinct()
-        .order_by(labelled, key)
-        .limit(most)
-    )
+    return select(at.label(AT), key.label(KEY)).where(*conditions).distinct()
 
 
 def rows_of(

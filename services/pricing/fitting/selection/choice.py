@@ -126,12 +126,6 @@ def read_workbook(
     return Selection(format=1, fit_sha256=fit_sha256, previous=previous, choices=choices)
 
 
-def as_indicated(fit_sha256: str, rows: Sequence[Row], previous: str | None) -> Selection:
-    """The selection of somebody who takes everything as it was indicated."""
-    choices = tuple(_choice(row, row.indicated, "") for row in rows)
-    return Selection(format=1, fit_sha256=fit_sha256, previous=previous, choices=choices)
-
-
 def _opened(content: bytes) -> tuple[dict[str, Worksheet], dict[str, Worksheet]]:
     from openpyxl import load_workbook  # noqa: PLC0415 - half a second
     from openpyxl.utils.exceptions import InvalidFileException  # noqa: PLC0415 - half a second

@@ -13,7 +13,9 @@ from services.his_bridge.core.bill import CareType, Licence, Tier
 from services.his_bridge.core.terms import LineAmount, SocialInsuranceSource
 from services.his_bridge.main import EXAMPLE_PROFILES
 from services.his_bridge.profiles.loader import ProfileError, load_profiles, parse_profile
+from tests.services.his_bridge.messages_hl7 import PROFILE as MLLP_PROFILE
 from tests.services.his_bridge.records import PROFILE, write_profile
+from tests.services.his_bridge.test_dropped_corrections import CSV_PROFILE
 
 QUIRK = "quirks.line_without_net"
 
@@ -119,3 +121,33 @@ def test_faults_of_all_files_come_at_once(tmp_path: Path) -> None:
 def test_no_profile_at_all_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(ProfileError):
         load_profiles(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "was", "mistyped", "place"),
+    [
+        (
+            PROFILE + "source: {kind: files, format: ndjson, folder: /x}\n",
+            "kind: files",
+            "kind: file",
+            "source.kind",
+        ),
+        (PROFILE + "source: {kind: mllp, port: 2575}\n", "kind: mllp", "kind: MLLP", "source.kind"),
+        (MLLP_PROFILE, "hl7v2\n", "hl7\n", "dialect"),
+        (CSV_PROFILE.replace("FOLDER", "/x"), "sql_rows\n", "sql\n", "dialect"),
+    ],
+    ids=["files", "mllp", "hl7v2", "sql_rows"],
+)
+def test_one_mistyped_word_is_one_fault(text: str, was: str, mistyped: str, place: str) -> None:
+    text = text.replace("base_url: http://127.0.0.1:8091/fhir\n", "", 1)
+    assert text.count(was) >= 1
+    with pytest.raises(StrictYamlError) as caught:
+        parse_profile(text.replace(was, mistyped, 1), "p.yaml")
+    assert [fault.path for fault in caught.value.faults] == [place]
+
+
+def test_a_mistyped_kind_hides_no_other_fault() -> None:
+    text = PROFILE.replace("CNY", "yuan") + "source: {kind: file, format: ndjson}\n"
+    with pytest.raises(StrictYamlError) as caught:
+        parse_profile(text, "p.yaml")
+    assert {fault.path for fault in caught.value.faults} == {"source.kind", "currency"}

@@ -31,6 +31,8 @@ class BulkServer:
     ranges: bool = True
     needs_token: bool = False
     transaction_time: str = NOW
+    per_page: int = 0  # files on one page of the manifest; 0: no pages
+    later_pages: str = ""  # where the next pages are, if not beside the status
     twist: Callable[[str, Reply], Reply] = lambda path, reply: reply
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -63,7 +65,7 @@ class BulkServer:
             self._looks += 1
             if self._looks <= self.pending:
                 return 202, {"Retry-After": self.retry_after}, b""
-            return 200, {}, json.dumps(self._manifest()).encode()
+            return 200, {}, json.dumps(self._page(job, int(query.get("page", "0")))).encode()
         return self._file(job, at)
 
     def _file(self, name: str, at: int) -> Reply:
@@ -76,6 +78,17 @@ class BulkServer:
         if self.packs:
             return 200, {"Content-Encoding": "gzip"}, gzip.compress(content)
         return 200, {}, content
+
+    def _page(self, job: str, number: int) -> dict[str, Any]:
+        whole = self._manifest()
+        if not self.per_page:
+            return whole
+        begin, end = number * self.per_page, (number + 1) * self.per_page
+        page = {**whole, "output": whole["output"][begin:end]}
+        if end < len(whole["output"]):
+            base = self.later_pages or f"{self.base_url}/status"
+            page["link"] = [{"relation": "next", "url": f"{base}/{job}?page={number + 1}"}]
+        return page
 
     def _manifest(self) -> dict[str, Any]:
         special = {*self.deleted, *self.errors}

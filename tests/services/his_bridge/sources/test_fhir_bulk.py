@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import pytest
 from joserfc.jwk import RSAKey
 
+from services.his_bridge.cutting.lines import Gunzip, Lines, LineTooLong, PackedBadly
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.sources.fhir_bulk import FhirBulk
-from services.his_bridge.sources.lines import Gunzip, Lines, LineTooLong, PackedBadly
 from services.his_bridge.sources.port import Page, SourceFault
 from tests.services.his_bridge.fhir_server import fhir_server
 from tests.services.his_bridge.records import BASE_URL, around, claim, profile
@@ -100,6 +100,93 @@ def test_every_record_of_every_file_comes_once(count: int, packs: bool) -> None:
         assert server.headers[0]["Prefer"] == "respond-async"
         assert not server.asked("patients")  # nobody asked for them
         assert len(server.asked("DELETE status")) == 1
+
+
+@pytest.mark.parametrize("per_page", [1, 2, 5])
+def test_a_manifest_of_several_pages_is_read_to_its_last(per_page: int) -> None:
+    with bulk_server(per_page=per_page) as server:
+        for name in "abcde":
+            server.put(name, claims(3, name))
+        _, seen = with_source(server.base_url, to_the_end)
+        assert seen == [one for name in "abcde" for one in ids(3, name)]
+        assert len(server.asked("DELETE status")) == 1
+
+
+def _with(number: int, **change: Any) -> Callable[[str, Reply], Reply]:
+    """A page of the manifest changed."""
+
+    def twist(path: str, reply: Reply) -> Reply:
+        status, headers, body = reply
+        if not path.startswith("status/") or status != 200:
+            return reply
+        page = json.loads(body)
+        if page["output"] and page["output"][0]["url"].endswith("abcde"[number]):
+            page |= change
+        return status, headers, json.dumps(page).encode()
+
+    return twist
+
+
+@pytest.mark.parametrize(
+    ("twist", "reason"),
+    [
+        # A page of another export, and one that goes on at itself for ever.
+        (_with(1, transactionTime="2026-03-02T08:00:00.000Z"), "SOURCE_EXPORT_MALFORMED"),
+        (_with(1, output="none"), "SOURCE_EXPORT_MALFORMED"),
+        (
+            _with(1, link=[{"relation": "next", "url": "job1?page=1"}]),
+            "SOURCE_EXPORT_MALFORMED",
+        ),
+        (
+            _with(0, link=[{"relation": "next", "url": "http://10.0.0.1/more"}]),
+            "SOURCE_EXPORT_ELSEWHERE",
+        ),
+    ],
+    ids=["another-export", "no-list", "circle", "elsewhere"],
+)
+def test_pages_that_make_no_manifest_are_refused(
+    twist: Callable[[str, Reply], Reply], reason: str
+) -> None:
+    with bulk_server(per_page=1, twist=twist) as server:
+        for name in "abc":
+            server.put(name, claims(3, name))
+        assert reason_of(server) == (reason, [])
+        assert not server.asked("files/")
+
+
+def test_a_page_of_the_manifest_that_is_not_ready_is_waited_for() -> None:
+    waits = [2]
+
+    def twist(path: str, reply: Reply) -> Reply:
+        if reply[0] == 200 and b"page=2" in reply[2] and waits[0]:
+            waits[0] -= 1
+            return 202, {"Retry-After": "0"}, b""
+        return reply
+
+    with bulk_server(per_page=1, twist=twist) as server:
+        for name in "abc":
+            server.put(name, claims(2, name))
+        _, seen = with_source(server.base_url, to_the_end)
+        assert seen == [one for name in "abc" for one in ids(2, name)]
+        assert waits == [0]
+
+
+def test_what_is_left_is_told_by_the_manifests_counts() -> None:
+    async def lefts(source: FhirBulk) -> list[tuple[int, int | None]]:
+        found, cursor, swept = [], None, False
+        while not swept:
+            page = await source.fetch("Claim", cursor)
+            cursor, swept = page.cursor, page.swept
+            if page.records:
+                found.append((len(page.records), page.left))
+        return found
+
+    with bulk_server() as server:
+        server.put("a", claims(30))
+        server.put("b", claims(7, "z"))
+        assert with_source(server.base_url, lefts) == [(20, 17), (10, 7), (7, 0)]
+        server.counts["b"] = None
+        assert with_source(server.base_url, lefts) == [(20, None), (10, None), (7, 0)]
 
 
 def test_the_next_export_begins_before_the_last_one_and_not_at_once() -> None:

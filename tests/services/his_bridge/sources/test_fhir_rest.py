@@ -79,6 +79,25 @@ def test_a_sweep_reads_everything_once(count: int, tells_total: bool) -> None:
         assert Counter(seen) == dict.fromkeys(server.ids(), 1)
 
 
+@pytest.mark.parametrize(("tells_total", "lefts"), [(True, [25, 5, 0]), (False, [None] * 3)])
+def test_how_many_follow_is_what_the_server_counts(
+    tells_total: bool, lefts: list[int | None]
+) -> None:
+    async def pages(source: FhirRest) -> list[int | None]:
+        found, cursor, swept = [], None, False
+        while not swept:
+            page = await source.fetch("Claim", cursor)
+            cursor, swept = page.cursor, page.swept
+            if page.records:
+                found.append(page.left)
+        return found
+
+    with odd_server(tells_total=tells_total) as server:
+        fill(server, 45)
+        found = with_source(server, 20, pages)
+    assert found[:3] == lefts
+
+
 def test_no_offset_is_ever_asked_for() -> None:
     with odd_server() as server:
         fill(server, 60)

@@ -23,13 +23,13 @@ import pytest
 import structlog
 
 from services.common.strict_yaml import Fault, load
+from services.his_bridge.cutting.formats import cutter_of
+from services.his_bridge.cutting.refusals import ADVICE, FileReason, FileRefused
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.reader import Section
 from services.his_bridge.profiles.source_kinds.files import read
 from services.his_bridge.profiles.source_kinds.port import Context
 from services.his_bridge.sources.files import FileDrop
-from services.his_bridge.sources.files.cutting import cutter_of
-from services.his_bridge.sources.files.refusals import ADVICE, FileReason, FileRefused
 from services.his_bridge.sources.port import Page, RawRecord, SourceFault
 from tests.services.his_bridge.records import NAME, around, claim, profile
 
@@ -504,6 +504,30 @@ def test_a_bad_file_is_refused_as_a_whole(
     drop.put("good.ndjson", GOOD)
     assert drop.ids() == named(0, 2)
     assert drop.reason(name) == reason
+
+
+def test_what_is_dropped_beside_the_folders_is_refused_with_a_receipt(folder: Path) -> None:
+    drop = Drop(folder)
+    drop.put("good.ndjson", GOOD)
+    (folder / "astray.ndjson").write_bytes(GOOD)
+    (folder / ".being-written").write_bytes(GOOD)
+    assert drop.ids() == named(0, 2)
+    receipt = json.loads((folder / "refused" / "astray.ndjson.receipt.json").read_text("utf-8"))
+    assert [one["reason"] for one in receipt["reasons"]] == ["WRONG_FOLDER"]
+    assert (folder / "refused" / "astray.ndjson").read_bytes() == GOOD
+    assert (folder / ".being-written").exists()
+    # It holds records in clear, and goes as all others do.
+    drop.clock.now_s += 91 * 24 * 3600
+    os.utime(folder / "refused" / "astray.ndjson")
+    assert drop.ids() == []
+    assert (folder / "refused" / "astray.ndjson.receipt.json").exists()
+
+
+def test_a_folder_in_which_nothing_is_astray_gets_no_places_of_ours(folder: Path) -> None:
+    drop = Drop(folder)
+    drop.put("good.ndjson", GOOD)
+    assert drop.ids() == named(0, 2)
+    assert sorted(one.name for one in folder.iterdir()) == [KIND]
 
 
 def test_names_that_no_system_should_have_are_put_away(drop: Drop) -> None:

@@ -34,7 +34,7 @@ class Hospital:
     name: str = field(default_factory=lambda: f"h{uuid.uuid4().hex}")
     pending: dict[tuple[str, str], Pending] = field(default_factory=dict)
 
-    def keep(self, said: Said) -> Pending | None:
+    def keep(self, said: Said, channel: str = "bills") -> Pending | None:
         """The inbox's part; None when it has the record already."""
         version = str(said.get("version", 1))
         arrived = Arrived(
@@ -49,7 +49,7 @@ class Hospital:
                 connection,
                 sealer(connection),
                 self.name,
-                "bills",
+                channel,
                 [arrived],
                 currency="CNY",
                 now_us=1,
@@ -60,10 +60,12 @@ class Hospital:
         self.pending[said["id"], version] = pending
         return pending
 
-    def settle(self, *judged: tuple[Pending, Outcome], now_us: int = NOW) -> outcomes.Settled:
+    def settle(
+        self, *judged: tuple[Pending, Outcome], now_us: int = NOW, channel: str = "bills"
+    ) -> outcomes.Settled:
         place = outcomes.Place(
             hospital=self.name,
-            channel="bills",
+            channel=channel,
             recipient=INSURER,
             currency="CNY",
             zone="Asia/Shanghai",

@@ -55,7 +55,7 @@ _CELL = "causes[0].tables[3].cells[1].factor_millionths"
         ("causes[0].tables[3].applies_to", None, "inpatient.hba1c", "type2_diabetes both → all"),
         ("basis.credit_cap.share_millionths", 100_000, "basis.credit_cap", "0.3 → 0.1"),
         ("basis.collar.least_millionths", 900_000, "basis.collar", "0.8–1.25 → 0.9–1.25"),
-        ("basis.windows", [], "basis.windows.hba1c_percent", "is gone"),
+        ("basis.windows[0].months", 6, "basis.windows.hba1c_percent", "changes"),
         ("basis.alternatives[0].en", "walks", "basis.alternatives.hba1c_percent", "changes"),
         ("basis.data_sha256", "e" * 64, "basis.data_sha256", "d → e"),
         ("assumptions[0].en", "other", "assumptions.base_inpatient", "changes"),
@@ -66,7 +66,7 @@ def test_a_change_is_told_with_its_place(
     path: str, value: object, place: str, english: str
 ) -> None:
     found = told(path, value)
-    assert found[0][0] == place
+    assert [one[0] for one in found] == [place]
     said = found[0][1].replace("d" * 64, "d").replace("e" * 64, "e")
     assert english in said
     every = changes(base(), altered(path, value))
@@ -92,6 +92,112 @@ def test_an_edge_that_moved_is_told_for_those_whom_it_concerns() -> None:
     (one,) = changes(base(), msgspec.convert(tree, Tariff))
     assert one.place == "inpatient.age.28–29"
     assert "0.35 → 0.5 (+42.9 %)" in one.en
+
+
+def factor_at(table: dict[str, Any], age: int) -> int:
+    (found,) = [
+        cell["factor_millionths"]
+        for cell in table["cells"]
+        if int(cell["first"]) <= age <= int(cell["last"])
+    ]
+    return int(found)
+
+
+@pytest.mark.parametrize("edges", [(25, 40), (29, 30), (30, 31), (18, 60), (78, 79), (44, 45)])
+def test_what_is_told_of_bands_is_what_each_value_pays(edges: tuple[int, int]) -> None:
+    tree = format_2_tree()
+    ages = tree["causes"][0]["tables"][0]
+    firsts = [18, *(edge + 1 for edge in edges if edge < 79)]
+    lasts = [*(edge for edge in edges if edge < 79), 79]
+    ages["cells"] = [
+        {"first": str(first), "last": str(last), "factor_millionths": 500_000 + 250_000 * number}
+        for number, (first, last) in enumerate(zip(firsts, lasts, strict=True))
+    ]
+    old = format_2_tree()["causes"][0]["tables"][0]
+    expected: list[list[int]] = []
+    for age in range(18, 80):
+        pair = factor_at(old, age), factor_at(ages, age)
+        if expected and expected[-1][1] == age - 1 and tuple(expected[-1][2:]) == pair:
+            expected[-1][1] = age
+        else:
+            expected.append([age, age, *pair])
+    places = [
+        f"inpatient.age.{first}" if first == last else f"inpatient.age.{first}–{last}"
+        for first, last, before, after in expected
+        if before != after
+    ]
+    assert [one.place for one in changes(base(), msgspec.convert(tree, Tariff))] == places
+
+
+def test_a_range_that_only_one_prices_has_no_factor_in_the_other() -> None:
+    tree = format_2_tree()
+    tree["causes"][0]["tables"][0]["cells"].pop()
+    tree["causes"][0]["tables"][1]["cells"].append({"level": "X", "factor_millionths": 900_000})
+    found = [(one.place, one.en) for one in changes(base(), msgspec.convert(tree, Tariff))]
+    assert found == [
+        ("inpatient.age.75–79", "Inpatient care, age 75–79: 3 → —"),
+        ("inpatient.sex.X", "Inpatient care, sex X: — → 0.9"),
+    ]
+
+
+def test_a_load_that_was_nothing_is_told_without_a_share() -> None:
+    (one,) = changes(altered("large_loss_load_e4", 0), base())
+    assert one.en == "large-loss load 0 → 8500"
+    (other,) = changes(base(), altered("large_loss_load_e4", 85_000_049))
+    assert other.en == "large-loss load 8500 → 8500.0049 (+0.0 %)"
+
+
+def test_everything_behind_something_new_is_told_too() -> None:
+    tree = format_2_tree()
+    tree["features"][0]["name"] = "years"
+    tree["features"][1]["levels"][1]["priced"] = False
+    tree["features"][2]["levels"].append(
+        {"name": "copd", "zh": "慢阻肺", "en": "COPD", "priced": True}
+    )
+    tree["features"][3] = tree["features"][1] | {"name": "hba1c_percent"}
+    tree["features"][4] |= {"places": 1, "unit_ucum": "kPa", "required": True}
+    tree["causes"][0]["name"] = "ward"
+    tree["causes"][1]["tables"][0]["name"] = "years"
+    tree["causes"][1]["tables"][1]["cells"][0]["factor_millionths"] = 1_100_000
+    tree["causes"][2]["base_e4"] = 0
+    found = {one.place: (one.zh, one.en) for one in changes(base(), msgspec.convert(tree, Tariff))}
+    assert found["features.age"] == ("取消因子 age", "feature age is gone")
+    assert found["features.years"] == ("新增因子 years", "feature years is new")
+    assert found["features.sex.M"] == ("性别 M：不承保", "sex M: is priced no more")
+    assert found["features.condition.copd"][0].endswith("copd：承保")
+    assert found["features.condition.copd"][1].endswith("copd: is priced now")
+    assert found["features.hba1c_percent"][1] == "feature hba1c_percent changes"
+    assert "features.systolic_mmhg" in found
+    assert found["ward"] == ("新增责任 ward", "cause ward is new")
+    assert found["inpatient"][1] == "cause inpatient is gone"
+    assert found["outpatient.years"][1].endswith("table years is new")
+    assert found["outpatient.age"][1].endswith("table age is gone")
+    assert found["outpatient.condition.hypertension"][1].endswith("1 → 1.1 (+10.0 %)")
+    assert "injury.base" in found
+
+
+def test_a_level_that_was_never_priced_is_no_change() -> None:
+    tree = format_2_tree()
+    tree["features"][2]["levels"].pop()
+    assert changes(base(), msgspec.convert(tree, Tariff)) == []
+
+
+def test_what_the_other_tariff_does_not_ask_is_left_out() -> None:
+    tree = format_2_tree()
+    tree["features"].pop()
+    for cause in tree["causes"]:
+        cause["tables"] = [one for one in cause["tables"] if one["feature"] != "systolic_mmhg"]
+    tree["basis"]["windows"].pop()
+    tree["basis"]["alternatives"].pop()
+    for golden in tree["golden_quotes"]:
+        golden["features"].pop("systolic_mmhg", None)
+    new, _ = proposal(tree)
+    name = "man of 67, both conditions, HbA1c 6.4 % and 133 mmHg"
+    asked = {golden.name: golden.features for golden in OLD.golden_quotes}[name]
+    (found,) = [one for one in effects(OLD, new, {name: asked}) if one.name == name]
+    assert found.old_minor is not None
+    assert found.new_minor is not None
+    assert found.new_minor > found.old_minor
 
 
 def test_what_is_new_or_gone_is_said() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import services.pricing.core
 from services.common.strict_yaml import load
 from services.pricing.core import gates, reach
+from services.pricing.core.banned import Ban, banned_faults
 from services.pricing.core.basis_checks import basis_faults
 from services.pricing.core.evidence import Evidence
 from services.pricing.core.gates import all_passed, judge
@@ -51,8 +53,10 @@ def made(case: dict[str, Any]) -> tuple[Tariff, Evidence]:
     for old, new in (case.get("rename_golden") or {}).items():
         for golden in tariff["golden_quotes"]:
             golden["features"][new] = golden["features"].pop(old)
-    if case.get("rebase"):
-        bases = rebased(msgspec.convert(trees["evidence"], Evidence), 0)
+    change = case.get("approved", 0)
+    tariff["basis"]["off_balance"]["approved_change_millionths"] = change
+    if case.get("rebase") or change:
+        bases = rebased(msgspec.convert(trees["evidence"], Evidence), change)
         for cause in tariff["causes"]:
             cause["base_e4"] = bases[cause["name"]]
     found, evidence = proposal(tariff, trees["evidence"])
@@ -77,6 +81,56 @@ def test_a_case_fails_these_gates_and_no_others(name: str) -> None:
         gate for gate in failed if gate in case["fails"]
     ]
     assert all_passed(judged) is (not case["fails"])
+
+
+FIGURES = {
+    "in_order": "0 faults",
+    "monotone": "4 tables of 2 biometrics",
+    "one_layer": "2 in the outcome layer",
+    "one_reading": "0.085107 of at most 0.12",
+    "credit_cap": "0.17668 of at most 0.3",
+    "collar": "0.8 to 1.25",
+    "floor": "172537 against 100000",
+    "off_balance": "0 millionths of expected claims",
+    "banned_factors": "1 bans in CN",
+    "alternative": "2 of 2",
+    "finite": "6 coefficients",
+    "converged": "6 of 6 models",
+    "selection": "0 cells differ from what was indicated",
+    "golden_quotes": "5 golden quotes",
+}
+
+
+def figures(case: dict[str, Any]) -> dict[str, str]:
+    found = {gate.name: gate.figure for gate in judge(*made(case), bans(), LAW)}
+    assert len(found.pop("evidence")) == 12  # the beginning of a digest
+    return found
+
+
+def test_a_gate_says_the_figure_that_it_judges_by() -> None:
+    assert figures({}) == FIGURES
+    for name, gate, figure in (
+        ("a fit that did not converge is no ground", "converged", "5 of 6 models"),
+        ("who cannot reach a target has another way", "alternative", "0 of 2"),
+        (
+            "a cell that differs from what was indicated says why",
+            "selection",
+            "2 cells differ from what was indicated",
+        ),
+        (
+            "a change of the bases that was approved is in balance",
+            "off_balance",
+            "50000 millionths of expected claims",
+        ),
+    ):
+        assert figures(CASES[name])[gate] == figure
+
+
+def test_a_figure_that_is_a_bound_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "_MOST_COMBINATIONS", 1)
+    found = figures({})
+    assert "(bound)" in found["credit_cap"]
+    assert "(bound)" in found["floor"]
 
 
 def test_no_gates_at_all_are_not_passed() -> None:
@@ -113,6 +167,7 @@ _BASIS: list[tuple[str, object, str, str]] = [
     ("collar.least_millionths", 1_000_001, "tariff.basis.collar", "BOUNDS_CROSSED"),
     ("collar.greatest_millionths", 999_999, "tariff.basis.collar", "BOUNDS_CROSSED"),
     ("windows[0].feature", "weight", "tariff.basis.windows[0].feature", "UNKNOWN_FEATURE"),
+    ("windows[0].feature", "sex", "tariff.basis.windows[0].feature", "UNKNOWN_FEATURE"),
     ("windows[0].feature", "age", "tariff.basis.windows[0].feature", "UNKNOWN_FEATURE"),
     ("windows[1].feature", "hba1c_percent", "tariff.basis.windows[1].feature", "DUPLICATE_NAME"),
     (
@@ -140,6 +195,60 @@ def test_a_basis_that_contradicts_itself_is_at_fault(
     alter(tree["basis"], path, value)
     found = list(basis_faults(msgspec.convert(tree, Tariff)))
     assert (where, reason) in [(one.path, one.reason) for one in found]
+
+
+def test_a_basis_at_its_own_bounds_is_in_order() -> None:
+    for path, value in (
+        ("collar.least_millionths", 1_000_000),
+        ("collar.greatest_millionths", 1_000_000),
+        ("windows[0].one_reading_months", 12),
+        ("windows[0].stratum_mean", "3.0"),
+        ("windows[0].stratum_mean", "20.0"),
+    ):
+        tree = format_2_tree()
+        alter(tree["basis"], path, value)
+        assert not list(basis_faults(msgspec.convert(tree, Tariff)))
+
+
+def test_every_fault_of_a_basis_comes_at_once() -> None:
+    tree = format_2_tree()
+    windows = tree["basis"]["windows"]
+    windows.insert(0, {**windows[0], "feature": "weight"})
+    windows[1]["stratum_mean"] = "8"
+    windows[2]["stratum_mean"] = "999"
+    found = list(basis_faults(msgspec.convert(tree, Tariff)))
+    assert [(one.path[-22:], one.reason) for one in found] == [
+        ("sis.windows[0].feature", "UNKNOWN_FEATURE"),
+        ("indows[1].stratum_mean", "WRONG_PLACES"),
+        ("indows[2].stratum_mean", "BOUNDS_CROSSED"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "banned"),
+    [
+        ("2020-01-01", "2024-12-31", False),
+        ("2020-01-01", "2025-01-01", True),
+        ("2027-12-31", None, True),
+        ("2028-01-01", None, False),
+    ],
+)
+def test_a_ban_counts_on_every_day_that_it_shares(
+    first: str, last: str | None, banned: bool
+) -> None:
+    tree = format_2_tree()
+    tree |= {"valid_first": "2025-01-01", "valid_last": "2027-12-31"}
+    ban = Ban(
+        name="sex",
+        jurisdiction="CN",
+        first=date.fromisoformat(first),
+        last=None if last is None else date.fromisoformat(last),
+        words=("sex",),
+        phrases=(),
+        source="a law",
+    )
+    found = list(banned_faults(msgspec.convert(tree, Tariff), "CN", [ban]))
+    assert bool(found) is banned
 
 
 def test_format_1_names_no_basis_and_format_2_has_one() -> None:

@@ -88,6 +88,12 @@ studies: {}
     ]
 
 
+def test_a_valuation_begins_a_quarter() -> None:
+    text = "format: 1\nbook: {valuation_day: 2026-02-01}\n"
+    assert faults(text) == ["2: book.valuation_day: QUARTER"]
+    assert parsed(text.replace("02-01", "04-01")).of(BookSettings).valuation_day.month == 4
+
+
 def test_a_file_says_its_format() -> None:
     assert faults("book: {folder: b}\n") == ["1: format: MISSING"]
 

@@ -63,6 +63,26 @@ def test_every_bill_comes_once_with_its_lines(url: str) -> None:
     assert place(again) == place(cursor)
 
 
+def test_the_first_page_of_a_sweep_says_how_many_follow(url: str) -> None:
+    with connected(url) as connection:
+        for number in range(57):
+            add(connection, f"b{number:03}", updated=minute(number // 3))
+
+    async def lefts(source: SqlSource) -> list[tuple[int, int | None]]:
+        found, at, ended = [], None, False
+        while not ended:
+            page = await source.fetch("Bill", at)
+            at, ended = page.cursor, page.swept
+            found.append((len(page.records), page.left))
+        return found
+
+    found = with_source(profile(url), lefts)
+    first, *others = [one for one in found if one[0]]
+    assert first[1] == 57 - first[0]
+    assert others
+    assert {left for _, left in others} == {None}
+
+
 def test_a_change_is_a_new_version_and_going_back_is_another(url: str) -> None:
     with connected(url) as connection:
         add(connection, "b1")

@@ -22,9 +22,9 @@ from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.selection import choice
 from services.pricing.fitting.selection.cells import cell_name, millionths, rows_of
 from services.pricing.fitting.selection.choice import (
+    Choice,
     Selection,
     WorkbookRefused,
-    as_indicated,
     read_workbook,
     selection_bytes,
     selection_from,
@@ -70,6 +70,23 @@ def content() -> bytes:
     return workbook_bytes(FIT, SHA256, ROWS)
 
 
+def as_indicated(fit_sha256: str) -> Selection:
+    """The selection of somebody who takes everything as it was indicated."""
+    choices = tuple(
+        Choice(
+            cause=row.cause,
+            table=row.table,
+            cell=row.cell,
+            indicated_millionths=row.indicated,
+            selected_millionths=row.indicated,
+            previous_millionths=row.previous,
+            reason="",
+        )
+        for row in ROWS
+    )
+    return Selection(format=1, fit_sha256=fit_sha256, previous=PREVIOUS, choices=choices)
+
+
 def edited(content: bytes, change: Callable[[openpyxl.Workbook], Any]) -> bytes:
     book = openpyxl.load_workbook(io.BytesIO(content))
     change(book)
@@ -98,7 +115,7 @@ def setting(row: int, column: int, value: object) -> Callable[[openpyxl.Workbook
 
 def test_a_workbook_that_nobody_edited_selects_what_was_indicated(content: bytes) -> None:
     found = read(content)
-    assert found == as_indicated(SHA256, ROWS, PREVIOUS)
+    assert found == as_indicated(SHA256)
     assert found.changed == 0
     assert len(found.choices) == len(ROWS) == 49
     assert all(one.previous_millionths == one.indicated_millionths for one in found.choices)
@@ -250,7 +267,7 @@ def test_relativities_become_millionths_half_up() -> None:
 
 def selection(**chosen: tuple[float, str]) -> Selection:
     """As indicated, but for cells of inpatient care by sex."""
-    found = as_indicated(SHA256, ROWS, PREVIOUS)
+    found = as_indicated(SHA256)
     return msgspec.structs.replace(
         found,
         choices=tuple(

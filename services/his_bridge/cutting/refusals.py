@@ -14,6 +14,7 @@ class FileReason(StrEnum):
     HARD_LINK = "HARD_LINK"
     NOT_READABLE = "NOT_READABLE"
     NAME_UNUSABLE = "NAME_UNUSABLE"
+    WRONG_FOLDER = "WRONG_FOLDER"
     SUFFIX_UNKNOWN = "SUFFIX_UNKNOWN"
     MARK_DIFFERS = "MARK_DIFFERS"
     SAME_NAME_OTHER_CONTENT = "SAME_NAME_OTHER_CONTENT"
@@ -40,6 +41,9 @@ ADVICE = {
     FileReason.HARD_LINK: "the file has another name elsewhere; drop a copy",
     FileReason.NOT_READABLE: "the bridge cannot read the file; give it the right and drop it anew",
     FileReason.NAME_UNUSABLE: "the name is not UTF-8, too long, or holds control characters",
+    FileReason.WRONG_FOLDER: (
+        "it lies beside the folders of the kinds of records and not in one; drop it into its own"
+    ),
     FileReason.SUFFIX_UNKNOWN: "the name's ending is not of the profile's format",
     FileReason.MARK_DIFFERS: "the SHA-256 in the .ok file is another; send the file anew",
     FileReason.SAME_NAME_OTHER_CONTENT: (

@@ -16,14 +16,16 @@ from itertools import chain
 
 import msgspec
 
+from services.his_bridge.cutting.lines import Lines, LineTooLong
+from services.his_bridge.cutting.refusals import FileReason, FileRefused
 from services.his_bridge.profiles.source_kinds.files import (
     CsvSettings,
     FileFormat,
     FilesSettings,
 )
-from services.his_bridge.sources.files.refusals import FileReason, FileRefused
-from services.his_bridge.sources.lines import Lines, LineTooLong
 
+# A longer line is no record, whatever a page of a source may have.
+MOST_RECORD = 6 << 20
 # A row is a charge; longer ones are no rows.
 MOST_ROW = 1 << 20
 MOST_COLUMNS = 1000
@@ -48,6 +50,11 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
 Pieces = Iterator[bytes]
 
 
+def most_of(max_body_mib: int) -> int:
+    """How many bytes a record may have in a file."""
+    return min(max_body_mib << 20, MOST_RECORD)
+
+
 def cutter_of(settings: FilesSettings, most: int) -> Callable[[Pieces], Iterator[Cut]]:
     """Cuts one part of a file; `most` bounds a record in bytes. It raises FileRefused."""
     if settings.format is FileFormat.HL7:
@@ -60,26 +67,34 @@ def cutter_of(settings: FilesSettings, most: int) -> Callable[[Pieces], Iterator
 
 def _objects(pieces: Pieces, charset: str, most: int) -> Iterator[Cut]:
     first = True
-    for number, text in _texts(pieces, charset, most):
-        line = text.strip(" \t\r\n")
-        if not line:
+    for number, line in _lines(pieces, most):
+        text = _decoded(number, line, charset)
+        # A record may be large: of what is UTF-8 already no more copies are made.
+        raw = line if charset == "utf-8" else text.encode()
+        del text
+        raw = (raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw).strip(b" \t\r\n")
+        if not raw:
             continue
-        if first and not line.startswith("{"):
+        if first and not raw.startswith(b"{"):
             raise FileRefused(FileReason.OTHER_FORMAT, number)
         first = False
-        yield Cut(raw=line.encode(), line=number)
+        yield Cut(raw=raw, line=number)
 
 
 def _texts(pieces: Pieces, charset: str, most: int) -> Iterator[tuple[int, str]]:
     """Lines with their number, each with its line feed, without a byte order mark."""
     for number, line in _lines(pieces, most):
-        if number == 1 and charset != "utf-8" and line.startswith(codecs.BOM_UTF8):
-            raise FileRefused(FileReason.WRONG_CHARSET, 1)
-        try:
-            text = line.decode(charset)
-        except UnicodeDecodeError:
-            raise FileRefused(FileReason.WRONG_CHARSET, number) from None
-        yield number, (text.removeprefix("\ufeff") if number == 1 else text) + "\n"
+        yield number, _decoded(number, line, charset) + "\n"
+
+
+def _decoded(number: int, line: bytes, charset: str) -> str:
+    if number == 1 and charset != "utf-8" and line.startswith(codecs.BOM_UTF8):
+        raise FileRefused(FileReason.WRONG_CHARSET, 1)
+    try:
+        text = line.decode(charset)
+    except UnicodeDecodeError:
+        raise FileRefused(FileReason.WRONG_CHARSET, number) from None
+    return text.removeprefix("\ufeff") if number == 1 else text
 
 
 def _lines(pieces: Pieces, most: int) -> Iterator[tuple[int, bytes]]:

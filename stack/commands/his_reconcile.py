@@ -1,0 +1,132 @@
+"""`lipei his reconcile`: source and bridge compared, window by window when there are many days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from lipei.his_bridge.v1 import operations_pb2 as pb
+from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
+from stack.commands.calling import Failed, calling
+from stack.commands.his_operations import SOURCE_CALL_S, Hospital, id_of, parent_of
+from stack.commands.options import DEFAULT_STATE, AsJson, State
+from stack.commands.printing import (
+    counted,
+    money,
+    plain,
+    print_json,
+    print_list,
+    print_table,
+    rows,
+    say,
+    stepwise,
+    table,
+    word,
+)
+from stack.commands.withheld import Withheld, ask
+
+Answer = tuple[pb.ReconcileSourceResponse, Withheld]
+_COLUMNS = (
+    *("day", "source", "total there", "released", "total here"),
+    *("waiting", "missing", "extra", "other total"),
+)
+
+
+def reconcile(
+    hospital: Hospital,
+    first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")] = "",
+    last: Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD.")] = "",
+    step: Annotated[
+        int, typer.Option("--step", min=1, max=366, help="Days that one comparison takes in.")
+    ] = 31,
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Compare source and bridge bill by bill, and fetch again what is missing here.
+
+    Without days the last week until yesterday. Many days are compared step by step, which is shown;
+    a FHIR server is read from its beginning for each step, so there a large --step is faster.
+
+    Exit code 1 when a difference stays.
+    """
+    answers: list[Answer] = []
+    windows = list(_windows(first, last, step))
+    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
+        stub = OperationsServiceStub(channel)
+        with stepwise("comparing", len(windows), "steps") as done:
+            for begin, end in windows:
+                request = pb.ReconcileSourceRequest(
+                    hospital=parent_of(hospital), first_day=begin, last_day=end
+                )
+                try:
+                    answers.append(ask(stub.ReconcileSource, request, SOURCE_CALL_S))
+                except KeyboardInterrupt:
+                    raise Failed(
+                        f"stopped; what was compared is kept: go on with --from {begin}",
+                        exit_code=130,
+                    ) from None
+                done(1)
+    if as_json:
+        found = [_marked(one) for one in answers]
+        print_json(found[0] if len(found) == 1 else {"windows": found})
+    else:
+        _print(answers)
+    differing = [one.reconciliation for one, _ in answers if not one.reconciliation.agrees]
+    if differing:
+        raise Failed(
+            *(
+                f"source and bridge differ from {one.first_day} to {one.last_day}"
+                for one in differing
+            ),
+            "what is missing or extra was asked for once more already: look at the source",
+        )
+    if not as_json:
+        say("every bill of the source is accounted for")
+
+
+def _windows(first: str, last: str, step: int) -> Iterator[tuple[str, str]]:
+    """The days in portions; what is no day is the bridge's to refuse."""
+    try:
+        begin, end = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError:
+        yield first, last
+        return
+    if begin > end:
+        yield first, last
+    while begin <= end:
+        until = min(end, begin + timedelta(days=step - 1))
+        yield begin.isoformat(), until.isoformat()
+        begin = until + timedelta(days=1)
+
+
+def _marked(answer: Answer) -> Any:
+    found, withheld = answer
+    return withheld.marked(plain(found))
+
+
+def _print(answers: list[Answer]) -> None:
+    made = table(*_COLUMNS, right=_COLUMNS[1:])
+    which = table("day", "differs", "source record")
+    for answer, withheld in answers:
+        below = withheld.below("differences")
+        for day in answer.reconciliation.days:
+            there = (str(day.source_count), money(day.source_total))
+            here = (str(day.here_count), money(day.here_total))
+            others = (
+                *(day.waiting_count, day.missing_count),
+                *(day.extra_count, day.other_total_count),
+            )
+            rows(made, [(day.day, *there, *here, *map(str, others))])
+        for one in answer.differences:
+            kind = word(pb.DifferenceKind, one.kind)
+            record = below.shown("source_record", one.source_record)
+            rows(which, [(one.day, kind, record)])
+    print_list(made, "no bills on these days, neither there nor here")
+    again = sum(answer.repulled_count for answer, _ in answers)
+    if again:
+        say(f"{counted(again, 'bill')} fetched again")
+    if which.row_count:
+        print_table(which)

@@ -1,0 +1,22 @@
+"""The data dictionary in the documents is the one that `check` demands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.pricing.fitting.dictionary import TABLES, Kind, markdown
+
+DOCUMENT = Path(__file__).parents[4] / "docs" / "tariffs.md"
+
+
+def test_the_documents_show_the_dictionary() -> None:
+    assert markdown() in DOCUMENT.read_text("utf-8")
+
+
+def test_keys_are_columns_and_choices_are_listed() -> None:
+    for table in TABLES.values():
+        assert set(table.key) <= {column.name for column in table.columns}
+        for column in table.columns:
+            assert bool(column.choices) == (column.kind is Kind.CHOICE)
+            assert column.zh
+            assert column.en
