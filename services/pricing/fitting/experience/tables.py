@@ -7,6 +7,10 @@ NULL here: `checking` says of which rows.
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -40,10 +44,19 @@ def connect(zone: str = "Asia/Shanghai") -> Connection:
     """An empty database in memory whose days are those of the zone."""
     con = duckdb.connect(":memory:")
     con.execute(f"SET memory_limit = '{_MEMORY}'")
+    con.execute(f"SET temp_directory = {quoted(str(_spill_folder()))}")
     con.execute(f"SET TimeZone = {quoted(zone)}")
     con.execute("SET preserve_insertion_order = true")
     con.execute("SET enable_progress_bar = false")
     return con
+
+
+@functools.cache
+def _spill_folder() -> Path:
+    """Where what exceeds the memory goes: readable by nobody else, gone with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="lipei-study-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def book_files(folder: Path, settings: BookSettings) -> dict[str, Path]:

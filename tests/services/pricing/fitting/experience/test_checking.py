@@ -216,3 +216,17 @@ def test_a_book_without_its_tables_names_them_all(tmp_path: Path) -> None:
         open_book(tmp_path, BOOK)
     assert all(name in str(refused.value) for name in ("people", "policies", "claims"))
     assert "readings" not in str(refused.value)
+
+
+def test_what_exceeds_the_memory_goes_where_nobody_else_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    con = opened(plain())
+    con.execute("SET memory_limit = '20MB'")
+    con.execute("SET threads = 1")
+    con.execute("CREATE TEMP TABLE large AS SELECT i, hash(i) AS h FROM range(3000000) t(i)")
+    (spilt,) = con.execute("SELECT current_setting('temp_directory')").fetchone() or ("",)
+    assert Path(spilt).stat().st_mode & 0o077 == 0
+    assert any(Path(spilt).iterdir())
+    assert not list(tmp_path.iterdir())
