@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.stack.typed import ROOT, environ
+from tests.stack.typed import environ
 
 HEAVY = ("pandas", "numpy", "scipy", "pyarrow", "duckdb", "glum", "lifelines", "matplotlib")
 _LOADED = f"print([name for name in {HEAVY!r} if name in sys.modules])"
