@@ -35,7 +35,7 @@ from services.claims.core.life_cycle import (
     events_in,
 )
 from services.claims.storage import sealed
-from services.claims.storage.bulk import as_arrays, given, insert_rows
+from services.common.bulk import as_arrays, given, insert_rows
 from services.claims.storage.tables import (
     claim,
     claim_move,

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from services.claims.core import canonical
 from services.claims.core.decision import Decision, UsageChange
 from services.claims.storage import sealed
-from services.claims.storage.bulk import insert_rows
+from services.common.bulk import insert_rows
 from services.claims.storage.claims import ClaimRow, stay
 from services.claims.storage.tables import (
     decision,
