@@ -32,7 +32,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
-
 # How PostgreSQL's binary COPY writes a column; the first that fits.
 _COPIED = (
     (String, "text"),
@@ -88,6 +87,20 @@ def copy_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, 
         ) from found
 
 
+def insert_numbered(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
+) -> list[int]:
+    """As copy_rows, for a table whose column `id` the database numbers; the ids, in that order."""
+    if not rows:
+        return []
+    if connection.dialect.name != "postgresql":
+        query = insert(table).returning(table.c.id, sort_by_parameter_order=True)
+        return list(connection.execute(query, rows).scalars())
+    ids = list(connection.execute(_next_ids(table), {"many": len(rows)}).scalars())
+    copy_rows(connection, table, [{"id": at, **row} for at, row in zip(ids, rows, strict=True)])
+    return ids
+
+
 def one_of(
     connection: Connection, values_of: ColumnElement[Any], values: Iterable[Any]
 ) -> ColumnElement[bool]:
@@ -111,6 +124,13 @@ def given(types: Mapping[str, TypeEngine[Any]]) -> TableValuedAlias:
     arrays = (bindparam(name, type_=postgresql.ARRAY(of)) for name, of in types.items())
     columns = (column(name, of) for name, of in types.items())
     return func.unnest(*arrays).table_valued(*columns).render_derived(name="given")
+
+
+@cache
+def _next_ids(table: Table) -> Any:
+    many = func.generate_series(1, bindparam("many", type_=Integer))
+    number = func.nextval(func.pg_get_serial_sequence(table.name, "id"))
+    return select(number).select_from(many.table_valued("at"))
 
 
 @cache
