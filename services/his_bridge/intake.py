@@ -24,6 +24,7 @@ from services.common.sealing import SubjectKeys
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.mapping import with_maps
 from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
+from services.his_bridge.core.source_time import made_us
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.profiles.loader import SourceProfile
@@ -51,6 +52,9 @@ CUT_OFF = "PULL_CUT_OFF"
 
 # The bytes of a record that was set aside are kept so long for whoever mends it at the hospital.
 RAW_KEPT_US = 90 * _DAY_US
+
+# Whoever sends all the time is noted as alive so often, not in every transaction.
+_HEARD_AGAIN_US = 1_000_000
 
 NowUs = Callable[[], int]
 ReaderOf = Callable[[SourceTerms], RecordReader]
@@ -130,6 +134,7 @@ class Intake:
         self._terms = profile.terms
         self._reader_of = reader_of
         self._maps_read = 0
+        self._heard_us = -_HEARD_AGAIN_US
         self._database = database
         self._keys = keys
         self._now_us = now_us
@@ -417,10 +422,13 @@ class Intake:
         arrived, _ = self._arrived(records)
         with self._database.writing() as connection:
             stored = self._store(connection, arrived)
-            if pushed:
+            now_us = self._now_us()
+            is_sign = pushed and now_us - self._heard_us >= _HEARD_AGAIN_US
+            if is_sign:
                 # Of a source that pushes it is the last success that something came.
-                now_us = self._now_us()
                 last_pulls.record(connection, self.hospital, self.channel, "", now_us=now_us)
+        if is_sign:
+            self._heard_us = now_us
         found = [
             Taken.KEPT_OUT if position in stored.filtered else Taken.KNOWN
             for position in range(len(records))
@@ -447,12 +455,12 @@ class Intake:
         return stored, [(entry, glances[position]) for position, entry in stored.pending]
 
     def _arrived(self, records: Sequence[RawRecord]) -> tuple[list[Arrived], list[Glance | None]]:
-        glances = self._glances(records)
+        glances, now_us = self._glances(records), self._now_us()
         arrived = [
             Arrived(
                 external_id=f"{record.kind}/{record.record_id}",
                 version=record.version,
-                updated_us=0 if record.updated is None else _micros(record.updated.timestamp()),
+                updated_us=made_us(record.updated, now_us),
                 raw=record.raw,
                 meaning=record.meaning,
                 keep_out=glance is not None and glance.keep_out,
@@ -536,7 +544,3 @@ def _reason_of(fault: BaseException) -> str:
 
 def _record_id(entry: Pending) -> str:
     return entry.external_id.partition("/")[2]
-
-
-def _micros(seconds: float) -> int:
-    return round(seconds * 1_000_000)
