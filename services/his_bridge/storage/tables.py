@@ -2,7 +2,8 @@
 
 Everything about a patient is sealed (storage.sealed says under whose key); tokens, the sources' own
 ids and parts of records stand as blind indexes. Of a bill its kind, day of billing and total stand
-in clear, for the reconciliation with the hospital's books.
+in clear, for the reconciliation with the hospital's books, and of an event whether it takes a
+charge back.
 Events of bills, merges and consents refuse UPDATE and DELETE by trigger (APPEND_ONLY, the
 migrations).
 """
