@@ -37,7 +37,8 @@ from tests.services.his_bridge.sources.sql.hospital import (
 )
 
 FOREVER = 1 << 62
-NOW_US = 1_780_000_000_000_000
+# Later than the source, which goes by the real clock, reads any row.
+NOW_US = 4_000_000_000_000_000
 FIRST, LAST = date(2026, 1, 1), date(2026, 12, 31)
 
 
