@@ -314,7 +314,7 @@ class Intake:
             Arrived(
                 external_id=f"{record.kind}/{record.record_id}",
                 version=record.version,
-                updated_us=made_us(record.updated, now_us),
+                updated_us=made_us(record.updated, now_us, seen=record.seen),
                 raw=record.raw,
                 meaning=record.meaning,
                 keep_out=glance is not None and glance.keep_out,

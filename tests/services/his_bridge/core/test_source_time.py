@@ -29,3 +29,9 @@ def test_a_time_beyond_our_clock_is_when_it_came(stated: datetime, believed: dat
 
 def test_without_a_time_it_is_the_earliest() -> None:
     assert made_us(None, RECEIVED_US) == 0
+
+
+def test_when_we_saw_it_stays_though_our_clock_was_set_back() -> None:
+    seen = RECEIVED + timedelta(hours=1)
+    assert made_us(seen, RECEIVED_US, seen=True) - RECEIVED_US == 3_600_000_000
+    assert made_us(seen, RECEIVED_US) == RECEIVED_US  # the control
