@@ -28,7 +28,7 @@ from services.common.grpc_edge import (
 from services.pricing import tariff_messages as messages
 from services.pricing.core.evidence import Evidence, evidence_digest, evidence_from
 from services.pricing.core.gates import Gate, all_passed, judge
-from services.pricing.core.life_cycle import Event, NotAllowed, SamePerson, State, after
+from services.pricing.core.life_cycle import Event, NotAllowed, SamePerson, State
 from services.pricing.core.rates import Rates
 from services.pricing.core.routing import comparable
 from services.pricing.core.tariff import (
@@ -247,7 +247,6 @@ class TariffServicer(registry_pb2_grpc.TariffServiceServicer):
             return earlier
         kept, tariff, evidence = await self._kept(current_tenant(), request.name)
         try:
-            after(kept.state, event)
             days = None if first is None else _days(tariff, first)
             if judged:
                 _check_gates(await self._run(self._judge, tariff, evidence_from(evidence)))
