@@ -47,6 +47,8 @@ PATHS = {
     ),
     "hl7v2": ("HL7 v2 bills of 10 lines",),
     "hl7v2-memory": ("memory after 100 HL7 v2 messages",),
+    "renew": ("renew a book",),
+    "fitting": ("fit 3,000 policy-years", "rates of first events"),
     "decision": ("decision answer, one at a time", "decision answer, 8 at once"),
     "settle": ("settle claims, one workflow each",),
     "pull": ("pull bills, beside paging alone", "pull bills, beside paging with look-ups"),

@@ -279,8 +279,8 @@ ROW_BINDING = _guard(
     "a sealed value opens in any row of its column and subject",
     (
         "services/common/sealing/value.py",
-        "joined(self.table, self.column, self.row, self.subject)",
-        "joined(self.table, self.column, self.subject)",
+        "joined(self.row, self.subject)",
+        "joined(self.subject)",
     ),
     tests=("tests/services/common/sealing/test_value.py",),
 )
