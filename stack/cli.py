@@ -34,7 +34,7 @@ _ANYTHING_FOLLOWS = {"allow_extra_args": True, "ignore_unknown_options": True}
 _EVERYWHERE = {"--as": "ROLE", "--purpose": "PURPOSE", "--person": "NAME"}
 
 
-def _app(chosen: str) -> typer.Typer:
+def command_line(chosen: str) -> typer.Typer:
     """The command line with that command alone; with every command when there is none such.
 
     To import all of them takes longer than most of them to answer.
@@ -128,7 +128,7 @@ def main() -> None:
         words = sys.argv[1:]
         place = _place(words)
         _check_order(words, place)
-        _app(words[place] if place < len(words) else "")()
+        command_line(words[place] if place < len(words) else "")()
     except Failed as failed:
         for line in failed.lines:
             print(line, file=sys.stderr)

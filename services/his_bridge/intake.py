@@ -7,11 +7,9 @@ once.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Any
 
@@ -19,22 +17,20 @@ import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.common import log
 from services.common.database import DATABASE_FAULTS, Database
 from services.common.sealing import SubjectKeys
-from services.his_bridge.core.faults import Fault, Reason
-from services.his_bridge.core.mapping import Side, StoredMap, with_maps
-from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
-from services.his_bridge.core.terms import SourceTerms
+from services.his_bridge.core.mapping import Side, StoredMap
+from services.his_bridge.core.outcomes import Outcome
+from services.his_bridge.core.source_time import made_us
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
+from services.his_bridge.judging import FAILED, Judging, MapsLoaded, ReaderOf
+from services.his_bridge.leasing import DAY_US, ChannelLease, NowUs
 from services.his_bridge.profiles.loader import SourceProfile
-from services.his_bridge.sources.port import Page, RawRecord, SourceFault
+from services.his_bridge.sources.port import Page, RawRecord
 from services.his_bridge.storage import (
-    code_maps,
     holding,
     inbox,
     last_pulls,
-    leases,
     outcomes,
     pull_progress,
     waiting,
@@ -43,38 +39,17 @@ from services.his_bridge.storage.inbox import Arrived, Pending, Stored
 from services.his_bridge.storage.leases import LeaseLost
 
 BILLS = "bills"  # the other channel has readings
-_DAY_US = 86_400_000_000
 # Records in one transaction (EVIDENCE, HIS: batches of 200).
 BATCH = 200
 # People whose consents are applied in one statement.
 MEMBERS = 1_000
-# Why a pull failed whose caller gave up before it ended.
-CUT_OFF = "PULL_CUT_OFF"
+# Whoever sends all the time is noted as alive so often, not in every transaction.
+_HEARD_AGAIN_US = 1_000_000
 
-# The bytes of a record that was set aside are kept so long for whoever mends it at the hospital.
-RAW_KEPT_US = 90 * _DAY_US
-
-NowUs = Callable[[], int]
-ReaderOf = Callable[[SourceTerms], RecordReader]
 LookUp = Callable[[Collection[Key]], Awaitable[Mapping[Key, bytes]]]
 # Without a glance the bridge failed on the record at first sight.
 Looked = tuple[Pending, Glance | None]
-# Stands for a supporting record that the bridge failed on.
-_UNREAD = object()
 Settle = Callable[[str, Sequence[Looked], Mapping[Key, bytes], dict[Key, Any]], outcomes.Settled]
-_FAILED = SetAside(faults=(Fault(reason=Reason.BRIDGE_FAILED, path=""),))
-
-
-class LeaseHeld(Exception):
-    """Somebody else reads this channel of the hospital just now."""
-
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__("another pull holds the lease")
-        self.retry_after_s = retry_after_s
-
-
-class _MapsLoaded(Exception):
-    """Maps of codes were loaded since the records were judged: they are to be judged anew."""
 
 
 class Taken(StrEnum):
@@ -117,7 +92,10 @@ class Intake:
     ) -> None:
         self.channel = channel
         self.hospital = profile.terms.hospital
-        self.reader = reader_of(profile.terms)
+        self._judging = Judging(channel, profile.terms, reader_of)
+        self._lease = ChannelLease(
+            profile.terms.hospital, channel, profile.limits.lease_s, database, now_us
+        )
         self._place = outcomes.Place(
             hospital=profile.terms.hospital,
             channel=channel,
@@ -125,16 +103,18 @@ class Intake:
             currency=profile.terms.currency,
             zone=profile.terms.zone,
         )
-        self._lease_us = profile.limits.lease_s * 1_000_000
-        self._park_us = profile.limits.park_days * _DAY_US
+        self._park_us = profile.limits.park_days * DAY_US
         self._scope = self._scope_now = self._scope_of_profile = profile.scope
         self._look_up = look_up
-        self._terms = profile.terms
-        self._reader_of = reader_of
-        self._maps_read = 0
+        self._heard_us = -_HEARD_AGAIN_US
         self._database = database
         self._keys = keys
         self._now_us = now_us
+
+    @property
+    def reader(self) -> RecordReader:
+        """Reads this channel's records, under the maps of codes that were known last."""
+        return self._judging.reader
 
     async def take(self, records: Sequence[RawRecord]) -> tuple[Taken, ...]:
         """Keep what was pushed, in one transaction. Once this returns, nothing of it is lost."""
@@ -153,7 +133,7 @@ class Intake:
         glances = await self._database.run(self._glances, records)
         needs = {key for glance in glances if glance for key in glance.needs}
         found = await self._look_up(needs) if needs and self._look_up else {}
-        return await self._database.run(self._tried, records, glances, found)
+        return await self._database.run(self._judging.tried, records, glances, found)
 
     async def read_arrived(self) -> PullReport:
         """Read, under the lease, whatever lies unread, and release what is good.
@@ -191,39 +171,14 @@ class Intake:
         """The hospital pushes: what came is all there is just now."""
         await self._database.run(self._advance, pull_progress.Step())
 
-    @asynccontextmanager
-    async def leased(self, *, asks_source: bool = True) -> AsyncIterator[str]:
+    def leased(self, *, asks_source: bool = True) -> AbstractAsyncContextManager[str]:
         """The lease, kept alive while the hospital is slow, given back at the end.
 
         How it went with the source is remembered, if it was asked.
-        """
-        holder = uuid.uuid4().hex
-        held_until = await self._database.run(self._acquire, holder)
-        if held_until is not None:
-            raise LeaseHeld(max(0.1, (held_until - self._now_us()) / 1e6))
-        beat = asyncio.ensure_future(self._keep_alive(holder))
-        failure = ""
-        try:
-            yield holder
-        except LeaseLost:
-            raise LeaseHeld(self._lease_us / 1e6) from None
-        except BaseException as fault:  # a hospital that hangs ends in the caller's cancellation
-            failure = _reason_of(fault)
-            log.logger().warning(
-                "pull_failed", hospital=self.hospital, channel=self.channel, reason=failure
-            )
-            raise
-        finally:
-            beat.cancel()
-            await asyncio.gather(beat, return_exceptions=True)
-            # Shielded: a caller that hangs up must not leave the next one waiting.
-            said = failure if asks_source else None
-            await asyncio.shield(self._database.run(self._give_back, holder, said))
 
-    async def _keep_alive(self, holder: str) -> None:
-        while True:
-            await asyncio.sleep(self._lease_us / 3e6)
-            await self._database.run(self._renew, holder)
+        Raises: LeaseHeld.
+        """
+        return self._lease.taken(asks_source=asks_source)
 
     async def _read_left_over(self, holder: str, report: PullReport) -> None:
         while True:
@@ -248,7 +203,7 @@ class Intake:
             except Exception as fault:
                 if not _is_of_records(fault):
                     raise
-                self._failed(fault)
+                self._judging.failed(fault)
                 done = [
                     await self._settled(self._settle_alone, holder, [one], support) for one in batch
                 ]
@@ -268,7 +223,7 @@ class Intake:
             found = await self._look_up(needs) if needs and self._look_up else {}
             try:
                 return await self._database.run(settle, holder, looked, found, support)
-            except _MapsLoaded:
+            except MapsLoaded:
                 await self._database.run(self._use_maps)
                 pending = [entry for entry, _ in looked]
                 looked = await self._database.run(self._glance_at, pending)
@@ -277,81 +232,25 @@ class Intake:
 
     def _use_maps(self) -> None:
         """Maps loaded by anybody, also by another replica."""
-        with self._database.reading() as connection:
-            newest = code_maps.newest(connection, self.hospital)
-            if newest == self._maps_read:
-                return
-            maps = code_maps.in_force(connection, self.hospital)
-        self.reader = self._reader_of(with_maps(self._terms, maps))
-        self._maps_read = newest
+        self._judging.use_maps(self._database)
         # A value without a code that a programme uses is not kept. So the source is read anew
         # under another map; the inbox knows all else.
-        of_readings = [one for one in maps if one.side is Side.READINGS]
+        of_readings = [one for one in self._judging.maps if one.side is Side.READINGS]
         if self.channel != BILLS and of_readings:
             self._scope_now = _scope_under(self._scope_of_profile, of_readings)
 
     def _glances(self, records: Sequence[RawRecord]) -> list[Glance | None]:
-        return [self._glance(record.raw) for record in records]
-
-    def _tried(
-        self,
-        records: Sequence[RawRecord],
-        glances: Sequence[Glance | None],
-        found: Mapping[Key, bytes],
-    ) -> list[Outcome]:
-        support = {key: self._supporting(key, raw) for key, raw in found.items()}
-        return [
-            KeptOut()
-            if glance is not None and glance.keep_out
-            else self._judge(record.record_id, glance, support)
-            for record, glance in zip(records, glances, strict=True)
-        ]
+        return [self._judging.glance(record.raw) for record in records]
 
     def _left_alone_until_us(self) -> int:
         with self._database.reading() as connection:
             return last_pulls.left_alone_until_us(connection, self.hospital, self.channel)
 
-    def _acquire(self, holder: str) -> int | None:
-        now_us = self._now_us()
-        with self._database.writing() as connection:
-            held_until = leases.acquire(
-                connection,
-                self.hospital,
-                self.channel,
-                holder,
-                now_us=now_us,
-                until_us=now_us + self._lease_us,
-            )
-            if held_until is None:
-                inbox.drop_old_raw(connection, self.hospital, before_us=now_us - RAW_KEPT_US)
-            return held_until
-
-    def _renew(self, holder: str) -> None:
-        with self._database.writing() as connection:
-            self._hold(connection, holder)
-
-    def _hold(self, connection: Connection, holder: str) -> None:
-        leases.renew(
-            connection,
-            self.hospital,
-            self.channel,
-            holder,
-            until_us=self._now_us() + self._lease_us,
-        )
-
-    def _give_back(self, holder: str, failure: str | None) -> None:
-        with self._database.writing() as connection:
-            mine = leases.release(connection, self.hospital, self.channel, holder)
-            if mine and failure is not None:
-                last_pulls.record(
-                    connection, self.hospital, self.channel, failure, now_us=self._now_us()
-                )
-
     def _apply_consents(self, holder: str) -> None:
         """Consents that began or ran out by the mere passing of time."""
         now_us, place = self._now_us(), self._place
         with self._database.writing() as connection:
-            self._hold(connection, holder)
+            self._lease.hold(connection, holder)
             holding.one_at_a_time(connection, place.hospital)
             members = sorted(
                 holding.due(connection, place.hospital, place.recipient, place.channel, now_us)
@@ -373,7 +272,7 @@ class Intake:
             return 0
         now_us = self._now_us()
         with self._database.writing() as connection:
-            self._hold(connection, holder)
+            self._lease.hold(connection, holder)
             return waiting.give_up(
                 connection,
                 self.hospital,
@@ -392,48 +291,19 @@ class Intake:
             return inbox.left_over(connection, sealer, self.hospital, self.channel, BATCH)
 
     def _glance_at(self, pending: Sequence[Pending]) -> list[Looked]:
-        return [(entry, self._glance(entry.raw)) for entry in pending]
-
-    def _glance(self, raw: bytes) -> Glance | None:
-        try:
-            return self.reader.glance(raw)
-        except Exception as fault:  # noqa: BLE001 one record must not stop all others
-            self._failed(fault)
-            return None
-
-    def _judge(self, record_id: str, glance: Glance | None, support: Mapping[Key, Any]) -> Outcome:
-        if glance is None or any(support.get(key) is _UNREAD for key in glance.needs):
-            return _FAILED
-        try:
-            return self.reader.judge(record_id, glance, support)
-        except Exception as fault:  # noqa: BLE001 one record must not stop all others
-            self._failed(fault)
-            return _FAILED
-
-    def _supporting(self, key: Key, raw: bytes) -> Any:
-        try:
-            return self.reader.read_supporting(key[0], raw)
-        except Exception as fault:  # noqa: BLE001 one record must not stop all others
-            self._failed(fault)
-            return _UNREAD
-
-    def _failed(self, fault: Exception) -> None:
-        # The type only: the text may hold what the record holds.
-        log.logger().error(
-            "record_failed",
-            hospital=self.hospital,
-            channel=self.channel,
-            fault=type(fault).__name__,
-        )
+        return [(entry, self._judging.glance(entry.raw)) for entry in pending]
 
     def _take(self, records: Sequence[RawRecord], pushed: bool) -> tuple[Taken, ...]:
         arrived, _ = self._arrived(records)
         with self._database.writing() as connection:
             stored = self._store(connection, arrived)
-            if pushed:
+            now_us = self._now_us()
+            is_sign = pushed and now_us - self._heard_us >= _HEARD_AGAIN_US
+            if is_sign:
                 # Of a source that pushes it is the last success that something came.
-                now_us = self._now_us()
                 last_pulls.record(connection, self.hospital, self.channel, "", now_us=now_us)
+        if is_sign:
+            self._heard_us = now_us
         found = [
             Taken.KEPT_OUT if position in stored.filtered else Taken.KNOWN
             for position in range(len(records))
@@ -447,7 +317,7 @@ class Intake:
     def _store_page(self, holder: str, page: Page) -> tuple[Stored, list[Looked]]:
         arrived, glances = self._arrived(page.records)
         with self._database.writing() as connection:
-            self._hold(connection, holder)
+            self._lease.hold(connection, holder)
             stored = self._store(connection, arrived)
             inbox.move_cursor(
                 connection,
@@ -457,9 +327,9 @@ class Intake:
                 page.cursor,
                 now_us=self._now_us(),
             )
-            pull_progress.advance(
-                connection, self.hospital, self.channel, _step(page, stored), now_us=self._now_us()
-            )
+            now_us = self._now_us()
+            step = _step(page, stored, now_us)
+            pull_progress.advance(connection, self.hospital, self.channel, step, now_us=now_us)
         return stored, [(entry, glances[position]) for position, entry in stored.pending]
 
     def _advance(self, step: pull_progress.Step) -> None:
@@ -469,12 +339,12 @@ class Intake:
             )
 
     def _arrived(self, records: Sequence[RawRecord]) -> tuple[list[Arrived], list[Glance | None]]:
-        glances = self._glances(records)
+        glances, now_us = self._glances(records), self._now_us()
         arrived = [
             Arrived(
                 external_id=f"{record.kind}/{record.record_id}",
                 version=record.version,
-                updated_us=0 if record.updated is None else _micros(record.updated.timestamp()),
+                updated_us=made_us(record.updated, now_us, seen=record.seen),
                 raw=record.raw,
                 meaning=record.meaning,
                 keep_out=glance is not None and glance.keep_out,
@@ -501,9 +371,10 @@ class Intake:
         found: Mapping[Key, bytes],
         support: dict[Key, Any],
     ) -> outcomes.Settled:
-        support.update((key, self._supporting(key, raw)) for key, raw in found.items())
+        support.update((key, self._judging.supporting(key, raw)) for key, raw in found.items())
         judged: list[tuple[Pending, Outcome]] = [
-            (entry, self._judge(_record_id(entry), glance, support)) for entry, glance in batch
+            (entry, self._judging.judge(_record_id(entry), glance, support))
+            for entry, glance in batch
         ]
         return self._write(holder, judged)
 
@@ -523,17 +394,13 @@ class Intake:
         except Exception as fault:
             if not _is_of_records(fault):
                 raise
-            self._failed(fault)
-            return self._write(holder, [(entry, _FAILED)])
+            self._judging.failed(fault)
+            return self._write(holder, [(entry, FAILED)])
 
     def _write(self, holder: str, judged: Sequence[tuple[Pending, Outcome]]) -> outcomes.Settled:
         with self._database.writing() as connection:
-            self._hold(connection, holder)
-            # Whoever loads a map resumes what waits when it is done; nothing may come to wait
-            # for a code of it meanwhile.
-            code_maps.take_turn(connection, self.hospital, shared=True)
-            if code_maps.newest(connection, self.hospital) != self._maps_read:
-                raise _MapsLoaded
+            self._lease.hold(connection, holder)
+            self._judging.take_turn(connection)
             return outcomes.settle(
                 connection,
                 self._keys.sealer(connection),
@@ -547,13 +414,7 @@ def _is_of_records(fault: Exception) -> bool:
     """Whether a fault lies in what was read, and not in the database or the lease."""
     if isinstance(fault, DATABASE_FAULTS):
         return isinstance(fault, DataError | IntegrityError)
-    return not isinstance(fault, LeaseLost | _MapsLoaded)
-
-
-def _reason_of(fault: BaseException) -> str:
-    if isinstance(fault, SourceFault):
-        return fault.reason
-    return CUT_OFF if isinstance(fault, asyncio.CancelledError) else str(Reason.BRIDGE_FAILED)
+    return not isinstance(fault, LeaseLost | MapsLoaded)
 
 
 def _scope_under(scope: str, maps: Sequence[StoredMap]) -> str:
@@ -561,12 +422,12 @@ def _scope_under(scope: str, maps: Sequence[StoredMap]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _step(page: Page, stored: Stored) -> pull_progress.Step:
+def _step(page: Page, stored: Stored, now_us: int) -> pull_progress.Step:
     moments = [one.updated for one in page.records if one.updated is not None]
     return pull_progress.Step(
         seen=len(page.records),
         received=stored.received,
-        reached_us=_micros(max(moments).timestamp()) if moments else None,
+        reached_us=made_us(max(moments), now_us) if moments else None,
         left=page.left,
         swept=page.swept,
     )
@@ -574,7 +435,3 @@ def _step(page: Page, stored: Stored) -> pull_progress.Step:
 
 def _record_id(entry: Pending) -> str:
     return entry.external_id.partition("/")[2]
-
-
-def _micros(seconds: float) -> int:
-    return round(seconds * 1_000_000)

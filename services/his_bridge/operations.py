@@ -22,7 +22,8 @@ from services.his_bridge.callers import hospital_named, mine
 from services.his_bridge.core.faults import Stage
 from services.his_bridge.core.mapping import StoredMap
 from services.his_bridge.core.outcomes import KeptOut, SetAside
-from services.his_bridge.intake import Intake, LeaseHeld, NowUs, PullReport
+from services.his_bridge.intake import Intake, PullReport
+from services.his_bridge.leasing import LeaseHeld, NowUs
 from services.his_bridge.operation_requests import code_map_faults, loaded_map, named_systems
 from services.his_bridge.pull_refusals import refused_by, under_way
 from services.his_bridge.queries import Queries

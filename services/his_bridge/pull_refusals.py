@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from services.common.grpc_edge import Refused
-from services.his_bridge.intake import LeaseHeld
+from services.his_bridge.leasing import LeaseHeld
 from services.his_bridge.sources.port import SourceFault
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from services.common import log
 from services.his_bridge.dialects.port import Key
-from services.his_bridge.intake import Intake, NowUs, PullReport
+from services.his_bridge.intake import Intake, PullReport
+from services.his_bridge.leasing import NowUs
 from services.his_bridge.sources.port import Source, SourceFault
 
 

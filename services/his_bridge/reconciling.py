@@ -13,7 +13,8 @@ from services.common import log
 from services.common.database import Database
 from services.common.sealing import SubjectKeys
 from services.his_bridge.core.reconciliation import DayTotals, differences
-from services.his_bridge.intake import LeaseHeld, NowUs, Taken
+from services.his_bridge.intake import Taken
+from services.his_bridge.leasing import LeaseHeld, NowUs
 from services.his_bridge.sources.port import Source, SourceFault
 from services.his_bridge.storage import lists, reconciliations
 from services.his_bridge.storage.reconciliations import DayCompared, Reconciled

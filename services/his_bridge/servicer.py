@@ -29,7 +29,8 @@ from services.common.sealing import SubjectKeys
 from services.common.sealing.erasures import OtherErasure, done_by
 from services.his_bridge import messages
 from services.his_bridge.callers import hospital_named, mine
-from services.his_bridge.intake import BILLS, LeaseHeld, PullReport
+from services.his_bridge.intake import BILLS, PullReport
+from services.his_bridge.leasing import LeaseHeld
 from services.his_bridge.pull_refusals import refused_by, under_way
 from services.his_bridge.pulling import Puller
 from services.his_bridge.queries import Queries

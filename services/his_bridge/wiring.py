@@ -12,7 +12,8 @@ from services.common.sealing import SubjectKeys
 from services.his_bridge.dialects.hl7v2 import Hl7Reading, MessageReader, ResultReader
 from services.his_bridge.dialects.hl7v2.admission import READINGS
 from services.his_bridge.dialects.port import Tokens
-from services.his_bridge.intake import BILLS, Intake, NowUs
+from services.his_bridge.intake import BILLS, Intake
+from services.his_bridge.leasing import NowUs
 from services.his_bridge.naming import admit_of
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.fhir_bulk import FhirBulkSettings

@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.exceptions import TyperException
 
-from stack.cli import app
+from stack.cli import command_line
 from tests.services.his_bridge import messages_hl7
 from tests.services.his_bridge.population import good
 from tests.stack.typed import lipei
@@ -43,7 +43,7 @@ class NoCommand(Exception):
 def check(command: str) -> None:
     """Raises: NoCommand."""
     words = shlex.split(command.replace("[RECORD]", "record"))[1:]
-    found: Any = typer.main.get_command(app)
+    found: Any = typer.main.get_command(command_line(""))
     while hasattr(found, "commands") and words:
         if "|" in words[0]:
             return  # a list of commands, each of which stands elsewhere

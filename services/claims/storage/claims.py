@@ -35,7 +35,6 @@ from services.claims.core.life_cycle import (
     events_in,
 )
 from services.claims.storage import sealed
-from services.claims.storage.bulk import as_arrays, given, insert_rows
 from services.claims.storage.tables import (
     claim,
     claim_move,
@@ -44,6 +43,7 @@ from services.claims.storage.tables import (
 )
 from services.claims.storage.tenancy import owned, owner
 from services.common.access.tenant import Kind, Tenant
+from services.common.bulk import as_arrays, given, insert_rows
 from services.common.sealing import Sealer
 
 ClaimRow = Row[Any]

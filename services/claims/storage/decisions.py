@@ -20,7 +20,6 @@ from sqlalchemy import (
 from services.claims.core import canonical
 from services.claims.core.decision import Decision, UsageChange
 from services.claims.storage import sealed
-from services.claims.storage.bulk import insert_rows
 from services.claims.storage.claims import ClaimRow
 from services.claims.storage.tables import (
     decision,
@@ -28,6 +27,7 @@ from services.claims.storage.tables import (
     decision_share,
 )
 from services.claims.storage.usage import Used
+from services.common.bulk import insert_rows
 from services.common.sealing import Sealer
 
 

@@ -18,9 +18,9 @@ from services.claims.core.decision import Decision, UsageChange
 from services.claims.core.facts import Balance, BillFacts, EarlierService, Scope
 from services.claims.core.life_cycle import TAKEN_BACK
 from services.claims.core.repeats import Allowed, Reach
-from services.claims.storage.bulk import insert_rows
 from services.claims.storage.sealed import open_services
 from services.claims.storage.tables import claim, decision, usage_balance
+from services.common.bulk import insert_rows
 from services.common.sealing import Sealer
 
 # Accumulators that the whole policy shares have no subject.

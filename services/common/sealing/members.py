@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, MetaData, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from services.common.bulk import one_of
 from services.common.sealing.subject_keys import Sealer
 from services.common.sealing.tables import MEMBER, member_table
 
@@ -34,7 +35,9 @@ def find_all(connection: Connection, sealer: Sealer, tokens: Iterable[str]) -> d
     """Token → member's id, for those that are known."""
     by_index = {index_of(sealer, token): token for token in set(tokens)}
     rows = connection.execute(
-        select(member.c.token_index, member.c.id).where(member.c.token_index.in_(list(by_index)))
+        select(member.c.token_index, member.c.id).where(
+            one_of(connection, member.c.token_index, by_index)
+        )
     )
     return {by_index[row.token_index]: row.id for row in rows}
 

@@ -126,7 +126,10 @@ def numbered(lines: Iterable[Placed], survivor: str, given: Mapping[str, int]) -
 def _released(one: Placed, name: str, number: int) -> Line:
     # A statement's own line under its own number needs no name to be known again.
     line_id = "" if name == f"#{number}" else name
-    return msgspec.structs.replace(one.line, number=number, line_id=line_id, reverses_line="")
+    line = one.line
+    if line.number == number and line.line_id == line_id and not line.reverses_line:
+        return line
+    return msgspec.structs.replace(line, number=number, line_id=line_id, reverses_line="")
 
 
 def name_of(key: LineKey, survivor: str) -> str:

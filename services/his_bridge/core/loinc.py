@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 LOINC = "http://loinc.org"
 # Glucose codes that say of themselves that the person had fasted.
 FASTING_CODES = frozenset({"14771-0", "1558-6"})
-# Clocks inside one hospital differ by so much without anybody being wrong.
-CLOCK_SKEW = timedelta(minutes=5)
 VALUE_PLACES = 18

@@ -59,9 +59,17 @@ def _without_display(coding: Coding, secrets: Sequence[str]) -> Coding:
 
 
 def _all_texts(bill: Bill) -> Iterable[str]:
-    for _, text in _fixed_texts(bill):
-        yield text
-    yield from _displays(bill)
+    """As `_fixed_texts` and `_displays`, without saying where."""
+    yield bill.bill_number
+    yield bill.provider_id
+    for diagnosis in bill.diagnoses:
+        yield diagnosis.code.code
+        yield diagnosis.code.display
+    for line in bill.lines:
+        yield line.code.code
+        yield line.code.display
+        if line.local_code is not None:
+            yield line.local_code.code
 
 
 def _displays(bill: Bill) -> Iterable[str]:

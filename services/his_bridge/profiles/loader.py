@@ -48,7 +48,7 @@ class PullLimits(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_s: int = 50
     attempts: int = 4
     max_wait_s: int = 5
-    max_body_mib: int = 6
+    max_body_mib: int = 5
     lease_s: int = 15
     park_days: int = 30
 

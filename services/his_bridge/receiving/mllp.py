@@ -33,7 +33,8 @@ from services.his_bridge.dialects.hl7v2.admission import (
 from services.his_bridge.dialects.hl7v2.framing import Broken, Frame
 from services.his_bridge.dialects.hl7v2.message import Header, read_header
 from services.his_bridge.dialects.hl7v2.refusals import Denial, Place, Refusal, Refused, is_kept
-from services.his_bridge.intake import Intake, NowUs, Taken
+from services.his_bridge.intake import Intake, Taken
+from services.his_bridge.leasing import NowUs
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings, TlsFiles
 from services.his_bridge.receiving.commits import Commits, Group
 from services.his_bridge.receiving.lasting import lasting

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from services.common import log
-from services.his_bridge.intake import Intake, LeaseHeld
+from services.his_bridge.intake import Intake
+from services.his_bridge.leasing import LeaseHeld
 from services.his_bridge.receiving.lasting import PAUSE_S
 
 # What arrives within this time is read together: a lease and its checks are several transactions.

@@ -17,7 +17,8 @@ class RawRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A record as the source sent it. `updated` is the source's time of its last change.
 
     `meaning` decides whether it is the same as another of its version, where the source may write
-    one record in several ways; without it the bytes do.
+    one record in several ways; without it the bytes do. With `seen` the time is not the source's
+    word but when we saw the record, by a clock that the source's cursor keeps from going back.
     """
 
     kind: str
@@ -26,6 +27,7 @@ class RawRecord(msgspec.Struct, frozen=True, kw_only=True):
     updated: datetime | None
     raw: bytes
     meaning: bytes | None = None
+    seen: bool = False
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

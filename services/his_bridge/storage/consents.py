@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
 
+from services.common.bulk import one_of
 from services.common.database import take_turns
 from services.common.paging import Page, any_after
 from services.common.sealing import Erased, Sealer
@@ -100,7 +101,7 @@ def register_of(
         theirs = and_(
             consent.c.hospital == hospital,
             consent.c.recipient == recipient,
-            consent.c.member.in_(set(members)),
+            one_of(connection, consent.c.member, set(members)),
         )
         rows = connection.execute(select(consent).where(theirs)).all()
         for kept in _kept(connection, sealer, hospital, rows, theirs):

@@ -8,7 +8,7 @@ SEALED = {
     # Beside a quarantined record's name it is that one's, else it stands for itself.
     "inbox": sealed_in("external_id raw", "inbox", "name", "external_index"),
     "bill_event": sealed_in("body", "bill_event", "bill_id"),
-    "released_bill": sealed_in("body external_id", "bill", "name"),
+    "released_bill": sealed_in("body external_id other_numbers", "bill", "name"),
     "reading": sealed_in("body", "reading", "name"),
     "consent_event": sealed_in("body", "consent", "consent_id"),
     "consent": sealed_in("terms", "consent", "consent_id"),

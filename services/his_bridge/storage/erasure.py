@@ -15,9 +15,9 @@ from services.common.sealing import Sealer, SubjectKeys, erasures, members
 from services.common.sealing.tables import MEMBER, SUBJECT_KEY
 from services.his_bridge.core.outcomes import MergeLevel
 from services.his_bridge.storage import holding
-from services.his_bridge.storage.bills import DELIVERY_PENDING
 from services.his_bridge.storage.consents import untold
 from services.his_bridge.storage.known_bills import Merges
+from services.his_bridge.storage.releases import DELIVERY_PENDING
 from services.his_bridge.storage.sealed import patient
 from services.his_bridge.storage.tables import reading, released_bill
 

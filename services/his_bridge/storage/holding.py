@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 
+from services.common.bulk import one_of
 from services.common.database import take_turns
 from services.common.sealing import Sealer
 from services.his_bridge.core.bill import Bill, Reading
@@ -251,7 +252,7 @@ def waiting_versions(
         select(inbox.c.external_index, inbox.c.updated_us, inbox.c.id, inbox.c.state).where(
             inbox.c.hospital == hospital,
             inbox.c.channel == channel,
-            inbox.c.external_index.in_(set(external)),
+            one_of(connection, inbox.c.external_index, external),
             inbox.c.state.in_((HELD, PENDING)),
         )
     )

@@ -9,6 +9,7 @@ from itertools import accumulate
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from services.common.bulk import insert_numbered, one_of
 from services.common.sealing import Sealer
 from services.his_bridge.core.events import is_counted
 from services.his_bridge.core.faults import Fault, Reason, in_order, stage_of
@@ -43,6 +44,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
     inbox_id: int
     external_id: str
+    external_index: str
     raw: bytes
     bound: str  # what the row's sealed columns are bound to
     updated_us: int
@@ -60,6 +62,16 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     received: int = 0
     conflicts: tuple[int, ...] = ()
     filtered: tuple[int, ...] = ()
+
+
+class _New(msgspec.Struct, frozen=True):
+    """A record to write, its place among what arrived, its blind index and its content's hash."""
+
+    position: int
+    record: Arrived
+    external: str
+    digest: str
+    conflicts: bool
 
 
 class SetAsideRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,80 +98,85 @@ def store(
     The same id, version and bytes again change nothing. The same id and version with other bytes
     go to the quarantine and are never read: nobody can say which of the two is right.
     """
-    index_of = {
-        record.external_id: sealed.external_index(sealer, hospital, record.external_id)
-        for record in arrived
-    }
-    known = _known(connection, hospital, channel, set(index_of.values()))
-    rows: list[tuple[int, dict[str, object]]] = []
+    new, filtered = _sorted_out(connection, sealer, hospital, channel, arrived)
+    if not new:
+        return Stored(filtered=filtered)
+    rows = [_row(sealer, hospital, channel, one, now_us) for one in new]
+    ids = insert_numbered(connection, inbox, rows)
+    pending: list[tuple[int, Pending]] = []
+    aside: list[SetAsideRow] = []
+    for inbox_id, one in zip(ids, new, strict=True):
+        if one.conflicts:
+            aside.append(SetAsideRow(inbox_id=inbox_id, faults=_CONFLICT))
+        else:
+            pending.append((one.position, _pending(inbox_id, hospital, channel, one, now_us)))
+    set_aside(connection, hospital, aside, currency=currency, now_us=now_us)
+    return Stored(
+        pending=tuple(pending),
+        received=len(new),
+        conflicts=tuple(one.position for one in new if one.conflicts),
+        filtered=filtered,
+    )
+
+
+def _sorted_out(
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    channel: str,
+    arrived: Sequence[Arrived],
+) -> tuple[list[_New], tuple[int, ...]]:
+    """What is to be written, and the positions of what is none of the bridge's business."""
+    indexes = [sealed.external_index(sealer, hospital, one.external_id) for one in arrived]
+    known = _known(connection, hospital, channel, set(indexes))
+    new: list[_New] = []
     filtered: list[int] = []
-    for position, record in enumerate(arrived):
-        content = record.raw if record.meaning is None else record.meaning
-        digest = sealed.content_hash(sealer, content)
-        external = index_of[record.external_id]
+    for position, (record, external) in enumerate(zip(arrived, indexes, strict=True)):
         versions = known.get(external)
         if versions is None:
             if record.keep_out:
                 filtered.append(position)
                 continue
             versions = known[external] = {}
+        content = record.raw if record.meaning is None else record.meaning
+        digest = sealed.content_hash(sealer, content)
         digests = versions.setdefault(record.version, set())
-        if digest in digests:
-            continue
-        bound = sealed.inbox_row(hospital, channel, external, record.version, digest)
-        subject = sealed.inbox_subject(hospital)
-        row: dict[str, object] = {
-            **sealed.seal_record(
-                sealer, bound, subject, external_id=record.external_id, raw=record.raw
-            ),
-            "hospital": hospital,
-            "channel": channel,
-            "external_index": external,
-            "version": record.version,
-            "content_hash": digest,
-            "state": "conflict" if digests else PENDING,
-            "updated_us": record.updated_us,
-            "at_us": now_us,
-        }
-        digests.add(digest)
-        rows.append((position, row))
-    if not rows:
-        return Stored(filtered=tuple(filtered))
-    ids = connection.execute(
-        insert(inbox).returning(inbox.c.id, sort_by_parameter_order=True),
-        [row for _, row in rows],
-    ).scalars()
-    pending: list[tuple[int, Pending]] = []
-    conflicts: list[int] = []
-    aside: list[SetAsideRow] = []
-    for inbox_id, (position, new) in zip(ids, rows, strict=True):
-        if new["state"] == PENDING:
-            record = arrived[position]
-            entry = Pending(
-                inbox_id=inbox_id,
-                external_id=record.external_id,
-                raw=record.raw,
-                bound=sealed.inbox_row(
-                    hospital,
-                    channel,
-                    index_of[record.external_id],
-                    record.version,
-                    str(new["content_hash"]),
-                ),
-                updated_us=record.updated_us,
-                rank=_rank(record.version, str(new["content_hash"])),
-                received_us=now_us,
-            )
-            pending.append((position, entry))
-        else:
-            conflicts.append(position)
-            aside.append(SetAsideRow(inbox_id=inbox_id, faults=_CONFLICT))
-    set_aside(connection, hospital, aside, currency=currency, now_us=now_us)
-    return Stored(
-        pending=tuple(pending),
-        received=len(rows),
-        conflicts=tuple(conflicts),
-        filtered=tuple(filtered),
+        if digest not in digests:
+            new.append(_New(position, record, external, digest, conflicts=bool(digests)))
+            digests.add(digest)
+    return new, tuple(filtered)
+
+
+def _row(sealer: Sealer, hospital: str, channel: str, new: _New, now_us: int) -> dict[str, object]:
+    record = new.record
+    bound = sealed.inbox_row(hospital, channel, new.external, record.version, new.digest)
+    subject = sealed.inbox_subject(hospital)
+    return {
+        **sealed.seal_record(
+            sealer, bound, subject, external_id=record.external_id, raw=record.raw
+        ),
+        "hospital": hospital,
+        "channel": channel,
+        "external_index": new.external,
+        "version": record.version,
+        "content_hash": new.digest,
+        "state": "conflict" if new.conflicts else PENDING,
+        "updated_us": record.updated_us,
+        "at_us": now_us,
+    }
+
+
+def _pending(inbox_id: int, hospital: str, channel: str, new: _New, now_us: int) -> Pending:
+    record = new.record
+    return Pending(
+        inbox_id=inbox_id,
+        external_id=record.external_id,
+        external_index=new.external,
+        raw=record.raw,
+        bound=sealed.inbox_row(hospital, channel, new.external, record.version, new.digest),
+        updated_us=record.updated_us,
+        rank=_rank(record.version, new.digest),
+        received_us=now_us,
     )
 
 
@@ -177,11 +194,13 @@ def left_over(
     ids = [row.id for row, whole in zip(sizes, sums, strict=True) if whole - row.size < MOST_BYTES]
     if not ids:
         return []
-    rows = connection.execute(select(inbox).where(inbox.c.id.in_(ids)).order_by(inbox.c.id))
+    these = one_of(connection, inbox.c.id, ids)
+    rows = connection.execute(select(inbox).where(these).order_by(inbox.c.id))
     return [
         Pending(
             inbox_id=row.id,
             external_id=sealed.open_record(sealer, row, "external_id").decode(),
+            external_index=row.external_index,
             raw=sealed.open_record(sealer, row, "raw"),
             bound=sealed.inbox_row(
                 hospital, channel, row.external_index, row.version, row.content_hash
@@ -280,7 +299,7 @@ def _known(
         select(inbox.c.external_index, inbox.c.version, inbox.c.content_hash).where(
             inbox.c.hospital == hospital,
             inbox.c.channel == channel,
-            inbox.c.external_index.in_(indexes),
+            one_of(connection, inbox.c.external_index, indexes),
         )
     )
     known: dict[str, dict[str, set[str]]] = {}

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
+from services.common.bulk import one_of
 from services.common.sealing import Erased, Sealer, members
 from services.his_bridge.core.bill import Bill
 from services.his_bridge.core.events import BillEvent, EventKind
+from services.his_bridge.core.folded_lines import numbers_given
 from services.his_bridge.core.merges import Aliases, Merge, aliases_of
 from services.his_bridge.core.outcomes import MergeLevel
 from services.his_bridge.storage import sealed
@@ -42,22 +45,32 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """A bill as it was released once; its content is None when it went with its patient."""
+    """A bill as it was released once; its content is None when it went with its patient.
+
+    `numbers` are those under which its charges, and all that left it before, were released.
+    """
 
     kind: EventKind
     bill: Bill | None
     claims: bytes
+    numbers: Mapping[str, int]
 
 
 @dataclass(kw_only=True, slots=True)
 class Account:
-    """All that happened under one of the source's ids of a bill."""
+    """All that happened under one of the source's ids of a bill.
+
+    `told` holds what was released last, and of a bill that was merged all that was. One that only
+    `grows` was not read: nothing that arrives now can close it, or make anything of it wait.
+    """
 
     bill_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     kept: list[Kept] = field(default_factory=list)
     events: int = 0  # ever recorded, with those that nobody can open any more
     told: list[Told] = field(default_factory=list)
+    releases: int = 0
     erased: bool = False
+    grows: bool = False
 
 
 class Merges:
@@ -89,7 +102,7 @@ class Merges:
                 row
                 for some in portions(new)
                 for side in (merge_event.c.into_name, merge_event.c.out_name)
-                for row in connection.execute(query.where(side.in_(some)))
+                for row in connection.execute(query.where(one_of(connection, side, some)))
             ]
             sealer.load(self._subject(hospital, row.into_name) for row in rows)
             for row in rows:
@@ -146,7 +159,9 @@ def load_events(
     rows = [
         row
         for some in portions(names)
-        for row in connection.execute(query.where(bill_event.c.external_index.in_(some)))
+        for row in connection.execute(
+            query.where(one_of(connection, bill_event.c.external_index, some))
+        )
     ]
     sealer.load(members.subject_of(row.member) for row in rows if row.member is not None)
     for row in rows:
@@ -171,40 +186,88 @@ def load_events(
 
 
 def load_told(
-    connection: Connection, sealer: Sealer, hospital: str, accounts: dict[str, Account]
+    connection: Connection,
+    sealer: Sealer,
+    hospital: str,
+    accounts: Mapping[str, Account],
+    whole: Collection[str],
 ) -> None:
-    """Add what was released of each account, oldest first."""
-    query = select(released_bill).where(released_bill.c.hospital == hospital)
-    query = query.order_by(released_bill.c.seq)
-    rows = [
+    """Add what was released last of each account, and of those in `whole` all that ever was.
+
+    Content is opened of these alone: a bill of many late charges was released many times.
+    """
+    mine = released_bill.c.hospital == hospital
+    query = (
+        select(
+            released_bill.c.external_index,
+            released_bill.c.member,
+            func.count().label("number"),
+            func.max(released_bill.c.seq).label("newest"),
+        )
+        .where(mine)
+        .group_by(released_bill.c.external_index, released_bill.c.member)
+    )
+    groups = [
         row
         for some in portions(accounts)
-        for row in connection.execute(query.where(released_bill.c.external_index.in_(some)))
+        for row in connection.execute(
+            query.where(one_of(connection, released_bill.c.external_index, some))
+        )
     ]
-    sealer.load(members.subject_of(row.member) for row in rows)
-    for row in rows:
+    sealer.load(members.subject_of(row.member) for row in groups)
+    newest: dict[str, int] = {}
+    for row in groups:
         account = accounts[row.external_index]
-        account.bill_id = row.bill_id
-        try:
-            bill: Bill | None = sealed.open_bill(sealer, row)
-        except Erased:
-            bill = None
-            account.erased = True
-        account.told.append(Told(kind=EventKind(row.kind), bill=bill, claims=row.claims))
+        account.releases += row.number
+        account.erased |= sealer.is_erased(members.subject_of(row.member))
+        newest[row.external_index] = max(row.newest, newest.get(row.external_index, 0))
+    column: ColumnElement[Any]
+    wanted = (
+        (released_bill.c.seq, [seq for name, seq in newest.items() if name not in whole]),
+        (released_bill.c.external_index, [name for name in newest if name in whole]),
+    )
+    bodies = select(released_bill).where(mine).order_by(released_bill.c.seq)
+    for column, values in wanted:
+        for part in portions(values):
+            for row in connection.execute(bodies.where(one_of(connection, column, part))):
+                account = accounts[row.external_index]
+                account.bill_id = row.bill_id
+                account.told.append(_told(sealer, row))
 
 
-def accounts_of(
-    connection: Connection, hospital: str, records: Iterable[str], people: Iterable[str]
-) -> set[str]:
-    """Names of the accounts of which these records or these people's records said something."""
+def _told(sealer: Sealer, row: Any) -> Told:
+    try:
+        bill: Bill | None = sealed.open_bill(sealer, row)
+    except Erased:
+        return Told(kind=EventKind(row.kind), bill=None, claims=row.claims, numbers={})
+    numbers = sealed.open_numbers(sealer, row) | numbers_given(bill.lines if bill else ())
+    return Told(kind=EventKind(row.kind), bill=bill, claims=row.claims, numbers=numbers)
+
+
+def accounts_of(connection: Connection, hospital: str, people: Iterable[str]) -> set[str]:
+    """Names of the accounts of which these people's records said something."""
     query = select(bill_event.c.external_index).where(bill_event.c.hospital == hospital).distinct()
-    said = (bill_event.c.record_index, records), (bill_event.c.member, people)
     return {
         name
-        for column, values in said
-        for some in portions(values)
-        for name in connection.execute(query.where(column.in_(some))).scalars()
+        for some in portions(people)
+        for name in connection.execute(
+            query.where(one_of(connection, bill_event.c.member, some))
+        ).scalars()
     }
+
+
+def accounts_by_record(
+    connection: Connection, hospital: str, records: Iterable[str]
+) -> dict[str, set[str]]:
+    """Names of the accounts of which each of these records said something, if it ever did."""
+    columns = bill_event.c.record_index, bill_event.c.external_index
+    query = select(*columns).where(bill_event.c.hospital == hospital).distinct()
+    found: dict[str, set[str]] = {}
+    for some in portions(records):
+        of_these = one_of(connection, bill_event.c.record_index, some)
+        for record, name in connection.execute(query.where(of_these)):
+            found.setdefault(record, set()).add(name)
+    return found
 
 
 def held_among(connection: Connection, inbox_ids: Sequence[int]) -> set[int]:
@@ -213,7 +276,9 @@ def held_among(connection: Connection, inbox_ids: Sequence[int]) -> set[int]:
     return {
         inbox_id
         for ids in portions(inbox_ids)
-        for inbox_id in connection.execute(query.where(held_record.c.inbox_id.in_(ids))).scalars()
+        for inbox_id in connection.execute(
+            query.where(one_of(connection, held_record.c.inbox_id, ids))
+        ).scalars()
     }
 
 
@@ -223,7 +288,9 @@ def readable_among(connection: Connection, inbox_ids: Sequence[int]) -> list[int
     found = (
         inbox_id
         for ids in portions(inbox_ids)
-        for inbox_id in connection.execute(query.where(inbox.c.id.in_(ids))).scalars()
+        for inbox_id in connection.execute(
+            query.where(one_of(connection, inbox.c.id, ids))
+        ).scalars()
     )
     return sorted(found, reverse=True)
 

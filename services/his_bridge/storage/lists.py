@@ -131,13 +131,21 @@ def quarantined_by_reason(connection: Connection, hospital: str) -> Counter[str]
 def still_waiting(query: Query, hospital: str) -> Query:
     """A query over quarantine and inbox, narrowed to the entries that wait for a person."""
     later = inbox.alias("later")
-    resolved = exists().where(
-        later.c.hospital == inbox.c.hospital,
-        later.c.channel == inbox.c.channel,
-        later.c.external_index == inbox.c.external_index,
-        later.c.version != inbox.c.version,
-        later.c.state != PENDING,
-        tuple_(later.c.updated_us, later.c.id) > tuple_(inbox.c.updated_us, inbox.c.id),
+    # In the order of an index, so that of many versions of a record one is looked at: as a mere
+    # EXISTS it is made a join, which holds each version against each.
+    resolved_by = (
+        select(later.c.id)
+        .where(
+            later.c.hospital == inbox.c.hospital,
+            later.c.channel == inbox.c.channel,
+            later.c.external_index == inbox.c.external_index,
+            later.c.version != inbox.c.version,
+            later.c.state != PENDING,
+            tuple_(later.c.updated_us, later.c.id) > tuple_(inbox.c.updated_us, inbox.c.id),
+        )
+        .order_by(later.c.updated_us.desc(), later.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
     )
     return (
         query.select_from(quarantine)
@@ -145,7 +153,7 @@ def still_waiting(query: Query, hospital: str) -> Query:
         .where(
             quarantine.c.hospital == hospital,
             quarantine.c.resolved_us.is_(None),
-            ~resolved,
+            resolved_by.is_(None),
             ~exists().where(replay.c.quarantine == quarantine.c.name),
         )
     )

@@ -126,20 +126,17 @@ class _Batch:
             for p, o in judged
             if isinstance(o, ReadingsStated | ReadingsWithdrawn | KeptOut)
         }
-        self._index_of = {
-            pending.external_id: sealed.external_index(sealer, hospital, pending.external_id)
-            for pending, _ in judged
-        }
+        self._index_of = {pending.external_id: pending.external_index for pending, _ in judged}
         of_readings = {self._index_of[external_id]: external_id for external_id in readings}
         self._readings = _readings_of(connection, sealer, hospital, of_readings)
         # Bills are folded from all versions; of a record of readings only the newest counts.
         self._by_newest = PURPOSES[place.channel] is Purpose.HEALTH_PROGRAMME
         self._newest = self._newest_of(of_readings) if self._by_newest else {}
         tokens = self._tokens(judged)
-        self._member_of = sealed.members_of(connection, sealer, hospital, tokens, now_us)
+        self._member_of = self._bills.members_of(tokens)
         if readings:
             go_on = self._bills.who_go_on(self._member_of.values())
-            self._member_of |= sealed.members_of(connection, sealer, hospital, go_on, now_us)
+            self._member_of |= self._bills.members_of(go_on)
         sealer.load(map(members.subject_of, self._member_of.values()))
         self._register: Register = register_of(
             connection,
@@ -192,9 +189,6 @@ class _Batch:
         elif isinstance(outcome, _OF_BILLS):
             became = self._bills.add(pending, outcome)
             state, member = became.state, became.member
-            if became.lacks is not None:
-                self._hold(pending, *became.lacks)
-                return
         elif isinstance(outcome, ReadingsStated):
             state = self._add_readings(pending, outcome)
         elif isinstance(outcome, ReadingsWithdrawn):
@@ -298,8 +292,8 @@ class _Batch:
             self._held.values(),
             now_us=now_us,
         )
-        self._number(self._bills.released, f"bills/{self._hospital}")
-        self._bills.write_released()
+        self._number(self._bills.releases.rows, f"bills/{self._hospital}")
+        self._bills.releases.write(self._connection)
         self._write_readings()
         goes_on_as = self._bills.goes_on_as()
         if goes_on_as:
@@ -319,7 +313,7 @@ class _Batch:
                 values["raw"] = None
             self._connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(**values))
         return Settled(
-            released=len(self._bills.released) + len(self._new_readings),
+            released=len(self._bills.releases.rows) + len(self._new_readings),
             quarantined=len(self._aside),
             filtered=len(self._states["filtered"]),
             held=len(self._held),
@@ -327,24 +321,27 @@ class _Batch:
 
     def _change_holds(self) -> None:
         """Bills that are held by another of their records now, or no more."""
+        holds = self._bills.holds
         freed = []
-        for inbox_id in self._bills.let_go:
+        for inbox_id in holds.let_go:
             held = self._held.pop(inbox_id, None)
             if held is None:
                 freed.append(inbox_id)
             else:
                 self._read.append((self._pending[inbox_id], held.member))
         holding.let_go(self._connection, freed)
-        for inbox_id, held in self._bills.also_held.items():
-            if inbox_id in self._pending:
-                self._read = [one for one in self._read if one[0].inbox_id != inbox_id]
-                self._held[inbox_id] = held
+        now_held = holds.also_held.keys() & self._pending.keys()
+        if now_held:
+            self._read = [one for one in self._read if one[0].inbox_id not in now_held]
+            for state, ids in self._states.items():
+                self._states[state] = [one for one in ids if one not in now_held]
+            self._held |= {inbox_id: holds.also_held[inbox_id] for inbox_id in now_held}
         holding.hold(
             self._connection,
             self._sealer,
             self._hospital,
             self._place.channel,
-            [one for i, one in self._bills.also_held.items() if i not in self._pending],
+            [one for i, one in holds.also_held.items() if i not in now_held],
             now_us=self._now_us,
             read_before=True,
         )

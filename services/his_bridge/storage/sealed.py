@@ -7,7 +7,7 @@ each hospital's records office erases its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -32,6 +32,7 @@ class KeptReading(msgspec.Struct, frozen=True):
 _KEPT = msgspec.json.Decoder(KeptReading)
 _READING = msgspec.json.Decoder(Reading)
 _NEED = msgspec.json.Decoder(Need)
+_NUMBERS = msgspec.json.Decoder(dict[str, int])
 
 
 def inbox_subject(hospital: str) -> str:
@@ -135,8 +136,15 @@ def open_merged(sealer: Sealer, row: Any, subject: str) -> str:
 
 
 def seal_released(
-    sealer: Sealer, hospital: str, name: str, member: str, *, bill: Bill, external_id: str
-) -> dict[str, bytes]:
+    sealer: Sealer,
+    hospital: str,
+    name: str,
+    member: str,
+    *,
+    bill: Bill,
+    external_id: str,
+    other_numbers: Mapping[str, int],
+) -> dict[str, bytes | None]:
     """The sealed columns of a released bill."""
     bound, subject = f"{hospital}/{name}", members.subject_of(member)
 
@@ -146,6 +154,9 @@ def seal_released(
     return {
         "body": seal("body", msgspec.json.encode(bill)),
         "external_id": seal("external_id", external_id.encode()),
+        "other_numbers": (
+            seal("other_numbers", msgspec.json.encode(other_numbers)) if other_numbers else None
+        ),
     }
 
 
@@ -164,6 +175,13 @@ def open_released(sealer: Sealer, row: Any, column: str) -> bytes:
 def open_bill(sealer: Sealer, row: Any) -> Bill:
     """The bill in a released row. Raises: Erased, CannotOpen."""
     return _BILL.decode(open_released(sealer, row, "body"))
+
+
+def open_numbers(sealer: Sealer, row: Any) -> dict[str, int]:
+    """Numbers that charges had which are not on the bill any more. Raises: Erased, CannotOpen."""
+    if row.other_numbers is None:
+        return {}
+    return _NUMBERS.decode(open_released(sealer, row, "other_numbers"))
 
 
 def seal_reading(sealer: Sealer, name: str, member: str, kept: KeptReading) -> bytes:

@@ -2,7 +2,8 @@
 
 Everything about a patient is sealed (storage.sealed says under whose key); tokens, the sources' own
 ids and parts of records stand as blind indexes. Of a bill its kind, day of billing and total stand
-in clear, for the reconciliation with the hospital's books.
+in clear, for the reconciliation with the hospital's books, and of an event whether it takes a
+charge back.
 Events of bills, merges and consents refuse UPDATE and DELETE by trigger (APPEND_ONLY, the
 migrations).
 """
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     text,
+    true,
 )
 
 from services.common.access import assertions
@@ -89,6 +91,8 @@ inbox = Table(
     Column("updated_us", BigInteger, nullable=False),
     Column("at_us", BigInteger, nullable=False),
     UniqueConstraint("hospital", "channel", "external_index", "version", "content_hash"),
+    # Which version of a record is its newest.
+    Index("ix_inbox_versions", "hospital", "channel", "external_index", "updated_us", "id"),
     Index(
         "ix_inbox_pending",
         "hospital",
@@ -120,6 +124,8 @@ bill_event = Table(
     Column("stated_total", BigInteger),
     Column("body", LargeBinary),
     Column("at_us", BigInteger, nullable=False),
+    # Unknown of what was stored before: it may.
+    Column("takes_back", Boolean, nullable=False, server_default=true()),
     Index("ix_bill_event_external", "hospital", "external_index"),
     Index("ix_bill_event_record", "hospital", "record_index"),
     Index("ix_bill_event_member", "member"),
@@ -181,6 +187,8 @@ released_bill = Table(
     Column("delivery", String(16), nullable=False),
     Column("claims", LargeBinary, nullable=False),
     Column("refusal_reasons", LargeBinary, nullable=False),
+    # Numbers of lines that were released before and are not on it any more: nobody else gets them.
+    Column("other_numbers", LargeBinary),
     UniqueConstraint("hospital", "name"),
     Index("ix_released_bill_delivery", "hospital", "delivery", "seq"),
     Index("ix_released_bill_day", "hospital", "day"),

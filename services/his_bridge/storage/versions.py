@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, select
 
+from services.common.bulk import one_of
 from services.his_bridge.storage.inbox import READ
 from services.his_bridge.storage.tables import inbox
 
@@ -26,7 +27,7 @@ def newest_read(
         select(inbox.c.external_index, inbox.c.updated_us, inbox.c.id).where(
             inbox.c.hospital == hospital,
             inbox.c.channel == channel,
-            inbox.c.external_index.in_(set(external)),
+            one_of(connection, inbox.c.external_index, external),
             inbox.c.state.in_(_COUNTED),
         )
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from services.common.bulk import one_of
 from services.common.paging import Page, any_after
 from services.common.sealing import Sealer
 from services.his_bridge.core.faults import Fault, Reason
@@ -50,7 +51,9 @@ def bring_up_to_date(
     before = {
         row.inbox_id: _FAULTS.decode(row.faults)
         for some in portions(accounts)
-        for row in connection.execute(query.where(waiting_event.c.external_index.in_(some)))
+        for row in connection.execute(
+            query.where(one_of(connection, waiting_event.c.external_index, some))
+        )
     }
     gone = [i for i, faults in before.items() if i not in now or now[i].faults != faults]
     new = sorted(i for i in now if i not in before or i in gone)

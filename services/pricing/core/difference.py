@@ -273,7 +273,7 @@ def _bands(old: BandTable, new: BandTable, places: int) -> Iterator[_Cell]:
     told: list[tuple[int, int, int | None, int | None]] = []
     for first, after in pairwise(starts):
         before, now = (_at(some, first) for some in spans)
-        if told and told[-1][1] == first - 1 and told[-1][2:] == (before, now):
+        if told and told[-1][2:] == (before, now):  # right behind it: spans leave no gap
             told[-1] = (told[-1][0], after - 1, before, now)
         else:
             told.append((first, after - 1, before, now))

@@ -70,10 +70,10 @@ class Shadow(msgspec.Struct, frozen=True):
 def shadow_of(asked_id: str, rates: Rates, made: Quote) -> Shadow:
     """The premium of the same person and year by another tariff that asks for the same features."""
     waterfall = price(rates, made.values)
-    if made.incentive is not None:
+    if made.incentive is not None and made.incentive.credit_millionths:
         waterfall = credited(
             waterfall,
-            made.incentive.credit_millionths or 0,
+            made.incentive.credit_millionths,
             credit_label(made.incentive),
             rates.tariff.rounding.to_minor_units,
         )

@@ -46,17 +46,15 @@ def reach_of(rates: Rates) -> Reach:
     choices = list(_choices(rates))
     if prod(len(some) for some, _ in choices) > _MOST_COMBINATIONS:
         return _bounds(rates)
-    cheapest, dearest, credit = None, 0, 0
     best = tuple(value for _, value in choices)
+    plain, shares = [], []
     for values in product(*(some for some, _ in choices)):
-        plain = price(rates, values).premium_minor
-        cheapest = plain if cheapest is None else min(cheapest, plain)
-        dearest = max(dearest, plain)
+        without = price(rates, values).premium_minor
         with_best = [v if b is None else b for v, b in zip(values, best, strict=True)]
-        credited = price(rates, with_best).premium_minor
-        if plain:
-            credit = max(credit, (plain - credited) * MILLION // plain)
-    return Reach(cheapest or 0, dearest, credit, exact=True)
+        taken = without - price(rates, with_best).premium_minor
+        plain.append(without)
+        shares.append(taken * MILLION // without if without else 0)
+    return Reach(min(plain), max(plain), max(shares), exact=True)
 
 
 def _choices(rates: Rates) -> Iterator[tuple[list[int | None], int | None]]:
@@ -73,11 +71,8 @@ def _choices(rates: Rates) -> Iterator[tuple[list[int | None], int | None]]:
             continue
         mine = [one for one in tables if isinstance(one, BandTable) and one.feature == feature.name]
         if feature.name in outcomes:
-            ends = (feature.priced_first, feature.priced_last)
-            low, high = (scaled(end, feature.places) for end in ends)
-            falling = any(table.monotone == "falling" for table in mine)
-            good, bad = (high, low) if falling else (low, high)
-            yield [bad if feature.required else None], good
+            good = feature.priced_last if mine[0].monotone == "falling" else feature.priced_first
+            yield [None], scaled(good, feature.places)
             continue
         starts = {scaled(band.first, feature.places) for table in mine for band in table.cells}
         yield [*sorted(starts), *([] if feature.required else [None])], None
@@ -87,17 +82,13 @@ def _bounds(rates: Rates) -> Reach:
     tariff = rates.tariff
     loads = tariff.large_loss_load_e4 + tariff.fixed_expense_e4
     shares = tariff.variable_expense_millionths + tariff.profit_millionths
-    least = greatest = credit = 0
-    for cause in tariff.causes:
-        low, high, taken = _of_cause(cause)
-        least += low
-        greatest += high
-        credit = max(credit, taken)
+    parts = [_of_cause(cause) for cause in tariff.causes]
+    least, greatest = (sum(part[place] for part in parts) for place in (0, 1))
     unit = tariff.rounding.to_minor_units  # rounding moves a premium by less than this
     return Reach(
         max(0, gross_up(least + loads, shares) // E4 - unit),
         gross_up(greatest + loads, shares) // E4 + unit,
-        credit,
+        max(credit for _, _, credit in parts),
         exact=False,
     )
 
@@ -109,8 +100,8 @@ def _of_cause(cause: Cause) -> tuple[int, int, int]:
     for table in cause.tables:
         factors = _factors(table)
         if isinstance(table, BandTable) and table.layer == "outcome":
-            worst = table.absent_factor_millionths or max(factors)
-            kept = kept * min(*factors, worst) // worst
+            worst = max(factors)  # that of absent readings: leaving them out never pays
+            kept = kept * min(factors) // worst
             factors = [worst]
         if table.applies_to is not None:
             factors = [*factors, MILLION]

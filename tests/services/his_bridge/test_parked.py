@@ -139,3 +139,20 @@ def test_a_page_token_of_one_list_is_foreign_to_the_other(bridge: Bridge) -> Non
     rest.parked = False
     with pytest.raises(Exception, match="page_token"):
         asyncio.run(bridge.service.ListQuarantine(rest, NOBODY))
+
+
+@pytest.mark.parametrize(
+    ("stated", "left"),
+    [("99999:00", 2_000), ("24:02", 3_000)],
+    ids=["of another decade", "two minutes ahead, the control"],
+)
+def test_a_record_from_the_future_stands_against_no_later_correction(
+    bridge: Bridge, stated: str, left: int
+) -> None:
+    bridge.push(final("F", stated, {"C1": "30.00"}))
+    bridge.now_us += DAY_US
+    at = "24:30" if left == 2_000 else "24:01"
+    bridge.push({"id": "K", "at": at, "says": "CORRECTION", "lines": {"C1": "20.00"}})
+    request = pb.ListBillsRequest(parent=f"hospitals/{DEMO}")
+    answer = asyncio.run(bridge.service.ListBills(request, NOBODY))
+    assert answer.bills[-1].bill.total.minor_units == left

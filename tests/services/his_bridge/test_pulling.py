@@ -23,7 +23,8 @@ from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import ClaimReader
 from services.his_bridge.dialects.fhir_r4.support import Supported
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
-from services.his_bridge.intake import Intake, LeaseHeld, Looked, PullReport
+from services.his_bridge.intake import Intake, Looked, PullReport
+from services.his_bridge.leasing import LeaseHeld
 from services.his_bridge.pulling import Puller
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import SourceFault

@@ -9,8 +9,9 @@ import msgspec
 
 from services.his_bridge.core.bill import Provenance
 from services.his_bridge.core.faults import Fault, Reason
-from services.his_bridge.core.loinc import CLOCK_SKEW, FASTING_CODES, LOINC, VALUE_PLACES
+from services.his_bridge.core.loinc import FASTING_CODES, LOINC, VALUE_PLACES
 from services.his_bridge.core.parsed import ParsedReading, ParsedReadings
+from services.his_bridge.core.source_time import CLOCK_SKEW
 from services.his_bridge.core.terms import ReadingRule, SourceTerms
 from services.his_bridge.dialects.fhir_r4.findings import Findings
 from services.his_bridge.dialects.fhir_r4.structs import (

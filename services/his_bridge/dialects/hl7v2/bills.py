@@ -81,9 +81,9 @@ class MessageReader:
         message = glance.decoded
         if not isinstance(message, Message):
             return SetAside(faults=message)
-        named = type_of(message)
-        if self._is_out(message):
+        if glance.keep_out:
             return KeptOut()
+        named = type_of(message)
         if named in kinds.MERGES:
             return self._merge(record_id, message, named)
         findings = Findings(self.reading.coder)
@@ -108,8 +108,11 @@ class MessageReader:
             charges = message.all("FT1")
             if not any(self._is_charge(one) for one in charges):
                 return True  # payments alone
+            terms = self.reading.terms
+            if terms.first_day is None and terms.last_day is None:
+                return False
             day = self._last_day(charges)
-            return day is not None and not self.reading.terms.in_period(day)
+            return day is not None and not terms.in_period(day)
         return False
 
     def _is_charge(self, segment: Segment) -> bool:

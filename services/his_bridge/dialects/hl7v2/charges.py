@@ -37,18 +37,30 @@ class Diagnoses:
         self._first_is_principal = terms.principal is Principal.FIRST
         self._found: list[ParsedDiagnosis] = []
         self._numbers: dict[tuple[str, str], int] = {}
+        # What charges have written in FT1-19: most of a message's write the same.
+        self._named: dict[str, tuple[int, ...]] = {}
         for segment in segments:
             if findings.text(segment, 21) != _DELETED:
                 self._add_segment(segment)
 
     def numbers_of(self, charge: Segment) -> tuple[int, ...]:
         """The numbers of the diagnoses that a charge names in FT1-19."""
+        written_all = charge.field(19)
+        if not written_all:
+            return ()
+        named = self._named.get(written_all)
+        if named is not None:
+            return named
         numbers: list[int] = []
+        faults = len(self._findings.faults)
         for written in charge.repetitions(19):
             codings = self._findings.codings(charge, written, 19, self._own.diagnosis_system)
             if codings:
                 numbers.append(self._number_of(codings, charge, 19))
-        return tuple(dict.fromkeys(numbers))
+        found = tuple(dict.fromkeys(numbers))
+        if len(self._findings.faults) == faults:  # each charge names its own faults
+            self._named[written_all] = found
+        return found
 
     def all(self) -> tuple[ParsedDiagnosis, ...]:
         """All of them, numbered from 1."""
@@ -167,7 +179,7 @@ def _code_of(segment: Segment, findings: Findings, own: Hl7v2Terms) -> Concept:
     """What was charged: the transaction's code, then the procedure's, then the drug's."""
     codings: tuple[LocalCoding, ...] = ()
     for field in (7, 25, 29):
-        if segment.states(field):
+        if segment.field(field) and segment.states(field):
             written = segment.repetitions(field)[0]
             codings += findings.codings(segment, written, field, own.line_system)
     return Concept(codings=codings, path=path_of(segment, 7))

@@ -42,7 +42,7 @@ class UnknownEscape(ValueError):
     """A text has an escape sequence that means nothing, or switches the charset."""
 
 
-class Delimiters(msgspec.Struct, frozen=True):
+class Delimiters(msgspec.Struct, frozen=True, cache_hash=True):
     """What a message separates with, from MSH-1 and MSH-2; `escape` may be absent."""
 
     field: str
@@ -90,9 +90,11 @@ class Segment(msgspec.Struct, frozen=True):
 
     def repetitions(self, number: int) -> list[str]:
         """The repetitions of a field that say anything."""
-        field = self.field(number)
+        field = self.fields[number] if number < len(self.fields) else ""
         if not field or field == _NULL:
             return []
+        if self.delimiters.repetition not in field:
+            return [field]
         each = field.split(self.delimiters.repetition, _REPETITIONS)
         return [one for one in each[:_REPETITIONS] if one]
 
@@ -134,7 +136,7 @@ class Segment(msgspec.Struct, frozen=True):
 
     def states(self, number: int) -> bool:
         """Whether the field says anything at all."""
-        field = self.field(number)
+        field = self.fields[number] if number < len(self.fields) else ""
         return field not in ("", _NULL)
 
     def is_null(self, number: int) -> bool:
@@ -254,16 +256,22 @@ def _header_of(text: str) -> Header:
     if found is None:
         raise Refused(Denial(Refusal.NOT_HL7, Place("MSH")))
     separator, encoding = found.groups()
+    delimiters = _delimiters(separator, encoding)
+    fields = text.split(separator, _FIELDS)
+    return Header(delimiters, (fields[0], separator, *fields[1:]))
+
+
+# One object for all messages of a source: what is looked up by it is found by identity.
+@lru_cache(maxsize=64)
+def _delimiters(separator: str, encoding: str) -> Delimiters:
     component, repetition = encoding[0], encoding[1]
     escape = encoding[2] if len(encoding) > 2 else ""
     # Whoever names no separator of subcomponents uses none; the usual one cuts nothing else.
     subcomponent = encoding[3] if len(encoding) > 3 else "&"
-    used = [each for each in (separator, *encoding[:4]) if each]
+    used = (separator, *encoding[:4])
     if len(set(used)) < len(used):
         raise Refused(Denial(Refusal.NOT_HL7, Place("MSH", 2)))
-    delimiters = Delimiters(separator, component, repetition, escape, subcomponent)
-    fields = text.split(separator, _FIELDS)
-    return Header(delimiters, (fields[0], separator, *fields[1:]))
+    return Delimiters(separator, component, repetition, escape, subcomponent)
 
 
 def _check_charset(header: Header, charset: str, raw: bytes) -> None:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from services.his_bridge.core.bill import Provenance
 from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.intake import Held, whole_readings
-from services.his_bridge.core.loinc import CLOCK_SKEW, FASTING_CODES, LOINC, VALUE_PLACES
+from services.his_bridge.core.loinc import FASTING_CODES, LOINC, VALUE_PLACES
 from services.his_bridge.core.outcomes import (
     KeptOut,
     Outcome,
@@ -19,6 +19,7 @@ from services.his_bridge.core.outcomes import (
     SetAside,
 )
 from services.his_bridge.core.parsed import ParsedReading, ParsedReadings
+from services.his_bridge.core.source_time import CLOCK_SKEW
 from services.his_bridge.core.terms import ReadingRule
 from services.his_bridge.dialects.hl7v2.admission import (
     Hl7Reading,

@@ -36,6 +36,7 @@ def fhir_names(kinds: Sequence[str]) -> Name:
             version=_of_file(cut, sha256) if entry.version == UNVERSIONED else entry.version,
             updated=entry.updated or _updated(entry.version, seen),
             raw=cut.raw,
+            seen=entry.updated is None,
         )
         return (record,)
 
@@ -47,7 +48,9 @@ def message_names(kind: str, admit: Admit) -> Name:
 
     def name(cut: Cut, _: str, seen: datetime) -> Sequence[RawRecord]:
         return [
-            msgspec.structs.replace(record, updated=record.updated or seen)
+            record
+            if record.updated is not None
+            else msgspec.structs.replace(record, updated=seen, seen=True)
             for record in admit(kind, cut.raw)
         ]
 
@@ -69,6 +72,7 @@ def plain_names(kind: str, settings: FilesSettings) -> Name:
             version=stated or _of_file(cut, sha256),
             updated=_updated(stated, seen),
             raw=cut.raw,
+            seen=True,
         )
         return (record,)
 

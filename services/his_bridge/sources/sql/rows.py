@@ -136,6 +136,7 @@ class RowReader:
                 version=own.version,
                 updated=own.updated or self._updated(rows),
                 raw=raw,
+                seen=own.updated is None and self._is_seen,
             )
         changed = [str(at) for at, _ in (*rows, *(each for f in lines.values() for each in f))]
         return RawRecord(
@@ -144,7 +145,12 @@ class RowReader:
             version=_version(version, changed, raw),
             updated=self._updated(rows),
             raw=raw,
+            seen=self._is_seen,
         )
+
+    @property
+    def _is_seen(self) -> bool:
+        return not self._reads.ordered or self._reads.head.updated is None
 
     def _raw(self, head: Row, body: Mapping[str, Any]) -> bytes:
         table = self._reads.head
@@ -162,7 +168,7 @@ class RowReader:
         A row that is a bill alone is its newest state, whatever the clock of its writer says: what
         is read later is later.
         """
-        if not self._reads.ordered or self._reads.head.updated is None:
+        if self._is_seen or self._reads.head.updated is None:
             return self._read_at
         moments = [moment_of(row[self._reads.head.updated], self._zone) for _, row in rows]
         return max((moment for moment in moments if moment is not None), default=None)

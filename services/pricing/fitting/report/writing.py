@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from openpyxl import Workbook
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
@@ -56,7 +55,8 @@ def write_report(
 def _page(
     sections: Sequence[Section], title: str, facts: Sequence[tuple[str, str]], synthetic: bool
 ) -> str:
-    # A level's name is anybody's text: everything is escaped but the pictures, which are ours.
+    # A level's name is anybody's text: everything is escaped but the pictures, whose texts
+    # matplotlib has escaped.
     environment = Environment(
         loader=PackageLoader("services.pricing.fitting.report", "."),
         autoescape=True,
@@ -81,7 +81,7 @@ def _shown(section: Section) -> dict[str, Any]:
         "en": section.en,
         "zh": section.zh,
         "sentence": section.sentence,
-        "picture": Markup(section.picture),  # noqa: S704  # matplotlib's own, which escapes texts
+        "picture": section.picture,
         "columns": columns,
         "rows": [
             [_text(column, value, major) for column, value in zip(columns, row, strict=True)]

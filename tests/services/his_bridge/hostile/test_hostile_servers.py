@@ -181,7 +181,7 @@ REST: dict[str, tuple[Attack, str, str]] = {
         "",
     ),
     "a resource as large as a page may be": (
-        body(bundle(hostile_claim("large", b'"' + b"x" * (6 * MIB - 9_000) + b'"', 13))),
+        body(bundle(hostile_claim("large", b'"' + b"x" * (5 * MIB - 9_000) + b'"', 13))),
         "",
         "RECORD_TOO_LARGE",
     ),
@@ -231,7 +231,7 @@ BULK: dict[str, tuple[Callable[[str, Reply], Reply], str]] = {
         "SOURCE_TOO_LARGE",
     ),
     "a deep manifest": (
-        _only("status/", lambda _: (200, {}, b"[" * (5 * MIB))),
+        _only("status/", lambda _: (200, {}, b"[" * (4 * MIB))),
         "SOURCE_EXPORT_MALFORMED",
     ),
     "a line of 100 MiB": (

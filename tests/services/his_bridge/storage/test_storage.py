@@ -264,7 +264,8 @@ def test_a_changed_bill_is_released_as_a_correction_under_its_own_name(
     database: Database,
 ) -> None:
     first, second = pending_of(database, "a"), pending_of(database, "a", "2", at=5)
-    settle(database, (first, stated(100)), (second, stated(150)))
+    settle(database, (first, stated(100)))
+    settle(database, (second, stated(150)))
     final, correction = released(database)
     assert [final.kind, correction.kind] == ["FINAL", "CORRECTION"]
     assert [final.total_minor, correction.total_minor] == [100, 150]

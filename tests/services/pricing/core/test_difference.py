@@ -85,6 +85,16 @@ def test_a_band_that_was_only_split_changes_nothing() -> None:
     assert changes(base(), msgspec.convert(tree, Tariff)) == []
 
 
+def test_bands_that_move_alike_beside_each_other_are_told_as_one() -> None:
+    tree = format_2_tree()
+    ages = tree["causes"][0]["tables"][0]["cells"]
+    ages[0] |= {"last": "23", "factor_millionths": 400_000}
+    for first, last in (("29", "29"), ("24", "28")):
+        ages.insert(1, {"first": first, "last": last, "factor_millionths": 400_000})
+    (one,) = changes(base(), msgspec.convert(tree, Tariff))
+    assert one.place == "inpatient.age.18–29"
+
+
 def test_an_edge_that_moved_is_told_for_those_whom_it_concerns() -> None:
     tree = format_2_tree()
     ages = tree["causes"][0]["tables"][0]["cells"]

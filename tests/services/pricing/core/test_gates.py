@@ -126,6 +126,20 @@ def test_a_gate_says_the_figure_that_it_judges_by() -> None:
         assert figures(CASES[name])[gate] == figure
 
 
+def test_figures_of_nothing_are_nothing() -> None:
+    without: dict[str, Any] = {
+        f"tariff.basis.windows[{number}].credibility_millionths": 0 for number in (0, 1)
+    }
+    tree = format_2_tree()
+    for c, cause in enumerate(tree["causes"]):
+        for t, table in enumerate(cause["tables"]):
+            for place in range(len(table["cells"])):
+                without[f"evidence.causes[{c}].tables[{t}].cells[{place}].amount_minor"] = 0
+    found = figures({"change": without})
+    assert found["one_reading"] == "0 of at most 0.12"
+    assert found["off_balance"] == "0 millionths of expected claims"
+
+
 def test_a_figure_that_is_a_bound_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "_MOST_COMBINATIONS", 1)
     found = figures({})

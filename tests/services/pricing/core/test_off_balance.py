@@ -117,6 +117,11 @@ def test_a_cause_that_the_tariff_does_not_price_brings_nothing() -> None:
     assert totals(nothing, {"none": 7}) == (0, 0)
 
 
+def test_the_smallest_claim_is_weighed_exactly() -> None:
+    said = evidence(cause("ward", 10**9, [(1, 1, MILLION, MILLION)]))
+    assert rebased(said, 0) == {"ward": 10**9}
+
+
 def test_bases_round_half_up() -> None:
     half = [(1, 100, MILLION, 2 * MILLION)]
     assert rebased(evidence(cause("ward", 1_001, half)), 0) == {"ward": 501}

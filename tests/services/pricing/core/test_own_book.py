@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 
+import msgspec
 import pytest
 
 from services.pricing.core.book import Active, Book, TariffNotInForce, UnknownTariff
+from services.pricing.core.incentive import Incentive, LegalCap
 from services.pricing.core.quote import Asked, quoted, shadow_of
 from services.pricing.core.rates import compile_rates
 from services.pricing.core.waterfall import price
@@ -69,4 +71,19 @@ def test_a_shadow_is_the_same_persons_premium_by_the_other_tariff() -> None:
     other = compile_rates(proposal(tree)[0])
     shadow = shadow_of(DEMO, other, made)
     assert (shadow.tariff_id, shadow.tariff_version) == (DEMO, other.version)
-    assert shadow.premium_minor == price(other, values).premium_minor != waterfall.premium_minor
+    plain = price(other, values).premium_minor
+    assert shadow.premium_minor == plain != waterfall.premium_minor
+    for cap, expected in ((None, plain), (LegalCap(50_000, "a law"), plain * 95 / 100)):
+        incentive = Incentive(
+            programme="p",
+            window_first="2026-01",
+            window_last="2026-12",
+            months=(),
+            run_first="",
+            run_last="",
+            run_months=3,
+            share_millionths=100_000,
+            cap=cap,
+        )
+        credited = shadow_of(DEMO, other, msgspec.structs.replace(made, incentive=incentive))
+        assert abs(credited.premium_minor - expected) <= 0.5

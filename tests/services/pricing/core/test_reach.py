@@ -154,6 +154,20 @@ def test_beyond_so_many_combinations_bounds_are_given_by_hand(
         assert found.greatest_credit_millionths == MILLION - 800_000 * MILLION // 1_100_000
 
 
+def test_bounds_hold_the_loads_and_what_rounding_may_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "_MOST_COMBINATIONS", 1)
+    shares = {"variable_expense_millionths": 0, "profit_millionths": 0}
+    loaded = reach_of(small(large_loss_load_e4=1_000_000, fixed_expense_e4=2_000_000, **shares))
+    assert loaded.cheapest_minor == 1_386 + 1_540 + 300 - 1
+    coarse = reach_of(small(rounding={"mode": "half_up", "to_minor_units": 100_000}))
+    assert coarse.cheapest_minor == 0
+
+
+def test_premiums_that_round_to_nothing_hold_no_credit() -> None:
+    found = reach_of(small(rounding={"mode": "half_up", "to_minor_units": 100_000}))
+    assert (found.cheapest_minor, found.greatest_credit_millionths) == (0, 0)
+
+
 def test_exactly_so_many_combinations_are_still_priced(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = small()
     for most, exact in ((36, True), (35, False)):
