@@ -15,7 +15,7 @@ from services.pricing.core.months import DAYS_TO_ARRIVE
 from services.pricing.core.readings import CODES, places_of, plausible_steps
 from services.pricing.fitting.book_settings import BookSettings, TableSource
 from services.pricing.fitting.dictionary import TABLES, Table
-from services.pricing.fitting.experience.faults import Effect, FaultKind, fault_kinds
+from services.pricing.fitting.experience.faults import DISAGREE, Effect, FaultKind, fault_kinds
 from services.pricing.fitting.experience.tables import (
     Connection,
     expression,
@@ -231,9 +231,25 @@ def _from(table: Table, read: _Read) -> str:
         covering = f"(SELECT {columns_of}, max(after_day) AS after_day FROM policies GROUP BY 1)"  # nosec B608 # names of ours
         joined += f" LEFT JOIN {covering} covering USING (policy_id)"
     if table.name == "readings":
-        same_day = "PARTITION BY person_id, quantity, CAST(effective_time AS DATE)"
-        return f"FROM ({_measured(f'({rows})')}) {joined} WINDOW same_day AS ({same_day})"
+        day = "CAST(effective_time AS DATE) AS day"
+        measured = f"SELECT *, {day} FROM ({_measured(f'({rows})')})"  # nosec B608 # names of ours
+        joined += f" LEFT JOIN {_clashes(table, read)} clash USING (person_id, quantity, day)"
+        return f"FROM ({measured}) {joined}"
     return f"FROM ({rows}) {joined}"
+
+
+def _clashes(table: Table, read: _Read) -> str:
+    """Each person, quantity and day on which two sources disagree."""
+    columns = ", ".join(
+        f"{expression(column, read.source, read.raw)} AS {identifier(column.name)}"
+        for column in table.columns
+    )
+    rows = f"(SELECT {columns} FROM raw_{table.name})"  # nosec B608 # names of ours
+    return f"""(
+        SELECT person_id, quantity, CAST(effective_time AS DATE) AS day
+        FROM ({_measured(rows)}) GROUP BY ALL
+        HAVING max(steps) - min(steps) > {DISAGREE} AND min(provenance) <> max(provenance)
+    )"""  # nosec B608 # names of ours
 
 
 def _duplicates(con: Connection, table: Table, read: _Read) -> list[Found]:

@@ -38,7 +38,7 @@ class FaultKind:
 
 _READING = Effect.SET_ASIDE
 # Two sources of one day that differ by more than this disagree: steps of the quantity.
-_DISAGREE = "CASE quantity WHEN 'hba1c' THEN 10 WHEN 'glucose' THEN 50 ELSE 30 END"
+DISAGREE = "CASE quantity WHEN 'hba1c' THEN 10 WHEN 'glucose' THEN 50 ELSE 30 END"
 
 _AGAIN, _BY_ID = "row_number() OVER", "ORDER BY reading_id"
 
@@ -201,8 +201,7 @@ def fault_kinds() -> Iterator[FaultKind]:
     yield FaultKind(
         kind="SOURCES_DISAGREE",
         table="readings",
-        says=f"max(steps) OVER same_day - min(steps) OVER same_day > {_DISAGREE}"
-        " AND min(provenance) OVER same_day <> max(provenance) OVER same_day",
+        says="clash.person_id IS NOT NULL",
         what="two sources of one day disagree by more than 1 % HbA1c, 5 mmol/L or 30 mmHg",
         do="the better provenance counts (laboratory, clinic, device, typed); ask which is right",
         effect=Effect.LOOK_AT,
