@@ -45,8 +45,8 @@ def eliminate(ground_up: Any, reference: Cover, cover: Cover, cap: float) -> dic
         return {"frequency": np.nan, "severity": np.nan, "eliminated": np.nan, "claims": many}
     return {
         "frequency": still / many,
-        "severity": (pays.sum() / still) / (at.sum() / many),
-        "eliminated": 1 - pays.sum() / at.sum(),
+        "severity": float((pays.sum() / still) / (at.sum() / many)),
+        "eliminated": float(1 - pays.sum() / at.sum()),
         "claims": many,
     }
 
