@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +16,7 @@ from bench.rows import Report, Sizes
 from services.pricing.core.features import outcome_features
 from services.pricing.core.rates import FactorLookup, Rates
 from services.pricing.core.tariff import E4, MILLION, CategoryFeature, Collar, CreditCap
+from services.pricing.fitting.experience.tables import connect
 from services.pricing.fitting.renewal.renew import renew_book
 from services.pricing.fitting.renewal.settings import RenewalSettings
 from services.pricing.fitting.renewal.terms import Terms
@@ -101,7 +101,7 @@ def _write_book(path: Path, rows: int) -> None:
 
 def _joined(rates: Rates, book: Path, out: Path) -> None:
     outcome = outcome_features(rates.tariff)
-    with duckdb.connect() as database:
+    with connect() as database:
         people = database.read_parquet(str(book))
         sums = []
         for c, cause in enumerate(rates.causes):

@@ -20,6 +20,7 @@ def with_tables(
     """The database behind a URL, with a service's tables; an SQLite file not there is a copy."""
     file = make_url(url).database
     if url.startswith("sqlite:") and file and not Path(file).exists():
+        Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copyfile(migrated_file(package), file)
     database = Database(url, threads=threads, driver=driver)
     with database.reading() as connection:

@@ -46,7 +46,7 @@ PATHS = {
         "a call with one leaf",
     ),
     "hl7v2": ("HL7 v2 bills of 10 lines",),
-    "hl7v2-memory": ("memory after 100 HL7 v2 messages",),
+    "hl7v2-memory": ("memory after 10 HL7 v2 messages",),
     "renew": ("renew a book",),
     "fitting": ("fit 3,000 policy-years", "rates of first events"),
     "decision": ("decision answer, one at a time", "decision answer, 8 at once"),

@@ -366,8 +366,8 @@ BILL_CONSENT = _guard(
     "consent to a bill of many records",
     "a bill that several records make leaves when it is closed, whatever the person allowed",
     (
-        "services/his_bridge/storage/bills.py",
-        "        if self._consent(bill.member_token, need) is None:\n",
+        "services/his_bridge/storage/releases.py",
+        "        if self.consent(bill.member_token, need) is None:\n",
         "        if not bill.lines:\n",
     ),
     tests=("tests/services/his_bridge/storage/test_bills_held.py",),
@@ -403,7 +403,7 @@ SECOND_PERSON = _guard(
     "second person",
     "who has reviewed a claim confirms the review as well",
     (
-        "services/claims/findings.py",
+        "services/claims/confirming.py",
         "if proposed.actor == doing.person:",
         "if not proposed.actor:",
     ),

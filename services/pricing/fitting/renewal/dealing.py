@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 
+from services.pricing.fitting.experience.tables import connect
 from services.pricing.fitting.renewal.columns import (
     AMOUNTS,
     CREDIT,
@@ -53,7 +54,7 @@ def deal(book: Path, wanted: Wanted, shards: int, folder: Path) -> int:
 
     Raises: BookUnreadable with every column that is missing, or when the file is no table.
     """
-    with duckdb.connect() as database:
+    with connect() as database:
         source, row = _source(database, book)
         _demand(wanted, source.columns)
         building = folder.with_name(folder.name + ".building")

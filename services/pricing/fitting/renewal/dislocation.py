@@ -13,6 +13,7 @@ import duckdb
 import msgspec
 
 from services.pricing.core.tariff import MILLION
+from services.pricing.fitting.experience.tables import connect
 from services.pricing.fitting.renewal.columns import CHARGED, CREDIT, GROUP, POLICY, UNCREDITED
 from services.pricing.fitting.renewal.result import MANIFEST, Manifest
 
@@ -73,7 +74,7 @@ def dislocation(result: Path) -> Dislocation:
     Raises: OSError or msgspec.DecodeError when there is none.
     """
     manifest = msgspec.json.decode((result / MANIFEST).read_bytes(), type=Manifest)
-    with duckdb.connect() as database:
+    with connect() as database:
         rows = database.read_parquet(str(result / "renewals-*.parquet"))
         changed = rows.project(
             f"*, charged_minor / {CHARGED} - 1 AS change, uncredited_minor = least_minor AS up,"

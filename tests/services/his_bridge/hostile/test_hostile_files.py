@@ -112,7 +112,7 @@ FHIR: dict[str, tuple[str, bytes, Expected]] = {
     ),
     "a record as large as one may be": (
         "c.ndjson",
-        claim_with(note=[{"text": "x"}] * (5 * MIB // 15)),
+        claim_with(note=[{"text": "x"}] * (9 * MIB // 2 // 15)),
         (TAKEN, "RECORD_TOO_LARGE"),
     ),
     "another charset": ("d.ndjson", "姓名".encode("gb18030") * MIB, ("WRONG_CHARSET", "")),

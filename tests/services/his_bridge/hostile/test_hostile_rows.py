@@ -26,7 +26,7 @@ VARIABLE = "LIPEI_HIS_BRIDGE_SQL_URL_DEMO_HOSPITAL"
 Change = tuple[Mapping[str, Any], Mapping[str, Any]]
 ROWS: dict[str, tuple[Change, str, str]] = {
     "a text of 7 MiB": (({}, {"item_name": "x" * (7 * MIB)}), "SOURCE_TOO_LARGE", ""),
-    "a text of 5 MiB": (({}, {"item_name": "x" * (5 * MIB)}), "", "RECORD_TOO_LARGE"),
+    "a text of 4.5 MiB": (({}, {"item_name": "x" * (9 * MIB // 2)}), "", "RECORD_TOO_LARGE"),
     "bytes in a text": (({"pat_name": b"\x81\xff" * 1000}, {}), "", "NOT_IN_CHARSET"),
     "an infinite amount": (({"total": float("inf")}, {}), "", "NUMBER_MALFORMED"),
     "an amount of 1e400": (({"total": "1e400"}, {}), "", "NUMBER_MALFORMED"),
