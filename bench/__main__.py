@@ -29,6 +29,7 @@ from bench import (
     evidence,
     fitting,
     hl7v2,
+    hl7v2_memory,
     identified,
     masking,
     pull,
@@ -140,6 +141,8 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
     _run_in_folder(only, sizes, report)
     if "hl7v2" in only:
         _measured(report, "HL7 v2", lambda: hl7v2.measure(report, sizes))
+    if "hl7v2-memory" in only:
+        _measured(report, "HL7 v2 memory", lambda: hl7v2_memory.measure(report, sizes))
     if "fitting" in only:
         _measured(report, "fitting", lambda: fitting.measure(report, sizes))
     if "quote" in only:

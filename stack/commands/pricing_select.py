@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -24,6 +26,7 @@ from services.pricing.core.tariff import (
 from services.pricing.fitting import run_card
 from services.pricing.fitting.pricing_file import PricingFile
 from services.pricing.fitting.selection.settings import SelectSettings, TariffSettings
+from services.pricing.fitting.selection.windows import filled
 from services.pricing.tariffs.banned_factors import known_bans, load_bans
 from services.pricing.tariffs.loader import TariffRefused, load_tariff
 from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
@@ -108,6 +111,7 @@ def propose(
     found = opened(file)
     fitted, fit_sha256 = fit_in(found)
     settings = settings_of(found, TariffSettings)
+    settings = _with_windows(found, settings, fitted)
     chosen = _read(found.folder / SELECTION, choice.selection_from, "lipei pricing select")
     try:
         made = proposal.proposal(fitted, fit_sha256, chosen, settings)
@@ -139,6 +143,19 @@ def propose(
         answer = TariffServiceStub(channel).ProposeTariff(request, timeout=CALL_S)
     say(f"{pb.TariffState.Name(answer.tariff.state)}: two other people approve it")
     say_next(f"lipei pricing approve {name} --reason ...")
+
+
+def _with_windows(found: PricingFile, settings: TariffSettings, fitted: Fit) -> TariffSettings:
+    """The settings with the windows of the study that was fitted.
+
+    Raises: Failed when they say otherwise.
+    """
+    study = found.folder / "study" / "study.json"
+    strata = json.loads(study.read_bytes())["strata"] if study.is_file() else []
+    windows, faults = filled(settings.windows, strata, fitted)
+    if faults:
+        raise Failed(*(f"{one.path}: {one.text}" for one in faults), exit_code=2)
+    return dataclasses.replace(settings, windows=windows)
 
 
 def diff(

@@ -270,6 +270,9 @@ def _selection(case: _Case) -> _Judged:
     faults = [Fault(f"evidence.{name}", "NOT_IN_TARIFF", text) for name in gone]
     for c, cause in enumerate(case.tariff.causes):
         mine = evidence.get(cause.name)
+        if mine is None:
+            text = "no evidence says what it costs"
+            faults.append(Fault(f"tariff.causes[{c}]", "NO_EVIDENCE", text))
         tables = {} if mine is None else {table.name: table for table in mine.tables}
         for t, table in enumerate(cause.tables):
             path = f"tariff.causes[{c}].tables[{t}]"

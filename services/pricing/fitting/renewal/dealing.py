@@ -62,8 +62,12 @@ def deal(book: Path, wanted: Wanted, shards: int, folder: Path) -> int:
         building.parent.mkdir(parents=True, exist_ok=True)
         numbered = source.project(f"{row} AS {ROW}, *")
         dealt = numbered.project(", ".join(_columns(wanted, source, shards)))
-        dealt.write_parquet(str(building), partition_by=["shard"])
-        rows = source.aggregate("count(*)").fetchall()[0][0]
+        try:
+            dealt.write_parquet(str(building), partition_by=["shard"])
+            rows = source.aggregate("count(*)").fetchall()[0][0]
+        except (duckdb.ConversionException, duckdb.InvalidInputException):
+            text = f"{book.name} is no UTF-8, or has a row of another length than its heading"
+            raise BookUnreadable([text]) from None
     shutil.rmtree(folder, ignore_errors=True)
     building.rename(folder)
     return int(rows)

@@ -53,7 +53,7 @@ def html(blocks: Sequence[Block], language: Language) -> str:
 
 def _markdown(block: Block) -> str:
     if isinstance(block, Heading):
-        return f"{'#' * block.level} {block.text}"
+        return f"{'#' * block.level} {_escaped(block.text)}"
     if isinstance(block, Paragraph):
         return _escaped(block.text)
     lines = [block.header, tuple("---" for _ in block.header), *block.rows]

@@ -80,7 +80,7 @@ def proposal(fit: Fit, fit_sha256: str, selection: Selection, settings: TariffSe
 
     Raises: ProposalRefused with every fault.
     """
-    faults = list(_missing(fit_sha256, selection, settings))
+    faults = list(_missing(fit, fit_sha256, selection, settings))
     chosen = {(one.cause, one.table, one.cell): one for one in selection.choices}
     rows = rows_of(fit, None)
     faults += [
@@ -111,7 +111,13 @@ def tariff_file(tariff: Tariff) -> bytes:
     return msgspec.json.format(content, indent=1) + b"\n"
 
 
-def _missing(fit_sha256: str, selection: Selection, settings: TariffSettings) -> Iterator[Fault]:
+def _missing(
+    fit: Fit, fit_sha256: str, selection: Selection, settings: TariffSettings
+) -> Iterator[Fault]:
+    for name, window in settings.windows.items():
+        if name in _outcomes(fit) and (window.credibility is None or not window.stratum_mean):
+            text = "must say credibility and stratum_mean, for there is no study to take them from"
+            yield Fault(f"tariff.windows.{name}", "NO_STUDY", text)
     if settings.credit_cap is None:
         text = "must be set with share and source: the law's bound on credits has no default"
         yield Fault("tariff.credit_cap", "NO_LEGAL_CAP", text)
@@ -213,7 +219,7 @@ def _windows(fit: Fit, settings: TariffSettings) -> tuple[FeatureWindow, ...]:
             source=window.source,
         )
         for name, window in settings.windows.items()
-        if name in _outcomes(fit)
+        if name in _outcomes(fit) and window.credibility is not None and window.stratum_mean
     )
 
 

@@ -35,12 +35,11 @@ tariff:
   least_premium_minor: 10000
   approved_change: '0'         # of expected claims by the selection; the bases are moved to it
   one_reading_most: '0.25'     # by how much one reading may lower an outcome factor
-  # How each outcome feature is made of readings (Z with every month assessed).
+  # How each outcome feature is made of readings. `credibility` (Z with every month assessed) and
+  # `stratum_mean` (m0) are the study's when they are left out, and must agree with it when not.
   windows:
-    hba1c_percent:
-      {months: 12, one_reading_months: 3, credibility: '0.6', stratum_mean: '8.5', source: assumed}
-    systolic_mmhg:
-      {months: 12, one_reading_months: 1, credibility: '0.6', stratum_mean: '150', source: assumed}
+    hba1c_percent: {months: 12, one_reading_months: 3, source: the study}
+    systolic_mmhg: {months: 12, one_reading_months: 1, source: the study}
   # What somebody does instead who cannot reach a target.
   alternatives:
     hba1c_percent:
@@ -89,11 +88,14 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """How one outcome feature is made of readings; the mean is a plain decimal."""
+    """How one outcome feature is made of readings; the mean is a plain decimal.
+
+    `credibility` None and an empty `stratum_mean` are the study's.
+    """
 
     months: int
     one_reading_months: int
-    credibility: int
+    credibility: int | None
     stratum_mean: str
     source: str
 
@@ -214,8 +216,10 @@ def _window(below: Section) -> Window:
     found = Window(
         months=below.whole("months", 12, least=1, most=60),
         one_reading_months=below.whole("one_reading_months", 3, least=1, most=60),
-        credibility=round(below.decimal("credibility", "1", required=True) * MILLION),
-        stratum_mean=below.text("stratum_mean", "0", required=True),
+        credibility=round(below.decimal("credibility", "1") * MILLION)
+        if "credibility" in below
+        else None,
+        stratum_mean=below.text("stratum_mean"),
         source=below.text("source", required=True),
     )
     below.done()

@@ -178,6 +178,22 @@ def test_missing_columns_are_named_all_at_once(tmp_path: Path) -> None:
         renewed_book(work(broken, tmp_path))
 
 
+@pytest.mark.parametrize("spoiled", [b"p9999,\xff\xfe", b"p9999,1,2"])
+def test_a_row_that_cannot_be_read_far_behind_the_heading_is_refused(
+    tmp_path: Path, spoiled: bytes
+) -> None:
+    names = ["policy_id", *(n for n in people(1)[0] if n not in ("policy_id", "hba1c_percent"))]
+    lines = [",".join(str(row[n] or "") for n in names) for row in people(30_000)]
+    text = "\n".join([",".join(names), *lines]).encode() + b"\n"
+    whole = tmp_path / "whole.csv"
+    whole.write_bytes(text)
+    assert renewed_book(work(whole, tmp_path / "control"))[0].renewed == 30_000
+    book = tmp_path / "b.csv"
+    book.write_bytes(text + spoiled + b"\n")
+    with pytest.raises(BookUnreadable):
+        renewed_book(work(book, tmp_path))
+
+
 def test_a_target_out_of_reach_and_a_book_without_a_price_leave_the_older_result(
     tmp_path: Path,
 ) -> None:
