@@ -54,7 +54,7 @@ class Sizes:
     stored_claims: int = 100_000
     renewals: int = 10_000_000
     fitted: int = 1_000_000
-    varying: int = 214_000  # people's years before a first event: 188,000 rows are left
+    varying: int = 214_000  # people's years; 175,000 rows are left before first events
 
     @property
     def claims(self) -> int:

@@ -154,7 +154,7 @@ def _survived(lived: Survival) -> Table:
 
 
 def _causes(fitted: Fit) -> Table:
-    columns = ("cause", "claims", "policy-years", "cells", "dispersion", "base a year", "tables")
+    columns = ("cause", "claims", "segments", "cells", "dispersion", "base a year", "tables")
     made = table(*columns, right=columns[1:])
     for cause in fitted.causes:
         frequency = cause.frequency

@@ -12,6 +12,7 @@ import typer
 
 from lipei.pricing.v1 import registry_pb2 as pb
 from lipei.pricing.v1.registry_pb2_grpc import TariffServiceStub
+from services.common.money import format_minor
 from services.common.strict_yaml import StrictYamlError
 from services.common.strict_yaml import load as load_yaml
 from services.pricing.core.difference import Changed, Effect, changes, effects
@@ -71,7 +72,6 @@ def select(
     found = opened(file)
     fitted, fit_sha256 = fit_in(found)
     previous = _previous(found, settings_of(found, SelectSettings))
-    version = None if previous is None else version_of(previous)
     all_rows = cells.rows_of(fitted, previous)
     target, book = found.folder / SELECTION, found.folder / WORKBOOK
     if fresh or not book.exists():
@@ -79,11 +79,7 @@ def select(
         book.write_bytes(workbook.workbook_bytes(fitted, fit_sha256, all_rows))
     # The workbook is an input, also of its first run: a rerun must not overwrite somebody's choice.
     with running(found, "select", inputs=[found.folder / FIT, book]) as work:
-        try:
-            chosen = choice.read_workbook(content_of(book), fitted, fit_sha256, all_rows, version)
-        except choice.WorkbookRefused as refused:
-            told = [f"{WORKBOOK}: {one}" for one in str(refused).splitlines()]
-            raise Failed(*told, f"{_faults(told)}; nothing was selected", exit_code=2) from None
+        chosen = _in_workbook(found, fitted, fit_sha256, previous, "nothing was selected")
         target.write_bytes(choice.selection_bytes(chosen))
         work.outputs.append(target)
         work.synthetic = fitted.synthetic
@@ -113,6 +109,12 @@ def propose(
     settings = settings_of(found, TariffSettings)
     settings = _with_windows(found, settings, fitted)
     chosen = _read(found.folder / SELECTION, choice.selection_from, "lipei pricing select")
+    if (found.folder / WORKBOOK).exists():
+        previous = _previous(found, settings_of(found, SelectSettings))
+        now = _in_workbook(found, fitted, fit_sha256, previous, "no tariff was made")
+        if now != chosen:
+            text = f"{WORKBOOK} was changed after {SELECTION}; `lipei pricing select` takes it in"
+            raise Failed(text, exit_code=2)
     try:
         made = proposal.proposal(fitted, fit_sha256, chosen, settings)
     except proposal.ProposalRefused as refused:
@@ -143,6 +145,25 @@ def propose(
         answer = TariffServiceStub(channel).ProposeTariff(request, timeout=CALL_S)
     say(f"{pb.TariffState.Name(answer.tariff.state)}: two other people approve it")
     say_next(f"lipei pricing approve {name} --reason ...")
+
+
+def _in_workbook(
+    found: PricingFile, fitted: Fit, fit_sha256: str, previous: Tariff | None, so: str
+) -> Selection:
+    """What the workbook says now.
+
+    Raises: Failed with every fault of it, and what does not happen therefore.
+    """
+    from services.pricing.fitting.selection import cells, choice  # noqa: PLC0415 - slow
+
+    version = None if previous is None else version_of(previous)
+    content = content_of(found.folder / WORKBOOK)
+    all_rows = cells.rows_of(fitted, previous)
+    try:
+        return choice.read_workbook(content, fitted, fit_sha256, all_rows, version)
+    except choice.WorkbookRefused as refused:
+        told = [f"{WORKBOOK}: {one}" for one in str(refused).splitlines()]
+        raise Failed(*told, f"{_faults(told)}; {so}", exit_code=2) from None
 
 
 def _with_windows(found: PricingFile, settings: TariffSettings, fitted: Fit) -> TariffSettings:
@@ -303,8 +324,10 @@ def _show_selection(chosen: Selection) -> None:
 
 
 def _show_golden(tariff: Tariff) -> None:
-    made = table("golden quote", "premium (minor units)", right=("premium (minor units)",))
-    rows(made, [(one.name, str(one.premium_minor)) for one in tariff.golden_quotes])
+    heading = f"premium, {tariff.currency}"
+    made = table("golden quote", heading, right=(heading,))
+    golden = [(one.name, one.premium_minor) for one in tariff.golden_quotes]
+    rows(made, [(name, format_minor(minor, tariff.currency)) for name, minor in golden])
     print_table(made)
 
 

@@ -214,6 +214,7 @@ def _print_cause(one: CauseStudy) -> None:
     for cut in one.large_losses.itertuples(index=False):
         mark = " *" if cut.threshold_minor == one.threshold_minor else ""
         numbers = (str(cut.above), f"{cut.share_of_loss:.2%}", f"{cut.capped_premium_minor:.0f}")
-        more = (f"{cut.load_minor:.0f}", f"{cut.capped_cv:.2f}", f"{cut.load_error:.1%}")
+        error = f"{cut.load_error:.1%}" if cut.load_minor else "unknown"
+        more = (f"{cut.load_minor:.0f}", f"{cut.capped_cv:.2f}", error)
         rows(made, [(f"{cut.threshold_minor}{mark}", *numbers, *more)])
     print_table(made)

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     write_book(tmp_path / "renewal" / "book.parquet", people(400))
     (tmp_path / "tariff").mkdir()
     example = example_tariffs() / "diabetes-hypertension-demo.json"
-    (tmp_path / "tariff" / "tariff.json").write_bytes(example.read_bytes())
+    (tmp_path / "tariff" / "my-tariff.json").write_bytes(example.read_bytes())
     settings = tmp_path / "pricing.yaml"
     settings.write_text(
         settings.read_text("utf-8")
@@ -82,7 +82,7 @@ def test_a_tariff_or_book_that_is_not_there_is_said(folder: Path) -> None:
     found = renew(folder)
     assert found.code == 1
     assert "renewal.book" in found.err
-    (folder / "tariff" / "tariff.json").unlink()
+    (folder / "tariff" / "my-tariff.json").unlink()
     found = renew(folder)
     assert found.code == 2
     assert "renewal.tariff" in found.err

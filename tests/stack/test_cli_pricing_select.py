@@ -70,6 +70,13 @@ def test_from_a_fit_to_an_active_tariff_that_quotes(folder: Path, state: Path) -
     kept = selection_from((folder / "select" / "selection.json").read_bytes())
     assert kept.changed == 1
 
+    edit(book, 0.90, "later than the selection")
+    stale = typed("pricing", "propose", "-f", folder, "--no-send", code=2)
+    assert "was changed after select/selection.json" in stale.err
+    edit(book, 0.90, "")
+    broken = typed("pricing", "propose", "-f", folder, "--no-send", code=2)
+    assert "no tariff was made" in broken.err
+    edit(book, 0.95, "fewer accidents among the young")
     offline = typed("pricing", "propose", "-f", folder, "--no-send")
     file = folder / "tariff" / f"{ID}.json"
     rates = load_tariff(file.read_bytes(), file.name)

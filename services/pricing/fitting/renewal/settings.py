@@ -11,7 +11,7 @@ from services.pricing.fitting.section import Section, SectionKind
 TEMPLATE = """\
 renewal:
   book: renewal/book.parquet     # one row an expiring policy; Parquet or CSV
-  tariff: tariff/tariff.json     # the sealed tariff that prices it
+  tariff: tariff/my-tariff.json  # the tariff that prices it, as `propose` writes it
   # Least and most renewal premium as shares of the expiring one, both without credit, and the law's
   # bound on credits. Left out, they are the tariff's own; what is written may only be narrower.
   # collar: {low: '0.85', high: '1.25', source: who decided it}
@@ -42,7 +42,7 @@ def read_renewal(section: Section) -> RenewalSettings:
     """The settings of the section; its faults are noted there."""
     return RenewalSettings(
         book=section.text("book", "renewal/book.parquet"),
-        tariff=section.text("tariff", "tariff/tariff.json"),
+        tariff=section.text("tariff", "tariff/my-tariff.json"),
         collar=_collar(section),
         change_millionths=_millionths(
             section.decimal("approved_change", "0", least="-0.9", most="5")

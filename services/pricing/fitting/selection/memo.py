@@ -191,11 +191,11 @@ class _Memo:
         indicated, selected = _minor(balance.indicated_e4), _minor(balance.selected_e4)
         yield Paragraph(
             self._say(
-                f"按指示系数，该业务的预期年赔款为 {indicated}；按选定系数与采用基准为 {selected}"
-                f"（{_MINOR['zh']}）；批准的变动为 {sign}{change}。",
-                f"The book's expected yearly claims are {indicated} at the indicated relativities "
-                f"and {selected} at the selected ones with the bases used ({_MINOR['en']}); the "
-                f"approved change is {sign}{change}.",
+                f"按指示系数，所拟合经验期内的预期赔款为 {indicated}；"
+                f"按选定系数与采用基准为 {selected}（{_MINOR['zh']}）；批准的变动为 {sign}{change}。",
+                f"The fitted experience's expected claims, over all its exposure, are "
+                f"{indicated} at the indicated relativities and {selected} at the selected ones "
+                f"with the bases used ({_MINOR['en']}); the approved change is {sign}{change}.",
             )
         )
 
