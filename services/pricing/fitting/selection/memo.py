@@ -192,7 +192,8 @@ class _Memo:
         yield Paragraph(
             self._say(
                 f"按指示系数，所拟合经验期内的预期赔款为 {indicated}；"
-                f"按选定系数与采用基准为 {selected}（{_MINOR['zh']}）；批准的变动为 {sign}{change}。",
+                f"按选定系数与采用基准为 {selected}（{_MINOR['zh']}）；"
+                f"批准的变动为 {sign}{change}。",
                 f"The fitted experience's expected claims, over all its exposure, are "
                 f"{indicated} at the indicated relativities and {selected} at the selected ones "
                 f"with the bases used ({_MINOR['en']}); the approved change is {sign}{change}.",
