@@ -140,7 +140,7 @@ def test_who_outlives_a_child_in_its_group_is_killed_and_buried(run: Callable[..
     first = stack.left()
     assert len(first) == 2
     os.kill(stack.account("mule")["pid"], signal.SIGKILL)
-    stack.until(lambda: stack.said("started").count("mule") == 2)
+    stack.until(lambda: stack.said("started").count("mule") == 4)  # it and its child, twice
     stack.until_ready()
     assert not set(first) & set(stack.left())
     assert not set(first) & set(children_of(stack.process.pid)), "no corpse of them is kept"
