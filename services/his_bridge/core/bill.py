@@ -89,7 +89,8 @@ class SocialInsurance(msgspec.Struct, frozen=True, kw_only=True):
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """One bill. `total` is the sum of the lines; `end` is not before `start`.
 
-    Empty `licences` are unknown, as in every bill stored before they were read.
+    Empty `licences` are unknown, as in every bill stored before they were read. `emergency` says
+    whether the stay began as an emergency (急诊入院), None where nobody says.
     """
 
     bill_number: str
@@ -106,6 +107,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier | None = None
     social_insurance: SocialInsurance | None = None
     licences: tuple[Licence, ...] = ()
+    emergency: bool | None = None
 
 
 class Provenance(StrEnum):

@@ -89,7 +89,7 @@ class ParsedSocialInsurance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParsedBill(msgspec.Struct, frozen=True, kw_only=True):
-    """A bill as the dialect understood it."""
+    """A bill as the dialect understood it; `emergency` is of a stay that began so."""
 
     bill_number: str | None
     provider_id: str | None
@@ -105,6 +105,7 @@ class ParsedBill(msgspec.Struct, frozen=True, kw_only=True):
     person: Person | None
     social_insurance: ParsedSocialInsurance | None
     faults: tuple[Fault, ...]
+    emergency: bool | None = None
 
 
 class ParsedReading(msgspec.Struct, frozen=True, kw_only=True):
