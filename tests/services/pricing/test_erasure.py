@@ -36,6 +36,7 @@ from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing import process
 from tests.services.pricing.at_hand import demo_rates
 from tests.services.pricing.core.reading_cases import programmes
+from tests.services.pricing.stores import health_stores
 from tests.services.pricing.test_reading_storage import (
     A_TARGET,
     AFTER,
@@ -79,7 +80,8 @@ def stores(database: Database, keys: SubjectKeys) -> Stores:
     rates = demo_rates()
     quotes.keep_tariff(rates.version, canonical_bytes(rates.tariff), 1)
     registry = RegistryStore(database)
-    return Stores(quotes, ReadingStore(database, keys), Erasures(database, keys), registry)
+    readings, erasures = ReadingStore(database, keys), Erasures(database, keys)
+    return Stores(quotes, readings, erasures, registry, *health_stores(database, keys))
 
 
 @pytest.fixture

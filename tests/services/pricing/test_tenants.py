@@ -40,6 +40,7 @@ from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 from tests.services.pricing.core.reading_cases import programmes
 from tests.services.pricing.reading_requests import part, reading, recording, typed, weeks
+from tests.services.pricing.stores import health_stores
 from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
 
 ANNA, BEN, NEVER = (f"k1.{letter * 64}" for letter in "abc")
@@ -60,7 +61,9 @@ class Service:
         quotes.keep_tariff(rates.version, canonical_bytes(rates.tariff), 1)
         self.readings = ReadingStore(database, keys)
         shelf = Shelf(Book([rates]), programmes(), cap=LegalCap(80_000, "a regulation"))
-        stores = Stores(quotes, self.readings, Erasures(database, keys), RegistryStore(database))
+        erasures, registry = Erasures(database, keys), RegistryStore(database)
+        more = health_stores(database, keys)
+        stores = Stores(quotes, self.readings, erasures, registry, *more)
         self._servicer = PricingServicer(shelf, database, stores, now=lambda: NOW)
 
     def answer(self, caller: Caller, request: Message) -> Any:
