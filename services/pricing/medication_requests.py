@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import grpc
 
@@ -84,10 +84,7 @@ def _event(
         text = "OPENING is a hospital's or a partner's to say, STAY a hospital's"
         faults.append(Violation("kind", "NOT_ALLOWED", text))
     _drug(said, kind, faults)
-    most = 1 if kind is SupplyKind.OPENING else MOST_DAYS
-    if not 1 <= said.days <= most:
-        text = "must be 1: an opening covers its own day" if most == 1 else f"must be 1 to {most}"
-        faults.append(Violation("days", "OUT_OF_RANGE", text))
+    _length(said, kind, faults)
     first = day_of(said.first_day)
     if first is None:
         text = "must be a day of the calendar as YYYY-MM-DD"
@@ -100,15 +97,7 @@ def _event(
     if said.withdrawn and recorder is not Kind.HOSPITAL:
         text = "only a hospital takes an event back; must be left out"
         faults.append(Violation("withdrawn", "NOT_ALLOWED", text))
-    received = None
-    if said.HasField("receive_time"):
-        received = moment_of(said.receive_time, "receive_time", now, faults)
-    if received and first and (first - received.date()).days > 1:
-        text = "must not lie before first_day"
-        faults.append(Violation("receive_time", "BEFORE_MEASUREMENT", text))
-    if recorder is Kind.MEMBER and said.HasField("receive_time") and not backfill:
-        text = "must be left out by a member: it is received when it is recorded"
-        faults.append(Violation("receive_time", "NOT_ALLOWED", text))
+    received = _received(said, recorder, first, faults, now=now, backfill=backfill)
     if faults or named is None or kind is None or first is None:
         return None
     return IncomingSupply(
@@ -121,6 +110,34 @@ def _event(
         stated_us=said.receive_time.ToMicroseconds() if received else None,
         withdrawn=said.withdrawn,
     )
+
+
+def _length(said: pb.MedicationEvent, kind: SupplyKind | None, faults: list[Violation]) -> None:
+    most = 1 if kind is SupplyKind.OPENING else MOST_DAYS
+    if not 1 <= said.days <= most:
+        text = "must be 1: an opening covers its own day" if most == 1 else f"must be 1 to {most}"
+        faults.append(Violation("days", "OUT_OF_RANGE", text))
+
+
+def _received(
+    said: pb.MedicationEvent,
+    recorder: Kind,
+    first: date | None,
+    faults: list[Violation],
+    *,
+    now: datetime,
+    backfill: bool,
+) -> datetime | None:
+    received = None
+    if said.HasField("receive_time"):
+        received = moment_of(said.receive_time, "receive_time", now, faults)
+    if received and first and (first - received.date()).days > 1:
+        text = "must not lie before first_day"
+        faults.append(Violation("receive_time", "BEFORE_MEASUREMENT", text))
+    if recorder is Kind.MEMBER and said.HasField("receive_time") and not backfill:
+        text = "must be left out by a member: it is received when it is recorded"
+        faults.append(Violation("receive_time", "NOT_ALLOWED", text))
+    return received
 
 
 def _drug(said: pb.MedicationEvent, kind: SupplyKind | None, faults: list[Violation]) -> None:

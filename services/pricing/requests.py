@@ -242,13 +242,7 @@ def _incoming(
     measured = [] if bare else measure(written)
     if isinstance(measured, list):
         faults += [Violation(fault.field, fault.reason, fault.text) for fault in measured]
-    effective, received = None, None
-    if said.HasField("effective_time") and not bare:
-        effective = moment_of(said.effective_time, "effective_time", now, faults)
-    elif not bare:
-        faults.append(Violation("effective_time", "REQUIRED", "must be given"))
-    if said.HasField("receive_time"):
-        received = moment_of(said.receive_time, "receive_time", now, faults)
+    effective, received = _times(said, now, faults, bare=bare)
     if effective and received and received < effective - CLOCK_SKEW:
         text = "must not lie before effective_time"
         faults.append(Violation("receive_time", "BEFORE_MEASUREMENT", text))
@@ -262,6 +256,19 @@ def _incoming(
         stated_us=said.receive_time.ToMicroseconds() if received else None,
         written=written,
     )
+
+
+def _times(
+    said: reading_pb2.Reading, now: datetime, faults: list[Violation], *, bare: bool
+) -> tuple[datetime | None, datetime | None]:
+    effective, received = None, None
+    if said.HasField("effective_time") and not bare:
+        effective = moment_of(said.effective_time, "effective_time", now, faults)
+    elif not bare:
+        faults.append(Violation("effective_time", "REQUIRED", "must be given"))
+    if said.HasField("receive_time"):
+        received = moment_of(said.receive_time, "receive_time", now, faults)
+    return effective, received
 
 
 def moment_of(

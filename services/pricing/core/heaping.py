@@ -49,11 +49,9 @@ def bunching(terms: Bunching, seen: Sequence[Seen], cleared: Container[str]) -> 
                 if -width < above <= 0:
                     inside.append((one.name, reading.name))
                 outside += 0 < above <= width
-        if is_heaped(
-            len(inside),
-            len(inside) + outside,
-            terms.honest_millionths,
-            terms.false_alarm_millionths,
+        of = len(inside) + outside
+        if of >= terms.least_readings and is_heaped(
+            len(inside), of, terms.honest_millionths, terms.false_alarm_millionths
         ):
             said = f"{value_text(measure.quantity, width)} {measure.unit}"
             yield flag_of(
@@ -78,7 +76,10 @@ def digits(terms: Digits, seen: Sequence[Seen], cleared: Container[str]) -> Iter
             by_measure[measure] += [(one.name, reading) for reading in _home(one, measure)]
     for measure, some in sorted(by_measure.items()):
         zero = [found for found in some if found[1].measured.value % _LAST_DIGITS == 0]
-        if is_heaped(len(zero), len(some), terms.honest_millionths, terms.false_alarm_millionths):
+        of = len(some)
+        if of >= terms.least_readings and is_heaped(
+            len(zero), of, terms.honest_millionths, terms.false_alarm_millionths
+        ):
             yield flag_of(
                 FlagCode.DIGIT_PREFERENCE,
                 [month for month, _ in zero],

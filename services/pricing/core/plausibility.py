@@ -218,6 +218,8 @@ def _disagreement(terms: Disagreement, seen: Seen, cleared: Container[str]) -> I
                 least = max(one.provenance.rank, other.provenance.rank)
                 suspect = [r.name for r in (one, other) if r.provenance.rank == least]
                 said = f"{value_text(quantity, apart)} {unit_of(quantity)}"
+                several = "s" if terms.within_hours > 1 else ""
+                hours = f"{terms.within_hours} hour{several}"
                 yield flag_of(
                     FlagCode.SOURCES_DISAGREE,
                     [seen.name],
@@ -226,7 +228,7 @@ def _disagreement(terms: Disagreement, seen: Seen, cleared: Container[str]) -> I
                     terms.then,
                     zh=f"两个来源在 {terms.within_hours} 小时内的读数相差超过 {said}："
                     "核对设备与录入",
-                    en=f"two sources differ by more than {said} within {terms.within_hours} hours: "
+                    en=f"two sources differ by more than {said} within {hours}: "
                     "find out which device is wrong",
                     cleared=cleared,
                 )

@@ -147,6 +147,7 @@ class Bunching(msgspec.Struct, frozen=True):
     """Readings heaped just inside an upper bound: the width looked at, in steps, and the test."""
 
     widths: Mapping[Measure, int]
+    least_readings: int
     honest_millionths: int
     false_alarm_millionths: int
 
@@ -154,6 +155,7 @@ class Bunching(msgspec.Struct, frozen=True):
 class Digits(msgspec.Struct, frozen=True):
     """Readings heaped on the last digit 0, and the test."""
 
+    least_readings: int
     honest_millionths: int
     false_alarm_millionths: int
 

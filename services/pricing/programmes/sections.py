@@ -28,12 +28,15 @@ T = TypeVar("T")
 _ATC = re.compile(r"[A-Z](?:[0-9]{2}(?:[A-Z](?:[A-Z](?:[0-9]{2})?)?)?)?", re.ASCII)
 _FEATURE = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 _RECORDERS = ("hospital", "partner", "member")
-_MONTHS, _HOURS, _DAYS, _UPLOADS, _FILLS, _MULTIPLE = 12, 72, 366, 1_000, 100, 100_000_000
+_MONTHS, _HOURS, _DAYS, _FILLS, _MULTIPLE = 12, 72, 366, 100, 100_000_000
+_UPLOADS = _READINGS = 1_000
 _CHECKS = (
     *("hba1c_against_glucose", "uploads_per_slot", "backdated", "sources", "at_the_target"),
     *("last_digit", "device_gap"),
 )
 _GLUCOSE = (Measure.FASTING_GLUCOSE, Measure.NON_FASTING_GLUCOSE)
+# Heaps are looked for in what members control.
+_HOSPITALS = (Measure.HBA1C, Measure.CLINIC_SYSTOLIC, Measure.CLINIC_DIASTOLIC)
 _WINDOW_WIDE = "looks at the whole window and can only note: leave `then` out"
 
 
@@ -104,11 +107,11 @@ def _disagreement(file: ProgrammeFile, node: YamlMap, path: str) -> Disagreement
 def _bunching(
     file: ProgrammeFile, node: YamlMap, path: str, targets: Container[Measure]
 ) -> Bunching:
-    file.unknown(node, path, ("widths", "honest_share", "false_alarm"))
+    file.unknown(node, path, ("widths", "least_readings", "honest_share", "false_alarm", "then"))
     _no_then(file, node, path)
     widths = file.map(node, path, "widths")
     at = f"{path}.widths"
-    file.unknown(widths, at, [one for one in Measure if one in targets])
+    file.unknown(widths, at, [one for one in Measure if one in targets and one not in _HOSPITALS])
     if not widths:
         file.fault(node, path, "widths", "MISSING", "must name at least one measure")
     found = {
@@ -116,19 +119,24 @@ def _bunching(
         for measure in Measure
         if measure.value in widths
     }
-    return Bunching(
-        found, _share(file, node, path, "honest_share"), _share(file, node, path, "false_alarm")
-    )
+    return Bunching(found, *_test_of(file, node, path))
 
 
 def _digits(file: ProgrammeFile, node: YamlMap, path: str) -> Digits:
-    file.unknown(node, path, ("honest_share", "false_alarm"))
+    file.unknown(node, path, ("least_readings", "honest_share", "false_alarm", "then"))
     _no_then(file, node, path)
-    return Digits(_share(file, node, path, "honest_share"), _share(file, node, path, "false_alarm"))
+    return Digits(*_test_of(file, node, path))
+
+
+def _test_of(file: ProgrammeFile, node: YamlMap, path: str) -> tuple[int, int, int]:
+    """From how many readings, against which share, with which false-alarm rate."""
+    least = file.whole(node, path, "least_readings", _READINGS) or 0
+    honest = _share(file, node, path, "honest_share")
+    return least, honest, _share(file, node, path, "false_alarm")
 
 
 def _gap(file: ProgrammeFile, node: YamlMap, path: str) -> int | None:
-    file.unknown(node, path, ("days",))
+    file.unknown(node, path, ("days", "then"))
     _no_then(file, node, path)
     return file.whole(node, path, "days", _DAYS)
 

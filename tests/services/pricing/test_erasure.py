@@ -45,6 +45,7 @@ from tests.services.pricing.test_reading_storage import (
     BEN,
     FROM,
     NOW,
+    fill_conduct,
     incoming,
     low,
     values,
@@ -101,6 +102,7 @@ def fill(stores: Stores) -> None:
     stores.readings.record(ANXIN, "q-anna", (incoming(1, "3.0"), incoming(2)), low, NOW)
     stores.readings.record(ANXIN, "q-ben", (incoming(1, "3.1", token=BEN),), low, NOW)
     stores.readings.set_target(ANXIN, "t-anna", ANNA, A_TARGET, NOW, None)
+    fill_conduct(stores.medication, stores.clearings)
     stores.quotes.add("anxin", quote_with(ANNA, 1))
     stores.quotes.add("anxin", quote_with(BEN, 2))
     stores.quotes.add("anxin", quote_of(3, request_id="r3", policy="p1"))
@@ -110,7 +112,11 @@ def fill(stores: Stores) -> None:
 def test_what_was_sealed_is_gone_and_everybody_elses_stays(stores: Stores) -> None:
     fill(stores)
     done = stores.erasures.erase(ANXIN, "e1", ANNA, ["p1"], LATER)
-    assert done == Erasure(keys=2, readings=2, targets=1, tasks=1, quotes=2)
+    assert done == Erasure(
+        keys=2, readings=2, targets=1, tasks=1, quotes=2, medications=1, clearings=1
+    )
+    assert stores.medication.events_of(ANXIN, ANNA, FROM, AFTER) == []
+    assert stores.clearings.cleared(ANXIN, ANNA) == frozenset()
     assert stores.readings.readings_of(ANXIN, ANNA, FROM, AFTER) == []
     assert stores.readings.targets_of(ANXIN, ANNA) == []
     assert stores.readings.tasks_after(ANXIN, ANNA, 0, 10) == []
