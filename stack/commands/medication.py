@@ -33,7 +33,7 @@ def record(
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
-    """Record lines of lipei.pricing.v1.MedicationEvent in JSON. The same file twice changes nothing.
+    """Record lines of lipei.pricing.v1.MedicationEvent as JSON. Twice the same changes nothing.
 
     Goes in batches of 1,000 events, each recorded whole or not at all.
     """

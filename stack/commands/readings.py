@@ -236,9 +236,8 @@ def _show_adherence(found: pb.Adherence, lang: Language) -> None:
     run = f"{found.run_first_month} – {found.run_last_month}" if found.run_months else "-"
     earned = f"{chinese.said('earns', lang)} {share(found.share_millionths)}"
     days = chinese.said("days covered by drugs", lang)
-    say(
-        f"{days} {proportion}, {chinese.said('longest run', lang)} {found.run_months} ({run}), {earned}"
-    )
+    longest = f"{chinese.said('longest run', lang)} {found.run_months} ({run})"
+    say(f"{days} {proportion}, {longest}, {earned}")
 
 
 def _show_flag(found: pb.Flag, lang: Language) -> None:

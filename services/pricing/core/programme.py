@@ -196,8 +196,8 @@ class AdherenceTerms(msgspec.Struct, frozen=True, kw_only=True):
 class CreditAs(msgspec.Struct, frozen=True, kw_only=True):
     """How a credit is taken: off the premium, or, with a feature, as more sum insured.
 
-    `multiple_of` is in steps of nothing but the feature's whole unit; the sum grows by at most a
-    share of what it was.
+    `multiple_of` is in whole units of the feature; the sum grows by at most a share of what it
+    was.
     """
 
     feature: str = ""
