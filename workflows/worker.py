@@ -176,7 +176,9 @@ async def _poll(queue: str, settings: WorkerSettings, state: Path, client: Clien
         await _work(worker, queue, state, [functools.partial(until_renewed, identity), own.watch])
 
 
-async def _work(worker: Worker, queue: str, state: Path, background: Sequence[Callable[[], Awaitable[None]]]) -> None:
+async def _work(
+    worker: Worker, queue: str, state: Path, background: Sequence[Callable[[], Awaitable[None]]]
+) -> None:
     async with worker:
         record_address(state, f"worker:{queue}", str(os.getpid()))
         log.logger().info("polling", queue=queue)

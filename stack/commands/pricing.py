@@ -14,6 +14,7 @@ from stack.commands import (
     pricing_fit,
     pricing_registry,
     pricing_renew,
+    pricing_renewals,
     pricing_report,
     pricing_select,
     pricing_study,
@@ -44,7 +45,8 @@ app.command()(pricing_select.propose)
 app.command()(pricing_select.diff)
 pricing_registry.add_to(app)
 app.command()(pricing_report.report)
-app.command()(pricing_renew.renew)
+pricing_renewals.add_to(pricing_renew.app)
+app.add_typer(pricing_renew.app, name="renew")
 
 
 @app.command()

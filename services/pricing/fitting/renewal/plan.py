@@ -59,7 +59,9 @@ def work_of(content: bytes) -> Work:
     except (TariffRefused, OSError):
         raise PlanBroken(f"{path.name} can no longer be read; put the tariff back") from None
     if rates.version != plan.tariff_version:
-        text = f"{path.name} is another tariff by now; put {plan.tariff_version} back, or begin anew"
+        text = (
+            f"{path.name} is another tariff by now; put {plan.tariff_version} back, or begin anew"
+        )
         raise PlanBroken(text)
     return Work(
         book=Path(plan.book),
