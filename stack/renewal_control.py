@@ -1,7 +1,8 @@
-"""`python -m stack.renewal_control STATE KEY start|progress|watch|pause|resume|cancel`: for Temporal.
+"""`python -m stack.renewal_control STATE KEY WORD`: what steering a renewal asks of Temporal.
 
-`start` reads the work, as JSON, from standard input. Prints a line of JSON: how the renewal stands;
-`watch` one a second until it is over. Exit 1 with the name of the error when Temporal did not answer.
+`start` reads the work, as JSON, from standard input. `progress` prints a line of JSON, how the
+renewal stands, and `watch` one a second until it is over. `pause`, `resume` and `cancel` print
+nothing. Exit 1 with the name of the error when Temporal did not answer.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ async def _do(state: Path, key: str, word: str) -> None:
     elif word == "progress":
         await _told(state, key)
     elif word == "watch":
-        while await _told(state, key) == RUNNING:
+        while True:
+            if await _told(state, key) != RUNNING:
+                return
             await asyncio.sleep(_EVERY_S)
     else:
         await signal_renewal(state, key, word)

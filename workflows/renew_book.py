@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from lipei.pricing.v1 import renewal_work_pb2 as pb
@@ -59,8 +60,10 @@ class RenewBook:
                 else:
                     self._last.MergeFrom(await self._step(_STEPS[self._work.phase]))
                 self._next_phase()
-        except asyncio.CancelledError:
-            await asyncio.shield(self._asked("let_go"))
+        except BaseException as stopped:
+            # A step that is at work is not waited for: what it still writes is whole and right.
+            if is_cancelled_exception(stopped):
+                await self._asked("let_go")
             raise
         return self.progress()
 

@@ -99,8 +99,8 @@ def hospital_worker(
     )
 
 
-def renewals_worker(client: Client, steps: RenewalSteps) -> Worker:
-    """The worker of renewals of books; as many steps at once as there are processors."""
+def renewals_worker(client: Client, steps: RenewalSteps, at_once: int) -> Worker:
+    """The worker of renewals of books, which makes so many steps at once."""
     return Worker(
         client,
         task_queue=names.RENEWALS_QUEUE,
@@ -108,7 +108,7 @@ def renewals_worker(client: Client, steps: RenewalSteps) -> Worker:
         activities=[steps.renew_step],
         workflow_runner=UnsandboxedWorkflowRunner(),
         build_id=BUILD,
-        max_concurrent_activities=os.cpu_count() or 1,
+        max_concurrent_activities=at_once,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_EVERY,
         graceful_shutdown_timeout=GRACE,
@@ -192,7 +192,7 @@ async def _work(
 async def _renewing(client: Client) -> AsyncIterator[Worker]:
     steps = RenewalSteps()
     try:
-        yield renewals_worker(client, steps)
+        yield renewals_worker(client, steps, os.cpu_count() or 1)
     finally:
         await steps.close()
 

@@ -14,7 +14,7 @@ from services.pricing.fitting import run_card
 from services.pricing.tariffs.loader import TariffRefused, load_tariff
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import DEFAULT, PricingPath, opened, running
-from stack.commands.printing import console, counted, print_table, progress_bar, say, table
+from stack.commands.printing import console, print_table, progress_bar, say, table
 
 if TYPE_CHECKING:  # pandas' weight comes with the command that needs it, not with every `lipei`
     from services.pricing.core.rates import Rates

@@ -57,13 +57,13 @@ def start(file: PricingPath = DEFAULT, state: State = DEFAULT_STATE) -> None:
 
     Freezes pricing.yaml, the tariff and the book as they are now. Changes no policy.
     """
-    from services.pricing.fitting.renewal.plan import plan_of  # noqa: PLC0415 -- heavy
+    from services.pricing.fitting.renewal.plan import hold, plan_of  # noqa: PLC0415 -- heavy
 
     found = opened(file)
     addresses(state)
     work, tariff = work_of(found)
     started = Started(key=work.unfinished.name, plan=plan_of(work, tariff).decode())
-    work.folder.mkdir(exist_ok=True)
+    hold(work)
     wanted_file(state).touch(mode=0o600)
     asked = {"plan": started.plan, "shards": work.settings.shards}
     _ask(state, started.key, "start", told=json.dumps(asked))

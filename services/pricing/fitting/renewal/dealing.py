@@ -51,8 +51,8 @@ class Wanted:
 def deal(book: Path, wanted: Wanted, shards: int, folder: Path) -> int:
     """Write `folder/shard=N/*.parquet` and return how many rows there are.
 
-    `row` counts from 1 as the lines of data do. A policy's shard is the first 32 bits of the SHA-256
-    of its name, modulo the number of shards: the same in every version of every library.
+    `row` counts from 1 as the lines of data do. A policy's shard is the first 32 bits of the
+    SHA-256 of its name, modulo the number of shards: the same in every version of every library.
 
     Raises: BookUnreadable with every column that is missing, or when the file is no table.
     """

@@ -13,7 +13,7 @@ import msgspec
 from services.pricing.fitting import run_card
 from services.pricing.fitting.renewal.settings import RenewalSettings
 from services.pricing.fitting.renewal.terms import Terms
-from services.pricing.fitting.renewal.work import Work
+from services.pricing.fitting.renewal.work import HELD, Work, write
 from services.pricing.tariffs.loader import TariffRefused, load_tariff
 
 
@@ -22,7 +22,7 @@ class PlanBroken(ValueError):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the book, the tariff and the result lie, and what was frozen; holds no row of a book."""
+    """Where book, tariff and result lie, and what was frozen; holds no row of a book."""
 
     book: str
     book_sha256: str
@@ -45,6 +45,11 @@ def plan_of(work: Work, tariff: Path) -> bytes:
         folder=str(work.folder.absolute()),
     )
     return msgspec.json.encode(plan, order="sorted")
+
+
+def hold(work: Work) -> None:
+    """Keep the unfinished work from being cleared away behind another renewal of this folder."""
+    write(work.unfinished / HELD, b"")
 
 
 def work_of(content: bytes) -> Work:

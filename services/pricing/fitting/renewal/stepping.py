@@ -27,7 +27,7 @@ from services.pricing.fitting.renewal.renew import (
     rows_of,
 )
 from services.pricing.fitting.renewal.result import MANIFEST, Manifest, finish, write_shard
-from services.pricing.fitting.renewal.work import HELD, Work, write
+from services.pricing.fitting.renewal.work import HELD, Work
 from services.pricing.fitting.renewal.workbook import write_workbook
 
 # What is loaded weighs 150 MB and a second of importing: kept while shards follow one another.
@@ -79,7 +79,6 @@ def _made(asked: Asked, work: Work, grid: Grid) -> Answered:
         return Answered()
     if asked.step == "deal":
         prove_book(work)
-        write(work.unfinished / HELD, b"")
         deal(work, grid)
         return Answered(rows=rows_of(work))
     if asked.step == "finish" and not work.unfinished.exists():
