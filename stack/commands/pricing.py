@@ -12,6 +12,7 @@ from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
 from stack.commands import (
     pricing_fit,
+    pricing_handover,
     pricing_registry,
     pricing_renew,
     pricing_renewals,
@@ -46,6 +47,7 @@ app.command()(pricing_select.diff)
 pricing_registry.add_to(app)
 app.command()(pricing_report.report)
 pricing_renewals.add_to(pricing_renew.app)
+pricing_renew.app.command("hand-over")(pricing_handover.hand_over)
 app.add_typer(pricing_renew.app, name="renew")
 
 

@@ -20,6 +20,7 @@ from services.pricing.fitting.renewal.columns import (
     CREDIT,
     POLICY,
     ROW,
+    TIER,
 )
 from services.pricing.fitting.renewal.work import BUILDING
 
@@ -101,7 +102,7 @@ def _demand(wanted: Wanted, present: Sequence[str]) -> None:
     faults += [
         f"renewal.columns: {name} is no column of a renewal with this tariff"
         for name in wanted.columns
-        if name not in (*needed, *wanted.features, CREDIT)
+        if name not in (*needed, *wanted.features, CREDIT, TIER)
     ]
     if faults:
         raise BookUnreadable(faults)
@@ -113,7 +114,7 @@ def _columns(wanted: Wanted, source: duckdb.DuckDBPyRelation, shards: int) -> li
     found = [ROW, _text(wanted, POLICY), f"{_shard(wanted.theirs(POLICY), shards)} AS shard"]
     found += [f"{_whole(wanted, name, present, '-1')} AS {name}" for name in AMOUNTS]
     found.append(f"{_whole(wanted, CREDIT, present, '0')} AS {CREDIT}")
-    names = dict.fromkeys((*wanted.features, *wanted.groups))
+    names = dict.fromkeys((*wanted.features, *wanted.groups, TIER))
     return found + [_text(wanted, name) for name in names if wanted.theirs(name) in present]
 
 

@@ -31,6 +31,7 @@ from services.pricing.fitting.renewal.columns import (
     MOST,
     POLICY,
     TECHNICAL,
+    TIER,
     UNCREDITED,
 )
 from services.pricing.fitting.renewal.grid import Grid
@@ -176,6 +177,8 @@ def _renewed(work: Work, table: pa.Table, k: int) -> tuple[pa.Table, Sums]:
         CHARGED: table[CHARGED],
         **{name: table[name] for name in table.column_names if name.startswith(GROUP)},
     }
+    if TIER in table.column_names:
+        made[TIER] = table[TIER]
     sums = Sums(
         total_e4=int(less_credit(offered, shard.credit).sum()),
         technical_minor=int(technical.sum()),

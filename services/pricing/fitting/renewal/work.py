@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.pricing.core.rates import Rates
-from services.pricing.fitting.renewal.columns import CODE, GROUP
+from services.pricing.fitting.renewal.columns import CODE, GROUP, TIER
 from services.pricing.fitting.renewal.settings import RenewalSettings
 from services.pricing.fitting.renewal.terms import Terms
 
@@ -103,7 +103,7 @@ def write_table(path: Path, table: pa.Table, compression: str = "snappy") -> Non
 
     Only texts of few values and codes are kept as dictionaries: amounts and names differ.
     """
-    few = [name for name in table.column_names if name == CODE or name.startswith(GROUP)]
+    few = [name for name in table.column_names if name in (CODE, TIER) or name.startswith(GROUP)]
     with _appearing(path) as building:
         pq.write_table(table, building, compression=compression, use_dictionary=few)
 
