@@ -12,8 +12,10 @@ from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
 from stack.commands import (
     pricing_fit,
+    pricing_handover,
     pricing_registry,
     pricing_renew,
+    pricing_renewals,
     pricing_report,
     pricing_select,
     pricing_study,
@@ -44,7 +46,9 @@ app.command()(pricing_select.propose)
 app.command()(pricing_select.diff)
 pricing_registry.add_to(app)
 app.command()(pricing_report.report)
-app.command()(pricing_renew.renew)
+pricing_renewals.add_to(pricing_renew.app)
+pricing_renew.app.command("hand-over")(pricing_handover.hand_over)
+app.add_typer(pricing_renew.app, name="renew")
 
 
 @app.command()

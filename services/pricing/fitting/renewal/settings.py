@@ -18,7 +18,7 @@ renewal:
   # legal_cap: {share: '0.20', source: where it is written}
   credit_as: premium             # a book's credits come off its premiums (docs/renewals.md)
   approved_change: '0'           # of what the same book is charged in all, e.g. '0.035'
-  shards: 64                     # by a hash of the policy; the same number gives the same files
+  shards: 64                     # by SHA-256 of the policy: the same number, the same files
   groups: [sex]                  # columns by which dislocation is shown, protected groups first
   columns: {}                    # ours: yours
 """
