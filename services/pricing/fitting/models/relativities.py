@@ -1,6 +1,6 @@
 """From a cause's models to its factor tables: raw, credible, monotone, bounded.
 
-raw = frequency × severity relativity. A thin level takes credibility Z towards its complement:
+raw = frequency × severity relativity; `intervals` says how sure each step leaves it. A thin level takes credibility Z towards its complement:
 the trend over the bands of a number, the mean of a category's levels. A declared direction is
 held by isotonic regression on the log scale (pooled adjacent violators, weighted by claims); an
 outcome's steps are capped so that one reading moves the factor by no more than the settings say.
@@ -19,23 +19,24 @@ from services.pricing.fitting.models.credibility import buhlmann_straub
 from services.pricing.fitting.models.design import Codes, Floats
 from services.pricing.fitting.models.factors import Bands, Control
 from services.pricing.fitting.models.fit_result import CellFit, TableFit
+from services.pricing.fitting.models.intervals import (
+    Step,
+    credible_covariance,
+    indicated_interval,
+    raw_interval,
+)
 from services.pricing.fitting.models.settings import FitSettings
 
 # Persons are dealt into so many parts, whose differences are the process variance.
 PARTS = 8
-# Of 0 claims at 95 %, two-sided: −ln 0.025.
-_NONE_95 = 3.688879454113936
-_NORMAL_95 = 1.959963984540054
-# The end of the interval of a level that says nothing: no relativity comes near.
-_ANYTHING = 1_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """One model's say on a table: log relativity and variance per cell, NaN where it has none."""
+    """One model's say on a table: log relativities, NaN where it has none, and their covariance."""
 
     logs: Floats
-    variances: Floats
+    covariance: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class Shaped:
     """A table and what shaping did to it, for the warnings."""
 
     table: TableFit
+    base: str
     pooled: tuple[str, ...]  # levels that the declared direction moved by a tenth or more
     bounded: tuple[str, ...]  # levels that a bound holds
 
@@ -77,21 +79,24 @@ def shaped(
     cost = np.where(np.isfinite(severity.logs), np.exp(severity.logs), 1.0)
     raw = rate * cost
     towards = _complement(coded, raw, claims, expected)
-    trust = np.where(thin, _trust(seen, towards, count), 1.0)
+    told, between = _trust(seen, towards.values, count)
+    trust = np.where(thin, told, 1.0)
     certain = slice(coded.base, None if factor.control is not None else coded.base + 1)
     trust[certain] = 1.0
-    credible = trust * raw + (1 - trust) * towards
+    credible = trust * raw + (1 - trust) * towards.values
     directed = _directed(coded, credible, claims)
     least, greatest = settings.relativity_least, settings.relativity_greatest
-    indicated = directed
+    capped = directed
     if factor.control is not None:
-        indicated = _capped(coded, factor.control, directed)
+        capped = _capped(coded, factor.control, directed.values)
         least = max(least, factor.control.least)
-    indicated = np.clip(indicated, least, greatest)
-    margin = _NORMAL_95 * np.sqrt(_known(frequency.variances) + _known(severity.variances))
-    low, high = raw * np.exp(-margin), raw * np.exp(margin)
-    with np.errstate(divide="ignore"):
-        high = np.minimum(np.where(raw > 0, high, _NONE_95 / expected * cost), _ANYTHING)
+    indicated = np.clip(capped.values, least, greatest)
+    covariance = frequency.covariance + severity.covariance
+    errors = credible_covariance(covariance, raw, trust, towards, between)
+    steps = directed.moves if capped is directed else capped.moves @ directed.moves
+    low, high = indicated_interval(indicated, steps @ errors @ steps.T, (least, greatest))
+    exposed = seen.by_cell(seen.exposure, count)
+    raw_low, raw_high = raw_interval(raw, np.diag(covariance), expected, cost)
     table = TableFit(
         name=factor.name,
         feature=factor.feature,
@@ -111,25 +116,28 @@ def shaped(
                 frequency_relativity=float(rate[cell]),
                 severity_relativity=float(cost[cell]),
                 raw=float(raw[cell]),
+                raw_low95=float(raw_low[cell]) if exposure else None,
+                raw_high95=float(raw_high[cell]) if exposure else None,
                 credibility=float(trust[cell]),
                 indicated=float(indicated[cell]),
-                low95=float(low[cell]),
-                high95=float(high[cell]),
+                low95=float(low[cell]) if exposure else None,
+                high95=float(high[cell]) if exposure else None,
                 thin=bool(thin[cell]),
             )
             for cell, (exposure, amount) in enumerate(
                 zip(
-                    seen.by_cell(seen.exposure, count).tolist(),
+                    exposed.tolist(),
                     seen.by_cell(seen.amount, count).tolist(),
                     strict=True,
                 )
             )
         ),
     )
-    moved = np.abs(directed - credible) >= 0.1 * credible
-    held = np.abs(indicated - directed) > 1e-9
+    moved = np.abs(directed.values - credible) >= 0.1 * credible
+    held = np.abs(indicated - directed.values) > 1e-9
     return Shaped(
         table=table,
+        base=coded.names[coded.base],
         pooled=tuple(name for name, is_so in zip(coded.names, moved, strict=True) if is_so),
         bounded=tuple(name for name, is_so in zip(coded.names, held, strict=True) if is_so),
     )
@@ -141,6 +149,13 @@ def isotonic(values: Floats, weights: Floats) -> Floats:
     >>> isotonic(np.array([1.0, 3.0, 2.0, 4.0]), np.ones(4)).tolist()
     [1.0, 2.5, 2.5, 4.0]
     """
+    found = [(value, many) for value, _, many in _blocks(values, weights)]
+    levels = np.array([value for value, _ in found])
+    return np.asarray(np.repeat(levels, [many for _, many in found]), dtype=np.float64)
+
+
+def _blocks(values: Floats, weights: Floats) -> list[tuple[float, float, int]]:
+    """The pools of neighbours: value, weight, how many."""
     blocks: list[tuple[float, float, int]] = []
     for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
         blocks.append((value, weight, 1))
@@ -148,8 +163,7 @@ def isotonic(values: Floats, weights: Floats) -> Floats:
             (one, heavy, many), (other, light, few) = blocks.pop(-2), blocks.pop(-1)
             both = heavy + light
             blocks.append(((one * heavy + other * light) / both, both, many + few))
-    found = np.array([value for value, _, _ in blocks])
-    return np.asarray(np.repeat(found, [many for _, _, many in blocks]), dtype=np.float64)
+    return blocks
 
 
 def edges_within(starts: list[int], reach: float) -> int:
@@ -161,22 +175,31 @@ def edges_within(starts: list[int], reach: float) -> int:
     return max(sum(low <= other < low + reach for other in starts) for low in starts)
 
 
-def _complement(coded: Coded, raw: Floats, claims: Floats, expected: Floats) -> Floats:
+def _complement(coded: Coded, raw: Floats, claims: Floats, expected: Floats) -> Step:
     """What a thin level is taken for: the trend over bands, else the mean of the levels."""
     seen = (raw > 0) & (claims > 0)
+    size = len(raw)
     if isinstance(coded.factor.shape, Bands) and seen.sum() > 2:
-        place = np.arange(len(raw), dtype=np.float64)
+        place = np.arange(size, dtype=np.float64)
         root = np.sqrt(claims[seen])
         columns = np.stack([np.ones(int(seen.sum())), place[seen]], axis=1)
-        found = np.linalg.lstsq(columns * root[:, None], np.log(raw[seen]) * root, rcond=None)[0]
-        return np.asarray(np.exp(found[0] + found[1] * place), dtype=np.float64)
+        line = np.linalg.pinv(columns * root[:, None]) * root
+        moves = np.zeros((size, size))
+        moves[:, seen] = np.stack([np.ones(size), place], axis=1) @ line
+        return Step(values=np.exp(moves[:, seen] @ np.log(raw[seen])), moves=moves)
     total = expected.sum()
-    mean = float((raw * expected).sum() / total) if total > 0 else 1.0
-    return np.full(len(raw), mean)
+    share = raw * expected
+    mean = float(share.sum() / total) if total > 0 else 1.0
+    held = share.sum()
+    moves = np.tile(share / held if held > 0 else np.zeros(size), (size, 1))
+    return Step(values=np.full(size, mean), moves=moves)
 
 
-def _trust(seen: Seen, towards: Floats, count: int) -> Floats:
-    """Z of each level: claims over those expected at the complement, by parts of the persons."""
+def _trust(seen: Seen, towards: Floats, count: int) -> tuple[Floats, float]:
+    """Z of each level and the variance between levels, both relative to the complement.
+
+    Of claims over those expected at the complement, by parts of the persons.
+    """
     shown = seen.codes >= 0
     place = seen.codes[shown].astype(np.int64) * PARTS + seen.parts[shown]
     size = count * PARTS
@@ -187,24 +210,30 @@ def _trust(seen: Seen, towards: Floats, count: int) -> Floats:
     levels = np.repeat(np.arange(count), PARTS)[held]
     found = np.zeros(count)
     if len(np.unique(levels)) < 2 or len(levels) == len(np.unique(levels)):
-        return found
-    by = buhlmann_straub(levels, claims[held] / weights[held], weights[held]).groups
-    found[by.index.to_numpy(dtype=np.intp)] = by["credibility"].to_numpy()
-    return found
+        return found, 0.0
+    whole = buhlmann_straub(levels, claims[held] / weights[held], weights[held])
+    found[whole.groups.index.to_numpy(dtype=np.intp)] = whole.groups["credibility"].to_numpy()
+    return found, max(whole.between, 0.0)
 
 
-def _directed(coded: Coded, values: Floats, claims: Floats) -> Floats:
+def _directed(coded: Coded, values: Floats, claims: Floats) -> Step:
     """The declared direction held; the base stays 1, because tables are relative to it."""
-    direction = coded.factor.monotone
-    if direction == "no":
-        return np.asarray(values / values[coded.base], dtype=np.float64)
-    sign = 1.0 if direction == "rising" else -1.0
-    logs = np.log(np.maximum(values, 1e-9))
-    found = np.exp(sign * isotonic(sign * logs, claims + 0.5))
-    return np.asarray(found / found[coded.base], dtype=np.float64)
+    direction, size = coded.factor.monotone, len(values)
+    mean = np.eye(size)
+    if direction != "no":
+        sign = 1.0 if direction == "rising" else -1.0
+        logs, weights = np.log(np.maximum(values, 1e-9)), claims + 0.5
+        first = 0
+        for _, weight, many in _blocks(sign * logs, weights):
+            pool = slice(first, first + many)
+            mean[pool, pool] = weights[pool] / weight
+            first += many
+        values = np.exp(sign * isotonic(sign * logs, weights))
+    found = values / values[coded.base]
+    return Step(values=np.asarray(found, dtype=np.float64), moves=mean - mean[coded.base])
 
 
-def _capped(coded: Coded, control: Control, values: Floats) -> Floats:
+def _capped(coded: Coded, control: Control, values: Floats) -> Step:
     """Steps from the worst band down, none larger than one reading may move the factor."""
     bands = coded.factor.shape
     if not isinstance(bands, Bands):
@@ -215,8 +244,8 @@ def _capped(coded: Coded, control: Control, values: Floats) -> Floats:
     most = np.log1p(control.one_reading_at_most) / edges_within(starts[1:], reach)
     steps = np.minimum(np.diff(np.log(values)), most)
     below = np.cumsum(steps[::-1])[::-1]
-    return np.asarray(np.exp(-np.concatenate((below, [0.0]))), dtype=np.float64)
-
-
-def _known(values: Floats) -> Floats:
-    return np.where(np.isfinite(values), values, 0.0)
+    # A step that the cap holds moves no further, whatever the claims say.
+    free = np.diff(np.eye(len(values)), axis=0) * (np.diff(np.log(values)) < most)[:, None]
+    moves = np.zeros((len(values), len(values)))
+    moves[:-1] = -np.cumsum(free[::-1], axis=0)[::-1]
+    return Step(values=np.exp(-np.concatenate((below, [0.0]))), moves=moves)

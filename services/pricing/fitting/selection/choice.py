@@ -157,31 +157,54 @@ class _Reading:
     def choices(self) -> dict[tuple[str, str, str], Choice]:
         """What every row says, and all faults."""
         self._headers()
-        expected = {(row.table, row.cell): row for row in self._rows}
-        placed: dict[tuple[str, str], int] = {}
+        placed = self._placed()
         found = {}
-        for number in range(HEADER_ROW + 1, self._sheet.max_row + 1):
-            said = (self._text(number, "table"), self._text(number, "cell"))
-            if said == ("", ""):
-                self._stray(number)
+        for row in self._rows:
+            number = placed.get((row.table, row.cell))
+            if number is None:
+                text = f"the row {row.table} {row.cell} is missing; take it from a fresh workbook"
+                self.faults.append(WorkbookFault(self._name, "A1", "MISSING_ROW", text))
                 continue
-            row = expected.get(said)
-            if row is None:
-                self._fault(number, "cell", "UNKNOWN_ROW", "the fit has no such cell; take it out")
-            elif said in placed:
-                text = f"stands in row {placed[said]} already"
-                self._fault(number, "cell", "DUPLICATE_ROW", text)
-            else:
-                placed[said] = number
-                self._unedited(number, row)
-                choice = self._chosen(number, row)
-                if choice is not None:
-                    found[row.key] = choice
-        for table, cell in expected.keys() - placed.keys():
-            text = f"the row {table} {cell} is missing; take it from a fresh workbook"
-            self.faults.append(WorkbookFault(self._name, "A1", "MISSING_ROW", text))
+            self._unedited(number, row)
+            choice = self._chosen(number, row)
+            if choice is not None:
+                found[row.key] = choice
         self._monotone(found, placed)
         return found
+
+    def _placed(self) -> dict[tuple[str, str], int]:
+        """Where each row stands: rows may be sorted. Whose name was edited is where it was."""
+        numbers = range(HEADER_ROW + 1, self._sheet.max_row + 1)
+        said = {n: (self._text(n, "table"), self._text(n, "cell")) for n in numbers}
+        written = {n: (row.table, row.cell) for n, row in enumerate(self._rows, HEADER_ROW + 1)}
+        placed = {key: n for n, key in written.items() if said.get(n) == key}
+        moved = {}
+        for number, key in said.items():
+            if key == ("", ""):
+                self._stray(number)
+            elif placed.get(key) != number:
+                if key in placed or key not in written.values():
+                    moved[number] = key
+                else:
+                    placed[key] = number
+        for number, key in moved.items():
+            was = written.get(number)
+            if was is None or was in placed:
+                self._unknown(number, key, placed)
+            else:
+                placed[was] = number
+        return placed
+
+    def _unknown(
+        self, number: int, key: tuple[str, str], placed: dict[tuple[str, str], int]
+    ) -> None:
+        if key in placed:
+            text = f"stands in row {placed[key]} already"
+            self._fault(number, "cell", "DUPLICATE_ROW", text)
+        else:
+            of_table = any(row.table == key[0] for row in self._rows)
+            text = "the fit has no such cell; take it out"
+            self._fault(number, "cell" if of_table else "table", "UNKNOWN_ROW", text)
 
     def _headers(self) -> None:
         for number, (header, name, _) in enumerate(COLUMNS, 1):
@@ -196,7 +219,7 @@ class _Reading:
 
     def _unedited(self, number: int, row: Row) -> None:
         for _, name, _ in COLUMNS:
-            if name in _ACTUARYS or name in ("table", "cell"):
+            if name in _ACTUARYS:
                 continue
             value, expected = self._sheet.cell(number, PLACE[name]).value, getattr(row, name)
             if not _same(value, expected, name):

@@ -174,9 +174,14 @@ _FAULTS: list[tuple[Callable[[openpyxl.Workbook], Any], list[tuple[str, ...]]]] 
     (setting(AGE_30, PLACE["exposure"], None), [("inpatient", f"D{AGE_30}", "EDITED")]),
     (setting(AGE_30, PLACE["previous"], 0.4), [("inpatient", f"N{AGE_30}", "EDITED")]),
     (setting(AGE_30, PLACE["feature"], "sex"), [("inpatient", f"C{AGE_30}", "EDITED")]),
+    (setting(AGE_30, PLACE["cell"], "30-38"), [("inpatient", f"B{AGE_30}", "EDITED")]),
+    (setting(AGE_30, PLACE["cell"], "40-49"), [("inpatient", f"B{AGE_30}", "EDITED")]),
+    (setting(AGE_30, PLACE["table"], "years"), [("inpatient", f"A{AGE_30}", "EDITED")]),
     (
-        setting(AGE_30, PLACE["cell"], "30-38"),
-        [("inpatient", f"B{AGE_30}", "UNKNOWN_ROW"), ("inpatient", "A1", "MISSING_ROW")],
+        lambda book: (
+            setting(60, PLACE["table"], "years")(book) or setting(60, PLACE["cell"], "1-2")(book)
+        ),
+        [("inpatient", "A60", "UNKNOWN_ROW")],
     ),
     (
         lambda book: book["inpatient"].delete_rows(AGE_30),
