@@ -206,8 +206,9 @@ def warned(fitted: Fit) -> Iterable[str]:
         yield "warnings by cause and factor, those with most money in it first:"
     for where in sorted(groups, key=lambda one: (-money[one], one)):
         found = groups[where]
-        kinds = Counter(warning.code for warning in found)
-        said = "; ".join(_kind(code, count, found) for code, count in kinds.items())
+        counts = Counter(warning.code for warning in found)
+        kinds = sorted(counts, key=lambda code: code != "THIN_BASE")
+        said = "; ".join(_kind(code, counts[code], found) for code in kinds)
         amount = f"{grouped_minor(money[where], fitted.currency)} {fitted.currency}"
         yield f"  {where}: {counted(len(found), 'warning')} on claims of {amount}: {said}"
 
@@ -234,5 +235,7 @@ def _money(fitted: Fit, where: str, found: Sequence[FitWarning]) -> int:
                     sum(cell.amount_minor for cell in one.cells if cell_title(cell) in levels)
                 )
         # A warning of the whole cause: any of its tables holds the claims that a table applies to.
-        return round(max((sum(c.amount_minor for c in one.cells) for one in cause.tables), default=0))
+        return round(
+            max((sum(c.amount_minor for c in one.cells) for one in cause.tables), default=0)
+        )
     return 0

@@ -151,7 +151,7 @@ def test_a_challenger_in_the_shadow(folder: Path, state: Path) -> None:
     assert names[0] in quote.out
     assert names[1] not in quote.out
     beside = typed("pricing", "shadows", "pair", *where)
-    assert "1 quotes; the challenger would charge +1.2" in beside.out
+    assert "1 quote; the challenger would charge +1.2" in beside.out
     assert "no experiment" in typed("pricing", "route", "pair", "--reason", "r", *where).out
 
     files = (folder / "pair-0.05.json", folder / "pair-0.06.json")

@@ -76,9 +76,9 @@ class CellFit(FitPart, frozen=True):
     A category's cell has `level`, a band's `first` and `last` (plain decimals, both inside).
     `raw` = frequency × severity relativity of the models, `credibility` the weight Z that it
     carries against the table's own mean (1 where the level is not thin), `indicated` what came of
-    it after credibility, the direction asked for and the bounds. `low95` to `high95` is the interval
-    of `indicated`, `raw_low95` to `raw_high95` that of `raw` (`intervals.py`); null where nobody was
-    exposed, of whom the data says nothing.
+    it after credibility, the direction asked for and the bounds. `low95` to `high95` is the
+    interval of `indicated`, `raw_low95` to `raw_high95` that of `raw` (`intervals.py`); null where
+    nobody was exposed, of whom the data says nothing.
     """
 
     level: str | None

@@ -1,9 +1,10 @@
 """From a cause's models to its factor tables: raw, credible, monotone, bounded.
 
-raw = frequency × severity relativity; `intervals` says how sure each step leaves it. A thin level takes credibility Z towards its complement:
+raw = frequency × severity relativity. A thin level takes credibility Z towards its complement:
 the trend over the bands of a number, the mean of a category's levels. A declared direction is
 held by isotonic regression on the log scale (pooled adjacent violators, weighted by claims); an
 outcome's steps are capped so that one reading moves the factor by no more than the settings say.
+How sure each step leaves the relativities is told by `intervals`.
 """
 
 from __future__ import annotations

@@ -114,4 +114,3 @@ def _of_table(cause: str, one: Shaped, settings: FitSettings) -> Iterator[FitWar
     for code, (levels, zh, en) in told.items():
         for level in levels:
             yield FitWarning(code=code, where=f"{where}.{level}", zh=zh, en=en)
-

@@ -91,7 +91,7 @@ def proposal(fit: Fit, fit_sha256: str, selection: Selection, settings: TariffSe
     ]
     if faults:
         raise ProposalRefused(faults)
-    evidence = _evidence(fit, fit_sha256, selection, chosen, rows)
+    evidence = evidence_of(fit, fit_sha256, selection)
     bases = rebased(evidence, settings.approved_change)
     tariff = _tariff(fit, chosen, settings, evidence, bases)
     content = canonical_bytes({"sha256": content_hash(tariff), "tariff": tariff})
@@ -306,9 +306,10 @@ def _golden(rates: Rates, settings: TariffSettings) -> tuple[GoldenQuote, ...]:
     return tuple(found)
 
 
-def _evidence(
-    fit: Fit, fit_sha256: str, selection: Selection, chosen: _Chosen, rows: Sequence[Row]
-) -> Evidence:
+def evidence_of(fit: Fit, fit_sha256: str, selection: Selection) -> Evidence:
+    """What was indicated beside what was selected, of every cell; the selection is the fit's."""
+    rows = rows_of(fit, None)
+    chosen = {(one.cause, one.table, one.cell): one for one in selection.choices}
     return Evidence(
         format=1,
         data_sha256=fit.book,
