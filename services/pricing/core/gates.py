@@ -269,9 +269,10 @@ def _banned(case: _Case) -> _Judged:
     faults = list(banned_faults(case.tariff, case.basis.jurisdiction, case.bans))
     here = sum(case.basis.jurisdiction.startswith(ban.jurisdiction) for ban in case.bans)
     count, where = len(case.tariff.features), case.basis.jurisdiction
+    bans = "ban" if here == 1 else "bans"
     measure = _Measure(
         f"{count} 项因子对照 {where} 的 {here} 条禁令，{len(faults)} 处违反，不得有",
-        f"{len(faults)} breaches by {count} features against {here} bans in {where}, none allowed",
+        f"{len(faults)} breaches by {count} features against {here} {bans} in {where}, none allowed",
     )
     return measure, faults
 

@@ -101,7 +101,12 @@ class CellFit(FitPart, frozen=True):
 
 def cell_title(cell: CellFit) -> str:
     """A cell as a person reads it: its level, or its band as first–last."""
-    return cell.level if cell.level is not None else f"{cell.first}–{cell.last}"
+    return cell.level if cell.level is not None else band_title(str(cell.first), str(cell.last))
+
+
+def band_title(first: str, last: str) -> str:
+    """A band as a person reads it; of one value it is the value."""
+    return first if first == last else f"{first}–{last}"
 
 
 class TableFit(FitPart, frozen=True):

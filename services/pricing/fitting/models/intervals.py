@@ -1,12 +1,13 @@
 """How sure a relativity is, from the models' errors through every step to what is indicated.
 
-By the delta method on the log scale: each step says how its result moves with what went in
-(`Step.moves`). What the steps choose (Z, the pools of a direction, which bound holds) is taken as
-given. Knows no factor and no data.
+Credibility is carried by the delta method on the log scale, with Z as given. Directions and caps
+have kinks, where that would call a relativity certain because a bound holds it: what comes after
+them is drawn. Knows no factor and no data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,13 @@ _NONE_95 = 3.688879454113936
 _ANYTHING = 1_000.0
 
 
+# Half of the draws are the other half's mirror image; the seed is nobody's choice.
+_DRAWS, _SEED = 2_000, 20_26
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """The relativities after a step, and by how much each log moves with each log before it."""
+class Complement:
+    """What thin levels are taken for, and by how much its logs move with each raw log."""
 
     values: Floats
     moves: Floats
@@ -41,7 +46,7 @@ def raw_interval(
 
 
 def credible_covariance(
-    covariance: Floats, raw: Floats, trust: Floats, towards: Step, between: float
+    covariance: Floats, raw: Floats, trust: Floats, towards: Complement, between: float
 ) -> Floats:
     """Covariance of log(Z × raw + (1 − Z) × complement) about the levels' own truth.
 
@@ -56,12 +61,15 @@ def credible_covariance(
 
 
 def indicated_interval(
-    indicated: Floats, covariance: Floats, bounds: tuple[float, float]
+    credible: Floats, covariance: Floats, shape: Callable[[Floats], Floats], indicated: Floats
 ) -> tuple[Floats, Floats]:
-    """The interval of 95 % of what is indicated, held by the bounds that hold it."""
-    margin = _NORMAL_95 * np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    least, greatest = bounds
-    return (
-        np.clip(indicated * np.exp(-margin), least, greatest),
-        np.clip(indicated * np.exp(margin), least, greatest),
-    )
+    """The interval of 95 % of what `shape` makes of the credible relativities.
+
+    `shape` takes draws, one a row, and holds direction, cap and bounds in each.
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    normal = np.random.default_rng(_SEED).standard_normal((_DRAWS // 2, len(credible)))
+    spread = np.concatenate((normal, -normal)) @ root.T
+    low, high = np.quantile(shape(credible * np.exp(spread)), [0.025, 0.975], axis=0)
+    return np.minimum(low, indicated), np.maximum(high, indicated)

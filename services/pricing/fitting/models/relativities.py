@@ -21,7 +21,7 @@ from services.pricing.fitting.models.design import Codes, Floats
 from services.pricing.fitting.models.factors import Bands, Control
 from services.pricing.fitting.models.fit_result import CellFit, TableFit
 from services.pricing.fitting.models.intervals import (
-    Step,
+    Complement,
     credible_covariance,
     indicated_interval,
     raw_interval,
@@ -87,15 +87,21 @@ def shaped(
     credible = trust * raw + (1 - trust) * towards.values
     directed = _directed(coded, credible, claims)
     least, greatest = settings.relativity_least, settings.relativity_greatest
-    capped = directed
     if factor.control is not None:
-        capped = _capped(coded, factor.control, directed.values)
         least = max(least, factor.control.least)
-    indicated = np.clip(capped.values, least, greatest)
+
+    def bounded(values: Floats) -> Floats:
+        capped = values if factor.control is None else _capped(coded, factor.control, values)
+        return np.clip(capped, least, greatest)
+
+    indicated = bounded(directed)
     covariance = frequency.covariance + severity.covariance
-    errors = credible_covariance(covariance, raw, trust, towards, between)
-    steps = directed.moves if capped is directed else capped.moves @ directed.moves
-    low, high = indicated_interval(indicated, steps @ errors @ steps.T, (least, greatest))
+    low, high = indicated_interval(
+        credible,
+        credible_covariance(covariance, raw, trust, towards, between),
+        lambda drawn: bounded(_directed(coded, drawn, claims)),
+        indicated,
+    )
     exposed = seen.by_cell(seen.exposure, count)
     raw_low, raw_high = raw_interval(raw, np.diag(covariance), expected, cost)
     table = TableFit(
@@ -134,8 +140,8 @@ def shaped(
             )
         ),
     )
-    moved = np.abs(directed.values - credible) >= 0.1 * credible
-    held = np.abs(indicated - directed.values) > 1e-9
+    moved = np.abs(directed - credible) >= 0.1 * credible
+    held = np.abs(indicated - directed) > 1e-9
     return Shaped(
         table=table,
         base=coded.names[coded.base],
@@ -150,13 +156,6 @@ def isotonic(values: Floats, weights: Floats) -> Floats:
     >>> isotonic(np.array([1.0, 3.0, 2.0, 4.0]), np.ones(4)).tolist()
     [1.0, 2.5, 2.5, 4.0]
     """
-    found = [(value, many) for value, _, many in _blocks(values, weights)]
-    levels = np.array([value for value, _ in found])
-    return np.asarray(np.repeat(levels, [many for _, many in found]), dtype=np.float64)
-
-
-def _blocks(values: Floats, weights: Floats) -> list[tuple[float, float, int]]:
-    """The pools of neighbours: value, weight, how many."""
     blocks: list[tuple[float, float, int]] = []
     for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
         blocks.append((value, weight, 1))
@@ -164,7 +163,28 @@ def _blocks(values: Floats, weights: Floats) -> list[tuple[float, float, int]]:
             (one, heavy, many), (other, light, few) = blocks.pop(-2), blocks.pop(-1)
             both = heavy + light
             blocks.append(((one * heavy + other * light) / both, both, many + few))
-    return blocks
+    found = np.array([value for value, _, _ in blocks])
+    return np.asarray(np.repeat(found, [many for _, _, many in blocks]), dtype=np.float64)
+
+
+def isotonic_rows(values: Floats, weights: Floats) -> Floats:
+    """`isotonic` of each row at once, to rounding.
+
+    The greatest over beginnings of the least over ends of the weighted means between them, which
+    is what pooling comes to (Barlow and others, Statistical Inference under Order Restrictions).
+    """
+    size = values.shape[1]
+    nothing = np.zeros((len(values), 1))
+    sums = np.concatenate((nothing, np.cumsum(values * weights, axis=1)), axis=1)
+    heavy = np.concatenate(([0.0], np.cumsum(weights)))
+    found = np.full_like(values, -np.inf)
+    for first in range(size):
+        beyond = slice(first + 1, None)
+        means = (sums[:, beyond] - sums[:, [first]]) / (heavy[beyond] - heavy[first])
+        # From each end on, the least mean of those that reach as far or further.
+        least = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]
+        found[:, first:] = np.maximum(found[:, first:], least)
+    return found
 
 
 def edges_within(starts: list[int], reach: float) -> int:
@@ -176,7 +196,7 @@ def edges_within(starts: list[int], reach: float) -> int:
     return max(sum(low <= other < low + reach for other in starts) for low in starts)
 
 
-def _complement(coded: Coded, raw: Floats, claims: Floats, expected: Floats) -> Step:
+def _complement(coded: Coded, raw: Floats, claims: Floats, expected: Floats) -> Complement:
     """What a thin level is taken for: the trend over bands, else the mean of the levels."""
     seen = (raw > 0) & (claims > 0)
     size = len(raw)
@@ -187,13 +207,13 @@ def _complement(coded: Coded, raw: Floats, claims: Floats, expected: Floats) -> 
         line = np.linalg.pinv(columns * root[:, None]) * root
         moves = np.zeros((size, size))
         moves[:, seen] = np.stack([np.ones(size), place], axis=1) @ line
-        return Step(values=np.exp(moves[:, seen] @ np.log(raw[seen])), moves=moves)
+        return Complement(values=np.exp(moves[:, seen] @ np.log(raw[seen])), moves=moves)
     total = expected.sum()
     share = raw * expected
     mean = float(share.sum() / total) if total > 0 else 1.0
     held = share.sum()
     moves = np.tile(share / held if held > 0 else np.zeros(size), (size, 1))
-    return Step(values=np.full(size, mean), moves=moves)
+    return Complement(values=np.full(size, mean), moves=moves)
 
 
 def _trust(seen: Seen, towards: Floats, count: int) -> tuple[Floats, float]:
@@ -217,24 +237,18 @@ def _trust(seen: Seen, towards: Floats, count: int) -> tuple[Floats, float]:
     return found, max(whole.between, 0.0)
 
 
-def _directed(coded: Coded, values: Floats, claims: Floats) -> Step:
+def _directed(coded: Coded, values: Floats, claims: Floats) -> Floats:
     """The declared direction held; the base stays 1, because tables are relative to it."""
-    direction, size = coded.factor.monotone, len(values)
-    mean = np.eye(size)
+    direction, base = coded.factor.monotone, slice(coded.base, coded.base + 1)
     if direction != "no":
         sign = 1.0 if direction == "rising" else -1.0
-        logs, weights = np.log(np.maximum(values, 1e-9)), claims + 0.5
-        first = 0
-        for _, weight, many in _blocks(sign * logs, weights):
-            pool = slice(first, first + many)
-            mean[pool, pool] = weights[pool] / weight
-            first += many
-        values = np.exp(sign * isotonic(sign * logs, weights))
-    found = values / values[coded.base]
-    return Step(values=np.asarray(found, dtype=np.float64), moves=mean - mean[coded.base])
+        logs = np.log(np.maximum(values, 1e-9))
+        pooled = isotonic if values.ndim == 1 else isotonic_rows
+        values = np.exp(sign * pooled(sign * logs, claims + 0.5))
+    return np.asarray(values / values[..., base], dtype=np.float64)
 
 
-def _capped(coded: Coded, control: Control, values: Floats) -> Step:
+def _capped(coded: Coded, control: Control, values: Floats) -> Floats:
     """Steps from the worst band down, none larger than one reading may move the factor."""
     bands = coded.factor.shape
     if not isinstance(bands, Bands):
@@ -244,9 +258,6 @@ def _capped(coded: Coded, control: Control, values: Floats) -> Step:
     reach = (starts[-1] - lowest) * control.months_of_one_reading / 12
     most = np.log1p(control.one_reading_at_most) / edges_within(starts[1:], reach)
     steps = np.minimum(np.diff(np.log(values)), most)
-    below = np.cumsum(steps[::-1])[::-1]
-    # A step that the cap holds moves no further, whatever the claims say.
-    free = np.diff(np.eye(len(values)), axis=0) * (np.diff(np.log(values)) < most)[:, None]
-    moves = np.zeros((len(values), len(values)))
-    moves[:-1] = -np.cumsum(free[::-1], axis=0)[::-1]
-    return Step(values=np.exp(-np.concatenate((below, [0.0]))), moves=moves)
+    below = np.cumsum(steps[..., ::-1], axis=-1)[..., ::-1]
+    last = np.zeros((*values.shape[:-1], 1))
+    return np.asarray(np.exp(-np.concatenate((below, last), axis=-1)), dtype=np.float64)

@@ -11,9 +11,9 @@ import pandas as pd
 
 from services.common.money import currency_exponent
 from services.pricing.core.evidence import ABSENT
-from services.pricing.core.tariff import MILLION, NumericFeature
+from services.pricing.core.tariff import MILLION, Feature, NumericFeature
 from services.pricing.fitting.models import survival
-from services.pricing.fitting.models.fit_result import CauseFit, Fit
+from services.pricing.fitting.models.fit_result import CauseFit, Fit, TableFit, cell_title
 from services.pricing.fitting.renewal.dislocation import Dislocation
 from services.pricing.fitting.report import measures, pictures
 from services.pricing.fitting.report.scoring import (
@@ -23,9 +23,10 @@ from services.pricing.fitting.report.scoring import (
     EXPECTED_CLAIMS,
     FLAT,
     INDICATED,
+    NO_VALUE,
     SELECTED,
 )
-from services.pricing.fitting.selection.cells import Row, rows_of
+from services.pricing.fitting.selection.cells import Row, cell_name, rows_of
 from services.pricing.fitting.selection.choice import Selection
 
 _AGES = (0, 30, 40, 50, 60, 70, 121)
@@ -39,6 +40,8 @@ _TARIFFS = {
     INDICATED: ("指示系数", "indicated"),
     FLAT: ("统一费率", "one price for all"),
 }
+# Columns of a table of relativities that are left out where they say nothing.
+_OPTIONAL = ("selected", "previous", "note", "reason")
 # A factor has six decimals: two tariffs that differ by less are the same.
 _SAME = 1e-5
 _SEED = 20_26
@@ -122,7 +125,7 @@ def _lift(held: pd.DataFrame, judged: str, currency: str) -> Iterator[Section]:
         en="Lift and calibration by decile",
         sentence=f"calibration over the deciles: intercept {line['intercept']:+.3f}, slope "
         f"{line['slope']:.3f} (0 and 1 is right; a slope below 1 spreads people too far)",
-        table=deciles,
+        table=deciles.rename(columns={"group": "decile"}),
         picture=pictures.deciles(deciles, f"{judged}, on what was held out", currency),
     )
     others = [name for name in (FLAT, INDICATED) if name in held and _differ(held, judged, name)]
@@ -137,7 +140,8 @@ def _lift(held: pd.DataFrame, judged: str, currency: str) -> Iterator[Section]:
             table=double,
             picture=pictures.double(double, {ACTUAL: ACTUAL, judged: one, other: second}, currency),
         )
-    names = [name for name in (SELECTED, INDICATED) if name in held]
+    names = [judged]
+    names += [name for name in (INDICATED,) if _differ(held, judged, name)]
     ginis = pd.DataFrame(
         [{"tariff": _TARIFFS[name][1], **measures.gini(held, name, seed=_SEED)} for name in names]
     )
@@ -189,21 +193,32 @@ def _tables(found: Inputs) -> Iterator[Section]:
     for cause in found.fit.causes:
         for one in cause.tables:
             mine = [row for row in rows if row.key[:2] == (cause.name, one.name)]
-            table = pd.DataFrame([_cell(row, chosen.get(row.key)) for row in mine])
-            shown = table[[row.cell != ABSENT for row in mine]]
             feature = titles[one.feature]
+            named = _cell_titles(one, feature)
+            lines = [_cell(row, named[row.cell], chosen.get(row.key)) for row in mine]
+            table = pd.DataFrame(lines)
+            shown = table[[row.cell != ABSENT for row in mine]]
             yield Section(
                 chapter="tables",
                 zh=f"系数表 {cause.zh} · {feature.zh}",
                 en=f"Relativities: {cause.en}, {feature.en}",
                 sentence="indicated: after credibility, direction and bounds, with its own "
                 "interval of 95 %; selected where an actuary chose, with the reason",
-                table=table,
+                table=table.drop(columns=[name for name in _OPTIONAL if not table[name].any()]),
                 picture=pictures.relativities(shown, f"{cause.en}: {feature.en}"),
             )
 
 
-def _cell(row: Row, chosen: tuple[float, float | None, str] | None) -> dict[str, object]:
+def _cell_titles(table: TableFit, feature: Feature) -> dict[str, str]:
+    """Each cell's name in the selection with what a person reads."""
+    levels = {} if isinstance(feature, NumericFeature) else {x.name: x.en for x in feature.levels}
+    named = {cell_name(cell): cell_title(cell) for cell in table.cells}
+    return {name: levels.get(name, title) for name, title in named.items()} | {ABSENT: NO_VALUE}
+
+
+def _cell(
+    row: Row, title: str, chosen: tuple[float, float | None, str] | None
+) -> dict[str, object]:
     """One line of a table; what nobody was seen of is left empty."""
     seen = row.exposure > 0
     note = "" if seen else "no data"
@@ -211,7 +226,7 @@ def _cell(row: Row, chosen: tuple[float, float | None, str] | None) -> dict[str,
         note = "no claim" if not row.claims else "thin"
     selected, previous, reason = chosen or (None, None, "")
     return {
-        "cell": "no value" if row.cell == ABSENT else row.cell.replace("-", "–"),
+        "cell": title,
         "exposure": row.exposure if seen else None,
         "claims": row.claims if seen else None,
         "indicated": row.indicated / MILLION,
@@ -272,10 +287,8 @@ def _survival(found: Inputs) -> Iterator[Section]:
     ):
         curves = survival.kaplan_meier(rows, by)
         groups = dict(tuple(curves.groupby(by[0]))) if by else {cause.name: curves}
-        kept = {
-            str(name).replace("_", " "): group
-            for name, group in list(groups.items())[:_MOST_CURVES]
-        }
+        listed = list(groups.items())[:_MOST_CURVES]
+        kept = {str(name).replace("_", " "): group for name, group in listed}
         yield Section(
             chapter="survival",
             zh=f"{zh}出险时间 {cause.zh}",

@@ -149,9 +149,10 @@ def relativities(found: pd.DataFrame, title: str) -> str:
                 fillstyle="none",
                 label="indicated, no data",
             )
-        for name, colour, mark in (("selected", ORANGE, "s"), ("previous", GREEN, "^")):
+        beside = (("selected", ORANGE, "s", 0.15), ("previous", GREEN, "^", -0.15))
+        for name, colour, mark, off in beside:
             if name in found and found[name].notna().any():
-                axes.plot(x, found[name], mark, color=colour, label=name, alpha=0.8)
+                axes.plot(x + off, found[name], mark, color=colour, label=name, markersize=5)
         axes.set_xticks(x, found["cell"], rotation=_turned(found["cell"]))
         return svg()
 

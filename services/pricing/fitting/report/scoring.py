@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,16 +70,14 @@ def scored(
     return frame
 
 
-def _titles(one: Coded) -> pd.Categorical:
-    if one.levels:
-        names = [level.en for level in one.levels]
-        names = list(one.names) if len({*names}) < len(names) else names
-    else:
-        names = list(one.names)
+def _titles(one: Coded) -> Any:  # pandas-stubs know no categorical of texts
+    named = [level.en for level in one.levels]
+    names = named if len({*named}) == len(one.names) else list(one.names)
     # Codes −1 (does not apply) and −2 (absent) count from the end.
     titles = [*names, NO_VALUE, NOT_ASKED]
-    places = np.where(one.codes < 0, one.codes + len(titles), one.codes)
-    return pd.Categorical.from_codes(places, categories=titles, ordered=True)
+    places: Any = np.where(one.codes < 0, one.codes + len(titles), one.codes)
+    categories: Any = titles
+    return pd.Categorical.from_codes(places, categories=categories, ordered=True)
 
 
 def _factors(fit: Fit, settings: FitSettings) -> Sequence[Factor]:

@@ -161,7 +161,7 @@ def _shown(section: Section, currency: str) -> dict[str, Any]:
 
 def _columns(section: Section) -> list[_Column]:
     names = [] if section.table is None else [str(name) for name in section.table.columns]
-    amounts = "decile" in names
+    amounts = "decile" in names and "actual" in names
     return [
         (_money if amounts else _Column)(_TARIFFS[name][amounts])
         if name in _TARIFFS
