@@ -43,6 +43,7 @@ _KINDS = {
     "THIN_BASE": "thin base level",
     "THIN_LEVEL": "thin",
     "NO_CLAIMS": "without a claim",
+    "NO_EXPOSURE": "nobody in",
     "POOLED": "moved by the declared direction:",
     "BOUNDED": "held by a bound:",
 }

@@ -14,7 +14,7 @@ from services.pricing.core.tariff import E4, written
 from services.pricing.fitting import run_card
 from services.pricing.tariffs.loader import TariffRefused, load_tariff
 from stack.commands.failing import Failed
-from stack.commands.pricing_folder import DEFAULT, PricingPath, opened, running
+from stack.commands.pricing_folder import DEFAULT, PricingPath, opened, running, say_next
 from stack.commands.printing import console, counted, print_table, progress_bar, rows, say, table
 
 if TYPE_CHECKING:  # pandas' weight comes with the command that needs it, not with every `lipei`
@@ -64,7 +64,8 @@ def renew(
         run.synthetic = manifest.synthetic
         _print(manifest, report, movers)
         say(f"written: {result}, {', '.join(str(path) for path in paths)}")
-    say("next: look at dislocation.xlsx; after a change of renewal.collar run it again")
+    say("look at dislocation.xlsx; after a change of renewal.collar run it again")
+    say_next(f"lipei pricing report -f {found.path}")
 
 
 def _renewed(file: PricingFile, settings: RenewalSettings, rates: Rates, book: Path) -> Manifest:
@@ -170,7 +171,7 @@ def _print(manifest: Manifest, report: Dislocation, movers: int) -> None:
         f"charged {said(manifest.charged_minor)} {currency}, before rounding "
         f"{(manifest.total_e4 / manifest.target_e4 - 1) * 1e6:+.3f} millionths off"
     )
-    amounts = tuple(f"{name}, {currency}" for name in ("expiring", "technical", "charged"))
+    amounts = tuple(f"{name} a policy, {currency}" for name in ("expiring", "technical", "charged"))
     counts = ("policies", *amounts, "change", "held up", "held down", "credit")
     shown = table("group", *counts, right=counts)
     groups = [("the book", report.book), *((band.name, band) for band in report.bands)]

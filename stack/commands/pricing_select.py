@@ -152,7 +152,8 @@ def propose(
     )
     with calling(state, "pricing", "actuary") as channel:
         answer = TariffServiceStub(channel).ProposeTariff(request, timeout=CALL_S)
-    say(f"{pb.TariffState.Name(answer.tariff.state)}: two other people approve it")
+    state_name = pb.TariffState.Name(answer.tariff.state).removeprefix("TARIFF_STATE_")
+    say(f"{state_name}: two other people approve it")
     say_next(f"lipei pricing approve {name} --reason ...")
 
 
@@ -338,8 +339,8 @@ def _show_selection(chosen: Selection, evidence: Evidence) -> None:
     indicated = sum((one.indicated_e4 for one in by_cause), Fraction(0))
     say(f"effect on expected claims, before bases are moved: {causes}")
     say(
-        f"  all causes {_moved(selected, indicated)}: that far `propose` moves all bases the other "
-        "way, beside tariff.approved_change"
+        f"  all causes {_moved(selected, indicated)}; `propose` moves all bases so that "
+        "tariff.approved_change is what is left"
     )
 
 

@@ -7,6 +7,7 @@ there and is only named here. A gate that cannot be judged has not been passed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 
 import msgspec
 
@@ -256,7 +257,7 @@ def _off_balance(case: _Case) -> _Judged:
     if abs(selected * MILLION - aim) > indicated * _OFF_BALANCE_MILLIONTHS:
         text = "the bases do not give the change that was approved; propose anew"
         faults.append(Fault(path, "OFF_BALANCE", text))
-    change = 0 if not indicated else (selected - indicated) * MILLION // indicated
+    change = round(Fraction((selected - indicated) * MILLION, indicated)) if indicated else 0
     changed, approved = _percent(change), _percent(said.approved_change_millionths)
     measure = _Measure(
         f"预期赔款变动 {changed}，批准 {approved}，误差不超过百万分之一",
@@ -272,7 +273,8 @@ def _banned(case: _Case) -> _Judged:
     bans = "ban" if here == 1 else "bans"
     measure = _Measure(
         f"{count} 项因子对照 {where} 的 {here} 条禁令，{len(faults)} 处违反，不得有",
-        f"{len(faults)} breaches by {count} features against {here} {bans} in {where}, none allowed",
+        f"{len(faults)} breaches by {count} features against {here} {bans} in {where}, "
+        "none allowed",
     )
     return measure, faults
 

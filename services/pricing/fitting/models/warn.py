@@ -82,6 +82,15 @@ def _of_table(cause: str, one: Shaped, settings: FitSettings) -> Iterator[FitWar
                 "join levels",
             )
             continue
+        if cell.exposure == 0:
+            yield FitWarning(
+                code="NO_EXPOSURE",
+                where=at,
+                zh=f"数据中无人属于此档；系数 {cell.indicated:.3f} 完全来自信度补充",
+                en=f"nobody in the data; its relativity {cell.indicated:.3f} is its complement's "
+                "alone",
+            )
+            continue
         if cell.claims == 0:
             yield FitWarning(
                 code="NO_CLAIMS",

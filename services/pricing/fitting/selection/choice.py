@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from services.common.money import currency_exponent
 from services.pricing.core.tariff import MILLION, canonical_bytes
 from services.pricing.fitting.models.fit_result import Fit
 from services.pricing.fitting.selection.cells import Row, millionths
@@ -21,6 +22,7 @@ from services.pricing.fitting.selection.workbook import (
     PLACE,
     SUMMARY,
     fit_in,
+    headers,
     sheet_names,
 )
 
@@ -117,7 +119,7 @@ def read_workbook(
             faults.append(WorkbookFault(name, "A1", "MISSING_SHEET", text))
             continue
         mine = [row for row in rows if row.cause == cause]
-        reading = _Reading(name, sheets[name], formulas[name], mine)
+        reading = _Reading(name, sheets[name], formulas[name], mine, fit.currency)
         found |= reading.choices()
         faults += reading.faults
     if faults:
@@ -146,12 +148,13 @@ class _Reading:
     """One sheet being read."""
 
     def __init__(
-        self, name: str, sheet: Worksheet, formulas: Worksheet, rows: Sequence[Row]
+        self, name: str, sheet: Worksheet, formulas: Worksheet, rows: Sequence[Row], currency: str
     ) -> None:
         self._name = name
         self._sheet = sheet
         self._formulas = formulas
         self._rows = rows
+        self._currency = currency
         self.faults: list[WorkbookFault] = []
 
     def choices(self) -> dict[tuple[str, str, str], Choice]:
@@ -207,7 +210,8 @@ class _Reading:
             self._fault(number, "cell" if of_table else "table", "UNKNOWN_ROW", text)
 
     def _headers(self) -> None:
-        for number, (header, name, _) in enumerate(COLUMNS, 1):
+        titles = headers(self._currency)
+        for number, (header, (_, name, _)) in enumerate(zip(titles, COLUMNS, strict=True), 1):
             if self._sheet.cell(HEADER_ROW, number).value != header:
                 text = f"the header must read {header}; columns may not be moved"
                 self._fault(HEADER_ROW, name, "HEADER_CHANGED", text)
@@ -222,6 +226,8 @@ class _Reading:
             if name in _ACTUARYS:
                 continue
             value, expected = self._sheet.cell(number, PLACE[name]).value, getattr(row, name)
+            if name == "amount_minor":
+                expected /= 10 ** currency_exponent(self._currency)
             if not _same(value, expected, name):
                 text = "was edited; only selected and reason are yours"
                 self._fault(number, name, "EDITED", text)

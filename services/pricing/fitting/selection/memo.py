@@ -93,7 +93,7 @@ class _Memo:
         yield Heading(2, self._say("保费公式", "The premium"))
         yield Paragraph(
             self._say(
-                "毛保费 =（各责任的基准纯保费 × 各系数之和 + 大额赔付附加 + 固定费用）"
+                "毛保费 =（各责任“基准纯保费 × 各系数”之和 + 大额赔付附加 + 固定费用）"
                 "÷（1 − 变动费用 − 利润）。系数为百万分之一的整数，"
                 "金额为万分之一最小货币单位的整数，每步四舍五入，最后一步取整。",
                 "Gross premium = (sum over causes of base × factors + large-loss load + fixed "
@@ -177,7 +177,10 @@ class _Memo:
         return self._grid(header, rows)
 
     def _name(self, cell: str) -> str:
-        return self._say("未提供", "not given") if cell == ABSENT else cell
+        if cell == ABSENT:
+            return self._say("未提供", "not given")
+        half = len(cell) // 2
+        return cell[:half] if cell[half:] == f"-{cell[:half]}" else cell  # a band of one value
 
     def _selection(self) -> Iterator[Block]:
         yield Heading(2, self._say("偏离指示系数之处及理由", "Where selected differs, and why"))

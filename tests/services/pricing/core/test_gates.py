@@ -115,7 +115,11 @@ def test_a_gate_says_the_figure_that_it_judges_by() -> None:
     assert figures({}) == FIGURES
     for name, gate, figure in (
         ("a fit that did not converge is no ground", "converged", "5 of 6 models, asked of all"),
-        ("who cannot reach a target has another way", "alternative", "stated for 0 of 2 outcomes, asked of all"),
+        (
+            "who cannot reach a target has another way",
+            "alternative",
+            "stated for 0 of 2 outcomes, asked of all",
+        ),
         (
             "a cell that differs from what was indicated says why",
             "selection",
