@@ -19,6 +19,7 @@ from stack.commands import (
     pricing_report,
     pricing_select,
     pricing_study,
+    quote,
 )
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import (
@@ -46,6 +47,7 @@ app.command()(pricing_select.propose)
 app.command()(pricing_select.diff)
 pricing_registry.add_to(app)
 app.command()(pricing_report.report)
+app.command()(quote.quote)
 pricing_renewals.add_to(pricing_renew.app)
 pricing_renew.app.command("hand-over")(pricing_handover.hand_over)
 app.add_typer(pricing_renew.app, name="renew")
@@ -139,6 +141,8 @@ Everything that `lipei pricing` makes of pricing.yaml lies here, in the open, an
 | fit/fit.json | `fit` | coefficients and indicated relativities |
 | select/ | `select` | relativities.xlsx to edit; selection.json |
 | report/ | `report` | report.html; tables.xlsx |
-| tariff/ | `propose` | the tariff |
+| tariff/ | `propose` | the tariff, its evidence, its filing memos in Chinese and English |
+| renewal/book.parquet or .csv | you | the expiring book, one row a policy |
+| renewal/ | `renew` | renewals/ with every premium; dislocation.xlsx and .json |
 | runs/ | each command | run cards: `lipei pricing rerun` repeats one and compares |
 """
