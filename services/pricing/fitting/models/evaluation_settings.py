@@ -17,7 +17,7 @@ evaluate:                      # what a health programme does to claims
   months_before: 6
   false_alarm: '0.05'          # the chance that a check fails though nothing is wrong, all together
   least_joiners: 100           # with fewer nothing is said
-  least_claims: 20             # of a cause before joining, and as many since; else the same
+  least_claims: 10             # of a cause before joining, and as many since; else the same
 """
 
 
@@ -31,7 +31,7 @@ class EvaluateSettings:
     months_before: int = 6
     false_alarm: float = 0.05
     least_joiners: int = 100
-    least_claims: int = 20
+    least_claims: int = 10
 
 
 def read_evaluate(section: Section) -> EvaluateSettings:
@@ -44,7 +44,7 @@ def read_evaluate(section: Section) -> EvaluateSettings:
         months_before=section.whole("months_before", 6, least=1, most=24),
         false_alarm=section.decimal("false_alarm", "0.05", least="0.001", most="0.2"),
         least_joiners=section.whole("least_joiners", 100, least=20),
-        least_claims=section.whole("least_claims", 20, least=5),
+        least_claims=section.whole("least_claims", 10, least=5),
     )
     if not found.affects:
         section.fault("affects", "NO_CAUSE", "name at least one cause that a programme may affect")

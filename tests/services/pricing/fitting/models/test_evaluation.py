@@ -147,8 +147,10 @@ def test_intervals_of_a_hundred_books_hold_the_true_effect(true: float) -> None:
     ]:
         mine = [effect(one, cause, measure) for one in found]
         assert 0.90 <= share(holds(one.enrolled, true) for one in mine) <= 0.99, (cause, measure)
-        off = [log(one.enrolled.ratio / true) for one in mine]
-        assert abs(np.mean(off)) < 0.02 if measure == "claims" else 0.05, (cause, measure)
+        off = np.array([log(one.enrolled.ratio / true) for one in mine])
+        # People join while their control is bad, and it recovers: up to a hundredth of this world.
+        chance = float(off.std() / np.sqrt(len(off)))
+        assert abs(float(off.mean())) < 0.01 + 3 * chance, (cause, measure)
     assert 0.90 <= share(holds(effect(one, "injury").enrolled, 1) for one in found) <= 0.99
     for name in ("participants", "ever"):
         plain = [naive(effect(one, "outpatient"), name) for one in found]
