@@ -11,6 +11,7 @@ from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
 from stack.commands import (
+    pricing_evaluate,
     pricing_fit,
     pricing_handover,
     pricing_registry,
@@ -41,6 +42,7 @@ _README = "README.md"
 app.command()(pricing_study.check)
 app.command()(pricing_study.study)
 app.command()(pricing_fit.fit)
+app.command()(pricing_evaluate.evaluate)
 app.command()(pricing_fit.rerun)
 app.command()(pricing_select.select)
 app.command()(pricing_select.propose)
@@ -139,6 +141,7 @@ Everything that `lipei pricing` makes of pricing.yaml lies here, in the open, an
 | book/truth.json | `simulate` | the truth of a simulated book |
 | study/ | `study` | experience and claims, segment by segment; study.json |
 | fit/fit.json | `fit` | coefficients and indicated relativities |
+| evaluate/evaluation.json | `evaluate` | what a health programme does to claims, and its checks |
 | select/ | `select` | relativities.xlsx to edit; selection.json |
 | report/ | `report` | report.html; tables.xlsx |
 | tariff/ | `propose` | the tariff, its evidence, its filing memos in Chinese and English |
