@@ -57,7 +57,6 @@ COMPUTED = {
     f"{_OPERATIONS}ReconcileSource": "compares all bills of some days to name those that differ",
     f"{_PRICING}QuotePremium": _WROTE,
     f"{_PRICING}RecordReadings": _WROTE,
-    f"{_PRICING}RecordMedication": _WROTE,
     f"{_PRICING}ClearFlag": "answers with what it computes from many readings",
     f"{_PRICING}AssessMember": "answers with what it computes from many readings",
 }

@@ -374,12 +374,13 @@ def heaped(service: Service) -> str:
     ]
     service.answer(STEPS, recording("noughts", many))
     found = service.answer(STEPS, assessing(ANNA)).incentive
-    return next(one.flag for one in found.flags if one.code == pb.FLAG_CODE_DIGIT_PREFERENCE)
+    flags = {one.code: str(one.flag) for one in found.flags}
+    return flags[pb.FLAG_CODE_DIGIT_PREFERENCE]
 
 
 def is_cleared(service: Service, caller: Caller, flag: str) -> bool:
     found = service.answer(caller, assessing(ANNA)).incentive
-    return next(one.cleared for one in found.flags if one.flag == flag)
+    return flag in {one.flag for one in found.flags if one.cleared}
 
 
 def test_what_an_insurers_person_clears_is_cleared_for_it_and_for_the_member(
