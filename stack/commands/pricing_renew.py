@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.common.money import format_minor
+from services.common.money import grouped_minor
 from services.pricing.core.renewal import NINE_PLACES
 from services.pricing.core.tariff import E4, written
 from services.pricing.fitting import run_card
 from services.pricing.tariffs.loader import TariffRefused, load_tariff
 from stack.commands.failing import Failed
-from stack.commands.pricing_folder import DEFAULT, PricingPath, opened, running
-from stack.commands.printing import console, print_table, progress_bar, say, table
+from stack.commands.pricing_folder import DEFAULT, PricingPath, opened, running, say_next
+from stack.commands.printing import console, print_table, progress_bar, rows, say, table
 
 if TYPE_CHECKING:  # pandas' weight comes with the command that needs it, not with every `lipei`
     from services.pricing.core.rates import Rates
@@ -66,7 +66,8 @@ def renew(
         run.synthetic = manifest.synthetic
         print_renewal(manifest, report, movers)
         say(f"written: {made.result}, {', '.join(str(path) for path in paths)}")
-    say("next: look at dislocation.xlsx; after a change of renewal.collar run it again")
+    say("look at dislocation.xlsx; after a change of renewal.collar run it again")
+    say_next(f"lipei pricing report -f {found.path}")
 
 
 def work_of(file: PricingFile) -> tuple[Work, Path]:
@@ -135,13 +136,13 @@ def print_renewal(manifest: Manifest, report: Dislocation, movers: int) -> None:
     currency = manifest.currency
 
     def said(minor: float) -> str:
-        return format_minor(round(minor), currency)
+        return grouped_minor(round(minor), currency)
 
     def cells(group: Group) -> list[str]:
         amounts = (group.expiring_minor, group.technical_minor, group.charged_minor)
         shares = (group.held_up, group.held_down, group.credit)
         return [
-            str(group.policies),
+            f"{group.policies:,}",
             *(said(amount) for amount in amounts),
             f"{group.change:+.1%}",
             *(f"{share:.1%}" for share in shares),
@@ -150,36 +151,26 @@ def print_renewal(manifest: Manifest, report: Dislocation, movers: int) -> None:
     if manifest.synthetic:
         say("synthetic: this tariff is an illustration and not for sale")
     factor = written(manifest.off_balance_billionths, NINE_PLACES)
-    say(f"{manifest.renewed} of {manifest.rows} policies renewed, {manifest.referred} referred")
+    of = f"{manifest.renewed:,} of {manifest.rows:,} policies"
+    say(f"{of} renewed, {manifest.referred:,} referred")
     say(
         f"off-balance factor {factor}; target {said(manifest.target_e4 / E4)}, "
         f"charged {said(manifest.charged_minor)} {currency}, before rounding "
         f"{(manifest.total_e4 / manifest.target_e4 - 1) * 1e6:+.3f} millionths off"
     )
-    shown = table(
-        *("group", "policies", "expiring", "technical", "charged", "change", "held up"),
-        *("held down", "credit"),
-        right=(
-            "policies",
-            "expiring",
-            "technical",
-            "charged",
-            "change",
-            "held up",
-            "held down",
-            "credit",
-        ),
-    )
+    amounts = tuple(f"{name} a policy, {currency}" for name in ("expiring", "technical", "charged"))
+    counts = ("policies", *amounts, "change", "held up", "held down", "credit")
+    shown = table("group", *counts, right=counts)
     groups = [("the book", report.book), *((band.name, band) for band in report.bands)]
     for name, several in report.groups.items():
         groups += [(f"{name} {group.name}", group) for group in several]
     for name, group in groups:
-        shown.add_row(name, *cells(group))
+        rows(shown, [(name, *cells(group))])
     print_table(shown)
     for title, listed in (("rises", report.up), ("falls", report.down)):
         for mover in listed[:movers]:
             say(
                 f"largest {title}: {mover.policy_id} {said(mover.expiring_minor)} -> "
-                f"{said(mover.charged_minor)} ({mover.change:+.1%}; technical "
+                f"{said(mover.charged_minor)} {currency} ({mover.change:+.1%}; technical "
                 f"{said(mover.technical_minor)})"
             )

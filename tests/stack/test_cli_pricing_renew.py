@@ -26,7 +26,7 @@ def renewal_folder(path: Path, rows: list[dict[str, Any]]) -> Path:
     settings = path / "pricing.yaml"
     settings.write_text(
         settings.read_text("utf-8")
-        .replace("  # legal_cap", "  legal_cap")
+        .replace("  # credit_cap", "  credit_cap")
         .replace("  # collar", "  collar"),
         "utf-8",
     )

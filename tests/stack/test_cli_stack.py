@@ -606,7 +606,7 @@ def test_quote_explains_a_premium_that_adds_up(stack: Stack) -> None:
     typed = stack.lipei(*asked)
     assert typed.code == 0
     # The premium is the tariff's own golden quote.
-    assert typed.out.splitlines()[-1].startswith("premium 3453.71 CNY = sum of the differences")
+    assert typed.out.splitlines()[-1].startswith("premium 3,453.71 CNY = sum of the differences")
     assert stack.json(*asked)["premium"]["minor_units"] == "345371"
     wrong = stack.lipei(*words, "--feature", "age=soon", "--feature", "shoe_size=43")
     assert wrong.code == 1

@@ -142,7 +142,7 @@ def _amount_faults(
         found.append((RowFault(name, "AMOUNT", text), out))
     credit = _whole(dealt, CREDIT)
     if cap is None:
-        text = "credits need renewal.legal_cap with its source; it has no default"
+        text = "credits need renewal.credit_cap with its source; it has no default"
         found.append((RowFault(CREDIT, "NO_LEGAL_CAP", text), credit != 0))
     else:
         text = f"must be whole millionths from 0 to the legal cap, {cap.share_millionths}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.common.money import format_minor
+from services.common.money import grouped_minor
 from services.pricing.core.balance import NotBalanced, OutOfReach
 from services.pricing.core.tariff import E4
 from services.pricing.fitting.renewal.dealing import BookUnreadable
@@ -46,7 +46,7 @@ def _out_of_reach(error: OutOfReach, work: Work) -> list[str]:
     currency = work.rates.tariff.currency
 
     def said(amount_e4: int) -> str:
-        return format_minor(amount_e4 // E4, currency)
+        return grouped_minor(amount_e4 // E4, currency)
 
     reach, change = error.reach, work.settings.change_millionths / 10_000
     target = f"{said(error.target_e4)} {currency} with an approved change of {change:g} %"
