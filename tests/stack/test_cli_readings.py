@@ -103,8 +103,8 @@ def test_a_file_of_readings_is_recorded_once_and_shows_in_months_and_quote(
     ]
     quoted = lipei(*QUOTE, *FACTS, *part, "--expiring-start-date", "2025-01-01")
     # 3706.80 less 5 %.
-    assert "premium without credit 3706.80 CNY" in quoted.out
-    assert quoted.out.splitlines()[-1].startswith("premium 3521.46 CNY = sum of the differences")
+    assert "premium without credit 3,706.80 CNY" in quoted.out
+    assert quoted.out.splitlines()[-1].startswith("premium 3,521.46 CNY = sum of the differences")
     assert any(line.strip().startswith("incentive") for line in quoted.out.splitlines())
 
     tasks = lipei("readings", "tasks", TOKEN, "--state", state)

@@ -236,6 +236,31 @@ def test_two_people_approve_neither_of_whom_has_proposed_it(service: Service) ->
     assert refused(service, CHEN, moving(pb.ApproveTariffRequest, name)).reason == "WRONG_STATE"
 
 
+def test_everybody_who_has_proposed_the_same_tariff_is_one_of_its_proposers(
+    service: Service,
+) -> None:
+    name = propose(service, who=LI)
+    assert propose(service, who=WANG) == name
+    assert refused(service, WANG, moving(pb.ApproveTariffRequest, name)).reason == "SAME_PERSON"
+    # Control: a person who has not proposed it approves it.
+    assert approve(service, name, ZHAO).state == pb.TARIFF_STATE_ENDORSED
+    tariff, evidence = proposal()
+    # The other way round: whose approval counts does not become a proposer.
+    assert refused(service, ZHAO, proposing(tariff, evidence)).reason == "SAME_PERSON"
+    assert approve(service, name, CHEN).state == pb.TARIFF_STATE_APPROVED
+    assert refused(service, CHEN, proposing(tariff, evidence)).reason == "SAME_PERSON"
+    activate(service, name)
+    assert propose(service, who=ZHAO) == name  # nobody approves it any more: nothing is noted
+    history = service.answer(LI, pb.GetTariffRequest(name=name)).tariff.history
+    assert [(one.event, one.actor) for one in history] == [
+        (pb.TARIFF_EVENT_PROPOSE, "li"),
+        (pb.TARIFF_EVENT_PROPOSE, "wang"),
+        (pb.TARIFF_EVENT_APPROVE, "zhao"),
+        (pb.TARIFF_EVENT_APPROVE, "chen"),
+        (pb.TARIFF_EVENT_ACTIVATE, "chen"),
+    ]
+
+
 def test_only_actuaries_propose_and_approve_and_only_a_chief_activates() -> None:
     roles = {
         method.name: set(method.GetOptions().Extensions[access_pb2.access].roles)
@@ -402,7 +427,7 @@ def test_a_request_that_is_repeated_does_nothing_twice(service: Service) -> None
     once = service.answer(WANG, approval).tariff
     assert service.answer(WANG, approval).tariff == once
     assert once.state == pb.TARIFF_STATE_ENDORSED
-    assert propose(service, who=ZHAO) == first.tariff.name  # proposed anew it is what it was
+    assert propose(service, who=LI) == first.tariff.name  # proposed anew it is what it was
     assert len(service.answer(LI, pb.GetTariffRequest(name=first.tariff.name)).tariff.history) == 2
 
 

@@ -15,7 +15,7 @@ from services.pricing.fitting.pricing_file import (
     parse_pricing_file,
     template,
 )
-from services.pricing.fitting.renewal.settings import RENEWAL
+from services.pricing.fitting.renewal.settings import RENEWAL, RenewalSettings
 from services.pricing.fitting.section import Section
 from services.pricing.fitting.simulated.settings import SimulateSettings
 
@@ -88,6 +88,18 @@ studies: {}
         "15: study.outcome.reading_window_months: WINDOW",
         "16: studies: UNKNOWN_KEY",
     ]
+
+
+def test_a_renewal_is_told_in_the_tariffs_words_and_says_so_of_the_old_ones() -> None:
+    text = "format: 1\nrenewal:\n  collar: {low: '0.85', high: '1.25', source: us}\n"
+    assert faults(text + "  legal_cap: {share: '0.2', source: us}\n") == [
+        "3: renewal.collar.high: RENAMED",
+        "3: renewal.collar.low: RENAMED",
+        "4: renewal.legal_cap: RENAMED",
+    ]
+    found = parsed(text.replace("low", "least").replace("high", "greatest")).of(RenewalSettings)
+    assert found.collar is not None
+    assert (found.collar.least_millionths, found.collar.greatest_millionths) == (850_000, 1_250_000)
 
 
 def test_a_valuation_begins_a_quarter() -> None:
