@@ -81,6 +81,7 @@ _CALLS: Mapping[str, tuple[str, str]] = {
     "AcknowledgeWithdrawals": ("integration", ""),
     "WithdrawClaims": ("integration", ""),
     "QuotePremium": ("desk-insurer", "chief_actuary"),
+    "RenewPolicy": ("desk-insurer", "chief_actuary"),
     "GetQuote": ("desk-insurer", "chief_actuary"),
     "RecordReadings": ("desk-partner", "partner"),
     "SetPersonalTarget": ("desk-partner", "partner"),

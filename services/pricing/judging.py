@@ -23,6 +23,7 @@ from services.pricing.core.programme import Programme, Programmes, UnknownProgra
 from services.pricing.core.quote import Asked
 from services.pricing.core.rates import Rates
 from services.pricing.core.sum_insured import sum_feature
+from services.pricing.renewal_requests import renewal_faults
 from services.pricing.requests import MAX_FEATURES, Part, day_of, part_of
 
 # The status travels in a header; loaded versions beyond this many are left to the operator.
@@ -33,10 +34,15 @@ CONDITION = "condition"
 NOT_IN_FORCE = "NOT_IN_FORCE"
 NOT_IN_PROGRAMME = "NOT_IN_PROGRAMME"
 NO_SUM_INSURED = "NO_SUM_INSURED"
+NO_LEGAL_CAP = "NO_LEGAL_CAP"
 NO_SUCH_TARIFF = "NO_SUCH_TARIFF"
 NO_SUCH_PROGRAMME = "NO_SUCH_PROGRAMME"
 # Faults of a request that is well formed, but for which this tariff has no price.
 _NO_PRICE = frozenset({NOT_PRICED, NOT_IN_FORCE, NOT_IN_PROGRAMME, NO_SUM_INSURED})
+_NO_CAP_TEXT = (
+    "no legal cap for credits is set; have the operator set LIPEI_PRICING_CREDIT_CAP and "
+    "LIPEI_PRICING_CREDIT_CAP_SOURCE, or ask without participation"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ def judged(shelf: Shelf, asked: Asked, violations: list[Violation]) -> Ground:
     found = list(violations)
     part, programme = None, None
     if asked.participation is not None:
+        if shelf.cap is None:
+            found.append(Violation("participation", NO_LEGAL_CAP, _NO_CAP_TEXT))
         part, faults = part_of(asked.participation, asked.start_date, "start_date")
         found += faults
         programme = named_programme(shelf, asked.participation.programme, found)
@@ -79,21 +87,18 @@ def judged(shelf: Shelf, asked: Asked, violations: list[Violation]) -> Ground:
     if rates is not None and len(asked.features) <= MAX_FEATURES:
         features = read(rates.tariff.features, asked.features)
         found += [_violation(fault) for fault in features.faults]
-        if asked.participation is not None:
+        if asked.participation is not None or asked.expiring is not None:
             found += _from_readings(rates, asked)
+        if asked.expiring is not None:
+            found += renewal_faults(
+                asked.expiring, rates.tariff, programme, day_of(asked.start_date)
+            )
         if programme is not None and not any(f.feature == CONDITION for f in features.faults):
             found += _not_in_programme(programme, asked)
-        if programme is not None:
+        if programme is not None and asked.expiring is None:
             found += _no_sum_insured(programme, rates, asked)
     if found or rates is None:
         raise refusal(shelf, found)
-    if asked.participation is not None and shelf.cap is None:
-        raise Refused(
-            grpc.StatusCode.FAILED_PRECONDITION,
-            "NO_LEGAL_CAP",
-            "no legal cap for credits is set; have the operator set LIPEI_PRICING_CREDIT_CAP and "
-            "LIPEI_PRICING_CREDIT_CAP_SOURCE, or ask without participation",
-        )
     return Ground(rates, features, part, programme)
 
 
@@ -112,6 +117,9 @@ def named_programme(shelf: Shelf, name: str, violations: list[Violation]) -> Pro
 def refusal(shelf: Shelf, violations: list[Violation]) -> Refused:
     """What these violations are answered with: a thing not found, no price, or a bad request."""
     reasons = {violation.reason for violation in violations}
+    if reasons == {NO_LEGAL_CAP}:
+        return Refused(grpc.StatusCode.FAILED_PRECONDITION, NO_LEGAL_CAP, _NO_CAP_TEXT)
+    reasons -= {NO_LEGAL_CAP}
     if NO_SUCH_TARIFF in reasons and reasons <= {NO_SUCH_TARIFF, NO_SUCH_PROGRAMME}:
         return _no_such("tariff", [rates.version for rates in shelf.book.versions()])
     if reasons == {NO_SUCH_PROGRAMME}:
@@ -150,8 +158,10 @@ def _any(book: Book, name: str) -> Rates:
 
 def _from_readings(rates: Rates, asked: Asked) -> Iterable[Violation]:
     """The outcome layer and the incentive would reward the same control of the disease twice."""
+    text = "the programme's readings stand for it; leave it out"
+    if asked.participation is None:
+        text = "a renewal is priced without the outcome layer; leave it out"
     for name in sorted(outcome_features(rates.tariff) & asked.features.keys()):
-        text = "the programme's readings stand for it; leave it out"
         yield Violation(f'features["{name}"]', "OUTCOME_FROM_READINGS", text)
 
 

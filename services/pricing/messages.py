@@ -30,6 +30,7 @@ def quote(found: Quote) -> pb.Quote:
         premium_without_credit=_money(found.uncredited_minor, found.currency),
         incentive=_of_quote(found),
         raised_sum_insured=_raised(found),
+        renewal=_renewal(found),
         arm=pb.QuoteArm.Value(f"QUOTE_ARM_{found.arm.name if found.arm else 'UNSPECIFIED'}"),
     )
     # Steps made in their place: handed over as a list they would be copied, half of all the work.
@@ -65,6 +66,31 @@ def _raised(found: Quote) -> pb.RaisedSumInsured | None:
         increase=found.raised.increase,
         most=found.raised.most,
         premium_without_credit=_money(found.raised.premium_minor, found.currency),
+    )
+
+
+def _renewal(found: Quote) -> pb.Renewal | None:
+    made, asked = found.renewal, found.asked.expiring
+    if made is None or asked is None:
+        return None
+    factor = asked.factor
+    return pb.Renewal(
+        expiring=pb.ExpiringPolicy(
+            last_date=asked.last_date,
+            rerated_premium_without_credit=_money(asked.uncredited_minor, asked.currency),
+        ),
+        technical_premium=_money(made.technical_minor, found.currency),
+        off_balance=None
+        if factor is None
+        else pb.BookFactor(factor_billionths=factor.billionths, source=factor.source),
+        collar=pb.RenewalCollar(
+            least_millionths=made.collar.least_millionths,
+            greatest_millionths=made.collar.greatest_millionths,
+            source=made.collar.source,
+        ),
+        least_premium=_money(made.least_minor, found.currency),
+        greatest_premium=_money(made.most_minor, found.currency),
+        outcome_tier=made.tier,
     )
 
 

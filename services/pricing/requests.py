@@ -95,7 +95,9 @@ def day_of(text: str) -> date | None:
         return None
 
 
-def asked_of(request: pricing_pb2.QuotePremiumRequest) -> tuple[Asked, list[Violation]]:
+def asked_of(
+    request: pricing_pb2.QuotePremiumRequest | pricing_pb2.RenewPolicyRequest,
+) -> tuple[Asked, list[Violation]]:
     """What a quote was asked for, word for word, and what is wrong with it but the features."""
     violations = request_id_faults(request.request_id)
     parent = _POLICY.fullmatch(request.parent)

@@ -36,18 +36,27 @@ from services.common.request_id import request_id_faults
 from services.common.sealing.erasures import OtherErasure, done_by
 from services.pricing import messages
 from services.pricing.core.adherence import MONTHS_BEFORE, Supply
-from services.pricing.core.incentive import Beside, Incentive, assess, readable_days, window_of
+from services.pricing.core.incentive import (
+    Beside,
+    Incentive,
+    LegalCap,
+    assess,
+    readable_days,
+    window_of,
+)
 from services.pricing.core.months import HBA1C_REACHES_BACK
 from services.pricing.core.outcome import Person
 from services.pricing.core.programme import NoTargetInForce, Programme
-from services.pricing.core.quote import Asked, Quote, quoted, shadow_of
+from services.pricing.core.quote import Asked, Quote, quoted, renewal_of, shadow_of
+from services.pricing.core.rates import Rates
 from services.pricing.core.readings import Measured, Reading, measure
 from services.pricing.core.recording import Incoming
 from services.pricing.core.routing import Arm
 from services.pricing.core.waterfall import price
-from services.pricing.judging import Shelf, judged, named_programme, refusal
+from services.pricing.judging import Ground, Shelf, judged, named_programme, refusal
 from services.pricing.medication_requests import clearing_of, events_differ, events_of
 from services.pricing.own_tariffs import Own, OwnTariffs, TariffEdited, book_with
+from services.pricing.renewal_requests import renewal_asked_of, renewal_cap
 from services.pricing.requests import (
     MEMBER_OR_ALL,
     QUOTE,
@@ -135,27 +144,19 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pb.QuotePremiumResponse:
         """Price one person's policy year and store the quote; see the proto for every answer."""
         asked, violations = asked_of(request)
-        if asked.participation is not None and not current_caller().roles & _READS_MONTHS:
-            text = "your role reads no readings; ask as intake or chief actuary, or without one"
-            raise Refused(grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED", text)
+        _check_reads_months(asked)
         tenant = current_tenant()
         insurer, request_id = tenant.required_insurer(), tenant.own(request.request_id)
-        if not request_id_faults(request.request_id):
-            earlier = await self._run(self._quotes.by_request, request_id)
-            if earlier is not None:
-                return _response(earlier, asked)
+        earlier = await self._earlier(request.request_id)
+        if earlier is not None:
+            return pb.QuotePremiumResponse(quote=_same(earlier, asked))
         own = await self._owned(insurer, asked.tariff)
         shelf = replace(self._shelf, book=book_with(self._shelf.book, own))
         ground = judged(shelf, asked, violations)
         start = date.fromisoformat(asked.start_date)
         arm, challenger = own.arm(ground.rates, asked.policy_id, start)
         rates = challenger if challenger and arm is Arm.CHALLENGER else ground.rates
-        incentive = None
-        if ground.part is not None and ground.programme is not None:
-            token, now_us = ground.part.member_token, _microseconds(self._now())
-            await self._run(self._readings.take_part, tenant, token, now_us)
-            person = Person(rates, ground.features.values)
-            incentive = await self._assessed(ground.part, ground.programme, start, person)
+        incentive = await self._earned(ground, rates, start, self._shelf.cap)
         made = quoted(
             asked,
             rates,
@@ -170,7 +171,42 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         shadow = None
         if challenger is not None and arm is Arm.CHAMPION and own.routing and own.routing.shadow:
             shadow = shadow_of(asked.tariff, challenger, made)
-        return _response(await self._run(self._quotes.add, insurer, made, shadow), asked)
+        kept = await self._run(self._quotes.add, insurer, made, shadow)
+        return pb.QuotePremiumResponse(quote=_same(kept, asked))
+
+    async def RenewPolicy(
+        self, request: pb.RenewPolicyRequest, context: Context
+    ) -> pb.RenewPolicyResponse:
+        """Price one expiring policy's next year and store it as a quote; see the proto."""
+        asked, violations = renewal_asked_of(request)
+        _check_reads_months(asked)
+        insurer = current_tenant().required_insurer()
+        earlier = await self._earlier(request.request_id)
+        if earlier is not None:
+            return pb.RenewPolicyResponse(quote=_same(earlier, asked))
+        own = await self._owned(insurer, asked.tariff)
+        shelf = replace(self._shelf, book=book_with(self._shelf.book, own))
+        ground = judged(shelf, asked, violations)
+        start, rates = date.fromisoformat(asked.start_date), ground.rates
+        cap = renewal_cap(self._shelf.cap, rates.tariff)
+        incentive = await self._earned(ground, rates, start, cap)
+        tier = ""
+        if ground.programme is not None and incentive is not None:
+            tier = ground.programme.tier_on(start, incentive.run_months)
+        waterfall, renewal = renewal_of(asked, rates, ground.features.values, tier)
+        made = quoted(
+            asked,
+            rates,
+            ground.features.values,
+            waterfall,
+            quote_id=uuid.uuid4().hex,
+            request_id=current_tenant().own(request.request_id),
+            created_us=_microseconds(self._now()),
+            incentive=incentive,
+        )
+        made = msgspec.structs.replace(made, renewal=renewal)
+        kept = await self._run(self._quotes.add, insurer, made)
+        return pb.RenewPolicyResponse(quote=_same(kept, asked))
 
     async def GetQuote(self, request: pb.GetQuoteRequest, context: Context) -> pb.GetQuoteResponse:
         """The stored quote, word for word as it was first given."""
@@ -382,6 +418,23 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             raise refusal(self._shelf, found)
         return _Renewal(part, programme, renewal)
 
+    async def _earlier(self, request_id: str) -> Quote | None:
+        if request_id_faults(request_id):
+            return None
+        return await self._run(self._quotes.by_request, current_tenant().own(request_id))
+
+    async def _earned(
+        self, ground: Ground, rates: Rates, start: date, cap: LegalCap | None
+    ) -> Incentive | None:
+        """What the person's readings earn by this tariff; None without a participation."""
+        if ground.part is None or ground.programme is None:
+            return None
+        token, now_us = ground.part.member_token, _microseconds(self._now())
+        await self._run(self._readings.take_part, current_tenant(), token, now_us)
+        person = Person(rates, ground.features.values)
+        found = await self._assessed(ground.part, ground.programme, start, person)
+        return msgspec.structs.replace(found, cap=cap)
+
     async def _assessed(
         self, part: Part, programme: Programme, renewal: date, person: Person | None = None
     ) -> Incentive:
@@ -483,10 +536,24 @@ def _supply(kept: KeptSupply, zone: tzinfo) -> Supply:
     )
 
 
-def _response(found: Quote, asked: Asked) -> pb.QuotePremiumResponse:
+def _check_reads_months(asked: Asked) -> None:
+    """A premium with a participation tells how the months went.
+
+    Raises: Refused.
+    """
+    if asked.participation is not None and not current_caller().roles & _READS_MONTHS:
+        text = "your role reads no readings; ask as intake or chief actuary, or without one"
+        raise Refused(grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED", text)
+
+
+def _same(found: Quote, asked: Asked) -> pb.Quote:
+    """The stored quote of a request_id, if it was asked for with the same words.
+
+    Raises: Refused.
+    """
     if found.asked != asked:
         raise _request_id_reused()
-    return pb.QuotePremiumResponse(quote=messages.quote(found))
+    return messages.quote(found)
 
 
 def edited() -> Refused:

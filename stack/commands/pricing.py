@@ -16,6 +16,7 @@ from stack.commands import (
     pricing_handover,
     pricing_registry,
     pricing_renew,
+    pricing_renew_policy,
     pricing_renewals,
     pricing_report,
     pricing_select,
@@ -51,6 +52,7 @@ pricing_registry.add_to(app)
 app.command()(pricing_report.report)
 app.command()(quote.quote)
 pricing_renewals.add_to(pricing_renew.app)
+pricing_renew.app.command("policy")(pricing_renew_policy.policy)
 pricing_renew.app.command("hand-over")(pricing_handover.hand_over)
 app.add_typer(pricing_renew.app, name="renew")
 

@@ -59,14 +59,21 @@ def quote(  # noqa: PLR0913, PLR0917 - one parameter per option of the command l
         parent=f"policies/{policy.removeprefix('policies/')}",
         tariff=tariff,
         start_date=start_date,
-        features=_features(feature or []),
+        features=features_of(feature or []),
         participation=participation(member, programme, time_zone, expiring_start_date)
         if member
         else None,
     )
     with calling(state, "pricing", "chief_actuary") as channel:
         given, held_back = ask(PricingServiceStub(channel).QuotePremium, request)
-    answer, withheld = given.quote, held_back.below("quote")
+    print_quote(given.quote, held_back.below("quote"), lang, as_json=as_json)
+
+
+def print_quote(answer: pb.Quote, withheld: Withheld, lang: Language, *, as_json: bool) -> None:
+    """Print a quote or a renewal, for people or machines.
+
+    Raises: Failed when its steps do not add up.
+    """
     if as_json:
         print_json(withheld.marked(plain(answer)))
     else:
@@ -77,7 +84,11 @@ def quote(  # noqa: PLR0913, PLR0917 - one parameter per option of the command l
         raise Failed("the steps do not add up to the premium; stop and investigate")
 
 
-def _features(texts: list[str]) -> dict[str, str]:
+def features_of(texts: list[str]) -> dict[str, str]:
+    """NAME=VALUE, each name once.
+
+    Raises: Failed with every fault.
+    """
     found: dict[str, str] = {}
     faults = []
     for text in texts:
@@ -110,6 +121,8 @@ def show_quote(answer: pb.Quote, lang: Language, withheld: Withheld) -> None:
         field = "premium_without_credit"
         before = withheld.shown(field, _grouped(getattr(answer, field)))
         say(f"{said('premium without credit')} {before}")
+    if answer.HasField("renewal"):
+        _show_renewal(answer.renewal, withheld.below("renewal"), lang)
     if answer.HasField("raised_sum_insured") and "raised_sum_insured" not in withheld:
         found = answer.raised_sum_insured
         say(f"{said('sum insured')} {found.before} + {found.increase} = {found.after} {found.unit}")
@@ -117,6 +130,32 @@ def show_quote(answer: pb.Quote, lang: Language, withheld: Withheld) -> None:
     whole = withheld.shown("steps", total)
     sums = f"{said('sum of the differences')} {whole}"
     say(f"{said('premium')} {_grouped(answer.premium)} = {sums}")
+
+
+def _show_renewal(found: pb.Renewal, withheld: Withheld, lang: Language) -> None:
+    """What a renewal's premium without credit came of, beside the steps."""
+
+    def amount(field: str) -> str:
+        return withheld.shown(field, _grouped(getattr(found, field)))
+
+    def said(english: str) -> str:
+        return chinese.said(english, lang)
+
+    before = _grouped(found.expiring.rerated_premium_without_credit)
+    whole = "expiring" in withheld
+    hidden = withheld.below("expiring").shown("rerated_premium_without_credit", before)
+    say(f"{said('expiring premium without credit, rerated')} {WITHHELD if whole else hidden}")
+    say(f"{said('technical premium')} {amount('technical_premium')}")
+    bounds = f"{amount('least_premium')} – {amount('greatest_premium')}"
+    say(f"{said('collar')} {bounds} ({found.collar.source})")
+    if found.HasField("off_balance"):
+        factor = Decimal(found.off_balance.factor_billionths).scaleb(-9)
+        say(f"{said('off-balance factor')} {factor:f} ({found.off_balance.source})")
+    else:
+        say(f"{said('off-balance factor')} 1 ({said('none given')})")
+    tier = withheld.shown("outcome_tier", found.outcome_tier)
+    if tier:
+        say(f"{said('outcome tier')} {tier}")
 
 
 def _show_steps(answer: pb.Quote, lang: Language) -> None:

@@ -56,6 +56,7 @@ COMPUTED = {
     f"{_CONSENTS}ListWithdrawals": "weighs all consents of a person to show one",
     f"{_OPERATIONS}ReconcileSource": "compares all bills of some days to name those that differ",
     f"{_PRICING}QuotePremium": _WROTE,
+    f"{_PRICING}RenewPolicy": _WROTE,
     f"{_PRICING}RecordReadings": _WROTE,
     f"{_PRICING}ClearFlag": "answers with what it computes from many readings",
     f"{_PRICING}AssessMember": "answers with what it computes from many readings",

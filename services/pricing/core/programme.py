@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from services.common.dated import Dated, NoTermsInForce
 from services.pricing.core.readings import Measured, Quantity, unit_of, value_text
@@ -211,6 +212,18 @@ class CreditAs(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.feature)
 
 
+class OutcomeTiers(msgspec.Struct, frozen=True):
+    """Which tier, by the plans' name, a run of at least so many months on target earns."""
+
+    from_months: tuple[tuple[int, str], ...]  # ascending
+    source: str
+
+    def tier_of(self, run: int) -> str:
+        """The tier of a run of so many months; "" where it earns none."""
+        reached = [tier for months, tier in self.from_months if months <= run]
+        return reached[-1] if reached else ""
+
+
 class NoTargetInForce(LookupError):
     """The programme has no value on a day that must be judged."""
 
@@ -228,6 +241,8 @@ class Programme(msgspec.Struct, frozen=True, kw_only=True):
     plausibility: Dated[Plausibility] | None = None
     adherence: Dated[AdherenceTerms] | None = None
     credit_as: Dated[CreditAs] | None = None
+    # Unset, not None: a programme that tells no tier keeps its name.
+    outcome_tiers: Dated[OutcomeTiers] | UnsetType = UNSET
 
     def targets_on(self, day: date) -> dict[Measure, Target]:
         """Each measure's target in force on `day`; a measure whose target has ended is not in it.
@@ -265,6 +280,12 @@ class Programme(msgspec.Struct, frozen=True, kw_only=True):
     def credit_as_on(self, day: date) -> CreditAs | None:
         """How a renewal's credit on `day` is taken; None: off the premium."""
         return _if_in_force(self.credit_as, day)
+
+    def tier_on(self, day: date, run: int) -> str:
+        """The tier that a run of months earns at a renewal on `day`; "" for none."""
+        dated = None if isinstance(self.outcome_tiers, UnsetType) else self.outcome_tiers
+        terms = _if_in_force(dated, day)
+        return "" if terms is None else terms.tier_of(run)
 
     def steps_on(self, day: date) -> Steps:
         """What runs earn at a renewal on `day`; nothing once it has ended.

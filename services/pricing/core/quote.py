@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from services.pricing.core.arithmetic import to_multiple
 from services.pricing.core.incentive import INCENTIVE, Incentive, credit_label, credited
 from services.pricing.core.rates import Rates
+from services.pricing.core.renewal import Expiring, Renewal, bounds_minor, collar_of, renewed
 from services.pricing.core.routing import Arm
 from services.pricing.core.sum_insured import Raised, raised, with_raised
+from services.pricing.core.tariff import E4
 from services.pricing.core.waterfall import Step, Waterfall, price
 
 
@@ -28,6 +31,7 @@ class Asked(msgspec.Struct, frozen=True):
     start_date: str
     features: dict[str, str]
     participation: Participation | None = None
+    expiring: Expiring | None = None  # of a renewal
 
 
 class QuotedStep(msgspec.Struct, frozen=True):
@@ -59,6 +63,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     incentive: Incentive | None = None
     raised: Raised | None = None  # where the credit is taken as sum insured
     arm: Arm | None = None  # while an experiment runs under the id that was asked for
+    renewal: Renewal | None = None
 
 
 class Shadow(msgspec.Struct, frozen=True):
@@ -109,6 +114,34 @@ def quoted(
         uncredited_minor=uncredited,
         incentive=incentive,
         raised=raised_to,
+    )
+
+
+def renewal_of(
+    asked: Asked, rates: Rates, values: tuple[int | None, ...], tier: str
+) -> tuple[Waterfall, Renewal]:
+    """The waterfall of a renewal's premium without credit, and what it came of.
+
+    `values` hold nothing of the outcome layer: the technical premium is the one at f(m0), as in the
+    renewal of a book.
+
+    Raises: LookupError when nothing expires, or when neither asking nor tariff states a collar.
+    """
+    expiring = asked.expiring
+    collar = None if expiring is None else collar_of(expiring.collar, rates.tariff)
+    if expiring is None or collar is None:
+        raise LookupError("a renewal without a collar reached the kernel; judge it first")
+    technical = price(rates, values)
+    least, most = bounds_minor(expiring.uncredited_minor, collar)
+    k = None if expiring.factor is None else expiring.factor.billionths
+    waterfall = renewed(technical, k, (least, most), rates.tariff.rounding.to_minor_units)
+    gross = technical.steps[-2].premium_e4
+    return waterfall, Renewal(
+        technical_minor=to_multiple(gross, 1) // E4,
+        collar=collar,
+        least_minor=least,
+        most_minor=most,
+        tier=tier,
     )
 
 

@@ -7,13 +7,73 @@ credit. Technical and charged premiums are kept apart: only the first says what 
 
 from __future__ import annotations
 
-from services.pricing.core.arithmetic import Whole, balanced, clipped, to_multiple
+import msgspec
+
+from services.pricing.core.arithmetic import (
+    BILLION,
+    MAX_COLUMN_E4,
+    Whole,
+    balanced,
+    clipped,
+    to_multiple,
+)
 from services.pricing.core.rates import ROUNDING, Label
-from services.pricing.core.tariff import E4, MILLION, Collar, written
+from services.pricing.core.tariff import E4, MILLION, Basis, Collar, Tariff, written
 from services.pricing.core.waterfall import Step, Waterfall
 
 OFF_BALANCE, COLLAR = "off_balance", "collar"
 NINE_PLACES = 9
+# The greatest expiring premium: nine times as much, the collar's most, still fits in a column.
+MOST_EXPIRING_MINOR = MAX_COLUMN_E4 // E4 // 9
+
+
+class BookFactor(msgspec.Struct, frozen=True):
+    """The off-balance factor of a finished renewal of the book, and which renewal that was."""
+
+    billionths: int
+    source: str
+
+
+class Expiring(msgspec.Struct, frozen=True, kw_only=True):
+    """What a renewal was asked with, word for word, beside what every quote is asked with.
+
+    `uncredited_minor` is the expiring premium without credit, rerated to the new cover.
+    """
+
+    last_date: str
+    uncredited_minor: int
+    currency: str
+    factor: BookFactor | None = None
+    collar: Collar | None = None
+
+
+class Renewal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a renewal's premium without credit came of, and the tier that its readings earned."""
+
+    technical_minor: int
+    collar: Collar
+    least_minor: int
+    most_minor: int
+    tier: str = ""
+
+
+def collar_of(stated: Collar | None, tariff: Tariff) -> Collar | None:
+    """The collar that holds: the one that was stated, else the tariff's own; None without any."""
+    own = tariff.basis.collar if isinstance(tariff.basis, Basis) else None
+    return own if stated is None else stated
+
+
+def wider_than_own(stated: Collar | None, tariff: Tariff) -> bool:
+    """Whether a stated collar goes beyond the tariff's own, which its approval rests on."""
+    own = collar_of(None, tariff)
+    return (
+        own is not None
+        and stated is not None
+        and (
+            stated.least_millionths < own.least_millionths
+            or stated.greatest_millionths > own.greatest_millionths
+        )
+    )
 
 
 def bounds_minor(expiring_minor: Whole, collar: Collar) -> tuple[Whole, Whole]:
@@ -44,20 +104,22 @@ def uncredited_e4(
 
 def renewed(
     technical: Waterfall,
-    k_billionths: int,
+    k_billionths: int | None,
     bounds: tuple[int, int],
     to_minor_units: int,
 ) -> Waterfall:
     """The waterfall of the renewal premium without credit.
 
     `technical` is `price`'s waterfall with the outcome layer at f(m0); its rounding, the last
-    step, gives way to the off-balance, the collar and the rounding of the renewal.
+    step, gives way to the off-balance, the collar and the rounding of the renewal. Without a book's
+    factor (None) it is 1, and the step says so.
     """
     steps = list(technical.steps[:-1])
     gross = steps[-1].premium_e4
     least, most = bounds
-    scaled = balanced(gross, k_billionths)
-    offered = offered_e4(gross, k_billionths, least, most)
+    k = BILLION if k_billionths is None else k_billionths
+    scaled = balanced(gross, k)
+    offered = offered_e4(gross, k, least, most)
     charged = uncredited_e4(offered, least, most, to_minor_units)
     steps += [
         Step(_off_balance(k_billionths), scaled - gross, scaled),
@@ -67,7 +129,13 @@ def renewed(
     return Waterfall(charged // E4, tuple(steps))
 
 
-def _off_balance(k_billionths: int) -> Label:
+def _off_balance(k_billionths: int | None) -> Label:
+    if k_billionths is None:
+        zh, en = (
+            "平衡系数 1：未给出整册续保的系数",
+            "Off-balance factor 1: no book's factor was given",
+        )
+        return Label(OFF_BALANCE, "none given", 0, zh, en)
     said = written(k_billionths, NINE_PLACES).rstrip("0").rstrip(".")
     return Label(OFF_BALANCE, "", 0, f"平衡系数 {said}", f"Off-balance factor {said}")
 

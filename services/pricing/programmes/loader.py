@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import UNSET
+
 from services.common.dated import Dated
 from services.common.strict_yaml import Fault, StrictYamlError, YamlList, YamlMap, load
 from services.pricing.core.programme import (
@@ -20,7 +22,12 @@ from services.pricing.core.programme import (
 )
 from services.pricing.core.readings import Quantity
 from services.pricing.programmes.file import ProgrammeFile
-from services.pricing.programmes.sections import adherence_of, credit_as_of, plausibility_of
+from services.pricing.programmes.sections import (
+    adherence_of,
+    credit_as_of,
+    outcome_tiers_of,
+    plausibility_of,
+)
 
 T = TypeVar("T")
 
@@ -28,7 +35,7 @@ _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 _TOP = (
     *("id", "title", "conditions", "targets", "low_glucose", "incentive"),
-    *("plausibility", "adherence", "credit_as"),
+    *("plausibility", "adherence", "credit_as", "outcome_tiers"),
 )
 _BOUNDS = ("at_least", "at_most", "below")
 # Blood pressure is one reading of two values; a target for one of them alone judges nothing.
@@ -114,6 +121,9 @@ class _File(ProgrammeFile):
         )
         adherence = self._optional("adherence", lambda entry, path: adherence_of(self, entry, path))
         credit_as = self._optional("credit_as", lambda entry, path: credit_as_of(self, entry, path))
+        tiers = self._optional(
+            "outcome_tiers", lambda entry, path: outcome_tiers_of(self, entry, path)
+        )
         if incentive is None or named is None or zh is None or en is None:
             return None
         return Programme(
@@ -127,6 +137,7 @@ class _File(ProgrammeFile):
             plausibility=plausibility,
             adherence=adherence,
             credit_as=credit_as,
+            outcome_tiers=UNSET if tiers is None else tiers,
         )
 
     def _optional(self, key: str, read: Callable[[YamlMap, str], T | None]) -> Dated[T] | None:

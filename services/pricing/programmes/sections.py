@@ -16,6 +16,7 @@ from services.pricing.core.programme import (
     Digits,
     Disagreement,
     Measure,
+    OutcomeTiers,
     Plausibility,
     Then,
     Uploads,
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 _ATC = re.compile(r"[A-Z](?:[0-9]{2}(?:[A-Z](?:[A-Z](?:[0-9]{2})?)?)?)?", re.ASCII)
 _FEATURE = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
+# As plans name them (`OutcomeTier.tier` of claims).
+_TIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+_RUNS = tuple(str(months) for months in range(13))
 _RECORDERS = ("hospital", "partner", "member")
 _MONTHS, _HOURS, _DAYS, _FILLS, _MULTIPLE = 12, 72, 366, 100, 100_000_000
 _UPLOADS = _READINGS = 1_000
@@ -228,3 +232,20 @@ def credit_as_of(file: ProgrammeFile, entry: YamlMap, path: str) -> CreditAs | N
     if len(file.faults) > before or source is None or feature is None or multiple is None:
         return None
     return CreditAs(feature=feature, multiple_of=multiple, at_most_millionths=most, source=source)
+
+
+def outcome_tiers_of(file: ProgrammeFile, entry: YamlMap, path: str) -> OutcomeTiers | None:
+    """From how many months on target in a row which tier is earned, with its source."""
+    file.unknown(entry, path, ("from_months", "source"))
+    source = file.text(entry, path, "source")
+    node, at = file.map(entry, path, "from_months"), f"{path}.from_months"
+    file.unknown(node, at, _RUNS)
+    runs = [int(key) for key in node if key in _RUNS]
+    if not runs or runs != sorted(runs):
+        text = "must name tiers by months in a row, 0 to 12, ascending"
+        file.fault(entry, path, "from_months", "STEPS", text)
+    tiers = [file.text(node, at, str(run), _TIER) for run in runs]
+    if source is None or None in tiers:
+        return None
+    named = [tier for tier in tiers if tier is not None]
+    return OutcomeTiers(tuple(zip(runs, named, strict=True)), source)

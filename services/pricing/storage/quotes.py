@@ -18,6 +18,7 @@ from services.common.database import Database
 from services.common.sealing import Sealer, SubjectKeys
 from services.pricing.core.incentive import Incentive
 from services.pricing.core.quote import Asked, Quote, QuotedStep, Shadow
+from services.pricing.core.renewal import Renewal
 from services.pricing.core.routing import Arm
 from services.pricing.core.sum_insured import Raised
 from services.pricing.storage import tenancy
@@ -39,6 +40,7 @@ class _Sealed(msgspec.Struct, frozen=True):
     incentive: Incentive | None
     arm: Arm | None = None
     raised: Raised | None = None
+    renewal: Renewal | None = None
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -155,6 +157,7 @@ def _row(connection: Connection, sealer: Sealer, insurer: str, made: Quote) -> d
         incentive=made.incentive,
         arm=made.arm,
         raised=made.raised,
+        renewal=made.renewal,
     )
     subject = _subject(connection, sealer, insurer, made)
     return {
@@ -197,6 +200,7 @@ def _opened(sealer: Sealer, row: Row[Any]) -> Quote:
         incentive=body.incentive,
         arm=body.arm,
         raised=body.raised,
+        renewal=body.renewal,
     )
 
 

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from sqlalchemy import text
 
 from lipei.pricing.v1 import pricing_pb2 as pb
-from lipei.type.v1 import access_pb2
+from lipei.type.v1 import access_pb2, money_pb2
 from services.common.access.caller import Caller, calling_as
 from services.common.access.masking import mask
 from services.common.access.records import shown
@@ -111,6 +111,27 @@ def quoting(token: str, request_id: str = "q", policy: str = "p1") -> pb.QuotePr
     )
 
 
+def renewing(token: str, request_id: str = "r", policy: str = "p1") -> pb.RenewPolicyRequest:
+    quote = quoting(token, request_id, policy)
+    return pb.RenewPolicyRequest(
+        request_id=request_id,
+        parent=quote.parent,
+        tariff=quote.tariff,
+        start_date=quote.start_date,
+        features=FACTS,
+        participation=quote.participation,
+        expiring=pb.ExpiringPolicy(
+            last_date="2025-12-31",
+            rerated_premium_without_credit=money_pb2.Money(
+                currency_code="CNY", minor_units=350_000
+            ),
+        ),
+        collar=pb.RenewalCollar(
+            least_millionths=850_000, greatest_millionths=1_250_000, source="a test"
+        ),
+    )
+
+
 def assessing(token: str) -> pb.AssessMemberRequest:
     return pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
 
@@ -143,13 +164,29 @@ def filled(service: Service, caller: Caller) -> int:
 
 def test_every_rpc_of_pricing_is_tried_here() -> None:
     tried = {"QuotePremium", "GetQuote", "RecordReadings", "SetPersonalTarget", "AssessMember"}
-    tried |= {"ListCoachTasks", "EraseMember", "ClearFlag", "RecordMedication"}
+    tried |= {"RenewPolicy", "ListCoachTasks", "EraseMember", "ClearFlag", "RecordMedication"}
     methods = pb.DESCRIPTOR.services_by_name[FULL_NAME.rpartition(".")[2]].methods
     assert {method.name for method in methods} == tried
 
 
 def test_another_insurers_quote_is_like_one_that_never_was(service: Service) -> None:
     made = service.answer(MINE, quoting(ANNA)).quote
+    another_s_is_like_none(service, made)
+
+
+def test_another_insurers_renewal_is_like_one_that_never_was(service: Service) -> None:
+    made = service.answer(MINE, renewing(ANNA)).quote
+    another_s_is_like_none(service, made)
+    theirs = service.answer(THEIRS, renewing(BEN)).quote
+    assert theirs.name != made.name
+    assert service.answer(MINE, erasing(ANNA)).quote_count == 1
+    told = service.told(MINE, pb.GetQuoteRequest(name=made.name))
+    assert b"ERASED" in told
+    assert service.answer(THEIRS, pb.GetQuoteRequest(name=theirs.name)).quote == theirs
+
+
+def another_s_is_like_none(service: Service, made: pb.Quote) -> None:
+    """Whoever may not see a quote is told what they are told of none."""
     assert service.answer(MINE, pb.GetQuoteRequest(name=made.name)).quote == made
     assert service.answer(of_installation(), pb.GetQuoteRequest(name=made.name)).quote == made
     never = f"policies/p9/quotes/{'0' * 32}"

@@ -349,6 +349,198 @@ class QuotePremiumResponse(_message.Message):
 Global___QuotePremiumResponse: _TypeAlias = QuotePremiumResponse  # noqa: Y015
 
 @_typing.final
+class RenewPolicyRequest(_message.Message):
+    """Asks for a renewal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FeaturesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    TARIFF_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    PARTICIPATION_FIELD_NUMBER: _builtins.int
+    EXPIRING_FIELD_NUMBER: _builtins.int
+    OFF_BALANCE_FIELD_NUMBER: _builtins.int
+    COLLAR_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id; see RenewPolicy. QuotePremium's are of the same kind: an id serves one of the two."""
+    parent: _builtins.str
+    """"policies/{policy}" that expires."""
+    tariff: _builtins.str
+    """"{tariff id}" for the active version, or "{tariff id}@sha256:{hash}" for that very one."""
+    start_date: _builtins.str
+    """First day of the new policy year, "YYYY-MM-DD"; after the expiring one's last."""
+    @_builtins.property
+    def features(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The person's features on that day and of the new cover, as QuotePremium takes them, without the outcome layer's."""
+
+    @_builtins.property
+    def participation(self) -> Global___Participation:
+        """The programme that the person takes part in. Absent: no credit and no outcome tier."""
+
+    @_builtins.property
+    def expiring(self) -> Global___ExpiringPolicy:
+        """The policy as it expires."""
+
+    @_builtins.property
+    def off_balance(self) -> Global___BookFactor:
+        """What a finished renewal of the book came to. Absent: 1, and the answer says so."""
+
+    @_builtins.property
+    def collar(self) -> Global___RenewalCollar:
+        """Absent: the tariff's own. A narrower one may be stated, and must be for a tariff of format 1."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        parent: _builtins.str = ...,
+        tariff: _builtins.str = ...,
+        start_date: _builtins.str = ...,
+        features: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        participation: Global___Participation | None = ...,
+        expiring: Global___ExpiringPolicy | None = ...,
+        off_balance: Global___BookFactor | None = ...,
+        collar: Global___RenewalCollar | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collar", b"collar", "expiring", b"expiring", "off_balance", b"off_balance", "participation", b"participation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collar", b"collar", "expiring", b"expiring", "features", b"features", "off_balance", b"off_balance", "parent", b"parent", "participation", b"participation", "request_id", b"request_id", "start_date", b"start_date", "tariff", b"tariff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewPolicyRequest: _TypeAlias = RenewPolicyRequest  # noqa: Y015
+
+@_typing.final
+class ExpiringPolicy(_message.Message):
+    """What expires."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAST_DATE_FIELD_NUMBER: _builtins.int
+    RERATED_PREMIUM_WITHOUT_CREDIT_FIELD_NUMBER: _builtins.int
+    last_date: _builtins.str
+    """Last day of its cover, "YYYY-MM-DD"."""
+    @_builtins.property
+    def rerated_premium_without_credit(self) -> _money_pb2.Money:
+        """Its premium without credit, rerated to the new cover; above 0."""
+
+    def __init__(
+        self,
+        *,
+        last_date: _builtins.str = ...,
+        rerated_premium_without_credit: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rerated_premium_without_credit", b"rerated_premium_without_credit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_date", b"last_date", "rerated_premium_without_credit", b"rerated_premium_without_credit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpiringPolicy: _TypeAlias = ExpiringPolicy  # noqa: Y015
+
+@_typing.final
+class BookFactor(_message.Message):
+    """The factor that brings a book's renewals to its target."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTOR_BILLIONTHS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    factor_billionths: _builtins.int
+    """In billionths: 1 to 8,999,999,999."""
+    source: _builtins.str
+    """Which renewal found it, for example the SHA-256 of its manifest.json; 1 to 200 characters, about no person."""
+    def __init__(
+        self,
+        *,
+        factor_billionths: _builtins.int = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["factor_billionths", b"factor_billionths", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookFactor: _TypeAlias = BookFactor  # noqa: Y015
+
+@_typing.final
+class RenewalCollar(_message.Message):
+    """By how much a renewal may differ from the expiring premium, both without credit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAST_MILLIONTHS_FIELD_NUMBER: _builtins.int
+    GREATEST_MILLIONTHS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    least_millionths: _builtins.int
+    """Least multiple in millionths: 10,000 to 1,000,000."""
+    greatest_millionths: _builtins.int
+    """Greatest multiple in millionths: 1,000,000 to 9,000,000."""
+    source: _builtins.str
+    """Who decided it; 1 to 200 characters, about no person."""
+    def __init__(
+        self,
+        *,
+        least_millionths: _builtins.int = ...,
+        greatest_millionths: _builtins.int = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["greatest_millionths", b"greatest_millionths", "least_millionths", b"least_millionths", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewalCollar: _TypeAlias = RenewalCollar  # noqa: Y015
+
+@_typing.final
+class RenewPolicyResponse(_message.Message):
+    """A renewal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUOTE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def quote(self) -> Global___Quote:
+        """The quote as stored; its `renewal` is there."""
+
+    def __init__(
+        self,
+        *,
+        quote: Global___Quote | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quote", b"quote"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quote", b"quote"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewPolicyResponse: _TypeAlias = RenewPolicyResponse  # noqa: Y015
+
+@_typing.final
 class GetQuoteRequest(_message.Message):
     """Names a quote."""
 
@@ -410,6 +602,7 @@ class Quote(_message.Message):
     INCENTIVE_FIELD_NUMBER: _builtins.int
     ARM_FIELD_NUMBER: _builtins.int
     RAISED_SUM_INSURED_FIELD_NUMBER: _builtins.int
+    RENEWAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/quotes/{quote}"."""
     tariff: _builtins.str
@@ -446,6 +639,10 @@ class Quote(_message.Message):
         after the credit, never above premium_without_credit, which is that of the sum that was asked for.
         """
 
+    @_builtins.property
+    def renewal(self) -> Global___Renewal:
+        """What RenewPolicy priced it by; absent in a quote of QuotePremium's."""
+
     def __init__(
         self,
         *,
@@ -459,14 +656,77 @@ class Quote(_message.Message):
         incentive: Global___Incentive | None = ...,
         arm: Global___QuoteArm.ValueType = ...,
         raised_sum_insured: Global___RaisedSumInsured | None = ...,
+        renewal: Global___Renewal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "incentive", b"incentive", "premium", b"premium", "premium_without_credit", b"premium_without_credit", "raised_sum_insured", b"raised_sum_insured"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "incentive", b"incentive", "premium", b"premium", "premium_without_credit", b"premium_without_credit", "raised_sum_insured", b"raised_sum_insured", "renewal", b"renewal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "create_time", b"create_time", "incentive", b"incentive", "name", b"name", "premium", b"premium", "premium_without_credit", b"premium_without_credit", "raised_sum_insured", b"raised_sum_insured", "start_date", b"start_date", "steps", b"steps", "tariff", b"tariff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "create_time", b"create_time", "incentive", b"incentive", "name", b"name", "premium", b"premium", "premium_without_credit", b"premium_without_credit", "raised_sum_insured", b"raised_sum_insured", "renewal", b"renewal", "start_date", b"start_date", "steps", b"steps", "tariff", b"tariff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Quote: _TypeAlias = Quote  # noqa: Y015
+
+@_typing.final
+class Renewal(_message.Message):
+    """How a renewal's premium without credit came about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRING_FIELD_NUMBER: _builtins.int
+    TECHNICAL_PREMIUM_FIELD_NUMBER: _builtins.int
+    OFF_BALANCE_FIELD_NUMBER: _builtins.int
+    COLLAR_FIELD_NUMBER: _builtins.int
+    LEAST_PREMIUM_FIELD_NUMBER: _builtins.int
+    GREATEST_PREMIUM_FIELD_NUMBER: _builtins.int
+    OUTCOME_TIER_FIELD_NUMBER: _builtins.int
+    outcome_tier: _builtins.str
+    """The tier that the run of months on target earns by the programme, by the plan's name, for claims; empty where the run
+    earns none or the programme says nothing of tiers. It prices nothing.
+    """
+    @_builtins.property
+    def expiring(self) -> Global___ExpiringPolicy:
+        """The expiring policy as it was stated."""
+
+    @_builtins.property
+    def technical_premium(self) -> _money_pb2.Money:
+        """What the risk costs by the tariff, to the minor unit: before off-balance, collar and credit."""
+
+    @_builtins.property
+    def off_balance(self) -> Global___BookFactor:
+        """The book's factor as it was stated; absent where none was: the factor is then 1, and premiums of such renewals need not
+        add up to any target.
+        """
+
+    @_builtins.property
+    def collar(self) -> Global___RenewalCollar:
+        """The collar that held, with its source."""
+
+    @_builtins.property
+    def least_premium(self) -> _money_pb2.Money:
+        """Least premium without credit inside the collar."""
+
+    @_builtins.property
+    def greatest_premium(self) -> _money_pb2.Money:
+        """Greatest premium without credit inside the collar."""
+
+    def __init__(
+        self,
+        *,
+        expiring: Global___ExpiringPolicy | None = ...,
+        technical_premium: _money_pb2.Money | None = ...,
+        off_balance: Global___BookFactor | None = ...,
+        collar: Global___RenewalCollar | None = ...,
+        least_premium: _money_pb2.Money | None = ...,
+        greatest_premium: _money_pb2.Money | None = ...,
+        outcome_tier: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collar", b"collar", "expiring", b"expiring", "greatest_premium", b"greatest_premium", "least_premium", b"least_premium", "off_balance", b"off_balance", "technical_premium", b"technical_premium"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collar", b"collar", "expiring", b"expiring", "greatest_premium", b"greatest_premium", "least_premium", b"least_premium", "off_balance", b"off_balance", "outcome_tier", b"outcome_tier", "technical_premium", b"technical_premium"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Renewal: _TypeAlias = Renewal  # noqa: Y015
 
 @_typing.final
 class RaisedSumInsured(_message.Message):

@@ -52,6 +52,11 @@ class PricingServiceStub:
                 request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.QuotePremiumRequest.SerializeToString,
                 response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.QuotePremiumResponse.FromString,
                 _registered_method=True)
+        self.RenewPolicy = channel.unary_unary(
+                '/lipei.pricing.v1.PricingService/RenewPolicy',
+                request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RenewPolicyRequest.SerializeToString,
+                response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RenewPolicyResponse.FromString,
+                _registered_method=True)
         self.GetQuote = channel.unary_unary(
                 '/lipei.pricing.v1.PricingService/GetQuote',
                 request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.GetQuoteRequest.SerializeToString,
@@ -130,8 +135,27 @@ class PricingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenewPolicy(self, request, context):
+        """Prices one expiring policy's next year as the renewal of a book does, and stores that as a quote: the technical premium
+        without the outcome layer, times the book's off-balance factor, held inside the collar around the expiring premium,
+        less the credit. Binds nobody, changes no policy and rebalances no book. Takes no part in a tariff's experiments, for
+        the factor belongs to one tariff. The same request_id with the same content answers with the stored quote, for ever.
+
+        Answers as QuotePremium does, every fault at once. INVALID_ARGUMENT also for:
+        OUTCOME_FROM_READINGS: a feature of the outcome layer was given; leave it out, the renewal is priced without that layer.
+        AMOUNT, CURRENCY_DIFFERS: the expiring premium is not above 0, or not in the tariff's currency; rerate it.
+        BEFORE_EXPIRY: start_date is not after the expiring policy's last day.
+        NO_COLLAR: neither the tariff nor the request states one; there is no default. WIDER_THAN_TARIFF: only a narrower one may
+        be stated.
+        OUT_OF_RANGE: the off-balance factor or the collar lies outside what a book's renewal allows.
+        CREDIT_AS_SUM_INSURED: the programme gives credits as sum insured, which no collar holds; ask QuotePremium.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetQuote(self, request, context):
-        """A stored quote.
+        """A stored quote, also of a renewal.
 
         NOT_FOUND: no such quote.
         """
@@ -250,6 +274,11 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.QuotePremiumRequest.FromString,
                     response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.QuotePremiumResponse.SerializeToString,
             ),
+            'RenewPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewPolicy,
+                    request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RenewPolicyRequest.FromString,
+                    response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RenewPolicyResponse.SerializeToString,
+            ),
             'GetQuote': grpc.unary_unary_rpc_method_handler(
                     servicer.GetQuote,
                     request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.GetQuoteRequest.FromString,
@@ -331,6 +360,33 @@ class PricingService:
             '/lipei.pricing.v1.PricingService/QuotePremium',
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.QuotePremiumRequest.SerializeToString,
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.QuotePremiumResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.pricing.v1.PricingService/RenewPolicy',
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.RenewPolicyRequest.SerializeToString,
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.RenewPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,8 +62,23 @@ class PricingServiceStub:
     FAILED_PRECONDITION NO_LEGAL_CAP: a participation was given, but the operator has set no legal cap for credits: have
     it set, or ask without participation.
     """
+    RenewPolicy: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.RenewPolicyRequest, _pricing_pb2.RenewPolicyResponse]
+    """Prices one expiring policy's next year as the renewal of a book does, and stores that as a quote: the technical premium
+    without the outcome layer, times the book's off-balance factor, held inside the collar around the expiring premium,
+    less the credit. Binds nobody, changes no policy and rebalances no book. Takes no part in a tariff's experiments, for
+    the factor belongs to one tariff. The same request_id with the same content answers with the stored quote, for ever.
+
+    Answers as QuotePremium does, every fault at once. INVALID_ARGUMENT also for:
+    OUTCOME_FROM_READINGS: a feature of the outcome layer was given; leave it out, the renewal is priced without that layer.
+    AMOUNT, CURRENCY_DIFFERS: the expiring premium is not above 0, or not in the tariff's currency; rerate it.
+    BEFORE_EXPIRY: start_date is not after the expiring policy's last day.
+    NO_COLLAR: neither the tariff nor the request states one; there is no default. WIDER_THAN_TARIFF: only a narrower one may
+    be stated.
+    OUT_OF_RANGE: the off-balance factor or the collar lies outside what a book's renewal allows.
+    CREDIT_AS_SUM_INSURED: the programme gives credits as sum insured, which no collar holds; ask QuotePremium.
+    """
     GetQuote: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.GetQuoteRequest, _pricing_pb2.GetQuoteResponse]
-    """A stored quote.
+    """A stored quote, also of a renewal.
 
     NOT_FOUND: no such quote.
     """
@@ -177,8 +192,23 @@ class PricingServiceAsyncStub(PricingServiceStub):
     FAILED_PRECONDITION NO_LEGAL_CAP: a participation was given, but the operator has set no legal cap for credits: have
     it set, or ask without participation.
     """
+    RenewPolicy: _aio.UnaryUnaryMultiCallable[_pricing_pb2.RenewPolicyRequest, _pricing_pb2.RenewPolicyResponse]  # type: ignore[assignment]
+    """Prices one expiring policy's next year as the renewal of a book does, and stores that as a quote: the technical premium
+    without the outcome layer, times the book's off-balance factor, held inside the collar around the expiring premium,
+    less the credit. Binds nobody, changes no policy and rebalances no book. Takes no part in a tariff's experiments, for
+    the factor belongs to one tariff. The same request_id with the same content answers with the stored quote, for ever.
+
+    Answers as QuotePremium does, every fault at once. INVALID_ARGUMENT also for:
+    OUTCOME_FROM_READINGS: a feature of the outcome layer was given; leave it out, the renewal is priced without that layer.
+    AMOUNT, CURRENCY_DIFFERS: the expiring premium is not above 0, or not in the tariff's currency; rerate it.
+    BEFORE_EXPIRY: start_date is not after the expiring policy's last day.
+    NO_COLLAR: neither the tariff nor the request states one; there is no default. WIDER_THAN_TARIFF: only a narrower one may
+    be stated.
+    OUT_OF_RANGE: the off-balance factor or the collar lies outside what a book's renewal allows.
+    CREDIT_AS_SUM_INSURED: the programme gives credits as sum insured, which no collar holds; ask QuotePremium.
+    """
     GetQuote: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetQuoteRequest, _pricing_pb2.GetQuoteResponse]  # type: ignore[assignment]
-    """A stored quote.
+    """A stored quote, also of a renewal.
 
     NOT_FOUND: no such quote.
     """
@@ -297,12 +327,33 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def RenewPolicy(
+        self,
+        request: _pricing_pb2.RenewPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.RenewPolicyResponse, _abc.Awaitable[_pricing_pb2.RenewPolicyResponse]]:
+        """Prices one expiring policy's next year as the renewal of a book does, and stores that as a quote: the technical premium
+        without the outcome layer, times the book's off-balance factor, held inside the collar around the expiring premium,
+        less the credit. Binds nobody, changes no policy and rebalances no book. Takes no part in a tariff's experiments, for
+        the factor belongs to one tariff. The same request_id with the same content answers with the stored quote, for ever.
+
+        Answers as QuotePremium does, every fault at once. INVALID_ARGUMENT also for:
+        OUTCOME_FROM_READINGS: a feature of the outcome layer was given; leave it out, the renewal is priced without that layer.
+        AMOUNT, CURRENCY_DIFFERS: the expiring premium is not above 0, or not in the tariff's currency; rerate it.
+        BEFORE_EXPIRY: start_date is not after the expiring policy's last day.
+        NO_COLLAR: neither the tariff nor the request states one; there is no default. WIDER_THAN_TARIFF: only a narrower one may
+        be stated.
+        OUT_OF_RANGE: the off-balance factor or the collar lies outside what a book's renewal allows.
+        CREDIT_AS_SUM_INSURED: the programme gives credits as sum insured, which no collar holds; ask QuotePremium.
+        """
+
+    @_abc_1.abstractmethod
     def GetQuote(
         self,
         request: _pricing_pb2.GetQuoteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pricing_pb2.GetQuoteResponse, _abc.Awaitable[_pricing_pb2.GetQuoteResponse]]:
-        """A stored quote.
+        """A stored quote, also of a renewal.
 
         NOT_FOUND: no such quote.
         """

@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from services.pricing.core.arithmetic import MAX_COLUMN_E4
-from services.pricing.core.renewal import bounds_minor
-from services.pricing.core.tariff import E4, CreditCap
+from services.pricing.core.renewal import MOST_EXPIRING_MINOR, bounds_minor
+from services.pricing.core.tariff import CreditCap
 from services.pricing.fitting.renewal.columns import (
     AMOUNTS,
     CHARGED,
@@ -39,7 +38,6 @@ Column: TypeAlias = NDArray[np.int64]
 _TIER_FORM = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\z"
 # Rows named beside a fault; the count says how many there are.
 _SHOWN = 3
-_MOST_MINOR = MAX_COLUMN_E4 // E4 // 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +135,8 @@ def _amount_faults(
     found = []
     for name in AMOUNTS:
         values = _whole(dealt, name)
-        out = (values <= 0) | (values > _MOST_MINOR)
-        text = f"must be whole minor units from 1 to {_MOST_MINOR}"
+        out = (values <= 0) | (values > MOST_EXPIRING_MINOR)
+        text = f"must be whole minor units from 1 to {MOST_EXPIRING_MINOR}"
         found.append((RowFault(name, "AMOUNT", text), out))
     credit = _whole(dealt, CREDIT)
     if cap is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.pricing.core.renewal import collar_of, wider_than_own
 from services.pricing.core.tariff import Basis, Collar, CreditCap, Tariff
 from services.pricing.fitting.renewal.settings import RenewalSettings
 
@@ -32,10 +33,8 @@ def terms_of(settings: RenewalSettings, tariff: Tariff) -> Terms:
     """
     basis = tariff.basis if isinstance(tariff.basis, Basis) else None
     faults = []
-    collar, cap = settings.collar, settings.cap
-    if collar is None:
-        collar = basis.collar if basis else None
-    elif basis and _wider(collar, basis.collar):
+    collar, cap = collar_of(settings.collar, tariff), settings.cap
+    if wider_than_own(settings.collar, tariff):
         faults.append("renewal.collar: is wider than the tariff's own, which its approval rests on")
     if cap is None:
         cap = basis.credit_cap if basis else None
@@ -46,10 +45,3 @@ def terms_of(settings: RenewalSettings, tariff: Tariff) -> Terms:
     if faults or collar is None:
         raise TermsRefused(faults)
     return Terms(collar=collar, cap=cap)
-
-
-def _wider(one: Collar, other: Collar) -> bool:
-    return (
-        one.least_millionths < other.least_millionths
-        or one.greatest_millionths > other.greatest_millionths
-    )
