@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,13 @@ from google.protobuf.json_format import MessageToJson
 
 from lipei.type.v1 import reading_pb2
 from tests.identities import equip
+from tests.services.pricing.at_hand import DEMO
+from tests.services.pricing.fitting.renewal.books import (
+    people,
+    renewed_book,
+    work,
+    write_book,
+)
 from tests.services.pricing.medication_calls import fill
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import reading, weeks
@@ -136,6 +145,56 @@ def test_what_was_recorded_before_a_fault_is_told(state: Path, tmp_path: Path) -
     typed = lipei("readings", "record", file, "--state", state)
     assert typed.said[1].startswith("  line 1001 effective_time:")
     assert typed.said[-1] == "the 1000 readings before were recorded, none from here on"
+
+
+RENEW: list[str | Path] = [
+    *("pricing", "renew", "policy", "p7", "--start-date", "2026-01-01"),
+    *("--expiring-last-date", "2025-12-31", "--expiring-premium", "3500.00"),
+]
+
+
+def test_one_policy_is_renewed_under_the_factor_of_its_book(state: Path, tmp_path: Path) -> None:
+    made = work(write_book(tmp_path / "book.parquet", people(40)), tmp_path)
+    manifest, _ = renewed_book(made)
+    path = made.result / "manifest.json"
+    shown = lipei(*RENEW, *FACTS, "--manifest", path, "--state", state)
+    assert shown.code == 0, shown.err
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    factor = Decimal(manifest.off_balance_billionths).scaleb(-9)
+    for line in (
+        "expiring premium without credit, rerated 3,500.00 CNY",
+        "technical premium 3,706.80 CNY",
+        "collar 2,975.00 CNY – 4,375.00 CNY (a test)",
+        f"off-balance factor {factor} (manifest.json sha256:{digest})",
+    ):
+        assert line in shown.out.splitlines()
+
+    alone: list[str | Path] = [*("--tariff", DEMO), "--collar", "0.85,1.25,a test"]
+    shown = lipei(*RENEW, *FACTS, *alone, "--state", state, "--lang", "zh")
+    lines_shown = shown.out.splitlines()
+    assert "平衡因子 1 (未给出)" in lines_shown
+    assert lines_shown[-1] == "保费 3,706.80 CNY = 差额之和 3,706.800000"
+    machine = lipei(*RENEW, *FACTS, *alone, "--state", state, "--json")
+    assert json.loads(machine.out)["renewal"]["technical_premium"]["minor_units"] == "370680"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        ["--tariff", DEMO, "--manifest", "m.json"],
+        ["--manifest", "no-such-file"],
+        ["--manifest", __file__],
+        ["--tariff", DEMO, "--collar", "a little"],
+        ["--tariff", DEMO, "--currency", "XXX"],
+        ["--tariff", DEMO, "--expiring-premium", "3500.001"],
+        ["--tariff", DEMO, "--member", TOKEN],
+    ],
+)
+def test_a_renewal_that_is_asked_for_wrongly_exits_with_2(state: Path, more: list[str]) -> None:
+    found = lipei(*RENEW, *FACTS, *more, "--state", state)
+    assert found.code == 2
+    assert "Traceback" not in found.err
 
 
 @pytest.mark.parametrize(

@@ -132,12 +132,12 @@ def renewed(
 def _off_balance(k_billionths: int | None) -> Label:
     if k_billionths is None:
         zh, en = (
-            "平衡系数 1：未给出整册续保的系数",
+            "平衡因子 1：未给出整册续保的系数",
             "Off-balance factor 1: no book's factor was given",
         )
         return Label(OFF_BALANCE, "none given", 0, zh, en)
     said = written(k_billionths, NINE_PLACES).rstrip("0").rstrip(".")
-    return Label(OFF_BALANCE, "", 0, f"平衡系数 {said}", f"Off-balance factor {said}")
+    return Label(OFF_BALANCE, "", 0, f"平衡因子 {said}", f"Off-balance factor {said}")
 
 
 def _collar(scaled: int, offered: int) -> Label:

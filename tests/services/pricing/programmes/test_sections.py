@@ -142,6 +142,52 @@ def test_glucose_against_hba1c_needs_glucose_and_no_drug_counts_and_excludes() -
     ]
 
 
+TIERS = "outcome_tiers:\n"
+
+
+def test_a_run_earns_the_tier_of_its_day_and_a_file_without_tiers_keeps_its_name() -> None:
+    text = GLUCOSE.read_text("utf-8")
+    entries = (
+        "  2020-01-01: {from_months: {0: base, 3: gold}, source: s}\n"
+        "  2025-01-01: {from_months: {2: silver, 6: gold}, source: s}\n"
+        "  2027-01-01: null\n"
+    )
+    told = parse_programme(f"{text}{TIERS}{entries}".encode(), "told.yaml")
+    for day, tiers in (
+        (date(2019, 12, 31), ["", "", "", ""]),
+        (date(2024, 12, 31), ["base", "base", "gold", "gold"]),
+        (DAY, ["", "silver", "silver", "gold"]),
+        (date(2027, 1, 1), ["", "", "", ""]),
+    ):
+        assert [told.tier_on(day, run) for run in (1, 2, 3, 12)] == tiers
+    kept = msgspec.json.decode(canonical_bytes(told), type=Programme)
+    assert kept == told
+    bare = parsed(GLUCOSE)
+    assert bare.tier_on(DAY, 12) == ""
+    assert programme_version(bare) != programme_version(told)
+    assert b"outcome_tiers" not in canonical_bytes(bare)
+
+
+def test_every_fault_of_tiers_comes_at_once() -> None:
+    faulty = (
+        "  2020-01-01: {from_months: {3: gold, 1: silver}, source: s}\n"
+        "  2021-01-01: {from_months: {13: gold, 1: 'a b'}}\n"
+        "  2022-01-01: {from_months: {}, tier: gold, source: s}\n"
+    )
+    content = f"{GLUCOSE.read_text('utf-8')}{TIERS}{faulty}".encode()
+    with pytest.raises(StrictYamlError) as refused:
+        parse_programme(content, "faulty.yaml")
+    found = {(f.path.removeprefix("outcome_tiers."), f.reason) for f in refused.value.faults}
+    assert found == {
+        ("2020-01-01.from_months", "STEPS"),
+        ("2021-01-01.from_months.13", "UNKNOWN_KEY"),
+        ("2021-01-01.from_months.1", "TEXT"),
+        ("2021-01-01.source", "TEXT"),
+        ("2022-01-01.from_months", "STEPS"),
+        ("2022-01-01.tier", "UNKNOWN_KEY"),
+    }
+
+
 def test_the_command_names_every_programme_or_every_fault(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
