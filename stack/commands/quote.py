@@ -110,6 +110,9 @@ def show_quote(answer: pb.Quote, lang: Language, withheld: Withheld) -> None:
         field = "premium_without_credit"
         before = withheld.shown(field, _grouped(getattr(answer, field)))
         say(f"{said('premium without credit')} {before}")
+    if answer.HasField("raised_sum_insured") and "raised_sum_insured" not in withheld:
+        found = answer.raised_sum_insured
+        say(f"{said('sum insured')} {found.before} + {found.increase} = {found.after} {found.unit}")
     total = _major(sum(step.difference_e4 for step in answer.steps), currency)
     whole = withheld.shown("steps", total)
     sums = f"{said('sum of the differences')} {whole}"

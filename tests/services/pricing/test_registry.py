@@ -61,6 +61,7 @@ from tests.services.pricing.proposals import (
     proposal,
 )
 from tests.services.pricing.reading_requests import part, recording, weeks
+from tests.services.pricing.stores import health_stores
 from tests.tenants import of_hospital, of_installation, of_insurer, of_partner
 
 NOW = datetime(2026, 11, 26, 9, tzinfo=UTC)
@@ -90,7 +91,9 @@ class Service:
         shelf = Shelf(Book([rates]), programmes(), cap=cap, bans=bans())
         self.registry = RegistryStore(database)
         readings, erasures = ReadingStore(database, keys), Erasures(database, keys)
-        stores = Stores(self.quotes, readings, erasures, self.registry)
+        stores = Stores(
+            self.quotes, readings, erasures, self.registry, *health_stores(database, keys)
+        )
         self._of = {
             quotes_pb: PricingServicer(shelf, database, stores, lambda: NOW),
             pb: TariffServicer(shelf, database, self.registry, lambda: NOW),

@@ -16,8 +16,9 @@ renewal:
   # bound on credits. Left out, they are the tariff's own; what is written may only be narrower.
   # collar: {least: '0.85', greatest: '1.25', source: who decided it}
   # credit_cap: {share: '0.20', source: where it is written}
+  credit_as: premium             # a book's credits come off its premiums (docs/renewals.md)
   approved_change: '0'           # of what the same book is charged in all, e.g. '0.035'
-  shards: 64                     # by a hash of the policy; the same number gives the same files
+  shards: 64                     # by SHA-256 of the policy: the same number, the same files
   groups: [sex]                  # columns by which dislocation is shown, protected groups first
   columns: {}                    # ours: yours
 """
@@ -40,6 +41,12 @@ class RenewalSettings:
 
 def read_renewal(section: Section) -> RenewalSettings:
     """The settings of the section; its faults are noted there."""
+    if section.choice("credit_as", ("premium", "sum_insured"), "premium") == "sum_insured":
+        text = (
+            "a book is renewed with credits off the premium only; quote members of a programme "
+            "that takes them as sum insured one by one (QuotePremium), and leave them out of it"
+        )
+        section.fault("credit_as", "NOT_HERE", text)
     return RenewalSettings(
         book=section.text("book", "renewal/book.parquet"),
         tariff=section.text("tariff", "tariff/my-tariff.json"),

@@ -6,15 +6,14 @@ password: it is against slips, and reading back finds every edit. The bytes depe
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from services.common.money import currency_exponent
 from services.pricing.core.tariff import MILLION
 from services.pricing.fitting.models.fit_result import Fit
+from services.pricing.fitting.packing import packed
 from services.pricing.fitting.selection.cells import Row
 
 if TYPE_CHECKING:
@@ -48,8 +47,6 @@ HEADER_ROW = 3
 _RELATIVITIES = frozenset(
     {"frequency", "severity", "raw", "credibility", "indicated", "low95", "high95", "previous"}
 )
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_STAMP = re.compile(rb"(<dcterms:(?:created|modified)[^>]*>)[^<]*(</dcterms:)")
 _FIT_ROW = 3
 _FORBIDDEN = re.compile(r"[\[\]:*?/\\]")
 
@@ -81,7 +78,7 @@ def workbook_bytes(
         mine = [row for row in rows if row.cause == cause.name]
         _sheet(sheet, mine, selected or {}, fit.currency)
     _summary(book, fit, fit_sha256, rows, names)
-    return _packed(book)
+    return packed(book)
 
 
 def headers(currency: str) -> tuple[str, ...]:
@@ -228,19 +225,3 @@ def _summary(
 def fit_in(sheet: Worksheet) -> object:
     """The digest of the fit that a workbook's summary names."""
     return sheet.cell(_FIT_ROW, 2).value
-
-
-def _packed(book: Workbook) -> bytes:
-    """The file without the time of day, which the library writes into it."""
-    draft, made = io.BytesIO(), io.BytesIO()
-    book.save(draft)
-    with (
-        zipfile.ZipFile(draft) as old,
-        zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new,
-    ):
-        for name in old.namelist():
-            content = old.read(name)
-            if name == "docProps/core.xml":
-                content = _STAMP.sub(rb"\g<1>2000-01-01T00:00:00Z\g<2>", content)
-            new.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
-    return made.getvalue()
