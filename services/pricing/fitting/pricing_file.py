@@ -11,6 +11,7 @@ from typing import TypeVar
 from services.common.strict_yaml import Fault, StrictYamlError, YamlMap, load
 from services.pricing.fitting.book_settings import BOOK
 from services.pricing.fitting.experience.settings import STUDY
+from services.pricing.fitting.models.evaluation_settings import EVALUATE
 from services.pricing.fitting.models.settings import FIT
 from services.pricing.fitting.renewal.settings import RENEWAL
 from services.pricing.fitting.section import Section, SectionKind
@@ -26,6 +27,7 @@ SECTIONS: Mapping[str, SectionKind] = {
     "study": STUDY,
     "renewal": RENEWAL,
     "fit": FIT,
+    "evaluate": EVALUATE,
     "select": SELECT,
     "tariff": TARIFF,
 }

@@ -8,6 +8,7 @@ NULL here: `checking` says of which rows.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import shutil
 import tempfile
@@ -47,7 +48,9 @@ def connect(zone: str = "Asia/Shanghai") -> Connection:
     con.execute(f"SET temp_directory = {quoted(str(_spill_folder()))}")
     con.execute(f"SET TimeZone = {quoted(zone)}")
     con.execute("SET preserve_insertion_order = true")
-    con.execute("SET enable_progress_bar = false")
+    # In a notebook without ipywidgets DuckDB draws none, and refuses to be told so.
+    with contextlib.suppress(duckdb.InvalidInputException):
+        con.execute("SET enable_progress_bar = false")
     return con
 
 

@@ -290,7 +290,8 @@ def _listed(design: Design, **columns: Any) -> pd.DataFrame:
 
 
 def _quietly(frame: pd.DataFrame, **more: Any) -> Any:
-    with warnings.catch_warnings():
+    # An overflow on the way is no news: what comes of it is judged, or does not converge.
+    with warnings.catch_warnings(), np.errstate(over="ignore"):
         warnings.simplefilter("error", lifelines.exceptions.ConvergenceWarning)
         warnings.simplefilter("error", LinAlgWarning)
         try:

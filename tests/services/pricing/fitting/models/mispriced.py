@@ -7,6 +7,7 @@ deductible. Judged on the year held out, on diabetics of whom half of the months
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -253,15 +254,15 @@ def main() -> None:
     """Print the table: mean mispricing with its interval over seeds, and the mean of its sign."""
     found = [mispriced(seed) for seed in SEEDS]
     ways = list(found[0]["all"])
-    print("| |", " | ".join(ways), "|")
-    print("|---|" + "---|" * len(ways))
+    lines = [f"| | {' | '.join(ways)} |", "|---|" + "---|" * len(ways)]
     for group in found[0]:
         cells = []
         for way in ways:
             mean, low, _ = interval([100 * one[group][way][0] for one in found])
             sign = np.mean([100 * one[group][way][1] for one in found])
             cells.append(f"{mean:.1f} ± {mean - low:.1f} ({sign:+.1f})")
-        print("|", group, "|", " | ".join(cells), "|")
+        lines.append(f"| {group} | {' | '.join(cells)} |")
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

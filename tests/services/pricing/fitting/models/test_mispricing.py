@@ -7,6 +7,8 @@ who upload the best of four.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.services.pricing.fitting.models.mispriced import SEEDS, Found, interval, mispriced
@@ -26,7 +28,7 @@ def off(found: list[Found], group: str, way: str) -> float:
 def test_the_full_tariff_misprices_least() -> None:
     found = [mispriced(seed) for seed in SEEDS]
     ways = ("one price", "flat", "rule", "full")
-    for worse, better in zip(ways, ways[1:], strict=False):
+    for worse, better in pairwise(ways):
         assert further(found, "all", worse, better) > 0, (worse, better)
     for other in ("latest", "latest and rule"):
         assert off(found, "all", "full") < off(found, "all", other)

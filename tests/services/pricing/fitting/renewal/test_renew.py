@@ -255,7 +255,7 @@ def test_the_tariffs_own_collar_and_cap_bind_and_settings_may_only_be_narrower()
         terms_of(dataclasses.replace(SETTINGS, collar=wide, cap=high), tariff)
     assert [fault.partition(":")[0] for fault in refused.value.faults] == [
         "renewal.collar",
-        "renewal.legal_cap",
+        "renewal.credit_cap",
     ]
     with pytest.raises(TermsRefused):
         terms_of(unsaid, RATES.tariff)
