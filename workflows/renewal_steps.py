@@ -74,7 +74,7 @@ class RenewalSteps:
 async def _exchange(process: Process, line: bytes) -> bytes:
     stdin, stdout = process.stdin, process.stdout
     assert stdin is not None  # noqa: S101 - both ends were asked for
-    assert stdout is not None  # noqa: S101
+    assert stdout is not None  # noqa: S101 - as above
     with contextlib.suppress(ConnectionError):  # then it says nothing either
         stdin.write(line)
         await stdin.drain()

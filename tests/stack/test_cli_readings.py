@@ -53,18 +53,18 @@ def test_flags_and_covered_days_are_shown_and_a_flag_is_cleared(
     broken = lipei("medication", "record", events, "--state", state)
     assert "fills.jsonl:1: is no lipei.pricing.v1.MedicationEvent" in broken.err
 
-    about: list[str | Path] = [token, "--programme", "diabetes-glucose", "--renewal", "2026-01-01", "--state", state]
-    shown = lipei("readings", "months", *about).out
+    whose: list[str | Path] = ["--programme", "diabetes-glucose", "--state", state]
+    when: list[str | Path] = ["--renewal", "2026-01-01"]
+    shown = lipei("readings", "months", token, *whose, *when).out
     assert "days covered by drugs not measured, longest run 1 (2025-06 – 2025-06), earns 1 %" in (
         shown
     )
     assert "(noted): the device was silent for 61 days" in shown
     flag = re.search(r"flag ([0-9a-f]{32})", shown)
     assert flag is not None
-    part: list[str | Path] = ["--member", token, "--programme", "diabetes-glucose", "--state", state]
-    lipei(*QUOTE, *FACTS, *part)  # from here on the member is the insurer's
+    lipei(*QUOTE, *FACTS, "--member", token, *whose)  # from here on the member is the insurer's
     why = ["--reason", "was in hospital", "--evidence", "file 9"]
-    cleared = lipei("readings", "clear", token, flag[1], *about[1:], *why)
+    cleared = lipei("readings", "clear", token, flag[1], *whose, *when, *why)
     assert "(cleared): the device was silent" in cleared.out
 
 
