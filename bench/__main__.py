@@ -34,6 +34,7 @@ from bench import (
     masking,
     pull,
     quote,
+    refused,
     renewing,
     sealing,
     settling,
@@ -61,6 +62,7 @@ MEASURES = (
     "what-if",
     "evidence",
     "hl7v2",
+    "refusals",
     "renew",
     "fitting",
     "hl7v2-memory",
@@ -141,6 +143,8 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
     _run_in_folder(only, sizes, report)
     if "hl7v2" in only:
         _measured(report, "HL7 v2", lambda: hl7v2.measure(report, sizes))
+    if "refusals" in only:
+        _measured(report, "refusals", lambda: refused.measure(report, sizes))
     if "hl7v2-memory" in only:
         _measured(report, "HL7 v2 memory", lambda: hl7v2_memory.measure(report, sizes))
     if "fitting" in only:

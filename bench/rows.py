@@ -45,6 +45,7 @@ class Sizes:
     bills: int = 1_000
     hl7_bills: int = 5_000
     hl7_messages: int = 100_000
+    hostile_mib: int = 10
     quotes: int = 500
     calls: int = 1_000
     priced: int = 20_000
@@ -75,6 +76,7 @@ QUICK = Sizes(
     bills=40,
     hl7_bills=20,
     hl7_messages=10,
+    hostile_mib=1,
     quotes=5,
     calls=5,
     priced=50,

@@ -165,6 +165,13 @@ WORDS: Mapping[str, str] = {
     "not enough": "不足",
     "doctor": "医生设定",
     "months": "月份",
+    "flag": "待核查",
+    "held until cleared": "核查前不计入",
+    "cleared": "已核查",
+    "noted": "仅提示",
+    "days covered by drugs": "用药覆盖天数比例",
+    "not measured": "未计算",
+    "sum insured": "保额",
 }
 
 

@@ -28,6 +28,7 @@ _GROUPS = {
     "identity": "identity",
     "pricing": "pricing",
     "readings": "readings",
+    "medication": "medication",
     "evidence": "evidence",
 }
 _ANYTHING_FOLLOWS = {"allow_extra_args": True, "ignore_unknown_options": True}

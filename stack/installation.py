@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,7 +64,11 @@ class Installation:
             ground.append(self._bank())
         services = [self._service(name) for name in SERVICES]
         witnesses = [self._witness(name) for name in WITNESSES]
-        return [*ground, *services, *(self._worker(queue) for queue in queues), *witnesses]
+        workers = [self._worker(queue) for queue in queues]
+        renewals = replace(
+            self._worker(names.RENEWALS_QUEUE), wanted=wanted_file(self.state).exists
+        )
+        return [*ground, *services, *workers, renewals, *witnesses]
 
     def prepare(self) -> None:
         """Make keys and certificates, forget a dead run's addresses, record what runs elsewhere.
@@ -189,6 +193,11 @@ class Installation:
         return ChildSpec(name="bank", stage=_GROUND, prepare=prepare, ready=ready)
 
 
+def wanted_file(state: Path) -> Path:
+    """The file whose presence says that books are renewed here, so that a worker of theirs runs."""
+    return state / "renewals.wanted"
+
+
 def forget_addresses(state: Path) -> None:
     """Take every address out of run.json: nothing runs here."""
     for name in read_addresses(state):
@@ -205,8 +214,25 @@ def code_roots() -> list[str]:
     return list(dict.fromkeys([*map(str, roots), *filter(None, more)]))
 
 
-def run_module(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+def module_lines(module: str, *words: str) -> Iterator[str]:
+    """The lines that one of our modules says, as they come; ends with it, and it with us."""
+    with subprocess.Popen(  # noqa: S603 -- our own command line, no shell
+        python(module, *words),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(code_roots())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as running:
+        try:
+            yield from running.stdout or ()
+        finally:
+            running.kill()
+
+
+def run_module(module: str, *words: str, told: str = "") -> subprocess.CompletedProcess[str]:
     """Run one of our modules to its end, and keep what it says on standard output.
+
+    It reads what it is `told` on standard input.
 
     For what needs the Temporal SDK: a process of its own spares every other command 0.4 s of
     importing it.
@@ -214,6 +240,7 @@ def run_module(module: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 -- our own command line, no shell
         python(module, *words),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(code_roots())},
+        input=told,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -48,6 +48,8 @@ class ChildSpec:
     ready: Callable[[int], bool]  # asked with the process id until true; must return in about 1 s
     start_within_s: float = 40.0
     grace_s: float = 10.0
+    # Asked once a second while it is not needed; from the first yes on it runs like the others.
+    wanted: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,11 +78,15 @@ class ChildState(StrEnum):
     """Where a child stands."""
 
     WAITING = "waiting"
+    IDLE = "not needed"  # nobody has asked for it; counts as ready, and is not told of
     STARTING = "starting"
     READY = "ready"
     PAUSING = "pausing"  # ended by itself; starts again after a pause
     GIVEN_UP = "given up"
     STOPPED = "stopped"
+
+
+_SETTLED = (ChildState.READY, ChildState.IDLE)
 
 
 class _Watched:
@@ -175,7 +181,8 @@ class Supervisor:
 
     def processes(self) -> Mapping[str, Mapping[str, str | int]]:
         """Name → state, process id, restarts, log, last word."""
-        return {watched.spec.name: watched.account() for watched in self._all}
+        told = [watched for watched in self._all if watched.state is not ChildState.IDLE]
+        return {watched.spec.name: watched.account() for watched in told}
 
     # ------------------------------------------------------------------------------------ running
 
@@ -193,7 +200,7 @@ class Supervisor:
             now = time.monotonic()
             for watched in self._all:
                 self._step(watched, now)
-            if all(watched.state is ChildState.READY for watched in self._all):
+            if all(watched.state in _SETTLED for watched in self._all):
                 if not self._was_up:
                     self._was_up = True
                     self._say_ready(True)
@@ -205,8 +212,11 @@ class Supervisor:
                 wait(pulse, 0.1)
 
     def _step(self, watched: _Watched, now: float) -> None:
-        if watched.state is ChildState.WAITING:
-            if self._below_are_ready(watched.spec.stage):
+        if watched.state in (ChildState.WAITING, ChildState.IDLE):
+            if not watched.spec.wanted():
+                if watched.state is ChildState.WAITING:
+                    self._move(watched, ChildState.IDLE)
+            elif self._below_are_ready(watched.spec.stage):
                 self._start(watched, now)
         elif watched.state is ChildState.PAUSING:
             if now >= watched.since:
@@ -220,7 +230,7 @@ class Supervisor:
             watched.failures = 0
 
     def _below_are_ready(self, stage: int) -> bool:
-        return all(w.state is ChildState.READY for w in self._all if w.spec.stage < stage)
+        return all(w.state in _SETTLED for w in self._all if w.spec.stage < stage)
 
     def _start(self, watched: _Watched, now: float) -> None:
         try:

@@ -84,6 +84,8 @@ _CALLS: Mapping[str, tuple[str, str]] = {
     "GetQuote": ("desk-insurer", "chief_actuary"),
     "RecordReadings": ("desk-partner", "partner"),
     "SetPersonalTarget": ("desk-partner", "partner"),
+    "ClearFlag": ("desk-insurer", "chief_actuary"),
+    "RecordMedication": ("desk-partner", "partner"),
     "AssessMember": ("desk-partner", "partner"),
     "ListCoachTasks": ("desk-partner", "partner"),
 }

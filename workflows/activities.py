@@ -30,6 +30,7 @@ from lipei.his_bridge.v1 import (
     work_pb2,
 )
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
+from lipei.type.v1 import bill_pb2
 from services.common.grpc_edge import RpcFault, error_of
 from services.common.temporal.recovery import HEARTBEAT_EVERY
 
@@ -44,6 +45,7 @@ BILLS_PER_PAGE = 100
 READINGS_PER_PAGE = 500
 WITHDRAWALS_PER_PAGE = CONSENTS_PER_CALL = 100
 CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
+BILL_OF_ANOTHER = "BILL_OF_ANOTHER"
 SHORTEST_PAUSE_S = 1.0
 _READING_PATH = re.compile(r"readings\[([0-9]{1,4})\]\.", re.ASCII)
 # A service that is down is most often one that was killed, and back within seconds: it is looked
@@ -253,12 +255,16 @@ class HospitalSteps:
 
         The bridge hands such a bill out no more, and again when a new consent covers it. One that
         it hands out all the same, though it was `left` before, is refused as any other.
+
+        A correction that names another person, as after accounts were merged, first takes back what
+        stands under its number; then it is a new statement, whose claims are that person's.
         """
         body = bill.SerializeToString(deterministic=True)
         request = claims_pb2.SubmitClaimRequest(
             request_id=hashlib.sha256(body).hexdigest(), bill=bill
         )
         told = his_bridge_pb2.Acknowledgement(bill=bill.name)
+        taken_back = False
         while True:
             try:
                 answer = await self._claims.SubmitClaim(request, timeout=CALL_TIMEOUT_S)
@@ -272,6 +278,12 @@ class HospitalSteps:
                 if fault.reason == CONSENT_WITHDRAWN and bill.name not in left:
                     left.add(bill.name)
                     return None
+                if fault.reason == BILL_OF_ANOTHER and not taken_back:
+                    taken_back = True
+                    cannot = await self._take_back(bill)
+                    if cannot is None:
+                        continue
+                    fault = cannot
                 reasons = [v.reason for v in fault.violations] or [fault.reason]
                 told.delivery.state = his_bridge_pb2.DELIVERY_STATE_REFUSED
                 told.delivery.refusal_reasons.extend(dict.fromkeys(reasons))
@@ -279,6 +291,24 @@ class HospitalSteps:
             told.delivery.state = his_bridge_pb2.DELIVERY_STATE_TAKEN
             told.delivery.claims.extend(claim.name for claim in answer.claims)
             return told
+
+    async def _take_back(self, bill: Any) -> RpcFault | None:
+        """Take back every claim that rests on a bill's number; why that cannot be, or None."""
+        reversal = bill_pb2.Bill()
+        reversal.CopyFrom(bill)
+        reversal.kind = bill_pb2.BILL_KIND_REVERSAL
+        body = reversal.SerializeToString(deterministic=True)
+        request = claims_pb2.SubmitClaimRequest(
+            request_id=hashlib.sha256(body).hexdigest(), bill=reversal
+        )
+        try:
+            await self._claims.SubmitClaim(request, timeout=CALL_TIMEOUT_S)
+        except grpc.RpcError as error:
+            fault = error_of(error)
+            if fault.code not in _FINAL:
+                raise _failure(fault) from None
+            return fault
+        return None
 
     @activity.defn(name="PullReadings")
     async def pull_readings(

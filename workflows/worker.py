@@ -1,7 +1,7 @@
-"""A worker process: `python -m workflows.worker --queue claims` or `--queue hospital-{h}`.
+"""A worker process: `python -m workflows.worker --queue claims`, `renewals` or `hospital-{h}`.
 
 The claims worker needs claims only; a hospital's worker stands inside the hospital, talks to its
-bridge and dials out to claims, pricing and Temporal.
+bridge and dials out to claims, pricing and Temporal. That of renewals talks to Temporal alone.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +39,8 @@ from workflows.await_papers import AwaitPapers
 from workflows.pull_bills import PullBills
 from workflows.pull_readings import PullReadings
 from workflows.relay_withdrawals import RelayWithdrawals
+from workflows.renew_book import RenewBook
+from workflows.renewal_steps import RenewalSteps
 from workflows.run_payouts import RunPayouts
 from workflows.settle_claim import SettleClaim
 
@@ -97,6 +99,22 @@ def hospital_worker(
     )
 
 
+def renewals_worker(client: Client, steps: RenewalSteps, at_once: int) -> Worker:
+    """The worker of renewals of books, which makes so many steps at once."""
+    return Worker(
+        client,
+        task_queue=names.RENEWALS_QUEUE,
+        workflows=[RenewBook],
+        activities=[steps.renew_step],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        build_id=BUILD,
+        max_concurrent_activities=at_once,
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        max_heartbeat_throttle_interval=HEARTBEAT_EVERY,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
 def target_of(service: str, environ: Mapping[str, str], known: Mapping[str, str]) -> str:
     """Where a service is: as its setting in TARGETS says, else as run.json does.
 
@@ -112,6 +130,10 @@ def target_of(service: str, environ: Mapping[str, str], known: Mapping[str, str]
 async def _run(queue: str, settings: WorkerSettings) -> None:
     state = state_dir(settings.state)
     client = await connect(state)
+    if queue == names.RENEWALS_QUEUE:
+        async with _renewing(client) as worker:
+            await _work(worker, queue, state, [])
+        return
     while True:
         try:
             await _poll(queue, settings, state, client)
@@ -151,19 +173,34 @@ async def _poll(queue: str, settings: WorkerSettings, state: Path, client: Clien
             every = timedelta(seconds=settings.pull_interval_s)
             for pulled in CHANNELS:
                 await ensure_pull_schedule(client, hospital, every, pulled)
-        async with worker:
-            record_address(state, f"worker:{queue}", str(os.getpid()))
-            log.logger().info("polling", queue=queue)
-            try:
-                await until_stopped([functools.partial(until_renewed, identity), own.watch])
-            finally:
-                record_address(state, f"worker:{queue}", None)
+        await _work(worker, queue, state, [functools.partial(until_renewed, identity), own.watch])
+
+
+async def _work(
+    worker: Worker, queue: str, state: Path, background: Sequence[Callable[[], Awaitable[None]]]
+) -> None:
+    async with worker:
+        record_address(state, f"worker:{queue}", str(os.getpid()))
+        log.logger().info("polling", queue=queue)
+        try:
+            await until_stopped(background)
+        finally:
+            record_address(state, f"worker:{queue}", None)
+
+
+@asynccontextmanager
+async def _renewing(client: Client) -> AsyncIterator[Worker]:
+    steps = RenewalSteps()
+    try:
+        yield renewals_worker(client, steps, os.cpu_count() or 1)
+    finally:
+        await steps.close()
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--queue", required=True, help="claims, or hospital-{h}")
+    parser.add_argument("--queue", required=True, help="claims, renewals, or hospital-{h}")
     queue = parser.parse_args().queue
     start(f"worker:{queue}", WorkerSettings, functools.partial(_run, queue))
 

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, Row
 from lipei.type.v1 import bill_pb2
 from services.claims.core.canonical import Inputs
 from services.claims.core.decision import ENGINE_VERSION
-from services.claims.core.explain import explain
+from services.claims.core.explain import Explanation, explain
 from services.claims.core.explanation import DecisionAltered, Explained, explained
 from services.claims.core.life_cycle import ClaimState
+from services.claims.core.plan_parts import Text
 from services.claims.explained.told import CoordinatedClaim, ToldClaim, ended, printable
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
@@ -50,8 +51,9 @@ def told_claim(
     told = replace(told, claims_of=_claims_of(connection, sealer, row, told))
     state = ClaimState(row.state)
     over = ended(state, released=row.released_us is not None)
-    text = explain(plan, decided, texts, ended=over, told=told, paid=bool(row.paid))
-    return ToldClaim(
+    named = {number: name for number, name in texts.items() if name}
+    text = explain(plan, decided, named, ended=over, told=told, paid=bool(row.paid))
+    claim = ToldClaim(
         name=claim_name(row.policy_id, row.id),
         claim_id=row.id,
         policy_id=row.policy_id,
@@ -69,6 +71,18 @@ def told_claim(
         told=told,
         text=text,
         ended=over,
+        to_return=row.recoverable,
+        due=max(0, row.owed - row.paid) if state is ClaimState.PAYABLE else 0,
+        corrected=row.adjusted,
+    )
+    since = claim.since
+    return claim if since is None else replace(claim, text=_with(text, since))
+
+
+def _with(text: Explanation, since: Text) -> Explanation:
+    """The sentences with what became of the claim since, after the one on the whole claim."""
+    return Explanation(
+        zh=(text.zh[0], since.zh, *text.zh[1:]), en=(text.en[0], since.en, *text.en[1:])
     )
 
 

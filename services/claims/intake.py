@@ -119,8 +119,11 @@ def take_in(
     if bill.consent and withdrawals.is_withdrawn(connection, bill.consent):
         text = "the consent under which this bill left the hospital is withdrawn; stop"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CONSENT_WITHDRAWN", text)
-    if tenant.hospital is not None:  # first what does not depend on the member
-        _same_bill(connection, sealer, tenant, bill, bill_hash)
+    if tenant.hospital is not None:  # first what does not depend on whom anybody insures
+        rows, _ = _same_bill(connection, sealer, tenant, bill, bill_hash)
+        if bill.kind == bill_pb2.BILL_KIND_CORRECTION:
+            person_id = policies.find_person(connection, sealer, bill.member_token)
+            _refuse_anothers(rows, person_id, bill)
     person_id, insured = _insured(connection, sealer, tenant, bill)
     found = answering_of(connection, sealer, plans, bill, insured)
     try:
@@ -274,6 +277,16 @@ def _same_bill(
     return rows, ended
 
 
+def _refuse_anothers(rows: Sequence[Row[Any]], person_id: str | None, bill: bill_pb2.Bill) -> None:
+    """A correction keeps person and currency of the bill that stands.
+
+    Raises: Refused when it does not.
+    """
+    if any(row.person_id != person_id or row.currency != bill.total.currency_code for row in rows):
+        text = "a correction keeps person and currency; take the bill back and send a new one"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_OF_ANOTHER", text)
+
+
 def _correct(
     connection: Connection,
     sealer: Sealer,
@@ -288,9 +301,7 @@ def _correct(
     Raises: Refused when the bill is another person's or in another currency now, or when a claim
     is closed for good: what it says then is for people to settle.
     """
-    if any(row.person_id != person_id or row.currency != bill.total.currency_code for row in rows):
-        text = "a correction keeps person and currency; take the bill back and send a new one"
-        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_OF_ANOTHER", text)
+    _refuse_anothers(rows, person_id, bill)
     news = [
         row for row in rows if not corrections.says_nothing_new(connection, sealer, row, bill_hash)
     ]

@@ -97,6 +97,16 @@ def format_minor(amount: int, currency: str) -> str:
     return f"{'-' if amount < 0 else ''}{whole}.{rest:0{places}d}"
 
 
+def grouped_minor(amount: int, currency: str) -> str:
+    """Amount in major units for people, thousands parted by commas.
+
+    >>> grouped_minor(-123456705, "CNY"), grouped_minor(1200, "JPY")
+    ('-1,234,567.05', '1,200')
+    """
+    whole, point, rest = format_minor(amount, currency).partition(".")
+    return f"{int(whole):,}{point}{rest}" if whole != "-0" else f"-0{point}{rest}"
+
+
 def spread(total: int, weights: Sequence[int]) -> list[int]:
     """Split `total` in proportion to `weights`: largest remainder first, ties in order.
 

@@ -7,6 +7,7 @@ once.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -20,12 +21,13 @@ from sqlalchemy.exc import DataError, IntegrityError
 from services.common.database import DATABASE_FAULTS, Database
 from services.common.sealing import SubjectKeys
 from services.his_bridge.core.mapping import Side, StoredMap
-from services.his_bridge.core.outcomes import Outcome
+from services.his_bridge.core.outcomes import Outcome, token_in
 from services.his_bridge.core.source_time import made_us
 from services.his_bridge.dialects.port import Glance, Key, RecordReader
 from services.his_bridge.judging import FAILED, Judging, MapsLoaded, ReaderOf
 from services.his_bridge.leasing import DAY_US, ChannelLease, NowUs
 from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.read_ahead import MOST_BYTES_OF_ONE, ReadAhead, ReadAheads
 from services.his_bridge.sources.port import Page, RawRecord
 from services.his_bridge.storage import (
     holding,
@@ -47,8 +49,24 @@ MEMBERS = 1_000
 _HEARD_AGAIN_US = 1_000_000
 
 LookUp = Callable[[Collection[Key]], Awaitable[Mapping[Key, bytes]]]
-# Without a glance the bridge failed on the record at first sight.
-Looked = tuple[Pending, Glance | None]
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """A stored record at first sight, or already judged.
+
+    With neither a glance nor an outcome the bridge failed on it.
+    """
+
+    pending: Pending
+    glance: Glance | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def needs(self) -> frozenset[Key]:
+        """What must be looked up to judge it."""
+        return self.glance.needs if self.glance else frozenset()
+
+
 Settle = Callable[[str, Sequence[Looked], Mapping[Key, bytes], dict[Key, Any]], outcomes.Settled]
 
 
@@ -107,6 +125,7 @@ class Intake:
         self._scope = self._scope_now = self._scope_of_profile = profile.scope
         self._look_up = look_up
         self._heard_us = -_HEARD_AGAIN_US
+        self._ahead = ReadAheads()
         self._database = database
         self._keys = keys
         self._now_us = now_us
@@ -135,23 +154,25 @@ class Intake:
         found = await self._look_up(needs) if needs and self._look_up else {}
         return await self._database.run(self._judging.tried, records, glances, found)
 
-    async def read_arrived(self) -> PullReport:
+    async def read_arrived(self, gather_s: float = 0.0) -> PullReport:
         """Read, under the lease, whatever lies unread, and release what is good.
+
+        What arrives within `gather_s` is read together: a batch costs as much as ten records.
 
         Raises: LeaseHeld.
         """
         report = PullReport()
         async with self.leased(asks_source=False) as holder:
-            await self.begin(holder, report)
+            await self.begin(holder, report, gather_s)
         return report
 
-    async def begin(self, holder: str, report: PullReport) -> None:
+    async def begin(self, holder: str, report: PullReport, gather_s: float = 0.0) -> None:
         """What comes first under every lease: what time changed, and what lies unread."""
         await self._database.run(self._use_maps)
         # For the whole of this lease: a cursor belongs to what was left out on the way to it.
         self._scope = self._scope_now
         await self._database.run(self._apply_consents, holder)
-        await self._read_left_over(holder, report)
+        await self._read_left_over(holder, report, gather_s)
         report.quarantined += await self._database.run(self._give_up_waiting, holder)
 
     async def left_alone_s(self) -> float:
@@ -180,13 +201,14 @@ class Intake:
         """
         return self._lease.taken(asks_source=asks_source)
 
-    async def _read_left_over(self, holder: str, report: PullReport) -> None:
+    async def _read_left_over(self, holder: str, report: PullReport, gather_s: float) -> None:
         while True:
             left = await self._database.run(self._left_over)
             if not left:
                 return
-            looked = await self._database.run(self._glance_at, left)
-            await self.read(holder, looked, {}, report)
+            await self.read(holder, left, {}, report)
+            if len(left) < BATCH:
+                await asyncio.sleep(gather_s)
 
     async def read(
         self,
@@ -218,14 +240,13 @@ class Intake:
     ) -> outcomes.Settled:
         """Settle some records by the maps that hold as they are written."""
         while True:
-            needs = {key for _, glance in looked if glance for key in glance.needs}
-            needs -= support.keys()
+            needs = {key for one in looked for key in one.needs} - support.keys()
             found = await self._look_up(needs) if needs and self._look_up else {}
             try:
                 return await self._database.run(settle, holder, looked, found, support)
             except MapsLoaded:
                 await self._database.run(self._use_maps)
-                pending = [entry for entry, _ in looked]
+                pending = [one.pending for one in looked]
                 looked = await self._database.run(self._glance_at, pending)
 
     # What follows blocks, and runs in the database's thread pool.
@@ -285,16 +306,36 @@ class Intake:
         with self._database.reading() as connection:
             return inbox.cursor_of(connection, self.hospital, self.channel, self._scope)
 
-    def _left_over(self) -> list[Pending]:
+    def _left_over(self) -> list[Looked]:
         with self._database.reading() as connection:
+            ids = inbox.left_over(connection, self.hospital, self.channel, BATCH)
+            ahead = self._ahead.take(ids, self._judging.maps_read)
             sealer = self._keys.sealer(connection)
-            return inbox.left_over(connection, sealer, self.hospital, self.channel, BATCH)
+            rest = inbox.opened(connection, sealer, [at for at in ids if at not in ahead])
+        found = [Looked(one.pending, outcome=one.outcome) for one in ahead.values()]
+        return sorted([*found, *self._glance_at(rest)], key=lambda one: one.pending.inbox_id)
 
     def _glance_at(self, pending: Sequence[Pending]) -> list[Looked]:
-        return [(entry, self._judging.glance(entry.raw)) for entry in pending]
+        return [Looked(entry, self._judging.glance(entry.raw)) for entry in pending]
+
+    def _judged(self, record: RawRecord, glance: Glance | None) -> Outcome | None:
+        """What becomes of a record that says all that it means; None where that takes long."""
+        if glance is None or glance.keep_out or glance.needs:
+            return None
+        if len(record.raw) > MOST_BYTES_OF_ONE:
+            return None
+        return self._judging.judge(record.record_id, glance, {})
 
     def _take(self, records: Sequence[RawRecord], pushed: bool) -> tuple[Taken, ...]:
-        arrived, _ = self._arrived(records)
+        under = self._judging.maps_read
+        arrived, glances = self._arrived(records)
+        judged: dict[int, Outcome] = {}
+        for position, record in enumerate(records if pushed else ()):
+            outcome = self._judged(record, glances[position])
+            if outcome is not None:
+                judged[position] = outcome
+                token = token_in(outcome)
+                arrived[position] = msgspec.structs.replace(arrived[position], token=token)
         with self._database.writing() as connection:
             stored = self._store(connection, arrived)
             now_us = self._now_us()
@@ -304,6 +345,11 @@ class Intake:
                 last_pulls.record(connection, self.hospital, self.channel, "", now_us=now_us)
         if is_sign:
             self._heard_us = now_us
+        self._ahead.keep(
+            ReadAhead(pending=pending, outcome=judged[position], under=under)
+            for position, pending in stored.pending
+            if position in judged
+        )
         found = [
             Taken.KEPT_OUT if position in stored.filtered else Taken.KNOWN
             for position in range(len(records))
@@ -330,7 +376,7 @@ class Intake:
             now_us = self._now_us()
             step = _step(page, stored, now_us)
             pull_progress.advance(connection, self.hospital, self.channel, step, now_us=now_us)
-        return stored, [(entry, glances[position]) for position, entry in stored.pending]
+        return stored, [Looked(entry, glances[position]) for position, entry in stored.pending]
 
     def _advance(self, step: pull_progress.Step) -> None:
         with self._database.writing() as connection:
@@ -373,8 +419,11 @@ class Intake:
     ) -> outcomes.Settled:
         support.update((key, self._judging.supporting(key, raw)) for key, raw in found.items())
         judged: list[tuple[Pending, Outcome]] = [
-            (entry, self._judging.judge(_record_id(entry), glance, support))
-            for entry, glance in batch
+            (
+                one.pending,
+                one.outcome or self._judging.judge(_record_id(one.pending), one.glance, support),
+            )
+            for one in batch
         ]
         return self._write(holder, judged)
 
@@ -386,16 +435,15 @@ class Intake:
         support: dict[Key, Any],
     ) -> outcomes.Settled:
         """Settle the one record of a batch that failed; if it is the guilty one it is set aside."""
-        ((entry, glance),) = looked
-        needs = glance.needs if glance else ()
-        mine = {key: found[key] for key in needs if key in found and key not in support}
+        (one,) = looked
+        mine = {key: found[key] for key in one.needs if key in found and key not in support}
         try:
             return self._settle(holder, looked, mine, support)
         except Exception as fault:
             if not _is_of_records(fault):
                 raise
             self._judging.failed(fault)
-            return self._write(holder, [(entry, FAILED)])
+            return self._write(holder, [(one.pending, FAILED)])
 
     def _write(self, holder: str, judged: Sequence[tuple[Pending, Outcome]]) -> outcomes.Settled:
         with self._database.writing() as connection:

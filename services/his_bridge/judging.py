@@ -32,26 +32,29 @@ class MapsLoaded(Exception):
 
 
 class Judging:
-    """One channel's reader, which is made anew when maps of codes were loaded."""
+    """One channel's reader, which is made anew when maps of codes were loaded.
+
+    `maps_read` is the number of the newest map that it knows.
+    """
 
     def __init__(self, channel: str, terms: SourceTerms, reader_of: ReaderOf) -> None:
         self.reader = reader_of(terms)
         self._channel = channel
         self._terms = terms
         self._reader_of = reader_of
-        self._maps_read = 0
+        self.maps_read = 0
         self.maps: Sequence[StoredMap] = ()
 
     def use_maps(self, database: Database) -> None:
         """Maps loaded by anybody, also by another replica."""
         with database.reading() as connection:
             newest = code_maps.newest(connection, self._terms.hospital)
-            if newest == self._maps_read:
+            if newest == self.maps_read:
                 return
             maps = code_maps.in_force(connection, self._terms.hospital)
         self.reader = self._reader_of(with_maps(self._terms, maps))
         self.maps = maps
-        self._maps_read = newest
+        self.maps_read = newest
 
     def take_turn(self, connection: Connection) -> None:
         """Let nobody load a map until the transaction ends.
@@ -62,7 +65,7 @@ class Judging:
         Raises: MapsLoaded when somebody did since `use_maps`.
         """
         code_maps.take_turn(connection, self._terms.hospital, shared=True)
-        if code_maps.newest(connection, self._terms.hospital) != self._maps_read:
+        if code_maps.newest(connection, self._terms.hospital) != self.maps_read:
             raise MapsLoaded
 
     def glance(self, raw: bytes) -> Glance | None:

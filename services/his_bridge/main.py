@@ -36,7 +36,7 @@ from services.his_bridge.consent_requests import RECIPIENT
 from services.his_bridge.metrics import BridgeMetrics, exposed
 from services.his_bridge.operations import OperationsServicer
 from services.his_bridge.profiles.loader import ProfileError, load_profiles
-from services.his_bridge.receiving.memory import give_back_large_blocks
+from services.his_bridge.receiving.memory import give_back_large_blocks, leave_out_what_stays
 from services.his_bridge.reconciling import Reconciler
 from services.his_bridge.servicer import HisBridgeServicer
 from services.his_bridge.storage.about import records_about
@@ -105,6 +105,7 @@ async def run(settings: BridgeSettings) -> None:
         now_us=now_us,
     )
     metrics = BridgeMetrics(database, hospitals, recipient, now_us)
+    leave_out_what_stays()
     try:
         with exposed(metrics, settings.his_bridge_metrics_address):
             await serve(

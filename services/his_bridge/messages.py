@@ -76,6 +76,8 @@ def bill(found: core.Bill, *, name: str, kind: str, consent: str = "") -> bill_p
         total=_money(found.total, found.currency),
         consent=consent,
         licences=[bill_pb2.Licence.Value(f"LICENCE_{one}") for one in found.licences],
+        emergency_admission=bool(found.emergency)
+        and found.care_type is not core.CareType.EMERGENCY,
     )
     social = found.social_insurance
     if social is not None:

@@ -22,6 +22,7 @@ from services.pricing.core.incentive import LegalCap
 from services.pricing.core.programme import Programme, Programmes, UnknownProgramme
 from services.pricing.core.quote import Asked
 from services.pricing.core.rates import Rates
+from services.pricing.core.sum_insured import sum_feature
 from services.pricing.requests import MAX_FEATURES, Part, day_of, part_of
 
 # The status travels in a header; loaded versions beyond this many are left to the operator.
@@ -31,10 +32,11 @@ CONDITION = "condition"
 
 NOT_IN_FORCE = "NOT_IN_FORCE"
 NOT_IN_PROGRAMME = "NOT_IN_PROGRAMME"
+NO_SUM_INSURED = "NO_SUM_INSURED"
 NO_SUCH_TARIFF = "NO_SUCH_TARIFF"
 NO_SUCH_PROGRAMME = "NO_SUCH_PROGRAMME"
 # Faults of a request that is well formed, but for which this tariff has no price.
-_NO_PRICE = frozenset({NOT_PRICED, NOT_IN_FORCE, NOT_IN_PROGRAMME})
+_NO_PRICE = frozenset({NOT_PRICED, NOT_IN_FORCE, NOT_IN_PROGRAMME, NO_SUM_INSURED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ def judged(shelf: Shelf, asked: Asked, violations: list[Violation]) -> Ground:
             found += _from_readings(rates, asked)
         if programme is not None and not any(f.feature == CONDITION for f in features.faults):
             found += _not_in_programme(programme, asked)
+        if programme is not None:
+            found += _no_sum_insured(programme, rates, asked)
     if found or rates is None:
         raise refusal(shelf, found)
     if asked.participation is not None and shelf.cap is None:
@@ -160,6 +164,20 @@ def _not_in_programme(programme: Programme, asked: Asked) -> Iterable[Violation]
         yield Violation(field, "MISSING_FEATURE", text)
     elif said not in programme.conditions:
         yield Violation(field, NOT_IN_PROGRAMME, f"the programme is for {known} only")
+
+
+def _no_sum_insured(programme: Programme, rates: Rates, asked: Asked) -> Iterable[Violation]:
+    """What a credit as sum insured needs: a tariff that prices the sum, and the sum itself."""
+    day = day_of(asked.start_date)
+    terms = programme.credit_as_on(day) if day else None
+    if terms is None or not terms.is_sum_insured:
+        return
+    if sum_feature(rates.tariff, terms) is None:
+        text = "gives credits as sum insured, which this tariff does not price; ask another tariff"
+        yield Violation("participation.programme", NO_SUM_INSURED, text)
+    elif terms.feature not in asked.features:
+        text = "the programme raises this sum by the credit; give what is asked for"
+        yield Violation(f'features["{terms.feature}"]', "MISSING_FEATURE", text)
 
 
 def _violation(fault: FeatureFault) -> Violation:

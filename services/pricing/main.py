@@ -34,8 +34,10 @@ from services.pricing.programmes.loader import (
 )
 from services.pricing.servicer import FULL_NAME, PricingServicer, Stores
 from services.pricing.storage.about import records_about
+from services.pricing.storage.clearings import ClearingStore
 from services.pricing.storage.counted import SEALED
 from services.pricing.storage.erasure import Erasures
+from services.pricing.storage.medication import MedicationStore
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
 from services.pricing.storage.registry import RegistryStore
@@ -90,7 +92,14 @@ async def run(settings: PricingSettings) -> None:
             await database.run(quotes.keep_programme, version, content, at_us)
         registry = RegistryStore(database)
         await database.run(OwnTariffs(registry).prove)
-        stores = Stores(quotes, ReadingStore(database, keys), Erasures(database, keys), registry)
+        stores = Stores(
+            quotes,
+            ReadingStore(database, keys),
+            Erasures(database, keys),
+            registry,
+            MedicationStore(database, keys),
+            ClearingStore(database, keys),
+        )
         servicer = PricingServicer(shelf, database, stores)
         tariffs = TariffServicer(shelf, database, registry)
         proof = service_evidence(

@@ -6,6 +6,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.type.v1 import money_pb2
+from services.pricing.core.adherence import Adherence
+from services.pricing.core.flags import Flag
 from services.pricing.core.incentive import Incentive
 from services.pricing.core.months import Judged, MonthAssessment
 from services.pricing.core.outcome import Outcome
@@ -14,6 +16,7 @@ from services.pricing.core.readings import value_text
 from services.pricing.storage.readings import CoachTask
 
 LOW_GLUCOSE = "LOW_GLUCOSE"
+_NAMED = 20  # readings of a flag that are named; how many there are is said beside
 
 
 def quote(found: Quote) -> pb.Quote:
@@ -26,6 +29,7 @@ def quote(found: Quote) -> pb.Quote:
         start_date=found.asked.start_date,
         premium_without_credit=_money(found.uncredited_minor, found.currency),
         incentive=_of_quote(found),
+        raised_sum_insured=_raised(found),
         arm=pb.QuoteArm.Value(f"QUOTE_ARM_{found.arm.name if found.arm else 'UNSPECIFIED'}"),
     )
     # Steps made in their place: handed over as a list they would be copied, half of all the work.
@@ -50,6 +54,20 @@ def _of_quote(found: Quote) -> pb.Incentive | None:
     return incentive(found.incentive, part.member)
 
 
+def _raised(found: Quote) -> pb.RaisedSumInsured | None:
+    if found.raised is None:
+        return None
+    return pb.RaisedSumInsured(
+        feature=found.raised.feature,
+        unit=found.raised.unit,
+        before=found.raised.before,
+        after=found.raised.after,
+        increase=found.raised.increase,
+        most=found.raised.most,
+        premium_without_credit=_money(found.raised.premium_minor, found.currency),
+    )
+
+
 def incentive(found: Incentive, member: str) -> pb.Incentive:
     """Months, run, share and credit on the wire; of `member`, by resource name."""
     return pb.Incentive(
@@ -65,9 +83,48 @@ def incentive(found: Incentive, member: str) -> pb.Incentive:
         credit_millionths=found.credit_millionths,
         model_share_millionths=found.model_millionths,
         outcomes=[_outcome(entry) for entry in found.outcomes],
+        flags=[_flag(entry) for entry in found.flags],
+        adherence=None if found.adherence is None else _adherence(found.adherence),
+        share_by_adherence=found.by_adherence,
+        credit_as_sum_insured=found.credit_as is not None and found.credit_as.is_sum_insured,
         legal_cap=None
         if found.cap is None
         else pb.LegalCap(share_millionths=found.cap.share_millionths, source=found.cap.source),
+    )
+
+
+def _flag(found: Flag) -> pb.Flag:
+    measure = "UNSPECIFIED" if found.measure is None else found.measure.name
+    return pb.Flag(
+        flag=found.id,
+        code=pb.FlagCode.Value(f"FLAG_CODE_{found.code}"),
+        months=found.months,
+        measure=pb.Measure.Value(f"MEASURE_{measure}"),
+        evidence=found.readings[:_NAMED],
+        readings=len(found.readings),
+        holds=found.holds,
+        cleared=found.cleared,
+        text_zh=found.zh,
+        text_en=found.en,
+    )
+
+
+def _adherence(found: Adherence) -> pb.Adherence:
+    return pb.Adherence(
+        fill_days=found.fills,
+        treatment_first_day=found.treatment_first,
+        days=found.days,
+        covered_days=found.covered,
+        pdc_millionths=found.pdc_millionths,
+        excluded=found.excluded,
+        months=[
+            pb.AdherentMonth(month=one.month, days=one.days, covered_days=one.covered, met=one.met)
+            for one in found.months
+        ],
+        run_first_month=found.run_first,
+        run_last_month=found.run_last,
+        run_months=found.run_months,
+        share_millionths=found.share_millionths,
     )
 
 
@@ -116,6 +173,7 @@ def _month(found: MonthAssessment) -> pb.MonthAssessment:
         slots_filled=found.slots_filled,
         measures=[_measure(entry) for entry in found.measures],
         evidence=found.evidence,
+        held_by=found.held_by,
     )
 
 

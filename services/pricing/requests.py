@@ -44,8 +44,8 @@ _EARLIEST_S = int(datetime(1900, 1, 1, tzinfo=UTC).timestamp())
 
 _POLICY = re.compile(r"policies/([A-Za-z0-9](?:[A-Za-z0-9._~-]{0,63}))", re.ASCII)
 QUOTE = re.compile(_POLICY.pattern + r"/quotes/([0-9a-f]{32})", re.ASCII)
-_TOKEN = r"([a-z0-9]{1,16}\.[0-9a-f]{64})"  # noqa: S105 - the form of a pseudonym, no secret
-_MEMBER = re.compile(rf"members/{_TOKEN}", re.ASCII)
+TOKEN = r"([a-z0-9]{1,16}\.[0-9a-f]{64})"  # noqa: S105 - the form of a pseudonym, no secret
+_MEMBER = re.compile(rf"members/{TOKEN}", re.ASCII)
 # What each kind of recorder may say of where a reading comes from.
 _STATES: Mapping[Kind, tuple[Provenance, ...]] = {
     Kind.HOSPITAL: tuple(Provenance),
@@ -53,13 +53,13 @@ _STATES: Mapping[Kind, tuple[Provenance, ...]] = {
     Kind.MEMBER: (Provenance.TYPED,),
 }
 _MEMBER_FORM = "must read members/{token}, as `lipei members token` prints it"
-MEMBER_OR_ALL = re.compile(rf"members/(?:-|{_TOKEN})", re.ASCII)
-_READING = re.compile(rf"members/{_TOKEN}/readings/[A-Za-z0-9][A-Za-z0-9._~-]{{0,63}}", re.ASCII)
+MEMBER_OR_ALL = re.compile(rf"members/(?:-|{TOKEN})", re.ASCII)
+_READING = re.compile(rf"members/{TOKEN}/readings/[A-Za-z0-9][A-Za-z0-9._~-]{{0,63}}", re.ASCII)
 MOST_POLICIES = 1_000
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _DOCTOR = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _BOUND = re.compile(r"(?:0|[1-9][0-9]{0,3})(?:\.[0-9]{1,2})?", re.ASCII)
-_LONGEST_REASON = 500
+LONGEST_REASON = 500
 
 _PROVENANCES = {
     reading_pb2.READING_PROVENANCE_LABORATORY: Provenance.LABORATORY,
@@ -242,8 +242,7 @@ def _incoming(
     measured = [] if bare else measure(written)
     if isinstance(measured, list):
         faults += [Violation(fault.field, fault.reason, fault.text) for fault in measured]
-    effective = None if bare else _moment(said, "effective_time", now, faults)
-    received = _moment(said, "receive_time", now, faults)
+    effective, received = _times(said, now, faults, bare=bare)
     if effective and received and received < effective - CLOCK_SKEW:
         text = "must not lie before effective_time"
         faults.append(Violation("receive_time", "BEFORE_MEASUREMENT", text))
@@ -259,15 +258,23 @@ def _incoming(
     )
 
 
-def _moment(
-    said: reading_pb2.Reading, field: str, now: datetime, faults: list[Violation]
+def _times(
+    said: reading_pb2.Reading, now: datetime, faults: list[Violation], *, bare: bool
+) -> tuple[datetime | None, datetime | None]:
+    effective, received = None, None
+    if said.HasField("effective_time") and not bare:
+        effective = moment_of(said.effective_time, "effective_time", now, faults)
+    elif not bare:
+        faults.append(Violation("effective_time", "REQUIRED", "must be given"))
+    if said.HasField("receive_time"):
+        received = moment_of(said.receive_time, "receive_time", now, faults)
+    return effective, received
+
+
+def moment_of(
+    stamp: Timestamp, field: str, now: datetime, faults: list[Violation]
 ) -> datetime | None:
-    if field == "effective_time" and not said.HasField("effective_time"):
-        faults.append(Violation(field, "REQUIRED", "must be given"))
-        return None
-    if field == "receive_time" and not said.HasField("receive_time"):
-        return None
-    stamp: Timestamp = getattr(said, field)
+    """A time that is past and after 1900; None, with what is wrong, for any other."""
     limit = now + CLOCK_SKEW
     if not (0 <= stamp.nanos < 1_000_000_000 and stamp.seconds >= _EARLIEST_S):
         faults.append(Violation(field, "BAD_TIME", "must be a time since 1900"))
@@ -295,8 +302,8 @@ def target_of(
     if not _DOCTOR.fullmatch(request.doctor_id):
         text = "must be 1 to 64 of A-Z a-z 0-9 . _ -"
         violations.append(Violation("doctor_id", "MALFORMED", text))
-    if not request.reason.strip() or len(request.reason) > _LONGEST_REASON:
-        text = f"must be 1 to {_LONGEST_REASON} characters"
+    if not request.reason.strip() or len(request.reason) > LONGEST_REASON:
+        text = f"must be 1 to {LONGEST_REASON} characters"
         violations.append(Violation("reason", "LENGTH", text))
     target = None
     if request.HasField("target") and what is not None:

@@ -10,7 +10,7 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, ParamSpec, TypeVar
 
 import grpc
@@ -21,8 +21,9 @@ from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1 import pricing_pb2_grpc
 from lipei.type.v1 import access_pb2
 from services.common.access.caller import current_caller
-from services.common.access.tenant import current_tenant
+from services.common.access.tenant import Tenant, current_tenant
 from services.common.database import Database
+from services.common.dated import add_months
 from services.common.grpc_edge import (
     Refused,
     Violation,
@@ -34,7 +35,8 @@ from services.common.grpc_edge import (
 from services.common.request_id import request_id_faults
 from services.common.sealing.erasures import OtherErasure, done_by
 from services.pricing import messages
-from services.pricing.core.incentive import Incentive, assess, readable_days, window_of
+from services.pricing.core.adherence import MONTHS_BEFORE, Supply
+from services.pricing.core.incentive import Beside, Incentive, assess, readable_days, window_of
 from services.pricing.core.months import HBA1C_REACHES_BACK
 from services.pricing.core.outcome import Person
 from services.pricing.core.programme import NoTargetInForce, Programme
@@ -44,6 +46,7 @@ from services.pricing.core.recording import Incoming
 from services.pricing.core.routing import Arm
 from services.pricing.core.waterfall import price
 from services.pricing.judging import Shelf, judged, named_programme, refusal
+from services.pricing.medication_requests import clearing_of, events_differ, events_of
 from services.pricing.own_tariffs import Own, OwnTariffs, TariffEdited, book_with
 from services.pricing.requests import (
     MEMBER_OR_ALL,
@@ -58,7 +61,9 @@ from services.pricing.requests import (
     participation_of,
     target_of,
 )
+from services.pricing.storage.clearings import ClearingStore, NotTakingPart
 from services.pricing.storage.erasure import Erasures, NothingKept
+from services.pricing.storage.medication import KeptSupply, MedicationStore
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import (
     Kept,
@@ -92,6 +97,17 @@ class Stores:
     readings: ReadingStore
     erasures: Erasures
     registry: RegistryStore
+    medication: MedicationStore
+    clearings: ClearingStore
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """Whose renewal, by which programme, on which day."""
+
+    part: Part
+    programme: Programme
+    day: date
 
 
 class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
@@ -109,6 +125,8 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         self._quotes = stores.quotes
         self._readings = stores.readings
         self._erasures = stores.erasures
+        self._medication = stores.medication
+        self._clearings = stores.clearings
         self._own = OwnTariffs(stores.registry)
         self._now = now
 
@@ -234,17 +252,54 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         self, request: pb.AssessMemberRequest, context: Context
     ) -> pb.AssessMemberResponse:
         """Months, run and share by the readings known now. Stores nothing."""
-        said = participation_of(request.participation)
-        part, violations = part_of(said, request.renewal_date, "renewal_date")
-        renewal = day_of(request.renewal_date)
-        if renewal is None:
-            text = "must be a day of the calendar as YYYY-MM-DD"
-            violations.append(Violation("renewal_date", "BAD_DATE", text))
-        programme = named_programme(self._shelf, said.programme, violations)
-        if violations or part is None or programme is None or renewal is None:
-            raise refusal(self._shelf, violations)
-        found = await self._assessed(part, programme, renewal)
-        return pb.AssessMemberResponse(incentive=messages.incentive(found, said.member))
+        renewal = self._renewal_of(request.participation, request.renewal_date, [])
+        found = await self._assessed(renewal.part, renewal.programme, renewal.day)
+        member = request.participation.member
+        return pb.AssessMemberResponse(incentive=messages.incentive(found, member))
+
+    async def ClearFlag(
+        self, request: pb.ClearFlagRequest, context: Context
+    ) -> pb.ClearFlagResponse:
+        """Keep what a person says of a flag that stands, and answer how the member stands then."""
+        said, violations = clearing_of(request, by=current_caller().subject)
+        renewal = self._renewal_of(request.participation, request.renewal_date, violations)
+        tenant = current_tenant()
+        request_id, token = tenant.own(request.request_id), renewal.part.member_token
+        if not await self._run(self._clearings.is_known, request_id):
+            before = await self._assessed(renewal.part, renewal.programme, renewal.day)
+            if said.flag not in {flag.id for flag in before.flags}:
+                raise not_found("flag", said.flag)
+        try:
+            now_us = _microseconds(self._now())
+            await self._run(self._clearings.add, tenant, request_id, token, said, now_us)
+        except OtherContent:
+            raise _request_id_reused() from None
+        except NotTakingPart:
+            raise not_found("flag", said.flag) from None
+        found = await self._assessed(renewal.part, renewal.programme, renewal.day)
+        member = request.participation.member
+        return pb.ClearFlagResponse(incentive=messages.incentive(found, member))
+
+    async def RecordMedication(
+        self, request: pb.RecordMedicationRequest, context: Context
+    ) -> pb.RecordMedicationResponse:
+        """Keep fills, openings and stays, all or none."""
+        now, tenant = self._now(), current_tenant()
+        events, violations = events_of(request, tenant.kind, now=now, backfill=self._shelf.backfill)
+        if violations:
+            raise invalid(violations)
+        for entry in events:
+            _check_member(entry.member_token)
+        request_id = tenant.own(request.request_id)
+        try:
+            done = await self._run(
+                self._medication.record, tenant, request_id, events, _microseconds(now)
+            )
+        except OtherContent:
+            raise _request_id_reused() from None
+        except ReadingsDiffer as differ:
+            raise events_differ(differ.places) from None
+        return pb.RecordMedicationResponse(recorded_count=done.recorded, known_count=done.known)
 
     async def ListCoachTasks(
         self, request: pb.ListCoachTasksRequest, context: Context
@@ -304,7 +359,28 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             target_count=done.targets,
             coach_task_count=done.tasks,
             quote_count=done.quotes,
+            medication_count=done.medications,
+            clearing_count=done.clearings,
         )
+
+    def _renewal_of(
+        self, participation: pb.Participation, day: str, violations: list[Violation]
+    ) -> _Renewal:
+        """Whose renewal is asked about.
+
+        Raises: Refused with every violation, these and those found here.
+        """
+        said = participation_of(participation)
+        part, faults = part_of(said, day, "renewal_date")
+        found = [*violations, *faults]
+        renewal = day_of(day)
+        if renewal is None:
+            text = "must be a day of the calendar as YYYY-MM-DD"
+            found.append(Violation("renewal_date", "BAD_DATE", text))
+        programme = named_programme(self._shelf, said.programme, found)
+        if found or part is None or programme is None or renewal is None:
+            raise refusal(self._shelf, found)
+        return _Renewal(part, programme, renewal)
 
     async def _assessed(
         self, part: Part, programme: Programme, renewal: date, person: Person | None = None
@@ -334,7 +410,17 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             zone=part.zone,
             cap=self._shelf.cap,
             person=person,
+            beside=self._beside(tenant, part, programme, renewal),
         )
+
+    def _beside(self, tenant: Tenant, part: Part, programme: Programme, renewal: date) -> Beside:
+        cleared = self._clearings.cleared(tenant, part.member_token)
+        if programme.adherence_on(renewal) is None:
+            return Beside(cleared=cleared)
+        window = window_of(renewal)
+        first = add_months(window.first, -MONTHS_BEFORE)
+        kept = self._medication.events_of(tenant, part.member_token, first, window.last)
+        return Beside(tuple(_supply(entry, part.zone) for entry in kept), cleared)
 
     def _low_glucose(self, incoming: Incoming) -> Measured | None:
         measured = measure(incoming.written)
@@ -380,6 +466,19 @@ def _counted(kept: Kept) -> Reading:
         provenance=kept.reading.written.provenance,
         effective=_time(kept.reading.effective_us),
         received=_time(kept.received_us),
+        recorder=kept.recorder,
+    )
+
+
+def _supply(kept: KeptSupply, zone: tzinfo) -> Supply:
+    event = kept.event
+    return Supply(
+        name=event.name,
+        kind=event.kind,
+        drug=event.drug,
+        first=event.first,
+        days=event.days,
+        received=_time(kept.received_us).astimezone(zone).date(),
         recorder=kept.recorder,
     )
 

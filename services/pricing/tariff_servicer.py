@@ -117,7 +117,10 @@ class TariffServicer(registry_pb2_grpc.TariffServiceServicer):
             evidence_sha256=digest,
             evidence=canonical_bytes(evidence),
         )
-        kept = await self._run(self._store.propose, insurer, proposed, self._act(request))
+        try:
+            kept = await self._run(self._store.propose, insurer, proposed, self._act(request))
+        except SamePerson as same:
+            raise _same_person(same) from None
         return pb.ProposeTariffResponse(
             tariff=messages.registered(kept), gates=messages.gates(gates)
         )
@@ -254,8 +257,7 @@ class TariffServicer(registry_pb2_grpc.TariffServiceServicer):
         except NotAllowed as not_now:
             raise _wrong_state(str(not_now)) from None
         except SamePerson as same:
-            code = grpc.StatusCode.FAILED_PRECONDITION
-            raise Refused(code, "SAME_PERSON", str(same)) from None
+            raise _same_person(same) from None
         except VersionsOverlap as overlap:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -363,6 +365,10 @@ def _check_challenger(kept: Registered, tariff_id: str) -> None:
         return
     text = "a challenger is approved, or active under another id"
     raise _wrong_state(text)
+
+
+def _same_person(same: SamePerson) -> Refused:
+    return Refused(grpc.StatusCode.FAILED_PRECONDITION, "SAME_PERSON", str(same))
 
 
 def _wrong_state(text: str) -> Refused:

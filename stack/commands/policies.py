@@ -20,7 +20,7 @@ from stack.message_file import MessageFile, read_messages
 app = typer.Typer(no_args_is_help=True, help="Policies: import.")
 
 MOST = 1_000  # of one request, which is all or none
-_CALL_S = 120.0
+CALL_S = 120.0
 
 
 @app.callback()
@@ -38,13 +38,13 @@ def import_file(
     as_json: AsJson = False,
 ) -> None:
     """Import policies, all or none. Every fault is named with its line."""
-    read = _read(file)
+    read = read_policies(file)
     request = pb.ImportPoliciesRequest(
         request_id=fresh_request_id(), policies=read.messages, dry_run=dry_run
     )
     try:
         with calling(state, "claims", "insurer_intake") as channel:
-            answer = ClaimsServiceStub(channel).ImportPolicies(request, timeout=_CALL_S)
+            answer = ClaimsServiceStub(channel).ImportPolicies(request, timeout=CALL_S)
     except CallFailed as refused:
         if not refused.fault.violations:
             raise
@@ -69,7 +69,11 @@ def import_file(
         )
 
 
-def _read(file: Path) -> MessageFile[policy_pb2.Policy]:
+def read_policies(file: Path) -> MessageFile[policy_pb2.Policy]:
+    """The policies of a file, at most as many as one request takes.
+
+    Raises: Failed with every fault of the file.
+    """
     try:
         read = read_messages(content_of(file), str(file), "policies", policy_pb2.Policy)
     except StrictYamlError as error:

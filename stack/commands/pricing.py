@@ -13,11 +13,14 @@ from services.pricing.fitting.simulated.settings import SimulateSettings
 from stack.commands import (
     pricing_evaluate,
     pricing_fit,
+    pricing_handover,
     pricing_registry,
     pricing_renew,
+    pricing_renewals,
     pricing_report,
     pricing_select,
     pricing_study,
+    quote,
 )
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import (
@@ -46,7 +49,10 @@ app.command()(pricing_select.propose)
 app.command()(pricing_select.diff)
 pricing_registry.add_to(app)
 app.command()(pricing_report.report)
-app.command()(pricing_renew.renew)
+app.command()(quote.quote)
+pricing_renewals.add_to(pricing_renew.app)
+pricing_renew.app.command("hand-over")(pricing_handover.hand_over)
+app.add_typer(pricing_renew.app, name="renew")
 
 
 @app.command()
@@ -138,6 +144,8 @@ Everything that `lipei pricing` makes of pricing.yaml lies here, in the open, an
 | evaluate/evaluation.json | `evaluate` | what a health programme does to claims, and its checks |
 | select/ | `select` | relativities.xlsx to edit; selection.json |
 | report/ | `report` | report.html; tables.xlsx |
-| tariff/ | `propose` | the tariff |
+| tariff/ | `propose` | the tariff, its evidence, its filing memos in Chinese and English |
+| renewal/book.parquet or .csv | you | the expiring book, one row a policy |
+| renewal/ | `renew` | renewals/ with every premium; dislocation.xlsx and .json |
 | runs/ | each command | run cards: `lipei pricing rerun` repeats one and compares |
 """

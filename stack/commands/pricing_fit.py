@@ -10,10 +10,11 @@ import msgspec
 import typer
 from rich.table import Table
 
+from services.common.money import grouped_minor
 from services.pricing.core.tariff import E4
 from services.pricing.fitting import run_card
 from services.pricing.fitting.book_settings import BookSettings
-from services.pricing.fitting.models.fit_result import Fit
+from services.pricing.fitting.models.fit_result import Fit, FitWarning, cell_title
 from services.pricing.fitting.models.refusal import FitRefused
 from services.pricing.fitting.models.settings import FitSettings
 from stack.commands.failing import Failed
@@ -26,16 +27,26 @@ from stack.commands.pricing_folder import (
     settings_of,
 )
 from stack.commands.pricing_study import book_of
-from stack.commands.printing import console, progress_bar, say, table
+from stack.commands.printing import console, counted, print_table, progress_bar, rows, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from services.pricing.fitting.models.survival_files import Survival
     from services.pricing.fitting.pricing_file import PricingFile
 
 _STUDY = "study"
 _EXIT_DIFFERENT = 1
+_SHOWN_LEVELS = 4
+# What the actuary reads of each kind of warning, before the levels that have it.
+_KINDS = {
+    "THIN_BASE": "thin base level",
+    "THIN_LEVEL": "thin",
+    "NO_CLAIMS": "without a claim",
+    "NO_EXPOSURE": "nobody in",
+    "POOLED": "moved by the declared direction:",
+    "BOUNDED": "held by a bound:",
+}
 
 
 def fit(file: PricingPath = DEFAULT) -> None:
@@ -69,16 +80,20 @@ def fit(file: PricingPath = DEFAULT) -> None:
             work.outputs += [target / files.SURVIVAL] if lived is not None else []
     except FitRefused as refused:
         raise Failed(*str(refused).splitlines(), exit_code=2) from None
-    out.print(_causes(fitted))
+    print_table(_causes(fitted))
     if fitted.synthetic:
         say("synthetic: fitted on simulated people, not for sale")
-    for line in _warned(fitted):
+    for line in warned(fitted):
         say(line)
-    say(f"{target / files.FILE}: {len(fitted.warnings)} warnings, each with its level")
+    told = counted(len(fitted.warnings), "warning")
+    say(f"{target / files.FILE}: {told}, each with its level and what to do")
     if lived is None:
         say("no survival: the book is not beside the study")
     else:
-        out.print(_survived(lived))
+        print_table(_survived(lived))
+        for cause in lived.causes:
+            if cause.refused:
+                say(f"{cause.cause}: {cause.refused}")
     say_next(f"lipei pricing select -f {found.path}", f"lipei pricing report -f {found.path}")
 
 
@@ -101,8 +116,10 @@ def rerun(
     cards = set(folder.glob(f"{run_card.FOLDER}/*.json"))
     group = context.find_root().command if context.parent is None else context.parent.command
     group.main([before.command, "-f", str(file.path), *before.arguments], standalone_mode=False)
-    (made,) = set(folder.glob(f"{run_card.FOLDER}/*.json")) - cards
-    told = run_card.differences(before, run_card.read_card(made))
+    made = sorted(set(folder.glob(f"{run_card.FOLDER}/*.json")) - cards)
+    # Another command may have left its card meanwhile.
+    after = [card for card in map(run_card.read_card, made) if card.command == before.command][-1]
+    told = run_card.differences(before, after)
     if told:
         raise Failed(f"{card.name} again is not the same:", *told, exit_code=_EXIT_DIFFERENT)
     say(f"{card.name} again: {len(before.outputs)} outputs, the same bytes")
@@ -147,33 +164,79 @@ def _survived(lived: Survival) -> Table:
             cause.cause,
             f"{cause.persons:,}",
             f"{cause.first_events:,}",
-            cause.refused or f"{apart:.4f} standard errors",
-            f"{min(p):.3g}" if p else "",
+            f"{apart:.4f} standard errors" if not cause.refused else "—",
+            f"{min(p):.3g}" if p else "—",
         )
     return made
 
 
 def _causes(fitted: Fit) -> Table:
-    columns = ("cause", "claims", "segments", "cells", "dispersion", "base a year", "tables")
+    base = f"base a year, {fitted.currency}"
+    columns = ("cause", "claims", "claims of 0", "segments", "cells", "dispersion", base, "tables")
     made = table(*columns, right=columns[1:])
     for cause in fitted.causes:
         frequency = cause.frequency
-        made.add_row(
-            f"{cause.en} {cause.zh}",
-            f"{cause.severity.rows + cause.severity.left_out:,}",
-            f"{frequency.rows:,}",
-            f"{frequency.cells:,}",
-            f"{frequency.pearson_dispersion:.2f}",
-            f"{cause.base_e4 / E4 / 100:,.2f}",
-            str(len(cause.tables)),
+        rows(
+            made,
+            [
+                (
+                    f"{cause.en} {cause.zh}",
+                    f"{cause.severity.rows:,}",
+                    f"{cause.severity.left_out:,}",
+                    f"{frequency.rows:,}",
+                    f"{frequency.cells:,}",
+                    f"{frequency.pearson_dispersion:.2f}",
+                    grouped_minor(round(cause.base_e4 / E4), fitted.currency),
+                    str(len(cause.tables)),
+                )
+            ],
         )
     return made
 
 
-def _warned(fitted: Fit) -> Iterable[str]:
-    """How often each kind of warning stands in the fit, with its first sentence."""
-    counts = Counter(warning.code for warning in fitted.warnings)
-    for code, count in counts.items():
-        first = next(warning for warning in fitted.warnings if warning.code == code)
-        more = f" (and {count - 1} more)" if count > 1 else ""
-        yield f"{code}: {first.where}: {first.en}{more}"
+def warned(fitted: Fit) -> Iterable[str]:
+    """A line for each cause and factor that is warned of, those with most money in it first.
+
+    Money is what the claims of the levels that are named cost, or of the whole cause.
+    """
+    groups: dict[str, list[FitWarning]] = {}
+    for warning in fitted.warnings:
+        groups.setdefault(".".join(warning.where.split(".")[:2]), []).append(warning)
+    money = {where: _money(fitted, where, found) for where, found in groups.items()}
+    if groups:
+        yield "warnings by cause and factor, those with most money in it first:"
+    for where in sorted(groups, key=lambda one: (-money[one], one)):
+        found = groups[where]
+        counts = Counter(warning.code for warning in found)
+        kinds = sorted(counts, key=lambda code: code != "THIN_BASE")
+        said = "; ".join(_kind(code, counts[code], found) for code in kinds)
+        amount = f"{grouped_minor(money[where], fitted.currency)} {fitted.currency}"
+        yield f"  {where}: {counted(len(found), 'warning')} on claims of {amount}: {said}"
+
+
+def _kind(code: str, count: int, found: Sequence[FitWarning]) -> str:
+    """One kind of warning of one factor: the levels, or the sentence where it has none."""
+    mine = [warning for warning in found if warning.code == code]
+    levels = [level for one in mine if (level := one.where.partition(".")[2].partition(".")[2])]
+    if not levels:
+        return mine[0].en
+    more = f" and {count - _SHOWN_LEVELS} more" if count > _SHOWN_LEVELS else ""
+    return f"{_KINDS.get(code, code)} {', '.join(levels[:_SHOWN_LEVELS])}{more}"
+
+
+def _money(fitted: Fit, where: str, found: Sequence[FitWarning]) -> int:
+    name, _, factor = where.partition(".")
+    levels = {one.where.removeprefix(f"{where}.") for one in found}
+    for cause in fitted.causes:
+        if cause.name != name:
+            continue
+        for one in cause.tables:
+            if one.name == factor:
+                return round(
+                    sum(cell.amount_minor for cell in one.cells if cell_title(cell) in levels)
+                )
+        # A warning of the whole cause: any of its tables holds the claims that a table applies to.
+        return round(
+            max((sum(c.amount_minor for c in one.cells) for one in cause.tables), default=0)
+        )
+    return 0

@@ -11,7 +11,8 @@ import typer
 
 from lipei.pricing.v1 import registry_pb2 as pb
 from lipei.pricing.v1.registry_pb2_grpc import TariffServiceStub
-from services.common.money import parse_decimal
+from lipei.type.v1.money_pb2 import Money
+from services.common.money import grouped_minor, parse_decimal
 from services.pricing.core.checks import Fault
 from services.pricing.core.evidence import evidence_from
 from services.pricing.core.gates import Gate
@@ -20,7 +21,7 @@ from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.pricing_folder import say_next
 from stack.commands.pricing_select import show_gates, written
-from stack.commands.printing import money, plain, print_json, print_table, rows, say, table
+from stack.commands.printing import counted, plain, print_json, print_list, rows, say, table
 
 Name = Annotated[str, typer.Argument(metavar="TARIFF", help='"{tariff}@sha256:{hash}"')]
 Reason = Annotated[str, typer.Option("--reason", help="Why; stays on record.")]
@@ -55,9 +56,10 @@ def tariffs(
         return
     made = table("tariff", "state", "first", "last", "who")
     for one in found:
-        who = " ".join(f"{_event(change)}:{change.actor}" for change in one.history)
+        who = ", ".join(f"{_event(change).lower()} {change.actor}" for change in one.history)
         rows(made, [(one.name, _state(one), one.first_date, one.last_date, who)])
-    print_table(made)
+    of = f" under the id {tariff_id}" if tariff_id else ""
+    print_list(made, f"no tariff{of} yet; `lipei pricing propose` hands one in")
 
 
 def approve(
@@ -74,7 +76,7 @@ def approve(
     with calling(state, "pricing", "actuary") as channel:
         stub = TariffServiceStub(channel)
         kept = stub.GetTariff(pb.GetTariffRequest(name=name), timeout=CALL_S)
-        show_gates(map(_gate, kept.gates), lang)
+        show_gates(list(map(_gate, kept.gates)), lang)
         request = pb.ApproveTariffRequest(
             request_id=fresh_request_id(request_id), name=name, reason=reason
         )
@@ -118,7 +120,9 @@ def activate(
         answer = TariffServiceStub(channel).ActivateTariff(request, timeout=CALL_S)
     _show(answer.tariff)
     tariff_id = name.partition("@")[0]
-    say_next(f"lipei quote {tariff_id} --start-date {answer.tariff.first_date} --feature ...")
+    say_next(
+        f"lipei pricing quote {tariff_id} --start-date {answer.tariff.first_date} --feature ..."
+    )
 
 
 def retire(
@@ -190,12 +194,14 @@ def shadows(tariff_id: TariffId, state: State = DEFAULT_STATE, as_json: AsJson =
         return
     made = table("quote", "champion", "challenger", right=("champion", "challenger"))
     for one in found:
-        rows(made, [(one.quote, money(one.champion_premium), money(one.challenger_premium))])
-    print_table(made)
+        rows(made, [(one.quote, _money(one.champion_premium), _money(one.challenger_premium))])
+    print_list(made, f"no quote under {tariff_id} was priced by a challenger in the shadow")
     before = sum(one.champion_premium.minor_units for one in found)
     after = sum(one.challenger_premium.minor_units for one in found)
     if before:
-        say(f"{len(found)} quotes; the challenger would charge {after / before - 1:+.2%}")
+        say(
+            f"{counted(len(found), 'quote')}; the challenger would charge {after / before - 1:+.2%}"
+        )
 
 
 def export(
@@ -230,6 +236,10 @@ def _gate(told: pb.Gate) -> Gate:
         en=told.text_en,
         faults=tuple(Fault("", "GATE", text) for text in told.faults),
     )
+
+
+def _money(amount: Money) -> str:
+    return f"{grouped_minor(amount.minor_units, amount.currency_code)} {amount.currency_code}"
 
 
 def _show(found: pb.RegisteredTariff) -> None:

@@ -7,80 +7,86 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.common.money import format_minor
-from services.pricing.core.balance import NotBalanced, OutOfReach
+from services.common.money import grouped_minor
 from services.pricing.core.renewal import NINE_PLACES
 from services.pricing.core.tariff import E4, written
 from services.pricing.fitting import run_card
 from services.pricing.tariffs.loader import TariffRefused, load_tariff
 from stack.commands.failing import Failed
-from stack.commands.pricing_folder import DEFAULT, PricingPath, opened, running
-from stack.commands.printing import console, counted, print_table, progress_bar, say, table
+from stack.commands.pricing_folder import DEFAULT, PricingPath, opened, running, say_next
+from stack.commands.printing import console, print_table, progress_bar, rows, say, table
 
 if TYPE_CHECKING:  # pandas' weight comes with the command that needs it, not with every `lipei`
     from services.pricing.core.rates import Rates
     from services.pricing.fitting.pricing_file import PricingFile
     from services.pricing.fitting.renewal.dislocation import Dislocation, Group
-    from services.pricing.fitting.renewal.renew import BookRefused
     from services.pricing.fitting.renewal.result import Manifest
-    from services.pricing.fitting.renewal.settings import RenewalSettings
+    from services.pricing.fitting.renewal.work import Work
 
-_FOLDER = "renewal"
-_STEPS = {
+FOLDER = "renewal"
+STEPS = {
     "deal": "dealing the book into shards",
     "price": "pricing shards",
     "balance": "finding the off-balance factor",
     "write": "writing renewals",
 }
-_SHOWN_MOVERS = 3
+SHOWN_MOVERS = 3
 
 
+app = typer.Typer(
+    invoke_without_command=True,
+    help="Renew a book: collar, off-balance, credits; Parquet, manifest and dislocation.",
+)
+Movers = Annotated[
+    int, typer.Option(help="How many of the largest rises and falls are printed.", min=0)
+]
+
+
+@app.callback()
 def renew(
-    file: PricingPath = DEFAULT,
-    movers: Annotated[
-        int, typer.Option(help="How many of the largest rises and falls are printed.", min=0)
-    ] = _SHOWN_MOVERS,
+    context: typer.Context, file: PricingPath = DEFAULT, movers: Movers = SHOWN_MOVERS
 ) -> None:
     """Price a book's renewals: collar, off-balance, credits; Parquet, manifest and dislocation.
 
-    Changes no policy. Stopped by Ctrl-C, the same command goes on where it was.
+    Changes no policy. Stopped by Ctrl-C, the same command goes on where it was. With `start` the
+    running installation (`lipei up`) makes the same files instead, and your terminal is free.
     """
+    if context.invoked_subcommand is not None:
+        return
     from services.pricing.fitting.renewal.dislocation import dislocation  # noqa: PLC0415 -- heavy
-    from services.pricing.fitting.renewal.settings import RenewalSettings  # noqa: PLC0415 -- heavy
     from services.pricing.fitting.renewal.workbook import write_workbook  # noqa: PLC0415 -- heavy
 
     found = opened(file)
-    settings = found.of(RenewalSettings)
-    book, tariff = found.folder / settings.book, found.folder / settings.tariff
-    rates = _tariff(tariff)
-    if not book.is_file():
-        raise Failed(f"{book} is not there; renewal.book in {found.path} says which book expires")
-    with running(found, "renew", inputs=(book, tariff)) as run:
-        manifest = _renewed(found, settings, rates, book)
-        result = found.folder / _FOLDER / "renewals"
-        report = dislocation(result)
-        paths = write_workbook(report, manifest, found.folder / _FOLDER)
-        run.outputs += [*sorted(result.iterdir()), *paths]
+    made, tariff = work_of(found)
+    with running(found, "renew", inputs=(made.book, tariff)) as run:
+        manifest = _renewed(made)
+        report = dislocation(made.result)
+        paths = write_workbook(report, manifest, made.folder)
+        run.outputs += [*sorted(made.result.iterdir()), *paths]
         run.synthetic = manifest.synthetic
-        _print(manifest, report, movers)
-        say(f"written: {result}, {', '.join(str(path) for path in paths)}")
-    say("next: look at dislocation.xlsx; after a change of renewal.collar run it again")
+        print_renewal(manifest, report, movers)
+        say(f"written: {made.result}, {', '.join(str(path) for path in paths)}")
+    say("look at dislocation.xlsx; after a change of renewal.collar run it again")
+    say_next(f"lipei pricing report -f {found.path}")
 
 
-def _renewed(file: PricingFile, settings: RenewalSettings, rates: Rates, book: Path) -> Manifest:
-    from services.pricing.fitting.renewal.dealing import BookUnreadable  # noqa: PLC0415 -- heavy
-    from services.pricing.fitting.renewal.grid import TooManyCells  # noqa: PLC0415 -- heavy
-    from services.pricing.fitting.renewal.renew import (  # noqa: PLC0415 -- heavy
-        BookRefused,
-        NothingToRenew,
-        renew_book,
-    )
+def work_of(file: PricingFile) -> tuple[Work, Path]:
+    """The renewal that a pricing folder asks for, and its tariff's file.
+
+    Raises: Failed.
+    """
+    from services.pricing.fitting.renewal.settings import RenewalSettings  # noqa: PLC0415 -- heavy
     from services.pricing.fitting.renewal.terms import (  # noqa: PLC0415 -- heavy
         TermsRefused,
         terms_of,
     )
     from services.pricing.fitting.renewal.work import Work  # noqa: PLC0415 -- heavy
 
+    settings = file.of(RenewalSettings)
+    book, tariff = file.folder / settings.book, file.folder / settings.tariff
+    rates = _tariff(tariff)
+    if not book.is_file():
+        raise Failed(f"{book} is not there; renewal.book in {file.path} says which book expires")
     try:
         terms = terms_of(settings, rates.tariff)
     except TermsRefused as refused:
@@ -90,23 +96,29 @@ def _renewed(file: PricingFile, settings: RenewalSettings, rates: Rates, book: P
         book_sha256=run_card.digest(book),
         rates=rates,
         settings=settings,
-        folder=file.folder / _FOLDER,
+        folder=file.folder / FOLDER,
         terms=terms,
     )
+    return work, tariff
+
+
+def _renewed(work: Work) -> Manifest:
+    from services.pricing.fitting.renewal.refusal import (  # noqa: PLC0415 -- heavy
+        REFUSALS,
+        is_book_fault,
+        refusal_lines,
+    )
+    from services.pricing.fitting.renewal.renew import renew_book  # noqa: PLC0415 -- heavy
+
     with progress_bar(console()) as bar:
-        tasks = {step: bar.add_task(text, total=None) for step, text in _STEPS.items()}
+        tasks = {step: bar.add_task(text, total=None) for step, text in STEPS.items()}
         try:
             return renew_book(
                 work, lambda step, done, of: bar.update(tasks[step], completed=done, total=of)
             )
-        except BookUnreadable as error:
-            raise Failed(*error.faults, exit_code=2) from None
-        except BookRefused as refused:
-            raise Failed(*_faults(refused), exit_code=2) from None
-        except OutOfReach as error:
-            raise Failed(*_out_of_reach(error, settings, rates)) from None
-        except (NotBalanced, NothingToRenew, TooManyCells) as error:
-            raise Failed(str(error)) from None
+        except REFUSALS as refused:
+            code = 2 if is_book_fault(refused) else 1
+            raise Failed(*refusal_lines(refused, work), exit_code=code) from None
 
 
 def _tariff(path: Path) -> Rates:
@@ -119,42 +131,18 @@ def _tariff(path: Path) -> Rates:
         raise Failed(text, exit_code=2) from None
 
 
-def _faults(refused: BookRefused) -> list[str]:
-    lines = [f"nothing is renewed: the book has faults in its {refused.rows} rows"]
-    for fault, count in sorted(refused.tally.counts.items(), key=lambda item: -item[1]):
-        rows = ", ".join(str(row) for row in refused.tally.rows[fault])
-        more = ", ..." if count > len(refused.tally.rows[fault]) else ""
-        said = counted(count, "row")
-        lines.append(f"{fault.column}: {fault.text} ({fault.reason}; {said}: {rows}{more})")
-    return lines
-
-
-def _out_of_reach(error: OutOfReach, settings: RenewalSettings, rates: Rates) -> list[str]:
-    currency = rates.tariff.currency
-
-    def said(amount_e4: int) -> str:
-        return format_minor(amount_e4 // E4, currency)
-
-    reach, change = error.reach, settings.change_millionths / 10_000
-    target = f"{said(error.target_e4)} {currency} with an approved change of {change:g} %"
-    allowed = f"{said(reach.least_e4)} to {said(reach.most_e4)} {currency}"
-    return [
-        f"the target, {target}, is out of reach of the collar",
-        f"the collar allows {allowed}; widen renewal.collar or change renewal.approved_change",
-    ]
-
-
-def _print(manifest: Manifest, report: Dislocation, movers: int) -> None:
+def print_renewal(manifest: Manifest, report: Dislocation, movers: int) -> None:
+    """What a renewal came to, for people."""
     currency = manifest.currency
 
     def said(minor: float) -> str:
-        return format_minor(round(minor), currency)
+        return grouped_minor(round(minor), currency)
 
     def cells(group: Group) -> list[str]:
         amounts = (group.expiring_minor, group.technical_minor, group.charged_minor)
         shares = (group.held_up, group.held_down, group.credit)
         return [
-            str(group.policies),
+            f"{group.policies:,}",
             *(said(amount) for amount in amounts),
             f"{group.change:+.1%}",
             *(f"{share:.1%}" for share in shares),
@@ -163,36 +151,26 @@ def _print(manifest: Manifest, report: Dislocation, movers: int) -> None:
     if manifest.synthetic:
         say("synthetic: this tariff is an illustration and not for sale")
     factor = written(manifest.off_balance_billionths, NINE_PLACES)
-    say(f"{manifest.renewed} of {manifest.rows} policies renewed, {manifest.referred} referred")
+    of = f"{manifest.renewed:,} of {manifest.rows:,} policies"
+    say(f"{of} renewed, {manifest.referred:,} referred")
     say(
         f"off-balance factor {factor}; target {said(manifest.target_e4 / E4)}, "
         f"charged {said(manifest.charged_minor)} {currency}, before rounding "
         f"{(manifest.total_e4 / manifest.target_e4 - 1) * 1e6:+.3f} millionths off"
     )
-    shown = table(
-        *("group", "policies", "expiring", "technical", "charged", "change", "held up"),
-        *("held down", "credit"),
-        right=(
-            "policies",
-            "expiring",
-            "technical",
-            "charged",
-            "change",
-            "held up",
-            "held down",
-            "credit",
-        ),
-    )
+    amounts = tuple(f"{name} a policy, {currency}" for name in ("expiring", "technical", "charged"))
+    counts = ("policies", *amounts, "change", "held up", "held down", "credit")
+    shown = table("group", *counts, right=counts)
     groups = [("the book", report.book), *((band.name, band) for band in report.bands)]
     for name, several in report.groups.items():
         groups += [(f"{name} {group.name}", group) for group in several]
     for name, group in groups:
-        shown.add_row(name, *cells(group))
+        rows(shown, [(name, *cells(group))])
     print_table(shown)
     for title, listed in (("rises", report.up), ("falls", report.down)):
         for mover in listed[:movers]:
             say(
                 f"largest {title}: {mover.policy_id} {said(mover.expiring_minor)} -> "
-                f"{said(mover.charged_minor)} ({mover.change:+.1%}; technical "
+                f"{said(mover.charged_minor)} {currency} ({mover.change:+.1%}; technical "
                 f"{said(mover.technical_minor)})"
             )

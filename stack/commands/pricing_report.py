@@ -85,6 +85,7 @@ def report(file: PricingPath = DEFAULT) -> None:
                     ("currency", fit.currency),
                     ("selection", "none" if selection is None else _told(selection)),
                 ],
+                currency=fit.currency,
                 synthetic=fit.synthetic,
             )
             run.outputs += paths
@@ -96,7 +97,10 @@ def report(file: PricingPath = DEFAULT) -> None:
     if fit.synthetic:
         say("synthetic: fitted on simulated people, not for sale")
     say(f"written: {', '.join(str(path) for path in paths)}")
-    say_next(f"lipei pricing select -f {found.path}", f"lipei pricing propose -f {found.path}")
+    further = [f"lipei pricing select -f {found.path}"]
+    if selection is not None:  # there is nothing to propose before
+        further.append(f"lipei pricing propose -f {found.path}")
+    say_next(*further)
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

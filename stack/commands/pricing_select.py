@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,12 +13,13 @@ import typer
 
 from lipei.pricing.v1 import registry_pb2 as pb
 from lipei.pricing.v1.registry_pb2_grpc import TariffServiceStub
-from services.common.money import format_minor
+from services.common.money import grouped_minor
 from services.common.strict_yaml import StrictYamlError
 from services.common.strict_yaml import load as load_yaml
 from services.pricing.core.difference import Changed, Effect, changes, effects
 from services.pricing.core.gates import Gate, all_passed, judge
 from services.pricing.core.incentive import LegalCap
+from services.pricing.core.off_balance import expected
 from services.pricing.core.tariff import (
     Tariff,
     canonical_bytes,
@@ -40,10 +42,10 @@ from stack.commands.pricing_folder import (
     say_next,
     settings_of,
 )
-from stack.commands.printing import print_json, print_table, rows, say, table
+from stack.commands.printing import counted, print_json, print_table, rows, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from services.pricing.core.evidence import Evidence
     from services.pricing.fitting.models.fit_result import Fit
@@ -67,7 +69,12 @@ def select(
     What was indicated and what was selected stay apart for ever: select/selection.json holds both.
     Changes no tariff. Every fault of the workbook is told at once, with sheet and cell.
     """
-    from services.pricing.fitting.selection import cells, choice, workbook  # noqa: PLC0415 - slow
+    from services.pricing.fitting.selection import (  # noqa: PLC0415 - slow
+        cells,
+        choice,
+        proposal,
+        workbook,
+    )
 
     found = opened(file)
     fitted, fit_sha256 = fit_in(found)
@@ -83,7 +90,7 @@ def select(
         target.write_bytes(choice.selection_bytes(chosen))
         work.outputs.append(target)
         work.synthetic = fitted.synthetic
-    _show_selection(chosen)
+    _show_selection(chosen, proposal.evidence_of(fitted, fit_sha256, chosen))
     say(f"{book}: edit selected and reason, then run this again")
     say_next(f"lipei pricing propose -f {found.path}")
 
@@ -124,7 +131,9 @@ def propose(
     gates = judge(made.tariff, made.evidence, load_bans(known_bans()), LegalCap(share, source))
     show_gates(gates, lang)
     if not all_passed(gates):
-        raise Failed("a gate is not passed; nothing was written", exit_code=_DIFFERENT)
+        failed = counted(sum(not gate.passed for gate in gates), "gate")
+        text = f"{failed} not passed; nothing was written: mend what stands above, propose again"
+        raise Failed(text, exit_code=_DIFFERENT)
     inputs = [found.folder / FIT, found.folder / SELECTION]
     with running(found, "propose", arguments=["--no-send"], inputs=inputs) as work:
         work.outputs += written(found.folder / FOLDER, made.tariff, made.evidence, gates)
@@ -143,7 +152,8 @@ def propose(
     )
     with calling(state, "pricing", "actuary") as channel:
         answer = TariffServiceStub(channel).ProposeTariff(request, timeout=CALL_S)
-    say(f"{pb.TariffState.Name(answer.tariff.state)}: two other people approve it")
+    state_name = pb.TariffState.Name(answer.tariff.state).removeprefix("TARIFF_STATE_")
+    say(f"{state_name}: two other people approve it")
     say_next(f"lipei pricing approve {name} --reason ...")
 
 
@@ -205,7 +215,7 @@ def diff(
             say("")
             for one in found:
                 say(one.zh if language == "zh" else one.en)
-        _show_effects(moved)
+        _show_effects(moved, after.currency)
     if found:
         raise typer.Exit(_DIFFERENT)
 
@@ -242,25 +252,27 @@ def written(folder: Path, tariff: Tariff, evidence: Evidence, gates: Sequence[Ga
     return [folder / name for name in contents]
 
 
-def show_gates(gates: Iterable[Gate], lang: Language) -> None:
-    """Print every gate with its figure and clause; below, what is wrong."""
-    made = table("gate", "passed", "figure", "clause", "meaning", prose=("meaning",))
-    faults = []
+def show_gates(gates: Sequence[Gate], lang: Language) -> None:
+    """Say of every gate what it asks for and what was measured; below, what is wrong and to do."""
+    where = ", ".join(dict.fromkeys(gate.clause for gate in gates))
+    said_zh, said_en = "审核关口", "gates, each explained by its name"
+    say(f"{_spoken(lang, said_zh, said_en)} [{where}]")
     for gate in gates:
-        meaning = {"zh": gate.zh, "en": gate.en}.get(lang.value, f"{gate.zh} {gate.en}")
-        rows(made, [(gate.name, _yes(gate.passed), gate.figure, gate.clause, meaning)])
-        faults += [f"  {gate.name}: {one.path}: {one.text} [{one.reason}]" for one in gate.faults]
-    print_table(made)
-    for fault in faults:
-        say(fault)
+        passed = _spoken(lang, *(("通过", "passed") if gate.passed else ("未通过", "NOT PASSED")))
+        say(f"  {passed}: {gate.name}: {_spoken(lang, gate.zh, gate.en)}")
+        for one in gate.faults:
+            place = f"{one.path}: " if one.path else ""
+            say(f"    {place}{one.text} [{one.reason}]")
+    failed = sum(not gate.passed for gate in gates)
+    say(f"  {len(gates) - failed} of {counted(len(gates), 'gate')} passed")
+
+
+def _spoken(lang: Language, zh: str, en: str) -> str:
+    return {"zh": zh, "en": en}.get(lang.value, f"{zh} {en}")
 
 
 def _faults(told: Sequence[str]) -> str:
-    return f"{len(told)} {'fault' if len(told) == 1 else 'faults'}"
-
-
-def _yes(passed: bool) -> str:
-    return "yes" if passed else "NO"
+    return counted(len(told), "fault")
 
 
 def _read(path: Path, reader: Callable[[bytes], R], command: str) -> R:
@@ -303,45 +315,60 @@ def _profiles(path: Path) -> dict[str, Mapping[str, str]]:
     return dict(tree)
 
 
-def _show_selection(chosen: Selection) -> None:
-    made = table(
-        "cell", "indicated", "previous", "selected", "reason", right=("indicated", "selected")
-    )
+def _show_selection(chosen: Selection, evidence: Evidence) -> None:
+    """Every departure on a line of its own, and what they do to expected claims together."""
     for one in chosen.choices:
-        if one.selected_millionths != one.indicated_millionths:
-            before = one.previous_millionths
-            cells = (
-                f"{one.cause}.{one.table} {one.cell}",
-                factor_text(one.indicated_millionths),
-                "" if before is None else factor_text(before),
-                factor_text(one.selected_millionths),
-                one.reason,
-            )
-            rows(made, [cells])
-    if chosen.changed:
-        print_table(made)
+        if one.selected_millionths == one.indicated_millionths:
+            continue
+        before = one.previous_millionths
+        previous = "" if before is None else f"previous {factor_text(before)}, "
+        moved = one.selected_millionths / one.indicated_millionths - 1
+        say(
+            f"{one.cause}.{one.table} {one.cell}: indicated {factor_text(one.indicated_millionths)}"
+            f", {previous}selected {factor_text(one.selected_millionths)} ({moved:+.1%}): "
+            f"{one.reason}"
+        )
     say(f"{len(chosen.choices)} cells, {chosen.changed} selected otherwise than indicated")
+    if not chosen.changed:
+        return
+    by_cause = expected(evidence)
+    causes = ", ".join(
+        f"{one.cause} {_moved(one.selected_e4, one.indicated_e4)}" for one in by_cause
+    )
+    selected = sum((one.selected_e4 for one in by_cause), Fraction(0))
+    indicated = sum((one.indicated_e4 for one in by_cause), Fraction(0))
+    say(f"effect on expected claims, before bases are moved: {causes}")
+    say(
+        f"  all causes {_moved(selected, indicated)}; `propose` moves all bases so that "
+        "tariff.approved_change is what is left"
+    )
+
+
+def _moved(new: Fraction, old: Fraction) -> str:
+    return f"{float(new / old) - 1:+.2%}" if old else "—"
 
 
 def _show_golden(tariff: Tariff) -> None:
     heading = f"premium, {tariff.currency}"
     made = table("golden quote", heading, right=(heading,))
     golden = [(one.name, one.premium_minor) for one in tariff.golden_quotes]
-    rows(made, [(name, format_minor(minor, tariff.currency)) for name, minor in golden])
+    rows(made, [(name, grouped_minor(minor, tariff.currency)) for name, minor in golden])
     print_table(made)
 
 
-def _show_effects(moved: Sequence[Effect]) -> None:
-    made = table("profile", "old", "new", "change", right=("old", "new", "change"))
+def _show_effects(moved: Sequence[Effect], currency: str) -> None:
+    old, new = f"old, {currency}", f"new, {currency}"
+    made = table("profile", old, new, "change", right=(old, new, "change"))
     for one in moved:
         change = one.change_millionths
-        percent = "" if change is None else f"{change / 10_000:+.2f} %"
-        rows(made, [(one.name, _minor(one.old_minor), _minor(one.new_minor), percent)])
+        percent = "—" if change is None else f"{change / 10_000:+.2f} %"
+        amounts = (_amount(one.old_minor, currency), _amount(one.new_minor, currency))
+        rows(made, [(one.name, *amounts, percent)])
     print_table(made)
 
 
-def _minor(amount: int | None) -> str:
-    return "no price" if amount is None else str(amount)
+def _amount(minor: int | None, currency: str) -> str:
+    return "no price" if minor is None else grouped_minor(minor, currency)
 
 
 def _told(

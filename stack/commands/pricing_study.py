@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from services.common.money import grouped_minor
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.experience.settings import StudySettings
 from services.pricing.fitting.pricing_file import PricingFile
@@ -87,7 +88,7 @@ def study(file: PricingPath = DEFAULT) -> None:
         work.outputs += writing.write_study(
             done, target, settings, faults, synthetic=work.synthetic
         )
-        _print_study(done, settings)
+        _print_study(done, settings, book.currency)
     if work.synthetic:
         say(writing.SYNTHETIC)
     say_next(f"lipei pricing fit -f {found.path}")
@@ -154,29 +155,26 @@ def _print_faults(faults: Iterable[Found]) -> None:
     listed = list(faults)
     if not listed:
         say("the book has no fault")
-        return
-    made = table("table", "fault", "rows", "first", "effect", "what", "do", prose=("what", "do"))
     for one in listed:
-        first = ", ".join(map(str, one.examples))
-        effect = one.effect.value
-        rows(made, [(one.table, one.kind, str(one.rows), first, effect, one.what, one.do)])
-    print_table(made)
+        say(f"{one.effect.value}: {_sentence(one)}")
 
 
-def _print_study(done: Study, settings: StudySettings) -> None:
+def _print_study(done: Study, settings: StudySettings, currency: str) -> None:
     exposure = float(done.experience["exposure"].to_numpy().sum())
+    above = sum(int(one.claims.sum()) for one in done.causes)
+    zeros = sum(int(one.zeros.sum()) for one in done.causes)
     say(
-        f"{counted(done.experience.num_rows, 'segment')}, {exposure:,.1f} years of exposure,"
-        f" {counted(done.claims.num_rows, 'claim')}; amounts at {settings.trend_to_day},"
-        f" trend: {settings.trend_source}"
+        f"{done.experience.num_rows:,} segments, {exposure:,.1f} years of exposure,"
+        f" {above:,} claims and {zeros:,} more of 0;"
+        f" amounts in {currency} at {settings.trend_to_day}, trend: {settings.trend_source}"
     )
     for why, number in done.outside.items():
         say(f"{counted(number, 'claim')} {why}: not in the experience")
     for one in done.causes:
-        _print_cause(one)
+        _print_cause(one, currency)
     made = table("outcome", "condition", "m0", "people", "months", "k", "Z of 12 months")
     for stratum in done.strata:
-        texts = (f"{stratum.m0:.2f}", str(stratum.people), str(stratum.person_months))
+        texts = (f"{stratum.m0:.2f}", f"{stratum.people:,}", f"{stratum.person_months:,}")
         names = (stratum.outcome, stratum.condition)
         rows(made, [(*names, *texts, f"{stratum.k:.2f}", f"{stratum.z:.3f}")])
     print_table(made)
@@ -184,14 +182,19 @@ def _print_study(done: Study, settings: StudySettings) -> None:
         say(f"warning: {warning}")
 
 
-def _print_cause(one: CauseStudy) -> None:
+def _print_cause(one: CauseStudy, currency: str) -> None:
     """Development triangle of counts with both estimates, loss elimination and large losses."""
-    say(f"\n{one.cause}: {int(one.claims.sum())} claims, {int(one.zeros.sum())} of 0")
+
+    def said(minor: Any) -> str:  # a frame's cell
+        return grouped_minor(round(minor), currency)
+
+    say(f"\n{one.cause}: {int(one.claims.sum()):,} claims and {int(one.zeros.sum()):,} more of 0")
     triangle = one.triangle
     shown = min(_SHOWN_QUARTERS, triangle.counts.shape[1])
-    made = table("event quarter", *(f"+{delay} q" for delay in range(shown)))
+    delays = tuple(f"+{delay} q" for delay in range(shown))
+    made = table("event quarter", *delays, right=delays)
     for quarter, line in triangle.counts.iloc[-2 * _SHOWN_QUARTERS :].iterrows():
-        known = ["" if value != value else f"{value:.0f}" for value in line.iloc[:shown]]  # noqa: PLR0124 - NaN
+        known = ["" if value != value else f"{value:,.0f}" for value in line.iloc[:shown]]  # noqa: PLR0124 - NaN
         rows(made, [(str(quarter), *known)])
     for name, shares in (
         ("chain ladder, counts", triangle.counts_shares),
@@ -202,19 +205,19 @@ def _print_cause(one: CauseStudy) -> None:
         padded = [*shares, *[1.0] * shown][:shown]
         rows(made, [(name, *(f"{share:.4f}" for share in padded))])
     print_table(made)
-    made = table("deductible", "limit", "year", "frequency", "severity", "eliminated")
+    columns = ("deductible", "limit", "year", "frequency", "severity", "eliminated")
+    made = table(*columns, right=columns)
     for cover in one.elimination.itertuples(index=False):
-        limit = "" if cover.limit == float("inf") else f"{cover.limit:.0f}"
-        numbers = (f"{cover.frequency:.4f}", f"{cover.severity:.4f}", f"{cover.eliminated:.4f}")
-        rows(made, [(f"{cover.deductible:.0f}", limit, str(cover.calendar_year), *numbers)])
+        limit = "none" if cover.limit == float("inf") else said(cover.limit)
+        numbers = (f"{cover.frequency:.4f}", f"{cover.severity:.4f}", f"{cover.eliminated:.2%}")
+        rows(made, [(said(cover.deductible), limit, str(cover.calendar_year), *numbers)])
     print_table(made)
-    made = table(
-        "threshold", "above", "of loss", "capped premium", "load", "capped CV", "load error"
-    )
+    counts = ("above", "of loss", "capped premium", "load", "capped CV", "load error")
+    made = table("threshold", *counts, right=("threshold", *counts))
     for cut in one.large_losses.itertuples(index=False):
-        mark = " *" if cut.threshold_minor == one.threshold_minor else ""
-        numbers = (str(cut.above), f"{cut.share_of_loss:.2%}", f"{cut.capped_premium_minor:.0f}")
+        used = "used: " if cut.threshold_minor == one.threshold_minor else ""
+        numbers = (f"{cut.above:,}", f"{cut.share_of_loss:.2%}", said(cut.capped_premium_minor))
         error = f"{cut.load_error:.1%}" if cut.load_minor else "unknown"
-        more = (f"{cut.load_minor:.0f}", f"{cut.capped_cv:.2f}", error)
-        rows(made, [(f"{cut.threshold_minor}{mark}", *numbers, *more)])
+        more = (said(cut.load_minor), f"{cut.capped_cv:.2f}", error)
+        rows(made, [(f"{used}{said(cut.threshold_minor)}", *numbers, *more)])
     print_table(made)

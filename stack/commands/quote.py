@@ -1,4 +1,4 @@
-"""`lipei quote`: one person's premium with every step of the waterfall."""
+"""`lipei quote`, also `lipei pricing quote`: one premium with every step of the waterfall."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import typer
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
-from services.common.money import currency_exponent
+from lipei.type.v1.money_pb2 import Money
+from services.common.money import currency_exponent, grouped_minor
 from stack import chinese
 from stack.commands.calling import Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
-from stack.commands.printing import money, plain, print_json, print_table, rows, say, table
+from stack.commands.printing import plain, print_json, print_table, rows, say, table
 from stack.commands.readings import (
     DEFAULT_ZONE,
     ExpiringStartDate,
@@ -107,12 +108,15 @@ def show_quote(answer: pb.Quote, lang: Language, withheld: Withheld) -> None:
     if answer.HasField("incentive"):
         show_incentive(answer.incentive, withheld.below("incentive"), lang)
         field = "premium_without_credit"
-        before = withheld.shown(field, money(getattr(answer, field)))
+        before = withheld.shown(field, _grouped(getattr(answer, field)))
         say(f"{said('premium without credit')} {before}")
+    if answer.HasField("raised_sum_insured") and "raised_sum_insured" not in withheld:
+        found = answer.raised_sum_insured
+        say(f"{said('sum insured')} {found.before} + {found.increase} = {found.after} {found.unit}")
     total = _major(sum(step.difference_e4 for step in answer.steps), currency)
     whole = withheld.shown("steps", total)
     sums = f"{said('sum of the differences')} {whole}"
-    say(f"{said('premium')} {money(answer.premium)} = {sums}")
+    say(f"{said('premium')} {_grouped(answer.premium)} = {sums}")
 
 
 def _show_steps(answer: pb.Quote, lang: Language) -> None:
@@ -133,4 +137,11 @@ def _show_steps(answer: pb.Quote, lang: Language) -> None:
 
 
 def _major(amount_e4: int, currency: str) -> str:
-    return f"{Decimal(amount_e4).scaleb(-4 - currency_exponent(currency)):f}"
+    return f"{Decimal(amount_e4).scaleb(-4 - currency_exponent(currency)):,f}"
+
+
+def _grouped(amount: Money) -> str:
+    """As the amounts beside it; empty when there is none."""
+    if not amount.currency_code:
+        return ""
+    return f"{grouped_minor(amount.minor_units, amount.currency_code)} {amount.currency_code}"

@@ -114,6 +114,46 @@ def months(
 
 
 @app.command()
+def clear(  # noqa: PLR0913, PLR0917 - one parameter per option of the command line
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help="The member's token.")],
+    flag: Annotated[str, typer.Argument(metavar="FLAG", help="Its id, as `months` shows it.")],
+    programme: Annotated[
+        str, typer.Option("--programme", help='"{programme}" or "{programme}@sha256:{hash}"')
+    ],
+    renewal: Annotated[
+        str, typer.Option("--renewal", help="First day of the next policy year, YYYY-MM-DD.")
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever audits it.")],
+    evidence: Annotated[
+        str, typer.Option("--evidence", help="What it rests on, such as a file's number.")
+    ],
+    take_back: Annotated[
+        bool, typer.Option("--take-back", help="Take an earlier clearing back.")
+    ] = False,
+    time_zone: TimeZone = DEFAULT_ZONE,
+    expiring_start_date: ExpiringStartDate = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Clear a flag with a reason, and show the months as they are then. Changes no stored quote."""
+    request = pb.ClearFlagRequest(
+        request_id=fresh_request_id(),
+        participation=participation(member, programme, time_zone, expiring_start_date),
+        renewal_date=renewal,
+        flag=flag,
+        reason=reason,
+        evidence=evidence,
+        take_back=take_back,
+    )
+    with calling(state, "pricing", "chief_actuary") as channel:
+        found = PricingServiceStub(channel).ClearFlag(request, timeout=CALL_S).incentive
+    if as_json:
+        print_json(found)
+    else:
+        show_incentive(found)
+
+
+@app.command()
 def tasks(
     member: Annotated[
         str, typer.Argument(metavar="MEMBER", help='The member\'s token; "-" for all.')
@@ -184,6 +224,27 @@ def show_incentive(
         say(f"{said('credit')} {share(found.credit_millionths)} ({said('legal cap')} {cap})")
     else:
         say(said("no credit: the operator has set no legal cap"))
+    if "adherence" not in withheld and found.HasField("adherence"):
+        _show_adherence(found.adherence, lang)
+    for flag in found.flags:
+        _show_flag(flag, lang)
+
+
+def _show_adherence(found: pb.Adherence, lang: Language) -> None:
+    measured = found.HasField("pdc_millionths")
+    proportion = share(found.pdc_millionths) if measured else chinese.said("not measured", lang)
+    run = f"{found.run_first_month} – {found.run_last_month}" if found.run_months else "-"
+    earned = f"{chinese.said('earns', lang)} {share(found.share_millionths)}"
+    days = chinese.said("days covered by drugs", lang)
+    longest = f"{chinese.said('longest run', lang)} {found.run_months} ({run})"
+    say(f"{days} {proportion}, {longest}, {earned}")
+
+
+def _show_flag(found: pb.Flag, lang: Language) -> None:
+    state = "held until cleared" if found.holds else "cleared" if found.cleared else "noted"
+    texts = {Language.EN: found.text_en, Language.ZH: found.text_zh}
+    text = texts.get(lang, f"{found.text_zh} {found.text_en}")
+    say(f"{chinese.said('flag', lang)} {found.flag} ({chinese.said(state, lang)}): {text}")
 
 
 def _show_months(found: pb.Incentive, lang: Language) -> None:

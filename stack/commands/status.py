@@ -11,6 +11,7 @@ from typing import Any
 
 from services.common.evidence.kept_log import ALARMS
 from services.common.state import is_held
+from services.common.temporal import names
 from services.common.transport.certificates import tls_files
 from services.common.transport.standing import SAID, standing
 from stack.commands.calling import Failed, addresses, not_running
@@ -24,7 +25,8 @@ from stack.supervisor import PROCESSES_FILE, READY_FILE
 _WORKER = "worker:"
 _LISTENER = "mllp:"  # a hospital's, within the bridge
 _SETTLEMENT = "settlement"  # whom the claims worker acts as
-_WITHOUT_CERTIFICATE = ("temporal", "temporal_ui", "bank")
+# The worker of renewals calls no service.
+_WITHOUT_CERTIFICATE = ("temporal", "temporal_ui", "bank", names.RENEWALS_QUEUE)
 
 
 def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:

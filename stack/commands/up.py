@@ -180,6 +180,7 @@ class _Screen:
             return f"stopping; left: {', '.join(left) or 'none'}"
         since = time.strftime(" since %H:%M:%S", time.localtime(self._up_since))
         head = "running" + since if self._up_since else "starting"
-        missing = [name for name in self._states if name not in of_state[ChildState.READY]]
-        count = f"{len(of_state[ChildState.READY])} of {len(self._states)} ready"
+        needed = [name for name in self._states if name not in of_state[ChildState.IDLE]]
+        missing = [name for name in needed if name not in of_state[ChildState.READY]]
+        count = f"{len(of_state[ChildState.READY])} of {len(needed)} ready"
         return f"{head}: {count}" + (f"; not yet: {', '.join(missing)}" if missing else "")

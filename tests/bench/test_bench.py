@@ -47,6 +47,7 @@ PATHS = {
     ),
     "hl7v2": ("HL7 v2 bills of 10 lines",),
     "hl7v2-memory": ("memory after 10 HL7 v2 messages",),
+    "refusals": ("hostile input refused, the slowest", "hostile input refused, the largest"),
     "renew": ("renew a book",),
     "fitting": ("fit 3,000 policy-years", "first events on"),
     "decision": ("decision answer, one at a time", "decision answer, 8 at once"),

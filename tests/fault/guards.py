@@ -130,6 +130,16 @@ TARIFF_APPROVERS = _guard(
     ),
     tests=(_REGISTRY,),
 )
+TARIFF_PROPOSERS = _guard(
+    "everybody who has proposed a tariff",
+    "only the first who proposes a tariff counts as its proposer",
+    (
+        "services/pricing/storage/registry.py",
+        "if row.state in _WAITING and (Event.PROPOSE, act.actor) not in said:",
+        "if not said:",
+    ),
+    tests=(_REGISTRY,),
+)
 TARIFF_FILTER = _guard(
     "filter on tariffs",
     "an insurer reads every insurer's tariffs",
@@ -467,6 +477,7 @@ GUARDS = (
     SECOND_PERSON,
     OWN_APPEAL,
     TARIFF_APPROVERS,
+    TARIFF_PROPOSERS,
     TARIFF_FILTER,
     TARIFF_GATES,
     TARIFF_CONTENT,

@@ -17,10 +17,11 @@ _HOST = re.compile(r"[0-9]{1,9}@[a-z0-9.-]{1,80}(-[0-9a-f]{32})?")
 # 32 hex digits are a random id of ours, 64 the hash of a request id.
 _WORKFLOW = re.compile(
     r"claims/[0-9a-f]{32}(/(papers|adjustments)/[0-9]{1,4})?|payouts/[a-z][a-z0-9-]{0,62}"
+    r"|renewals/[0-9a-f]{16}"
     r"|pull-(bills|readings|withdrawals)/[a-z][a-z0-9-]{0,62}(-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?",
     re.ASCII,
 )
-_QUEUE = re.compile(r"claims|hospital-[a-z][a-z0-9-]{0,62}")
+_QUEUE = re.compile(r"claims|renewals|hospital-[a-z][a-z0-9-]{0,62}")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,60}|core_local_activity|core_patch")
 _UPDATE = re.compile(r"[0-9a-f]{64}")
 
@@ -28,7 +29,7 @@ _UPDATE = re.compile(r"[0-9a-f]{64}")
 FORMS: dict[str, tuple[re.Pattern[str], ...]] = {
     "acceptedRequestMessageId": (re.compile(r"[0-9a-f]{64}/request"),),
     "binaryChecksum": (re.compile(r"[0-9a-f]{32}"),),
-    "buildId": (re.compile(r"[0-9a-f]{32}"),),
+    "buildId": (re.compile(r"[0-9a-f]{32}|lipei [0-9.]{1,12}"),),
     "firstExecutionRunId": (_UUID,),
     "id": (_WORKFLOW,),
     "identity": (
@@ -44,7 +45,7 @@ FORMS: dict[str, tuple[re.Pattern[str], ...]] = {
     "originalExecutionRunId": (_UUID,),
     "patchId": (re.compile(r"[a-z-]{1,60}"),),
     "protocolInstanceId": (_UPDATE,),
-    "requestId": (_UUID,),
+    "requestId": (_UUID, re.compile(r"request-from-RespondWorkflowTaskCompleted")),
     "runId": (_UUID,),
     "sdkName": (re.compile(r"temporal-python"),),
     "sdkVersion": (re.compile(r"[0-9.]{1,12}"),),

@@ -129,7 +129,7 @@ async def _fetch(state: Path, hospital: str, claim: str, wanted: frozenset[str])
             continue
         number = kept.get(kind, 0)
         if number < _MOST_OF_A_KIND and execution.close_time is not None:
-            await _write(client, execution.id, execution.run_id, f"{kind}-{number}")
+            await write_history(client, execution.id, execution.run_id, f"{kind}-{number}")
             kept[kind] = number + 1
     sys.stdout.write(f"{kept}\n")
 
@@ -150,8 +150,10 @@ async def _pulled(
             await asyncio.sleep(0.2)
 
 
-async def _write(client: Client, workflow_id: str, run_id: str, name: str) -> None:
-    history = await client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
+async def write_history(client: Client, workflow_id: str, run_id: str, name: str) -> None:
+    """Write one history below its name; an empty run_id is the last run."""
+    handle = client.get_workflow_handle(workflow_id, run_id=run_id or None)
+    history = await handle.fetch_history()
     events = json.loads(history.to_json())
     text = json.dumps({"workflow_id": workflow_id, "history": events}, indent=1, sort_keys=True)
     (HERE / f"{name}.json").write_text(text + "\n")

@@ -2,8 +2,8 @@
 
 `python -m tests.stack.supervised STATE CHILDREN.json HOW`: a list of {"name", "stage", "program",
 ...}, and whether they are "forked" or "executed"; a child is ready once the file `gate-{name}`
-stands in the state directory, and cannot be started while `full` stands there. "temporal" runs the
-real server.
+stands in the state directory, and cannot be started while `full` stands there. One that is "idle"
+is not needed until `wanted-{name}` stands there. "temporal" runs the real server.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def spec(state: Path, child: dict[str, Any]) -> ChildSpec:
         ready=ready,
         start_within_s=child.get("start_within_s", 60.0),
         grace_s=child.get("grace_s", 30.0),
+        wanted=lambda: not child.get("idle") or (state / f"wanted-{name}").exists(),
     )
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from services.pricing.fitting.models.fit_result import fit_from
+from services.pricing.fitting.models.fit_result import FitWarning, cell_title, fit_from
+from stack.commands.pricing_fit import warned
 from tests.services.pricing.fitting.models.fitting import SETTINGS
 from tests.services.pricing.fitting.models.made_book import made_book
+from tests.services.pricing.fitting.selection.hand_made import hand_made
 from tests.stack.typed import lipei
 
 
@@ -71,3 +74,27 @@ def test_a_card_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "card.json").write_text("[]", "utf-8")
     assert lipei("pricing", "rerun", str(tmp_path / "card.json")).code == 2
     assert lipei("pricing", "rerun", str(tmp_path / "none.json")).code == 2
+
+
+def test_warnings_stand_by_cause_and_factor_with_most_money_first() -> None:
+    fit = hand_made()
+    cause = fit.causes[0]
+    table = cause.tables[0]
+    names = [cell_title(cell) for cell in table.cells]
+    warnings = [
+        FitWarning(code="THIN_LEVEL", where=f"{cause.name}.{table.name}.{name}", zh="稀", en="thin")
+        for name in names[:5]
+    ]
+    base = f"{cause.name}.{table.name}.{names[5]}"
+    whole = f"{cause.name}.frequency"
+    warnings += [
+        FitWarning(code="THIN_BASE", where=base, zh="基", en="base"),
+        FitWarning(code="OVERDISPERSED", where=whole, zh="散", en="dispersed"),
+    ]
+    head, first, second = warned(msgspec.structs.replace(fit, warnings=tuple(warnings)))
+    assert "most money" in head
+    assert first.strip().startswith(f"{whole}: 1 warning on claims of ")
+    assert first.endswith(": dispersed")
+    assert second.strip().startswith(f"{cause.name}.{table.name}: 6 warnings on claims of ")
+    assert second.endswith(f": thin base level {names[5]}; thin {', '.join(names[:4])} and 1 more")
+    assert list(warned(msgspec.structs.replace(fit, warnings=()))) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,23 +15,28 @@ from tests.services.pricing.fitting.renewal.books import people, write_book
 from tests.stack.typed import Typed, lipei
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A pricing folder with a book of 400 policies and the example's tariff."""
-    assert lipei("pricing", "init", tmp_path).code == 0
-    (tmp_path / "renewal").mkdir()
-    write_book(tmp_path / "renewal" / "book.parquet", people(400))
-    (tmp_path / "tariff").mkdir()
+def renewal_folder(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """A pricing folder with a book of these rows and the example's tariff."""
+    assert lipei("pricing", "init", path).code == 0
+    (path / "renewal").mkdir()
+    write_book(path / "renewal" / "book.parquet", rows)
+    (path / "tariff").mkdir()
     example = example_tariffs() / "diabetes-hypertension-demo.json"
-    (tmp_path / "tariff" / "my-tariff.json").write_bytes(example.read_bytes())
-    settings = tmp_path / "pricing.yaml"
+    (path / "tariff" / "my-tariff.json").write_bytes(example.read_bytes())
+    settings = path / "pricing.yaml"
     settings.write_text(
         settings.read_text("utf-8")
-        .replace("  # legal_cap", "  legal_cap")
+        .replace("  # credit_cap", "  credit_cap")
         .replace("  # collar", "  collar"),
         "utf-8",
     )
-    return tmp_path
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One with 400 policies."""
+    return renewal_folder(tmp_path, people(400))
 
 
 def renew(folder: Path, *options: str) -> Typed:

@@ -56,6 +56,25 @@ def edit(book: Path, value: object, reason: str) -> None:
     book.write_bytes(content.getvalue())
 
 
+def test_select_says_what_the_departures_do_to_expected_claims(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "fit").mkdir()
+    (tmp_path / "fit" / "fit.json").write_bytes((folder / "fit" / "fit.json").read_bytes())
+    (tmp_path / "pricing.yaml").write_text(YAML, "utf-8")
+    assert "effect" not in typed("pricing", "select", "-f", tmp_path).out
+    edit(tmp_path / "select" / "relativities.xlsx", 0.95, "fewer accidents among the young")
+    chosen = typed("pricing", "select", "-f", tmp_path).out
+    assert "before bases are moved: inpatient +0.00%, outpatient +0.00%, injury -0." in chosen
+    assert "all causes -0." in chosen
+    assert max(map(len, chosen.splitlines())) < 200, "a pipe takes lines, no table"
+
+
+def test_an_insurer_without_tariffs_is_told_how_to_get_one(state: Path) -> None:
+    told = typed("pricing", "tariffs", "unheard-of", "--state", state).out
+    assert told == ("no tariff under the id unheard-of yet; `lipei pricing propose` hands one in\n")
+
+
 def test_from_a_fit_to_an_active_tariff_that_quotes(folder: Path, state: Path) -> None:
     first = typed("pricing", "select", "-f", folder)
     book = folder / "select" / "relativities.xlsx"
@@ -84,7 +103,7 @@ def test_from_a_fit_to_an_active_tariff_that_quotes(folder: Path, state: Path) -
     assert "golden_quotes" in offline.out
     again = file.read_bytes()
     sent = typed("pricing", "propose", "-f", folder, "--state", state, person="li")
-    assert "TARIFF_STATE_PROPOSED" in sent.out
+    assert "PROPOSED: two other people" in sent.out
     assert file.read_bytes() == again
     names = {path.name for path in (folder / "tariff").iterdir()}
     memos = {f"{ID}.memo.{lang}.{kind}" for lang in ("zh", "en") for kind in ("md", "html")}
@@ -97,7 +116,7 @@ def test_from_a_fit_to_an_active_tariff_that_quotes(folder: Path, state: Path) -
     name = rates.version
     golden = rates.tariff.golden_quotes[0]
     features = [word for one in golden.features.items() for word in ("--feature", "=".join(one))]
-    asked: list[str | Path] = ["quote", ID, "--start-date", "2099-01-01", *features]
+    asked: list[str | Path] = ["pricing", "quote", ID, "--start-date", "2099-01-01", *features]
     asked += [*where, "--json"]
     quote = json.loads(typed(*asked).out)
     assert int(quote["premium"]["minor_units"]) == golden.premium_minor
@@ -126,7 +145,7 @@ def _approved(name: str, state: Path) -> None:
     assert "ACTIVE, 2099-01-01" in active.out
 
     listed = typed("pricing", "tariffs", *where)
-    for said in (name, "ACTIVE", "PROPOSE:", "li", "wang", "zhao"):
+    for said in (name, "ACTIVE", "propose li", "li", "wang", "zhao"):
         assert said in listed.out
 
 
@@ -151,7 +170,7 @@ def test_a_challenger_in_the_shadow(folder: Path, state: Path) -> None:
     assert names[0] in quote.out
     assert names[1] not in quote.out
     beside = typed("pricing", "shadows", "pair", *where)
-    assert "1 quotes; the challenger would charge +1.2" in beside.out
+    assert "1 quote; the challenger would charge +1.2" in beside.out
     assert "no experiment" in typed("pricing", "route", "pair", "--reason", "r", *where).out
 
     files = (folder / "pair-0.05.json", folder / "pair-0.06.json")
@@ -190,6 +209,6 @@ def test_a_fit_that_did_not_converge_is_proposed_to_nobody(folder: Path, tmp_pat
     (tmp_path / "pricing.yaml").write_text(YAML, "utf-8")
     typed("pricing", "select", "-f", tmp_path)
     stopped = typed("pricing", "propose", "-f", tmp_path, code=1)
-    assert "converged: evidence.inpatient.frequency: did not converge" in stopped.out
+    assert "    evidence.inpatient.frequency: did not converge" in stopped.out
     assert "a gate is not passed; nothing was written" in stopped.err
     assert not (tmp_path / "tariff").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from google.protobuf.json_format import MessageToJson
 
 from lipei.type.v1 import reading_pb2
 from tests.identities import equip
+from tests.services.pricing.medication_calls import fill
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import reading, weeks
 from tests.stack.typed import lipei
@@ -31,6 +33,39 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def lines(*readings: reading_pb2.Reading) -> str:
     return "".join(MessageToJson(entry, indent=None) + "\n" for entry in readings)
+
+
+def test_flags_and_covered_days_are_shown_and_a_flag_is_cleared(
+    state: Path, tmp_path: Path
+) -> None:
+    token = "k1." + "e" * 64
+    readings, events = tmp_path / "gap.jsonl", tmp_path / "fills.jsonl"
+    apart = ("2025-03-03 07:00", "2025-05-03 07:00")
+    readings.write_text(
+        lines(*[reading(token, f"g{n}", "fasting", "6.1", at) for n, at in enumerate(apart)])
+    )
+    assert lipei("readings", "record", readings, "--state", state).out.strip().startswith("2 rec")
+    made = fill(token, "f", "2025-06-01")
+    events.write_text(MessageToJson(made, indent=None) + "\n")
+    for said in ("1 recorded, 0 known", "0 recorded, 1 known"):
+        assert lipei("medication", "record", events, "--state", state).out.strip() == said
+    events.write_text("{}}\n")
+    broken = lipei("medication", "record", events, "--state", state)
+    assert "fills.jsonl:1: is no lipei.pricing.v1.MedicationEvent" in broken.err
+
+    whose: list[str | Path] = ["--programme", "diabetes-glucose", "--state", state]
+    when: list[str | Path] = ["--renewal", "2026-01-01"]
+    shown = lipei("readings", "months", token, *whose, *when).out
+    assert "days covered by drugs not measured, longest run 1 (2025-06 – 2025-06), earns 1 %" in (
+        shown
+    )
+    assert "(noted): the device was silent for 61 days" in shown
+    flag = re.search(r"flag ([0-9a-f]{32})", shown)
+    assert flag is not None
+    lipei(*QUOTE, *FACTS, "--member", token, *whose)  # from here on the member is the insurer's
+    why = ["--reason", "was in hospital", "--evidence", "file 9"]
+    cleared = lipei("readings", "clear", token, flag[1], *whose, *when, *why)
+    assert "(cleared): the device was silent" in cleared.out
 
 
 def test_a_file_of_readings_is_recorded_once_and_shows_in_months_and_quote(
@@ -68,8 +103,8 @@ def test_a_file_of_readings_is_recorded_once_and_shows_in_months_and_quote(
     ]
     quoted = lipei(*QUOTE, *FACTS, *part, "--expiring-start-date", "2025-01-01")
     # 3706.80 less 5 %.
-    assert "premium without credit 3706.80 CNY" in quoted.out
-    assert quoted.out.splitlines()[-1].startswith("premium 3521.46 CNY = sum of the differences")
+    assert "premium without credit 3,706.80 CNY" in quoted.out
+    assert quoted.out.splitlines()[-1].startswith("premium 3,521.46 CNY = sum of the differences")
     assert any(line.strip().startswith("incentive") for line in quoted.out.splitlines())
 
     tasks = lipei("readings", "tasks", TOKEN, "--state", state)

@@ -27,6 +27,8 @@ from services.common.state import load_or_make_key, read_addresses
 from stack.installation import MODULES
 from tests.forked import Forked
 from tests.processes import processes_of
+from tests.services.pricing.fitting.renewal.books import people
+from tests.stack.test_cli_pricing_renew import renewal_folder
 from tests.stack.test_supervisor import LONGEST_S
 from tests.stack.typed import ROOT, Typed, environ, lipei, lipei_process
 
@@ -604,7 +606,7 @@ def test_quote_explains_a_premium_that_adds_up(stack: Stack) -> None:
     typed = stack.lipei(*asked)
     assert typed.code == 0
     # The premium is the tariff's own golden quote.
-    assert typed.out.splitlines()[-1].startswith("premium 3453.71 CNY = sum of the differences")
+    assert typed.out.splitlines()[-1].startswith("premium 3,453.71 CNY = sum of the differences")
     assert stack.json(*asked)["premium"]["minor_units"] == "345371"
     wrong = stack.lipei(*words, "--feature", "age=soon", "--feature", "shoe_size=43")
     assert wrong.code == 1
@@ -867,3 +869,76 @@ def test_a_person_is_erased_everywhere(stack: Stack, claim: str, tmp_path: Path)
     assert stack.json("claims", "replay", claim)["output_hash"]
     again = stack.lipei(*erase, "ordered", "--order", "court/2026-17")
     assert (again.code, again.out.count("nothing is kept")) == (0, 4)
+
+
+NEXT_YEAR = """\
+  - policy_id: p-41
+    previous_policy_id: p-40
+    plan: hypertension-tiers
+    start_date: 2026-01-01
+    last_date: 2026-12-31
+    revision: 1
+    effective_date: 2026-01-01
+    members:
+      - member_id: m40
+        document: {kind: CN-ID, number: "990001196506150017"}
+        birth_date: 1965-06-15
+        sex: female
+        relationship: self
+        social_insurance: true
+        disclosed_conditions: [{code_prefix: I10, terms: covered}]
+        outcome_tier: {tier: improving, certified_date: 2024-12-10}
+    payee_accounts:
+      - holder_name: 张三
+        account_number: "6222000000000001"
+        bank_code: "102100099996"
+        valid_from: 2025-01-01
+"""
+
+
+def drugs(stack: Stack, number: str, day: str) -> dict[str, Any]:
+    """Two packs of a blood-pressure drug at 85.50 yuan, for a month."""
+    key = load_or_make_key(stack.state / "keys" / "member_token.key")
+    line = charge(1, "XC09CAL078A001010100001", "2", "85.50", 171_00) | {"days_supply": 30}
+    code = {"number": 1, "code": {"system": ICD_10, "code": "I10"}, "principal": True}
+    return bill(stack, number) | {
+        "member_token": member_token("CN-ID", "990001196506150017", key=key, key_version="k1"),
+        "care_type": "CARE_TYPE_CHRONIC",
+        "start_time": f"{day}T02:00:00Z",
+        "end_time": f"{day}T02:30:00Z",
+        "diagnoses": [code],
+        "lines": [line],
+        "total": money(171_00),
+        "social_insurance": {"used": True, "fund_paid": money(0)},
+    }
+
+
+def test_a_book_s_renewal_hands_its_outcome_tiers_to_claims_which_pay_by_them_from_that_day_on(
+    stack: Stack, tmp_path: Path
+) -> None:
+    plan = ROOT / "services" / "claims" / "plans" / "hypertension-tiers.yaml"
+    assert stack.lipei("plan", "publish", plan).code == 0
+    expiring = NEXT_YEAR.replace("p-41", "p-40").replace("    previous_policy_id: p-40\n", "")
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text("policies:\n" + expiring.replace("2026-", "2025-"))
+    assert stack.json("policies", "import", old)["created"] == 1
+    # Others make the book large enough to be balanced inside the collar.
+    book = [{**row, "outcome_tier": None} for row in people(200)]
+    book[7] |= {"policy_id": "p-40", "outcome_tier": "controlled"}
+    folder = renewal_folder(tmp_path / "tariff", book)
+    assert lipei("pricing", "renew", "-f", folder).code == 0
+    unknown = NEXT_YEAR.replace("p-41", "p-43").replace("p-40", "p-42")
+    faulty = NEXT_YEAR.replace("p-41", "p-44").replace("1965-06-15\n", "1965-02-30\n")
+    new.write_text("policies:\n" + unknown + NEXT_YEAR + faulty)
+    words = ("pricing", "renew", "hand-over", new, "--certified", "2025-12-20", "-f", folder)
+    done = stack.lipei(*words)
+    told = "1 created, 0 revised, 0 unchanged; 1 with an outcome tier certified on 2025-12-20"
+    assert done.out == f"{told}; 2 refused\n"
+    assert [line.rpartition("[")[2] for line in done.said] == ["NOT_RENEWED]", "IMPOSSIBLE_DATE]"]
+    assert done.code == 1
+    assert stack.lipei(*words).out == done.out, "the same request gets the same answer"
+    paid = {}
+    for day in ("2025-06-10", "2026-06-10"):
+        decided = submitted(stack, tmp_path, drugs(stack, f"B-{day}", day))
+        paid[day] = int(decided["decision"]["benefit"]["minor_units"])
+    assert paid == {"2025-06-10": 136_80, "2026-06-10": 153_90}, "eight tenths, then nine"

@@ -117,6 +117,23 @@ def test_a_stage_waits_until_every_child_below_it_is_ready(run: Callable[..., Ru
     assert stack.said("started")[-1] == "top"
 
 
+def test_a_child_that_nobody_needs_is_started_when_somebody_does_and_is_watched_from_then_on(
+    run: Callable[..., Run],
+) -> None:
+    stack = run({"name": "base"}, {"name": "spare", "stage": 1, "idle": True})
+    stack.open_gate("base", "spare")
+    stack.until_ready()
+    assert stack.said("started") == ["base"]
+    assert "spare" not in json.loads((stack.state / "processes.json").read_text())
+    (stack.state / "wanted-spare").touch()
+    stack.until(lambda: stack.said("started") == ["base", "spare"])
+    stack.until_ready()
+    os.kill(stack.account("spare")["pid"], signal.SIGKILL)
+    stack.until(lambda: stack.said("started") == ["base", "spare", "spare"])
+    assert stack.stop() == 0
+    assert stack.said("stopped") == ["spare", "base"]
+
+
 @BOTH
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_all_in_reverse_order(

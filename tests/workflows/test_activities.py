@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -10,10 +11,11 @@ from google.protobuf.descriptor import MethodDescriptor
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from lipei.claims.v1 import claims_pb2
 from lipei.his_bridge.v1 import his_bridge_pb2, work_pb2
-from lipei.type.v1 import access_pb2
+from lipei.type.v1 import access_pb2, bill_pb2
 from services.common.access.guard import Context
-from services.common.refusals import Violation, invalid
+from services.common.refusals import Refused, Violation, invalid
 from tests.callers import caller, guard_for
 from tests.services.common.access.answering import answering, run
 from workflows.activities import HospitalSteps
@@ -21,20 +23,30 @@ from workflows.activities import HospitalSteps
 BILL = "hospitals/h/bills/b"
 
 
-def hand_over(role: int, told: list[his_bridge_pb2.Acknowledgement]) -> None:
+Answer = Callable[[claims_pb2.SubmitClaimRequest], claims_pb2.SubmitClaimResponse]
+
+
+def at_fault(_request: claims_pb2.SubmitClaimRequest) -> claims_pb2.SubmitClaimResponse:
+    raise invalid([Violation("bill.total", "LINES_DO_NOT_ADD_UP", "fix it")])
+
+
+def hand_over(
+    role: int, told: list[his_bridge_pb2.Acknowledgement], answers: Answer = at_fault
+) -> None:
     """Hand one bill to a claims that takes the hospital for this role; what the bridge is told."""
 
     async def bridge(method: MethodDescriptor, request: Any, _context: Context) -> Any:
         if method.name == "ListBills":
             page = his_bridge_pb2.ListBillsResponse()
             if not told:
-                page.bills.add().bill.name = BILL
+                released = page.bills.add().bill
+                released.name, released.kind = BILL, bill_pb2.BILL_KIND_CORRECTION
             return page
         told.extend(request.acknowledgements)
         return his_bridge_pb2.AcknowledgeBillsResponse()
 
-    async def claims(_method: MethodDescriptor, _request: Any, _context: Context) -> Any:
-        raise invalid([Violation("bill.total", "LINES_DO_NOT_ADD_UP", "fix it")])
+    async def claims(_method: MethodDescriptor, request: Any, _context: Context) -> Any:
+        return answers(request)
 
     async def call() -> None:
         hospital = guard_for(caller(access_pb2.ROLE_HOSPITAL_INTEGRATION))
@@ -65,3 +77,61 @@ def test_no_bill_is_refused_for_who_hands_it_over() -> None:
     assert not failed.value.non_retryable
     assert failed.value.type == "ROLE_NOT_ALLOWED"
     assert failed.value.message.startswith(grpc.StatusCode.PERMISSION_DENIED.name)
+
+
+class _Claims:
+    """Claims in which the bill's number stands for another person until it is taken back."""
+
+    def __init__(self, cannot: str = "") -> None:
+        self.asked: list[tuple[str, str]] = []
+        self._cannot = cannot
+        self._stands = True
+
+    def __call__(self, request: claims_pb2.SubmitClaimRequest) -> claims_pb2.SubmitClaimResponse:
+        kind = bill_pb2.BillKind.Name(request.bill.kind).removeprefix("BILL_KIND_")
+        self.asked.append((kind, request.request_id))
+        if kind == "REVERSAL" and self._cannot:
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, self._cannot, "ask")
+        if kind == "REVERSAL":
+            self._stands = False
+            return claims_pb2.SubmitClaimResponse(claims=[claims_pb2.Claim(name="theirs")])
+        if self._stands:
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_OF_ANOTHER", "take it back")
+        return claims_pb2.SubmitClaimResponse(claims=[claims_pb2.Claim(name="ours")])
+
+
+def test_a_correction_that_names_another_person_takes_the_old_bill_back_and_is_stated_anew() -> (
+    None
+):
+    told: list[his_bridge_pb2.Acknowledgement] = []
+    claims = _Claims()
+    hand_over(access_pb2.ROLE_HOSPITAL_INTEGRATION, told, claims)
+    assert told[0].delivery.state == his_bridge_pb2.DELIVERY_STATE_TAKEN
+    assert list(told[0].delivery.claims) == ["ours"]
+    assert [kind for kind, _ in claims.asked] == ["CORRECTION", "REVERSAL", "CORRECTION"]
+    first, reversal, again = (request_id for _, request_id in claims.asked)
+    assert first == again != reversal
+
+
+def test_where_the_old_bill_cannot_be_taken_back_the_correction_is_refused_and_says_why() -> None:
+    told: list[his_bridge_pb2.Acknowledgement] = []
+    claims = _Claims(cannot="APPEAL_OPEN")
+    hand_over(access_pb2.ROLE_HOSPITAL_INTEGRATION, told, claims)
+    assert told[0].delivery.state == his_bridge_pb2.DELIVERY_STATE_REFUSED
+    assert list(told[0].delivery.refusal_reasons) == ["APPEAL_OPEN"]
+    assert [kind for kind, _ in claims.asked] == ["CORRECTION", "REVERSAL"]
+
+
+def test_what_is_anothers_although_it_was_taken_back_is_refused_and_not_tried_for_ever() -> None:
+    told: list[his_bridge_pb2.Acknowledgement] = []
+    asked: list[int] = []
+
+    def always(request: claims_pb2.SubmitClaimRequest) -> claims_pb2.SubmitClaimResponse:
+        asked.append(request.bill.kind)
+        if request.bill.kind == bill_pb2.BILL_KIND_REVERSAL:
+            return claims_pb2.SubmitClaimResponse()
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_OF_ANOTHER", "take it back")
+
+    hand_over(access_pb2.ROLE_HOSPITAL_INTEGRATION, told, always)
+    assert list(told[0].delivery.refusal_reasons) == ["BILL_OF_ANOTHER"]
+    assert len(asked) == 3

@@ -24,6 +24,7 @@ from workflows.await_papers import AwaitPapers
 from workflows.pull_bills import PullBills
 from workflows.pull_readings import PullReadings
 from workflows.relay_withdrawals import RelayWithdrawals
+from workflows.renew_book import RenewBook
 from workflows.run_payouts import RunPayouts
 from workflows.settle_claim import SettleClaim
 
@@ -34,7 +35,7 @@ NOW = sorted(HISTORIES.glob("*.json"))
 KEY_FILE = HISTORIES / "published_test.key"
 WORKFLOWS: list[type[Any]] = [
     *(SettleClaim, RunPayouts, AwaitPapers, AdjustClaim),
-    *(PullBills, PullReadings, RelayWithdrawals),
+    *(PullBills, PullReadings, RelayWithdrawals, RenewBook),
 ]
 
 
@@ -77,6 +78,7 @@ def test_every_workflow_has_a_recorded_history() -> None:
         names.PULL_BILLS,
         names.PULL_READINGS,
         names.RELAY_WITHDRAWALS,
+        names.RENEW_BOOK,
     }
 
 

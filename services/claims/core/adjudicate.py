@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import msgspec
 
@@ -35,6 +36,7 @@ from services.claims.core.facts import (
     PriorPayments,
     Review,
     UsageSnapshot,
+    plain_decimal,
 )
 from services.claims.core.filing import papers_missing
 from services.claims.core.flow import needs_four_eyes, payee_of, review_pends
@@ -139,7 +141,7 @@ def allowed_lines(bill: BillFacts, decision: Decision) -> list[Allowed]:
     """The services that were not denied, each with the number of its line."""
     facts = {line.number: line for line in bill.lines}
     return [
-        Allowed(line.number, allowed_service(bill, facts[line.number]))
+        Allowed(line.number, allowed_service(bill, facts[line.number], line.units))
         for line in decision.lines
         if line.outcome is not LineOutcome.DENIED
     ]
@@ -218,10 +220,17 @@ def _decision_line(claim: Claim, result: Amounts) -> DecisionLine:
         reason=refusal.reason if refusal is not None else None,
         clause=refusal.clause if refusal is not None else "",
         payee=_payee(claim, result) if claim.terms.payees else None,
+        units=_units(result, outcome),
         earlier_claim=line.earlier_claim
         if refusal is not None and refusal.reason in _OF_EARLIER_CLAIMS
         else "",
     )
+
+
+def _units(result: Amounts, outcome: LineOutcome) -> Decimal | None:
+    """The units that are left of a line of which not all are."""
+    fewer = outcome is not LineOutcome.DENIED and result.units != result.line.facts.quantity
+    return plain_decimal(result.units) if fewer else None
 
 
 def _waiting(claim: Claim, line: Line) -> Refusal:

@@ -124,7 +124,8 @@ def _services(
             continue
         here = one.provider_id == provider
         modifiers = modifiers_of(one.modifiers) if here else frozenset()
-        yield code_key(one.code), one.service_date, one.quantity, modifiers, here
+        units = one.quantity if one.units is None else one.units
+        yield code_key(one.code), one.service_date, units, modifiers, here
     for line in claim.lines:
         if line.refusal is None:
             facts = line.facts

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from datetime import date
+from decimal import Decimal
 
 import msgspec
 
@@ -15,7 +16,7 @@ from services.claims.core.facts import Coding, Scope
 from services.claims.core.reasons import Reason
 
 # Raised whenever the same inputs may give another output.
-ENGINE_VERSION = "3"
+ENGINE_VERSION = "4"
 
 
 class Bearer(enum.StrEnum):
@@ -80,7 +81,8 @@ class DecisionLine(Outcome, frozen=True):
     A line of 0 has no shares. `section` is empty when no section took the line; `reason` and
     `clause` say why a line is denied or pended, also when nothing was billed. `earlier_claim` is
     the opaque name of the claim that a duplicate repeats, where it is known; `payee` who gets the
-    benefit by the plan's terms, None when it has none.
+    benefit by the plan's terms, None when it has none. `units` are those that reviewers,
+    authorisations and limits leave of a line that is not denied, None where they leave all.
     """
 
     number: int
@@ -95,6 +97,7 @@ class DecisionLine(Outcome, frozen=True):
     clause: str = ""
     earlier_claim: str = ""
     payee: Payee | None = None
+    units: Decimal | None = None
 
 
 class UsageChange(Outcome, frozen=True):

@@ -245,6 +245,7 @@ class EarlierService(Facts, frozen=True):
     """A service of the same member that an earlier decision in force allowed.
 
     `claim` is the opaque name of the claim that it was decided in, empty when nobody said.
+    `quantity` is what was billed, `units` what of it was allowed, None for all.
     """
 
     bill_number: str
@@ -256,10 +257,13 @@ class EarlierService(Facts, frozen=True):
     modifiers: tuple[str, ...] = ()
     days_supply: int | None = None
     claim: str = ""
+    units: Decimal | None = None
 
     def __post_init__(self) -> None:
         _keep_plain(self, "quantity", self.quantity)
         _keep_plain(self, "unit_price", self.unit_price)
+        if self.units is not None:
+            _keep_plain(self, "units", self.units)
 
 
 class UsageSnapshot(Facts, frozen=True):
@@ -500,4 +504,5 @@ def _service_key(service: EarlierService) -> tuple[str, ...]:
         service.claim,
         "\n".join(service.modifiers),
         str(service.days_supply),
+        str(service.units),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from functools import lru_cache
 
 import msgspec
@@ -216,8 +217,13 @@ def _longest(values: Dated[int]) -> int:
     return max((days or 0 for _, days in values.values), default=0)
 
 
-def allowed_service(bill: BillFacts, line: LineFacts) -> EarlierService:
-    """What later claims of the member must know of a line that was not denied."""
+def allowed_service(
+    bill: BillFacts, line: LineFacts, units: Decimal | None = None
+) -> EarlierService:
+    """What later claims of the member must know of a line that was not denied.
+
+    `units` are those that were allowed, None for all.
+    """
     return EarlierService(
         bill_number=bill.bill_number,
         provider_id=bill.provider_id,
@@ -227,6 +233,7 @@ def allowed_service(bill: BillFacts, line: LineFacts) -> EarlierService:
         unit_price=line.unit_price,
         modifiers=line.modifiers,
         days_supply=line.days_supply,
+        units=units,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from services.claims.core.explain import Ended, Explanation, standing
+from services.claims.core.explain import Ended, Explanation, Words, standing
 from services.claims.core.explanation import Explained
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan_parts import Text
@@ -31,7 +31,9 @@ class CoordinatedClaim:
 class ToldClaim:
     """A decided claim: opaque names, where it stands, what was paid, and why. Times are in µs.
 
-    `recovered` is what of `paid` came back; the rest is the net.
+    `recovered` is what of `paid` came back; the rest is the net. `to_return` is what is to come
+    back besides, `due` what is still to be paid, and `corrected` the number of the hospital's
+    correction that was decided, 0 for the bill as it first came.
     `claim_id` is the last part of `name`; `member` is the opaque id that GetClaim shows as well.
     """
 
@@ -52,6 +54,40 @@ class ToldClaim:
     text: Explanation
     ended: Ended | None = None
     recovered: int = 0
+    to_return: int = 0
+    due: int = 0
+    corrected: int = 0
+
+    @property
+    def since(self) -> Text | None:
+        """What became of the claim since it was first paid: another bill, and where money goes."""
+        currency = self.told.decision.currency
+        zh, en = Words("zh", currency), Words("en", currency)
+        said: list[tuple[str, str]] = []
+        if self.corrected:
+            text = f"医院已更正账单（第 {self.corrected} 次），以下以更正后的账单为准。"
+            said.append((text, "The hospital has corrected the bill; what follows is about it."))
+        if self.ended is not None:
+            said.append(
+                ("所占用的额度与免赔额已全部退还。", "It uses no limit and no deductible any more.")
+            )
+        moved = [
+            (zh_words + zh.money(amount), en_words.format(en.money(amount)))
+            for amount, zh_words, en_words in (
+                (self.recovered, "已退回 ", "{} came back"),
+                (self.to_return, "尚需退回保险公司 ", "{} is still to be paid back to the insurer"),
+                (self.due if self.paid else 0, "尚需补付 ", "{} more is to be paid"),
+            )
+            if amount
+        ]
+        if moved:
+            parts = [(f"已付款 {zh.money(self.paid)}", f"Paid: {en.money(self.paid)}"), *moved]
+            said.append(
+                ("，".join(part for part, _ in parts) + "。", "; ".join(p for _, p in parts) + ".")
+            )
+        if not said:
+            return None
+        return Text(zh="".join(part for part, _ in said), en=" ".join(part for _, part in said))
 
     @property
     def standing(self) -> Text:

@@ -40,10 +40,10 @@ class _View:
         pended = told.decision.disposition.waits
         return {
             "language": "zh-CN" if self._language is Language.ZH else "en",
-            "label": {key: words.of(text) for key, text in LABELS.items()},
+            "label": self._labels(),
             "plan": words.of(told.plan.name),
             "currency": self._currency,
-            "standing": words.of(self._claim.standing),
+            "standing": self._standing(),
             "facts": list(self._facts()),
             "billed": self._money(told.decision.billed),
             "allowed": self._money(told.decision.allowed),
@@ -65,6 +65,18 @@ class _View:
             ],
         }
 
+    def _labels(self) -> dict[str, str]:
+        """Of a claim whose decision holds no more, who bore what is told as it was."""
+        labels = dict(LABELS)
+        if self._claim.ended is not None:
+            labels["who"] = LABELS["who_before"]
+        return {key: self._words.of(text) for key, text in labels.items()}
+
+    def _standing(self) -> str:
+        parts = [self._claim.standing, self._claim.since]
+        told = [self._words.of(one) for one in parts if one is not None]
+        return self._words.pick("", " ").join(told)
+
     def _facts(self) -> Iterator[list[str]]:
         claim, bill, words = self._claim, self._told.bill, self._words
         days = [bill.start_date.isoformat(), bill.end_date.isoformat()]
@@ -84,6 +96,8 @@ class _View:
         if claim.recovered:
             yield [words.of(LABELS["recovered"]), words.money(claim.recovered)]
             yield [words.of(LABELS["net"]), words.money(claim.paid - claim.recovered)]
+        if claim.to_return:
+            yield [words.of(LABELS["to_return"]), words.money(claim.to_return)]
 
     def _bearers(self) -> Iterator[View]:
         """Who bears what; what waits for a fact is nobody's yet."""

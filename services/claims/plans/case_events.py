@@ -9,6 +9,7 @@ import enum
 from collections.abc import Callable
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import msgspec
 
@@ -62,7 +63,8 @@ class Event:
 
     What is by policy has the empty name where the case has one policy. `only` is the policy whose
     claim it is about, None for all claims of the bill. `plans` and `insured` are what holds from
-    here on. `again` says whether a bill number that came before brings the same content.
+    here on. `again` says whether a bill number that came before brings the same content, `anew`
+    that its earlier bill was taken back, so that this one is another.
     """
 
     name: str
@@ -78,17 +80,22 @@ class Event:
     plans: Table[str, Plan] = field(default_factory=dict)
     insured: Table[str, PolicySnapshot] = field(default_factory=dict)
     again: bool | None = None
+    anew: bool = False
 
 
 @dataclass(slots=True)
 class Stated:
-    """What is known of one bill so far, and every content that it was handed in with."""
+    """What is known of one bill so far, and every content that it was handed in with.
+
+    `taken_back` says that all of it was reversed.
+    """
 
     who: str
     bill: BillFacts
     prior: PriorPayments
     reviews: dict[str, Review] = field(default_factory=dict)
     contents: list[tuple[BillFacts, PriorPayments]] = field(default_factory=list)
+    taken_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +154,15 @@ class EventReader:
             return self._change(kind, term, only)
         who = self.parts.who(term)
         name = term.get(kind.value).text()
-        again = None
+        again, anew = None, False
         if kind is Kind.CLAIM:
+            anew = name in self.claims and self.claims[name].taken_back
             again = self._claimed(term, name, who)
         elif name not in self.claims:
             return self._unknown(kind, term, name, who)
+        if kind is Kind.CORRECTION and term.has("member") and who != self.claims[name].who:
+            text = "a correction keeps its person; write a reversal of the bill and a claim of it"
+            term.fault("BILL_OF_ANOTHER", text, "member")
         who = self.claims[name].who
         left = self._left(kind, term, name, only)
         person = term.maybe("person") if kind is Kind.COMPLETION else None
@@ -170,6 +181,7 @@ class EventReader:
             reviews=dict(stated.reviews),
             insured={} if person is None else self.parts.person(who, person),
             again=again,
+            anew=anew and again is None,
         )
 
     def _only(self, kind: Kind, term: Mapping) -> str | None:
@@ -202,16 +214,24 @@ class EventReader:
         return tuple(one.reference(self.plans, "policy") for one in order.items()), found
 
     def _claimed(self, term: Mapping, name: str, who: str) -> bool | None:
-        """Take a bill in; of a number that came before, whether it brings the same content."""
+        """Take a bill in; of a number that came before, whether it brings the same content.
+
+        One that was taken back is stated anew: by its hospital with any content, by a member with
+        another, for what said the same before is an old copy.
+        """
         sender = term.maybe("sender")
-        if sender is not None:
-            sender.choice(Sender)
+        of_member = sender is not None and sender.choice(Sender) is Sender.MEMBER
         before = self.claims.get(name)
         if before is None:
             self._state(term, name, who)
             return None
         bill, prior = self.parts.bill(term, name), self.parts.prior(term)
-        return before.who == who and (_content(bill), prior) in before.contents
+        content = (_content(bill), prior)
+        same = before.who == who and content in before.contents
+        if before.taken_back and not (of_member and same):
+            self.claims[name] = Stated(who, bill, prior, contents=[content])
+            return None
+        return same
 
     def _unknown(self, kind: Kind, term: Mapping, name: str, who: str) -> Event:
         if kind is not Kind.WITHDRAW:  # the runner itself tells of one to withdraw
@@ -237,7 +257,9 @@ class EventReader:
         if kind is Kind.CORRECTION:
             self._state(term, name, stated.who)
         elif kind is Kind.REVERSAL:
-            return self._reversed(term, stated)
+            left = self._reversed(term, stated)
+            stated.taken_back = left is None
+            return left
         elif kind is Kind.REVIEW:
             stated.reviews[only or ""] = _review(term)
         elif kind is Kind.COMPLETION:
@@ -263,6 +285,8 @@ class EventReader:
         ]
         bill = replace(stated.bill, lines=tuple(line for line in kept if line is not None))
         stated.bill = self.parts.current(self.parts.supplied(term, bill))
+        left = {line.number: line.quantity for line in stated.bill.lines}
+        stated.reviews = {policy: _of(one, left) for policy, one in stated.reviews.items()}
         if term.has("earlier_insurers"):
             stated.prior = self.parts.prior(term)
         return stated.bill if stated.bill.lines else None
@@ -320,6 +344,19 @@ class EventReader:
 def _content(bill: BillFacts) -> BillFacts:
     """What makes two hand-ins of one bill the same; who sent it and what we know are not in it."""
     return replace(bill, hospital_tier=None, price_list=None, licences=(), direct_billing=False)
+
+
+def _of(review: Review, left: Table[int, Decimal]) -> Review:
+    """What a review still says of the lines that are left: it leaves no more than is there."""
+    return Review(
+        lines=tuple(
+            one
+            if one.quantity is None
+            else replace(one, quantity=min(one.quantity, left[one.number]))
+            for one in review.lines
+            if one.number in left
+        )
+    )
 
 
 def _review(term: Mapping) -> Review:

@@ -68,15 +68,23 @@ def _renews(member: MemberFacts, bill: BillFacts) -> bool:
     )
 
 
-def answering(policies: dict[str, CasePolicy], who: str, bill: BillFacts) -> list[str]:
-    """The policies under which the bill opens a claim, in coordination order."""
+def answering(
+    policies: dict[str, CasePolicy], who: str, bill: BillFacts, *, in_force: bool = False
+) -> list[str]:
+    """The policies under which the bill opens a claim, in coordination order.
+
+    Only those `in_force`, else without any the newest, whose claim is denied.
+    """
     oldest_first = sorted(
         (one.insured[who].start, number, name)
         for number, (name, one) in enumerate(policies.items())
         if who in one.insured
     )
     found = (policies[name].candidate(name, who, bill) for _, _, name in oldest_first)
-    return coordinated([one for one in found if one is not None])
+    candidates = [one for one in found if one is not None]
+    if in_force:
+        candidates = [one for one in candidates if one.covers or one.renews]
+    return coordinated(candidates)
 
 
 def read_case_policies(

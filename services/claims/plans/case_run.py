@@ -26,7 +26,7 @@ from services.claims.plans.case_book import Book, Standing, services_of
 from services.claims.plans.case_compare import amounts_apart, compare, quantity
 from services.claims.plans.case_events import Event, Kind
 from services.claims.plans.case_expectations import Expected
-from services.claims.plans.case_policies import answering
+from services.claims.plans.case_policies import CasePolicy, answering
 from services.claims.plans.case_reader import Case
 
 _CHANGES = (Kind.PLAN_CHANGE, Kind.PRICE_LIST, Kind.ENDORSEMENT)
@@ -92,6 +92,9 @@ class _Run:
         if event.again is not None:
             yield from self._handed_in_again(event)
             return
+        if event.anew:
+            for each in self._books.values():
+                each.claims.pop(event.name, None)
         about = self._about(event)
         if not about:
             yield "there is no such claim to withdraw"
@@ -119,8 +122,26 @@ class _Run:
         """The policies whose claims an event is about, in coordination order."""
         if event.kind is Kind.CLAIM and event.bill is not None:
             return self._order(event) if self._several else [""]
-        known = [name for name in self._order(event) if event.name in self._books[name].claims]
-        return [name for name in known if event.only in (None, name)]
+        fresh = self._newly_answering(event) if event.kind is Kind.CORRECTION else ()
+        return [
+            name
+            for name in self._order(event)
+            if name in fresh
+            or (event.name in self._books[name].claims and event.only in (None, name))
+        ]
+
+    def _newly_answering(self, event: Event) -> list[str]:
+        """Policies that a corrected bill falls under and that may have no claim of it yet."""
+        if event.bill is None or not self._several:
+            return []
+        return answering(self._now(), event.who, event.bill, in_force=True)
+
+    def _now(self) -> dict[str, CasePolicy]:
+        """The policies as they are by now."""
+        return {
+            name: replace(one, plan=self._books[name].plan, insured=self._books[name].insured)
+            for name, one in self._case.policies.items()
+        }
 
     def _order(self, event: Event) -> list[str]:
         """The policies that answer for the event's bill as they are by now; then all others."""
@@ -133,11 +154,7 @@ class _Run:
         bill = event.bill or (standing.bill if standing is not None else None)
         if bill is None:
             return []
-        now = {
-            name: replace(one, plan=self._books[name].plan, insured=self._books[name].insured)
-            for name, one in self._case.policies.items()
-        }
-        found = answering(now, event.who, bill)
+        found = answering(self._now(), event.who, bill)
         if standing is None:
             return found
         return [*found, *(name for name in self._books if name not in found)]

@@ -57,6 +57,7 @@ COMPUTED = {
     f"{_OPERATIONS}ReconcileSource": "compares all bills of some days to name those that differ",
     f"{_PRICING}QuotePremium": _WROTE,
     f"{_PRICING}RecordReadings": _WROTE,
+    f"{_PRICING}ClearFlag": "answers with what it computes from many readings",
     f"{_PRICING}AssessMember": "answers with what it computes from many readings",
 }
 # A stored quote is a record, and so is the member whose months it holds.

@@ -28,16 +28,17 @@ class Place:
 
     def encoded(self) -> bytes:
         """The parts in one form that no other parts have."""
-        return _column(self.table, self.column) + joined(self.row, self.subject)
+        return _column(self.table, self.column) + _part(self.row) + _part(self.subject)
 
 
 def joined(*parts: str) -> bytes:
     """Texts as bytes; length prefixes keep ("a", "bc") and ("ab", "c") apart."""
-    found = b""
-    for part in parts:
-        encoded = part.encode()
-        found += len(encoded).to_bytes(4, "big") + encoded
-    return found
+    return b"".join(map(_part, parts))
+
+
+def _part(text: str) -> bytes:
+    encoded = text.encode()
+    return len(encoded).to_bytes(4, "big") + encoded
 
 
 # A database has few columns, and every value that is sealed or opened asks for one.

@@ -14,9 +14,16 @@ ADJUST_CLAIM = "AdjustClaim"
 PULL_BILLS = "PullBills"
 PULL_READINGS = "PullReadings"
 RELAY_WITHDRAWALS = "RelayWithdrawals"
+RENEW_BOOK = "RenewBook"
+
+RENEW_STEP = "RenewStep"
+RENEWAL_PROGRESS = "Progress"
+PAUSE_RENEWAL = "Pause"
+RESUME_RENEWAL = "Resume"
 
 DECISION_UPDATE = "decision"
 CLAIMS_QUEUE = "claims"
+RENEWALS_QUEUE = "renewals"
 
 
 def hospital_queue(hospital: str) -> str:
@@ -52,3 +59,8 @@ def fetch_bills_id(hospital: str) -> str:
 def pull_schedule_id(hospital: str, channel: Channel = "bills") -> str:
     """Schedule that pulls one hospital's bills, readings, or withdrawals of consents."""
     return f"pull-{channel}/{hospital}"
+
+
+def renew_book_id(key: str) -> str:
+    """Workflow id of one renewal, by the digest of all that its result depends on."""
+    return f"renewals/{key}"

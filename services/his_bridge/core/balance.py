@@ -17,7 +17,7 @@ _PRICE_PLACES = Decimal("0.000001")
 _EXACT = Context(prec=80, rounding=ROUND_HALF_UP)
 
 
-class PricedLine(msgspec.Struct, frozen=True, kw_only=True):
+class PricedLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The amounts of one line: `billed` and `fund_paid` in minor units."""
 
     quantity: Decimal

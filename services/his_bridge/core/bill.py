@@ -41,7 +41,7 @@ class Licence(StrEnum):
     DENTAL = "DENTAL"
 
 
-class Coding(msgspec.Struct, frozen=True, kw_only=True):
+class Coding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A code, the system that gives it meaning, and the system's public text for it."""
 
     system: str
@@ -49,7 +49,7 @@ class Coding(msgspec.Struct, frozen=True, kw_only=True):
     display: str = ""
 
 
-class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+class Diagnosis(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What the patient was treated for."""
 
     number: int
@@ -57,7 +57,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     principal: bool = False
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class Line(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One charge. `billed` is quantity × unit price, rounded once, half up.
 
     `line_id` is the source's id of the charge. A line that takes back a charge, or part of it
@@ -78,7 +78,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     reverses_line: str = ""
 
 
-class SocialInsurance(msgspec.Struct, frozen=True, kw_only=True):
+class SocialInsurance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What social insurance (医保) did for the bill. None is unknown, never 0."""
 
     used: bool | None = None
@@ -86,10 +86,11 @@ class SocialInsurance(msgspec.Struct, frozen=True, kw_only=True):
     account_paid: int | None = None
 
 
-class Bill(msgspec.Struct, frozen=True, kw_only=True):
+class Bill(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One bill. `total` is the sum of the lines; `end` is not before `start`.
 
-    Empty `licences` are unknown, as in every bill stored before they were read.
+    Empty `licences` are unknown, as in every bill stored before they were read. `emergency` says
+    whether the stay began as an emergency (急诊入院), None where nobody says.
     """
 
     bill_number: str
@@ -106,6 +107,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier | None = None
     social_insurance: SocialInsurance | None = None
     licences: tuple[Licence, ...] = ()
+    emergency: bool | None = None
 
 
 class Provenance(StrEnum):
@@ -117,7 +119,7 @@ class Provenance(StrEnum):
     TYPED = "TYPED"
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Reading(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One measurement, with its value exactly as the source wrote it.
 
     `issued` is when the hospital released it, `fasting` whether its code says that the person had

@@ -45,7 +45,7 @@ RANK = {
 }
 
 
-class BillEvent(msgspec.Struct, frozen=True, kw_only=True):
+class BillEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one version of one record of the source says about the bill of one account.
 
     `order` is when the source made it. A newer version of a record stands for all of its older

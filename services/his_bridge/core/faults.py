@@ -231,7 +231,7 @@ ADVICE = {
 _RANK = {reason: rank for rank, reason in enumerate(ADVICE)}
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class Fault(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One fault: why and where. The path holds field names and positions, never a value."""
 
     reason: Reason

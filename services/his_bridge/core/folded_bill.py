@@ -33,6 +33,9 @@ def composed(
         diagnoses=diagnoses,
         tier=next((bill.tier for bill in reversed(heads) if bill.tier), None),
         licences=next((bill.licences for bill in reversed(heads) if bill.licences), ()),
+        emergency=next(
+            (one.emergency for one in reversed(heads) if one.emergency is not None), None
+        ),
         social_insurance=_together(social, renumbered),
     )
 

@@ -15,7 +15,7 @@ from services.his_bridge.core.faults import Reason
 LineKey = tuple[str, str]
 
 
-class Placed(msgspec.Struct, frozen=True, kw_only=True):
+class Placed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A line, the charge that it is, and the event that states it, by its place in the fold."""
 
     key: LineKey

@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from services.his_bridge.core.bill import Bill
-from services.his_bridge.core.events import RANK, BillEvent, EventKind
+from services.his_bridge.core.events import CLOSING, RANK, BillEvent, EventKind
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.folded_bill import money_faults
 from services.his_bridge.core.merges import NO_ALIASES, Aliases, Order
@@ -65,6 +65,10 @@ def fold(
     ranked = _ranked(events)
     if not ranked:
         return None
+    if len(ranked) == 1 and not given and not aliases.joined:
+        whole = _by_itself(ranked[0])
+        if whole is not None:
+            return whole
     unfit: dict[int, tuple[Fault, ...]] = {}
     while True:
         standing, parked = _standing(ranked, aliases, unfit)
@@ -78,6 +82,31 @@ def fold(
             break
         unfit |= {place: found[e.key] for place, e in enumerate(ranked) if e.key in found}
     return _folded(ranked, walked, {**_by_record(ranked, unfit), **parked}, given or {})
+
+
+def _by_itself(event: BillEvent) -> FoldedBill | None:
+    """What one whole statement makes, as most bills are; None where that takes the walk.
+
+    The same as the walk finds, which costs more than all the rest of the fold.
+    """
+    bill = event.bill
+    if event.kind not in CLOSING or bill is None or bill.social_insurance is not None:
+        return None
+    lines = bill.lines
+    plain = all(
+        not line.reverses_line and line.quantity > 0 and not line.line_id.startswith("#")
+        for line in lines
+    )
+    names = {line.line_id or f"#{line.number}" for line in lines}
+    numbers = {line.number for line in lines}
+    if not lines or not plain or len(names) < len(lines) or len(numbers) < len(lines):
+        return None
+    total = sum(line.billed for line in lines)
+    if event.stated_total is not None and event.stated_total != total:
+        return None
+    if total != bill.total:
+        bill = msgspec.structs.replace(bill, total=total)
+    return FoldedBill(status=BillStatus.FINAL, bill=bill)
 
 
 def _folded(

@@ -94,7 +94,8 @@ class Hl7v2Terms(msgspec.Struct, frozen=True, kw_only=True):
     of it back; `kept_out` are those that are acknowledged and not stored, such as "ADT^A01" or
     "SIU". `systems` turns coding-system names into the systems of `codes`;
     a name that is not listed stands for itself, and `line_system`, `diagnosis_system` stand for
-    codes that name none. `units` turns the source's units into UCUM.
+    codes that name none. `units` turns the source's units into UCUM. `emergency_admissions` are the
+    admission types (PV1-4) of a stay that began as an emergency.
     """
 
     charset: str = "gb18030"
@@ -110,6 +111,7 @@ class Hl7v2Terms(msgspec.Struct, frozen=True, kw_only=True):
     extended_amount: ExtendedAmount = ExtendedAmount.NET
     total_from: TotalFrom = TotalFrom.LINES
     patient_classes: Mapping[str, CareType] = msgspec.field(default_factory=lambda: _CLASSES)
+    emergency_admissions: frozenset[str] = frozenset({"E"})
     systems: Mapping[str, str] = {}
     line_system: str = ""
     diagnosis_system: str = ""

@@ -265,6 +265,7 @@ def _assembled(
         tier=parsed.tier,
         social_insurance=social,
         licences=terms.licences,
+        emergency=parsed.emergency,
         diagnoses=tuple(diagnoses),
         lines=tuple(
             Line(

@@ -100,3 +100,15 @@ Outcome = (
     | SetAside
     | KeptOut
 )
+
+
+def token_in(outcome: Outcome) -> str | None:
+    """The member token of whom a record states something; None when it names nobody.
+
+    All readings of one record are of one person.
+    """
+    if isinstance(outcome, BillStated | BillHappened):
+        return None if outcome.bill is None else outcome.bill.member_token
+    if isinstance(outcome, ReadingsStated) and outcome.readings:
+        return outcome.readings[0][1].member_token
+    return None

@@ -15,7 +15,7 @@ from services.his_bridge.core.bill import CareType, Provenance, Tier
 from services.his_bridge.core.faults import Fault
 
 
-class LocalCoding(msgspec.Struct, frozen=True, kw_only=True):
+class LocalCoding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A code as the hospital wrote it."""
 
     system: str
@@ -23,7 +23,7 @@ class LocalCoding(msgspec.Struct, frozen=True, kw_only=True):
     display: str
 
 
-class Concept(msgspec.Struct, frozen=True, kw_only=True):
+class Concept(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The same thing in one or several codes."""
 
     codings: tuple[LocalCoding, ...]
@@ -50,7 +50,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
 
 
-class ParsedDiagnosis(msgspec.Struct, frozen=True, kw_only=True):
+class ParsedDiagnosis(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A diagnosis with its local codes."""
 
     number: int
@@ -58,7 +58,7 @@ class ParsedDiagnosis(msgspec.Struct, frozen=True, kw_only=True):
     concept: Concept | None
 
 
-class ParsedLine(msgspec.Struct, frozen=True, kw_only=True):
+class ParsedLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A charge with its local codes and its amounts in major units.
 
     `line_id` is the source's id of the charge; `reverses_line` that of the charge which a line
@@ -89,7 +89,7 @@ class ParsedSocialInsurance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParsedBill(msgspec.Struct, frozen=True, kw_only=True):
-    """A bill as the dialect understood it."""
+    """A bill as the dialect understood it; `emergency` is of a stay that began so."""
 
     bill_number: str | None
     provider_id: str | None
@@ -105,6 +105,7 @@ class ParsedBill(msgspec.Struct, frozen=True, kw_only=True):
     person: Person | None
     social_insurance: ParsedSocialInsurance | None
     faults: tuple[Fault, ...]
+    emergency: bool | None = None
 
 
 class ParsedReading(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,6 +42,7 @@ class BillColumns(ColumnsOf, frozen=True, kw_only=True):
     number: str | None = None
     bill: str | None = None  # the id of what several rows make together
     care_type: str | None = None
+    admission: str | None = None  # how the patient came in (入院途径)
     begin: str
     end: str | None = None
     total: str
@@ -100,6 +101,7 @@ class RowTerms(msgspec.Struct, frozen=True, kw_only=True):
     local_line_system: str = ""
     diagnosis_system: str = ""
     care_types: Mapping[str, CareType] = {}
+    emergency_admissions: tuple[str, ...] = ()  # what `admission` holds of an emergency
     statuses: Mapping[str, RowStatus] = {}
     reading_system: str = "http://loinc.org"  # another one needs a map (readings.maps)
     main_marks: tuple[str, ...] = ("1",)

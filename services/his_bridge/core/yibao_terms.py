@@ -25,6 +25,12 @@ MED_TYPES: Mapping[str, CareType] = {
 }
 
 
+# 急诊转住院
+EMERGENCY_MED_TYPES = ("24",)
+# 入院途径 (adm_way) of the settlement list: 急诊
+EMERGENCY_WAY = "1"
+
+
 class PersonColumns(msgspec.Struct, frozen=True, kw_only=True):
     """Columns of the hospital's table of persons."""
 
@@ -42,13 +48,15 @@ class YibaoTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Code systems and what else the interface leaves to each place.
 
     With `bill_per_batch` each 收费批次 (chrg_bchno) of an outpatient visit is a bill of its own;
-    else the visit (mdtrt_id) is one, as a stay always is.
+    else the visit (mdtrt_id) is one, as a stay always is. `emergency_med_types` are the 医疗类别 of
+    a stay that began as an emergency.
     """
 
     line_system: str
     local_line_system: str
     diagnosis_system: str
     med_types: Mapping[str, CareType] = msgspec.field(default_factory=lambda: MED_TYPES)
+    emergency_med_types: tuple[str, ...] = EMERGENCY_MED_TYPES
     bill_per_batch: bool = False
     charset: str = "gb18030"  # of bytes that a database hands over as such
     person: PersonColumns = PersonColumns()

@@ -15,6 +15,9 @@ from services.his_bridge.sources.port import RawRecord
 
 # A transaction holds the bytes that it writes several times over.
 MOST_BYTES = 1 << 20
+# Who was answered sends its next message within moments. As many as then are waited for so long,
+# in steps: a transaction costs as much as what it stores of twenty messages.
+_GATHER_S, _STEPS = 0.004, 4
 # What became of a message's records, in their order; None when they were not stored.
 Told = Callable[[tuple[Taken, ...] | None], None]
 
@@ -41,6 +44,7 @@ class Commits:
         self._waiting: deque[Group] = deque()
         self._something = asyncio.Event()
         self._current: asyncio.Future[None] | None = None
+        self._answered = 0
 
     def put(self, group: Group) -> None:
         """Store the group with the next transaction; `told` hears what became of it."""
@@ -51,6 +55,7 @@ class Commits:
         """Store until cancelled. A transaction that has begun is finished and answered."""
         while True:
             await self._something.wait()
+            await self._gather()
             self._current = asyncio.ensure_future(self._store_next())
             await asyncio.shield(self._current)
             if not self._waiting:
@@ -63,8 +68,15 @@ class Commits:
         while self._waiting:
             await self._store_next()
 
+    async def _gather(self) -> None:
+        for _ in range(_STEPS):
+            if len(self._waiting) >= min(self._answered, BATCH):
+                return
+            await asyncio.sleep(_GATHER_S / _STEPS)
+
     async def _store_next(self) -> None:
         groups = self._next()
+        self._answered = len(groups)
         if not groups:
             return
         intake = self._intakes[groups[0].channel]

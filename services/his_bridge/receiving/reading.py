@@ -32,7 +32,7 @@ class Reading:
             await asyncio.sleep(_GATHER_S)
             self._told.clear()
             try:
-                await self._intake.read_arrived()
+                await self._intake.read_arrived(_GATHER_S)
             except LeaseHeld as held:
                 self._told.set()
                 await asyncio.sleep(min(held.retry_after_s, PAUSE_S))

@@ -112,8 +112,9 @@ def _as_one(connection: Connection, sealer: Sealer, hospital: str, member: str) 
 def _erase(connection: Connection, sealer: Sealer, member: str, now_us: int) -> Erasure:
     if untold(connection, member):
         raise WithdrawalNotTold
-    holding.forget(connection, member)
+    # Whoever seals under the key has committed once it is destroyed, and is then forgotten as well.
     destroyed = sealer.destroy(members.subject_of(member))
+    holding.forget(connection, member)
     members.forget_member(connection, member, now_us)
     mine = released_bill.c.member == member
     bills = connection.execute(select(func.count()).where(mine)).scalar_one()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from services.common.bulk import insert_numbered, one_of
-from services.common.sealing import Sealer
+from services.common.sealing import Sealer, members
 from services.his_bridge.core.events import is_counted
 from services.his_bridge.core.faults import Fault, Reason, in_order, stage_of
 from services.his_bridge.core.mapping import Unmapped
@@ -22,6 +22,7 @@ PENDING = "pending"
 # Of so many bytes, no more records are read at once.
 MOST_BYTES = 2 << 20
 READ = "read"
+QUARANTINED, CONFLICT = "quarantined", "conflict"
 _CONFLICT = (Fault(reason=Reason.SAME_VERSION_OTHER_CONTENT, path="meta.versionId"),)
 
 
@@ -29,6 +30,7 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
     """A record from the source. One to keep out is stored only if an earlier version was.
 
     Of two of one version `meaning` tells whether they are the same; without it their bytes do.
+    `token` is the patient's, of a record that was read as it came: it is sealed under their key.
     """
 
     external_id: str
@@ -37,10 +39,11 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
     keep_out: bool
     meaning: bytes | None = None
+    token: str | None = None
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored record that was not read yet."""
+    """A stored record that nothing was made of yet. `member` is under whose key it is sealed."""
 
     inbox_id: int
     external_id: str
@@ -50,6 +53,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     updated_us: int
     rank: str  # its place among what the source made in one moment
     received_us: int
+    member: str | None = None  # opaque id
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +76,11 @@ class _New(msgspec.Struct, frozen=True):
     external: str
     digest: str
     conflicts: bool
+
+    @property
+    def token(self) -> str | None:
+        """Whose it is, if that is known; of two contents of one version nobody knows which."""
+        return None if self.conflicts else self.record.token
 
 
 class SetAsideRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +110,8 @@ def store(
     new, filtered = _sorted_out(connection, sealer, hospital, channel, arrived)
     if not new:
         return Stored(filtered=filtered)
-    rows = [_row(sealer, hospital, channel, one, now_us) for one in new]
+    member_of = _members_of(connection, sealer, hospital, new, now_us)
+    rows = [_row(sealer, hospital, channel, one, member_of.get(one.token), now_us) for one in new]
     ids = insert_numbered(connection, inbox, rows)
     pending: list[tuple[int, Pending]] = []
     aside: list[SetAsideRow] = []
@@ -109,7 +119,9 @@ def store(
         if one.conflicts:
             aside.append(SetAsideRow(inbox_id=inbox_id, faults=_CONFLICT))
         else:
-            pending.append((one.position, _pending(inbox_id, hospital, channel, one, now_us)))
+            member = member_of.get(one.token)
+            found = _pending(inbox_id, hospital, channel, one, member, now_us)
+            pending.append((one.position, found))
     set_aside(connection, hospital, aside, currency=currency, now_us=now_us)
     return Stored(
         pending=tuple(pending),
@@ -147,26 +159,46 @@ def _sorted_out(
     return new, tuple(filtered)
 
 
-def _row(sealer: Sealer, hospital: str, channel: str, new: _New, now_us: int) -> dict[str, object]:
+def _members_of(
+    connection: Connection, sealer: Sealer, hospital: str, new: Sequence[_New], now_us: int
+) -> dict[str | None, str]:
+    """Token → opaque id of the patients whose records these are, and whose keys still seal."""
+    tokens = {one.token for one in new if one.token is not None}
+    found = sealed.members_of(connection, sealer, hospital, tokens, now_us) if tokens else {}
+    sealer.load([sealed.inbox_subject(hospital), *map(members.subject_of, found.values())])
+    # Somebody may be erased just now: nothing is sealed under a key that is gone.
+    return {
+        token: member
+        for token, member in found.items()
+        if not sealer.is_erased(members.subject_of(member))
+    }
+
+
+def _row(
+    sealer: Sealer, hospital: str, channel: str, new: _New, member: str | None, now_us: int
+) -> dict[str, object]:
     record = new.record
     bound = sealed.inbox_row(hospital, channel, new.external, record.version, new.digest)
-    subject = sealed.inbox_subject(hospital)
+    subject = sealed.subject_of(hospital, member)
     return {
         **sealed.seal_record(
             sealer, bound, subject, external_id=record.external_id, raw=record.raw
         ),
+        "member": member,
         "hospital": hospital,
         "channel": channel,
         "external_index": new.external,
         "version": record.version,
         "content_hash": new.digest,
-        "state": "conflict" if new.conflicts else PENDING,
+        "state": CONFLICT if new.conflicts else PENDING,
         "updated_us": record.updated_us,
         "at_us": now_us,
     }
 
 
-def _pending(inbox_id: int, hospital: str, channel: str, new: _New, now_us: int) -> Pending:
+def _pending(
+    inbox_id: int, hospital: str, channel: str, new: _New, member: str | None, now_us: int
+) -> Pending:
     record = new.record
     return Pending(
         inbox_id=inbox_id,
@@ -177,13 +209,12 @@ def _pending(inbox_id: int, hospital: str, channel: str, new: _New, now_us: int)
         updated_us=record.updated_us,
         rank=_rank(record.version, new.digest),
         received_us=now_us,
+        member=member,
     )
 
 
-def left_over(
-    connection: Connection, sealer: Sealer, hospital: str, channel: str, most: int
-) -> list[Pending]:
-    """Stored records that nobody has read, oldest first, as many as memory should hold at once."""
+def left_over(connection: Connection, hospital: str, channel: str, most: int) -> list[int]:
+    """Ids of stored records that wait to be read, oldest first: as many as memory should hold."""
     sizes = connection.execute(
         select(inbox.c.id, func.length(inbox.c.raw).label("size"))
         .where(inbox.c.hospital == hospital, inbox.c.channel == channel, inbox.c.state == PENDING)
@@ -191,11 +222,16 @@ def left_over(
         .limit(most)
     ).all()
     sums = accumulate(row.size for row in sizes)
-    ids = [row.id for row, whole in zip(sizes, sums, strict=True) if whole - row.size < MOST_BYTES]
+    return [row.id for row, whole in zip(sizes, sums, strict=True) if whole - row.size < MOST_BYTES]
+
+
+def opened(connection: Connection, sealer: Sealer, ids: Collection[int]) -> list[Pending]:
+    """These stored records, oldest first."""
     if not ids:
         return []
     these = one_of(connection, inbox.c.id, ids)
-    rows = connection.execute(select(inbox).where(these).order_by(inbox.c.id))
+    rows = connection.execute(select(inbox).where(these).order_by(inbox.c.id)).all()
+    sealer.load(sealed.subject_of(row.hospital, row.member) for row in rows)
     return [
         Pending(
             inbox_id=row.id,
@@ -203,14 +239,23 @@ def left_over(
             external_index=row.external_index,
             raw=sealed.open_record(sealer, row, "raw"),
             bound=sealed.inbox_row(
-                hospital, channel, row.external_index, row.version, row.content_hash
+                row.hospital, row.channel, row.external_index, row.version, row.content_hash
             ),
             updated_us=row.updated_us,
             rank=_rank(row.version, row.content_hash),
             received_us=row.at_us,
+            member=row.member,
         )
         for row in rows
     ]
+
+
+def still_unread(connection: Connection, ids: Collection[int]) -> set[int]:
+    """Which of these records wait to be read: of a patient who was erased none does any more."""
+    if not ids:
+        return set()
+    these = one_of(connection, inbox.c.id, ids), inbox.c.state == PENDING
+    return set(connection.execute(select(inbox.c.id).where(*these)).scalars())
 
 
 def set_aside(

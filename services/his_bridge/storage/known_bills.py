@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from services.common.bulk import one_of
 from services.common.sealing import Erased, Sealer, members
@@ -98,11 +98,13 @@ class Merges:
             query = select(merge_event).where(
                 merge_event.c.hospital == hospital, merge_event.c.level == str(self.level)
             )
+            sides = merge_event.c.into_name, merge_event.c.out_name
             rows = [
                 row
                 for some in portions(new)
-                for side in (merge_event.c.into_name, merge_event.c.out_name)
-                for row in connection.execute(query.where(one_of(connection, side, some)))
+                for row in connection.execute(
+                    query.where(or_(*(one_of(connection, side, some) for side in sides)))
+                )
             ]
             sealer.load(self._subject(hospital, row.into_name) for row in rows)
             for row in rows:

@@ -72,13 +72,12 @@ def next_numbers(connection: Connection, name: str, count: int) -> int:
     The list's row stays locked until commit, so numbers become visible in their order and a reader
     who remembers the last number that it saw misses none.
     """
-    row = {"list": name, "value": 0}
-    connection.execute(_insert(connection, last_seq).values(row).on_conflict_do_nothing())
+    first = _insert(connection, last_seq).values(list=name, value=count)
+    more = last_seq.c.value + first.excluded.value
     last = connection.execute(
-        update(last_seq)
-        .where(last_seq.c.list == name)
-        .values(value=last_seq.c.value + count)
-        .returning(last_seq.c.value)
+        first.on_conflict_do_update(
+            index_elements=list(last_seq.primary_key.columns), set_={"value": more}
+        ).returning(last_seq.c.value)
     ).scalar_one()
     return int(last) - count + 1
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from services.common.bulk import one_of
 from services.common.sealing import Sealer, members
 from services.his_bridge.core.bill import Reading
 from services.his_bridge.core.consent import Consent, Need, Purpose
@@ -31,14 +32,20 @@ from services.his_bridge.storage.bills import Bills
 from services.his_bridge.storage.code_maps import note_unmapped
 from services.his_bridge.storage.consents import Register, register_of
 from services.his_bridge.storage.holding import HELD, PURPOSES, READINGS, Held, Version
-from services.his_bridge.storage.inbox import READ, Pending, SetAsideRow, set_aside
+from services.his_bridge.storage.inbox import (
+    QUARANTINED,
+    READ,
+    Pending,
+    SetAsideRow,
+    set_aside,
+    still_unread,
+)
 from services.his_bridge.storage.leases import next_numbers
 from services.his_bridge.storage.moved_readings import MOVED
 from services.his_bridge.storage.portions import portions
 from services.his_bridge.storage.tables import inbox, reading
 from services.his_bridge.storage.versions import Rank, newest_read
 
-# Begins the component of a reading that turned out to be another patient's.
 # Nothing was made of these records, or of a newer version: nobody needs their bytes.
 _NEEDS_NO_BYTES = ("unchanged", "filtered", holding.SUPERSEDED)
 _OF_BILLS = (BillStated, BillWithdrawn, BillHappened, Merged)
@@ -90,10 +97,20 @@ def settle(
     # Whose a reading is, is decided while nobody merges patients.
     merges = any(isinstance(one, Merged) and one.level is MergeLevel.PATIENT for _, one in judged)
     holding.one_at_a_time(connection, place.hospital, reads=not merges)
+    judged = _unread(connection, judged)
     batch = _Batch(connection, sealer, place, judged, now_us)
     for pending, outcome in judged:
         batch.add(pending, outcome)
     return batch.write()
+
+
+def _unread(
+    connection: Connection, judged: Sequence[tuple[Pending, Outcome]]
+) -> list[tuple[Pending, Outcome]]:
+    """Without what went with its patient, who was erased after it was read into memory."""
+    known = [pending.inbox_id for pending, _ in judged if pending.member is not None]
+    unread = still_unread(connection, known)
+    return [one for one in judged if one[0].member is None or one[0].inbox_id in unread]
 
 
 class _Batch:
@@ -185,7 +202,7 @@ class _Batch:
                 unmapped=outcome.unmapped,
             )
             self._aside.append(row)
-            state = "quarantined"
+            state = QUARANTINED
         elif isinstance(outcome, _OF_BILLS):
             became = self._bills.add(pending, outcome)
             state, member = became.state, became.member
@@ -311,7 +328,9 @@ class _Batch:
             values: dict[str, Any] = {"state": state}
             if state in _NEEDS_NO_BYTES:
                 values["raw"] = None
-            self._connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(**values))
+            for some in portions(ids):
+                these = one_of(self._connection, inbox.c.id, some)
+                self._connection.execute(update(inbox).where(these).values(**values))
         return Settled(
             released=len(self._bills.releases.rows) + len(self._new_readings),
             quarantined=len(self._aside),
@@ -347,17 +366,24 @@ class _Batch:
         )
 
     def _seal_anew(self) -> None:
-        """Seal what was read or is held under the key of the patient whom it is about."""
+        """Seal what was read or is held under the key of the patient whom it is about.
+
+        What is set aside is nobody's until a person has looked at it.
+        """
         rows = []
         held = [(self._pending[one.inbox_id], one.member, HELD) for one in self._held.values()]
         read = [(pending, member, READ) for pending, member in self._read]
-        for pending, member, state in (*held, *read):
+        aside = [self._pending[inbox_id] for inbox_id in self._states.pop(QUARANTINED, ())]
+        for pending, member, state in (*held, *read, *((one, None, QUARANTINED) for one in aside)):
+            if pending.member == member and (member is not None or state == QUARANTINED):
+                self._states[state].append(pending.inbox_id)
+                continue
             columns = sealed.seal_record(
                 self._sealer,
                 pending.bound,
                 sealed.subject_of(self._hospital, member),
                 external_id=pending.external_id,
-                raw=None if member is None else pending.raw,
+                raw=None if member is None and state == READ else pending.raw,
             )
             rows.append({"at": pending.inbox_id, "of": member, "now": state, **columns})
         if rows:

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from services.his_bridge.core.faults import Stage
-from services.his_bridge.storage.inbox import PENDING
+from services.his_bridge.storage.inbox import CONFLICT, PENDING, QUARANTINED
 from services.his_bridge.storage.lists import still_waiting
 from services.his_bridge.storage.operation_tables import replay as replayed
 from services.his_bridge.storage.operation_tables import replay_request
@@ -17,7 +17,6 @@ from services.his_bridge.storage.portions import portions
 from services.his_bridge.storage.tables import inbox, quarantine
 
 BY_A_PERSON, BY_A_MAP = "person", "map"
-QUARANTINED, CONFLICT = "quarantined", "conflict"
 
 
 class OtherReplay(ValueError):

@@ -1,4 +1,4 @@
-"""The gates before approval: each passed or not, by which figure, under which clause, all at once.
+"""The gates before approval: each passed or not, by what was measured, all at once.
 
 Pure over a tariff and the evidence that it is proposed with. What `checks` already finds stays
 there and is only named here. A gate that cannot be judged has not been passed.
@@ -7,14 +7,17 @@ there and is only named here. A gate that cannot be judged has not been passed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 
 import msgspec
 
+from services.common.money import grouped_minor
 from services.pricing.core.banned import Ban, banned_faults
 from services.pricing.core.checks import faults_of
 from services.pricing.core.evidence import ABSENT, Evidence, TableEvidence, evidence_digest
 from services.pricing.core.fault import Fault
 from services.pricing.core.features import outcome_features
+from services.pricing.core.gate_words import ASKED, CLAUSE
 from services.pricing.core.golden import golden_faults
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.off_balance import totals
@@ -39,7 +42,11 @@ _OFF_BALANCE_MILLIONTHS = 1
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """One gate: whether it is passed, the figure that says so, the clause, and what is wrong."""
+    """One gate: what it asks for, what was measured against what is allowed, and what is wrong.
+
+    `figure` is the measure in English, `zh` and `en` the demand with the measure, `clause` where in
+    docs/ the gate is explained, `faults` what is wrong and what to do.
+    """
 
     name: str
     passed: bool
@@ -63,7 +70,14 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
     reach: Reach | None
 
 
-_Judged = tuple[str, list[Fault]]
+class _Measure(msgspec.Struct, frozen=True):
+    """What was measured beside what is allowed, in both languages."""
+
+    zh: str
+    en: str
+
+
+_Judged = tuple[_Measure, list[Fault]]
 
 
 def judge(
@@ -77,7 +91,8 @@ def judge(
     if not isinstance(tariff.basis, Basis):
         text = "states no basis (format 2): evidence, windows, cap, collar, floor, off-balance"
         faults = (Fault("tariff.basis", "MISSING_KEY", text),)
-        return (_gate("basis", f"format {tariff.format}", list(faults)),)
+        measure = _Measure(f"格式为 {tariff.format}，须为 2", f"format {tariff.format}; asked: 2")
+        return (_gate("basis", measure, list(faults)),)
     checked = faults_of(tariff)
     rates = None if checked else compile_rates(tariff)
     case = _Case(
@@ -98,22 +113,23 @@ def all_passed(gates: Sequence[Gate]) -> bool:
     return bool(gates) and all(gate.passed for gate in gates)
 
 
-def _gate(name: str, figure: str, faults: list[Fault]) -> Gate:
-    clause, zh, en = _SAID[name]
+def _gate(name: str, measure: _Measure, faults: list[Fault]) -> Gate:
+    asked = ASKED[name]
     return Gate(
         name=name,
         passed=not faults,
-        figure=figure,
-        clause=clause,
-        zh=zh,
-        en=en,
+        figure=measure.en,
+        clause=CLAUSE,
+        zh=f"{asked.zh}：{measure.zh}",
+        en=f"{asked.en}: {measure.en}",
         faults=tuple(faults),
     )
 
 
 def _in_order(case: _Case) -> _Judged:
     faults = [one for one in case.checked if one.reason not in _MONOTONE | _LAYERS]
-    return f"{len(faults)} faults", faults
+    found = len(faults)
+    return _Measure(f"发现 {found} 处，不得有", f"{found} found, none allowed"), faults
 
 
 def _monotone(case: _Case) -> _Judged:
@@ -122,12 +138,22 @@ def _monotone(case: _Case) -> _Judged:
         one.name for one in case.tariff.features if isinstance(one, NumericFeature) if one.biometric
     }
     tables = [t for cause in case.tariff.causes for t in cause.tables if t.feature in biometrics]
-    return f"{len(tables)} tables of {len(biometrics)} biometrics", faults
+    wrong, of = len(faults), f"{len(tables)} tables of {len(biometrics)} biometrics"
+    measure = _Measure(
+        f"{len(biometrics)} 项生物指标的 {len(tables)} 张表中 {wrong} 处违反，不得有",
+        f"{wrong} breaches in {of}, none allowed",
+    )
+    return measure, faults
 
 
 def _one_layer(case: _Case) -> _Judged:
     faults = [one for one in case.checked if one.reason in _LAYERS]
-    return f"{len(outcome_features(case.tariff))} in the outcome layer", faults
+    count, wrong = len(outcome_features(case.tariff)), len(faults)
+    measure = _Measure(
+        f"结果层有 {count} 项，其中 {wrong} 处违反，不得有",
+        f"{wrong} breaches, with {count} in the outcome layer, none allowed",
+    )
+    return measure, faults
 
 
 def _one_reading(case: _Case) -> _Judged:
@@ -143,11 +169,16 @@ def _one_reading(case: _Case) -> _Judged:
         greatest = max(greatest, effect)
         if effect > most:
             text = (
-                f"one reading can lower this factor by {factor_text(effect)}; at most "
-                f"{factor_text(most)}: draw the bands finer or the factors nearer"
+                f"one reading can lower this factor by {_percent(effect)}; at most "
+                f"{_percent(most)}: draw the bands finer or the factors nearer"
             )
             faults.append(Fault(path, "ONE_READING_MOVES_TOO_MUCH", text))
-    return f"{factor_text(greatest)} of at most {factor_text(most)}", faults
+    moved, allowed = _percent(greatest), _percent(most)
+    measure = _Measure(
+        f"一次读数最多使系数下降 {moved}，最多允许 {allowed}",
+        f"one lowers a factor by up to {moved}, allowed up to {allowed}",
+    )
+    return measure, faults
 
 
 def _credit_cap(case: _Case) -> _Judged:
@@ -158,42 +189,59 @@ def _credit_cap(case: _Case) -> _Judged:
         text = "no legal cap is set where this is judged (LIPEI_PRICING_CREDIT_CAP); have it set"
         faults.append(Fault(path, "NO_LEGAL_CAP", text))
     elif cap > case.law.share_millionths:
-        text = f"lies above the legal cap {factor_text(case.law.share_millionths)}"
+        text = f"lies above the legal cap {_percent(case.law.share_millionths)}; lower it"
         faults.append(Fault(path, "ABOVE_LEGAL_CAP", text))
     if case.reach is None:
-        return "not judged", [*faults, *_unjudged()[1]]
+        measure, unjudged = _unjudged()
+        return measure, [*faults, *unjudged]
     greatest = case.reach.greatest_credit_millionths
     if greatest > cap:
         text = (
-            f"good readings lower a premium by up to {factor_text(greatest)}, the cap is "
-            f"{factor_text(cap)}: draw the outcome factors nearer to that of absent readings"
+            f"good readings lower a premium by up to {_percent(greatest)}, the cap is "
+            f"{_percent(cap)}: draw the outcome factors nearer to that of absent readings"
         )
         faults.append(Fault("tariff.causes", "CREDIT_ABOVE_CAP", text))
-    bound = "" if case.reach.exact else " (bound)"
-    return f"{factor_text(greatest)}{bound} of at most {factor_text(cap)}", faults
+    zh, en = _bound(case.reach)
+    law = "—" if case.law is None else _percent(case.law.share_millionths)
+    taken, allowed = _percent(greatest), _percent(cap)
+    measure = _Measure(
+        f"读数最多减去保费的 {taken}{zh}，费率表上限 {allowed}，法定上限 {law}",
+        f"readings take off up to {taken}{en}, the tariff's cap is {allowed}, the law's {law}",
+    )
+    return measure, faults
 
 
 def _collar(case: _Case) -> _Judged:
     collar = case.basis.collar
     low, high = factor_text(collar.least_millionths), factor_text(collar.greatest_millionths)
+    measure = _Measure(
+        f"续保为上期的 {low} 至 {high} 倍，允许 0.5 至 2 倍",
+        f"{low} to {high} times the expiring premium, allowed 0.5 to 2",
+    )
     # Its order is checked with the basis; a collar that lets anything through is none.
     faults = []
     if collar.least_millionths * 2 < MILLION or collar.greatest_millionths > 2 * MILLION:
         text = "lets a renewal halve or double; draw it nearer"
         faults.append(Fault("tariff.basis.collar", "COLLAR_TOO_WIDE", text))
-    return f"{low} to {high}", faults
+    return measure, faults
 
 
 def _floor(case: _Case) -> _Judged:
     if case.reach is None:
         return _unjudged()
-    floor, cheapest = case.basis.least_premium_minor, case.reach.cheapest_minor
     faults = []
-    if cheapest < floor:
+    currency = case.tariff.currency
+    cheapest = f"{grouped_minor(case.reach.cheapest_minor, currency)} {currency}"
+    floor = f"{grouped_minor(case.basis.least_premium_minor, currency)} {currency}"
+    if case.reach.cheapest_minor < case.basis.least_premium_minor:
         text = f"somebody would pay {cheapest}, the floor is {floor}; mend factors, loads or floor"
         faults.append(Fault("tariff.basis.least_premium_minor", "BELOW_FLOOR", text))
-    bound = "" if case.reach.exact else " (bound)"
-    return f"{cheapest}{bound} against {floor}", faults
+    zh, en = _bound(case.reach)
+    measure = _Measure(
+        f"最低的保费为 {cheapest}{zh}，不得低于 {floor}",
+        f"the cheapest is {cheapest}{en}, allowed from {floor}",
+    )
+    return measure, faults
 
 
 def _off_balance(case: _Case) -> _Judged:
@@ -209,14 +257,26 @@ def _off_balance(case: _Case) -> _Judged:
     if abs(selected * MILLION - aim) > indicated * _OFF_BALANCE_MILLIONTHS:
         text = "the bases do not give the change that was approved; propose anew"
         faults.append(Fault(path, "OFF_BALANCE", text))
-    change = 0 if not indicated else (selected - indicated) * MILLION // indicated
-    return f"{change} millionths of expected claims", faults
+    change = round(Fraction((selected - indicated) * MILLION, indicated)) if indicated else 0
+    changed, approved = _percent(change), _percent(said.approved_change_millionths)
+    measure = _Measure(
+        f"预期赔款变动 {changed}，批准 {approved}，误差不超过百万分之一",
+        f"expected claims change by {changed}, approved {approved}, to a millionth",
+    )
+    return measure, faults
 
 
 def _banned(case: _Case) -> _Judged:
     faults = list(banned_faults(case.tariff, case.basis.jurisdiction, case.bans))
     here = sum(case.basis.jurisdiction.startswith(ban.jurisdiction) for ban in case.bans)
-    return f"{here} bans in {case.basis.jurisdiction}", faults
+    count, where = len(case.tariff.features), case.basis.jurisdiction
+    bans = "ban" if here == 1 else "bans"
+    measure = _Measure(
+        f"{count} 项因子对照 {where} 的 {here} 条禁令，{len(faults)} 处违反，不得有",
+        f"{len(faults)} breaches by {count} features against {here} {bans} in {where}, "
+        "none allowed",
+    )
+    return measure, faults
 
 
 def _alternative(case: _Case) -> _Judged:
@@ -228,7 +288,12 @@ def _alternative(case: _Case) -> _Judged:
         for name in needed
         if name not in given
     ]
-    return f"{len(needed) - len(faults)} of {len(needed)}", faults
+    given_to = len(needed) - len(faults)
+    measure = _Measure(
+        f"{len(needed)} 项结果中 {given_to} 项已说明，须全部说明",
+        f"stated for {given_to} of {len(needed)} outcomes, asked of all",
+    )
+    return measure, faults
 
 
 def _finite(case: _Case) -> _Judged:
@@ -247,7 +312,11 @@ def _finite(case: _Case) -> _Judged:
                     path = f"evidence.{cause.name}.{table.name}.{cell.cell}"
                     text = "has no finite indicated relativity; pool the cell, and fit again"
                     faults.append(Fault(path, "NOT_FINITE", text))
-    return f"{count} coefficients", faults
+    measure = _Measure(
+        f"{count} 个模型系数与各指示系数中 {len(faults)} 个不是，不得有",
+        f"{len(faults)} are not, among {count} coefficients and all cells, none allowed",
+    )
+    return measure, faults
 
 
 def _converged(case: _Case) -> _Judged:
@@ -258,7 +327,12 @@ def _converged(case: _Case) -> _Judged:
         for name, model in models
         if not model.converged
     ]
-    return f"{len(models) - len(faults)} of {len(models)} models", faults
+    done = len(models) - len(faults)
+    measure = _Measure(
+        f"{len(models)} 个模型中 {done} 个收敛，须全部收敛",
+        f"{done} of {len(models)} models, asked of all",
+    )
+    return measure, faults
 
 
 def _selection(case: _Case) -> _Judged:
@@ -284,7 +358,11 @@ def _selection(case: _Case) -> _Judged:
                 cell.selected_millionths != cell.indicated_millionths for cell in kept.cells
             )
             faults += _of_table(table, kept, path)
-    return f"{departures} cells differ from what was indicated", faults
+    measure = _Measure(
+        f"{departures} 格不同于指示系数，{len(faults)} 处违反，不得有",
+        f"{len(faults)} breaches, {departures} cells differ from what was indicated, none allowed",
+    )
+    return measure, faults
 
 
 def _of_table(table: FactorTable, kept: TableEvidence, path: str) -> Iterator[Fault]:
@@ -323,19 +401,39 @@ def _evidence(case: _Case) -> _Judged:
     if case.evidence.synthetic and not case.tariff.synthetic:
         text = "was fitted on a synthetic book; say so"
         faults.append(Fault("tariff.synthetic", "SYNTHETIC", text))
-    return found[:12], faults
+    measure = _Measure(
+        f"证据摘要 {found[:12]}…，{len(faults)} 处不符，不得有",
+        f"the evidence is {found[:12]}…, {len(faults)} breaches, none allowed",
+    )
+    return measure, faults
 
 
 def _golden(case: _Case) -> _Judged:
     if case.rates is None:
         return _unjudged()
     faults = list(golden_faults(case.rates))
-    return f"{len(case.tariff.golden_quotes)} golden quotes", faults
+    of = len(case.tariff.golden_quotes)
+    wrong = len({fault.path.partition("]")[0] for fault in faults})
+    measure = _Measure(
+        f"{of} 个示例报价中 {of - wrong} 个一致，须全部一致",
+        f"{of - wrong} of {of} golden quotes, asked of all",
+    )
+    return measure, faults
 
 
 def _unjudged() -> _Judged:
     text = "cannot be judged until the tariff is in order"
-    return "not judged", [Fault("tariff", "NOT_JUDGED", text)]
+    measure = _Measure("费率表有缺陷，未能判断", "not judged while the tariff is not in order")
+    return measure, [Fault("tariff", "NOT_JUDGED", text)]
+
+
+def _bound(reach: Reach) -> tuple[str, str]:
+    return ("", "") if reach.exact else ("（界限）", " (a bound)")
+
+
+def _percent(millionths: int) -> str:
+    sign = "−" if millionths < 0 else ""
+    return f"{sign}{factor_text(abs(millionths) * 100)} %"
 
 
 _GATES: dict[str, Callable[[_Case], _Judged]] = {
@@ -354,43 +452,4 @@ _GATES: dict[str, Callable[[_Case], _Judged]] = {
     "selection": _selection,
     "evidence": _evidence,
     "golden_quotes": _golden,
-}
-# Clause of CONVENTIONS.md (B, C) or DESIGN.md (5), then what a passed gate means.
-_SAID: dict[str, tuple[str, str, str]] = {
-    "basis": ("C Tariff", "费率表写明其依据与边界", "the tariff states what it rests on"),
-    "in_order": ("C Tariff", "费率表无缺漏、无重叠", "the tariff has neither gap nor overlap"),
-    "monotone": ("B Outcome factor", "各生物指标系数单调", "every biometric's factor is monotone"),
-    "one_layer": (
-        "B Outcome factor",
-        "同一生物指标只在一层",
-        "a biometric stands in the risk or the outcome layer, never in both",
-    ),
-    "one_reading": (
-        "B Outcome factor",
-        "单次读数的影响有界",
-        "one reading moves a factor by no more than is stated",
-    ),
-    "credit_cap": ("B Credit", "优惠不超过法定上限", "no credit is above the legal cap"),
-    "collar": ("C Collar and off-balance", "续保涨跌幅有界", "a renewal's change is bounded"),
-    "floor": ("C Collar and off-balance", "保费不低于下限", "no premium is below the floor"),
-    "off_balance": (
-        "C Collar and off-balance",
-        "选定系数对预期赔款的影响已平衡",
-        "the selection changes expected claims by what was approved",
-    ),
-    "banned_factors": ("Design 5", "不含法律禁用的因子", "no factor that the law bans"),
-    "alternative": (
-        "Design 5",
-        "达不到目标者另有途径",
-        "who cannot reach a target has another way",
-    ),
-    "finite": ("C Errors", "模型系数均为有限数", "every coefficient is a finite number"),
-    "converged": ("C Errors", "模型均已收敛", "every model has converged"),
-    "selection": (
-        "Design 5",
-        "系数即选定值，偏离均有理由",
-        "factors are those selected; each departure has its reason",
-    ),
-    "evidence": ("C Tariff", "证据与数据摘要相符", "evidence and data are those that it names"),
-    "golden_quotes": ("Design 5", "示例报价可重现", "golden quotes come out to the fen"),
 }

@@ -15,7 +15,9 @@ from datetime import date, timedelta, tzinfo
 import msgspec
 
 from services.common.dated import add_months
+from services.pricing.core.adherence import Adherence, Supply, adherence_of
 from services.pricing.core.arithmetic import less_credit, to_multiple
+from services.pricing.core.flags import Flag, held
 from services.pricing.core.months import (
     MonthAssessment,
     PersonalTarget,
@@ -26,7 +28,8 @@ from services.pricing.core.months import (
     month_text,
 )
 from services.pricing.core.outcome import Outcome, Person, model_share, outcomes_of
-from services.pricing.core.programme import Programme, programme_version, share_text
+from services.pricing.core.plausibility import flags_of
+from services.pricing.core.programme import CreditAs, Programme, programme_version, share_text
 from services.pricing.core.rates import Label
 from services.pricing.core.readings import Reading
 from services.pricing.core.tariff import E4, MILLION
@@ -58,6 +61,10 @@ class Incentive(msgspec.Struct, frozen=True, kw_only=True):
     cap: LegalCap | None
     model_millionths: int = 0
     outcomes: tuple[Outcome, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    adherence: Adherence | None = None
+    by_adherence: bool = False  # the drugs earn more than the months on target
+    credit_as: CreditAs | None = None  # None: off the premium
 
     @property
     def credit_millionths(self) -> int | None:
@@ -74,11 +81,23 @@ class Incentive(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def evidence(self) -> tuple[str, ...]:
         """Names of the readings that the credit rests on, each once, by month and time."""
+        if self.by_adherence and self.adherence is not None and not self.by_model:
+            return self.adherence.evidence
         if self.by_model:
             return tuple(dict.fromkeys(name for one in self.outcomes for name in one.evidence))
         run = [m for m in self.months if self.run_months and self.run_first <= m.month]
         names = [name for m in run if m.month <= self.run_last for name in m.evidence]
         return tuple(dict.fromkeys(names))
+
+
+class Beside(msgspec.Struct, frozen=True):
+    """What is known of a member beside readings: drugs, and ids of flags that a person cleared."""
+
+    supplies: tuple[Supply, ...] = ()
+    cleared: frozenset[str] = frozenset()
+
+
+NOTHING_BESIDE = Beside()
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -135,7 +154,7 @@ def longest_run(months: Sequence[MonthAssessment]) -> Sequence[MonthAssessment]:
     return best
 
 
-def assess(
+def assess(  # noqa: PLR0913 - what is known, by which rule, for when: each is a fact of its own
     readings: Iterable[Reading],
     programme: Programme,
     personal: Sequence[PersonalTarget],
@@ -145,23 +164,35 @@ def assess(
     zone: tzinfo,
     cap: LegalCap | None,
     person: Person | None = None,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Incentive:
     """The months, the run and the share of one member at a renewal. Takes nothing off yet.
 
     With a `person` whose tariff says how its outcome features are made, also what the model
     gives; its window is whole, for a month that served a renewal still says how the year was.
+    Flags are of the whole window; those that a person has cleared hold nothing. What the drugs that
+    were taken earn stands beside the run, and the greater counts: neither lowers the other.
 
     Raises: NoTargetInForce when the programme has no value yet in one of the months or on the
     renewal's day.
     """
     window = window_of(renewal)
-    judged = assess_months(readings, programme, personal, months_of(window, expiring_start), zone)
+    readings = list(readings)
+    whole = months_of(window, None)
+    flags = flags_of(
+        readings, programme, personal, whole, zone, renewal=renewal, cleared=beside.cleared
+    )
+    mine = months_of(window, expiring_start)
+    judged = held(assess_months(readings, programme, personal, mine, zone), flags)
     run = longest_run(judged)
     outcomes: tuple[Outcome, ...] = ()
     if person is not None and person.rates.tariff.format > 1:
-        whole = months_of(window, None)
-        year = assess_months(readings, programme, personal, whole, zone)
+        year = held(assess_months(readings, programme, personal, whole, zone), flags)
         outcomes = outcomes_of(person.rates.tariff, year)
+    terms = programme.adherence_on(renewal)
+    adherence = None if terms is None else adherence_of(beside.supplies, terms, window.first, mine)
+    promised = programme.steps_on(renewal).share_of(len(run))
+    by_drugs = 0 if adherence is None else adherence.share_millionths
     return Incentive(
         programme=programme_version(programme),
         window_first=month_text(window.first),
@@ -170,10 +201,14 @@ def assess(
         run_first=run[0].month if run else "",
         run_last=run[-1].month if run else "",
         run_months=len(run),
-        share_millionths=programme.steps_on(renewal).share_of(len(run)),
+        share_millionths=max(promised, by_drugs),
         cap=cap,
         model_millionths=model_share(person, outcomes) if person is not None else 0,
         outcomes=outcomes,
+        flags=flags,
+        adherence=adherence,
+        by_adherence=by_drugs > promised,
+        credit_as=programme.credit_as_on(renewal),
     )
 
 
@@ -206,6 +241,8 @@ def credit_label(found: Incentive) -> Label:
     credit = found.credit_millionths or 0
     if found.by_model:
         zh, en = _model_texts(found)
+    elif found.by_adherence and found.adherence is not None:
+        zh, en = _adherence_texts(found.adherence)
     elif not found.run_months:
         zh, en = "激励：考察期内没有达标月份，不减免", "Incentive: no month on target, nothing off"
     else:
@@ -218,8 +255,22 @@ def credit_label(found: Incentive) -> Label:
     if credit < max(found.share_millionths, found.model_millionths):
         capped = share_text(credit)
         zh, en = f"{zh}，法定上限 {capped}", f"{en}, by law at most {capped}"
-    cell = "outcome" if found.by_model else f"run {found.run_months}"
+    cell = f"run {found.run_months}"
+    if found.by_model:
+        cell = "outcome"
+    elif found.by_adherence and found.adherence is not None:
+        cell = f"adherence {found.adherence.run_months}"
     return Label(INCENTIVE, cell, MILLION - credit, zh, en)
+
+
+def _adherence_texts(found: Adherence) -> tuple[str, str]:
+    share = share_text(found.share_millionths)
+    run = f"{found.run_first} – {found.run_last}" if found.run_months > 1 else found.run_first
+    counted = f"{found.run_months} months" if found.run_months > 1 else "1 month"
+    return (
+        f"激励：{run} 连续 {found.run_months} 个月按时用药，减免 {share}",
+        f"Incentive: medication taken in {counted}, {run}, {share} off",
+    )
 
 
 def _model_texts(found: Incentive) -> tuple[str, str]:

@@ -50,7 +50,7 @@ class NotAllowed(ValueError):
 
 
 class SamePerson(ValueError):
-    """Somebody approves what they have proposed or approved already."""
+    """Somebody approves what they have proposed or approved, or proposes what they approved."""
 
 
 def after(state: State | None, event: Event) -> State:
@@ -77,3 +77,12 @@ def check_approver(person: str, history: Sequence[tuple[Event, str]]) -> None:
         if earlier == person and event in (Event.PROPOSE, Event.APPROVE):
             done = "proposed" if event is Event.PROPOSE else "approved"
             raise SamePerson(f"who has {done} a tariff is not the other person who approves it")
+
+
+def check_proposer(person: str, history: Sequence[tuple[Event, str]]) -> None:
+    """Whose approval counts for a tariff does not propose it too; `history` is (event, person).
+
+    Raises: SamePerson.
+    """
+    if any(earlier == person and event is Event.APPROVE for event, earlier in history):
+        raise SamePerson("who has approved a tariff does not propose it: they would be both")

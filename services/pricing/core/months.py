@@ -9,7 +9,7 @@ nothing. Knows no database and no wire.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date, timedelta, tzinfo
 from enum import StrEnum
 from fractions import Fraction
@@ -80,14 +80,20 @@ class MonthAssessment(msgspec.Struct, frozen=True, kw_only=True):
     slots_filled: int
     measures: tuple[Judged, ...]
     evidence: tuple[str, ...]
+    held_by: tuple[str, ...] = ()  # ids of flags: not enough until a person has looked
 
 
-class _Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True):
     """What may fill a slot: one glucose, or one pair of pressures. The least of a slot counts."""
 
+    slot: int
     order: tuple[int, float, str]
-    values: tuple[tuple[Measure, int], ...]
-    names: tuple[str, ...]
+    readings: tuple[tuple[Measure, Reading], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its readings."""
+        return tuple(reading.name for _, reading in self.readings)
 
 
 def month_of(day: date) -> date:
@@ -121,22 +127,58 @@ def assess_months(
 
     Raises: NoTargetInForce when the programme has no target yet in one of the months.
     """
+    by_month = in_time(readings, zone)
+    own = heard(personal, by_month, months)
+    hba1c = laboratory_hba1c(by_month)
+    return tuple(
+        _assessed(month, by_month.get(month, []), hba1c, programme, own, zone) for month in months
+    )
+
+
+def in_time(readings: Iterable[Reading], zone: tzinfo) -> dict[date, list[Reading]]:
+    """Month → its readings that came in time."""
     by_month: dict[date, list[Reading]] = defaultdict(list)
     for reading in readings:
         month = month_of(reading.effective.astimezone(zone).date())
         due = last_day_of(month) + timedelta(days=DAYS_TO_ARRIVE)
         if reading.received.astimezone(zone).date() <= due:
             by_month[month].append(reading)
-    # Months after these are looked at for an HbA1c that reaches back; they give nobody a say.
+    return dict(by_month)
+
+
+def heard(
+    personal: Sequence[PersonalTarget],
+    by_month: Mapping[date, Sequence[Reading]],
+    months: Iterable[date],
+) -> list[PersonalTarget]:
+    """The targets of who has measured the same in one of the months.
+
+    Months after these are looked at for an HbA1c that reaches back; they give nobody a say.
+    """
     measured = {
         (reading.recorder, reading.measured.quantity)
         for month in months
         for reading in by_month.get(month, ())
         if _may_count(reading)
     }
-    own = [target for target in personal if (target.set_by, target.measure.quantity) in measured]
-    hba1c = {month: found for month in by_month if (found := _hba1c_of(by_month[month]))}
-    return tuple(_assessed(month, by_month[month], hba1c, programme, own, zone) for month in months)
+    return [target for target in personal if (target.set_by, target.measure.quantity) in measured]
+
+
+def targets_in(
+    month: date, programme: Programme, personal: Sequence[PersonalTarget]
+) -> dict[Measure, Target]:
+    """Each measure's target of a month: the person's own, else the programme's.
+
+    Raises: NoTargetInForce.
+    """
+    own = _personal_on(month, personal)
+    targets = programme.targets_on(month)
+    return targets | {measure: own[measure][0] for measure in targets if measure in own}
+
+
+def laboratory_hba1c(by_month: Mapping[date, Sequence[Reading]]) -> dict[date, Reading]:
+    """Month → the laboratory's HbA1c that counts in it."""
+    return {month: found for month in by_month if (found := _hba1c_of(by_month[month]))}
 
 
 def _may_count(reading: Reading) -> bool:
@@ -166,13 +208,9 @@ def _assessed(
     zone: tzinfo,
 ) -> MonthAssessment:
     own = _personal_on(month, personal)
-    targets = programme.targets_on(month)
-    targets |= {measure: own[measure][0] for measure in targets if measure in own}
+    targets = targets_in(month, programme, personal)
     low = programme.low_glucose_on(month)
-    slots: dict[int, _Candidate] = {}
-    for slot, candidate in _candidates(readings, targets, low, zone):
-        if slot not in slots or candidate.order < slots[slot].order:
-            slots[slot] = candidate
+    slots = filled_slots(candidates(readings, targets, low, zone))
     said = month_text(month)
     measured_in = None
     if Measure.HBA1C in targets:
@@ -192,8 +230,8 @@ def _assessed(
         )
     values: dict[Measure, list[int]] = defaultdict(list)
     for slot in sorted(slots):
-        for measure, value in slots[slot].values:
-            values[measure].append(value)
+        for measure, reading in slots[slot].readings:
+            values[measure].append(reading.measured.value)
     judged = _judged(values, targets, own)
     enough = len(slots) >= SLOTS_NEEDED
     return MonthAssessment(
@@ -223,9 +261,27 @@ def _personal_on(
     }
 
 
-def _candidates(
-    readings: Sequence[Reading], targets: Mapping[Measure, Target], low: int | None, zone: tzinfo
-) -> Iterable[tuple[int, _Candidate]]:
+def filled_slots(found: Iterable[Candidate]) -> dict[int, Candidate]:
+    """Each slot's counting candidate."""
+    slots: dict[int, Candidate] = {}
+    for candidate in found:
+        slot = candidate.slot
+        if slot not in slots or candidate.order < slots[slot].order:
+            slots[slot] = candidate
+    return slots
+
+
+def candidates(
+    readings: Iterable[Reading],
+    targets: Container[Measure],
+    low: int | None,
+    zone: tzinfo,
+) -> Iterable[Candidate]:
+    """Everything that may fill a slot of one month, whose readings these are.
+
+    A glucose below `low` fills none, nor does a lone pressure, nor a pair of which the lower value
+    is not below the upper one: no heart beats so.
+    """
     pressures: dict[tuple[float, Provenance], dict[Quantity, Reading]] = defaultdict(dict)
     for reading in readings:
         quantity = reading.measured.quantity
@@ -235,7 +291,7 @@ def _candidates(
             )
             is_low = low is not None and reading.measured.value < low
             if measure in targets and not is_low:
-                yield _slot(reading, zone), _candidate({measure: reading})
+                yield _candidate({measure: reading}, zone)
         elif quantity in (Quantity.SYSTOLIC, Quantity.DIASTOLIC):
             pair = pressures[reading.effective.timestamp(), reading.provenance]
             if quantity not in pair or reading.name < pair[quantity].name:
@@ -248,7 +304,8 @@ def _candidates(
         )
         if len(pair) == 2 and upper in targets and lower in targets:
             found = {upper: pair[Quantity.SYSTOLIC], lower: pair[Quantity.DIASTOLIC]}
-            yield _slot(pair[Quantity.SYSTOLIC], zone), _candidate(found)
+            if found[lower].measured.value < found[upper].measured.value:
+                yield _candidate(found, zone)
 
 
 def _slot(reading: Reading, zone: tzinfo) -> int:
@@ -256,12 +313,12 @@ def _slot(reading: Reading, zone: tzinfo) -> int:
     return min((reading.effective.astimezone(zone).day - 1) // _SLOT_DAYS, _LAST_SLOT)
 
 
-def _candidate(found: Mapping[Measure, Reading]) -> _Candidate:
+def _candidate(found: Mapping[Measure, Reading], zone: tzinfo) -> Candidate:
     first = next(iter(found.values()))
-    return _Candidate(
+    return Candidate(
+        _slot(first, zone),
         (first.provenance.rank, first.effective.timestamp(), first.name),
-        tuple((measure, reading.measured.value) for measure, reading in found.items()),
-        tuple(reading.name for reading in found.values()),
+        tuple(found.items()),
     )
 
 

@@ -17,7 +17,7 @@ from services.pricing.core.features import read
 from services.pricing.core.months import MonthAssessment, Result
 from services.pricing.core.programme import Measure
 from services.pricing.core.rates import Rates
-from services.pricing.core.readings import half_up
+from services.pricing.core.readings import half_up, hba1c_of_glucose
 from services.pricing.core.tariff import (
     MILLION,
     Basis,
@@ -29,8 +29,6 @@ from services.pricing.core.tariff import (
 )
 from services.pricing.core.waterfall import gross_e4
 
-# Estimated average glucose in mmol/L = 1.59 × HbA1c − 2.59 (Nathan et al. 2008, CONVENTIONS B).
-_EAG_SLOPE, _EAG_BELOW = Fraction("1.59"), Fraction("2.59")
 _GLUCOSE = (Measure.FASTING_GLUCOSE, Measure.NON_FASTING_GLUCOSE)
 _SYSTOLIC = (Measure.HOME_SYSTOLIC, Measure.CLINIC_SYSTOLIC)
 _HBA1C_UNIT, _PRESSURE_UNIT = "%", "mm[Hg]"
@@ -143,7 +141,7 @@ def _value_of(month: MonthAssessment, feature: NumericFeature) -> int | None:
         return half_up(Fraction(by_measure[Measure.HBA1C].mean) * steps)
     if feature.unit_ucum == _HBA1C_UNIT:
         mean = _mean(month, _GLUCOSE)
-        return None if mean is None else half_up((mean + _EAG_BELOW) / _EAG_SLOPE * steps)
+        return None if mean is None else half_up(hba1c_of_glucose(mean) * steps)
     if feature.unit_ucum == _PRESSURE_UNIT:
         mean = _mean(month, _SYSTOLIC)
         return None if mean is None else half_up(mean * steps)

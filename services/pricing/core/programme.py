@@ -9,12 +9,15 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import StrEnum
 from fractions import Fraction
+from typing import TypeVar
 
 import msgspec
 
 from services.common.dated import Dated, NoTermsInForce
 from services.pricing.core.readings import Measured, Quantity, unit_of, value_text
 from services.pricing.core.tariff import MILLION, content_hash
+
+T = TypeVar("T")
 
 
 class Measure(StrEnum):
@@ -104,6 +107,110 @@ class LowGlucose(msgspec.Struct, frozen=True):
     source: str
 
 
+class Then(StrEnum):
+    """What a flag does until a person has looked at what is flagged."""
+
+    NOTE = "note"  # it is shown, and changes nothing
+    HOLD = "hold"  # a month that rests on a flagged reading counts as not enough
+
+
+class Contradiction(msgspec.Struct, frozen=True):
+    """Home glucose below what a laboratory HbA1c says by more than a share, so near in time."""
+
+    tolerance_millionths: int
+    within_months: int
+    then: Then
+
+
+class Uploads(msgspec.Struct, frozen=True):
+    """More readings of one measure in one slot than anybody is asked to take."""
+
+    most: int
+    then: Then
+
+
+class Backdating(msgspec.Struct, frozen=True):
+    """A typed reading that fills a slot by an earlier time, but came in after another of it."""
+
+    then: Then
+
+
+class Disagreement(msgspec.Struct, frozen=True):
+    """Two sources that measured within so many hours and are further apart than this, in steps."""
+
+    within_hours: int
+    apart: Mapping[Quantity, int]
+    then: Then
+
+
+class Bunching(msgspec.Struct, frozen=True):
+    """Readings heaped just inside an upper bound: the width looked at, in steps, and the test."""
+
+    widths: Mapping[Measure, int]
+    least_readings: int
+    honest_millionths: int
+    false_alarm_millionths: int
+
+
+class Digits(msgspec.Struct, frozen=True):
+    """Readings heaped on the last digit 0, and the test."""
+
+    least_readings: int
+    honest_millionths: int
+    false_alarm_millionths: int
+
+
+class Plausibility(msgspec.Struct, frozen=True, kw_only=True):
+    """What is conspicuous in readings; what is None is not looked at.
+
+    What looks at the whole window (bunching, digits, gaps) only notes: a hold that rests on other
+    months would reward whoever leaves those months out.
+    """
+
+    contradiction: Contradiction | None = None
+    uploads: Uploads | None = None
+    backdating: Backdating | None = None
+    disagreement: Disagreement | None = None
+    bunching: Bunching | None = None
+    digits: Digits | None = None
+    gap_days: int | None = None
+    source: str
+
+
+class AdherenceTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """Which drugs count as taken when, from how many days covered, and what that earns.
+
+    `drugs` and `excluded` are beginnings of ATC codes; `recorders` the kinds of recorder whose word
+    counts; `shares_millionths` what runs of 1, 2 ... adherent months earn.
+    """
+
+    drugs: tuple[str, ...]
+    excluded: tuple[str, ...]
+    threshold_millionths: int
+    least_fills: int
+    recorders: tuple[str, ...]
+    steps: Steps
+    source: str
+
+
+class CreditAs(msgspec.Struct, frozen=True, kw_only=True):
+    """How a credit is taken: off the premium, or, with a feature, as more sum insured.
+
+    `multiple_of` is in whole units of the feature; the sum grows by at most a share of what it
+    was.
+    """
+
+    feature: str = ""
+    multiple_of: int = 1
+    at_most_millionths: int = 0
+    source: str
+
+    @property
+    def is_sum_insured(self) -> bool:
+        """Whether it raises the sum insured."""
+        return bool(self.feature)
+
+
 class NoTargetInForce(LookupError):
     """The programme has no value on a day that must be judged."""
 
@@ -118,6 +225,9 @@ class Programme(msgspec.Struct, frozen=True, kw_only=True):
     targets: Mapping[Measure, Dated[Sourced]]
     low_glucose: Dated[LowGlucose] | None
     incentive: Dated[Steps]
+    plausibility: Dated[Plausibility] | None = None
+    adherence: Dated[AdherenceTerms] | None = None
+    credit_as: Dated[CreditAs] | None = None
 
     def targets_on(self, day: date) -> dict[Measure, Target]:
         """Each measure's target in force on `day`; a measure whose target has ended is not in it.
@@ -144,6 +254,18 @@ class Programme(msgspec.Struct, frozen=True, kw_only=True):
             raise NoTargetInForce(str(missing)) from None
         return None if found is None else found.below
 
+    def plausibility_on(self, day: date) -> Plausibility | None:
+        """What is looked at for a renewal on `day`; None: nothing, as before its first day."""
+        return _if_in_force(self.plausibility, day)
+
+    def adherence_on(self, day: date) -> AdherenceTerms | None:
+        """What adherence earns at a renewal on `day`; None: nothing, as before its first day."""
+        return _if_in_force(self.adherence, day)
+
+    def credit_as_on(self, day: date) -> CreditAs | None:
+        """How a renewal's credit on `day` is taken; None: off the premium."""
+        return _if_in_force(self.credit_as, day)
+
     def steps_on(self, day: date) -> Steps:
         """What runs earn at a renewal on `day`; nothing once it has ended.
 
@@ -153,6 +275,12 @@ class Programme(msgspec.Struct, frozen=True, kw_only=True):
             return self.incentive.on(day) or Steps((0,), "")
         except NoTermsInForce as missing:
             raise NoTargetInForce(str(missing)) from None
+
+
+def _if_in_force(dated: Dated[T] | None, day: date) -> T | None:
+    if dated is None or day < dated.values[0][0]:
+        return None
+    return dated.on(day)
 
 
 def programme_version(programme: Programme) -> str:

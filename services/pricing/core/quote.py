@@ -7,6 +7,7 @@ import msgspec
 from services.pricing.core.incentive import INCENTIVE, Incentive, credit_label, credited
 from services.pricing.core.rates import Rates
 from services.pricing.core.routing import Arm
+from services.pricing.core.sum_insured import Raised, raised, with_raised
 from services.pricing.core.waterfall import Step, Waterfall, price
 
 
@@ -56,6 +57,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[QuotedStep, ...]
     uncredited_minor: int  # what the same person would owe without a credit
     incentive: Incentive | None = None
+    raised: Raised | None = None  # where the credit is taken as sum insured
     arm: Arm | None = None  # while an experiment runs under the id that was asked for
 
 
@@ -71,12 +73,7 @@ def shadow_of(asked_id: str, rates: Rates, made: Quote) -> Shadow:
     """The premium of the same person and year by another tariff that asks for the same features."""
     waterfall = price(rates, made.values)
     if made.incentive is not None and made.incentive.credit_millionths:
-        waterfall = credited(
-            waterfall,
-            made.incentive.credit_millionths,
-            credit_label(made.incentive),
-            rates.tariff.rounding.to_minor_units,
-        )
+        waterfall, _ = _with_credit(waterfall, rates, made.values, made.incentive)
     return Shadow(asked_id, rates.version, waterfall.premium_minor)
 
 
@@ -94,15 +91,11 @@ def quoted(
     """The quote that a waterfall makes; `values` are what the kernel priced, after rounding.
 
     An incentive goes on from the waterfall's premium, which stays in the quote as `uncredited`.
+    Where its programme says so it first raises the sum insured as far as that premium reaches.
     """
-    uncredited = waterfall.premium_minor
+    uncredited, raised_to = waterfall.premium_minor, None
     if incentive is not None:
-        waterfall = credited(
-            waterfall,
-            incentive.credit_millionths or 0,
-            credit_label(incentive),
-            rates.tariff.rounding.to_minor_units,
-        )
+        waterfall, raised_to = _with_credit(waterfall, rates, values, incentive)
     return Quote(
         id=quote_id,
         request_id=request_id,
@@ -115,7 +108,23 @@ def quoted(
         steps=tuple(_kept(step, incentive) for step in waterfall.steps),
         uncredited_minor=uncredited,
         incentive=incentive,
+        raised=raised_to,
     )
+
+
+def _with_credit(
+    waterfall: Waterfall,
+    rates: Rates,
+    values: tuple[int | None, ...],
+    incentive: Incentive,
+) -> tuple[Waterfall, Raised | None]:
+    credit, found = incentive.credit_millionths or 0, None
+    credit_as = incentive.credit_as
+    if credit_as is not None and credit_as.is_sum_insured:
+        _, found = raised(rates, values, credit, credit_as)
+        waterfall = with_raised(waterfall, found)
+    to_minor = rates.tariff.rounding.to_minor_units
+    return credited(waterfall, credit, credit_label(incentive), to_minor), found
 
 
 def _kept(step: Step, incentive: Incentive | None) -> QuotedStep:

@@ -119,6 +119,8 @@ _SCALES = {
 }
 _IFCC_SLOPE, _IFCC_OFFSET = Fraction("0.09148"), Fraction("2.152")
 _MG_DL_PER_MMOL_L = Fraction("18.016")
+# Nathan et al. 2008 (ADAG), in mmol/L; the same as 28.7 × HbA1c − 46.7 in mg/dL.
+_EAG_SLOPE, _EAG_BELOW = Fraction("1.59"), Fraction("2.59")
 
 Conversion = Callable[[Fraction], Fraction]
 
@@ -154,6 +156,20 @@ CODES: Mapping[str, Code] = {
     "8480-6": Code(Quantity.SYSTOLIC, False, {"mm[Hg]": _same}),
     "8462-4": Code(Quantity.DIASTOLIC, False, {"mm[Hg]": _same}),
 }
+
+
+def glucose_of_hba1c(percent: Fraction) -> Fraction:
+    """Estimated average glucose in mmol/L of an HbA1c in %.
+
+    >>> glucose_of_hba1c(Fraction(7))
+    Fraction(427, 50)
+    """
+    return _EAG_SLOPE * percent - _EAG_BELOW
+
+
+def hba1c_of_glucose(mmol_l: Fraction) -> Fraction:
+    """The HbA1c in % whose estimated average glucose this is."""
+    return (mmol_l + _EAG_BELOW) / _EAG_SLOPE
 
 
 def unit_of(quantity: Quantity) -> str:

@@ -1,11 +1,13 @@
-"""Whether an incoming reading is new, known, a correction, or contradicts what is kept. Pure."""
+"""Whether an incoming reading or event is new, known, a correction, or contradicts. Pure."""
 
 from __future__ import annotations
 
+from datetime import date
 from enum import Enum, auto
 
 import msgspec
 
+from services.pricing.core.adherence import SupplyKind
 from services.pricing.core.readings import Written
 
 
@@ -54,3 +56,31 @@ def _is_older(one: Incoming, other: Incoming) -> bool:
     if one.stated_us is None or other.stated_us is None:
         return False
     return one.stated_us < other.stated_us
+
+
+class IncomingSupply(msgspec.Struct, frozen=True, kw_only=True):
+    """A fill, an opening or a stay as it is to be recorded. Two are the same when all of it is."""
+
+    name: str
+    member_token: str
+    kind: SupplyKind
+    drug: str
+    first: date
+    days: int
+    stated_us: int | None
+    withdrawn: bool = False
+
+
+def supply_verdict(
+    incoming: IncomingSupply, kept: IncomingSupply | None, *, by_hospital: bool
+) -> Verdict:
+    """What recording an event means where `kept` is what counts under its name; as `verdict`."""
+    if kept is None:
+        return Verdict.NEW
+    if incoming == kept:
+        return Verdict.KNOWN
+    if not by_hospital:
+        return Verdict.DIFFERS
+    stated = incoming.stated_us, kept.stated_us
+    is_older = stated[0] is not None and stated[1] is not None and stated[0] < stated[1]
+    return Verdict.KNOWN if is_older else Verdict.CORRECTION

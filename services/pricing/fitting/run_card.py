@@ -78,9 +78,12 @@ def finish(
         started=started.at,
         ended=ended,
     )
-    target = folder / FOLDER / f"{_next_number(folder):04d}-{card.command}.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_bytes(msgspec.json.format(msgspec.json.encode(card, order="sorted")) + b"\n")
+    content = msgspec.json.format(msgspec.json.encode(card, order="sorted")) + b"\n"
+    taken, number = _taken(folder)
+    target = taken.with_name(f"{number:04d}-{card.command}.json")
+    with target.open("xb") as file:
+        file.write(content)
+    taken.unlink()
     return target
 
 
@@ -131,6 +134,27 @@ def _name(folder: Path, path: Path) -> str:
     return path.absolute().relative_to(folder.absolute()).as_posix() if inside else path.name
 
 
-def _next_number(folder: Path) -> int:
-    found = [_NUMBER.fullmatch(path.name) for path in (folder / FOLDER).glob("*.json")]
+def _taken(folder: Path) -> tuple[Path, int]:
+    """The next number of the folder's `runs`, and the file that keeps it from everybody else.
+
+    Only one can create that file. What a killed command leaves of it costs a number, no more.
+    """
+    runs = folder / FOLDER
+    runs.mkdir(exist_ok=True)
+    number = _next_number(runs)
+    while True:
+        taken = runs / f"{number:04d}.taken"
+        try:
+            taken.touch(exist_ok=False)
+        except FileExistsError:
+            number += 1
+            continue
+        if not any(runs.glob(f"{number:04d}-*.json")):  # written since the numbers were read
+            return taken, number
+        taken.unlink()
+        number += 1
+
+
+def _next_number(runs: Path) -> int:
+    found = [_NUMBER.fullmatch(path.name) for path in runs.glob("*.json")]
     return 1 + max((int(match[1]) for match in found if match), default=0)

@@ -44,6 +44,7 @@ class Section:
         self.path = path
         self._faults = faults
         self._known: list[str] = []
+        self._renamed: dict[str, str] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._tree
@@ -175,6 +176,12 @@ class Section:
         below = self.section(key)
         return {name: below.text(name, required=True) for name in below.names()}
 
+    def renamed(self, old: str, new: str) -> None:
+        """Note a key under the name that it had once."""
+        if old in self._tree:
+            self._renamed[old] = new
+            self.fault(old, "RENAMED", f"is called {new} here as in the tariff; write {new}")
+
     def line(self, key: str) -> int:
         """Where a key stands, else where its mapping begins."""
         return self._tree.lines.get(key, self._tree.line)
@@ -186,14 +193,14 @@ class Section:
     def done(self) -> None:
         """Note every key that nobody asked for: a misspelt setting would be silently ignored."""
         for key in self._tree:
-            if key not in self._known:
+            if key not in self._known and key not in self._renamed:
                 text = f"is no setting here; known are {', '.join(self._known)}"
                 self.fault(key, "UNKNOWN_KEY", text)
 
     def _asked(self, key: str, required: bool) -> Any:
         self._known.append(key)
         value = self._tree.get(key)
-        if value is None and required:
+        if value is None and required and key not in self._renamed.values():
             self.fault(key, "MISSING", "must be given; it has no default")
         return value
 

@@ -9,6 +9,8 @@ SEALED = {
     "reading": sealed_in("sealed", "reading", "name_index"),
     "personal_target": sealed_in("sealed", "personal_target", "id"),
     "coach_task": sealed_in("sealed", "coach_task", "name"),
+    "medication": sealed_in("sealed", "medication", "name_index"),
+    "flag_clearing": sealed_in("sealed", "flag_clearing", "id"),
 }
 # What else is bytes: tariffs and programmes, which name nobody; counts and ids of an answer.
 CLEAR = frozenset(

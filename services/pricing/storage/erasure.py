@@ -22,6 +22,8 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     targets: int = 0
     tasks: int = 0
     quotes: int = 0
+    medications: int = 0
+    clearings: int = 0
 
 
 class NothingKept(LookupError):
@@ -82,10 +84,8 @@ class Erasures:
                 members.forget(connection, sealer, member_token, now_us)
             done = Erasure(
                 keys=destroyed,
-                readings=counts[0],
-                targets=counts[1],
-                tasks=counts[2],
                 quotes=found_quotes,
+                **counts,
             )
             erasures.remember(
                 connection,

@@ -19,6 +19,7 @@ from services.common.sealing import Sealer, SubjectKeys
 from services.pricing.core.incentive import Incentive
 from services.pricing.core.quote import Asked, Quote, QuotedStep, Shadow
 from services.pricing.core.routing import Arm
+from services.pricing.core.sum_insured import Raised
 from services.pricing.storage import tenancy
 from services.pricing.storage.tables import (
     available,
@@ -37,6 +38,7 @@ class _Sealed(msgspec.Struct, frozen=True):
     uncredited_minor: int
     incentive: Incentive | None
     arm: Arm | None = None
+    raised: Raised | None = None
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -146,7 +148,13 @@ def count(connection: Connection, subject: str) -> int:
 
 def _row(connection: Connection, sealer: Sealer, insurer: str, made: Quote) -> dict[str, Any]:
     whole = _Sealed(
-        made.asked, made.values, made.steps, made.uncredited_minor, made.incentive, made.arm
+        asked=made.asked,
+        values=made.values,
+        steps=made.steps,
+        uncredited_minor=made.uncredited_minor,
+        incentive=made.incentive,
+        arm=made.arm,
+        raised=made.raised,
     )
     subject = _subject(connection, sealer, insurer, made)
     return {
@@ -188,6 +196,7 @@ def _opened(sealer: Sealer, row: Row[Any]) -> Quote:
         uncredited_minor=body.uncredited_minor,
         incentive=body.incentive,
         arm=body.arm,
+        raised=body.raised,
     )
 
 

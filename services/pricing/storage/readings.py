@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, Table, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from services.common.access.tenant import Tenant
@@ -27,6 +27,8 @@ from services.pricing.storage.tables import (
     StorageUnavailable,
     available,
     coach_task,
+    flag_clearing,
+    medication,
     personal_target,
     reading,
     recording,
@@ -206,7 +208,7 @@ class ReadingStore:
             if member is None:
                 return []
             held_by = holders(connection, [member])[member]
-            named = [_name_index(sealer, held, name) for held in held_by]
+            named = [name_index(sealer, reading, held, name) for held in held_by]
             rows = connection.execute(
                 select(reading).where(reading.c.name_index.in_(named)).order_by(reading.c.revision)
             ).all()
@@ -349,14 +351,15 @@ class ReadingStore:
         holding_of = {token: own[member] for token, member in member_of.items()}
         sealer.load(map(subject_of, own.values()))
         index_of = {
-            entry.name: _name_index(sealer, holding_of[entry.member_token], entry.name)
+            entry.name: name_index(sealer, reading, holding_of[entry.member_token], entry.name)
             for entry in readings
         }
         kept = _newest(connection, sealer, index_of)
-        taken = _taken(connection, sealer, tenant, member_of, readings)
+        names = [(entry.name, entry.member_token) for entry in readings]
+        elsewhere = taken(connection, sealer, reading, tenant, member_of, names)
         # Whoever else records under a name learns only that it is taken, not whether it agrees.
         verdicts = [
-            Verdict.DIFFERS if entry.name in taken else _judged(entry, kept.get(entry.name))
+            Verdict.DIFFERS if entry.name in elsewhere else _judged(entry, kept.get(entry.name))
             for entry in readings
         ]
         differ = [place for place, found in enumerate(verdicts) if found is Verdict.DIFFERS]
@@ -389,17 +392,19 @@ class ReadingStore:
         return _recorded(answer, readings)
 
 
-def counts_of(connection: Connection, holding_ids: Sequence[str]) -> tuple[int, int, int]:
-    """How many readings, targets and tasks stand in holdings."""
-    reading_count, target_count, task_count = (
-        int(connection.execute(select(what).where(table.c.holding.in_(holding_ids))).scalar_one())
-        for table, what in (
-            (reading, func.count(reading.c.name_index.distinct())),
-            (personal_target, func.count()),
-            (coach_task, func.count()),
-        )
-    )
-    return reading_count, target_count, task_count
+def counts_of(connection: Connection, holding_ids: Sequence[str]) -> dict[str, int]:
+    """How many readings, targets, tasks, medication events and clearings stand in holdings."""
+    counted = {
+        "readings": (reading, func.count(reading.c.name_index.distinct())),
+        "targets": (personal_target, func.count()),
+        "tasks": (coach_task, func.count()),
+        "medications": (medication, func.count(medication.c.name_index.distinct())),
+        "clearings": (flag_clearing, func.count()),
+    }
+    return {
+        kind: connection.execute(select(what).where(table.c.holding.in_(holding_ids))).scalar_one()
+        for kind, (table, what) in counted.items()
+    }
 
 
 def _has_readings(connection: Connection, held_in: str) -> bool:
@@ -415,27 +420,29 @@ def _recorded(answer: _Answer, readings: Sequence[Incoming]) -> Recorded:
     return Recorded(answer.recorded, answer.known, names)
 
 
-def _name_index(sealer: Sealer, held_in: str, name: str) -> str:
+def name_index(sealer: Sealer, table: Table, held_in: str, name: str) -> str:
+    """Where a name of a holding stands in a table whose rows are looked up by it."""
     # The holding is in it: after an erasure the same name is another reading.
-    return sealer.index(f"{held_in}/{name}", table=reading.name, column="name_index")
+    return sealer.index(f"{held_in}/{name}", table=table.name, column="name_index")
 
 
-def _taken(
+def taken(
     connection: Connection,
     sealer: Sealer,
+    table: Table,
     tenant: Tenant,
     member_of: Mapping[str, str],
-    readings: Sequence[Incoming],
+    named: Sequence[tuple[str, str]],
 ) -> set[str]:
-    """Names under which somebody else has recorded."""
+    """Names, each with its member's token, under which somebody else has recorded."""
     held_by = holders(connection, member_of.values())
     others = {
-        _name_index(sealer, held_in, entry.name): entry.name
-        for entry in readings
-        for held_in, by in held_by[member_of[entry.member_token]].items()
+        name_index(sealer, table, held_in, name): name
+        for name, token in named
+        for held_in, by in held_by[member_of[token]].items()
         if by != holder_of(tenant)
     }
-    found = select(reading.c.name_index).where(reading.c.name_index.in_(list(others)))
+    found = select(table.c.name_index).where(table.c.name_index.in_(list(others)))
     return {others[at] for at in connection.execute(found).scalars()}
 
 

@@ -26,7 +26,13 @@ from sqlalchemy import (
 from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database
 from services.common.paging import Page, any_after
-from services.pricing.core.life_cycle import Event, State, after, check_approver
+from services.pricing.core.life_cycle import (
+    Event,
+    State,
+    after,
+    check_approver,
+    check_proposer,
+)
 from services.pricing.storage.tables import (
     available,
     insert_unless_there,
@@ -40,6 +46,7 @@ from services.pricing.storage.tables import (
 )
 
 _SERVES = (State.APPROVED, State.ACTIVE)
+_WAITING = (State.PROPOSED, State.ENDORSED, State.APPROVED)
 
 
 class NoSuchTariff(LookupError):
@@ -155,7 +162,9 @@ class RegistryStore:
     def propose(self, insurer: str, proposed: Proposed, act: Act) -> Registered:
         """Keep a tariff as proposed; one that is here already is answered as it stands.
 
-        Raises: OtherContent.
+        While it waits for approval everybody who proposes it is noted: none of them approves it.
+
+        Raises: SamePerson, OtherContent.
         """
         with available(), self._database.writing() as connection:
             known = _answered(connection, insurer, act)
@@ -182,7 +191,9 @@ class RegistryStore:
             row = _locked(connection, insurer, proposed.version)
             if row is None:
                 raise NoSuchTariff(proposed.version)
-            if not _history(connection, [row.id])[row.id]:  # nobody proposed it before, or just now
+            said = [(one.event, one.actor) for one in _history(connection, [row.id])[row.id]]
+            if row.state in _WAITING and (Event.PROPOSE, act.actor) not in said:
+                check_proposer(act.actor, said)
                 _note(connection, row.id, Event.PROPOSE, act)
             return _read(connection, row)
 

@@ -128,6 +128,31 @@ personal_target = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# One row per revision of a medication event, as of a reading.
+medication = Table(
+    "medication",
+    metadata,
+    Column("name_index", String(64), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("holding", String(32), ForeignKey("holding.id"), nullable=False),
+    Column("year", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("request_id", String(64), ForeignKey("recording.request_id"), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_medication_holding_year", "holding", "year"),
+)
+
+# What a person said of a flag; for one flag and insurer the row with the highest number counts.
+flag_clearing = Table(
+    "flag_clearing",
+    metadata,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("request_id", String(64), nullable=False, unique=True),
+    Column("holding", String(32), ForeignKey("holding.id"), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
 coach_task = Table(
     "coach_task",
     metadata,
@@ -225,6 +250,8 @@ APPEND_ONLY = (
     "reading",
     "personal_target",
     "coach_task",
+    "medication",
+    "flag_clearing",
     "erasure",
 )
 

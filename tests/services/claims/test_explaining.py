@@ -184,6 +184,9 @@ def test_a_claim_of_which_a_part_is_to_come_back_is_explained_as_it_stands(
     told = explained(service, claim.name)
     assert told.claim.state == pb.CLAIM_STATE_RECOVERY_OPEN
     assert told.text_en.startswith("Decided.")
+    assert "CNY 5000.00 is still to be paid back to the insurer." in told.text_en
+    assert "尚需退回保险公司 5000.00 元。" in told.text_zh
+    assert "Line 1 XC0300000000001 (inpatient)" in told.text_en  # a bill without names has codes
     form = explanation_pb2.DOCUMENT_FORMAT_FHIR_EXPLANATION_OF_BENEFIT
     document = explained(service, claim.name, form).document
     eob = json.loads(document.content)

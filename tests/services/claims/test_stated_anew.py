@@ -153,6 +153,12 @@ def test_stated_anew_for_another_person_it_is_that_persons(service: Served, desk
     desk.who = of_hospital("general")
     fault = refused(service.claims.SubmitClaim, submission(wrong, wait_s=0))
     assert fault.reason == "BILL_OF_ANOTHER"
+    # Nor does it say whether anybody insures that person: the old claim is taken back either way.
+    nobody = of_theirs(release="b1-3")
+    nobody.kind = bill_pb2.BILL_KIND_CORRECTION
+    nobody.member_token = token("CN-ID", id_number(999))
+    fault = refused(service.claims.SubmitClaim, submission(nobody, wait_s=0))
+    assert fault.reason == "BILL_OF_ANOTHER"
     went_back(service, desk, of_theirs())
     second = sent(service, desk, wrong)
     assert first.member != second.member

@@ -77,6 +77,7 @@ class Puppet(pricing_pb2_grpc.PricingServiceServicer):
         """Nothing is kept here."""
         raise not_found("quote", request.name)
 
+    ClearFlag = RecordMedication = None  # type: ignore[assignment]  # never asked
     RecordReadings = SetPersonalTarget = AssessMember = ListCoachTasks = EraseMember = None  # type: ignore[assignment]  # never asked
 
 

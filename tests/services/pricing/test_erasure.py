@@ -36,6 +36,7 @@ from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing import process
 from tests.services.pricing.at_hand import demo_rates
 from tests.services.pricing.core.reading_cases import programmes
+from tests.services.pricing.stores import health_stores
 from tests.services.pricing.test_reading_storage import (
     A_TARGET,
     AFTER,
@@ -44,6 +45,7 @@ from tests.services.pricing.test_reading_storage import (
     BEN,
     FROM,
     NOW,
+    fill_conduct,
     incoming,
     low,
     values,
@@ -79,7 +81,8 @@ def stores(database: Database, keys: SubjectKeys) -> Stores:
     rates = demo_rates()
     quotes.keep_tariff(rates.version, canonical_bytes(rates.tariff), 1)
     registry = RegistryStore(database)
-    return Stores(quotes, ReadingStore(database, keys), Erasures(database, keys), registry)
+    readings, erasures = ReadingStore(database, keys), Erasures(database, keys)
+    return Stores(quotes, readings, erasures, registry, *health_stores(database, keys))
 
 
 @pytest.fixture
@@ -99,6 +102,7 @@ def fill(stores: Stores) -> None:
     stores.readings.record(ANXIN, "q-anna", (incoming(1, "3.0"), incoming(2)), low, NOW)
     stores.readings.record(ANXIN, "q-ben", (incoming(1, "3.1", token=BEN),), low, NOW)
     stores.readings.set_target(ANXIN, "t-anna", ANNA, A_TARGET, NOW, None)
+    fill_conduct(stores.medication, stores.clearings)
     stores.quotes.add("anxin", quote_with(ANNA, 1))
     stores.quotes.add("anxin", quote_with(BEN, 2))
     stores.quotes.add("anxin", quote_of(3, request_id="r3", policy="p1"))
@@ -108,7 +112,11 @@ def fill(stores: Stores) -> None:
 def test_what_was_sealed_is_gone_and_everybody_elses_stays(stores: Stores) -> None:
     fill(stores)
     done = stores.erasures.erase(ANXIN, "e1", ANNA, ["p1"], LATER)
-    assert done == Erasure(keys=2, readings=2, targets=1, tasks=1, quotes=2)
+    assert done == Erasure(
+        keys=2, readings=2, targets=1, tasks=1, quotes=2, medications=1, clearings=1
+    )
+    assert stores.medication.events_of(ANXIN, ANNA, FROM, AFTER) == []
+    assert stores.clearings.cleared(ANXIN, ANNA) == frozenset()
     assert stores.readings.readings_of(ANXIN, ANNA, FROM, AFTER) == []
     assert stores.readings.targets_of(ANXIN, ANNA) == []
     assert stores.readings.tasks_after(ANXIN, ANNA, 0, 10) == []

@@ -13,11 +13,14 @@ from sqlalchemy import text
 from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database
 from services.common.sealing import CannotOpen
+from services.pricing.core.adherence import SupplyKind
 from services.pricing.core.months import PersonalTarget
 from services.pricing.core.programme import Measure, Target
 from services.pricing.core.readings import Fasting, Measured, Provenance, Quantity, measure
-from services.pricing.core.recording import Incoming, Verdict, verdict
+from services.pricing.core.recording import Incoming, IncomingSupply, Verdict, verdict
+from services.pricing.storage.clearings import Clearing, ClearingStore
 from services.pricing.storage.erasure import Erasures
+from services.pricing.storage.medication import MedicationStore
 from services.pricing.storage.readings import (
     CoachTask,
     DoctorsTarget,
@@ -95,6 +98,24 @@ def fill(store: ReadingStore, erasures: Erasures) -> None:
     erasures.erase(ANXIN, "fill", BEN, [], NOW)
     store.record(ANXIN, "fill", (incoming(99, "3.0"),), low, NOW)
     store.set_target(ANXIN, "fill", ANNA, A_TARGET, NOW, None)
+
+
+A_FILL = IncomingSupply(
+    name=f"members/{ANNA}/medications/f",
+    member_token=ANNA,
+    kind=SupplyKind.FILL,
+    drug="A10BA02",
+    first=date(2025, 5, 1),
+    days=30,
+    stated_us=None,
+)
+A_CLEARING = Clearing(flag="f" * 32, reason="r", evidence="e", by="an actuary", take_back=False)
+
+
+def fill_conduct(medication: MedicationStore, clearings: ClearingStore) -> None:
+    """A row more in both tables, of the same member."""
+    medication.record(ANXIN, "fill-medication", (A_FILL,), NOW)
+    clearings.add(ANXIN, "fill", ANNA, A_CLEARING, NOW)
 
 
 def values(store: ReadingStore, token: str = ANNA) -> dict[str, str]:

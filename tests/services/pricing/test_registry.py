@@ -61,6 +61,7 @@ from tests.services.pricing.proposals import (
     proposal,
 )
 from tests.services.pricing.reading_requests import part, recording, weeks
+from tests.services.pricing.stores import health_stores
 from tests.tenants import of_hospital, of_installation, of_insurer, of_partner
 
 NOW = datetime(2026, 11, 26, 9, tzinfo=UTC)
@@ -90,7 +91,9 @@ class Service:
         shelf = Shelf(Book([rates]), programmes(), cap=cap, bans=bans())
         self.registry = RegistryStore(database)
         readings, erasures = ReadingStore(database, keys), Erasures(database, keys)
-        stores = Stores(self.quotes, readings, erasures, self.registry)
+        stores = Stores(
+            self.quotes, readings, erasures, self.registry, *health_stores(database, keys)
+        )
         self._of = {
             quotes_pb: PricingServicer(shelf, database, stores, lambda: NOW),
             pb: TariffServicer(shelf, database, self.registry, lambda: NOW),
@@ -231,6 +234,31 @@ def test_two_people_approve_neither_of_whom_has_proposed_it(service: Service) ->
     # Control: a third person is all that was missing.
     assert approve(service, name, ZHAO).state == pb.TARIFF_STATE_APPROVED
     assert refused(service, CHEN, moving(pb.ApproveTariffRequest, name)).reason == "WRONG_STATE"
+
+
+def test_everybody_who_has_proposed_the_same_tariff_is_one_of_its_proposers(
+    service: Service,
+) -> None:
+    name = propose(service, who=LI)
+    assert propose(service, who=WANG) == name
+    assert refused(service, WANG, moving(pb.ApproveTariffRequest, name)).reason == "SAME_PERSON"
+    # Control: a person who has not proposed it approves it.
+    assert approve(service, name, ZHAO).state == pb.TARIFF_STATE_ENDORSED
+    tariff, evidence = proposal()
+    # The other way round: whose approval counts does not become a proposer.
+    assert refused(service, ZHAO, proposing(tariff, evidence)).reason == "SAME_PERSON"
+    assert approve(service, name, CHEN).state == pb.TARIFF_STATE_APPROVED
+    assert refused(service, CHEN, proposing(tariff, evidence)).reason == "SAME_PERSON"
+    activate(service, name)
+    assert propose(service, who=ZHAO) == name  # nobody approves it any more: nothing is noted
+    history = service.answer(LI, pb.GetTariffRequest(name=name)).tariff.history
+    assert [(one.event, one.actor) for one in history] == [
+        (pb.TARIFF_EVENT_PROPOSE, "li"),
+        (pb.TARIFF_EVENT_PROPOSE, "wang"),
+        (pb.TARIFF_EVENT_APPROVE, "zhao"),
+        (pb.TARIFF_EVENT_APPROVE, "chen"),
+        (pb.TARIFF_EVENT_ACTIVATE, "chen"),
+    ]
 
 
 def test_only_actuaries_propose_and_approve_and_only_a_chief_activates() -> None:
@@ -399,7 +427,7 @@ def test_a_request_that_is_repeated_does_nothing_twice(service: Service) -> None
     once = service.answer(WANG, approval).tariff
     assert service.answer(WANG, approval).tariff == once
     assert once.state == pb.TARIFF_STATE_ENDORSED
-    assert propose(service, who=ZHAO) == first.tariff.name  # proposed anew it is what it was
+    assert propose(service, who=LI) == first.tariff.name  # proposed anew it is what it was
     assert len(service.answer(LI, pb.GetTariffRequest(name=first.tariff.name)).tariff.history) == 2
 
 

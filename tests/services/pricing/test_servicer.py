@@ -33,6 +33,7 @@ from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced
 from tests.services.pricing.core.reading_cases import programmes
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part, recording, weeks
+from tests.services.pricing.stores import health_stores
 from tests.tenants import of_hospital, of_insurer
 
 Stub = pricing_pb2_grpc.PricingServiceStub
@@ -352,6 +353,7 @@ def test_a_database_that_is_away_is_a_reason_to_retry(request_: Any) -> None:
             ReadingStore(database, keys),
             Erasures(database, keys),
             RegistryStore(database),
+            *health_stores(database, keys),
         ),
     )
     rpc = getattr(servicer, type(request_).__name__.removesuffix("Request"))

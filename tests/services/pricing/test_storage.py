@@ -33,7 +33,8 @@ from services.pricing.storage.tables import (
 from tests.schemas import with_tables
 from tests.services.common.sealing.keys import MASTER, now_us, subject_keys
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
-from tests.services.pricing.test_reading_storage import fill
+from tests.services.pricing.stores import health_stores
+from tests.services.pricing.test_reading_storage import fill, fill_conduct
 
 ANXIN = Tenant(Kind.INSURER, "anxin")
 
@@ -184,6 +185,7 @@ def test_every_table_is_append_only(
         act,
     )
     fill(ReadingStore(database, keys), Erasures(database, keys))
+    fill_conduct(*health_stores(database, keys))
     with pytest.raises(DBAPIError, match="append-only"), database.writing() as connection:
         connection.execute(text(statement.format(table)))
     assert store.by_request("r1") == made

@@ -39,7 +39,9 @@ from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 from tests.services.pricing.core.reading_cases import programmes
+from tests.services.pricing.medication_calls import clearing, fill, handing_out
 from tests.services.pricing.reading_requests import part, reading, recording, typed, weeks
+from tests.services.pricing.stores import health_stores
 from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
 
 ANNA, BEN, NEVER = (f"k1.{letter * 64}" for letter in "abc")
@@ -60,7 +62,9 @@ class Service:
         quotes.keep_tariff(rates.version, canonical_bytes(rates.tariff), 1)
         self.readings = ReadingStore(database, keys)
         shelf = Shelf(Book([rates]), programmes(), cap=LegalCap(80_000, "a regulation"))
-        stores = Stores(quotes, self.readings, Erasures(database, keys), RegistryStore(database))
+        erasures, registry = Erasures(database, keys), RegistryStore(database)
+        more = health_stores(database, keys)
+        stores = Stores(quotes, self.readings, erasures, registry, *more)
         self._servicer = PricingServicer(shelf, database, stores, now=lambda: NOW)
 
     def answer(self, caller: Caller, request: Message) -> Any:
@@ -139,7 +143,7 @@ def filled(service: Service, caller: Caller) -> int:
 
 def test_every_rpc_of_pricing_is_tried_here() -> None:
     tried = {"QuotePremium", "GetQuote", "RecordReadings", "SetPersonalTarget", "AssessMember"}
-    tried |= {"ListCoachTasks", "EraseMember"}
+    tried |= {"ListCoachTasks", "EraseMember", "ClearFlag", "RecordMedication"}
     methods = pb.DESCRIPTOR.services_by_name[FULL_NAME.rpartition(".")[2]].methods
     assert {method.name for method in methods} == tried
 
@@ -360,6 +364,58 @@ def test_who_reads_no_readings_prices_by_none(service: Service) -> None:
     assert b"ROLE_NOT_ALLOWED" in told
     plain = _without_part(quoting(ANNA))
     assert service.answer(replace(MINE, roles=roles), plain).quote.premium.minor_units
+
+
+def heaped(service: Service) -> str:
+    """The flag of twenty readings of ANNA's that end in nought, all inside the target."""
+    many = [
+        reading(ANNA, f"z{n}", "fasting", "6.0", f"2025-0{n // 10 + 5}-{n % 10 + 11} 07:00")
+        for n in range(20)
+    ]
+    service.answer(STEPS, recording("noughts", many))
+    found = service.answer(STEPS, assessing(ANNA)).incentive
+    flags = {one.code: str(one.flag) for one in found.flags}
+    return flags[pb.FLAG_CODE_DIGIT_PREFERENCE]
+
+
+def is_cleared(service: Service, caller: Caller, flag: str) -> bool:
+    found = service.answer(caller, assessing(ANNA)).incentive
+    return flag in {one.flag for one in found.flags if one.cleared}
+
+
+def test_what_an_insurers_person_clears_is_cleared_for_it_and_for_the_member(
+    service: Service,
+) -> None:
+    flag = heaped(service)
+    for insurer in (MINE, THEIRS):
+        service.answer(insurer, quoting(ANNA, insurer.insurer or ""))
+    assert not is_cleared(service, MINE, flag)
+    service.answer(MINE, clearing(ANNA, flag))
+    assert is_cleared(service, MINE, flag)
+    assert is_cleared(service, of_member(ANNA), flag)
+    for caller in (THEIRS, STEPS):
+        assert not is_cleared(service, caller, flag)
+
+
+def test_another_insurers_member_has_no_flag_to_clear(service: Service) -> None:
+    flag = heaped(service)
+    told = service.told(THEIRS, clearing(ANNA, flag))
+    assert told == service.told(THEIRS, clearing(NEVER, flag))
+    assert b"no such flag" in told
+
+
+def test_an_events_name_that_somebody_else_took_is_taken(service: Service) -> None:
+    mine = handing_out("m", [fill(ANNA, "f", "2025-03-01")])
+    assert service.answer(STEPS, mine).recorded_count == 1
+    assert service.answer(STEPS, mine).recorded_count == 1
+    for caller in (OTHERS, of_hospital()):
+        assert b"EVENT_DIFFERS" in service.told(caller, mine)
+    other = handing_out("n", [fill(ANNA, "f", "2025-03-01", 31)])
+    assert b"EVENT_DIFFERS" in service.told(STEPS, other)
+    theirs = handing_out("o", [fill(ANNA, "g", "2025-03-01")])
+    theirs.events[0].ClearField("receive_time")
+    assert b"no such member" in service.told(of_member(BEN), theirs)
+    assert service.answer(of_member(ANNA), theirs).recorded_count == 1
 
 
 def _without_part(request: pb.QuotePremiumRequest) -> pb.QuotePremiumRequest:

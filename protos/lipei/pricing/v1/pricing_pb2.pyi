@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from lipei.type.v1 import coding_pb2 as _coding_pb2
 from lipei.type.v1 import money_pb2 as _money_pb2
 from lipei.type.v1 import reading_pb2 as _reading_pb2
 import builtins as _builtins
@@ -45,6 +46,54 @@ QUOTE_ARM_CHAMPION: QuoteArm.ValueType  # 1
 QUOTE_ARM_CHALLENGER: QuoteArm.ValueType  # 2
 """The other one."""
 Global___QuoteArm: _TypeAlias = QuoteArm  # noqa: Y015
+
+class _FlagCode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FlagCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FlagCode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FLAG_CODE_UNSPECIFIED: _FlagCode.ValueType  # 0
+    """Not said."""
+    FLAG_CODE_HBA1C_ABOVE_GLUCOSE: _FlagCode.ValueType  # 1
+    """A month's home glucose lies below the average that the nearest laboratory HbA1c says."""
+    FLAG_CODE_MANY_UPLOADS: _FlagCode.ValueType  # 2
+    """More home readings of one measure in one slot than the programme's bound; the earliest counts."""
+    FLAG_CODE_BACKDATED: _FlagCode.ValueType  # 3
+    """A typed reading takes a slot by an earlier time, but came in after another reading of it."""
+    FLAG_CODE_SOURCES_DISAGREE: _FlagCode.ValueType  # 4
+    """Two sources that measured at about the same time are far apart."""
+    FLAG_CODE_BUNCHED_AT_TARGET: _FlagCode.ValueType  # 5
+    """Readings are heaped just inside a target."""
+    FLAG_CODE_DIGIT_PREFERENCE: _FlagCode.ValueType  # 6
+    """Readings end in 0 too often."""
+    FLAG_CODE_DEVICE_GAP: _FlagCode.ValueType  # 7
+    """A device was silent between two of its readings."""
+    FLAG_CODE_IMPOSSIBLE_PRESSURE: _FlagCode.ValueType  # 8
+    """A diastolic pressure that is not below its systolic one; the pair fills no slot."""
+
+class FlagCode(_FlagCode, metaclass=_FlagCodeEnumTypeWrapper):
+    """What is conspicuous."""
+
+FLAG_CODE_UNSPECIFIED: FlagCode.ValueType  # 0
+"""Not said."""
+FLAG_CODE_HBA1C_ABOVE_GLUCOSE: FlagCode.ValueType  # 1
+"""A month's home glucose lies below the average that the nearest laboratory HbA1c says."""
+FLAG_CODE_MANY_UPLOADS: FlagCode.ValueType  # 2
+"""More home readings of one measure in one slot than the programme's bound; the earliest counts."""
+FLAG_CODE_BACKDATED: FlagCode.ValueType  # 3
+"""A typed reading takes a slot by an earlier time, but came in after another reading of it."""
+FLAG_CODE_SOURCES_DISAGREE: FlagCode.ValueType  # 4
+"""Two sources that measured at about the same time are far apart."""
+FLAG_CODE_BUNCHED_AT_TARGET: FlagCode.ValueType  # 5
+"""Readings are heaped just inside a target."""
+FLAG_CODE_DIGIT_PREFERENCE: FlagCode.ValueType  # 6
+"""Readings end in 0 too often."""
+FLAG_CODE_DEVICE_GAP: FlagCode.ValueType  # 7
+"""A device was silent between two of its readings."""
+FLAG_CODE_IMPOSSIBLE_PRESSURE: FlagCode.ValueType  # 8
+"""A diastolic pressure that is not below its systolic one; the pair fills no slot."""
+Global___FlagCode: _TypeAlias = FlagCode  # noqa: Y015
 
 class _MonthResult:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -141,6 +190,34 @@ MEASURE_CLINIC_SYSTOLIC: Measure.ValueType  # 6
 MEASURE_CLINIC_DIASTOLIC: Measure.ValueType  # 7
 """Diastolic pressure at a clinic in mmHg."""
 Global___Measure: _TypeAlias = Measure  # noqa: Y015
+
+class _MedicationEventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MedicationEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MedicationEventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEDICATION_EVENT_KIND_UNSPECIFIED: _MedicationEventKind.ValueType  # 0
+    """Not said; refused."""
+    MEDICATION_EVENT_KIND_FILL: _MedicationEventKind.ValueType  # 1
+    """A pharmacy handed out so many days of a drug."""
+    MEDICATION_EVENT_KIND_OPENING: _MedicationEventKind.ValueType  # 2
+    """A pill box was opened for a drug; covers its own day, however often."""
+    MEDICATION_EVENT_KIND_STAY: _MedicationEventKind.ValueType  # 3
+    """So many days in hospital, which gives the drugs itself: left out of the days to be covered."""
+
+class MedicationEventKind(_MedicationEventKind, metaclass=_MedicationEventKindEnumTypeWrapper):
+    """What happened."""
+
+MEDICATION_EVENT_KIND_UNSPECIFIED: MedicationEventKind.ValueType  # 0
+"""Not said; refused."""
+MEDICATION_EVENT_KIND_FILL: MedicationEventKind.ValueType  # 1
+"""A pharmacy handed out so many days of a drug."""
+MEDICATION_EVENT_KIND_OPENING: MedicationEventKind.ValueType  # 2
+"""A pill box was opened for a drug; covers its own day, however often."""
+MEDICATION_EVENT_KIND_STAY: MedicationEventKind.ValueType  # 3
+"""So many days in hospital, which gives the drugs itself: left out of the days to be covered."""
+Global___MedicationEventKind: _TypeAlias = MedicationEventKind  # noqa: Y015
 
 @_typing.final
 class QuotePremiumRequest(_message.Message):
@@ -332,6 +409,7 @@ class Quote(_message.Message):
     PREMIUM_WITHOUT_CREDIT_FIELD_NUMBER: _builtins.int
     INCENTIVE_FIELD_NUMBER: _builtins.int
     ARM_FIELD_NUMBER: _builtins.int
+    RAISED_SUM_INSURED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/quotes/{quote}"."""
     tariff: _builtins.str
@@ -362,6 +440,12 @@ class Quote(_message.Message):
     def incentive(self) -> Global___Incentive:
         """How the credit came about; absent without a participation."""
 
+    @_builtins.property
+    def raised_sum_insured(self) -> Global___RaisedSumInsured:
+        """Where the programme gives credits as sum insured: how far the sum rose. The premium is then that of the larger sum
+        after the credit, never above premium_without_credit, which is that of the sum that was asked for.
+        """
+
     def __init__(
         self,
         *,
@@ -374,14 +458,63 @@ class Quote(_message.Message):
         premium_without_credit: _money_pb2.Money | None = ...,
         incentive: Global___Incentive | None = ...,
         arm: Global___QuoteArm.ValueType = ...,
+        raised_sum_insured: Global___RaisedSumInsured | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "incentive", b"incentive", "premium", b"premium", "premium_without_credit", b"premium_without_credit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "incentive", b"incentive", "premium", b"premium", "premium_without_credit", b"premium_without_credit", "raised_sum_insured", b"raised_sum_insured"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "create_time", b"create_time", "incentive", b"incentive", "name", b"name", "premium", b"premium", "premium_without_credit", b"premium_without_credit", "start_date", b"start_date", "steps", b"steps", "tariff", b"tariff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "create_time", b"create_time", "incentive", b"incentive", "name", b"name", "premium", b"premium", "premium_without_credit", b"premium_without_credit", "raised_sum_insured", b"raised_sum_insured", "start_date", b"start_date", "steps", b"steps", "tariff", b"tariff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Quote: _TypeAlias = Quote  # noqa: Y015
+
+@_typing.final
+class RaisedSumInsured(_message.Message):
+    """What a credit bought instead of a lower premium; amounts in the unit of the tariff's feature."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    INCREASE_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    PREMIUM_WITHOUT_CREDIT_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    """The tariff's feature that is the sum insured."""
+    unit: _builtins.str
+    """Its unit in words."""
+    before: _builtins.str
+    """The sum that was asked for."""
+    after: _builtins.str
+    """The largest sum whose credited premium does not exceed premium_without_credit; the same where none is larger."""
+    increase: _builtins.str
+    """By how much it rose."""
+    most: _builtins.str
+    """What it could have been at most, by the programme and the tariff."""
+    @_builtins.property
+    def premium_without_credit(self) -> _money_pb2.Money:
+        """The premium of the larger sum without the credit."""
+
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+        increase: _builtins.str = ...,
+        most: _builtins.str = ...,
+        premium_without_credit: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["premium_without_credit", b"premium_without_credit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "feature", b"feature", "increase", b"increase", "most", b"most", "premium_without_credit", b"premium_without_credit", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RaisedSumInsured: _TypeAlias = RaisedSumInsured  # noqa: Y015
 
 @_typing.final
 class PremiumStep(_message.Message):
@@ -413,7 +546,9 @@ class PremiumStep(_message.Message):
     """What the step is, in English."""
     @_builtins.property
     def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the readings that the step rests on, "members/{token}/readings/{reading}"."""
+        """Names of the readings that the step rests on, "members/{token}/readings/{reading}", or of what was taken,
+        "members/{token}/medications/{event}".
+        """
 
     def __init__(
         self,
@@ -454,6 +589,10 @@ class Incentive(_message.Message):
     MEMBER_FIELD_NUMBER: _builtins.int
     MODEL_SHARE_MILLIONTHS_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
+    ADHERENCE_FIELD_NUMBER: _builtins.int
+    SHARE_BY_ADHERENCE_FIELD_NUMBER: _builtins.int
+    CREDIT_AS_SUM_INSURED_FIELD_NUMBER: _builtins.int
     programme: _builtins.str
     """"{programme id}@sha256:{hash}" that judged the readings."""
     window_first_month: _builtins.str
@@ -467,7 +606,9 @@ class Incentive(_message.Message):
     run_months: _builtins.int
     """Months in that run."""
     contractual_share_millionths: _builtins.int
-    """What the programme promises for such a run, in millionths of the premium without credit."""
+    """What the programme promises for such a run, or for the drugs that were taken, whichever is more, in millionths of the
+    premium without credit.
+    """
     credit_millionths: _builtins.int
     """What is taken off: the greater of the promised share and the model's, at most the legal cap. Absent when no cap is set."""
     member: _builtins.str
@@ -476,6 +617,10 @@ class Incentive(_message.Message):
     """What the tariff says that the year's control is worth, 1 - f(u) / f(m0), in millionths of the premium without credit;
     0 for a tariff that does not say how its outcome features are made of readings, and without a tariff.
     """
+    share_by_adherence: _builtins.bool
+    """Whether the contractual share is that of the drugs."""
+    credit_as_sum_insured: _builtins.bool
+    """Whether the programme gives the credit as sum insured."""
     @_builtins.property
     def months(self) -> _containers.RepeatedCompositeFieldContainer[Global___MonthAssessment]:
         """The window's months in order, without those that served the renewal before."""
@@ -487,6 +632,14 @@ class Incentive(_message.Message):
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]:
         """The outcome features that the model rests on, and how each came about."""
+
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Flag]:
+        """What is conspicuous in the window's readings, for a person to look at."""
+
+    @_builtins.property
+    def adherence(self) -> Global___Adherence:
+        """How well drugs covered the window; absent where the programme does not ask."""
 
     def __init__(
         self,
@@ -504,16 +657,184 @@ class Incentive(_message.Message):
         member: _builtins.str = ...,
         model_share_millionths: _builtins.int = ...,
         outcomes: _abc.Iterable[Global___Outcome] | None = ...,
+        flags: _abc.Iterable[Global___Flag] | None = ...,
+        adherence: Global___Adherence | None = ...,
+        share_by_adherence: _builtins.bool = ...,
+        credit_as_sum_insured: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "credit_millionths", b"credit_millionths", "legal_cap", b"legal_cap"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "adherence", b"adherence", "credit_millionths", b"credit_millionths", "legal_cap", b"legal_cap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "contractual_share_millionths", b"contractual_share_millionths", "credit_millionths", b"credit_millionths", "legal_cap", b"legal_cap", "member", b"member", "model_share_millionths", b"model_share_millionths", "months", b"months", "outcomes", b"outcomes", "programme", b"programme", "run_first_month", b"run_first_month", "run_last_month", b"run_last_month", "run_months", b"run_months", "window_first_month", b"window_first_month", "window_last_month", b"window_last_month"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths", "adherence", b"adherence", "contractual_share_millionths", b"contractual_share_millionths", "credit_as_sum_insured", b"credit_as_sum_insured", "credit_millionths", b"credit_millionths", "flags", b"flags", "legal_cap", b"legal_cap", "member", b"member", "model_share_millionths", b"model_share_millionths", "months", b"months", "outcomes", b"outcomes", "programme", b"programme", "run_first_month", b"run_first_month", "run_last_month", b"run_last_month", "run_months", b"run_months", "share_by_adherence", b"share_by_adherence", "window_first_month", b"window_first_month", "window_last_month", b"window_last_month"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__credit_millionths: _TypeAlias = _typing.Literal["credit_millionths"]  # noqa: Y015
     _WhichOneofArgType__credit_millionths: _TypeAlias = _typing.Literal["_credit_millionths", b"_credit_millionths"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__credit_millionths) -> _WhichOneofReturnType__credit_millionths | None: ...
 
 Global___Incentive: _TypeAlias = Incentive  # noqa: Y015
+
+@_typing.final
+class Flag(_message.Message):
+    """Something conspicuous in a member's readings. It changes no price but where it holds a month."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAG_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    MONTHS_FIELD_NUMBER: _builtins.int
+    MEASURE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    READINGS_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    CLEARED_FIELD_NUMBER: _builtins.int
+    TEXT_ZH_FIELD_NUMBER: _builtins.int
+    TEXT_EN_FIELD_NUMBER: _builtins.int
+    flag: _builtins.str
+    """Its id, made of what it says: with other readings it is another flag."""
+    code: Global___FlagCode.ValueType
+    """What is conspicuous."""
+    measure: Global___Measure.ValueType
+    """The measure it is about; unspecified where it is about several."""
+    readings: _builtins.int
+    """How many readings show it."""
+    holds: _builtins.bool
+    """Whether months that rest on those readings count as not enough until somebody has looked."""
+    cleared: _builtins.bool
+    """Whether a person has cleared it."""
+    text_zh: _builtins.str
+    """What, why and what to do, in Chinese."""
+    text_en: _builtins.str
+    """What, why and what to do, in English."""
+    @_builtins.property
+    def months(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"YYYY-MM" of the months it is about."""
+
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the readings that show it, the first 20 by name."""
+
+    def __init__(
+        self,
+        *,
+        flag: _builtins.str = ...,
+        code: Global___FlagCode.ValueType = ...,
+        months: _abc.Iterable[_builtins.str] | None = ...,
+        measure: Global___Measure.ValueType = ...,
+        evidence: _abc.Iterable[_builtins.str] | None = ...,
+        readings: _builtins.int = ...,
+        holds: _builtins.bool = ...,
+        cleared: _builtins.bool = ...,
+        text_zh: _builtins.str = ...,
+        text_en: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleared", b"cleared", "code", b"code", "evidence", b"evidence", "flag", b"flag", "holds", b"holds", "measure", b"measure", "months", b"months", "readings", b"readings", "text_en", b"text_en", "text_zh", b"text_zh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Flag: _TypeAlias = Flag  # noqa: Y015
+
+@_typing.final
+class Adherence(_message.Message):
+    """How well a member's drugs covered a renewal's window."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILL_DAYS_FIELD_NUMBER: _builtins.int
+    TREATMENT_FIRST_DAY_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    COVERED_DAYS_FIELD_NUMBER: _builtins.int
+    PDC_MILLIONTHS_FIELD_NUMBER: _builtins.int
+    EXCLUDED_FIELD_NUMBER: _builtins.int
+    MONTHS_FIELD_NUMBER: _builtins.int
+    RUN_FIRST_MONTH_FIELD_NUMBER: _builtins.int
+    RUN_LAST_MONTH_FIELD_NUMBER: _builtins.int
+    RUN_MONTHS_FIELD_NUMBER: _builtins.int
+    SHARE_MILLIONTHS_FIELD_NUMBER: _builtins.int
+    fill_days: _builtins.int
+    """Days on which something was handed out, in the window."""
+    treatment_first_day: _builtins.str
+    """First of them, "YYYY-MM-DD"; empty without one."""
+    days: _builtins.int
+    """Days from then to the window's end, without those in hospital."""
+    covered_days: _builtins.int
+    """Of these, days covered."""
+    pdc_millionths: _builtins.int
+    """Proportion of days covered in millionths. Absent where the measure is not defined: too few fills, a first one less than
+    91 days before the end, or a drug that the programme excludes.
+    """
+    excluded: _builtins.bool
+    """Whether a drug that the programme excludes was handed out."""
+    run_first_month: _builtins.str
+    """First month of the longest run of covered months; empty without one."""
+    run_last_month: _builtins.str
+    """Last month of that run."""
+    run_months: _builtins.int
+    """Months in that run."""
+    share_millionths: _builtins.int
+    """What the programme promises for it, in millionths of the premium without credit."""
+    @_builtins.property
+    def months(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdherentMonth]:
+        """The months that may earn, in order."""
+
+    def __init__(
+        self,
+        *,
+        fill_days: _builtins.int = ...,
+        treatment_first_day: _builtins.str = ...,
+        days: _builtins.int = ...,
+        covered_days: _builtins.int = ...,
+        pdc_millionths: _builtins.int | None = ...,
+        excluded: _builtins.bool = ...,
+        months: _abc.Iterable[Global___AdherentMonth] | None = ...,
+        run_first_month: _builtins.str = ...,
+        run_last_month: _builtins.str = ...,
+        run_months: _builtins.int = ...,
+        share_millionths: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pdc_millionths", b"_pdc_millionths", "pdc_millionths", b"pdc_millionths"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pdc_millionths", b"_pdc_millionths", "covered_days", b"covered_days", "days", b"days", "excluded", b"excluded", "fill_days", b"fill_days", "months", b"months", "pdc_millionths", b"pdc_millionths", "run_first_month", b"run_first_month", "run_last_month", b"run_last_month", "run_months", b"run_months", "share_millionths", b"share_millionths", "treatment_first_day", b"treatment_first_day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__pdc_millionths: _TypeAlias = _typing.Literal["pdc_millionths"]  # noqa: Y015
+    _WhichOneofArgType__pdc_millionths: _TypeAlias = _typing.Literal["_pdc_millionths", b"_pdc_millionths"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pdc_millionths) -> _WhichOneofReturnType__pdc_millionths | None: ...
+
+Global___Adherence: _TypeAlias = Adherence  # noqa: Y015
+
+@_typing.final
+class AdherentMonth(_message.Message):
+    """One month of drugs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONTH_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    COVERED_DAYS_FIELD_NUMBER: _builtins.int
+    MET_FIELD_NUMBER: _builtins.int
+    month: _builtins.str
+    """"YYYY-MM" in the policy's zone."""
+    days: _builtins.int
+    """Its days out of hospital."""
+    covered_days: _builtins.int
+    """Of these, days covered."""
+    met: _builtins.bool
+    """Whether that is the programme's threshold or more."""
+    def __init__(
+        self,
+        *,
+        month: _builtins.str = ...,
+        days: _builtins.int = ...,
+        covered_days: _builtins.int = ...,
+        met: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["covered_days", b"covered_days", "days", b"days", "met", b"met", "month", b"month"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdherentMonth: _TypeAlias = AdherentMonth  # noqa: Y015
 
 @_typing.final
 class Outcome(_message.Message):
@@ -628,6 +949,7 @@ class MonthAssessment(_message.Message):
     SLOTS_FILLED_FIELD_NUMBER: _builtins.int
     MEASURES_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    HELD_BY_FIELD_NUMBER: _builtins.int
     month: _builtins.str
     """"YYYY-MM" in the policy's zone."""
     result: Global___MonthResult.ValueType
@@ -646,6 +968,10 @@ class MonthAssessment(_message.Message):
     def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the readings that those means are made of, by time."""
 
+    @_builtins.property
+    def held_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Flags that hold it: it counts as not enough until they are cleared. Its measures tell what it would have been."""
+
     def __init__(
         self,
         *,
@@ -656,10 +982,11 @@ class MonthAssessment(_message.Message):
         slots_filled: _builtins.int = ...,
         measures: _abc.Iterable[Global___MeasureAssessment] | None = ...,
         evidence: _abc.Iterable[_builtins.str] | None = ...,
+        held_by: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "evidence", b"evidence", "hba1c_month", b"hba1c_month", "measures", b"measures", "month", b"month", "result", b"result", "slots_filled", b"slots_filled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "evidence", b"evidence", "hba1c_month", b"hba1c_month", "held_by", b"held_by", "measures", b"measures", "month", b"month", "result", b"result", "slots_filled", b"slots_filled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -929,6 +1256,182 @@ class AssessMemberResponse(_message.Message):
 Global___AssessMemberResponse: _TypeAlias = AssessMemberResponse  # noqa: Y015
 
 @_typing.final
+class ClearFlagRequest(_message.Message):
+    """Clears a flag."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PARTICIPATION_FIELD_NUMBER: _builtins.int
+    RENEWAL_DATE_FIELD_NUMBER: _builtins.int
+    FLAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    TAKE_BACK_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id of this call; the same id with the same content answers the same."""
+    renewal_date: _builtins.str
+    """First day of the next policy year, "YYYY-MM-DD"."""
+    flag: _builtins.str
+    """The flag's id."""
+    reason: _builtins.str
+    """Why, for whoever audits it; 1 to 500 characters. Stored sealed."""
+    evidence: _builtins.str
+    """What it rests on, such as the number of a file or of a call; 1 to 200 characters. Stored sealed."""
+    take_back: _builtins.bool
+    """Takes an earlier clearing back instead."""
+    @_builtins.property
+    def participation(self) -> Global___Participation:
+        """Whose readings, which programme, which zone, and which year expires."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        participation: Global___Participation | None = ...,
+        renewal_date: _builtins.str = ...,
+        flag: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        take_back: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["participation", b"participation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "flag", b"flag", "participation", b"participation", "reason", b"reason", "renewal_date", b"renewal_date", "request_id", b"request_id", "take_back", b"take_back"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearFlagRequest: _TypeAlias = ClearFlagRequest  # noqa: Y015
+
+@_typing.final
+class ClearFlagResponse(_message.Message):
+    """It is cleared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCENTIVE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def incentive(self) -> Global___Incentive:
+        """Months, run and share by the readings known now, with the flag as it is after it."""
+
+    def __init__(
+        self,
+        *,
+        incentive: Global___Incentive | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["incentive", b"incentive"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incentive", b"incentive"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearFlagResponse: _TypeAlias = ClearFlagResponse  # noqa: Y015
+
+@_typing.final
+class RecordMedicationRequest(_message.Message):
+    """Takes medication in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id of this call; the same id with the same content answers the same."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___MedicationEvent]:
+        """1 to 1,000 events of any members, each under a name that its maker gives once."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        events: _abc.Iterable[Global___MedicationEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordMedicationRequest: _TypeAlias = RecordMedicationRequest  # noqa: Y015
+
+@_typing.final
+class MedicationEvent(_message.Message):
+    """What a member was handed out or took, or a stay in hospital."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DRUG_FIELD_NUMBER: _builtins.int
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    RECEIVE_TIME_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"members/{token}/medications/{event}"."""
+    kind: Global___MedicationEventKind.ValueType
+    """What happened."""
+    first_day: _builtins.str
+    """First day, "YYYY-MM-DD", where the member lives."""
+    days: _builtins.int
+    """Days that a fill lasts as it was prescribed, 1 to 366; 1 of an opening; days of a stay, 1 to 366."""
+    withdrawn: _builtins.bool
+    """Whether a hospital takes it back: it counts no more."""
+    @_builtins.property
+    def drug(self) -> _coding_pb2.Coding:
+        """The drug by its ATC code (http://www.whocc.no/atc) of one ingredient or combination; absent of a stay."""
+
+    @_builtins.property
+    def receive_time(self) -> _timestamp_pb2.Timestamp:
+        """When it reached whoever keeps the record; left out: now. A member's must be, unless a book's history is loaded."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: Global___MedicationEventKind.ValueType = ...,
+        drug: _coding_pb2.Coding | None = ...,
+        first_day: _builtins.str = ...,
+        days: _builtins.int = ...,
+        receive_time: _timestamp_pb2.Timestamp | None = ...,
+        withdrawn: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drug", b"drug", "receive_time", b"receive_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "drug", b"drug", "first_day", b"first_day", "kind", b"kind", "name", b"name", "receive_time", b"receive_time", "withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MedicationEvent: _TypeAlias = MedicationEvent  # noqa: Y015
+
+@_typing.final
+class RecordMedicationResponse(_message.Message):
+    """All of them are recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDED_COUNT_FIELD_NUMBER: _builtins.int
+    KNOWN_COUNT_FIELD_NUMBER: _builtins.int
+    recorded_count: _builtins.int
+    """Events recorded now, corrections included."""
+    known_count: _builtins.int
+    """Events that were known with the same content."""
+    def __init__(
+        self,
+        *,
+        recorded_count: _builtins.int = ...,
+        known_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known_count", b"known_count", "recorded_count", b"recorded_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordMedicationResponse: _TypeAlias = RecordMedicationResponse  # noqa: Y015
+
+@_typing.final
 class ListCoachTasksRequest(_message.Message):
     """Asks for a page of coach's tasks."""
 
@@ -1085,6 +1588,8 @@ class EraseMemberResponse(_message.Message):
     TARGET_COUNT_FIELD_NUMBER: _builtins.int
     COACH_TASK_COUNT_FIELD_NUMBER: _builtins.int
     QUOTE_COUNT_FIELD_NUMBER: _builtins.int
+    MEDICATION_COUNT_FIELD_NUMBER: _builtins.int
+    CLEARING_COUNT_FIELD_NUMBER: _builtins.int
     destroyed_key_count: _builtins.int
     """Keys destroyed."""
     reading_count: _builtins.int
@@ -1095,6 +1600,10 @@ class EraseMemberResponse(_message.Message):
     """Coach's tasks that can be opened no more."""
     quote_count: _builtins.int
     """Quotes that can be opened no more; their premiums stay."""
+    medication_count: _builtins.int
+    """Medication events that can be opened no more, whatever their revisions."""
+    clearing_count: _builtins.int
+    """Clearings of flags that can be opened no more."""
     def __init__(
         self,
         *,
@@ -1103,10 +1612,12 @@ class EraseMemberResponse(_message.Message):
         target_count: _builtins.int = ...,
         coach_task_count: _builtins.int = ...,
         quote_count: _builtins.int = ...,
+        medication_count: _builtins.int = ...,
+        clearing_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coach_task_count", b"coach_task_count", "destroyed_key_count", b"destroyed_key_count", "quote_count", b"quote_count", "reading_count", b"reading_count", "target_count", b"target_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clearing_count", b"clearing_count", "coach_task_count", b"coach_task_count", "destroyed_key_count", b"destroyed_key_count", "medication_count", b"medication_count", "quote_count", b"quote_count", "reading_count", b"reading_count", "target_count", b"target_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,6 +72,16 @@ class PricingServiceStub:
                 request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberRequest.SerializeToString,
                 response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberResponse.FromString,
                 _registered_method=True)
+        self.ClearFlag = channel.unary_unary(
+                '/lipei.pricing.v1.PricingService/ClearFlag',
+                request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ClearFlagRequest.SerializeToString,
+                response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ClearFlagResponse.FromString,
+                _registered_method=True)
+        self.RecordMedication = channel.unary_unary(
+                '/lipei.pricing.v1.PricingService/RecordMedication',
+                request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordMedicationRequest.SerializeToString,
+                response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordMedicationResponse.FromString,
+                _registered_method=True)
         self.ListCoachTasks = channel.unary_unary(
                 '/lipei.pricing.v1.PricingService/ListCoachTasks',
                 request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ListCoachTasksRequest.SerializeToString,
@@ -173,6 +183,38 @@ class PricingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ClearFlag(self, request, context):
+        """Clears a flag of a member's readings, or takes the clearing back: the months that it holds count again, or wait again.
+        Who, when, why and on what evidence stays in the record; what was cleared before does too, and what was said last
+        counts. It holds for the caller's insurer and for what the member is shown. A flag is one finding: with other readings
+        it is another flag, which nobody has cleared. Changes no stored quote.
+
+        NOT_FOUND: no such flag stands at this renewal by the readings known now; ask AssessMember which do.
+        NOT_FOUND also for a programme; the ErrorInfo's metadata lists what is loaded.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordMedication(self, request, context):
+        """Records what members were handed out, took from a pill box, or spent in hospital, of any members, all or none: what
+        the proportion of days covered is made of. Prices nothing and changes no quote.
+
+        An event that is known under its name with the same content is counted as known. From a hospital, other content is a
+        correction: it counts from now on, unless its receive_time is earlier than what counts, and what it replaces stays in
+        the record. A hospital records any kind, a partner OPENING or FILL, a member FILL; whose word counts is the programme's
+        to say.
+        INVALID_ARGUMENT: every fault of every event by its path, for example "events[3].days", never a value; nothing is
+        recorded; fix or leave out those events and use a new request_id.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+        ALREADY_EXISTS EVENT_DIFFERS: events of a partner or member are known under their name with other content, or somebody
+        else's have that name; the violations name each; nothing is recorded; give a new event a new name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCoachTasks(self, request, context):
         """Low glucose that a coach should talk about, of one of the caller's members or of all, oldest first. A member is an
         insurer's once it has quoted for their part in a programme, and a partner's once it has recorded something for them.
@@ -227,6 +269,16 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     servicer.AssessMember,
                     request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberRequest.FromString,
                     response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberResponse.SerializeToString,
+            ),
+            'ClearFlag': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearFlag,
+                    request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ClearFlagRequest.FromString,
+                    response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.ClearFlagResponse.SerializeToString,
+            ),
+            'RecordMedication': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordMedication,
+                    request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordMedicationRequest.FromString,
+                    response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordMedicationResponse.SerializeToString,
             ),
             'ListCoachTasks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCoachTasks,
@@ -387,6 +439,60 @@ class PricingService:
             '/lipei.pricing.v1.PricingService/AssessMember',
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberRequest.SerializeToString,
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.AssessMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearFlag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.pricing.v1.PricingService/ClearFlag',
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.ClearFlagRequest.SerializeToString,
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.ClearFlagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordMedication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.pricing.v1.PricingService/RecordMedication',
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordMedicationRequest.SerializeToString,
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordMedicationResponse.FromString,
             options,
             channel_credentials,
             insecure,

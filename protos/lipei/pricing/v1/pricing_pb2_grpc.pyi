@@ -99,6 +99,30 @@ class PricingServiceStub:
     NOT_FOUND: no such programme; the ErrorInfo's metadata lists what is loaded.
     FAILED_PRECONDITION NO_TARGET_IN_FORCE: the programme has no target in one of the months; ask another version.
     """
+    ClearFlag: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ClearFlagRequest, _pricing_pb2.ClearFlagResponse]
+    """Clears a flag of a member's readings, or takes the clearing back: the months that it holds count again, or wait again.
+    Who, when, why and on what evidence stays in the record; what was cleared before does too, and what was said last
+    counts. It holds for the caller's insurer and for what the member is shown. A flag is one finding: with other readings
+    it is another flag, which nobody has cleared. Changes no stored quote.
+
+    NOT_FOUND: no such flag stands at this renewal by the readings known now; ask AssessMember which do.
+    NOT_FOUND also for a programme; the ErrorInfo's metadata lists what is loaded.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+    """
+    RecordMedication: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.RecordMedicationRequest, _pricing_pb2.RecordMedicationResponse]
+    """Records what members were handed out, took from a pill box, or spent in hospital, of any members, all or none: what
+    the proportion of days covered is made of. Prices nothing and changes no quote.
+
+    An event that is known under its name with the same content is counted as known. From a hospital, other content is a
+    correction: it counts from now on, unless its receive_time is earlier than what counts, and what it replaces stays in
+    the record. A hospital records any kind, a partner OPENING or FILL, a member FILL; whose word counts is the programme's
+    to say.
+    INVALID_ARGUMENT: every fault of every event by its path, for example "events[3].days", never a value; nothing is
+    recorded; fix or leave out those events and use a new request_id.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS EVENT_DIFFERS: events of a partner or member are known under their name with other content, or somebody
+    else's have that name; the violations name each; nothing is recorded; give a new event a new name.
+    """
     ListCoachTasks: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ListCoachTasksRequest, _pricing_pb2.ListCoachTasksResponse]
     """Low glucose that a coach should talk about, of one of the caller's members or of all, oldest first. A member is an
     insurer's once it has quoted for their part in a programme, and a partner's once it has recorded something for them.
@@ -189,6 +213,30 @@ class PricingServiceAsyncStub(PricingServiceStub):
 
     NOT_FOUND: no such programme; the ErrorInfo's metadata lists what is loaded.
     FAILED_PRECONDITION NO_TARGET_IN_FORCE: the programme has no target in one of the months; ask another version.
+    """
+    ClearFlag: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ClearFlagRequest, _pricing_pb2.ClearFlagResponse]  # type: ignore[assignment]
+    """Clears a flag of a member's readings, or takes the clearing back: the months that it holds count again, or wait again.
+    Who, when, why and on what evidence stays in the record; what was cleared before does too, and what was said last
+    counts. It holds for the caller's insurer and for what the member is shown. A flag is one finding: with other readings
+    it is another flag, which nobody has cleared. Changes no stored quote.
+
+    NOT_FOUND: no such flag stands at this renewal by the readings known now; ask AssessMember which do.
+    NOT_FOUND also for a programme; the ErrorInfo's metadata lists what is loaded.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+    """
+    RecordMedication: _aio.UnaryUnaryMultiCallable[_pricing_pb2.RecordMedicationRequest, _pricing_pb2.RecordMedicationResponse]  # type: ignore[assignment]
+    """Records what members were handed out, took from a pill box, or spent in hospital, of any members, all or none: what
+    the proportion of days covered is made of. Prices nothing and changes no quote.
+
+    An event that is known under its name with the same content is counted as known. From a hospital, other content is a
+    correction: it counts from now on, unless its receive_time is earlier than what counts, and what it replaces stays in
+    the record. A hospital records any kind, a partner OPENING or FILL, a member FILL; whose word counts is the programme's
+    to say.
+    INVALID_ARGUMENT: every fault of every event by its path, for example "events[3].days", never a value; nothing is
+    recorded; fix or leave out those events and use a new request_id.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS EVENT_DIFFERS: events of a partner or member are known under their name with other content, or somebody
+    else's have that name; the violations name each; nothing is recorded; give a new event a new name.
     """
     ListCoachTasks: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ListCoachTasksRequest, _pricing_pb2.ListCoachTasksResponse]  # type: ignore[assignment]
     """Low glucose that a coach should talk about, of one of the caller's members or of all, oldest first. A member is an
@@ -307,6 +355,42 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         NOT_FOUND: no such programme; the ErrorInfo's metadata lists what is loaded.
         FAILED_PRECONDITION NO_TARGET_IN_FORCE: the programme has no target in one of the months; ask another version.
+        """
+
+    @_abc_1.abstractmethod
+    def ClearFlag(
+        self,
+        request: _pricing_pb2.ClearFlagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ClearFlagResponse, _abc.Awaitable[_pricing_pb2.ClearFlagResponse]]:
+        """Clears a flag of a member's readings, or takes the clearing back: the months that it holds count again, or wait again.
+        Who, when, why and on what evidence stays in the record; what was cleared before does too, and what was said last
+        counts. It holds for the caller's insurer and for what the member is shown. A flag is one finding: with other readings
+        it is another flag, which nobody has cleared. Changes no stored quote.
+
+        NOT_FOUND: no such flag stands at this renewal by the readings known now; ask AssessMember which do.
+        NOT_FOUND also for a programme; the ErrorInfo's metadata lists what is loaded.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordMedication(
+        self,
+        request: _pricing_pb2.RecordMedicationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.RecordMedicationResponse, _abc.Awaitable[_pricing_pb2.RecordMedicationResponse]]:
+        """Records what members were handed out, took from a pill box, or spent in hospital, of any members, all or none: what
+        the proportion of days covered is made of. Prices nothing and changes no quote.
+
+        An event that is known under its name with the same content is counted as known. From a hospital, other content is a
+        correction: it counts from now on, unless its receive_time is earlier than what counts, and what it replaces stays in
+        the record. A hospital records any kind, a partner OPENING or FILL, a member FILL; whose word counts is the programme's
+        to say.
+        INVALID_ARGUMENT: every fault of every event by its path, for example "events[3].days", never a value; nothing is
+        recorded; fix or leave out those events and use a new request_id.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+        ALREADY_EXISTS EVENT_DIFFERS: events of a partner or member are known under their name with other content, or somebody
+        else's have that name; the violations name each; nothing is recorded; give a new event a new name.
         """
 
     @_abc_1.abstractmethod

@@ -215,13 +215,13 @@ class Gate(_message.Message):
     passed: _builtins.bool
     """Whether it is passed."""
     figure: _builtins.str
-    """The figure that says so."""
+    """What was measured beside what is allowed, in English."""
     clause: _builtins.str
-    """The clause that it guards."""
+    """Where in docs/ the gate is explained."""
     text_zh: _builtins.str
-    """What a passed gate means, in Chinese."""
+    """What the gate asks for and what was measured, in Chinese."""
     text_en: _builtins.str
-    """What a passed gate means, in English."""
+    """The same in English."""
     @_builtins.property
     def faults(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is wrong, one sentence each, with its place."""

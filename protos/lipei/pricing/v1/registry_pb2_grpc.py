@@ -117,12 +117,14 @@ class TariffServiceServicer:
 
     def ProposeTariff(self, request, context):
         """Takes a tariff in with the evidence of its fit and selection, and answers with its gates. Prices nothing yet.
-        The same tariff proposed again by anybody of the same insurer is the one that is here, whatever became of it.
+        The same tariff proposed again by anybody of the same insurer is the one that is here, whatever became of it. While it
+        waits for approval they are noted as having proposed it too, and cannot approve it.
 
         INVALID_ARGUMENT: the file, its hash or the evidence cannot be read; every fault by its path.
         FAILED_PRECONDITION GATES_FAILED: the violations name each gate that is not passed and why; nothing is stored; mend
         the tariff and propose it anew.
         FAILED_PRECONDITION NO_LEGAL_CAP: the operator has set no legal cap for credits; have it set.
+        FAILED_PRECONDITION SAME_PERSON: the caller has approved it already and would be both; let somebody else propose it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,12 +48,14 @@ class TariffServiceStub:
     def __new__(cls, channel: _aio.Channel) -> TariffServiceAsyncStub: ...
     ProposeTariff: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ProposeTariffRequest, _registry_pb2.ProposeTariffResponse]
     """Takes a tariff in with the evidence of its fit and selection, and answers with its gates. Prices nothing yet.
-    The same tariff proposed again by anybody of the same insurer is the one that is here, whatever became of it.
+    The same tariff proposed again by anybody of the same insurer is the one that is here, whatever became of it. While it
+    waits for approval they are noted as having proposed it too, and cannot approve it.
 
     INVALID_ARGUMENT: the file, its hash or the evidence cannot be read; every fault by its path.
     FAILED_PRECONDITION GATES_FAILED: the violations name each gate that is not passed and why; nothing is stored; mend
     the tariff and propose it anew.
     FAILED_PRECONDITION NO_LEGAL_CAP: the operator has set no legal cap for credits; have it set.
+    FAILED_PRECONDITION SAME_PERSON: the caller has approved it already and would be both; let somebody else propose it.
     """
     GetTariff: _grpc.UnaryUnaryMultiCallable[_registry_pb2.GetTariffRequest, _registry_pb2.GetTariffResponse]
     """A tariff with its content, its evidence, its gates as they are judged now, and its whole history."""
@@ -127,12 +129,14 @@ class TariffServiceAsyncStub(TariffServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ProposeTariff: _aio.UnaryUnaryMultiCallable[_registry_pb2.ProposeTariffRequest, _registry_pb2.ProposeTariffResponse]  # type: ignore[assignment]
     """Takes a tariff in with the evidence of its fit and selection, and answers with its gates. Prices nothing yet.
-    The same tariff proposed again by anybody of the same insurer is the one that is here, whatever became of it.
+    The same tariff proposed again by anybody of the same insurer is the one that is here, whatever became of it. While it
+    waits for approval they are noted as having proposed it too, and cannot approve it.
 
     INVALID_ARGUMENT: the file, its hash or the evidence cannot be read; every fault by its path.
     FAILED_PRECONDITION GATES_FAILED: the violations name each gate that is not passed and why; nothing is stored; mend
     the tariff and propose it anew.
     FAILED_PRECONDITION NO_LEGAL_CAP: the operator has set no legal cap for credits; have it set.
+    FAILED_PRECONDITION SAME_PERSON: the caller has approved it already and would be both; let somebody else propose it.
     """
     GetTariff: _aio.UnaryUnaryMultiCallable[_registry_pb2.GetTariffRequest, _registry_pb2.GetTariffResponse]  # type: ignore[assignment]
     """A tariff with its content, its evidence, its gates as they are judged now, and its whole history."""
@@ -209,12 +213,14 @@ class TariffServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.ProposeTariffResponse, _abc.Awaitable[_registry_pb2.ProposeTariffResponse]]:
         """Takes a tariff in with the evidence of its fit and selection, and answers with its gates. Prices nothing yet.
-        The same tariff proposed again by anybody of the same insurer is the one that is here, whatever became of it.
+        The same tariff proposed again by anybody of the same insurer is the one that is here, whatever became of it. While it
+        waits for approval they are noted as having proposed it too, and cannot approve it.
 
         INVALID_ARGUMENT: the file, its hash or the evidence cannot be read; every fault by its path.
         FAILED_PRECONDITION GATES_FAILED: the violations name each gate that is not passed and why; nothing is stored; mend
         the tariff and propose it anew.
         FAILED_PRECONDITION NO_LEGAL_CAP: the operator has set no legal cap for credits; have it set.
+        FAILED_PRECONDITION SAME_PERSON: the caller has approved it already and would be both; let somebody else propose it.
         """
 
     @_abc_1.abstractmethod

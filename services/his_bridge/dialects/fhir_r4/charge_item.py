@@ -13,6 +13,7 @@ from services.his_bridge.core.fhir_terms import FhirTerms, GroupBy
 from services.his_bridge.core.parsed import ParsedBill, ParsedLine
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4.charges import own_price, quantity_of
+from services.his_bridge.dialects.fhir_r4.claim_care import emergency_of
 from services.his_bridge.dialects.fhir_r4.claim_money import read_fund_paid
 from services.his_bridge.dialects.fhir_r4.findings import Findings
 from services.his_bridge.dialects.fhir_r4.stays import (
@@ -212,6 +213,7 @@ def read_charge(
         person=person,
         social_insurance=None,
         faults=tuple(findings.faults),
+        emergency=emergency_of(visit.encounter for visit in visits),
     )
 
 

@@ -13,7 +13,7 @@ from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.fhir_terms import FhirTerms
 from services.his_bridge.core.parsed import ParsedBill
 from services.his_bridge.core.terms import SourceTerms
-from services.his_bridge.dialects.fhir_r4.claim_care import care_type_of
+from services.his_bridge.dialects.fhir_r4.claim_care import care_type_of, emergency_of
 from services.his_bridge.dialects.fhir_r4.claim_lines import read_diagnoses, read_lines
 from services.his_bridge.dialects.fhir_r4.claim_money import read_social_insurance
 from services.his_bridge.dialects.fhir_r4.findings import Findings
@@ -158,6 +158,7 @@ def read_claim(
         person=person,
         social_insurance=read_social_insurance(claim.extension, findings, terms),
         faults=tuple(findings.faults),
+        emergency=emergency_of(encounters),
     )
 
 

@@ -19,6 +19,8 @@ _CARE_TYPES = {
     "AMB": CareType.OUTPATIENT,
     "VR": CareType.ONLINE,
 }
+_EMERGENCY = "EMER"
+_FROM_EMERGENCY = ("http://terminology.hl7.org/CodeSystem/admit-source", "emd")
 _WEIGHT = list(dict.fromkeys(_CARE_TYPES.values()))
 
 
@@ -52,6 +54,26 @@ def heaviest(
         else:
             found.append(care_type)
     return min(found, key=_rank_of, default=None)
+
+
+def emergency_of(encounters: Iterable[Encounter]) -> bool | None:
+    """Whether the care began as an emergency; None where no encounter tells.
+
+    By Encounter.hospitalization.admitSource, or because the bill covers care of the emergency
+    department (Encounter.class EMER) as well.
+    """
+    told: bool | None = None
+    for encounter in encounters:
+        stay = encounter.hospitalization
+        source = stay.admit_source.coding if stay is not None and stay.admit_source else []
+        here = encounter.class_.code if encounter.class_ else None
+        if here == _EMERGENCY or any(
+            (coding.system, coding.code) == _FROM_EMERGENCY for coding in source
+        ):
+            return True
+        if source:
+            told = False
+    return told
 
 
 def _of_encounter(encounter: Encounter, terms: SourceTerms) -> CareType | None:

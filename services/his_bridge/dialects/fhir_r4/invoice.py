@@ -20,6 +20,7 @@ from services.his_bridge.dialects.fhir_r4.charges import (
     quantity_of,
 )
 from services.his_bridge.dialects.fhir_r4.claim import Nature
+from services.his_bridge.dialects.fhir_r4.claim_care import emergency_of
 from services.his_bridge.dialects.fhir_r4.claim_money import read_fund_paid, read_social_insurance
 from services.his_bridge.dialects.fhir_r4.findings import Findings
 from services.his_bridge.dialects.fhir_r4.stays import (
@@ -154,6 +155,7 @@ def read_invoice(
         person=person,
         social_insurance=read_social_insurance(invoice.extension, findings, terms),
         faults=tuple(findings.faults),
+        emergency=emergency_of(visit.encounter for visit in visits),
     )
 
 

@@ -277,6 +277,12 @@ class EncounterDiagnosis(_Element):
     rank: msgspec.Raw = NO_NUMBER
 
 
+class Hospitalization(_Element):
+    """How a stay began."""
+
+    admit_source: CodeableConcept | None = None
+
+
 class Encounter(_Element):
     """A visit or stay."""
 
@@ -290,6 +296,7 @@ class Encounter(_Element):
     class_: Coding | None = msgspec.field(default=None, name="class")
     type: list[CodeableConcept] = []
     period: Period | None = None
+    hospitalization: Hospitalization | None = None
 
 
 class Condition(_Element):

@@ -178,6 +178,7 @@ class MessageReader:
             person=person,
             social_insurance=None,
             faults=tuple(findings.faults),
+            emergency=self._emergency(message, findings),
         )
         try:
             bill, stated = part_of_bill(parsed, token, terms)
@@ -249,6 +250,12 @@ class MessageReader:
         if found is None:
             findings.add(Reason.CARE_TYPE_UNKNOWN, "PV1[1].2")
         return found
+
+    def _emergency(self, message: Message, findings: Findings) -> bool | None:
+        """Whether PV1-4 says that the stay began as an emergency; None where it is silent."""
+        pv1 = message.first("PV1")
+        admitted = findings.text(pv1, 4) if pv1 is not None else ""
+        return admitted in self.reading.own.emergency_admissions if admitted else None
 
     def _merge(self, record_id: str, message: Message, named: str) -> Outcome:
         pairs, at = merges_of(message), merge_at(record_id)

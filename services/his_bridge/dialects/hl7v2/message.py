@@ -75,7 +75,7 @@ class Header(msgspec.Struct, frozen=True):
         return f"{kind}^{event}" if event else kind
 
 
-class Segment(msgspec.Struct, frozen=True):
+class Segment(msgspec.Struct, frozen=True, gc=False):
     """One segment as it is written: `fields[n]` is its field n; `number` counts its name's."""
 
     name: str

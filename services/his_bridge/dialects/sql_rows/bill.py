@@ -117,7 +117,14 @@ class BillRows:
             person=self._person(),
             social_insurance=self._social_insurance(total, refunds=refunds),
             faults=tuple(self.findings.faults),
+            emergency=self._emergency(),
         )
+
+    def _emergency(self) -> bool | None:
+        """Whether the stay began as an emergency; None where the row does not say how it began."""
+        column = self._own.bill.admission
+        way = None if column is None else self._head.text(column)
+        return way in self._own.emergency_admissions if way else None
 
     def _cells(self, values: Values, path: str) -> Cells:
         return Cells(values, path, self.findings, self._zone, self._own.charset)

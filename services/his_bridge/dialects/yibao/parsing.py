@@ -19,7 +19,7 @@ from services.his_bridge.core.parsed import (
     Person,
 )
 from services.his_bridge.core.terms import SocialInsuranceSource, SourceTerms
-from services.his_bridge.core.yibao_terms import YibaoTerms
+from services.his_bridge.core.yibao_terms import EMERGENCY_WAY, YibaoTerms
 from services.his_bridge.dialects.cells import Cells, Findings, Values
 from services.his_bridge.dialects.yibao.message import FEES, Message
 
@@ -161,7 +161,22 @@ class Parsing:
             person=person,
             social_insurance=social,
             faults=tuple(self.findings.faults),
+            emergency=self._emergency(),
         )
+
+    def _emergency(self) -> bool | None:
+        """Whether the stay began as an emergency: by 入院途径, else by a 医疗类别 that says so.
+
+        None where neither is there: of another 医疗类别 nobody knows how it began.
+        """
+        quiet = Findings(())
+        node = self.cells(self.message.main(), "", quiet)
+        way = node.text("adm_way")
+        if way is not None:
+            return way == EMERGENCY_WAY
+        answer = self.cells(self.message.output.setlinfo, "", quiet)
+        kinds = {cells.text("med_type") for cells in (answer, node)}
+        return True if kinds.intersection(self._own.emergency_med_types) else None
 
     def _number(self, name: str) -> str | None:
         """The invoice's number where there is one, else the settlement's or the visit's."""

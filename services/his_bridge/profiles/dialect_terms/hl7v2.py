@@ -58,6 +58,8 @@ def read(section: Section) -> Hl7v2Terms:
         extended_amount=section.choice("extended_amount", ExtendedAmount) or usual.extended_amount,
         total_from=total_from,
         patient_classes={**usual.patient_classes, **classes},
+        emergency_admissions=frozenset(section.texts("emergency_admissions"))
+        or usual.emergency_admissions,
         systems=_texts(section, "systems", re.compile(_SYSTEM).fullmatch),
         line_system=section.text("line_system", _SYSTEM, required=False) or "",
         diagnosis_system=section.text("diagnosis_system", _SYSTEM, required=False) or "",

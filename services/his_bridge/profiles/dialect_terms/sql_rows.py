@@ -35,6 +35,7 @@ def read(section: Section) -> RowTerms:
         local_line_system=systems.text("local_lines", SYSTEM, required=False) or "",
         diagnosis_system=systems.text("diagnoses", SYSTEM, required=False) or "",
         care_types=meanings(section, "care_types", CareType),
+        emergency_admissions=section.texts("emergency_admissions"),
         statuses=meanings(section, "statuses", RowStatus),
         reading_system=systems.text("readings", SYSTEM, required=False) or "http://loinc.org",
         main_marks=section.texts("main_marks") or ("1",),
@@ -48,6 +49,12 @@ def read(section: Section) -> RowTerms:
         section.fault("line", "MISSING", "give code, local_code or both")
     if line.price is None and line.amount is None:
         section.fault("line", "MISSING", "give price, amount or both")
+    if bool(bill.admission) is not bool(terms.emergency_admissions):
+        section.fault(
+            "emergency_admissions",
+            "MISSING" if bill.admission else "UNUSED",
+            "say which texts of the column bill.admission are an emergency; both or neither",
+        )
     if bill.status is not None and not terms.statuses:
         section.fault("statuses", "MISSING", "must say what each status means")
     systems.close()
@@ -64,6 +71,7 @@ def _bill(section: Section) -> BillColumns:
         number=_column(entry, "number", required=False),
         bill=_column(entry, "bill", required=False),
         care_type=_column(entry, "care_type", required=False),
+        admission=_column(entry, "admission", required=False),
         begin=_column(entry, "begin") or "",
         end=_column(entry, "end", required=False),
         total=_column(entry, "total") or "",

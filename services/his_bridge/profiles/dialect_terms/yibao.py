@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from services.his_bridge.core.bill import CareType
-from services.his_bridge.core.yibao_terms import MED_TYPES, PersonColumns, YibaoTerms
+from services.his_bridge.core.yibao_terms import (
+    EMERGENCY_MED_TYPES,
+    MED_TYPES,
+    PersonColumns,
+    YibaoTerms,
+)
 from services.his_bridge.profiles.dialect_terms.sql_rows import CHARSETS, SYSTEM, meanings
 from services.his_bridge.profiles.reader import Section
 from services.his_bridge.profiles.source_kinds.sql import NAME
@@ -19,6 +24,7 @@ def read(section: Section) -> YibaoTerms:
         local_line_system=systems.text("local_lines", SYSTEM) or "",
         diagnosis_system=systems.text("diagnoses", SYSTEM) or "",
         med_types={**MED_TYPES, **meanings(section, "med_types", CareType)},
+        emergency_med_types=section.texts("emergency_med_types") or EMERGENCY_MED_TYPES,
         bill_per_batch=section.flag("bill_per_batch", False),
         charset=section.text("charset", CHARSETS, required=False) or "gb18030",
         person=PersonColumns(

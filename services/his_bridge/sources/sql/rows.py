@@ -99,6 +99,10 @@ class RowReader:
         names = tuple(dict.fromkeys(columns))
         needed = (*names, *marks.columns, *([order] if order else []))
         table = statements.clause(marks.table, needed, self._types.get(marks.table, {}))
+        backend = self._connection.dialect.name
+        size = statements.size_of(marks, table, names, keys, backend)
+        if size is not None:
+            budget.allow(int(self._connection.execute(size).scalar_one()))
         statement = statements.rows_of(marks, table, names, keys, order)
         found: dict[str, list[tuple[Any, Row]]] = {}
         with self._connection.execute(statement, execution_options={"yield_per": _BATCH}) as rows:
@@ -179,6 +183,11 @@ class _Budget:
 
     def __init__(self, most: int) -> None:
         self._left = most
+
+    def allow(self, size: int) -> None:
+        """Look whether so much is left, before it is fetched. Raises: TooMuch."""
+        if size > self._left:
+            raise TooMuch
 
     def take(self, values: Sequence[Any]) -> None:
         """Count a row. Raises: TooMuch."""

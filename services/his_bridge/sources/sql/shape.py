@@ -5,6 +5,7 @@ Everything that is missing is named at once, so that the hospital's IT mends its
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy.types import Float, NullType, TypeEngine
 
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.sources.sql.faults import SHAPE
+from services.his_bridge.sources.sql.statements import Long, LongBytes
 
 _PG_COLUMNS = text(
     "SELECT attname, format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
@@ -22,6 +24,11 @@ _PG_COLUMNS = text(
 )
 # Their values would be rounded, or depend on the server's locale, before we see them.
 _PG_INEXACT = ("real", "double precision", "money")
+# No value of these types is long; of all others, domains among them, any may be.
+_PG_SHORT = re.compile(
+    r"(?:smallint|integer|bigint|numeric(?:\(.*)?|real|double precision|money|boolean|date|uuid"
+    r"|name|time.*|interval.*|character(?: varying)?\([0-9]{1,4}\))\Z"
+)
 
 
 class Wanted:
@@ -78,7 +85,13 @@ def _of_postgresql(connection: Connection, table: str, charset: str) -> Columns:
         return None, frozenset()
     named = [(_name(raw, charset), kind) for raw, kind in rows]
     inexact = frozenset(name for name, kind in named if kind in _PG_INEXACT)
-    return {name: NullType() for name, _ in named}, inexact
+    return {name: _type_of(kind) for name, kind in named}, inexact
+
+
+def _type_of(kind: str) -> TypeEngine[Any]:
+    if _PG_SHORT.match(kind):
+        return NullType()
+    return LongBytes() if kind == "bytea" else Long()
 
 
 def _reflected(connection: Connection, table: str) -> Columns:

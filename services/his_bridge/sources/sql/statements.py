@@ -6,18 +6,25 @@ two columns serves it on every database.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     BindParameter,
     ColumnElement,
+    LargeBinary,
     Select,
+    String,
     TableClause,
+    Text,
     and_,
     bindparam,
+    cast,
     column,
     func,
     literal_column,
@@ -32,6 +39,7 @@ from services.his_bridge.sources.sql.cursor import Spot, Value
 
 Types = Mapping[str, TypeEngine[Any]]
 AT, KEY = "lipei_at", "lipei_key"
+_LONGEST_SHORT = 4_000
 # The transaction of a row's last change as a number that never wraps: `xmin` has 32 bits, and the
 # newest number tells how many times they ran over.
 _NEWEST = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
@@ -41,6 +49,16 @@ _HORIZONS = {
     "postgresql": "pg_snapshot_xmin(pg_current_snapshot())::text",
     "mssql": "MIN_ACTIVE_ROWVERSION()",
 }
+
+
+class Long(NullType):
+    """A column of PostgreSQL that may hold any length, of which the server knows the type."""
+
+    cache_ok = True
+
+
+class LongBytes(Long):
+    """The same of bytes."""
 
 
 def clause(name: str, columns: Iterable[str], types: Types) -> TableClause:
@@ -108,11 +126,24 @@ def rows_of(
     if marks.updated is not None or marks.horizon is not None:
         at = _at(marks, of)
     wanted = [of.c[name] for name in dict.fromkeys(columns)]
-    values = list(dict.fromkeys(text for each in keys for text in _spellings(each.bound())))
-    statement = select(at.label(AT), key.label(KEY), *wanted).where(
-        key.in_(bindparam(None, values, type_=key.type, expanding=True))
-    )
+    statement = select(at.label(AT), key.label(KEY), *wanted).where(_has_key(marks, of, keys))
     return statement.order_by(key, *([of.c[order]] if order else []))
+
+
+def size_of(
+    marks: Marks, of: TableClause, columns: Sequence[str], keys: Sequence[Value], backend: str
+) -> Select[Any] | None:
+    """How much the rows of some keys hold in columns that may hold any length.
+
+    The database counts, so that nobody fetches what is too large. None where no column may, or the
+    database is none of those that we know how to ask.
+    """
+    count = _COUNTED.get(backend)
+    large = [of.c[name] for name in dict.fromkeys(columns) if _may_be_large(of.c[name], backend)]
+    if count is None or not large:
+        return None
+    sizes = (func.coalesce(func.sum(count(each)), 0) for each in large)
+    return select(functools.reduce(operator.add, sizes)).where(_has_key(marks, of, keys))
 
 
 def keys_of(
@@ -168,6 +199,36 @@ def _at(marks: Marks, of: TableClause) -> ColumnElement[Any]:
     if name is None:
         raise TypeError("a table without marks is not walked")
     return of.c[name]
+
+
+def _has_key(marks: Marks, of: TableClause, keys: Sequence[Value]) -> ColumnElement[bool]:
+    key = of.c[marks.key]
+    values = list(dict.fromkeys(text for each in keys for text in _spellings(each.bound())))
+    return key.in_(bindparam(None, values, type_=key.type, expanding=True))
+
+
+def _may_be_large(of: ColumnElement[Any], backend: str) -> bool:
+    """SQLite keeps a text of any length in a column of any type."""
+    if backend in ("sqlite", "postgresql"):
+        return backend == "sqlite" or isinstance(of.type, Long)
+    length = getattr(of.type, "length", None)
+    is_text = isinstance(of.type, String | LargeBinary | JSON)
+    return is_text and (length is None or length > _LONGEST_SHORT)
+
+
+def _characters(of: ColumnElement[Any]) -> ColumnElement[int]:
+    if isinstance(of.type, LongBytes):
+        return func.octet_length(of)
+    return func.char_length(cast(of, Text))
+
+
+# As Python counts: characters of a text, bytes of what is none.
+_COUNTED: Mapping[str, Callable[[ColumnElement[Any]], ColumnElement[int]]] = {
+    "postgresql": _characters,
+    "mysql": func.char_length,
+    "mariadb": func.char_length,
+    "sqlite": func.length,
+}
 
 
 def _bound(value: Value, against: ColumnElement[Any]) -> BindParameter[Any]:

@@ -245,19 +245,17 @@ def _silent(
 def _effect(coded: Coded, model: _Model) -> Effect:
     """What a model says of a factor's cells; 1 where it is not in the model."""
     name, count = coded.factor.name, len(coded.names)
-    logs, variances = np.zeros(count), np.zeros(count)
+    logs, covariance = np.zeros(count), np.zeros((count, count))
     logs[list(model.silent.get(name, frozenset()))] = np.nan
     if coded.factor.control is not None:
         logs[coded.base :] = 0.0  # worse than the worst that anyone has costs as much
     place = {cell: index for index, cell in enumerate(coded.names)}
     fitted = model.fitted
-    diagonal = np.diag(fitted.errors.covariance)
-    columns = zip(fitted.design.columns, fitted.coefficients, diagonal, strict=True)
-    for (factor, level), estimate, variance in columns:
-        if factor == name:
-            logs[place[level]] = estimate
-            variances[place[level]] = variance
-    return Effect(logs=logs, variances=variances)
+    mine = [n for n, (factor, _) in enumerate(fitted.design.columns) if factor == name]
+    cells = [place[fitted.design.columns[n][1]] for n in mine]
+    logs[cells] = fitted.coefficients[mine]
+    covariance[np.ix_(cells, cells)] = fitted.errors.covariance[np.ix_(mine, mine)]
+    return Effect(logs=logs, covariance=covariance)
 
 
 def _own(coded: Coded, frequency: _Model) -> Floats:

@@ -17,6 +17,7 @@ from services.pricing.core.tariff import (
     scaled,
     written,
 )
+from services.pricing.fitting.models.fit_result import band_title
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class Bands:
     @property
     def names(self) -> tuple[str, ...]:
         """Each band as a person writes it: first–last."""
-        return tuple(f"{first}–{last}" for first, last in self.edges)
+        return tuple(band_title(first, last) for first, last in self.edges)
 
     @property
     def edges(self) -> tuple[tuple[str, str], ...]:

@@ -76,7 +76,9 @@ class CellFit(FitPart, frozen=True):
     A category's cell has `level`, a band's `first` and `last` (plain decimals, both inside).
     `raw` = frequency × severity relativity of the models, `credibility` the weight Z that it
     carries against the table's own mean (1 where the level is not thin), `indicated` what came of
-    it after credibility, the direction asked for and the bounds. The interval is of `raw`.
+    it after credibility, the direction asked for and the bounds. `low95` to `high95` is the
+    interval of `indicated`, `raw_low95` to `raw_high95` that of `raw` (`intervals.py`); null where
+    nobody was exposed, of whom the data says nothing.
     """
 
     level: str | None
@@ -89,10 +91,22 @@ class CellFit(FitPart, frozen=True):
     severity_relativity: float
     raw: float
     credibility: float
+    raw_low95: float | None
+    raw_high95: float | None
     indicated: float
-    low95: float
-    high95: float
+    low95: float | None
+    high95: float | None
     thin: bool
+
+
+def cell_title(cell: CellFit) -> str:
+    """A cell as a person reads it: its level, or its band as first–last."""
+    return cell.level if cell.level is not None else band_title(str(cell.first), str(cell.last))
+
+
+def band_title(first: str, last: str) -> str:
+    """A band as a person reads it; of one value it is the value."""
+    return first if first == last else f"{first}–{last}"
 
 
 class TableFit(FitPart, frozen=True):

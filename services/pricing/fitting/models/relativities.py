@@ -4,6 +4,7 @@ raw = frequency × severity relativity. A thin level takes credibility Z towards
 the trend over the bands of a number, the mean of a category's levels. A declared direction is
 held by isotonic regression on the log scale (pooled adjacent violators, weighted by claims); an
 outcome's steps are capped so that one reading moves the factor by no more than the settings say.
+How sure each step leaves the relativities is told by `intervals`.
 """
 
 from __future__ import annotations
@@ -19,23 +20,24 @@ from services.pricing.fitting.models.credibility import buhlmann_straub
 from services.pricing.fitting.models.design import Codes, Floats
 from services.pricing.fitting.models.factors import Bands, Control
 from services.pricing.fitting.models.fit_result import CellFit, TableFit
+from services.pricing.fitting.models.intervals import (
+    Complement,
+    credible_covariance,
+    indicated_interval,
+    raw_interval,
+)
 from services.pricing.fitting.models.settings import FitSettings
 
 # Persons are dealt into so many parts, whose differences are the process variance.
 PARTS = 8
-# Of 0 claims at 95 %, two-sided: −ln 0.025.
-_NONE_95 = 3.688879454113936
-_NORMAL_95 = 1.959963984540054
-# The end of the interval of a level that says nothing: no relativity comes near.
-_ANYTHING = 1_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """One model's say on a table: log relativity and variance per cell, NaN where it has none."""
+    """One model's say on a table: log relativities, NaN where it has none, and their covariance."""
 
     logs: Floats
-    variances: Floats
+    covariance: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ class Shaped:
     """A table and what shaping did to it, for the warnings."""
 
     table: TableFit
+    base: str
     pooled: tuple[str, ...]  # levels that the declared direction moved by a tenth or more
     bounded: tuple[str, ...]  # levels that a bound holds
 
@@ -77,21 +80,30 @@ def shaped(
     cost = np.where(np.isfinite(severity.logs), np.exp(severity.logs), 1.0)
     raw = rate * cost
     towards = _complement(coded, raw, claims, expected)
-    trust = np.where(thin, _trust(seen, towards, count), 1.0)
+    told, between = _trust(seen, towards.values, count)
+    trust = np.where(thin, told, 1.0)
     certain = slice(coded.base, None if factor.control is not None else coded.base + 1)
     trust[certain] = 1.0
-    credible = trust * raw + (1 - trust) * towards
+    credible = trust * raw + (1 - trust) * towards.values
     directed = _directed(coded, credible, claims)
     least, greatest = settings.relativity_least, settings.relativity_greatest
-    indicated = directed
     if factor.control is not None:
-        indicated = _capped(coded, factor.control, directed)
         least = max(least, factor.control.least)
-    indicated = np.clip(indicated, least, greatest)
-    margin = _NORMAL_95 * np.sqrt(_known(frequency.variances) + _known(severity.variances))
-    low, high = raw * np.exp(-margin), raw * np.exp(margin)
-    with np.errstate(divide="ignore"):
-        high = np.minimum(np.where(raw > 0, high, _NONE_95 / expected * cost), _ANYTHING)
+
+    def bounded(values: Floats) -> Floats:
+        capped = values if factor.control is None else _capped(coded, factor.control, values)
+        return np.clip(capped, least, greatest)
+
+    indicated = bounded(directed)
+    covariance = frequency.covariance + severity.covariance
+    low, high = indicated_interval(
+        credible,
+        credible_covariance(covariance, raw, trust, towards, between),
+        lambda drawn: bounded(_directed(coded, drawn, claims)),
+        indicated,
+    )
+    exposed = seen.by_cell(seen.exposure, count)
+    raw_low, raw_high = raw_interval(raw, np.diag(covariance), expected, cost)
     table = TableFit(
         name=factor.name,
         feature=factor.feature,
@@ -111,15 +123,17 @@ def shaped(
                 frequency_relativity=float(rate[cell]),
                 severity_relativity=float(cost[cell]),
                 raw=float(raw[cell]),
+                raw_low95=float(raw_low[cell]) if exposure else None,
+                raw_high95=float(raw_high[cell]) if exposure else None,
                 credibility=float(trust[cell]),
                 indicated=float(indicated[cell]),
-                low95=float(low[cell]),
-                high95=float(high[cell]),
+                low95=float(low[cell]) if exposure else None,
+                high95=float(high[cell]) if exposure else None,
                 thin=bool(thin[cell]),
             )
             for cell, (exposure, amount) in enumerate(
                 zip(
-                    seen.by_cell(seen.exposure, count).tolist(),
+                    exposed.tolist(),
                     seen.by_cell(seen.amount, count).tolist(),
                     strict=True,
                 )
@@ -130,6 +144,7 @@ def shaped(
     held = np.abs(indicated - directed) > 1e-9
     return Shaped(
         table=table,
+        base=coded.names[coded.base],
         pooled=tuple(name for name, is_so in zip(coded.names, moved, strict=True) if is_so),
         bounded=tuple(name for name, is_so in zip(coded.names, held, strict=True) if is_so),
     )
@@ -152,6 +167,26 @@ def isotonic(values: Floats, weights: Floats) -> Floats:
     return np.asarray(np.repeat(found, [many for _, _, many in blocks]), dtype=np.float64)
 
 
+def isotonic_rows(values: Floats, weights: Floats) -> Floats:
+    """`isotonic` of each row at once, to rounding.
+
+    The greatest over beginnings of the least over ends of the weighted means between them, which
+    is what pooling comes to (Barlow and others, Statistical Inference under Order Restrictions).
+    """
+    size = values.shape[1]
+    nothing = np.zeros((len(values), 1))
+    sums = np.concatenate((nothing, np.cumsum(values * weights, axis=1)), axis=1)
+    heavy = np.concatenate(([0.0], np.cumsum(weights)))
+    found = np.full_like(values, -np.inf)
+    for first in range(size):
+        beyond = slice(first + 1, None)
+        means = (sums[:, beyond] - sums[:, [first]]) / (heavy[beyond] - heavy[first])
+        # From each end on, the least mean of those that reach as far or further.
+        least = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]
+        found[:, first:] = np.maximum(found[:, first:], least)
+    return found
+
+
 def edges_within(starts: list[int], reach: float) -> int:
     """The most edges between bands that one move of less than `reach` can cross, at least 1.
 
@@ -161,22 +196,31 @@ def edges_within(starts: list[int], reach: float) -> int:
     return max(sum(low <= other < low + reach for other in starts) for low in starts)
 
 
-def _complement(coded: Coded, raw: Floats, claims: Floats, expected: Floats) -> Floats:
+def _complement(coded: Coded, raw: Floats, claims: Floats, expected: Floats) -> Complement:
     """What a thin level is taken for: the trend over bands, else the mean of the levels."""
     seen = (raw > 0) & (claims > 0)
+    size = len(raw)
     if isinstance(coded.factor.shape, Bands) and seen.sum() > 2:
-        place = np.arange(len(raw), dtype=np.float64)
+        place = np.arange(size, dtype=np.float64)
         root = np.sqrt(claims[seen])
         columns = np.stack([np.ones(int(seen.sum())), place[seen]], axis=1)
-        found = np.linalg.lstsq(columns * root[:, None], np.log(raw[seen]) * root, rcond=None)[0]
-        return np.asarray(np.exp(found[0] + found[1] * place), dtype=np.float64)
+        line = np.linalg.pinv(columns * root[:, None]) * root
+        moves = np.zeros((size, size))
+        moves[:, seen] = np.stack([np.ones(size), place], axis=1) @ line
+        return Complement(values=np.exp(moves[:, seen] @ np.log(raw[seen])), moves=moves)
     total = expected.sum()
-    mean = float((raw * expected).sum() / total) if total > 0 else 1.0
-    return np.full(len(raw), mean)
+    share = raw * expected
+    mean = float(share.sum() / total) if total > 0 else 1.0
+    held = share.sum()
+    moves = np.tile(share / held if held > 0 else np.zeros(size), (size, 1))
+    return Complement(values=np.full(size, mean), moves=moves)
 
 
-def _trust(seen: Seen, towards: Floats, count: int) -> Floats:
-    """Z of each level: claims over those expected at the complement, by parts of the persons."""
+def _trust(seen: Seen, towards: Floats, count: int) -> tuple[Floats, float]:
+    """Z of each level and the variance between levels, both relative to the complement.
+
+    Of claims over those expected at the complement, by parts of the persons.
+    """
     shown = seen.codes >= 0
     place = seen.codes[shown].astype(np.int64) * PARTS + seen.parts[shown]
     size = count * PARTS
@@ -187,21 +231,21 @@ def _trust(seen: Seen, towards: Floats, count: int) -> Floats:
     levels = np.repeat(np.arange(count), PARTS)[held]
     found = np.zeros(count)
     if len(np.unique(levels)) < 2 or len(levels) == len(np.unique(levels)):
-        return found
-    by = buhlmann_straub(levels, claims[held] / weights[held], weights[held]).groups
-    found[by.index.to_numpy(dtype=np.intp)] = by["credibility"].to_numpy()
-    return found
+        return found, 0.0
+    whole = buhlmann_straub(levels, claims[held] / weights[held], weights[held])
+    found[whole.groups.index.to_numpy(dtype=np.intp)] = whole.groups["credibility"].to_numpy()
+    return found, max(whole.between, 0.0)
 
 
 def _directed(coded: Coded, values: Floats, claims: Floats) -> Floats:
     """The declared direction held; the base stays 1, because tables are relative to it."""
-    direction = coded.factor.monotone
-    if direction == "no":
-        return np.asarray(values / values[coded.base], dtype=np.float64)
-    sign = 1.0 if direction == "rising" else -1.0
-    logs = np.log(np.maximum(values, 1e-9))
-    found = np.exp(sign * isotonic(sign * logs, claims + 0.5))
-    return np.asarray(found / found[coded.base], dtype=np.float64)
+    direction, base = coded.factor.monotone, slice(coded.base, coded.base + 1)
+    if direction != "no":
+        sign = 1.0 if direction == "rising" else -1.0
+        logs = np.log(np.maximum(values, 1e-9))
+        pooled = isotonic if values.ndim == 1 else isotonic_rows
+        values = np.exp(sign * pooled(sign * logs, claims + 0.5))
+    return np.asarray(values / values[..., base], dtype=np.float64)
 
 
 def _capped(coded: Coded, control: Control, values: Floats) -> Floats:
@@ -214,9 +258,6 @@ def _capped(coded: Coded, control: Control, values: Floats) -> Floats:
     reach = (starts[-1] - lowest) * control.months_of_one_reading / 12
     most = np.log1p(control.one_reading_at_most) / edges_within(starts[1:], reach)
     steps = np.minimum(np.diff(np.log(values)), most)
-    below = np.cumsum(steps[::-1])[::-1]
-    return np.asarray(np.exp(-np.concatenate((below, [0.0]))), dtype=np.float64)
-
-
-def _known(values: Floats) -> Floats:
-    return np.where(np.isfinite(values), values, 0.0)
+    below = np.cumsum(steps[..., ::-1], axis=-1)[..., ::-1]
+    last = np.zeros((*values.shape[:-1], 1))
+    return np.asarray(np.exp(-np.concatenate((below, last), axis=-1)), dtype=np.float64)

@@ -8,7 +8,7 @@ import numpy as np
 
 from services.pricing.fitting.models.cause import FittedCause
 from services.pricing.fitting.models.coding import OUTSIDE, Coded
-from services.pricing.fitting.models.fit_result import CellFit, FitWarning
+from services.pricing.fitting.models.fit_result import FitWarning, cell_title
 from services.pricing.fitting.models.relativities import Shaped
 from services.pricing.fitting.models.settings import FitSettings
 
@@ -40,8 +40,8 @@ def of_cause(fitted: FittedCause, settings: FitSettings) -> Iterator[FitWarning]
         yield FitWarning(
             code="ZERO_AMOUNTS",
             where=f"{name}.severity",
-            zh=f"{zeros} 件赔款为零，不计入件均赔款",
-            en=f"{zeros} claims of amount 0 are left out of the severity",
+            zh=f"{zeros} 件零赔款赔案不计入频率与案均赔款",
+            en=f"{zeros} claims of 0 count in neither frequency nor severity",
         )
     dispersion = fitted.frequency.model.pearson_dispersion
     if dispersion > _DISPERSED:
@@ -70,7 +70,27 @@ def _of_table(cause: str, one: Shaped, settings: FitSettings) -> Iterator[FitWar
     for cell in one.table.cells:
         if not cell.thin:
             continue
-        at = f"{where}.{_name(cell)}"
+        at = f"{where}.{cell_title(cell)}"
+        if cell_title(cell) == one.base:
+            yield FitWarning(
+                code="THIN_BASE",
+                where=at,
+                zh=f"基准档仅 {cell.claims} 件赔案（少于 {settings.thin_claims}），"
+                "表中其他系数均以其为 1；请在 base 另选基准档或合并档次",
+                en=f"the base level has {cell.claims} claims, fewer than {settings.thin_claims}, "
+                "and every other level of its table is told against it; name another `base`, or "
+                "join levels",
+            )
+            continue
+        if cell.exposure == 0:
+            yield FitWarning(
+                code="NO_EXPOSURE",
+                where=at,
+                zh=f"数据中无人属于此档；系数 {cell.indicated:.3f} 完全来自信度补充",
+                en=f"nobody in the data; its relativity {cell.indicated:.3f} is its complement's "
+                "alone",
+            )
+            continue
         if cell.claims == 0:
             yield FitWarning(
                 code="NO_CLAIMS",
@@ -103,7 +123,3 @@ def _of_table(cause: str, one: Shaped, settings: FitSettings) -> Iterator[FitWar
     for code, (levels, zh, en) in told.items():
         for level in levels:
             yield FitWarning(code=code, where=f"{where}.{level}", zh=zh, en=en)
-
-
-def _name(cell: CellFit) -> str:
-    return cell.level if cell.level is not None else f"{cell.first}–{cell.last}"

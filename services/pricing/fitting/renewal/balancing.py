@@ -100,8 +100,8 @@ def _near(shards: Sequence[Shard], target_e4: float, k: float) -> float:
             kept = 1 - shard.credit / MILLION
             straight = shard.technical_e4 * k
             offered = np.clip(straight, shard.least_minor * E4, shard.most_minor * E4)
-            total += float(offered @ kept)
-            slope += float((straight * (offered == straight)) @ kept) / k
+            total += float((offered * kept).sum())
+            slope += float((straight * kept)[offered == straight].sum()) / k
         if total < target_e4:
             low = k
         else:

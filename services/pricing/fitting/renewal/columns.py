@@ -6,6 +6,8 @@ POLICY = "policy_id"
 UNCREDITED, CHARGED = "expiring_uncredited_minor", "expiring_charged_minor"
 CREDIT = "credit_millionths"
 AMOUNTS = (UNCREDITED, CHARGED)
+# What the member's year of readings came to, for claims; prices nothing. A book may lack it.
+TIER = "outcome_tier"
 # What dealing and pricing add: the row of the book, counted from 1, the cells, the gross premium.
 ROW, CODE, TECHNICAL = "row", "code", "technical_e4"
 LEAST, MOST = "least_minor", "most_minor"

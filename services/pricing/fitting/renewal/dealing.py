@@ -7,6 +7,7 @@ numbers, or null where they are none, which the next step counts as faults. Chan
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,9 @@ from services.pricing.fitting.renewal.columns import (
     CREDIT,
     POLICY,
     ROW,
+    TIER,
 )
+from services.pricing.fitting.renewal.work import BUILDING
 
 _WHOLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 
@@ -49,16 +52,15 @@ class Wanted:
 def deal(book: Path, wanted: Wanted, shards: int, folder: Path) -> int:
     """Write `folder/shard=N/*.parquet` and return how many rows there are.
 
-    `row` counts from 1 as the lines of data do. Which policy falls into which shard is a hash of
-    DuckDB's, the same as long as its version is.
+    `row` counts from 1 as the lines of data do. A policy's shard is the first 32 bits of the
+    SHA-256 of its name, modulo the number of shards: the same in every version of every library.
 
     Raises: BookUnreadable with every column that is missing, or when the file is no table.
     """
     with connect() as database:
         source, row = _source(database, book)
         _demand(wanted, source.columns)
-        building = folder.with_name(folder.name + ".building")
-        shutil.rmtree(building, ignore_errors=True)
+        building = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}{BUILDING}")
         building.parent.mkdir(parents=True, exist_ok=True)
         numbered = source.project(f"{row} AS {ROW}, *")
         dealt = numbered.project(", ".join(_columns(wanted, source, shards)))
@@ -68,8 +70,12 @@ def deal(book: Path, wanted: Wanted, shards: int, folder: Path) -> int:
         except (duckdb.ConversionException, duckdb.InvalidInputException):
             text = f"{book.name} is no UTF-8, or has a row of another length than its heading"
             raise BookUnreadable([text]) from None
-    shutil.rmtree(folder, ignore_errors=True)
-    building.rename(folder)
+    try:
+        building.rename(folder)
+    except OSError:  # somebody was faster, with the same rows, and may be read by now
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(building)
     return int(rows)
 
 
@@ -96,7 +102,7 @@ def _demand(wanted: Wanted, present: Sequence[str]) -> None:
     faults += [
         f"renewal.columns: {name} is no column of a renewal with this tariff"
         for name in wanted.columns
-        if name not in (*needed, *wanted.features, CREDIT)
+        if name not in (*needed, *wanted.features, CREDIT, TIER)
     ]
     if faults:
         raise BookUnreadable(faults)
@@ -105,12 +111,18 @@ def _demand(wanted: Wanted, present: Sequence[str]) -> None:
 def _columns(wanted: Wanted, source: duckdb.DuckDBPyRelation, shards: int) -> list[str]:
     """What each column becomes. An amount or credit that is no whole number becomes -1: a fault."""
     present = dict(zip(source.columns, map(str, source.types), strict=True))
-    shard = f"hash(CAST({_named(wanted.theirs(POLICY))} AS VARCHAR)) % {shards}"
-    found = [ROW, _text(wanted, POLICY), f"{shard} AS shard"]
+    found = [ROW, _text(wanted, POLICY), f"{_shard(wanted.theirs(POLICY), shards)} AS shard"]
     found += [f"{_whole(wanted, name, present, '-1')} AS {name}" for name in AMOUNTS]
     found.append(f"{_whole(wanted, CREDIT, present, '0')} AS {CREDIT}")
-    names = dict.fromkeys((*wanted.features, *wanted.groups))
+    names = dict.fromkeys((*wanted.features, *wanted.groups, TIER))
     return found + [_text(wanted, name) for name in names if wanted.theirs(name) in present]
+
+
+def _shard(policy: str, shards: int) -> str:
+    """The shard of a policy. DuckDB's own hash() is another in another version."""
+    # A policy without a name is a fault, which the shard that it falls into reports.
+    name = f"coalesce(CAST({_named(policy)} AS VARCHAR), '')"
+    return f"CAST('0x' || substr(sha256({name}), 1, 8) AS BIGINT) % {shards}"
 
 
 def _whole(wanted: Wanted, name: str, present: Mapping[str, str], absent: str) -> str:

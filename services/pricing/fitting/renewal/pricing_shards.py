@@ -27,6 +27,7 @@ from services.pricing.fitting.renewal.columns import (
     POLICY,
     ROW,
     TECHNICAL,
+    TIER,
     UNCREDITED,
 )
 from services.pricing.fitting.renewal.grid import Grid
@@ -34,6 +35,8 @@ from services.pricing.fitting.renewal.terms import Terms
 
 Column: TypeAlias = NDArray[np.int64]
 
+# As claims takes it (`OutcomeTier.tier`).
+_TIER_FORM = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\z"
 # Rows named beside a fault; the count says how many there are.
 _SHOWN = 3
 _MOST_MINOR = MAX_COLUMN_E4 // E4 // 9
@@ -121,6 +124,8 @@ def price_shard(path: Path, grid: Grid, terms: Terms, groups: tuple[str, ...]) -
         CHARGED: table[CHARGED],
         **{f"{GROUP}{name}": table[name] for name in groups},
     }
+    if TIER in dealt.column_names:
+        made[TIER] = table[TIER]
     return Priced(
         table=pa.table(made), referred=_referred(dealt, referred, bad), wrong=wrong, codes=codes
     )
@@ -137,13 +142,18 @@ def _amount_faults(
         found.append((RowFault(name, "AMOUNT", text), out))
     credit = _whole(dealt, CREDIT)
     if cap is None:
-        text = "credits need renewal.legal_cap with its source; it has no default"
+        text = "credits need renewal.credit_cap with its source; it has no default"
         found.append((RowFault(CREDIT, "NO_LEGAL_CAP", text), credit != 0))
     else:
         text = f"must be whole millionths from 0 to the legal cap, {cap.share_millionths}"
         found.append(
             (RowFault(CREDIT, "CREDIT", text), (credit < 0) | (credit > cap.share_millionths))
         )
+    if TIER in dealt.column_names:
+        text = "must be a plan's name of a tier: 1 to 64 of A-Z a-z 0-9 _ -, or empty"
+        named = pc.fill_null(pc.match_substring_regex(dealt[TIER], _TIER_FORM), True)
+        malformed = ~named.to_numpy(zero_copy_only=False)
+        found.append((RowFault(TIER, "MALFORMED", text), malformed))
     empty = pc.is_null(dealt[POLICY]).to_numpy(zero_copy_only=False)
     found.append((RowFault(POLICY, "MISSING", "every row must name its policy"), empty))
     # A policy's rows all fall into one shard, so that here is where a second one shows.

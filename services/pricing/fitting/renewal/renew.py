@@ -1,24 +1,33 @@
-"""The renewal of a book, step by step: deal, price, balance, write.
+"""The renewal of a book, step by step: deal, price, balance, write, finish.
 
 Every step leaves whole files below a folder that is named by the digest of all that the result
 depends on: what lies there is done and right. Stopped at any moment, the same command goes on
-where it was. The book itself is never changed.
+where it was, and a step that was done does nothing more. The book itself is never changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 
 from services.pricing.core.balance import target_of
 from services.pricing.core.features import outcome_features
 from services.pricing.fitting.renewal import dealing
-from services.pricing.fitting.renewal.balancing import Shard, balance
+from services.pricing.fitting.renewal.balancing import Shard, balance, reach_of
 from services.pricing.fitting.renewal.columns import CHARGED, CREDIT, LEAST, MOST, TECHNICAL
 from services.pricing.fitting.renewal.dealing import Wanted
 from services.pricing.fitting.renewal.grid import Grid
 from services.pricing.fitting.renewal.pricing_shards import Tally, price_shard
-from services.pricing.fitting.renewal.result import Balanced, Manifest, write_result
+from services.pricing.fitting.renewal.result import (
+    Balanced,
+    Manifest,
+    columns_of,
+    finish,
+    write_shard,
+)
 from services.pricing.fitting.renewal.work import Progress, Work, each, write, write_table
 
 
@@ -42,77 +51,96 @@ def renew_book(work: Work, progress: Progress) -> Manifest:
     off_balance.OutOfReach or NotBalanced. Then there is no new result, and an older one stays.
     """
     grid = Grid(work.rates)
-    rows = _deal(work, grid, progress)
-    tally = _price(work, grid, progress)
-    if tally.counts:
-        raise BookRefused(tally, rows)
-    shards = [_columns(work, number) for number in range(work.settings.shards)]
-    if not any(shard.technical_e4.size for shard in shards):
-        raise NothingToRenew("the tariff prices no row of the book")
-    progress("balance", 0, 1)
-    expiring = sum(_expiring(work, number) for number in range(work.settings.shards))
-    target = target_of(expiring, work.settings.change_millionths)
-    k = balance(shards, target)
-    progress("balance", 1, 1)
-    found = Balanced(
-        shards=shards, rows=rows, expiring_minor=expiring, target_e4=target, k_billionths=k
-    )
-    return write_result(work, grid, found, progress)
-
-
-def _deal(work: Work, grid: Grid, progress: Progress) -> int:
-    done = work.unfinished / "dealt.json"
     progress("deal", 0, 1)
-    if not done.exists():
-        outcome = outcome_features(work.rates.tariff)
-        features = work.rates.tariff.features
-        wanted = Wanted(
-            features=grid.columns,
-            required=tuple(f.name for f in features if f.required and f.name not in outcome),
-            groups=work.settings.groups,
-            columns=work.settings.columns,
-        )
-        rows = dealing.deal(work.book, wanted, work.settings.shards, work.unfinished / "dealt")
-        write(done, str(rows).encode())
+    deal(work, grid)
     progress("deal", 1, 1)
-    return int(done.read_text("ascii"))
-
-
-def _price(work: Work, grid: Grid, progress: Progress) -> Tally:
-    work.priced(0).parent.mkdir(exist_ok=True)
-    settings = work.settings
-
-    def one(number: int) -> Tally:
-        if work.priced(number).exists() or not work.dealt(number).exists():
-            return Tally()
-        found = price_shard(work.dealt(number), grid, work.terms, settings.groups)
-        if not found.wrong.counts:
-            write_table(work.referred(number), found.referred)
-            write_table(work.priced(number), found.table, "none")
-        return found.wrong
-
+    numbers = range(work.settings.shards)
     whole = Tally()
-    for number, tally in enumerate(each(one, settings.shards), 1):
+    priced = each(lambda number: price_one(work, grid, number), len(numbers))
+    for number, tally in enumerate(priced, 1):
         whole.merge(tally)
-        progress("price", number, settings.shards)
-    return whole
+        progress("price", number, len(numbers))
+    if whole.counts:
+        raise BookRefused(whole, rows_of(work))
+    progress("balance", 0, 1)
+    found = balance_book(work)
+    progress("balance", 1, 1)
+    for number, _ in enumerate(each(lambda n: write_shard(work, n, found), len(numbers)), 1):
+        progress("write", number, len(numbers))
+    return finish(work, grid, found)
+
+
+def deal(work: Work, grid: Grid) -> None:
+    """Deal the book into shards, unless that is done.
+
+    Raises: dealing.BookUnreadable.
+    """
+    done = work.unfinished / "dealt.json"
+    if done.exists():
+        return
+    outcome = outcome_features(work.rates.tariff)
+    features = work.rates.tariff.features
+    wanted = Wanted(
+        features=grid.columns,
+        required=tuple(f.name for f in features if f.required and f.name not in outcome),
+        groups=work.settings.groups,
+        columns=work.settings.columns,
+    )
+    rows = dealing.deal(work.book, wanted, work.settings.shards, work.unfinished / "dealt")
+    write(done, str(rows).encode())
+
+
+def rows_of(work: Work) -> int:
+    """How many rows the book has, once it is dealt."""
+    return int((work.unfinished / "dealt.json").read_text("ascii"))
+
+
+def price_one(work: Work, grid: Grid, number: int) -> Tally:
+    """Price one shard, unless that is done; the faults of its rows, of which it then has none."""
+    if work.priced(number).exists() or not work.dealt(number).exists():
+        return Tally()
+    found = price_shard(work.dealt(number), grid, work.terms, work.settings.groups)
+    if not found.wrong.counts:
+        write_table(work.referred(number), found.referred)
+        write_table(work.priced(number), found.table, "none")
+    return found.wrong
+
+
+def balance_book(work: Work) -> Balanced:
+    """Find the off-balance factor of the whole book, unless that is done. Every shard is priced.
+
+    Raises: NothingToRenew; off_balance.OutOfReach or NotBalanced.
+    """
+    if work.balanced.exists():
+        return msgspec.json.decode(work.balanced.read_bytes(), type=Balanced)
+    shards = [_columns(work, number) for number in range(work.settings.shards)]
+    renewed = sum(int(shard.technical_e4.size) for shard in shards)
+    if not renewed:
+        raise NothingToRenew("the tariff prices no row of the book")
+    expiring = sum(_expiring(work))
+    target = target_of(expiring, work.settings.change_millionths)
+    found = Balanced(
+        rows=rows_of(work),
+        renewed=renewed,
+        expiring_minor=expiring,
+        target_e4=target,
+        reach=reach_of(shards),
+        k_billionths=balance(shards, target),
+    )
+    write(work.balanced, msgspec.json.encode(found, order="sorted"))
+    return found
 
 
 def _columns(work: Work, number: int) -> Shard:
     path = work.priced(number)
-    names = [TECHNICAL, LEAST, MOST, CREDIT]
-    if not path.exists():
-        technical = least = most = credit = np.zeros(0, np.int64)
-    else:
-        table = pq.read_table(path, columns=names)
-        technical, least, most, credit = (table[name].to_numpy() for name in names)
-    return Shard(technical_e4=technical, least_minor=least, most_minor=most, credit=credit)
+    if path.exists():
+        return columns_of(pq.read_table(path, columns=[TECHNICAL, LEAST, MOST, CREDIT]))
+    none = np.zeros(0, np.int64)
+    return Shard(technical_e4=none, least_minor=none, most_minor=none, credit=none)
 
 
-def _expiring(work: Work, number: int) -> int:
-    path = work.priced(number)
-    return (
-        int(pq.read_table(path, columns=[CHARGED])[CHARGED].to_numpy().sum())
-        if path.exists()
-        else 0
-    )
+def _expiring(work: Work) -> Iterator[int]:
+    for number in range(work.settings.shards):
+        if work.priced(number).exists():
+            column = pq.read_table(work.priced(number), columns=[CHARGED])[CHARGED]
+            yield int(column.to_numpy().sum())

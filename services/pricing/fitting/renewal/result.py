@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -22,7 +21,7 @@ from services.pricing.core.arithmetic import less_credit, to_multiple
 from services.pricing.core.balance import Reach
 from services.pricing.core.renewal import offered_e4, uncredited_e4
 from services.pricing.core.tariff import E4, Collar, CreditCap
-from services.pricing.fitting.renewal.balancing import Shard, reach_of
+from services.pricing.fitting.renewal.balancing import Shard
 from services.pricing.fitting.renewal.columns import (
     CHARGED,
     CODE,
@@ -31,10 +30,20 @@ from services.pricing.fitting.renewal.columns import (
     LEAST,
     MOST,
     POLICY,
+    TECHNICAL,
+    TIER,
     UNCREDITED,
 )
 from services.pricing.fitting.renewal.grid import Grid
-from services.pricing.fitting.renewal.work import FORMAT, Progress, Work, each, write, write_table
+from services.pricing.fitting.renewal.work import (
+    BUILDING,
+    FORMAT,
+    GONE,
+    HELD,
+    Work,
+    write,
+    write_table,
+)
 
 MANIFEST = "manifest.json"
 
@@ -67,19 +76,20 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str]  # SHA-256 of each file beside this one
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Balanced:
+class Balanced(msgspec.Struct, frozen=True, kw_only=True):
     """A book with its target and the factor that meets it."""
 
-    shards: Sequence[Shard]
     rows: int
+    renewed: int
     expiring_minor: int
     target_e4: int
+    reach: Reach
     k_billionths: int
 
 
-@dataclass(slots=True)
-class _Sums:
+class Sums(msgspec.Struct, kw_only=True):
+    """Totals of a shard, or of all of them."""
+
     total_e4: int = 0
     technical_minor: int = 0
     uncredited_minor: int = 0
@@ -87,40 +97,67 @@ class _Sums:
     held_up: int = 0
     held_down: int = 0
 
-    def add(self, other: _Sums) -> None:
-        for name in self.__slots__:
+    def add(self, other: Sums) -> None:
+        """Take another shard's totals in."""
+        for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-def write_result(work: Work, grid: Grid, found: Balanced, progress: Progress) -> Manifest:
-    """Write the files of the renewal, and the manifest last; an older result is replaced."""
-    building = work.unfinished / "result"
-    building.mkdir(exist_ok=True)
+def write_shard(work: Work, number: int, found: Balanced) -> None:
+    """Write the renewals of one shard, unless that is done."""
+    done = work.sums(number).exists() and work.renewed(number).exists()
+    if done or not work.priced(number).exists():
+        return
+    table, sums = _renewed(work, pq.read_table(work.priced(number)), found.k_billionths)
+    write_table(work.renewed(number), table)
+    write(work.sums(number), msgspec.json.encode(sums))  # afterwards: it says that the other is
 
-    def one(number: int) -> _Sums:
-        path = work.priced(number)
-        if not path.exists():
-            return _Sums()
-        table, sums = _renewed(work, pq.read_table(path), found.shards[number], found.k_billionths)
-        write_table(building / f"renewals-{number:04d}.parquet", table)
-        return sums
 
-    sums = _Sums()
-    for number, part in enumerate(each(one, work.settings.shards), 1):
-        sums.add(part)
-        progress("write", number, work.settings.shards)
-    referred = _referred(work, building)
-    write_table(building / "waterfalls.parquet", _waterfalls(work, grid))
-    manifest = _manifest(work, found, sums, referred, building)
+def finish(work: Work, grid: Grid, found: Balanced) -> Manifest:
+    """Write what belongs to the whole book, the manifest last, and put the result in its place.
+
+    An older result is replaced, and the unfinished work goes; so does what other settings have
+    left unfinished, unless somebody holds it (`Work.held`).
+    """
+    sums = Sums()
+    for number in range(work.settings.shards):
+        write_shard(work, number, found)  # whoever was killed in here had moved some away
+        if work.priced(number).exists():
+            sums.add(msgspec.json.decode(work.sums(number).read_bytes(), type=Sums))
+    referred = _referred(work)
+    write_table(work.made / "waterfalls.parquet", _waterfalls(work, grid))
+    for left in work.made.glob(f"*{BUILDING}"):  # of a process that was killed
+        left.unlink()
+    (work.made / MANIFEST).unlink(missing_ok=True)
+    manifest = _manifest(work, found, sums, referred)
     content = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
-    write(building / MANIFEST, content)
+    write(work.made / MANIFEST, content)
     shutil.rmtree(work.result, ignore_errors=True)
-    building.rename(work.result)
-    shutil.rmtree(work.unfinished.parent)  # also what other settings left unfinished
+    work.made.rename(work.result)
+    _clear(work)
     return manifest
 
 
-def _renewed(work: Work, table: pa.Table, shard: Shard, k: int) -> tuple[pa.Table, _Sums]:
+def _clear(work: Work) -> None:
+    # At once, for half of it would look like work that waits to be gone on with.
+    work.unfinished.rename(work.unfinished.with_name(f"{uuid.uuid4().hex}{GONE}"))
+    for folder in work.unfinished.parent.iterdir():
+        if folder.name.endswith(GONE) or not (folder / HELD).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    if not any(work.unfinished.parent.iterdir()):
+        work.unfinished.parent.rmdir()
+
+
+def columns_of(table: pa.Table) -> Shard:
+    """The columns of a priced shard that its balance and its premiums are made of."""
+    technical, least, most, credit = (
+        table[name].to_numpy() for name in (TECHNICAL, LEAST, MOST, CREDIT)
+    )
+    return Shard(technical_e4=technical, least_minor=least, most_minor=most, credit=credit)
+
+
+def _renewed(work: Work, table: pa.Table, k: int) -> tuple[pa.Table, Sums]:
+    shard = columns_of(table)
     unit = work.rates.tariff.rounding.to_minor_units
     least, most = shard.least_minor, shard.most_minor
     offered = offered_e4(shard.technical_e4, k, least, most)
@@ -140,7 +177,9 @@ def _renewed(work: Work, table: pa.Table, shard: Shard, k: int) -> tuple[pa.Tabl
         CHARGED: table[CHARGED],
         **{name: table[name] for name in table.column_names if name.startswith(GROUP)},
     }
-    sums = _Sums(
+    if TIER in table.column_names:
+        made[TIER] = table[TIER]
+    sums = Sums(
         total_e4=int(less_credit(offered, shard.credit).sum()),
         technical_minor=int(technical.sum()),
         uncredited_minor=int(uncredited.sum()) // E4,
@@ -151,10 +190,10 @@ def _renewed(work: Work, table: pa.Table, shard: Shard, k: int) -> tuple[pa.Tabl
     return pa.table(made), sums
 
 
-def _referred(work: Work, building: Path) -> int:
+def _referred(work: Work) -> int:
     paths = [work.referred(number) for number in range(work.settings.shards)]
     whole = pa.concat_tables([pq.read_table(path) for path in paths if path.exists()])
-    write_table(building / "referred.parquet", whole)
+    write_table(work.made / "referred.parquet", whole)
     return int(whole.num_rows)
 
 
@@ -183,7 +222,7 @@ def _waterfalls(work: Work, grid: Grid) -> pa.Table:
     return pa.Table.from_pylist(lines)
 
 
-def _manifest(work: Work, found: Balanced, sums: _Sums, referred: int, building: Path) -> Manifest:
+def _manifest(work: Work, found: Balanced, sums: Sums, referred: int) -> Manifest:
     settings, tariff = work.settings, work.rates.tariff
     return Manifest(
         format=FORMAT,
@@ -196,11 +235,11 @@ def _manifest(work: Work, found: Balanced, sums: _Sums, referred: int, building:
         cap=work.terms.cap,
         shards=settings.shards,
         rows=found.rows,
-        renewed=sum(int(shard.technical_e4.size) for shard in found.shards),
+        renewed=found.renewed,
         referred=referred,
         expiring_charged_minor=found.expiring_minor,
         target_e4=found.target_e4,
-        reach=reach_of(found.shards),
+        reach=found.reach,
         off_balance_billionths=found.k_billionths,
         total_e4=sums.total_e4,
         technical_minor=sums.technical_minor,
@@ -208,7 +247,7 @@ def _manifest(work: Work, found: Balanced, sums: _Sums, referred: int, building:
         charged_minor=sums.charged_minor,
         held_up=sums.held_up,
         held_down=sums.held_down,
-        files={path.name: _digest(path) for path in sorted(building.iterdir())},
+        files={path.name: _digest(path) for path in sorted(work.made.iterdir())},
     )
 
 

@@ -14,10 +14,11 @@ renewal:
   tariff: tariff/my-tariff.json  # the tariff that prices it, as `propose` writes it
   # Least and most renewal premium as shares of the expiring one, both without credit, and the law's
   # bound on credits. Left out, they are the tariff's own; what is written may only be narrower.
-  # collar: {low: '0.85', high: '1.25', source: who decided it}
-  # legal_cap: {share: '0.20', source: where it is written}
+  # collar: {least: '0.85', greatest: '1.25', source: who decided it}
+  # credit_cap: {share: '0.20', source: where it is written}
+  credit_as: premium             # a book's credits come off its premiums (docs/renewals.md)
   approved_change: '0'           # of what the same book is charged in all, e.g. '0.035'
-  shards: 64                     # by a hash of the policy; the same number gives the same files
+  shards: 64                     # by SHA-256 of the policy: the same number, the same files
   groups: [sex]                  # columns by which dislocation is shown, protected groups first
   columns: {}                    # ours: yours
 """
@@ -40,6 +41,12 @@ class RenewalSettings:
 
 def read_renewal(section: Section) -> RenewalSettings:
     """The settings of the section; its faults are noted there."""
+    if section.choice("credit_as", ("premium", "sum_insured"), "premium") == "sum_insured":
+        text = (
+            "a book is renewed with credits off the premium only; quote members of a programme "
+            "that takes them as sum insured one by one (QuotePremium), and leave them out of it"
+        )
+        section.fault("credit_as", "NOT_HERE", text)
     return RenewalSettings(
         book=section.text("book", "renewal/book.parquet"),
         tariff=section.text("tariff", "tariff/my-tariff.json"),
@@ -57,8 +64,10 @@ def read_renewal(section: Section) -> RenewalSettings:
 def _collar(section: Section) -> Collar | None:
     below = section.section("collar")
     given = "collar" in section
-    least = below.decimal("low", "1", least="0.01", most="1", required=given)
-    greatest = below.decimal("high", "1", least="1", most="9", required=given)
+    below.renamed("low", "least")
+    below.renamed("high", "greatest")
+    least = below.decimal("least", "1", least="0.01", most="1", required=given)
+    greatest = below.decimal("greatest", "1", least="1", most="9", required=given)
     source = below.text("source", required=given)
     below.done()
     if not given:
@@ -71,8 +80,9 @@ def _collar(section: Section) -> Collar | None:
 
 
 def _cap(section: Section) -> CreditCap | None:
-    below = section.section("legal_cap")
-    given = "legal_cap" in section
+    section.renamed("legal_cap", "credit_cap")
+    below = section.section("credit_cap")
+    given = "credit_cap" in section
     share = below.decimal("share", "0", most="0.5", required=given)
     source = below.text("source", required=given)
     below.done()

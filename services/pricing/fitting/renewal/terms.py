@@ -40,7 +40,7 @@ def terms_of(settings: RenewalSettings, tariff: Tariff) -> Terms:
     if cap is None:
         cap = basis.credit_cap if basis else None
     elif basis and cap.share_millionths > basis.credit_cap.share_millionths:
-        faults.append("renewal.legal_cap: is above the tariff's own, which its approval rests on")
+        faults.append("renewal.credit_cap: is above the tariff's own, which its approval rests on")
     if collar is None:
         faults.append("renewal.collar: must be given, for the tariff states none; no default")
     if faults or collar is None:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import duckdb
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.pricing.core.rates import Rates
-from services.pricing.fitting.renewal.columns import CODE, GROUP
+from services.pricing.fitting.renewal.columns import CODE, GROUP, TIER
 from services.pricing.fitting.renewal.settings import RenewalSettings
 from services.pricing.fitting.renewal.terms import Terms
 
 T = TypeVar("T")
 
 # Changes whenever the same inputs would give other files: unfinished work of before is not used.
-FORMAT = 1
+FORMAT = 2
 _THREADS = 8
+BUILDING = ".building"  # how the names of files end that are not whole
+GONE = ".gone"  # and of folders of work that is over
+HELD = "held"  # there while somebody who is not this process means to go on
 Progress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
 
 
@@ -42,8 +46,7 @@ class Work:
     @property
     def unfinished(self) -> Path:
         """Where work lies until the result is whole; named by all that the result depends on."""
-        ours = (FORMAT, duckdb.__version__)
-        said = (self.book_sha256, self.rates.version, self.settings, self.terms, ours)
+        said = (self.book_sha256, self.rates.version, self.settings, self.terms, FORMAT)
         named = hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
         return self.folder / "work" / named[:16]
 
@@ -51,6 +54,16 @@ class Work:
     def result(self) -> Path:
         """Where the result lies once it is whole."""
         return self.folder / "renewals"
+
+    @property
+    def made(self) -> Path:
+        """The folder in which the result is put together, before it is moved to its place."""
+        return self.unfinished / "result"
+
+    @property
+    def balanced(self) -> Path:
+        """The file that says what the book's balance is, once that is found."""
+        return self.unfinished / "balanced.json"
 
     def dealt(self, number: int) -> Path:
         """The folder of one shard as it was dealt; absent when no policy fell into it."""
@@ -63,6 +76,14 @@ class Work:
     def referred(self, number: int) -> Path:
         """The file of those of one shard that the tariff does not price."""
         return self.unfinished / "priced" / f"{number:04d}.referred.parquet"
+
+    def renewed(self, number: int) -> Path:
+        """The file of one shard's renewals, once the balance is known; absent like the others."""
+        return self.made / f"renewals-{number:04d}.parquet"
+
+    def sums(self, number: int) -> Path:
+        """The file of one shard's totals, there once its renewals are."""
+        return self.unfinished / "sums" / f"{number:04d}.json"
 
 
 def each(one: Callable[[int], T], count: int) -> Iterator[T]:
@@ -82,14 +103,21 @@ def write_table(path: Path, table: pa.Table, compression: str = "snappy") -> Non
 
     Only texts of few values and codes are kept as dictionaries: amounts and names differ.
     """
-    building = path.with_name(path.name + ".building")
-    few = [name for name in table.column_names if name == CODE or name.startswith(GROUP)]
-    pq.write_table(table, building, compression=compression, use_dictionary=few)
-    building.rename(path)
+    few = [name for name in table.column_names if name in (CODE, TIER) or name.startswith(GROUP)]
+    with _appearing(path) as building:
+        pq.write_table(table, building, compression=compression, use_dictionary=few)
 
 
 def write(path: Path, content: bytes) -> None:
     """A file that is there when it is whole."""
-    building = path.with_name(path.name + ".building")
-    building.write_bytes(content)
-    building.rename(path)
+    with _appearing(path) as building:
+        building.write_bytes(content)
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """A name to write to. Nobody else's: two may make the same file, one given up for dead."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = path.with_name(f"{path.name}.{uuid.uuid4().hex}{BUILDING}")
+    yield building
+    building.replace(path)

@@ -12,6 +12,7 @@ from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 
 from services.common.money import currency_exponent
+from services.pricing.fitting.packing import packed
 from services.pricing.fitting.renewal.dislocation import Dislocation, Group, Mover
 from services.pricing.fitting.renewal.result import Manifest
 from services.pricing.fitting.renewal.work import write
@@ -39,9 +40,7 @@ def write_workbook(found: Dislocation, manifest: Manifest, folder: Path) -> tupl
             cell.font = Font(bold=True)
             sheet.column_dimensions[get_column_letter(cell.column)].width = _WIDTH
         sheet.freeze_panes = "B2"
-    building = xlsx.with_name("dislocation.building.xlsx")
-    book.save(building)
-    building.rename(xlsx)
+    write(xlsx, packed(book))
     return json, xlsx
 
 

@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from services.pricing.core.tariff import MILLION
+from services.common.money import currency_exponent
+from services.pricing.core.evidence import ABSENT
+from services.pricing.core.tariff import MILLION, Feature, NumericFeature
 from services.pricing.fitting.models import survival
-from services.pricing.fitting.models.fit_result import CauseFit, Fit
+from services.pricing.fitting.models.fit_result import CauseFit, Fit, TableFit, cell_title
 from services.pricing.fitting.renewal.dislocation import Dislocation
 from services.pricing.fitting.report import measures, pictures
 from services.pricing.fitting.report.scoring import (
     ACTUAL,
+    CELL,
     CLAIMS,
     EXPECTED_CLAIMS,
     FLAT,
     INDICATED,
+    NO_VALUE,
     SELECTED,
 )
-from services.pricing.fitting.selection.cells import rows_of
+from services.pricing.fitting.selection.cells import Row, cell_name, rows_of
 from services.pricing.fitting.selection.choice import Selection
 
-_AGES = (0, 30, 40, 50, 60, 70, 200)
+_AGES = (0, 30, 40, 50, 60, 70, 121)
+_SAMPLES = {
+    "train": "learnt from",
+    "last_year": "the last year, held out",
+    "person": "people held out",
+}
+_TARIFFS = {
+    SELECTED: ("选定系数", "selected"),
+    INDICATED: ("指示系数", "indicated"),
+    FLAT: ("统一费率", "one price for all"),
+}
+# Columns of a table of relativities that are left out where they say nothing.
+_OPTIONAL = ("selected", "previous", "note", "reason")
+# A factor has six decimals: two tariffs that differ by less are the same.
+_SAME = 1e-5
 _SEED = 20_26
 # Curves of more groups than this cannot be told apart.
 _MOST_CURVES = 6
@@ -56,12 +75,13 @@ class Inputs:
 
 def sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Section]:
     """Every section in the report's order; measured on what was held out, where anything was."""
+    found = replace(found, scored=_in_money(found.scored, found.fit.currency))
     unseen = found.scored[found.scored["holdout"] != "train"]
     held = unseen if len(unseen) else found.scored
     judged = SELECTED if SELECTED in held else INDICATED
     for name, made in (
         ("samples", _samples(found, judged)),
-        ("lift", _lift(held, judged)),
+        ("lift", _lift(held, judged, found.fit.currency)),
         ("factors", _by_factor(found, held, judged)),
         ("tables", _tables(found)),
         ("residuals", _residuals(found)),
@@ -73,20 +93,30 @@ def sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Section
         progress(name)
 
 
+def _in_money(scored: pd.DataFrame, currency: str) -> pd.DataFrame:
+    """The segments with their amounts in whole money instead of its smallest units."""
+    unit = 10 ** currency_exponent(currency)
+    amounts = [name for name in (ACTUAL, INDICATED, SELECTED, FLAT) if name in scored]
+    return scored.assign(**{name: scored[name] / unit for name in amounts})
+
+
 def _samples(found: Inputs, judged: str) -> Iterator[Section]:
-    table = measures.actual_expected(found.scored, judged, "holdout")
+    by = found.scored["holdout"].map(_SAMPLES).astype("category")
+    listed = [name for name in _SAMPLES.values() if name in set(by.cat.categories)]
+    by = by.cat.set_categories(listed, ordered=True)
+    table = measures.actual_expected(found.scored, judged, by)
     yield Section(
         chapter="level",
         zh="总体：实际与预期",
         en="Overall: actual against expected",
-        sentence="train is what the factors were learnt from; last_year and person were held out. "
-        "The level is set to train, so that a ratio elsewhere is a change over time or of people.",
+        sentence="The last year and a share of the people were held out. The level is set to what "
+        "was learnt from, so that a ratio elsewhere is a change over time or of people.",
         table=table,
         picture=pictures.ratios(table, "actual / expected by sample"),
     )
 
 
-def _lift(held: pd.DataFrame, judged: str) -> Iterator[Section]:
+def _lift(held: pd.DataFrame, judged: str, currency: str) -> Iterator[Section]:
     deciles = measures.lift(held, judged)
     line = measures.calibration(deciles)
     yield Section(
@@ -95,23 +125,25 @@ def _lift(held: pd.DataFrame, judged: str) -> Iterator[Section]:
         en="Lift and calibration by decile",
         sentence=f"calibration over the deciles: intercept {line['intercept']:+.3f}, slope "
         f"{line['slope']:.3f} (0 and 1 is right; a slope below 1 spreads people too far)",
-        table=deciles,
-        picture=pictures.deciles(deciles, f"{judged}, people who were held out"),
+        table=deciles.rename(columns={"group": "decile"}),
+        picture=pictures.deciles(deciles, f"{judged}, on what was held out", currency),
     )
-    others = [name for name in (FLAT, INDICATED) if name in held and name != judged]
+    others = [name for name in (FLAT, INDICATED) if name in held and _differ(held, judged, name)]
     for other in others:
         double = measures.double_lift(held, judged, other)
+        (one_zh, one), (other_zh, second) = _TARIFFS[judged], _TARIFFS[other]
         yield Section(
             chapter="separation",
-            zh=f"双提升：{judged} 与 {other}",
-            en=f"Double lift: {judged} over {other}",
+            zh=f"双提升：{one_zh}与{other_zh}",
+            en=f"Double lift: {one} over {second}",
             sentence="Where the first is right to differ from the second, actual follows it.",
             table=double,
-            picture=pictures.double(double, (ACTUAL, judged, other), f"{judged} over {other}"),
+            picture=pictures.double(double, {ACTUAL: ACTUAL, judged: one, other: second}, currency),
         )
-    names = [name for name in (SELECTED, INDICATED) if name in held]
+    names = [judged]
+    names += [name for name in (INDICATED,) if _differ(held, judged, name)]
     ginis = pd.DataFrame(
-        [{"tariff": name, **measures.gini(held, name, seed=_SEED)} for name in names]
+        [{"tariff": _TARIFFS[name][1], **measures.gini(held, name, seed=_SEED)} for name in names]
     )
     best = measures.gini(held.assign(known=held[ACTUAL]), "known", seed=_SEED, draws=1)["gini"]
     yield Section(
@@ -122,7 +154,7 @@ def _lift(held: pd.DataFrame, judged: str) -> Iterator[Section]:
         f"would be {best:.3f}, which nobody can know beforehand",
         table=ginis,
         picture=pictures.curves(
-            {name: measures.lorenz(held, name) for name in names},
+            {_TARIFFS[name][1]: measures.lorenz(held, name) for name in names},
             "exposure",
             "losses",
             "those expected to cost least first",
@@ -131,62 +163,80 @@ def _lift(held: pd.DataFrame, judged: str) -> Iterator[Section]:
     )
 
 
+def _differ(held: pd.DataFrame, one: str, other: str) -> bool:
+    """Whether two tariffs expect anything else of anybody, beyond the last place of a factor."""
+    return one != other and not np.allclose(held[one], held[other], rtol=_SAME)
+
+
 def _by_factor(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Section]:
-    features = {table.feature for cause in found.fit.causes for table in cause.tables}
-    for feature in sorted(features):
-        column = next((name for name in (feature, f"u_{feature}") if name in held), None)
-        if column is None:
-            continue
-        values = held[column]
-        by = values if values.nunique() <= 12 else _quantiles(values)
-        table = measures.actual_expected(held, judged, by)
+    tables = {table.name: table for cause in found.fit.causes for table in cause.tables}
+    features = {feature.name: feature for feature in found.fit.features}
+    for name, one in tables.items():
+        feature = features[one.feature]
+        unit = f", {feature.unit_en}" if isinstance(feature, NumericFeature) else ""
+        table = measures.actual_expected(held, judged, CELL + name)
         yield Section(
             chapter="factors",
-            zh=f"按 {feature} 的实际与预期",
-            en=f"Actual against expected by {feature}",
-            sentence="intervals of 95 %, clustered by person; bars are policy-years",
+            zh=f"按{feature.zh}的实际与预期",
+            en=f"Actual against expected by {feature.en}{unit}",
+            sentence="the bands and levels are the tariff's; intervals of 95 %, clustered by "
+            "person; bars are policy-years",
             table=table,
-            picture=pictures.ratios(table, f"actual / expected by {feature}"),
+            picture=pictures.ratios(table, f"actual / expected by {feature.en}{unit}"),
         )
-
-
-def _quantiles(values: pd.Series[float]) -> pd.Series[str]:
-    cut = pd.qcut(values, 8, duplicates="drop")
-    return cut.astype(str).where(values.notna(), "none")
 
 
 def _tables(found: Inputs) -> Iterator[Section]:
     chosen = {} if found.selection is None else _chosen(found.selection)
-    listed = pd.DataFrame(
-        [
-            {
-                "cause": row.cause,
-                "table": row.table,
-                "cell": row.cell,
-                "exposure": row.exposure,
-                "claims": row.claims,
-                "indicated": row.indicated / MILLION,
-                "low95": _share(row.low95),
-                "high95": _share(row.high95),
-                "selected": chosen.get(row.key, (None, None, ""))[0],
-                "previous": chosen.get(row.key, (None, None, ""))[1],
-                "reason": chosen.get(row.key, (None, None, ""))[2],
-                "thin": row.thin,
-            }
-            for row in rows_of(found.fit, None)
-        ]
-    )
-    for (cause, name), table in listed.groupby(["cause", "table"], sort=False):
-        shown = table[table["low95"].notna()]
-        yield Section(
-            chapter="tables",
-            zh=f"系数表 {cause} · {name}",
-            en=f"Relativities: {cause}, {name}",
-            sentence="indicated with the interval of the models' own; selected where an actuary "
-            "chose, with the reason",
-            table=table.drop(columns=["cause", "table"]),
-            picture=pictures.relativities(shown, f"{cause}: {name}") if len(shown) else "",
-        )
+    titles = {feature.name: feature for feature in found.fit.features}
+    rows = rows_of(found.fit, None)
+    for cause in found.fit.causes:
+        for one in cause.tables:
+            mine = [row for row in rows if row.key[:2] == (cause.name, one.name)]
+            feature = titles[one.feature]
+            named = _cell_titles(one, feature)
+            lines = [_cell(row, named[row.cell], chosen.get(row.key)) for row in mine]
+            table = pd.DataFrame(lines)
+            shown = table[[row.cell != ABSENT for row in mine]]
+            yield Section(
+                chapter="tables",
+                zh=f"系数表 {cause.zh} · {feature.zh}",
+                en=f"Relativities: {cause.en}, {feature.en}",
+                sentence="indicated: after credibility, direction and bounds, with its own "
+                "interval of 95 %; selected where an actuary chose, with the reason",
+                table=table.drop(columns=[name for name in _OPTIONAL if not table[name].any()]),
+                picture=pictures.relativities(shown, f"{cause.en}: {feature.en}"),
+            )
+
+
+def _cell_titles(table: TableFit, feature: Feature) -> dict[str, str]:
+    """Each cell's name in the selection with what a person reads."""
+    levels = {} if isinstance(feature, NumericFeature) else {x.name: x.en for x in feature.levels}
+    named = {cell_name(cell): cell_title(cell) for cell in table.cells}
+    return {name: levels.get(name, title) for name, title in named.items()} | {ABSENT: NO_VALUE}
+
+
+def _cell(
+    row: Row, title: str, chosen: tuple[float, float | None, str] | None
+) -> dict[str, object]:
+    """One line of a table; what nobody was seen of is left empty."""
+    seen = row.exposure > 0
+    note = "" if seen else "no data"
+    if seen and row.thin:
+        note = "no claim" if not row.claims else "thin"
+    selected, previous, reason = chosen or (None, None, "")
+    return {
+        "cell": title,
+        "exposure": row.exposure if seen else None,
+        "claims": row.claims if seen else None,
+        "indicated": row.indicated / MILLION,
+        "low95": _share(row.low95),
+        "high95": _share(row.high95),
+        "selected": selected,
+        "previous": previous,
+        "note": "" if row.cell == ABSENT else note,
+        "reason": reason,
+    }
 
 
 def _chosen(selection: Selection) -> dict[tuple[str, str, str], tuple[float, float | None, str]]:
@@ -215,7 +265,7 @@ def _residuals(found: Inputs) -> Iterator[Section]:
             sentence=f"Pearson dispersion {cause.frequency.pearson_dispersion:.2f}; "
             "tails heavier than Poisson's are why errors are clustered by person",
             table=table,
-            picture=pictures.histogram(table, f"{cause.name}: people"),
+            picture=pictures.histogram(table, f"{cause.en}: people"),
         )
 
 
@@ -237,7 +287,8 @@ def _survival(found: Inputs) -> Iterator[Section]:
     ):
         curves = survival.kaplan_meier(rows, by)
         groups = dict(tuple(curves.groupby(by[0]))) if by else {cause.name: curves}
-        kept = {str(name): group for name, group in list(groups.items())[:_MOST_CURVES]}
+        listed = list(groups.items())[:_MOST_CURVES]
+        kept = {str(name).replace("_", " "): group for name, group in listed}
         yield Section(
             chapter="survival",
             zh=f"{zh}出险时间 {cause.zh}",
@@ -262,18 +313,21 @@ def _yearly(curves: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _fairness(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Section]:
-    bands = pd.cut(held["age"], list(_AGES), right=False).astype(str) if "age" in held else None
-    for name, by in (
-        ("sex", held.get("sex")),
-        ("age band", bands),
-        ("region", held.get(found.region)),
+    titles = [f"{low}–{high - 1}" for low, high in pairwise(_AGES)]
+    bands = None
+    if "age" in held:
+        bands = pd.cut(held["age"], list(_AGES), right=False, labels=titles)
+    for zh, name, by in (
+        ("性别", "sex", held.get("sex")),
+        ("年龄段", "age band", bands),
+        ("地区", "region", held.get(found.region)),
     ):
         if by is None:
             continue
         table = measures.actual_expected(held, judged, by)
         yield Section(
             chapter="fairness",
-            zh=f"公平性 按 {name}",
+            zh=f"公平性：按{zh}",
             en=f"Fairness by {name}",
             sentence="A ratio whose interval holds 1: the group pays for itself, whatever factor "
             "stands in the tariff; above 1 others pay for it, below 1 it pays for others.",

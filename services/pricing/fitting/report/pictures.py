@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,9 @@ from matplotlib.figure import Figure
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 _PALETTE = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
 _SIZE = (6.4, 3.6)
+# So many letters of axis titles have room beside one another.
+_LINE = 60
+_GROUPED = "{x:,.0f}"
 _STYLE = {
     "svg.hashsalt": "lipei",
     "svg.fonttype": "none",
@@ -54,23 +57,25 @@ def ratios(found: pd.DataFrame, title: str) -> str:
         behind = axes.twinx()
         behind.bar(x, found["exposure"], color=GREY, alpha=0.2, width=0.7)
         behind.set_ylabel("policy-years")
+        behind.yaxis.set_major_formatter(_GROUPED)
         behind.grid(visible=False)
         axes.set_zorder(behind.get_zorder() + 1)
         axes.patch.set_visible(False)
         error = np.abs(found[["low95", "high95"]].to_numpy().T - found["ratio"].to_numpy())
         axes.errorbar(x, found["ratio"], yerr=error, fmt="o", color=BLUE, capsize=3)
         axes.axhline(1, color=ORANGE, linewidth=1)
-        axes.set_xticks(x, found["group"], rotation=30 if len(found) > 6 else 0)
+        axes.set_xticks(x, found["group"], rotation=_turned(found["group"]))
         return svg()
 
 
-def deciles(found: pd.DataFrame, title: str) -> str:
+def deciles(found: pd.DataFrame, title: str, currency: str) -> str:
     """Actual with its interval and expected, by decile."""
-    with _drawn(title, "decile of expected", "a year") as (axes, svg):
+    with _drawn(title, "decile of expected", f"{currency} a year") as (axes, svg):
+        axes.yaxis.set_major_formatter(_GROUPED)
         x = found["group"].astype(int)
-        scale = found["expected_a_year"] / 100
+        scale = found["expected_a_year"]
         low, high = found["low95"] * scale, found["high95"] * scale
-        actual = found["actual_a_year"] / 100
+        actual = found["actual_a_year"]
         axes.errorbar(
             x,
             actual,
@@ -84,11 +89,17 @@ def deciles(found: pd.DataFrame, title: str) -> str:
         return svg()
 
 
-def double(found: pd.DataFrame, names: Sequence[str], title: str) -> str:
-    """What happened beside two expectations, by decile of their ratio."""
-    with _drawn(title, f"decile of {names[1]} / {names[2]}", "a year") as (axes, svg):
-        for name, colour, line in zip(names, (BLUE, ORANGE, GREEN), ("o-", "-", "--"), strict=True):
-            axes.plot(found["decile"], found[name] / 100, line, color=colour, label=name)
+def double(found: pd.DataFrame, names: Mapping[str, str], currency: str) -> str:
+    """What happened beside two expectations, by decile of their ratio; column → its title."""
+    _, one, other = names.values()
+    with _drawn(f"{one} over {other}", f"decile of {one} / {other}", f"{currency} a year") as (
+        axes,
+        svg,
+    ):
+        axes.yaxis.set_major_formatter(_GROUPED)
+        drawn = zip(names.items(), (BLUE, ORANGE, GREEN), ("o-", "-", "--"), strict=True)
+        for (name, title), colour, line in drawn:
+            axes.plot(found["decile"], found[name], line, color=colour, label=title)
         return svg()
 
 
@@ -110,24 +121,39 @@ def curves(
 
 
 def relativities(found: pd.DataFrame, title: str) -> str:
-    """Indicated with its interval, selected and previous relativity by cell."""
+    """Indicated with its interval, selected and previous relativity by cell.
+
+    A cell of which nothing was seen has no interval and a hollow mark.
+    """
     with _drawn(title, "", "relativity") as (axes, svg):
         x = np.arange(len(found))
-        low = np.maximum(found["indicated"] - found["low95"], 0)
-        high = np.maximum(found["high95"] - found["indicated"], 0)
+        seen = found["low95"].notna().to_numpy()
+        told = found[seen]
+        low = np.maximum(told["indicated"] - told["low95"], 0)
+        high = np.maximum(told["high95"] - told["indicated"], 0)
         axes.errorbar(
-            x,
-            found["indicated"],
+            x[seen],
+            told["indicated"],
             yerr=[low, high],
             fmt="o",
             color=BLUE,
             label="indicated",
             capsize=3,
         )
-        for name, colour, mark in (("selected", ORANGE, "s"), ("previous", GREEN, "^")):
+        if not seen.all():
+            axes.plot(
+                x[~seen],
+                found["indicated"][~seen],
+                "o",
+                color=BLUE,
+                fillstyle="none",
+                label="indicated, no data",
+            )
+        beside = (("selected", ORANGE, "s", 0.15), ("previous", GREEN, "^", -0.15))
+        for name, colour, mark, off in beside:
             if name in found and found[name].notna().any():
-                axes.plot(x, found[name], mark, color=colour, label=name, alpha=0.8)
-        axes.set_xticks(x, found["cell"], rotation=30 if len(found) > 5 else 0)
+                axes.plot(x + off, found[name], mark, color=colour, label=name, markersize=5)
+        axes.set_xticks(x, found["cell"], rotation=_turned(found["cell"]))
         return svg()
 
 
@@ -146,3 +172,8 @@ def _span(row: Any) -> str:
     if np.isinf(low):
         return f"< {high:g}"
     return f"> {low:g}" if np.isinf(high) else f"{low:g} to {high:g}"
+
+
+def _turned(titles: pd.Series[str]) -> int:
+    """Degrees by which titles are turned where they would run into one another."""
+    return 30 if titles.str.len().sum() > _LINE else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,9 @@ Floats = NDArray[np.float64]
 ACTUAL, INDICATED, SELECTED, FLAT = "actual", "indicated", "selected", "flat"
 # Of one cause: claims that happened, and that the frequency model's factors expected.
 CLAIMS, EXPECTED_CLAIMS = "claims_", "expected_claims_"
+# Of one factor: the cell of its tables that a segment stands in, in the tariff's order.
+CELL = "cell_"
+NO_VALUE, NOT_ASKED = "no value", "does not apply"
 
 
 def scored(
@@ -52,6 +56,8 @@ def scored(
         indicated += cost * base * _product(cause, by_factor, {})
         selected += cost * base * _product(cause, by_factor, chosen)
         frame[EXPECTED_CLAIMS + cause.name] = offset * _frequencies(cause, by_factor)
+    for name, one in by_factor.items():
+        frame[CELL + name] = _titles(one)
     frame[ACTUAL] = actual
     learnt = (frame["holdout"] == "train").to_numpy()
     for name, expected in ((INDICATED, indicated), (SELECTED, selected), (FLAT, exposure)):
@@ -62,6 +68,16 @@ def scored(
         happened = frame[CLAIMS + cause.name].to_numpy(np.float64)[learnt].sum()
         frame[name] *= happened / frame[name].to_numpy()[learnt].sum()
     return frame
+
+
+def _titles(one: Coded) -> Any:  # pandas-stubs know no categorical of texts
+    named = [level.en for level in one.levels]
+    names = named if len({*named}) == len(one.names) else list(one.names)
+    # Codes −1 (does not apply) and −2 (absent) count from the end.
+    titles = [*names, NO_VALUE, NOT_ASKED]
+    places: Any = np.where(one.codes < 0, one.codes + len(titles), one.codes)
+    categories: Any = titles
+    return pd.Categorical.from_codes(places, categories=categories, ordered=True)
 
 
 def _factors(fit: Fit, settings: FitSettings) -> Sequence[Factor]:

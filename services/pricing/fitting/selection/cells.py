@@ -18,7 +18,11 @@ from services.pricing.fitting.models.fit_result import CellFit, Fit, TableFit
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell of one table of one cause. Relativities in millionths; None where there is none."""
+    """One cell of one table of one cause. Relativities in millionths.
+
+    None where there is none: no severity without a claim, nothing but what was indicated without
+    anybody exposed. The interval is that of what was indicated.
+    """
 
     cause: str
     table: str
@@ -66,6 +70,7 @@ def cell_name(cell: CellFit) -> str:
 
 def _rows(cause: str, table: TableFit, old: FactorTable | None) -> Iterator[Row]:
     for cell in table.cells:
+        exposed = cell.exposure > 0
         yield Row(
             cause=cause,
             table=table.name,
@@ -75,13 +80,13 @@ def _rows(cause: str, table: TableFit, old: FactorTable | None) -> Iterator[Row]
             exposure=cell.exposure,
             claims=cell.claims,
             amount_minor=round(cell.amount_minor),
-            frequency=millionths(cell.frequency_relativity),
-            severity=millionths(cell.severity_relativity),
-            raw=millionths(cell.raw),
+            frequency=millionths(cell.frequency_relativity) if exposed else None,
+            severity=millionths(cell.severity_relativity) if cell.claims else None,
+            raw=millionths(cell.raw) if exposed else None,
             credibility=millionths(cell.credibility),
             indicated=millionths(cell.indicated),
-            low95=millionths(cell.low95),
-            high95=millionths(cell.high95),
+            low95=None if cell.low95 is None else millionths(cell.low95),
+            high95=None if cell.high95 is None else millionths(cell.high95),
             thin=cell.thin,
             previous=_previous(old, cell),
         )

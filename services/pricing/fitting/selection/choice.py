@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from services.common.money import currency_exponent
 from services.pricing.core.tariff import MILLION, canonical_bytes
 from services.pricing.fitting.models.fit_result import Fit
 from services.pricing.fitting.selection.cells import Row, millionths
@@ -21,6 +22,7 @@ from services.pricing.fitting.selection.workbook import (
     PLACE,
     SUMMARY,
     fit_in,
+    headers,
     sheet_names,
 )
 
@@ -117,7 +119,7 @@ def read_workbook(
             faults.append(WorkbookFault(name, "A1", "MISSING_SHEET", text))
             continue
         mine = [row for row in rows if row.cause == cause]
-        reading = _Reading(name, sheets[name], formulas[name], mine)
+        reading = _Reading(name, sheets[name], formulas[name], mine, fit.currency)
         found |= reading.choices()
         faults += reading.faults
     if faults:
@@ -146,45 +148,70 @@ class _Reading:
     """One sheet being read."""
 
     def __init__(
-        self, name: str, sheet: Worksheet, formulas: Worksheet, rows: Sequence[Row]
+        self, name: str, sheet: Worksheet, formulas: Worksheet, rows: Sequence[Row], currency: str
     ) -> None:
         self._name = name
         self._sheet = sheet
         self._formulas = formulas
         self._rows = rows
+        self._currency = currency
         self.faults: list[WorkbookFault] = []
 
     def choices(self) -> dict[tuple[str, str, str], Choice]:
         """What every row says, and all faults."""
         self._headers()
-        expected = {(row.table, row.cell): row for row in self._rows}
-        placed: dict[tuple[str, str], int] = {}
+        placed = self._placed()
         found = {}
-        for number in range(HEADER_ROW + 1, self._sheet.max_row + 1):
-            said = (self._text(number, "table"), self._text(number, "cell"))
-            if said == ("", ""):
-                self._stray(number)
+        for row in self._rows:
+            number = placed.get((row.table, row.cell))
+            if number is None:
+                text = f"the row {row.table} {row.cell} is missing; take it from a fresh workbook"
+                self.faults.append(WorkbookFault(self._name, "A1", "MISSING_ROW", text))
                 continue
-            row = expected.get(said)
-            if row is None:
-                self._fault(number, "cell", "UNKNOWN_ROW", "the fit has no such cell; take it out")
-            elif said in placed:
-                text = f"stands in row {placed[said]} already"
-                self._fault(number, "cell", "DUPLICATE_ROW", text)
-            else:
-                placed[said] = number
-                self._unedited(number, row)
-                choice = self._chosen(number, row)
-                if choice is not None:
-                    found[row.key] = choice
-        for table, cell in expected.keys() - placed.keys():
-            text = f"the row {table} {cell} is missing; take it from a fresh workbook"
-            self.faults.append(WorkbookFault(self._name, "A1", "MISSING_ROW", text))
+            self._unedited(number, row)
+            choice = self._chosen(number, row)
+            if choice is not None:
+                found[row.key] = choice
         self._monotone(found, placed)
         return found
 
+    def _placed(self) -> dict[tuple[str, str], int]:
+        """Where each row stands: rows may be sorted. Whose name was edited is where it was."""
+        numbers = range(HEADER_ROW + 1, self._sheet.max_row + 1)
+        said = {n: (self._text(n, "table"), self._text(n, "cell")) for n in numbers}
+        written = {n: (row.table, row.cell) for n, row in enumerate(self._rows, HEADER_ROW + 1)}
+        placed = {key: n for n, key in written.items() if said.get(n) == key}
+        moved = {}
+        for number, key in said.items():
+            if key == ("", ""):
+                self._stray(number)
+            elif placed.get(key) != number:
+                if key in placed or key not in written.values():
+                    moved[number] = key
+                else:
+                    placed[key] = number
+        for number, key in moved.items():
+            was = written.get(number)
+            if was is None or was in placed:
+                self._unknown(number, key, placed)
+            else:
+                placed[was] = number
+        return placed
+
+    def _unknown(
+        self, number: int, key: tuple[str, str], placed: dict[tuple[str, str], int]
+    ) -> None:
+        if key in placed:
+            text = f"stands in row {placed[key]} already"
+            self._fault(number, "cell", "DUPLICATE_ROW", text)
+        else:
+            of_table = any(row.table == key[0] for row in self._rows)
+            text = "the fit has no such cell; take it out"
+            self._fault(number, "cell" if of_table else "table", "UNKNOWN_ROW", text)
+
     def _headers(self) -> None:
-        for number, (header, name, _) in enumerate(COLUMNS, 1):
+        titles = headers(self._currency)
+        for number, (header, (_, name, _)) in enumerate(zip(titles, COLUMNS, strict=True), 1):
             if self._sheet.cell(HEADER_ROW, number).value != header:
                 text = f"the header must read {header}; columns may not be moved"
                 self._fault(HEADER_ROW, name, "HEADER_CHANGED", text)
@@ -196,9 +223,11 @@ class _Reading:
 
     def _unedited(self, number: int, row: Row) -> None:
         for _, name, _ in COLUMNS:
-            if name in _ACTUARYS or name in ("table", "cell"):
+            if name in _ACTUARYS:
                 continue
             value, expected = self._sheet.cell(number, PLACE[name]).value, getattr(row, name)
+            if name == "amount_minor":
+                expected /= 10 ** currency_exponent(self._currency)
             if not _same(value, expected, name):
                 text = "was edited; only selected and reason are yours"
                 self._fault(number, name, "EDITED", text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from services.common.money import grouped_minor
 from services.pricing.core.evidence import ABSENT, CauseEvidence, Cell, Evidence
 from services.pricing.core.gates import Gate, cells_of
 from services.pricing.core.tariff import (
@@ -29,7 +30,6 @@ from services.pricing.fitting.selection.memo_page import (
 
 # Told apart by law or custom; the memo shows how far each of them moves a price.
 _PROTECTED = ("sex", "gender", "age", "region")
-_MINOR = {"zh": "最小货币单位", "en": "minor units"}
 
 
 def memo(
@@ -80,6 +80,11 @@ class _Memo:
         suffix = "zh" if self._zh else "en"
         return str(getattr(thing, f"{name}_{suffix}" if name else suffix))
 
+    def _money(self, amount_e4: int) -> str:
+        """An amount to the minor unit; what a base has beyond it stands in the tariff's file."""
+        currency = self._tariff.currency
+        return f"{grouped_minor((amount_e4 + E4 // 2) // E4, currency)} {currency}"
+
     def _grid(self, header: Sequence[tuple[str, str]], rows: Sequence[tuple[str, ...]]) -> Grid:
         return Grid(tuple(self._say(zh, en) for zh, en in header), tuple(rows))
 
@@ -88,7 +93,7 @@ class _Memo:
         yield Heading(2, self._say("保费公式", "The premium"))
         yield Paragraph(
             self._say(
-                "毛保费 =（各责任的基准纯保费 × 各系数之和 + 大额赔付附加 + 固定费用）"
+                "毛保费 =（各责任“基准纯保费 × 各系数”之和 + 大额赔付附加 + 固定费用）"
                 "÷（1 − 变动费用 − 利润）。系数为百万分之一的整数，"
                 "金额为万分之一最小货币单位的整数，每步四舍五入，最后一步取整。",
                 "Gross premium = (sum over causes of base × factors + large-loss load + fixed "
@@ -99,28 +104,41 @@ class _Memo:
         )
         bases = {cause.name: cause.indicated_base_e4 for cause in self._evidence.causes}
         rows: list[tuple[str, ...]] = [
-            (self._of(cause, ""), _minor(bases.get(cause.name, 0)), _minor(cause.base_e4))
+            (
+                self._of(cause, ""),
+                self._money(bases.get(cause.name, 0)),
+                self._money(cause.base_e4),
+            )
             for cause in tariff.causes
         ]
-        header = (("责任", "cause"), ("指示基准", "indicated base"), ("采用基准", "base used"))
+        header = (
+            ("责任", "cause"),
+            ("指示基准（每年）", "indicated base, a year"),
+            ("采用基准（每年）", "base used, a year"),
+        )
         yield self._grid(header, rows)
         last = tariff.valid_last
         until = self._say("至后续版本", "until a later version") if last is None else str(last)
         rows = [
             (self._say("币种", "currency"), tariff.currency),
             (self._say("生效", "valid"), f"{tariff.valid_first} – {until}"),
-            (self._say("大额赔付附加", "large-loss load"), _minor(tariff.large_loss_load_e4)),
-            (self._say("固定费用", "fixed expense"), _minor(tariff.fixed_expense_e4)),
+            (self._say("大额赔付附加", "large-loss load"), self._money(tariff.large_loss_load_e4)),
+            (self._say("固定费用", "fixed expense"), self._money(tariff.fixed_expense_e4)),
             (
                 self._say("变动费用占比", "variable expense, share"),
                 factor_text(tariff.variable_expense_millionths),
             ),
             (self._say("利润占比", "profit, share"), factor_text(tariff.profit_millionths)),
-            (self._say("取整至", "rounded to"), str(tariff.rounding.to_minor_units)),
-            (self._say("最低保费", "least premium"), str(self._basis.least_premium_minor)),
+            (
+                self._say("取整至", "rounded to"),
+                self._money(tariff.rounding.to_minor_units * E4),
+            ),
+            (
+                self._say("最低保费", "least premium"),
+                self._money(self._basis.least_premium_minor * E4),
+            ),
         ]
-        unit = self._say(_MINOR["zh"], _MINOR["en"])
-        yield self._grid((("项目", "item"), (f"值（{unit}）", f"value ({unit})")), rows)
+        yield self._grid((("项目", "item"), ("值", "value")), rows)
 
     def _factors(self) -> Iterator[Block]:
         yield Heading(2, self._say("系数", "Factors"))
@@ -152,14 +170,17 @@ class _Memo:
             ("暴露人年", "exposure"),
             ("赔案", "claims"),
             ("指示", "indicated"),
-            ("95% 区间", "95 % interval"),
+            ("指示的 95% 区间", "its 95 % interval"),
             ("现行", "previous"),
             ("采用", "selected"),
         )
         return self._grid(header, rows)
 
     def _name(self, cell: str) -> str:
-        return self._say("未提供", "not given") if cell == ABSENT else cell
+        if cell == ABSENT:
+            return self._say("未提供", "not given")
+        half = len(cell) // 2
+        return cell[:half] if cell[half:] == f"-{cell[:half]}" else cell  # a band of one value
 
     def _selection(self) -> Iterator[Block]:
         yield Heading(2, self._say("偏离指示系数之处及理由", "Where selected differs, and why"))
@@ -188,15 +209,15 @@ class _Memo:
         balance = self._basis.off_balance
         change = factor_text(abs(balance.approved_change_millionths))
         sign = "−" if balance.approved_change_millionths < 0 else ""
-        indicated, selected = _minor(balance.indicated_e4), _minor(balance.selected_e4)
+        indicated, selected = self._money(balance.indicated_e4), self._money(balance.selected_e4)
         yield Paragraph(
             self._say(
                 f"按指示系数，所拟合经验期内的预期赔款为 {indicated}；"
-                f"按选定系数与采用基准为 {selected}（{_MINOR['zh']}）；"
+                f"按选定系数与采用基准为 {selected}；"
                 f"批准的变动为 {sign}{change}。",
                 f"The fitted experience's expected claims, over all its exposure, are "
                 f"{indicated} at the indicated relativities and {selected} at the selected ones "
-                f"with the bases used ({_MINOR['en']}); the approved change is {sign}{change}.",
+                f"with the bases used; the approved change is {sign}{change}.",
             )
         )
 
@@ -293,14 +314,11 @@ class _Memo:
         yield Heading(2, self._say("审核关口", "Gates"))
         passed = {True: self._say("通过", "passed"), False: self._say("未通过", "not passed")}
         rows: list[tuple[str, ...]] = [
-            (gate.name, self._of(gate, ""), gate.figure, gate.clause, passed[gate.passed])
-            for gate in self._gates
+            (gate.name, self._of(gate, ""), passed[gate.passed]) for gate in self._gates
         ]
         header = (
             ("关口", "gate"),
-            ("含义", "meaning"),
-            ("数值", "figure"),
-            ("条款", "clause"),
+            ("要求与测得", "what is asked, and what was measured"),
             ("结果", "result"),
         )
         yield self._grid(header, rows)
@@ -311,16 +329,11 @@ class _Memo:
             (
                 golden.name,
                 ", ".join(f"{name} {value}" for name, value in sorted(golden.features.items())),
-                str(golden.premium_minor),
+                self._money(golden.premium_minor * E4),
             )
             for golden in self._tariff.golden_quotes
         ]
-        unit = self._say(_MINOR["zh"], _MINOR["en"])
-        header = (
-            ("名称", "name"),
-            ("因子值", "features"),
-            (f"保费（{unit}）", f"premium ({unit})"),
-        )
+        header = (("名称", "name"), ("因子值", "features"), ("保费", "premium"))
         yield self._grid(header, rows)
 
     def _data(self) -> Iterator[Block]:
@@ -361,10 +374,10 @@ def _figures(cell: Cell | None) -> tuple[str, ...]:
         return ("—",) * 5
     low, high = cell.low95_millionths, cell.high95_millionths
     interval = "—" if low is None or high is None else f"{_short(low)} – {_short(high)}"
-    years = f"{cell.exposure_millionths // 1_000_000}" if cell.exposure_millionths else "—"
+    years = f"{cell.exposure_millionths // 1_000_000:,}" if cell.exposure_millionths else "—"
     return (
         years,
-        str(cell.claims),
+        f"{cell.claims:,}" if cell.exposure_millionths else "—",
         _factor(cell.indicated_millionths),
         interval,
         _factor(cell.previous_millionths),
@@ -377,8 +390,3 @@ def _short(millionths: int) -> str:
 
 def _factor(millionths: int | None) -> str:
     return "—" if millionths is None else factor_text(millionths)
-
-
-def _minor(amount_e4: int) -> str:
-    whole, rest = divmod(amount_e4, E4)
-    return f"{whole}.{rest:04d}".rstrip("0").rstrip(".")

@@ -49,6 +49,7 @@ from services.pricing.core.tariff import (
     Tariff,
     canonical_bytes,
     content_hash,
+    factor_text,
 )
 from services.pricing.core.waterfall import price
 from services.pricing.fitting.models.fit_result import CauseFit, Fit, ModelFit, TableFit
@@ -90,7 +91,7 @@ def proposal(fit: Fit, fit_sha256: str, selection: Selection, settings: TariffSe
     ]
     if faults:
         raise ProposalRefused(faults)
-    evidence = _evidence(fit, fit_sha256, selection, chosen, rows)
+    evidence = evidence_of(fit, fit_sha256, selection)
     bases = rebased(evidence, settings.approved_change)
     tariff = _tariff(fit, chosen, settings, evidence, bases)
     content = canonical_bytes({"sha256": content_hash(tariff), "tariff": tariff})
@@ -124,9 +125,31 @@ def _missing(
     if not settings.golden:
         text = "must name at least one profile: its premium is replayed at every start"
         yield Fault("tariff.golden", "TOO_FEW", text)
+    yield from _other_loads(fit, settings)
     if selection.fit_sha256 != fit_sha256:
         text = "is of another fit than fit/fit.json; run `lipei pricing select` again"
         yield Fault("selection", "OTHER_FIT", text)
+
+
+def _other_loads(fit: Fit, settings: TariffSettings) -> Iterator[Fault]:
+    """Loads that are not those which the fit's bases were brought to the target loss ratio with."""
+    if fit.loads is None:
+        return
+    for name, here, there in (
+        ("fixed_expense_minor", settings.fixed_expense_minor, fit.loads.fixed_expense_e4 // E4),
+        (
+            "variable_expense",
+            factor_text(settings.variable_expense),
+            factor_text(fit.loads.variable_expense_millionths),
+        ),
+        ("profit", factor_text(settings.profit), factor_text(fit.loads.profit_millionths)),
+    ):
+        if here != there:
+            text = (
+                f"is {here}, and the fit reached its target loss ratio with {there} "
+                "(fit.loads): write the same in both, and fit again after a change of fit.loads"
+            )
+            yield Fault(f"tariff.{name}", "OTHER_LOADS", text)
 
 
 def _tariff(
@@ -283,9 +306,10 @@ def _golden(rates: Rates, settings: TariffSettings) -> tuple[GoldenQuote, ...]:
     return tuple(found)
 
 
-def _evidence(
-    fit: Fit, fit_sha256: str, selection: Selection, chosen: _Chosen, rows: Sequence[Row]
-) -> Evidence:
+def evidence_of(fit: Fit, fit_sha256: str, selection: Selection) -> Evidence:
+    """What was indicated beside what was selected, of every cell; the selection is the fit's."""
+    rows = rows_of(fit, None)
+    chosen = {(one.cause, one.table, one.cell): one for one in selection.choices}
     return Evidence(
         format=1,
         data_sha256=fit.book,

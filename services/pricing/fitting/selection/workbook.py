@@ -6,14 +6,14 @@ password: it is against slips, and reading back finds every edit. The bytes depe
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from services.common.money import currency_exponent
 from services.pricing.core.tariff import MILLION
 from services.pricing.fitting.models.fit_result import Fit
+from services.pricing.fitting.packing import packed
 from services.pricing.fitting.selection.cells import Row
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ COLUMNS = (
     ("因子 feature", "feature", 18),
     ("暴露人年 exposure", "exposure", 12),
     ("赔案数 claims", "claims", 10),
-    ("赔款（最小货币单位） claims amount (minor units)", "amount_minor", 16),
+    ("赔款 claims amount, {currency}", "amount_minor", 18),
     ("频率系数 frequency", "frequency", 11),
     ("案均系数 severity", "severity", 11),
     ("原始 raw", "raw", 10),
     ("可信度 credibility", "credibility", 11),
     ("指示系数 indicated", "indicated", 12),
-    ("95% 下限 low", "low95", 10),
-    ("95% 上限 high", "high95", 10),
+    ("指示 95% 下限 indicated, 95 % from", "low95", 10),
+    ("指示 95% 上限 indicated, 95 % to", "high95", 10),
     ("现行系数 previous", "previous", 12),
     ("选定系数 selected", "selected", 12),
     ("理由 reason", "reason", 48),
@@ -47,8 +47,6 @@ HEADER_ROW = 3
 _RELATIVITIES = frozenset(
     {"frequency", "severity", "raw", "credibility", "indicated", "low95", "high95", "previous"}
 )
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_STAMP = re.compile(rb"(<dcterms:(?:created|modified)[^>]*>)[^<]*(</dcterms:)")
 _FIT_ROW = 3
 _FORBIDDEN = re.compile(r"[\[\]:*?/\\]")
 
@@ -77,20 +75,32 @@ def workbook_bytes(
     for cause in fit.causes:
         sheet = book.create_sheet(names[cause.name])
         sheet["A1"] = f"{cause.zh} {cause.en}"
-        _sheet(sheet, [row for row in rows if row.cause == cause.name], selected or {})
+        mine = [row for row in rows if row.cause == cause.name]
+        _sheet(sheet, mine, selected or {}, fit.currency)
     _summary(book, fit, fit_sha256, rows, names)
-    return _packed(book)
+    return packed(book)
+
+
+def headers(currency: str) -> tuple[str, ...]:
+    """What stands over the columns of a cause's sheet."""
+    return tuple(title.format(currency=currency) for title, _, _ in COLUMNS)
 
 
 def _sheet(
-    sheet: Worksheet, rows: Sequence[Row], selected: dict[tuple[str, str, str], tuple[float, str]]
+    sheet: Worksheet,
+    rows: Sequence[Row],
+    selected: dict[tuple[str, str, str], tuple[float, str]],
+    currency: str,
 ) -> None:
     from openpyxl.styles import Font, PatternFill, Protection  # noqa: PLC0415 - as above
     from openpyxl.utils import get_column_letter  # noqa: PLC0415 - as above
 
     sheet["A1"].font = Font(bold=True, size=13)
     grey, yellow = PatternFill("solid", "DDDDDD"), PatternFill("solid", "FFF9D6")
-    for number, (header, _, width) in enumerate(COLUMNS, 1):
+    titles = headers(currency)
+    places = currency_exponent(currency)
+    formats = _formats(places)
+    for number, (header, (_, _, width)) in enumerate(zip(titles, COLUMNS, strict=True), 1):
         heading = sheet.cell(HEADER_ROW, number, header)
         heading.font, heading.fill = Font(bold=True), grey
         sheet.column_dimensions[get_column_letter(number)].width = width
@@ -107,19 +117,30 @@ def _sheet(
             elif name == "check":
                 entry.value = _check(number, row, first=_is_first(rows, number - HEADER_ROW - 1))
             else:
-                entry.value = _shown(name, row)
+                entry.value = _shown(name, row, places)
             if name in ("selected", "reason"):
                 entry.protection, entry.fill = Protection(locked=False), yellow
-            if name in _RELATIVITIES or name == "selected":
-                entry.number_format = "0.000000"
-            elif name == "change":
-                entry.number_format = "0.0%"
+            entry.number_format = formats.get(name, "General")
     sheet.freeze_panes = f"C{HEADER_ROW + 1}"
     sheet.protection.sheet = True
 
 
-def _shown(name: str, row: Row) -> Any:
+def _formats(places: int) -> dict[str, str]:
+    """How a spreadsheet writes each column's numbers."""
+    money = f"#,##0.{'0' * places}" if places else "#,##0"
+    return {
+        **dict.fromkeys((*_RELATIVITIES, "selected"), "0.000000"),
+        "exposure": "#,##0.0",
+        "claims": "#,##0",
+        "amount_minor": money,
+        "change": "0.0%",
+    }
+
+
+def _shown(name: str, row: Row, places: int) -> Any:
     value = getattr(row, name)
+    if name == "amount_minor":
+        return value / 10**places
     if name in _RELATIVITIES:
         return None if value is None else value / MILLION
     return round(value, 6) if name == "exposure" else value
@@ -204,19 +225,3 @@ def _summary(
 def fit_in(sheet: Worksheet) -> object:
     """The digest of the fit that a workbook's summary names."""
     return sheet.cell(_FIT_ROW, 2).value
-
-
-def _packed(book: Workbook) -> bytes:
-    """The file without the time of day, which the library writes into it."""
-    draft, made = io.BytesIO(), io.BytesIO()
-    book.save(draft)
-    with (
-        zipfile.ZipFile(draft) as old,
-        zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new,
-    ):
-        for name in old.namelist():
-            content = old.read(name)
-            if name == "docProps/core.xml":
-                content = _STAMP.sub(rb"\g<1>2000-01-01T00:00:00Z\g<2>", content)
-            new.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
-    return made.getvalue()

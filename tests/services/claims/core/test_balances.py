@@ -77,6 +77,31 @@ def test_an_accumulator_whose_term_has_ended_is_told_by_its_id() -> None:
     assert both[-1].unit is Unit.MONEY
 
 
+def test_an_accumulator_is_called_by_kind_scope_period_and_by_the_names_that_the_plan_gives() -> (
+    None
+):
+    stay = _added("stay-deductible", scope=Scope.TREATMENT, start=None, amount=200)
+    (told,) = _accumulators().between((), (stay,))
+    assert told.name.zh == "每次就诊免赔额（住院）"
+    assert told.name.en == "deductible per treatment (inpatient)"
+
+    def units(plan: str, accumulator: str) -> tuple[str, str]:
+        terms = terms_on(plan_named(plan), DAY)
+        found = Accumulators(terms, policy(), usage_snapshot(), DAY)
+        (one,) = found.over((_added(accumulator, amount=10_000),), frozenset())
+        return one.name.zh, one.name.en
+
+    assert units("million-medical", "rehabilitation") == (
+        "个人保单年度数量限额（康复治疗）",
+        "unit limit per member and policy year (rehabilitation)",
+    )
+    # Its code set has no name, and an id is none.
+    assert units("conventions-money", "units") == (
+        "个人保单年度数量限额",
+        "unit limit per member and policy year",
+    )
+
+
 def test_what_an_authorisation_has_been_used_for_is_told_in_its_unit_with_what_is_left() -> None:
     held = Authorisation(id="A1", start=DAY, end=date(2026, 1, 1), units=Decimal(2), amount=5_000)
     member = structs.replace(policy().member, authorisations=(held,))

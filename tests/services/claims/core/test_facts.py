@@ -31,6 +31,7 @@ EARLIER = EarlierService(
     service_date=DAY,
     quantity=Decimal("2.50"),
     unit_price=Decimal("3.00"),
+    units=Decimal("1.50"),
 )
 KEPT: list[tuple[Any, str, str]] = [
     (
@@ -47,6 +48,7 @@ KEPT: list[tuple[Any, str, str]] = [
     ),
     (EARLIER, "quantity", "2.5"),
     (EARLIER, "unit_price", "3"),
+    (EARLIER, "units", "1.5"),
     (line(1, "V1", "100.00", "1.50"), "unit_price", "100"),
     (line(1, "V1", "100.00", "1.50"), "quantity", "1.5"),
     (ReviewedLine(number=1, clause="8.5", quantity=Decimal("1.10")), "quantity", "1.1"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.claims.core.adjudicate import adjudicate
+from services.claims.core.adjudicate import adjudicate, allowed_services
 from services.claims.core.canonical import Inputs, inputs_bytes, inputs_from, plan_version
 from services.claims.core.clocks import ClockMove, days_left, papers_due
 from services.claims.core.decision import Disposition, LineOutcome, conservation_faults
@@ -29,6 +29,21 @@ from tests.services.claims.core.bills import bill, bills, line, plan_named, poli
 PLAN = plan_named("every-term")
 CLAUSE = PLAN.clauses[0].id
 DAY = date(2026, 5, 8)
+
+
+def test_a_line_says_how_many_units_are_left_of_it_where_not_all_are() -> None:
+    facts = bill(line(1, quantity="3"), line(2, quantity="2"), line(3, quantity="2"))
+    found = Review(
+        lines=(
+            ReviewedLine(number=1, clause=CLAUSE, quantity=Decimal("1.50")),
+            ReviewedLine(number=2, clause=CLAUSE, unit_price=Decimal(1)),
+            ReviewedLine(number=3, clause=CLAUSE, denied=True),
+        )
+    )
+    decision = adjudicate(PLAN, policy(), UsageSnapshot(), facts, PriorPayments(), review=found)
+    assert [str(one.units) for one in decision.lines] == ["1.5", "None", "None"]
+    told = allowed_services(facts, decision)
+    assert [(str(one.quantity), str(one.units)) for one in told] == [("3", "1.5"), ("2", "None")]
 
 
 @settings(max_examples=50)

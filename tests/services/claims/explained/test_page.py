@@ -87,6 +87,9 @@ def test_every_decision_of_the_cases_has_a_page_with_all_its_amounts(
             assert word in text
 
 
+FREE = "It uses no limit and no deductible any more."
+
+
 def test_what_came_back_and_the_net_stand_beside_what_was_paid() -> None:
     paid = told(decided(PLAN, bill()))
     facts = view(replace(paid, recovered=1_801), BOTH[1])["facts"]
@@ -97,6 +100,33 @@ def test_what_came_back_and_the_net_stand_beside_what_was_paid() -> None:
     read = Read(page(replace(paid, recovered=1_801), BOTH))
     assert all(one in read.text for one in ("已追回", "净付款", "29.99"))
     assert "已追回" not in Read(page(paid, BOTH)).text
+
+
+def test_a_member_is_told_what_became_of_a_paid_claim_since() -> None:
+    paid = told(decided(PLAN, bill()))
+    assert paid.since is None
+    less = replace(paid, recovered=1_801, to_return=500, corrected=2)
+    read = Read(page(less, BOTH))
+    for said in (
+        "医院已更正账单（第 2 次），以下以更正后的账单为准。",
+        "已付款 48.00 元，已退回 18.01 元，尚需退回保险公司 5.00 元。",
+        "The hospital has corrected the bill; what follows is about it.",
+        "Paid: CNY 48.00; CNY 18.01 came back; CNY 5.00 is still to be paid back to the insurer.",
+        "Still to be paid back",
+    ):
+        assert said in read.text
+        assert said not in Read(page(paid, BOTH)).text
+    more = replace(paid, due=700, state=ClaimState.PAYABLE)
+    assert more.since is not None
+    assert more.since.en == "Paid: CNY 48.00; CNY 7.00 more is to be paid."
+    assert replace(paid, due=700, paid=0).since is None  # nothing was paid before: its state tells
+
+
+def test_a_reversed_claim_tells_that_its_limits_are_free_and_who_bore_what_before() -> None:
+    read = Read(page(told(decided(PLAN, bill()), state=ClaimState.REVERSED), BOTH))
+    for said in ("所占用的额度与免赔额已全部退还。", "原结论：谁承担多少", "who bore what"):
+        assert said in read.text
+        assert said not in Read(page(told(decided(PLAN, bill())), BOTH)).text
 
 
 def test_a_hostile_name_of_a_service_is_text() -> None:
@@ -143,12 +173,12 @@ def test_what_nobody_bears_yet_is_said_to_be_undecided() -> None:
     assert made["reserved"]
     withdrawn = view(told(decided(PLAN, facts), state=ClaimState.WITHDRAWN), Language.EN)
     assert withdrawn["awaited"] == []
-    assert withdrawn["standing"] == "Withdrawn; nothing is paid."
+    assert withdrawn["standing"] == f"Withdrawn; nothing is paid. {FREE}"
 
 
 def test_a_reversed_claim_says_that_its_decision_holds_no_longer() -> None:
     made = view(told(decided(PLAN, bill()), state=ClaimState.REVERSED), Language.EN)
-    assert made["standing"] == "Reversed; what had been decided holds no longer."
+    assert made["standing"] == f"Reversed; what had been decided holds no longer. {FREE}"
 
 
 def test_an_adjusted_claim_of_which_money_is_got_back_has_a_decision_that_holds() -> None:
@@ -156,7 +186,7 @@ def test_an_adjusted_claim_of_which_money_is_got_back_has_a_decision_that_holds(
     made = view(told(facts, state=stands, released=False), Language.EN)
     assert made["standing"] == "Decided."
     back = view(told(facts, state=stands, released=True), Language.EN)
-    assert back["standing"] == "Reversed; what had been decided holds no longer."
+    assert back["standing"] == f"Reversed; what had been decided holds no longer. {FREE}"
 
 
 def test_a_line_of_nothing_still_says_why_it_is_denied() -> None:

@@ -400,6 +400,14 @@ OF_SEVERAL = [
     ("policies: {one: {pays", "policies: {six: {pays", "UNKNOWN_REFERENCE"),
     ("{order: [one, two]", "{pays: 1, order: [one, two]", "UNKNOWN_KEY"),
     ("review: B1, policy: two", "review: B1", "MISSING_KEY"),
+    (
+        "{review: B1, policy: two, expect: {policies: {two: {takes_back: 0}}}}",
+        (
+            "{correction: B1, member: bob, provider: C, day: 2025-03-01, expect: {},"
+            " lines: [{code: S1, price: 300}]}"
+        ),
+        "BILL_OF_ANOTHER",
+    ),
     ("claim: B1,", "claim: B1, sender: stranger,", "UNKNOWN_WORD"),
     ("pays: 100}", "waits_for: six}", "UNKNOWN_REFERENCE"),
 ]

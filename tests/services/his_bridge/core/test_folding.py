@@ -188,6 +188,14 @@ def test_the_order_of_arrival_does_not_matter_and_nothing_is_ever_negative(
             assert (folded.status is not BillStatus.FINAL) or folded.bill.lines
 
 
+@settings(max_examples=100, deadline=None)
+@given(events())
+def test_one_record_makes_the_same_bill_with_and_without_the_walk(event: BillEvent) -> None:
+    """A merge of other accounts says nothing of this one, and has it walked all the same."""
+    elsewhere = aliases_of([Merge(record="M", into="Y", out_of="Z", order=(0, ""))])
+    assert fold([event]) == fold([event], elsewhere)
+
+
 def sane(bill: Bill) -> None:
     assert bill.lines
     assert bill.total == sum(line.billed for line in bill.lines)

@@ -24,6 +24,8 @@ from services.his_bridge.core.terms import (
     SourceTerms,
 )
 from services.his_bridge.dialects.fhir_r4 import ClaimReader
+from services.his_bridge.dialects.fhir_r4.claim_care import emergency_of
+from services.his_bridge.dialects.fhir_r4.structs import Encounter
 from tests.services.his_bridge.records import (
     BASE_URL,
     ICD_10,
@@ -42,6 +44,8 @@ from tests.services.his_bridge.records import (
     money,
     tokens,
 )
+
+ADMITTED = "http://terminology.hl7.org/CodeSystem/admit-source"
 
 
 def bill_of(resources: dict[str, Resource], terms: SourceTerms = TERMS) -> Bill:
@@ -141,6 +145,45 @@ def test_the_encounter_says_how_care_was_given(code: str, care_type: CareType) -
     resources = everything()
     resources["Encounter"]["class"]["code"] = code
     assert bill_of(resources).care_type is care_type
+
+
+@pytest.mark.parametrize(
+    ("classes", "source", "emergency"),
+    [
+        (["IMP"], None, None),
+        (["IMP"], "emd", True),
+        (["IMP"], "gp", False),
+        (["IMP", "EMER"], None, True),
+        (["AMB"], None, None),
+    ],
+)
+def test_a_stay_that_began_as_an_emergency_says_so(
+    classes: list[str], source: str | None, emergency: bool | None
+) -> None:
+    stay: Resource = {}
+    if source is not None:
+        stay = {
+            "hospitalization": {"admitSource": {"coding": [{"system": ADMITTED, "code": source}]}}
+        }
+    told = [msgspec.convert({"class": {"code": code}, **stay}, Encounter) for code in classes]
+    assert emergency_of(told) is emergency
+
+
+def test_how_a_stay_began_leaves_with_the_bill_of_other_care_than_the_emergency_departments() -> (
+    None
+):
+    for code, source, leaves in (
+        ("IMP", (ADMITTED, "emd"), True),
+        ("IMP", (ADMITTED, "gp"), False),
+        ("IMP", ("urn:of-the-house", "emd"), False),
+        ("EMER", (ADMITTED, "emd"), False),
+    ):
+        resources = everything()
+        coding = {"system": source[0], "code": source[1]}
+        resources["Encounter"]["class"]["code"] = code
+        resources["Encounter"]["hospitalization"] = {"admitSource": {"coding": [coding]}}
+        told = messages.bill(bill_of(resources), name="", kind="FINAL")
+        assert told.emergency_admission is leaves
 
 
 def test_the_profile_may_know_types_of_encounters() -> None:

@@ -51,6 +51,8 @@ def test_the_examples_are_read() -> None:
         ('"2": reversed', '"2": gone', "interim, final, late, reversed, draft"),
         ('  statuses: {"0": interim, "1": final, "2": reversed, "9": draft}\n', "", "each status"),
         ('"1": outpatient', '"1": at home', "outpatient"),
+        ("total: total,", "total: total, admission: adm_way,", "sql_rows.emergency_admissions"),
+        ("  statuses:", "  emergency_admissions: [E]\n  statuses:", "both or neither"),
     ],
 )
 def test_a_fault_of_a_profile_is_named(old: str, new: str, said: str) -> None:

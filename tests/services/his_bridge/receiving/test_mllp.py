@@ -419,11 +419,11 @@ class MistakenIntake(FailingIntake):
     fault: Exception = ZeroDivisionError("of a patient")
     unread = 1
 
-    async def read_arrived(self) -> PullReport:
+    async def read_arrived(self, gather_s: float = 0.0) -> PullReport:
         if self.unread:
             self.unread -= 1
             raise self.fault
-        return await super().read_arrived()
+        return await super().read_arrived(gather_s)
 
 
 def test_a_mistake_of_ours_ends_no_loop_of_the_listener(

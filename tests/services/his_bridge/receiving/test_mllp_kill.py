@@ -23,7 +23,9 @@ from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.messages_hl7 import dft
 from tests.services.his_bridge.receiving.listening import client
 
-SENDERS, MESSAGES = 4, 15
+# Each sender waits for its answer, so that a transaction stores at most as many messages as there
+# are senders: these are enough for six of them.
+SENDERS, MESSAGES = 4, 24
 DOOMED = "tests.services.his_bridge.receiving.doomed"
 
 

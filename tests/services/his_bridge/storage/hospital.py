@@ -126,14 +126,18 @@ class Hospital:
 
     def unread(self) -> list[str]:
         with self.database.reading() as connection:
-            left = inbox.left_over(connection, sealer(connection), self.name, "bills", 100)
+            left = inbox.opened(
+                connection, sealer(connection), inbox.left_over(connection, self.name, "bills", 100)
+            )
         return [entry.external_id.removeprefix("DFT/") for entry in left]
 
     def read_unread(self, *records: Said) -> None:
         """What the next pull does first."""
         said = {one["id"]: one for one in records}
         with self.database.reading() as connection:
-            left = inbox.left_over(connection, sealer(connection), self.name, "bills", 100)
+            left = inbox.opened(
+                connection, sealer(connection), inbox.left_over(connection, self.name, "bills", 100)
+            )
         for pending in left:
             what = said[pending.external_id.removeprefix("DFT/")]
             self.settle((pending, outcome_of(what)))
@@ -147,7 +151,9 @@ class Hospital:
 
     def read_all(self, said: Mapping[tuple[str, str], Said]) -> None:
         with self.database.reading() as connection:
-            left = inbox.left_over(connection, sealer(connection), self.name, "bills", 100)
+            left = inbox.opened(
+                connection, sealer(connection), inbox.left_over(connection, self.name, "bills", 100)
+            )
         for pending in left:
             id_, version = pending.raw.decode().removeprefix("raw of ").split()
             self.settle((pending, outcome_of(said[id_, version])))

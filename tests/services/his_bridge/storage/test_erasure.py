@@ -303,7 +303,7 @@ def test_an_unread_record_is_sealed_and_read_by_another_process(
     other = Bridge(database, subject_keys(database))
     with database.reading() as connection:
         sealer = other.sealer(connection)
-        (entry,) = inbox.left_over(connection, sealer, HERE, "bills", 10)
+        (entry,) = inbox.opened(connection, sealer, inbox.left_over(connection, HERE, "bills", 10))
     assert (entry.external_id, entry.raw) == ("Claim/unread", b"raw of Claim/unread 1")
     assert other.settle(entry, stated(ANNA)).released == 1
     assert other.raw() == {"Claim/unread 1": b"raw of Claim/unread 1"}
@@ -466,10 +466,24 @@ def test_what_is_held_of_an_erased_patient_is_never_read(bridge: Bridge) -> None
     record(bridge.database, HERE, [woken])  # both are to be read by the next pull
     assert bridge.erase("e1", carl) == Erasure(keys=1)
     with bridge.database.reading() as connection:
-        assert inbox.left_over(connection, bridge.sealer(connection), HERE, "bills", 10) == []
+        assert (
+            inbox.opened(
+                connection,
+                bridge.sealer(connection),
+                inbox.left_over(connection, HERE, "bills", 10),
+            )
+            == []
+        )
     record(bridge.database, HERE, all_of(carl))
     with bridge.database.reading() as connection:
-        assert inbox.left_over(connection, bridge.sealer(connection), HERE, "bills", 10) == []
+        assert (
+            inbox.opened(
+                connection,
+                bridge.sealer(connection),
+                inbox.left_over(connection, HERE, "bills", 10),
+            )
+            == []
+        )
     assert bridge.bills() == []
 
 

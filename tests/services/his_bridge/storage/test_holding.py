@@ -85,7 +85,9 @@ class Hospital:
     def unread(self, channel: str = "bills") -> list[str]:
         """What the next pull reads first, in its order."""
         with self.database.reading() as connection:
-            left = inbox.left_over(connection, sealer(connection), self.name, channel, 100)
+            left = inbox.opened(
+                connection, sealer(connection), inbox.left_over(connection, self.name, channel, 100)
+            )
         return [entry.raw.decode() for entry in left]
 
     def held(self, channel: str = "bills") -> int:

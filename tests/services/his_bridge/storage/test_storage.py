@@ -146,7 +146,9 @@ def left(database: Database) -> list[str]:
     with database.reading() as connection:
         return [
             entry.external_id
-            for entry in inbox.left_over(connection, sealer(connection), H, CHANNEL, 100)
+            for entry in inbox.opened(
+                connection, sealer(connection), inbox.left_over(connection, H, CHANNEL, 100)
+            )
         ]
 
 

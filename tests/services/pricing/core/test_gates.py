@@ -18,6 +18,7 @@ from services.pricing.core import gates, reach
 from services.pricing.core.banned import Ban, banned_faults
 from services.pricing.core.basis_checks import basis_faults
 from services.pricing.core.evidence import Evidence
+from services.pricing.core.gate_words import ASKED, CLAUSE
 from services.pricing.core.gates import all_passed, judge
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.off_balance import rebased, totals
@@ -29,6 +30,7 @@ from tests.services.pricing import proposals
 from tests.services.pricing.proposals import LAW, bans, evidence_tree, format_2_tree, proposal
 
 CASES = load((Path(__file__).parent / "gates.yaml").read_bytes(), "gates.yaml")["cases"]
+NUMBERS = re.compile(r"[0-9]+(?:[.,][0-9]+)*")
 _STEP = re.compile(r"\[([0-9]+)\]|([^.\[\]]+)")
 
 
@@ -84,43 +86,49 @@ def test_a_case_fails_these_gates_and_no_others(name: str) -> None:
 
 
 FIGURES = {
-    "in_order": "0 faults",
-    "monotone": "4 tables of 2 biometrics",
-    "one_layer": "2 in the outcome layer",
-    "one_reading": "0.085107 of at most 0.12",
-    "credit_cap": "0.17668 of at most 0.3",
-    "collar": "0.8 to 1.25",
-    "floor": "172537 against 100000",
-    "off_balance": "0 millionths of expected claims",
-    "banned_factors": "1 bans in CN",
-    "alternative": "2 of 2",
-    "finite": "6 coefficients",
-    "converged": "6 of 6 models",
-    "selection": "0 cells differ from what was indicated",
-    "golden_quotes": "5 golden quotes",
+    "in_order": "0 found, none allowed",
+    "monotone": "0 breaches in 4 tables of 2 biometrics, none allowed",
+    "one_layer": "0 breaches, with 2 in the outcome layer, none allowed",
+    "one_reading": "one lowers a factor by up to 8.5107 %, allowed up to 12 %",
+    "credit_cap": "readings take off up to 17.668 %, the tariff's cap is 30 %, the law's 40 %",
+    "collar": "0.8 to 1.25 times the expiring premium, allowed 0.5 to 2",
+    "floor": "the cheapest is 1,725.37 CNY, allowed from 1,000.00 CNY",
+    "off_balance": "expected claims change by 0 %, approved 0 %, to a millionth",
+    "banned_factors": "0 breaches by 5 features against 1 ban in CN, none allowed",
+    "alternative": "stated for 2 of 2 outcomes, asked of all",
+    "finite": "0 are not, among 6 coefficients and all cells, none allowed",
+    "converged": "6 of 6 models, asked of all",
+    "selection": "0 breaches, 0 cells differ from what was indicated, none allowed",
+    "golden_quotes": "5 of 5 golden quotes, asked of all",
 }
 
 
 def figures(case: dict[str, Any]) -> dict[str, str]:
     found = {gate.name: gate.figure for gate in judge(*made(case), bans(), LAW)}
-    assert len(found.pop("evidence")) == 12  # the beginning of a digest
+    assert re.fullmatch(
+        "the evidence is [0-9a-f]{12}…, [0-9]+ breaches, none allowed", found.pop("evidence")
+    )
     return found
 
 
 def test_a_gate_says_the_figure_that_it_judges_by() -> None:
     assert figures({}) == FIGURES
     for name, gate, figure in (
-        ("a fit that did not converge is no ground", "converged", "5 of 6 models"),
-        ("who cannot reach a target has another way", "alternative", "0 of 2"),
+        ("a fit that did not converge is no ground", "converged", "5 of 6 models, asked of all"),
+        (
+            "who cannot reach a target has another way",
+            "alternative",
+            "stated for 0 of 2 outcomes, asked of all",
+        ),
         (
             "a cell that differs from what was indicated says why",
             "selection",
-            "2 cells differ from what was indicated",
+            "2 breaches, 2 cells differ from what was indicated, none allowed",
         ),
         (
             "a change of the bases that was approved is in balance",
             "off_balance",
-            "50000 millionths of expected claims",
+            "expected claims change by 5 %, approved 5 %, to a millionth",
         ),
     ):
         assert figures(CASES[name])[gate] == figure
@@ -136,15 +144,15 @@ def test_figures_of_nothing_are_nothing() -> None:
             for place in range(len(table["cells"])):
                 without[f"evidence.causes[{c}].tables[{t}].cells[{place}].amount_minor"] = 0
     found = figures({"change": without})
-    assert found["one_reading"] == "0 of at most 0.12"
-    assert found["off_balance"] == "0 millionths of expected claims"
+    assert found["one_reading"] == "one lowers a factor by up to 0 %, allowed up to 12 %"
+    assert found["off_balance"] == FIGURES["off_balance"]
 
 
 def test_a_figure_that_is_a_bound_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "_MOST_COMBINATIONS", 1)
     found = figures({})
-    assert "(bound)" in found["credit_cap"]
-    assert "(bound)" in found["floor"]
+    assert "(a bound)" in found["credit_cap"]
+    assert "(a bound)" in found["floor"]
 
 
 def test_no_gates_at_all_are_not_passed() -> None:
@@ -155,7 +163,22 @@ def test_every_gate_says_its_clause_and_its_figure() -> None:
     judged = judge(*proposal(), bans(), LAW)
     assert [gate.name for gate in judged] == list(gates._GATES)
     assert all(gate.figure and gate.clause and gate.zh and gate.en for gate in judged)
-    assert gates._SAID.keys() == {*gates._GATES, "basis"}
+    assert ASKED.keys() == {*gates._GATES, "basis"}
+
+
+def test_a_gate_says_the_same_figures_in_both_languages() -> None:
+    for name in CASES:
+        for gate in judge(*made(CASES[name]), bans(), LAW):
+            assert gate.en.endswith(f": {gate.figure}")
+            assert set(NUMBERS.findall(gate.zh)) == set(NUMBERS.findall(gate.en)), gate.name
+
+
+def test_every_gate_is_explained_where_it_says() -> None:
+    page, _, heading = CLAUSE.partition("#")
+    text = (Path(__file__).parents[4] / page).read_text("utf-8")
+    (section,) = (part for part in text.split("\n## ") if part.lower().startswith(heading))
+    told = set(re.findall(r"^\| `([a-z_]+)`(?:, `([a-z_]+)`)? \|", section, re.MULTILINE))
+    assert {name for row in told for name in row if name} == {*gates._GATES, "basis"}
 
 
 def test_every_gate_and_every_reason_has_a_case() -> None:

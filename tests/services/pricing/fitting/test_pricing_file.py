@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common.strict_yaml import StrictYamlError
+from services.common.strict_yaml import Fault, StrictYamlError, load
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.experience.settings import StudySettings
 from services.pricing.fitting.pricing_file import (
@@ -15,6 +15,8 @@ from services.pricing.fitting.pricing_file import (
     parse_pricing_file,
     template,
 )
+from services.pricing.fitting.renewal.settings import RENEWAL, RenewalSettings
+from services.pricing.fitting.section import Section
 from services.pricing.fitting.simulated.settings import SimulateSettings
 
 
@@ -88,10 +90,31 @@ studies: {}
     ]
 
 
+def test_a_renewal_is_told_in_the_tariffs_words_and_says_so_of_the_old_ones() -> None:
+    text = "format: 1\nrenewal:\n  collar: {low: '0.85', high: '1.25', source: us}\n"
+    assert faults(text + "  legal_cap: {share: '0.2', source: us}\n") == [
+        "3: renewal.collar.high: RENAMED",
+        "3: renewal.collar.low: RENAMED",
+        "4: renewal.legal_cap: RENAMED",
+    ]
+    found = parsed(text.replace("low", "least").replace("high", "greatest")).of(RenewalSettings)
+    assert found.collar is not None
+    assert (found.collar.least_millionths, found.collar.greatest_millionths) == (850_000, 1_250_000)
+
+
 def test_a_valuation_begins_a_quarter() -> None:
     text = "format: 1\nbook: {valuation_day: 2026-02-01}\n"
     assert faults(text) == ["2: book.valuation_day: QUARTER"]
     assert parsed(text.replace("02-01", "04-01")).of(BookSettings).valuation_day.month == 4
+
+
+def test_a_book_is_not_renewed_with_credits_as_sum_insured() -> None:
+    faults: list[Fault] = []
+    tree = load(b"credit_as: sum_insured\n", "pricing.yaml")
+    RENEWAL.read(Section(tree, "renewal", faults))
+    (fault,) = faults
+    assert (fault.path, fault.line, fault.reason) == ("renewal.credit_as", 1, "NOT_HERE")
+    assert "one by one (QuotePremium)" in fault.text
 
 
 def test_a_file_says_its_format() -> None:

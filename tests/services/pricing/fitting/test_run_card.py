@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,6 +35,28 @@ def test_cards_are_numbered_and_read_back(tmp_path: Path) -> None:
     assert card.synthetic
     assert set(card.inputs) == {"in.csv"}
     assert {"lipei", "numpy", "pandas", "glum", "lifelines"} <= set(card.versions)
+
+
+def test_two_runs_at_once_never_share_a_number(tmp_path: Path) -> None:
+    started = run_card.Started(
+        command="study", arguments=(), seed=None, settings_sha256="ab", inputs={}, at=NOW
+    )
+    commands = [msgspec.structs.replace(started, command=name) for name in ("fit", "study") * 10]
+
+    def finished(one: run_card.Started) -> Path:
+        return run_card.finish(tmp_path, one, outputs=[], synthetic=False, ended=NOW)
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(finished, commands))
+    numbers = sorted(path.name[:4] for path in made)
+    assert numbers == [f"{number:04d}" for number in range(1, 21)]
+    assert len(list((tmp_path / "runs").iterdir())) == 20, "nothing else is left"
+
+
+def test_a_number_that_a_killed_run_has_taken_stays_taken(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "runs" / "0002.taken").touch()
+    assert written(tmp_path).name == "0003-study.json"
 
 
 def test_the_same_bytes_differ_in_nothing(tmp_path: Path) -> None:

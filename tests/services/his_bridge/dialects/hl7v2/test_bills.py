@@ -52,6 +52,22 @@ def changed(**terms: str) -> Hl7Reading:
     return reading(profile(lambda text: text.replace("hl7v2:\n  ", f"hl7v2:\n{lines}  ")))
 
 
+@pytest.mark.parametrize(
+    ("written", "terms", "emergency"),
+    [
+        ("", {}, None),
+        ("E", {}, True),
+        ("R", {}, False),
+        ("1", {"emergency_admissions": '["1"]'}, True),
+        ("E", {"emergency_admissions": '["1"]'}, False),
+    ],
+)
+def test_the_admission_type_says_whether_a_stay_began_as_an_emergency(
+    written: str, terms: dict[str, str], emergency: bool | None
+) -> None:
+    assert bill_of(with_field(dft(), "PV1", 4, written), **terms).emergency is emergency
+
+
 def test_charges_are_added_to_the_bill_of_their_account() -> None:
     outcome = happened(dft())
     assert (outcome.bill_id, outcome.kind, outcome.day) == (

@@ -79,6 +79,22 @@ def test_rows_are_a_bill() -> None:
     assert (first.code.code, first.local_code.code) == ("250101001", "XJ")
 
 
+@pytest.mark.parametrize(("way", "emergency"), [("急诊", True), ("门诊", False), ("", None)])
+def test_a_column_says_whether_a_stay_began_as_an_emergency(
+    way: str, emergency: bool | None
+) -> None:
+    told = "total: total, admission: adm_way"
+    found = profile(
+        "sqlite://",
+        lambda t: t.replace("total: total", told).replace(
+            "sql_rows:\n", "sql_rows:\n  emergency_admissions: [急诊, 绿色通道]\n"
+        ),
+    )
+    outcome = spoilt(lambda r: r["head"].update(adm_way=way), found)
+    assert isinstance(outcome, BillStated)
+    assert outcome.bill.emergency is emergency
+
+
 def test_a_name_in_a_public_text_is_emptied_and_in_a_number_it_stops_the_bill() -> None:
     named = spoilt(lambda r: r["lines"][0].update(item_name=f"血常规 {BILL['pat_name']}"))
     assert isinstance(named, BillStated)

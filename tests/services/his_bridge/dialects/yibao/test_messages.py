@@ -101,6 +101,34 @@ def test_a_settlement_list_adds_western_diagnoses_and_the_days_of_the_stay() -> 
     assert outcome.bill.start == datetime(2026, 3, 1, 0, tzinfo=UTC)
 
 
+def test_a_stay_that_began_as_an_emergency_says_so_whatever_comes_first() -> None:
+    """By 医疗类别 24 (急诊转住院) or 入院途径 1; another 医疗类别 says nothing of how it began."""
+    from_emergency = copy.deepcopy(SETTLED)
+    from_emergency["output"]["setlinfo"]["med_type"] = "24"
+    came_in = copy.deepcopy(LIST)
+    came_in["input"]["setlinfo"]["adm_way"] = "1"
+    by_clinic = copy.deepcopy(LIST)
+    by_clinic["input"]["setlinfo"]["adm_way"] = "2"
+    for story, emergency in (
+        ((FEES, REFUND, SETTLED, LIST), None),
+        ((FEES, REFUND, from_emergency, LIST), True),
+        ((FEES, REFUND, SETTLED, came_in), True),
+        ((FEES, REFUND, SETTLED, by_clinic), False),
+    ):
+        for order in permutations(story):
+            found = fold(events(order))
+            assert found is not None
+            assert found.bill is not None
+            assert found.bill.emergency is emergency
+    others = profile(
+        lambda text: text.replace("  med_types", '  emergency_med_types: ["9924"]\n  med_types')
+    )
+    outcome = judged(from_emergency, others)
+    assert isinstance(outcome, BillHappened)
+    assert outcome.bill is not None
+    assert outcome.bill.emergency is None
+
+
 def test_the_story_of_a_stay_is_one_bill() -> None:
     found = fold(events(STORY))
     assert found is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from contextlib import suppress
 from datetime import date
 
 import msgspec
@@ -9,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from services.his_bridge.core.reconciliation import DayTotals
+from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.sources.sql import SqlSource
 from services.his_bridge.sources.sql.cursor import Place
@@ -24,6 +27,8 @@ from tests.services.his_bridge.sources.sql.hospital import (
     swept,
     with_source,
 )
+
+MIB = 1 << 20
 
 
 @pytest.fixture
@@ -256,6 +261,36 @@ def test_a_record_larger_than_the_limit_is_named_and_smaller_pages_go_on(url: st
     with pytest.raises(SourceFault) as caught:
         swept(profile(url, small))
     assert caught.value.reason == "SOURCE_TOO_LARGE"
+
+
+@pytest.mark.parametrize("column", ["v_line.item_name", "v_bill.diag"])
+def test_a_cell_that_is_too_large_is_refused_before_it_is_fetched(url: str, column: str) -> None:
+    """Of the columns that may hold any length; of the others the database itself sees to it."""
+    table, _, name = column.partition(".")
+    many = 16 * MIB
+    with connected(url) as connection:
+        add(connection, "b1")
+        if url.startswith("postgresql"):
+            connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {name} TYPE text"))
+        connection.execute(text(f"UPDATE {table} SET {name} = :n"), {"n": "x" * many})
+    found = profile(url, lambda text: text.replace("timeout_s: 20", "timeout_s: 20, attempts: 1"))
+    assert fetched(found) < many // 4
+    # The control: a limit that lets it through has it fetched.
+    loose = profile(
+        url, lambda text: text.replace("page_size: 20", "page_size: 20, max_body_mib: 32")
+    )
+    assert fetched(loose) > many
+
+
+def fetched(found: SourceProfile) -> int:
+    """The most memory that Python's own objects took meanwhile."""
+    tracemalloc.start()
+    try:
+        with suppress(SourceFault):
+            swept(found)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_statement_that_takes_too_long_is_stopped(url: str) -> None:

@@ -60,6 +60,8 @@ def cell(level: str, relativity: float) -> CellFit:
         raw=relativity,
         credibility=1.0,
         indicated=relativity,
+        raw_low95=0.4,
+        raw_high95=2.5,
         low95=0.5,
         high95=2.0,
         thin=True,

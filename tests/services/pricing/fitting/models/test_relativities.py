@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.pricing.fitting.models.relativities import edges_within, isotonic
+from services.pricing.fitting.models.relativities import edges_within, isotonic, isotonic_rows
 
 values = st.lists(st.tuples(st.floats(-3, 3), st.floats(0.5, 1_000)), min_size=1, max_size=12)
 
@@ -22,6 +23,8 @@ def test_isotonic_never_falls_keeps_the_weighted_mean_and_moves_nothing_in_order
     assert np.allclose(isotonic(found, weight), found)
     ordered = np.sort(value)
     assert np.array_equal(isotonic(ordered, weight), ordered)
+    rows = isotonic_rows(np.stack([value, ordered]), weight)
+    assert rows == pytest.approx(np.stack([isotonic(value, weight), ordered]), abs=1e-9)
 
 
 @given(st.lists(st.integers(30, 200), min_size=1, max_size=8, unique=True), st.floats(0.1, 60))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from services.pricing.fitting.models import survival
 from services.pricing.fitting.models.design import Category, Design, Number
 from services.pricing.fitting.models.refusal import FitRefused
 from services.pricing.fitting.models.survival import (
@@ -144,6 +145,34 @@ def test_cox_and_monthly_poisson_say_the_same() -> None:
     # Without entry times late people would count as safe in days when nobody looked.
     blind = cox(rows.assign(start=0), design).set_index("name")
     assert not np.allclose(blind["estimate"], found["estimate"], atol=1e-3)
+
+
+def often(people: int) -> tuple[pd.DataFrame, Design]:
+    """First visits at 5 a year, times a gamma frailty: a quarter of them in the first month."""
+    random = np.random.default_rng(9)
+    sex, x = random.integers(0, 2, people), random.normal(0, 1, people).round(1)
+    rate = 5 * random.gamma(1 / 0.87, 0.87, people) * np.exp(0.3 * sex + 0.25 * x)
+    day = np.floor(random.exponential(365.25 / rate))
+    seen = day < 1_096
+    rows = pd.DataFrame(
+        {"person_id": range(people), "start": 0, "stop": np.minimum(day + 1, 1_096), "event": seen}
+    )
+    design = Design(
+        terms=(
+            Category(name="sex", levels=("F", "M"), codes=sex.astype(np.int32)),
+            Number(name="x", values=x),
+        ),
+        size=people,
+    )
+    return rows, design
+
+
+def test_where_events_come_at_once_the_months_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, design = often(3_000)
+    assert (cross_check(rows, design, where="test")["apart"] <= 0.02).all()
+    # Control: with one rate for each whole month the two are further apart.
+    monkeypatch.setattr(survival, "_PARTS", 1)
+    assert (cross_check(rows, design, where="test")["apart"] > 0.02).any()
 
 
 def test_hazards_that_part_are_noticed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from services.pricing.fitting.renewal import pricing_shards, renew
 from services.pricing.fitting.renewal.dealing import BookUnreadable
 from services.pricing.fitting.renewal.renew import BookRefused, NothingToRenew
 from services.pricing.fitting.renewal.terms import TermsRefused, terms_of
+from services.pricing.fitting.renewal.tiers import NoTiers, tiers_of
 from services.pricing.fitting.renewal.work import Work
 from tests.services.pricing.fitting.renewal.books import (
     COLLAR,
@@ -82,6 +84,34 @@ def test_the_same_book_gives_the_same_bytes_in_whatever_order_it_stands_in_shard
     one, _ = renewed_book(work(tmp_path / "b.parquet", tmp_path / "3", shards=1))
     assert one.off_balance_billionths == first.off_balance_billionths
     assert one.charged_minor == first.charged_minor
+
+
+def test_a_policy_s_shard_is_sha256_of_its_name_whatever_the_libraries(tmp_path: Path) -> None:
+    made = work(write_book(tmp_path / "b.parquet", people(100)), tmp_path)
+    renewed_book(made)
+    for number in range(SETTINGS.shards):
+        path = made.result / f"renewals-{number:04d}.parquet"
+        for name in pq.read_table(path)["policy_id"].to_pylist():
+            digest = hashlib.sha256(name.encode()).digest()
+            assert int.from_bytes(digest[:4], "big") % SETTINGS.shards == number
+
+
+def test_outcome_tiers_are_carried_to_the_result_and_price_nothing(tmp_path: Path) -> None:
+    rows = people(60)
+    without, _ = renewed_book(work(write_book(tmp_path / "b.parquet", rows), tmp_path / "without"))
+    with pytest.raises(NoTiers):
+        tiers_of(tmp_path / "without" / "renewals", ["p1"])
+    tiers = [{**row, "outcome_tier": ["controlled", "", None][n % 3]} for n, row in enumerate(rows)]
+    made = work(write_book(tmp_path / "t.parquet", tiers), tmp_path / "with")
+    found, _ = renewed_book(made)
+    assert found.charged_minor == without.charged_minor
+    said = tiers_of(made.result, ["p0", "p1", "p2", "p61"])
+    assert said == {"p0": "controlled", "p1": "", "p2": ""}
+    tiers[5]["outcome_tier"] = "not a tier"
+    with pytest.raises(BookRefused) as refused:
+        renewed_book(work(write_book(tmp_path / "m.parquet", tiers), tmp_path / "malformed"))
+    ((fault, lines),) = refused.value.tally.rows.items()
+    assert (fault.column, fault.reason, lines) == ("outcome_tier", "MALFORMED", [6])
 
 
 def test_csv_and_parquet_price_alike_and_a_company_may_name_its_columns(tmp_path: Path) -> None:
@@ -255,7 +285,7 @@ def test_the_tariffs_own_collar_and_cap_bind_and_settings_may_only_be_narrower()
         terms_of(dataclasses.replace(SETTINGS, collar=wide, cap=high), tariff)
     assert [fault.partition(":")[0] for fault in refused.value.faults] == [
         "renewal.collar",
-        "renewal.legal_cap",
+        "renewal.credit_cap",
     ]
     with pytest.raises(TermsRefused):
         terms_of(unsaid, RATES.tariff)

@@ -155,6 +155,8 @@ def _cells(table: FactorTable) -> list[CellFit]:
             raw=factor / MILLION,
             credibility=1.0,
             indicated=factor / MILLION,
+            raw_low95=0.8 * factor / MILLION,
+            raw_high95=1.2 * factor / MILLION,
             low95=0.9 * factor / MILLION,
             high95=1.1 * factor / MILLION,
             thin=False,

@@ -17,7 +17,7 @@ from services.pricing.core.evidence import evidence_digest
 from services.pricing.core.gates import all_passed, cells_of, judge
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.tariff import MILLION, Basis, canonical_bytes
-from services.pricing.fitting.models.fit_result import Fit
+from services.pricing.fitting.models.fit_result import Fit, Loads
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.selection import choice
 from services.pricing.fitting.selection.cells import cell_name, millionths, rows_of
@@ -174,9 +174,14 @@ _FAULTS: list[tuple[Callable[[openpyxl.Workbook], Any], list[tuple[str, ...]]]] 
     (setting(AGE_30, PLACE["exposure"], None), [("inpatient", f"D{AGE_30}", "EDITED")]),
     (setting(AGE_30, PLACE["previous"], 0.4), [("inpatient", f"N{AGE_30}", "EDITED")]),
     (setting(AGE_30, PLACE["feature"], "sex"), [("inpatient", f"C{AGE_30}", "EDITED")]),
+    (setting(AGE_30, PLACE["cell"], "30-38"), [("inpatient", f"B{AGE_30}", "EDITED")]),
+    (setting(AGE_30, PLACE["cell"], "40-49"), [("inpatient", f"B{AGE_30}", "EDITED")]),
+    (setting(AGE_30, PLACE["table"], "years"), [("inpatient", f"A{AGE_30}", "EDITED")]),
     (
-        setting(AGE_30, PLACE["cell"], "30-38"),
-        [("inpatient", f"B{AGE_30}", "UNKNOWN_ROW"), ("inpatient", "A1", "MISSING_ROW")],
+        lambda book: (
+            setting(60, PLACE["table"], "years")(book) or setting(60, PLACE["cell"], "1-2")(book)
+        ),
+        [("inpatient", "A60", "UNKNOWN_ROW")],
     ),
     (
         lambda book: book["inpatient"].delete_rows(AGE_30),
@@ -339,6 +344,26 @@ def test_what_the_settings_lack_is_said(old: str, new: str, path: str) -> None:
     with pytest.raises(ProposalRefused) as refused:
         proposal(FIT, SHA256, selection(), settings(YAML.replace(old, new)))
     assert path in [fault.path for fault in refused.value.faults]
+
+
+def test_loads_that_the_fit_was_not_calibrated_with_are_refused_one_by_one() -> None:
+    loads = Loads(
+        fixed_expense_e4=70_000_000, variable_expense_millionths=120_000, profit_millionths=60_000
+    )
+    fit = msgspec.structs.replace(FIT, target_loss_ratio=0.7, loads=loads)
+    chosen = as_indicated(digest(fit))
+    with pytest.raises(ProposalRefused) as refused:
+        proposal(fit, digest(fit), chosen, settings())
+    assert [(one.path, one.reason) for one in refused.value.faults] == [
+        ("tariff.fixed_expense_minor", "OTHER_LOADS"),
+        ("tariff.profit", "OTHER_LOADS"),
+    ]
+    # Control: the same loads, and a fit without a target, are taken.
+    same = Loads(
+        fixed_expense_e4=60_000_000, variable_expense_millionths=120_000, profit_millionths=50_000
+    )
+    fit = msgspec.structs.replace(fit, loads=same)
+    assert proposal(fit, digest(fit), as_indicated(digest(fit)), settings()).tariff.format == 2
 
 
 def test_a_selection_of_another_fit_is_refused() -> None:
