@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import tempfile
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import nbformat
 from nbclient import NotebookClient
 from traitlets.config import Config
 
+# Its functions have no types; whether mypy sees them depends on what else it looks at.
+nbformat: Any = importlib.import_module("nbformat")
 ROOT = Path(__file__).parents[2]
 TUTORIAL = ROOT / "docs" / "from-book-to-quote.ipynb"
 _PEOPLE = re.compile(r"^PEOPLE = [0-9_]+$", re.MULTILINE)
@@ -49,7 +51,7 @@ def executed(people: int = 0) -> Any:
 
 def committed() -> Any:
     """The notebook as it lies in docs/."""
-    return nbformat.read(TUTORIAL, as_version=4)  # type: ignore[no-untyped-call] # says no types
+    return nbformat.read(TUTORIAL, as_version=4)
 
 
 def texts(notebook: Any) -> list[str]:
@@ -65,4 +67,4 @@ def texts(notebook: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    nbformat.write(executed(), TUTORIAL)  # type: ignore[no-untyped-call] # says no types
+    nbformat.write(executed(), TUTORIAL)
