@@ -27,7 +27,6 @@ from bench import (
     engine,
     every_edit,
     evidence,
-    fitting,
     hl7v2,
     hl7v2_memory,
     identified,
@@ -148,6 +147,8 @@ def _run(only: list[str], sizes: Sizes, report: Report) -> None:
     if "hl7v2-memory" in only:
         _measured(report, "HL7 v2 memory", lambda: hl7v2_memory.measure(report, sizes))
     if "fitting" in only:
+        from bench import fitting  # noqa: PLC0415 - seconds of pandas and lifelines, for it alone
+
         _measured(report, "fitting", lambda: fitting.measure(report, sizes))
     if "quote" in only:
         _measured(report, "quote kernel", lambda: quote.measure(report, sizes))

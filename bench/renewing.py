@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -26,6 +27,8 @@ from services.pricing.tariffs.loader import example_tariffs, load_folder
 _COLLAR = Collar(least_millionths=850_000, greatest_millionths=1_250_000, source="bench")
 _CAP = CreditCap(share_millionths=200_000, source="bench")
 _CHUNK = 1_000_000
+# Floor and ours take turns, and the median of each counts.
+_TURNS = 3
 _FLOOR = (
     "DuckDB, Parquet to Parquet: the same people joined with the tariff's tables, every factor and "
     "the clipped premium kept as floats; no balance, no waterfall, no check of a row"
@@ -37,7 +40,6 @@ def measure(report: Report, sizes: Sizes, folder: Path) -> None:
     rates = load_folder(example_tariffs()).on(TARIFF, date(2026, 12, 1))
     book = folder / "book.parquet"
     _write_book(book, sizes.renewals)
-    floor, floor_cpu = _timed(lambda: _joined(rates, book, folder / "floor.parquet"))
     work = Work(
         book=book,
         book_sha256="bench",
@@ -46,17 +48,28 @@ def measure(report: Report, sizes: Sizes, folder: Path) -> None:
         terms=Terms(collar=_COLLAR, cap=_CAP),
         folder=folder / "renewal",
     )
-    ours, cpu = _timed(lambda: renew_book(work, lambda *_: None))
-    report.add(
-        "renew a book, Parquet to Parquet, balanced under a collar",
-        "s",
-        ours,
-        floor,
-        cpu_ms=cpu * 1e3 / sizes.renewals,
-        what_floor_is=_FLOOR,
-        n=sizes.renewals,
-    )
-    report.counts["renewal: CPU seconds of ours over those of the join"] = cpu / floor_cpu
+    turns = [
+        (
+            _timed(lambda: _joined(rates, book, folder / "floor.parquet")),
+            _timed(lambda: renew_book(work, lambda *_: None)),
+        )
+        for _ in range(_TURNS)
+    ]
+    floor, floor_cpu = (statistics.median(turn[0][place] for turn in turns) for place in (0, 1))
+    ours, cpu = (statistics.median(turn[1][place] for turn in turns) for place in (0, 1))
+    for path, spent, least in (
+        ("renew a book, Parquet to Parquet, balanced under a collar", ours, floor),
+        ("renew a book, Parquet to Parquet, CPU of all threads", cpu, floor_cpu),
+    ):
+        report.add(
+            path,
+            "s",
+            spent,
+            least,
+            cpu_ms=cpu * 1e3 / sizes.renewals,
+            what_floor_is=_FLOOR,
+            n=sizes.renewals,
+        )
 
 
 def _settings() -> RenewalSettings:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import random
 import socket
 from http.client import HTTPException
 from pathlib import Path
@@ -16,6 +18,8 @@ from services.common.grpc_edge import sync_channel
 from services.common.transport.certificates import TlsRefused, load_identity
 
 _ASK_S = 1.0
+_NOT_FOR_CONNECTIONS = (15_000, 32_000)  # ip_local_port_range begins at 32,768
+_DRAWN = random.SystemRandom()
 # Health is open to every authenticated caller, and this certificate needs no token beside it.
 _ASKING = "settlement"
 
@@ -68,9 +72,21 @@ def tcp_accepts(address: str, timeout_s: float = _ASK_S) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that were free a moment ago, all different."""
+    """Ports of 127.0.0.1 that were free a moment ago, all different.
+
+    Drawn from those that Linux gives to no connection unless it is told so: one that opens in
+    between takes none of them before its server does.
+    """
     with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+        found: list[int] = []
+        while len(found) < count:
+            probe = held.enter_context(socket.socket())
+            port = _DRAWN.randrange(*_NOT_FOR_CONNECTIONS)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as fault:
+                if fault.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                found.append(port)
+        return found

@@ -5,10 +5,9 @@ ruff checks and formats its cells; mypy reads no notebooks: their execution stan
 
 from __future__ import annotations
 
-import nbformat
 import pytest
 
-from tests.project.notebook import TUTORIAL, executed, texts
+from tests.project.notebook import TUTORIAL, committed, executed, texts
 
 KIBI = 1024
 
@@ -16,14 +15,14 @@ KIBI = 1024
 @pytest.mark.timeout(600)
 def test_a_small_book_goes_from_first_cell_to_quote() -> None:
     told = texts(executed(3_000))
-    assert len(told) == len(texts(nbformat.read(TUTORIAL, as_version=4)))
+    assert len(told) == len(texts(committed()))
     assert "all passed: True\n" in told
     assert "each against himself" in "".join(told)
     assert "yuan a year" in told[-1]
 
 
 def test_its_outputs_are_committed_and_small() -> None:
-    notebook = nbformat.read(TUTORIAL, as_version=4)
+    notebook = committed()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     pictures = [o for c in cells for o in c.outputs if "image/svg+xml" in o.get("data", {})]
@@ -35,4 +34,4 @@ def test_its_outputs_are_committed_and_small() -> None:
 @pytest.mark.timeout(1_800)
 def test_its_outputs_are_those_of_today() -> None:
     """`python -m tests.project.notebook` renews them."""
-    assert texts(executed()) == texts(nbformat.read(TUTORIAL, as_version=4))
+    assert texts(executed()) == texts(committed())

@@ -22,7 +22,7 @@ def run(*words: str | Path) -> str:
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pricing")
     run("init", folder)
-    run("simulate", "-f", folder, "--people", "2000", "--seed", "5")
+    run("simulate", "-f", folder, "--people", "1000", "--seed", "5")
     run("study", "-f", folder)
     run("fit", "-f", folder)
     return folder

@@ -65,8 +65,8 @@ def test_select_says_what_the_departures_do_to_expected_claims(
     assert "effect" not in typed("pricing", "select", "-f", tmp_path).out
     edit(tmp_path / "select" / "relativities.xlsx", 0.95, "fewer accidents among the young")
     chosen = typed("pricing", "select", "-f", tmp_path).out
-    assert "before bases are moved: inpatient +0.00%, outpatient +0.00%, injury -0." in chosen
-    assert "all causes -0." in chosen
+    assert "before bases are moved: inpatient +0.00%, outpatient +0.00%, injury -" in chosen
+    assert "all causes -" in chosen
     assert max(map(len, chosen.splitlines())) < 200, "a pipe takes lines, no table"
 
 
@@ -210,5 +210,5 @@ def test_a_fit_that_did_not_converge_is_proposed_to_nobody(folder: Path, tmp_pat
     typed("pricing", "select", "-f", tmp_path)
     stopped = typed("pricing", "propose", "-f", tmp_path, code=1)
     assert "    evidence.inpatient.frequency: did not converge" in stopped.out
-    assert "a gate is not passed; nothing was written" in stopped.err
+    assert "1 gate not passed; nothing was written" in stopped.err
     assert not (tmp_path / "tariff").exists()

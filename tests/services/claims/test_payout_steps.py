@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -475,10 +475,10 @@ def test_a_sender_that_is_killed_while_its_bytes_are_under_way(
     payer.owe(name := claim())
     message_id = payer.gather().message_id
     # Takes the connection and reads nothing: the bytes hang between the two.
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as until_killed:
         silent_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with killed_sender(payer, sqlite_database, silent_url, message_id):
-            silent.accept()
+            until_killed.enter_context(silent.accept()[0])
     assert file_state(payer, message_id) is FileState.SENDING
     assert payer.send(bank, message_id) is Sending.STILL_UNKNOWN  # they could still arrive
     payer.wait_before_resending()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from stack.probes import free_ports
 from tests.plain_http import NO_TLS
 
 Resource = Mapping[str, Any]
@@ -65,12 +65,6 @@ class FhirServer:
             httpx.delete(url, timeout=10, headers=self._headers, verify=NO_TLS).raise_for_status()
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextmanager
 def fhir_server(
     folder: Path,
@@ -78,7 +72,7 @@ def fhir_server(
     token_lifetime_s: int = 3600,
 ) -> Iterator[FhirServer]:
     """With `clients` every request needs a SMART token of one of them; `put` has its own."""
-    port = free_port()
+    (port,) = free_ports(1)
     base_url = f"http://127.0.0.1:{port}/fhir"
     settings = {
         "base_url": base_url,

@@ -20,10 +20,11 @@ from services.common.grpc_edge import RpcFault, error_of, sync_channel
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.his_bridge.storage.sealed import open_record
+from stack.probes import free_ports
 from tests.identities import acting
 from tests.postgres import fresh_database
 from tests.services.his_bridge.consenting import everybody
-from tests.services.his_bridge.fhir_server import FhirServer, fhir_server, free_port
+from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
 from tests.services.his_bridge.population import SENDABLE, bad, bad_id, good, readings
 from tests.services.his_bridge.records import BASE_URL, claim, tokens, write_profile
 from tests.services.his_bridge.running import CALL_S, HOSPITAL, Bridge, running_bridge
@@ -62,7 +63,7 @@ def bridge(
     away = folder / "profiles" / "away.yaml"
     base = (folder / "profiles" / "demo-hospital.yaml").read_text("utf-8")
     base = base.replace("hospital: demo-hospital", "hospital: away")
-    base = base.replace(server.base_url, f"http://127.0.0.1:{free_port()}/fhir")
+    base = base.replace(server.base_url, f"http://127.0.0.1:{free_ports(1)[0]}/fhir")
     away.write_text(base.replace("page_size: 50", "page_size: 50, attempts: 1"), "utf-8")
     with running_bridge(folder / "state", folder / "profiles", url) as found:
         found.consented(everybody())

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.his_bridge.metrics import BridgeMetrics, exposed
 from services.his_bridge.sources.port import SourceFault
+from stack.probes import free_ports
 from tests.services.his_bridge.consenting import INSURER
-from tests.services.his_bridge.fhir_server import free_port
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.test_operations import (
     BILLS,
@@ -28,7 +28,7 @@ Samples = dict[tuple[str, ...], float]
 
 def scraped(place: Place) -> dict[str, Samples]:
     """Gauge → label values → value, over HTTP."""
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     metrics = BridgeMetrics(place.database, [H], INSURER, lambda: place.now[0])
     url = f"http://{address}/metrics"
     with exposed(metrics, address), urllib.request.urlopen(url, timeout=10) as answer:

@@ -6,7 +6,7 @@ they fared anyway. The estimate is a difference in differences on the log scale:
 person enrolled and before, against the same months of those who are not (yet) in a programme
 (`within_person`; Wooldridge, Econometrics Journal 26 (2023) C31, for counts). What stays the same
 of a person needs no measurement; weighting by the chance of joining, which does, stands beside it
-in docs/decisions/015-effect-of-a-programme.md.
+in docs/decisions/017-effect-of-a-programme.md.
 
 It holds only while two things do, and both are tested: nothing but the programme changes when
 people join (the controls: causes that it cannot affect), and joining does not follow claims or

@@ -75,7 +75,7 @@ class Inputs:
 
 def sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Section]:
     """Every section in the report's order; measured on what was held out, where anything was."""
-    found = replace(found, scored=_in_money(found.scored, found.fit.currency))
+    found = replace(found, scored=in_money(found.scored, found.fit.currency))
     unseen = found.scored[found.scored["holdout"] != "train"]
     held = unseen if len(unseen) else found.scored
     judged = SELECTED if SELECTED in held else INDICATED
@@ -93,7 +93,7 @@ def sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Section
         progress(name)
 
 
-def _in_money(scored: pd.DataFrame, currency: str) -> pd.DataFrame:
+def in_money(scored: pd.DataFrame, currency: str) -> pd.DataFrame:
     """The segments with their amounts in whole money instead of its smallest units."""
     unit = 10 ** currency_exponent(currency)
     amounts = [name for name in (ACTUAL, INDICATED, SELECTED, FLAT) if name in scored]

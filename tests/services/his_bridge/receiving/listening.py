@@ -77,6 +77,13 @@ class Running:
             states = connection.execute(select(inbox.c.state)).scalars()
             return sum(state == PENDING for state in states)
 
+    async def arrived(self, *messages: str) -> None:
+        """Wait until these, and nothing else, lie between arrival and commit."""
+        size = sum(len(one.encode("gb18030")) for one in messages)
+        async with asyncio.timeout(LONGEST_S):
+            while self.listener.in_flight != size:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+
     def set_aside(self) -> list[str]:
         """First reason of each record in quarantine."""
         with self.database.reading() as connection:

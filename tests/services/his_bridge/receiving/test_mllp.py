@@ -106,8 +106,9 @@ def test_pipelined_messages_are_answered_in_order_in_few_transactions(database: 
         slow = running.intakes["bills"]
         assert isinstance(slow, SlowIntake)
         ids = [f"M{number}" for number in range(50)]
-        await sender.send(*(dft(control_id=one) for one in ids))
-        await asyncio.sleep(0.2)
+        messages = [dft(control_id=one) for one in ids]
+        await sender.send(*messages)
+        await running.arrived(*messages)
         slow.free.set()
         assert [(await sender.answer())[1][2] for _ in ids] == ids
         assert len(slow.batches) <= 3
@@ -534,8 +535,9 @@ def test_a_stop_answers_what_was_taken_and_stores_nothing_unanswered(database: D
             slow = running.intakes["bills"]
             assert isinstance(slow, SlowIntake)
             async with client(running.port) as sender:
-                await sender.send(*(dft(control_id=f"M{number}") for number in range(5)))
-                await asyncio.sleep(0.2)
+                messages = [dft(control_id=f"M{number}") for number in range(5)]
+                await sender.send(*messages)
+                await running.arrived(*messages)
                 running.task.cancel()
                 await asyncio.sleep(0.2)
                 slow.free.set()

@@ -29,3 +29,7 @@ def test_a_column_rounds_as_single_numbers_do(amounts: list[int], share: int, k:
     assert to_multiple(column, 100).tolist() == [to_multiple(a, 100) for a in amounts]
     least, most = np.full(len(amounts), 5_000), np.full(len(amounts), 7_000_000)
     assert clipped(column, least, most).tolist() == [min(max(a, 5_000), 7_000_000) for a in amounts]
+
+
+def test_an_amount_one_step_outside_is_moved_by_one() -> None:
+    assert [clipped(amount, 7, 9) for amount in (6, 7, 8, 9, 10)] == [7, 7, 8, 9, 9]

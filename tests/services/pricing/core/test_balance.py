@@ -100,6 +100,44 @@ def test_a_book_that_is_too_small_to_be_balanced_is_refused() -> None:
         off_balance(lambda k: k // BILLION * 10_000, 15_000, Reach(0, 80_000))
 
 
+def test_a_target_below_what_the_collar_allows_is_out_of_reach_too() -> None:
+    people = [(1_000_00, 1_000_00, 0), (2_000_00, 1_000_00, 100_000)]
+    with pytest.raises(OutOfReach) as refused:
+        off_balance(lambda k: total(people, k), 1_000_00 * E4, reach(people))
+    assert refused.value.reach == reach(people)
+
+
+@pytest.mark.parametrize("near", [None, (0, 1), (1, 2), (5, 9)])
+def test_the_least_factor_is_a_billionth(near: tuple[int, int] | None) -> None:
+    assert off_balance(lambda _k: 10_000, 10_000, Reach(10_000, 10_000), near) == 1
+
+
+def test_a_millionth_from_the_target_is_near_enough_and_two_are_not() -> None:
+    allowed = Reach(0, 2_000_000)
+    assert off_balance(lambda _k: 1_000_001, 1_000_000, allowed) == 1
+    with pytest.raises(NotBalanced):
+        off_balance(lambda _k: 1_000_002, 1_000_000, allowed)
+
+
+def test_a_book_that_owes_nothing_is_balanced_at_nothing() -> None:
+    assert off_balance(lambda _k: 0, 0, Reach(0, 0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("expiring", "change", "target"),
+    [
+        (1_000_000, 35_000, 10_350_000_000),
+        (1_000_000, -35_000, 9_650_000_000),
+        (1, 50, 10_001),
+        (1, 49, 10_000),
+    ],
+)
+def test_the_target_is_the_expiring_premium_with_the_change_half_up(
+    expiring: int, change: int, target: int
+) -> None:
+    assert target_of(expiring, change) == target
+
+
 def test_technical_prices_beyond_the_factor_reach_no_target() -> None:
     people = [(1, 1_000_00, 0)]
     with pytest.raises(OutOfReach) as refused:

@@ -25,11 +25,15 @@ WOMAN = Person(_RATES, read(_RATES.tariff.features, WITHOUT_READING).values)
 
 
 def found(
-    readings: list[Reading], *, person: Person | None = WOMAN, served: date | None = None
+    readings: list[Reading],
+    *,
+    person: Person | None = WOMAN,
+    served: date | None = None,
+    programme: str = "diabetes-glucose",
 ) -> Incentive:
     return assess(
         readings,
-        programmes().named("diabetes-glucose"),
+        programmes().named(programme),
         (),
         renewal=date(2026, 1, 1),
         expiring_start=served,
@@ -80,6 +84,38 @@ def test_a_year_may_be_worth_more_than_the_promise_and_says_so() -> None:
     )
     assert label.factor_millionths == 1_000_000 - 100_327
     assert len(done.evidence) == 36
+
+
+def test_a_single_month_moves_u_by_its_share() -> None:
+    """U = 0.6 × (5.4 + 11 × 8.5) / 12 + 0.4 × 8.5 = 8.345, or 8.3 %."""
+    assert only(found(of("2025-03"))).value == "8.3"
+
+
+def test_a_year_no_better_than_m0_is_worth_nothing() -> None:
+    done = found(of("2025-03", value="14.0"))
+    assert only(done).value == "8.5"
+    assert done.model_millionths == 0
+
+
+def test_the_step_says_whether_the_year_or_the_run_earned_it() -> None:
+    assert credit_label(found(of(*YEAR))).cell == "outcome"
+    assert credit_label(found(of("2025-03", "2025-04", "2025-05"))).cell == "run 3"
+
+
+def pressures(value: str) -> list[Reading]:
+    """Four slots of one month, both values of each measurement."""
+    return [
+        reading(f"{kind}-{day}", kind, text, moment(f"2025-03-{day:02d} 08:00", SHANGHAI))
+        for day in (2, 9, 16, 23)
+        for kind, text in (("systolic", value), ("diastolic", "80"))
+    ]
+
+
+def test_a_month_of_pressure_is_its_slots_mean_and_tells_nothing_of_glucose() -> None:
+    """U = 0.6 × (125 + 11 × 150) / 12 + 0.4 × 150 = 148.75, or 149 mmHg."""
+    outcome = only(found(pressures("125"), programme="hypertension-pressure"))
+    assert (outcome.feature, outcome.value) == ("systolic_mmhg", "149")
+    assert [m.value for m in outcome.months if m.assessed] == ["125"]
 
 
 def test_a_laboratorys_hba1c_is_its_months_value() -> None:

@@ -42,6 +42,7 @@ def test_a_premium_is_scaled_and_held_inside_the_collar(k: int, premium: int, ce
         (COLLAR, cell),
         ("rounding", ""),
     ]
+    assert {step.label.factor_millionths for step in found.steps[-3:]} == {0}
 
 
 @given(

@@ -22,7 +22,7 @@ from services.pricing.core.tariff import (
     Rounding,
     Tariff,
 )
-from services.pricing.core.waterfall import gross_up, price
+from services.pricing.core.waterfall import gross_e4, gross_up, price
 from tests.services.pricing.at_hand import demo_rates, priced
 
 HBA1C = st.integers(30, 200)
@@ -340,3 +340,10 @@ def test_what_a_table_is_about_may_be_the_first_thing_that_is_asked() -> None:
     assert "hba1c_percent 7.0-7.4" in diabetes
     assert "hba1c_percent not applicable" in hypertension
     assert "hba1c_percent 7.0-7.4" not in hypertension
+
+
+def test_the_gross_premium_is_what_the_last_step_rounds() -> None:
+    rates = demo_rates()
+    found = price(rates, [52, 0, 1, None, None])
+    gross = gross_e4(rates, [52, 0, 1, None, None])
+    assert gross + found.steps[-1].difference_e4 == found.premium_minor * E4
