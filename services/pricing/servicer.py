@@ -47,7 +47,7 @@ from services.pricing.core.incentive import (
 from services.pricing.core.months import HBA1C_REACHES_BACK
 from services.pricing.core.outcome import Person
 from services.pricing.core.programme import NoTargetInForce, Programme
-from services.pricing.core.quote import Asked, Quote, quoted, renewal_of, shadow_of
+from services.pricing.core.quote import Asked, Quote, priced_renewal, quoted, shadow_of
 from services.pricing.core.rates import Rates
 from services.pricing.core.readings import Measured, Reading, measure
 from services.pricing.core.recording import Incoming
@@ -193,7 +193,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         tier = ""
         if ground.programme is not None and incentive is not None:
             tier = ground.programme.tier_on(start, incentive.run_months)
-        waterfall, renewal = renewal_of(asked, rates, ground.features.values, tier)
+        waterfall, renewal = priced_renewal(asked, rates, ground.features.values, tier)
         made = quoted(
             asked,
             rates,

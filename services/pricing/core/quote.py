@@ -117,7 +117,7 @@ def quoted(
     )
 
 
-def renewal_of(
+def priced_renewal(
     asked: Asked, rates: Rates, values: tuple[int | None, ...], tier: str
 ) -> tuple[Waterfall, Renewal]:
     """The waterfall of a renewal's premium without credit, and what it came of.

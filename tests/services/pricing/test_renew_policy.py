@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from services.pricing.core.quote import Asked, Participation
 from services.pricing.core.renewal import Expiring
 from services.pricing.core.tariff import E4, Basis
 from services.pricing.judging import Shelf, judged
-from services.pricing.programmes.loader import example_programmes
+from services.pricing.programmes.loader import example_programmes, parse_programme
 from services.pricing.renewal_requests import renewal_cap, renewal_faults
 from tests.identities import acting
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
@@ -209,7 +210,7 @@ def test_a_request_id_serves_one_content_of_one_rpc(stub: Stub, token: str) -> N
         renewing(token, "r", expiring=expiring(3_500_00, last="2025-12-30")),
         renewing(token, "r", off_balance=pb.BookFactor(factor_billionths=1, source="s")),
     ):
-        fault = refused(lambda changed=changed: stub.RenewPolicy(changed, timeout=20))
+        fault = refused(partial(stub.RenewPolicy, changed, timeout=20))
         assert fault.reason == "REQUEST_ID_REUSED"
     quote = pb.QuotePremiumRequest(
         request_id=request.request_id,
@@ -321,8 +322,20 @@ def test_a_tariff_s_own_collar_and_cap_hold_and_only_narrower_ones_may_be_stated
     )
     assert [fault.reason for fault in faults] == ["WIDER_THAN_TARIFF"]
     law = LegalCap(999_999, "the law")
-    capped = renewal_cap(law, tariff)
-    assert capped == LegalCap(tariff.basis.credit_cap.share_millionths, capped.source)
+    own_cap = tariff.basis.credit_cap
+    assert renewal_cap(law, tariff) == LegalCap(own_cap.share_millionths, own_cap.source)
     assert renewal_cap(LegalCap(1, "the law"), tariff) == LegalCap(1, "the law")
     assert renewal_cap(law, demo_rates().tariff) == law
     assert renewal_cap(None, tariff) is None
+
+
+def test_a_programme_that_raises_sums_insured_renews_nobody() -> None:
+    text = (example_programmes() / "diabetes-glucose.yaml").read_text("utf-8")
+    taken = 'take: premium, source: "the product\'s promise (default)"'
+    assert taken in text
+    raising = "take: sum_insured, feature: sum, multiple_of: 1, at_most: '0.5', source: the policy"
+    asked = Expiring(last_date="", uncredited_minor=1, currency="CNY", collar=COLLAR)
+    for said, expected in ((text, []), (text.replace(taken, raising), ["CREDIT_AS_SUM_INSURED"])):
+        programme = parse_programme(said.encode(), "p.yaml")
+        found = renewal_faults(asked, demo_rates().tariff, programme, date(2026, 1, 1))
+        assert [fault.reason for fault in found] == expected
