@@ -11,6 +11,7 @@ from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1.money_pb2 import Money
 from services.common.money import currency_exponent, grouped_minor
+from services.pricing.core.tariff import factor_text
 from stack import chinese
 from stack.commands.calling import Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
@@ -147,7 +148,9 @@ def _show_renewal(found: pb.Renewal, withheld: Withheld, lang: Language) -> None
     say(f"{said('expiring premium without credit, rerated')} {WITHHELD if whole else hidden}")
     say(f"{said('technical premium')} {amount('technical_premium')}")
     bounds = f"{amount('least_premium')} – {amount('greatest_premium')}"
-    say(f"{said('collar')} {bounds} ({found.collar.source})")
+    ends = (found.collar.least_millionths, found.collar.greatest_millionths)
+    least, greatest = (factor_text(end) for end in ends)
+    say(f"{said('collar')} {least}–{greatest} ({found.collar.source}): {bounds}")
     if found.HasField("off_balance"):
         factor = Decimal(found.off_balance.factor_billionths).scaleb(-9)
         say(f"{said('off-balance factor')} {factor:f} ({found.off_balance.source})")

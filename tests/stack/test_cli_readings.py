@@ -164,7 +164,7 @@ def test_one_policy_is_renewed_under_the_factor_of_its_book(state: Path, tmp_pat
     for line in (
         "expiring premium without credit, rerated 3,500.00 CNY",
         "technical premium 3,706.80 CNY",
-        "collar 2,975.00 CNY – 4,375.00 CNY (a test)",
+        "collar 0.85–1.25 (a test): 2,975.00 CNY – 4,375.00 CNY",
         f"off-balance factor {factor} (manifest.json sha256:{digest})",
     ):
         assert line in shown.out.splitlines()
