@@ -228,7 +228,8 @@ def _from(table: Table, read: _Read) -> str:
         return f"FROM ({insured} FROM ({rows}))"
     if table.name == "claims":
         columns_of = "policy_id, any_value(person_id) AS person_id, min(first_day) AS first_day"
-        covering = f"(SELECT {columns_of}, max(after_day) AS after_day FROM policies GROUP BY 1)"  # nosec B608 # names of ours
+        columns_of += ", max(after_day) AS after_day, max(limit_minor) AS limit_minor"
+        covering = f"(SELECT {columns_of} FROM policies GROUP BY 1)"  # nosec B608 # names of ours
         joined += f" LEFT JOIN {covering} covering USING (policy_id)"
     if table.name == "readings":
         day = "CAST(effective_time AS DATE) AS day"

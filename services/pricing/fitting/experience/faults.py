@@ -118,6 +118,12 @@ _CLAIMS = (
         "paid more than the bill",
         "amount_minor is net of the deductible, ground_up_minor is not",
     ),
+    (
+        "ABOVE_LIMIT",
+        "amount_minor > covering.limit_minor",
+        "paid more than the policy's limit",
+        "mend amount_minor (minor units, one claim a row) or the policy's limit_minor",
+    ),
 )
 _READINGS = (
     (

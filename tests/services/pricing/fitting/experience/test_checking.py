@@ -63,6 +63,7 @@ CASES: list[tuple[str, str, str, Break]] = [
     ("claims", "UNKNOWN_CAUSE", "", cell("cause", "dental")),
     ("claims", "REPORTED_BEFORE_EVENT", "", cell("report_day", date(2023, 5, 31))),
     ("claims", "ABOVE_GROUND_UP", "", cell("amount_minor", 20_001)),
+    ("claims", "ABOVE_LIMIT", "", cell("amount_minor", 50_000_001)),
     ("claims", "LOOKS_REPEATED", "", again(claim_id="k9")),
     ("claims", "NEGATIVE", "amount_minor", cell("amount_minor", -5)),
     ("claims", "EMPTY", "amount_minor", cell("amount_minor", float("nan"))),
@@ -148,6 +149,17 @@ def test_all_faults_come_at_once_and_no_value_does() -> None:
     said = " ".join(f"{one.what} {one.do}" for one in told)
     for secret in ("nobody", "USD", "dental", "1969", "20001"):
         assert secret not in said
+
+
+def test_paid_up_to_the_limit_or_without_one_is_no_fault() -> None:
+    for limit in (20_000, None):
+        book = plain()
+        for policy in book["policies"]:
+            policy["limit_minor"] = limit
+        assert found_in(book) == []
+        book["policies"][0]["limit_minor"] = 19_999
+        told = [(one.kind, one.effect, one.examples) for one in found_in(book)]
+        assert told == [("ABOVE_LIMIT", Effect.STOPS, (1, 2))]
 
 
 def test_a_missing_column_stops_and_names_what_to_do() -> None:
