@@ -291,3 +291,13 @@ def test_how_much_of_a_load_one_claim_may_be_is_declared(book: MadeBook) -> None
     found = fitted(MadeBook(experience=book.experience, claims=claims), text)
     told = [w.code for w in found.warnings if w.where == "inpatient.large_losses"]
     assert told == ["LARGE_LOAD_UNSURE"]
+
+
+def test_a_book_without_readings_is_told_to_leave_its_outcome_out(book: MadeBook) -> None:
+    experience = book.experience.assign(u_hba1c_percent=np.nan)
+    with pytest.raises(FitRefused) as refused:
+        fitted(MadeBook(experience=experience, claims=book.claims))
+    assert [(one.where, one.code) for one in refused.value.faults] == [
+        ("inpatient.frequency.hba1c", "NO_READINGS")
+    ]
+    assert "take hba1c out of `fit.causes`" in refused.value.faults[0].text
