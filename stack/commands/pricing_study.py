@@ -112,6 +112,8 @@ def book_of(file: PricingFile) -> tuple[Connection, list[Path]]:
     except tables.NoBook as missing:
         simulate = f"`lipei pricing simulate -f {file.path}` makes an example"
         raise Failed(*str(missing).splitlines(), simulate, exit_code=2) from None
+    except tables.NotUtf8 as other:
+        raise Failed(*str(other).splitlines(), exit_code=2) from None
     except duckdb.Error as error:
         raise Failed(f"the book cannot be read: {str(error).splitlines()[0]}") from None
 

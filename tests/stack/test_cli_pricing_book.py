@@ -161,3 +161,19 @@ def test_a_folder_without_book_or_file_says_what_to_do(tmp_path: Path) -> None:
     assert done.code == 2
     assert "people: no people.parquet" in done.err
     assert "lipei pricing simulate" in done.err
+
+
+def test_a_csv_file_of_another_encoding_is_named_with_its_line(tmp_path: Path) -> None:
+    lipei("pricing", "init", tmp_path)
+    content = "person_id,region\np1,north\np2,华北\n"
+    for name in ("people", "policies", "claims"):
+        (tmp_path / "book" / f"{name}.csv").write_text(content, "utf-8")
+    for name in ("people", "claims"):
+        (tmp_path / "book" / f"{name}.csv").write_text(content, "gb18030")
+    done = pricing(tmp_path, "check")
+    assert done.code == 2
+    assert "people.csv: line 3 is not UTF-8" in done.err
+    assert "claims.csv: line 3 is not UTF-8" in done.err
+    assert "policies.csv" not in done.err
+    assert "iconv -f GB18030 -t UTF-8" in done.err
+    assert "华北" not in done.err

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import duckdb
@@ -39,6 +39,10 @@ _MEMORY = "1000MB"
 
 class NoBook(LookupError):
     """At least one table that the book must have is not there; the text names them all."""
+
+
+class NotUtf8(ValueError):
+    """At least one CSV file is written in another encoding; the text names them all."""
 
 
 def connect(zone: str = "Asia/Shanghai") -> Connection:
@@ -86,16 +90,36 @@ def open_book(folder: Path, settings: BookSettings) -> Connection:
 
     A table that may be absent is there without rows. `raw_{table}` keeps every column as written.
 
-    Raises: NoBook; duckdb.Error when a file is neither Parquet nor CSV.
+    Raises: NoBook; NotUtf8 with every CSV file of another encoding; duckdb.Error when a file is
+    neither Parquet nor CSV.
     """
+    files = book_files(folder, settings)
+    texts = [path for path in files.values() if path.suffix.lower() == ".csv"]
+    told = [fault for path in texts for fault in _coding(path)]
+    if told:
+        raise NotUtf8("\n".join(told))
     con = connect(settings.zone)
-    for name, path in book_files(folder, settings).items():
+    for name, path in files.items():
         reader = "read_parquet" if path.suffix == ".parquet" else "read_csv"
         options = "" if path.suffix == ".parquet" else ", header = true, all_varchar = true"
         scan = f"{reader}({quoted(str(path))}{options})"
         con.execute(f"CREATE VIEW raw_{name} AS SELECT * FROM {scan}")  # nosec B608 # names of ours
     _views(con, settings)
     return con
+
+
+def _coding(path: Path) -> Iterator[str]:
+    """The first line of a CSV file that is not UTF-8, in a sentence."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                yield (
+                    f"{path.name}: line {number} is not UTF-8 (GB18030 or GBK, perhaps): save it as"
+                    f' "CSV UTF-8", or `iconv -f GB18030 -t UTF-8 {path.name}` into a new file'
+                )
+                return
 
 
 def open_frames(frames: Mapping[str, pd.DataFrame], settings: BookSettings) -> Connection:
