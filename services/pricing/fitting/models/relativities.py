@@ -66,6 +66,7 @@ class Shaped:
     base: str
     pooled: tuple[str, ...]  # levels that the declared direction moved by a tenth or more
     bounded: tuple[str, ...]  # levels that a bound holds
+    credible: tuple[float, ...]  # each level after credibility, before direction and bounds
 
 
 def shaped(
@@ -147,6 +148,7 @@ def shaped(
         base=coded.names[coded.base],
         pooled=tuple(name for name, is_so in zip(coded.names, moved, strict=True) if is_so),
         bounded=tuple(name for name, is_so in zip(coded.names, held, strict=True) if is_so),
+        credible=tuple(credible.tolist()),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from services.pricing.fitting.models.cause import FittedCause
 from services.pricing.fitting.models.coding import OUTSIDE, Coded
 from services.pricing.fitting.models.design import Floats
-from services.pricing.fitting.models.fit_result import FitWarning, cell_title
+from services.pricing.fitting.models.fit_result import CellFit, FitWarning, cell_title
 from services.pricing.fitting.models.relativities import Shaped
 from services.pricing.fitting.models.settings import FitSettings
 
@@ -101,7 +101,7 @@ def of_load(cause: str, excess: Floats, settings: FitSettings) -> Iterator[FitWa
 
 def _of_table(cause: str, one: Shaped, settings: FitSettings) -> Iterator[FitWarning]:
     where = f"{cause}.{one.table.name}"
-    for cell in one.table.cells:
+    for cell, credible in zip(one.table.cells, one.credible, strict=True):
         if not cell.thin:
             continue
         at = f"{where}.{cell_title(cell)}"
@@ -133,15 +133,7 @@ def _of_table(cause: str, one: Shaped, settings: FitSettings) -> Iterator[FitWar
                 en=f"not one claim; its relativity {cell.indicated:.3f} is its complement's alone",
             )
             continue
-        yield FitWarning(
-            code="THIN_LEVEL",
-            where=at,
-            zh=f"仅 {cell.claims} 件赔案（少于 {settings.thin_claims}）；"
-            f"信度 {cell.credibility:.2f}，系数由 {cell.raw:.3f} 调整为 {cell.indicated:.3f}",
-            en=f"{cell.claims} claims, fewer than {settings.thin_claims}; at credibility "
-            f"{cell.credibility:.2f} its relativity goes from {cell.raw:.3f} "
-            f"to {cell.indicated:.3f}",
-        )
+        yield _thin_level(at, cell, credible, settings)
     told: Mapping[str, tuple[tuple[str, ...], str, str]] = {
         "POOLED": (
             one.pooled,
@@ -157,3 +149,20 @@ def _of_table(cause: str, one: Shaped, settings: FitSettings) -> Iterator[FitWar
     for code, (levels, zh, en) in told.items():
         for level in levels:
             yield FitWarning(code=code, where=f"{where}.{level}", zh=zh, en=en)
+
+
+def _thin_level(at: str, cell: CellFit, credible: float, settings: FitSettings) -> FitWarning:
+    """What credibility made of a thin level, apart from what direction and bounds made of that."""
+    zh = f"系数由 {cell.raw:.3f} 调整为 {credible:.3f}"
+    en = f"its relativity goes from {cell.raw:.3f} to {credible:.3f}"
+    if f"{credible:.3f}" != f"{cell.indicated:.3f}":
+        zh += f"，再经单调约束与上下限调整为 {cell.indicated:.3f}"
+        en += f", and by direction and bounds to {cell.indicated:.3f}"
+    return FitWarning(
+        code="THIN_LEVEL",
+        where=at,
+        zh=f"仅 {cell.claims} 件赔案（少于 {settings.thin_claims}）；"
+        f"按信度 {cell.credibility:.2f}，{zh}",
+        en=f"{cell.claims} claims, fewer than {settings.thin_claims}; at credibility "
+        f"{cell.credibility:.2f} {en}",
+    )

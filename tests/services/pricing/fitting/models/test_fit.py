@@ -193,6 +193,23 @@ def test_a_thin_level_is_warned_of_and_shrinks_to_the_trend() -> None:
     assert "inpatient.age.60–69" in {w.where for w in found.warnings if w.code == "THIN_LEVEL"}
 
 
+def test_a_thin_level_tells_credibility_apart_from_bounds() -> None:
+    """Eight parts of few people: what credibility says, then what the bound made of that."""
+    book = made_book(400, 5, rate=0.1)
+    text = SETTINGS.replace("monotone: rising, base: '60'", "base: '40'").replace(", hba1c]", "]")
+    free = fitted(book, text)
+    held = fitted(book, text.replace("fit:\n", "fit:\n  relativity_greatest: '1.01'\n"))
+
+    def thin(found: Fit) -> str:
+        told = {w.where: w.en for w in found.warnings if w.code == "THIN_LEVEL"}
+        return told["inpatient.age.60–69"]
+
+    unbounded = table(free, "age").cells[-1].indicated
+    assert unbounded > 1.01
+    assert thin(free).endswith(f" to {unbounded:.3f}")
+    assert thin(held) == f"{thin(free)}, and by direction and bounds to 1.010"
+
+
 def test_a_level_without_a_claim_takes_its_complement() -> None:
     book = made_book(1_000, 6, rate=0.1)
     experience, claims = book.experience.copy(), book.claims
