@@ -244,7 +244,12 @@ def _show_flag(found: pb.Flag, lang: Language) -> None:
     state = "held until cleared" if found.holds else "cleared" if found.cleared else "noted"
     texts = {Language.EN: found.text_en, Language.ZH: found.text_zh}
     text = texts.get(lang, f"{found.text_zh} {found.text_en}")
+    measured = found.measure != pb.MEASURE_UNSPECIFIED
+    about = ", ".join([*found.months, *([word(pb.Measure, found.measure)] if measured else ())])
+    named = " ".join(name.rpartition("/")[2] for name in found.evidence)
+    more = " …" if found.readings > len(found.evidence) else ""
     say(f"{chinese.said('flag', lang)} {found.flag} ({chinese.said(state, lang)}): {text}")
+    say(f"  {about}; {chinese.said('readings', lang)} {found.readings}: {named}{more}")
 
 
 def _show_months(found: pb.Incentive, lang: Language) -> None:
