@@ -186,8 +186,7 @@ def test_leaving_out_what_a_person_controls_lowers_no_u(seed: int) -> None:
 
 
 def _drawn(chance: random.Random, since: datetime | None = None) -> list[dict[str, Any]]:
-    """One measurement; a blood pressure is two readings, one in ten times only its upper value,
-    and now and then the lower one is not below it."""
+    """One measurement. A pressure is two readings, or its upper one alone, and may be absurd."""
     code = chance.choice(["4548-4", "15074-8", "15074-8", "8480-6"])
     start = since or datetime(2022, 12, 1, tzinfo=SHANGHAI)
     moment = start + timedelta(minutes=chance.randrange(0, 440 if since else 60 * 24 * 455))
