@@ -24,8 +24,10 @@ EnumT = TypeVar("EnumT", bound=enum.StrEnum)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}", re.ASCII)
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
-# Control characters and line separators: no database and no form prints them.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Control characters and line separators: no database and no form prints them. What overrides or
+# embeds a direction of writing shows another text than is read; the marks U+200E and U+200F, which
+# texts in Uyghur or Arabic need, show no other letters.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _MISSING = object()
 # Counts, units and ages above this are slips; below it every sum fits 64 bits.
 MAX_WHOLE = 10**9
