@@ -47,7 +47,7 @@ from stack.commands.printing import counted, print_json, print_table, rows, say,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from services.pricing.core.evidence import Evidence
+    from services.pricing.core.evidence import Evidence, StudyBasis
     from services.pricing.fitting.models.fit_result import Fit
     from services.pricing.fitting.selection.choice import Selection
 
@@ -124,7 +124,7 @@ def propose(
             text = f"{WORKBOOK} was changed after {SELECTION}; `lipei pricing select` takes it in"
             raise Failed(text, exit_code=2)
     try:
-        made = proposal.proposal(fitted, fit_sha256, chosen, settings)
+        made = proposal.proposal(fitted, fit_sha256, chosen, settings, _basis(found))
     except proposal.ProposalRefused as refused:
         told = str(refused).splitlines()
         raise Failed(*told, f"{_faults(told)}; no tariff was made", exit_code=2) from None
@@ -176,6 +176,23 @@ def _in_workbook(
     except choice.WorkbookRefused as refused:
         told = [f"{WORKBOOK}: {one}" for one in str(refused).splitlines()]
         raise Failed(*told, f"{_faults(told)}; {so}", exit_code=2) from None
+
+
+def _basis(found: PricingFile) -> StudyBasis | None:
+    """The basis of the study beside the fit; None where the experience came without one.
+
+    Raises: Failed when study.json is not as `lipei pricing study` writes it.
+    """
+    from services.pricing.fitting.selection.basis import study_basis  # noqa: PLC0415 - slow
+
+    study = found.folder / "study" / "study.json"
+    if not study.is_file():
+        return None
+    try:
+        return study_basis(json.loads(study.read_bytes()))
+    except (KeyError, TypeError, ValueError) as error:
+        text = f"{study} is not as `lipei pricing study` writes it: {error}"
+        raise Failed(text, exit_code=2) from None
 
 
 def _with_windows(found: PricingFile, settings: TariffSettings, fitted: Fit) -> TariffSettings:

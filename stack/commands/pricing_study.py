@@ -86,7 +86,12 @@ def study(file: PricingPath = DEFAULT) -> None:
         work.synthetic = tables.is_synthetic(folder, book)
         target = found.folder / writing.FOLDER
         work.outputs += writing.write_study(
-            done, target, settings, faults, synthetic=work.synthetic
+            done,
+            target,
+            settings,
+            faults,
+            synthetic=work.synthetic,
+            valuation_day=book.valuation_day,
         )
         _print_study(done, settings, book.currency)
     if work.synthetic:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def write_study(
     found: list[Found],
     *,
     synthetic: bool,
+    valuation_day: date,
 ) -> tuple[Path, ...]:
     """The three files, in the folder; what is synthetic says so in metadata, column and JSON."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,13 +38,18 @@ def write_study(
         pq.write_table(_labelled(table, synthetic), path)
         files.append(path)
     path = folder / "study.json"
-    said = study_json(done, settings, found, synthetic=synthetic)
+    said = study_json(done, settings, found, synthetic=synthetic, valuation_day=valuation_day)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(said, order="sorted")) + b"\n")
     return (*files, path)
 
 
 def study_json(
-    done: Study, settings: StudySettings, found: list[Found], *, synthetic: bool
+    done: Study,
+    settings: StudySettings,
+    found: list[Found],
+    *,
+    synthetic: bool,
+    valuation_day: date,
 ) -> dict[str, Any]:
     """All that was assumed and found on the way, in plain values; unknown numbers are null."""
     columns = ["holdout", "calendar_year", "person_id", "exposure"]
@@ -55,6 +62,7 @@ def study_json(
         "format": _FORMAT,
         "synthetic": synthetic,
         "notice": SYNTHETIC if synthetic else "",
+        "valuation_day": valuation_day,
         "settings": _plain(settings),
         "segments": len(light),
         "exposure": float(light["exposure"].sum()),

@@ -13,13 +13,14 @@ import openpyxl
 import pytest
 
 from services.common.strict_yaml import StrictYamlError
-from services.pricing.core.evidence import evidence_digest
+from services.pricing.core.evidence import evidence_digest, evidence_from
 from services.pricing.core.gates import all_passed, cells_of, judge
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.tariff import MILLION, Basis, canonical_bytes
-from services.pricing.fitting.models.fit_result import Fit, Loads
+from services.pricing.fitting.models.fit_result import Fit, Loads, Scaling
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.selection import choice
+from services.pricing.fitting.selection.basis import study_basis
 from services.pricing.fitting.selection.cells import cell_name, millionths, rows_of
 from services.pricing.fitting.selection.choice import (
     Choice,
@@ -45,6 +46,7 @@ from services.pricing.fitting.selection.workbook import (
     sheet_names,
     workbook_bytes,
 )
+from services.pricing.tariff_requests import evidence_of
 from services.pricing.tariffs.loader import load_tariff
 from tests.services.pricing.at_hand import demo_rates
 from tests.services.pricing.fitting.selection.hand_made import (
@@ -410,7 +412,7 @@ def test_a_memo_says_everything_that_is_filed(language: Any) -> None:
     blocks = memo(made.tariff, made.evidence, gates, language)
     text, page = markdown(blocks), html(blocks, language)
     headings = [one for one in blocks if isinstance(one, Heading)]
-    assert len([one for one in headings if one.level == 2]) == 9
+    assert len([one for one in headings if one.level == 2]) == 11
     for said in (DATA, evidence_digest(made.evidence), "0.97", "reserving", "a regulation"):
         assert said in text
         assert said in page
@@ -420,6 +422,78 @@ def test_a_memo_says_everything_that_is_filed(language: Any) -> None:
     assert "less &lt;by&gt; the | book" in page
     assert ("公平性说明" in text) is (language == "zh")
     assert page.count("<table>") == page.count("</table>") > 15
+
+
+STUDY = {
+    "valuation_day": "2026-03-31",
+    "settings": {
+        "first_day": "2023-01-01",
+        "after_day": "2026-01-01",
+        "trend": {"inpatient": [["2000-01-01", 0.06]]},
+        "trend_to_day": "2026-07-01",
+        "trend_source": "reserving committee",
+        "development_source": "the book's own chain ladder",
+        "reference_deductible_minor": 150_000,
+        "reading_window_months": 12,
+    },
+    "causes": [
+        {
+            "cause": "inpatient",
+            "threshold_minor": 20_000_000,
+            "development": {"used": {"amounts": [0.716, 0.987, 1.0]}},
+        }
+    ],
+    "holdout": [{"holdout": "person", "segments": 3101, "exposure": 1464.9, "people": 593}],
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_memo_says_how_the_level_was_set_and_on_what_basis(language: Any) -> None:
+    loads = Loads(
+        fixed_expense_e4=60_000_000, variable_expense_millionths=120_000, profit_millionths=50_000
+    )
+    fit = msgspec.structs.replace(
+        FIT,
+        target_loss_ratio=0.7,
+        loads=loads,
+        scaling=Scaling(pure_minor=480_000.0, factor=1.1732),
+    )
+    chosen = as_indicated(digest(fit))
+    made = proposal(fit, digest(fit), chosen, settings(), study_basis(STUDY))
+    gates = judge(made.tariff, made.evidence, bans(), LAW)
+    assert all_passed(gates)
+    text = markdown(memo(made.tariff, made.evidence, gates, language))
+    # 0.17125 = 1 - 0.7 - 0.12 - 6000 x 0.7 / 480000; 0.819753 = 0.83 x 480000 / 486000
+    for said in ("1.1732", "0.17125", "0.819753", "| 0.7 |", "| 0.05 |", "4,800.00 CNY"):
+        assert said in text
+    for said in ("2026-03-31", "2023-01-01", "2026-01-01", "0.06 (2000-01-01)", "2026-07-01"):
+        assert said in text
+    for said in (
+        "reserving committee",
+        "chain ladder",
+        "200,000.00",
+        "1,500.00",
+        "71.6 %",
+        "3,101",
+    ):
+        assert said in text
+    best = round(FIT.causes[0].base_e4 / 1.1732 / 10_000)
+    assert f"{best / 100:,.2f} CNY" in text
+    assert evidence_from(canonical_bytes(made.evidence)) == made.evidence
+    assert evidence_of(canonical_bytes(made.evidence)) == (made.evidence, [])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_memo_of_a_fit_that_tells_no_level_says_so_and_keeps_its_evidence(language: Any) -> None:
+    made = proposal(FIT, SHA256, selection(), settings())
+    content = canonical_bytes(made.evidence)
+    assert b'"level"' not in content
+    assert b'"study"' not in content
+    text = markdown(memo(made.tariff, made.evidence, (), language))
+    assert {"zh": "拟合未载明。", "en": "The fit does not tell."}[language] in text
+    claims = "actual claims" if language == "en" else "实际赔款"
+    assert claims in text
+    assert "expected claims, over all its exposure" not in text
 
 
 def test_the_columns_are_named_once() -> None:
