@@ -64,6 +64,8 @@ def units_exceeded(claim: Claim, line: Line) -> Finding:
             units = scaled(units_of(line))
         else:
             units = claim.coded.units[code_key(line.facts.code), line.service_date]
+            if not line.stands or line.facts.number in claim.coded.mute:
+                units += scaled(units_of(line))
         if units > one.row.units:
             return one.clause
     return None
