@@ -79,10 +79,10 @@ class Line:
     """One line while it is decided.
 
     `edits` None is a plan without any. `stands` is whether other lines stand beside it: no rule
-    about single lines refuses it. `facts_missing` is how many facts those rules missed; what rules
-    about several services find comes after them. `earlier_claim` names the claim that a duplicate
-    repeats, `resembles` one of a service that is nearly the same; both may be empty where nobody
-    knows it.
+    about single lines refuses it, and no share or limit of zero. `facts_missing` is how
+    many facts those rules missed; what rules about several services find comes after them.
+    `earlier_claim` names the claim that a duplicate repeats, `resembles` one of a service that is
+    nearly the same; both may be empty where nobody knows it.
     """
 
     facts: LineFacts

@@ -70,11 +70,12 @@ def refuse_lines(claim: Claim) -> None:
     """Set each line's refusal, or the facts that it waits for, and the share that it is paid at.
 
     Rules that look at several services come after all rules about one: what those refuse stands
-    beside nothing.
+    beside nothing, and what is never paid stands beside nothing either.
     """
     speaks = tuple([speaks(claim) for speaks in _SPEAKS.values()])
     together = _together(speaks)
     alone: dict[frozenset[Reason], _Rules] = {}
+    tables = _has_tables(claim)
     shares: dict[tuple[object, ...], AppliedShare | Missing | None] = {}
     for line in claim.lines:
         # All that differs between the lines of a bill; most have the same share.
@@ -89,7 +90,7 @@ def refuse_lines(claim: Claim) -> None:
         _ask(rules, claim, line)
         line.facts_missing = len(line.missing)
         line.refused_alone = line.refusal is not None
-        line.stands = not line.refused_alone
+        line.stands = not line.refused_alone and not (tables and zero_benefit(claim, line))
     beside_others(claim)
     for line in claim.lines:
         if line.refusal is None:
