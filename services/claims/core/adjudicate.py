@@ -69,7 +69,11 @@ def adjudicate(
     Raises: UnacceptableBill with every fault of a bill that intake must refuse, or of a review;
     NoTermsInForce when the plan has no terms yet on the policy's days.
     """
-    faults = (*bill_faults(bill, prior, plan.currency), *review_faults(plan, bill, review))
+    account_pays = plan.social_insurance.account_paid_is is Bearer.PRIOR_PAYER
+    faults = (
+        *bill_faults(bill, prior, plan.currency, account_pays=account_pays),
+        *review_faults(plan, bill, review),
+    )
     if faults:
         raise UnacceptableBill(faults)
     inputs = Inputs(
