@@ -75,7 +75,7 @@ class Taken(StrEnum):
 
     STORED = "STORED"
     KNOWN = "KNOWN"  # the same id, version and bytes lie here already
-    CONFLICT = "CONFLICT"  # the same id and version with other bytes: stored, and never read
+    CONFLICT = "CONFLICT"  # the same id and version with other bytes: kept once, and never read
     KEPT_OUT = "KEPT_OUT"  # none of the bridge's business, and not stored
 
 
@@ -354,7 +354,7 @@ class Intake:
             Taken.KEPT_OUT if position in stored.filtered else Taken.KNOWN
             for position in range(len(records))
         ]
-        for position in stored.conflicts:
+        for position in (*stored.conflicts, *stored.known_conflicts):
             found[position] = Taken.CONFLICT
         for position, _ in stored.pending:
             found[position] = Taken.STORED
