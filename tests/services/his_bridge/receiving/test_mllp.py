@@ -250,6 +250,15 @@ def test_a_control_id_that_comes_again_with_other_content_is_refused_and_kept(
     talk(database, anew, lambda text: text.replace("hl7v2:\n", in_time))
 
 
+def test_only_what_has_the_form_of_an_event_comes_back(database: Database) -> None:
+    async def what(running: Running, sender: Client) -> None:
+        for event, said in (("欧阳建国", "ACK"), ("110101", "ACK"), ("P99", "ACK^P99^ACK")):
+            msh, msa, *_ = await sender.ask(edited("MSH", 9, f"DFT^{event}"))
+            assert (msh[8], msa[1]) == (said, "AR")
+
+    talk(database, what)
+
+
 def test_older_versions_get_the_error_segment_that_they_know(database: Database) -> None:
     async def what(running: Running, sender: Client) -> None:
         text = with_field(edited("MSH", 12, "2.3"), "MSH", 11, "T")
