@@ -37,6 +37,15 @@ subject_key_table(metadata)
 member_table(metadata)
 erasure_table(metadata)
 
+# Which keys of files outside the database it was filled under, as keyed fingerprints.
+known_key = Table(
+    "known_key",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
 # One poller per hospital and channel: who holds it, and until when without a sign of life.
 lease = Table(
     "lease",
