@@ -1,4 +1,4 @@
-"""Opening a hospital's port: why it cannot be opened, by a stable reason and what is to be mended."""
+"""Opening a hospital's port; why it cannot be opened, by a stable reason, and what to mend."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     _trust(alone, files.certificate, ListenReason.CERTIFICATE_UNUSABLE)
     try:
         # A key that wants a passphrase would ask for it on the terminal.
-        context.load_cert_chain(files.certificate, files.key, password="")  # noqa: S106 - none
+        context.load_cert_chain(files.certificate, files.key, password="")
     except (OSError, ValueError):
         raise CannotListen(ListenReason.KEY_UNUSABLE, files.key) from None
     if files.authority is not None:
