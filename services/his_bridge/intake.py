@@ -304,7 +304,8 @@ class Intake:
 
     def _cursor(self) -> bytes | None:
         with self._database.reading() as connection:
-            return inbox.cursor_of(connection, self.hospital, self.channel, self._scope)
+            sealer = self._keys.sealer(connection)
+            return inbox.cursor_of(connection, sealer, self.hospital, self.channel, self._scope)
 
     def _left_over(self) -> list[Looked]:
         with self._database.reading() as connection:
@@ -367,6 +368,7 @@ class Intake:
             stored = self._store(connection, arrived)
             inbox.move_cursor(
                 connection,
+                self._keys.sealer(connection),
                 self.hospital,
                 self.channel,
                 self._scope,

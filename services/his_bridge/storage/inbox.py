@@ -316,19 +316,25 @@ def drop_old_raw(connection: Connection, hospital: str, *, before_us: int) -> in
     return connection.execute(update(inbox).where(waiting).values(raw=None)).rowcount
 
 
-def cursor_of(connection: Connection, hospital: str, channel: str, scope: str) -> bytes | None:
+def cursor_of(
+    connection: Connection, sealer: Sealer, hospital: str, channel: str, scope: str
+) -> bytes | None:
     """Where the next page begins; None at the very beginning."""
-    return connection.execute(
+    position = connection.execute(
         select(read_cursor.c.position).where(
             read_cursor.c.hospital == hospital,
             read_cursor.c.channel == channel,
             read_cursor.c.scope == scope,
         )
     ).scalar_one_or_none()
+    if position is None:
+        return None
+    return sealed.open_cursor(sealer, hospital, channel, scope, position)
 
 
 def move_cursor(
     connection: Connection,
+    sealer: Sealer,
     hospital: str,
     channel: str,
     scope: str,
@@ -341,7 +347,8 @@ def move_cursor(
     connection.execute(
         delete(read_cursor).where(*(read_cursor.c[name] == value for name, value in key.items()))
     )
-    connection.execute(insert(read_cursor), {**key, "position": position, "at_us": now_us})
+    kept = sealed.seal_cursor(sealer, hospital, channel, scope, position)
+    connection.execute(insert(read_cursor), {**key, "position": kept, "at_us": now_us})
 
 
 def _rank(version: str, content_hash: str) -> str:

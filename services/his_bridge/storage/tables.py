@@ -70,7 +70,8 @@ last_pull = Table(
 )
 
 # Where the next page begins. `scope` names what is asked for: another base URL or period starts
-# from the beginning, and the inbox tells what is known.
+# from the beginning, and the inbox tells what is known. `position` is sealed under the hospital's
+# inbox: a source's own ids and names of files stand in it.
 read_cursor = Table(
     "read_cursor",
     metadata,
