@@ -265,6 +265,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         return pb.GetSourceStatusResponse(
             channels=[messages.channel_status(one, zone) for one in channels],
             bills=messages.bill_counts(counts),
+            listen_failure=messages.listen_failure(known.listener),
         )
 
     async def ListHeldRecords(
