@@ -11,12 +11,13 @@ import typer
 from rich.table import Table
 
 from services.common.money import grouped_minor
-from services.pricing.core.tariff import E4
+from services.pricing.core.tariff import E4, MILLION, factor_text
 from services.pricing.fitting import run_card
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.models.fit_result import Fit, FitWarning, cell_title
 from services.pricing.fitting.models.refusal import FitRefused
 from services.pricing.fitting.models.settings import FitSettings
+from services.pricing.fitting.selection.basis import level_of
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import (
     DEFAULT,
@@ -82,6 +83,8 @@ def fit(file: PricingPath = DEFAULT) -> None:
     except FitRefused as refused:
         raise Failed(*str(refused).splitlines(), exit_code=2) from None
     print_table(_causes(fitted))
+    for line in scaled(fitted):
+        say(line)
     if fitted.synthetic:
         say("synthetic: fitted on simulated people, not for sale")
     for line in warned(fitted):
@@ -212,6 +215,31 @@ def _causes(fitted: Fit) -> Table:
             ],
         )
     return made
+
+
+def scaled(fitted: Fit) -> Iterable[str]:
+    """What the bases are beside the best estimate, and what the target leaves of the premium."""
+    level = level_of(fitted)
+    if level is None or level.target_loss_ratio_millionths is None:
+        yield "bases are best estimates: no target loss ratio is set"
+        return
+    target = level.target_loss_ratio_millionths / MILLION
+    yield (
+        f"bases and large-loss load are the best estimate times "
+        f"{factor_text(level.scaling_millionths)}, to reach the target loss ratio of {target:.1%}:"
+    )
+    for cause in fitted.causes:
+        best = round(cause.base_e4 * MILLION / level.scaling_millionths / E4)
+        amount = f"{grouped_minor(best, fitted.currency)} {fitted.currency}"
+        yield f"  {cause.name}: best-estimate base {amount} a year"
+    if None not in (level.loads_loss_ratio_millionths, level.margin_millionths):
+        alone = (level.loads_loss_ratio_millionths or 0) / MILLION
+        margin = (level.margin_millionths or 0) / MILLION
+        profit = (level.profit_millionths or 0) / MILLION
+        yield (
+            f"  the loads alone would give {alone:.1%}; claims and expenses leave {margin:.1%} of "
+            f"the gross premium, the declared profit is {profit:.1%}"
+        )
 
 
 def warned(fitted: Fit) -> Iterable[str]:

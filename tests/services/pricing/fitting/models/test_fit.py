@@ -8,6 +8,7 @@ import pytest
 from services.pricing.core.tariff import E4
 from services.pricing.fitting.models.fit_result import Fit, fit_bytes
 from services.pricing.fitting.models.refusal import FitRefused
+from services.pricing.fitting.selection.basis import level_of
 from tests.services.pricing.fitting.models.fitting import ABOUT, SETTINGS, fitted, table
 from tests.services.pricing.fitting.models.made_book import (
     AGE,
@@ -81,16 +82,27 @@ def test_the_tables_give_back_the_claims_in_total(found: Fit, book: MadeBook) ->
     assert expected == pytest.approx(book.claims["loss_minor"].sum(), rel=1e-8)
 
 
-def test_bases_are_calibrated_to_the_target_loss_ratio(book: MadeBook) -> None:
+def test_bases_are_calibrated_to_the_target_loss_ratio(book: MadeBook, found: Fit) -> None:
     text = SETTINGS.replace(
         "  target_loss_ratio: none\n",
         "  target_loss_ratio: '0.65'\n"
         "  loads: {fixed_expense_minor: 5000, variable_expense: '0.10', profit: '0.05'}\n",
     )
     exposure = book.experience["exposure"]
-    net = premium(fitted(book, text), book) + 5000
+    calibrated = fitted(book, text)
+    net = premium(calibrated, book) + 5000
     gross = (net / (1 - 0.15) * exposure).sum()
     assert book.claims["loss_minor"].sum() / gross == pytest.approx(0.65, rel=1e-6)
+    level = level_of(calibrated)
+    assert level is not None
+    total = (book.claims["loss_minor"].sum(), exposure.sum())
+    assert level.pure_e4 == pytest.approx(10_000 * total[0] / total[1], rel=1e-6)
+    assert level.gross_e4 == pytest.approx(10_000 * gross / exposure.sum(), rel=1e-6)
+    # What is left is the premium less claims, the fixed expense of each policy, and a tenth.
+    left = gross - total[0] - 5000 * total[1] - 0.10 * gross
+    assert level.margin_millionths == pytest.approx(1_000_000 * left / gross, abs=2)
+    moved = calibrated.causes[0].base_e4 / found.causes[0].base_e4
+    assert level.scaling_millionths == pytest.approx(1_000_000 * moved, rel=1e-5)
 
 
 def test_an_outcome_never_falls_is_flat_below_its_bound_and_costs_most_when_absent(
