@@ -11,12 +11,13 @@ import typer
 from rich.table import Table
 
 from services.common.money import grouped_minor
-from services.pricing.core.tariff import E4
+from services.pricing.core.tariff import E4, MILLION, factor_text
 from services.pricing.fitting import run_card
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.models.fit_result import Fit, FitWarning, cell_title
 from services.pricing.fitting.models.refusal import FitRefused
 from services.pricing.fitting.models.settings import FitSettings
+from services.pricing.fitting.selection.basis import level_of
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import (
     DEFAULT,
@@ -26,7 +27,7 @@ from stack.commands.pricing_folder import (
     say_next,
     settings_of,
 )
-from stack.commands.pricing_study import book_of
+from stack.commands.pricing_study import book_of, refuse_other_study
 from stack.commands.printing import console, counted, print_table, progress_bar, rows, say, table
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def fit(file: PricingPath = DEFAULT) -> None:
     settings = settings_of(found, FitSettings)
     currency = settings_of(found, BookSettings).currency
     study, target = found.folder / _STUDY, found.folder / files.FOLDER
+    refuse_other_study(found)
     out = console()
     try:
         with (
@@ -81,6 +83,8 @@ def fit(file: PricingPath = DEFAULT) -> None:
     except FitRefused as refused:
         raise Failed(*str(refused).splitlines(), exit_code=2) from None
     print_table(_causes(fitted))
+    for line in scaled(fitted):
+        say(line)
     if fitted.synthetic:
         say("synthetic: fitted on simulated people, not for sale")
     for line in warned(fitted):
@@ -95,6 +99,25 @@ def fit(file: PricingPath = DEFAULT) -> None:
             if cause.refused:
                 say(f"{cause.cause}: {cause.refused}")
     say_next(f"lipei pricing select -f {found.path}", f"lipei pricing report -f {found.path}")
+
+
+def refuse_other_fit(file: PricingFile, fitted: Fit) -> None:
+    """Refuse a fit of another study or of other settings than those of now.
+
+    A fit that came without study/ is taken as it is.
+
+    Raises: Failed saying what differs, and what to run.
+    """
+    from services.pricing.fitting.models import files  # noqa: PLC0415 - pandas and glum are heavy
+
+    refuse_other_study(file)
+    try:
+        experience, claims = files.inputs(file.folder / _STUDY)
+    except FitRefused:
+        return
+    if files.name_of(experience, claims, settings_of(file, FitSettings)) != fitted.run_card:
+        text = "fit/fit.json is of another study, or of other settings under `fit`, than those now"
+        raise Failed(f"{text}; `lipei pricing fit -f {file.path}`", exit_code=2)
 
 
 def rerun(
@@ -192,6 +215,31 @@ def _causes(fitted: Fit) -> Table:
             ],
         )
     return made
+
+
+def scaled(fitted: Fit) -> Iterable[str]:
+    """What the bases are beside the best estimate, and what the target leaves of the premium."""
+    level = level_of(fitted)
+    if level is None or level.target_loss_ratio_millionths is None:
+        yield "bases are best estimates: no target loss ratio is set"
+        return
+    target = level.target_loss_ratio_millionths / MILLION
+    yield (
+        f"bases and large-loss load are the best estimate times "
+        f"{factor_text(level.scaling_millionths)}, to reach the target loss ratio of {target:.1%}:"
+    )
+    for cause in fitted.causes:
+        best = round(cause.base_e4 * MILLION / level.scaling_millionths / E4)
+        amount = f"{grouped_minor(best, fitted.currency)} {fitted.currency}"
+        yield f"  {cause.name}: best-estimate base {amount} a year"
+    if None not in (level.loads_loss_ratio_millionths, level.margin_millionths):
+        alone = (level.loads_loss_ratio_millionths or 0) / MILLION
+        margin = (level.margin_millionths or 0) / MILLION
+        profit = (level.profit_millionths or 0) / MILLION
+        yield (
+            f"  the loads alone would give {alone:.1%}; claims and expenses leave {margin:.1%} of "
+            f"the gross premium, the declared profit is {profit:.1%}"
+        )
 
 
 def warned(fitted: Fit) -> Iterable[str]:

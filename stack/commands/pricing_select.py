@@ -34,6 +34,7 @@ from services.pricing.tariffs.banned_factors import known_bans, load_bans
 from services.pricing.tariffs.loader import TariffRefused, load_tariff
 from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, State, spoken
+from stack.commands.pricing_fit import refuse_other_fit
 from stack.commands.pricing_folder import (
     DEFAULT,
     PricingPath,
@@ -45,9 +46,9 @@ from stack.commands.pricing_folder import (
 from stack.commands.printing import counted, print_json, print_table, rows, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from services.pricing.core.evidence import Evidence
+    from services.pricing.core.evidence import Evidence, StudyBasis
     from services.pricing.fitting.models.fit_result import Fit
     from services.pricing.fitting.selection.choice import Selection
 
@@ -79,11 +80,12 @@ def select(
     found = opened(file)
     fitted, fit_sha256 = fit_in(found)
     previous = _previous(found, settings_of(found, SelectSettings))
+    bounds = settings_of(found, TariffSettings).factor_bounds
     all_rows = cells.rows_of(fitted, previous)
     target, book = found.folder / SELECTION, found.folder / WORKBOOK
     if fresh or not book.exists():
         book.parent.mkdir(exist_ok=True)
-        book.write_bytes(workbook.workbook_bytes(fitted, fit_sha256, all_rows))
+        book.write_bytes(workbook.workbook_bytes(fitted, fit_sha256, all_rows, bounds))
     # The workbook is an input, also of its first run: a rerun must not overwrite somebody's choice.
     with running(found, "select", inputs=[found.folder / FIT, book]) as work:
         chosen = _in_workbook(found, fitted, fit_sha256, previous, "nothing was selected")
@@ -123,7 +125,7 @@ def propose(
             text = f"{WORKBOOK} was changed after {SELECTION}; `lipei pricing select` takes it in"
             raise Failed(text, exit_code=2)
     try:
-        made = proposal.proposal(fitted, fit_sha256, chosen, settings)
+        made = proposal.proposal(fitted, fit_sha256, chosen, settings, _basis(found))
     except proposal.ProposalRefused as refused:
         told = str(refused).splitlines()
         raise Failed(*told, f"{_faults(told)}; no tariff was made", exit_code=2) from None
@@ -169,11 +171,29 @@ def _in_workbook(
     version = None if previous is None else version_of(previous)
     content = content_of(found.folder / WORKBOOK)
     all_rows = cells.rows_of(fitted, previous)
+    bounds = settings_of(found, TariffSettings).factor_bounds
     try:
-        return choice.read_workbook(content, fitted, fit_sha256, all_rows, version)
+        return choice.read_workbook(content, fitted, fit_sha256, all_rows, version, bounds)
     except choice.WorkbookRefused as refused:
         told = [f"{WORKBOOK}: {one}" for one in str(refused).splitlines()]
         raise Failed(*told, f"{_faults(told)}; {so}", exit_code=2) from None
+
+
+def _basis(found: PricingFile) -> StudyBasis | None:
+    """The basis of the study beside the fit; None where the experience came without one.
+
+    Raises: Failed when study.json is not as `lipei pricing study` writes it.
+    """
+    from services.pricing.fitting.selection.basis import study_basis  # noqa: PLC0415 - slow
+
+    study = found.folder / "study" / "study.json"
+    if not study.is_file():
+        return None
+    try:
+        return study_basis(json.loads(study.read_bytes()))
+    except (KeyError, TypeError, ValueError) as error:
+        text = f"{study} is not as `lipei pricing study` writes it: {error}"
+        raise Failed(text, exit_code=2) from None
 
 
 def _with_windows(found: PricingFile, settings: TariffSettings, fitted: Fit) -> TariffSettings:
@@ -223,12 +243,15 @@ def diff(
 def fit_in(found: PricingFile) -> tuple[Fit, str]:
     """The fit of a pricing folder, and its digest.
 
-    Raises: Failed when there is none, or it is not one that can be selected from.
+    Raises: Failed when there is none, it is not one that can be selected from, or it is of another
+    study or other settings than those of now.
     """
     from services.pricing.fitting.models.fit_result import fit_from  # noqa: PLC0415 - as its twins
 
     path = found.folder / FIT
-    return _read(path, fit_from, "lipei pricing fit"), run_card.digest(path)
+    fitted = _read(path, fit_from, "lipei pricing fit")
+    refuse_other_fit(found, fitted)
+    return fitted, run_card.digest(path)
 
 
 def written(folder: Path, tariff: Tariff, evidence: Evidence, gates: Sequence[Gate]) -> list[Path]:
@@ -328,6 +351,8 @@ def _show_selection(chosen: Selection, evidence: Evidence) -> None:
             f", {previous}selected {factor_text(one.selected_millionths)} ({moved:+.1%}): "
             f"{one.reason}"
         )
+    for aside in _outside(evidence):
+        say(aside)
     say(f"{len(chosen.choices)} cells, {chosen.changed} selected otherwise than indicated")
     if not chosen.changed:
         return
@@ -342,6 +367,21 @@ def _show_selection(chosen: Selection, evidence: Evidence) -> None:
         f"  all causes {_moved(selected, indicated)}; `propose` moves all bases so that "
         "tariff.approved_change is what is left"
     )
+
+
+def _outside(evidence: Evidence) -> Iterator[str]:
+    """A line for every cell whose selected relativity lies outside the indicated one's interval."""
+    for cause in evidence.causes:
+        for one in cause.tables:
+            for cell in one.cells:
+                low, high = cell.low95_millionths, cell.high95_millionths
+                if low is None or high is None or low <= cell.selected_millionths <= high:
+                    continue
+                yield (
+                    f"{cause.name}.{one.name} {cell.cell}: selected "
+                    f"{factor_text(cell.selected_millionths)} lies outside its 95 % interval, "
+                    f"{factor_text(low)} to {factor_text(high)}"
+                )
 
 
 def _moved(new: Fraction, old: Fraction) -> str:

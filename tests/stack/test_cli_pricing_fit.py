@@ -8,8 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.pricing.fitting.models.fit_result import FitWarning, cell_title, fit_from
-from stack.commands.pricing_fit import warned
+from services.pricing.fitting.models.fit_result import (
+    FitWarning,
+    Loads,
+    Scaling,
+    cell_title,
+    fit_from,
+)
+from stack.commands.pricing_fit import scaled, warned
 from tests.services.pricing.fitting.models.fitting import SETTINGS
 from tests.services.pricing.fitting.models.made_book import made_book
 from tests.services.pricing.fitting.selection.hand_made import hand_made
@@ -39,6 +45,21 @@ def test_fit_writes_a_fit_and_its_card_and_says_what_comes_next(folder: Path) ->
     assert set(card["inputs"]) == {"study/experience.csv", "study/claims.parquet"}
     assert set(card["outputs"]) == {"fit/fit.json"}
     assert {"glum", "lifelines", "numpy", "pandas", "lipei", "python"} <= set(card["versions"])
+
+
+def test_a_fit_of_other_settings_than_now_is_not_selected_from(folder: Path) -> None:
+    yaml = folder / "pricing.yaml"
+    written = yaml.read_text("utf-8")
+    assert lipei("pricing", "select", "-f", str(folder)).code == 0
+    yaml.write_text(written.replace("fit:\n", "fit:\n  thin_claims: 77\n"), "utf-8")
+    refused = {
+        command: lipei("pricing", command, "-f", str(folder)) for command in ("select", "propose")
+    }
+    yaml.write_text(written, "utf-8")
+    for done in refused.values():
+        assert done.code == 2
+        assert "fit/fit.json is of another study, or of other settings under `fit`" in done.err
+        assert "lipei pricing fit" in done.err
 
 
 def test_rerun_gives_the_same_bytes_and_tells_when_the_study_has_changed(folder: Path) -> None:
@@ -74,6 +95,25 @@ def test_a_card_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "card.json").write_text("[]", "utf-8")
     assert lipei("pricing", "rerun", str(tmp_path / "card.json")).code == 2
     assert lipei("pricing", "rerun", str(tmp_path / "none.json")).code == 2
+
+
+def test_fit_says_how_far_the_bases_stand_from_the_best_estimate() -> None:
+    loads = Loads(
+        fixed_expense_e4=60_000_000, variable_expense_millionths=120_000, profit_millionths=50_000
+    )
+    fit = msgspec.structs.replace(
+        hand_made(),
+        target_loss_ratio=0.7,
+        loads=loads,
+        scaling=Scaling(pure_minor=480_000.0, factor=1.1732),
+    )
+    told = list(scaled(fit))
+    assert told[0].endswith("best estimate times 1.1732, to reach the target loss ratio of 70.0%:")
+    assert told[-1] == (
+        "  the loads alone would give 82.0%; claims and expenses leave 17.1% of the gross premium, "
+        "the declared profit is 5.0%"
+    )
+    assert list(scaled(hand_made())) == ["bases are best estimates: no target loss ratio is set"]
 
 
 def test_warnings_stand_by_cause_and_factor_with_most_money_first() -> None:

@@ -11,7 +11,7 @@ import hashlib
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from services.pricing.core.tariff import (
     AmountE4,
@@ -90,8 +90,72 @@ class FitWarning(Part, frozen=True):
     en: Reason
 
 
+class Level(Part, frozen=True):
+    """How the level of the bases was set; amounts are of a person and year of what was fitted.
+
+    `pure_e4` is the best estimate of claims with the large-loss load, `scaling_millionths` what it
+    was multiplied by for the target. Without a target the rest is null. `loads_loss_ratio` is what
+    the declared loads alone would give, `margin` the share of the gross premium that is left after
+    claims, fixed and variable expenses.
+    """
+
+    pure_e4: AmountE4
+    large_loss_load_e4: AmountE4
+    scaling_millionths: Annotated[int, Meta(ge=0)]
+    gross_e4: AmountE4 | None
+    target_loss_ratio_millionths: Count | None
+    loads_loss_ratio_millionths: Count | None
+    profit_millionths: Count | None
+    margin_millionths: int | None
+
+
+class TrendFrom(Part, frozen=True):
+    """The yearly trend from a day on, in millionths."""
+
+    day: Text
+    yearly_millionths: int
+
+
+class CauseBasis(Part, frozen=True):
+    """What the study did to one cause: yearly trend by first day, and where claims were cut.
+
+    `developed` are the shares of a quarter's amounts that are known after one quarter, two, ...
+    """
+
+    name: Name
+    trend: tuple[TrendFrom, ...]
+    threshold_minor: Count
+    developed_millionths: tuple[Count, ...]
+
+
+class StudyPart(Part, frozen=True):
+    """Segments of one part of the holdout: train is what was fitted."""
+
+    name: Text
+    segments: Count
+    exposure_millionths: Count
+
+
+class StudyBasis(Part, frozen=True):
+    """The basis of the experience; days as YYYY-MM-DD, the period ends before `after_day`."""
+
+    valuation_day: Text | None
+    first_day: Text
+    after_day: Text
+    trend_to_day: Text
+    trend_source: Reason
+    development_source: Reason
+    reference_deductible_minor: Count
+    reading_window_months: Count
+    causes: tuple[CauseBasis, ...]
+    holdout: tuple[StudyPart, ...]
+
+
 class Evidence(Part, frozen=True):
-    """Everything that the gates judge beside the tariff itself."""
+    """Everything that the gates judge beside the tariff itself, and what the memo says of it.
+
+    `level` and `study` are left out where the fit or its study does not tell.
+    """
 
     format: Literal[1]
     data_sha256: Sha256
@@ -101,6 +165,8 @@ class Evidence(Part, frozen=True):
     previous: Text | None
     causes: Annotated[tuple[CauseEvidence, ...], Meta(min_length=1)]
     warnings: tuple[FitWarning, ...]
+    level: Level | UnsetType = UNSET
+    study: StudyBasis | UnsetType = UNSET
 
 
 _decoder = msgspec.json.Decoder(Evidence)

@@ -17,7 +17,7 @@ from services.pricing.fitting.models.cause import FittedCause, fit_cause
 from services.pricing.fitting.models.coding import OUTSIDE, Coded, coded
 from services.pricing.fitting.models.design import Floats
 from services.pricing.fitting.models.factors import feature_of
-from services.pricing.fitting.models.fit_result import CauseFit, Fit, Loads
+from services.pricing.fitting.models.fit_result import CauseFit, Fit, Loads, Scaling
 from services.pricing.fitting.models.refusal import FitFault, FitRefused
 from services.pricing.fitting.models.settings import CauseModel, FitSettings, LoadSettings
 
@@ -76,8 +76,12 @@ def fit(
     for cause in settings.causes:
         fitted.append(fit_cause(cause, by_factor, learnt, known, settings))
         warnings += warn.of_cause(fitted[-1], settings)
+        if "excess_minor" in known:
+            excess = known.loc[known["cause"] == cause.name, "excess_minor"]
+            warnings += warn.of_load(cause.name, excess.to_numpy(dtype=np.float64), settings)
         progress(cause.name)
-    scale = _scale(fitted, learnt["exposure"].to_numpy(dtype=np.float64), settings)
+    pure = _pure(fitted, learnt["exposure"].to_numpy(dtype=np.float64))
+    scale = _scale(pure, settings)
     return Fit(
         format=1,
         book=about.book,
@@ -90,6 +94,7 @@ def fit(
         target_loss_ratio=settings.target_loss_ratio,
         warnings=tuple(warnings),
         loads=None if settings.target_loss_ratio is None else _loads(settings.loads),
+        scaling=Scaling(pure_minor=pure, factor=scale),
     )
 
 
@@ -144,7 +149,13 @@ def _refuse_columns(
 _MAY_BE_0 = ("claims_", "loss_", "excess_")
 
 
-def _scale(fitted: Sequence[FittedCause], exposure: Floats, settings: FitSettings) -> float:
+def _pure(fitted: Sequence[FittedCause], exposure: Floats) -> float:
+    """The best estimate of claims with the large-loss load, a person and year, in minor units."""
+    years = float(exposure.sum())
+    return sum(float((exposure * one.yearly).sum()) / years + one.load for one in fitted)
+
+
+def _scale(pure: float, settings: FitSettings) -> float:
     """What bases and load are multiplied by so that claims are the target share of the premium.
 
     Premium per year = (scale × pure + fixed) / (1 − variable − profit), and pure / premium is to
@@ -155,8 +166,6 @@ def _scale(fitted: Sequence[FittedCause], exposure: Floats, settings: FitSetting
     target, loads = settings.target_loss_ratio, settings.loads
     if target is None:
         return 1.0
-    years = float(exposure.sum())
-    pure = sum(float((exposure * one.yearly).sum()) / years + one.load for one in fitted)
     kept = 1 - loads.variable_expense - loads.profit
     scale = kept / target - loads.fixed_expense_minor / pure
     if scale <= 0:

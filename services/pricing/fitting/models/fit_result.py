@@ -142,6 +142,17 @@ class Loads(FitPart, frozen=True):
     profit_millionths: int
 
 
+class Scaling(FitPart, frozen=True):
+    """How far the bases stand from the best estimate.
+
+    `pure_minor` is the claims' best estimate with the large-loss load, a person and year of what
+    was fitted; `factor` is what bases and load were multiplied by, 1 without a target.
+    """
+
+    pure_minor: float
+    factor: float
+
+
 class Fit(FitPart, frozen=True):
     """Everything that selection and the report need of a fit.
 
@@ -149,7 +160,7 @@ class Fit(FitPart, frozen=True):
     digests of what went in, so that a rerun has the same name: the card in runs/ that lists this
     file among its outputs tells the rest. `large_loss_load_e4` is per person and year, calibrated
     as the bases are. A target of None leaves the bases as fitted: pure premiums. `loads` are those
-    that the target was reckoned with; null without a target.
+    that the target was reckoned with; null without a target. `scaling` is null in a fit of before.
     """
 
     format: Literal[1]
@@ -163,6 +174,7 @@ class Fit(FitPart, frozen=True):
     target_loss_ratio: float | None
     warnings: tuple[FitWarning, ...]
     loads: Loads | None = None
+    scaling: Scaling | None = None
 
 
 def fit_bytes(fit: Fit) -> bytes:

@@ -20,6 +20,7 @@ from services.pricing.core.tariff import (
     factor_text,
     version_of,
 )
+from services.pricing.fitting.selection.memo_basis import level_blocks, study_blocks
 from services.pricing.fitting.selection.memo_page import (
     Block,
     Grid,
@@ -64,6 +65,9 @@ class _Memo:
         yield Paragraph(version_of(tariff))
         yield Paragraph(self._of(tariff, "notice"))
         yield from self._formula()
+        causes = {cause.name: self._of(cause, "") for cause in tariff.causes}
+        yield from level_blocks(self._evidence, causes, self._say, self._money)
+        yield from study_blocks(self._evidence, causes, self._say, self._money)
         yield from self._factors()
         yield from self._selection()
         yield from self._outcomes()
@@ -212,12 +216,13 @@ class _Memo:
         indicated, selected = self._money(balance.indicated_e4), self._money(balance.selected_e4)
         yield Paragraph(
             self._say(
-                f"按指示系数，所拟合经验期内的预期赔款为 {indicated}；"
-                f"按选定系数与采用基准为 {selected}；"
+                f"所拟合经验的实际赔款（经趋势与发展调整，在大额门槛处截断，不含留出部分）为 "
+                f"{indicated}；以此为权重，由指示系数与基准改为选定系数与采用基准后为 {selected}；"
                 f"批准的变动为 {sign}{change}。",
-                f"The fitted experience's expected claims, over all its exposure, are "
-                f"{indicated} at the indicated relativities and {selected} at the selected ones "
-                f"with the bases used; the approved change is {sign}{change}.",
+                f"The fitted experience's actual claims (trended, developed, cut at the large-loss "
+                f"threshold, without what was held out) are {indicated}; weighted by them, "
+                f"selected relativities and the bases used instead of those indicated make it "
+                f"{selected}; the approved change is {sign}{change}.",
             )
         )
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
+from msgspec import UNSET
 
 from services.pricing.core.checks import Fault, faults_of
 from services.pricing.core.evidence import (
@@ -20,6 +21,7 @@ from services.pricing.core.evidence import (
     Evidence,
     FitWarning,
     Model,
+    StudyBasis,
     TableEvidence,
     evidence_digest,
 )
@@ -53,6 +55,7 @@ from services.pricing.core.tariff import (
 )
 from services.pricing.core.waterfall import price
 from services.pricing.fitting.models.fit_result import CauseFit, Fit, ModelFit, TableFit
+from services.pricing.fitting.selection.basis import level_of
 from services.pricing.fitting.selection.cells import Row, cell_name, millionths, rows_of
 from services.pricing.fitting.selection.choice import Choice, Selection
 from services.pricing.fitting.selection.settings import TariffSettings
@@ -76,7 +79,13 @@ class Proposal(msgspec.Struct, frozen=True):
     evidence: Evidence
 
 
-def proposal(fit: Fit, fit_sha256: str, selection: Selection, settings: TariffSettings) -> Proposal:
+def proposal(
+    fit: Fit,
+    fit_sha256: str,
+    selection: Selection,
+    settings: TariffSettings,
+    study: StudyBasis | None = None,
+) -> Proposal:
     """The tariff of a selection, its bases moved to the approved change, its golden quotes priced.
 
     Raises: ProposalRefused with every fault.
@@ -91,7 +100,7 @@ def proposal(fit: Fit, fit_sha256: str, selection: Selection, settings: TariffSe
     ]
     if faults:
         raise ProposalRefused(faults)
-    evidence = evidence_of(fit, fit_sha256, selection)
+    evidence = evidence_of(fit, fit_sha256, selection, study)
     bases = rebased(evidence, settings.approved_change)
     tariff = _tariff(fit, chosen, settings, evidence, bases)
     content = canonical_bytes({"sha256": content_hash(tariff), "tariff": tariff})
@@ -306,10 +315,13 @@ def _golden(rates: Rates, settings: TariffSettings) -> tuple[GoldenQuote, ...]:
     return tuple(found)
 
 
-def evidence_of(fit: Fit, fit_sha256: str, selection: Selection) -> Evidence:
+def evidence_of(
+    fit: Fit, fit_sha256: str, selection: Selection, study: StudyBasis | None = None
+) -> Evidence:
     """What was indicated beside what was selected, of every cell; the selection is the fit's."""
     rows = rows_of(fit, None)
     chosen = {(one.cause, one.table, one.cell): one for one in selection.choices}
+    level = level_of(fit)
     return Evidence(
         format=1,
         data_sha256=fit.book,
@@ -339,6 +351,8 @@ def evidence_of(fit: Fit, fit_sha256: str, selection: Selection) -> Evidence:
         warnings=tuple(
             FitWarning(code=one.code, where=one.where, zh=one.zh, en=one.en) for one in fit.warnings
         ),
+        level=UNSET if level is None else level,
+        study=UNSET if study is None else study,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from services.pricing.core.tariff import E4
 from services.pricing.fitting.models.fit_result import Fit, fit_bytes
 from services.pricing.fitting.models.refusal import FitRefused
+from services.pricing.fitting.selection.basis import level_of
 from tests.services.pricing.fitting.models.fitting import ABOUT, SETTINGS, fitted, table
 from tests.services.pricing.fitting.models.made_book import (
     AGE,
@@ -81,16 +82,27 @@ def test_the_tables_give_back_the_claims_in_total(found: Fit, book: MadeBook) ->
     assert expected == pytest.approx(book.claims["loss_minor"].sum(), rel=1e-8)
 
 
-def test_bases_are_calibrated_to_the_target_loss_ratio(book: MadeBook) -> None:
+def test_bases_are_calibrated_to_the_target_loss_ratio(book: MadeBook, found: Fit) -> None:
     text = SETTINGS.replace(
         "  target_loss_ratio: none\n",
         "  target_loss_ratio: '0.65'\n"
         "  loads: {fixed_expense_minor: 5000, variable_expense: '0.10', profit: '0.05'}\n",
     )
     exposure = book.experience["exposure"]
-    net = premium(fitted(book, text), book) + 5000
+    calibrated = fitted(book, text)
+    net = premium(calibrated, book) + 5000
     gross = (net / (1 - 0.15) * exposure).sum()
     assert book.claims["loss_minor"].sum() / gross == pytest.approx(0.65, rel=1e-6)
+    level = level_of(calibrated)
+    assert level is not None
+    total = (book.claims["loss_minor"].sum(), exposure.sum())
+    assert level.pure_e4 == pytest.approx(10_000 * total[0] / total[1], rel=1e-6)
+    assert level.gross_e4 == pytest.approx(10_000 * gross / exposure.sum(), rel=1e-6)
+    # What is left is the premium less claims, the fixed expense of each policy, and a tenth.
+    left = gross - total[0] - 5000 * total[1] - 0.10 * gross
+    assert level.margin_millionths == pytest.approx(1_000_000 * left / gross, abs=2)
+    moved = calibrated.causes[0].base_e4 / found.causes[0].base_e4
+    assert level.scaling_millionths == pytest.approx(1_000_000 * moved, rel=1e-5)
 
 
 def test_an_outcome_never_falls_is_flat_below_its_bound_and_costs_most_when_absent(
@@ -263,3 +275,41 @@ def test_a_number_may_be_written_as_text_and_text_is_no_number(book: MadeBook, f
     experience.loc[7, "age"] = "forty"
     with pytest.raises(FitRefused, match="1 segments hold something else than a number"):
         fitted(MadeBook(experience=experience, claims=book.claims))
+
+
+@pytest.mark.parametrize(
+    ("excess", "codes"),
+    [
+        ([], set()),
+        ([50.0] * 20, set()),
+        ([50.0] * 20 + [900.0], {"ONE_LARGE_LOSS", "LARGE_LOAD_UNSURE"}),
+        ([50.0] * 5, {"LARGE_LOAD_UNSURE"}),
+    ],
+)
+def test_a_load_that_few_claims_decide_is_warned_of(
+    book: MadeBook, excess: list[float], codes: set[str]
+) -> None:
+    claims = book.claims.copy()
+    claims.loc[: len(excess) - 1, "excess_minor"] = excess
+    found = fitted(MadeBook(experience=book.experience, claims=claims))
+    told = [w for w in found.warnings if w.where == "inpatient.large_losses"]
+    assert {w.code for w in told} == codes
+
+
+def test_how_much_of_a_load_one_claim_may_be_is_declared(book: MadeBook) -> None:
+    claims = book.claims.copy()
+    claims.loc[:20, "excess_minor"] = [50.0] * 20 + [900.0]
+    text = SETTINGS.replace("fit:\n", "fit:\n  large_loss_one_claim_most: '0.50'\n")
+    found = fitted(MadeBook(experience=book.experience, claims=claims), text)
+    told = [w.code for w in found.warnings if w.where == "inpatient.large_losses"]
+    assert told == ["LARGE_LOAD_UNSURE"]
+
+
+def test_a_book_without_readings_is_told_to_leave_its_outcome_out(book: MadeBook) -> None:
+    experience = book.experience.assign(u_hba1c_percent=np.nan)
+    with pytest.raises(FitRefused) as refused:
+        fitted(MadeBook(experience=experience, claims=book.claims))
+    assert [(one.where, one.code) for one in refused.value.faults] == [
+        ("inpatient.frequency.hba1c", "NO_READINGS")
+    ]
+    assert "take hba1c out of `fit.causes`" in refused.value.faults[0].text

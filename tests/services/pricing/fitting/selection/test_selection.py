@@ -13,13 +13,14 @@ import openpyxl
 import pytest
 
 from services.common.strict_yaml import StrictYamlError
-from services.pricing.core.evidence import evidence_digest
+from services.pricing.core.evidence import evidence_digest, evidence_from
 from services.pricing.core.gates import all_passed, cells_of, judge
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.tariff import MILLION, Basis, canonical_bytes
-from services.pricing.fitting.models.fit_result import Fit, Loads
+from services.pricing.fitting.models.fit_result import Fit, Loads, Scaling
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.selection import choice
+from services.pricing.fitting.selection.basis import study_basis
 from services.pricing.fitting.selection.cells import cell_name, millionths, rows_of
 from services.pricing.fitting.selection.choice import (
     Choice,
@@ -45,6 +46,7 @@ from services.pricing.fitting.selection.workbook import (
     sheet_names,
     workbook_bytes,
 )
+from services.pricing.tariff_requests import evidence_of
 from services.pricing.tariffs.loader import load_tariff
 from tests.services.pricing.at_hand import demo_rates
 from tests.services.pricing.fitting.selection.hand_made import (
@@ -61,13 +63,14 @@ FIT = hand_made()
 SHA256 = digest(FIT)
 ROWS = rows_of(FIT, demo_rates().tariff)
 PREVIOUS = demo_rates().version
+BOUNDS = settings().factor_bounds
 AGE_30 = HEADER_ROW + 2  # the row of ages 30-39 in the sheet of inpatient care
 SELECTED, REASON = PLACE["selected"], PLACE["reason"]
 
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    return workbook_bytes(FIT, SHA256, ROWS)
+    return workbook_bytes(FIT, SHA256, ROWS, BOUNDS)
 
 
 def as_indicated(fit_sha256: str) -> Selection:
@@ -96,7 +99,7 @@ def edited(content: bytes, change: Callable[[openpyxl.Workbook], Any]) -> bytes:
 
 
 def read(content: bytes, fit: Fit = FIT) -> Selection:
-    return read_workbook(content, fit, digest(fit), ROWS, PREVIOUS)
+    return read_workbook(content, fit, digest(fit), ROWS, PREVIOUS, BOUNDS)
 
 
 def faults(content: bytes, change: Callable[[openpyxl.Workbook], Any]) -> list[tuple[str, ...]]:
@@ -123,9 +126,9 @@ def test_a_workbook_that_nobody_edited_selects_what_was_indicated(content: bytes
 
 
 def test_the_same_fit_gives_the_same_bytes(content: bytes) -> None:
-    assert workbook_bytes(FIT, SHA256, ROWS) == content
+    assert workbook_bytes(FIT, SHA256, ROWS, BOUNDS) == content
     other = msgspec.structs.replace(FIT, run_card="runs/0004-fit.json")
-    assert workbook_bytes(other, digest(other), ROWS) != content
+    assert workbook_bytes(other, digest(other), ROWS, BOUNDS) != content
 
 
 def test_only_selected_and_reason_may_be_edited(content: bytes) -> None:
@@ -166,7 +169,8 @@ _FAULTS: list[tuple[Callable[[openpyxl.Workbook], Any], list[tuple[str, ...]]]] 
     (setting(AGE_30, SELECTED, "=K5*1.1"), [("inpatient", f"O{AGE_30}", "NO_VALUE")]),
     (setting(AGE_30, SELECTED, 0), [("inpatient", f"O{AGE_30}", "OUT_OF_RANGE")]),
     (setting(AGE_30, SELECTED, -1), [("inpatient", f"O{AGE_30}", "OUT_OF_RANGE")]),
-    (setting(AGE_30, SELECTED, 101), [("inpatient", f"O{AGE_30}", "OUT_OF_RANGE")]),
+    (setting(AGE_30, SELECTED, 10.000001), [("inpatient", f"O{AGE_30}", "OUT_OF_RANGE")]),
+    (setting(AGE_30, SELECTED, 0.099999), [("inpatient", f"O{AGE_30}", "OUT_OF_RANGE")]),
     (setting(AGE_30, REASON, "x" * 601), [("inpatient", f"P{AGE_30}", "REASON_TOO_LONG")]),
     (setting(AGE_30, REASON, "two\nlines"), [("inpatient", f"P{AGE_30}", "REASON_TOO_LONG")]),
     (setting(AGE_30, PLACE["indicated"], 0.6), [("inpatient", f"K{AGE_30}", "EDITED")]),
@@ -206,6 +210,26 @@ def test_a_workbook_that_cannot_be_taken_says_sheet_and_cell(content: bytes, num
     change, expected = _FAULTS[number]
     found = faults(content, change)
     assert [one for one in found if one[2] != "NOT_MONOTONE"] == expected
+
+
+def test_a_factor_that_no_tariff_takes_is_refused_by_its_name_and_seen_in_the_sheet(
+    content: bytes,
+) -> None:
+    with pytest.raises(WorkbookRefused) as refused:
+        read(edited(content, setting(AGE_30, SELECTED, 95)))
+    texts = [one.text for one in refused.value.faults if one.reason == "OUT_OF_RANGE"]
+    assert texts == ["inpatient.age.30-39 must lie in 0.1 to 10 (tariff.factor_bounds)"]
+    wide = YAML.replace("  golden:", "  factor_bounds: {least: '0.1', greatest: '99'}\n  golden:")
+    changed = edited(content, setting(AGE_30, SELECTED, 95))
+    bounds = settings(wide).factor_bounds
+    with pytest.raises(WorkbookRefused) as wider:
+        read_workbook(changed, FIT, SHA256, ROWS, PREVIOUS, bounds)
+    assert "OUT_OF_RANGE" not in [one.reason for one in wider.value.faults]
+    sheet = openpyxl.load_workbook(io.BytesIO(content))["inpatient"]
+    check = str(sheet.cell(AGE_30, PLACE["check"]).value)
+    assert f"OR(O{AGE_30}<0.1,O{AGE_30}>10)" in check
+    assert f"OR(O{AGE_30}<L{AGE_30},O{AGE_30}>M{AGE_30})" in check
+    assert check.count("(") == check.count(")")
 
 
 def test_a_selection_that_breaks_the_order_is_refused(content: bytes) -> None:
@@ -388,7 +412,7 @@ def test_a_memo_says_everything_that_is_filed(language: Any) -> None:
     blocks = memo(made.tariff, made.evidence, gates, language)
     text, page = markdown(blocks), html(blocks, language)
     headings = [one for one in blocks if isinstance(one, Heading)]
-    assert len([one for one in headings if one.level == 2]) == 9
+    assert len([one for one in headings if one.level == 2]) == 11
     for said in (DATA, evidence_digest(made.evidence), "0.97", "reserving", "a regulation"):
         assert said in text
         assert said in page
@@ -398,6 +422,78 @@ def test_a_memo_says_everything_that_is_filed(language: Any) -> None:
     assert "less &lt;by&gt; the | book" in page
     assert ("公平性说明" in text) is (language == "zh")
     assert page.count("<table>") == page.count("</table>") > 15
+
+
+STUDY = {
+    "book": {"valuation_day": "2026-03-31"},
+    "settings": {
+        "first_day": "2023-01-01",
+        "after_day": "2026-01-01",
+        "trend": {"inpatient": [["2000-01-01", 0.06]]},
+        "trend_to_day": "2026-07-01",
+        "trend_source": "reserving committee",
+        "development_source": "the book's own chain ladder",
+        "reference_deductible_minor": 150_000,
+        "reading_window_months": 12,
+    },
+    "causes": [
+        {
+            "cause": "inpatient",
+            "threshold_minor": 20_000_000,
+            "development": {"used": {"amounts": [0.716, 0.987, 1.0]}},
+        }
+    ],
+    "holdout": [{"holdout": "person", "segments": 3101, "exposure": 1464.9, "people": 593}],
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_memo_says_how_the_level_was_set_and_on_what_basis(language: Any) -> None:
+    loads = Loads(
+        fixed_expense_e4=60_000_000, variable_expense_millionths=120_000, profit_millionths=50_000
+    )
+    fit = msgspec.structs.replace(
+        FIT,
+        target_loss_ratio=0.7,
+        loads=loads,
+        scaling=Scaling(pure_minor=480_000.0, factor=1.1732),
+    )
+    chosen = as_indicated(digest(fit))
+    made = proposal(fit, digest(fit), chosen, settings(), study_basis(STUDY))
+    gates = judge(made.tariff, made.evidence, bans(), LAW)
+    assert all_passed(gates)
+    text = markdown(memo(made.tariff, made.evidence, gates, language))
+    # 0.17125 = 1 - 0.7 - 0.12 - 6000 x 0.7 / 480000; 0.819753 = 0.83 x 480000 / 486000
+    for said in ("1.1732", "0.17125", "0.819753", "| 0.7 |", "| 0.05 |", "4,800.00 CNY"):
+        assert said in text
+    for said in ("2026-03-31", "2023-01-01", "2026-01-01", "0.06 (2000-01-01)", "2026-07-01"):
+        assert said in text
+    for said in (
+        "reserving committee",
+        "chain ladder",
+        "200,000.00",
+        "1,500.00",
+        "71.6 %",
+        "3,101",
+    ):
+        assert said in text
+    best = round(FIT.causes[0].base_e4 / 1.1732 / 10_000)
+    assert f"{best / 100:,.2f} CNY" in text
+    assert evidence_from(canonical_bytes(made.evidence)) == made.evidence
+    assert evidence_of(canonical_bytes(made.evidence)) == (made.evidence, [])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_memo_of_a_fit_that_tells_no_level_says_so_and_keeps_its_evidence(language: Any) -> None:
+    made = proposal(FIT, SHA256, selection(), settings())
+    content = canonical_bytes(made.evidence)
+    assert b'"level"' not in content
+    assert b'"study"' not in content
+    text = markdown(memo(made.tariff, made.evidence, (), language))
+    assert {"zh": "拟合未载明。", "en": "The fit does not tell."}[language] in text
+    claims = "actual claims" if language == "en" else "实际赔款"
+    assert claims in text
+    assert "expected claims, over all its exposure" not in text
 
 
 def test_the_columns_are_named_once() -> None:
