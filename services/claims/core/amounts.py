@@ -291,7 +291,7 @@ def _within_out_of_pocket(
         term = one.term
         before = sum(amount for cost, amount in borne.items() if cost in term.counts)
         room = max(0, tally.left(term.id, term.scope, term.period, one.value) - before)
-        if room < coinsurance and (PatientCost.COINSURANCE in term.counts or room == 0):
+        if room < coinsurance:
             coinsurance, result.maximum_clause = room, term.clause
     borne[PatientCost.COINSURANCE] = coinsurance
     for one in applying:

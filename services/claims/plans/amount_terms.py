@@ -128,13 +128,18 @@ def read_out_of_pocket(top: Mapping, context: Context) -> tuple[OutOfPocketMaxim
     def read(term: Mapping) -> OutOfPocketMaximum:
         scope, period = read_scope(term)
         term.get("counts")
+        counts = choices(term, "counts", PatientCost)
+        if counts and PatientCost.COINSURANCE not in counts:
+            # A deductible that reaches it alone would end a share that a lower one leaves.
+            text = "name coinsurance, else a higher deductible could raise what is paid"
+            term.fault("COINSURANCE_NOT_COUNTED", text, "counts")
         return OutOfPocketMaximum(
             id=term.get("id").ident(),
             clause=context.clause(term),
             values=context.money(term),
             scope=scope,
             period=period,
-            counts=choices(term, "counts", PatientCost),
+            counts=counts,
             covers=read_covers(term, context),
             family_step=read_family_step(term, context, scope),
         )

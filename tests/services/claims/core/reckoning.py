@@ -18,6 +18,7 @@ DEDUCTIBLE, MAXIMUM, SECTION, MEMBER = "deductible", "maximum", "section-ceiling
 class Terms:
     """What a plan says, amounts in fen; None is no limit. Section "a" holds codes that begin so.
 
+    A maximum counts coinsurance always, deductible and copay where `maximum_counts` says so.
     `price` is the contract's for a unit of "a", `most_a_unit` the fixed limit of one.
     """
 
@@ -143,10 +144,8 @@ def _pay(
         parts = {"deductible": deducted, "copay": borne}
         first = sum(part for name, part in parts.items() if name in terms.maximum_counts)
         room = max(0, terms.maximum - used[MAXIMUM] - found.used[MAXIMUM] - first)
-        counts = "coinsurance" in terms.maximum_counts
-        if counts or not room:
-            coinsurance = min(coinsurance, room)
-        found.used[MAXIMUM] += first + (coinsurance if counts else 0)
+        coinsurance = min(coinsurance, room)
+        found.used[MAXIMUM] += first + coinsurance
     earlier = min(one.prior, one.allowed - by_fund)
     one.benefit = min(rest - coinsurance, one.allowed - by_fund - earlier, *rooms, one.allowed)
     above = one.social - by_fund + one.prior - earlier

@@ -54,7 +54,7 @@ coordination: {clause: "1"}
 """
 _YEAR = 'scope: member, period: policy_year, unit: CNY, clause: "1"'
 _HIGH = "99999.00"  # a contract price that cuts nothing: a list names every code
-_COUNTS = (("deductible", "copay", "coinsurance"), ("coinsurance",), ("deductible",))
+_COUNTS = (("deductible", "copay", "coinsurance"), ("coinsurance",), ("deductible", "coinsurance"))
 
 
 def _terms(draw: Random) -> Terms:

@@ -544,6 +544,23 @@ def test_sections_for_different_care_may_share_codes() -> None:
     assert len(load_plan(yaml, "plan.yaml").sections) == 2
 
 
+@pytest.mark.parametrize("counts", ["deductible", "copay", "deductible, copay"])
+def test_an_out_of_pocket_maximum_counts_coinsurance(counts: str) -> None:
+    scope = "scope: treatment, unit: CNY"
+
+    def maximum(counted: str) -> str:
+        return f"""\
+out_of_pocket:
+  - {{id: most, clause: "1", {scope}, counts: [{counted}], values: {{2025-01-01: 1}}}}
+"""
+
+    faults = _faults(SMALL + maximum(counts))
+    assert [(one.reason, one.path) for one in faults] == [
+        ("COINSURANCE_NOT_COUNTED", "out_of_pocket[0].counts")
+    ]
+    assert len(load_plan(SMALL + maximum(f"{counts}, coinsurance"), "plan.yaml").out_of_pocket) == 1
+
+
 def test_accumulators_share_one_list_of_names() -> None:
     ceiling = """\
 ceilings:
