@@ -13,6 +13,8 @@ from pathlib import Path
 from services.common.access.desks import sandbox_names
 from services.common.sealing.key_sources import master_keys
 from services.common.settings import (
+    master_key_command,
+    master_key_file,
     member_token_key_file,
     temporal_codec_key_file,
     trust_domain,
@@ -73,9 +75,10 @@ class Installation:
     def prepare(self) -> None:
         """Make keys and certificates, forget a dead run's addresses, record what runs elsewhere.
 
-        Raises: NotThere when something that settings name does not answer, or certificates that
-        the operator brings are of no use.
+        Raises: NotThere when something that settings name does not answer, certificates that the
+        operator brings are of no use, or keys are gone that databases of this state need.
         """
+        self._refuse_lost_keys()
         self._certify()
         load_or_make_key(member_token_key_file(self.state))
         master_keys(self.state)
@@ -94,6 +97,20 @@ class Installation:
         """Mint anew what is half through its life; nothing where certificates are brought."""
         if mints(self.state, os.environ):
             Authority(self.state, trust_domain()).renew()
+
+    def _refuse_lost_keys(self) -> None:
+        """Make no key in place of a lost one: under a new one nothing could be found or opened."""
+        if not any((self.state / f"{service}.db").exists() for service in SERVICES):
+            return
+        needed = [member_token_key_file(self.state)]
+        if not master_key_command():
+            needed.append(master_key_file(self.state))
+        lost = [str(file) for file in needed if not file.exists()]
+        if lost:
+            raise NotThere(
+                f"not there: {', '.join(lost)}; databases in {self.state} were filled under what "
+                "stood in it: put it back from its backup. Nothing was written"
+            )
 
     def _certify(self) -> None:
         wanted = sandbox_names(self.hospitals)

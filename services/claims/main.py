@@ -44,7 +44,7 @@ from services.common.identity import member_token
 from services.common.process import start
 from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
-from services.common.sealing.key_sources import master_keys
+from services.common.sealing.own_keys import master_keys_of
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
     key_file,
@@ -201,7 +201,7 @@ async def _serve(
     client = await connect(state)
     workflows = ClaimWorkflows(client)
     key = load_or_make_key(member_token_key_file(state))
-    keys = SubjectKeys(master_keys(state), now_us=now_us)
+    keys = SubjectKeys(master_keys_of(state, database), now_us=now_us)
     keys.prepare(database)
     version = member_token_key_version()
     parts = ClaimsParts(

@@ -60,6 +60,8 @@ MASTER_KEY = _matching(r"[A-Za-z0-9._-]{1,64}")
 KEY_ID = _matching(r"k[0-9a-f]{1,8}", digits=True)
 # Of a certificate: names of machines and desks, never of persons (docs/operating.md).
 URI = _matching(r"spiffe://[a-z0-9.-]{1,100}(/[a-z0-9_-]{1,64}){1,6}")
+# A file that an operator named in a setting, by its whole path; or an IP address and port.
+WHERE = _matching(r"/[A-Za-z0-9_./-]{1,200}|\[?[0-9a-f.:]{2,45}\]?:[0-9]{1,5}")
 
 KEYS: Mapping[str, Shape] = {
     "about": PAYOUT,
@@ -93,6 +95,7 @@ KEYS: Mapping[str, Shape] = {
     "state": WORD,
     "until": MOMENT,
     "uri": URI,
+    "where": WHERE,
 }
 
 EVENTS: Mapping[str, frozenset[str]] = {
@@ -118,6 +121,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "listener_failed": "hospital fault",
         "master_keys_not_read": "fault",
         "mllp_listening": "hospital port",
+        "not_listening": "hospital reason where",
         "not_read": "hospital channel fault",
         "not_ready": "fault",
         "not_stored": "hospital fault",

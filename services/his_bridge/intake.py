@@ -75,7 +75,7 @@ class Taken(StrEnum):
 
     STORED = "STORED"
     KNOWN = "KNOWN"  # the same id, version and bytes lie here already
-    CONFLICT = "CONFLICT"  # the same id and version with other bytes: stored, and never read
+    CONFLICT = "CONFLICT"  # the same id and version with other bytes: kept once, and never read
     KEPT_OUT = "KEPT_OUT"  # none of the bridge's business, and not stored
 
 
@@ -304,7 +304,8 @@ class Intake:
 
     def _cursor(self) -> bytes | None:
         with self._database.reading() as connection:
-            return inbox.cursor_of(connection, self.hospital, self.channel, self._scope)
+            sealer = self._keys.sealer(connection)
+            return inbox.cursor_of(connection, sealer, self.hospital, self.channel, self._scope)
 
     def _left_over(self) -> list[Looked]:
         with self._database.reading() as connection:
@@ -354,7 +355,7 @@ class Intake:
             Taken.KEPT_OUT if position in stored.filtered else Taken.KNOWN
             for position in range(len(records))
         ]
-        for position in stored.conflicts:
+        for position in (*stored.conflicts, *stored.known_conflicts):
             found[position] = Taken.CONFLICT
         for position, _ in stored.pending:
             found[position] = Taken.STORED
@@ -367,6 +368,7 @@ class Intake:
             stored = self._store(connection, arrived)
             inbox.move_cursor(
                 connection,
+                self._keys.sealer(connection),
                 self.hospital,
                 self.channel,
                 self._scope,

@@ -18,7 +18,7 @@ from services.common.identity import member_token
 from services.common.process import start
 from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
-from services.common.sealing.key_sources import master_keys
+from services.common.sealing.own_keys import master_keys_of
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
     UnknownSetting,
@@ -28,7 +28,7 @@ from services.common.settings import (
     member_token_key_version,
     trust_domain,
 )
-from services.common.state import load_or_make_key, state_dir
+from services.common.state import state_dir
 from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
 from services.his_bridge.consent_register import ConsentServicer
@@ -41,6 +41,7 @@ from services.his_bridge.reconciling import Reconciler
 from services.his_bridge.servicer import HisBridgeServicer
 from services.his_bridge.storage.about import records_about
 from services.his_bridge.storage.counted import SEALED
+from services.his_bridge.storage.known_keys import KeyReplaced, token_key
 from services.his_bridge.storage.tables import evidence, metadata
 from services.his_bridge.wiring import hospital_of
 
@@ -81,9 +82,10 @@ async def run(settings: BridgeSettings) -> None:
         driver=counting(state, "his_bridge", SEALED, wanted=settings.count_reads),
     )
     migrate(database, "services.his_bridge")
-    keys = SubjectKeys(master_keys(state), now_us=now_us)
+    keys = SubjectKeys(master_keys_of(state, database), now_us=now_us)
     keys.prepare(database)
-    key, version = load_or_make_key(member_token_key_file(state)), member_token_key_version()
+    version = member_token_key_version()
+    key = token_key(database, keys, member_token_key_file(state), version)
 
     def tokens(kind: str, number: str) -> str:
         return member_token(kind, number, key=key, key_version=version)
@@ -155,7 +157,7 @@ def main() -> None:
         "his_bridge",
         BridgeSettings,
         run,
-        refusals=(UnknownSchema, ProfileError),
+        refusals=(UnknownSchema, ProfileError, KeyReplaced),
         database_faults=DATABASE_FAULTS,
     )
 

@@ -16,6 +16,8 @@ from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2, reading_pb2
 from services.his_bridge.core import bill as core
 from services.his_bridge.core import features
 from services.his_bridge.core.faults import Fault, stage_of
+from services.his_bridge.receiving.mllp import Listener
+from services.his_bridge.receiving.opening import ADVICE
 from services.his_bridge.storage.holding import PURPOSES
 from services.his_bridge.storage.last_pulls import ChannelStatus
 from services.his_bridge.storage.lists import Waiting
@@ -192,6 +194,14 @@ def channel_status(found: ChannelStatus, zone: ZoneInfo) -> pb.ChannelStatus:
         else None,
         catch_up=None if found.progress is None else _catch_up(found.progress, zone),
     )
+
+
+def listen_failure(found: Listener | None) -> pb.ListenFailure | None:
+    """Why a hospital's port cannot be opened; None while it can, or where nothing listens."""
+    if found is None or found.closed is None:
+        return None
+    closed = found.closed
+    return pb.ListenFailure(reason=closed.reason, place=closed.place, text=ADVICE[closed.reason])
 
 
 def _catch_up(found: Progress, zone: ZoneInfo) -> pb.CatchUp:

@@ -15,7 +15,7 @@ from services.common.money import parse_decimal
 from services.common.process import start
 from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
-from services.common.sealing.key_sources import master_keys
+from services.common.sealing.own_keys import master_keys_of
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import UnknownSetting, key_file, trust_domain
 from services.common.state import state_dir
@@ -75,12 +75,12 @@ async def run(settings: PricingSettings) -> None:
     )
     state = state_dir(settings.state)
     identity = load_identity(state, NAME, uri=service_uri(trust_domain(), NAME))
-    keys = SubjectKeys(master_keys(state), now_us=now_us)
     url = settings.pricing_database_url or f"sqlite:///{state / 'pricing.db'}"
     counted = counting(state, NAME, SEALED, wanted=settings.count_reads)
     database = Database(url, driver=counted)
     try:
         await database.run(migrate, database, "services.pricing")
+        keys = SubjectKeys(await database.run(master_keys_of, state, database), now_us=now_us)
         await database.run(keys.prepare, database)
         quotes = QuoteStore(database, keys)
         at_us = now_us()

@@ -52,7 +52,8 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
     `lipei his held` lists both. Parked is what takes back what has not come yet. Reads no bill.
     Also says how the last pulls went, and since when the first parked record waits.
 
-    Exit code 1 when the last pull of bills or of readings failed.
+    Exit code 1 when the last pull of bills or of readings failed, or nobody can listen for a
+    hospital that pushes.
     """
     with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
         stub = HisBridgeServiceStub(channel)
@@ -74,7 +75,10 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
         "held": sum(c.held_count for c in channels if c.channel == "bills"),
     }
     if as_json:
-        print_json({**counts, "source": [plain(channel) for channel in channels]})
+        said = {**counts, "source": [plain(channel) for channel in channels]}
+        if answer.HasField("listen_failure"):
+            said["listen_failure"] = plain(answer.listen_failure)
+        print_json(said)
     else:
         made = table(hospital, "count", right=("count",))
         print_table(rows(made, ((name, str(count)) for name, count in counts.items())))
@@ -82,11 +86,16 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
         for c in channels:
             if c.HasField("catch_up") and not c.catch_up.HasField("caught_up_time"):
                 say(f"catching up with {c.channel}: {his_pull.reached(c)}")
-    failed = [c for c in channels if c.last_failure_reason]
+    failed = [
+        f"the last pull of {c.channel} failed: {c.last_failure_reason}"
+        for c in channels
+        if c.last_failure_reason
+    ]
+    if answer.HasField("listen_failure"):
+        closed = answer.listen_failure
+        failed.append(f"does not listen: {closed.place}: {closed.text} [{closed.reason}]")
     if failed:
-        raise Failed(
-            *(f"the last pull of {c.channel} failed: {c.last_failure_reason}" for c in failed)
-        )
+        raise Failed(*failed)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from services.common.strict_yaml import Fault, StrictYamlError
 from services.his_bridge.cutting.refusals import ADVICE, FileRefused
 from services.his_bridge.profiles.loader import parse_profile
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
+from services.his_bridge.receiving.opening import CannotListen, tls_context
 from services.his_bridge.trying import is_faulty, told, try_out
 from stack.commands.calling import CallFailed, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State, profiles_in
@@ -84,6 +85,11 @@ def add(
     except StrictYamlError as error:
         count = counted(len(error.faults), "fault")
         raise Failed(*str(error).splitlines(), f"{count}; nothing was written") from None
+    if isinstance(found.source, MllpSettings) and found.source.tls is not None:
+        try:
+            tls_context(found.source.tls)
+        except CannotListen as closed:
+            raise Failed(f"{file}: source.tls: {closed}", "nothing was written") from None
     hospital = found.terms.hospital
     folder = profiles_in(state)
     place = folder / f"{hospital}.yaml"

@@ -27,7 +27,7 @@ from stack.commands.pricing_folder import (
     say_next,
     settings_of,
 )
-from stack.commands.pricing_study import book_of
+from stack.commands.pricing_study import book_of, refuse_other_study
 from stack.commands.printing import console, counted, print_table, progress_bar, rows, say, table
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def fit(file: PricingPath = DEFAULT) -> None:
     settings = settings_of(found, FitSettings)
     currency = settings_of(found, BookSettings).currency
     study, target = found.folder / _STUDY, found.folder / files.FOLDER
+    refuse_other_study(found)
     out = console()
     try:
         with (
@@ -98,6 +99,25 @@ def fit(file: PricingPath = DEFAULT) -> None:
             if cause.refused:
                 say(f"{cause.cause}: {cause.refused}")
     say_next(f"lipei pricing select -f {found.path}", f"lipei pricing report -f {found.path}")
+
+
+def refuse_other_fit(file: PricingFile, fitted: Fit) -> None:
+    """Refuse a fit of another study or of other settings than those of now.
+
+    A fit that came without study/ is taken as it is.
+
+    Raises: Failed saying what differs, and what to run.
+    """
+    from services.pricing.fitting.models import files  # noqa: PLC0415 - pandas and glum are heavy
+
+    refuse_other_study(file)
+    try:
+        experience, claims = files.inputs(file.folder / _STUDY)
+    except FitRefused:
+        return
+    if files.name_of(experience, claims, settings_of(file, FitSettings)) != fitted.run_card:
+        text = "fit/fit.json is of another study, or of other settings under `fit`, than those now"
+        raise Failed(f"{text}; `lipei pricing fit -f {file.path}`", exit_code=2)
 
 
 def rerun(

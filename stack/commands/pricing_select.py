@@ -34,6 +34,7 @@ from services.pricing.tariffs.banned_factors import known_bans, load_bans
 from services.pricing.tariffs.loader import TariffRefused, load_tariff
 from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, State, spoken
+from stack.commands.pricing_fit import refuse_other_fit
 from stack.commands.pricing_folder import (
     DEFAULT,
     PricingPath,
@@ -242,12 +243,15 @@ def diff(
 def fit_in(found: PricingFile) -> tuple[Fit, str]:
     """The fit of a pricing folder, and its digest.
 
-    Raises: Failed when there is none, or it is not one that can be selected from.
+    Raises: Failed when there is none, it is not one that can be selected from, or it is of another
+    study or other settings than those of now.
     """
     from services.pricing.fitting.models.fit_result import fit_from  # noqa: PLC0415 - as its twins
 
     path = found.folder / FIT
-    return _read(path, fit_from, "lipei pricing fit"), run_card.digest(path)
+    fitted = _read(path, fit_from, "lipei pricing fit")
+    refuse_other_fit(found, fitted)
+    return fitted, run_card.digest(path)
 
 
 def written(folder: Path, tariff: Tariff, evidence: Evidence, gates: Sequence[Gate]) -> list[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.common.money import grouped_minor
+from services.pricing.fitting import run_card
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.experience.settings import StudySettings
 from services.pricing.fitting.pricing_file import PricingFile
@@ -63,13 +64,14 @@ def study(file: PricingPath = DEFAULT) -> None:
 
     Writes study/experience.parquet, study/claims.parquet and study/study.json.
     """
+    from services.pricing.fitting.experience import made_from, tables, writing  # noqa: PLC0415 - heavy
     from services.pricing.fitting.experience import study as studying  # noqa: PLC0415 - heavy
-    from services.pricing.fitting.experience import tables, writing  # noqa: PLC0415 - heavy
 
     found = opened(file)
     book, settings = settings_of(found, BookSettings), settings_of(found, StudySettings)
     con, files = book_of(found)
     folder = found.folder / book.folder
+    by_name = run_card.digests(folder, files)
     with running(found, "study", inputs=[found.path, *files]) as work:
         faults = _checked(con, found)
         _refuse(faults, found)
@@ -85,14 +87,8 @@ def study(file: PricingPath = DEFAULT) -> None:
                 raise Failed(f"{refused}; see study.first_day and book.valuation_day") from None
         work.synthetic = tables.is_synthetic(folder, book)
         target = found.folder / writing.FOLDER
-        work.outputs += writing.write_study(
-            done,
-            target,
-            settings,
-            faults,
-            synthetic=work.synthetic,
-            valuation_day=book.valuation_day,
-        )
+        told = made_from.made_from(book, settings, by_name)
+        work.outputs += writing.write_study(done, target, told, faults, synthetic=work.synthetic)
         _print_study(done, settings, book.currency)
     if work.synthetic:
         say(writing.SYNTHETIC)
@@ -118,6 +114,32 @@ def book_of(file: PricingFile) -> tuple[Connection, list[Path]]:
         raise Failed(*str(missing).splitlines(), simulate, exit_code=2) from None
     except duckdb.Error as error:
         raise Failed(f"the book cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def refuse_other_study(file: PricingFile) -> None:
+    """Refuse a study that was made from other settings or another book than those of now.
+
+    Raises: Failed naming every difference, and what to run.
+    """
+    from services.pricing.fitting.experience import (  # noqa: PLC0415 - heavy
+        made_from,
+        tables,
+        writing,
+    )
+
+    study = file.folder / writing.FOLDER
+    if not (study / made_from.FILE).is_file():
+        return  # Tables made elsewhere: there is nothing to compare.
+    book, folder = settings_of(file, BookSettings), file.folder
+    try:
+        files = tables.book_files(folder / book.folder, book).values()
+        digests = run_card.digests(folder / book.folder, files)
+    except tables.NoBook:
+        digests = None  # The study may have been handed on without its book.
+    told = made_from.differences(study, book, settings_of(file, StudySettings), digests)
+    if told:
+        does = f"study/ is of before: `lipei pricing study -f {file.path}`, then `lipei pricing fit"
+        raise Failed(*told, f"{does} -f {file.path}`", exit_code=2)
 
 
 def _checked(con: Connection, file: PricingFile) -> list[Found]:

@@ -57,6 +57,19 @@ def test_a_bad_profile_is_refused_with_every_line(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
+def test_a_listener_whose_certificate_cannot_be_read_is_not_added(tmp_path: Path) -> None:
+    file, state = EXAMPLE_PROFILES / "examples" / "mllp-hospital.yaml", tmp_path / "state"
+    absent = tmp_path / "mllp.pem"
+    mine = tmp_path / "mllp-hospital.yaml"
+    mine.write_text(file.read_text("utf-8").replace("/etc/lipei/mllp.pem", str(absent)), "utf-8")
+    for words in (("--dry-run",), ()):
+        typed = lipei("his", "add", mine, *words, "--state", state)
+        assert typed.code == 1
+        why = f"{absent}: the bridge can read no certificate (PEM) there [CERTIFICATE_UNUSABLE]"
+        assert typed.said == [f"{mine}: source.tls: {why}", "nothing was written"]
+    assert not state.exists()
+
+
 @pytest.mark.parametrize("example", sorted(EXAMPLE_PROFILES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_example_profiles_can_be_added(tmp_path: Path, example: Path) -> None:
     assert lipei("his", "add", example, "--state", tmp_path).code == 0

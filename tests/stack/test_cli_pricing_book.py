@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from stack.commands.pricing_folder import opened
+from stack.commands.pricing_study import refuse_other_study
 from tests.stack.typed import Typed, lipei
 
 
@@ -83,6 +86,37 @@ def test_a_rerun_tells_what_differs(tmp_path: Path) -> None:
     done = lipei("pricing", "rerun", card)
     assert done.code == 1
     assert "output book/claims.parquet" in done.err
+
+
+def test_a_study_of_other_settings_or_another_book_is_not_fitted(
+    studied: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "moved"
+    shutil.copytree(studied, folder)
+    refuse_other_study(opened(folder))  # the same settings and book, elsewhere: nothing to say
+    yaml = (folder / "pricing.yaml").read_text("utf-8")
+    assert "inpatient: {2000-01-01: '0.06'}" in yaml
+    changed = yaml.replace("inpatient: {2000-01-01: '0.06'}", "inpatient: {2000-01-01: '0.2'}")
+    (folder / "pricing.yaml").write_text(changed, "utf-8")
+    claims = folder / "book" / "claims.parquet"
+    pd.read_parquet(claims).iloc[1:].to_parquet(claims)
+    refused = pricing(folder, "fit")
+    assert refused.code == 2
+    assert 'study.trend.inpatient was [["2000-01-01",0.06]]' in refused.err
+    assert 'and is [["2000-01-01",0.2]]' in refused.err
+    assert "the book's claims.parquet has changed" in refused.err
+    assert "lipei pricing study" in refused.err
+    assert "outpatient" not in refused.err
+    assert not (folder / "fit").exists()
+
+
+def test_a_study_that_does_not_say_what_it_was_made_from_is_not_fitted(tmp_path: Path) -> None:
+    lipei("pricing", "init", tmp_path)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.json").write_text('{"settings": {}}', "utf-8")
+    refused = pricing(tmp_path, "fit")
+    assert refused.code == 2
+    assert "does not say which book and settings" in refused.err
 
 
 def test_init_overwrites_nothing(studied: Path) -> None:

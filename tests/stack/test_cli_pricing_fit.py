@@ -47,6 +47,21 @@ def test_fit_writes_a_fit_and_its_card_and_says_what_comes_next(folder: Path) ->
     assert {"glum", "lifelines", "numpy", "pandas", "lipei", "python"} <= set(card["versions"])
 
 
+def test_a_fit_of_other_settings_than_now_is_not_selected_from(folder: Path) -> None:
+    yaml = folder / "pricing.yaml"
+    written = yaml.read_text("utf-8")
+    assert lipei("pricing", "select", "-f", str(folder)).code == 0
+    yaml.write_text(written.replace("fit:\n", "fit:\n  thin_claims: 77\n"), "utf-8")
+    refused = {
+        command: lipei("pricing", command, "-f", str(folder)) for command in ("select", "propose")
+    }
+    yaml.write_text(written, "utf-8")
+    for done in refused.values():
+        assert done.code == 2
+        assert "fit/fit.json is of another study, or of other settings under `fit`" in done.err
+        assert "lipei pricing fit" in done.err
+
+
 def test_rerun_gives_the_same_bytes_and_tells_when_the_study_has_changed(folder: Path) -> None:
     card = str(folder / "runs" / "0001-fit.json")
     same = lipei("pricing", "rerun", card)

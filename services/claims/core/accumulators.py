@@ -88,7 +88,7 @@ class Tally:
 
     def added(self) -> tuple[UsageChange, ...]:
         """What the claim has added so far, in canonical order, of one treatment as well."""
-        ordered = sorted(self._added, key=lambda key: (key[0], key[1], key[2] or date.min))
+        ordered = sorted(self._added, key=_canonical)
         return tuple(
             UsageChange(
                 accumulator=key[0],
@@ -104,6 +104,28 @@ class Tally:
         if period not in self._starts:
             self._starts[period] = period_start(period, self._policy, self._day)
         return (accumulator, scope, self._starts[period])
+
+
+def most_of(
+    one: tuple[UsageChange, ...], other: tuple[UsageChange, ...]
+) -> tuple[UsageChange, ...]:
+    """Of each accumulator the larger of two changes, in canonical order."""
+    found: dict[_Key, UsageChange] = {}
+    for change in (*one, *other):
+        key = (change.accumulator, change.scope, change.period_start)
+        known = found.get(key, change)
+        found[key] = UsageChange(
+            accumulator=change.accumulator,
+            scope=change.scope,
+            period_start=change.period_start,
+            amount=max(known.amount, change.amount),
+            count=max(known.count, change.count),
+        )
+    return tuple(found[key] for key in sorted(found, key=_canonical))
+
+
+def _canonical(key: _Key) -> tuple[str, Scope, date]:
+    return (key[0], key[1], key[2] or date.min)
 
 
 def with_changes(

@@ -6,17 +6,13 @@ ever, or ENGINE_VERSION changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
 
-from services.claims.core.accumulators import Tally
-from services.claims.core.amounts import Amounts, Visit, allow, pay
+from services.claims.core.amounts import Amounts
 from services.claims.core.canonical import Inputs, input_hash, output_hash, plan_version
 from services.claims.core.claim import Claim, Line, Missing, Refusal, open_claim
-from services.claims.core.conditions import best_share, covers, may_cover
 from services.claims.core.decision import (
     ENGINE_VERSION,
     Bearer,
@@ -27,7 +23,6 @@ from services.claims.core.decision import (
     LineOutcome,
     Payee,
     Pend,
-    UsageChange,
 )
 from services.claims.core.facts import (
     BillFacts,
@@ -41,23 +36,16 @@ from services.claims.core.facts import (
 from services.claims.core.filing import papers_missing
 from services.claims.core.flow import needs_four_eyes, payee_of, review_pends
 from services.claims.core.intake import UnacceptableBill, bill_faults
-from services.claims.core.payments import place_payments
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import RANK, Reason
 from services.claims.core.repeats import Allowed, allowed_service
 from services.claims.core.review import review_faults
 from services.claims.core.rules import refuse_lines
+from services.claims.core.settling import Settled, Watch, reserve, settle
 
 NO_PRIOR_PAYMENTS = PriorPayments()
 _OF_PAPERS = (Reason.FACT_MISSING, Reason.PAPERS_MISSING)
 _OF_EARLIER_CLAIMS = (Reason.DUPLICATE, Reason.SUSPECTED_DUPLICATE, Reason.DUPLICATE_EXAMINATION)
-
-# Told of each line as soon as its money is placed, with the accumulators as they stand then.
-Watch = Callable[[Claim, Amounts, Tally], None]
-
-
-def _unwatched(claim: Claim, result: Amounts, tally: Tally) -> None:
-    """Nobody asks how the decision comes about."""
 
 
 def adjudicate(
@@ -69,7 +57,7 @@ def adjudicate(
     *,
     review: Review | None = None,
     claim_id: str = "",
-    watch: Watch = _unwatched,
+    watch: Watch | None = None,
 ) -> Decision:
     """Decide a claim: lines with amounts, bearers, reasons and clauses, and what it uses up.
 
@@ -81,7 +69,11 @@ def adjudicate(
     Raises: UnacceptableBill with every fault of a bill that intake must refuse, or of a review;
     NoTermsInForce when the plan has no terms yet on the policy's days.
     """
-    faults = (*bill_faults(bill, prior, plan.currency), *review_faults(plan, bill, review))
+    account_pays = plan.social_insurance.account_paid_is is Bearer.PRIOR_PAYER
+    faults = (
+        *bill_faults(bill, prior, plan.currency, account_pays=account_pays),
+        *review_faults(plan, bill, review),
+    )
     if faults:
         raise UnacceptableBill(faults)
     inputs = Inputs(
@@ -95,17 +87,19 @@ def adjudicate(
     )
     claim = open_claim(plan, policy, usage, bill, prior, review, inputs.claim_id)
     refuse_lines(claim)
-    settled = _settle(claim, reserve=False, watch=watch)
+    settled = settle(claim, watch)
     lines = tuple(_decision_line(claim, one) for one in settled.lines)
     benefit = sum(line.benefit for line in lines)
     pends = _pends(claim, settled, benefit, inputs.plan_version)
-    changes = (_settle(claim, reserve=True) if pends else settled).changes
+    disposition = _disposition(claim, lines, pends)
+    four_eyes, pays_now = needs_four_eyes(claim, benefit), _pays_first(claim, pends)
+    changes = reserve(claim, settled) if pends else settled.changes
     decision = Decision(
         plan_version=inputs.plan_version,
         engine_version=ENGINE_VERSION,
         input_hash=input_hash(inputs),
         output_hash="",
-        disposition=_disposition(claim, lines, pends),
+        disposition=disposition,
         currency=plan.currency,
         billed=sum(line.billed for line in lines),
         allowed=sum(line.allowed for line in lines),
@@ -114,13 +108,13 @@ def adjudicate(
         category=claim.category or "",
         usage_changes=changes,
         pends=pends,
-        four_eyes=needs_four_eyes(claim, benefit),
-        pays_now=benefit if _pays_first(claim, pends) else 0,
+        four_eyes=four_eyes,
+        pays_now=benefit if pays_now else 0,
     )
     return msgspec.structs.replace(decision, output_hash=output_hash(decision))
 
 
-def decide_again(plan: Plan, inputs: Inputs, watch: Watch = _unwatched) -> Decision:
+def decide_again(plan: Plan, inputs: Inputs, watch: Watch | None = None) -> Decision:
     """The decision that today's engine makes of what an earlier one was made from.
 
     Raises: UnacceptableBill; NoTermsInForce.
@@ -150,52 +144,6 @@ def allowed_lines(bill: BillFacts, decision: Decision) -> list[Allowed]:
 def allowed_services(bill: BillFacts, decision: Decision) -> tuple[EarlierService, ...]:
     """What later claims of the member must know of this one: the services that were not denied."""
     return tuple(one.service for one in allowed_lines(bill, decision))
-
-
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """Every line's money, and what the claim adds to the accumulators."""
-
-    lines: list[Amounts]
-    changes: tuple[UsageChange, ...]
-
-
-def _settle(claim: Claim, *, reserve: bool, watch: Watch = _unwatched) -> _Settled:
-    """All lines in the order submitted. To reserve, waiting lines are paid at their best share.
-
-    Where undisputed lines are paid first, they use up what they do, deductibles included, and only
-    the waiting ones reserve, after them.
-    """
-    units = Tally(claim.policy, claim.usage, claim.terms_day)
-    visit = Visit(Tally(claim.policy, claim.usage, claim.terms_day), reserve)
-    lines = [allow(claim, line, units) for line in claim.lines]
-    place_payments(claim, lines)
-    taken = lines
-    if reserve and claim.terms.undisputed_first:
-        taken = sorted(lines, key=lambda one: bool(one.line.missing))
-    counted: list[Line] = []
-    for one in taken:
-        if one.refusal is None and (reserve or not one.line.missing):
-            visit.reserve = reserve and (bool(one.line.missing) or not claim.terms.undisputed_first)
-            one.share = best_share(claim, one.line)
-            pay(claim, one, visit)
-            if one.allowed or visit.reserve:
-                counted.append(one.line)
-        watch(claim, one, visit.tally)
-    _count(claim, counted, visit.tally, reserve=reserve)
-    return _Settled(lines, visit.tally.changes())
-
-
-def _count(claim: Claim, lines: list[Line], tally: Tally, *, reserve: bool) -> None:
-    """One count for each limit that covers an allowed line, whatever it paid.
-
-    To reserve, one for each that could cover it.
-    """
-    about = may_cover if reserve else covers
-    for one in claim.terms.count_limits:
-        term = one.term
-        if any(about(term.covers, claim, line) for line in lines):
-            tally.add(term.id, term.scope, term.period, count=1)
 
 
 def _decision_line(claim: Claim, result: Amounts) -> DecisionLine:
@@ -273,7 +221,7 @@ def _shares(claim: Claim, result: Amounts, refusal: Refusal | None) -> tuple[Bea
     )
 
 
-def _pends(claim: Claim, settled: _Settled, benefit: int, version: str) -> tuple[Pend, ...]:
+def _pends(claim: Claim, settled: Settled, benefit: int, version: str) -> tuple[Pend, ...]:
     """The facts that lines wait for, and the person who must look at the claim."""
     clause = claim.plan.general.missing_facts
     pends = [

@@ -87,8 +87,8 @@ def allow(claim: Claim, line: Line, units: Tally) -> Amounts:
 
     A reviewer's units and price go before all of them, an authorisation's units before the plan's.
 
-    `units` counts the units of this claim's lines so far; a line for which none are left is
-    refused.
+    `units` holds what this claim's lines use so far and is not changed; a line for which none
+    are left is refused.
     """
     facts, currency = line.facts, claim.bill.currency
     result = Amounts(line=line, billed=facts.billed, refusal=line.refusal, allowed=facts.billed)
@@ -142,8 +142,6 @@ def _limit_units(claim: Claim, result: Amounts, price: Decimal, units: Tally) ->
         result.refusal = Refusal(Reason.FREQUENCY, clause)
         result.cuts, result.allowed = [], 0
         return
-    for one in applying:
-        units.add(one.term.id, one.term.scope, one.term.period, amount=left)
     result.units = Decimal(left) / UNIT_SCALE
     if left < wanted:
         allowed = min(result.allowed, priced(result.units, price, claim.bill.currency))
@@ -319,7 +317,7 @@ def _count_up(claim: Claim, result: Amounts, tally: Tally, rooms: _Rooms) -> Non
     """What the line uses of ceilings, unit limits and its authorisation."""
     for term, _ in rooms:
         tally.add(term.id, term.scope, term.period, amount=result.benefit)
-    _count_units(claim, result, tally, reserve=False)
+    count_units(claim, result, tally)
 
 
 def _reserve_up(claim: Claim, result: Amounts, tally: Tally) -> None:
@@ -332,16 +330,24 @@ def _reserve_up(claim: Claim, result: Amounts, tally: Tally) -> None:
         if may_cover(term.covers, claim, result.line):
             left = tally.left(term.id, term.scope, term.period, one.value)
             tally.add(term.id, term.scope, term.period, amount=min(result.benefit, left))
-    _count_units(claim, result, tally, reserve=True)
+    count_units(claim, result, tally, reserve=True)
 
 
-def _count_units(claim: Claim, result: Amounts, tally: Tally, *, reserve: bool) -> None:
+def count_units(claim: Claim, result: Amounts, tally: Tally, *, reserve: bool = False) -> None:
+    """What an allowed line uses of its authorisation and of limits of units.
+
+    To reserve, in every limit that could be about it, and no more than that could hold.
+    """
     if result.authorised is not None:
         count_authorised(result, result.authorised, tally)
     for limit in result.line.about.unit_limits:
         units = limit.term
         if limits(units, claim, result.line, reserve=reserve):
-            tally.add(units.id, units.scope, units.period, amount=int(result.units * UNIT_SCALE))
+            amount = int(result.units * UNIT_SCALE)
+            if reserve:
+                most = limit.value * UNIT_SCALE
+                amount = min(amount, tally.left(units.id, units.scope, units.period, most))
+            tally.add(units.id, units.scope, units.period, amount=amount)
 
 
 # What a payment above the allowed amount takes back first, and what earlier insurers replace.

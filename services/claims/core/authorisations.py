@@ -244,19 +244,19 @@ def authorised_units(result: Amounts, wanted: int, tally: Tally) -> tuple[int, s
 def limit_authorised_amount(
     result: Amounts, chosen: Mapping[Authorisation, str], tally: Tally
 ) -> None:
-    """Cut to the amount that is left of each authorisation, and count what is allowed."""
+    """Cut to the amount that is left of each authorisation."""
     for one, clause in chosen.items():
         above = result.allowed - min(result.allowed, _amount_left(one, tally))
         result.cut(Reason.AUTHORISATION_EXCEEDED, clause, above, Bearer.PATIENT)
         result.allowed -= above
-    count_authorised(result, chosen, tally)
 
 
 def count_authorised(result: Amounts, chosen: Iterable[Authorisation], tally: Tally) -> None:
-    """Add what the line uses of its authorisations."""
+    """Add what the line uses of its authorisations, and no more than they have left."""
     for one in chosen:
         if one.units is not None:
-            units = int(result.units * UNIT_SCALE)
+            units = min(int(result.units * UNIT_SCALE), _units_left(one, tally))
             tally.add(accumulator(one, "units"), Scope.MEMBER, None, amount=units)
         if one.amount is not None:
-            tally.add(accumulator(one, "amount"), Scope.MEMBER, None, amount=result.allowed)
+            amount = min(result.allowed, _amount_left(one, tally))
+            tally.add(accumulator(one, "amount"), Scope.MEMBER, None, amount=amount)

@@ -78,8 +78,11 @@ class Refusal:
 class Line:
     """One line while it is decided.
 
-    `edits` None is a plan without any. `earlier_claim` names the claim that a duplicate repeats,
-    `resembles` one of a service that is nearly the same; both may be empty where nobody knows it.
+    `edits` None is a plan without any. `stands` is whether other lines stand beside it: no rule
+    about single lines refuses it, and no share or limit of zero. `facts_missing` is how
+    many facts those rules missed; what rules about several services find comes after them.
+    `earlier_claim` names the claim that a duplicate repeats, `resembles` one of a service that is
+    nearly the same; both may be empty where nobody knows it.
     """
 
     facts: LineFacts
@@ -98,6 +101,9 @@ class Line:
     edits: CodeEdits | None = None
     earlier_claim: str = ""
     resembles: str | None = None
+    refused_alone: bool = False
+    stands: bool = True
+    facts_missing: int = 0
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ It counts and compares; rules refuse, under their clauses.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -35,7 +35,7 @@ class Coded:
     `packages` is the clause by number of every
     line of a package that differs from its definition. `allowed_days` are days of services that
     use a frequency limit up, by its id, and `supplies` earlier services by code, of what a line
-    has asked for.
+    has asked for. `mute` are lines that are counted nowhere, by number.
     """
 
     units: Mapping[tuple[CodeKey, date], int]
@@ -43,13 +43,15 @@ class Coded:
     packages: Mapping[int, str]
     allowed_days: dict[str, list[date]] = field(default_factory=dict)
     earlier: tuple[EarlierService, ...] = ()
+    mute: Collection[int] = ()
     supplies: dict[CodeKey, list[EarlierService]] = field(default_factory=dict)
 
 
-def coded_together(claim: Claim) -> Coded:
+def coded_together(claim: Claim, mute: Collection[int] = ()) -> Coded:
     """What is coded beside each other, once rules about single lines have refused theirs.
 
     A line that such a rule refused stands beside nothing: it is no service that the plan allows.
+    Nor do those whose numbers are `mute`.
     Packages are compared as they were coded, refused or not.
     """
     edits = claim.edits
@@ -63,12 +65,12 @@ def coded_together(claim: Claim) -> Coded:
     units: Counter[tuple[CodeKey, date]] = Counter()
     beside: dict[date, dict[CodeKey, set[Modifiers]]] = {}
     if edits is not None and edits.has_tables:
-        for key, day, quantity, modifiers, here in _services(claim, earlier):
+        for key, day, quantity, modifiers, here in _services(claim, earlier, mute):
             units[key, day] += scaled(quantity)
             if here:
                 beside.setdefault(day, {}).setdefault(key, set()).add(modifiers)
     packages = _differing_packages(claim) if edits is not None and edits.packages else _NONE
-    return Coded(units=units, beside=beside, packages=packages, earlier=earlier)
+    return Coded(units=units, beside=beside, packages=packages, earlier=earlier, mute=mute)
 
 
 def scaled(quantity: Decimal) -> int:
@@ -111,7 +113,7 @@ def supplies_of(coded: Coded, code: CodeKey) -> list[EarlierService]:
 
 
 def _services(
-    claim: Claim, earlier: tuple[EarlierService, ...]
+    claim: Claim, earlier: tuple[EarlierService, ...], mute: Collection[int]
 ) -> Iterator[tuple[CodeKey, date, Decimal, Modifiers, bool]]:
     """Every service of the days of the bill's lines, for other days have no line to look at.
 
@@ -127,7 +129,7 @@ def _services(
         units = one.quantity if one.units is None else one.units
         yield code_key(one.code), one.service_date, units, modifiers, here
     for line in claim.lines:
-        if line.refusal is None:
+        if line.stands and line.facts.number not in mute:
             facts = line.facts
             modifiers = modifiers_of(facts.modifiers)
             yield code_key(facts.code), line.service_date, units_of(line), modifiers, True

@@ -60,10 +60,10 @@ def units_exceeded(claim: Claim, line: Line) -> Finding:
     for one in line.edits.units:
         if not _holds(one.row, line.service_date):
             continue
-        if one.row.per is Per.LINE:
-            units = scaled(units_of(line))
-        else:
-            units = claim.coded.units[code_key(line.facts.code), line.service_date]
+        units = scaled(units_of(line))
+        if one.row.per is Per.DAY and line.stands:
+            others = claim.coded.units[code_key(line.facts.code), line.service_date]
+            units = others + units if line.facts.number in claim.coded.mute else others
         if units > one.row.units:
             return one.clause
     return None

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 
-from services.claims.core.accumulators import Tally
 from services.claims.core.adjudicate import decide_again
 from services.claims.core.amounts import Amounts
 from services.claims.core.balances import Accumulators, BalanceChange
@@ -273,10 +272,10 @@ class _Watched:
         self._accumulators: Accumulators | None = None
         self._added: tuple[UsageChange, ...] = ()
 
-    def line(self, claim: Claim, result: Amounts, tally: Tally) -> None:
+    def line(self, claim: Claim, result: Amounts, added: tuple[UsageChange, ...]) -> None:
         """Take one line down."""
         known = self._of(claim)
-        number, added = result.line.facts.number, tally.added()
+        number = result.line.facts.number
         if result.share is not None:
             self.shares[number] = result.share
         self.balances[number] = known.between(self._added, added)

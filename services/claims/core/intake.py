@@ -39,11 +39,15 @@ class UnacceptableBill(ValueError):
         super().__init__("; ".join(f"{fault.field}: {fault.text}" for fault in faults))
 
 
-def bill_faults(bill: BillFacts, prior: PriorPayments, currency: str) -> tuple[BillFault, ...]:
+def bill_faults(
+    bill: BillFacts, prior: PriorPayments, currency: str, *, account_pays: bool = False
+) -> tuple[BillFault, ...]:
     """Every fault of a bill and of what earlier payers paid on it; empty when it is acceptable.
 
-    `currency` is the plan's. Amounts above the bill, lines that are not quantity × price, and
-    dates that end before they start are faults; a service that is merely not covered is none.
+    `currency` is the plan's; `account_pays` says that to it the patient's own medical account is an
+    earlier payer, whose money adds to the others'. Amounts above the bill, lines that are not
+    quantity × price, and dates that end before they start are faults; a service that is merely not
+    covered is none.
     """
     faults = list(_head_faults(bill, currency))
     numbers = frozenset(line.number for line in bill.lines)
@@ -53,7 +57,7 @@ def bill_faults(bill: BillFacts, prior: PriorPayments, currency: str) -> tuple[B
             faults.append(_fault(f"lines[{index}]{place}", reason, text))
         if line.part_of is not None or line.diagnosis_numbers:
             faults += _reference_faults(f"lines[{index}]", line, numbers, known)
-    faults += _payment_faults(bill, prior)
+    faults += _payment_faults(bill, prior, account_pays=account_pays)
     return tuple(faults)
 
 
@@ -162,7 +166,9 @@ def _reference_faults(
             yield _fault(f"{where}.diagnosis_numbers", "UNKNOWN_DIAGNOSIS", text)
 
 
-def _payment_faults(bill: BillFacts, prior: PriorPayments) -> Iterator[BillFault]:
+def _payment_faults(
+    bill: BillFacts, prior: PriorPayments, *, account_pays: bool
+) -> Iterator[BillFault]:
     billed = {line.number: line.billed for line in bill.lines}
     paid = {line.number: line.fund_paid or 0 for line in bill.lines}
     for index, payment in enumerate(prior.payments):
@@ -181,7 +187,9 @@ def _payment_faults(bill: BillFacts, prior: PriorPayments) -> Iterator[BillFault
         text = f"more was paid than billed on line {', '.join(map(str, above))}"
         yield _fault("lines", "PAID_ABOVE_BILL", text)
     yield from _fund_faults(bill, paid)
-    if sum(_bill_payments(bill, prior)) + sum(paid.values()) > sum(billed.values()):
+    stated = bill.social_insurance
+    account = stated.account_paid if stated is not None and account_pays else 0
+    if sum(_bill_payments(bill, prior)) + sum(paid.values()) + account > sum(billed.values()):
         yield _fault("lines", "PAID_ABOVE_BILL", "more was paid than was billed")
 
 
@@ -210,7 +218,8 @@ def _fund_faults(bill: BillFacts, paid: Mapping[int, int]) -> Iterator[BillFault
     if (stated.fund_paid or 0) < 0 or stated.account_paid < 0:
         yield _fault("social_insurance", "NEGATIVE", "a payment must not be negative")
     by_lines = sum(line.fund_paid or 0 for line in bill.lines)
-    # The patient's own money: an earlier insurer may have paid it back, so it adds to no payer's.
+    # The patient's own money: an earlier insurer may have paid it back. It adds to those payers'
+    # only where a plan makes it one of them, and then not here.
     funds = max(by_lines, stated.fund_paid or 0)
     if funds + stated.account_paid > sum(line.billed for line in bill.lines):
         yield _fault("social_insurance", "PAID_ABOVE_BILL", "more was paid than was billed")

@@ -7,7 +7,7 @@ refuses it anyway. Amounts are not decided here.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
 from services.claims.core.authorisations import (
@@ -70,11 +70,12 @@ def refuse_lines(claim: Claim) -> None:
     """Set each line's refusal, or the facts that it waits for, and the share that it is paid at.
 
     Rules that look at several services come after all rules about one: what those refuse stands
-    beside nothing.
+    beside nothing, and what is never paid stands beside nothing either.
     """
     speaks = tuple([speaks(claim) for speaks in _SPEAKS.values()])
     together = _together(speaks)
     alone: dict[frozenset[Reason], _Rules] = {}
+    tables = _has_tables(claim)
     shares: dict[tuple[object, ...], AppliedShare | Missing | None] = {}
     for line in claim.lines:
         # All that differs between the lines of a bill; most have the same share.
@@ -87,15 +88,46 @@ def refuse_lines(claim: Claim) -> None:
         if rules is None:
             rules = alone[of_code] = _alone(speaks, of_code)
         _ask(rules, claim, line)
-    if claim.edits is not None:
-        claim.coded = coded_together(claim)
+        line.facts_missing = len(line.missing)
+        line.refused_alone = line.refusal is not None
+        line.stands = not line.refused_alone and not (tables and zero_benefit(claim, line))
+    beside_others(claim)
     for line in claim.lines:
         if line.refusal is None:
-            _ask(together, claim, line)
+            _ask_together(together, claim, line)
             if line.refusal is None:
                 keep_allowed(claim, line)
-                if claim.terms.steps or claim.terms.payees:
-                    line.missing += unknown_facts(claim, line)
+
+
+def beside_others(claim: Claim, mute: Collection[int] = ()) -> None:
+    """Begin anew with what is coded beside each other, without the lines of these numbers."""
+    if claim.edits is not None:
+        claim.coded = coded_together(claim, mute)
+
+
+def refuse_again(claim: Claim, line: Line) -> None:
+    """Ask the rules about several services again, as the lines before now stand."""
+    if not line.refused_alone:
+        line.refusal = None
+        del line.missing[line.facts_missing :]
+        speaks = tuple([speaks(claim) for speaks in _SPEAKS.values()])
+        _ask_together(_together(speaks), claim, line)
+
+
+def waits(claim: Claim, line: Line) -> bool:
+    """Whether the line waits for a fact or a person, or would if no other line refused it."""
+    if line.refused_alone:
+        return False
+    if line.missing or suspected_duplicate(claim, line) or fact_missing(claim, line):
+        return True
+    steps = claim.terms.steps or claim.terms.payees
+    return bool(steps) and next(unknown_facts(claim, line), None) is not None
+
+
+def _ask_together(rules: _Rules, claim: Claim, line: Line) -> None:
+    _ask(rules, claim, line)
+    if line.refusal is None and (claim.terms.steps or claim.terms.payees):
+        line.missing += unknown_facts(claim, line)
 
 
 def _ask(rules: tuple[tuple[Reason, Rule], ...], claim: Claim, line: Line) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import secrets
-import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -35,10 +34,11 @@ from services.his_bridge.dialects.hl7v2.message import Header, read_header
 from services.his_bridge.dialects.hl7v2.refusals import Denial, Place, Refusal, Refused, is_kept
 from services.his_bridge.intake import Intake, Taken
 from services.his_bridge.leasing import NowUs
-from services.his_bridge.profiles.source_kinds.mllp import MllpSettings, TlsFiles
+from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.receiving.commits import Commits, Group
 from services.his_bridge.receiving.lasting import lasting
 from services.his_bridge.receiving.memory import give_back_large_blocks
+from services.his_bridge.receiving.opening import CannotListen, opened
 from services.his_bridge.receiving.reading import Reading
 from services.his_bridge.receiving.sender import SMALL_BYTES, Answer, Close, Sender
 from services.his_bridge.sources.port import RawRecord
@@ -47,6 +47,8 @@ from services.his_bridge.sources.port import RawRecord
 LARGE_BYTES = 1 << 18
 # A stop waits so long for answers that are owed; what was not answered was not promised.
 STOP_GRACE_S = 5.0
+# A port that could not be opened is tried again after so long.
+REOPEN_S = 10.0
 _SWEEP_S = 1.0
 _MIB = 1 << 20
 _BROKEN = {
@@ -58,7 +60,8 @@ _BROKEN = {
 class Listener:
     """Listens for one hospital and reads what it stored.
 
-    `counts` tells how often what was not taken; `in_flight` the bytes between arrival and commit.
+    `counts` tells how often what was not taken; `in_flight` the bytes between arrival and commit;
+    `closed` why the port cannot be opened, None while it can.
     """
 
     def __init__(
@@ -68,8 +71,10 @@ class Listener:
         intakes: Mapping[str, Intake],
         now_us: NowUs,
         state: Path | None = None,
+        reopen_s: float = REOPEN_S,
     ) -> None:
         self._settings = settings
+        self._reopen_s = reopen_s
         reading = reading_now()
         self._reading_now = reading_now
         self._charset = reading.own.charset
@@ -92,18 +97,15 @@ class Listener:
         self.counts: Counter[str] = Counter()
         self.address = ""
         self.listens = asyncio.Event()
+        self.closed: CannotListen | None = None
 
     async def run(self) -> None:
-        """Listen until cancelled; then answer what was taken, and close."""
+        """Listen until cancelled; then answer what was taken, and close.
+
+        A port that cannot be opened is tried again and again: the other hospitals go on.
+        """
         give_back_large_blocks()
-        loop = asyncio.get_running_loop()
-        settings = self._settings
-        server = await loop.create_server(
-            lambda: Sender(self, settings.max_message_mib * _MIB, loop.time),
-            settings.host,
-            settings.port,
-            ssl=None if settings.tls is None else tls_context(settings.tls),
-        )
+        server = await self._opened()
         host, port = server.sockets[0].getsockname()[:2]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         name = f"mllp:{self._hospital}"
@@ -121,6 +123,27 @@ class Listener:
                 forget_address(self._state, name, self.address)
             server.close()
             await self._stop()
+
+    async def _opened(self) -> asyncio.Server:
+        settings, now_s = self._settings, asyncio.get_running_loop().time
+        while True:
+            try:
+                server = await opened(
+                    settings, lambda: Sender(self, settings.max_message_mib * _MIB, now_s)
+                )
+            except CannotListen as closed:
+                if self.closed is None or str(closed) != str(self.closed):
+                    log.logger().error(
+                        "not_listening",
+                        hospital=self._hospital,
+                        reason=closed.reason,
+                        where=closed.place,
+                    )
+                self.closed = closed
+                await asyncio.sleep(self._reopen_s)
+            else:
+                self.closed = None
+                return server
 
     # What a sender asks.
 
@@ -310,17 +333,3 @@ class _Seen(msgspec.Struct, frozen=True):
     header: Header | None
     pieces: tuple[Piece, ...]
     denials: tuple[Denial, ...]
-
-
-def tls_context(files: TlsFiles) -> ssl.SSLContext:
-    """The hospital's own certificate; with an authority, senders must show one of it, too.
-
-    Raises: OSError (ssl.SSLError included) when a file cannot be used.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(files.certificate, files.key)
-    if files.authority is not None:
-        context.load_verify_locations(files.authority)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context

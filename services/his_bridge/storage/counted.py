@@ -18,6 +18,7 @@ SEALED = {
 # What else is bytes: places in lists, names of claims, reasons, counts, a hospital's catalogue.
 CLEAR = frozenset(
     {
+        # Sealed, for a source's ids stand there; it is shown to nobody.
         "read_cursor.position",
         "released_bill.claims",
         "released_bill.refusal_reasons",

@@ -59,12 +59,14 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """What became of records: those to read, with their positions, and the positions of others.
 
-    A record in none of them was here already. `received` counts what was written.
+    A record in none of them was here already. `received` counts what was written. `conflicts`
+    were written now; `known_conflicts` came again, and stay what they are.
     """
 
     pending: tuple[tuple[int, Pending], ...] = ()
     received: int = 0
     conflicts: tuple[int, ...] = ()
+    known_conflicts: tuple[int, ...] = ()
     filtered: tuple[int, ...] = ()
 
 
@@ -81,6 +83,14 @@ class _New(msgspec.Struct, frozen=True):
     def token(self) -> str | None:
         """Whose it is, if that is known; of two contents of one version nobody knows which."""
         return None if self.conflicts else self.record.token
+
+
+class _Sorted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be written, and the positions of what is not."""
+
+    new: tuple[_New, ...]
+    known_conflicts: tuple[int, ...]
+    filtered: tuple[int, ...]
 
 
 class SetAsideRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,9 +117,10 @@ def store(
     The same id, version and bytes again change nothing. The same id and version with other bytes
     go to the quarantine and are never read: nobody can say which of the two is right.
     """
-    new, filtered = _sorted_out(connection, sealer, hospital, channel, arrived)
+    found = _sorted_out(connection, sealer, hospital, channel, arrived)
+    new = found.new
     if not new:
-        return Stored(filtered=filtered)
+        return Stored(known_conflicts=found.known_conflicts, filtered=found.filtered)
     member_of = _members_of(connection, sealer, hospital, new, now_us)
     rows = [_row(sealer, hospital, channel, one, member_of.get(one.token), now_us) for one in new]
     ids = insert_numbered(connection, inbox, rows)
@@ -120,14 +131,15 @@ def store(
             aside.append(SetAsideRow(inbox_id=inbox_id, faults=_CONFLICT))
         else:
             member = member_of.get(one.token)
-            found = _pending(inbox_id, hospital, channel, one, member, now_us)
-            pending.append((one.position, found))
+            entry = _pending(inbox_id, hospital, channel, one, member, now_us)
+            pending.append((one.position, entry))
     set_aside(connection, hospital, aside, currency=currency, now_us=now_us)
     return Stored(
         pending=tuple(pending),
         received=len(new),
         conflicts=tuple(one.position for one in new if one.conflicts),
-        filtered=filtered,
+        known_conflicts=found.known_conflicts,
+        filtered=found.filtered,
     )
 
 
@@ -137,11 +149,12 @@ def _sorted_out(
     hospital: str,
     channel: str,
     arrived: Sequence[Arrived],
-) -> tuple[list[_New], tuple[int, ...]]:
-    """What is to be written, and the positions of what is none of the bridge's business."""
+) -> _Sorted:
+    """What is new, what is known as a conflict, and what is none of the bridge's business."""
     indexes = [sealed.external_index(sealer, hospital, one.external_id) for one in arrived]
     known = _known(connection, hospital, channel, set(indexes))
     new: list[_New] = []
+    again: list[int] = []
     filtered: list[int] = []
     for position, (record, external) in enumerate(zip(arrived, indexes, strict=True)):
         versions = known.get(external)
@@ -152,11 +165,13 @@ def _sorted_out(
             versions = known[external] = {}
         content = record.raw if record.meaning is None else record.meaning
         digest = sealed.content_hash(sealer, content)
-        digests = versions.setdefault(record.version, set())
+        digests = versions.setdefault(record.version, {})
         if digest not in digests:
-            new.append(_New(position, record, external, digest, conflicts=bool(digests)))
-            digests.add(digest)
-    return new, tuple(filtered)
+            digests[digest] = bool(digests)
+            new.append(_New(position, record, external, digest, conflicts=digests[digest]))
+        elif digests[digest]:
+            again.append(position)
+    return _Sorted(new=tuple(new), known_conflicts=tuple(again), filtered=tuple(filtered))
 
 
 def _members_of(
@@ -301,19 +316,25 @@ def drop_old_raw(connection: Connection, hospital: str, *, before_us: int) -> in
     return connection.execute(update(inbox).where(waiting).values(raw=None)).rowcount
 
 
-def cursor_of(connection: Connection, hospital: str, channel: str, scope: str) -> bytes | None:
+def cursor_of(
+    connection: Connection, sealer: Sealer, hospital: str, channel: str, scope: str
+) -> bytes | None:
     """Where the next page begins; None at the very beginning."""
-    return connection.execute(
+    position = connection.execute(
         select(read_cursor.c.position).where(
             read_cursor.c.hospital == hospital,
             read_cursor.c.channel == channel,
             read_cursor.c.scope == scope,
         )
     ).scalar_one_or_none()
+    if position is None:
+        return None
+    return sealed.open_cursor(sealer, hospital, channel, scope, position)
 
 
 def move_cursor(
     connection: Connection,
+    sealer: Sealer,
     hospital: str,
     channel: str,
     scope: str,
@@ -326,7 +347,8 @@ def move_cursor(
     connection.execute(
         delete(read_cursor).where(*(read_cursor.c[name] == value for name, value in key.items()))
     )
-    connection.execute(insert(read_cursor), {**key, "position": position, "at_us": now_us})
+    kept = sealed.seal_cursor(sealer, hospital, channel, scope, position)
+    connection.execute(insert(read_cursor), {**key, "position": kept, "at_us": now_us})
 
 
 def _rank(version: str, content_hash: str) -> str:
@@ -339,16 +361,17 @@ def _rank(version: str, content_hash: str) -> str:
 
 def _known(
     connection: Connection, hospital: str, channel: str, indexes: set[str]
-) -> dict[str, dict[str, set[str]]]:
+) -> dict[str, dict[str, dict[str, bool]]]:
+    """Blind index → version → hash of a content that lies here, and whether it is a conflict."""
     rows = connection.execute(
-        select(inbox.c.external_index, inbox.c.version, inbox.c.content_hash).where(
+        select(inbox.c.external_index, inbox.c.version, inbox.c.content_hash, inbox.c.state).where(
             inbox.c.hospital == hospital,
             inbox.c.channel == channel,
             one_of(connection, inbox.c.external_index, indexes),
         )
     )
-    known: dict[str, dict[str, set[str]]] = {}
+    known: dict[str, dict[str, dict[str, bool]]] = {}
     for row in rows:
         versions = known.setdefault(row.external_index, {})
-        versions.setdefault(row.version, set()).add(row.content_hash)
+        versions.setdefault(row.version, {})[row.content_hash] = row.state == CONFLICT
     return known

@@ -209,6 +209,22 @@ def open_need(sealer: Sealer, row: Any) -> Need:
     return _NEED.decode(sealer.open(row.need, **_need(row.inbox_id, row.member)))
 
 
+def seal_cursor(sealer: Sealer, hospital: str, channel: str, scope: str, position: bytes) -> bytes:
+    """Where a source's next page begins: its own ids and names of files stand there."""
+    return sealer.seal(position, **_cursor(hospital, channel, scope))
+
+
+def open_cursor(sealer: Sealer, hospital: str, channel: str, scope: str, position: bytes) -> bytes:
+    """The same again. Raises: CannotOpen."""
+    return sealer.open(position, **_cursor(hospital, channel, scope))
+
+
+def _cursor(hospital: str, channel: str, scope: str) -> dict[str, str]:
+    row = f"{hospital}/{channel}/{scope}"
+    subject = inbox_subject(hospital)
+    return {"table": "read_cursor", "column": "position", "row": row, "subject": subject}
+
+
 def _merged(hospital: str, inbox_id: int, subject: str) -> dict[str, str]:
     row = f"{hospital}/{inbox_id}"
     return {"table": "merge_event", "column": "into_id", "row": row, "subject": subject}

@@ -37,6 +37,15 @@ subject_key_table(metadata)
 member_table(metadata)
 erasure_table(metadata)
 
+# Which keys of files outside the database it was filled under, as keyed fingerprints.
+known_key = Table(
+    "known_key",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
 # One poller per hospital and channel: who holds it, and until when without a sign of life.
 lease = Table(
     "lease",
@@ -61,7 +70,8 @@ last_pull = Table(
 )
 
 # Where the next page begins. `scope` names what is asked for: another base URL or period starts
-# from the beginning, and the inbox tells what is known.
+# from the beginning, and the inbox tells what is known. `position` is sealed under the hospital's
+# inbox: a source's own ids and names of files stand in it.
 read_cursor = Table(
     "read_cursor",
     metadata,

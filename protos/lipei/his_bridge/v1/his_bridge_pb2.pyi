@@ -747,6 +747,7 @@ class GetSourceStatusResponse(_message.Message):
 
     CHANNELS_FIELD_NUMBER: _builtins.int
     BILLS_FIELD_NUMBER: _builtins.int
+    LISTEN_FAILURE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelStatus]:
         """One for each channel, bills first."""
@@ -755,19 +756,56 @@ class GetSourceStatusResponse(_message.Message):
     def bills(self) -> Global___BillCounts:
         """Where every bill stands that was ever released."""
 
+    @_builtins.property
+    def listen_failure(self) -> Global___ListenFailure:
+        """Why the port of a hospital that pushes cannot be opened just now, by the process that answers, which goes on trying;
+        not set while it listens, and of a hospital that is pulled.
+        """
+
     def __init__(
         self,
         *,
         channels: _abc.Iterable[Global___ChannelStatus] | None = ...,
         bills: Global___BillCounts | None = ...,
+        listen_failure: Global___ListenFailure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bills", b"bills"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bills", b"bills", "listen_failure", b"listen_failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bills", b"bills", "channels", b"channels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bills", b"bills", "channels", b"channels", "listen_failure", b"listen_failure"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetSourceStatusResponse: _TypeAlias = GetSourceStatusResponse  # noqa: Y015
+
+@_typing.final
+class ListenFailure(_message.Message):
+    """A port that cannot be opened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Stable: "CERTIFICATE_UNUSABLE", "KEY_UNUSABLE", "AUTHORITY_UNUSABLE" or "ADDRESS_UNUSABLE"."""
+    place: _builtins.str
+    """The file of the profile's `tls`, or the address and port of its `listen`."""
+    text: _builtins.str
+    """What is to be mended."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        place: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "reason", b"reason", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListenFailure: _TypeAlias = ListenFailure  # noqa: Y015
 
 @_typing.final
 class BillCounts(_message.Message):

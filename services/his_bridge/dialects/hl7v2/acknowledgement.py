@@ -5,6 +5,7 @@ Nothing of the message comes back but what its own sender needs to know it again
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
@@ -13,6 +14,8 @@ from services.his_bridge.dialects.hl7v2.message import Delimiters, Header
 from services.his_bridge.dialects.hl7v2.refusals import Denial, may_mend
 
 _USUAL = Header(Delimiters("|", "^", "~", "\\", "&"), ("MSH", "|", "^~\\&"))
+# A trigger event. Whatever else stands there may be anything, a person's name too.
+_EVENT = re.compile(r"[A-Z][A-Z0-9]{2}", re.ASCII)
 # Before 2.5 an ERR has one field: where, and what.
 _NEW_ERR = 2.5
 _ALWAYS, _NEVER, _ON_ERROR, _ON_SUCCESS = "AL", "NE", "ER", "SU"
@@ -59,7 +62,8 @@ def acknowledgement(
     mode = mode_of(header).value
     letter = "A" if not denials else "E" if may_mend(denials) else "R"
     version = header.field(12)
-    event = header.part(9, 2)
+    named = header.part(9, 2)
+    event = named if _EVENT.fullmatch(named) else ""
     kind = d.component.join(["ACK", event]) if event else "ACK"
     if event and _number(version) >= _NEW_ERR:
         kind += f"{d.component}ACK"

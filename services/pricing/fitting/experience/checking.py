@@ -15,10 +15,18 @@ from services.pricing.core.months import DAYS_TO_ARRIVE
 from services.pricing.core.readings import CODES, places_of, plausible_steps
 from services.pricing.fitting.book_settings import BookSettings, TableSource
 from services.pricing.fitting.dictionary import TABLES, Table
-from services.pricing.fitting.experience.faults import DISAGREE, Effect, FaultKind, fault_kinds
+from services.pricing.fitting.experience.faults import (
+    DISAGREE,
+    Effect,
+    FaultKind,
+    factor_column,
+    factor_kinds,
+    fault_kinds,
+)
 from services.pricing.fitting.experience.tables import (
     Connection,
     expression,
+    further,
     identifier,
     is_exact,
     listed,
@@ -74,6 +82,8 @@ def check(con: Connection, settings: BookSettings) -> list[Found]:
         gone = {column.name for column in missing}
         asked = [test for test in by_table[name] if test.column not in gone]
         read = _Read(settings=settings, source=source, raw=raw)
+        if table.further:
+            asked += factor_kinds(further(table, source, raw, settings))
         found += _tested(con, table, asked, read)
         if not gone.intersection(table.key):
             found += _duplicates(con, table, read)
@@ -220,6 +230,11 @@ def _from(table: Table, read: _Read) -> str:
             f"{expression(column, read.source, read.raw)} AS {identifier(column.name)}",
             f"{written} AS {identifier('written ' + column.name)}",
         ]
+    if table.further:
+        columns += [
+            f"CAST({identifier(theirs)} AS VARCHAR) AS {factor_column(name)}"
+            for name, theirs in further(table, read.source, read.raw, read.settings).items()
+        ]
     rows = f"SELECT {', '.join(columns)} FROM raw_{table.name}"  # nosec B608 # names of ours
     owner = "(SELECT person_id, any_value(birth_date) AS born FROM people GROUP BY 1)"
     joined = f"LEFT JOIN {owner} owner USING (person_id)"
@@ -228,7 +243,8 @@ def _from(table: Table, read: _Read) -> str:
         return f"FROM ({insured} FROM ({rows}))"
     if table.name == "claims":
         columns_of = "policy_id, any_value(person_id) AS person_id, min(first_day) AS first_day"
-        covering = f"(SELECT {columns_of}, max(after_day) AS after_day FROM policies GROUP BY 1)"  # nosec B608 # names of ours
+        columns_of += ", max(after_day) AS after_day, max(limit_minor) AS limit_minor"
+        covering = f"(SELECT {columns_of} FROM policies GROUP BY 1)"  # nosec B608 # names of ours
         joined += f" LEFT JOIN {covering} covering USING (policy_id)"
     if table.name == "readings":
         day = "CAST(effective_time AS DATE) AS day"

@@ -7,7 +7,7 @@ a fault to LOOK_AT the study goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,6 +39,9 @@ class FaultKind:
 _READING = Effect.SET_ASIDE
 # Two sources of one day that differ by more than this disagree: steps of the quantity.
 DISAGREE = "CASE quantity WHEN 'hba1c' THEN 10 WHEN 'glucose' THEN 50 ELSE 30 END"
+_PERCENT = "_percent"
+# What a column of numbers or texts writes for no value.
+_NOTHING = "'', 'nan', 'inf', '-inf'"
 
 _AGAIN, _BY_ID = "row_number() OVER", "ORDER BY reading_id"
 
@@ -81,6 +84,14 @@ _POLICIES = (
         "limits and deductibles are per claim and in minor units",
     ),
 )
+_POLICIES_TO_LOOK_AT = (
+    (
+        "NO_PREMIUM",
+        "premium_minor = 0",
+        "a policy year without premium",
+        "nothing, if it is meant: its exposure and claims are studied all the same",
+    ),
+)
 _CLAIMS = (
     (
         "UNKNOWN_POLICY",
@@ -117,6 +128,20 @@ _CLAIMS = (
         "amount_minor > ground_up_minor",
         "paid more than the bill",
         "amount_minor is net of the deductible, ground_up_minor is not",
+    ),
+    (
+        "ABOVE_LIMIT",
+        "amount_minor > covering.limit_minor",
+        "paid more than the policy's limit",
+        "mend amount_minor (minor units, one claim a row) or the policy's limit_minor",
+    ),
+)
+_CLAIMS_TO_LOOK_AT = (
+    (
+        "REPORTED_AFTER_VALUATION",
+        "report_day >= {valuation}",
+        "reported on the valuation day or later: not known then, and not studied",
+        "move book.valuation_day, or leave it",
     ),
 )
 _READINGS = (
@@ -184,7 +209,9 @@ def fault_kinds() -> Iterator[FaultKind]:
     )
     for name, listed_tests, effect in (
         ("policies", _POLICIES, Effect.STOPS),
+        ("policies", _POLICIES_TO_LOOK_AT, Effect.LOOK_AT),
         ("claims", _CLAIMS, Effect.STOPS),
+        ("claims", _CLAIMS_TO_LOOK_AT, Effect.LOOK_AT),
         ("readings", _READINGS, _READING),
     ):
         for kind, says, what, do in listed_tests:
@@ -213,6 +240,39 @@ def fault_kinds() -> Iterator[FaultKind]:
         what="a stay that ends before it begins",
         do="swap or mend the days",
     )
+
+
+def factor_kinds(names: Iterable[str]) -> Iterator[FaultKind]:
+    """What can be wrong with the rating factors of people, columns that the dictionary lacks.
+
+    A name that ends in _percent is a share of 0 to 100.
+    """
+    for name in names:
+        yield FaultKind(
+            kind="NO_FACTOR",
+            table="people",
+            says=f"lower(trim({factor_column(name)})) IN ({_NOTHING})"
+            f" OR {factor_column(name)} IS NULL",
+            what=f"{name}: a rating factor without a value",
+            do="fill it in, or take the column off book.rating_factors",
+            column=name,
+        )
+        if name.endswith(_PERCENT):
+            yield FaultKind(
+                kind="NO_PERCENTAGE",
+                table="people",
+                says=f"NOT coalesce(TRY_CAST({factor_column(name)} AS DOUBLE)"
+                " BETWEEN 0 AND 100, false)"
+                f" AND lower(trim({factor_column(name)})) NOT IN ({_NOTHING})",
+                what=f"{name}: no number from 0 to 100",
+                do="write 20 for 20 %",
+                column=name,
+            )
+
+
+def factor_column(name: str) -> str:
+    """Where the tests of a rating factor find its text."""
+    return identifier(f"factor {name}")
 
 
 def _column(table: Table, column: Column) -> Iterator[FaultKind]:

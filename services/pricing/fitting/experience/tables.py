@@ -161,6 +161,15 @@ def is_exact(column: Column, source: TableSource, raw: Mapping[str, str]) -> boo
     return same and column.name not in source.values
 
 
+def further(
+    table: Table, source: TableSource, raw: Mapping[str, str], settings: BookSettings
+) -> dict[str, str]:
+    """The rating factors that the dictionary does not know, with their columns as handed in."""
+    known = {column.name for column in table.columns}
+    named = {name: source.columns.get(name, name) for name in settings.rating_factors}
+    return {name: theirs for name, theirs in named.items() if name not in known and theirs in raw}
+
+
 def identifier(name: str) -> str:
     """A column's name as SQL writes it."""
     return '"' + name.replace('"', '""') + '"'
@@ -185,23 +194,13 @@ def _views(con: Connection, settings: BookSettings) -> None:
             for column in table.columns
         ]
         if table.further:
-            columns += _further(table, source, raw, settings)
+            columns += [
+                f"{identifier(theirs)} AS {identifier(factor)}"
+                for factor, theirs in further(table, source, raw, settings).items()
+            ]
         chosen = ", ".join(columns)
         origin = f"FROM raw_{name}" if raw else "WHERE false"
         con.execute(f"CREATE VIEW {name} AS SELECT {chosen} {origin}")
-
-
-def _further(
-    table: Table, source: TableSource, raw: Mapping[str, str], settings: BookSettings
-) -> list[str]:
-    """The rating factors that the dictionary does not know, as they are."""
-    known = {column.name for column in table.columns}
-    found = []
-    for name in settings.rating_factors:
-        theirs = source.columns.get(name, name)
-        if name not in known and theirs in raw:
-            found.append(f"{identifier(theirs)} AS {identifier(name)}")
-    return found
 
 
 def _one(result: Connection) -> int:

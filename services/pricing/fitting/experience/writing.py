@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from services.pricing.fitting.experience.checking import Found
-from services.pricing.fitting.experience.settings import StudySettings
+from services.pricing.fitting.experience.made_from import FILE
 from services.pricing.fitting.experience.study import Study
 
 FOLDER = "study"
@@ -24,32 +24,29 @@ _FORMAT = 1
 def write_study(
     done: Study,
     folder: Path,
-    settings: StudySettings,
+    made_from: Mapping[str, Any],
     found: list[Found],
     *,
     synthetic: bool,
-    valuation_day: date,
 ) -> tuple[Path, ...]:
-    """The three files, in the folder; what is synthetic says so in metadata, column and JSON."""
+    """The three files, in the folder; what is synthetic says so in metadata, column and JSON.
+
+    `made_from` is what `made_from.made_from` tells of the settings and the book.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, table in (("experience", done.experience), ("claims", done.claims)):
         path = folder / f"{name}.parquet"
         pq.write_table(_labelled(table, synthetic), path)
         files.append(path)
-    path = folder / "study.json"
-    said = study_json(done, settings, found, synthetic=synthetic, valuation_day=valuation_day)
+    path = folder / FILE
+    said = study_json(done, made_from, found, synthetic=synthetic)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(said, order="sorted")) + b"\n")
     return (*files, path)
 
 
 def study_json(
-    done: Study,
-    settings: StudySettings,
-    found: list[Found],
-    *,
-    synthetic: bool,
-    valuation_day: date,
+    done: Study, made_from: Mapping[str, Any], found: list[Found], *, synthetic: bool
 ) -> dict[str, Any]:
     """All that was assumed and found on the way, in plain values; unknown numbers are null."""
     columns = ["holdout", "calendar_year", "person_id", "exposure"]
@@ -62,8 +59,7 @@ def study_json(
         "format": _FORMAT,
         "synthetic": synthetic,
         "notice": SYNTHETIC if synthetic else "",
-        "valuation_day": valuation_day,
-        "settings": _plain(settings),
+        **made_from,
         "segments": len(light),
         "exposure": float(light["exposure"].sum()),
         "exposure_by_year": {str(year): float(total) for year, total in by_year.items()},
@@ -116,12 +112,6 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _plain(settings: StudySettings) -> dict[str, Any]:
-    said = asdict(settings)
-    said["m0"] = {f"{outcome} {condition}": m0 for (outcome, condition), m0 in settings.m0.items()}
-    return said
 
 
 def _labelled(table: Any, synthetic: bool) -> Any:

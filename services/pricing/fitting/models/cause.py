@@ -231,7 +231,13 @@ def _silent(
         shown = one.codes >= 0
         held = np.bincount(one.codes[shown], weights=counts[shown], minlength=len(one.names))
         found[one.factor.name] = frozenset(np.flatnonzero(held == 0).tolist())
-        if held[one.base] == 0:
+        if one.factor.control is not None and not shown.any():
+            text = f"nobody has a value of {one.factor.column}: the book has no readings for it; "
+            text += f"take {one.factor.name} out of `fit.causes`"
+            faults.append(
+                FitFault(where=f"{where}.{one.factor.name}", code="NO_READINGS", text=text)
+            )
+        elif held[one.base] == 0:
             text = f"its base level {one.names[one.base]} has no claim; choose another `base`, "
             text += "join it with another level, or leave the factor out of this model"
             faults.append(

@@ -56,17 +56,22 @@ def fit_files(
     experience_file, claims_file = inputs(study)
     experience = read_table(experience_file)
     claims = read_table(claims_file)
-    book = _digest(experience_file)
     about = About(
-        book=book,
+        book=_digest(experience_file),
         synthetic=_synthetic(experience),
-        run_card=f"fit-{_name(book, _digest(claims_file), settings)}",
+        run_card=name_of(experience_file, claims_file, settings),
         currency=currency,
     )
     found = fit(experience, claims, settings, about, progress=progress)
     target.mkdir(parents=True, exist_ok=True)
     (target / FILE).write_bytes(fit_bytes(found) + b"\n")
     return found
+
+
+def name_of(experience: Path, claims: Path, settings: FitSettings) -> str:
+    """The name of a fit, as its `run_card`: the same for the same files and settings alone."""
+    told = msgspec.json.encode([_digest(experience), _digest(claims), settings], order="sorted")
+    return f"fit-{hashlib.sha256(told).hexdigest()[:16]}"
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -87,8 +92,3 @@ def _synthetic(experience: pd.DataFrame) -> bool:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _name(book: str, claims: str, settings: FitSettings) -> str:
-    told = msgspec.json.encode([book, claims, settings], order="sorted")
-    return hashlib.sha256(told).hexdigest()[:16]

@@ -76,6 +76,9 @@ def fit(
     for cause in settings.causes:
         fitted.append(fit_cause(cause, by_factor, learnt, known, settings))
         warnings += warn.of_cause(fitted[-1], settings)
+        if "excess_minor" in known:
+            excess = known.loc[known["cause"] == cause.name, "excess_minor"]
+            warnings += warn.of_load(cause.name, excess.to_numpy(dtype=np.float64), settings)
         progress(cause.name)
     pure = _pure(fitted, learnt["exposure"].to_numpy(dtype=np.float64))
     scale = _scale(pure, settings)

@@ -25,6 +25,8 @@ fit:
   target_loss_ratio: '0.70'
   loads: {fixed_expense_minor: 6000, variable_expense: '0.12', profit: '0.05'}
   thin_claims: 100             # a level with fewer claims is warned of and takes credibility
+  large_loss_one_claim_most: '0.25'  # share of a cause's large-loss load; above it: a warning
+  large_loss_error_most: '0.30'      # relative standard error of that load; above it: a warning
   relativity_least: '0.20'     # no relativity may be below
   relativity_greatest: '5.00'  # or above
   factors:
@@ -144,6 +146,8 @@ class FitSettings:
     target_loss_ratio: float | None = None
     loads: LoadSettings = LoadSettings()
     thin_claims: int = 100
+    large_loss_one_claim_most: float = 0.25
+    large_loss_error_most: float = 0.30
     relativity_least: float = 0.2
     relativity_greatest: float = 5.0
 
@@ -169,6 +173,8 @@ def read_fit(section: Section) -> FitSettings:
             profit=loads.decimal("profit", "0.05", most="0.9"),
         ),
         thin_claims=section.whole("thin_claims", 100, least=1),
+        large_loss_one_claim_most=section.decimal("large_loss_one_claim_most", "0.25", most="1"),
+        large_loss_error_most=section.decimal("large_loss_error_most", "0.30", most="1"),
         relativity_least=section.decimal("relativity_least", "0.20", least="0.01"),
         relativity_greatest=section.decimal("relativity_greatest", "5", least="1", most="100"),
     )

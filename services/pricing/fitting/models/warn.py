@@ -8,6 +8,7 @@ import numpy as np
 
 from services.pricing.fitting.models.cause import FittedCause
 from services.pricing.fitting.models.coding import OUTSIDE, Coded
+from services.pricing.fitting.models.design import Floats
 from services.pricing.fitting.models.fit_result import FitWarning, cell_title
 from services.pricing.fitting.models.relativities import Shaped
 from services.pricing.fitting.models.settings import FitSettings
@@ -63,6 +64,39 @@ def of_cause(fitted: FittedCause, settings: FitSettings) -> Iterator[FitWarning]
         )
     for one in fitted.shaped:
         yield from _of_table(name, one, settings)
+
+
+def of_load(cause: str, excess: Floats, settings: FitSettings) -> Iterator[FitWarning]:
+    """Whether few claims decide a cause's large-loss load; `excess` is of each of its claims."""
+    total = float(excess.sum())
+    if not total:
+        return
+    where = f"{cause}.large_losses"
+    largest = float(excess.max()) / total
+    if largest > settings.large_loss_one_claim_most:
+        yield FitWarning(
+            code="ONE_LARGE_LOSS",
+            where=where,
+            zh=f"一件赔案占大额赔款附加的 {largest:.0%}"
+            f"（上限 {settings.large_loss_one_claim_most:.0%}）：请核对该赔案，"
+            "或改用更多年度或其他业务的附加",
+            en=f"one claim is {largest:.0%} of the large-loss load (at most "
+            f"{settings.large_loss_one_claim_most:.0%}): check that claim at its source, or take "
+            "the load from more years or another book",
+        )
+    # A Poisson number of losses, as in the study's table of thresholds.
+    error = float(np.sqrt((excess**2).sum())) / total
+    if error > settings.large_loss_error_most:
+        yield FitWarning(
+            code="LARGE_LOAD_UNSURE",
+            where=where,
+            zh=f"大额赔款附加的相对标准误为 {error:.0%}"
+            f"（上限 {settings.large_loss_error_most:.0%}）："
+            "请降低 study.large_loss_minor 或采用更多年度的数据",
+            en=f"the large-loss load has a relative standard error of {error:.0%} (at most "
+            f"{settings.large_loss_error_most:.0%}): lower study.large_loss_minor, or take more "
+            "years",
+        )
 
 
 def _of_table(cause: str, one: Shaped, settings: FitSettings) -> Iterator[FitWarning]:

@@ -231,6 +231,13 @@ def test_a_control_id_that_comes_again_with_other_content_is_refused_and_kept(
         assert msa[1:] == ["AR", "M1"]
         assert error[5] == Refusal.CONTROL_ID_REUSED
         assert running.set_aside().count("SAME_VERSION_OTHER_CONTENT") == 1
+        # However often it comes, and however many at once: kept once, and never good.
+        assert (await sender.ask(edited("FT1", 11, "51")))[1][1] == "AR"
+        await sender.send(*(edited("FT1", 11, f"5{last}") for last in "11222"))
+        assert [(await sender.answer())[1][1] for _ in "11222"] == ["AR"] * 5
+        assert running.set_aside().count("SAME_VERSION_OTHER_CONTENT") == 2
+        # The control: what was stored first is still known as good.
+        assert (await sender.ask(dft()))[1][1] == "AA"
         # Where counters begin anew, the time tells them apart.
 
     talk(database, what)
@@ -241,6 +248,15 @@ def test_a_control_id_that_comes_again_with_other_content_is_refused_and_kept(
 
     in_time = "hl7v2:\n  message_id: control_id_and_time\n"
     talk(database, anew, lambda text: text.replace("hl7v2:\n", in_time))
+
+
+def test_only_what_has_the_form_of_an_event_comes_back(database: Database) -> None:
+    async def what(running: Running, sender: Client) -> None:
+        for event, said in (("欧阳建国", "ACK"), ("110101", "ACK"), ("P99", "ACK^P99^ACK")):
+            msh, msa, *_ = await sender.ask(edited("MSH", 9, f"DFT^{event}"))
+            assert (msh[8], msa[1]) == (said, "AR")
+
+    talk(database, what)
 
 
 def test_older_versions_get_the_error_segment_that_they_know(database: Database) -> None:

@@ -10,12 +10,14 @@ import grpc
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from services.common.state import read_addresses
+from services.his_bridge.receiving.opening import ListenReason
 from tests.services.his_bridge.messages_hl7 import (
     DG1,
     FT1,
     NAME,
     NUMBER,
     PID,
+    PROFILE,
     PV1,
     TOKEN,
     dft,
@@ -97,3 +99,21 @@ def test_a_stay_is_released_once_whatever_is_sent_again(tmp_path: Path, database
         late = dft(FT1[0].replace("|T1|", "|T9|"), control_id="E")
         assert send(port_of(bridge), [late]) == ["AA"]
         assert [one.bill.total.minor_units for one in released(bridge, 2)] == [1_001, 6_001]
+
+
+def test_a_hospital_whose_port_cannot_be_opened_leaves_the_others_alone(tmp_path: Path) -> None:
+    profiles, absent = tmp_path / "profiles", str(tmp_path / "absent.pem")
+    write_profile(profiles)
+    tls = f"{{kind: mllp, tls: {{certificate: {absent}, key: {absent}}}}}"
+    text = PROFILE.replace("demo-hospital", "away").replace("{kind: mllp}", tls)
+    (profiles / "away.yaml").write_text(text, "utf-8")
+    with running_bridge(tmp_path / "state", profiles) as bridge:
+        assert send(port_of(bridge), DAY[:1]) == ["AA"]
+        request = pb.GetSourceStatusRequest(hospital="hospitals/away")
+        found = bridge.anothers.GetSourceStatus(request, timeout=LONGEST_S).listen_failure
+        assert (found.reason, found.place) == (ListenReason.CERTIFICATE_UNUSABLE, absent)
+        # The control: of the hospital that is listened for there is nothing to mend.
+        request = pb.GetSourceStatusRequest(hospital="hospitals/demo-hospital")
+        assert not bridge.stub.GetSourceStatus(request).HasField("listen_failure")
+        assert bridge.stop() == 0
+    assert '"not_listening"' in bridge.log.read_text("utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.common.database import Database
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings, TlsFiles
-from tests.services.his_bridge.messages_hl7 import dft
-from tests.services.his_bridge.receiving.listening import client, listening
+from services.his_bridge.receiving.mllp import Listener
+from services.his_bridge.receiving.opening import CannotListen, ListenReason, tls_context
+from tests.services.common.sealing.keys import now_us
+from tests.services.his_bridge.messages_hl7 import dft, reading
+from tests.services.his_bridge.receiving.listening import LONGEST_S, client, listening
 
 
 @pytest.fixture
@@ -104,5 +108,66 @@ def test_a_sender_without_a_certificate_of_the_authority_is_refused(
             assert await ask(running.port, None, "M2") == "refused"
             assert await ask(running.port, other, "M3") == "refused"
             assert running.stored() == 1
+
+    asyncio.run(whole())
+
+
+def test_each_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    good, other = mint(tmp_path, "hospital"), mint(tmp_path, "other")
+    absent = str(tmp_path / "absent.pem")
+    locked = tmp_path / "locked.key"
+    key = serialization.load_pem_private_key(Path(good.key).read_bytes(), None)
+    locked.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"a passphrase"),
+        )
+    )
+    certificate, private = good.certificate, good.key
+    for files, reason, place in (
+        (TlsFiles(certificate=absent, key=private), "CERTIFICATE_UNUSABLE", absent),
+        (TlsFiles(certificate=private, key=private), "CERTIFICATE_UNUSABLE", private),
+        (TlsFiles(certificate=certificate, key=absent), "KEY_UNUSABLE", absent),
+        (TlsFiles(certificate=certificate, key=other.key), "KEY_UNUSABLE", other.key),
+        (TlsFiles(certificate=certificate, key=str(locked)), "KEY_UNUSABLE", str(locked)),
+        (
+            TlsFiles(certificate=certificate, key=private, authority=absent),
+            "AUTHORITY_UNUSABLE",
+            absent,
+        ),
+    ):
+        with pytest.raises(CannotListen) as refused:
+            tls_context(files)
+        assert (refused.value.reason, refused.value.place) == (reason, place)
+    # The control.
+    tls_context(TlsFiles(certificate=certificate, key=private, authority=other.certificate))
+
+
+def test_a_port_that_cannot_be_opened_is_named_and_tried_again(tmp_path: Path) -> None:
+    files = TlsFiles(certificate=str(tmp_path / "late.pem"), key=str(tmp_path / "late.key"))
+
+    async def closed_for(listener: Listener, reason: ListenReason) -> str:
+        async with asyncio.timeout(LONGEST_S):
+            while listener.closed is None or listener.closed.reason is not reason:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+        return listener.closed.place
+
+    async def whole() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as another:
+            port = another.getsockname()[1]
+            settings = MllpSettings(port=port, tls=files)
+            listener = Listener(settings, reading, {}, now_us, reopen_s=0.01)
+            running = asyncio.ensure_future(listener.run())
+            missing = await closed_for(listener, ListenReason.CERTIFICATE_UNUSABLE)
+            assert missing == files.certificate
+            mint(tmp_path, "late")
+            taken = await closed_for(listener, ListenReason.ADDRESS_UNUSABLE)
+            assert taken == f"127.0.0.1:{port}"
+        async with asyncio.timeout(LONGEST_S):
+            await listener.listens.wait()
+        assert listener.closed is None
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(whole())

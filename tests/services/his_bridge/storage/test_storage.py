@@ -13,12 +13,12 @@ import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from lipei.type.v1 import reading_pb2
 from services.common.database import Database
-from services.common.sealing import erasures
+from services.common.sealing import CannotOpen, erasures
 from services.his_bridge import messages
 from services.his_bridge.core.bill import Bill, CareType, Coding, Line, Provenance, Reading
 from services.his_bridge.core.faults import Fault, Reason
@@ -39,7 +39,7 @@ from services.his_bridge.storage.inbox import Arrived, Pending, Stored
 from services.his_bridge.storage.leases import LeaseLost
 from services.his_bridge.storage.lists import Answer, OtherContent, TakenBefore, UnknownBills
 from services.his_bridge.storage.sealed import open_bill, open_reading, open_record
-from services.his_bridge.storage.tables import APPEND_ONLY, metadata
+from services.his_bridge.storage.tables import APPEND_ONLY, metadata, read_cursor
 from services.his_bridge.storage.tables import inbox as inbox_table
 from tests.schemas import with_tables
 from tests.services.common.sealing.keys import sealer
@@ -221,13 +221,15 @@ def test_the_cursor_moves_with_the_inbox_or_not_at_all(database: Database) -> No
             inbox.store(
                 connection, sealer(connection), H, CHANNEL, [arrived("a")], currency="CNY", now_us=1
             )
-            inbox.move_cursor(connection, H, CHANNEL, "scope", position, now_us=1)
+            inbox.move_cursor(
+                connection, sealer(connection), H, CHANNEL, "scope", position, now_us=1
+            )
             if cut_off:
                 raise CutOff
 
     def cursor() -> bytes | None:
         with database.reading() as connection:
-            return inbox.cursor_of(connection, H, CHANNEL, "scope")
+            return inbox.cursor_of(connection, sealer(connection), H, CHANNEL, "scope")
 
     with pytest.raises(CutOff):
         once(b"1", cut_off=True)
@@ -235,6 +237,22 @@ def test_the_cursor_moves_with_the_inbox_or_not_at_all(database: Database) -> No
     once(b"1", cut_off=False)
     once(b"2", cut_off=False)
     assert (cursor(), left(database)) == (b"2", ["Claim/a"])
+
+
+def test_no_id_of_the_source_stands_in_the_cursor(database: Database) -> None:
+    names = b"day-of-patient.ndjson"
+    with database.writing() as connection:
+        for scope in ("one", "another"):
+            inbox.move_cursor(connection, sealer(connection), H, CHANNEL, scope, names, now_us=1)
+        rows = dict(connection.execute(select(read_cursor.c.scope, read_cursor.c.position)).all())
+        assert not any(names in position for position in rows.values())
+        # The control: whoever has the keys reads it.
+        assert inbox.cursor_of(connection, sealer(connection), H, CHANNEL, "one") == names
+        # Of another scope it is none.
+        moved = update(read_cursor).where(read_cursor.c.scope == "one")
+        connection.execute(moved.values(position=rows["another"]))
+        with pytest.raises(CannotOpen):
+            inbox.cursor_of(connection, sealer(connection), H, CHANNEL, "one")
 
 
 # Bills.

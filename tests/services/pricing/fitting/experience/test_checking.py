@@ -63,6 +63,9 @@ CASES: list[tuple[str, str, str, Break]] = [
     ("claims", "UNKNOWN_CAUSE", "", cell("cause", "dental")),
     ("claims", "REPORTED_BEFORE_EVENT", "", cell("report_day", date(2023, 5, 31))),
     ("claims", "ABOVE_GROUND_UP", "", cell("amount_minor", 20_001)),
+    ("claims", "ABOVE_LIMIT", "", cell("amount_minor", 50_000_001)),
+    ("policies", "NO_PREMIUM", "", cell("premium_minor", 0)),
+    ("claims", "REPORTED_AFTER_VALUATION", "", cell("report_day", date(2026, 1, 1))),
     ("claims", "LOOKS_REPEATED", "", again(claim_id="k9")),
     ("claims", "NEGATIVE", "amount_minor", cell("amount_minor", -5)),
     ("claims", "EMPTY", "amount_minor", cell("amount_minor", float("nan"))),
@@ -148,6 +151,53 @@ def test_all_faults_come_at_once_and_no_value_does() -> None:
     said = " ".join(f"{one.what} {one.do}" for one in told)
     for secret in ("nobody", "USD", "dental", "1969", "20001"):
         assert secret not in said
+
+
+def test_paid_up_to_the_limit_or_without_one_is_no_fault() -> None:
+    for limit in (20_000, None):
+        book = plain()
+        for policy in book["policies"]:
+            policy["limit_minor"] = limit
+        assert found_in(book) == []
+        book["policies"][0]["limit_minor"] = 19_999
+        told = [(one.kind, one.effect, one.examples) for one in found_in(book)]
+        assert told == [("ABOVE_LIMIT", Effect.STOPS, (1, 2))]
+
+
+@pytest.mark.parametrize(
+    ("written", "kinds"),
+    [
+        ([10, 20], []),
+        ([0, 100.0], []),
+        (["10", "20"], []),
+        ([10, float("nan")], ["NO_FACTOR"]),
+        (["10", ""], ["NO_FACTOR"]),
+        ([10, None], ["NO_FACTOR"]),
+        ([10, 250], ["NO_PERCENTAGE"]),
+        (["10", "a tenth"], ["NO_PERCENTAGE"]),
+    ],
+)
+def test_a_rating_factor_without_a_possible_value_is_told(
+    written: list[Any], kinds: list[str]
+) -> None:
+    book = plain()
+    for person, value in zip(book["people"], written, strict=True):
+        person["coinsurance_percent"] = value
+    told = found_in(book)
+    assert [one.kind for one in told] == kinds
+    assert {(one.column, one.effect, one.examples) for one in told} <= {
+        ("coinsurance_percent", Effect.STOPS, (2,))
+    }
+
+
+def test_a_rating_factor_under_a_company_s_own_name_is_read_there() -> None:
+    given = frames(plain())
+    given["people"] = given["people"].rename(columns={"coinsurance_percent": "自付"})
+    given["people"]["自付"] = [10, 250]
+    source = TableSource(columns={"coinsurance_percent": "自付"})
+    mapped = replace(BOOK, tables={"people": source})
+    told = check(open_frames(given, mapped), mapped)
+    assert [(one.kind, one.examples) for one in told] == [("NO_PERCENTAGE", (2,))]
 
 
 def test_a_missing_column_stops_and_names_what_to_do() -> None:

@@ -275,3 +275,41 @@ def test_a_number_may_be_written_as_text_and_text_is_no_number(book: MadeBook, f
     experience.loc[7, "age"] = "forty"
     with pytest.raises(FitRefused, match="1 segments hold something else than a number"):
         fitted(MadeBook(experience=experience, claims=book.claims))
+
+
+@pytest.mark.parametrize(
+    ("excess", "codes"),
+    [
+        ([], set()),
+        ([50.0] * 20, set()),
+        ([50.0] * 20 + [900.0], {"ONE_LARGE_LOSS", "LARGE_LOAD_UNSURE"}),
+        ([50.0] * 5, {"LARGE_LOAD_UNSURE"}),
+    ],
+)
+def test_a_load_that_few_claims_decide_is_warned_of(
+    book: MadeBook, excess: list[float], codes: set[str]
+) -> None:
+    claims = book.claims.copy()
+    claims.loc[: len(excess) - 1, "excess_minor"] = excess
+    found = fitted(MadeBook(experience=book.experience, claims=claims))
+    told = [w for w in found.warnings if w.where == "inpatient.large_losses"]
+    assert {w.code for w in told} == codes
+
+
+def test_how_much_of_a_load_one_claim_may_be_is_declared(book: MadeBook) -> None:
+    claims = book.claims.copy()
+    claims.loc[:20, "excess_minor"] = [50.0] * 20 + [900.0]
+    text = SETTINGS.replace("fit:\n", "fit:\n  large_loss_one_claim_most: '0.50'\n")
+    found = fitted(MadeBook(experience=book.experience, claims=claims), text)
+    told = [w.code for w in found.warnings if w.where == "inpatient.large_losses"]
+    assert told == ["LARGE_LOAD_UNSURE"]
+
+
+def test_a_book_without_readings_is_told_to_leave_its_outcome_out(book: MadeBook) -> None:
+    experience = book.experience.assign(u_hba1c_percent=np.nan)
+    with pytest.raises(FitRefused) as refused:
+        fitted(MadeBook(experience=experience, claims=book.claims))
+    assert [(one.where, one.code) for one in refused.value.faults] == [
+        ("inpatient.frequency.hba1c", "NO_READINGS")
+    ]
+    assert "take hba1c out of `fit.causes`" in refused.value.faults[0].text

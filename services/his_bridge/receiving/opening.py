@@ -1,0 +1,85 @@
+"""Opening a hospital's port; why it cannot be opened, by a stable reason, and what to mend."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from enum import StrEnum
+
+from services.his_bridge.profiles.source_kinds.mllp import MllpSettings, TlsFiles
+
+
+class ListenReason(StrEnum):
+    """Stable names, as the log and the status carry them."""
+
+    CERTIFICATE_UNUSABLE = "CERTIFICATE_UNUSABLE"
+    KEY_UNUSABLE = "KEY_UNUSABLE"
+    AUTHORITY_UNUSABLE = "AUTHORITY_UNUSABLE"
+    ADDRESS_UNUSABLE = "ADDRESS_UNUSABLE"
+
+
+ADVICE = {
+    ListenReason.CERTIFICATE_UNUSABLE: "the bridge can read no certificate (PEM) there",
+    ListenReason.KEY_UNUSABLE: (
+        "the bridge can read no key (PEM, without a passphrase) of that certificate there"
+    ),
+    ListenReason.AUTHORITY_UNUSABLE: "the bridge can read no authority's certificate (PEM) there",
+    ListenReason.ADDRESS_UNUSABLE: (
+        "nobody can listen there: another process does, or it is no address of this machine"
+    ),
+}
+
+
+class CannotListen(Exception):
+    """A hospital's port cannot be opened; `place` is the file, or the address and port."""
+
+    def __init__(self, reason: ListenReason, place: str) -> None:
+        super().__init__(f"{place}: {ADVICE[reason]} [{reason}]")
+        self.reason = reason
+        self.place = place
+
+
+async def opened(
+    settings: MllpSettings, made: Callable[[], asyncio.BaseProtocol]
+) -> asyncio.Server:
+    """The port, listened on; `made` makes what serves a connection.
+
+    Raises: CannotListen.
+    """
+    context = None if settings.tls is None else tls_context(settings.tls)
+    try:
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(made, settings.host, settings.port, ssl=context)
+    except OSError:
+        where = f"[{settings.host}]" if ":" in settings.host else settings.host
+        raise CannotListen(ListenReason.ADDRESS_UNUSABLE, f"{where}:{settings.port}") from None
+
+
+def tls_context(files: TlsFiles) -> ssl.SSLContext:
+    """The hospital's own certificate; with an authority, senders must show one of it, too.
+
+    Raises: CannotListen naming the first file that cannot be used.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Alone it is only read, so that the fault below is the key's.
+    alone = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _trust(alone, files.certificate, ListenReason.CERTIFICATE_UNUSABLE)
+    try:
+        # A key that wants a passphrase would ask for it on the terminal.
+        context.load_cert_chain(files.certificate, files.key, password="")
+    except (OSError, ValueError):
+        raise CannotListen(ListenReason.KEY_UNUSABLE, files.key) from None
+    if files.authority is not None:
+        _trust(context, files.authority, ListenReason.AUTHORITY_UNUSABLE)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _trust(context: ssl.SSLContext, file: str, reason: ListenReason) -> None:
+    """Load the certificates of a file. Raises: CannotListen."""
+    try:
+        context.load_verify_locations(file)
+    except OSError:
+        raise CannotListen(reason, file) from None

@@ -1,0 +1,59 @@
+"""A key file that is gone or swapped is refused before anything is written; nothing goes astray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.common.database import Database
+from services.his_bridge.storage.known_keys import token_key
+from tests.services.common.sealing.keys import subject_keys
+from tests.services.his_bridge.messages_hl7 import TOKEN, write_profile
+from tests.services.his_bridge.running import Bridge, environ_for
+
+
+def refused(state: Path, environ: dict[str, str]) -> str:
+    with pytest.raises(RuntimeError) as found:
+        Bridge(state, environ)
+    return str(found.value)
+
+
+def test_a_lost_or_swapped_key_file_is_not_replaced(tmp_path: Path, database_url: str) -> None:
+    state, profiles = tmp_path / "state", tmp_path / "profiles"
+    write_profile(profiles)
+    token, master = tmp_path / "token.key", tmp_path / "master.json"
+    environ = environ_for(state, profiles, database_url) | {
+        "LIPEI_MEMBER_TOKEN_KEY_FILE": str(token),
+        "LIPEI_MASTER_KEY_FILE": str(master),
+    }
+    bridge = Bridge(state, environ)
+    bridge.consented([TOKEN])
+    assert bridge.stop() == 0
+    for file, words in ((token, "members are known"), (master, "is sealed under")):
+        kept = file.read_bytes()
+        file.unlink()
+        said = refused(state, environ)
+        assert file.name in said
+        assert words in said
+        assert "Traceback" not in said
+        assert not file.exists()
+        file.write_bytes(kept)
+    kept = token.read_bytes()
+    token.write_text("ab" * 32)
+    assert "token.key holds another key" in refused(state, environ)
+    token.write_bytes(kept)
+    # The control: with the keys that it was filled under it starts.
+    assert Bridge(state, environ).stop() == 0
+
+
+def test_before_the_first_member_the_key_may_be_replaced(
+    sqlite_database: str, tmp_path: Path
+) -> None:
+    database = Database(sqlite_database)
+    keys = subject_keys(database)
+    file = tmp_path / "token.key"
+    first = token_key(database, keys, file, "k1")
+    file.write_text("ab" * 32)
+    assert token_key(database, keys, file, "k1") == bytes.fromhex("ab" * 32) != first
+    database.close()
