@@ -425,7 +425,7 @@ def test_a_memo_says_everything_that_is_filed(language: Any) -> None:
 
 
 STUDY = {
-    "valuation_day": "2026-03-31",
+    "book": {"valuation_day": "2026-03-31"},
     "settings": {
         "first_day": "2023-01-01",
         "after_day": "2026-01-01",
