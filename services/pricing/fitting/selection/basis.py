@@ -48,7 +48,7 @@ def study_basis(study: Mapping[str, Any]) -> StudyBasis:
     """
     settings = study["settings"]
     return StudyBasis(
-        valuation_day=study.get("book", {}).get("valuation_day"),
+        valuation_day=study["book"]["valuation_day"],
         first_day=settings["first_day"],
         after_day=settings["after_day"],
         trend_to_day=settings["trend_to_day"],
