@@ -83,9 +83,11 @@ def approve(
         answer = stub.ApproveTariff(request, timeout=CALL_S)
     _show(answer.tariff)
     if answer.tariff.state == pb.TARIFF_STATE_APPROVED:
-        say_next(f"lipei pricing activate {name} --reason ...")
+        first = max(tariff_from(kept.content).valid_first, datetime.now(UTC).date())
+        say_next(f"lipei pricing activate {name} --first {first} --reason WHY")
     else:
-        say_next(f"lipei pricing approve {name} --reason ... (another person)")
+        say("one more person approves it, who has neither proposed nor approved it")
+        say_next(f"lipei --person NAME pricing approve {name} --reason WHY")
 
 
 def reject(
@@ -117,11 +119,15 @@ def activate(
         first_date=first or datetime.now(UTC).date().isoformat(),
     )
     with calling(state, "pricing", "chief_actuary") as channel:
-        answer = TariffServiceStub(channel).ActivateTariff(request, timeout=CALL_S)
+        stub = TariffServiceStub(channel)
+        kept = stub.GetTariff(pb.GetTariffRequest(name=name), timeout=CALL_S)
+        answer = stub.ActivateTariff(request, timeout=CALL_S)
     _show(answer.tariff)
+    golden = tariff_from(kept.content).golden_quotes[0]
+    given = " ".join(f"--feature {feature}={said}" for feature, said in golden.features.items())
     tariff_id = name.partition("@")[0]
     say_next(
-        f"lipei pricing quote {tariff_id} --start-date {answer.tariff.first_date} --feature ..."
+        f"lipei pricing quote {tariff_id} --start-date {answer.tariff.first_date} {given}".rstrip()
     )
 
 

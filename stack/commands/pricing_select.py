@@ -155,8 +155,8 @@ def propose(
     with calling(state, "pricing", "actuary") as channel:
         answer = TariffServiceStub(channel).ProposeTariff(request, timeout=CALL_S)
     state_name = pb.TariffState.Name(answer.tariff.state).removeprefix("TARIFF_STATE_")
-    say(f"{state_name}: two other people approve it")
-    say_next(f"lipei pricing approve {name} --reason ...")
+    say(f"{state_name}: two other people approve it; whoever has proposed it may not")
+    say_next(f"lipei --person NAME pricing approve {name} --reason WHY")
 
 
 def _in_workbook(

@@ -181,11 +181,15 @@ def _told(one: Found) -> dict[str, object]:
 
 
 def _print_faults(faults: Iterable[Found]) -> None:
+    """What stops the study is told once, by who refuses it; here is the rest."""
+    from services.pricing.fitting.experience.faults import Effect  # noqa: PLC0415 - heavy
+
     listed = list(faults)
     if not listed:
         say("the book has no fault")
     for one in listed:
-        say(f"{one.effect.value}: {_sentence(one)}")
+        if one.effect is not Effect.STOPS:
+            say(f"{one.effect.value}: {_sentence(one)}")
 
 
 def _print_study(done: Study, settings: StudySettings, currency: str) -> None:

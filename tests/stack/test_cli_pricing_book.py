@@ -135,6 +135,8 @@ def test_faults_of_a_book_are_sentences_with_rows(studied: Path, tmp_path: Path)
     done = pricing(tmp_path, "check")
     assert done.code == 1
     assert "claims: NEGATIVE: 1 row: amount_minor: below 0 (rows 1)" in done.err
+    assert (done.out + done.err).count("NEGATIVE") == 1, "each fault is printed once"
+    assert "no fault" not in done.out
     assert "Traceback" not in done.err
     refused = pricing(tmp_path, "study")
     assert refused.code == 1

@@ -46,6 +46,11 @@ def typed(*words: str | Path, person: str = "", code: int = 0) -> Typed:
     return done
 
 
+def told(out: str, *said: str) -> None:
+    for one in said:
+        assert one in out
+
+
 def edit(book: Path, value: object, reason: str) -> None:
     made = openpyxl.load_workbook(book)
     selected: Any = made["injury"].cell(HEADER_ROW + 1, PLACE["selected"])
@@ -82,8 +87,7 @@ def test_an_insurer_without_tariffs_is_told_how_to_get_one(state: Path) -> None:
 def test_from_a_fit_to_an_active_tariff_that_quotes(folder: Path, state: Path) -> None:
     first = typed("pricing", "select", "-f", folder)
     book = folder / "select" / "relativities.xlsx"
-    assert "49 cells, 0 selected otherwise" in first.out
-    assert "lipei pricing propose" in first.out
+    told(first.out, "49 cells, 0 selected otherwise", "lipei pricing propose")
     edit(book, 0.95, "")
     refused = typed("pricing", "select", "-f", folder, code=2)
     assert f"injury!P{HEADER_ROW + 1}: must say why" in refused.err
@@ -107,7 +111,8 @@ def test_from_a_fit_to_an_active_tariff_that_quotes(folder: Path, state: Path) -
     assert "golden_quotes" in offline.out
     again = file.read_bytes()
     sent = typed("pricing", "propose", "-f", folder, "--state", state, person="li")
-    assert "PROPOSED: two other people" in sent.out
+    step = f"`lipei --person NAME pricing approve {rates.version} --reason WHY`"
+    told(sent.out, "PROPOSED: two other people", step)
     assert file.read_bytes() == again
     names = {path.name for path in (folder / "tariff").iterdir()}
     memos = {f"{ID}.memo.{lang}.{kind}" for lang in ("zh", "en") for kind in ("md", "html")}
@@ -141,12 +146,21 @@ def _approved(name: str, state: Path) -> None:
     why = ("--reason", "looked at")
     same = typed("pricing", "approve", name, *why, *where, person="li", code=1)
     assert "not the other person" in same.err
-    assert "ENDORSED" in typed("pricing", "approve", name, *why, *where, person="wang").out
+    endorsed = typed("pricing", "approve", name, *why, *where, person="wang").out
+    assert "ENDORSED" in endorsed
+    assert f"`lipei --person NAME pricing approve {name} --reason WHY`" in endorsed
     early = typed("pricing", "activate", name, *why, *where, code=1)
     assert "endorsed" in early.err
-    assert "APPROVED" in typed("pricing", "approve", name, *why, *where, person="zhao").out
+    approved = typed("pricing", "approve", name, *why, *where, person="zhao").out
+    assert "APPROVED" in approved
+    assert f"`lipei pricing activate {name} --first 2" in approved
     active = typed("pricing", "activate", name, *why, "--first", "2099-01-01", *where)
     assert "ACTIVE, 2099-01-01" in active.out
+    # The printed step prices as it stands.
+    step = active.out.rpartition("next: `lipei ")[2].rstrip("`\n").split(" ")
+    assert typed(*step, "--json", *where).code == 0
+    assert "--feature" in step
+    assert "age=52" in step
 
     listed = typed("pricing", "tariffs", *where)
     for said in (name, "ACTIVE", "propose li", "li", "wang", "zhao"):

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import msgspec
 
+from services.common.money import currency_exponent, grouped_minor
 from services.pricing.core.features import read
 from services.pricing.core.rates import Rates, compile_rates
 from services.pricing.core.tariff import (
@@ -180,10 +181,11 @@ def _causes(old: Tariff, new: Tariff) -> Iterator[Changed]:
             yield _word(name, "责任", "cause", one, other)
             continue
         if one.base_e4 != other.base_e4:
+            moved = _amounts(one.base_e4, other.base_e4, new.currency)
             yield Changed(
                 f"{name}.base",
-                f"{other.zh}：基准保费 {_amounts(one.base_e4, other.base_e4)}",
-                f"{other.en}: base {_amounts(one.base_e4, other.base_e4)}",
+                f"{other.zh}：基准保费 {moved}",
+                f"{other.en}: base {moved}",
             )
         yield from _tables(old, new, one, other)
 
@@ -296,7 +298,7 @@ def _loads(old: Tariff, new: Tariff) -> Iterator[Changed]:
     ):
         before, after = getattr(old, field), getattr(new, field)
         if before != after:
-            moved = _amounts(before, after)
+            moved = _amounts(before, after, new.currency)
             yield Changed(field, f"{zh} {moved}", f"{en} {moved}")
     for field, zh, en in (
         ("variable_expense_millionths", "变动费用占比", "variable expense"),
@@ -344,13 +346,19 @@ def _basis(old: Tariff, new: Tariff) -> Iterator[Changed]:
             yield _word(place, "替代途径", "alternative to", was.get(name), now.get(name))
 
 
-def _amounts(old: int, new: int) -> str:
-    return f"{_minor(old)} → {_minor(new)}{_by(old, new)}"
+def _amounts(old: int, new: int, currency: str) -> str:
+    before, after = _exact(old, currency), _exact(new, currency)
+    return f"{before} → {after} {currency}{_by(old, new)}"
 
 
-def _minor(amount_e4: int) -> str:
+def _exact(amount_e4: int, currency: str) -> str:
+    """An amount of the currency, with what it has beyond the minor unit."""
     whole, rest = divmod(amount_e4, E4)
-    return f"{whole}.{rest:04d}".rstrip("0").rstrip(".")
+    said = grouped_minor(whole, currency)
+    if not rest:
+        return said
+    point = "" if currency_exponent(currency) else "."
+    return f"{said}{point}{rest:04d}".rstrip("0")
 
 
 def _by(old: int | None, new: int | None) -> str:

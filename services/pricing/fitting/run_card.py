@@ -96,7 +96,10 @@ def read_card(path: Path) -> RunCard:
 
 
 def differences(before: RunCard, after: RunCard) -> list[str]:
-    """What a second run found otherwise, one sentence each; nothing when it gave the same bytes."""
+    """What a second run found otherwise, one sentence each; nothing when it gave the same bytes.
+
+    Settings and versions are told as what may be behind it: alone they change nothing.
+    """
     told = []
     for what, old, new in (
         ("input", before.inputs, after.inputs),
@@ -107,9 +110,9 @@ def differences(before: RunCard, after: RunCard) -> list[str]:
             for name in sorted({*old, *new})
             if old.get(name) != new.get(name)
         ]
-    if before.settings_sha256 != after.settings_sha256:
-        told.append("pricing.yaml has changed since")
     if told:
+        if before.settings_sha256 != after.settings_sha256:
+            told.append("pricing.yaml has changed since")
         told += [
             f"version of {name}: {before.versions.get(name)} then, {after.versions.get(name)} now"
             for name in sorted({*before.versions, *after.versions})

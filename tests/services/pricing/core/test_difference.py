@@ -45,8 +45,8 @@ _CELL = "causes[0].tables[3].cells[1].factor_millionths"
             "inpatient.hba1c.absent",
             "1.1",
         ),
-        ("causes[0].base_e4", 1_254_000_000, "inpatient.base", "114000 → 125400 (+10.0 %)"),
-        ("large_loss_load_e4", 0, "large_loss_load_e4", "8500 → 0 (−100.0 %)"),
+        ("causes[0].base_e4", 1_254_000_000, "inpatient.base", "1,140.00 → 1,254.00 CNY (+10.0 %)"),
+        ("large_loss_load_e4", 0, "large_loss_load_e4", "85.00 → 0.00 CNY (−100.0 %)"),
         ("variable_expense_millionths", 0, "variable_expense_millionths", "0.12 → 0"),
         ("rounding", {"mode": "half_up", "to_minor_units": 100}, "rounding", "1 → 100"),
         ("valid_last", "2027-12-31", "valid_last", "None → 2027-12-31"),
@@ -152,9 +152,9 @@ def test_a_range_that_only_one_prices_has_no_factor_in_the_other() -> None:
 
 def test_a_load_that_was_nothing_is_told_without_a_share() -> None:
     (one,) = changes(altered("large_loss_load_e4", 0), base())
-    assert one.en == "large-loss load 0 → 8500"
+    assert one.en == "large-loss load 0.00 → 85.00 CNY"
     (other,) = changes(base(), altered("large_loss_load_e4", 85_000_049))
-    assert other.en == "large-loss load 8500 → 8500.0049 (+0.0 %)"
+    assert other.en == "large-loss load 85.00 → 85.000049 CNY (+0.0 %)"
 
 
 def test_everything_behind_something_new_is_told_too() -> None:

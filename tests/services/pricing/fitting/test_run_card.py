@@ -62,6 +62,8 @@ def test_a_number_that_a_killed_run_has_taken_stays_taken(tmp_path: Path) -> Non
 def test_the_same_bytes_differ_in_nothing(tmp_path: Path) -> None:
     cards = [run_card.read_card(written(tmp_path)) for _ in range(2)]
     assert run_card.differences(*cards) == []
+    other = msgspec.structs.replace(cards[1], settings_sha256="cd")
+    assert run_card.differences(cards[0], other) == [], "a setting that it does not read"
 
 
 def test_what_differs_is_told(tmp_path: Path) -> None:
