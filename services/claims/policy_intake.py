@@ -27,7 +27,7 @@ from services.claims.core.facts import (
 )
 from services.claims.payouts.iso20022 import Party, party_faults
 from services.claims.terms import PolicyTerms
-from services.common.dated import half_open
+from services.common.dated import FIRST_YEAR, LAST_YEAR, half_open
 from services.common.money import parse_decimal
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
@@ -36,7 +36,6 @@ _TIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,31}", re.ASCII)
 _KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9:./_-]{0,127}", re.ASCII)
-_FIRST_YEAR, _LAST_YEAR = 1900, 2199
 _NO_DAY = date.min  # stands in for a faulty day; a policy with faults never leaves here
 _TERMS = {
     pb.PRE_EXISTING_TERMS_EXCLUDED: PreExistingTerms.EXCLUDED,
@@ -88,13 +87,19 @@ class Known:
     token: Callable[[str, str], str]
 
 
+POSSIBLE_DAYS = (
+    f"must be a date that exists, from {FIRST_YEAR}-01-01 to {LAST_YEAR}-12-31,"
+    ' written "YYYY-MM-DD"'
+)
+
+
 def possible_day(text: str) -> date | None:
     """A date that exists and that a policy may name; None for any other text."""
     try:
         found = date.fromisoformat(text) if _DATE.fullmatch(text) else None
     except ValueError:
         return None
-    return found if found is not None and _FIRST_YEAR <= found.year <= _LAST_YEAR else None
+    return found if found is not None and FIRST_YEAR <= found.year <= LAST_YEAR else None
 
 
 @dataclass
@@ -109,7 +114,7 @@ class _Faults:
     def day(self, text: str, path: str) -> date | None:
         found = possible_day(text)
         if found is None:
-            self.add(path, "IMPOSSIBLE_DATE", 'must be a date that exists, written "YYYY-MM-DD"')
+            self.add(path, "IMPOSSIBLE_DATE", POSSIBLE_DAYS)
         return found
 
     def name(self, text: str, path: str) -> None:

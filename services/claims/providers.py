@@ -20,7 +20,7 @@ from services.claims.plans.price_list import (
     price_list_bytes,
     price_list_hash,
 )
-from services.claims.policy_intake import possible_day
+from services.claims.policy_intake import POSSIBLE_DAYS, possible_day
 from services.claims.serving import ClaimsParts, Context, once
 from services.claims.storage import providers as store
 from services.claims.storage.sweeping import retry_provider
@@ -116,8 +116,7 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
         for fault in party_faults(_party(request), "account"):
             faults.append(Violation(fault.path, fault.reason, fault.text))
         if possible_day(request.account.valid_from) is None:
-            text = 'must be a date that exists, written "YYYY-MM-DD"'
-            faults.append(Violation("account.valid_from", "IMPOSSIBLE_DATE", text))
+            faults.append(Violation("account.valid_from", "IMPOSSIBLE_DATE", POSSIBLE_DAYS))
         if faults:
             raise invalid(faults)
         return await self._database.run(self._propose, request)

@@ -66,6 +66,10 @@ def completed_years(birth: date, day: date) -> int:
     return day.year - birth.year - ((day.month, day.day) < (birth.month, birth.day))
 
 
+# Of the days that policies and bills name. Periods that are counted from one stay in the calendar.
+FIRST_YEAR, LAST_YEAR = 1900, 2199
+
+
 def half_open(last_day: date) -> date:
     """First day after a written last day: files write the last day, storage is half-open."""
     return last_day + timedelta(days=1)

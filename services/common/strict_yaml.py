@@ -26,6 +26,8 @@ from yaml.reader import ReaderError
 MAX_BYTES = 3 << 20
 MAX_DEPTH = 40
 MAX_FAULTS = 500
+# Nobody reads more at once, and one slip in a long table is told at each of its rows.
+MAX_TOLD = 200
 # Keys, values, lists and maps; a file of tiny ones takes the parser far longer than its bytes say.
 MAX_EVENTS = 40_000
 
@@ -66,6 +68,8 @@ class Fault:
 class StrictYamlError(ValueError):
     """A file with at least one fault; `faults` names them all in the file's order.
 
+    Its text tells the first MAX_TOLD, a line each, and how many more there are.
+
     `tree` is what could be read all the same, so that a schema's faults can be told at once; None
     when reading broke off.
     """
@@ -74,7 +78,10 @@ class StrictYamlError(ValueError):
         self.tree = tree
         self.faults = sorted(faults, key=lambda f: (f.line, f.path))
         self.source = source
-        super().__init__("\n".join(f"{source}:{f.line}: {f.where}{f.text}" for f in self.faults))
+        told = [f"{source}:{f.line}: {f.where}{f.text}" for f in self.faults[:MAX_TOLD]]
+        if len(self.faults) > MAX_TOLD:
+            told.append(f"{source}: and {len(self.faults) - MAX_TOLD} more")
+        super().__init__("\n".join(told))
 
 
 class YamlMap(dict[str, Any]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -388,6 +389,9 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             raise under_way(held) from None
         except SourceFault as fault:
             raise refused_by(fault) from None
+        finally:
+            # A page's bytes lie in a ring with what refused them, and would stay for many pulls.
+            gc.collect()
 
     def _acknowledge(self, hospital: str, request_id: str, answers: list[lists.Answer]) -> None:
         with self._database.writing() as connection:

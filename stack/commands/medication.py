@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import Parse, ParseError
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
-from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
+from stack.commands.calling import (
+    CALL_S,
+    CallFailed,
+    Failed,
+    calling,
+    content_of,
+    fresh_request_id,
+)
+from stack.commands.json_lines import by_line, messages_of
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import print_json, say
 
@@ -38,36 +45,22 @@ def record(
     Goes in batches of 1,000 events, each recorded whole or not at all.
     """
     content = sys.stdin.buffer.read() if file == "-" else content_of(Path(file))
-    events = _parsed(content, file)
+    events = messages_of(content, file, pb.MedicationEvent)
     whole = pb.RecordMedicationResponse()
     for start in range(0, len(events), _BATCH):
+        batch = events[start : start + _BATCH]
         request = pb.RecordMedicationRequest(
-            request_id=fresh_request_id(), events=events[start : start + _BATCH]
+            request_id=fresh_request_id(), events=[event for _, event in batch]
         )
-        with calling(state, "pricing", "partner") as channel:
-            answer = PricingServiceStub(channel).RecordMedication(request, timeout=CALL_S)
+        try:
+            with calling(state, "pricing", "partner") as channel:
+                answer = PricingServiceStub(channel).RecordMedication(request, timeout=CALL_S)
+        except CallFailed as failed:
+            told = f"the {start} events before were recorded, none from here on"
+            raise Failed(*by_line(failed, batch), *([told] if start else [])) from None
         whole.recorded_count += answer.recorded_count
         whole.known_count += answer.known_count
     if as_json:
         print_json(whole)
     else:
         say(f"{whole.recorded_count} recorded, {whole.known_count} known")
-
-
-def _parsed(content: bytes, source: str) -> list[pb.MedicationEvent]:
-    """Every line that is not empty as an event.
-
-    Raises: Failed naming every line that is none, without what stands in it.
-    """
-    found: list[pb.MedicationEvent] = []
-    faults = []
-    for number, line in enumerate(content.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            found.append(Parse(line.decode("utf-8"), pb.MedicationEvent()))
-        except (ParseError, UnicodeDecodeError):
-            faults.append(f"{source}:{number}: is no lipei.pricing.v1.MedicationEvent in JSON")
-    if faults:
-        raise Failed(*faults)
-    return found

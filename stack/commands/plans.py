@@ -21,7 +21,7 @@ from services.claims.plans.unused import unused
 from services.common.strict_yaml import Fault, StrictYamlError
 from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, State, spoken
-from stack.commands.printing import print_json, say
+from stack.commands.printing import counted, print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="Plan files: check, explain, compare, test, publish.")
 
@@ -37,6 +37,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check plan files: every fault with file and line. Needs nothing that runs.
+
+    Of a file with more than 200 faults the first are printed; --json has them all.
 
     Warns of code sets, clauses and papers that no term names; a warning is no fault. A file that
     cannot be read is told beside the others' faults (exit 2).
@@ -73,7 +75,7 @@ def check(
         for warning in warnings:
             say(warning)
     if faults:
-        count = f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}"
+        count = counted(len(found), "fault")
         raise Failed(*faults, count, exit_code=2 if unread else 1)
     if not as_json:
         say(f"{len(files)} without fault")

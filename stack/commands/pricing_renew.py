@@ -14,9 +14,11 @@ from services.pricing.fitting import run_card
 from services.pricing.tariffs.loader import TariffRefused, load_tariff
 from stack.commands.failing import Failed
 from stack.commands.pricing_folder import DEFAULT, PricingPath, opened, running, say_next
-from stack.commands.printing import console, print_table, progress_bar, rows, say, table
+from stack.commands.printing import console, counted, print_table, progress_bar, rows, say, table
 
 if TYPE_CHECKING:  # pandas' weight comes with the command that needs it, not with every `lipei`
+    from collections.abc import Mapping
+
     from services.pricing.core.rates import Rates
     from services.pricing.fitting.pricing_file import PricingFile
     from services.pricing.fitting.renewal.dislocation import Dislocation, Group
@@ -31,6 +33,7 @@ STEPS = {
     "write": "writing renewals",
 }
 SHOWN_MOVERS = 3
+SHOWN_REASONS = 5
 
 
 app = typer.Typer(
@@ -131,6 +134,18 @@ def _tariff(path: Path) -> Rates:
         raise Failed(text, exit_code=2) from None
 
 
+def _print_referred(referred: Mapping[str, int]) -> None:
+    shown = list(referred.items())[:SHOWN_REASONS]
+    for reason, policies in shown:
+        say(f"  {policies:,} referred: {reason}")
+    others = len(referred) - len(shown)
+    if others:
+        more = sum(referred.values()) - sum(policies for _, policies in shown)
+        say(f"  {more:,} referred for {counted(others, 'other reason')}")
+    if referred:
+        say("  renewals/referred.parquet says who and why")
+
+
 def print_renewal(manifest: Manifest, report: Dislocation, movers: int) -> None:
     """What a renewal came to, for people."""
     currency = manifest.currency
@@ -153,6 +168,7 @@ def print_renewal(manifest: Manifest, report: Dislocation, movers: int) -> None:
     factor = written(manifest.off_balance_billionths, NINE_PLACES)
     of = f"{manifest.renewed:,} of {manifest.rows:,} policies"
     say(f"{of} renewed, {manifest.referred:,} referred")
+    _print_referred(report.referred)
     say(
         f"off-balance factor {factor}; target {said(manifest.target_e4 / E4)}, "
         f"charged {said(manifest.charged_minor)} {currency}, before rounding "

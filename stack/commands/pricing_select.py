@@ -45,7 +45,7 @@ from stack.commands.pricing_folder import (
 from stack.commands.printing import counted, print_json, print_table, rows, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from services.pricing.core.evidence import Evidence
     from services.pricing.fitting.models.fit_result import Fit
@@ -79,11 +79,12 @@ def select(
     found = opened(file)
     fitted, fit_sha256 = fit_in(found)
     previous = _previous(found, settings_of(found, SelectSettings))
+    bounds = settings_of(found, TariffSettings).factor_bounds
     all_rows = cells.rows_of(fitted, previous)
     target, book = found.folder / SELECTION, found.folder / WORKBOOK
     if fresh or not book.exists():
         book.parent.mkdir(exist_ok=True)
-        book.write_bytes(workbook.workbook_bytes(fitted, fit_sha256, all_rows))
+        book.write_bytes(workbook.workbook_bytes(fitted, fit_sha256, all_rows, bounds))
     # The workbook is an input, also of its first run: a rerun must not overwrite somebody's choice.
     with running(found, "select", inputs=[found.folder / FIT, book]) as work:
         chosen = _in_workbook(found, fitted, fit_sha256, previous, "nothing was selected")
@@ -169,8 +170,9 @@ def _in_workbook(
     version = None if previous is None else version_of(previous)
     content = content_of(found.folder / WORKBOOK)
     all_rows = cells.rows_of(fitted, previous)
+    bounds = settings_of(found, TariffSettings).factor_bounds
     try:
-        return choice.read_workbook(content, fitted, fit_sha256, all_rows, version)
+        return choice.read_workbook(content, fitted, fit_sha256, all_rows, version, bounds)
     except choice.WorkbookRefused as refused:
         told = [f"{WORKBOOK}: {one}" for one in str(refused).splitlines()]
         raise Failed(*told, f"{_faults(told)}; {so}", exit_code=2) from None
@@ -328,6 +330,8 @@ def _show_selection(chosen: Selection, evidence: Evidence) -> None:
             f", {previous}selected {factor_text(one.selected_millionths)} ({moved:+.1%}): "
             f"{one.reason}"
         )
+    for aside in _outside(evidence):
+        say(aside)
     say(f"{len(chosen.choices)} cells, {chosen.changed} selected otherwise than indicated")
     if not chosen.changed:
         return
@@ -342,6 +346,21 @@ def _show_selection(chosen: Selection, evidence: Evidence) -> None:
         f"  all causes {_moved(selected, indicated)}; `propose` moves all bases so that "
         "tariff.approved_change is what is left"
     )
+
+
+def _outside(evidence: Evidence) -> Iterator[str]:
+    """A line for every cell whose selected relativity lies outside the indicated one's interval."""
+    for cause in evidence.causes:
+        for one in cause.tables:
+            for cell in one.cells:
+                low, high = cell.low95_millionths, cell.high95_millionths
+                if low is None or high is None or low <= cell.selected_millionths <= high:
+                    continue
+                yield (
+                    f"{cause.name}.{one.name} {cell.cell}: selected "
+                    f"{factor_text(cell.selected_millionths)} lies outside its 95 % interval, "
+                    f"{factor_text(low)} to {factor_text(high)}"
+                )
 
 
 def _moved(new: Fraction, old: Fraction) -> str:

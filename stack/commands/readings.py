@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import Parse, ParseError
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
@@ -23,6 +21,7 @@ from stack.commands.calling import (
     content_of,
     fresh_request_id,
 )
+from stack.commands.json_lines import by_line, messages_of
 from stack.commands.options import DEFAULT_STATE, AsJson, Language, State
 from stack.commands.printing import (
     plain,
@@ -47,7 +46,6 @@ ExpiringStartDate = Annotated[
 ]
 DEFAULT_ZONE = "Asia/Shanghai"
 _BATCH = 1_000
-_PLACE = re.compile(r"readings\[([0-9]+)\]\.?")
 _PAGE = 1_000
 
 Numbered = tuple[int, reading_pb2.Reading]
@@ -66,7 +64,7 @@ def record(
     Goes in batches of 1,000 readings, each recorded whole or not at all.
     """
     content = sys.stdin.buffer.read() if file == "-" else content_of(Path(file))
-    readings = _parsed(content, file)
+    readings = messages_of(content, file, reading_pb2.Reading)
     whole = pb.RecordReadingsResponse()
     for start in range(0, len(readings), _BATCH):
         batch = readings[start : start + _BATCH]
@@ -84,6 +82,7 @@ def record(
     raised = len(whole.coach_tasks)
     told = f"{whole.recorded_count} recorded, {whole.known_count} known"
     say(told + (f"; {raised} for a coach, see `lipei readings tasks`" if raised else ""))
+    say("next: the months of one member, as `lipei readings months --help` says")
 
 
 @app.command()
@@ -244,7 +243,12 @@ def _show_flag(found: pb.Flag, lang: Language) -> None:
     state = "held until cleared" if found.holds else "cleared" if found.cleared else "noted"
     texts = {Language.EN: found.text_en, Language.ZH: found.text_zh}
     text = texts.get(lang, f"{found.text_zh} {found.text_en}")
+    measured = found.measure != pb.MEASURE_UNSPECIFIED
+    about = ", ".join([*found.months, *([word(pb.Measure, found.measure)] if measured else ())])
+    named = " ".join(name.rpartition("/")[2] for name in found.evidence)
+    more = " …" if found.readings > len(found.evidence) else ""
     say(f"{chinese.said('flag', lang)} {found.flag} ({chinese.said(state, lang)}): {text}")
+    say(f"  {about}; {chinese.said('readings', lang)} {found.readings}: {named}{more}")
 
 
 def _show_months(found: pb.Incentive, lang: Language) -> None:
@@ -269,25 +273,6 @@ def _show_months(found: pb.Incentive, lang: Language) -> None:
     print_table(made)
 
 
-def _parsed(content: bytes, source: str) -> list[Numbered]:
-    """Every line that is not empty as a reading, with its number.
-
-    Raises: Failed naming every line that is none, without what stands in it.
-    """
-    found: list[Numbered] = []
-    faults = []
-    for number, line in enumerate(content.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            found.append((number, Parse(line.decode("utf-8"), reading_pb2.Reading())))
-        except (ParseError, UnicodeDecodeError):
-            faults.append(f"{source}:{number}: is no lipei.type.v1.Reading in JSON")
-    if faults:
-        raise Failed(*faults)
-    return found
-
-
 def _asked(batch: Sequence[Numbered]) -> pb.RecordReadingsRequest:
     # A new request each time: the readings' names tell what is known, and the answer says so.
     return pb.RecordReadingsRequest(
@@ -296,10 +281,7 @@ def _asked(batch: Sequence[Numbered]) -> pb.RecordReadingsRequest:
 
 
 def _by_line(failed: CallFailed, batch: Sequence[Numbered], before: int) -> Failed:
-    def line(place: re.Match[str]) -> str:
-        return f"line {batch[int(place[1])][0]} "
-
-    told = [_PLACE.sub(line, said) for said in failed.lines]
+    told = by_line(failed, batch)
     if before:
         told.append(f"the {before} readings before were recorded, none from here on")
     return Failed(*told)

@@ -289,8 +289,8 @@ ROW_BINDING = _guard(
     "a sealed value opens in any row of its column and subject",
     (
         "services/common/sealing/value.py",
-        "joined(self.row, self.subject)",
-        "joined(self.subject)",
+        "_part(self.row) + _part(self.subject)",
+        "_part(self.subject)",
     ),
     tests=("tests/services/common/sealing/test_value.py",),
 )

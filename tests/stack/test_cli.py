@@ -141,6 +141,17 @@ def test_plan_check_checks_the_others_when_one_cannot_be_read(tmp_path: Path) ->
     assert {one["file"] for one in found} == {str(missing), str(bad)}
 
 
+def test_plan_check_prints_the_first_of_many_faults_and_counts_all(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    good = (PLANS / "million-medical.yaml").read_text()
+    bad.write_text(good + "\n" + "".join(f"k{n}: 1\n" for n in range(250)))
+    typed = lipei("plan", "check", bad)
+    assert (typed.code, len(typed.said)) == (1, 202)
+    assert typed.said[-2:] == [f"{bad}: and 50 more", "250 faults"]
+    told = lipei("plan", "check", bad, "--json")
+    assert (told.code, len(json.loads(told.out)["faults"])) == (1, 250)
+
+
 def test_plan_check_warns_of_what_no_term_names_and_finds_no_fault(tmp_path: Path) -> None:
     good = (PLANS / "million-medical.yaml").read_text()
     idle = tmp_path / "idle.yaml"

@@ -62,6 +62,21 @@ def test_a_book_is_renewed_with_its_dislocation_and_a_run_card(folder: Path) -> 
     assert "renewal/renewals/manifest.json" in said.outputs
 
 
+def test_who_is_referred_is_counted_by_reason(folder: Path) -> None:
+    rows = people(50)
+    rows[3]["age"], rows[4]["age"], rows[5]["condition"] = 85, 86, "type1_diabetes"
+    write_book(folder / "renewal" / "book.parquet", rows)
+    found = renew(folder)
+    assert found.code == 0, found.err
+    told = found.out.splitlines()
+    at = told.index("47 of 50 policies renewed, 3 referred")
+    assert told[at + 1].startswith("  2 referred: age: ")
+    assert told[at + 2].startswith("  1 referred: condition: ")
+    book = load_workbook(folder / "renewal" / "dislocation.xlsx", read_only=True)
+    cells = [row[:2] for row in book["renewal"].iter_rows(values_only=True)]
+    assert (told[at + 1].strip().removeprefix("2 "), 2) in cells
+
+
 def test_a_target_out_of_reach_names_the_range_and_the_settings(folder: Path) -> None:
     settings = folder / "pricing.yaml"
     text = settings.read_text("utf-8").replace("approved_change: '0'", "approved_change: '0.9'")

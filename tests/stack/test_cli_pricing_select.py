@@ -67,6 +67,10 @@ def test_select_says_what_the_departures_do_to_expected_claims(
     chosen = typed("pricing", "select", "-f", tmp_path).out
     assert "before bases are moved: inpatient +0.00%, outpatient +0.00%, injury -" in chosen
     assert "all causes -" in chosen
+    assert "outside its 95 %" not in chosen
+    edit(tmp_path / "select" / "relativities.xlsx", 0.15, "a slip")
+    chosen_far = typed("pricing", "select", "-f", tmp_path).out
+    assert "selected 0.15 lies outside its 95 % interval, " in chosen_far
     assert max(map(len, chosen.splitlines())) < 200, "a pipe takes lines, no table"
 
 

@@ -68,13 +68,15 @@ def test_flags_and_covered_days_are_shown_and_a_flag_is_cleared(
     assert "days covered by drugs not measured, longest run 1 (2025-06 – 2025-06), earns 1 %" in (
         shown
     )
-    assert "(noted): the device was silent for 61 days" in shown
+    silent = "no reading of the device came in time between 2025-03-03 and 2025-05-03, 61 days"
+    assert f"(noted): {silent} (more than 14)" in shown
+    assert "  2025-03, 2025-05; readings 2: g0 g1\n" in shown
     flag = re.search(r"flag ([0-9a-f]{32})", shown)
     assert flag is not None
     lipei(*QUOTE, *FACTS, "--member", token, *whose)  # from here on the member is the insurer's
     why = ["--reason", "was in hospital", "--evidence", "file 9"]
     cleared = lipei("readings", "clear", token, flag[1], *whose, *when, *why)
-    assert "(cleared): the device was silent" in cleared.out
+    assert f"(cleared): {silent}" in cleared.out
 
 
 def test_a_file_of_readings_is_recorded_once_and_shows_in_months_and_quote(
@@ -87,7 +89,9 @@ def test_a_file_of_readings_is_recorded_once_and_shows_in_months_and_quote(
         "7 recorded, 0 known; 1 for a coach, see `lipei readings tasks`",
         "0 recorded, 7 known",
     ):
-        assert lipei("readings", "record", file, "--state", state).out.strip() == said
+        told = lipei("readings", "record", file, "--state", state).out.splitlines()
+        assert told[0] == said
+        assert "`lipei readings months --help`" in told[1]
     counted = json.loads(lipei("readings", "record", file, "--state", state, "--json").out)
     assert (counted["recorded_count"], counted["known_count"]) == (0, 7)
 
@@ -131,10 +135,20 @@ def test_a_fault_is_named_by_its_line(state: Path, tmp_path: Path) -> None:
     assert typed.code == 1
     assert typed.said[0] == "pricing refused: 1 fault"
     assert typed.said[1].startswith("  line 5 value: must lie in 3.0 to 20.0 %")
-    file.write_text('{"value": 7}\nnothing\n' + lines(off))
-    typed = lipei("readings", "record", file, "--state", state)
-    assert (typed.code, len(typed.said)) == (1, 2)
-    assert typed.said[0] == f"{file}:1: is no lipei.type.v1.Reading in JSON"
+    event = fill(TOKEN, "off", "2025-06-01", days=0)
+    file.write_text("\n" + MessageToJson(event, indent=None) + "\n")
+    typed = lipei("medication", "record", file, "--state", state)
+    assert typed.said[1].startswith("  line 2 days: must be 1 to 366")
+
+
+def test_an_event_of_the_page_is_recorded_as_it_stands(state: Path, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "pricing.md").read_text("utf-8")
+    printed = re.search(r"`medication\.jsonl`.*?```json\n(.+?)\n```", page, re.DOTALL)
+    assert printed is not None
+    file = tmp_path / "medication.jsonl"
+    file.write_text(printed[1] + "\n", "utf-8")
+    typed = lipei("medication", "record", file, "--state", state)
+    assert typed.out.strip() == "1 recorded, 0 known", typed.err
 
 
 def test_what_was_recorded_before_a_fault_is_told(state: Path, tmp_path: Path) -> None:

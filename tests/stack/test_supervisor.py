@@ -57,7 +57,11 @@ class Run:
         return [line.split()[1] for line in self.journal() if line.split()[0] == word]
 
     def account(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.state / "processes.json").read_text())[name]
+        return self.accounts()[name]
+
+    def accounts(self) -> dict[str, dict[str, Any]]:
+        """What it says of each child that it has."""
+        found: dict[str, dict[str, Any]] = json.loads((self.state / "processes.json").read_text())
         return found
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -124,10 +128,10 @@ def test_a_child_that_nobody_needs_is_started_when_somebody_does_and_is_watched_
     stack.open_gate("base", "spare")
     stack.until_ready()
     assert stack.said("started") == ["base"]
-    assert "spare" not in json.loads((stack.state / "processes.json").read_text())
+    assert "spare" not in stack.accounts()
     (stack.state / "wanted-spare").touch()
     stack.until(lambda: stack.said("started") == ["base", "spare"])
-    stack.until_ready()
+    stack.until(lambda: "spare" in stack.accounts())
     os.kill(stack.account("spare")["pid"], signal.SIGKILL)
     stack.until(lambda: stack.said("started") == ["base", "spare", "spare"])
     assert stack.stop() == 0

@@ -5,7 +5,6 @@ It reads a whole plan and changes nothing; each fault stands at the line of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Table
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -18,6 +17,7 @@ from services.claims.core.plan import (
     When,
 )
 from services.claims.plans.conflicts import at, check_conflicts, covered
+from services.claims.plans.cycles import cycles, told_way
 from services.claims.plans.pays_nothing import check_that_it_pays
 from services.claims.plans.reader import Mapping
 
@@ -102,25 +102,10 @@ def _requirements(plan: Plan, top: Mapping) -> None:
             elif not by_id[name].codes:
                 text = f"{name!r} names no codes, so that no authorisation could be told to be its"
                 at(top, "authorisations", index, "REQUIRES_NO_CODES", text)
-        path = _cycle(one.id, {key: term.requires for key, term in by_id.items()})
-        if path:
-            text = f"{' requires '.join(path)}: none could ever be had; leave one out"
-            at(top, "authorisations", index, "CYCLE", text)
-
-
-def _cycle(start: str, edges: Table[str, Sequence[str]]) -> tuple[str, ...]:
-    """A way from a term through what it requires back to itself; empty when there is none."""
-    ways: list[tuple[str, ...]] = [(start,)]
-    seen: set[str] = set()
-    while ways:
-        way = ways.pop()
-        for name in edges.get(way[-1], ()):
-            if name == start:
-                return (*way, name)
-            if name not in seen:
-                seen.add(name)
-                ways.append((*way, name))
-    return ()
+    places = {one.id: index for index, one in reversed([*enumerate(plan.authorisations)])}
+    for way in cycles({one.id: one.requires for one in plan.authorisations}):
+        text = f"{told_way(way, ' requires ')}: none could ever be had; leave one out"
+        at(top, "authorisations", places[way[0]], "CYCLE", text)
 
 
 def _payees(plan: Plan, top: Mapping) -> None:

@@ -48,11 +48,11 @@ def with_benefit_facts(
 
 
 def _tier(term: Mapping) -> OutcomeTier:
-    return OutcomeTier(tier=term.get("tier").ident(), certified=term.get("certified").day())
+    return OutcomeTier(tier=term.get("tier").ident(), certified=term.get("certified").fact_day())
 
 
 def _days(term: Mapping) -> tuple[date, date]:
-    start, end = term.get("first_day").day(), half_open(term.get("last_day").day())
+    start, end = term.get("first_day").fact_day(), half_open(term.get("last_day").fact_day())
     if end <= start:
         text = "the last day lies before the first"
         term.fault("DATES_OUT_OF_ORDER", text, "last_day")

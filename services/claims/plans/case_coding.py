@@ -17,7 +17,7 @@ def read_bill_coding(term: Mapping) -> dict[str, Any]:
     return {
         "liability": None if liability is None else liability.choice(Liability),
         "papers": tuple(item.ident() for item in term.items("papers")),
-        "received_date": None if received is None else received.day(),
+        "received_date": None if received is None else received.fact_day(),
         "late_reason": "" if late is None else late.ident(),
         "appeal": None if appeal is None else _appeal(appeal),
         "admitted": None if admitted is None else admitted.moment(),
@@ -52,6 +52,6 @@ def read_days_supply(term: Mapping) -> int | None:
 
 def _appeal(value: Value) -> AppealFacts:
     told = value.mapping()
-    appeal = AppealFacts(decided=told.get("decided").day(), filed=told.get("filed").day())
+    appeal = AppealFacts(decided=told.get("decided").fact_day(), filed=told.get("filed").fact_day())
     told.done()
     return appeal

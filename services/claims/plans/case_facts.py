@@ -56,9 +56,9 @@ def read_period(terms: Mapping) -> CasePeriod:
     first, last = terms.get("first_day"), terms.get("last_day")
     since, size = terms.maybe("covered_since"), terms.maybe("family_size")
     period = CasePeriod(
-        first.day(),
-        half_open(last.day()),
-        None if since is None else since.day(),
+        first.fact_day(),
+        half_open(last.fact_day()),
+        None if since is None else since.fact_day(),
         None if size is None else size.whole(least=1),
     )
     if period.start >= period.end:
@@ -77,17 +77,17 @@ def read_insured(
     start, end, since = period.start, period.end, period.since
     told = person.mapping()
     cover_first, cover_last = told.maybe("cover_first_day"), told.maybe("cover_last_day")
-    first = start if cover_first is None else cover_first.day()
+    first = start if cover_first is None else cover_first.fact_day()
     member = MemberFacts(
         member_id=name or "member",
-        birth_date=told.get("born").day(),
+        birth_date=told.get("born").fact_day(),
         relationship=Relationship.SELF
         if (relationship := told.maybe("relationship")) is None
         else relationship.choice(Relationship),
         cover=(
             CoverInterval(
                 start=first,
-                end=end if cover_last is None else half_open(cover_last.day()),
+                end=end if cover_last is None else half_open(cover_last.fact_day()),
                 continuous_since=first if since is None else since,
             ),
         ),
@@ -133,7 +133,7 @@ def _tier(told: Mapping) -> OutcomeTier | None:
     if found is None:
         return None
     tier = found.mapping()
-    outcome = OutcomeTier(tier=tier.get("tier").ident(), certified=tier.get("certified").day())
+    outcome = OutcomeTier(tier=tier.get("tier").ident(), certified=tier.get("certified").fact_day())
     tier.done()
     return outcome
 

@@ -235,7 +235,7 @@ class _CaseReader:
         balance = Balance(
             accumulator=accumulator.id,
             scope=accumulator.scope,
-            period_start=None if period is None else period.day(),
+            period_start=None if period is None else period.fact_day(),
             amount=0 if accumulator.counts else used,
             count=used if accumulator.counts else 0,
         )
@@ -248,7 +248,7 @@ class _CaseReader:
             bill_number=term.get("bill").text(),
             provider_id=term.get("provider").text(),
             code=read_coding(term, setting.codes, self._context),
-            service_date=term.get("day").day(),
+            service_date=term.get("day").fact_day(),
             quantity=read_quantity(term.maybe("quantity")),
             unit_price=term.get("price").decimal(places=6),
             modifiers=read_modifiers(term),
@@ -329,8 +329,8 @@ class _CaseReader:
 
     def _bill(self, term: Mapping, name: str, setting: _Setting) -> BillFacts:
         day = term.maybe("day")
-        start = term.get("from").day() if day is None else day.day()
-        end = term.get("to").day() if day is None else day.day()
+        start = term.get("from").fact_day() if day is None else day.fact_day()
+        end = term.get("to").fact_day() if day is None else day.fact_day()
         care, provider_id = term.maybe("care"), term.get("provider").text()
         provider = setting.providers.get(provider_id, CaseProvider(None, None, ()))
         return BillFacts(
@@ -369,7 +369,7 @@ class _CaseReader:
         quantity = read_quantity(term.maybe("quantity"))
         price = term.get("price").decimal(places=6)
         day, fund = term.maybe("day"), term.maybe("fund_paid")
-        service_day = None if day is None else day.day()
+        service_day = None if day is None else day.fact_day()
         billed = priced(quantity, price, self._plan.currency)
         if billed > MAX_MINOR_UNITS:
             term.fault("OUT_OF_RANGE", "quantity × price is above 10^15 minor units", "price")

@@ -24,6 +24,7 @@ from services.claims.core.plan_edits import (
     UnitRow,
 )
 from services.claims.plans.context import Context, each, expect_unit, system_uri
+from services.claims.plans.cycles import cycles, told_way
 from services.claims.plans.dated_rows import csv_rows, row_days
 from services.claims.plans.reader import Faults, Mapping, Value
 
@@ -193,6 +194,7 @@ def _conflicts(
 ) -> Iterator[tuple[str, str, Mapping]]:
     """Packages of one code on the day, and packages that hold themselves, however deep."""
     held: dict[CodeKey, tuple[CodeKey, ...]] = {}
+    terms: dict[CodeKey, Mapping] = {}
     for package, term in placed:
         parts = package.parts.on(day) if package.parts.values[0][0] <= day else None
         if parts is None:
@@ -201,26 +203,8 @@ def _conflicts(
         if key in held:
             yield "DUPLICATE_CODE", f"another package is {key[1]}", term
         held[key] = tuple(code_key(part.code) for part in parts)
-    for package, term in placed:
-        path = _cycle(held, code_key(package.code))
-        if path:
-            text = f"it holds itself: {' > '.join(path)}; leave one of the parts out"
-            yield "CYCLIC_PACKAGE", text, term
-
-
-def _cycle(held: dict[CodeKey, tuple[CodeKey, ...]], start: CodeKey) -> list[str]:
-    """The codes on the way from a package back to it; none when it does not hold itself."""
-    came_from: dict[CodeKey, CodeKey] = {}
-    waiting = [start]
-    while waiting:
-        here = waiting.pop()
-        for part in held.get(here, ()):
-            if part == start:
-                path = [start, here]
-                while path[-1] != start:
-                    path.append(came_from[path[-1]])
-                return [key[1] for key in reversed(path)]
-            if part not in came_from:
-                came_from[part] = here
-                waiting.append(part)
-    return []
+        terms[key] = term
+    for way in cycles(held):
+        told = told_way([key[1] for key in way], " > ")
+        text = f"it holds itself: {told}; leave one of the parts out"
+        yield "CYCLIC_PACKAGE", text, terms[way[0]]

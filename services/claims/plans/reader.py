@@ -14,7 +14,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from services.common.dated import Dated
+from services.common.dated import FIRST_YEAR, LAST_YEAR, Dated
 from services.common.money import MAX_MINOR_UNITS, minor_units, parse_decimal
 from services.common.strict_yaml import Fault, StrictYamlError, YamlList, YamlMap, load
 
@@ -24,8 +24,10 @@ EnumT = TypeVar("EnumT", bound=enum.StrEnum)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}", re.ASCII)
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
-# Control characters and line separators: no database and no form prints them.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Control characters and line separators: no database and no form prints them. What overrides or
+# embeds a direction of writing shows another text than is read; the marks U+200E and U+200F, which
+# texts in Uyghur or Arabic need, show no other letters.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _MISSING = object()
 # Counts, units and ages above this are slips; below it every sum fits 64 bits.
 MAX_WHOLE = 10**9
@@ -132,7 +134,7 @@ class Value:
             self.fault("NOT_A_TIME", "write a day and a time as 2026-01-31 09:30")
             return datetime.combine(STAND_IN, time.min)
         day, clock = (Value(self.faults, word, self.path, self.line) for word in words)
-        return datetime.combine(day.day(), clock.clock())
+        return datetime.combine(day.fact_day(), clock.clock())
 
     def boolean(self) -> bool:
         """True or false."""
@@ -218,6 +220,15 @@ class Value:
                 return STAND_IN
         self.fault("NOT_A_DATE", "write a date as 2026-01-31")
         return STAND_IN
+
+    def fact_day(self) -> date:
+        """A calendar date of the years that policies and bills may name."""
+        found = self.day()
+        if FIRST_YEAR <= found.year <= LAST_YEAR:
+            return found
+        first, last = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)
+        self.fault("IMPOSSIBLE_DATE", f"write a day from {first} to {last}")
+        return min(max(found, first), last)
 
     def choice(self, choices: type[EnumT]) -> EnumT:
         """One of a list of words."""

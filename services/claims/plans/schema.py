@@ -36,6 +36,7 @@ Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
+_FACT_DATE = _DATE.replace("[0-9]{4}", "(19[0-9]{2}|2[01][0-9]{2})", 1)  # years as dated.py has
 _ID = "^[a-z][a-z0-9_-]{0,63}$"
 _TEXT: Schema = {"type": "string", "pattern": r"\S"}
 _CODES = {"type": "string", "minLength": 1}
@@ -248,6 +249,10 @@ class _Any(Value):
 
     def day(self) -> date:
         self._node.may_be({"type": "string", "pattern": _DATE, "format": "date"})
+        return STAND_IN
+
+    def fact_day(self) -> date:
+        self._node.may_be({"type": "string", "pattern": _FACT_DATE, "format": "date"})
         return STAND_IN
 
     def choice(self, choices: type[EnumT]) -> EnumT:

@@ -94,14 +94,12 @@ def digits(terms: Digits, seen: Sequence[Seen], cleared: Container[str]) -> Iter
 
 
 def gaps(days: int, seen: Sequence[Seen], cleared: Container[str], zone: tzinfo) -> Iterator[Flag]:
-    """Days without a word between two readings of one device stream, both inside the window."""
-    streams: dict[tuple[str, Measure], list[Reading]] = defaultdict(list)
-    for one in seen:
-        for measure in one.targets:
-            for reading in _home(one, measure):
-                if reading.provenance is Provenance.DEVICE:
-                    streams[reading.recorder, measure].append(reading)
-    for (_, measure), some in sorted(streams.items()):
+    """Days without a word between two readings of one device, both inside the window.
+
+    A device has spoken whatever it measured: a meter that is used after a meal is not silent while
+    nobody fasts. What measures nothing of the programme is not looked at.
+    """
+    for some in _streams(seen):
         some.sort(key=lambda one: (one.effective, one.name))
         for before, after in pairwise(some):
             silent = (after.effective - before.effective).days
@@ -110,14 +108,30 @@ def gaps(days: int, seen: Sequence[Seen], cleared: Container[str], zone: tzinfo)
                 yield flag_of(
                     FlagCode.DEVICE_GAP,
                     [month_text(day) for day in ends],
-                    measure,
+                    None,
                     [before.name, after.name],
                     Then.NOTE,
-                    zh=f"设备读数中断 {silent} 天（上限 {days}）：了解期间是否另有测量",
-                    en=f"the device was silent for {silent} days (more than {days}): ask what was "
-                    "measured meanwhile",
+                    zh=f"{ends[0]} 至 {ends[1]} 之间无及时的设备读数，共 {silent} 天"
+                    f"（上限 {days}）：了解期间是否另有测量",
+                    en=f"no reading of the device came in time between {ends[0]} and {ends[1]}, "
+                    f"{silent} days (more than {days}): ask what was measured meanwhile",
                     cleared=cleared,
                 )
+
+
+def _streams(seen: Sequence[Seen]) -> Iterator[list[Reading]]:
+    """All that each device sent in time, of those that measure something of the programme."""
+    streams: dict[str, list[Reading]] = defaultdict(list)
+    asked = set()
+    for one in seen:
+        for reading in one.readings:
+            if reading.provenance is Provenance.DEVICE:
+                streams[reading.recorder].append(reading)
+        for measure in one.targets:
+            asked |= {reading.recorder for reading in _home(one, measure)}
+    for recorder, some in sorted(streams.items()):
+        if recorder in asked:
+            yield some
 
 
 def _home(seen: Seen, measure: Measure) -> list[Reading]:

@@ -458,6 +458,10 @@ def test_one_bad_policy_keeps_all_out_and_every_fault_is_named(both: Served) -> 
         "policies[1].members[0].disclosed_conditions[0].share",
         "policies[1].payee_accounts[0].bank_code",
     }
+    endless = _import_refused(both, policy(2, last_date="9999-12-31"))
+    (told,) = endless.violations
+    assert (told.field, told.reason) == ("policies[0].last_date", "IMPOSSIBLE_DATE")
+    assert "to 2199-12-31" in told.text
     personal = id_number(300)
     assert personal not in fault.text + "".join(v.text for v in fault.violations)
     assert imported(both, policy(2)).created == 1

@@ -13,6 +13,8 @@ from services.common.strict_yaml import (
     MAX_DEPTH,
     MAX_EVENTS,
     MAX_FAULTS,
+    MAX_TOLD,
+    Fault,
     StrictYamlError,
     YamlList,
     YamlMap,
@@ -330,3 +332,11 @@ def assert_plain(value: Any) -> None:
             assert_plain(inner)
     else:
         assert value is None or type(value) in (str, int, bool)
+
+
+def test_of_many_faults_the_first_are_told_and_none_is_lost() -> None:
+    faults = [Fault("", n, "R", "t") for n in range(1, MAX_TOLD + 4)]
+    error = StrictYamlError(faults, "f")
+    assert (len(str(error).splitlines()), error.faults) == (MAX_TOLD + 1, faults)
+    assert str(error).splitlines()[-2:] == [f"f:{MAX_TOLD}: t", "f: and 3 more"]
+    assert str(StrictYamlError(faults[:MAX_TOLD], "f")).endswith(f"f:{MAX_TOLD}: t")

@@ -64,10 +64,16 @@ class Stratum:
 _SLOTS = f"""
 CREATE OR REPLACE TEMP TABLE slot_months AS
 WITH pressure AS (
-    -- Of a pressure both values count together, or neither.
-    SELECT upper.* FROM usable upper WHERE quantity = 'systolic' AND EXISTS (
-        SELECT 1 FROM usable lower WHERE lower.quantity = 'diastolic' AND lower.pid = upper.pid
-        AND lower.effective_time = upper.effective_time AND lower.provenance = upper.provenance)
+    -- Of a pressure both values count together, or neither; nor does a pair of which the lower
+    -- value is not below the upper one. Of several at one time the smallest id stands.
+    SELECT pid, effective_time, provenance, any_value(month) AS month, any_value(slot) AS slot,
+        any_value(rank) AS rank,
+        arg_min(reading_id, reading_id) FILTER (quantity = 'systolic') AS reading_id,
+        arg_min(steps, reading_id) FILTER (quantity = 'systolic') AS steps
+    FROM usable WHERE quantity IN ('systolic', 'diastolic')
+    GROUP BY pid, effective_time, provenance
+    HAVING arg_min(steps, reading_id) FILTER (quantity = 'diastolic')
+        < arg_min(steps, reading_id) FILTER (quantity = 'systolic')
 ), candidate AS (
     SELECT 'hba1c' AS outcome, pid, month, slot, rank, effective_time, reading_id, steps
     FROM usable WHERE quantity = 'glucose' AND steps >= {LOW_GLUCOSE}

@@ -133,9 +133,16 @@ def _whole(wanted: Wanted, name: str, present: Mapping[str, str], absent: str) -
     if present[wanted.theirs(name)] in _WHOLE_TYPES:
         return f"coalesce(CAST({column} AS BIGINT), {absent})"
     # A cast of a number would round it in silence; a text of digits is a whole number or nothing.
+    # One empty cell makes a whole column 264999.0, in Parquet and in what is written as CSV.
     text = f"CAST({column} AS VARCHAR)"
-    digits = f"WHEN regexp_full_match({text}, '[0-9]{{1,16}}') THEN CAST({text} AS BIGINT)"
-    return f"CASE WHEN {column} IS NULL THEN {absent} {digits} ELSE -1 END"
+    digits = f"WHEN regexp_full_match({text}, '{_whole_form(present[wanted.theirs(name)])}')"
+    whole = f"{digits} THEN CAST(split_part({text}, '.', 1) AS BIGINT)"
+    return f"CASE WHEN {column} IS NULL THEN {absent} {whole} ELSE -1 END"
+
+
+def _whole_form(kind: str) -> str:
+    # Four bytes of float hold no amount above 2^24 exactly: whatever stands there was rounded.
+    return "[0-9]{1,16}" if kind == "FLOAT" else "[0-9]{1,16}([.]0+)?"
 
 
 def _text(wanted: Wanted, name: str) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from services.pricing.core.tariff import MILLION
 from services.pricing.fitting.experience.tables import connect
 from services.pricing.fitting.renewal.columns import CHARGED, CREDIT, GROUP, POLICY, UNCREDITED
-from services.pricing.fitting.renewal.result import MANIFEST, Manifest
+from services.pricing.fitting.renewal.result import MANIFEST, REFERRED, Manifest
 
 MOVERS = 20
 # Edges of the bands of change of the charged premium.
@@ -66,6 +66,7 @@ class Dislocation(msgspec.Struct, frozen=True, kw_only=True):
     groups: Mapping[str, tuple[Group, ...]]
     up: tuple[Mover, ...]
     down: tuple[Mover, ...]
+    referred: Mapping[str, int] = {}  # policies without a price by reason, the most frequent first
 
 
 def dislocation(result: Path) -> Dislocation:
@@ -96,7 +97,13 @@ def dislocation(result: Path) -> Dislocation:
             groups=groups,
             up=_movers(changed, "DESC"),
             down=_movers(changed, "ASC"),
+            referred=_referred(database.read_parquet(str(result / REFERRED))),
         )
+
+
+def _referred(rows: duckdb.DuckDBPyRelation) -> Mapping[str, int]:
+    counted = rows.aggregate("reason, count(*) AS policies", "reason")
+    return dict(counted.order("policies DESC, reason").fetchall())
 
 
 def _groups(rows: duckdb.DuckDBPyRelation, key: str) -> tuple[Group, ...]:

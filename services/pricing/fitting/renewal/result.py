@@ -46,6 +46,7 @@ from services.pricing.fitting.renewal.work import (
 )
 
 MANIFEST = "manifest.json"
+REFERRED = "referred.parquet"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +194,7 @@ def _renewed(work: Work, table: pa.Table, k: int) -> tuple[pa.Table, Sums]:
 def _referred(work: Work) -> int:
     paths = [work.referred(number) for number in range(work.settings.shards)]
     whole = pa.concat_tables([pq.read_table(path) for path in paths if path.exists()])
-    write_table(work.made / "referred.parquet", whole)
+    write_table(work.made / REFERRED, whole)
     return int(whole.num_rows)
 
 

@@ -63,6 +63,7 @@ def _sheets(
             ("approved change", manifest.change_millionths / 10**6),
             ("expiring charged", major(manifest.expiring_charged_minor)),
             ("charged", major(manifest.charged_minor)),
+            *((f"referred: {reason}", policies) for reason, policies in found.referred.items()),
         ],
     )
     head = (

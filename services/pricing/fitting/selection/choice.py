@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from services.common.money import currency_exponent
-from services.pricing.core.tariff import MILLION, canonical_bytes
+from services.pricing.core.tariff import canonical_bytes, factor_text
 from services.pricing.fitting.models.fit_result import Fit
 from services.pricing.fitting.selection.cells import Row, millionths
+from services.pricing.fitting.selection.settings import Bounds
 from services.pricing.fitting.selection.workbook import (
     COLUMNS,
     HEADER_ROW,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from openpyxl.worksheet.worksheet import Worksheet
 
 _LONGEST_REASON = 600
-_GREATEST = 100 * MILLION
 _ACTUARYS = frozenset({"selected", "reason", "change", "check"})
 
 
@@ -94,9 +94,14 @@ _decoder = msgspec.json.Decoder(Selection)
 
 
 def read_workbook(
-    content: bytes, fit: Fit, fit_sha256: str, rows: Sequence[Row], previous: str | None
+    content: bytes,
+    fit: Fit,
+    fit_sha256: str,
+    rows: Sequence[Row],
+    previous: str | None,
+    bounds: Bounds,
 ) -> Selection:
-    """What was selected, in the fit's order.
+    """What was selected, in the fit's order, each inside the tariff's `factor_bounds`.
 
     Raises: WorkbookRefused with every fault of every sheet.
     """
@@ -119,7 +124,7 @@ def read_workbook(
             faults.append(WorkbookFault(name, "A1", "MISSING_SHEET", text))
             continue
         mine = [row for row in rows if row.cause == cause]
-        reading = _Reading(name, sheets[name], formulas[name], mine, fit.currency)
+        reading = _Reading(name, sheets[name], formulas[name], mine, fit.currency, bounds)
         found |= reading.choices()
         faults += reading.faults
     if faults:
@@ -148,13 +153,20 @@ class _Reading:
     """One sheet being read."""
 
     def __init__(
-        self, name: str, sheet: Worksheet, formulas: Worksheet, rows: Sequence[Row], currency: str
+        self,
+        name: str,
+        sheet: Worksheet,
+        formulas: Worksheet,
+        rows: Sequence[Row],
+        currency: str,
+        bounds: Bounds,
     ) -> None:
         self._name = name
         self._sheet = sheet
         self._formulas = formulas
         self._rows = rows
         self._currency = currency
+        self._bounds = bounds
         self.faults: list[WorkbookFault] = []
 
     def choices(self) -> dict[tuple[str, str, str], Choice]:
@@ -248,8 +260,13 @@ class _Reading:
             self._fault(number, "selected", "NOT_A_NUMBER", text)
             return None
         selected = millionths(float(value))
-        if not 1 <= selected <= _GREATEST:
-            self._fault(number, "selected", "OUT_OF_RANGE", "must lie in 0.000001 to 100")
+        least, greatest = self._bounds.least, self._bounds.greatest
+        if not least <= selected <= greatest:
+            text = (
+                f"{'.'.join(row.key)} must lie in {factor_text(least)} to {factor_text(greatest)} "
+                "(tariff.factor_bounds)"
+            )
+            self._fault(number, "selected", "OUT_OF_RANGE", text)
             return None
         reason = self._sheet.cell(number, PLACE["reason"]).value
         said = "" if reason is None else str(reason).strip()

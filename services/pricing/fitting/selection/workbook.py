@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from services.common.money import currency_exponent
-from services.pricing.core.tariff import MILLION
+from services.pricing.core.tariff import MILLION, factor_text
 from services.pricing.fitting.models.fit_result import Fit
 from services.pricing.fitting.packing import packed
 from services.pricing.fitting.selection.cells import Row
+from services.pricing.fitting.selection.settings import Bounds
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
@@ -40,7 +41,7 @@ COLUMNS = (
     ("选定系数 selected", "selected", 12),
     ("理由 reason", "reason", 48),
     ("变动 change", "change", 10),
-    ("检查 check", "check", 22),
+    ("检查 check", "check", 30),
 )
 PLACE = {name: number for number, (_, name, _) in enumerate(COLUMNS, 1)}
 HEADER_ROW = 3
@@ -65,9 +66,13 @@ def workbook_bytes(
     fit: Fit,
     fit_sha256: str,
     rows: Sequence[Row],
+    bounds: Bounds,
     selected: dict[tuple[str, str, str], tuple[float, str]] | None = None,
 ) -> bytes:
-    """The workbook; `selected` and `reason` as given, else what was indicated and nothing."""
+    """The workbook; `selected` and `reason` as given, else what was indicated and nothing.
+
+    `bounds` are the tariff's, which a factor may not leave.
+    """
     from openpyxl import Workbook  # noqa: PLC0415 - half a second
 
     book = Workbook()
@@ -76,7 +81,7 @@ def workbook_bytes(
         sheet = book.create_sheet(names[cause.name])
         sheet["A1"] = f"{cause.zh} {cause.en}"
         mine = [row for row in rows if row.cause == cause.name]
-        _sheet(sheet, mine, selected or {}, fit.currency)
+        _sheet(sheet, mine, selected or {}, fit.currency, bounds)
     _summary(book, fit, fit_sha256, rows, names)
     return packed(book)
 
@@ -91,6 +96,7 @@ def _sheet(
     rows: Sequence[Row],
     selected: dict[tuple[str, str, str], tuple[float, str]],
     currency: str,
+    bounds: Bounds,
 ) -> None:
     from openpyxl.styles import Font, PatternFill, Protection  # noqa: PLC0415 - as above
     from openpyxl.utils import get_column_letter  # noqa: PLC0415 - as above
@@ -115,7 +121,8 @@ def _sheet(
             elif name == "change":
                 entry.value = f'=IF(N{number}="","",O{number}/N{number}-1)'
             elif name == "check":
-                entry.value = _check(number, row, first=_is_first(rows, number - HEADER_ROW - 1))
+                first = _is_first(rows, number - HEADER_ROW - 1)
+                entry.value = _check(number, row, bounds, first=first)
             else:
                 entry.value = _shown(name, row, places)
             if name in ("selected", "reason"):
@@ -150,15 +157,20 @@ def _is_first(rows: Sequence[Row], place: int) -> bool:
     return place == 0 or rows[place - 1].table != rows[place].table
 
 
-def _check(number: int, row: Row, *, first: bool) -> str:
+def _check(number: int, row: Row, bounds: Bounds, *, first: bool) -> str:
     """What the row says of itself while somebody edits; reading back judges anew."""
     wrong = {"rising": "<", "falling": ">"}.get(row.monotone)
     order = "FALSE" if first or wrong is None else f"O{number}{wrong}O{number - 1}"
+    least, greatest = factor_text(bounds.least), factor_text(bounds.greatest)
+    aside = "FALSE"
+    if row.low95 is not None and row.high95 is not None:
+        aside = f"OR(O{number}<L{number},O{number}>M{number})"
     return (
         f'=IF(NOT(ISNUMBER(O{number})),"须为数字 a number",'
+        f'IF(OR(O{number}<{least},O{number}>{greatest}),"须在 within {least}–{greatest}",'
         f'IF({order},"单调被破坏 order broken",'
         f'IF(AND(ABS(O{number}-K{number})>=0.0000005,TRIM(P{number})=""),'
-        f'"须写理由 say why","ok")))'
+        f'"须写理由 say why",IF({aside},"ok, 95% 区间外 outside its 95 %","ok")))))'
     )
 
 
@@ -207,7 +219,7 @@ def _summary(
                 len(at),
                 f"=SUMPRODUCT(--({changed}))",
                 f"=IF(SUM({span('F')})=0,0,{effect})",
-                f'=SUMPRODUCT(--({span("R")}<>"ok"))',
+                f'=SUMPRODUCT(--(LEFT({span("R")},2)<>"ok"))',
             )
             for place, value in enumerate(values, 1):
                 sheet.cell(number, place, value)

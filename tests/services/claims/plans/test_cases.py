@@ -281,6 +281,7 @@ def test_a_difference_is_said_in_an_actuarys_words(old: str, new: str, said: str
 
 
 _BACKWARDS = "{provider: C, first_day: 2025-02-01, last_day: 2025-01-01}"
+_ENDLESS = "first_day: 2025-01-01, last_day: 9999-12-31"
 BAD = [
     ("plan: every-term", "plan: other", "OTHER_PLAN"),
     ("codes: demo-yibao", "codes: latin", "UNKNOWN_CODE_SYSTEM"),
@@ -325,6 +326,24 @@ BAD = [
         f"born: 1980-06-15, family_doctor: [{_BACKWARDS}],",
         "DATES_OUT_OF_ORDER",
     ),
+    ("last_day: 2025-12-31", "last_day: 9999-12-31", "IMPOSSIBLE_DATE"),
+    ("born: 1980-06-15,", "born: 1980-06-15, cover_last_day: 9999-12-31,", "IMPOSSIBLE_DATE"),
+    (
+        "born: 1980-06-15,",
+        f"born: 1980-06-15, family_doctor: [{{provider: C, {_ENDLESS}}}],",
+        "IMPOSSIBLE_DATE",
+    ),
+    (
+        "born: 1980-06-15,",
+        f"born: 1980-06-15, authorisations: [{{id: A, codes: [A], {_ENDLESS}}}],",
+        "IMPOSSIBLE_DATE",
+    ),
+    (
+        "first_day: 2025-01-01",
+        "covered_since: 9999-12-15, first_day: 2025-01-01",
+        "IMPOSSIBLE_DATE",
+    ),
+    ("        day: 2025-03-10\n", "        day: 9999-12-31\n", "IMPOSSIBLE_DATE"),
     ("events:", "event:", "NO_EVENTS"),
     ("decision: auto_approved", "decisions: auto_approved", "UNKNOWN_KEY"),
     ("    policy:", "    workings: 1 + 1\n    policy:", "UNKNOWN_KEY"),
@@ -338,6 +357,19 @@ def test_a_case_file_with_a_fault_is_refused_with_its_line(old: str, new: str, r
     with pytest.raises(StrictYamlError) as caught:
         _run(ONE.replace(old, new, 1))
     assert reason in {fault.reason for fault in caught.value.faults}
+
+
+def test_a_day_beyond_what_policies_may_name_is_told_with_its_line_key_and_bounds() -> None:
+    bad = ONE.replace("last_day: 2025-12-31", "last_day: 9999-12-31")
+    with pytest.raises(StrictYamlError) as caught:
+        _run(bad)
+    (fault,) = caught.value.faults
+    line = bad[: bad.index("9999")].count("\n") + 1
+    assert (fault.line, fault.reason) == (line, "IMPOSSIBLE_DATE")
+    assert fault.path.endswith("policy.last_day")
+    assert fault.text == "write a day from 1900-01-01 to 2199-12-31"
+    last = _run(ONE.replace("last_day: 2025-12-31", "last_day: 2199-12-31"))
+    assert last.results
 
 
 MORE_EVENTS = [

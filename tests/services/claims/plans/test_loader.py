@@ -247,6 +247,10 @@ BAD += [
     ("en: One}", 'en: "One\\0"}', "CONTROL_CHARACTER", "clauses"),
     ("en: Small}", 'en: "Sm\\ell"}', "CONTROL_CHARACTER", "name"),
     ('"XA10*", "XC01"', '"XA10*", "XC01\\u0085"', "CONTROL_CHARACTER", "drugs"),
+    ('"1": {zh: 一', '"1\u202e": {zh: 一', "CONTROL_CHARACTER", "clauses"),
+    ("en: One}", 'en: "O\u202ane"}', "CONTROL_CHARACTER", "clauses"),
+    ("en: Small}", 'en: "Sm\\u2066all"}', "CONTROL_CHARACTER", "name"),
+    ('"XA10*", "XC01"', '"XA10*", "XC01\u2069"', "CONTROL_CHARACTER", "drugs"),
     ("id: drugs,", f"id: {'d' * 65},", "NOT_AN_ID", "sections"),
     ('"100.00", 2026', '"10000000000000.01", 2026', "NOT_AN_AMOUNT", "values"),
     ('"100.00", 2026', '"999999999999999999", 2026', "OUT_OF_RANGE", "values"),
@@ -556,3 +560,8 @@ def test_the_plans_of_tests_have_every_term_between_them() -> None:
         if not any(getattr(plan, name) for plan in plans)
     ]
     assert empty == []
+
+
+def test_a_text_of_a_language_that_runs_leftwards_is_taken_with_its_marks() -> None:
+    name = "\u200fتاما\u200e One"
+    assert load_plan(SMALL.replace("en: Small}", f'en: "{name}"}}'), "plan.yaml").name.en == name

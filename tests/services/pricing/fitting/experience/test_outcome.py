@@ -154,7 +154,7 @@ def test_no_later_value_hides_an_earlier_one_before_it_is_received() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_months_are_the_core_s_and_blind_to_order_and_future(seed: int) -> None:
     chance = random.Random(seed)
-    drawn = [one for _ in range(200) for one in _drawn(chance)]
+    drawn = [one for _ in range(400) for one in _drawn(chance)]
     con = known(drawn)
     window = window_of(KNOWN_ON)
     asked = [add_months(window.first, ahead) for ahead in range(12)]
@@ -186,7 +186,7 @@ def test_leaving_out_what_a_person_controls_lowers_no_u(seed: int) -> None:
 
 
 def _drawn(chance: random.Random, since: datetime | None = None) -> list[dict[str, Any]]:
-    """One measurement; a blood pressure is two readings, one in ten times only its upper value."""
+    """One measurement. A pressure is two readings, or its upper one alone, and may be absurd."""
     code = chance.choice(["4548-4", "15074-8", "15074-8", "8480-6"])
     start = since or datetime(2022, 12, 1, tzinfo=SHANGHAI)
     moment = start + timedelta(minutes=chance.randrange(0, 440 if since else 60 * 24 * 455))
@@ -197,7 +197,7 @@ def _drawn(chance: random.Random, since: datetime | None = None) -> list[dict[st
     told = {"provenance": provenance, "received": at(said) + wait}
     found = [reading(code, round(value, 0 if code == "8480-6" else 1), said, **told)]
     if code == "8480-6" and chance.random() < 0.9:
-        found.append(reading("8462-4", 85.0, said, **told))
+        found.append(reading("8462-4", round(value * chance.uniform(0.5, 1.03)), said, **told))
     return found
 
 

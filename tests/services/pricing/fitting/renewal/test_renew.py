@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -184,6 +185,27 @@ def test_every_fault_of_a_book_comes_at_once_by_kind_and_row_and_nothing_is_writ
         ("policy_id", "MISSING"): [13],
     }
     assert not made.result.exists()
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_one_empty_cell_makes_no_fault_of_the_other_rows(tmp_path: Path, form: str) -> None:
+    rows = people(60)
+    rows[3]["expiring_charged_minor"] = rows[4]["age"] = None
+    table = pa.Table.from_pylist(rows).to_pandas()  # in which a column with a gap is of floats
+    table["expiring_uncredited_minor"] = table["expiring_uncredited_minor"].astype("float64")
+    table.loc[5, "expiring_uncredited_minor"] = 2_640_00.5
+    names = ["age", "expiring_charged_minor", "expiring_uncredited_minor"]
+    assert {str(table[name].dtype) for name in names} == {"float64"}
+    book = tmp_path / f"b.{form}"
+    {"parquet": table.to_parquet, "csv": table.to_csv}[form](book, index=False)
+    with pytest.raises(BookRefused) as refused:
+        renewed_book(work(book, tmp_path))
+    tally = refused.value.tally
+    assert {(f.column, f.reason): tally.rows[f] for f in tally.counts} == {
+        ("age", "MISSING_FEATURE"): [5],
+        ("expiring_charged_minor", "AMOUNT"): [4],
+        ("expiring_uncredited_minor", "AMOUNT"): [6],
+    }
 
 
 def test_credits_without_a_legal_cap_are_refused(tmp_path: Path) -> None:

@@ -61,13 +61,14 @@ FIT = hand_made()
 SHA256 = digest(FIT)
 ROWS = rows_of(FIT, demo_rates().tariff)
 PREVIOUS = demo_rates().version
+BOUNDS = settings().factor_bounds
 AGE_30 = HEADER_ROW + 2  # the row of ages 30-39 in the sheet of inpatient care
 SELECTED, REASON = PLACE["selected"], PLACE["reason"]
 
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    return workbook_bytes(FIT, SHA256, ROWS)
+    return workbook_bytes(FIT, SHA256, ROWS, BOUNDS)
 
 
 def as_indicated(fit_sha256: str) -> Selection:
@@ -96,7 +97,7 @@ def edited(content: bytes, change: Callable[[openpyxl.Workbook], Any]) -> bytes:
 
 
 def read(content: bytes, fit: Fit = FIT) -> Selection:
-    return read_workbook(content, fit, digest(fit), ROWS, PREVIOUS)
+    return read_workbook(content, fit, digest(fit), ROWS, PREVIOUS, BOUNDS)
 
 
 def faults(content: bytes, change: Callable[[openpyxl.Workbook], Any]) -> list[tuple[str, ...]]:
@@ -123,9 +124,9 @@ def test_a_workbook_that_nobody_edited_selects_what_was_indicated(content: bytes
 
 
 def test_the_same_fit_gives_the_same_bytes(content: bytes) -> None:
-    assert workbook_bytes(FIT, SHA256, ROWS) == content
+    assert workbook_bytes(FIT, SHA256, ROWS, BOUNDS) == content
     other = msgspec.structs.replace(FIT, run_card="runs/0004-fit.json")
-    assert workbook_bytes(other, digest(other), ROWS) != content
+    assert workbook_bytes(other, digest(other), ROWS, BOUNDS) != content
 
 
 def test_only_selected_and_reason_may_be_edited(content: bytes) -> None:
@@ -166,7 +167,8 @@ _FAULTS: list[tuple[Callable[[openpyxl.Workbook], Any], list[tuple[str, ...]]]] 
     (setting(AGE_30, SELECTED, "=K5*1.1"), [("inpatient", f"O{AGE_30}", "NO_VALUE")]),
     (setting(AGE_30, SELECTED, 0), [("inpatient", f"O{AGE_30}", "OUT_OF_RANGE")]),
     (setting(AGE_30, SELECTED, -1), [("inpatient", f"O{AGE_30}", "OUT_OF_RANGE")]),
-    (setting(AGE_30, SELECTED, 101), [("inpatient", f"O{AGE_30}", "OUT_OF_RANGE")]),
+    (setting(AGE_30, SELECTED, 10.000001), [("inpatient", f"O{AGE_30}", "OUT_OF_RANGE")]),
+    (setting(AGE_30, SELECTED, 0.099999), [("inpatient", f"O{AGE_30}", "OUT_OF_RANGE")]),
     (setting(AGE_30, REASON, "x" * 601), [("inpatient", f"P{AGE_30}", "REASON_TOO_LONG")]),
     (setting(AGE_30, REASON, "two\nlines"), [("inpatient", f"P{AGE_30}", "REASON_TOO_LONG")]),
     (setting(AGE_30, PLACE["indicated"], 0.6), [("inpatient", f"K{AGE_30}", "EDITED")]),
@@ -206,6 +208,26 @@ def test_a_workbook_that_cannot_be_taken_says_sheet_and_cell(content: bytes, num
     change, expected = _FAULTS[number]
     found = faults(content, change)
     assert [one for one in found if one[2] != "NOT_MONOTONE"] == expected
+
+
+def test_a_factor_that_no_tariff_takes_is_refused_by_its_name_and_seen_in_the_sheet(
+    content: bytes,
+) -> None:
+    with pytest.raises(WorkbookRefused) as refused:
+        read(edited(content, setting(AGE_30, SELECTED, 95)))
+    texts = [one.text for one in refused.value.faults if one.reason == "OUT_OF_RANGE"]
+    assert texts == ["inpatient.age.30-39 must lie in 0.1 to 10 (tariff.factor_bounds)"]
+    wide = YAML.replace("  golden:", "  factor_bounds: {least: '0.1', greatest: '99'}\n  golden:")
+    changed = edited(content, setting(AGE_30, SELECTED, 95))
+    bounds = settings(wide).factor_bounds
+    with pytest.raises(WorkbookRefused) as wider:
+        read_workbook(changed, FIT, SHA256, ROWS, PREVIOUS, bounds)
+    assert "OUT_OF_RANGE" not in [one.reason for one in wider.value.faults]
+    sheet = openpyxl.load_workbook(io.BytesIO(content))["inpatient"]
+    check = str(sheet.cell(AGE_30, PLACE["check"]).value)
+    assert f"OR(O{AGE_30}<0.1,O{AGE_30}>10)" in check
+    assert f"OR(O{AGE_30}<L{AGE_30},O{AGE_30}>M{AGE_30})" in check
+    assert check.count("(") == check.count(")")
 
 
 def test_a_selection_that_breaks_the_order_is_refused(content: bytes) -> None:
