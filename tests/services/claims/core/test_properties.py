@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from services.claims.core.accumulators import with_changes
@@ -254,6 +255,8 @@ def test_whatever_papers_say_a_pended_claim_has_reserved_what_it_then_pays(
 
 # --- generated plans ---
 
+Claim = tuple[Plan, UsageSnapshot, BillFacts, PriorPayments]
+
 # What a drawn bill can meet in a drawn plan; the rest needs a bill made for it, as the cases are.
 REACHED = (
     *(Reason.NOT_IN_PRICE_LIST, Reason.FREQUENCY, Reason.AUTHORISATION),
@@ -263,25 +266,36 @@ REACHED = (
 )
 
 
+def _reasons_of(decision: Decision) -> set[Reason]:
+    return {share.reason for line in decision.lines for share in line.shares}
+
+
+def _meets(reason: Reason, claim: Claim) -> bool:
+    plan, usage, facts, prior = claim
+    return reason in _reasons_of(adjudicate(plan, POLICY, usage, facts, prior))
+
+
 def test_whatever_the_plan_every_fen_has_one_bearer_and_one_reason_and_every_term_is_met() -> None:
     reasons: set[Reason] = set()
     terms: set[str] = set()
 
-    # The same plans and bills at every run: what they reach is counted below.
     @settings(max_examples=500, derandomize=True)
     @given(_claims(plans()))
-    def conserved(claim: tuple[Plan, UsageSnapshot, BillFacts, PriorPayments]) -> None:
+    def conserved(claim: Claim) -> None:
         plan, usage, facts, prior = claim
         decision = adjudicate(plan, POLICY, usage, facts, prior)
         _every_fen_has_one_bearer_and_one_reason(plan, facts, decision)
         _earlier_payers_bear_exactly_what_they_paid(facts, prior, decision)
         changes = decision.usage_changes
         assert with_changes(with_changes(usage, changes), changes, release=True) == usage
-        reasons.update(share.reason for line in decision.lines for share in line.shares)
+        reasons.update(_reasons_of(decision))
         terms.update(name for name in LIMITS if getattr(plan, name))
 
     conserved()
-    assert set(REACHED) - reasons == set()
+    # Which plans are drawn hangs on what else is imported: a rare reason is looked for.
+    search = settings(max_examples=5_000, derandomize=True, phases=[Phase.generate])
+    for reason in set(REACHED) - reasons:
+        find(_claims(plans()), partial(_meets, reason), settings=search)
     assert terms == set(LIMITS)
 
 
