@@ -13,6 +13,7 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 from temporalio.converter import PayloadCodec
+from temporalio.service import RPCError, RPCStatusCode
 
 from services.common.temporal.connection import connect, converter_of
 
@@ -20,7 +21,9 @@ from services.common.temporal.connection import connect, converter_of
 async def renew_schedules(state: Path) -> frozenset[str]:
     """Encrypt every schedule's payload with the current key; the ids of the keys it had before.
 
-    A schedule gives its payload, as it lies there, to each run that it starts.
+    A schedule gives its payload, as it lies there, to each run that it starts. Temporal's list
+    lags: a schedule made a moment ago may not be on it, one deleted a moment ago may; who retires
+    a key renews once more.
     """
     client = await connect(state)
     before: set[str] = set()
@@ -33,7 +36,11 @@ async def renew_schedules(state: Path) -> frozenset[str]:
                 await _renew(client, schedule.action, before)
             return ScheduleUpdate(schedule=schedule)
 
-        await handle.update(renewed)
+        try:
+            await handle.update(renewed)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
     return frozenset(before)
 
 

@@ -284,6 +284,12 @@ def test_schedules_get_the_new_key_and_their_runs_read_it(state: Path) -> None:
         await ensure_pull_schedule(client, "north", timedelta(hours=9))
         handle = client.get_schedule_handle(names.pull_schedule_id("north"))
         try:
+
+            async def listed() -> list[str]:
+                # The list lags behind what was made.
+                return [entry.id async for entry in await client.list_schedules()]
+
+            assert await eventually(listed) == [handle.id]
             new = rotate(state)
             before = await renew_schedules(state)
             after = await renew_schedules(state)
