@@ -217,7 +217,7 @@ class Story:
         """Decide the fate of the bank's next files."""
         whole = {"commit_then_timeout": 0, "drop_before_commit": 0, "hang_s": 0.0, **faults}
         url = f"{self.stack.addresses['bank']}/faults"
-        httpx.post(url, json=whole, trust_env=False).raise_for_status()
+        httpx.post(url, json=whole, trust_env=False, timeout=_STOP_S).raise_for_status()
 
 
 @contextmanager

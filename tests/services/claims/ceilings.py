@@ -99,12 +99,12 @@ def _decided(service: Served, name: str, barrier: Barrier) -> int:
         if database.is_sqlite:
             with database.reading() as connection:
                 seen = _seen(service, connection, name)
-            barrier.wait(20)
+            barrier.wait(60)
             with database.writing() as connection:
                 return _written(service, connection, seen)
         with database.writing() as connection:
             seen = _seen(service, connection, name)
-            barrier.wait(20)
+            barrier.wait(60)
             return _written(service, connection, seen)
 
 

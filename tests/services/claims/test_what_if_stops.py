@@ -20,7 +20,7 @@ from tests.services.claims.given import PLAN, PLANS, bill, imported, policy, pub
 from tests.services.claims.serving import Served, served
 
 YAML = (PLANS / f"{PLAN}.yaml").read_bytes()
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 SERVER = f"""
 from services.claims.plans.loader import load_plan
 from services.claims.what_if_processes import processes
