@@ -188,7 +188,7 @@ def served(
         await server.start()
         return server, port
 
-    server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
+    server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
     address = f"127.0.0.1:{port}"
     channel = everybody(address, "claims")
     of_a_hospital = sync_channel(address, acting(*HOSPITAL_DESK), "claims")
