@@ -35,7 +35,7 @@ HOSPITAL_WORKER = f"worker:hospital-{HOSPITAL}"
 PROCESSES = ("worker:claims", HOSPITAL_WORKER, "claims", "his_bridge", "temporal", "bank")
 TOWARDS_THE_HOSPITAL = (HOSPITAL_WORKER, "his_bridge")
 # Only so that what never comes fails; nothing is measured by it.
-LONGEST_S = 90.0
+LONGEST_S = 180.0
 # How long a bank that has paid keeps silent, unless it is killed in it.
 SILENCE_S = 6.0
 _LOOK_EVERY_S = 0.05
