@@ -76,7 +76,8 @@ class Killing(RenewalSteps):
             self.doomed.remove((request.step, request.number))
             process.kill()
         if (request.step, request.number) == self.endless:
-            self.asked.set_result(process)
+            if not self.asked.done():  # a machine that stalls has it asked a second time
+                self.asked.set_result(process)
             while True:
                 activity.heartbeat()
                 await asyncio.sleep(0.1)
