@@ -127,7 +127,9 @@ def _took_in_vain(lines: Iterable[Amounts]) -> bool:
 
 
 def _counts(one: Amounts) -> bool:
-    return bool(one.line.about.unit_limits or one.line.authority) and one.refusal is None
+    authority = one.line.authority
+    counted = one.line.about.unit_limits or (authority is not None and authority.needs)
+    return bool(counted) and one.refusal is None
 
 
 def _refused_by_count(one: Amounts) -> bool:
