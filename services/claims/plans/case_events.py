@@ -63,8 +63,9 @@ class Event:
 
     What is by policy has the empty name where the case has one policy. `only` is the policy whose
     claim it is about, None for all claims of the bill. `plans` and `insured` are what holds from
-    here on. `again` says whether a bill number that came before brings the same content, `anew`
-    that its earlier bill was taken back, so that this one is another.
+    here on, `family_size` how many people the policy insures then, where that changes. `again` says
+    whether a bill number that came before brings the same content, `anew` that its earlier bill was
+    taken back, so that this one is another.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Event:
     reviews: Table[str, Review] = field(default_factory=dict)
     plans: Table[str, Plan] = field(default_factory=dict)
     insured: Table[str, PolicySnapshot] = field(default_factory=dict)
+    family_size: int | None = None
     again: bool | None = None
     anew: bool = False
 
@@ -308,7 +310,7 @@ class EventReader:
     def _change(self, kind: Kind, term: Mapping, only: str | None) -> Event:
         plans: dict[str, Plan] = {}
         insured: Table[str, PolicySnapshot] = {}
-        name, who = kind.value, ""
+        name, who, size = kind.value, "", None
         if kind is Kind.PRICE_LIST:
             name = term.get(kind.value).text()
             self.parts.price_list(term, name)
@@ -320,12 +322,8 @@ class EventReader:
         else:
             who = self.parts.who(term)
             insured = self.parts.person(who, term.get(kind.value))
-            size = term.maybe("family_size")
-            if size is not None:
-                people = size.whole(least=1)
-                insured = {
-                    policy: replace(one, family_size=people) for policy, one in insured.items()
-                }
+            people = term.maybe("family_size")
+            size = None if people is None else people.whole(least=1)
             if only is not None:
                 insured = {policy: one for policy, one in insured.items() if policy == only}
         return Event(
@@ -338,6 +336,7 @@ class EventReader:
             kind,
             plans=plans,
             insured=insured,
+            family_size=size,
         )
 
 

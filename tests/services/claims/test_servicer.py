@@ -197,9 +197,9 @@ def served_at(database: str, moment: str) -> Iterator[Served]:
 def test_a_bill_of_a_day_to_come_is_refused(
     sqlite_database: str, now: str, days: tuple[str, str], fields: list[str]
 ) -> None:
+    early = bill("B1", days=days)
     with served_at(sqlite_database, now) as service:
         for kind in (bill_pb2.BILL_KIND_FINAL, bill_pb2.BILL_KIND_CORRECTION):
-            early = bill("B1", days=days)
             early.kind = kind
             fault = refused(service.claims.SubmitClaim, submission(early))
             assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
