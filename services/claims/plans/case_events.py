@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import msgspec
 
+from services.claims.core.decision import Bearer
 from services.claims.core.facts import (
     BillFacts,
     LineFacts,
@@ -21,7 +22,7 @@ from services.claims.core.facts import (
     Review,
     ReviewedLine,
 )
-from services.claims.core.intake import MAX_QUANTITY, priced
+from services.claims.core.intake import MAX_QUANTITY, bill_faults, priced, unknown_codes
 from services.claims.core.plan import Plan
 from services.claims.plans.case_expectations import ExpectationReader, Expected
 from services.claims.plans.case_facts import check_workings, read_boolean
@@ -150,6 +151,7 @@ class EventReader:
                 term.maybe(kind.value)
             kinds = [Kind.CLAIM]
         kind = kinds[0]
+        faults_before = term.faults.count
         check_workings(term)
         only = self._only(kind, term)
         if kind in (Kind.PRICE_LIST, Kind.PLAN_CHANGE, Kind.ENDORSEMENT):
@@ -170,6 +172,8 @@ class EventReader:
         person = term.maybe("person") if kind is Kind.COMPLETION else None
         stated = self.claims[name]
         order, expected = self._expected(term)
+        if left is not None and term.faults.count == faults_before:
+            self._note_refusals(term, left, stated.prior, expected)
         return Event(
             name,
             term.line,
@@ -185,6 +189,22 @@ class EventReader:
             again=again,
             anew=anew and again is None,
         )
+
+    def _note_refusals(
+        self, term: Mapping, bill: BillFacts, prior: PriorPayments, expected: Table[str, Expected]
+    ) -> None:
+        """What is wrong with a bill that could be read, unless the case says that it is refused.
+
+        Running the case tells it as a difference; a file with faults is not run, and tells it now.
+        """
+        if any(one.refused for one in expected.values()):
+            return
+        for plan in self.plans.values():
+            account_pays = plan.social_insurance.account_paid_is is Bearer.PRIOR_PAYER
+            wrong = bill_faults(bill, prior, plan.currency, account_pays=account_pays)
+            for fault in (*wrong, *unknown_codes(plan, bill)):
+                where, text = f"{term.path}.{fault.field}", f"the bill is refused: {fault.text}"
+                term.faults.add_beside(where, term.line, fault.reason, text)
 
     def _only(self, kind: Kind, term: Mapping) -> str | None:
         """The policy that an event names; where there are several a review must name one."""
