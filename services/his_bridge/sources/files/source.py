@@ -207,7 +207,12 @@ class FileDrop:
                 log.logger().error("file_passed_over", hospital=self._hospital, fault=error)
         self._remove_old(folder, kind)
         self._put_strays_away()
-        return Page(records=(), cursor=_written(before), swept=True)
+        return Page(
+            records=(),
+            cursor=_written(before),
+            swept=True,
+            unsettled=folder.unsettled(settings.ready, settings.settle_s, self._now_s()),
+        )
 
     def _put_strays_away(self) -> None:
         """Files beside the folders of the kinds: their senders are told, as all others are."""
