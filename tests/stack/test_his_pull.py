@@ -181,9 +181,8 @@ def test_a_file_that_is_too_young_is_said_so_with_the_time_when_it_counts(
     profiles, place = tmp_path / "profiles", tmp_path.resolve() / "drop" / "Bill"
     profiles.mkdir()
     place.mkdir(parents=True, mode=0o750)
-    text = CSV_PROFILE.replace("FOLDER", str(place.parent)).replace(
-        "settle_s: 0", "settle_s: 86400"
-    )
+    text = CSV_PROFILE.replace("FOLDER", str(place.parent))
+    text = text.replace("settle_s: 0", "settle_s: 86400")
     text = text.replace("csv-hospital", H)
     (profiles / f"{H}.yaml").write_text(text)
     (place / "day.csv").write_text(HEADER)

@@ -300,6 +300,9 @@ class FileDrop:
             if stamp_of(opened.file) != place.stamp:
                 raise FileRefused(FileReason.CHANGED_WHILE_READ)
             records, read, ended = self._some(opened.cuts, kind, place)
+            # Also after: of a page that was read while somebody wrote nothing may be handed on.
+            if stamp_of(opened.file) != place.stamp:
+                raise FileRefused(FileReason.CHANGED_WHILE_READ)
         except FileNotFoundError:
             # Somebody took it out of our own folder. What was read of it is kept.
             return _page(place.after())

@@ -237,7 +237,7 @@ def _in_mssql(of: ColumnElement[Any]) -> ColumnElement[int]:
     """SQL Server's LEN leaves blanks out and takes no TEXT; DATALENGTH counts bytes of any."""
     size = cast(func.datalength(of), BigInteger)
     wide = isinstance(of.type, Unicode | UnicodeText | XML)
-    return size / literal_column("2") if wide else size
+    return size // literal_column("2", BigInteger()) if wide else size
 
 
 # As Python counts: characters of a text, bytes of what is none.

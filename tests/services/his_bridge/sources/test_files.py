@@ -338,6 +338,30 @@ def test_a_file_that_is_written_into_while_it_is_read_is_given_up(drop: Drop) ->
     assert receipt["records"] == 20  # whole records that were taken before
 
 
+@pytest.mark.parametrize("page", [1, 3])
+def test_a_file_that_is_cut_off_within_a_page_gives_nothing_of_that_page(
+    drop: Drop, page: int
+) -> None:
+    class Racing(FileDrop):
+        """Somebody truncates the file after it was looked at, and before the page is read."""
+
+        pages = 0
+
+        def _some(self, *args: Any) -> tuple[list[RawRecord], int, bool]:
+            self.pages += 1
+            if self.pages == page:
+                os.truncate(drop.place / ".lipei" / "work" / "a.ndjson", 10)
+            return super()._some(*args)
+
+    drop.put("a.ndjson", ndjson(*claims(0, 400)))
+    asyncio.run(drop.source.close())
+    drop.source = Racing(drop.profile, now_s=drop.clock)
+    assert drop.ids() == named(0, 20 * (page - 1))
+    receipt = drop.receipt("a.ndjson", "refused")
+    assert receipt["reasons"][0]["reason"] == "CHANGED_WHILE_READ"
+    assert receipt["records"] == 20 * (page - 1)
+
+
 # What is no file of this folder.
 
 

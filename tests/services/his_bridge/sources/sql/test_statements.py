@@ -120,23 +120,27 @@ SIZED: dict[str, tuple[dict[str, TypeEngine[Any]], str]] = {
             "L": oracle.LONG(),
             "S": oracle.VARCHAR2(200),
         },
-        'SELECT coalesce(sum(dbms_lob.getlength(t."C")), :coalesce_1) '
-        '+ coalesce(sum(dbms_lob.getlength(t."B")), :coalesce_2) '
-        '+ coalesce(sum(length(t."V")), :coalesce_3) AS anon_1 FROM t WHERE t."K" IN',
+        (
+            'SELECT coalesce(sum(dbms_lob.getlength(t."C")), :coalesce_1) '
+            '+ coalesce(sum(dbms_lob.getlength(t."B")), :coalesce_2) '
+            '+ coalesce(sum(length(t."V")), :coalesce_3) AS anon_1 FROM t WHERE t."K" IN'
+        ),
     ),
     "mssql": (
         {
             "C": mssql.NVARCHAR(None),
-            "B": mssql.VARBINARY("max"),
+            "B": mssql.VARBINARY(None),
             "V": mssql.TEXT(),
             "X": mssql.XML(),
             "S": mssql.NVARCHAR(200),
         },
-        "SELECT coalesce(sum(CAST(datalength(t.[C]) AS BIGINT) / 2), :coalesce_1) "
-        "+ coalesce(sum(CAST(datalength(t.[B]) AS BIGINT)), :coalesce_2) "
-        "+ coalesce(sum(CAST(datalength(t.[V]) AS BIGINT)), :coalesce_3) "
-        "+ coalesce(sum(CAST(datalength(t.[X]) AS BIGINT) / 2), :coalesce_4) AS anon_1 "
-        "FROM t WHERE t.[K] IN",
+        (
+            "SELECT coalesce(sum(CAST(datalength(t.[C]) AS BIGINT) / 2), :coalesce_1) "
+            "+ coalesce(sum(CAST(datalength(t.[B]) AS BIGINT)), :coalesce_2) "
+            "+ coalesce(sum(CAST(datalength(t.[V]) AS BIGINT)), :coalesce_3) "
+            "+ coalesce(sum(CAST(datalength(t.[X]) AS BIGINT) / 2), :coalesce_4) AS anon_1 "
+            "FROM t WHERE t.[K] IN"
+        ),
     ),
 }
 
