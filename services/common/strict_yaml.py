@@ -83,6 +83,7 @@ class StrictYamlError(ValueError):
             told.append(f"{source}: and {len(self.faults) - MAX_TOLD} more")
         super().__init__("\n".join(told))
 
+
 _NO_COLON = "could not find expected ':'"
 # What an editor set to Chinese writes in place of YAML's own signs.
 _LOOK_ALIKES = {

@@ -204,7 +204,11 @@ def test_faults_before_a_broken_line_are_told_with_it() -> None:
 
 @pytest.mark.parametrize(
     ("sign", "advice"),
-    [("\uff1a", "full-width colon"), (":\u3000", "full-width blank"), (":\u00a0", "does not break")],
+    [
+        ("\uff1a", "full-width colon"),
+        (":\u3000", "full-width blank"),
+        (":\u00a0", "does not break"),
+    ],
 )
 def test_a_key_whose_colon_only_looks_like_one_is_told_on_its_own_line(
     sign: str, advice: str
