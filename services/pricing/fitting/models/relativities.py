@@ -1,7 +1,11 @@
 """From a cause's models to its factor tables: raw, credible, monotone, bounded.
 
 raw = frequency × severity relativity. A thin level takes credibility Z towards its complement:
-the trend over the bands of a number, the mean of a category's levels. A declared direction is
+the trend over the bands of a number, the mean of a category's levels. Z is Bühlmann–Straub's, and
+at least the square root of claims / `thin_claims`, limited fluctuation's rule for partial
+credibility (Klugman, Panjer and Willmot, Loss Models, chapter on limited fluctuation): it reaches 1
+where a level is no longer thin, so that one claim more or less moves nothing by a step, and no
+thin level fluctuates more than one with `thin_claims` claims. A declared direction is
 held by isotonic regression on the log scale (pooled adjacent violators, weighted by claims); an
 outcome's steps are capped so that one reading moves the factor by no more than the settings say.
 How sure each step leaves the relativities is told by `intervals`.
@@ -82,7 +86,7 @@ def shaped(
     raw = rate * cost
     towards = _complement(coded, raw, claims, expected)
     told, between = _trust(seen, towards.values, count)
-    trust = np.where(thin, told, 1.0)
+    trust = np.where(thin, np.maximum(told, np.sqrt(claims / settings.thin_claims)), 1.0)
     certain = slice(coded.base, None if factor.control is not None else coded.base + 1)
     trust[certain] = 1.0
     credible = trust * raw + (1 - trust) * towards.values
