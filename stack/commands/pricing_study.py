@@ -164,12 +164,13 @@ def _refuse(faults: Iterable[Found], file: PricingFile) -> None:
 def _sentence(one: Found) -> str:
     where = f" (rows {', '.join(map(str, one.examples))})" if one.examples else ""
     number = f"{counted(one.rows, 'row')}: " if one.rows else ""
-    return f"{one.table}: {one.kind}: {number}{one.what}{where}; {one.do}"
+    return f"{one.where}: {one.kind}: {number}{one.what}{where}; {one.do}"
 
 
 def _told(one: Found) -> dict[str, object]:
     return {
         "table": one.table,
+        "where": one.where,
         "kind": one.kind,
         "column": one.column,
         "what": one.what,
