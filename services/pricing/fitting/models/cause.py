@@ -91,7 +91,7 @@ def fit_cause(
         held = _product(coded, tables, len(segments))
         given = _frequency(cause.name, risks, coded, read, held)
     tables += [
-        _table(coded[name], given, severity, read, settings)
+        _table(coded[name], given, severity, read, settings, frequency)
         for name in dict.fromkeys((*cause.frequency, *cause.severity))
         if name not in outcomes
     ]
@@ -137,8 +137,18 @@ def _columns(name: str, segments: pd.DataFrame) -> _Columns:
 
 
 def _table(
-    coded: Coded, frequency: _Model, severity: _Model, read: _Columns, settings: FitSettings
+    coded: Coded,
+    frequency: _Model,
+    severity: _Model,
+    read: _Columns,
+    settings: FitSettings,
+    together: _Model | None = None,
 ) -> Shaped:
+    """One table; `together` fitted the outcomes beside it that `frequency` holds as they stand.
+
+    The errors are those of that model: outcomes are held at what was estimated, and how sure the
+    sick's own relativity is depends on how sure the outcomes' are.
+    """
     seen = Seen(
         codes=coded.codes,
         parts=read.persons % PARTS,
@@ -147,7 +157,10 @@ def _table(
         amount=read.loss,
         expected=read.volume * frequency.means / _own(coded, frequency),
     )
-    return shaped(coded, _effect(coded, frequency), _effect(coded, severity), seen, settings)
+    rate = _effect(coded, frequency)
+    if together is not None:
+        rate = Effect(logs=rate.logs, covariance=_effect(coded, together).covariance)
+    return shaped(coded, rate, _effect(coded, severity), seen, settings)
 
 
 def _product(coded: Mapping[str, Coded], tables: Sequence[Shaped], size: int) -> Floats:
