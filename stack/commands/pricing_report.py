@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from services.pricing.core.evidence import Evidence, evidence_from
+from services.pricing.core.tariff import version_of
 from services.pricing.fitting.models.fit_result import fit_from
 from services.pricing.fitting.models.settings import FitSettings
 from services.pricing.fitting.run_card import digest
 from services.pricing.fitting.selection.choice import Selection
+from services.pricing.tariffs.loader import TariffRefused, load_tariff
 from stack.commands.failing import Failed
+from stack.commands.pricing_fit import refuse_other_fit
 from stack.commands.pricing_folder import (
     DEFAULT,
     PricingPath,
@@ -53,14 +57,25 @@ def report(file: PricingPath = DEFAULT) -> None:
     moved_file = found.folder / "renewal" / "dislocation.json"
     try:
         fit = fit_from(fit_file.read_bytes())
+        refuse_other_fit(found, fit)
         experience, claims = (files.read_table(p) for p in files.inputs(found.folder / "study"))
         selection = _read(chosen_file, Selection)
         moved: Dislocation | None = _read(moved_file, Dislocation)
         if selection is not None and selection.fit_sha256 != digest(fit_file):
             text = f"{chosen_file} is of another fit; `lipei pricing select -f {found.path}` again"
             raise Failed(text, exit_code=2)
+        if moved is not None and not _is_of(
+            found.folder, moved.tariff, digest(fit_file), selection
+        ):
+            say(
+                f"renewal/ is of {moved.tariff}, which is not the tariff of this fit and selection:"
+                " its dislocation is left out; `lipei pricing propose`, then `lipei pricing renew"
+                f" book -f {found.path}`"
+            )
+            moved = None
         inputs = [fit_file, *files.inputs(found.folder / "study")]
-        inputs += [path for path in (chosen_file, moved_file) if path.is_file()]
+        inputs += [chosen_file] if selection is not None else []
+        inputs += [moved_file] if moved is not None else []
         out = console()
         with running(found, "report", inputs=inputs) as run, progress_bar(out) as bar:
             task = bar.add_task("chapters", total=_CHAPTERS)
@@ -101,6 +116,32 @@ def report(file: PricingPath = DEFAULT) -> None:
     if selection is not None:  # there is nothing to propose before
         further.append(f"lipei pricing propose -f {found.path}")
     say_next(*further)
+
+
+def _is_of(folder: Path, version: str, fit_sha256: str, selection: Selection | None) -> bool:
+    """Whether a tariff in tariff/ of this version was made of this fit and this selection."""
+    for path in (folder / "tariff").glob("*.evidence.json"):
+        tariff_file = path.with_name(path.name.removesuffix(".evidence.json") + ".json")
+        try:
+            evidence = evidence_from(path.read_bytes())
+            tariff = load_tariff(tariff_file.read_bytes(), tariff_file.name).tariff
+        except (OSError, msgspec.DecodeError, TariffRefused):
+            continue
+        if version_of(tariff) == version and evidence.fit_sha256 == fit_sha256:
+            return selection is not None and _selected(evidence) == {
+                (one.cause, one.table, one.cell): one.selected_millionths
+                for one in selection.choices
+            }
+    return False
+
+
+def _selected(evidence: Evidence) -> dict[tuple[str, str, str], int]:
+    return {
+        (cause.name, table.name, cell.cell): cell.selected_millionths
+        for cause in evidence.causes
+        for table in cause.tables
+        for cell in table.cells
+    }
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from openpyxl import load_workbook
 
+from services.pricing.fitting.renewal.dislocation import Dislocation, Group
 from tests.stack.typed import lipei
 
 
@@ -56,3 +59,53 @@ def test_without_a_fit_the_command_that_makes_one_is_named(tmp_path: Path) -> No
     found = lipei("pricing", "report", "-f", tmp_path)
     assert found.code == 1
     assert "lipei pricing fit" in found.err
+
+
+def test_a_dislocation_of_another_tariff_and_a_fit_of_before_are_not_shown(
+    fitted: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "p"
+    shutil.copytree(fitted, folder)
+    moved = folder / "renewal" / "dislocation.json"
+    moved.parent.mkdir()
+    group = Group(
+        name="the book",
+        policies=1,
+        expiring_minor=1.0,
+        technical_minor=1.0,
+        uncredited_minor=1.0,
+        charged_minor=1.0,
+        change=0.0,
+        uncredited_change=0.0,
+        charged_to_technical=1.0,
+        held_up=0.0,
+        held_down=0.0,
+        credit=0.0,
+        quantiles=(),
+    )
+    older = Dislocation(
+        tariff="older@sha256:" + "0" * 64,
+        synthetic=True,
+        book=group,
+        bands=(),
+        groups={},
+        up=(),
+        down=(),
+    )
+    moved.write_bytes(msgspec.json.encode(older))
+    said = run("report", "-f", folder)
+    assert "older@sha256:" in said
+    assert "its dislocation is left out" in said
+    assert 'id="dislocation"' not in (folder / "report" / "report.html").read_text("utf-8")
+    written = (folder / "pricing.yaml").read_text("utf-8")
+    (folder / "pricing.yaml").write_text(written.replace("thin_claims: 100", "thin_claims: 99"))
+    stale = lipei("pricing", "report", "-f", folder)
+    assert stale.code == 2
+    assert "other settings under `fit`" in stale.err
+    (folder / "pricing.yaml").write_text(
+        written.replace("first_day: 2023-01-01", "first_day: 2023-07-01")
+    )
+    for command in ("report", "evaluate"):
+        stale = lipei("pricing", command, "-f", folder)
+        assert stale.code == 2, command
+        assert "study.first_day was" in stale.err, command

@@ -203,7 +203,8 @@ def _tables(found: Inputs) -> Iterator[Section]:
                 zh=f"系数表 {cause.zh} · {feature.zh}",
                 en=f"Relativities: {cause.en}, {feature.en}",
                 sentence="indicated: after credibility, direction and bounds, with its own "
-                "interval of 95 %; selected where an actuary chose, with the reason",
+                "interval of 95 %, which ends at a bound that holds it; selected where an actuary "
+                "chose, with the reason",
                 table=table.drop(columns=[name for name in _OPTIONAL if not table[name].any()]),
                 picture=pictures.relativities(shown, f"{cause.en}: {feature.en}"),
             )
@@ -221,9 +222,11 @@ def _cell(
 ) -> dict[str, object]:
     """One line of a table; what nobody was seen of is left empty."""
     seen = row.exposure > 0
-    note = "" if seen else "no data"
+    notes = [] if seen else ["no data"]
     if seen and row.thin:
-        note = "no claim" if not row.claims else "thin"
+        notes.append("no claim" if not row.claims else "thin")
+    if row.bounded:
+        notes.append("held by a bound")
     selected, previous, reason = chosen or (None, None, "")
     return {
         "cell": title,
@@ -234,7 +237,7 @@ def _cell(
         "high95": _share(row.high95),
         "selected": selected,
         "previous": previous,
-        "note": "" if row.cell == ABSENT else note,
+        "note": "" if row.cell == ABSENT else ", ".join(notes),
         "reason": reason,
     }
 

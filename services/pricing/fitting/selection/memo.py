@@ -164,11 +164,17 @@ class _Memo:
     def _table(self, table: FactorTable, kept: CauseEvidence | None) -> Grid:
         found = () if kept is None else kept.tables
         cells = {cell.cell: cell for one in found if one.name == table.name for cell in one.cells}
+        cause = "" if kept is None else kept.name
+        # A warning writes a band as people read it, with a dash; of one value it is the value.
+        bounded = {one.where for one in self._evidence.warnings if one.code == "BOUNDED"}
         rows: list[tuple[str, ...]] = []
         for name, factor in cells_of(table).items():
             cell = cells.get(name)
             title = self._titles.get(f"{table.feature} {name}", self._name(name))
-            rows.append((title, *_figures(cell), factor_text(factor)))
+            figures = list(_figures(cell))
+            if f"{cause}.{table.name}.{self._name(name).replace('-', '–')}" in bounded:
+                figures[3] += self._say("（受上下限约束）", " (held by a bound)")
+            rows.append((title, *figures, factor_text(factor)))
         header = (
             ("格", "cell"),
             ("暴露人年", "exposure"),

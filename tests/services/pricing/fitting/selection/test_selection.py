@@ -6,7 +6,7 @@ import ast
 import inspect
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import openpyxl
@@ -17,7 +17,7 @@ from services.pricing.core.evidence import evidence_digest, evidence_from
 from services.pricing.core.gates import all_passed, cells_of, judge
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.tariff import MILLION, Basis, canonical_bytes
-from services.pricing.fitting.models.fit_result import Fit, Loads, Scaling
+from services.pricing.fitting.models.fit_result import Fit, FitWarning, Loads, Scaling, cell_title
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.selection import choice
 from services.pricing.fitting.selection.basis import study_basis
@@ -31,7 +31,13 @@ from services.pricing.fitting.selection.choice import (
     selection_from,
 )
 from services.pricing.fitting.selection.memo import memo
-from services.pricing.fitting.selection.memo_page import LANGUAGES, Heading, html, markdown
+from services.pricing.fitting.selection.memo_page import (
+    LANGUAGES,
+    Heading,
+    Language,
+    html,
+    markdown,
+)
 from services.pricing.fitting.selection.proposal import (
     ProposalRefused,
     proposal,
@@ -498,3 +504,24 @@ def test_a_memo_of_a_fit_that_tells_no_level_says_so_and_keeps_its_evidence(lang
 
 def test_the_columns_are_named_once() -> None:
     assert len({name for _, name, _ in COLUMNS}) == len(COLUMNS) == len(PLACE)
+
+
+def test_a_relativity_that_a_bound_holds_says_so_in_workbook_and_memo() -> None:
+    fit = hand_made()
+    table = next(one for one in fit.causes[0].tables if one.kind == "bands")
+    where = f"{fit.causes[0].name}.{table.name}.{cell_title(table.cells[0])}"
+    held = FitWarning(code="BOUNDED", where=where, zh="受限", en="held")
+    bounded = msgspec.structs.replace(fit, warnings=(held,))
+    listed = rows_of(bounded, None)
+    assert [row.bounded for row in listed].count(True) == 1
+    assert not any(row.bounded for row in rows_of(fit, None))
+    content = workbook_bytes(bounded, digest(bounded), listed, BOUNDS)
+    book = openpyxl.load_workbook(io.BytesIO(content))
+    checks = [
+        str(line[-1]) for sheet in book.worksheets for line in sheet.iter_rows(values_only=True)
+    ]
+    assert sum("held by a bound" in one for one in checks) == 1
+    made = proposal(bounded, digest(bounded), as_indicated(digest(bounded)), settings())
+    for language, said in (("zh", "受上下限约束"), ("en", "held by a bound")):
+        told = markdown(memo(made.tariff, made.evidence, (), cast("Language", language)))
+        assert told.count(said) == 1
