@@ -75,7 +75,7 @@ def made(case: dict[str, Any]) -> tuple[Tariff, Evidence]:
 def test_a_case_fails_these_gates_and_no_others(name: str) -> None:
     case = CASES[name]
     share = case.get("law", LAW.share_millionths)
-    law = None if share is None else LegalCap(share, "a law")
+    law = None if share is None else LegalCap(share, case.get("law_source", "a law"))
     judged = judge(*made(case), bans(), law)
     failed = {gate.name: [fault.reason for fault in gate.faults] for gate in judged}
     assert {gate: reasons for gate, reasons in failed.items() if reasons} == case["fails"]
