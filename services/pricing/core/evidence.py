@@ -151,10 +151,25 @@ class StudyBasis(Part, frozen=True):
     holdout: tuple[StudyPart, ...]
 
 
+class LargeLosses(Part, frozen=True):
+    """What the large-loss load of a cause rests on: a person and year, scaled as the tariff's is.
+
+    The interval of 95 % is of a bootstrap of people; `largest` is the largest claim's share.
+    """
+
+    cause: Name
+    claims: Count
+    persons: Count
+    load_e4: AmountE4
+    low95_e4: AmountE4
+    high95_e4: AmountE4
+    largest_millionths: Count
+
+
 class Evidence(Part, frozen=True):
     """Everything that the gates judge beside the tariff itself, and what the memo says of it.
 
-    `level` and `study` are left out where the fit or its study does not tell.
+    `level`, `large_losses` and `study` are left out where the fit or its study does not tell.
     """
 
     format: Literal[1]
@@ -167,6 +182,7 @@ class Evidence(Part, frozen=True):
     warnings: tuple[FitWarning, ...]
     level: Level | UnsetType = UNSET
     study: StudyBasis | UnsetType = UNSET
+    large_losses: tuple[LargeLosses, ...] | UnsetType = UNSET
 
 
 _decoder = msgspec.json.Decoder(Evidence)

@@ -20,6 +20,7 @@ from services.pricing.core.features import outcome_features
 from services.pricing.core.gate_words import ASKED, CLAUSE
 from services.pricing.core.golden import golden_faults
 from services.pricing.core.incentive import LegalCap
+from services.pricing.core.large_loss_gate import judged_load
 from services.pricing.core.off_balance import totals
 from services.pricing.core.one_reading import one_reading_effects
 from services.pricing.core.open_sources import is_open
@@ -257,6 +258,11 @@ def _floor(case: _Case) -> _Judged:
     return measure, faults
 
 
+def _large_losses(case: _Case) -> _Judged:
+    found = judged_load(case.tariff, case.evidence)
+    return _Measure(found.zh, found.en), list(found.faults)
+
+
 def _off_balance(case: _Case) -> _Judged:
     said = case.basis.off_balance
     bases = {cause.name: cause.base_e4 for cause in case.tariff.causes}
@@ -457,6 +463,7 @@ _GATES: dict[str, Callable[[_Case], _Judged]] = {
     "credit_cap": _credit_cap,
     "collar": _collar,
     "floor": _floor,
+    "large_losses": _large_losses,
     "off_balance": _off_balance,
     "banned_factors": _banned,
     "alternative": _alternative,

@@ -20,7 +20,7 @@ from services.pricing.core.tariff import (
     factor_text,
     version_of,
 )
-from services.pricing.fitting.selection.memo_basis import level_blocks, study_blocks
+from services.pricing.fitting.selection.memo_basis import level_blocks, load_blocks, study_blocks
 from services.pricing.fitting.selection.memo_page import (
     Block,
     Grid,
@@ -67,6 +67,7 @@ class _Memo:
         yield from self._formula()
         causes = {cause.name: self._of(cause, "") for cause in tariff.causes}
         yield from level_blocks(self._evidence, causes, self._say, self._money)
+        yield from load_blocks(self._evidence, causes, self._say, self._money)
         yield from study_blocks(self._evidence, causes, self._say, self._money)
         yield from self._factors()
         yield from self._selection()

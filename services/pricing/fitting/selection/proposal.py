@@ -55,7 +55,7 @@ from services.pricing.core.tariff import (
 )
 from services.pricing.core.waterfall import price
 from services.pricing.fitting.models.fit_result import CauseFit, Fit, ModelFit, TableFit
-from services.pricing.fitting.selection.basis import level_of
+from services.pricing.fitting.selection.basis import large_losses_of, level_of
 from services.pricing.fitting.selection.cells import Row, cell_name, millionths, rows_of
 from services.pricing.fitting.selection.choice import Choice, Selection
 from services.pricing.fitting.selection.settings import TariffSettings
@@ -321,7 +321,7 @@ def evidence_of(
     """What was indicated beside what was selected, of every cell; the selection is the fit's."""
     rows = rows_of(fit, None)
     chosen = {(one.cause, one.table, one.cell): one for one in selection.choices}
-    level = level_of(fit)
+    level, large = level_of(fit), large_losses_of(fit)
     return Evidence(
         format=1,
         data_sha256=fit.book,
@@ -353,6 +353,7 @@ def evidence_of(
         ),
         level=UNSET if level is None else level,
         study=UNSET if study is None else study,
+        large_losses=UNSET if large is None else large,
     )
 
 

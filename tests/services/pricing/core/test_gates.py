@@ -93,6 +93,8 @@ FIGURES = {
     "credit_cap": "readings take off up to 17.668 %, the tariff's cap is 30 %, the law's 40 %",
     "collar": "0.8 to 1.25 times the expiring premium, allowed 0.5 to 2",
     "floor": "the cheapest is 1,725.37 CNY, allowed from 1,000.00 CNY",
+    "large_losses": "85.00 CNY a person-year (95 %: 59.50 to 119.00) from 40 claims, the largest "
+    "11 % of it, allowed 50 %",
     "off_balance": "expected claims change by 0 %, approved 0 %, to a millionth",
     "banned_factors": "0 breaches by 5 features against 1 ban in CN, none allowed",
     "alternative": "stated for 2 of 2 outcomes, asked of all",

@@ -20,6 +20,7 @@ from services.pricing.fitting.models.fit_result import (
     Coefficient,
     Fit,
     FitWarning,
+    LargeLoad,
     ModelFit,
     TableFit,
     fit_bytes,
@@ -118,6 +119,14 @@ def _cause(cause: Cause) -> CauseFit:
         frequency=model,
         severity=msgspec.structs.replace(model, family="gamma"),
         tables=tuple(_table(table) for table in cause.tables),
+        large=LargeLoad(
+            claims=40,
+            persons=38,
+            load_minor=2_833.0,
+            low95=2_000.0,
+            high95=4_000.0,
+            largest=0.11,
+        ),
     )
 
 

@@ -422,6 +422,12 @@ def test_a_memo_says_everything_that_is_filed(language: Any) -> None:
     for said in (DATA, evidence_digest(made.evidence), "0.97", "reserving", "a regulation"):
         assert said in text
         assert said in page
+    load = (
+        "大额赔案" if language == "zh" else "claims above the threshold",
+        "| 40 | 38 | 11.0 % |",
+    )
+    for said in load:
+        assert said in text
     for gate in gates:
         assert f"| {gate.name} |" in text
     assert "less &lt;by> the \\| book" in text
