@@ -11,6 +11,8 @@ import pytest
 from openpyxl import load_workbook
 
 from services.pricing.fitting.renewal.dislocation import Dislocation, Group
+from services.pricing.fitting.report.validation import Validated
+from services.pricing.fitting.run_card import digest
 from tests.stack.typed import lipei
 
 
@@ -44,6 +46,17 @@ def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables
     assert page.count("<svg") > 20
     assert not re.search(r'(?:src|href)="(?!#)', page.replace("xlink:", "")), "nothing is fetched"
     assert "<script" not in page
+    told = msgspec.json.decode((fitted / "report" / "validation.json").read_bytes(), type=Validated)
+    assert told.fit_sha256 == digest(fitted / "fit" / "fit.json")
+    assert told.selection_sha256 is None
+    found = told.validation
+    assert [one.name for one in found.held_out] == ["last_year", "person"]
+    for part in found.held_out:
+        assert len(part.deciles) == 10
+        assert part.gini_millionths is not None
+    assert {one.of for one in found.fairness} > {"sex F", "sex M", "region north"}
+    assert {one.cause for one in found.hazards} <= {"inpatient", "outpatient", "injury"}
+    assert any(one.p_millionths is not None for one in found.hazards)
     book = load_workbook(fitted / "report" / "tables.xlsx", read_only=True)
     assert len(book.sheetnames) > 20
     (samples,) = (name for name in book.sheetnames if "Overall" in name)

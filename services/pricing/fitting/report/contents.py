@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -26,10 +25,10 @@ from services.pricing.fitting.report.scoring import (
     NO_VALUE,
     SELECTED,
 )
+from services.pricing.fitting.report.validation import age_bands
 from services.pricing.fitting.selection.cells import Row, cell_name, rows_of
 from services.pricing.fitting.selection.choice import Selection
 
-_AGES = (0, 30, 40, 50, 60, 70, 121)
 _SAMPLES = {
     "train": "learnt from",
     "last_year": "the last year, held out",
@@ -316,13 +315,9 @@ def _yearly(curves: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _fairness(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Section]:
-    titles = [f"{low}–{high - 1}" for low, high in pairwise(_AGES)]
-    bands = None
-    if "age" in held:
-        bands = pd.cut(held["age"], list(_AGES), right=False, labels=titles)
     for zh, name, by in (
         ("性别", "sex", held.get("sex")),
-        ("年龄段", "age band", bands),
+        ("年龄段", "age band", age_bands(held)),
         ("地区", "region", held.get(found.region)),
     ):
         if by is None:

@@ -28,6 +28,7 @@ from services.pricing.fitting.selection.memo_page import (
     Language,
     Paragraph,
 )
+from services.pricing.fitting.selection.memo_validation import validation_blocks
 
 # Told apart by law or custom; the memo shows how far each of them moves a price.
 _PROTECTED = ("sex", "gender", "age", "region")
@@ -71,6 +72,7 @@ class _Memo:
         yield from study_blocks(self._evidence, causes, self._say, self._money)
         yield from self._factors()
         yield from self._selection()
+        yield from validation_blocks(self._evidence, causes, self._say, self._money)
         yield from self._outcomes()
         yield from self._assumptions()
         yield from self._fairness()

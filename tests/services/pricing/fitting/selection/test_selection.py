@@ -62,6 +62,7 @@ from tests.services.pricing.fitting.selection.hand_made import (
     file,
     hand_made,
     settings,
+    validated,
 )
 from tests.services.pricing.proposals import bans
 
@@ -418,7 +419,7 @@ def test_a_memo_says_everything_that_is_filed(language: Any) -> None:
     blocks = memo(made.tariff, made.evidence, gates, language)
     text, page = markdown(blocks), html(blocks, language)
     headings = [one for one in blocks if isinstance(one, Heading)]
-    assert len([one for one in headings if one.level == 2]) == 11
+    assert len([one for one in headings if one.level == 2]) == 12
     for said in (DATA, evidence_digest(made.evidence), "0.97", "reserving", "a regulation"):
         assert said in text
         assert said in page
@@ -531,3 +532,24 @@ def test_a_relativity_that_a_bound_holds_says_so_in_workbook_and_memo() -> None:
     for language, said in (("zh", "受上下限约束"), ("en", "held by a bound")):
         told = markdown(memo(made.tariff, made.evidence, (), cast("Language", language)))
         assert told.count(said) == 1
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_memo_holds_the_validation_or_names_it_as_open(language: Language) -> None:
+    zh = language == "zh"
+    made = proposal(FIT, SHA256, selection(), settings(), validation=validated())
+    assert evidence_from(canonical_bytes(made.evidence)) == made.evidence
+    told = markdown(memo(made.tariff, made.evidence, (), language))
+    for said in (
+        "留出的最后一年" if zh else "the last year, held out",
+        "留出的人员" if zh else "people held out",
+        "| 1,465 | 1.013 | 0.941 – 1.086 | 0.312 | 0.25 – 0.36 |",
+        "| 10 | 70.00 CNY | 65.00 CNY |",
+        "检验 2 个系数，1 个 p < 0.05" if zh else "2 coefficients tested, 1 with p < 0.05",
+        "sex F | 0.013 |",
+        "region north | 1,465 | — |",
+    ):
+        assert said in told
+    without = proposal(FIT, SHA256, selection(), settings())
+    told = markdown(memo(without.tariff, without.evidence, (), language))
+    assert ("待补：" if zh else "Open: there is no validation report") in told
