@@ -18,7 +18,7 @@ def pseudonym(member_token: str, key: bytes) -> str:
 
 
 def study_name(kind: str, of: str, key: bytes, *, tenant: str, study: str) -> str:
-    """What stands for a person, policy, claim or reading in one study: HMAC-SHA256, 128 bits in hex.
+    """What stands for a person, policy, claim or reading in one study: HMAC-SHA256, 128 bits.
 
     Services that share the key give a member token the same name, so that what each tells of a
     person joins; two studies, or two tenants, share no name.
