@@ -95,8 +95,7 @@ _LEFT_OUT = {
 _NOT_KNOWN = (
     "not known to the services: region and premium (premium_minor is 0)",
     "not known to the services: who took part in a programme from when on (no enrolments.parquet)",
-    "amounts are what plans pay, after deductibles, shares and ceilings that run over many claims:"
-    + " deductible_minor is 0, limit_minor empty",
+    "deductible_minor is 0, limit_minor empty: plans count them over many claims; amounts are net",
 )
 
 
