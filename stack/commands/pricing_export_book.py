@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import grpc
 import typer
 
 from lipei.claims.v1 import study_pb2 as people_pb
@@ -17,6 +18,7 @@ from lipei.pricing.v1 import study_pb2 as readings_pb
 from lipei.pricing.v1.study_pb2_grpc import StudyServiceStub as ReadingsStub
 from lipei.type.v1 import reading_pb2
 from services.common.access.studies import PURPOSE
+from services.common.refusals import error_of
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import PricingFile
 from stack.commands.calling import CallFailed, Failed, calling
@@ -75,6 +77,8 @@ _COLUMNS = {
         "fasting",
     ),
 }
+# What a call ends with that was under way for long.
+_ENDS = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 _FASTING = {
     reading_pb2.FASTING_STATUS_UNSPECIFIED: "UNKNOWN",
     reading_pb2.FASTING_STATUS_FASTING: "FASTING",
@@ -121,8 +125,10 @@ def export_book(
     found = opened(file)
     book = settings_of(found, BookSettings)
     folder = found.folder / book.folder
-    if not exported.is_exported(folder):
-        raise Failed(f"{folder} holds a book that was not exported; name another book.folder")
+    foreign = exported.not_exported(folder)
+    if foreign:
+        text = f"{folder} holds what no export has made ({', '.join(foreign)})"
+        raise Failed(f"{text}; name another book.folder")
     parts = StudyParts(found.folder / _FOLDER)
     study = _begun(parts, study, book.valuation_day)
     with running(found, "export-book", arguments=["--study", study]) as work:
@@ -196,15 +202,20 @@ def _fetch_readings(
 def _follow(
     parts: StudyParts, kind: str, of: type[Any], what: str, ask: Callable[[str], Iterator[Any]]
 ) -> None:
-    """Keep every answer from the last one kept on."""
-    last = parts.last(kind, of)
-    if last is not None and not last.next_page_token:
-        return
+    """Keep every answer from the last one kept on; a connection that ends is made anew."""
     with progress_bar(console()) as bar:
         task = bar.add_task(what, total=None)
-        for answer in ask(last.next_page_token if last is not None else ""):
-            parts.keep(kind, answer)
-            bar.update(task, completed=answer.done, total=answer.total)
+        last = parts.last(kind, of)
+        while last is None or last.next_page_token:
+            before = last
+            try:
+                for answer in ask(last.next_page_token if last is not None else ""):
+                    parts.keep(kind, answer)
+                    last = answer
+                    bar.update(task, completed=answer.done, total=answer.total)
+            except grpc.RpcError as error:
+                if last is before or error_of(error).code not in _ENDS:
+                    raise
 
 
 def _people(parts: StudyParts) -> Iterator[people_pb.StudyPerson]:

@@ -144,18 +144,32 @@ def export(office: Office, file: Path, *words: str, insurer: str = "insurer") ->
         office.caller.pop()
 
 
+@dataclass
+class Exported:
+    """A pricing folder with an exported book, and the leaves that this has left."""
+
+    folder: Path
+    of_claims: list[str]
+    of_pricing: list[dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def exported(office: Office, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pricing folder with the exported book; claims' log holds this export's reads alone."""
+def made(office: Office, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     file = pricing_folder(tmp_path_factory.mktemp("pricing") / "p")
-    office.log.kept.clear()
+    before = len(office.log.kept), len(office.leaves_of_pricing())
     done = export(office, file)
     assert done.code == 0, done.err
     assert "people 36, policies 36, readings 12" in done.out
     assert "1 people left out: fewer than five share" in done.out
     assert "12 people whose birth is told by five years" in done.out
     assert not (file.parent / "exporting").exists()
-    return file.parent
+    of_claims = [one.record for one in office.log.kept[before[0] :]]
+    return Exported(file.parent, of_claims, office.leaves_of_pricing()[before[1] :])
+
+
+@pytest.fixture
+def exported(made: Exported) -> Path:
+    return made.folder
 
 
 def test_it_is_checked_and_studied(exported: Path) -> None:
@@ -211,16 +225,16 @@ def _plain(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def test_every_person_told_of_is_a_leaf_of_both_logs(office: Office, exported: Path) -> None:
-    manifest = json.loads((exported / "book" / "manifest.json").read_bytes())
-    records = [one.record for one in office.log.kept]
+def test_every_person_told_of_is_a_leaf_of_both_logs(made: Exported) -> None:
+    manifest = json.loads((made.folder / "book" / "manifest.json").read_bytes())
+    records = made.of_claims
     assert len(records) == len(set(records)) == manifest["tables"]["people"]["rows"] == 36
     assert {one.rsplit("/", 1)[1] for one in records} == {manifest["study"]}
-    study = f"/studies/{manifest['study']}"
-    mine = [one for one in office.leaves_of_pricing() if one["record"].endswith(study)]
-    assert len({one["record"] for one in mine}) == len(mine) == 2
-    assert {one["role"] for one in mine} == {"chief_actuary"}
-    assert not [one for one in mine if person(100)[3:] in one["record"]]
+    assert len(made.of_pricing) == len({one["record"] for one in made.of_pricing}) == 2
+    for one in made.of_pricing:
+        assert one["record"].endswith(f"/studies/{manifest['study']}")
+        assert (one["role"], one["owner"]) == ("chief_actuary", "insurer/insurer")
+        assert person(100)[3:] not in one["record"]
 
 
 def test_a_rerun_gives_the_same_bytes_and_a_new_study_other_names(
@@ -254,10 +268,10 @@ def test_an_interrupted_export_goes_on_and_leaves_no_half_book(
     for late in parts[2:]:  # as if claims had died after two batches
         late.unlink()
     told = [study_pb2.ExportPeopleResponse.FromString(one.read_bytes()) for one in parts[:2]]
-    office.log.kept.clear()
+    before = len(office.log.kept)
     assert export(office, file, "--study", "f" * 32).code == 1  # another is under way
     assert export(office, file).code == 0
-    assert len(office.log.kept) == 36 - sum(len(one.people) for one in told)
+    assert len(office.log.kept) - before == 36 - sum(len(one.people) for one in told)
     assert len(pd.read_parquet(file.parent / "book" / "people.parquet")) == 36
 
 
@@ -272,7 +286,13 @@ def test_another_insurer_gets_an_empty_book(office: Office, tmp_path: Path) -> N
 
 def test_a_book_of_ones_own_is_not_replaced(office: Office, tmp_path: Path) -> None:
     file = pricing_folder(tmp_path / "p")
-    (file.parent / "book" / "people.csv").write_text("person_id\n1\n")
+    own = file.parent / "book" / "regions.csv"
+    own.write_text("person_id,region\n")
     done = export(office, file)
     assert done.code == 1
-    assert "name another book.folder" in done.err
+    assert "holds what no export has made (regions.csv); name another book.folder" in done.err
+    own.unlink()
+    assert export(office, file).code == 0
+    own.write_text("person_id,region\n")  # beside an exported book it is not lost either
+    assert export(office, file).code == 1
+    assert own.exists()

@@ -103,11 +103,13 @@ def rows_of(folder: Path) -> dict[str, int]:
     return {name: int(one["rows"]) for name, one in sorted(told["tables"].items())}
 
 
-def is_exported(folder: Path) -> bool:
-    """Whether a folder holds a book that was exported, or none at all: it may be replaced."""
-    if (folder / MANIFEST).is_file() and not (folder / "truth.json").exists():
-        return True
-    return not any(one for one in folder.glob("*") if one.suffix in {".parquet", ".csv", ".json"})
+def not_exported(folder: Path) -> list[str]:
+    """Names of what a folder holds that no export has made: it may not be replaced then."""
+    if not folder.exists():
+        return []
+    names = sorted(one.name for one in folder.iterdir())
+    made = {MANIFEST, *(f"{name}.parquet" for name in TABLES)} if MANIFEST in names else set()
+    return [name for name in names if name not in made]
 
 
 def put_in_place(made: Path, folder: Path, aside: Path) -> tuple[Path, ...]:
