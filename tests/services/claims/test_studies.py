@@ -1,9 +1,13 @@
-"""People as a study is told of them, on both databases: who, how exactly, and what is on record."""
+"""People as a study is told of them: who, how exactly, and what is on record.
+
+What rests on SQL of its own is asked on both databases.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,9 +51,22 @@ def log() -> Reads:
 
 
 @pytest.fixture
-def service(database_url: str, desk: Desk, log: Reads) -> Iterator[Served]:
+def service(sqlite_database: str, desk: Desk, log: Reads) -> Iterator[Served]:
+    with office(sqlite_database, desk, log) as running:
+        yield running
+
+
+@pytest.fixture
+def both(database_url: str, desk: Desk, log: Reads) -> Iterator[Served]:
+    with office(database_url, desk, log) as running:
+        yield running
+
+
+@contextmanager
+def office(url: str, desk: Desk, log: Reads) -> Iterator[Served]:
+    """Six of a family, born in one month; the second one has diabetes."""
     how: dict[str, Any] = {"append": log.append, "caller": lambda: desk.who, "batch": 4}
-    with served(database_url, **how) as running:
+    with served(url, **how) as running:
         publish(running)
         family = policy(1, people=PEOPLE)
         for index, member in enumerate(family.members):
@@ -92,10 +109,10 @@ def left_out(answers: list[pb.ExportPeopleResponse], what: str) -> int:
 
 
 def test_it_tells_months_conditions_policy_years_and_settled_claims(
-    service: Served, desk: Desk
+    both: Served, desk: Desk
 ) -> None:
-    service.claims.SubmitClaim(submission(bill("b1", person=101)))
-    told = people(exported(service, desk))
+    both.claims.SubmitClaim(submission(bill("b1", person=101)))
+    told = people(exported(both, desk))
     assert len(told) == PEOPLE
     assert {(one.birth_date, one.sex) for one in told} == {("1980-03-01", "F")}
     (ill,) = (one for one in told if one.conditions != "none")
@@ -137,14 +154,14 @@ def _in_order(service: Served, tokens: list[str]) -> list[str]:
         return sorted(tokens, key=lambda one: find_person(connection, sealer, one) or "")
 
 
-def test_batches_go_on_after_a_token(service: Served, desk: Desk) -> None:
-    whole = exported(service, desk)
+def test_batches_go_on_after_a_token(both: Served, desk: Desk) -> None:
+    whole = exported(both, desk)
     assert [len(one.people) for one in whole] == [4, 2]
     assert [(one.done, one.total) for one in whole] == [(4, PEOPLE), (PEOPLE, PEOPLE)]
     assert not whole[-1].next_page_token
-    rest = exported(service, desk, page_token=whole[0].next_page_token)
+    rest = exported(both, desk, page_token=whole[0].next_page_token)
     assert people(rest) == list(whole[1].people)
-    other = refused(service, desk, page_token=whole[0].next_page_token, study="2" * 32)
+    other = refused(both, desk, page_token=whole[0].next_page_token, study="2" * 32)
     assert [one.reason for one in other.violations] == ["FOREIGN_PAGE_TOKEN"]
 
 
@@ -213,17 +230,17 @@ def leave_out(service: Served, desk: Desk, *members: str) -> None:
         desk.who = before
 
 
-def test_who_withdrew_from_studies_is_in_none(service: Served, desk: Desk) -> None:
+def test_who_withdrew_from_studies_is_in_none(both: Served, desk: Desk) -> None:
     left = token("CN-ID", id_number(101))
     for _ in range(2):
-        leave_out(service, desk, f"members/{left}", f"members/{token('CN-ID', id_number(500))}")
-    answers = exported(service, desk)
+        leave_out(both, desk, f"members/{left}", f"members/{token('CN-ID', id_number(500))}")
+    answers = exported(both, desk)
     assert len(people(answers)) == PEOPLE - 1
     assert left_out(answers, "consent_count") == 1
     late = policy(5)  # whom nobody knew when they withdrew
     late.members[0].birth_date = "1980-03-30"
-    imported(service, late)
-    assert left_out(exported(service, desk), "consent_count") == 2
+    imported(both, late)
+    assert left_out(exported(both, desk), "consent_count") == 2
 
 
 def test_who_withdrew_the_consent_of_a_bill_is_in_none(service: Served, desk: Desk) -> None:

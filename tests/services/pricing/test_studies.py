@@ -1,4 +1,7 @@
-"""Readings as a study is told of them, on both databases: whose, which, and what is on record."""
+"""Readings as a study is told of them: whose, which, and what is on record.
+
+What rests on SQL of its own is asked on both databases.
+"""
 
 from __future__ import annotations
 
@@ -118,15 +121,22 @@ def named(token: str, insurer: str = "insurer/anxin") -> str:
 
 
 @pytest.fixture
-def office(database_url: str) -> Iterator[Office]:
+def office(sqlite_database: str) -> Iterator[Office]:
+    database = with_tables(sqlite_database, "services.pricing", threads=2)
+    yield Office(database, subject_keys(database))
+    database.close()
+
+
+@pytest.fixture
+def both(database_url: str) -> Iterator[Office]:
     database = with_tables(database_url, "services.pricing", threads=2)
     yield Office(database, subject_keys(database))
     database.close()
 
 
-def test_whoever_is_named_is_told_of_by_time_and_on_record(office: Office) -> None:
-    answers, records = office.exported(ANNA, BEN, CARL)
-    assert office.values(ANNA, BEN, CARL) == {named(ANNA): ["7.0", "6.5"], named(BEN): ["8.0"]}
+def test_whoever_is_named_is_told_of_by_time_and_on_record(both: Office) -> None:
+    answers, records = both.exported(ANNA, BEN, CARL)
+    assert both.values(ANNA, BEN, CARL) == {named(ANNA): ["7.0", "6.5"], named(BEN): ["8.0"]}
     assert sorted(records) == [f"members/{token}/studies/{STUDY}" for token in (ANNA, BEN)]
     assert [(one.done, one.total) for one in answers] == [(1, 2), (2, 2), (2, 2)]
     (first,) = (one for answer in answers for one in answer.people if one.person == named(ANNA))
@@ -151,12 +161,12 @@ def test_it_goes_on_after_a_token(office: Office) -> None:
     assert rest == answers[1:]
 
 
-def test_what_was_taken_back_or_erased_is_absent(office: Office) -> None:
+def test_what_was_taken_back_or_erased_is_absent(both: Office) -> None:
     taken_back = incoming(ANNA, "a", "6.5", "2025-06-02", received="2025-06-03")
-    office.record(changed(taken_back, written=changed(taken_back.written, withdrawn=True)))
-    assert office.values(ANNA) == {named(ANNA): ["7.0"]}
-    office.erasures.erase(GENERAL, "e", ANNA, (), at("2025-12-02"))
-    assert office.values(ANNA, BEN) == {named(BEN): ["8.0"]}
+    both.record(changed(taken_back, written=changed(taken_back.written, withdrawn=True)))
+    assert both.values(ANNA) == {named(ANNA): ["7.0"]}
+    both.erasures.erase(GENERAL, "e", ANNA, (), at("2025-12-02"))
+    assert both.values(ANNA, BEN) == {named(BEN): ["8.0"]}
 
 
 def test_every_fault_of_a_request_is_told(office: Office) -> None:
