@@ -227,7 +227,7 @@ def test_nothing_in_the_state_is_for_others(stack: Stack, claim: str) -> None:
     assert sorted(keys) == sorted(
         [
             *("evidence_pseudonym.key", "master_keys.json", "member_token.key"),
-            "temporal_codec.key",
+            *("study_pseudonym.key", "temporal_codec.key"),
             *(f"{name}.{kind}" for name in signers for kind in ("key", "vkey")),
         ]
     )
