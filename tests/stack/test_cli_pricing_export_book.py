@@ -106,7 +106,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 def _measure(stub: PricingServiceStub) -> None:
     for number in (100, 200, 999):
         readings = [one for month in MEASURED for one in weeks(person(number), month, "6.4")]
-        stub.RecordReadings(recording(f"r{number}", readings), timeout=20)
+        stub.RecordReadings(recording(f"r{number}", readings), timeout=60)
         stub.QuotePremium(
             pricing_pb2.QuotePremiumRequest(
                 request_id=f"q{number}",

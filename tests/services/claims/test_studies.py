@@ -89,7 +89,7 @@ def exported(
     desk.who, before = who or chief(), desk.who
     request = pb.ExportPeopleRequest(**{"study": STUDY, "before_date": BEFORE, **more})
     try:
-        return list(service.studies.ExportPeople(request, timeout=20))
+        return list(service.studies.ExportPeople(request, timeout=60))
     finally:
         desk.who = before
 
@@ -225,7 +225,7 @@ def leave_out(service: Served, desk: Desk, *members: str) -> None:
     desk.who, before = of_hospital(), desk.who
     try:
         request = pb.LeaveOutMembersRequest(request_id=uuid.uuid4().hex, members=members)
-        service.studies.LeaveOutMembers(request, timeout=20)
+        service.studies.LeaveOutMembers(request, timeout=60)
     finally:
         desk.who = before
 
