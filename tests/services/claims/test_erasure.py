@@ -145,7 +145,8 @@ def test_no_row_tells_which_services_were_billed(both: Served) -> None:
             kept += str(connection.execute(text(f"SELECT * FROM {table}")).all())
     for share in line_.shares:
         assert share.clause
-        assert share.clause not in kept
+        # Between quotes, as text or JSON has it: sealed bytes hold three characters by chance.
+        assert not re.search(rf"""['"]{re.escape(share.clause)}['"]""", kept)
         assert reason_pb2.Reason.Name(share.reason).removeprefix("REASON_").lower() not in kept
     assert len(hashes.output_hash) == len(hashes.input_hash) == 64
     both_hashes = hashes.input_hash + hashes.output_hash
