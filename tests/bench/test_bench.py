@@ -157,9 +157,11 @@ def test_an_interrupted_run_keeps_its_rows_and_leaves_no_process(
     for line in running.stdout:
         if moment in line:
             break
-    while len(processes_of(tmp_path)) < 3:  # the control: there is something to leave behind
+    state = tmp_path / "state"
+    while not (state / "processes.json").exists():
         assert running.poll() is None
         time.sleep(0.05)
+    assert processes_of(state) != []  # the control: there is a stack to leave behind
     running.send_signal(signal.SIGINT)
     said, _ = running.communicate()
     assert running.returncode == 130, said
