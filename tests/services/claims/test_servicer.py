@@ -344,8 +344,8 @@ def test_one_claim_opens_under_each_policy_in_coordination_order(both: Served) -
 
 def test_fifty_at_once_are_all_decided_and_the_deductible_is_used_once(both: Served) -> None:
     def submit(number: int) -> int:
-        request = submission(bill(f"B{number}", line(1, DRUG, f"{1000 + number}.00")), wait_s=30)
-        (claim,) = both.claims.SubmitClaim(request, timeout=40).claims
+        request = submission(bill(f"B{number}", line(1, DRUG, f"{1000 + number}.00")), wait_s=60)
+        (claim,) = both.claims.SubmitClaim(request, timeout=90).claims
         return int(claim.decision.benefit.minor_units)
 
     with ThreadPoolExecutor(50) as pool:
@@ -593,8 +593,8 @@ def test_two_servers_on_one_database_serialise_a_members_usage(postgres_database
 
         def submit(number: int) -> None:
             server = (first, second)[number % 2]
-            request = submission(bill(f"B{number}", line(1, DRUG, f"{2000 + number}")), wait_s=30)
-            (claim,) = server.claims.SubmitClaim(request, timeout=40).claims
+            request = submission(bill(f"B{number}", line(1, DRUG, f"{2000 + number}")), wait_s=60)
+            (claim,) = server.claims.SubmitClaim(request, timeout=90).claims
             with lock:
                 benefits.append(claim.decision.benefit.minor_units)
 

@@ -558,6 +558,16 @@ def test_withdrawing_what_was_never_claimed_is_a_difference() -> None:
     assert report.results[0].differences == ("after B9: there is no such claim to withdraw",)
 
 
+def test_a_bill_of_before_the_plan_had_terms_ends_its_case_and_no_other() -> None:
+    early = ONE.replace("first_day: 2025-01-01", "first_day: 2023-01-01")
+    early = early.replace("2025-03-10", "2023-12-31").replace("with a copay", "too early")
+    report = _run(ONE + early.split("cases:\n")[1])
+    agrees, differs = report.results
+    assert not agrees.differences
+    (said,) = differs.differences
+    assert said == "after B1: it cannot be decided: plan every-term has no terms before 2024-01-01"
+
+
 def test_the_example_in_the_docs_is_decided_as_written() -> None:
     page = (ROOT / "docs" / "cases.md").read_text(encoding="utf-8")
     example = page.split("```yaml\n")[1].split("```")[0]
