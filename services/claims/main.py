@@ -16,6 +16,7 @@ from lipei.claims.v1 import (
     recompute_pb2_grpc,
     review_pb2_grpc,
     settlement_pb2_grpc,
+    study_pb2_grpc,
 )
 from services.claims.in_flight import InFlight
 from services.claims.messages import claim_name
@@ -34,6 +35,8 @@ from services.claims.storage import corrections, sweeping
 from services.claims.storage.about import records_about
 from services.claims.storage.counted import SEALED
 from services.claims.storage.tables import evidence, metadata, person
+from services.claims.study_servicer import FULL_NAME as STUDIES
+from services.claims.study_servicer import StudyServicer
 from services.common import log
 from services.common.access.guarding import service_guard
 from services.common.access.read_tally import counting
@@ -51,9 +54,10 @@ from services.common.settings import (
     key_file,
     member_token_key_file,
     member_token_key_version,
+    study_pseudonym_key_file,
     trust_domain,
 )
-from services.common.state import read_addresses, state_dir
+from services.common.state import load_or_make_key, read_addresses, state_dir
 from services.common.temporal.connection import connect
 from services.common.temporal.settling import ClaimWorkflows
 from services.common.transport.certificates import load_identity
@@ -265,6 +269,11 @@ async def _serve(
                 settlement_pb2_grpc.add_SettlementServiceServicer_to_server,
                 settlement,
                 "lipei.claims.v1.SettlementService",
+            ),
+            Serving(
+                study_pb2_grpc.add_StudyServiceServicer_to_server,
+                StudyServicer(parts, load_or_make_key(study_pseudonym_key_file(state))),
+                STUDIES,
             ),
             proof.serving,
             serving(database, keys),

@@ -99,6 +99,8 @@ person = Table(
     Column("id", String(32), primary_key=True),
     # Blind; gone once the person was erased, so that nothing leads here from a token.
     Column("token_index", String(64), unique=True),
+    # Sealed; gone with the index. Studies give the person a name made of it.
+    Column("token", LargeBinary),
     Column("claims_received", BigInteger, nullable=False, server_default="0"),
     Column("erased_us", BigInteger),
     CheckConstraint("(token_index IS NULL) = (erased_us IS NOT NULL)", name="erased"),
@@ -273,6 +275,14 @@ withdrawn_consent = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# Blind indexes of the tokens of people who are in no study, known here or not.
+study_exclusion = Table(
+    "study_exclusion",
+    metadata,
+    Column("token_index", String(64), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+)
+
 claim_move = Table(
     "claim_move",
     metadata,
@@ -384,6 +394,7 @@ APPEND_ONLY = (
     "price_list",
     "provider_account",
     "provider_account_word",
+    "study_exclusion",
     "claim_move",
     "claim_act",
     "bill_correction",
