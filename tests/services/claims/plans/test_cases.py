@@ -541,8 +541,8 @@ def test_what_the_engine_would_refuse_is_told_beside_the_faults_of_a_file() -> N
         (10, "UNKNOWN_KEY"),
         (30, "NOTHING_BILLED"),
     ]
+    expected = both.replace("decision: auto_approved", "refused: [END_BEFORE_START]", 1)
     with pytest.raises(StrictYamlError) as caught:  # not of a bill that the case says is refused
-        expected = both.replace("decision: auto_approved", "refused: [END_BEFORE_START]", 1)
         _run(expected.replace("claim: B1\n", "claim: B1\n        caer: outpatient\n", 1))
     assert [one.reason for one in caught.value.faults] == ["UNKNOWN_KEY", "NOTHING_BILLED"]
 

@@ -129,7 +129,7 @@ SIZED: dict[str, tuple[dict[str, TypeEngine[Any]], str]] = {
     "mssql": (
         {
             "C": mssql.NVARCHAR(None),
-            "B": mssql.IMAGE(),
+            "B": mssql.VARBINARY(None),  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
             "V": mssql.TEXT(),
             "X": mssql.XML(),
             "S": mssql.NVARCHAR(200),
