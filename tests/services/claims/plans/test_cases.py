@@ -302,6 +302,8 @@ BAD = [
         "OUT_OF_RANGE",
     ),
     ('price: "100.00"', 'price: "100.00", quantity: "1000000000.0001"', "OUT_OF_RANGE"),
+    ('insurer: "48.00"', 'insurer: "10000000000000.01"', "OUT_OF_RANGE"),
+    ('insurer: "48.00"', 'insurer: "48.001"', "NOT_AN_AMOUNT"),
     ('price: "100.00"', 'price: "10000.01", quantity: 1000000000', "OUT_OF_RANGE"),
     ("claim: B1", "review: B1", "UNKNOWN_CLAIM"),
     ("claim: B1", "completion: B1", "UNKNOWN_CLAIM"),
