@@ -94,7 +94,7 @@ class _Run:
         for name, plan in event.plans.items():
             self._books[name].plan = plan
         for name, snapshot in event.insured.items():
-            self._books[name].insured[event.who] = snapshot
+            self._books[name].endorse(event.who, snapshot, event.family_size)
         if event.kind in _CHANGES:
             return
         if event.again is not None:

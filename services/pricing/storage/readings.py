@@ -191,10 +191,10 @@ class ReadingStore:
                 .where(reading.c.name_index.in_(inside))
                 .order_by(reading.c.name_index, reading.c.revision)
             ).all()
-            opened = [(row, _opened(sealer, row)) for row in rows]
+            opened = [(row, open_reading(sealer, row)) for row in rows]
         measured = {row.name_index for row, said in opened if low <= said.effective_us < high}
         newest = {row.name_index: said for row, said in opened}
-        first_us = {row.name_index: _received_us(row, said) for row, said in reversed(opened)}
+        first_us = {row.name_index: received_us(row, said) for row, said in reversed(opened)}
         by = {row.name_index: held_by[row.holding] for row in rows}
         kept = [Kept(said, first_us[at], by[at]) for at, said in newest.items() if at in measured]
         return sorted(kept, key=lambda entry: entry.reading.name)
@@ -212,7 +212,7 @@ class ReadingStore:
             rows = connection.execute(
                 select(reading).where(reading.c.name_index.in_(named)).order_by(reading.c.revision)
             ).all()
-            return [_opened(sealer, row) for row in rows]
+            return [open_reading(sealer, row) for row in rows]
 
     def take_part(self, tenant: Tenant, member_token: str, now_us: int) -> None:
         """The member takes part with the insurer from now on."""
@@ -454,7 +454,9 @@ def _newest(
         select(reading).where(reading.c.name_index.in_(list(names))).order_by(reading.c.revision)
     )
     newest = {row.name_index: row for row in rows}
-    return {names[at]: _Known(row.revision, _opened(sealer, row)) for at, row in newest.items()}
+    return {
+        names[at]: _Known(row.revision, open_reading(sealer, row)) for at, row in newest.items()
+    }
 
 
 def _judged(said: Incoming, known: _Known | None) -> Verdict:
@@ -512,7 +514,8 @@ def _task_rows(
     return found
 
 
-def _opened(sealer: Sealer, row: Row[Any]) -> Incoming:
+def open_reading(sealer: Sealer, row: Row[Any]) -> Incoming:
+    """A revision of a reading. Raises: Erased, CannotOpen."""
     place = _place(reading.name, f"{row.name_index}/{row.revision}", row.holding)
     return _READING.decode(sealer.open(row.sealed, **place))
 
@@ -531,7 +534,8 @@ def _task(sealer: Sealer, row: Row[Any]) -> CoachTask:
     return CoachTask(id=row.id, name=row.name, raised_us=row.at_us, about=about)
 
 
-def _received_us(row: Row[Any], said: Incoming) -> int:
+def received_us(row: Row[Any], said: Incoming) -> int:
+    """When a revision was received: as its recorder stated it, else when it was recorded."""
     return int(row.at_us if said.stated_us is None else said.stated_us)
 
 
