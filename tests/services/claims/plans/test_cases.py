@@ -507,8 +507,9 @@ def test_what_waits_is_told_as_nobody_s_yet() -> None:
 
 
 def test_two_claims_received_at_one_place_are_refused() -> None:
+    line = "lines: [{code: V1, price: 1}]"
     claims = [
-        f"{{claim: {name}, order: 1, provider: C, day: 2025-03-10, lines: [], expect: {{}}}}"
+        f"{{claim: {name}, order: 1, provider: C, day: 2025-03-10, {line}, expect: {{}}}}"
         for name in ("B2", "B3")
     ]
     both = f"{ONE}      - together: [{', '.join(claims)}]\n"
