@@ -20,7 +20,13 @@ from google.protobuf.message import Message
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, settlement_pb2_grpc
+from lipei.claims.v1 import (
+    claims_pb2,
+    claims_pb2_grpc,
+    settlement_pb2_grpc,
+    study_pb2,
+    study_pb2_grpc,
+)
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.his_bridge.v1 import (
     consent_pb2,
@@ -202,6 +208,7 @@ class HospitalSteps:
         self._bridge = his_bridge_pb2_grpc.HisBridgeServiceStub(bridge)
         self._register = consent_pb2_grpc.ConsentServiceStub(bridge)
         self._claims = claims_pb2_grpc.ClaimsServiceStub(claims)
+        self._studies = study_pb2_grpc.StudyServiceStub(claims)
         self._pricing = pricing_pb2_grpc.PricingServiceStub(pricing)
 
     @activity.defn(name="PullBills")
@@ -414,9 +421,15 @@ class HospitalSteps:
     ) -> None:
         if withdrawal.purpose == consent_pb2.CONSENT_PURPOSE_HEALTH_PROGRAMME:
             result.readings_withdrawn += await self._take_back_readings(hospital, withdrawal)
+        ended = list(withdrawal.ended_consents)
+        if withdrawal.purpose == consent_pb2.CONSENT_PURPOSE_DEIDENTIFIED_STUDY and ended:
+            leaving = study_pb2.LeaveOutMembersRequest(
+                request_id=hashlib.sha256(f"studies {withdrawal.consent}".encode()).hexdigest(),
+                members=[f"members/{withdrawal.member_token}"],
+            )
+            await _call(self._studies.LeaveOutMembers, leaving, CALL_TIMEOUT_S)
         if withdrawal.purpose != consent_pb2.CONSENT_PURPOSE_CLAIM_SETTLEMENT:
             return
-        ended = list(withdrawal.ended_consents)
         if not ended:  # another stands in; what is read from now on must not rest on this one
             request = claims_pb2.WithdrawClaimsRequest(
                 request_id=hashlib.sha256(f"replaced {withdrawal.consent}".encode()).hexdigest(),

@@ -87,6 +87,11 @@ def evidence_pseudonym_key_file(state: Path) -> Path:
     return key_file(state, "EVIDENCE_PSEUDONYM_KEY_FILE", "evidence_pseudonym.key")
 
 
+def study_pseudonym_key_file(state: Path) -> Path:
+    """Where the key stands by which claims and pricing give people the names of a study."""
+    return key_file(state, "STUDY_PSEUDONYM_KEY_FILE", "study_pseudonym.key")
+
+
 def temporal_codec_key_file(state: Path) -> Path:
     """Where the keys that encrypt Temporal payloads stand."""
     return key_file(state, "TEMPORAL_CODEC_KEY_FILE", "temporal_codec.key")
@@ -123,6 +128,7 @@ KNOWN: dict[str, str] = {
     "MASTER_KEY_FILE": "keys that wrap those of sealed columns; default in the state directory",
     "MASTER_KEY_COMMAND": "command that prints the master keys, from a key service, for the file",
     "EVIDENCE_PSEUDONYM_KEY_FILE": "key of member tokens' pseudonyms in evidence; default in state",
+    "STUDY_PSEUDONYM_KEY_FILE": "key of people's names in exported books; default in the state",
     "CLAIMS_EVIDENCE_KEY_FILE": "key that signs the evidence of claims; default in the state",
     "HIS_BRIDGE_EVIDENCE_KEY_FILE": "the same of the bridge",
     "PRICING_BANNED": "file of factors that the law bans from prices; default the one of lipei",

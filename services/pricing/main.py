@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from lipei.pricing.v1 import pricing_pb2_grpc, registry_pb2_grpc
+from lipei.pricing.v1 import pricing_pb2_grpc, registry_pb2_grpc, study_pb2_grpc
 from services.common.access.guarding import service_guard
 from services.common.access.read_tally import counting
 from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, migrate
@@ -17,8 +17,13 @@ from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
 from services.common.sealing.own_keys import master_keys_of
 from services.common.sealing.servicer import readiness, serving
-from services.common.settings import UnknownSetting, key_file, trust_domain
-from services.common.state import state_dir
+from services.common.settings import (
+    UnknownSetting,
+    key_file,
+    study_pseudonym_key_file,
+    trust_domain,
+)
+from services.common.state import load_or_make_key, state_dir
 from services.common.strict_yaml import StrictYamlError
 from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
@@ -41,7 +46,10 @@ from services.pricing.storage.medication import MedicationStore
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import ReadingStore
 from services.pricing.storage.registry import RegistryStore
+from services.pricing.storage.studies import StudyReadings
 from services.pricing.storage.tables import evidence, metadata
+from services.pricing.study_servicer import FULL_NAME as STUDIES
+from services.pricing.study_servicer import StudyServicer
 from services.pricing.tariff_servicer import FULL_NAME as TARIFFS
 from services.pricing.tariff_servicer import TariffServicer
 from services.pricing.tariffs.banned_factors import known_bans, load_bans
@@ -105,6 +113,7 @@ async def run(settings: PricingSettings) -> None:
         proof = service_evidence(
             NAME,
             database,
+            keys,
             evidence,
             state=state,
             key_file=key_file(state, "PRICING_EVIDENCE_KEY_FILE", "pricing_evidence.key"),
@@ -113,12 +122,16 @@ async def run(settings: PricingSettings) -> None:
             ),
             now_us=now_us,
         )
+        key = load_or_make_key(study_pseudonym_key_file(state))
+        studies = StudyServicer(database, StudyReadings(database, keys), key)
+        add_studies = study_pb2_grpc.add_StudyServiceServicer_to_server
         add = pricing_pb2_grpc.add_PricingServiceServicer_to_server
         add_tariffs = registry_pb2_grpc.add_TariffServiceServicer_to_server
         await serve(
             [
                 Serving(add, servicer, FULL_NAME),
                 Serving(add_tariffs, tariffs, TARIFFS),
+                Serving(add_studies, studies, STUDIES),
                 serving(database, keys),
                 proof.serving,
             ],

@@ -55,14 +55,14 @@ def acting_as(text: str, hospital: str = "") -> Acting:
     return found
 
 
-def purpose_for(acting: Acting) -> str:
-    """The purpose of --purpose or LIPEI_PURPOSE; empty without one.
+def purpose_for(acting: Acting, usual: str = "") -> str:
+    """The purpose of --purpose or LIPEI_PURPOSE; without one the command's own, if it has one.
 
     Whether the caller's roles have it says the service: a token may carry more than one.
 
     Raises: Failed naming the role's when there is no such purpose.
     """
-    purpose = os.environ.get("LIPEI_PURPOSE", "")
+    purpose = os.environ.get("LIPEI_PURPOSE") or usual
     if purpose and purpose not in MEANINGS:
         known = purposes_of([access_pb2.Role.Value(f"ROLE_{acting.role.upper()}")])
         text = f"--purpose: is none that there is; {acting.role}'s are: {', '.join(known)}"
@@ -70,15 +70,16 @@ def purpose_for(acting: Acting) -> str:
     return purpose
 
 
-def identity_for(state: Path, role: str, *, hospital: str = "") -> Identity:
+def identity_for(state: Path, role: str, *, hospital: str = "", purpose: str = "") -> Identity:
     """Who a command is towards the services: in the role of --as or LIPEI_AS, else in its own.
 
-    And for which purpose, by --purpose or LIPEI_PURPOSE; without one the role's usual purpose.
+    And for which purpose, by --purpose or LIPEI_PURPOSE; without one the command's own `purpose`,
+    else the role's usual one.
 
     Raises: Failed when there is no such role, purpose, certificate or token.
     """
     acting = acting_as(os.environ.get("LIPEI_AS") or role, hospital)
-    purpose = purpose_for(acting)
+    purpose = purpose_for(acting, purpose)
     try:
         return identity_at(
             state,

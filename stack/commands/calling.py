@@ -67,8 +67,12 @@ def not_running(state: Path) -> Failed:
 
 
 @contextlib.contextmanager
-def calling(state: Path, service: str, role: str, hospital: str = "") -> Iterator[grpc.Channel]:
+def calling(
+    state: Path, service: str, role: str, hospital: str = "", purpose: str = ""
+) -> Iterator[grpc.Channel]:
     """A channel to a running service for a command that acts in a role; a hospital's says whose.
+
+    `purpose` is what the command reads for, where that is not the role's usual purpose.
 
     Raises: Failed when it does not run here, or nobody may act in that role; CallFailed instead of
     grpc.RpcError.
@@ -77,7 +81,7 @@ def calling(state: Path, service: str, role: str, hospital: str = "") -> Iterato
     if address is None:
         raise Failed(f"{service} is not running here; `lipei status` says what is")
     _is_known(state, hospital)
-    identity = identity_for(state, role, hospital=hospital)
+    identity = identity_for(state, role, hospital=hospital, purpose=purpose)
     with contextlib.closing(sync_channel(address, identity, service)) as channel:
         try:
             yield channel

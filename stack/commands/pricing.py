@@ -12,6 +12,7 @@ from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.simulated.settings import SimulateSettings
 from stack.commands import (
     pricing_evaluate,
+    pricing_export_book,
     pricing_fit,
     pricing_handover,
     pricing_registry,
@@ -49,6 +50,7 @@ app.command()(pricing_select.select)
 app.command()(pricing_select.propose)
 app.command()(pricing_select.diff)
 pricing_registry.add_to(app)
+pricing_export_book.add_to(app)
 app.command()(pricing_report.report)
 app.command()(quote.quote)
 pricing_renewals.add_to(pricing_renew.app)
@@ -76,7 +78,11 @@ def init(
     except OSError as error:
         raise Failed(f"{folder} cannot be written: {error.strerror}") from None
     say(f"{target}: edit it; every setting says what it does")
-    say_next(f"lipei pricing simulate -f {target}", f"lipei pricing check -f {target}")
+    say_next(
+        f"lipei pricing simulate -f {target}",
+        f"lipei pricing export-book -f {target}",
+        f"lipei pricing check -f {target}",
+    )
 
 
 @app.command()
@@ -139,7 +145,7 @@ Everything that `lipei pricing` makes of pricing.yaml lies here, in the open, an
 | file | made by | what |
 |---|---|---|
 | pricing.yaml | `init`, you | every setting |
-| book/*.parquet or .csv | you, or `simulate` | people, policies, claims, readings, enrolments |
+| book/*.parquet or .csv | you, `export-book` or `simulate` | people, policies, claims ... |
 | book/truth.json | `simulate` | the truth of a simulated book |
 | study/ | `study` | experience and claims, segment by segment; study.json |
 | fit/fit.json | `fit` | coefficients and indicated relativities |
@@ -149,5 +155,6 @@ Everything that `lipei pricing` makes of pricing.yaml lies here, in the open, an
 | tariff/ | `propose` | the tariff, its evidence, its filing memos in Chinese and English |
 | renewal/book.parquet or .csv | you | the expiring book, one row a policy |
 | renewal/ | `renew` | renewals/ with every premium; dislocation.xlsx and .json |
+| exporting/ | `export-book` | what services have told of an export that is not finished |
 | runs/ | each command | run cards: `lipei pricing rerun` repeats one and compares |
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from lipei.claims.v1 import claims_pb2
+from lipei.claims.v1 import claims_pb2, study_pb2
 from lipei.his_bridge.v1 import consent_pb2, his_bridge_pb2, work_pb2
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from lipei.pricing.v1 import pricing_pb2
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.access.caller import Caller
+from services.common.access.studies import PURPOSE
 from services.common.grpc_edge import channel as reach
 from services.common.grpc_edge import sync_channel
 from services.common.temporal import names
@@ -27,7 +28,7 @@ from services.common.temporal.schedules import (
     ensure_pull_schedule,
     trigger_pull,
 )
-from tests.e2e.test_readings import laboratory, temporal
+from tests.e2e.test_readings import laboratory
 from tests.identities import acting
 from tests.services.claims.given import imported, policy, publish
 from tests.services.claims.serving import Served, Stuck, served
@@ -36,6 +37,7 @@ from tests.services.his_bridge.records import NUMBER, TOKEN, around, claim, writ
 from tests.services.his_bridge.running import CALL_S, HOSPITAL, Bridge, running_bridge
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part
+from tests.temporal import temporal
 from tests.tenants import of_hospital, of_insurer
 from workflows.worker import hospital_worker
 
@@ -119,6 +121,14 @@ class Parts:
         found = self.claims.claims.ListClaims(request).claims
         return [claims_pb2.ClaimState.Name(one.state)[12:].lower() for one in found]
 
+    def withdrawn_from_studies(self) -> int:
+        """Of the one person whom claims knows."""
+        request = study_pb2.ExportPeopleRequest(study="0" * 32, before_date="2100-01-01")
+        self.callers.append(replace(of_insurer(), purpose=PURPOSE))
+        (answer,) = self.claims.studies.ExportPeople(request, timeout=CALL_S)
+        self.callers.pop()
+        return int(answer.left_out.consent_count)
+
     def months_on_target(self) -> int:
         request = pricing_pb2.AssessMemberRequest(
             participation=part(TOKEN), renewal_date="2026-01-01"
@@ -160,6 +170,11 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 def test_a_withdrawal_reaches_claims_and_pricing_though_the_source_is_away(parts: Parts) -> None:
     assert parts.states() == ["registered"] * BILLS
+    assert parts.withdrawn_from_studies() == 0
+    parts.withdraw(consent_pb2.CONSENT_PURPOSE_DEIDENTIFIED_STUDY)
+    parts.relay()
+    assert parts.withdrawn_from_studies() == 1
+    assert parts.states() == ["registered"] * BILLS  # the other consents stand
     assert parts.months_on_target() == 6
     parts.source_goes_away()
     taken = [one.bill.consent for one in parts.bridge.bills()]

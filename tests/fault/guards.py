@@ -439,6 +439,48 @@ SENDERS = _guard(
     ),
     tests=("tests/services/his_bridge/receiving/test_mllp.py",),
 )
+STANDING_OUT = _guard(
+    "five share a birth",
+    "a study is told of people whom their birth and sex tell",
+    ("services/claims/core/study.py", "LEAST = 5\n", "LEAST = 1\n"),
+    tests=("tests/services/claims/test_studies.py",),
+)
+STUDY_PURPOSE = _guard(
+    "a study's purpose",
+    "people are told of to a study whatever it is read for",
+    (
+        "services/common/access/studies.py",
+        "if current_caller().purpose != PURPOSE:",
+        "if current_caller().purpose is None:",
+    ),
+    tests=("tests/services/claims/test_studies.py", "tests/services/pricing/test_studies.py"),
+)
+STUDY_FILTER = _guard(
+    "a study's tenant",
+    "a study is told of every insurer's people",
+    (
+        "services/claims/storage/studies.py",
+        "person.c.id.in_(whose.where(policy.c.insurer == insurer))",
+        "person.c.id.in_(whose)",
+    ),
+    tests=("tests/services/claims/test_studies.py",),
+)
+STUDY_WITHDRAWAL = _guard(
+    "out of studies",
+    "a study is told of who withdrew from it",
+    (
+        "services/claims/studying.py",
+        "may = [row for row in rows if row.left_out is None and row.id not in withdrew]",
+        "may = [row for row in rows if row.id not in withdrew]",
+    ),
+    tests=("tests/services/claims/test_studies.py",),
+)
+STUDY_NAMED = _guard(
+    "named readers",
+    "readings of all members are told to a study, whomever it names",
+    ("services/pricing/storage/studies.py", "if not is_wanted(token):", "if not token:"),
+    tests=("tests/services/pricing/test_studies.py",),
+)
 
 GUARDS = (
     ROLE_CHECK,
@@ -484,4 +526,9 @@ GUARDS = (
     LEAF,
     LOG_ALLOW_LIST,
     SENDERS,
+    STANDING_OUT,
+    STUDY_PURPOSE,
+    STUDY_FILTER,
+    STUDY_WITHDRAWAL,
+    STUDY_NAMED,
 )

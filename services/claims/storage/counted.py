@@ -12,6 +12,7 @@ SEALED = {
     "bill_correction": sealed_in("bill", "claim", "claim_id"),
     # What a person wrote about a claim, too.
     "claim_act": sealed_in("sealed", "claim", "claim_id"),
+    "person": sealed_in("token", "person", "id"),
     "insured_terms": sealed_in("sealed", "insured_terms", "person_id"),
     "payee_account": sealed_in("sealed", "payee_account", "id"),
     "provider_account": sealed_in("sealed", "provider_account", "id"),

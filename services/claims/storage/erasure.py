@@ -120,7 +120,9 @@ def erase(
         insured_by = _policies(connection, sealer, person_id)
     _check(connection, tenant, person_id, insured_by, ordered=ground.ordered, today=today)
     connection.execute(
-        update(person).where(person.c.id == person_id).values(token_index=None, erased_us=now_us)
+        update(person)
+        .where(person.c.id == person_id)
+        .values(token_index=None, token=None, erased_us=now_us)
     )
     destroyed = sealer.destroy(person_subject(person_id))
     left = [policy for policy in sorted(insured_by) if not _insures_anybody(connection, policy)]

@@ -20,6 +20,7 @@ from services.claims.storage.sealed import (
     open_member,
     person_subject,
     seal_member,
+    seal_token,
     token_index,
 )
 from services.claims.storage.tables import (
@@ -163,8 +164,7 @@ def store_revision(
             "at_us": at_us,
         },
     )
-    people = {member_id: _person_id(connection, sealer, of) for member_id, of in tokens.items()}
-    sealer.load(map(person_subject, people.values()))
+    people = _person_ids(connection, sealer, tokens)
     for member_id, person_id in people.items():
         row = {"policy_id": terms.policy_id, "member_id": member_id, "person_id": person_id}
         _insert_new(connection, insured, row)
@@ -183,13 +183,23 @@ def store_revision(
     connection.execute(insert(insured_terms), rows)
 
 
-def _person_id(connection: Connection, sealer: Sealer, token: str) -> str:
-    found = find_person(connection, sealer, token)
-    if found is None:
-        found = uuid.uuid4().hex
-        row = {"id": found, "token_index": token_index(sealer, token)}
-        connection.execute(insert(person), row)
-    return found
+def _person_ids(connection: Connection, sealer: Sealer, tokens: dict[str, str]) -> dict[str, str]:
+    """Member id → our opaque id of the person, whose key is loaded; new people are added."""
+    known = {token: find_person(connection, sealer, token) for token in tokens.values()}
+    ids = {token: found or uuid.uuid4().hex for token, found in known.items()}
+    sealer.load(map(person_subject, ids.values()))
+    new = [
+        {
+            "id": ids[token],
+            "token_index": token_index(sealer, token),
+            "token": seal_token(sealer, ids[token], token),
+        }
+        for token, found in known.items()
+        if found is None
+    ]
+    if new:
+        connection.execute(insert(person), new)
+    return {member_id: ids[token] for member_id, token in tokens.items()}
 
 
 def _insert_new(connection: Connection, table: object, row: dict[str, object]) -> None:
@@ -277,6 +287,14 @@ class Terms:
         looks_at = plan_by(terms.plan_version).general.cover_day
         day = admission if looks_at is StayDay.START else discharge
         return terms, _member_on(revisions, member_id, day), day
+
+    def at_last(self, policy_id: str, member_id: str) -> tuple[PolicyTerms, MemberFacts]:
+        """The newest terms, and the person with the cover that all revisions have left them.
+
+        Raises: Erased, CannotOpen.
+        """
+        revisions = self.revisions(policy_id, member_id)
+        return revisions[-1], _member_on(revisions, member_id, date.max)
 
     def revisions(self, policy_id: str, member_id: str) -> list[PolicyTerms]:
         """Every revision, the first one first, each with this member alone.

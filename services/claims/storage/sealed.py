@@ -51,6 +51,16 @@ def token_index(sealer: Sealer, token: str) -> str:
     return sealer.index(token, table="person", column="token_index")
 
 
+def seal_token(sealer: Sealer, person_id: str, token: str) -> bytes:
+    """A person's member token."""
+    return sealer.seal(token.encode(), **_person(person_id))
+
+
+def open_token(sealer: Sealer, person_id: str, sealed: bytes) -> str:
+    """The same again. Raises: Erased, CannotOpen."""
+    return sealer.open(sealed, **_person(person_id)).decode()
+
+
 def bill_index(sealer: Sealer, bill_number: str) -> str:
     """Blind index of a provider's bill number."""
     return sealer.index(bill_number, table="claim", column="bill_index")
@@ -218,6 +228,11 @@ def opened(sealer: Sealer, row: Row[Any], stored: Row[Any] | None) -> OpenedClai
     except Erased:
         return OpenedClaim(row, stored, "", None, erased=True)
     return OpenedClaim(row, stored, number, decided)
+
+
+def _person(person_id: str) -> dict[str, str]:
+    subject = person_subject(person_id)
+    return {"table": "person", "column": "token", "row": person_id, "subject": subject}
 
 
 def _claim(claim_id: str, column: str) -> dict[str, str]:

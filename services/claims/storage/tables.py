@@ -25,13 +25,14 @@ from sqlalchemy import (
 from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
 from services.common.evidence.tables import tables as evidence_tables
-from services.common.sealing.tables import erasure_table, subject_key_table
+from services.common.sealing.tables import erasure_table, known_key_table, subject_key_table
 
 metadata = named_metadata()
 evidence = evidence_tables(metadata)
 assertions.tables(metadata)
 subject_key_table(metadata)
 erasure_table(metadata)
+known_key_table(metadata)
 
 # Answers to writes, for ever: the same request_id gives the same answer, another body is refused.
 # `request_id` is the tenant's own (`Tenant.own`): two tenants may use the same one.
@@ -98,6 +99,8 @@ person = Table(
     Column("id", String(32), primary_key=True),
     # Blind; gone once the person was erased, so that nothing leads here from a token.
     Column("token_index", String(64), unique=True),
+    # Sealed; gone with the index. Studies give the person a name made of it.
+    Column("token", LargeBinary),
     Column("claims_received", BigInteger, nullable=False, server_default="0"),
     Column("erased_us", BigInteger),
     CheckConstraint("(token_index IS NULL) = (erased_us IS NOT NULL)", name="erased"),
@@ -272,6 +275,14 @@ withdrawn_consent = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# Blind indexes of the tokens of people who are in no study, known here or not.
+study_exclusion = Table(
+    "study_exclusion",
+    metadata,
+    Column("token_index", String(64), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+)
+
 claim_move = Table(
     "claim_move",
     metadata,
@@ -383,6 +394,7 @@ APPEND_ONLY = (
     "price_list",
     "provider_account",
     "provider_account_word",
+    "study_exclusion",
     "claim_move",
     "claim_act",
     "bill_correction",

@@ -88,6 +88,7 @@ class Noted:
 
     consents: dict[str, str] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
 
 
 def note_consent(record: str, consent: str) -> None:
@@ -109,6 +110,26 @@ def note_owner(record: str, tenant: str) -> None:
     Raises: NobodyCalls outside an rpc.
     """
     _noted().owners[record] = tenant
+
+
+def note_name(record: str, name: str) -> None:
+    """Say which record the rpc under way shows under a name that leads nobody to it.
+
+    The evidence of its read names that record, and the answer does not.
+
+    Raises: NobodyCalls outside an rpc.
+    """
+    _noted().names[record] = name
+
+
+def forget_noted() -> None:
+    """Forget all that was noted: in a stream, once a message has left, before the next is made.
+
+    Raises: NobodyCalls outside an rpc.
+    """
+    noted = _noted()
+    for kept in (noted.consents, noted.owners, noted.names):
+        kept.clear()
 
 
 def _noted() -> Noted:

@@ -87,6 +87,10 @@ class Call:
         """The consent that the handler noted for a record; empty without one."""
         return self._noted.consents.get(record, "")
 
+    def named(self, record: str) -> str:
+        """The name of a record in evidence: the one that the handler noted, else the answer's."""
+        return self._noted.names.get(record, record)
+
     def owner_of(self, record: str) -> str:
         """The key of the tenant whose record it is; empty where nobody said."""
         named = _OF_HOSPITAL.match(record)
@@ -171,7 +175,7 @@ class Guard:
                 purpose=caller.purpose or usual_purpose(resting[level]),
                 consent=call.consent_for(record),
                 rpc=rpc.path,
-                record=_MEMBER.sub(lambda found: self._pseudonym(found[0]), record),
+                record=_MEMBER.sub(lambda found: self._pseudonym(found[0]), call.named(record)),
                 level=level,
                 at_us=at_us,
                 owner=call.owner_of(record),

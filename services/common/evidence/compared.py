@@ -38,6 +38,7 @@ SHOWN = {
     f"{_PRICING}GetQuote": "quote",
     f"{_PRICING}ListCoachTasks": "coach_task",
 }
+_STUDIED = "weighs all people to tell of those who do not stand out, under other names"
 _WROTE = "answers with what it has just written or worked out"
 # rpc → why its leaves are not its fetched records.
 COMPUTED = {
@@ -55,6 +56,8 @@ COMPUTED = {
     f"{_CONSENTS}WithdrawConsent": _WROTE,
     f"{_CONSENTS}ListWithdrawals": "weighs all consents of a person to show one",
     f"{_OPERATIONS}ReconcileSource": "compares all bills of some days to name those that differ",
+    "/lipei.claims.v1.StudyService/ExportPeople": _STUDIED,
+    "/lipei.pricing.v1.StudyService/ExportReadings": _STUDIED,
     f"{_PRICING}QuotePremium": _WROTE,
     f"{_PRICING}RenewPolicy": _WROTE,
     f"{_PRICING}RecordReadings": _WROTE,

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator
 
 import msgspec
-from msgspec import UNSET
 
 from services.common.money import grouped_minor
 from services.pricing.core.evidence import Evidence, LargeLosses
@@ -39,7 +38,7 @@ def judged_load(tariff: Tariff, evidence: Evidence) -> LoadJudged:
     if tariff.large_loss_load_e4 == 0:
         return LoadJudged("无大额附加", "there is no load", ())
     told = evidence.large_losses
-    if told is UNSET or isinstance(told, msgspec.UnsetType):
+    if isinstance(told, msgspec.UnsetType):
         text = "the evidence does not say what the load rests on; fit and propose again"
         faults = (Fault("evidence.large_losses", "NOT_STATED", text),)
         return LoadJudged("证据未说明其依据", "the evidence does not tell", faults)

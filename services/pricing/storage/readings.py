@@ -114,7 +114,7 @@ class _Answer(msgspec.Struct, frozen=True):
     tasks: tuple[tuple[str, int], ...]
 
 
-_READINGS = Revisions(table=reading, decode=msgspec.json.Decoder(Incoming).decode)
+READINGS = Revisions(table=reading, decode=msgspec.json.Decoder(Incoming).decode)
 _ANSWER = msgspec.json.Decoder(_Answer)
 _TARGET = msgspec.json.Decoder(DoctorsTarget)
 _TASK = msgspec.json.Decoder(LowGlucose)
@@ -170,7 +170,7 @@ class ReadingStore:
         )
         with available(), self._database.reading() as connection:
             sealer = self._keys.sealer(connection)
-            found = _READINGS.of_member(connection, sealer, tenant, member_token, first, after)
+            found = READINGS.of_member(connection, sealer, tenant, member_token, first, after)
         return [
             Kept(line.newest, line.received_us, line.recorder)
             for line in found
@@ -186,8 +186,8 @@ class ReadingStore:
             if member is None:
                 return []
             held_by = holders(connection, [member])[member]
-            named = [_READINGS.index(sealer, held, name) for held in held_by]
-            return _READINGS.all_of(connection, sealer, named)
+            named = [READINGS.index(sealer, held, name) for held in held_by]
+            return READINGS.all_of(connection, sealer, named)
 
     def take_part(self, tenant: Tenant, member_token: str, now_us: int) -> None:
         """The member takes part with the insurer from now on."""
@@ -326,12 +326,12 @@ class ReadingStore:
         holding_of = {token: own[member] for token, member in member_of.items()}
         sealer.load(map(subject_of, own.values()))
         index_of = {
-            entry.name: _READINGS.index(sealer, holding_of[entry.member_token], entry.name)
+            entry.name: READINGS.index(sealer, holding_of[entry.member_token], entry.name)
             for entry in readings
         }
-        kept = _READINGS.newest(connection, sealer, index_of)
+        kept = READINGS.newest(connection, sealer, index_of)
         names = [(entry.name, entry.member_token) for entry in readings]
-        elsewhere = _READINGS.taken(connection, sealer, tenant, member_of, names)
+        elsewhere = READINGS.taken(connection, sealer, tenant, member_of, names)
         # Whoever else records under a name learns only that it is taken, not whether it agrees.
         verdicts = [
             Verdict.DIFFERS if entry.name in elsewhere else _judged(entry, kept.get(entry.name))
@@ -343,7 +343,7 @@ class ReadingStore:
         new = [r for r, v in zip(readings, verdicts, strict=True) if v is not Verdict.KNOWN]
         asked = {"request_id": request_id, "at_us": now_us}
         rows = [
-            _READINGS.row(
+            READINGS.row(
                 sealer,
                 found,
                 held_in=holding_of[found.member_token],

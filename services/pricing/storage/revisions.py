@@ -108,7 +108,7 @@ class Revisions(Generic[S]):
             .where(self.table.c.name_index.in_(indices))
             .order_by(self.table.c.revision)
         ).all()
-        return [self._opened(sealer, row) for row in rows]
+        return [self.opened(sealer, row) for row in rows]
 
     def newest(
         self, connection: Connection, sealer: Sealer, index_of: Mapping[str, str]
@@ -122,7 +122,7 @@ class Revisions(Generic[S]):
         )
         newest = {row.name_index: row for row in rows}
         return {
-            names[at]: Known(revision=row.revision, said=self._opened(sealer, row))
+            names[at]: Known(revision=row.revision, said=self.opened(sealer, row))
             for at, row in newest.items()
         }
 
@@ -167,17 +167,25 @@ class Revisions(Generic[S]):
     def _line(
         self, sealer: Sealer, rows: Sequence[Row[Any]], held_by: Mapping[str, str]
     ) -> Line[S]:
-        revisions = tuple(self._opened(sealer, row) for row in rows)
-        stated = revisions[0].stated_us
+        revisions = tuple(self.opened(sealer, row) for row in rows)
         return Line(
             revisions=revisions,
-            received_us=int(rows[0].at_us if stated is None else stated),
+            received_us=received_us(rows[0], revisions[0]),
             recorder=held_by[rows[-1].holding],
         )
 
-    def _opened(self, sealer: Sealer, row: Row[Any]) -> S:
+    def opened(self, sealer: Sealer, row: Row[Any]) -> S:
+        """What a row says.
+
+        Raises: Erased, CannotOpen.
+        """
         place = place_of(self.table.name, f"{row.name_index}/{row.revision}", row.holding)
         return self.decode(sealer.open(row.sealed, **place))
+
+
+def received_us(row: Row[Any], said: Said) -> int:
+    """When a revision was received: as its recorder stated it, else when it was recorded."""
+    return int(row.at_us if said.stated_us is None else said.stated_us)
 
 
 def place_of(table: str, row: str, held_in: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from lipei.claims.v1 import (
     review_pb2_grpc,
     settlement_pb2,
     settlement_pb2_grpc,
+    study_pb2_grpc,
 )
 from services.claims.in_flight import InFlight
 from services.claims.main import now_us
@@ -34,6 +35,7 @@ from services.claims.reviewing import ReviewServicer
 from services.claims.servicer import ClaimsServicer
 from services.claims.serving import ClaimsParts
 from services.claims.settlement import SettlementServicer
+from services.claims.study_servicer import BATCH, StudyServicer
 from services.common.access.caller import Caller, calling_as
 from services.common.access.guard import Append
 from services.common.database import Database
@@ -49,6 +51,7 @@ from tests.tenants import of_hospital, of_installation, of_insurer
 
 HOSPITAL_DESK = ("desk-hospital", "hospital_records")
 TOKEN_KEY = bytes(range(32))
+STUDY_KEY = bytes(range(32, 64))
 INSURER = Party(
     holder_name="Test Insurer", account_number="6222000000000001", bank_code="104100000004"
 )
@@ -118,6 +121,7 @@ class Served:
     review: review_pb2_grpc.ReviewServiceStub
     providers: provider_pb2_grpc.ProviderServiceStub
     recompute: recompute_pb2_grpc.RecomputeServiceStub
+    studies: study_pb2_grpc.StudyServiceStub
     request_ids: Iterator[str] = field(
         default_factory=lambda: (f"request-{n}" for n in itertools.count(1))
     )
@@ -135,11 +139,13 @@ def served(
     driver: type[sqlite3.Connection] | None = None,
     clock: Callable[[], int] = now_us,
     few: int = FEW,
+    batch: int = BATCH,
 ) -> Iterator[Served]:
     """Serve on a free port until the block ends; `caller` says who calls.
 
     `append` takes the place of the evidence log, `driver` that of SQLite's connections. A what-if
-    over more than `few` claims decides them in processes of its own.
+    over more than `few` claims decides them in processes of its own; a study is told of `batch`
+    people at once.
     """
     database = with_tables(database_url, "services.claims", driver=driver)
     keys = subject_keys(database)
@@ -158,7 +164,7 @@ def served(
             now_us=clock,
         )
         paying = PayingAccount(name="main", debtor=INSURER)
-        payments = Payments(database, Bank(bank_url), keys, paying, now_us=now_us)
+        payments = Payments(database, Bank(bank_url, timeout_s=60), keys, paying, now_us=now_us)
         flows.settlement = SettlementServicer(parts, payments)
         server: Any = grpc.aio.server(
             interceptors=[
@@ -183,6 +189,9 @@ def served(
         recompute_pb2_grpc.add_RecomputeServiceServicer_to_server(
             RecomputeServicer(parts, few=few), server
         )
+        study_pb2_grpc.add_StudyServiceServicer_to_server(
+            StudyServicer(parts, STUDY_KEY, batch=batch), server
+        )
         credentials = server_credentials(acting("claims", ""))
         port = server.add_secure_port("127.0.0.1:0", credentials)
         await server.start()
@@ -205,14 +214,15 @@ def served(
             review=review_pb2_grpc.ReviewServiceStub(channel),
             providers=provider_pb2_grpc.ProviderServiceStub(channel),
             recompute=recompute_pb2_grpc.RecomputeServiceStub(channel),
+            studies=study_pb2_grpc.StudyServiceStub(channel),
         )
     finally:
         channel.close()
         of_a_hospital.close()
-        asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(20)
-        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(60)
+        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(20)
+        thread.join(60)
         loop.close()
         database.close()
 

@@ -1,0 +1,126 @@
+"""The tables of a book as the services' experience is written into them: all of it, or no book.
+
+Rows come a portion at a time, so that a book of any size fits into little memory. Knows no wire:
+whoever asks the services hands in columns.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from services.pricing.fitting.dictionary import TABLES, Kind
+from services.pricing.fitting.run_card import digest, versions
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+_GROUP = 100_000  # rows
+_TYPES = {
+    Kind.TEXT: pa.string(),
+    Kind.CHOICE: pa.string(),
+    Kind.DAY: pa.date32(),
+    Kind.TIME: pa.timestamp("us", tz="UTC"),
+    Kind.WHOLE: pa.int64(),
+    Kind.NUMBER: pa.float64(),
+    Kind.FLAG: pa.bool_(),
+}
+
+
+class BookWriter:
+    """Tables under way in a folder of their own; entering empties it, leaving closes the files."""
+
+    def __init__(self, folder: Path, columns: Mapping[str, Sequence[str]]) -> None:
+        """`columns` names, by table, those of the dictionary's columns that are known."""
+        self._folder = folder
+        self._schemas = {
+            name: pa.schema(
+                [(one, _TYPES[TABLES[name].column(one).kind]) for one in known],
+            )
+            for name, known in columns.items()
+        }
+        self._waiting: dict[str, list[Any]] = {name: [] for name in columns}
+        self._writers: dict[str, Any] = {}
+        self.rows: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        for name, schema in self._schemas.items():
+            self._writers[name] = pq.ParquetWriter(self._folder / f"{name}.parquet", schema)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for name, writer in self._writers.items():
+            if kind is None:
+                self._write(name)
+            writer.close()
+
+    def add(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """More rows of a table, column by column."""
+        made = pa.table(dict(columns), schema=self._schemas[name])
+        self._waiting[name].append(made)
+        self.rows[name] += made.num_rows
+        if sum(one.num_rows for one in self._waiting[name]) >= _GROUP:
+            self._write(name)
+
+    def _write(self, name: str) -> None:
+        if self._waiting[name]:
+            self._writers[name].write_table(pa.concat_tables(self._waiting[name]))
+            self._waiting[name] = []
+
+
+def write_manifest(folder: Path, rows: Mapping[str, int], told: Mapping[str, Any]) -> None:
+    """Say beside finished tables what they are: rows, digests, versions, and what was `told`."""
+    said = {
+        "format": _FORMAT,
+        "tables": {
+            name: {"rows": number, "sha256": digest(folder / f"{name}.parquet")}
+            for name, number in rows.items()
+        },
+        "versions": versions(),
+        **told,
+    }
+    content = msgspec.json.format(msgspec.json.encode(said, order="sorted")) + b"\n"
+    (folder / MANIFEST).write_bytes(content)
+
+
+def rows_of(folder: Path) -> dict[str, int]:
+    """Rows of each table, as the manifest tells them."""
+    told = msgspec.json.decode((folder / MANIFEST).read_bytes())
+    return {name: int(one["rows"]) for name, one in sorted(told["tables"].items())}
+
+
+def not_exported(folder: Path) -> list[str]:
+    """Names of what a folder holds that no export has made: it may not be replaced then."""
+    if not folder.exists():
+        return []
+    names = sorted(one.name for one in folder.iterdir())
+    made = {MANIFEST, *(f"{name}.parquet" for name in TABLES)} if MANIFEST in names else set()
+    return [name for name in names if name not in made]
+
+
+def put_in_place(made: Path, folder: Path, aside: Path) -> tuple[Path, ...]:
+    """Replace a book by the finished one; its files. Interrupted, the same call ends it.
+
+    Between two renames there is no book at all, never half of one.
+    """
+    if made.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        if folder.exists():
+            folder.rename(aside)
+        made.rename(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+    return tuple(sorted(folder.glob("*")))

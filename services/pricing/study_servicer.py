@@ -1,0 +1,128 @@
+"""StudyService of pricing: readings of the people of a study, batch by batch, under its names.
+
+Each batch is one transaction of its own. The guard puts each person on record before a batch
+leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime, time
+from typing import Any
+
+import grpc
+
+from lipei.pricing.v1 import study_pb2 as pb
+from lipei.pricing.v1 import study_pb2_grpc
+from lipei.type.v1 import reading_pb2
+from services.common.access.caller import forget_noted, note_name, note_owner
+from services.common.access.studies import asked_study, study_names
+from services.common.access.tenant import current_tenant
+from services.common.database import Database
+from services.common.grpc_edge import Violation, invalid, page_token, parse_page_token
+from services.pricing.core.readings import Fasting, Provenance
+from services.pricing.storage.readings import Kept
+from services.pricing.storage.studies import Portion, Read, StudyReadings
+
+FULL_NAME = "lipei.pricing.v1.StudyService"
+Context = grpc.aio.ServicerContext[Any, Any]
+MOST_PEOPLE = 100_000
+_NAME_BYTES = 16
+# Members a batch, of a hundred readings each a message of about a megabyte.
+BATCH = 100
+_PROVENANCES = {
+    one: reading_pb2.ReadingProvenance.Value(f"READING_PROVENANCE_{one}") for one in Provenance
+}
+_FASTING = {
+    Fasting.UNKNOWN: reading_pb2.FASTING_STATUS_UNSPECIFIED,
+    Fasting.FASTING: reading_pb2.FASTING_STATUS_FASTING,
+    Fasting.NON_FASTING: reading_pb2.FASTING_STATUS_NON_FASTING,
+}
+
+
+_Names = Callable[[str, str], str]
+
+
+class StudyServicer(study_pb2_grpc.StudyServiceServicer):
+    """Holds no state of its own."""
+
+    def __init__(
+        self, database: Database, store: StudyReadings, key: bytes, *, batch: int = BATCH
+    ) -> None:
+        """`key` makes the names of people in studies; claims has the same."""
+        self._database = database
+        self._store = store
+        self._key = key
+        self._batch = batch
+
+    async def ExportReadings(
+        self, request: pb.ExportReadingsRequest, context: Context
+    ) -> AsyncIterator[pb.ExportReadingsResponse]:
+        """The readings of those of the people who have any, batch by batch."""
+        before = asked_study(request.study, request.before_date)
+        tenant = current_tenant()
+        tenant.required_insurer()
+        _check_people(request.people)
+        wanted = {one.hex() for one in request.people}
+        before_us = int(datetime.combine(before, time.min, UTC).timestamp()) * 1_000_000
+        name = study_names(self._key, tenant, request.study)
+        kind = f"study {tenant.key} {request.study} {request.before_date}"
+        after = parse_page_token(request.page_token, kind) or ""
+
+        def is_wanted(token: str) -> bool:
+            return name("person", token) in wanted
+
+        def portion() -> Portion:
+            return self._store.portion(tenant, is_wanted, before_us, after, self._batch)
+
+        while True:
+            found = await self._database.run(portion)
+            answer = pb.ExportReadingsResponse(done=found.done, total=found.total)
+            for one in found.people:
+                person = name("person", one.token)
+                _add(answer, one, person, name)
+                note_name(person, f"members/{one.token}/studies/{request.study}")
+                note_owner(person, tenant.key)
+            if found.last:
+                answer.next_page_token = page_token(kind, found.last)
+            yield answer
+            forget_noted()
+            if not found.last:
+                return
+            after = found.last
+
+
+def _check_people(people: Sequence[bytes]) -> None:
+    """Raises: Refused (INVALID_ARGUMENT) unless they are names, and not too many."""
+    faults = []
+    if not 1 <= len(people) <= MOST_PEOPLE:
+        faults.append(Violation("people", "BAD_COUNT", f"name 1 to {MOST_PEOPLE}"))
+    faults += [
+        Violation(f"people[{index}]", "MALFORMED", f"must have {_NAME_BYTES} bytes")
+        for index, one in enumerate(people[:MOST_PEOPLE])
+        if len(one) != _NAME_BYTES
+    ]
+    if faults:
+        raise invalid(faults)
+
+
+def _add(answer: pb.ExportReadingsResponse, one: Read, person: str, name: _Names) -> None:
+    message = answer.people.add(person=person)
+    for kept in one.readings:
+        message.readings.append(_reading(kept, name))
+
+
+def _reading(kept: Kept, name: _Names) -> pb.StudyReading:
+    said = kept.reading
+    made = pb.StudyReading(
+        # Of one member two recorders may use the same name.
+        reading=name("reading", f"{kept.recorder} {said.name}"),
+        code=said.written.code,
+        value=said.written.value,
+        unit=said.written.unit,
+        provenance=_PROVENANCES[said.written.provenance],
+        fasting_status=_FASTING[said.written.fasting],
+    )
+    made.effective_time.FromMicroseconds(said.effective_us)
+    made.receive_time.FromMicroseconds(kept.received_us)
+    return made

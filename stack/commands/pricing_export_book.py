@@ -1,0 +1,321 @@
+"""`lipei pricing export-book`: the services' own experience as a book, in which nobody is told."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import grpc
+import typer
+
+from lipei.claims.v1 import study_pb2 as people_pb
+from lipei.claims.v1.study_pb2_grpc import StudyServiceStub as PeopleStub
+from lipei.pricing.v1 import study_pb2 as readings_pb
+from lipei.pricing.v1.study_pb2_grpc import StudyServiceStub as ReadingsStub
+from lipei.type.v1 import reading_pb2
+from services.common.access.studies import PURPOSE
+from services.common.refusals import error_of
+from services.pricing.fitting.book_settings import BookSettings
+from services.pricing.fitting.pricing_file import PricingFile
+from stack.commands.calling import CallFailed, Failed, calling
+from stack.commands.options import DEFAULT_STATE, State
+from stack.commands.pricing_folder import (
+    DEFAULT,
+    PricingPath,
+    opened,
+    running,
+    say_next,
+    settings_of,
+)
+from stack.commands.printing import console, progress_bar, say
+from stack.study_parts import StudyParts
+
+if TYPE_CHECKING:
+    from services.pricing.fitting.exported import BookWriter
+
+_FOLDER, _BOOK, _ASIDE = "exporting", "book", "before"
+_ROLE = "chief_actuary"
+_PEOPLE, _READINGS = "people", "readings"
+_NAMED_AT_ONCE = 100_000
+# What a connection may live; what takes longer goes on with another call.
+_LONGEST_S = 600.0
+_COLUMNS = {
+    "people": ("person_id", "birth_date", "sex", "conditions"),
+    "policies": (
+        "policy_id",
+        "person_id",
+        "first_day",
+        "after_day",
+        "deductible_minor",
+        "limit_minor",
+        "premium_minor",
+        "currency",
+    ),
+    "claims": (
+        "claim_id",
+        "person_id",
+        "policy_id",
+        "cause",
+        "event_day",
+        "report_day",
+        "amount_minor",
+        "ground_up_minor",
+    ),
+    "readings": (
+        "reading_id",
+        "person_id",
+        "code",
+        "value",
+        "unit",
+        "effective_time",
+        "receive_time",
+        "provenance",
+        "fasting",
+    ),
+}
+# What a call ends with that was under way for long.
+_ENDS = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+_FASTING = {
+    reading_pb2.FASTING_STATUS_UNSPECIFIED: "UNKNOWN",
+    reading_pb2.FASTING_STATUS_FASTING: "FASTING",
+    reading_pb2.FASTING_STATUS_NON_FASTING: "NON_FASTING",
+}
+_LEFT_OUT = {
+    "consent_count": "people left out: they withdrew a consent",
+    "sex_unknown_count": "people left out: their sex is not known",
+    "standing_out_count": "people left out: fewer than five share what is told of birth and sex",
+    "never_covered_count": "people left out: no day of cover before the valuation",
+    "by_year_count": "people whose birth is told by the year",
+    "by_five_years_count": "people whose birth is told by five years",
+    "claims_outside_cover_count": "claims left out: their first day lies outside all cover",
+    "claims_open_count": "claims left out: not decided yet",
+    "claims_impossible_count": "claims left out: they came in before their first day",
+    "overlap_count": "policy years cut: another policy covers the same days",
+}
+_NOT_KNOWN = (
+    "not known to the services: region and premium (premium_minor is 0)",
+    "not known to the services: who took part in a programme from when on (no enrolments.parquet)",
+    "deductible_minor is 0, limit_minor empty: plans count them over many claims; amounts are net",
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give `lipei pricing` its export of a book."""
+    app.command("export-book")(export_book)
+
+
+def export_book(
+    file: PricingPath = DEFAULT,
+    study: Annotated[
+        str, typer.Option(help="Id of an earlier export, 32 hex digits, to make the same again.")
+    ] = "",
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Make a book of the experience in the running services: who was insured, claimed, measured.
+
+    As of book.valuation_day, of your own insurer, without anything that leads to a person; each
+    person read is on record. Interrupted, the same command goes on. Acts as the chief actuary.
+    """
+    from services.pricing.fitting import exported  # noqa: PLC0415 - pyarrow is heavy
+
+    found = opened(file)
+    book = settings_of(found, BookSettings)
+    folder = found.folder / book.folder
+    foreign = exported.not_exported(folder)
+    if foreign:
+        text = f"{folder} holds what no export has made ({', '.join(foreign)})"
+        raise Failed(f"{text}; name another book.folder")
+    parts = StudyParts(found.folder / _FOLDER)
+    study = _begun(parts, study, book.valuation_day)
+    with running(found, "export-book", arguments=["--study", study]) as work:
+        made, counts = parts.folder / _BOOK, _left_out(parts)
+        if not (made / exported.MANIFEST).is_file():
+            counts = _fetched(parts, state, study, book.valuation_day)
+            _write(parts, made, {"study": study, "before": book.valuation_day.isoformat()}, counts)
+        work.outputs += exported.put_in_place(made, folder, parts.folder / _ASIDE)
+        parts.drop()
+    _say(found, folder, counts)
+
+
+def _begun(parts: StudyParts, study: str, before: date) -> str:
+    """The id of the study under way, or of a new one.
+
+    Raises: Failed when another one is under way.
+    """
+    begun, as_of = parts.begin(study or secrets.token_hex(16), before)
+    if as_of != before or (study and study != begun):
+        text = f"{parts.folder} holds an export under way as of {as_of}, study {begun}"
+        raise Failed(f"{text}; go on with these, or remove the folder and begin anew")
+    return begun
+
+
+def _fetched(parts: StudyParts, state: Path, study: str, before: date) -> Counter[str]:
+    """Fetch what is not there yet; what was left out, by its count's name.
+
+    Raises: CallFailed; what was fetched stays.
+    """
+    try:
+        with calling(state, "claims", _ROLE, purpose=PURPOSE) as channel:
+            _fetch_people(parts, PeopleStub(channel), study, before)
+    except CallFailed as failed:
+        if failed.fault.reason == "POPULATION_CHANGED":
+            parts.drop()
+        raise
+    people = [bytes.fromhex(one.person) for one in _people(parts)]
+    if people:
+        with calling(state, "pricing", _ROLE, purpose=PURPOSE) as channel:
+            _fetch_readings(parts, ReadingsStub(channel), study, before, people)
+    return _left_out(parts)
+
+
+def _fetch_people(parts: StudyParts, stub: PeopleStub, study: str, before: date) -> None:
+    def ask(token: str) -> Iterator[Any]:
+        request = people_pb.ExportPeopleRequest(
+            study=study, before_date=before.isoformat(), page_token=token
+        )
+        return iter(stub.ExportPeople(request, timeout=_LONGEST_S))
+
+    _follow(parts, _PEOPLE, people_pb.ExportPeopleResponse, "people", ask)
+
+
+def _fetch_readings(
+    parts: StudyParts, stub: ReadingsStub, study: str, before: date, people: Sequence[bytes]
+) -> None:
+    """The people are named in the order of the parts, which stays as it is."""
+    for start in range(0, len(people), _NAMED_AT_ONCE):
+        named = people[start : start + _NAMED_AT_ONCE]
+
+        def ask(token: str, named: Sequence[bytes] = named) -> Iterator[Any]:
+            request = readings_pb.ExportReadingsRequest(
+                study=study, before_date=before.isoformat(), people=named, page_token=token
+            )
+            return iter(stub.ExportReadings(request, timeout=_LONGEST_S))
+
+        kind = f"{_READINGS}-{start // _NAMED_AT_ONCE:03d}"
+        _follow(parts, kind, readings_pb.ExportReadingsResponse, "readings", ask)
+
+
+def _follow(
+    parts: StudyParts, kind: str, of: type[Any], what: str, ask: Callable[[str], Iterator[Any]]
+) -> None:
+    """Keep every answer from the last one kept on; a connection that ends is made anew."""
+    with progress_bar(console()) as bar:
+        task = bar.add_task(what, total=None)
+        last = parts.last(kind, of)
+        while last is None or last.next_page_token:
+            before = last
+            try:
+                for answer in ask(last.next_page_token if last is not None else ""):
+                    parts.keep(kind, answer)
+                    last = answer
+                    bar.update(task, completed=answer.done, total=answer.total)
+            except grpc.RpcError as error:
+                if last is before or error_of(error).code not in _ENDS:
+                    raise
+
+
+def _people(parts: StudyParts) -> Iterator[people_pb.StudyPerson]:
+    for part in parts.all(_PEOPLE, people_pb.ExportPeopleResponse):
+        yield from part.people
+
+
+def _left_out(parts: StudyParts) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for part in parts.all(_PEOPLE, people_pb.ExportPeopleResponse):
+        counts.update({name: getattr(part.left_out, name) for name in _LEFT_OUT})
+    return counts
+
+
+def _write(parts: StudyParts, folder: Path, told: dict[str, str], left_out: Counter[str]) -> None:
+    """The tables and their manifest, in a folder of their own."""
+    from services.pricing.fitting import exported  # noqa: PLC0415 - pyarrow is heavy
+
+    with exported.BookWriter(folder, _COLUMNS) as book:
+        for part in parts.all(_PEOPLE, people_pb.ExportPeopleResponse):
+            _add_people(book, part)
+        for reader in parts.all(_READINGS, readings_pb.ExportReadingsResponse):
+            _add_readings(book, reader)
+    exported.write_manifest(
+        folder, book.rows, {**told, "left_out": dict(left_out), "not_known": list(_NOT_KNOWN)}
+    )
+
+
+def _add_people(book: BookWriter, part: people_pb.ExportPeopleResponse) -> None:
+    day = date.fromisoformat
+    people = part.people
+    book.add(
+        "people",
+        {
+            "person_id": [one.person for one in people],
+            "birth_date": [day(one.birth_date) for one in people],
+            "sex": [one.sex for one in people],
+            "conditions": [one.conditions for one in people],
+        },
+    )
+    years = [(one.person, year) for one in people for year in one.policies]
+    book.add(
+        "policies",
+        {
+            "policy_id": [year.policy for _, year in years],
+            "person_id": [person for person, _ in years],
+            "first_day": [day(year.first_day) for _, year in years],
+            "after_day": [day(year.after_day) for _, year in years],
+            "deductible_minor": [0] * len(years),
+            "limit_minor": [None] * len(years),
+            "premium_minor": [0] * len(years),
+            "currency": [year.currency_code for _, year in years],
+        },
+    )
+    claims = [(one.person, claim) for one in people for claim in one.claims]
+    book.add(
+        "claims",
+        {
+            "claim_id": [claim.claim for _, claim in claims],
+            "person_id": [person for person, _ in claims],
+            "policy_id": [claim.policy for _, claim in claims],
+            "cause": [claim.cause for _, claim in claims],
+            "event_day": [day(claim.event_day) for _, claim in claims],
+            "report_day": [day(claim.report_day) for _, claim in claims],
+            "amount_minor": [claim.amount_minor for _, claim in claims],
+            "ground_up_minor": [claim.ground_up_minor for _, claim in claims],
+        },
+    )
+
+
+def _add_readings(book: BookWriter, part: readings_pb.ExportReadingsResponse) -> None:
+    read = [(one.person, reading) for one in part.people for reading in one.readings]
+    provenance = reading_pb2.ReadingProvenance.Name
+    book.add(
+        "readings",
+        {
+            "reading_id": [reading.reading for _, reading in read],
+            "person_id": [person for person, _ in read],
+            "code": [reading.code for _, reading in read],
+            "value": [float(reading.value) for _, reading in read],
+            "unit": [reading.unit for _, reading in read],
+            "effective_time": [reading.effective_time.ToMicroseconds() for _, reading in read],
+            "receive_time": [reading.receive_time.ToMicroseconds() for _, reading in read],
+            "provenance": [
+                provenance(reading.provenance).removeprefix("READING_PROVENANCE_")
+                for _, reading in read
+            ],
+            "fasting": [_FASTING[reading.fasting_status] for _, reading in read],
+        },
+    )
+
+
+def _say(file: PricingFile, folder: Path, left_out: Counter[str]) -> None:
+    from services.pricing.fitting import exported  # noqa: PLC0415 - pyarrow is heavy
+
+    rows = exported.rows_of(folder)
+    say(f"{folder}: {', '.join(f'{name} {number:,}' for name, number in rows.items())}")
+    for name, text in _LEFT_OUT.items():
+        if left_out[name]:
+            say(f"{left_out[name]:,} {text}")
+    for text in _NOT_KNOWN:
+        say(text)
+    say_next(f"lipei pricing check -f {file.path}", f"lipei pricing study -f {file.path}")

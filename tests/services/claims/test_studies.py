@@ -1,0 +1,281 @@
+"""People as a study is told of them: who, how exactly, and what is on record.
+
+What rests on SQL of its own is asked on both databases.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import grpc
+import pytest
+from sqlalchemy import select
+
+from lipei.claims.v1 import claims_pb2, policy_pb2
+from lipei.claims.v1 import study_pb2 as pb
+from lipei.type.v1 import access_pb2
+from services.claims.storage.policies import find_person
+from services.claims.storage.tables import person
+from services.common.access.caller import Caller
+from services.common.access.studies import PURPOSE
+from services.common.refusals import RpcFault, error_of
+from tests.callers import Reads, pseudonym
+from tests.services.claims.given import bill, id_number, imported, policy, publish, submission
+from tests.services.claims.serving import Served, served, token
+from tests.tenants import of_hospital, of_insurer
+
+STUDY, BEFORE = "0" * 31 + "1", "2100-01-01"
+CHIEF = frozenset({access_pb2.ROLE_CHIEF_ACTUARY})
+PEOPLE = 6
+
+
+@dataclass
+class Desk:
+    """Who calls."""
+
+    who: Caller
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(of_insurer())
+
+
+@pytest.fixture
+def log() -> Reads:
+    return Reads()
+
+
+@pytest.fixture
+def service(sqlite_database: str, desk: Desk, log: Reads) -> Iterator[Served]:
+    with office(sqlite_database, desk, log) as running:
+        yield running
+
+
+@pytest.fixture
+def both(database_url: str, desk: Desk, log: Reads) -> Iterator[Served]:
+    with office(database_url, desk, log) as running:
+        yield running
+
+
+@contextmanager
+def office(url: str, desk: Desk, log: Reads) -> Iterator[Served]:
+    """Six of a family, born in one month; the second one has diabetes."""
+    how: dict[str, Any] = {"append": log.append, "caller": lambda: desk.who, "batch": 4}
+    with served(url, **how) as running:
+        publish(running)
+        family = policy(1, people=PEOPLE)
+        for index, member in enumerate(family.members):
+            member.birth_date = f"1980-03-{index + 10}"
+        disclosed = policy_pb2.DisclosedCondition(
+            code_prefix="E11", terms=policy_pb2.PRE_EXISTING_TERMS_COVERED
+        )
+        family.members[1].disclosed_conditions.append(disclosed)
+        imported(running, family)
+        yield running
+
+
+def chief(insurer: str = "insurer", purpose: str = PURPOSE) -> Caller:
+    return replace(of_insurer(insurer), roles=CHIEF, purpose=purpose)
+
+
+def exported(
+    service: Served, desk: Desk, who: Caller | None = None, **more: Any
+) -> list[pb.ExportPeopleResponse]:
+    desk.who, before = who or chief(), desk.who
+    request = pb.ExportPeopleRequest(**{"study": STUDY, "before_date": BEFORE, **more})
+    try:
+        return list(service.studies.ExportPeople(request, timeout=20))
+    finally:
+        desk.who = before
+
+
+def refused(*args: Any, **more: Any) -> RpcFault:
+    with pytest.raises(grpc.RpcError) as caught:
+        exported(*args, **more)
+    return error_of(caught.value)
+
+
+def people(answers: list[pb.ExportPeopleResponse]) -> list[pb.StudyPerson]:
+    return [one for answer in answers for one in answer.people]
+
+
+def left_out(answers: list[pb.ExportPeopleResponse], what: str) -> int:
+    return sum(getattr(answer.left_out, what) for answer in answers)
+
+
+def test_it_tells_months_conditions_policy_years_and_settled_claims(
+    both: Served, desk: Desk
+) -> None:
+    both.claims.SubmitClaim(submission(bill("b1", person=101)))
+    told = people(exported(both, desk))
+    assert len(told) == PEOPLE
+    assert {(one.birth_date, one.sex) for one in told} == {("1980-03-01", "F")}
+    (ill,) = (one for one in told if one.conditions != "none")
+    assert ill.conditions == "type2_diabetes"
+    (year,) = ill.policies
+    assert (year.first_day, year.after_day) == ("2026-01-01", "2027-01-01")
+    (claim,) = ill.claims  # person 101 is the family's second
+    assert (claim.policy, claim.cause, claim.event_day) == (year.policy, "inpatient", "2026-05-04")
+    assert 0 < claim.amount_minor < claim.ground_up_minor == 3_000_000
+
+
+def test_nothing_that_leads_back_is_told_and_each_person_is_a_leaf(
+    service: Served, desk: Desk, log: Reads
+) -> None:
+    service.claims.SubmitClaim(submission(bill("b1", person=101)))
+    before = len(log.kept)
+    answers = exported(service, desk)
+    written = b"".join(one.SerializeToString() for one in answers)
+    with service.database.reading() as connection:
+        ids = list(connection.execute(select(person.c.id)).scalars())
+    tokens = [token("CN-ID", id_number(100 + index)) for index in range(PEOPLE)]
+    forbidden = [*ids, *tokens, *(one[3:] for one in tokens), "p1", "m1", "H99000100001"]
+    forbidden += [id_number(101), "1980-03-11", "J18.9"]
+    assert not [one for one in forbidden if one.encode() in written]
+    assert b"1980-03-01" in written  # what is told is found by the same search
+    leaves = log.kept[before:]
+    assert [one.record for one in leaves] == [
+        f"members/{pseudonym(one)}/studies/{STUDY}" for one in _in_order(service, tokens)
+    ]
+    assert {(one.role, one.purpose, one.owner) for one in leaves} == {
+        ("chief_actuary", PURPOSE, "insurer/insurer")
+    }
+
+
+def _in_order(service: Served, tokens: list[str]) -> list[str]:
+    """The tokens in the order of the people's ids."""
+    with service.database.reading() as connection:
+        sealer = service.keys.sealer(connection)
+        return sorted(tokens, key=lambda one: find_person(connection, sealer, one) or "")
+
+
+def test_batches_go_on_after_a_token(both: Served, desk: Desk) -> None:
+    whole = exported(both, desk)
+    assert [len(one.people) for one in whole] == [4, 2]
+    assert [(one.done, one.total) for one in whole] == [(4, PEOPLE), (PEOPLE, PEOPLE)]
+    assert not whole[-1].next_page_token
+    rest = exported(both, desk, page_token=whole[0].next_page_token)
+    assert people(rest) == list(whole[1].people)
+    other = refused(both, desk, page_token=whole[0].next_page_token, study="2" * 32)
+    assert [one.reason for one in other.violations] == ["FOREIGN_PAGE_TOKEN"]
+
+
+def test_two_studies_share_no_name(service: Served, desk: Desk) -> None:
+    one, two = exported(service, desk), exported(service, desk, study="2" * 32)
+    assert not {p.person for p in people(one)} & {p.person for p in people(two)}
+    assert people(one) == people(exported(service, desk))
+
+
+def test_it_begins_anew_once_births_are_told_otherwise(service: Served, desk: Desk) -> None:
+    first, *_ = exported(service, desk)
+    imported(service, policy(2))  # born in March of 1980 too
+    assert people(exported(service, desk, page_token=first.next_page_token))
+    other = policy(3)
+    other.members[0].birth_date = "1981-05-05"
+    imported(service, other)
+    fault = refused(service, desk, page_token=first.next_page_token)
+    assert (fault.code, fault.reason) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "POPULATION_CHANGED",
+    )
+
+
+def test_who_stands_out_or_has_no_sex_is_left_out_and_counted(service: Served, desk: Desk) -> None:
+    other = policy(2, people=2)
+    other.members[0].birth_date = "1950-01-01"
+    other.members[1].sex = policy_pb2.SEX_UNSPECIFIED
+    imported(service, other)
+    answers = exported(service, desk)
+    assert len(people(answers)) == PEOPLE
+    assert left_out(answers, "standing_out_count") == 1
+    assert left_out(answers, "sex_unknown_count") == 1
+
+
+def test_another_insurer_gets_nothing(service: Served, desk: Desk, log: Reads) -> None:
+    before = len(log.kept)
+    (answer,) = exported(service, desk, chief("another"))
+    assert not answer.people
+    assert answer.total == 0
+    assert len(log.kept) == before
+
+
+def test_the_erased_are_absent(service: Served, desk: Desk) -> None:
+    old = policy(4)
+    old.members[0].birth_date = "1980-03-30"
+    imported(service, old)
+    assert len(people(exported(service, desk))) == PEOPLE + 1
+    service.claims.EraseMember(
+        claims_pb2.EraseMemberRequest(
+            request_id="e1",
+            member=f"members/{token('CN-ID', id_number(400))}",
+            ground=claims_pb2.ERASURE_GROUND_ORDERED,
+            order_reference="court-2026-1",
+        )
+    )
+    answers = exported(service, desk)
+    assert len(people(answers)) == answers[-1].total == PEOPLE
+
+
+def leave_out(service: Served, desk: Desk, *members: str) -> None:
+    desk.who, before = of_hospital(), desk.who
+    try:
+        request = pb.LeaveOutMembersRequest(request_id=uuid.uuid4().hex, members=members)
+        service.studies.LeaveOutMembers(request, timeout=20)
+    finally:
+        desk.who = before
+
+
+def test_who_withdrew_from_studies_is_in_none(both: Served, desk: Desk) -> None:
+    left = token("CN-ID", id_number(101))
+    for _ in range(2):
+        leave_out(both, desk, f"members/{left}", f"members/{token('CN-ID', id_number(500))}")
+    answers = exported(both, desk)
+    assert len(people(answers)) == PEOPLE - 1
+    assert left_out(answers, "consent_count") == 1
+    late = policy(5)  # whom nobody knew when they withdrew
+    late.members[0].birth_date = "1980-03-30"
+    imported(both, late)
+    assert left_out(exported(both, desk), "consent_count") == 2
+
+
+def test_who_withdrew_the_consent_of_a_bill_is_in_none(service: Served, desk: Desk) -> None:
+    consent = "hospitals/general/consents/c1"
+    given = bill("b1", person=101)
+    given.name, given.consent = "hospitals/general/bills/b1", consent
+    service.hospital.SubmitClaim(submission(given))
+    assert len(people(exported(service, desk))) == PEOPLE
+    desk.who, before = of_hospital(), desk.who
+    service.claims.WithdrawClaims(
+        claims_pb2.WithdrawClaimsRequest(request_id="w1", consents=[consent])
+    )
+    desk.who = before
+    answers = exported(service, desk)
+    assert len(people(answers)) == PEOPLE - 1
+    assert left_out(answers, "consent_count") == 1
+
+
+def test_every_fault_of_a_request_is_told(service: Served, desk: Desk) -> None:
+    fault = refused(service, desk, study="X", before_date="2026-02-30")
+    assert [(one.field, one.reason) for one in fault.violations] == [
+        ("study", "MALFORMED"),
+        ("before_date", "MALFORMED"),
+    ]
+    with pytest.raises(grpc.RpcError) as caught:
+        leave_out(service, desk, "members/x")
+    assert [one.field for one in error_of(caught.value).violations] == ["members[0]"]
+
+
+@pytest.mark.parametrize("purpose", ["", "pricing"])
+def test_it_is_told_for_studies_alone(service: Served, desk: Desk, purpose: str) -> None:
+    fault = refused(service, desk, chief(purpose=purpose))
+    assert fault.reason == "PURPOSE_NOT_ALLOWED"
+
+
+def test_an_actuary_is_told_of_nobody(service: Served, desk: Desk) -> None:
+    actuary = replace(chief(), roles=frozenset({access_pb2.ROLE_ACTUARY}), purpose="")
+    assert refused(service, desk, actuary).reason == "ROLE_NOT_ALLOWED"

@@ -1,0 +1,179 @@
+"""Readings as a study is told of them: whose, which, and what is on record.
+
+What rests on SQL of its own is asked on both databases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from msgspec.structs import replace as changed
+
+from lipei.pricing.v1 import study_pb2 as pb
+from lipei.type.v1 import reading_pb2
+from services.common.access.caller import Caller, calling_as, noting
+from services.common.access.pseudonym import study_name
+from services.common.access.studies import PURPOSE
+from services.common.access.tenant import Kind, Tenant
+from services.common.database import Database
+from services.common.refusals import Refused
+from services.common.sealing import SubjectKeys
+from services.pricing.core.recording import Incoming
+from services.pricing.storage.erasure import Erasures
+from services.pricing.storage.readings import ReadingStore
+from services.pricing.storage.studies import StudyReadings
+from services.pricing.study_servicer import StudyServicer
+from tests.schemas import with_tables
+from tests.services.common.sealing.keys import subject_keys
+from tests.services.pricing.core.reading_cases import written
+from tests.tenants import of_hospital, of_insurer
+
+ANNA, BEN, CARL = (f"k1.{letter * 64}" for letter in "abc")
+KEY, STUDY, BEFORE = bytes(32), "0" * 32, "2025-07-01"
+ANXIN, GENERAL = Tenant(Kind.INSURER, "anxin"), Tenant(Kind.HOSPITAL, "general")
+NOBODY: Any = None
+
+
+def at(day: str) -> int:
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def incoming(token: str, name: str, value: str, day: str, received: str = "") -> Incoming:
+    return Incoming(
+        name=f"members/{token}/readings/{name}",
+        member_token=token,
+        effective_us=at(day),
+        stated_us=at(received or day),
+        written=written("hba1c", value, "laboratory"),
+    )
+
+
+class Office:
+    """Pricing's study on a real database: ANNA and BEN are anxin's, CARL is nobody's."""
+
+    def __init__(self, database: Database, keys: SubjectKeys) -> None:
+        self.store = ReadingStore(database, keys)
+        self.erasures = Erasures(database, keys)
+        self.servicer = StudyServicer(database, StudyReadings(database, keys), KEY, batch=1)
+        for token in (ANNA, BEN):
+            self.store.take_part(ANXIN, token, at("2025-01-01"))
+        self.record(incoming(ANNA, "late", "7.1", "2025-06-28", received="2025-07-01"))
+        self.record(
+            incoming(ANNA, "b", "7.0", "2025-05-02"), incoming(ANNA, "a", "6.5", "2025-06-02")
+        )
+        self.record(
+            incoming(BEN, "c", "8.0", "2025-05-03"), incoming(CARL, "d", "9.0", "2025-05-04")
+        )
+
+    def record(self, *readings: Incoming) -> None:
+        request_id = hashlib.sha256(repr(readings).encode()).hexdigest()
+        self.store.record(GENERAL, request_id, readings, _never, at("2025-12-01"))
+
+    def exported(
+        self, *tokens: str, who: Caller | None = None, **more: Any
+    ) -> tuple[list[pb.ExportReadingsResponse], list[str]]:
+        """What is told, and the records as evidence names them."""
+        people = [bytes.fromhex(named(token)) for token in tokens]
+        told = {"study": STUDY, "before_date": BEFORE, "people": people, **more}
+        return asyncio.run(self._exported(pb.ExportReadingsRequest(**told), who or chief()))
+
+    async def _exported(
+        self, request: pb.ExportReadingsRequest, who: Caller
+    ) -> tuple[list[pb.ExportReadingsResponse], list[str]]:
+        answers, records = [], []
+        with calling_as(who), noting() as noted:
+            async for answer in self.servicer.ExportReadings(request, NOBODY):
+                answers.append(answer)
+                records += [noted.names[one.person] for one in answer.people]
+            assert not noted.names  # of a long stream nothing gathers
+        return answers, records
+
+    def values(self, *tokens: str, **more: Any) -> dict[str, list[str]]:
+        answers, _ = self.exported(*tokens, **more)
+        return {
+            one.person: [reading.value for reading in one.readings]
+            for answer in answers
+            for one in answer.people
+        }
+
+    def refused(self, *tokens: str, **more: Any) -> Refused:
+        with pytest.raises(Refused) as caught:
+            self.exported(*tokens, **more)
+        return caught.value
+
+
+def _never(_: Incoming) -> None:
+    return None
+
+
+def chief(insurer: str = "anxin", purpose: str = PURPOSE) -> Caller:
+    return replace(of_insurer(insurer), purpose=purpose)
+
+
+def named(token: str, insurer: str = "insurer/anxin") -> str:
+    return study_name("person", token, KEY, tenant=insurer, study=STUDY)
+
+
+@pytest.fixture
+def office(sqlite_database: str) -> Iterator[Office]:
+    database = with_tables(sqlite_database, "services.pricing", threads=2)
+    yield Office(database, subject_keys(database))
+    database.close()
+
+
+@pytest.fixture
+def both(database_url: str) -> Iterator[Office]:
+    database = with_tables(database_url, "services.pricing", threads=2)
+    yield Office(database, subject_keys(database))
+    database.close()
+
+
+def test_whoever_is_named_is_told_of_by_time_and_on_record(both: Office) -> None:
+    answers, records = both.exported(ANNA, BEN, CARL)
+    assert both.values(ANNA, BEN, CARL) == {named(ANNA): ["7.0", "6.5"], named(BEN): ["8.0"]}
+    assert sorted(records) == [f"members/{token}/studies/{STUDY}" for token in (ANNA, BEN)]
+    assert [(one.done, one.total) for one in answers] == [(1, 2), (2, 2), (2, 2)]
+    (first,) = (one for answer in answers for one in answer.people if one.person == named(ANNA))
+    reading = first.readings[0]
+    assert (reading.code, reading.unit) == ("4548-4", "%")
+    assert reading.provenance == reading_pb2.READING_PROVENANCE_LABORATORY
+    assert reading.effective_time.ToMicroseconds() == at("2025-05-02")
+    written_out = b"".join(one.SerializeToString() for one in answers)
+    assert not [one for one in (ANNA[3:], "general", "readings/") if one.encode() in written_out]
+
+
+def test_nobody_else_is_told_of(office: Office) -> None:
+    assert office.values(BEN) == {named(BEN): ["8.0"]}
+    theirs = bytes.fromhex(named(ANNA, "insurer/taihe"))
+    assert office.values(who=chief("taihe"), people=[theirs]) == {}
+    assert office.values(ANNA, study="1" * 32) == {}  # the name of another study
+
+
+def test_it_goes_on_after_a_token(office: Office) -> None:
+    answers, _ = office.exported(ANNA, BEN)
+    rest, _ = office.exported(ANNA, BEN, page_token=answers[0].next_page_token)
+    assert rest == answers[1:]
+
+
+def test_what_was_taken_back_or_erased_is_absent(both: Office) -> None:
+    taken_back = incoming(ANNA, "a", "6.5", "2025-06-02", received="2025-06-03")
+    both.record(changed(taken_back, written=changed(taken_back.written, withdrawn=True)))
+    assert both.values(ANNA) == {named(ANNA): ["7.0"]}
+    both.erasures.erase(GENERAL, "e", ANNA, (), at("2025-12-02"))
+    assert both.values(ANNA, BEN) == {named(BEN): ["8.0"]}
+
+
+def test_every_fault_of_a_request_is_told(office: Office) -> None:
+    assert office.refused(ANNA, who=chief(purpose="pricing")).reason == "PURPOSE_NOT_ALLOWED"
+    assert office.refused(ANNA, who=replace(of_hospital(), purpose=PURPOSE)).reason == (
+        "TENANT_UNCLEAR"
+    )
+    none, short = office.refused(), office.refused(people=[b"short"])
+    assert [one.field for one in (*none.violations, *short.violations)] == ["people", "people[0]"]
+    assert office.refused(ANNA, page_token="x").violations[0].reason == "FOREIGN_PAGE_TOKEN"

@@ -1,0 +1,298 @@
+"""`lipei pricing export-book`, from real services to a study: who is told of, and nothing more."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lipei.claims.v1 import policy_pb2, study_pb2
+from lipei.pricing.v1 import pricing_pb2
+from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
+from lipei.type.v1 import access_pb2, bill_pb2
+from services.common.access.caller import Caller
+from services.common.access.studies import PURPOSE
+from services.common.state import record_address
+from tests.callers import Reads
+from tests.identities import equip, everybody
+from tests.services.claims.given import bill, id_number, imported, policy, publish, submission
+from tests.services.claims.serving import STUDY_KEY, Served, served, token
+from tests.services.pricing.at_hand import DEMO, WOMAN_52
+from tests.services.pricing.process import serving
+from tests.services.pricing.reading_requests import part, recording, weeks
+from tests.stack.typed import Typed, lipei
+from tests.tenants import of_insurer
+
+CAP = {"LIPEI_PRICING_CREDIT_CAP": "0.05", "LIPEI_PRICING_CREDIT_CAP_SOURCE": "a regulation"}
+FACTS = {name: value for name, value in WOMAN_52.items() if name != "hba1c_percent"}
+CHIEF = frozenset({access_pb2.ROLE_CHIEF_ACTUARY})
+AT_US = int(datetime(2026, 6, 10, tzinfo=UTC).timestamp()) * 1_000_000
+MEASURED = ("2025-03", "2025-04")
+BATCH = 7
+
+
+@dataclass
+class Office:
+    """An insurer's services, who calls claims, and what its log holds."""
+
+    state: Path
+    claims: Served
+    pricing: str
+    caller: list[Caller]  # the last one calls
+    log: Reads
+
+    def leaves_of_pricing(self) -> list[dict[str, Any]]:
+        with closing(sqlite3.connect(self.state / "pricing.db")) as database:
+            rows = database.execute("SELECT body FROM evidence_leaf ORDER BY leaf_index").fetchall()
+        leaves = [json.loads(body) for (body,) in rows]
+        return [one for one in leaves if one["purpose"] == PURPOSE]
+
+
+def born(policy_number: int, index: int) -> str:
+    """Of the first dozen all in one month, of the second in one year, of the third in five."""
+    if policy_number == 1:
+        return f"1980-03-{index + 10}"
+    if policy_number == 2:
+        return f"1990-{index + 1:02d}-17"
+    return f"{1960 + index % 5}-07-23"
+
+
+def person(number: int) -> str:
+    return token("CN-ID", id_number(number))
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """36 people and one who stands out; eight claims; two people who measure, one not insured."""
+    state = equip(tmp_path_factory.mktemp("state"), sandbox=True)
+    (state / "keys").mkdir(mode=0o700, exist_ok=True)
+    (state / "keys" / "study_pseudonym.key").write_text(STUDY_KEY.hex())
+    log, caller = Reads(), [of_insurer()]
+    how: dict[str, Any] = {"append": log.append, "caller": lambda: caller[-1], "batch": BATCH}
+    with (
+        served(f"sqlite:///{state / 'claims.db'}", clock=lambda: AT_US, **how) as claims,
+        serving(state, CAP) as pricing,
+    ):
+        record_address(state, "claims", claims.address)
+        publish(claims)
+        for number in (1, 2, 3):
+            family = policy(number, people=12)
+            for index, member in enumerate(family.members):
+                member.birth_date = born(number, index)
+            disclosed = policy_pb2.DisclosedCondition(
+                code_prefix="E11", terms=policy_pb2.PRE_EXISTING_TERMS_COVERED
+            )
+            family.members[0].disclosed_conditions.append(disclosed)
+            imported(claims, family)
+        alone = policy(4)
+        alone.members[0].birth_date = "1931-12-24"
+        imported(claims, alone)
+        for number in range(100, 108):
+            care = bill_pb2.CARE_TYPE_INPATIENT if number % 2 else bill_pb2.CARE_TYPE_OUTPATIENT
+            claims.claims.SubmitClaim(submission(bill(f"b{number}", person=number, care_type=care)))
+        with everybody(pricing.address, "pricing") as channel:
+            _measure(PricingServiceStub(channel))
+        yield Office(state, claims, pricing.address, caller, log)
+
+
+def _measure(stub: PricingServiceStub) -> None:
+    for number in (100, 200, 999):
+        readings = [one for month in MEASURED for one in weeks(person(number), month, "6.4")]
+        stub.RecordReadings(recording(f"r{number}", readings), timeout=20)
+        stub.QuotePremium(
+            pricing_pb2.QuotePremiumRequest(
+                request_id=f"q{number}",
+                parent=f"policies/q{number}",
+                tariff=DEMO,
+                start_date="2026-01-01",
+                features=FACTS,
+                participation=part(person(number), expiring_start_date="2025-01-01"),
+            ),
+            timeout=20,
+        )
+
+
+def pricing_folder(folder: Path) -> Path:
+    assert lipei("pricing", "init", folder).code == 0
+    file = folder / "pricing.yaml"
+    text = file.read_text("utf-8")
+    for old, new in (
+        ("valuation_day: 2026-01-01", "valuation_day: 2026-07-01"),
+        ("after_day: 2026-01-01", "after_day: 2026-07-01"),
+        ("rating_factors: [coinsurance_percent]", "rating_factors: []"),
+        ("last_year: true", "last_year: false"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text, "utf-8")
+    return file
+
+
+def export(office: Office, file: Path, *words: str, insurer: str = "insurer") -> Typed:
+    office.caller.append(replace(of_insurer(insurer), roles=CHIEF, purpose=PURPOSE))
+    try:
+        return lipei("pricing", "export-book", "-f", file, "--state", office.state, *words)
+    finally:
+        office.caller.pop()
+
+
+@dataclass
+class Exported:
+    """A pricing folder with an exported book, and the leaves that this has left."""
+
+    folder: Path
+    of_claims: list[str]
+    of_pricing: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def made(office: Office, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    file = pricing_folder(tmp_path_factory.mktemp("pricing") / "p")
+    before = len(office.log.kept), len(office.leaves_of_pricing())
+    done = export(office, file)
+    assert done.code == 0, done.err
+    assert "people 36, policies 36, readings 12" in done.out
+    assert "1 people left out: fewer than five share" in done.out
+    assert "12 people whose birth is told by five years" in done.out
+    assert not (file.parent / "exporting").exists()
+    of_claims = [one.record for one in office.log.kept[before[0] :]]
+    return Exported(file.parent, of_claims, office.leaves_of_pricing()[before[1] :])
+
+
+@pytest.fixture
+def exported(made: Exported) -> Path:
+    return made.folder
+
+
+def test_it_is_checked_and_studied(exported: Path) -> None:
+    done = lipei("pricing", "check", "-f", exported / "pricing.yaml")
+    assert done.code == 0, done.err
+    assert "NO_PREMIUM: 36 rows" in done.out
+    done = lipei("pricing", "study", "-f", exported / "pricing.yaml")
+    assert done.code == 0, done.err
+    experience = pd.read_parquet(exported / "study" / "experience.parquet")
+    assert experience["person_id"].nunique() == 36
+    assert experience["claims_inpatient"].sum() == 4
+    assert experience["exposure_days"].sum() == 36 * 181
+    assert set(experience["condition"]) == {"none", "type2_diabetes"}
+
+
+def test_the_tables_join_and_tell_births_no_more_exactly_than_others_share(exported: Path) -> None:
+    tables = {
+        name: pd.read_parquet(exported / "book" / f"{name}.parquet")
+        for name in ("people", "policies", "claims", "readings")
+    }
+    people = tables["people"]
+    assert people["birth_date"].value_counts().to_dict() == {
+        date(1980, 3, 1): 12,
+        date(1990, 7, 1): 12,
+        date(1962, 7, 1): 12,
+    }
+    for table in ("policies", "claims", "readings"):
+        assert set(tables[table]["person_id"]) <= set(people["person_id"])
+    assert tables["claims"]["cause"].value_counts().to_dict() == {"outpatient": 4, "inpatient": 4}
+    assert (tables["claims"]["amount_minor"] <= tables["claims"]["ground_up_minor"]).all()
+    readers = tables["readings"].groupby("person_id")["value"].agg(list)
+    assert readers.tolist() == [[6.4] * 6, [6.4] * 6]
+    claimed = set(tables["claims"]["person_id"])
+    assert len(claimed & set(readers.index)) == 1  # person 100 both measures and claims
+
+
+def test_nothing_that_leads_to_a_person_is_in_any_file(exported: Path) -> None:
+    files = [one for one in exported.rglob("*") if one.is_file()]
+    held = b"".join(_plain(one) for one in files)
+    tokens = [person(100 * number + index) for number in (1, 2, 3) for index in range(12)]
+    births = [born(number, index) for number in (1, 2, 3) for index in range(12)]
+    secrets = [*tokens, *(one[3:] for one in tokens), *births, "1931-12-24", "王小明"]
+    secrets += ["H99000100001", "J18.9", "b100", "m11", id_number(100), "6222000000000001"]
+    assert not [one for one in secrets if one.encode() in held]
+    for told in ("1980-03-01", "1962-07-01", "inpatient", "6.4"):  # the same search finds these
+        assert told.encode() in held
+
+
+def _plain(file: Path) -> bytes:
+    """A file as text: of a table every value."""
+    if file.suffix == ".parquet":
+        return pd.read_parquet(file).to_csv().encode()
+    return file.read_bytes()
+
+
+def test_every_person_told_of_is_a_leaf_of_both_logs(made: Exported) -> None:
+    manifest = json.loads((made.folder / "book" / "manifest.json").read_bytes())
+    records = made.of_claims
+    assert len(records) == len(set(records)) == manifest["tables"]["people"]["rows"] == 36
+    assert {one.rsplit("/", 1)[1] for one in records} == {manifest["study"]}
+    assert len(made.of_pricing) == len({one["record"] for one in made.of_pricing}) == 2
+    for one in made.of_pricing:
+        assert one["record"].endswith(f"/studies/{manifest['study']}")
+        assert (one["role"], one["owner"]) == ("chief_actuary", "insurer/insurer")
+        assert person(100)[3:] not in one["record"]
+
+
+def test_a_rerun_gives_the_same_bytes_and_a_new_study_other_names(
+    office: Office, exported: Path
+) -> None:
+    office.caller.append(replace(of_insurer(), roles=CHIEF, purpose=PURPOSE))
+    env = {"LIPEI_STATE": str(office.state)}
+    done = lipei("pricing", "rerun", exported / "runs" / "0001-export-book.json", env=env)
+    office.caller.pop()
+    assert done.code == 0, done.err
+    assert "the same bytes" in done.out
+    before = set(pd.read_parquet(exported / "book" / "people.parquet")["person_id"])
+    file = pricing_folder(exported.parent / "other")
+    assert export(office, file).code == 0
+    after = set(pd.read_parquet(file.parent / "book" / "people.parquet")["person_id"])
+    assert len(after) == 36
+    assert not before & after
+
+
+def test_an_interrupted_export_goes_on_and_leaves_no_half_book(
+    office: Office, tmp_path: Path
+) -> None:
+    file = pricing_folder(tmp_path / "p")
+    record_address(office.state, "pricing", "127.0.0.1:9")  # dies after claims has told all
+    done = export(office, file)
+    record_address(office.state, "pricing", office.pricing)
+    assert done.code == 1
+    assert not list((file.parent / "book").glob("*"))
+    parts = sorted((file.parent / "exporting").glob("people-*.pb"))
+    assert len(parts) == -(-37 // BATCH)
+    for late in parts[2:]:  # as if claims had died after two batches
+        late.unlink()
+    told = [study_pb2.ExportPeopleResponse.FromString(one.read_bytes()) for one in parts[:2]]
+    before = len(office.log.kept)
+    assert export(office, file, "--study", "f" * 32).code == 1  # another is under way
+    assert export(office, file).code == 0
+    assert len(office.log.kept) - before == 36 - sum(len(one.people) for one in told)
+    assert len(pd.read_parquet(file.parent / "book" / "people.parquet")) == 36
+
+
+def test_another_insurer_gets_an_empty_book(office: Office, tmp_path: Path) -> None:
+    file = pricing_folder(tmp_path / "p")
+    before = len(office.log.kept)
+    done = export(office, file, insurer="another")
+    assert done.code == 0, done.err
+    assert pd.read_parquet(file.parent / "book" / "people.parquet").empty
+    assert len(office.log.kept) == before
+
+
+def test_a_book_of_ones_own_is_not_replaced(office: Office, tmp_path: Path) -> None:
+    file = pricing_folder(tmp_path / "p")
+    own = file.parent / "book" / "regions.csv"
+    own.write_text("person_id,region\n")
+    done = export(office, file)
+    assert done.code == 1
+    assert "holds what no export has made (regions.csv); name another book.folder" in done.err
+    own.unlink()
+    assert export(office, file).code == 0
+    own.write_text("person_id,region\n")  # beside an exported book it is not lost either
+    assert export(office, file).code == 1
+    assert own.exists()
