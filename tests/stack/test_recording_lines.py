@@ -14,8 +14,9 @@ from stack.commands.calling import CallFailed
 from stack.commands.failing import Failed
 from stack.commands.recording_lines import record_lines
 
-GOOD, BAD = {"days": 30}, {"days": 0}
-BROKEN = {"days": "SECRET"}
+GOOD: dict[str, object] = {"days": 30}
+BAD: dict[str, object] = {"days": 0}
+BROKEN: dict[str, object] = {"days": "SECRET"}
 
 
 class Service:
