@@ -119,6 +119,7 @@ def put_in_place(made: Path, folder: Path, aside: Path) -> tuple[Path, ...]:
     """
     if made.exists():
         shutil.rmtree(aside, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             folder.rename(aside)
         made.rename(folder)
